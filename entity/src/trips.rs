@@ -1,0 +1,30 @@
+//! Trips, each with one owner.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `trips`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "trips")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub owner_id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub title: String,
+    pub destination: Option<String>,
+    pub start_date: Option<Date>,
+    pub end_date: Option<Date>,
+    /// An IANA name.
+    pub time_zone: Option<String>,
+    pub notes: Option<String>,
+    pub status: String,
+    /// Counts the changes of this trip, from 1.
+    pub version: i64,
+    /// The value of the owner's counter at the last change.
+    pub change_seq: i64,
+    pub updated_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,26 @@
+//! People who signed up.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `users`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// As given.
+    pub email: Option<String>,
+    /// As compared: unique.
+    pub email_key: Option<String>,
+    pub email_verified: bool,
+    pub username: Option<String>,
+    pub username_key: Option<String>,
+    pub display_name: Option<String>,
+    /// bcrypt, in the modular crypt format.
+    pub password_hash: String,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

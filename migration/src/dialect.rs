@@ -1,0 +1,53 @@
+//! The few words in which the three databases differ.
+//!
+//! A step is written once, as SQL with `{placeholders}`. Keys stand inside `CREATE TABLE`, because
+//! only there do all three accept `IF NOT EXISTS`, which makes a step repeatable where DDL is not
+//! transactional (MySQL).
+
+use sea_orm_migration::prelude::{DbErr, SchemaManager};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
+
+/// Placeholder, SQLite, PostgreSQL, MySQL or MariaDB.
+///
+/// Instants are whole milliseconds since 1970 in UTC: they compare and index alike everywhere. The
+/// binary collation makes MySQL compare text as the other two do.
+const WORDS: &[(&str, &str, &str, &str)] = &[
+    ("{uuid}", "BLOB", "UUID", "BINARY(16)"),
+    ("{int}", "INTEGER", "BIGINT", "BIGINT"),
+    ("{bool}", "INTEGER", "BOOLEAN", "BOOLEAN"),
+    ("{bytes}", "BLOB", "BYTEA", "VARBINARY(8192)"),
+    ("{date}", "TEXT", "DATE", "DATE"),
+    ("{text}", "TEXT", "TEXT", "TEXT"),
+    ("{text32}", "TEXT", "VARCHAR(32)", "VARCHAR(32)"),
+    ("{text64}", "TEXT", "VARCHAR(64)", "VARCHAR(64)"),
+    ("{text100}", "TEXT", "VARCHAR(100)", "VARCHAR(100)"),
+    ("{text200}", "TEXT", "VARCHAR(200)", "VARCHAR(200)"),
+    ("{text254}", "TEXT", "VARCHAR(254)", "VARCHAR(254)"),
+    ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
+    ("{length}", "length", "char_length", "char_length"),
+    // A table clustered by its primary key: always on InnoDB, on request on SQLite.
+    (
+        "{clustered}",
+        "STRICT, WITHOUT ROWID",
+        "",
+        "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    ),
+];
+
+/// Runs the statements in order, in the words of the database at hand.
+pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    for statement in statements {
+        let mut sql = (*statement).to_owned();
+        for (placeholder, sqlite, postgres, mysql) in WORDS {
+            let word = match connection.get_database_backend() {
+                DbBackend::Sqlite => sqlite,
+                DbBackend::Postgres => postgres,
+                _ => mysql,
+            };
+            sql = sql.replace(placeholder, word);
+        }
+        connection.execute_unprepared(&sql).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The account over HTTP.
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::types::MaybeUndefined;
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{AccountsError, ProfilePatch, User};
+use crate::app::App;
+use crate::http::Tag;
+use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
+use crate::http::json::{Body, Json};
+use crate::http::problem::{Code, Fail, FieldFault, Problem};
+
+/// Somebody who signed up.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "User")]
+pub struct UserBody {
+    /// Never changes.
+    id: Uuid,
+    /// As given at sign-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    /// Whether the address was shown to be theirs.
+    email_verified: bool,
+    /// As given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// What to call them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    /// Whether logging in takes a second factor.
+    mfa_enabled: bool,
+    /// When they signed up.
+    created_at: DateTime<Utc>,
+    /// When the account last changed.
+    updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            email_verified: user.email_verified,
+            username: user.username,
+            display_name: user.display_name,
+            mfa_enabled: false,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+/// A change of the profile (RFC 7396): what is absent stays, `null` clears.
+#[derive(Debug, Object)]
+struct UpdateProfile {
+    /// What to call them.
+    #[oai(nullable, validator(min_length = 1, max_length = 100))]
+    display_name: MaybeUndefined<String>,
+    /// What they log in with: lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or
+    /// digit. Can be cleared only where there is an email address.
+    #[oai(
+        nullable,
+        validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$")
+    )]
+    username: MaybeUndefined<String>,
+}
+
+/// `None` keeps, `Some(None)` clears.
+pub fn patched<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
+    match member {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
+    }
+}
+
+/// A fault of a username, wherever one is given.
+pub fn username_fault() -> FieldFault {
+    FieldFault {
+        pointer: "/username".to_owned(),
+        code: "invalid_format".to_owned(),
+        detail: "must have 3 to 32 lower-case letters, digits, dots, underscores or hyphens and begin with a letter or digit".to_owned(),
+    }
+}
+
+impl UpdateProfile {
+    fn check(self) -> Result<ProfilePatch, Problem> {
+        let username = match patched(self.username) {
+            Some(Some(text)) => Some(Some(
+                text.parse()
+                    .map_err(|_| Problem::invalid(vec![username_fault()]))?,
+            )),
+            Some(None) => Some(None),
+            None => None,
+        };
+        Ok(ProfilePatch {
+            display_name: patched(self.display_name),
+            username,
+        })
+    }
+}
+
+impl From<AccountsError> for Problem {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::IdentifierTaken => Self::new(
+                Code::IdentifierTaken,
+                "Somebody has this email address or username already.",
+            ),
+            AccountsError::BadCredentials => caller::bad_credentials(),
+            AccountsError::NoSuchUser => caller::owner_gone(),
+            AccountsError::LastIdentifier => Self::invalid(vec![FieldFault {
+                pointer: "/username".to_owned(),
+                code: "last_identifier".to_owned(),
+                detail: "can't be cleared: there is no email address to log in with".to_owned(),
+            }]),
+            AccountsError::Overloaded(overloaded) => overloaded.into(),
+            AccountsError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The operations of this room.
+#[derive(Debug)]
+pub struct AccountsApi;
+
+#[OpenApi(prefix_path = "/api/v1")]
+impl AccountsApi {
+    /// Check a password
+    ///
+    /// Tells whose an identifier and password are, and keeps nothing: no session is begun and no token
+    /// is made. For clients that only know Basic authentication; apps log in instead.
+    #[oai(
+        path = "/auth/verify",
+        method = "get",
+        operation_id = "verify_credentials",
+        tag = "Tag::Authentication"
+    )]
+    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<Json<UserBody>, Fail> {
+        match app
+            .accounts
+            .authenticate(&basic.identifier, &basic.password)
+            .await
+        {
+            Ok(user) => Ok(Json(user.into())),
+            Err(AccountsError::BadCredentials) => Err(caller::bad_basic().into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who am I?
+    ///
+    /// The account that the access token belongs to.
+    #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
+    async fn get_me(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Json<UserBody>, Fail> {
+        Ok(Json(app.accounts.find(caller.user()).await?.into()))
+    }
+
+    /// Change the profile
+    ///
+    /// A JSON Merge Patch (RFC 7396) of `display_name` and `username`: a member that is absent stays as
+    /// it is, `null` clears it. 409 if somebody else has the username.
+    #[oai(
+        path = "/me",
+        method = "patch",
+        operation_id = "update_me",
+        tag = "Tag::Account"
+    )]
+    async fn update_me(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForAccount>,
+        body: Body<UpdateProfile>,
+    ) -> Result<Json<UserBody>, Fail<409>> {
+        let patch = body.0.check()?;
+        Ok(Json(
+            app.accounts.change_profile(caller.user(), patch).await?.into(),
+        ))
+    }
+}

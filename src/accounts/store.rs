@@ -1,0 +1,108 @@
+//! The table of users.
+
+use ::entity::users;
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
+
+use super::{LoginName, Prepared, ProfilePatch, User};
+use crate::clock::from_millis;
+use crate::db::{StoreError, Tx};
+
+/// A user and what their password must match.
+#[derive(Debug, Clone)]
+pub(super) struct Credentials {
+    pub(super) user: User,
+    pub(super) password_hash: String,
+}
+
+impl From<users::Model> for Credentials {
+    fn from(row: users::Model) -> Self {
+        Self {
+            user: User {
+                id: row.id,
+                email: row.email,
+                email_verified: row.email_verified,
+                username: row.username,
+                display_name: row.display_name,
+                created_at: from_millis(row.created_at),
+                updated_at: from_millis(row.updated_at),
+            },
+            password_hash: row.password_hash,
+        }
+    }
+}
+
+pub(super) async fn insert(tx: &Tx, prepared: &Prepared) -> Result<(), StoreError> {
+    let Prepared {
+        user,
+        email_key,
+        username_key,
+        password_hash,
+    } = prepared.clone();
+    let row = users::ActiveModel {
+        id: Set(user.id),
+        email: Set(user.email),
+        email_key: Set(email_key),
+        email_verified: Set(user.email_verified),
+        username: Set(user.username),
+        username_key: Set(username_key),
+        display_name: Set(user.display_name),
+        password_hash: Set(password_hash),
+        created_at: Set(user.created_at.timestamp_millis()),
+        updated_at: Set(user.updated_at.timestamp_millis()),
+    };
+    users::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+pub(super) async fn find(tx: &Tx, user: Uuid) -> Result<Option<User>, StoreError> {
+    let row = users::Entity::find_by_id(user).one(tx).await?;
+    Ok(row.map(|row| Credentials::from(row).user))
+}
+
+pub(super) async fn find_by_login(tx: &Tx, name: &LoginName) -> Result<Option<Credentials>, StoreError> {
+    let condition = match name {
+        LoginName::Email(key) => users::Column::EmailKey.eq(key.as_str()),
+        LoginName::Username(key) => users::Column::UsernameKey.eq(key.as_str()),
+    };
+    let row = users::Entity::find().filter(condition).one(tx).await?;
+    Ok(row.map(Credentials::from))
+}
+
+/// Replaces the hash if it is still `old`: a password that was changed meanwhile stays changed.
+pub(super) async fn replace_hash(tx: &Tx, user: Uuid, old: &str, new: &str) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::PasswordHash, Expr::value(new))
+        .filter(users::Column::Id.eq(user))
+        .filter(users::Column::PasswordHash.eq(old))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn change_profile(
+    tx: &Tx,
+    user: Uuid,
+    patch: &ProfilePatch,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let mut row = users::ActiveModel {
+        updated_at: Set(now.timestamp_millis()),
+        ..Default::default()
+    };
+    if let Some(display_name) = &patch.display_name {
+        row.display_name = Set(display_name.clone());
+    }
+    if let Some(username) = &patch.username {
+        row.username = Set(username.as_ref().map(|name| name.given().to_owned()));
+        row.username_key = Set(username.as_ref().map(|name| name.key().to_owned()));
+    }
+    let done = users::Entity::update_many()
+        .set(row)
+        .filter(users::Column::Id.eq(user))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}

@@ -1,0 +1,275 @@
+//! The composition root: settings, database and clock become rooms, and rooms become a server.
+
+use std::fs::DirBuilder;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::accounts::Accounts;
+use crate::clock::Clock;
+use crate::config::{Settings, Signup};
+use crate::db::{self, Db, OpenError};
+use crate::http;
+use crate::http::server::{self, Limits, Server, ServerError};
+use crate::passwords::Passwords;
+use crate::secrets::{MasterSecret, SecretError};
+use crate::sessions::{Lifetimes, Sessions};
+use crate::tokens::{Tokens, TokensError};
+use crate::trips::Trips;
+
+pub use crate::db::Migrate;
+
+/// Every room, wired. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Who people are.
+    pub accounts: Accounts,
+    /// Their logins.
+    pub sessions: Sessions,
+    /// Their access tokens.
+    pub tokens: Tokens,
+    /// Their trips.
+    pub trips: Trips,
+    /// Whether the document and Swagger UI are served.
+    pub docs: bool,
+    /// The origins whose pages may call us.
+    pub cors_origins: Arc<[String]>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl App {
+    /// Whether the server has begun to shut down.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Why the server can't start: each case one clear line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory for the data can't be made.
+    #[error("the data directory {path} can't be made: {source}")]
+    DataDir {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No usable master secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No usable database.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The signing keys can't be read.
+    #[error("the signing keys can't be read: {0}")]
+    Tokens(#[from] TokensError),
+    /// No usable address or certificate.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The operating system refused something that a server needs.
+    #[error("the server can't run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Wires the rooms.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Result<App, StartError> {
+    make_data_dir(&settings.data_dir)?;
+    let secret = master_secret(settings)?;
+    let db = db::open(settings.database_url.expose()).await?;
+    let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
+    let passwords = Passwords::new(settings.bcrypt_cost, settings.password_min, max_wait);
+    let ttl_secs = settings.access_ttl_secs;
+    let tokens = Tokens::open(
+        &db,
+        clock.clone(),
+        &secret,
+        public_url,
+        settings.audience.clone(),
+        ttl_secs,
+    )
+    .await?;
+    let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
+    let lifetimes = Lifetimes {
+        idle_secs: settings.refresh_idle_secs,
+        absolute_secs: settings.refresh_absolute_secs,
+    };
+    let signup_open = settings.signup == Signup::Open;
+    let sessions = Sessions::new(
+        db.clone(),
+        clock.clone(),
+        accounts.clone(),
+        tokens.clone(),
+        &secret,
+        lifetimes,
+        signup_open,
+    );
+    let trips = Trips::new(db.clone(), clock.clone(), &secret);
+    let cors_origins = settings.cors_origins.clone().into();
+    Ok(App {
+        db,
+        clock,
+        accounts,
+        sessions,
+        tokens,
+        trips,
+        docs: settings.docs,
+        cors_origins,
+        stopping: Arc::default(),
+    })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::DataDir {
+            path: path.display().to_string(),
+            source,
+        })
+}
+
+fn master_secret(settings: &Settings) -> Result<MasterSecret, SecretError> {
+    match &settings.secret {
+        Some(given) => MasterSecret::given(given.expose(), "in TRIPGATE_SECRET"),
+        None => MasterSecret::read_or_make(&settings.secret_file),
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its rooms.
+    pub app: App,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Stops it: no new connections, what is in flight is finished, the database is closed.
+    ///
+    /// # Errors
+    ///
+    /// What the server met.
+    pub async fn stop(self) -> io::Result<()> {
+        // An error means that it has stopped already.
+        let _ = self.stop.send(());
+        self.server.await.map_err(io::Error::other)?
+    }
+}
+
+/// Starts a server in the background.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, StartError> {
+    let tls = settings
+        .tls
+        .as_ref()
+        .map(|files| server::tls(&files.cert, &files.key))
+        .transpose()?;
+    // First of all, so that a second server says so before it touches anything.
+    let listener = server::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let app = build(settings, clock, settings.public_url(address)).await?;
+    let (stop, stopped) = oneshot::channel();
+    let limits = Limits {
+        max_connections: settings.max_connections,
+        grace: Duration::from_secs(settings.shutdown_secs.into()),
+        ..Limits::default()
+    };
+    let server = tokio::spawn(run(app.clone(), listener, tls, limits, async {
+        drop(stopped.await);
+    }));
+    Ok(Running {
+        address,
+        app,
+        stop,
+        server,
+    })
+}
+
+async fn run(
+    app: App,
+    listener: TcpListener,
+    tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let router = Arc::new(http::router(&app));
+    let stopping = async {
+        stop.await;
+        app.stopping.store(true, Ordering::Relaxed);
+    };
+    let served = Server {
+        limits,
+        bad_request: http::bad_request,
+    }
+    .serve(listener, tls, router, stopping)
+    .await;
+    app.db.close().await;
+    served
+}
+
+/// Runs a server until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn serve(settings: Settings) -> Result<(), StartError> {
+    let signal = server::stop_signal()?;
+    let running = start(&settings, Clock::system()).await?;
+    // Who closed our output does not want to read this.
+    drop(banner(&settings, running.address));
+    tracing::info!(address = %running.address, "serving");
+    signal.await;
+    tracing::info!("stopping");
+    Ok(running.stop().await?)
+}
+
+fn banner(settings: &Settings, address: SocketAddr) -> io::Result<()> {
+    let url = settings.public_url(address);
+    let data = settings
+        .data_dir
+        .canonicalize()
+        .unwrap_or_else(|_| settings.data_dir.clone());
+    let mut out = io::stdout().lock();
+    writeln!(out, "Tripgate {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  API   {url}{}", http::API)?;
+    if settings.docs {
+        writeln!(out, "  Docs  {url}/docs")?;
+    }
+    writeln!(out, "  Data  {}", data.display())?;
+    out.flush()
+}
+
+/// Changes the schema of the database, or tells its state: a line for each step.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn migrate(settings: &Settings, what: Migrate) -> Result<Vec<String>, StartError> {
+    make_data_dir(&settings.data_dir)?;
+    Ok(db::migrate(settings.database_url.expose(), what).await?)
+}

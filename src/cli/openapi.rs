@@ -1,0 +1,156 @@
+//! `tripgate openapi`: prints the API's document, writes the committed files from it, or checks
+//! that they are the same. Needs no settings, no database and no network.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::Stop;
+use crate::http::spec;
+
+/// Where the committed document lies.
+const DIR: &str = "openapi";
+/// What mends a committed document that is out of date.
+const MEND: &str = "cargo run -- openapi --write";
+
+pub(super) fn command() -> Command {
+    Command::new("openapi")
+        .about("Print, check or write the OpenAPI document")
+        .arg(
+            Arg::new("form")
+                .value_name("json|yaml")
+                .value_parser(["json", "yaml"])
+                .default_value("json")
+                .help("Form to print"),
+        )
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["form", "write"])
+                .help("Compare openapi/openapi.json and openapi/openapi.yaml; 1 if they differ"),
+        )
+        .arg(
+            Arg::new("write")
+                .long("write")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("form")
+                .help("Write both files"),
+        )
+}
+
+/// `root` is the directory in which `openapi/` lies.
+pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+    if args.get_flag("check") {
+        check(root, out)
+    } else if args.get_flag("write") {
+        write(root, out)
+    } else {
+        let form = args.get_one::<String>("form").map(String::as_str);
+        let text = if form == Some("yaml") { yaml() } else { json() };
+        print(out, &text)
+    }
+}
+
+fn json() -> String {
+    whole_lines(&spec::json())
+}
+
+fn yaml() -> String {
+    whole_lines(&spec::yaml())
+}
+
+fn whole_lines(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
+/// The committed files, beside what they should hold.
+fn files() -> [(PathBuf, String); 2] {
+    let dir = Path::new(DIR);
+    [
+        (dir.join("openapi.json"), json()),
+        (dir.join("openapi.yaml"), yaml()),
+    ]
+}
+
+fn check(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+    let mut stale = Vec::new();
+    for (path, text) in files() {
+        let name = path.display();
+        match fs::read_to_string(root.join(&path)) {
+            // Git may check files out with the line ends of the platform.
+            Ok(found) if found.replace("\r\n", "\n") == text => {}
+            Ok(_) => stale.push(format!("{name} is out of date")),
+            Err(error) => stale.push(format!("{name} can't be read ({error})")),
+        }
+    }
+    if stale.is_empty() {
+        return print(out, "the committed OpenAPI document is up to date\n");
+    }
+    let stale = stale.join(", ");
+    Err(Stop::Failed(format!("{stale}; mend it with `{MEND}`")))
+}
+
+fn write(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+    let failed = |name: &Path, error: &io::Error| {
+        Stop::Failed(format!("{} can't be written: {error}", name.display()))
+    };
+    fs::create_dir_all(root.join(DIR)).map_err(|error| failed(Path::new(DIR), &error))?;
+    for (path, text) in files() {
+        fs::write(root.join(&path), text).map_err(|error| failed(&path, &error))?;
+        print(out, &format!("wrote {}\n", path.display()))?;
+    }
+    Ok(())
+}
+
+fn print(out: &mut dyn Write, text: &str) -> Result<(), Stop> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Stop::output(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn ask(root: &Path, args: &[&str]) -> Result<String, Stop> {
+        let args = std::iter::once("openapi").chain(args.iter().copied());
+        let matches = command().try_get_matches_from(args).unwrap();
+        let mut out = Vec::new();
+        run(&matches, root, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_was_written_passes_the_check_and_a_change_fails_it() {
+        let dir = TempDir::new().unwrap();
+        let missing = ask(dir.path(), &["--check"]).unwrap_err();
+        assert!(
+            missing
+                .to_string()
+                .ends_with("mend it with `cargo run -- openapi --write`")
+        );
+        assert_eq!(missing.code(), 1);
+        ask(dir.path(), &["--write"]).unwrap();
+        ask(dir.path(), &["--check"]).unwrap();
+        fs::write(dir.path().join("openapi/openapi.yaml"), "other").unwrap();
+        let stale = ask(dir.path(), &["--check"]).unwrap_err();
+        assert!(
+            stale
+                .to_string()
+                .starts_with("openapi/openapi.yaml is out of date;")
+        );
+    }
+
+    #[test]
+    fn json_is_printed_unless_yaml_is_asked_for() {
+        let dir = TempDir::new().unwrap();
+        assert_eq!(ask(dir.path(), &[]).unwrap(), json());
+        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), yaml());
+        assert!(command().try_get_matches_from(["openapi", "xml"]).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Time and identifiers, both from outside, so that expiry and order are tested without sleeping.
+//!
+//! Nothing else in Tripgate asks what time it is.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+/// Where the time comes from, and identifiers with it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    source: Source,
+    order: Arc<Mutex<ContextV7>>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Fixed(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self {
+            source: Source::System,
+            order: Arc::default(),
+        }
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    pub fn fixed(start: DateTime<Utc>) -> Self {
+        Self {
+            source: Source::Fixed(Arc::new(AtomicI64::new(start.timestamp_millis()))),
+            order: Arc::default(),
+        }
+    }
+
+    /// Moves a fixed clock; the machine's goes its own way.
+    pub fn advance(&self, by: TimeDelta) {
+        if let Source::Fixed(millis) = &self.source {
+            millis.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+        }
+    }
+
+    /// Now, in whole milliseconds: what the database keeps and what responses show.
+    pub fn now(&self) -> DateTime<Utc> {
+        from_millis(self.now_millis())
+    }
+
+    fn now_millis(&self) -> i64 {
+        match &self.source {
+            #[expect(clippy::disallowed_methods, reason = "the one home of the machine's clock")]
+            Source::System => Utc::now().timestamp_millis(),
+            Source::Fixed(millis) => millis.load(Ordering::SeqCst),
+        }
+    }
+
+    /// A UUIDv7 (RFC 9562 §5.7) of this moment. Those made here in one millisecond are in order too.
+    pub fn new_id(&self) -> Uuid {
+        let millis = self.now_millis().unsigned_abs();
+        let nanos = u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(Timestamp::from_unix(&*order, millis / 1000, nanos))
+    }
+}
+
+/// The instant of so many milliseconds since 1970; the earliest one for what no calendar holds.
+pub fn from_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_of_one_millisecond_are_in_order() {
+        let clock = Clock::fixed(from_millis(1_700_000_000_123));
+        let made: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
+        assert!(made.is_sorted_by(|a, b| a < b));
+        assert_eq!(
+            made[0].get_timestamp().unwrap().to_unix(),
+            (1_700_000_000, 123_000_000)
+        );
+    }
+
+    #[test]
+    fn a_fixed_clock_moves_only_when_told() {
+        let clock = Clock::fixed(from_millis(5));
+        let twin = clock.clone();
+        assert_eq!(clock.now(), from_millis(5));
+        twin.advance(TimeDelta::milliseconds(7));
+        assert_eq!(clock.now(), from_millis(12));
+    }
+}

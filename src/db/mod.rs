@@ -1,0 +1,198 @@
+//! The database behind `read` and `write`.
+//!
+//! A use-case hands over its input and a function of a [`Tx`]; what happens below is each backend's
+//! own affair. SQLite has one writer that commits waiting functions together (`sqlite.rs`) beside a
+//! pool of read-only connections; PostgreSQL and MySQL or MariaDB run each function in a transaction
+//! of its own.
+//!
+//! What always holds: a write that was answered is committed and synced; a retryable conflict is
+//! tried again a few times, so a function may run more than once and must do nothing but talk to its
+//! `Tx`; a client that goes away cancels nothing half-way, because no function runs in the caller's
+//! task. Nothing here knows a table.
+
+mod error;
+mod open;
+mod sqlite;
+mod tx;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+
+pub use error::StoreError;
+pub use open::{Migrate, OpenError, migrate, open};
+pub use tx::Tx;
+
+/// How often a function is run again after a conflict.
+const ATTEMPTS: u32 = 6;
+
+/// What the error of every room can tell of the database beneath it.
+pub trait RoomError: From<StoreError> + Send + 'static {
+    /// The database's part in this error, if it had one.
+    fn store(&self) -> Option<&StoreError>;
+}
+
+impl RoomError for StoreError {
+    fn store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Sqlite {
+        writer: sqlite::Writer,
+        readers: DatabaseConnection,
+    },
+    Server {
+        pool: DatabaseConnection,
+    },
+}
+
+impl Db {
+    /// Reads. Each statement sees what was committed before it; two statements may see different
+    /// moments.
+    pub async fn read<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: RoomError,
+        F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
+    {
+        match &self.backend {
+            // Dropping a read half-way harms nothing here: the connection's own thread ends it.
+            Backend::Sqlite { readers, .. } => work(&Tx::pooled(readers.clone()), &input).await,
+            Backend::Server { pool } => {
+                let pool = pool.clone();
+                detached(async move {
+                    let tx = Tx::pooled(pool);
+                    let first = work(&tx, &input).await;
+                    // A pooled connection may have died with a restarted server; the next one is new.
+                    match first.as_ref().err().and_then(RoomError::store) {
+                        Some(StoreError::Unavailable(_)) => work(&tx, &input).await,
+                        _ => first,
+                    }
+                })
+                .await
+            }
+        }
+    }
+
+    /// Writes, in one transaction that is committed if `work` returns `Ok` and undone otherwise.
+    pub async fn write<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: RoomError,
+        F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
+    {
+        match &self.backend {
+            Backend::Sqlite { writer, .. } => writer.submit(input, work).await,
+            Backend::Server { pool } => {
+                let pool = pool.clone();
+                detached(async move { in_transaction(&pool, &input, &work).await }).await
+            }
+        }
+    }
+
+    /// Whether the database answers, within a second.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let connection = match &self.backend {
+            Backend::Sqlite { readers, .. } => readers.clone(),
+            Backend::Server { pool } => pool.clone(),
+        };
+        let ping = detached(async move {
+            connection
+                .execute_unprepared("SELECT 1")
+                .await
+                .map_err(StoreError::from)
+        });
+        tokio::time::timeout(Duration::from_secs(1), ping)
+            .await
+            .unwrap_or(Err(StoreError::away()))?;
+        Ok(())
+    }
+
+    /// Commits what waits and closes all connections.
+    pub async fn close(&self) {
+        let closed = match &self.backend {
+            Backend::Sqlite { writer, readers } => {
+                writer.close().await;
+                readers.close_by_ref().await
+            }
+            Backend::Server { pool } => pool.close_by_ref().await,
+        };
+        if let Err(error) = closed {
+            tracing::warn!(%error, "closing the database failed");
+        }
+    }
+}
+
+/// Runs the future in a task of its own, which goes on when the caller's is dropped: a `BEGIN` that
+/// is cancelled on its way leaves a pooled connection inside a transaction.
+async fn detached<T, E, Fut>(work: Fut) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: RoomError,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(stopped) => Err(StoreError::internal(format!("the task of a query ended: {stopped}")).into()),
+    }
+}
+
+async fn in_transaction<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F) -> Result<T, E>
+where
+    E: RoomError,
+    F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
+{
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let result = once(pool, input, work).await;
+        match result.as_ref().err().and_then(RoomError::store) {
+            Some(error) if error.is_retryable() && attempt < ATTEMPTS => {
+                tracing::debug!(%error, attempt, "a transaction is run again");
+                tokio::time::sleep(pause(attempt)).await;
+            }
+            _ => return result,
+        }
+    }
+}
+
+async fn once<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F) -> Result<T, E>
+where
+    E: RoomError,
+    F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
+{
+    // Nothing was done yet, so a connection that turns out dead here is a reason to take another.
+    let begun = pool
+        .begin()
+        .await
+        .map_err(|error| StoreError::from(error).before_any_work())?;
+    let tx = Tx::transaction(begun);
+    match work(&tx, input).await {
+        Ok(value) => {
+            tx.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            tx.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+/// Grows with the attempt and differs between those who collided.
+fn pause(attempt: u32) -> Duration {
+    let [jitter] = crate::secrets::random_bytes::<1>();
+    Duration::from_millis(u64::from(attempt) * 4 + u64::from(jitter) / 8 * u64::from(attempt))
+}

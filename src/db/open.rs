@@ -1,0 +1,321 @@
+//! Opening a database: connections as each backend wants them, and the schema brought up to date.
+//!
+//! Several replicas may start together: the schema is changed under a lock of the database's own. A
+//! schema that is newer than this program is refused, because an old program would write rows that
+//! the new rules don't know.
+
+use std::path::Path;
+use std::time::Duration;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait, sqlx,
+};
+
+use super::sqlite::Writer;
+use super::{Backend, Db};
+
+/// How long a connection may take to come about before the database counts as away.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Read-only connections to SQLite: it reads from memory, so more than the cores only cost caches.
+const SQLITE_READERS: u32 = 4;
+/// Connections to a database server.
+const POOL: u32 = 16;
+/// The key of the lock under which the schema changes; any number that nobody else uses.
+const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
+
+/// Why the database can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory of the SQLite file can't be made.
+    #[error("the directory of the database {path} can't be made: {source}")]
+    Directory {
+        /// Of the directory.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No connection.
+    #[error("the database {url} can't be opened: {source}")]
+    Unreachable {
+        /// Without its password.
+        url: String,
+        /// Why.
+        source: DbErr,
+    },
+    /// A later version of Tripgate was here.
+    #[error(
+        "the database has a newer schema than this version knows ({step}): start the newer version, or restore a backup"
+    )]
+    Newer {
+        /// The first unknown step.
+        step: String,
+    },
+    /// A step failed.
+    #[error("the schema of the database can't be brought up to date: {source}")]
+    Migration {
+        /// Why.
+        source: DbErr,
+    },
+}
+
+/// What to do with the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrate {
+    /// Apply all steps that are missing.
+    Up,
+    /// Undo so many of the last steps, with the data in them.
+    Down(u32),
+    /// Change nothing.
+    Status,
+}
+
+/// Opens the database at `url` and applies the steps that its schema lacks.
+///
+/// # Errors
+///
+/// [`OpenError`], each case one clear line.
+pub async fn open(url: &str) -> Result<Db, OpenError> {
+    migrate(url, Migrate::Up).await?;
+    let unreachable = |source| OpenError::Unreachable {
+        url: without_password(url),
+        source,
+    };
+    let backend = if is_sqlite(url) {
+        let writer = Database::connect(sqlite_options(url, false))
+            .await
+            .map_err(unreachable)?;
+        let readers = Database::connect(sqlite_options(url, true))
+            .await
+            .map_err(unreachable)?;
+        Backend::Sqlite {
+            writer: Writer::start(writer),
+            readers,
+        }
+    } else {
+        Backend::Server {
+            pool: Database::connect(server_options(url, POOL))
+                .await
+                .map_err(unreachable)?,
+        }
+    };
+    Ok(Db { backend })
+}
+
+/// Changes the schema, or tells its state: a line for each step.
+///
+/// # Errors
+///
+/// [`OpenError`], each case one clear line.
+pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
+    let unreachable = |source| OpenError::Unreachable {
+        url: without_password(url),
+        source,
+    };
+    make_directory(url)?;
+    let options = if is_sqlite(url) {
+        sqlite_options(url, false)
+    } else {
+        server_options(url, 1)
+    };
+    let connection = Database::connect(options).await.map_err(unreachable)?;
+    let done = change(&connection, what).await;
+    connection.close().await.map_err(unreachable)?;
+    done
+}
+
+async fn change(connection: &DatabaseConnection, what: Migrate) -> Result<Vec<String>, OpenError> {
+    let applied = refuse_newer(applied(connection).await)?;
+    let known = names();
+    let up_to_date = applied.len() == known.len();
+    match what {
+        Migrate::Up if up_to_date => {}
+        Migrate::Up => locked(connection, None)
+            .await
+            .map_err(|source| OpenError::Migration { source })?,
+        Migrate::Down(steps) => {
+            locked(connection, Some(steps))
+                .await
+                .map_err(|source| OpenError::Migration { source })?;
+        }
+        Migrate::Status => {}
+    }
+    let applied = self::applied(connection).await;
+    Ok(known
+        .into_iter()
+        .map(|name| {
+            format!(
+                "{:8} {name}",
+                if applied.contains(&name) {
+                    "applied"
+                } else {
+                    "pending"
+                }
+            )
+        })
+        .collect())
+}
+
+/// Runs the steps while nobody else does: up if `down` is none. On SQLite and PostgreSQL all of it is
+/// one transaction; on MySQL, whose DDL commits by itself, a named lock and repeatable steps serve.
+async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<(), DbErr> {
+    let backend = connection.get_database_backend();
+    if backend == DbBackend::MySql {
+        let lock = "SELECT GET_LOCK('tripgate_migrate', 60)";
+        connection
+            .query_one_raw(Statement::from_string(backend, lock))
+            .await?;
+        let done = match down {
+            None => Migrator::up(connection, None).await,
+            Some(steps) => Migrator::down(connection, Some(steps)).await,
+        };
+        connection
+            .query_one_raw(Statement::from_string(
+                backend,
+                "SELECT RELEASE_LOCK('tripgate_migrate')",
+            ))
+            .await?;
+        return done;
+    }
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    };
+    let transaction = connection.begin_with_options(options).await?;
+    if backend == DbBackend::Postgres {
+        transaction
+            .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            .await?;
+    }
+    match down {
+        None => Migrator::up(&transaction, None).await?,
+        Some(steps) => Migrator::down(&transaction, Some(steps)).await?,
+    }
+    transaction.commit().await
+}
+
+fn names() -> Vec<String> {
+    Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect()
+}
+
+/// The applied steps; none where the table of steps is missing, as in an empty database.
+async fn applied(connection: &DatabaseConnection) -> Vec<String> {
+    let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+    let rows = connection
+        .query_all_raw(Statement::from_string(connection.get_database_backend(), sql))
+        .await;
+    rows.unwrap_or_default()
+        .iter()
+        .filter_map(|row| row.try_get_by_index(0).ok())
+        .collect()
+}
+
+fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
+    let known = names();
+    match applied.iter().find(|name| !known.contains(name)) {
+        Some(step) => Err(OpenError::Newer { step: step.clone() }),
+        None => Ok(applied),
+    }
+}
+
+fn is_sqlite(url: &str) -> bool {
+    url.starts_with("sqlite:")
+}
+
+fn make_directory(url: &str) -> Result<(), OpenError> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return Ok(());
+    };
+    let path = Path::new(
+        rest.trim_start_matches("//")
+            .split('?')
+            .next()
+            .unwrap_or_default(),
+    );
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            std::fs::create_dir_all(parent).map_err(|source| OpenError::Directory {
+                path: parent.display().to_string(),
+                source,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `mariadb://` is MySQL's protocol under another name.
+fn driver_url(url: &str) -> String {
+    url.strip_prefix("mariadb://")
+        .map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"))
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            let _ = parsed.set_password(Some("********"));
+            parsed.to_string()
+        }
+        _ => url.to_owned(),
+    }
+}
+
+fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    let size = if read_only { SQLITE_READERS } else { 1 };
+    options
+        .max_connections(size)
+        .min_connections(u32::from(!read_only))
+        .acquire_timeout(CONNECT)
+        // A connection to a file does not go stale.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            let sqlite = sqlite.foreign_keys(true).busy_timeout(CONNECT);
+            if read_only {
+                return sqlite.read_only(true);
+            }
+            // FULL syncs the log at every COMMIT: what was acknowledged survives a power cut.
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+        });
+    options
+}
+
+fn server_options(url: &str, size: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(driver_url(url));
+    options
+        .max_connections(size)
+        .min_connections(1)
+        .connect_timeout(CONNECT)
+        .acquire_timeout(CONNECT)
+        .idle_timeout(Some(Duration::from_mins(5)))
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|postgres| postgres.application_name("tripgate"))
+        .map_sqlx_mysql_pool_opts(|pool| {
+            pool.after_connect(|connection, _| {
+                Box::pin(async move { wait_for_other_nodes(connection).await })
+            })
+        });
+    options
+}
+
+/// On Galera a read on one node must not miss what another node has acknowledged.
+async fn wait_for_other_nodes(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
+    match sqlx::query("SET SESSION wsrep_sync_wait = 1")
+        .execute(connection)
+        .await
+    {
+        // A server without Galera does not know the variable, and has no other nodes.
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

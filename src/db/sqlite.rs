@@ -1,0 +1,226 @@
+//! SQLite's one writer.
+//!
+//! All that waits is run in one `BEGIN IMMEDIATE` and answered after the common COMMIT, so that one
+//! sync to disk serves many writers. There are no savepoints: they cost half of the throughput. If
+//! a function fails after it changed something, or the common COMMIT fails, everything is rolled
+//! back and each function is run again alone; functions only talk to their [`Tx`], so nobody can
+//! tell.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{ATTEMPTS, RoomError, StoreError, Tx, pause};
+
+/// How many functions one COMMIT may serve: bounds how long the first of them waits.
+const BATCH: usize = 256;
+/// How many may wait in all.
+const QUEUE: usize = 8192;
+/// How long a function may wait for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The way to the writer's task.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Run(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// How one function ended inside the common transaction.
+enum Ended {
+    /// With what is to be committed, or with an error that changed nothing.
+    Clean,
+    /// The transaction can't be committed as it is.
+    Spoilt,
+}
+
+trait Job: Send {
+    fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended>;
+    /// The error that the last run met in the database, if it did.
+    fn store_error(&self) -> Option<&StoreError>;
+    /// Tells the caller: what the last run returned, or why it could not be committed.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Function<I, T, E, F> {
+    input: I,
+    work: F,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<I, T, E, F> Job for Function<I, T, E, F>
+where
+    I: Send + Sync,
+    T: Send,
+    E: RoomError,
+    F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync,
+{
+    fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended> {
+        async move {
+            tx.take_changed();
+            let result = (self.work)(tx, &self.input).await;
+            let ended = match &result {
+                Ok(_) => Ended::Clean,
+                Err(error) => match error.store() {
+                    Some(store) if !store.leaves_transaction() => Ended::Spoilt,
+                    _ if tx.take_changed() => Ended::Spoilt,
+                    _ => Ended::Clean,
+                },
+            };
+            self.result = Some(result);
+            ended
+        }
+        .boxed()
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        self.result.as_ref()?.as_ref().err()?.store()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match (committed, self.result) {
+            (Ok(()), Some(result)) => result,
+            // An error stands, whatever became of the transaction.
+            (Err(_), Some(Err(error))) => Err(error),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), None) => {
+                Err(StoreError::internal("a function was committed without being run".to_owned()).into())
+            }
+        };
+        // A caller that went away has no ear for the answer; the write stands all the same.
+        drop(self.reply.send(result));
+    }
+}
+
+impl Writer {
+    /// Starts the writer's task on a connection of its own.
+    pub(super) fn start(connection: DatabaseConnection) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(serve(connection, waiting));
+        Self { queue }
+    }
+
+    pub(super) async fn submit<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: RoomError,
+        F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Message::Run(Box::new(Function {
+            input,
+            work,
+            result: None,
+            reply,
+        }));
+        self.queue
+            .send_timeout(job, PATIENCE)
+            .await
+            .map_err(|_| StoreError::away())?;
+        answer.await.map_err(|_| StoreError::away())?
+    }
+
+    /// Waits until all that was submitted before is committed, and ends the task.
+    pub(super) async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.queue.send(Message::Close(done)).await.is_ok() {
+            drop(wait.await);
+        }
+    }
+}
+
+async fn serve(connection: DatabaseConnection, mut waiting: mpsc::Receiver<Message>) {
+    let mut messages = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut messages, BATCH).await > 0 {
+        let mut jobs = Vec::with_capacity(messages.len());
+        let mut closing = None;
+        for message in messages.drain(..) {
+            match message {
+                Message::Run(job) => jobs.push(job),
+                Message::Close(done) => closing = Some(done),
+            }
+        }
+        commit(&connection, jobs).await;
+        if let Some(done) = closing {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::warn!(%error, "closing the database's writer failed");
+            }
+            let _ = done.send(());
+            return;
+        }
+    }
+}
+
+async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
+    if jobs.len() > 1 {
+        match together(connection, &mut jobs).await {
+            Ok(()) => {
+                for job in jobs {
+                    job.answer(Ok(()));
+                }
+                return;
+            }
+            Err(error) => tracing::debug!(%error, jobs = jobs.len(), "a common transaction is split"),
+        }
+    }
+    for mut job in jobs {
+        let committed = alone(connection, job.as_mut()).await;
+        job.answer(committed);
+    }
+}
+
+async fn together(connection: &DatabaseConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let tx = begin(connection).await?;
+    for job in jobs {
+        if matches!(job.run(&tx).await, Ended::Spoilt) {
+            let error = job.store_error().cloned().unwrap_or_else(StoreError::stale);
+            tx.rollback().await;
+            return Err(error);
+        }
+    }
+    tx.commit().await
+}
+
+async fn alone(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let done = alone_once(connection, job).await;
+        let error = done.as_ref().err().or_else(|| job.store_error());
+        if attempt < ATTEMPTS && error.is_some_and(StoreError::is_retryable) {
+            tokio::time::sleep(pause(attempt)).await;
+        } else {
+            return done;
+        }
+    }
+}
+
+async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+    let tx = begin(connection).await?;
+    match job.run(&tx).await {
+        Ended::Clean => tx.commit().await,
+        Ended::Spoilt => {
+            tx.rollback().await;
+            Ok(())
+        }
+    }
+}
+
+/// `IMMEDIATE`, because a deferred transaction that reads before it writes fails at once with
+/// `SQLITE_BUSY_SNAPSHOT` if anything else wrote in between, whatever the busy timeout.
+async fn begin(connection: &DatabaseConnection) -> Result<Tx, StoreError> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    };
+    Ok(Tx::transaction(connection.begin_with_options(options).await?))
+}

@@ -1,0 +1,184 @@
+//! Every kind of problem: its code, its status, and what an app does about it.
+
+/// A kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The request can't be understood at all.
+    BadRequest,
+    /// The body is not acceptable JSON.
+    InvalidJson,
+    /// More than one credential.
+    ConflictingCredentials,
+    /// Not a cursor of this list and this user.
+    InvalidCursor,
+    /// No credential.
+    Unauthenticated,
+    /// An access token that is not good.
+    InvalidToken,
+    /// Nobody, or not their password.
+    InvalidCredentials,
+    /// The token is good, but not for this.
+    InsufficientScope,
+    /// Strangers can't sign up.
+    SignupClosed,
+    /// Nothing there that the caller may see.
+    NotFound,
+    /// Not a method of this path.
+    MethodNotAllowed,
+    /// Only JSON is to be had.
+    NotAcceptable,
+    /// The body took too long to come.
+    RequestTimeout,
+    /// Somebody has that email address or username.
+    IdentifierTaken,
+    /// The body is too large.
+    ContentTooLarge,
+    /// The body is not sent as JSON.
+    UnsupportedMediaType,
+    /// Rules are broken.
+    Invalid,
+    /// A fault of ours.
+    Internal,
+    /// Other writers were in the way.
+    Busy,
+    /// No connection to the database.
+    DatabaseAway,
+    /// No room to write.
+    StorageFull,
+    /// The hashing queue is full.
+    Overloaded,
+    /// The master secret is not the one that the keys were made under.
+    NoSigningKey,
+}
+
+/// What is said of a kind: name, status, title, what the app does, what it means.
+type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
+
+impl Code {
+    /// All kinds.
+    pub const ALL: [Self; 23] = [
+        Self::BadRequest,
+        Self::InvalidJson,
+        Self::ConflictingCredentials,
+        Self::InvalidCursor,
+        Self::Unauthenticated,
+        Self::InvalidToken,
+        Self::InvalidCredentials,
+        Self::InsufficientScope,
+        Self::SignupClosed,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::IdentifierTaken,
+        Self::ContentTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::Internal,
+        Self::Busy,
+        Self::DatabaseAway,
+        Self::StorageFull,
+        Self::Overloaded,
+        Self::NoSigningKey,
+    ];
+
+    #[rustfmt::skip]
+    const fn facts(self) -> Facts {
+        match self {
+            Self::BadRequest => ("bad_request", 400, "Bad request", "fix_input",
+                "The request could not be understood: its head or body breaks the rules of HTTP or of this API."),
+            Self::InvalidJson => ("invalid_json", 400, "Not acceptable JSON", "fix_input",
+                "The body is not well-formed JSON in UTF-8, names a member twice, or contains a NUL character or half a surrogate pair."),
+            Self::ConflictingCredentials => ("conflicting_credentials", 400, "Two credentials", "fix_input",
+                "The request carries more than one credential. Send exactly one Authorization header."),
+            Self::InvalidCursor => ("invalid_cursor", 400, "Not a cursor of this list", "fix_input",
+                "A cursor is good only for the list and the user that it was given to. Start again without one."),
+            Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
+                "The request carries no credential of the kind that this operation asks for. Log in and send the access token as Authorization: Bearer."),
+            Self::InvalidToken => ("invalid_token", 401, "Invalid or expired token", "refresh",
+                "The access token has expired, or was never one of this server's. Refresh it, and log in again if that fails."),
+            Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
+                "There is no account with this email address or username and this password. Which of the two is wrong is not told."),
+            Self::InsufficientScope => ("insufficient_scope", 403, "The token lacks a scope", "reauthenticate",
+                "The access token is good, but was issued for less than this operation needs. Log in with the scope that the challenge names."),
+            Self::SignupClosed => ("signup_closed", 403, "Signing up is closed", "none",
+                "This server takes no new accounts."),
+            Self::NotFound => ("not_found", 404, "Not found", "none",
+                "There is no such thing, or it belongs to somebody else: the answer is the same for both."),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "fix_input",
+                "The path exists, but not for this method. The Allow header lists those that it has."),
+            Self::NotAcceptable => ("not_acceptable", 406, "Not acceptable", "fix_input",
+                "The API answers in JSON alone. Send Accept: application/json, or no Accept header."),
+            Self::RequestTimeout => ("request_timeout", 408, "The body came too slowly", "retry",
+                "The body did not arrive in time. Nothing was done; send the request again."),
+            Self::IdentifierTaken => ("identifier_taken", 409, "Identifier taken", "fix_input",
+                "Somebody has this email address or username already. Log in, or choose another."),
+            Self::ContentTooLarge => ("content_too_large", 413, "Body too large", "fix_input",
+                "The body has more bytes than this operation takes."),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not sent as JSON", "fix_input",
+                "Bodies must be sent with Content-Type: application/json."),
+            Self::Invalid => ("invalid", 422, "Rules are broken", "fix_input",
+                "The request is well-formed, but members of it break rules. `errors` lists every one of them with a pointer to where it is."),
+            Self::Internal => ("internal", 500, "A fault of ours", "retry",
+                "Something went wrong on the server. Tell its operator the request id."),
+            Self::Busy => ("busy", 503, "Busy", "retry",
+                "Other changes were in the way several times in a row. Nothing was changed; try again after Retry-After seconds."),
+            Self::DatabaseAway => ("database_away", 503, "Database away", "retry",
+                "The server has no connection to its database. Try again after Retry-After seconds."),
+            Self::StorageFull => ("storage_full", 503, "No room left", "retry",
+                "The server can read but not write at the moment. Nothing was changed; try again after Retry-After seconds."),
+            Self::Overloaded => ("overloaded", 503, "Too many sign-ins at once", "retry",
+                "More people are signing in than passwords can be checked in time. Try again after Retry-After seconds."),
+            Self::NoSigningKey => ("no_signing_key", 503, "No tokens at the moment", "retry",
+                "The server can't sign tokens until its operator corrects its secret. Tokens that are out stay good."),
+        }
+    }
+
+    /// Its stable name.
+    pub const fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// Its HTTP status.
+    pub const fn status(self) -> u16 {
+        self.facts().1
+    }
+
+    /// It in a few words.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// What an app does about it.
+    pub const fn client_action(self) -> &'static str {
+        self.facts().3
+    }
+
+    /// What it means, and what to do.
+    pub const fn explanation(self) -> &'static str {
+        self.facts().4
+    }
+
+    /// Its name as it stands in `type`.
+    pub fn slug(self) -> String {
+        self.name().replace('_', "-")
+    }
+
+    /// What a status means in the document.
+    pub const fn meaning(status: u16) -> &'static str {
+        match status {
+            400 => "The request is malformed",
+            401 => "No credential, or one that is not good",
+            403 => "The credential is not good for this",
+            404 => "No such thing, or not yours",
+            406 => "Only JSON is to be had",
+            408 => "The body came too slowly",
+            409 => "In conflict with what is there",
+            413 => "The body is too large",
+            415 => "The body is not sent as JSON",
+            422 => "Members of the request break rules",
+            503 => "Not at the moment; try again",
+            _ => "A fault of ours",
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The outermost layer: whatever happens within, one kind of answer leaves.
+//!
+//! Gives every request its id, answers CORS preflights and what can't be accepted, catches panics,
+//! turns every error into a problem, adds the headers that every response has, and writes the one
+//! log line of the request. The query is never logged: it may hold what nobody should read.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body::Body as _;
+use http_body_util::combinators::BoxBody;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Request, Response, Result};
+
+use super::paths::Paths;
+use super::problem::{Code, Problem, from_poem};
+use crate::app::App;
+
+/// The header that names a request, from the client or from here.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken from a client, in bytes.
+const REQUEST_ID_MAX: usize = 128;
+/// What a page of another origin may read of a response.
+const EXPOSED: &str = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
+/// What a page of another origin may send.
+const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
+
+/// The router with the edge around it.
+pub(super) struct Edge<E> {
+    pub(super) inner: E,
+    pub(super) app: App,
+    pub(super) paths: Arc<Paths>,
+}
+
+/// What of a request is needed after it was handed on.
+struct Seen {
+    id: HeaderValue,
+    method: Method,
+    path: String,
+    origin: Option<HeaderValue>,
+    started: Instant,
+}
+
+impl Seen {
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let seen = Seen {
+            id: self.request_id(request.headers()),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            origin: self.allowed_origin(request.headers()),
+            started: Instant::now(),
+        };
+        if seen.method == Method::HEAD {
+            request.set_method(Method::GET);
+        }
+        let answer = match self.answer_here(&request, &seen) {
+            Some(answer) => answer,
+            None => self.hand_on(request).await,
+        };
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(problem) => self.tell(problem, &seen),
+        };
+        self.finish(&mut response, &seen);
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint> Edge<E> {
+    async fn hand_on(&self, request: Request) -> Result<Response, Problem> {
+        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
+            Ok(Ok(output)) => Ok(output.into_response()),
+            Ok(Err(error)) => Err(from_poem(error)),
+            Err(panic) => {
+                let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = message
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default();
+                Err(Problem::internal(format!("a panic: {message}")))
+            }
+        }
+    }
+
+    /// What needs no handler: a preflight, or a request for something that is not JSON.
+    fn answer_here(&self, request: &Request, seen: &Seen) -> Option<Result<Response, Problem>> {
+        let headers = request.headers();
+        let preflight = seen.method == Method::OPTIONS
+            && seen.origin.is_some()
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if preflight {
+            return Some(Ok(self.preflight(&seen.path)));
+        }
+        if seen.path.starts_with(super::API) && !accepts_json(headers) {
+            return Some(Err(Problem::new(
+                Code::NotAcceptable,
+                "The API answers in JSON: send Accept: application/json.",
+            )));
+        }
+        None
+    }
+
+    fn preflight(&self, path: &str) -> Response {
+        let methods = self.paths.allow(path).unwrap_or("GET, HEAD");
+        Response::builder()
+            .status(StatusCode::NO_CONTENT)
+            .header(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
+            .header(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)
+            .header(header::ACCESS_CONTROL_MAX_AGE, "7200")
+            .finish()
+    }
+
+    /// Writes a problem, and its causes to the log: here and nowhere else.
+    fn tell(&self, mut problem: Problem, seen: &Seen) -> Response {
+        if problem.code() == Code::MethodNotAllowed
+            && let Some(methods) = self.paths.allow(&seen.path)
+        {
+            problem = problem.with_header(header::ALLOW, methods);
+        }
+        let causes = problem.causes();
+        if problem.code() == Code::Internal {
+            tracing::error!(request_id = seen.id(), causes, "a request failed");
+        } else if !causes.is_empty() {
+            tracing::warn!(
+                request_id = seen.id(),
+                code = problem.code().name(),
+                causes,
+                "a request was turned away"
+            );
+        }
+        problem.render(seen.id())
+    }
+
+    fn finish(&self, response: &mut Response, seen: &Seen) {
+        if seen.method == Method::HEAD {
+            drop_body(response);
+        }
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, seen.id.clone());
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        // A phone may keep what it was given, but must ask whether it still holds; a proxy may not.
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("private, no-cache"));
+        if let Some(origin) = &seen.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED),
+            );
+        }
+        if !self.app.cors_origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        tracing::info!(
+            target: "tripgate::access",
+            request_id = seen.id(),
+            method = seen.method.as_str(),
+            path = seen.path,
+            status = response.status().as_u16(),
+            latency_us = u64::try_from(seen.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
+    }
+
+    /// The client's id if it is one that can be logged and sent back as it is.
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let sane = |value: &&HeaderValue| {
+            let bytes = value.as_bytes();
+            (1..=REQUEST_ID_MAX).contains(&bytes.len())
+                && bytes
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+        };
+        if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
+            return given.clone();
+        }
+        let made = self.app.clock.new_id().to_string();
+        HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let known = self
+            .app
+            .cors_origins
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        known.then(|| origin.clone())
+    }
+}
+
+/// HEAD answers as GET, with the length of what GET would send (RFC 9110 §9.3.2).
+fn drop_body(response: &mut Response) {
+    let body: BoxBody<Bytes, io::Error> = response.take_body().into();
+    if let Some(length) = body.size_hint().exact() {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Whether an `Accept` header leaves room for JSON (RFC 9110 §12.5.1); none at all accepts anything.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut ranges = headers.get_all(header::ACCEPT).iter().peekable();
+    if ranges.peek().is_none() {
+        return true;
+    }
+    ranges
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let refused = parts.any(|parameter| {
+                let weight = parameter
+                    .strip_prefix("q=")
+                    .or_else(|| parameter.strip_prefix("Q="));
+                weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
+            });
+            let fits = matches!(
+                essence.as_str(),
+                "*/*" | "application/*" | "application/json" | "application/problem+json"
+            );
+            fits && !refused
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_rfc_9110_says() {
+        let accepts = |value: &'static str| {
+            accepts_json(&HeaderMap::from_iter([(
+                header::ACCEPT,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(accepts_json(&HeaderMap::new()));
+        for value in [
+            "*/*",
+            "application/json",
+            "text/html, */*;q=0.8",
+            "Application/JSON; charset=utf-8",
+            "application/*",
+        ] {
+            assert!(accepts(value), "{value}");
+        }
+        for value in [
+            "text/html",
+            "application/json;q=0",
+            "image/*, text/*",
+            "application/xml",
+        ] {
+            assert!(!accepts(value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether the server runs, and whether it can serve.
+
+use poem::http::header;
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+
+use super::Tag;
+use super::json::Json;
+use super::problem::{Code, Fail, Problem};
+use crate::app::App;
+
+/// That the server is well.
+#[derive(Debug, Object, Serialize)]
+pub(super) struct Health {
+    /// Always `ok`.
+    status: String,
+}
+
+fn ok() -> Json<Health> {
+    Json(Health {
+        status: "ok".to_owned(),
+    })
+}
+
+/// The operations of this file.
+#[derive(Debug)]
+pub(super) struct HealthApi;
+
+#[expect(
+    clippy::unused_async,
+    reason = "every operation is asynchronous to the router"
+)]
+#[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
+impl HealthApi {
+    /// Is the process alive?
+    ///
+    /// Answers without touching anything else: restart the server if this fails.
+    #[oai(path = "/live", method = "get", operation_id = "get_liveness")]
+    async fn live(&self) -> Json<Health> {
+        ok()
+    }
+
+    /// Can the server serve?
+    ///
+    /// Send traffic here only while this succeeds. Fails with 503 while the database is away and from
+    /// the moment the server begins to shut down.
+    #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
+    async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, Fail<503>> {
+        if app.is_stopping() {
+            let stopping = Problem::new(Code::DatabaseAway, "The server is shutting down.");
+            return Err(stopping.with_header(header::RETRY_AFTER, "5").into());
+        }
+        app.db.ping().await?;
+        Ok(ok())
+    }
+}

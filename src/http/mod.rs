@@ -1,0 +1,83 @@
+//! The edge: everything of HTTP that is not one resource's own.
+//!
+//! A request comes in through [`server`], passes the [`edge`], is routed by the table below, and has
+//! its credential ([`caller`]) and body ([`json`]) checked before the handler in a room's `api.rs`
+//! sees it. Every error leaves as a [`problem`]. The document ([`spec`]) is generated from the same
+//! table and types.
+
+pub mod caller;
+mod codes;
+mod docs;
+mod edge;
+mod health;
+pub mod json;
+mod paths;
+pub mod problem;
+mod schema;
+pub mod server;
+pub mod spec;
+
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt, Response, Route};
+use poem_openapi::{LicenseObject, OpenApiService, ServerObject, Tags};
+
+use crate::app::App;
+use crate::{accounts, sessions, trips};
+
+/// Where the API lies.
+pub const API: &str = "/api/v1";
+
+/// The groups of operations.
+#[derive(Tags)]
+pub enum Tag {
+    /// Signing up, logging in, and whether a token is still good.
+    Authentication,
+    /// The account of whoever is logged in.
+    Account,
+    /// The trips of whoever is logged in. Somebody else's do not exist.
+    Trips,
+    /// For whoever runs the server.
+    Health,
+}
+
+type Operations = (
+    sessions::api::SessionsApi,
+    accounts::api::AccountsApi,
+    trips::api::TripsApi,
+    health::HealthApi,
+);
+
+/// Every operation there is.
+fn service() -> OpenApiService<Operations, ()> {
+    let operations = (
+        sessions::api::SessionsApi,
+        accounts::api::AccountsApi,
+        trips::api::TripsApi,
+        health::HealthApi,
+    );
+    OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))
+        .description(include_str!("description.md"))
+        .license(LicenseObject::new("MIT").url("https://spdx.org/licenses/MIT.html"))
+        .server(ServerObject::new("/").description("This server"))
+}
+
+/// Every route, with the edge around it.
+pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
+    let mut routes = docs::add_problems(Route::new());
+    if app.docs {
+        routes = docs::add_docs(routes);
+    }
+    let routes = routes.nest("/", service()).data(app.clone());
+    let paths = Arc::new(paths::Paths::of(&spec::document()));
+    edge::Edge {
+        inner: routes,
+        app: app.clone(),
+        paths,
+    }
+}
+
+/// A request that is refused before it reaches the edge.
+pub fn bad_request(why: &'static str) -> Response {
+    problem::Problem::new(problem::Code::BadRequest, why).render("")
+}

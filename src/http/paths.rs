@@ -1,0 +1,84 @@
+//! Which methods each path has, read from the document: what `Allow` says.
+
+use serde_json::Value;
+
+/// The paths that are not in the document; all of them only answer GET.
+const PAGES: [&str; 8] = [
+    "/",
+    "/docs",
+    "/docs/{file}",
+    "/openapi.json",
+    "/openapi.yaml",
+    "/problems",
+    "/problems/{code}",
+    "/favicon.ico",
+];
+
+/// The table of paths and their methods.
+#[derive(Debug)]
+pub(super) struct Paths(Vec<(Vec<String>, String)>);
+
+impl Paths {
+    /// From the finished document.
+    pub(super) fn of(document: &Value) -> Self {
+        let operations = document
+            .get("paths")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let mut table: Vec<_> = operations
+            .filter_map(|(path, item)| {
+                let mut methods: Vec<String> = item
+                    .as_object()?
+                    .keys()
+                    .map(|method| method.to_uppercase())
+                    .collect();
+                if methods.iter().any(|method| method == "GET") {
+                    methods.push("HEAD".to_owned());
+                }
+                Some((segments(path), methods.join(", ")))
+            })
+            .collect();
+        table.extend(PAGES.iter().map(|path| (segments(path), "GET, HEAD".to_owned())));
+        Self(table)
+    }
+
+    /// The methods of the path, as `Allow` lists them.
+    pub(super) fn allow(&self, path: &str) -> Option<&str> {
+        let asked = segments(path);
+        let fits = |template: &[String]| {
+            template.len() == asked.len()
+                && template
+                    .iter()
+                    .zip(&asked)
+                    .all(|(known, given)| known.starts_with('{') || known == given)
+        };
+        self.0
+            .iter()
+            .find(|(template, _)| fits(template))
+            .map(|(_, methods)| methods.as_str())
+    }
+}
+
+fn segments(path: &str) -> Vec<String> {
+    path.trim_start_matches('/')
+        .split('/')
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_path_has_the_methods_of_its_operations() {
+        let paths =
+            Paths::of(&json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} } } }));
+        assert_eq!(paths.allow("/a/7"), Some("GET, DELETE, HEAD"));
+        assert_eq!(paths.allow("/b"), Some("POST"));
+        assert_eq!(paths.allow("/docs"), Some("GET, HEAD"));
+        assert_eq!(paths.allow("/a/7/8"), None);
+    }
+}

@@ -1,0 +1,226 @@
+//! One connection, from the accepted socket to its end.
+//!
+//! What always holds: everything slow, the TLS handshake included, happens in the connection's own
+//! task and under a deadline. What it refuses, before the endpoint sees it: an HTTP/1.1 request
+//! without exactly one valid `Host` (RFC 9112 §3.2), and one whose `Host` differs from `:authority`
+//! (RFC 9113 §8.3.1). A request with both `Content-Length` and `Transfer-Encoding` is read by the
+//! latter, without the former, and is the connection's last: hyper sees to that (RFC 9112 §6.1).
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use poem::http::header::{CONNECTION, HOST, HeaderValue};
+use poem::http::uri::Scheme;
+use poem::http::{Request as HttpRequest, Version};
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Request, Response};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use super::Server;
+use super::deadlines::{Deadlines, Expired, Pulse, Watchdog};
+use super::tls::Stream;
+
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
+const MAX_H2_STREAMS: u32 = 128;
+/// What a client may send ahead of being read, for each stream and for the connection.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+const H2_PING_EVERY: Duration = Duration::from_secs(20);
+const H2_PING_WAIT: Duration = Duration::from_secs(10);
+
+/// What all connections share.
+pub(super) struct Shared<E> {
+    pub(super) server: Server,
+    pub(super) endpoint: Arc<E>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) local: LocalAddr,
+}
+
+/// How HTTP is spoken.
+pub(super) fn http() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_WAIT)
+        .adaptive_window(false)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_header_list_size(MAX_H2_HEADER_BYTES);
+    builder
+}
+
+/// Serves one connection until it ends, its time is up, or, after `stop`, its last request is
+/// answered.
+pub(super) async fn run<E: Endpoint + 'static>(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared<E>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stopping = pin!(async move {
+        // A lost sender means that the server is gone: stop as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    let pulse = Arc::new(Pulse::default());
+    let io = Deadlines::new(tcp, Arc::clone(&pulse));
+    let Some(acceptor) = &shared.tls else {
+        let stream = Stream::plain(io, Arc::clone(&pulse));
+        return speak(stream, Scheme::HTTP, peer, &shared, pulse, stopping).await;
+    };
+    let handshake = timeout(shared.server.limits.handshake, acceptor.accept(io));
+    let stream = tokio::select! {
+        biased;
+        () = &mut stopping => return,
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&pulse)),
+            Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => return debug!(%peer, "TLS handshake took too long"),
+        },
+    };
+    speak(stream, Scheme::HTTPS, peer, &shared, pulse, stopping).await;
+}
+
+async fn speak<E: Endpoint + 'static>(
+    stream: Stream,
+    scheme: Scheme,
+    peer: SocketAddr,
+    shared: &Arc<Shared<E>>,
+    pulse: Arc<Pulse>,
+    mut stopping: Pin<&mut impl Future<Output = ()>>,
+) {
+    let mut dog = Watchdog::new(shared.server.limits, &pulse);
+    let service = service_fn(|request: HttpRequest<Incoming>| {
+        let in_flight = Pulse::begin(&pulse);
+        let shared = Arc::clone(shared);
+        let scheme = scheme.clone();
+        async move {
+            let response = answer(&shared, request, scheme, peer).await;
+            drop(in_flight);
+            Ok::<_, Infallible>(hyper::Response::from(response))
+        }
+    });
+    let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
+    let mut told = false;
+    poll_fn(|cx| {
+        loop {
+            if !told && stopping.as_mut().poll(cx).is_ready() {
+                told = true;
+                conn.as_mut().graceful_shutdown();
+            }
+            if let Poll::Ready(end) = conn.as_mut().poll(cx) {
+                if let Err(error) = end {
+                    debug!(%peer, %error, "connection ended early");
+                }
+                return Poll::Ready(());
+            }
+            match dog.poll(cx, &pulse) {
+                Poll::Pending => return Poll::Pending,
+                // An h2 client that is told so first (GOAWAY) loses no request to the closing.
+                Poll::Ready(Expired::Idle) if pulse.speaks_h2() && !told => {
+                    told = true;
+                    conn.as_mut().graceful_shutdown();
+                    dog.drain();
+                }
+                Poll::Ready(expired) => {
+                    debug!(%peer, why = expired.name(), "connection closed");
+                    return Poll::Ready(());
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn answer<E: Endpoint>(
+    shared: &Shared<E>,
+    request: HttpRequest<Incoming>,
+    scheme: Scheme,
+    peer: SocketAddr,
+) -> Response {
+    if let Err(fault) = check_host(&request) {
+        let mut response = (shared.server.bad_request)(fault);
+        if request.version() < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        return response;
+    }
+    let remote = RemoteAddr(peer.into());
+    let request = Request::from((request, shared.local.clone(), remote, scheme));
+    shared.endpoint.get_response(request).await
+}
+
+/// One `Host` where HTTP/1.1 demands it, never two, and none that no host could be named.
+fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("the request has more than one Host header");
+    }
+    let h2 = request.version() == Version::HTTP_2;
+    match (host, request.uri().authority()) {
+        (None, _) if request.version() == Version::HTTP_11 => Err("the Host header is missing"),
+        (None, None) if h2 => Err("the request names no authority"),
+        (Some(host), Some(authority))
+            if h2
+                && !authority
+                    .as_str()
+                    .as_bytes()
+                    .eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Err("the Host header differs from the authority")
+        }
+        (Some(host), _) if !host.as_bytes().iter().all(|byte| is_host_byte(*byte)) => {
+            Err("the Host header is not a host")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 3986 §3.2.2), byte by byte.
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b':'
+                | b'['
+                | b']'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
+}

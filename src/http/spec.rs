@@ -1,0 +1,339 @@
+//! The document: what the handlers' types say, made true where the generator can't say it.
+//!
+//! poem-openapi writes OpenAPI 3.0 with a few habits that are wrong or that break generators. One
+//! pass mends them here, adds the errors and headers that every operation has, and nothing else is
+//! ever edited by hand.
+
+use serde_json::{Map, Value, json};
+
+use super::codes::Code;
+use super::problem::ProblemBody;
+
+/// The errors that operations share: name in the document, status.
+const SHARED: [(&str, u16); 10] = [
+    ("BadRequest", 400),
+    ("Unauthorized", 401),
+    ("Forbidden", 403),
+    ("NotAcceptable", 406),
+    ("RequestTimeout", 408),
+    ("ContentTooLarge", 413),
+    ("UnsupportedMediaType", 415),
+    ("Invalid", 422),
+    ("InternalError", 500),
+    ("ServiceUnavailable", 503),
+];
+
+/// The document as JSON text, the one that is committed and served.
+pub fn json() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The document as YAML text.
+pub fn yaml() -> String {
+    let mut text = serde_saphyr::to_string(&document()).unwrap_or_default();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// The finished document.
+pub fn document() -> Value {
+    let raw: Value = serde_json::from_str(&super::service().spec()).unwrap_or_default();
+    finish(raw)
+}
+
+fn finish(mut document: Value) -> Value {
+    set(&mut document, "openapi", json!("3.0.3"));
+    let requests = reachable_from_requests(&document);
+    for operation in operations(&mut document) {
+        secure(operation);
+        share_errors(operation);
+    }
+    if let Some(schemas) = document
+        .pointer_mut("/components/schemas")
+        .and_then(Value::as_object_mut)
+    {
+        for (name, schema) in schemas.iter_mut() {
+            if requests.contains(name) {
+                set(schema, "additionalProperties", json!(false));
+            }
+        }
+    }
+    mend(&mut document);
+    if let Some(components) = document.get_mut("components") {
+        set(components, "headers", headers());
+        set(components, "responses", shared_errors());
+    }
+    add_headers(&mut document);
+    document
+}
+
+fn set(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    paths
+        .into_iter()
+        .flat_map(|paths| paths.values_mut())
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+}
+
+/// A scheme comes as `name scope`: HTTP schemes can't carry scopes in OpenAPI 3.0, so they go into
+/// an extension of their own. What asks for nothing says so.
+fn secure(operation: &mut Value) {
+    let mut scopes = Vec::new();
+    let mut schemes = Vec::new();
+    for scheme in operation
+        .get("security")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        for name in scheme.as_object().into_iter().flat_map(Map::keys) {
+            let (name, scope) = name.split_once(' ').unwrap_or((name, ""));
+            schemes.push(json!({ name: [] }));
+            scopes.extend((!scope.is_empty()).then(|| json!(scope)));
+        }
+    }
+    set(operation, "security", Value::Array(schemes));
+    if !scopes.is_empty() {
+        set(operation, "x-required-scopes", Value::Array(scopes));
+    }
+}
+
+fn share_errors(operation: &mut Value) {
+    let has_body = operation.get("requestBody").is_some();
+    let in_query = |parameter: &Value| parameter.get("in").and_then(Value::as_str) == Some("query");
+    let has_query = operation
+        .get("parameters")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.iter().any(in_query));
+    let is_secured = operation
+        .get("security")
+        .and_then(Value::as_array)
+        .is_some_and(|all| !all.is_empty());
+    let is_scoped = operation.get("x-required-scopes").is_some();
+    let is_api = operation.get("tags").and_then(|tags| tags.get(0)) != Some(&json!("Health"));
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (name, status) in SHARED {
+        let applies = match status {
+            400 => has_body || has_query || is_secured,
+            401 => is_secured,
+            403 => is_scoped,
+            408 | 413 | 415 => has_body,
+            422 => has_body || has_query,
+            406 | 503 => is_api,
+            _ => true,
+        };
+        let key = status.to_string();
+        if applies && !responses.contains_key(&key) {
+            responses.insert(key, json!({ "$ref": format!("#/components/responses/{name}") }));
+        }
+    }
+    responses.sort_keys();
+}
+
+/// The schemas that a request body is made of. They are closed: an unknown member is refused.
+fn reachable_from_requests(document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let paths = document
+        .get("paths")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::values);
+    for operation in paths.filter_map(Value::as_object).flat_map(Map::values) {
+        if let Some(body) = operation.get("requestBody") {
+            collect(document, body, &mut found);
+        }
+    }
+    found
+}
+
+fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            let name = members
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|path| path.rsplit('/').next());
+            if let Some(name) = name.filter(|name| !found.iter().any(|known| known == name)) {
+                found.push(name.to_owned());
+                if let Some(schema) = document.pointer(&format!("/components/schemas/{name}")) {
+                    collect(document, schema, found);
+                }
+            }
+            members
+                .values()
+                .for_each(|member| collect(document, member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(document, item, found)),
+        _ => {}
+    }
+}
+
+/// Formats and header names as the world writes them; a `$ref` without the neighbours that OpenAPI
+/// 3.0 ignores.
+fn mend(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            let format = match members.get("format").and_then(Value::as_str) {
+                Some("naive-date") => Some("date"),
+                Some("uint16") => Some("int32"),
+                Some("uint32" | "uint64") => Some("int64"),
+                _ => None,
+            };
+            if let Some(format) = format {
+                members.insert("format".to_owned(), json!(format));
+            }
+            if let Some(headers) = members.get_mut("headers").and_then(Value::as_object_mut) {
+                *headers = std::mem::take(headers)
+                    .into_iter()
+                    .map(|(name, header)| (usual(&name), header))
+                    .collect();
+            }
+            members.values_mut().for_each(mend);
+        }
+        Value::Array(items) => items.iter_mut().for_each(mend),
+        _ => {}
+    }
+}
+
+/// `WWW-AUTHENTICATE` as `WWW-Authenticate`.
+fn usual(name: &str) -> String {
+    let capital = |part: &str| match part {
+        "WWW" => part.to_owned(),
+        "ETAG" => "ETag".to_owned(),
+        _ => part
+            .chars()
+            .take(1)
+            .chain(part.to_lowercase().chars().skip(1))
+            .collect(),
+    };
+    name.split('-').map(capital).collect::<Vec<_>>().join("-")
+}
+
+fn headers() -> Value {
+    json!({
+        "X-Request-Id": {
+            "description": "Names this request in the server's log: the client's own id, if it sent a sane one.",
+            "required": true,
+            "schema": { "type": "string" }
+        },
+        "Cache-Control": {
+            "description": "Who may keep this answer.",
+            "required": true,
+            "schema": { "type": "string" }
+        },
+        "WWW-Authenticate": {
+            "description": "What credential is asked for, and what is wrong with the one that was sent (RFC 6750, RFC 7617).",
+            "required": true,
+            "schema": { "type": "string" }
+        },
+        "Retry-After": {
+            "description": "When to try again, in seconds.",
+            "schema": { "type": "integer", "minimum": 0 }
+        }
+    })
+}
+
+fn shared_errors() -> Value {
+    let response = |status: u16| {
+        let mut response = json!({
+            "description": Code::meaning(status),
+            "content": { "application/problem+json": { "schema": { "$ref": format!("#/components/schemas/{}", problem_name()) } } },
+        });
+        match status {
+            401 | 403 => set(&mut response, "headers", reference_headers(&["WWW-Authenticate"])),
+            503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
+            _ => {}
+        }
+        response
+    };
+    Value::Object(
+        SHARED
+            .iter()
+            .map(|(name, status)| ((*name).to_owned(), response(*status)))
+            .collect(),
+    )
+}
+
+fn problem_name() -> String {
+    use poem_openapi::types::Type;
+    ProblemBody::name().into_owned()
+}
+
+fn reference_headers(names: &[&str]) -> Value {
+    let entry = |name: &&str| {
+        (
+            (*name).to_owned(),
+            json!({ "$ref": format!("#/components/headers/{name}") }),
+        )
+    };
+    Value::Object(names.iter().map(entry).collect())
+}
+
+/// Every response has these two.
+fn add_headers(document: &mut Value) {
+    let everywhere = reference_headers(&["X-Request-Id", "Cache-Control"]);
+    let add = |response: &mut Value| {
+        if response.get("$ref").is_some() {
+            return;
+        }
+        let mut headers = response
+            .get("headers")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        // What a response says of its own header stands.
+        for (name, header) in everywhere.as_object().into_iter().flatten() {
+            headers.entry(name).or_insert_with(|| header.clone());
+        }
+        set(response, "headers", Value::Object(headers));
+    };
+    for operation in operations(document) {
+        operation
+            .get_mut("responses")
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(Map::values_mut)
+            .for_each(add);
+    }
+    document
+        .pointer_mut("/components/responses")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .for_each(add);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_written_as_usual() {
+        for (given, wanted) in [
+            ("ETAG", "ETag"),
+            ("WWW-AUTHENTICATE", "WWW-Authenticate"),
+            ("LOCATION", "Location"),
+        ] {
+            assert_eq!(usual(given), wanted);
+        }
+    }
+
+    #[test]
+    fn both_texts_hold_the_same_document() {
+        assert_eq!(serde_json::from_str::<Value>(&json()).unwrap(), document());
+        assert!(yaml().starts_with("openapi: 3.0.3"), "{}", &yaml()[..80]);
+    }
+}

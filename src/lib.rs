@@ -1,0 +1,31 @@
+//! Tripgate signs people up, logs them in, issues expiring JWTs and keeps each person's trips behind
+//! them, all described by an OpenAPI document that is generated from the code.
+//!
+//! One process, one way through it. A request goes down the stairs and its answer comes up again;
+//! nobody calls upwards, and nobody reaches past the next landing:
+//!
+//! | landing | what it does | what it names |
+//! |---|---|---|
+//! | [`http`] | the edge: routing, problems, the caller, the server | poem |
+//! | `<room>/api.rs` | wire types and a thin handler for each operation | poem, poem-openapi |
+//! | `<room>/mod.rs` | types, use-cases, the room's error | neither poem nor sea-orm |
+//! | `<room>/store.rs` | queries | sea-orm, `entity` |
+//!
+//! The rooms are [`accounts`], [`sessions`], [`tokens`] and [`trips`]. They know each other's `mod.rs`
+//! only, and in one direction: sessions know accounts and tokens, accounts know [`passwords`], trips
+//! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`] and [`json`];
+//! [`app`] wires everything from [`config`], and [`cli`] is what an operator types.
+
+pub mod accounts;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod http;
+pub mod json;
+pub mod passwords;
+pub mod secrets;
+pub mod sessions;
+pub mod tokens;
+pub mod trips;

@@ -1,0 +1,315 @@
+//! Signing up and logging in over HTTP.
+
+use chrono::{DateTime, Utc};
+use poem::http::header;
+use poem::web::Data;
+use poem::{Request, Result as PoemResult};
+use poem_openapi::types::{Email as EmailText, Password as PasswordText};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Device, Grant, SessionsError};
+use crate::accounts::api::{UserBody, username_fault};
+use crate::accounts::{Email, NewUser, Username};
+use crate::app::App;
+use crate::http::Tag;
+use crate::http::caller::{AnyScope, Caller};
+use crate::http::json::{Body, Json};
+use crate::http::problem::{Code, Fail, FieldFault, Problem};
+use crate::passwords::{Passwords, PolicyFault};
+use crate::tokens::{Scopes, TokensError};
+
+/// Somebody who signs up. At least one of `email` and `username` is needed.
+#[derive(Debug, Object)]
+struct SignUp {
+    /// To log in with, and to be reached at. Compared without regard to case.
+    #[oai(validator(max_length = 254))]
+    email: Option<EmailText>,
+    /// To log in with: lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
+    #[oai(validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$"))]
+    username: Option<String>,
+    /// At least 8 characters unless the server is set otherwise, at most 71 bytes in UTF-8, and none of
+    /// the passwords that everybody tries first. Nothing else is asked of it: a sentence is fine.
+    password: PasswordText,
+    /// What to call them.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    display_name: Option<String>,
+    /// What its owner calls this device.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    device_name: Option<String>,
+}
+
+/// Somebody who logs in.
+#[derive(Debug, Object)]
+struct LogIn {
+    /// Email address or username.
+    identifier: String,
+    /// The password.
+    password: PasswordText,
+    /// What its owner calls this device.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    device_name: Option<String>,
+    /// What the access token shall be good for, separated by spaces: some of `account`, `trips:read`
+    /// and `trips:write`. All of them if absent.
+    scope: Option<String>,
+}
+
+/// What signing up and logging in give. Keep both tokens where other apps can't read them.
+#[derive(Debug, Object, Serialize)]
+struct TokenGrant {
+    /// Always `Bearer`.
+    token_type: String,
+    /// Send it as `Authorization: Bearer …`.
+    access_token: String,
+    /// How long the access token is good, in seconds from `server_time`.
+    expires_in: i64,
+    /// Keeps the session alive when the access token has expired.
+    refresh_token: String,
+    /// How long the refresh token is good if it is not used, in seconds from `server_time`.
+    refresh_expires_in: i64,
+    /// The session that was begun.
+    session_id: Uuid,
+    /// What the access token is good for, separated by spaces.
+    scope: String,
+    /// The server's clock: compare with the device's own.
+    server_time: DateTime<Utc>,
+    /// Who.
+    user: UserBody,
+}
+
+/// What an access token says.
+#[derive(Debug, Object, Serialize)]
+struct SessionInfo {
+    /// Whose it is.
+    user_id: Uuid,
+    /// The session that it belongs to, if one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<Uuid>,
+    /// What it is good for, separated by spaces.
+    scope: String,
+    /// How its owner proved who they are (RFC 8176).
+    amr: Vec<String>,
+    /// When it was made.
+    issued_at: DateTime<Utc>,
+    /// When it ends.
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(ApiResponse)]
+enum SignedUp {
+    /// The account exists and a session has begun.
+    #[oai(status = 201)]
+    Created(
+        Json<TokenGrant>,
+        /// Where the account is.
+        #[oai(header = "Location")]
+        String,
+        /// Nobody may keep this answer but its recipient.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum LoggedIn {
+    /// A session has begun.
+    #[oai(status = 200)]
+    Ok(
+        Json<TokenGrant>,
+        /// Nobody may keep this answer but its recipient.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+impl From<Grant> for TokenGrant {
+    fn from(grant: Grant) -> Self {
+        Self {
+            token_type: "Bearer".to_owned(),
+            access_token: grant.access_token,
+            expires_in: grant.expires_in_secs,
+            refresh_token: grant.refresh_token,
+            refresh_expires_in: grant.refresh_expires_in_secs,
+            session_id: grant.session,
+            scope: grant.scopes.to_string(),
+            server_time: grant.at,
+            user: grant.user.into(),
+        }
+    }
+}
+
+impl From<SessionsError> for Problem {
+    fn from(error: SessionsError) -> Self {
+        match error {
+            SessionsError::SignupClosed => {
+                Self::new(Code::SignupClosed, "This server takes no new accounts.")
+            }
+            SessionsError::Accounts(error) => error.into(),
+            SessionsError::Tokens(error) => error.into(),
+            SessionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokensError> for Problem {
+    fn from(error: TokensError) -> Self {
+        match error {
+            TokensError::NoSigningKey => {
+                Self::new(Code::NoSigningKey, "No tokens can be made at the moment.")
+                    .with_header(header::RETRY_AFTER, "60")
+                    .caused_by(error)
+            }
+            TokensError::Signing(_) => Self::internal(error),
+            TokensError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn fault(pointer: &str, code: &str, detail: impl Into<String>) -> FieldFault {
+    FieldFault {
+        pointer: pointer.to_owned(),
+        code: code.to_owned(),
+        detail: detail.into(),
+    }
+}
+
+fn policy_code(fault: PolicyFault) -> &'static str {
+    match fault {
+        PolicyFault::TooShort(_) => "too_short",
+        PolicyFault::TooLong => "too_long",
+        PolicyFault::Nul => "invalid_format",
+        PolicyFault::TooCommon => "too_common",
+        PolicyFault::Identifier => "same_as_identifier",
+    }
+}
+
+impl SignUp {
+    /// All faults at once, or who signs up.
+    fn check(&self, passwords: &Passwords) -> Result<NewUser, Problem> {
+        let mut faults = Vec::new();
+        let email = self.email.as_ref().map(|text| text.parse::<Email>());
+        if matches!(email, Some(Err(_))) {
+            faults.push(fault(
+                "/email",
+                "invalid_format",
+                "must be an email address, such as ada@example.org",
+            ));
+        }
+        let username = self.username.as_ref().map(|text| text.parse::<Username>());
+        if matches!(username, Some(Err(_))) {
+            faults.push(username_fault());
+        }
+        if email.is_none() && username.is_none() {
+            faults.push(fault(
+                "/email",
+                "required",
+                "is required where there is no username",
+            ));
+        }
+        let identifiers: Vec<&str> = [
+            self.email.as_ref().map(|text| text.as_str()),
+            self.username.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match passwords.check(&self.password, &identifiers) {
+            Ok(password) if faults.is_empty() => Ok(NewUser {
+                email: email.and_then(Result::ok),
+                username: username.and_then(Result::ok),
+                password,
+                display_name: self.display_name.clone(),
+            }),
+            Ok(_) => Err(Problem::invalid(faults)),
+            Err(broken) => {
+                faults.push(fault("/password", policy_code(broken), broken.to_string()));
+                Err(Problem::invalid(faults))
+            }
+        }
+    }
+}
+
+impl LogIn {
+    fn scopes(&self) -> Result<Scopes, Problem> {
+        let parse = |text: &String| {
+            let detail = "must be some of account, trips:read and trips:write, separated by single spaces";
+            Scopes::parse(text).ok_or_else(|| Problem::invalid(vec![fault("/scope", "not_allowed", detail)]))
+        };
+        self.scope.as_ref().map_or(Ok(Scopes::all()), parse)
+    }
+}
+
+/// The operations of this room.
+#[derive(Debug)]
+pub struct SessionsApi;
+
+#[expect(
+    clippy::unused_async,
+    reason = "every operation is asynchronous to the router"
+)]
+#[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
+impl SessionsApi {
+    /// Sign up
+    ///
+    /// Makes an account and begins its first session. 409 if somebody has the email address or the
+    /// username already, and 403 where signing up is closed.
+    #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
+    async fn sign_up(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+        body: Body<SignUp>,
+    ) -> Result<SignedUp, Fail<403, 409>> {
+        let new = body.0.check(app.accounts.passwords())?;
+        let grant = app
+            .sessions
+            .sign_up(new, device(request, body.0.device_name))
+            .await?;
+        Ok(SignedUp::Created(
+            Json(grant.into()),
+            "/api/v1/me".to_owned(),
+            "no-store".to_owned(),
+        ))
+    }
+
+    /// Log in
+    ///
+    /// Begins a session. The answer to an unknown identifier is the same as to a wrong password. 503
+    /// with `Retry-After` if too many people log in at once.
+    #[oai(path = "/login", method = "post", operation_id = "log_in")]
+    async fn log_in(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+        body: Body<LogIn>,
+    ) -> Result<LoggedIn, Fail<401>> {
+        let LogIn {
+            identifier, password, ..
+        } = &body.0;
+        let scopes = body.0.scopes()?;
+        let device = device(request, body.0.device_name.clone());
+        let grant = app.sessions.log_in(identifier, password, scopes, device).await?;
+        Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
+    }
+
+    /// Is my token still good?
+    ///
+    /// What the access token says, from the token alone.
+    #[oai(path = "/session", method = "get", operation_id = "get_session")]
+    async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
+        let token = &caller.token;
+        Ok(Json(SessionInfo {
+            user_id: token.user,
+            session_id: token.session,
+            scope: token.scopes.to_string(),
+            amr: token.amr.clone(),
+            issued_at: token.issued_at,
+            expires_at: token.expires_at,
+        }))
+    }
+}
+
+fn device(request: &Request, name: Option<String>) -> Device {
+    Device::new(name, request.header(header::USER_AGENT))
+}

@@ -1,0 +1,245 @@
+//! Sessions: signing up, logging in, and the tokens that come of it.
+//!
+//! A session is one login of one device. It is written before its tokens are handed out, in the same
+//! transaction as the user where somebody signs up. Access tokens come from `tokens`; refresh tokens
+//! are computed from the session and its generation, and never stored.
+
+pub mod api;
+mod refresh_token;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::accounts::{self, Accounts, AccountsError, NewUser, Prepared, User};
+use crate::clock::Clock;
+use crate::db::{Db, RoomError, StoreError, Tx};
+use crate::secrets::{Authenticator, MasterSecret, Purpose};
+use crate::tokens::{Scopes, Subject, Tokens, TokensError};
+
+pub use refresh_token::RefreshToken;
+
+/// The longest name of a device, in characters.
+pub const DEVICE_NAME_MAX: usize = 100;
+/// The longest part of a `User-Agent` that is kept, in characters.
+const USER_AGENT_MAX: usize = 512;
+
+/// How sessions end by themselves, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Without a refresh for so long.
+    pub idle_secs: u32,
+    /// However often it is refreshed.
+    pub absolute_secs: u32,
+}
+
+/// The device that signs up or logs in.
+#[derive(Debug, Clone, Default)]
+pub struct Device {
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+impl Device {
+    /// With a user agent cut to what is kept.
+    pub fn new(name: Option<String>, user_agent: Option<&str>) -> Self {
+        let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect());
+        Self { name, user_agent }
+    }
+}
+
+/// One login.
+#[derive(Debug, Clone)]
+struct Session {
+    id: Uuid,
+    user: Uuid,
+    scopes: Scopes,
+    amr: Vec<String>,
+    device: Device,
+    created_at: DateTime<Utc>,
+    idle_expires_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+/// What somebody gets who signed up or logged in.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// A JWT.
+    pub access_token: String,
+    /// Its life, in seconds.
+    pub expires_in_secs: i64,
+    /// Buys the next grant.
+    pub refresh_token: String,
+    /// Its life if it is not used, in seconds.
+    pub refresh_expires_in_secs: i64,
+    /// The session that was begun.
+    pub session: Uuid,
+    /// What the access token may be used for.
+    pub scopes: Scopes,
+    /// When this was made.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub user: User,
+}
+
+/// Why no session was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionsError {
+    /// Nobody may sign up here.
+    #[error("signing up is closed")]
+    SignupClosed,
+    /// The account.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// The tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// The database.
+    #[error("the sessions can't be read or written")]
+    Store(#[from] StoreError),
+}
+
+impl RoomError for SessionsError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Accounts(error) => error.store(),
+            Self::Tokens(error) => error.store(),
+            Self::SignupClosed => None,
+        }
+    }
+}
+
+/// The sessions. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    db: Db,
+    clock: Clock,
+    accounts: Accounts,
+    tokens: Tokens,
+    codes: Authenticator,
+    lifetimes: Lifetimes,
+    signup_open: bool,
+}
+
+impl Sessions {
+    /// Over the accounts and tokens; `signup_open` says whether strangers may sign up.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        accounts: Accounts,
+        tokens: Tokens,
+        secret: &MasterSecret,
+        lifetimes: Lifetimes,
+        signup_open: bool,
+    ) -> Self {
+        let codes = Authenticator::new(&secret.derive(Purpose::RefreshTokens));
+        Self {
+            db,
+            clock,
+            accounts,
+            tokens,
+            codes,
+            lifetimes,
+            signup_open,
+        }
+    }
+
+    /// Makes an account and its first session, both or neither.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::SignupClosed`], or [`AccountsError::IdentifierTaken`] within.
+    pub async fn sign_up(&self, new: NewUser, device: Device) -> Result<Grant, SessionsError> {
+        if !self.signup_open {
+            return Err(SessionsError::SignupClosed);
+        }
+        let prepared = self.accounts.prepare(new).await?;
+        let user = prepared.user().clone();
+        let session = self.begin(user.id, Scopes::all(), device);
+        let grant = self.grant(&session, user)?;
+        self.db
+            .write((prepared, session), |tx, (prepared, session)| {
+                insert_both(tx, prepared, session).boxed()
+            })
+            .await?;
+        Ok(grant)
+    }
+
+    /// Begins a session for whoever the identifier and password belong to. `scopes` narrows what its
+    /// tokens may be used for.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`] within.
+    pub async fn log_in(
+        &self,
+        identifier: &str,
+        password: &str,
+        scopes: Scopes,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let user = self.accounts.authenticate(identifier, password).await?;
+        let session = self.begin(user.id, scopes, device);
+        let grant = self.grant(&session, user)?;
+        let written: Result<(), StoreError> = self
+            .db
+            .write(session, |tx, session| store::insert(tx, session).boxed())
+            .await;
+        match written {
+            // The account was deleted while its password was being checked.
+            Err(StoreError::Missing(_)) => Err(AccountsError::BadCredentials.into()),
+            other => other.map(|()| grant).map_err(Into::into),
+        }
+    }
+
+    fn begin(&self, user: Uuid, scopes: Scopes, device: Device) -> Session {
+        let created_at = self.clock.now();
+        let after = |secs: u32| created_at + TimeDelta::seconds(secs.into());
+        Session {
+            id: self.clock.new_id(),
+            user,
+            scopes,
+            amr: vec!["pwd".to_owned()],
+            device,
+            created_at,
+            idle_expires_at: after(self.lifetimes.idle_secs),
+            expires_at: after(self.lifetimes.absolute_secs),
+        }
+    }
+
+    /// The tokens of a session that is about to be written. Minting comes first, so that a server
+    /// that can't mint begins no session that nobody can use.
+    fn grant(&self, session: &Session, user: User) -> Result<Grant, TokensError> {
+        let minted = self.tokens.mint(Subject {
+            user: session.user,
+            session: Some(session.id),
+            scopes: session.scopes,
+            amr: session.amr.clone(),
+            authenticated_at: session.created_at,
+        })?;
+        let refresh_token = RefreshToken {
+            session: session.id,
+            generation: 1,
+        }
+        .encode(&self.codes);
+        Ok(Grant {
+            access_token: minted.token,
+            expires_in_secs: minted.expires_in_secs,
+            refresh_token,
+            refresh_expires_in_secs: (session.idle_expires_at - session.created_at).num_seconds(),
+            session: session.id,
+            scopes: session.scopes,
+            at: session.created_at,
+            user,
+        })
+    }
+}
+
+async fn insert_both(tx: &Tx, prepared: &Prepared, session: &Session) -> Result<(), SessionsError> {
+    accounts::insert(tx, prepared).await?;
+    Ok(store::insert(tx, session).await?)
+}

@@ -1,0 +1,25 @@
+//! The table of sessions.
+
+use ::entity::sessions;
+use sea_orm::{ActiveValue::Set, EntityTrait};
+
+use super::Session;
+use crate::db::{StoreError, Tx};
+
+pub(super) async fn insert(tx: &Tx, session: &Session) -> Result<(), StoreError> {
+    let row = sessions::ActiveModel {
+        user_id: Set(session.user),
+        id: Set(session.id),
+        generation: Set(1),
+        scope: Set(session.scopes.to_string()),
+        amr: Set(session.amr.join(" ")),
+        device_name: Set(session.device.name.clone()),
+        user_agent: Set(session.device.user_agent.clone()),
+        created_at: Set(session.created_at.timestamp_millis()),
+        last_seen_at: Set(session.created_at.timestamp_millis()),
+        idle_expires_at: Set(session.idle_expires_at.timestamp_millis()),
+        expires_at: Set(session.expires_at.timestamp_millis()),
+    };
+    sessions::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Verifying a token that was not seen before.
+//!
+//! jsonwebtoken checks signature, algorithm, issuer and audience. By default it lets pass what RFC
+//! 8725 wants refused (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
+//! member twice) and asks the machine for the time: all of that is switched on or checked here.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, Validation};
+use serde_json::{Map, Value};
+
+use super::{AccessToken, CLIENT_ID, Claims, Inner, Scopes, TYPE};
+use crate::json;
+
+/// How far the clocks of two replicas may be apart.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
+/// The longest token that is looked at, in bytes; ours have some 700.
+const MAX_BYTES: usize = 4096;
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It was good once.
+    #[error("the access token has expired")]
+    Expired,
+    /// It never was; why is nobody's business.
+    #[error("the access token is invalid")]
+    Invalid,
+}
+
+pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now >= expires_at + SKEW
+}
+
+pub(super) fn verify(tokens: &Inner, token: &str) -> Result<AccessToken, TokenError> {
+    let header = header(token).ok_or(TokenError::Invalid)?;
+    let kid = kid(&header).ok_or(TokenError::Invalid)?;
+    let key = tokens.ring.verifying(kid).ok_or(TokenError::Invalid)?;
+    if header.get("alg").and_then(Value::as_str) != Some(name(key.alg)) {
+        return Err(TokenError::Invalid);
+    }
+    let mut validation = Validation::new(key.alg);
+    validation.set_issuer(&[&tokens.issuer]);
+    validation.set_audience(&[&tokens.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // By our own clock, below.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation)
+        .map_err(|_| TokenError::Invalid)?
+        .claims;
+    accept(claims, tokens.clock.now())
+}
+
+/// The header of a token of three parts, of which the first two are JSON objects in canonical
+/// base64url. A member twice in either is refused, because somebody else's parser may read another
+/// token than we do.
+fn header(token: &str) -> Option<Map<String, Value>> {
+    if token.len() > MAX_BYTES {
+        return None;
+    }
+    let mut parts = token.split('.');
+    let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let object = |part: &str| match json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?) {
+        Ok(Value::Object(members)) => Some(members),
+        _ => None,
+    };
+    object(payload)?;
+    object(header)
+}
+
+/// The key that the header names, if the header is one that we could have written. Keys that it
+/// brings along or points to (`jwk`, `jku`, `x5u`, `x5c`) are never looked at (RFC 8725 §3.10).
+fn kid(header: &Map<String, Value>) -> Option<&str> {
+    let media_type = header.get("typ")?.as_str()?.to_ascii_lowercase();
+    // RFC 7515 §4.1.9: `application/` may be left out or not.
+    if media_type.strip_prefix("application/").unwrap_or(&media_type) != TYPE {
+        return None;
+    }
+    // RFC 7515 §4.1.11: an extension that is not understood refuses the token; we understand none.
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return None;
+    }
+    header.get("kid")?.as_str()
+}
+
+fn name(alg: Algorithm) -> &'static str {
+    match alg {
+        Algorithm::ES256 => "ES256",
+        _ => "unknown",
+    }
+}
+
+fn accept(claims: Claims, now: DateTime<Utc>) -> Result<AccessToken, TokenError> {
+    let instant = |seconds: i64| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
+    let issued_at = instant(claims.iat)?;
+    let expires_at = instant(claims.exp)?;
+    let not_before = claims.nbf.map_or(Ok(issued_at), instant)?;
+    if claims.exp <= 0 || claims.client_id != CLIENT_ID || not_before.max(issued_at) > now + SKEW {
+        return Err(TokenError::Invalid);
+    }
+    if has_expired(expires_at, now) {
+        return Err(TokenError::Expired);
+    }
+    let scopes = Scopes::parse(&claims.scope).ok_or(TokenError::Invalid)?;
+    Ok(AccessToken {
+        user: claims.sub,
+        session: claims.sid,
+        scopes,
+        amr: claims.amr,
+        issued_at,
+        expires_at,
+    })
+}

@@ -1,0 +1,179 @@
+//! The tables of trips and of the counters of their changes. Every query names the owner.
+
+use ::entity::{trip_counters, trips};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::{Draft, Position, Status, Trip};
+use crate::clock::from_millis;
+use crate::db::{StoreError, Tx};
+
+impl From<trips::Model> for Trip {
+    fn from(row: trips::Model) -> Self {
+        Self {
+            id: row.id,
+            draft: Draft {
+                title: row.title,
+                destination: row.destination,
+                start_date: row.start_date,
+                end_date: row.end_date,
+                time_zone: row.time_zone,
+                notes: row.notes,
+                // Written by this program alone; a later version's status shows as the first one.
+                status: Status::parse(&row.status).unwrap_or_default(),
+            },
+            version: row.version,
+            created_at: from_millis(row.created_at),
+            updated_at: from_millis(row.updated_at),
+        }
+    }
+}
+
+pub(super) async fn page(
+    tx: &Tx,
+    owner: Uuid,
+    after: Option<Position>,
+    take: usize,
+) -> Result<Vec<Trip>, StoreError> {
+    let mut query = trips::Entity::find().filter(trips::Column::OwnerId.eq(owner));
+    if let Some(Position { created_at, id }) = after {
+        let millis = created_at.timestamp_millis();
+        query = query.filter(trips::Column::CreatedAt.lte(millis)).filter(
+            Condition::any()
+                .add(trips::Column::CreatedAt.lt(millis))
+                .add(trips::Column::CreatedAt.eq(millis).and(trips::Column::Id.lt(id))),
+        );
+    }
+    let rows = query
+        .order_by_desc(trips::Column::CreatedAt)
+        .order_by_desc(trips::Column::Id)
+        .limit(u64::try_from(take).unwrap_or(u64::MAX))
+        .all(tx)
+        .await?;
+    Ok(rows.into_iter().map(Trip::from).collect())
+}
+
+pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
+    Ok(trips::Entity::find_by_id((owner, id))
+        .one(tx)
+        .await?
+        .map(Trip::from))
+}
+
+/// As [`find`], and nobody else changes it before this transaction ends (SQLite has one writer anyway).
+pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
+    Ok(trips::Entity::find_by_id((owner, id))
+        .lock_exclusive()
+        .one(tx)
+        .await?
+        .map(Trip::from))
+}
+
+/// Raises the owner's counter; [`StoreError::Missing`] if there is no such owner. Its row is locked
+/// from here to the end of the transaction, which puts the owner's changes in one order.
+pub(super) async fn count_change(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
+    let raised = trip_counters::Entity::update_many()
+        .col_expr(
+            trip_counters::Column::Value,
+            Expr::col(trip_counters::Column::Value).add(1),
+        )
+        .filter(trip_counters::Column::OwnerId.eq(owner))
+        .exec(tx)
+        .await?;
+    if raised.rows_affected == 1 {
+        return Ok(());
+    }
+    let first = trip_counters::ActiveModel {
+        owner_id: Set(owner),
+        value: Set(1),
+    };
+    match trip_counters::Entity::insert(first)
+        .exec_without_returning(tx)
+        .await
+        .map_err(StoreError::from)
+    {
+        // Somebody else counted this owner's first change meanwhile: from the start again.
+        Err(StoreError::Unique(_)) => Err(StoreError::stale()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// The counter's value, read by the statement that writes it into a trip.
+fn counter(owner: Uuid) -> SelectStatement {
+    Query::select()
+        .column(trip_counters::Column::Value)
+        .from(trip_counters::Entity)
+        .and_where(trip_counters::Column::OwnerId.eq(owner))
+        .take()
+}
+
+pub(super) async fn insert(tx: &Tx, owner: Uuid, trip: &Trip) -> Result<(), StoreError> {
+    let row = columns(owner, trip);
+    let mut statement = Query::insert();
+    let mut values = Vec::new();
+    statement.into_table(trips::Entity).columns(trips::Column::iter());
+    for column in trips::Column::iter() {
+        values.push(match row.get(column).into_value() {
+            Some(value) => Expr::value(value),
+            None => Expr::SubQuery(None, Box::new(counter(owner).into())),
+        });
+    }
+    statement.values_panic(values);
+    tx.execute(&statement).await?;
+    Ok(())
+}
+
+/// Writes the trip if its version is still `expected`; whether it was.
+pub(super) async fn replace(tx: &Tx, owner: Uuid, trip: &Trip, expected: i64) -> Result<bool, StoreError> {
+    let done = trips::Entity::update_many()
+        .set(columns(owner, trip))
+        .col_expr(
+            trips::Column::ChangeSeq,
+            Expr::SubQuery(None, Box::new(counter(owner).into())),
+        )
+        .filter(trips::Column::OwnerId.eq(owner))
+        .filter(trips::Column::Id.eq(trip.id))
+        .filter(trips::Column::Version.eq(expected))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, StoreError> {
+    let done = trips::Entity::delete_many()
+        .filter(trips::Column::OwnerId.eq(owner))
+        .filter(trips::Column::Id.eq(id))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// All columns but `change_seq`, which the database fills in.
+fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
+    let Trip {
+        id,
+        draft,
+        version,
+        created_at,
+        updated_at,
+    } = trip.clone();
+    trips::ActiveModel {
+        owner_id: Set(owner),
+        created_at: Set(created_at.timestamp_millis()),
+        id: Set(id),
+        title: Set(draft.title),
+        destination: Set(draft.destination),
+        start_date: Set(draft.start_date),
+        end_date: Set(draft.end_date),
+        time_zone: Set(draft.time_zone),
+        notes: Set(draft.notes),
+        status: Set(draft.status.name().to_owned()),
+        version: Set(version),
+        change_seq: sea_orm::ActiveValue::NotSet,
+        updated_at: Set(updated_at.timestamp_millis()),
+    }
+}

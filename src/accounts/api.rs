@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::types::MaybeUndefined;
+use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
@@ -56,6 +56,7 @@ impl From<User> for UserBody {
 
 /// A change of the profile (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Object)]
+#[oai(example)]
 struct UpdateProfile {
     /// What to call them.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
@@ -67,6 +68,15 @@ struct UpdateProfile {
         validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$")
     )]
     username: MaybeUndefined<String>,
+}
+
+impl Example for UpdateProfile {
+    fn example() -> Self {
+        Self {
+            display_name: MaybeUndefined::Value("Ada".to_owned()),
+            username: MaybeUndefined::Undefined,
+        }
+    }
 }
 
 /// `None` keeps, `Some(None)` clears.

@@ -169,7 +169,7 @@ impl Code {
         match status {
             400 => "The request is malformed",
             401 => "No credential, or one that is not good",
-            403 => "The credential is not good for this",
+            403 => "Not allowed, or the token lacks a scope",
             404 => "No such thing, or not yours",
             406 => "Only JSON is to be had",
             408 => "The body came too slowly",

@@ -20,7 +20,7 @@ pub mod spec;
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Response, Route};
-use poem_openapi::{LicenseObject, OpenApiService, ServerObject, Tags};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
 use crate::{accounts, sessions, trips};
@@ -58,6 +58,7 @@ fn service() -> OpenApiService<Operations, ()> {
     );
     OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))
         .description(include_str!("description.md"))
+        .contact(ContactObject::new().name("The Tripgate authors"))
         .license(LicenseObject::new("MIT").url("https://spdx.org/licenses/MIT.html"))
         .server(ServerObject::new("/").description("This server"))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use poem::http::header;
 use poem::web::Data;
 use poem::{Request, Result as PoemResult};
-use poem_openapi::types::{Email as EmailText, Password as PasswordText};
+use poem_openapi::types::{Email as EmailText, Example, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use crate::tokens::{Scopes, TokensError};
 
 /// Somebody who signs up. At least one of `email` and `username` is needed.
 #[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
 struct SignUp {
     /// To log in with, and to be reached at. Compared without regard to case.
     #[oai(validator(max_length = 254))]
@@ -42,6 +43,7 @@ struct SignUp {
 
 /// Somebody who logs in.
 #[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
 struct LogIn {
     /// Email address or username.
     identifier: String,
@@ -121,6 +123,29 @@ enum LoggedIn {
         #[oai(header = "Cache-Control")]
         String,
     ),
+}
+
+impl Example for SignUp {
+    fn example() -> Self {
+        Self {
+            email: Some(EmailText("ada@example.org".to_owned())),
+            username: None,
+            password: PasswordText("a quiet sea in winter".to_owned()),
+            display_name: Some("Ada".to_owned()),
+            device_name: Some("Ada's phone".to_owned()),
+        }
+    }
+}
+
+impl Example for LogIn {
+    fn example() -> Self {
+        Self {
+            identifier: "ada@example.org".to_owned(),
+            password: PasswordText("a quiet sea in winter".to_owned()),
+            device_name: Some("Ada's phone".to_owned()),
+            scope: None,
+        }
+    }
 }
 
 impl From<Grant> for TokenGrant {

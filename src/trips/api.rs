@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::types::MaybeUndefined;
+use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
@@ -111,6 +111,7 @@ struct TripPage {
 
 /// A new trip.
 #[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
 struct CreateTrip {
     /// What its owner calls it.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -132,6 +133,20 @@ struct CreateTrip {
     status: Option<TripStatus>,
 }
 
+impl Example for CreateTrip {
+    fn example() -> Self {
+        Self {
+            title: "Lisbon in spring".to_owned(),
+            destination: Some("Lisbon".to_owned()),
+            start_date: NaiveDate::from_ymd_opt(2027, 4, 2),
+            end_date: NaiveDate::from_ymd_opt(2027, 4, 9),
+            time_zone: Some("Europe/Lisbon".to_owned()),
+            notes: Some("Take the tram, not the bus.".to_owned()),
+            status: Some(TripStatus::Planned),
+        }
+    }
+}
+
 impl From<CreateTrip> for Draft {
     fn from(body: CreateTrip) -> Self {
         Self {
@@ -148,8 +163,9 @@ impl From<CreateTrip> for Draft {
 
 /// A change of a trip (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
 struct UpdateTrip {
-    /// Can't be cleared.
+    /// What its owner calls it. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: Option<String>,
     /// Where it goes.
@@ -169,6 +185,20 @@ struct UpdateTrip {
     notes: MaybeUndefined<String>,
     /// Can't be cleared.
     status: Option<TripStatus>,
+}
+
+impl Example for UpdateTrip {
+    fn example() -> Self {
+        Self {
+            title: Some("Lisbon in summer".to_owned()),
+            destination: MaybeUndefined::Undefined,
+            start_date: MaybeUndefined::Undefined,
+            end_date: MaybeUndefined::Undefined,
+            time_zone: MaybeUndefined::Undefined,
+            notes: MaybeUndefined::Null,
+            status: Some(TripStatus::Active),
+        }
+    }
 }
 
 impl From<UpdateTrip> for Patch {

@@ -1,6 +1,6 @@
 //! The composition root: settings, database and clock become rooms, and rooms become a server.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder, File};
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -60,8 +61,8 @@ impl App {
 /// Why the server can't start: each case one clear line.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The directory for the data can't be made.
-    #[error("the data directory {path} can't be made: {source}")]
+    /// The directory for the data can't be made or written to.
+    #[error("the data directory {path} can't be made or written to: {source}")]
     DataDir {
         /// The directory.
         path: String,
@@ -136,15 +137,27 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     })
 }
 
+/// Whatever this process makes from here on, only its owner reads: the database too.
 fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
+        .and_then(|()| try_to_write(path))
         .map_err(|source| StartError::DataDir {
             path: path.display().to_string(),
             source,
         })
+}
+
+/// A full or read-only disk is better found at the start than at the first sign-up.
+fn try_to_write(directory: &Path) -> io::Result<()> {
+    let path = directory.join(format!(".try-{}", std::process::id()));
+    let mut file = File::create(&path)?;
+    let written = file.write_all(&[0; 64 * 1024]).and_then(|()| file.sync_data());
+    fs::remove_file(&path)?;
+    written
 }
 
 fn master_secret(settings: &Settings) -> Result<MasterSecret, SecretError> {

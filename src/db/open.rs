@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode,
@@ -43,7 +44,7 @@ pub enum OpenError {
         /// Without its password.
         url: String,
         /// Why.
-        source: DbErr,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A later version of Tripgate was here.
     #[error(
@@ -79,12 +80,17 @@ pub enum Migrate {
 /// [`OpenError`], each case one clear line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
     migrate(url, Migrate::Up).await?;
-    let unreachable = |source| OpenError::Unreachable {
+    let unreachable = |error: DbErr| OpenError::Unreachable {
         url: without_password(url),
-        source,
+        source: error.into(),
     };
     let backend = if is_sqlite(url) {
         let writer = Database::connect(sqlite_options(url, false))
+            .await
+            .map_err(unreachable)?;
+        // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
+        writer
+            .execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0")
             .await
             .map_err(unreachable)?;
         let readers = Database::connect(sqlite_options(url, true))
@@ -110,11 +116,12 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 ///
 /// [`OpenError`], each case one clear line.
 pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
-    let unreachable = |source| OpenError::Unreachable {
+    let unreachable = |error: DbErr| OpenError::Unreachable {
         url: without_password(url),
-        source,
+        source: error.into(),
     };
     make_directory(url)?;
+    try_to_connect(url).await?;
     let options = if is_sqlite(url) {
         sqlite_options(url, false)
     } else {
@@ -179,11 +186,7 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
             .await?;
         return done;
     }
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..Default::default()
-    };
-    let transaction = connection.begin_with_options(options).await?;
+    let transaction = connection.begin_with_options(immediate()).await?;
     if backend == DbBackend::Postgres {
         transaction
             .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
@@ -194,6 +197,14 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
         Some(steps) => Migrator::down(&transaction, Some(steps)).await?,
     }
     transaction.commit().await
+}
+
+/// A transaction that takes SQLite's write lock at once; to a server it is like any other.
+pub(super) fn immediate() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    }
 }
 
 fn names() -> Vec<String> {
@@ -221,6 +232,31 @@ fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
         Some(step) => Err(OpenError::Newer { step: step.clone() }),
         None => Ok(applied),
     }
+}
+
+/// Connects once without a pool: a pool tries again until its time is up, and then says no more than
+/// that.
+async fn try_to_connect(url: &str) -> Result<(), OpenError> {
+    let url = driver_url(url);
+    let attempt = async {
+        if url.starts_with("mysql:") {
+            sqlx::MySqlConnection::connect(&url).await?.close().await
+        } else if is_sqlite(&url) {
+            Ok(())
+        } else {
+            sqlx::PgConnection::connect(&url).await?.close().await
+        }
+    };
+    let source: Box<dyn std::error::Error + Send + Sync> = match tokio::time::timeout(CONNECT, attempt).await
+    {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.into(),
+        Err(elapsed) => elapsed.into(),
+    };
+    Err(OpenError::Unreachable {
+        url: without_password(&url),
+        source,
+    })
 }
 
 fn is_sqlite(url: &str) -> bool {

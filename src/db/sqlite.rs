@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 
+use super::open::immediate;
 use super::{ATTEMPTS, RoomError, StoreError, Tx, pause};
 
 /// How many functions one COMMIT may serve: bounds how long the first of them waits.
@@ -218,9 +219,5 @@ async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Resul
 /// `IMMEDIATE`, because a deferred transaction that reads before it writes fails at once with
 /// `SQLITE_BUSY_SNAPSHOT` if anything else wrote in between, whatever the busy timeout.
 async fn begin(connection: &DatabaseConnection) -> Result<Tx, StoreError> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..Default::default()
-    };
-    Ok(Tx::transaction(connection.begin_with_options(options).await?))
+    Ok(Tx::transaction(connection.begin_with_options(immediate()).await?))
 }

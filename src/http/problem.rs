@@ -168,7 +168,11 @@ impl Problem {
         let mut causes = Vec::new();
         let mut next: Option<&dyn Error> = self.source.as_ref().map(|source| source.as_ref() as &dyn Error);
         while let Some(cause) = next {
-            causes.push(cause.to_string());
+            let text = cause.to_string();
+            // Libraries that write their source into their own text would say it twice.
+            if !causes.last().is_some_and(|last: &String| last.ends_with(&text)) {
+                causes.push(text);
+            }
             next = cause.source();
         }
         causes.join(": ")

@@ -98,20 +98,11 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let passwords = Passwords::new(settings.bcrypt_cost, settings.password_min, max_wait);
     let ttl_secs = settings.access_ttl_secs;
-    let tokens = Tokens::open(
-        &db,
-        clock.clone(),
-        &secret,
-        public_url,
-        settings.audience.clone(),
-        ttl_secs,
-    )
-    .await?;
+    let tokens =
+        Tokens::open(&db, clock.clone(), &secret, public_url, settings.audience.clone(), ttl_secs).await?;
     let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
-    let lifetimes = Lifetimes {
-        idle_secs: settings.refresh_idle_secs,
-        absolute_secs: settings.refresh_absolute_secs,
-    };
+    let lifetimes =
+        Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
     let signup_open = settings.signup == Signup::Open;
     let sessions = Sessions::new(
         db.clone(),
@@ -145,10 +136,7 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
         .mode(0o700)
         .create(path)
         .and_then(|()| try_to_write(path))
-        .map_err(|source| StartError::DataDir {
-            path: path.display().to_string(),
-            source,
-        })
+        .map_err(|source| StartError::DataDir { path: path.display().to_string(), source })
 }
 
 /// A full or read-only disk is better found at the start than at the first sign-up.
@@ -197,11 +185,7 @@ impl Running {
 ///
 /// [`StartError`].
 pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, StartError> {
-    let tls = settings
-        .tls
-        .as_ref()
-        .map(|files| server::tls(&files.cert, &files.key))
-        .transpose()?;
+    let tls = settings.tls.as_ref().map(|files| server::tls(&files.cert, &files.key)).transpose()?;
     // First of all, so that a second server says so before it touches anything.
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -215,12 +199,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, StartEr
     let server = tokio::spawn(run(app.clone(), listener, tls, limits, async {
         drop(stopped.await);
     }));
-    Ok(Running {
-        address,
-        app,
-        stop,
-        server,
-    })
+    Ok(Running { address, app, stop, server })
 }
 
 async fn run(
@@ -235,12 +214,8 @@ async fn run(
         stop.await;
         app.stopping.store(true, Ordering::Relaxed);
     };
-    let served = Server {
-        limits,
-        bad_request: http::bad_request,
-    }
-    .serve(listener, tls, router, stopping)
-    .await;
+    let served =
+        Server { limits, bad_request: http::bad_request }.serve(listener, tls, router, stopping).await;
     app.db.close().await;
     served
 }
@@ -263,10 +238,7 @@ pub async fn serve(settings: Settings) -> Result<(), StartError> {
 
 fn banner(settings: &Settings, address: SocketAddr) -> io::Result<()> {
     let url = settings.public_url(address);
-    let data = settings
-        .data_dir
-        .canonicalize()
-        .unwrap_or_else(|_| settings.data_dir.clone());
+    let data = settings.data_dir.canonicalize().unwrap_or_else(|_| settings.data_dir.clone());
     let mut out = io::stdout().lock();
     writeln!(out, "Tripgate {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  API   {url}{}", http::API)?;

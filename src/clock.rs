@@ -24,10 +24,7 @@ enum Source {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self {
-            source: Source::System,
-            order: Arc::default(),
-        }
+        Self { source: Source::System, order: Arc::default() }
     }
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
@@ -81,10 +78,7 @@ mod tests {
         let clock = Clock::fixed(from_millis(1_700_000_000_123));
         let made: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
         assert!(made.is_sorted_by(|a, b| a < b));
-        assert_eq!(
-            made[0].get_timestamp().unwrap().to_unix(),
-            (1_700_000_000, 123_000_000)
-        );
+        assert_eq!(made[0].get_timestamp().unwrap().to_unix(), (1_700_000_000, 123_000_000));
     }
 
     #[test]

@@ -37,9 +37,7 @@ const NUL: &str = "NUL character";
 /// [`JsonError`].
 pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let parsed = Strict
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let parsed = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| {
         let message = error.to_string();
         if message.starts_with(DUPLICATE) {
@@ -47,10 +45,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
         } else if message.starts_with(NUL) {
             JsonError::Nul
         } else {
-            JsonError::Malformed {
-                line: error.line(),
-                column: error.column(),
-            }
+            JsonError::Malformed { line: error.line(), column: error.column() }
         }
     })
 }
@@ -66,11 +61,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
 }
 
 fn without_nul<E: de::Error>(text: &str) -> Result<&str, E> {
-    if text.contains('\0') {
-        Err(E::custom(NUL))
-    } else {
-        Ok(text)
-    }
+    if text.contains('\0') { Err(E::custom(NUL)) } else { Ok(text) }
 }
 
 impl<'de> Visitor<'de> for Strict {

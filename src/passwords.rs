@@ -39,11 +39,7 @@ impl Passwords {
     /// `cost` is bcrypt's (each step doubles the time), `min_chars` the least length of a new
     /// password, `max_wait` how long a caller may wait for a hash before being turned away.
     pub fn new(cost: u32, min_chars: usize, max_wait: Duration) -> Self {
-        Self {
-            pool: Pool::start(cost, max_wait),
-            cost,
-            min_chars,
-        }
+        Self { pool: Pool::start(cost, max_wait), cost, min_chars }
     }
 
     /// Checks a new password against the policy.
@@ -120,11 +116,7 @@ fn dummy(cost: u32) -> String {
     };
     // 22 letters hold 128 bits of salt, 31 hold 184 bits of digest; the last letter of each has
     // spare bits, which must be zero: `.` has none set.
-    format!(
-        "$2b${cost:02}${}.{}.",
-        letters(&random_bytes::<21>()),
-        letters(&random_bytes::<30>())
-    )
+    format!("$2b${cost:02}${}.{}.", letters(&random_bytes::<21>()), letters(&random_bytes::<30>()))
 }
 
 #[cfg(test)]
@@ -147,17 +139,8 @@ mod tests {
         let two = passwords.hash(password("correct horse")).await.unwrap();
         assert_ne!(one, two);
         assert!(one.starts_with("$2b$04$"));
-        assert_eq!(
-            passwords
-                .verify(password("correct horse"), one.clone())
-                .await
-                .unwrap(),
-            Verified::Yes
-        );
-        assert_eq!(
-            passwords.verify(password("Correct horse"), one).await.unwrap(),
-            Verified::No
-        );
+        assert_eq!(passwords.verify(password("correct horse"), one.clone()).await.unwrap(), Verified::Yes);
+        assert_eq!(passwords.verify(password("Correct horse"), one).await.unwrap(), Verified::No);
     }
 
     #[tokio::test]
@@ -165,29 +148,17 @@ mod tests {
         // S-9
         let old = hashing().hash(password("correct horse")).await.unwrap();
         let passwords = Passwords::new(5, 8, Duration::from_secs(5));
-        assert_eq!(
-            passwords.verify(password("correct horse"), old).await.unwrap(),
-            Verified::YesButCheap
-        );
+        assert_eq!(passwords.verify(password("correct horse"), old).await.unwrap(), Verified::YesButCheap);
     }
 
     #[tokio::test]
     async fn a_corrupt_hash_verifies_nothing() {
         // S-9
-        for stored in [
-            "",
-            "x",
-            "$2b$",
-            "$2b$99$abc",
-            "$2b$04$short",
-            "\u{0}",
-            "$2b$04$!!!!!!!!!!!!!!!!!!!!!!!!!!!!",
-        ] {
+        for stored in
+            ["", "x", "$2b$", "$2b$99$abc", "$2b$04$short", "\u{0}", "$2b$04$!!!!!!!!!!!!!!!!!!!!!!!!!!!!"]
+        {
             assert_eq!(
-                hashing()
-                    .verify(password("correct horse"), stored.into())
-                    .await
-                    .unwrap(),
+                hashing().verify(password("correct horse"), stored.into()).await.unwrap(),
                 Verified::No
             );
         }
@@ -200,9 +171,6 @@ mod tests {
         assert_eq!(stored.len(), 60);
         let started = std::time::Instant::now();
         assert_eq!(verify(&password("correct horse"), &stored, 12), Verified::No);
-        assert!(
-            started.elapsed() > Duration::from_millis(50),
-            "the dummy was not computed"
-        );
+        assert!(started.elapsed() > Duration::from_millis(50), "the dummy was not computed");
     }
 }

@@ -81,10 +81,7 @@ impl MasterSecret {
     pub fn given(text: &str, from: &str) -> Result<Self, SecretError> {
         let bytes = text.trim().as_bytes();
         if bytes.len() < MIN_BYTES {
-            return Err(SecretError::TooShort {
-                from: from.to_owned(),
-                bytes: bytes.len(),
-            });
+            return Err(SecretError::TooShort { from: from.to_owned(), bytes: bytes.len() });
         }
         Ok(Self(bytes.to_vec()))
     }
@@ -95,11 +92,8 @@ impl MasterSecret {
     ///
     /// [`SecretError`].
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let file_error = |source| SecretError::File {
-            path: path.display().to_string(),
-            what: "read",
-            source,
-        };
+        let file_error =
+            |source| SecretError::File { path: path.display().to_string(), what: "read", source };
         let text = fs::read_to_string(path).map_err(file_error)?;
         let mode = fs::metadata(path).map_err(file_error)?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -150,11 +144,7 @@ impl MasterSecret {
 /// and nobody ever reads half a secret.
 fn make(path: &Path) -> io::Result<()> {
     let draft = path.with_extension(URL_SAFE_NO_PAD.encode(random_bytes::<6>()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = writeln!(file, "{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()))
         .and_then(|()| file.sync_all())
         .and_then(|()| match fs::hard_link(&draft, path) {
@@ -173,9 +163,7 @@ impl Vault {
     /// A vault under one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
         let key = RandomizedNonceKey::new(&AES_256_GCM, key);
-        let Ok(key) = key else {
-            unreachable!("AES-256 takes every key of 32 bytes")
-        };
+        let Ok(key) = key else { unreachable!("AES-256 takes every key of 32 bytes") };
         Self(key)
     }
 
@@ -186,10 +174,7 @@ impl Vault {
     /// None that can occur for what is kept here (it would take 64 GiB).
     pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, Sealed> {
         let mut sealed = plain.to_vec();
-        let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
-            .map_err(|_| Sealed)?;
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| Sealed)?;
         let mut whole = nonce.as_ref().to_vec();
         whole.append(&mut sealed);
         Ok(whole)
@@ -204,11 +189,7 @@ impl Vault {
         let (nonce, body) = sealed.split_at_checked(12).ok_or(Sealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Sealed)?;
         let mut plain = body.to_vec();
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::from(name), &mut plain)
-            .map_err(|_| Sealed)?
-            .len();
+        let length = self.0.open_in_place(nonce, Aad::from(name), &mut plain).map_err(|_| Sealed)?.len();
         plain.truncate(length);
         Ok(plain)
     }
@@ -257,10 +238,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// If the machine has no randomness to give; nothing safe could be done without.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    assert!(
-        rand::fill(&mut bytes).is_ok(),
-        "the machine's random number generator failed"
-    );
+    assert!(rand::fill(&mut bytes).is_ok(), "the machine's random number generator failed");
     bytes
 }
 
@@ -276,10 +254,7 @@ mod tests {
     fn a_short_secret_is_refused() {
         // S-36
         let error = MasterSecret::given("0123456789012345678901234567890 ", "TRIPGATE_SECRET").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the secret TRIPGATE_SECRET has 31 bytes; at least 32 are needed"
-        );
+        assert_eq!(error.to_string(), "the secret TRIPGATE_SECRET has 31 bytes; at least 32 are needed");
     }
 
     #[test]

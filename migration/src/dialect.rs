@@ -26,12 +26,7 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
     ("{length}", "length", "char_length", "char_length"),
     // A table clustered by its primary key: always on InnoDB, on request on SQLite.
-    (
-        "{clustered}",
-        "STRICT, WITHOUT ROWID",
-        "",
-        "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-    ),
+    ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
 ];
 
 /// Runs the statements in order, in the words of the database at hand.

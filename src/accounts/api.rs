@@ -63,19 +63,13 @@ struct UpdateProfile {
     display_name: MaybeUndefined<String>,
     /// What they log in with: lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or
     /// digit. Can be cleared only where there is an email address.
-    #[oai(
-        nullable,
-        validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$")
-    )]
+    #[oai(nullable, validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$"))]
     username: MaybeUndefined<String>,
 }
 
 impl Example for UpdateProfile {
     fn example() -> Self {
-        Self {
-            display_name: MaybeUndefined::Value("Ada".to_owned()),
-            username: MaybeUndefined::Undefined,
-        }
+        Self { display_name: MaybeUndefined::Value("Ada".to_owned()), username: MaybeUndefined::Undefined }
     }
 }
 
@@ -100,27 +94,22 @@ pub fn username_fault() -> FieldFault {
 impl UpdateProfile {
     fn check(self) -> Result<ProfilePatch, Problem> {
         let username = match patched(self.username) {
-            Some(Some(text)) => Some(Some(
-                text.parse()
-                    .map_err(|_| Problem::invalid(vec![username_fault()]))?,
-            )),
+            Some(Some(text)) => {
+                Some(Some(text.parse().map_err(|_| Problem::invalid(vec![username_fault()]))?))
+            }
             Some(None) => Some(None),
             None => None,
         };
-        Ok(ProfilePatch {
-            display_name: patched(self.display_name),
-            username,
-        })
+        Ok(ProfilePatch { display_name: patched(self.display_name), username })
     }
 }
 
 impl From<AccountsError> for Problem {
     fn from(error: AccountsError) -> Self {
         match error {
-            AccountsError::IdentifierTaken => Self::new(
-                Code::IdentifierTaken,
-                "Somebody has this email address or username already.",
-            ),
+            AccountsError::IdentifierTaken => {
+                Self::new(Code::IdentifierTaken, "Somebody has this email address or username already.")
+            }
             AccountsError::BadCredentials => caller::bad_credentials(),
             AccountsError::NoSuchUser => caller::owner_gone(),
             AccountsError::LastIdentifier => Self::invalid(vec![FieldFault {
@@ -151,11 +140,7 @@ impl AccountsApi {
         tag = "Tag::Authentication"
     )]
     async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<Json<UserBody>, Fail> {
-        match app
-            .accounts
-            .authenticate(&basic.identifier, &basic.password)
-            .await
-        {
+        match app.accounts.authenticate(&basic.identifier, &basic.password).await {
             Ok(user) => Ok(Json(user.into())),
             Err(AccountsError::BadCredentials) => Err(caller::bad_basic().into()),
             Err(error) => Err(error.into()),
@@ -174,12 +159,7 @@ impl AccountsApi {
     ///
     /// A JSON Merge Patch (RFC 7396) of `display_name` and `username`: a member that is absent stays as
     /// it is, `null` clears it. 409 if somebody else has the username.
-    #[oai(
-        path = "/me",
-        method = "patch",
-        operation_id = "update_me",
-        tag = "Tag::Account"
-    )]
+    #[oai(path = "/me", method = "patch", operation_id = "update_me", tag = "Tag::Account")]
     async fn update_me(
         &self,
         app: Data<&App>,
@@ -187,8 +167,6 @@ impl AccountsApi {
         body: Body<UpdateProfile>,
     ) -> Result<Json<UserBody>, Fail<409>> {
         let patch = body.0.check()?;
-        Ok(Json(
-            app.accounts.change_profile(caller.user(), patch).await?.into(),
-        ))
+        Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into()))
     }
 }

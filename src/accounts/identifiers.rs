@@ -48,10 +48,7 @@ impl FromStr for Email {
     type Err = NotAnIdentifier;
 
     fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
-        let options = Options::default()
-            .with_required_tld()
-            .without_domain_literal()
-            .without_display_text();
+        let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         let address = EmailAddress::parse_with_options(text, options).map_err(|_| NotAnIdentifier)?;
         let key = key(address.as_str());
         // Folding must not turn it into something else, such as an address with a second `@`.
@@ -60,10 +57,7 @@ impl FromStr for Email {
         if !same || !short || text.chars().any(char::is_control) {
             return Err(NotAnIdentifier);
         }
-        Ok(Self {
-            given: text.to_owned(),
-            key,
-        })
+        Ok(Self { given: text.to_owned(), key })
     }
 }
 
@@ -88,14 +82,7 @@ impl FromStr for Username {
         let fits = (3..=32).contains(&text.len())
             && text.starts_with(plain)
             && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
-        if fits {
-            Ok(Self {
-                given: text.to_owned(),
-                key: text.to_owned(),
-            })
-        } else {
-            Err(NotAnIdentifier)
-        }
+        if fits { Ok(Self { given: text.to_owned(), key: text.to_owned() }) } else { Err(NotAnIdentifier) }
     }
 }
 
@@ -112,11 +99,7 @@ impl LoginName {
     /// Takes whatever was typed.
     pub fn given(text: &str) -> Self {
         let key = key(text);
-        if key.contains('@') {
-            Self::Email(key)
-        } else {
-            Self::Username(key)
-        }
+        if key.contains('@') { Self::Email(key) } else { Self::Username(key) }
     }
 }
 
@@ -127,14 +110,8 @@ mod tests {
     #[test]
     fn an_address_is_stored_as_given_and_compared_without_case() {
         let email: Email = "Ada.Lovelace@Example.ORG".parse().unwrap();
-        assert_eq!(
-            (email.given(), email.key()),
-            ("Ada.Lovelace@Example.ORG", "ada.lovelace@example.org")
-        );
-        assert_eq!(
-            LoginName::given("ADA.lovelace@example.org"),
-            LoginName::Email(email.key().to_owned())
-        );
+        assert_eq!((email.given(), email.key()), ("Ada.Lovelace@Example.ORG", "ada.lovelace@example.org"));
+        assert_eq!(LoginName::given("ADA.lovelace@example.org"), LoginName::Email(email.key().to_owned()));
     }
 
     #[test]
@@ -172,17 +149,7 @@ mod tests {
         for text in ["ada", "a.l", "4ever-young_x", &"x".repeat(32)] {
             assert!(text.parse::<Username>().is_ok(), "{text}");
         }
-        for text in [
-            "ab",
-            "Ada",
-            ".ada",
-            "-ada",
-            "a@b.c",
-            "ada lovelace",
-            "äda",
-            "",
-            &"x".repeat(33),
-        ] {
+        for text in ["ab", "Ada", ".ada", "-ada", "a@b.c", "ada lovelace", "äda", "", &"x".repeat(33)] {
             assert!(text.parse::<Username>().is_err(), "{text}");
         }
     }

@@ -164,19 +164,12 @@ impl Accounts {
         // No user has such a password, so this is no news about any of them, and no hash is spent on it.
         let password = Password::given(password).ok_or(AccountsError::BadCredentials)?;
         let name = LoginName::given(identifier);
-        let found = self
-            .db
-            .read(name, |tx, name| store::find_by_login(tx, name).boxed())
-            .await;
+        let found = self.db.read(name, |tx, name| store::find_by_login(tx, name).boxed()).await;
         let Some(found) = found.map_err(AccountsError::Store)? else {
             self.passwords.verify_nothing(password).await?;
             return Err(AccountsError::BadCredentials);
         };
-        match self
-            .passwords
-            .verify(password.clone(), found.password_hash.clone())
-            .await?
-        {
+        match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
             Verified::Yes => Ok(found.user),
             Verified::No => Err(AccountsError::BadCredentials),
             Verified::YesButCheap => {
@@ -195,9 +188,7 @@ impl Accounts {
         };
         let written: Result<bool, StoreError> = self
             .db
-            .write((id, old, new), |tx, (id, old, new)| {
-                store::replace_hash(tx, *id, old, new).boxed()
-            })
+            .write((id, old, new), |tx, (id, old, new)| store::replace_hash(tx, *id, old, new).boxed())
             .await;
         if let Err(error) = written {
             tracing::warn!(%error, "a password was not hashed again at the present cost");
@@ -210,13 +201,8 @@ impl Accounts {
     ///
     /// [`AccountsError::NoSuchUser`].
     pub async fn find(&self, user: Uuid) -> Result<User, AccountsError> {
-        let found = self
-            .db
-            .read(user, |tx, user| store::find(tx, *user).boxed())
-            .await;
-        found
-            .map_err(AccountsError::Store)?
-            .ok_or(AccountsError::NoSuchUser)
+        let found = self.db.read(user, |tx, user| store::find(tx, *user).boxed()).await;
+        found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)
     }
 
     /// Changes what the user calls themselves.
@@ -227,11 +213,7 @@ impl Accounts {
     /// [`AccountsError::LastIdentifier`].
     pub async fn change_profile(&self, user: Uuid, patch: ProfilePatch) -> Result<User, AccountsError> {
         let input = (user, patch, self.clock.now());
-        self.db
-            .write(input, |tx, (user, patch, now)| {
-                change_profile(tx, *user, patch, *now).boxed()
-            })
-            .await
+        self.db.write(input, |tx, (user, patch, now)| change_profile(tx, *user, patch, *now).boxed()).await
     }
 }
 

@@ -35,12 +35,7 @@ impl From<users::Model> for Credentials {
 }
 
 pub(super) async fn insert(tx: &Tx, prepared: &Prepared) -> Result<(), StoreError> {
-    let Prepared {
-        user,
-        email_key,
-        username_key,
-        password_hash,
-    } = prepared.clone();
+    let Prepared { user, email_key, username_key, password_hash } = prepared.clone();
     let row = users::ActiveModel {
         id: Set(user.id),
         email: Set(user.email),
@@ -88,10 +83,7 @@ pub(super) async fn change_profile(
     patch: &ProfilePatch,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let mut row = users::ActiveModel {
-        updated_at: Set(now.timestamp_millis()),
-        ..Default::default()
-    };
+    let mut row = users::ActiveModel { updated_at: Set(now.timestamp_millis()), ..Default::default() };
     if let Some(display_name) = &patch.display_name {
         row.display_name = Set(display_name.clone());
     }
@@ -99,10 +91,6 @@ pub(super) async fn change_profile(
         row.username = Set(username.as_ref().map(|name| name.given().to_owned()));
         row.username_key = Set(username.as_ref().map(|name| name.key().to_owned()));
     }
-    let done = users::Entity::update_many()
-        .set(row)
-        .filter(users::Column::Id.eq(user))
-        .exec(tx)
-        .await?;
+    let done = users::Entity::update_many().set(row).filter(users::Column::Id.eq(user)).exec(tx).await?;
     Ok(done.rows_affected == 1)
 }

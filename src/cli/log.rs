@@ -35,23 +35,15 @@ fn subscriber<W>(
 where
     W: io::Write + Clone + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| format!("bad log filter: {error}"))?;
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("bad log filter: {error}"))?;
     let log = Log::builder().with_env_filter(filter);
     Ok(match format {
-        LogFormat::Text => Box::new(
-            log.with_ansi(ansi)
-                .fmt_fields(PlainFields)
-                .with_writer(move || writer.clone())
-                .finish(),
-        ),
-        LogFormat::Json => Box::new(
-            log.json()
-                .flatten_event(true)
-                .with_writer(move || Ascii(writer.clone()))
-                .finish(),
-        ),
+        LogFormat::Text => {
+            Box::new(log.with_ansi(ansi).fmt_fields(PlainFields).with_writer(move || writer.clone()).finish())
+        }
+        LogFormat::Json => {
+            Box::new(log.json().flatten_event(true).with_writer(move || Ascii(writer.clone())).finish())
+        }
     })
 }
 
@@ -61,11 +53,7 @@ struct Escaped<W>(W);
 impl<W: fmt::Write> fmt::Write for Escaped<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| {
-            if is_unsafe(c) {
-                write!(self.0, "{}", c.escape_default())
-            } else {
-                self.0.write_char(c)
-            }
+            if is_unsafe(c) { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
         })
     }
 }
@@ -89,11 +77,7 @@ struct PlainFields;
 
 impl<'w> FormatFields<'w> for PlainFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut line = Line {
-            writer,
-            first: true,
-            result: Ok(()),
-        };
+        let mut line = Line { writer, first: true, result: Ok(()) };
         fields.record(&mut line);
         line.result
     }
@@ -110,11 +94,8 @@ impl Line<'_> {
         let gap = if self.first { "" } else { " " };
         self.first = false;
         let name = field.name().trim_start_matches("r#");
-        let label = if name == "message" {
-            self.writer.write_str(gap)
-        } else {
-            write!(self.writer, "{gap}{name}=")
-        };
+        let label =
+            if name == "message" { self.writer.write_str(gap) } else { write!(self.writer, "{gap}{name}=") };
         let value = Escaped(&mut self.writer).write_fmt(value);
         self.result = self.result.and(label).and(value);
     }
@@ -233,10 +214,7 @@ mod tests {
         let text = written(LogFormat::Text, false, || {
             tracing::info!(shown = %"a", text = "b", n = 3, "hello \"you\"");
         });
-        assert!(
-            text.ends_with(": hello \"you\" shown=a text=\"b\" n=3\n"),
-            "{text:?}"
-        );
+        assert!(text.ends_with(": hello \"you\" shown=a text=\"b\" n=3\n"), "{text:?}");
         assert!(written(LogFormat::Text, false, || ()).is_empty());
     }
 }

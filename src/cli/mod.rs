@@ -152,10 +152,9 @@ mod tests {
 
     #[test]
     fn a_setting_may_stand_before_and_after_the_command() {
-        for args in [
-            ["tripgate", "--bcrypt-cost", "5", "config"],
-            ["tripgate", "config", "--bcrypt-cost", "5"],
-        ] {
+        for args in
+            [["tripgate", "--bcrypt-cost", "5", "config"], ["tripgate", "config", "--bcrypt-cost", "5"]]
+        {
             let matches = parse(&args);
             assert_eq!(matches.get_one::<String>("bcrypt_cost").unwrap(), "5");
         }
@@ -168,10 +167,7 @@ mod tests {
             None => Migrate::Status,
         };
         assert!(matches!(asked(&["tripgate", "migrate"]), Migrate::Up));
-        assert!(matches!(
-            asked(&["tripgate", "migrate", "down"]),
-            Migrate::Down(1)
-        ));
+        assert!(matches!(asked(&["tripgate", "migrate", "down"]), Migrate::Down(1)));
         let three = asked(&["tripgate", "migrate", "down", "--steps", "3"]);
         assert!(matches!(three, Migrate::Down(3)));
         let zero = ["tripgate", "migrate", "down", "--steps", "0"];

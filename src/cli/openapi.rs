@@ -69,10 +69,7 @@ fn whole_lines(text: &str) -> String {
 /// The committed files, beside what they should hold.
 fn files() -> [(PathBuf, String); 2] {
     let dir = Path::new(DIR);
-    [
-        (dir.join("openapi.json"), json()),
-        (dir.join("openapi.yaml"), yaml()),
-    ]
+    [(dir.join("openapi.json"), json()), (dir.join("openapi.yaml"), yaml())]
 }
 
 fn check(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
@@ -106,9 +103,7 @@ fn write(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
 }
 
 fn print(out: &mut dyn Write, text: &str) -> Result<(), Stop> {
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Stop::output(&error))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Stop::output(&error))
 }
 
 #[cfg(test)]
@@ -129,21 +124,13 @@ mod tests {
     fn what_was_written_passes_the_check_and_a_change_fails_it() {
         let dir = TempDir::new().unwrap();
         let missing = ask(dir.path(), &["--check"]).unwrap_err();
-        assert!(
-            missing
-                .to_string()
-                .ends_with("mend it with `cargo run -- openapi --write`")
-        );
+        assert!(missing.to_string().ends_with("mend it with `cargo run -- openapi --write`"));
         assert_eq!(missing.code(), 1);
         ask(dir.path(), &["--write"]).unwrap();
         ask(dir.path(), &["--check"]).unwrap();
         fs::write(dir.path().join("openapi/openapi.yaml"), "other").unwrap();
         let stale = ask(dir.path(), &["--check"]).unwrap_err();
-        assert!(
-            stale
-                .to_string()
-                .starts_with("openapi/openapi.yaml is out of date;")
-        );
+        assert!(stale.to_string().starts_with("openapi/openapi.yaml is out of date;"));
     }
 
     #[test]

@@ -37,11 +37,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_values_stay_on_their_line() {
-        let origin = |name, value: &str, from: &str| Origin {
-            name,
-            value: value.to_owned(),
-            from: from.to_owned(),
-        };
+        let origin =
+            |name, value: &str, from: &str| Origin { name, value: value.to_owned(), from: from.to_owned() };
         let loaded = Loaded {
             settings: Settings::for_tests(Path::new("data")),
             origins: vec![

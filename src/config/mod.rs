@@ -151,22 +151,14 @@ impl Settings {
     /// Reads every layer; `args` are the matches of a command built with the flags of
     /// [`table::flags`] and [`FILE_ARG`].
     pub fn load(args: &ArgMatches) -> Result<Loaded, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where the environment is read"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         let env = std::env::vars_os().collect();
         let flags = ROWS.iter().filter_map(|row| {
             let value = args.try_get_one::<String>(row.name).ok()??;
             Some((row.name, value.clone()))
         });
         let file = args.try_get_one::<PathBuf>(FILE_ARG).ok().flatten();
-        load_from(Sources {
-            dir: Path::new(""),
-            file: file.cloned(),
-            env,
-            flags: flags.collect(),
-        })
+        load_from(Sources { dir: Path::new(""), file: file.cloned(), env, flags: flags.collect() })
     }
 
     /// Defaults for a server inside a test: cheap hashes, a free port, no log.
@@ -205,16 +197,12 @@ fn load_from(sources: Sources<'_>) -> Result<Loaded, ConfigError> {
     let origins = ROWS
         .iter()
         .map(|row| match given.get(row.name) {
-            Some(given) => Origin {
-                name: row.name,
-                value: problem::shown(row, &given.value),
-                from: given.from.clone(),
-            },
-            None => Origin {
-                name: row.name,
-                value: default_shown(row, &settings),
-                from: "default".to_owned(),
-            },
+            Some(given) => {
+                Origin { name: row.name, value: problem::shown(row, &given.value), from: given.from.clone() }
+            }
+            None => {
+                Origin { name: row.name, value: default_shown(row, &settings), from: "default".to_owned() }
+            }
         })
         .collect();
     Ok(Loaded { settings, origins })
@@ -252,9 +240,7 @@ fn read(gathered: Gathered) -> (Settings, Vec<String>) {
     let database_url = r
         .optional("database_url", values::database_url)
         .unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));
-    let secret_file = r
-        .optional("secret_file", values::path)
-        .unwrap_or_else(|| data_dir.join("secret"));
+    let secret_file = r.optional("secret_file", values::path).unwrap_or_else(|| data_dir.join("secret"));
     let cert = r.optional("tls_cert", values::readable_file);
     let key = r.optional("tls_key", values::readable_file);
     let fallback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -40,10 +40,7 @@ pub(super) fn bad_value(written: &str, row: &Row, value: &str, wrong: &str) -> S
 /// The line for a name that is no setting. `style` writes a known row as the operator would.
 pub(super) fn unknown(written: &str, name: &str, style: impl Fn(&Row) -> String) -> String {
     match nearest(name) {
-        Some(row) => format!(
-            "{written}: there is no such setting; did you mean {}?",
-            style(row)
-        ),
+        Some(row) => format!("{written}: there is no such setting; did you mean {}?", style(row)),
         None => {
             format!("{written}: there is no such setting; `tripgate --help` lists all of them")
         }
@@ -52,11 +49,7 @@ pub(super) fn unknown(written: &str, name: &str, style: impl Fn(&Row) -> String)
 
 /// The value as `tripgate config` shows it.
 pub(super) fn shown(row: &Row, value: &str) -> String {
-    if row.takes.is_secret() {
-        MASK.to_owned()
-    } else {
-        mask_url(value)
-    }
+    if row.takes.is_secret() { MASK.to_owned() } else { mask_url(value) }
 }
 
 fn echo(row: &Row, value: &str) -> String {
@@ -97,21 +90,15 @@ fn mask_pair(pair: &str) -> String {
     let key = pair.split('=').next().unwrap_or_default();
     let lower = key.to_ascii_lowercase();
     let secret = ["pass", "pwd", "secret", "token"];
-    if secret.iter().any(|word| lower.contains(word)) {
-        format!("{key}={MASK}")
-    } else {
-        pair.to_owned()
-    }
+    if secret.iter().any(|word| lower.contains(word)) { format!("{key}={MASK}") } else { pair.to_owned() }
 }
 
 /// The known name that a typing error most likely meant.
 fn nearest(name: &str) -> Option<&'static Row> {
     let lower = name.to_ascii_lowercase().replace('-', "_");
     let bare = lower.strip_prefix(&PREFIX.to_ascii_lowercase()).unwrap_or(&lower);
-    let (distance, row) = ROWS
-        .iter()
-        .map(|row| (distance(bare, row.name), row))
-        .min_by_key(|(distance, _)| *distance)?;
+    let (distance, row) =
+        ROWS.iter().map(|row| (distance(bare, row.name), row)).min_by_key(|(distance, _)| *distance)?;
     (distance <= (bare.chars().count() / 3).max(1)).then_some(row)
 }
 
@@ -158,10 +145,7 @@ mod tests {
         for (given, masked) in [
             ("postgres://u:p@h/d", "postgres://u:********@h/d"),
             ("postgres://u:p@ss/w?rd@h/d", "postgres://u:********@h/d"),
-            (
-                "postgres://h/d?user=u&password=p",
-                "postgres://h/d?user=u&password=********",
-            ),
+            ("postgres://h/d?user=u&password=p", "postgres://h/d?user=u&password=********"),
             ("sqlite://data/tripgate.db", "sqlite://data/tripgate.db"),
             ("plain", "plain"),
         ] {

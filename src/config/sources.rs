@@ -78,8 +78,7 @@ impl Gathered {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return,
             Err(error) => {
-                self.problems
-                    .push(format!("{label}: the file can't be read: {error}"));
+                self.problems.push(format!("{label}: the file can't be read: {error}"));
                 return;
             }
         };
@@ -117,8 +116,7 @@ impl Gathered {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => {
-                self.problems
-                    .push(format!(".env: the file can't be read: {error}"));
+                self.problems.push(format!(".env: the file can't be read: {error}"));
                 return;
             }
         };
@@ -126,9 +124,9 @@ impl Gathered {
         let mut seen = Vec::new();
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
-                Ok((name, _)) if seen.contains(&name) && name.starts_with(PREFIX) => self
-                    .problems
-                    .push(format!("{name} (.env): the name stands there twice")),
+                Ok((name, _)) if seen.contains(&name) && name.starts_with(PREFIX) => {
+                    self.problems.push(format!("{name} (.env): the name stands there twice"))
+                }
                 Ok((name, value)) => {
                     self.add_variable(&OsString::from(&name), OsString::from(value), ".env");
                     seen.push(name);
@@ -145,16 +143,14 @@ impl Gathered {
         }
         let written = format!("{} ({from})", name.escape_debug());
         let Some(row) = ROWS.iter().find(|row| row.env_name() == name) else {
-            self.problems
-                .push(problem::unknown(&written, &name, Row::env_name));
+            self.problems.push(problem::unknown(&written, &name, Row::env_name));
             return;
         };
         match value.into_string() {
             Ok(value) => self.put(row, value, written, from),
-            Err(_) => self.problems.push(format!(
-                "{written}: the value is not UTF-8; allowed: {}",
-                row.takes.allowed()
-            )),
+            Err(_) => self
+                .problems
+                .push(format!("{written}: the value is not UTF-8; allowed: {}", row.takes.allowed())),
         }
     }
 }

@@ -140,12 +140,7 @@ pub fn flags() -> impl Iterator<Item = (&'static Row, &'static str)> {
 }
 
 const fn setting(name: &'static str, default: &'static str, takes: Takes, help: &'static str) -> Row {
-    Row {
-        name,
-        default,
-        takes,
-        help,
-    }
+    Row { name, default, takes, help }
 }
 
 const fn number(min: u64, max: u64) -> Takes {

@@ -16,12 +16,7 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    Bench {
-        dir: TempDir::new().unwrap(),
-        env: Vec::new(),
-        flags: Vec::new(),
-        file: None,
-    }
+    Bench { dir: TempDir::new().unwrap(), env: Vec::new(), flags: Vec::new(), file: None }
 }
 
 impl Bench {
@@ -88,23 +83,15 @@ fn every_layer_beats_the_ones_before() {
 
 #[test]
 fn a_bad_value_that_a_stronger_layer_replaces_does_no_harm() {
-    let bench = bench()
-        .env("TRIPGATE_LISTEN", "nowhere")
-        .flag("listen", "[::1]:0");
+    let bench = bench().env("TRIPGATE_LISTEN", "nowhere").flag("listen", "[::1]:0");
     assert_eq!(bench.load().unwrap().settings.listen.to_string(), "[::1]:0");
 }
 
 #[test]
 fn all_problems_are_told_at_once_under_the_names_as_written() {
     let bench = bench()
-        .file(
-            "tripgate.toml",
-            "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n",
-        )
-        .file(
-            ".env",
-            "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirm_first'",
-        )
+        .file("tripgate.toml", "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n")
+        .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirm_first'")
         .env("TRIPGATE_BCRYPT_COST", "3")
         .env("TRIPGATE_PASWORD_MIN", "8")
         .env("TRIPGATE_TEST_DATABASE", "ignored")
@@ -172,9 +159,7 @@ fn every_setting_judges_its_value_and_accepts_its_default() {
 #[test]
 fn secrets_are_shown_nowhere() {
     let secret = "a-secret-that-nobody-may-ever-see";
-    let good = bench()
-        .env("TRIPGATE_SECRET", secret)
-        .env("TRIPGATE_DATABASE_URL", "postgres://u:hush@h/d");
+    let good = bench().env("TRIPGATE_SECRET", secret).env("TRIPGATE_DATABASE_URL", "postgres://u:hush@h/d");
     assert_eq!(good.shown("secret"), pair("********", "environment"));
     assert_eq!(good.shown("database_url").0, "postgres://u:********@h/d");
     let loaded = good.load().unwrap();
@@ -219,10 +204,7 @@ fn a_named_file_must_exist_and_takes_the_place_of_the_usual_one() {
     assert!(missing.concat().starts_with("other.toml: the file can't be read"));
     let bench = bench()
         .file("tripgate.toml", "docs = true")
-        .file(
-            "other.toml",
-            "docs = false\ncors_origins = [\"https://a.example\", \"https://b.example\"]",
-        )
+        .file("other.toml", "docs = false\ncors_origins = [\"https://a.example\", \"https://b.example\"]")
         .named("other.toml");
     assert_eq!(bench.shown("docs"), pair("false", "other.toml"));
     let settings = bench.load().unwrap().settings;
@@ -232,10 +214,8 @@ fn a_named_file_must_exist_and_takes_the_place_of_the_usual_one() {
 
 #[test]
 fn an_empty_text_is_none_where_none_is_the_default() {
-    let bench = bench()
-        .env("TRIPGATE_CORS_ORIGINS", "")
-        .env("TRIPGATE_SMTP_URL", "")
-        .env("TRIPGATE_TLS_CERT", "");
+    let bench =
+        bench().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_SMTP_URL", "").env("TRIPGATE_TLS_CERT", "");
     assert!(bench.load().is_ok());
 }
 

@@ -18,8 +18,7 @@ pub(super) type Parsed<T> = Result<T, String>;
 const LATER: &str = "is not available in this version";
 
 pub(super) fn address(text: &str, _: &Takes) -> Parsed<SocketAddr> {
-    text.parse()
-        .map_err(|_| "is not an IP address with a port".to_owned())
+    text.parse().map_err(|_| "is not an IP address with a port".to_owned())
 }
 
 pub(super) fn base_url(text: &str, _: &Takes) -> Parsed<String> {
@@ -152,11 +151,7 @@ pub(super) fn later(_: &str, _: &Takes) -> Parsed<()> {
 
 /// Origins in the form in which browsers send them (RFC 6454, section 6.2).
 pub(super) fn origins(text: &str, _: &Takes) -> Parsed<Vec<String>> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(origin)
-        .collect()
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(origin).collect()
 }
 
 fn origin(text: &str) -> Parsed<String> {
@@ -190,9 +185,7 @@ pub(super) fn filter(text: &str, _: &Takes) -> Parsed<String> {
     if !text.contains('[') && text.split(',').map(str::trim).any(is_word) {
         return Err("has a level that is not known".to_owned());
     }
-    EnvFilter::builder()
-        .parse(text)
-        .map_err(|_| "is not a log filter".to_owned())?;
+    EnvFilter::builder().parse(text).map_err(|_| "is not a log filter".to_owned())?;
     Ok(text.to_owned())
 }
 
@@ -205,18 +198,8 @@ mod tests {
     #[test]
     fn a_base_url_loses_its_last_slash_and_refuses_what_is_no_base() {
         assert_eq!(base_url("https://A.example/", &ANY).unwrap(), "https://a.example");
-        assert_eq!(
-            base_url("https://a.example/api/", &ANY).unwrap(),
-            "https://a.example/api"
-        );
-        for bad in [
-            "a.example",
-            "ftp://a",
-            "https://a?x",
-            "https://a#x",
-            "https://u:p@a",
-            "",
-        ] {
+        assert_eq!(base_url("https://a.example/api/", &ANY).unwrap(), "https://a.example/api");
+        for bad in ["a.example", "ftp://a", "https://a?x", "https://a#x", "https://u:p@a", ""] {
             assert!(base_url(bad, &ANY).is_err(), "{bad}");
         }
     }
@@ -225,22 +208,10 @@ mod tests {
     fn database_urls_name_a_supported_database() {
         let url = |text| database_url(text, &ANY).map(|url| url.expose().to_owned());
         assert_eq!(url("mariadb://u:p@h/d").unwrap(), "mysql://u:p@h/d");
-        for good in [
-            "sqlite://data/x.db",
-            "sqlite:///x.db",
-            "postgresql://h/d",
-            "mysql://h/d",
-        ] {
+        for good in ["sqlite://data/x.db", "sqlite:///x.db", "postgresql://h/d", "mysql://h/d"] {
             assert_eq!(url(good).unwrap(), good);
         }
-        for bad in [
-            "sqlite://",
-            "data/x.db",
-            "oracle://h/d",
-            "postgres:h",
-            "mysql://h:port/d",
-            "",
-        ] {
+        for bad in ["sqlite://", "data/x.db", "oracle://h/d", "postgres:h", "mysql://h:port/d", ""] {
             assert!(url(bad).is_err(), "{bad}");
         }
     }
@@ -248,34 +219,18 @@ mod tests {
     #[test]
     fn origins_are_listed_one_by_one_and_a_star_is_refused() {
         assert_eq!(
-            origins(
-                "https://A.example:443, capacitor://localhost,http://[::1]:3000",
-                &ANY
-            )
-            .unwrap(),
+            origins("https://A.example:443, capacitor://localhost,http://[::1]:3000", &ANY).unwrap(),
             ["https://a.example", "capacitor://localhost", "http://[::1]:3000"]
         );
-        for bad in [
-            "*",
-            "https://*.a.example",
-            "null",
-            "https://a/",
-            "https://u@a",
-            "https://",
-            "a.example",
-        ] {
+        for bad in ["*", "https://*.a.example", "null", "https://a/", "https://u@a", "https://", "a.example"]
+        {
             assert!(origins(bad, &ANY).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_misspelt_level_is_refused() {
-        for good in [
-            "off",
-            "info",
-            "warn,tripgate=debug",
-            "tripgate[call{path=x}]=trace",
-        ] {
+        for good in ["off", "info", "warn,tripgate=debug", "tripgate[call{path=x}]=trace"] {
             assert!(filter(good, &ANY).is_ok(), "{good}");
         }
         for bad in ["debgu", "info,tripgate", "tripgate=loud", ""] {

@@ -123,10 +123,7 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         };
     }
     let code = error.code().unwrap_or_default();
-    if error
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .is_some()
-    {
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         return match code.as_ref() {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => conflict,

@@ -47,13 +47,8 @@ pub struct Db {
 
 #[derive(Clone, Debug)]
 enum Backend {
-    Sqlite {
-        writer: sqlite::Writer,
-        readers: DatabaseConnection,
-    },
-    Server {
-        pool: DatabaseConnection,
-    },
+    Sqlite { writer: sqlite::Writer, readers: DatabaseConnection },
+    Server { pool: DatabaseConnection },
 }
 
 impl Db {
@@ -108,15 +103,11 @@ impl Db {
             Backend::Sqlite { readers, .. } => readers.clone(),
             Backend::Server { pool } => pool.clone(),
         };
-        let ping = detached(async move {
-            connection
-                .execute_unprepared("SELECT 1")
-                .await
-                .map_err(StoreError::from)
-        });
-        tokio::time::timeout(Duration::from_secs(1), ping)
-            .await
-            .unwrap_or(Err(StoreError::away()))?;
+        let ping =
+            detached(
+                async move { connection.execute_unprepared("SELECT 1").await.map_err(StoreError::from) },
+            );
+        tokio::time::timeout(Duration::from_secs(1), ping).await.unwrap_or(Err(StoreError::away()))?;
         Ok(())
     }
 
@@ -174,10 +165,7 @@ where
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
     // Nothing was done yet, so a connection that turns out dead here is a reason to take another.
-    let begun = pool
-        .begin()
-        .await
-        .map_err(|error| StoreError::from(error).before_any_work())?;
+    let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
     let tx = Tx::transaction(begun);
     match work(&tx, input).await {
         Ok(value) => {

@@ -80,32 +80,16 @@ pub enum Migrate {
 /// [`OpenError`], each case one clear line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
     migrate(url, Migrate::Up).await?;
-    let unreachable = |error: DbErr| OpenError::Unreachable {
-        url: without_password(url),
-        source: error.into(),
-    };
+    let unreachable =
+        |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
     let backend = if is_sqlite(url) {
-        let writer = Database::connect(sqlite_options(url, false))
-            .await
-            .map_err(unreachable)?;
+        let writer = Database::connect(sqlite_options(url, false)).await.map_err(unreachable)?;
         // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
-        writer
-            .execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0")
-            .await
-            .map_err(unreachable)?;
-        let readers = Database::connect(sqlite_options(url, true))
-            .await
-            .map_err(unreachable)?;
-        Backend::Sqlite {
-            writer: Writer::start(writer),
-            readers,
-        }
+        writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
+        let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
+        Backend::Sqlite { writer: Writer::start(writer), readers }
     } else {
-        Backend::Server {
-            pool: Database::connect(server_options(url, POOL))
-                .await
-                .map_err(unreachable)?,
-        }
+        Backend::Server { pool: Database::connect(server_options(url, POOL)).await.map_err(unreachable)? }
     };
     Ok(Db { backend })
 }
@@ -116,17 +100,11 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 ///
 /// [`OpenError`], each case one clear line.
 pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
-    let unreachable = |error: DbErr| OpenError::Unreachable {
-        url: without_password(url),
-        source: error.into(),
-    };
+    let unreachable =
+        |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
     make_directory(url)?;
     try_to_connect(url).await?;
-    let options = if is_sqlite(url) {
-        sqlite_options(url, false)
-    } else {
-        server_options(url, 1)
-    };
+    let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
     let connection = Database::connect(options).await.map_err(unreachable)?;
     let done = change(&connection, what).await;
     connection.close().await.map_err(unreachable)?;
@@ -139,29 +117,16 @@ async fn change(connection: &DatabaseConnection, what: Migrate) -> Result<Vec<St
     let up_to_date = applied.len() == known.len();
     match what {
         Migrate::Up if up_to_date => {}
-        Migrate::Up => locked(connection, None)
-            .await
-            .map_err(|source| OpenError::Migration { source })?,
+        Migrate::Up => locked(connection, None).await.map_err(|source| OpenError::Migration { source })?,
         Migrate::Down(steps) => {
-            locked(connection, Some(steps))
-                .await
-                .map_err(|source| OpenError::Migration { source })?;
+            locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;
         }
         Migrate::Status => {}
     }
     let applied = self::applied(connection).await;
     Ok(known
         .into_iter()
-        .map(|name| {
-            format!(
-                "{:8} {name}",
-                if applied.contains(&name) {
-                    "applied"
-                } else {
-                    "pending"
-                }
-            )
-        })
+        .map(|name| format!("{:8} {name}", if applied.contains(&name) { "applied" } else { "pending" }))
         .collect())
 }
 
@@ -171,26 +136,19 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
     let backend = connection.get_database_backend();
     if backend == DbBackend::MySql {
         let lock = "SELECT GET_LOCK('tripgate_migrate', 60)";
-        connection
-            .query_one_raw(Statement::from_string(backend, lock))
-            .await?;
+        connection.query_one_raw(Statement::from_string(backend, lock)).await?;
         let done = match down {
             None => Migrator::up(connection, None).await,
             Some(steps) => Migrator::down(connection, Some(steps)).await,
         };
         connection
-            .query_one_raw(Statement::from_string(
-                backend,
-                "SELECT RELEASE_LOCK('tripgate_migrate')",
-            ))
+            .query_one_raw(Statement::from_string(backend, "SELECT RELEASE_LOCK('tripgate_migrate')"))
             .await?;
         return done;
     }
     let transaction = connection.begin_with_options(immediate()).await?;
     if backend == DbBackend::Postgres {
-        transaction
-            .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-            .await?;
+        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
     }
     match down {
         None => Migrator::up(&transaction, None).await?,
@@ -208,22 +166,14 @@ pub(super) fn immediate() -> TransactionOptions {
 }
 
 fn names() -> Vec<String> {
-    Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect()
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
 /// The applied steps; none where the table of steps is missing, as in an empty database.
 async fn applied(connection: &DatabaseConnection) -> Vec<String> {
     let sql = "SELECT version FROM seaql_migrations ORDER BY version";
-    let rows = connection
-        .query_all_raw(Statement::from_string(connection.get_database_backend(), sql))
-        .await;
-    rows.unwrap_or_default()
-        .iter()
-        .filter_map(|row| row.try_get_by_index(0).ok())
-        .collect()
+    let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await;
+    rows.unwrap_or_default().iter().filter_map(|row| row.try_get_by_index(0).ok()).collect()
 }
 
 fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
@@ -253,10 +203,7 @@ async fn try_to_connect(url: &str) -> Result<(), OpenError> {
         Ok(Err(error)) => error.into(),
         Err(elapsed) => elapsed.into(),
     };
-    Err(OpenError::Unreachable {
-        url: without_password(&url),
-        source,
-    })
+    Err(OpenError::Unreachable { url: without_password(&url), source })
 }
 
 fn is_sqlite(url: &str) -> bool {
@@ -267,27 +214,17 @@ fn make_directory(url: &str) -> Result<(), OpenError> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
         return Ok(());
     };
-    let path = Path::new(
-        rest.trim_start_matches("//")
-            .split('?')
-            .next()
-            .unwrap_or_default(),
-    );
+    let path = Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default());
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => {
-            std::fs::create_dir_all(parent).map_err(|source| OpenError::Directory {
-                path: parent.display().to_string(),
-                source,
-            })
-        }
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
+            .map_err(|source| OpenError::Directory { path: parent.display().to_string(), source }),
         _ => Ok(()),
     }
 }
 
 /// `mariadb://` is MySQL's protocol under another name.
 fn driver_url(url: &str) -> String {
-    url.strip_prefix("mariadb://")
-        .map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"))
+    url.strip_prefix("mariadb://").map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"))
 }
 
 fn without_password(url: &str) -> String {
@@ -346,10 +283,7 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
 
 /// On Galera a read on one node must not miss what another node has acknowledged.
 async fn wait_for_other_nodes(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
-    match sqlx::query("SET SESSION wsrep_sync_wait = 1")
-        .execute(connection)
-        .await
-    {
+    match sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(connection).await {
         // A server without Galera does not know the variable, and has no other nodes.
         Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
         Err(error) => Err(error),

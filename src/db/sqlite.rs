@@ -117,16 +117,8 @@ impl Writer {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Message::Run(Box::new(Function {
-            input,
-            work,
-            result: None,
-            reply,
-        }));
-        self.queue
-            .send_timeout(job, PATIENCE)
-            .await
-            .map_err(|_| StoreError::away())?;
+        let job = Message::Run(Box::new(Function { input, work, result: None, reply }));
+        self.queue.send_timeout(job, PATIENCE).await.map_err(|_| StoreError::away())?;
         answer.await.map_err(|_| StoreError::away())?
     }
 

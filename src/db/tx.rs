@@ -25,17 +25,11 @@ enum Connection {
 
 impl Tx {
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
-        Self {
-            connection: Connection::Pooled(pool),
-            changed: AtomicBool::new(false),
-        }
+        Self { connection: Connection::Pooled(pool), changed: AtomicBool::new(false) }
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
-        Self {
-            connection: Connection::Transaction(transaction),
-            changed: AtomicBool::new(false),
-        }
+        Self { connection: Connection::Transaction(transaction), changed: AtomicBool::new(false) }
     }
 
     /// Whether anything was changed since the last time this was asked.

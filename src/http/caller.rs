@@ -98,10 +98,7 @@ fn credential(request: &Request) -> Result<Option<(String, &str)>, Problem> {
         return Ok(None);
     };
     if headers.next().is_some() {
-        return Err(Problem::new(
-            Code::ConflictingCredentials,
-            "Send exactly one Authorization header.",
-        ));
+        return Err(Problem::new(Code::ConflictingCredentials, "Send exactly one Authorization header."));
     }
     // What is not ASCII is no scheme of ours; so is what has no space in it.
     let text = header.to_str().unwrap_or_default();
@@ -111,11 +108,8 @@ fn credential(request: &Request) -> Result<Option<(String, &str)>, Problem> {
 
 fn no_bearer() -> Problem {
     // No error code where the request carried no credential of this kind (RFC 6750 §3.1).
-    Problem::new(
-        Code::Unauthenticated,
-        "Send an access token: Authorization: Bearer <token>.",
-    )
-    .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+    Problem::new(Code::Unauthenticated, "Send an access token: Authorization: Bearer <token>.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
 fn bad_bearer(error: TokenError) -> Problem {
@@ -130,11 +124,8 @@ fn bad_bearer(error: TokenError) -> Problem {
 fn lacks(scope: Scope) -> Problem {
     let name = scope.name();
     let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
-    Problem::new(
-        Code::InsufficientScope,
-        format!("The access token lacks the scope {name}."),
-    )
-    .with_header(header::WWW_AUTHENTICATE, challenge)
+    Problem::new(Code::InsufficientScope, format!("The access token lacks the scope {name}."))
+        .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// The token's owner has no account any more.
@@ -144,21 +135,15 @@ pub fn owner_gone() -> Problem {
 
 /// Wrong credentials, told as the Basic scheme wants it.
 pub fn bad_basic() -> Problem {
-    Problem::new(
-        Code::InvalidCredentials,
-        "There is no account with this identifier and password.",
-    )
-    .with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
+    Problem::new(Code::InvalidCredentials, "There is no account with this identifier and password.")
+        .with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
 }
 
 /// Wrong credentials in a body. RFC 9110 §15.5.2 wants a challenge with every 401; Basic would make
 /// browsers ask in a window of their own.
 pub fn bad_credentials() -> Problem {
-    Problem::new(
-        Code::InvalidCredentials,
-        "There is no account with this identifier and password.",
-    )
-    .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+    Problem::new(Code::InvalidCredentials, "There is no account with this identifier and password.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
 impl<R: Requirement> Caller<R> {
@@ -167,16 +152,12 @@ impl<R: Requirement> Caller<R> {
             Some((scheme, token)) if scheme == "bearer" => token,
             _ => return Err(no_bearer()),
         };
-        let app = request
-            .data::<App>()
-            .ok_or_else(|| Problem::internal("the app is not wired to the router"))?;
+        let app =
+            request.data::<App>().ok_or_else(|| Problem::internal("the app is not wired to the router"))?;
         let token = app.tokens.verify(token).map_err(bad_bearer)?;
         match R::SCOPE {
             Some(scope) if !token.scopes.contains(scope) => Err(lacks(scope)),
-            _ => Ok(Self {
-                token,
-                requirement: PhantomData,
-            }),
+            _ => Ok(Self { token, requirement: PhantomData }),
         }
     }
 }
@@ -194,16 +175,10 @@ impl BasicCredentials {
             }
         };
         // RFC 7617 §2: everything up to the first colon is the user id.
-        let decoded = STANDARD
-            .decode(encoded)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let split = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (identifier, password) = split.ok_or_else(bad_basic)?;
-        Ok(Self {
-            identifier: identifier.to_owned(),
-            password: password.to_owned(),
-        })
+        Ok(Self { identifier: identifier.to_owned(), password: password.to_owned() })
     }
 }
 

@@ -85,9 +85,7 @@ impl<E: Endpoint> Edge<E> {
             Ok(Err(error)) => Err(from_poem(error)),
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let message = message
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
+                let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 Err(Problem::internal(format!("a panic: {message}")))
             }
         }
@@ -148,20 +146,12 @@ impl<E: Endpoint> Edge<E> {
         }
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, seen.id.clone());
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A phone may keep what it was given, but must ask whether it still holds; a proxy may not.
-        headers
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("private, no-cache"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
         if let Some(origin) = &seen.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static(EXPOSED),
-            );
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
         if !self.app.cors_origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -181,9 +171,7 @@ impl<E: Endpoint> Edge<E> {
         let sane = |value: &&HeaderValue| {
             let bytes = value.as_bytes();
             (1..=REQUEST_ID_MAX).contains(&bytes.len())
-                && bytes
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+                && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
         };
         if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
             return given.clone();
@@ -194,11 +182,7 @@ impl<E: Endpoint> Edge<E> {
 
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
-        let known = self
-            .app
-            .cors_origins
-            .iter()
-            .any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        let known = self.app.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
         known.then(|| origin.clone())
     }
 }
@@ -207,9 +191,7 @@ impl<E: Endpoint> Edge<E> {
 fn drop_body(response: &mut Response) {
     let body: BoxBody<Bytes, io::Error> = response.take_body().into();
     if let Some(length) = body.size_hint().exact() {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -219,24 +201,19 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     if ranges.peek().is_none() {
         return true;
     }
-    ranges
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let refused = parts.any(|parameter| {
-                let weight = parameter
-                    .strip_prefix("q=")
-                    .or_else(|| parameter.strip_prefix("Q="));
-                weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
-            });
-            let fits = matches!(
-                essence.as_str(),
-                "*/*" | "application/*" | "application/json" | "application/problem+json"
-            );
-            fits && !refused
-        })
+    ranges.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|parameter| {
+            let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+            weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
+        });
+        let fits = matches!(
+            essence.as_str(),
+            "*/*" | "application/*" | "application/json" | "application/problem+json"
+        );
+        fits && !refused
+    })
 }
 
 #[cfg(test)]
@@ -246,10 +223,7 @@ mod tests {
     #[test]
     fn accept_is_read_as_rfc_9110_says() {
         let accepts = |value: &'static str| {
-            accepts_json(&HeaderMap::from_iter([(
-                header::ACCEPT,
-                HeaderValue::from_static(value),
-            )]))
+            accepts_json(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
         };
         assert!(accepts_json(&HeaderMap::new()));
         for value in [
@@ -261,12 +235,7 @@ mod tests {
         ] {
             assert!(accepts(value), "{value}");
         }
-        for value in [
-            "text/html",
-            "application/json;q=0",
-            "image/*, text/*",
-            "application/xml",
-        ] {
+        for value in ["text/html", "application/json;q=0", "image/*, text/*", "application/xml"] {
             assert!(!accepts(value), "{value}");
         }
     }

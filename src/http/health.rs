@@ -18,19 +18,14 @@ pub(super) struct Health {
 }
 
 fn ok() -> Json<Health> {
-    Json(Health {
-        status: "ok".to_owned(),
-    })
+    Json(Health { status: "ok".to_owned() })
 }
 
 /// The operations of this file.
 #[derive(Debug)]
 pub(super) struct HealthApi;
 
-#[expect(
-    clippy::unused_async,
-    reason = "every operation is asynchronous to the router"
-)]
+#[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
 impl HealthApi {
     /// Is the process alive?

@@ -63,10 +63,7 @@ impl<T: Serialize + Send> IntoResponse for Json<T> {
 
 impl<T: Type + Serialize + Send> ApiResponse for Json<T> {
     fn meta() -> MetaResponses {
-        let content = vec![MetaMediaType {
-            content_type: MEDIA_TYPE,
-            schema: T::schema_ref(),
-        }];
+        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }];
         let response = MetaResponse {
             description: "Done",
             status: Some(200),
@@ -74,9 +71,7 @@ impl<T: Type + Serialize + Send> ApiResponse for Json<T> {
             content,
             headers: vec![],
         };
-        MetaResponses {
-            responses: vec![response],
-        }
+        MetaResponses { responses: vec![response] }
     }
 
     fn register(registry: &mut Registry) {
@@ -90,9 +85,7 @@ impl<T: Type> Payload for Body<T> {
     /// Exactly `application/json`, in UTF-8 if anything is said of that.
     fn check_content_type(content_type: &str) -> bool {
         let mut parts = content_type.split(';').map(str::trim);
-        parts
-            .next()
-            .is_some_and(|essence| essence.eq_ignore_ascii_case(MEDIA_TYPE))
+        parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(MEDIA_TYPE))
             && parts.all(|parameter| {
                 let parameter = parameter.to_ascii_lowercase().replace('"', "");
                 parameter.is_empty() || parameter == "charset=utf-8"
@@ -123,11 +116,7 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
         // which may echo the input.
         let parsed = T::parse_from_json(Some(value)).map_err(|_| {
             let detail = "is not of the documented form".to_owned();
-            Problem::invalid(vec![FieldFault {
-                pointer: String::new(),
-                code: "invalid".to_owned(),
-                detail,
-            }])
+            Problem::invalid(vec![FieldFault { pointer: String::new(), code: "invalid".to_owned(), detail }])
         })?;
         Ok(Self(parsed))
     }
@@ -137,9 +126,7 @@ impl_apirequest_for_payload!(Body<T>, T: ParseFromJSON + 'static);
 
 async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
     // A body that says it is too large is not waited for.
-    let declared = request
-        .header("content-length")
-        .and_then(|length| length.parse::<usize>().ok());
+    let declared = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_MAX) {
         return Err(super::problem::too_large());
     }
@@ -147,10 +134,7 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
     match tokio::time::timeout(BODY_DEADLINE, body.into_bytes_limit(BODY_MAX)).await {
         Ok(Ok(bytes)) => Ok(bytes.to_vec()),
         Ok(Err(error)) => Err(from_poem(error.into())),
-        Err(_) => Err(Problem::new(
-            Code::RequestTimeout,
-            "The body did not arrive in time.",
-        )),
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")),
     }
 }
 
@@ -164,9 +148,6 @@ fn registry<T: Type + 'static>() -> Arc<Registry> {
     let mut registry = Registry::new();
     T::register(&mut registry);
     let registry = Arc::new(registry);
-    KNOWN
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id, Arc::clone(&registry));
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&registry));
     registry
 }

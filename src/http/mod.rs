@@ -41,21 +41,13 @@ pub enum Tag {
     Health,
 }
 
-type Operations = (
-    sessions::api::SessionsApi,
-    accounts::api::AccountsApi,
-    trips::api::TripsApi,
-    health::HealthApi,
-);
+type Operations =
+    (sessions::api::SessionsApi, accounts::api::AccountsApi, trips::api::TripsApi, health::HealthApi);
 
 /// Every operation there is.
 fn service() -> OpenApiService<Operations, ()> {
-    let operations = (
-        sessions::api::SessionsApi,
-        accounts::api::AccountsApi,
-        trips::api::TripsApi,
-        health::HealthApi,
-    );
+    let operations =
+        (sessions::api::SessionsApi, accounts::api::AccountsApi, trips::api::TripsApi, health::HealthApi);
     OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))
         .description(include_str!("description.md"))
         .contact(ContactObject::new().name("The Tripgate authors"))
@@ -71,11 +63,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
     }
     let routes = routes.nest("/", service()).data(app.clone());
     let paths = Arc::new(paths::Paths::of(&spec::document()));
-    edge::Edge {
-        inner: routes,
-        app: app.clone(),
-        paths,
-    }
+    edge::Edge { inner: routes, app: app.clone(), paths }
 }
 
 /// A request that is refused before it reaches the edge.

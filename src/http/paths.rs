@@ -21,18 +21,11 @@ pub(super) struct Paths(Vec<(Vec<String>, String)>);
 impl Paths {
     /// From the finished document.
     pub(super) fn of(document: &Value) -> Self {
-        let operations = document
-            .get("paths")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
+        let operations = document.get("paths").and_then(Value::as_object).into_iter().flatten();
         let mut table: Vec<_> = operations
             .filter_map(|(path, item)| {
-                let mut methods: Vec<String> = item
-                    .as_object()?
-                    .keys()
-                    .map(|method| method.to_uppercase())
-                    .collect();
+                let mut methods: Vec<String> =
+                    item.as_object()?.keys().map(|method| method.to_uppercase()).collect();
                 if methods.iter().any(|method| method == "GET") {
                     methods.push("HEAD".to_owned());
                 }
@@ -48,23 +41,14 @@ impl Paths {
         let asked = segments(path);
         let fits = |template: &[String]| {
             template.len() == asked.len()
-                && template
-                    .iter()
-                    .zip(&asked)
-                    .all(|(known, given)| known.starts_with('{') || known == given)
+                && template.iter().zip(&asked).all(|(known, given)| known.starts_with('{') || known == given)
         };
-        self.0
-            .iter()
-            .find(|(template, _)| fits(template))
-            .map(|(_, methods)| methods.as_str())
+        self.0.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods.as_str())
     }
 }
 
 fn segments(path: &str) -> Vec<String> {
-    path.trim_start_matches('/')
-        .split('/')
-        .map(str::to_owned)
-        .collect()
+    path.trim_start_matches('/').split('/').map(str::to_owned).collect()
 }
 
 #[cfg(test)]

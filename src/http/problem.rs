@@ -77,41 +77,23 @@ pub struct Problem {
 impl Problem {
     /// A problem of that kind.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            headers: Vec::new(),
-            source: None,
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), source: None }
     }
 
     /// A fault of ours; the cause is for the log.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = "Something went wrong on our side. The request id finds it in the server's log.";
-        Self {
-            source: Some(source.into()),
-            ..Self::new(Code::Internal, detail)
-        }
+        Self { source: Some(source.into()), ..Self::new(Code::Internal, detail) }
     }
 
     /// Rules that the input breaks.
     pub fn invalid(errors: Vec<FieldFault>) -> Self {
-        Self {
-            errors,
-            ..Self::new(
-                Code::Invalid,
-                "The request breaks rules; `errors` lists all of them.",
-            )
-        }
+        Self { errors, ..Self::new(Code::Invalid, "The request breaks rules; `errors` lists all of them.") }
     }
 
     /// No such thing, or not the caller's: nobody can tell which.
     pub fn not_found() -> Self {
-        Self::new(
-            Code::NotFound,
-            "There is nothing here under this name that you may see.",
-        )
+        Self::new(Code::NotFound, "There is nothing here under this name that you may see.")
     }
 
     /// With one header more.
@@ -151,15 +133,12 @@ impl Problem {
             client_action: self.code.client_action().to_owned(),
             errors: (self.code == Code::Invalid).then(|| self.errors.clone()),
         };
-        let mut response = json::write(&body, "application/problem+json")
-            .with_status(self.status())
-            .into_response();
+        let mut response =
+            json::write(&body, "application/problem+json").with_status(self.status()).into_response();
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());
         }
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
@@ -207,11 +186,10 @@ impl From<StoreError> for Problem {
                 Self::new(Code::DatabaseAway, "The database can't be reached at the moment.")
                     .retry_after(SOON_SECS)
             }
-            StoreError::Full(_) => Self::new(
-                Code::StorageFull,
-                "There is no room left to write to; nothing was changed.",
-            )
-            .retry_after(30),
+            StoreError::Full(_) => {
+                Self::new(Code::StorageFull, "There is no room left to write to; nothing was changed.")
+                    .retry_after(30)
+            }
             StoreError::Unique(_) | StoreError::Missing(_) | StoreError::Fault(_) => {
                 return Self::internal(error);
             }
@@ -222,11 +200,8 @@ impl From<StoreError> for Problem {
 
 impl From<Overloaded> for Problem {
     fn from(overloaded: Overloaded) -> Self {
-        Self::new(
-            Code::Overloaded,
-            "Too many people are signing in at once; nothing was checked.",
-        )
-        .retry_after(overloaded.retry_after_secs)
+        Self::new(Code::Overloaded, "Too many people are signing in at once; nothing was checked.")
+            .retry_after(overloaded.retry_after_secs)
     }
 }
 
@@ -246,10 +221,7 @@ pub fn from_poem(error: poem::Error) -> Problem {
         );
     }
     if error.is::<ContentTypeError>() {
-        return Problem::new(
-            Code::UnsupportedMediaType,
-            "The body must be sent as `application/json`.",
-        );
+        return Problem::new(Code::UnsupportedMediaType, "The body must be sent as `application/json`.");
     }
     if let Some(fault) = error.downcast_ref::<ParseParamError>() {
         return Problem::invalid(vec![FieldFault {
@@ -276,10 +248,7 @@ pub fn from_poem(error: poem::Error) -> Problem {
 
 /// The body has more bytes than are taken.
 pub fn too_large() -> Problem {
-    Problem::new(
-        Code::ContentTooLarge,
-        "The body is larger than is taken here (256 KiB).",
-    )
+    Problem::new(Code::ContentTooLarge, "The body is larger than is taken here (256 KiB).")
 }
 
 /// The `Err` side of a handler. The parameters are the statuses that the operation adds to those
@@ -312,9 +281,7 @@ impl<const A: u16, const B: u16> ApiResponse for Fail<A, B> {
             }],
             headers: vec![],
         };
-        MetaResponses {
-            responses: declared.map(response).collect(),
-        }
+        MetaResponses { responses: declared.map(response).collect() }
     }
 
     fn register(registry: &mut Registry) {

@@ -14,10 +14,7 @@ const MOST: usize = 50;
 
 /// Everything that is wrong with `value`; empty if nothing is.
 pub(super) fn check(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> Vec<FieldFault> {
-    let mut checker = Checker {
-        registry,
-        faults: Vec::new(),
-    };
+    let mut checker = Checker { registry, faults: Vec::new() };
     checker.check(schema, value, "");
     checker.faults.truncate(MOST);
     checker.faults
@@ -45,19 +42,11 @@ impl Checker<'_> {
             self.check(part, value, pointer);
         }
         if !is_of_type(schema.ty, value) {
-            return self.fault(
-                pointer,
-                "wrong_type",
-                format!("must be {}", with_article(schema.ty)),
-            );
+            return self.fault(pointer, "wrong_type", format!("must be {}", with_article(schema.ty)));
         }
         if !schema.enum_items.is_empty() && !schema.enum_items.contains(value) {
             let allowed: Vec<String> = schema.enum_items.iter().map(Value::to_string).collect();
-            self.fault(
-                pointer,
-                "not_allowed",
-                format!("must be one of {}", allowed.join(", ")),
-            );
+            self.fault(pointer, "not_allowed", format!("must be one of {}", allowed.join(", ")));
         }
         match value {
             Value::String(text) => self.string(schema, text, pointer),
@@ -69,28 +58,16 @@ impl Checker<'_> {
     }
 
     fn fault(&mut self, pointer: &str, code: &str, detail: String) {
-        self.faults.push(FieldFault {
-            pointer: pointer.to_owned(),
-            code: code.to_owned(),
-            detail,
-        });
+        self.faults.push(FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail });
     }
 
     fn string(&mut self, schema: &MetaSchema, text: &str, pointer: &str) {
         let length = text.chars().count();
         if let Some(min) = schema.min_length.filter(|min| length < *min) {
-            self.fault(
-                pointer,
-                "too_short",
-                format!("must have at least {}", characters(min)),
-            );
+            self.fault(pointer, "too_short", format!("must have at least {}", characters(min)));
         }
         if let Some(max) = schema.max_length.filter(|max| length > *max) {
-            self.fault(
-                pointer,
-                "too_long",
-                format!("must have at most {}", characters(max)),
-            );
+            self.fault(pointer, "too_long", format!("must have at most {}", characters(max)));
         }
         let expected = match schema.format {
             Some("uuid") if text.len() != 36 || Uuid::try_parse(text).is_err() => "a UUID",
@@ -121,11 +98,7 @@ impl Checker<'_> {
     }
 
     fn object(&mut self, schema: &MetaSchema, members: &Map<String, Value>, pointer: &str) {
-        for name in schema
-            .required
-            .iter()
-            .filter(|name| !members.contains_key(**name))
-        {
+        for name in schema.required.iter().filter(|name| !members.contains_key(**name)) {
             self.fault(&format!("{pointer}/{name}"), "required", "is required".to_owned());
         }
         for (name, value) in members {
@@ -140,10 +113,7 @@ impl Checker<'_> {
 
 fn unknown(schema: &MetaSchema) -> String {
     let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
-    format!(
-        "has a member that is not known or may not be set here; the members are {}",
-        known.join(", ")
-    )
+    format!("has a member that is not known or may not be set here; the members are {}", known.join(", "))
 }
 
 fn is_of_type(ty: &str, value: &Value) -> bool {
@@ -159,20 +129,12 @@ fn is_of_type(ty: &str, value: &Value) -> bool {
 }
 
 fn with_article(ty: &str) -> String {
-    let article = if ty.starts_with(['a', 'i', 'o']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if ty.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {ty}")
 }
 
 fn characters(count: usize) -> String {
-    if count == 1 {
-        "1 character".to_owned()
-    } else {
-        format!("{count} characters")
-    }
+    if count == 1 { "1 character".to_owned() } else { format!("{count} characters") }
 }
 
 /// A date in exactly the form of RFC 3339 `full-date`, without signs, spaces or short fields.
@@ -221,14 +183,8 @@ mod tests {
         Outer::register(&mut registry);
         let value = serde_json::from_str(json).unwrap();
         let faults = check(&registry, &Outer::schema_ref(), &value);
-        assert!(
-            faults.iter().all(|fault| !fault.detail.contains("SENT")),
-            "{faults:?}"
-        );
-        faults
-            .into_iter()
-            .map(|fault| (fault.pointer, fault.code))
-            .collect()
+        assert!(faults.iter().all(|fault| !fault.detail.contains("SENT")), "{faults:?}");
+        faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 
     fn one(pointer: &str, code: &str) -> Vec<(String, String)> {
@@ -256,10 +212,8 @@ mod tests {
     fn every_fault_is_told_and_nothing_is_echoed() {
         // S-63
         let json = r#"{"name":"SENTSENT","id":"SENT","day":"2024-02-30","kind":"SENT","count":0,"inner":[{},{"text":"SENT"}],"SENT":1}"#;
-        let codes: Vec<String> = faults(json)
-            .into_iter()
-            .map(|(pointer, code)| format!("{pointer} {code}"))
-            .collect();
+        let codes: Vec<String> =
+            faults(json).into_iter().map(|(pointer, code)| format!("{pointer} {code}")).collect();
         assert_eq!(
             codes,
             [
@@ -273,22 +227,14 @@ mod tests {
                 " unknown_member",
             ]
         );
-        assert_eq!(
-            faults(r#"{"name":"a","inner":[{},{},{}]}"#),
-            one("/inner", "too_many")
-        );
+        assert_eq!(faults(r#"{"name":"a","inner":[{},{},{}]}"#), one("/inner", "too_many"));
     }
 
     #[test]
     fn dates_have_one_form() {
-        for text in [
-            "2024-1-05",
-            "+2024-01-05",
-            "2024-01-05T00:00:00Z",
-            "20240105",
-            "2024-13-01",
-            " 2024-01-05",
-        ] {
+        for text in
+            ["2024-1-05", "+2024-01-05", "2024-01-05T00:00:00Z", "20240105", "2024-13-01", " 2024-01-05"]
+        {
             assert_eq!(
                 faults(&format!(r#"{{"name":"a","day":"{text}"}}"#)),
                 one("/day", "invalid_format"),

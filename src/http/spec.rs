@@ -54,10 +54,7 @@ fn finish(mut document: Value) -> Value {
         secure(operation);
         share_errors(operation);
     }
-    if let Some(schemas) = document
-        .pointer_mut("/components/schemas")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         for (name, schema) in schemas.iter_mut() {
             if requests.contains(name) {
                 set(schema, "additionalProperties", json!(false));
@@ -93,12 +90,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
 fn secure(operation: &mut Value) {
     let mut scopes = Vec::new();
     let mut schemes = Vec::new();
-    for scheme in operation
-        .get("security")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for scheme in operation.get("security").and_then(Value::as_array).into_iter().flatten() {
         for name in scheme.as_object().into_iter().flat_map(Map::keys) {
             let (name, scope) = name.split_once(' ').unwrap_or((name, ""));
             schemes.push(json!({ name: [] }));
@@ -114,14 +106,9 @@ fn secure(operation: &mut Value) {
 fn share_errors(operation: &mut Value) {
     let has_body = operation.get("requestBody").is_some();
     let in_query = |parameter: &Value| parameter.get("in").and_then(Value::as_str) == Some("query");
-    let has_query = operation
-        .get("parameters")
-        .and_then(Value::as_array)
-        .is_some_and(|all| all.iter().any(in_query));
-    let is_secured = operation
-        .get("security")
-        .and_then(Value::as_array)
-        .is_some_and(|all| !all.is_empty());
+    let has_query =
+        operation.get("parameters").and_then(Value::as_array).is_some_and(|all| all.iter().any(in_query));
+    let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     let is_scoped = operation.get("x-required-scopes").is_some();
     let is_api = operation.get("tags").and_then(|tags| tags.get(0)) != Some(&json!("Health"));
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
@@ -150,11 +137,7 @@ fn share_errors(operation: &mut Value) {
 /// The schemas that a request body is made of. They are closed: an unknown member is refused.
 fn reachable_from_requests(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    let paths = document
-        .get("paths")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(Map::values);
+    let paths = document.get("paths").and_then(Value::as_object).into_iter().flat_map(Map::values);
     for operation in paths.filter_map(Value::as_object).flat_map(Map::values) {
         if let Some(body) = operation.get("requestBody") {
             collect(document, body, &mut found);
@@ -166,19 +149,14 @@ fn reachable_from_requests(document: &Value) -> Vec<String> {
 fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
-            let name = members
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|path| path.rsplit('/').next());
+            let name = members.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
             if let Some(name) = name.filter(|name| !found.iter().any(|known| known == name)) {
                 found.push(name.to_owned());
                 if let Some(schema) = document.pointer(&format!("/components/schemas/{name}")) {
                     collect(document, schema, found);
                 }
             }
-            members
-                .values()
-                .for_each(|member| collect(document, member, found));
+            members.values().for_each(|member| collect(document, member, found));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(document, item, found)),
         _ => {}
@@ -190,10 +168,7 @@ fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
 fn mend(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            let referred = members
-                .get("allOf")
-                .and_then(|parts| parts.pointer("/0/$ref"))
-                .cloned();
+            let referred = members.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
             if let Some(name) = referred {
                 members.clear();
                 members.insert("$ref".to_owned(), name);
@@ -225,11 +200,7 @@ fn usual(name: &str) -> String {
     let capital = |part: &str| match part {
         "WWW" => part.to_owned(),
         "ETAG" => "ETag".to_owned(),
-        _ => part
-            .chars()
-            .take(1)
-            .chain(part.to_lowercase().chars().skip(1))
-            .collect(),
+        _ => part.chars().take(1).chain(part.to_lowercase().chars().skip(1)).collect(),
     };
     name.split('-').map(capital).collect::<Vec<_>>().join("-")
 }
@@ -277,12 +248,7 @@ fn shared_errors() -> Value {
         }
         response
     };
-    Value::Object(
-        SHARED
-            .iter()
-            .map(|(name, status)| ((*name).to_owned(), response(*status)))
-            .collect(),
-    )
+    Value::Object(SHARED.iter().map(|(name, status)| ((*name).to_owned(), response(*status))).collect())
 }
 
 fn problem_name() -> String {
@@ -291,12 +257,7 @@ fn problem_name() -> String {
 }
 
 fn reference_headers(names: &[&str]) -> Value {
-    let entry = |name: &&str| {
-        (
-            (*name).to_owned(),
-            json!({ "$ref": format!("#/components/headers/{name}") }),
-        )
-    };
+    let entry = |name: &&str| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
     Value::Object(names.iter().map(entry).collect())
 }
 
@@ -307,11 +268,7 @@ fn add_headers(document: &mut Value) {
         if response.get("$ref").is_some() {
             return;
         }
-        let mut headers = response
-            .get("headers")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
+        let mut headers = response.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
         // What a response says of its own header stands.
         for (name, header) in everywhere.as_object().into_iter().flatten() {
             headers.entry(name).or_insert_with(|| header.clone());
@@ -340,11 +297,9 @@ mod tests {
 
     #[test]
     fn header_names_are_written_as_usual() {
-        for (given, wanted) in [
-            ("ETAG", "ETag"),
-            ("WWW-AUTHENTICATE", "WWW-Authenticate"),
-            ("LOCATION", "Location"),
-        ] {
+        for (given, wanted) in
+            [("ETAG", "ETag"), ("WWW-AUTHENTICATE", "WWW-Authenticate"), ("LOCATION", "Location")]
+        {
             assert_eq!(usual(given), wanted);
         }
     }

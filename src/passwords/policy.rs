@@ -92,15 +92,10 @@ fn is_common(folded: &str) -> bool {
     let (mut low, mut high) = (0, COMMON.len());
     while low < high {
         let middle = low.midpoint(high);
-        let start = COMMON
-            .as_bytes()
-            .get(..middle)
-            .and_then(|head| head.iter().rposition(|byte| *byte == b'\n'));
+        let start =
+            COMMON.as_bytes().get(..middle).and_then(|head| head.iter().rposition(|byte| *byte == b'\n'));
         let start = start.map_or(0, |newline| newline + 1);
-        let line = COMMON
-            .get(start..)
-            .and_then(|rest| rest.lines().next())
-            .unwrap_or_default();
+        let line = COMMON.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         match line.cmp(folded) {
             std::cmp::Ordering::Equal => return true,
             std::cmp::Ordering::Less => low = start + line.len() + 1,
@@ -133,10 +128,7 @@ mod tests {
         assert_eq!(fault("PassWord123"), Some(PolicyFault::TooCommon));
         assert_eq!(fault("Tripgate"), Some(PolicyFault::TooCommon));
         assert_eq!(fault("ada@EXAMPLE.org"), Some(PolicyFault::Identifier));
-        assert_eq!(
-            check("ada.lovelace", &["ada.lovelace@example.org"], 8),
-            Err(PolicyFault::Identifier)
-        );
+        assert_eq!(check("ada.lovelace", &["ada.lovelace@example.org"], 8), Err(PolicyFault::Identifier));
     }
 
     #[test]
@@ -161,10 +153,7 @@ mod tests {
     #[test]
     fn spellings_of_the_same_text_are_the_same_password() {
         // S-7
-        assert_eq!(
-            Password::given("Amélie-Zoë"),
-            Password::given("Ame\u{301}lie-Zoe\u{308}")
-        );
+        assert_eq!(Password::given("Amélie-Zoë"), Password::given("Ame\u{301}lie-Zoe\u{308}"));
         assert_ne!(Password::given("amélie-zoë"), Password::given("Amélie-Zoë"));
         assert_ne!(Password::given("Amélie-Zoë "), Password::given("Amélie-Zoë"));
     }

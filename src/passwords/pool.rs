@@ -43,27 +43,18 @@ impl Pool {
     pub(super) fn start(cost: u32, max_wait: Duration) -> Self {
         let threads = u32::try_from(thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
         let guess = FIRST_GUESS << cost;
-        let load = Load {
-            pending: AtomicUsize::new(0),
-            hash_nanos: AtomicU64::new(guess),
-            threads,
-            max_wait,
-        };
+        let load =
+            Load { pending: AtomicUsize::new(0), hash_nanos: AtomicU64::new(guess), threads, max_wait };
         let (queue, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads {
             let jobs = Arc::clone(&jobs);
-            let started = thread::Builder::new()
-                .name(format!("hash-{number}"))
-                .spawn(move || work(&jobs));
+            let started = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&jobs));
             if let Err(error) = started {
                 tracing::error!(%error, "a hashing thread can't be started");
             }
         }
-        Self {
-            queue,
-            load: Arc::new(load),
-        }
+        Self { queue, load: Arc::new(load) }
     }
 
     /// Runs `hash` on one of the threads.
@@ -95,14 +86,10 @@ impl Load {
     /// own hash is done.
     fn admit(self: &Arc<Self>) -> Result<Place, Overloaded> {
         let ahead = self.pending.fetch_add(1, Ordering::Relaxed);
-        let place = Place {
-            load: Arc::clone(self),
-        };
+        let place = Place { load: Arc::clone(self) };
         let wait = self.wait(ahead);
         if ahead >= self.threads as usize && wait > self.max_wait {
-            return Err(Overloaded {
-                retry_after_secs: wait.as_secs().max(1),
-            });
+            return Err(Overloaded { retry_after_secs: wait.as_secs().max(1) });
         }
         Ok(place)
     }
@@ -117,8 +104,7 @@ impl Load {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let before = self.hash_nanos.load(Ordering::Relaxed);
         // Two threads that learn at once lose one of the two samples, which does no harm.
-        self.hash_nanos
-            .store(before - before / 4 + took / 4, Ordering::Relaxed);
+        self.hash_nanos.store(before - before / 4 + took / 4, Ordering::Relaxed);
     }
 }
 
@@ -179,10 +165,7 @@ mod tests {
                 }
             }
         }
-        assert!(
-            served >= 2 && turned_away >= 10,
-            "{served} served, {turned_away} turned away"
-        );
+        assert!(served >= 2 && turned_away >= 10, "{served} served, {turned_away} turned away");
         assert_eq!(pool.load.pending.load(Ordering::Relaxed), 0);
     }
 
@@ -199,11 +182,9 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        let gone = tokio::time::timeout(
-            Duration::from_millis(1),
-            pool.run(|| panic!("nobody waits for this")),
-        )
-        .await;
+        let gone =
+            tokio::time::timeout(Duration::from_millis(1), pool.run(|| panic!("nobody waits for this")))
+                .await;
         assert!(gone.is_err());
         for one in blocked {
             one.await.unwrap().unwrap();

@@ -192,11 +192,7 @@ impl From<TokensError> for Problem {
 }
 
 fn fault(pointer: &str, code: &str, detail: impl Into<String>) -> FieldFault {
-    FieldFault {
-        pointer: pointer.to_owned(),
-        code: code.to_owned(),
-        detail: detail.into(),
-    }
+    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: detail.into() }
 }
 
 fn policy_code(fault: PolicyFault) -> &'static str {
@@ -226,19 +222,13 @@ impl SignUp {
             faults.push(username_fault());
         }
         if email.is_none() && username.is_none() {
-            faults.push(fault(
-                "/email",
-                "required",
-                "is required where there is no username",
-            ));
+            faults.push(fault("/email", "required", "is required where there is no username"));
         }
-        let identifiers: Vec<&str> = [
-            self.email.as_ref().map(|text| text.as_str()),
-            self.username.as_deref(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let identifiers: Vec<&str> =
+            [self.email.as_ref().map(|text| text.as_str()), self.username.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
         match passwords.check(&self.password, &identifiers) {
             Ok(password) if faults.is_empty() => Ok(NewUser {
                 email: email.and_then(Result::ok),
@@ -269,10 +259,7 @@ impl LogIn {
 #[derive(Debug)]
 pub struct SessionsApi;
 
-#[expect(
-    clippy::unused_async,
-    reason = "every operation is asynchronous to the router"
-)]
+#[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
 impl SessionsApi {
     /// Sign up
@@ -287,15 +274,8 @@ impl SessionsApi {
         body: Body<SignUp>,
     ) -> Result<SignedUp, Fail<403, 409>> {
         let new = body.0.check(app.accounts.passwords())?;
-        let grant = app
-            .sessions
-            .sign_up(new, device(request, body.0.device_name))
-            .await?;
-        Ok(SignedUp::Created(
-            Json(grant.into()),
-            "/api/v1/me".to_owned(),
-            "no-store".to_owned(),
-        ))
+        let grant = app.sessions.sign_up(new, device(request, body.0.device_name)).await?;
+        Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
 
     /// Log in
@@ -309,9 +289,7 @@ impl SessionsApi {
         request: &Request,
         body: Body<LogIn>,
     ) -> Result<LoggedIn, Fail<401>> {
-        let LogIn {
-            identifier, password, ..
-        } = &body.0;
+        let LogIn { identifier, password, .. } = &body.0;
         let scopes = body.0.scopes()?;
         let device = device(request, body.0.device_name.clone());
         let grant = app.sessions.log_in(identifier, password, scopes, device).await?;

@@ -137,15 +137,7 @@ impl Sessions {
         signup_open: bool,
     ) -> Self {
         let codes = Authenticator::new(&secret.derive(Purpose::RefreshTokens));
-        Self {
-            db,
-            clock,
-            accounts,
-            tokens,
-            codes,
-            lifetimes,
-            signup_open,
-        }
+        Self { db, clock, accounts, tokens, codes, lifetimes, signup_open }
     }
 
     /// Makes an account and its first session, both or neither.
@@ -162,9 +154,7 @@ impl Sessions {
         let session = self.begin(user.id, Scopes::all(), device);
         let grant = self.grant(&session, user)?;
         self.db
-            .write((prepared, session), |tx, (prepared, session)| {
-                insert_both(tx, prepared, session).boxed()
-            })
+            .write((prepared, session), |tx, (prepared, session)| insert_both(tx, prepared, session).boxed())
             .await?;
         Ok(grant)
     }
@@ -185,10 +175,8 @@ impl Sessions {
         let user = self.accounts.authenticate(identifier, password).await?;
         let session = self.begin(user.id, scopes, device);
         let grant = self.grant(&session, user)?;
-        let written: Result<(), StoreError> = self
-            .db
-            .write(session, |tx, session| store::insert(tx, session).boxed())
-            .await;
+        let written: Result<(), StoreError> =
+            self.db.write(session, |tx, session| store::insert(tx, session).boxed()).await;
         match written {
             // The account was deleted while its password was being checked.
             Err(StoreError::Missing(_)) => Err(AccountsError::BadCredentials.into()),
@@ -221,11 +209,7 @@ impl Sessions {
             amr: session.amr.clone(),
             authenticated_at: session.created_at,
         })?;
-        let refresh_token = RefreshToken {
-            session: session.id,
-            generation: 1,
-        }
-        .encode(&self.codes);
+        let refresh_token = RefreshToken { session: session.id, generation: 1 }.encode(&self.codes);
         Ok(Grant {
             access_token: minted.token,
             expires_in_secs: minted.expires_in_secs,

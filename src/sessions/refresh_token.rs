@@ -29,10 +29,7 @@ impl RefreshToken {
     /// Reads a token that we made; `None` for any other text.
     pub fn decode(text: &str, codes: &Authenticator) -> Option<Self> {
         let (said, code) = text.rsplit_once('.')?;
-        let code = URL_SAFE_NO_PAD
-            .decode(code)
-            .ok()
-            .filter(|code| code.len() == 32)?;
+        let code = URL_SAFE_NO_PAD.decode(code).ok().filter(|code| code.len() == 32)?;
         let mut parts = said.strip_prefix("v1.")?.split('.');
         let session = Uuid::try_parse(parts.next()?).ok()?;
         let generation = parts.next()?.parse().ok()?;

@@ -150,16 +150,7 @@ impl Tokens {
         let ring = KeyRing::open(db, &clock, &vault).await?;
         let ttl = TimeDelta::seconds(ttl_secs.into());
         let verified = Cache::new(REMEMBERED);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                clock,
-                issuer,
-                audience,
-                ttl,
-                ring,
-                verified,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { clock, issuer, audience, ttl, ring, verified }) })
     }
 
     /// Mints a token for `subject`, good from now on.
@@ -168,14 +159,7 @@ impl Tokens {
     ///
     /// [`TokensError::NoSigningKey`] under a wrong master secret.
     pub fn mint(&self, subject: Subject) -> Result<Minted, TokensError> {
-        let Inner {
-            clock,
-            issuer,
-            audience,
-            ttl,
-            ring,
-            ..
-        } = &*self.inner;
+        let Inner { clock, issuer, audience, ttl, ring, .. } = &*self.inner;
         let now = clock.now();
         let key = ring.signing().ok_or(TokensError::NoSigningKey)?;
         let header = Header {
@@ -199,10 +183,7 @@ impl Tokens {
         };
         let token = jsonwebtoken::encode(&header, &claims, &key.encoding)
             .map_err(|error| TokensError::Signing(error.to_string()))?;
-        Ok(Minted {
-            token,
-            expires_in_secs: ttl.num_seconds(),
-        })
+        Ok(Minted { token, expires_in_secs: ttl.num_seconds() })
     }
 
     /// Verifies a token, from memory if it was verified before.

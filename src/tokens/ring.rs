@@ -27,9 +27,7 @@ pub struct KeyRing {
 
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRing")
-            .field("kids", &self.verifying.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("kids", &self.verifying.keys()).finish_non_exhaustive()
     }
 }
 
@@ -48,11 +46,8 @@ impl KeyRing {
         let mut stored = read(db).await?;
         if !stored.iter().any(|key| key.active) {
             let (key, now) = (generate(vault)?, clock.now());
-            let kept: Result<(), StoreError> = db
-                .write((key, now), |tx, (key, now)| {
-                    store::insert_active(tx, key, *now).boxed()
-                })
-                .await;
+            let kept: Result<(), StoreError> =
+                db.write((key, now), |tx, (key, now)| store::insert_active(tx, key, *now).boxed()).await;
             match kept {
                 Ok(()) => tracing::info!("a first signing key was made"),
                 // Another replica was faster: its key is the one.
@@ -65,27 +60,18 @@ impl KeyRing {
     }
 
     fn assemble(stored: &[StoredKey], vault: &Vault) -> Self {
-        let mut ring = Self {
-            verifying: HashMap::new(),
-            signing: None,
-        };
+        let mut ring = Self { verifying: HashMap::new(), signing: None };
         for key in stored {
             if let Some(verifying) = verifying(key) {
                 ring.verifying.insert(key.kid.clone(), verifying);
             } else {
-                tracing::error!(
-                    kid = key.kid,
-                    "a signing key in the database is damaged and left out"
-                );
+                tracing::error!(kid = key.kid, "a signing key in the database is damaged and left out");
             }
             if key.active {
                 match vault.open(&key.kid, &key.sealed_private_key) {
                     Ok(private) => {
                         let encoding = EncodingKey::from_ec_der(&private);
-                        ring.signing = Some(SigningKey {
-                            kid: key.kid.clone(),
-                            encoding,
-                        });
+                        ring.signing = Some(SigningKey { kid: key.kid.clone(), encoding });
                     }
                     // Tokens that are out still verify; nobody is logged out by a mistake in deployment.
                     Err(error) => {
@@ -120,10 +106,7 @@ fn verifying(key: &StoredKey) -> Option<VerifyingKey> {
     let (x, y) = point.split_at_checked(32)?;
     let decoding =
         DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(x), &URL_SAFE_NO_PAD.encode(y)).ok()?;
-    Some(VerifyingKey {
-        alg: Algorithm::ES256,
-        decoding,
-    })
+    Some(VerifyingKey { alg: Algorithm::ES256, decoding })
 }
 
 /// A new P-256 key. Its `kid` is its thumbprint (RFC 7638).

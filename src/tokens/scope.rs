@@ -48,9 +48,7 @@ impl Scopes {
 
     /// Parses names separated by single spaces; `None` for an unknown name or no name at all.
     pub fn parse(text: &str) -> Option<Self> {
-        text.split(' ')
-            .map(|name| Scope::ALL.into_iter().find(|scope| scope.name() == name))
-            .collect()
+        text.split(' ').map(|name| Scope::ALL.into_iter().find(|scope| scope.name() == name)).collect()
     }
 }
 
@@ -85,15 +83,7 @@ mod tests {
 
     #[test]
     fn an_unknown_scope_is_none() {
-        for text in [
-            "",
-            " ",
-            "admin",
-            "account admin",
-            "account  trips:read",
-            "Account",
-            "account ",
-        ] {
+        for text in ["", " ", "admin", "account admin", "account  trips:read", "Account", "account "] {
             assert_eq!(Scopes::parse(text), None, "{text:?}");
         }
     }

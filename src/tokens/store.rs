@@ -43,8 +43,6 @@ pub(super) async fn insert_active(tx: &Tx, key: &StoredKey, now: DateTime<Utc>) 
         sealed_private_key: Set(key.sealed_private_key.clone()),
         created_at: Set(now.timestamp_millis()),
     };
-    signing_keys::Entity::insert(row)
-        .exec_without_returning(tx)
-        .await?;
+    signing_keys::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }

@@ -107,12 +107,5 @@ fn accept(claims: Claims, now: DateTime<Utc>) -> Result<AccessToken, TokenError>
         return Err(TokenError::Expired);
     }
     let scopes = Scopes::parse(&claims.scope).ok_or(TokenError::Invalid)?;
-    Ok(AccessToken {
-        user: claims.sub,
-        session: claims.sid,
-        scopes,
-        amr: claims.amr,
-        issued_at,
-        expires_at,
-    })
+    Ok(AccessToken { user: claims.sub, session: claims.sid, scopes, amr: claims.amr, issued_at, expires_at })
 }

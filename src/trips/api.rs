@@ -76,13 +76,7 @@ struct TripBody {
 
 impl From<Trip> for TripBody {
     fn from(trip: Trip) -> Self {
-        let Trip {
-            id,
-            draft,
-            version,
-            created_at,
-            updated_at,
-        } = trip;
+        let Trip { id, draft, version, created_at, updated_at } = trip;
         Self {
             id,
             title: draft.title,
@@ -267,10 +261,9 @@ impl From<TripsError> for Problem {
             TripsError::NotFound => Self::not_found(),
             TripsError::NoSuchOwner => caller::owner_gone(),
             TripsError::Invalid(faults) => Self::invalid(faults.into_iter().map(field_fault).collect()),
-            TripsError::BadCursor => Self::new(
-                Code::InvalidCursor,
-                "The cursor was not given by this list to this user.",
-            ),
+            TripsError::BadCursor => {
+                Self::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
+            }
             TripsError::Store(error) => error.into(),
         }
     }
@@ -283,11 +276,7 @@ fn field_fault(fault: Fault) -> FieldFault {
         Fault::EndOutOfRange => ("/end_date", "out_of_range"),
         Fault::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
     };
-    FieldFault {
-        pointer: pointer.to_owned(),
-        code: code.to_owned(),
-        detail: fault.to_string(),
-    }
+    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: fault.to_string() }
 }
 
 fn etag(trip: &Trip) -> String {
@@ -310,30 +299,18 @@ impl TripsApi {
         app: Data<&App>,
         caller: Caller<ForReading>,
         /// The most trips to return.
-        #[oai(
-            default = "default_limit",
-            validator(minimum(value = "1"), maximum(value = "100"))
-        )]
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<u16>,
         /// `next_cursor` of the page before. The first page if absent.
         cursor: Query<Option<String>>,
     ) -> Result<ListedTrips, Fail> {
-        let page = app
-            .trips
-            .list(caller.user(), limit.0, cursor.0.as_deref())
-            .await?;
+        let page = app.trips.list(caller.user(), limit.0, cursor.0.as_deref()).await?;
         let link = page
             .next
             .as_ref()
             .map(|next| format!("</api/v1/trips?limit={}&cursor={next}>; rel=\"next\"", limit.0));
         let items = page.items.into_iter().map(TripBody::from).collect();
-        Ok(ListedTrips::Ok(
-            Json(TripPage {
-                items,
-                next_cursor: page.next,
-            }),
-            link,
-        ))
+        Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), link))
     }
 
     /// Make a trip

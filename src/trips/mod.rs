@@ -117,15 +117,7 @@ pub struct Patch {
 impl Patch {
     /// The draft after this change.
     fn apply(&self, before: &Draft) -> Draft {
-        let Self {
-            title,
-            destination,
-            start_date,
-            end_date,
-            time_zone,
-            notes,
-            status,
-        } = self.clone();
+        let Self { title, destination, start_date, end_date, time_zone, notes, status } = self.clone();
         let before = before.clone();
         Draft {
             title: title.unwrap_or(before.title),
@@ -168,25 +160,13 @@ impl Draft {
         if !in_range(self.end_date) {
             faults.push(Fault::EndOutOfRange);
         }
-        if self
-            .start_date
-            .zip(self.end_date)
-            .is_some_and(|(start, end)| end < start)
-        {
+        if self.start_date.zip(self.end_date).is_some_and(|(start, end)| end < start) {
             faults.push(Fault::EndsBeforeStart);
         }
-        if self
-            .time_zone
-            .as_ref()
-            .is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err())
-        {
+        if self.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
             faults.push(Fault::UnknownTimeZone);
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(TripsError::Invalid(faults))
-        }
+        if faults.is_empty() { Ok(()) } else { Err(TripsError::Invalid(faults)) }
     }
 }
 
@@ -239,11 +219,7 @@ pub struct Trips {
 impl Trips {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
-        Self {
-            db,
-            clock,
-            cursors: Authenticator::new(&secret.derive(Purpose::Cursors)),
-        }
+        Self { db, clock, cursors: Authenticator::new(&secret.derive(Purpose::Cursors)) }
     }
 
     /// The owner's trips, newest first, from where `cursor` points; at most `limit`.
@@ -259,21 +235,14 @@ impl Trips {
         let input = (owner, after, wanted + 1);
         let found = self
             .db
-            .read(input, |tx, (owner, after, take)| {
-                store::page(tx, *owner, *after, *take).boxed()
-            })
+            .read(input, |tx, (owner, after, take)| store::page(tx, *owner, *after, *take).boxed())
             .await;
         let mut items = found.map_err(TripsError::Store)?;
         let more = items.len() > wanted;
         items.truncate(wanted);
-        let last = items.last().filter(|_| more).map(|trip| Position {
-            created_at: trip.created_at,
-            id: trip.id,
-        });
-        Ok(Page {
-            items,
-            next: last.map(|position| position.encode(owner, &self.cursors)),
-        })
+        let last =
+            items.last().filter(|_| more).map(|trip| Position { created_at: trip.created_at, id: trip.id });
+        Ok(Page { items, next: last.map(|position| position.encode(owner, &self.cursors)) })
     }
 
     /// One of the owner's trips.
@@ -282,12 +251,7 @@ impl Trips {
     ///
     /// [`TripsError::NotFound`].
     pub async fn find(&self, owner: Uuid, id: Uuid) -> Result<Trip, TripsError> {
-        let found = self
-            .db
-            .read((owner, id), |tx, (owner, id)| {
-                store::find(tx, *owner, *id).boxed()
-            })
-            .await;
+        let found = self.db.read((owner, id), |tx, (owner, id)| store::find(tx, *owner, *id).boxed()).await;
         found.map_err(TripsError::Store)?.ok_or(TripsError::NotFound)
     }
 
@@ -299,17 +263,9 @@ impl Trips {
     pub async fn create(&self, owner: Uuid, draft: Draft) -> Result<Trip, TripsError> {
         draft.check()?;
         let now = self.clock.now();
-        let trip = Trip {
-            id: self.clock.new_id(),
-            draft,
-            version: 1,
-            created_at: now,
-            updated_at: now,
-        };
+        let trip = Trip { id: self.clock.new_id(), draft, version: 1, created_at: now, updated_at: now };
         let input = (owner, trip.clone());
-        self.db
-            .write(input, |tx, (owner, trip)| create(tx, *owner, trip).boxed())
-            .await?;
+        self.db.write(input, |tx, (owner, trip)| create(tx, *owner, trip).boxed()).await?;
         Ok(trip)
     }
 
@@ -320,11 +276,7 @@ impl Trips {
     /// [`TripsError::NotFound`]; [`TripsError::Invalid`], also where only the whole breaks a rule.
     pub async fn change(&self, owner: Uuid, id: Uuid, patch: Patch) -> Result<Trip, TripsError> {
         let input = (owner, id, patch, self.clock.now());
-        self.db
-            .write(input, |tx, (owner, id, patch, now)| {
-                change(tx, *owner, *id, patch, *now).boxed()
-            })
-            .await
+        self.db.write(input, |tx, (owner, id, patch, now)| change(tx, *owner, *id, patch, *now).boxed()).await
     }
 
     /// Deletes one of the owner's trips.
@@ -333,9 +285,7 @@ impl Trips {
     ///
     /// [`TripsError::NotFound`].
     pub async fn delete(&self, owner: Uuid, id: Uuid) -> Result<(), TripsError> {
-        self.db
-            .write((owner, id), |tx, (owner, id)| delete(tx, *owner, *id).boxed())
-            .await
+        self.db.write((owner, id), |tx, (owner, id)| delete(tx, *owner, *id).boxed()).await
     }
 }
 
@@ -353,18 +303,11 @@ async fn change(
 ) -> Result<Trip, TripsError> {
     // Locked where the database locks rows, so that writers of one trip wait for each other. The
     // condition on the version holds where they don't: on another node of a cluster.
-    let before = store::find_for_update(tx, owner, id)
-        .await?
-        .ok_or(TripsError::NotFound)?;
+    let before = store::find_for_update(tx, owner, id).await?.ok_or(TripsError::NotFound)?;
     let draft = patch.apply(&before.draft);
     draft.check()?;
     store::count_change(tx, owner).await.map_err(owner_gone)?;
-    let after = Trip {
-        draft,
-        version: before.version + 1,
-        updated_at: now.max(before.updated_at),
-        ..before
-    };
+    let after = Trip { draft, version: before.version + 1, updated_at: now.max(before.updated_at), ..before };
     if store::replace(tx, owner, &after, before.version).await? {
         Ok(after)
     } else {

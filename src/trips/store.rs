@@ -58,44 +58,27 @@ pub(super) async fn page(
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
-    Ok(trips::Entity::find_by_id((owner, id))
-        .one(tx)
-        .await?
-        .map(Trip::from))
+    Ok(trips::Entity::find_by_id((owner, id)).one(tx).await?.map(Trip::from))
 }
 
 /// As [`find`], and nobody else changes it before this transaction ends (SQLite has one writer anyway).
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
-    Ok(trips::Entity::find_by_id((owner, id))
-        .lock_exclusive()
-        .one(tx)
-        .await?
-        .map(Trip::from))
+    Ok(trips::Entity::find_by_id((owner, id)).lock_exclusive().one(tx).await?.map(Trip::from))
 }
 
 /// Raises the owner's counter; [`StoreError::Missing`] if there is no such owner. Its row is locked
 /// from here to the end of the transaction, which puts the owner's changes in one order.
 pub(super) async fn count_change(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
     let raised = trip_counters::Entity::update_many()
-        .col_expr(
-            trip_counters::Column::Value,
-            Expr::col(trip_counters::Column::Value).add(1),
-        )
+        .col_expr(trip_counters::Column::Value, Expr::col(trip_counters::Column::Value).add(1))
         .filter(trip_counters::Column::OwnerId.eq(owner))
         .exec(tx)
         .await?;
     if raised.rows_affected == 1 {
         return Ok(());
     }
-    let first = trip_counters::ActiveModel {
-        owner_id: Set(owner),
-        value: Set(1),
-    };
-    match trip_counters::Entity::insert(first)
-        .exec_without_returning(tx)
-        .await
-        .map_err(StoreError::from)
-    {
+    let first = trip_counters::ActiveModel { owner_id: Set(owner), value: Set(1) };
+    match trip_counters::Entity::insert(first).exec_without_returning(tx).await.map_err(StoreError::from) {
         // Somebody else counted this owner's first change meanwhile: from the start again.
         Err(StoreError::Unique(_)) => Err(StoreError::stale()),
         other => other.map(|_| ()),
@@ -131,10 +114,7 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, trip: &Trip) -> Result<(), Stor
 pub(super) async fn replace(tx: &Tx, owner: Uuid, trip: &Trip, expected: i64) -> Result<bool, StoreError> {
     let done = trips::Entity::update_many()
         .set(columns(owner, trip))
-        .col_expr(
-            trips::Column::ChangeSeq,
-            Expr::SubQuery(None, Box::new(counter(owner).into())),
-        )
+        .col_expr(trips::Column::ChangeSeq, Expr::SubQuery(None, Box::new(counter(owner).into())))
         .filter(trips::Column::OwnerId.eq(owner))
         .filter(trips::Column::Id.eq(trip.id))
         .filter(trips::Column::Version.eq(expected))
@@ -154,13 +134,7 @@ pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, Store
 
 /// All columns but `change_seq`, which the database fills in.
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
-    let Trip {
-        id,
-        draft,
-        version,
-        created_at,
-        updated_at,
-    } = trip.clone();
+    let Trip { id, draft, version, created_at, updated_at } = trip.clone();
     trips::ActiveModel {
         owner_id: Set(owner),
         created_at: Set(created_at.timestamp_millis()),

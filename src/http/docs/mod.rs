@@ -34,10 +34,7 @@ pub(super) fn add_docs(routes: Route) -> Route {
 
 /// The pages that problems point to, which are always there.
 pub(super) fn add_problems(routes: Route) -> Route {
-    routes
-        .at("/problems", get(problems))
-        .at("/problems/:slug", get(problem))
-        .at("/favicon.ico", get(no_icon))
+    routes.at("/problems", get(problems)).at("/problems/:slug", get(problem)).at("/favicon.ico", get(no_icon))
 }
 
 fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::Body>) -> Response {
@@ -52,19 +49,12 @@ fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::B
 #[handler]
 fn home() -> Response {
     // Relative, so that it holds behind a proxy that serves us under a path of its own.
-    Response::builder()
-        .status(StatusCode::FOUND)
-        .header(header::LOCATION, "docs")
-        .finish()
+    Response::builder().status(StatusCode::FOUND).header(header::LOCATION, "docs").finish()
 }
 
 #[handler]
 fn docs_page() -> Response {
-    file(
-        "text/html; charset=utf-8",
-        "no-cache",
-        PAGE.replace("{version}", env!("CARGO_PKG_VERSION")),
-    )
+    file("text/html; charset=utf-8", "no-cache", PAGE.replace("{version}", env!("CARGO_PKG_VERSION")))
 }
 
 #[handler]
@@ -74,11 +64,7 @@ fn asset(Path(name): Path<String>) -> Result<Response> {
     match name.as_str() {
         "init.js" => Ok(file("text/javascript; charset=utf-8", cache, INIT)),
         "page.css" => Ok(file("text/css; charset=utf-8", cache, STYLE)),
-        "swagger-ui.js" => Ok(file(
-            "text/javascript; charset=utf-8",
-            cache,
-            swagger().script.clone(),
-        )),
+        "swagger-ui.js" => Ok(file("text/javascript; charset=utf-8", cache, swagger().script.clone())),
         "swagger-ui.css" => Ok(file("text/css; charset=utf-8", cache, swagger().style.clone())),
         _ => Err(Problem::not_found().into()),
     }
@@ -87,21 +73,13 @@ fn asset(Path(name): Path<String>) -> Result<Response> {
 #[handler]
 fn openapi_json() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    file(
-        "application/json",
-        "no-cache",
-        TEXT.get_or_init(|| spec::json().into()).clone(),
-    )
+    file("application/json", "no-cache", TEXT.get_or_init(|| spec::json().into()).clone())
 }
 
 #[handler]
 fn openapi_yaml() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    file(
-        "application/yaml",
-        "no-cache",
-        TEXT.get_or_init(|| spec::yaml().into()).clone(),
-    )
+    file("application/yaml", "no-cache", TEXT.get_or_init(|| spec::yaml().into()).clone())
 }
 
 #[handler]
@@ -129,10 +107,7 @@ fn problems() -> Response {
 
 #[handler]
 fn problem(Path(slug): Path<String>) -> Result<Response> {
-    let code = Code::ALL
-        .into_iter()
-        .find(|code| code.slug() == slug)
-        .ok_or_else(Problem::not_found)?;
+    let code = Code::ALL.into_iter().find(|code| code.slug() == slug).ok_or_else(Problem::not_found)?;
     let body = format!(
         "<p><a href=\"../problems\">All problems</a></p><h1>{}</h1><p>{}</p><dl><dt>Code</dt><dd><code>{}</code></dd>\
          <dt>Status</dt><dd>{}</dd><dt>What an app does</dt><dd><code>{}</code></dd></dl>",
@@ -189,11 +164,7 @@ mod tests {
     fn swagger_ui_is_taken_apart_whole() {
         let files = swagger();
         assert!(files.script.len() > 1_000_000 && files.style.len() > 100_000);
-        assert!(
-            std::str::from_utf8(&files.script)
-                .unwrap()
-                .contains("SwaggerUIBundle")
-        );
+        assert!(std::str::from_utf8(&files.script).unwrap().contains("SwaggerUIBundle"));
     }
 
     #[test]

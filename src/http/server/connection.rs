@@ -54,10 +54,7 @@ pub(super) struct Shared<E> {
 /// How HTTP is spoken.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES);
+    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -184,11 +181,7 @@ fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
         (None, _) if request.version() == Version::HTTP_11 => Err("the Host header is missing"),
         (None, None) if h2 => Err("the request names no authority"),
         (Some(host), Some(authority))
-            if h2
-                && !authority
-                    .as_str()
-                    .as_bytes()
-                    .eq_ignore_ascii_case(host.as_bytes()) =>
+            if h2 && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
         {
             Err("the Host header differs from the authority")
         }

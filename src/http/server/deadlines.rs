@@ -174,13 +174,7 @@ impl Watchdog {
     pub(super) fn new(limits: Limits, pulse: &Pulse) -> Self {
         pulse.read.store(false, Ordering::Relaxed);
         pulse.wrote.store(false, Ordering::Relaxed);
-        Self {
-            limits,
-            phase: Phase::Fresh(Instant::now()),
-            blocked: None,
-            begun: 0,
-            sleep: None,
-        }
+        Self { limits, phase: Phase::Fresh(Instant::now()), blocked: None, begun: 0, sleep: None }
     }
 
     /// The connection was told to finish; it has as long as a request head for its farewell.
@@ -268,9 +262,7 @@ mod tests {
     fn fixture() -> (Arc<Pulse>, Watchdog, Instant) {
         let pulse = Arc::new(Pulse::default());
         let dog = Watchdog::new(Limits::default(), &pulse);
-        let Phase::Fresh(start) = dog.phase else {
-            unreachable!()
-        };
+        let Phase::Fresh(start) = dog.phase else { unreachable!() };
         (pulse, dog, start)
     }
 

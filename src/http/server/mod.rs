@@ -117,12 +117,10 @@ pub enum ServerError {
 ///
 /// [`ServerError::AddressInUse`] and [`ServerError::Bind`].
 pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(addr)
-        .await
-        .map_err(|source| match source.kind() {
-            ErrorKind::AddrInUse => ServerError::AddressInUse(addr),
-            _ => ServerError::Bind { addr, source },
-        })
+    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => ServerError::AddressInUse(addr),
+        _ => ServerError::Bind { addr, source },
+    })
 }
 
 /// Resolves on SIGTERM or SIGINT; from this call on neither ends the process by itself.
@@ -213,11 +211,7 @@ struct Door {
 impl Door {
     fn new(listener: TcpListener, max_connections: usize) -> Self {
         let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self {
-            listener,
-            permits: Arc::new(permits),
-            logged: None,
-        }
+        Self { listener, permits: Arc::new(permits), logged: None }
     }
 
     async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
@@ -258,10 +252,7 @@ fn raise_descriptors() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
@@ -275,15 +266,9 @@ fn raise_descriptors() -> Option<u64> {
 fn affordable(wanted: usize, descriptors: Option<u64>) -> usize {
     let room = descriptors
         .and_then(|limit| usize::try_from(limit).ok())
-        .map_or(usize::MAX, |limit| {
-            limit.saturating_sub(RESERVED_DESCRIPTORS).max(1)
-        });
+        .map_or(usize::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS).max(1));
     if room < wanted {
-        warn!(
-            wanted,
-            max_connections = room,
-            "too few open files allowed: fewer connections"
-        );
+        warn!(wanted, max_connections = room, "too few open files allowed: fewer connections");
     }
     wanted.min(room)
 }

@@ -32,20 +32,11 @@ pub fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServerError> {
     };
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .and_then(|chain| {
-            if chain.is_empty() {
-                Err(pem::Error::NoItemsFound)
-            } else {
-                Ok(chain)
-            }
-        })
+        .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(unreadable(cert))?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
-    let unusable = |source: rustls::Error| ServerError::Certificate {
-        cert: cert.into(),
-        key: key.into(),
-        source,
-    };
+    let unusable =
+        |source: rustls::Error| ServerError::Certificate { cert: cert.into(), key: key.into(), source };
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
@@ -85,11 +76,7 @@ impl Stream {
     }
 
     const fn new(io: Io, pulse: Arc<Pulse>) -> Self {
-        Self {
-            io,
-            pulse,
-            preface: PREFACE,
-        }
+        Self { io, pulse, preface: PREFACE }
     }
 
     fn sniff(&mut self, new: &[u8]) {

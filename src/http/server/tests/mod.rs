@@ -60,10 +60,8 @@ async fn respond(request: Request) -> poem::Result<Response> {
 async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let server = Server {
-        limits,
-        bad_request: |fault| fault.with_status(StatusCode::BAD_REQUEST).into_response(),
-    };
+    let server =
+        Server { limits, bad_request: |fault| fault.with_status(StatusCode::BAD_REQUEST).into_response() };
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let stop = async {
@@ -104,10 +102,7 @@ async fn read_all(io: &mut (impl AsyncRead + Unpin)) -> String {
 
 /// The only answer to these bytes, after which the server closes.
 async fn only_answer(bytes: &[u8]) -> String {
-    let limits = Limits {
-        idle: ms(5_000),
-        ..short()
-    };
+    let limits = Limits { idle: ms(5_000), ..short() };
     let answer = read_all(&mut send(&start(limits).await, bytes).await).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     answer
@@ -140,11 +135,7 @@ async fn assert_h2_answer(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     io.write_all(H2_GET).await.unwrap();
     let frames = frames(io, Some(DATA)).await;
     // 0x88 is `:status: 200`.
-    assert!(
-        frames
-            .iter()
-            .any(|(kind, it)| *kind == HEADERS && it.contains(&0x88))
-    );
+    assert!(frames.iter().any(|(kind, it)| *kind == HEADERS && it.contains(&0x88)));
     assert!(frames.contains(&(DATA, b"/!".to_vec())));
 }
 
@@ -176,10 +167,7 @@ async fn half_a_header_is_closed_even_if_it_drips() {
 async fn a_partial_h2_preface_is_half_a_header() {
     let server = start(short()).await;
     let begin = Instant::now();
-    assert_eq!(
-        read_all(&mut send(&server, b"PRI * HTTP/2.0\r\n").await).await,
-        ""
-    );
+    assert_eq!(read_all(&mut send(&server, b"PRI * HTTP/2.0\r\n").await).await, "");
     assert!(begin.elapsed() < ms(390), "closed by a later deadline");
 }
 
@@ -209,12 +197,7 @@ async fn the_second_header_has_its_deadline_too() {
 
 #[tokio::test]
 async fn a_request_in_hand_outlives_every_read_deadline() {
-    let limits = Limits {
-        first_byte: ms(50),
-        header: ms(50),
-        idle: ms(50),
-        ..short()
-    };
+    let limits = Limits { first_byte: ms(50), header: ms(50), idle: ms(50), ..short() };
     let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = read_all(&mut send(&start(limits).await, request).await).await;
     assert!(answer.ends_with("/slow!"), "{answer}");
@@ -240,10 +223,7 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
 
 #[tokio::test]
 async fn connections_above_the_limit_wait_for_their_turn() {
-    let limits = Limits {
-        max_connections: 1,
-        ..short()
-    };
+    let limits = Limits { max_connections: 1, ..short() };
     let server = start(limits).await;
     let mut first = send(&server, GET).await;
     read_until(&mut first, b"/!").await;
@@ -319,10 +299,7 @@ async fn a_huge_header_is_refused() {
     let server = start(short()).await;
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     let answer = read_all(&mut send(&server, request.as_bytes()).await).await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
-        "{answer}"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
 #[tokio::test]
@@ -334,11 +311,7 @@ async fn an_h2_connection_without_a_request_outlives_the_header_deadline() {
     tcp.write_all(rest).await.unwrap();
     sleep(ms(300)).await;
     tcp.write_all(H2_GET).await.unwrap();
-    assert!(
-        frames(&mut tcp, Some(DATA))
-            .await
-            .contains(&(DATA, b"/!".to_vec()))
-    );
+    assert!(frames(&mut tcp, Some(DATA)).await.contains(&(DATA, b"/!".to_vec())));
 }
 
 #[tokio::test]
@@ -363,10 +336,7 @@ async fn h2_with_prior_knowledge_is_served_and_told_when_idle_is_over() {
 async fn a_taken_address_is_named() {
     let server = start(short()).await;
     let error = bind(server.addr).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("address already in use: {}", server.addr)
-    );
+    assert_eq!(error.to_string(), format!("address already in use: {}", server.addr));
 }
 
 #[tokio::test]

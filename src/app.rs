@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +32,11 @@ pub use crate::db::Migrate;
 
 /// Every room, wired. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct App {
+pub struct App(Arc<Rooms>);
+
+/// What an [`App`] holds.
+#[derive(Debug)]
+pub struct Rooms {
     /// The database.
     pub db: Db,
     /// The time.
@@ -47,11 +52,19 @@ pub struct App {
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
     /// The origins whose pages may call us.
-    pub cors_origins: Arc<[String]>,
-    stopping: Arc<AtomicBool>,
+    pub cors_origins: Vec<String>,
+    stopping: AtomicBool,
 }
 
-impl App {
+impl Deref for App {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
+}
+
+impl Rooms {
     /// Whether the server has begun to shut down.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
@@ -114,8 +127,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         signup_open,
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
-    let cors_origins = settings.cors_origins.clone().into();
-    Ok(App {
+    Ok(App(Arc::new(Rooms {
         db,
         clock,
         accounts,
@@ -123,9 +135,9 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         tokens,
         trips,
         docs: settings.docs,
-        cors_origins,
-        stopping: Arc::default(),
-    })
+        cors_origins: settings.cors_origins.clone(),
+        stopping: AtomicBool::new(false),
+    })))
 }
 
 /// Whatever this process makes from here on, only its owner reads: the database too.

@@ -168,7 +168,7 @@ pub static ROWS: &[Row] = &[
         "The audience that access tokens name and must name"),
     setting("signing_alg", "ES256", Takes::OneOf { now: &["ES256"], later: &["EdDSA", "RS256", "HS256"] },
         "Algorithm that signs access tokens"),
-    setting("access_ttl_secs", "900", number(60, 86_400),
+    setting("access_ttl_secs", "900", number(60, 604_800),
         "Life of an access token in seconds"),
     setting("refresh_idle_secs", "5184000", number(60, TEN_YEARS_SECS),
         "A session ends after so many seconds without a refresh"),

@@ -6,6 +6,7 @@
 //! back and each function is run again alone; functions only talk to their [`Tx`], so nobody can
 //! tell.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -67,7 +68,11 @@ where
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended> {
         async move {
             tx.take_changed();
-            let result = (self.work)(tx, &self.input).await;
+            // A panic ends one request, not the only task that can write.
+            let run = AssertUnwindSafe((self.work)(tx, &self.input)).catch_unwind().await;
+            let panicked =
+                |_| Err(StoreError::internal("a function of a transaction panicked".to_owned()).into());
+            let result = run.unwrap_or_else(panicked);
             let ended = match &result {
                 Ok(_) => Ended::Clean,
                 Err(error) => match error.store() {

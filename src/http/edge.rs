@@ -19,9 +19,12 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use super::paths::Paths;
 use super::problem::{Code, Problem, from_poem};
 use crate::app::App;
+use crate::clock::Clock;
 
 /// The header that names a request, from the client or from here.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The id of a request that could be given none; can't happen.
+const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The longest id that is taken from a client, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// What a page of another origin may read of a response.
@@ -177,7 +180,7 @@ impl<E: Endpoint> Edge<E> {
             return given.clone();
         }
         let made = self.app.clock.new_id().to_string();
-        HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static("unknown"))
+        HeaderValue::try_from(made).unwrap_or(UNKNOWN)
     }
 
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -185,6 +188,17 @@ impl<E: Endpoint> Edge<E> {
         let known = self.app.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
         known.then(|| origin.clone())
     }
+}
+
+/// What the edge gives to every response, for a request that never reached it.
+pub(super) fn refuse(problem: &Problem) -> Response {
+    let id = Clock::system().new_id().to_string();
+    let mut response = problem.render(&id);
+    tracing::info!(target: "tripgate::access", request_id = id, status = response.status().as_u16());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::try_from(id).unwrap_or(UNKNOWN));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// HEAD answers as GET, with the length of what GET would send (RFC 9110 §9.3.2).

@@ -68,5 +68,5 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
 
 /// A request that is refused before it reaches the edge.
 pub fn bad_request(why: &'static str) -> Response {
-    problem::Problem::new(problem::Code::BadRequest, why).render("")
+    edge::refuse(&problem::Problem::new(problem::Code::BadRequest, why))
 }

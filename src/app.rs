@@ -155,7 +155,7 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
 fn try_to_write(directory: &Path) -> io::Result<()> {
     let path = directory.join(format!(".try-{}", std::process::id()));
     let mut file = File::create(&path)?;
-    let written = file.write_all(&[0; 64 * 1024]).and_then(|()| file.sync_data());
+    let written = file.write_all(&[0; 16 * 1024]).and_then(|()| file.sync_data());
     fs::remove_file(&path)?;
     written
 }

@@ -95,8 +95,25 @@ fn verify(password: &Password, stored: &str, wanted: u32) -> Verified {
     match bcrypt::non_truncating_verify(password.as_str(), stored) {
         Ok(true) if cost_of(stored).is_some_and(|cost| cost < wanted) => Verified::YesButCheap,
         Ok(true) => Verified::Yes,
-        Ok(false) | Err(_) => Verified::No,
+        Ok(false) => {
+            // A hash of lower cost was refused sooner. The work that is missing to the wanted cost is
+            // done on dummies (2^c + 2^c + 2^(c+1) + … = 2^wanted), or the time would tell that
+            // there is such a user.
+            (cost_of(stored).unwrap_or(wanted)..wanted).for_each(work);
+            Verified::No
+        }
+        Err(_) => {
+            work(wanted);
+            Verified::No
+        }
     }
+}
+
+/// Does the work of one verification at that cost.
+#[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
+fn work(cost: u32) {
+    // What comes out is known: nobody has this password.
+    let _ = bcrypt::non_truncating_verify("", &dummy(cost));
 }
 
 /// The cost that stands in `$2b$12$…`.
@@ -161,6 +178,20 @@ mod tests {
                 hashing().verify(password("correct horse"), stored.into()).await.unwrap(),
                 Verified::No
             );
+        }
+    }
+
+    #[test]
+    fn a_hash_of_lower_cost_and_a_corrupt_one_take_their_time_too() {
+        // S-10
+        let time = |stored: &str| {
+            let started = std::time::Instant::now();
+            assert_eq!(verify(&password("correct horse"), stored, 10), Verified::No);
+            started.elapsed().as_secs_f64()
+        };
+        let (unknown, cheap, corrupt) = (time(&dummy(10)), time(&dummy(4)), time("corrupt"));
+        for known in [cheap, corrupt] {
+            assert!(known > unknown * 0.5 && known < unknown * 2.0, "{unknown} and {known} seconds");
         }
     }
 

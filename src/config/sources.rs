@@ -125,7 +125,7 @@ impl Gathered {
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
                 Ok((name, _)) if seen.contains(&name) && name.starts_with(PREFIX) => {
-                    self.problems.push(format!("{name} (.env): the name stands there twice"))
+                    self.problems.push(format!("{name} (.env): the name stands there twice"));
                 }
                 Ok((name, value)) => {
                     self.add_variable(&OsString::from(&name), OsString::from(value), ".env");

@@ -24,6 +24,8 @@ pub use error::StoreError;
 pub use open::{Migrate, OpenError, migrate, open};
 pub use tx::Tx;
 
+/// How long a caller waits for the database before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a function is run again after a conflict.
 const ATTEMPTS: u32 = 6;
 
@@ -134,9 +136,11 @@ where
     E: RoomError,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(stopped) => Err(StoreError::internal(format!("the task of a query ended: {stopped}")).into()),
+    match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(stopped)) => Err(StoreError::internal(format!("the task of a query ended: {stopped}")).into()),
+        // The task goes on by itself; a connection is never left half-way through a statement.
+        Err(_) => Err(StoreError::away().into()),
     }
 }
 

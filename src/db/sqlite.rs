@@ -7,7 +7,6 @@
 //! tell.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,14 +14,12 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::immediate;
-use super::{ATTEMPTS, RoomError, StoreError, Tx, pause};
+use super::{ATTEMPTS, PATIENCE, RoomError, StoreError, Tx, pause};
 
 /// How many functions one COMMIT may serve: bounds how long the first of them waits.
 const BATCH: usize = 256;
 /// How many may wait in all.
 const QUEUE: usize = 8192;
-/// How long a function may wait for a place in the queue.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the writer's task.
 #[derive(Clone, Debug)]
@@ -124,7 +121,8 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Message::Run(Box::new(Function { input, work, result: None, reply }));
         self.queue.send_timeout(job, PATIENCE).await.map_err(|_| StoreError::away())?;
-        answer.await.map_err(|_| StoreError::away())?
+        let answered = tokio::time::timeout(PATIENCE, answer).await;
+        answered.map_err(|_| StoreError::away())?.map_err(|_| StoreError::away())?
     }
 
     /// Waits until all that was submitted before is committed, and ends the task.

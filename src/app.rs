@@ -243,6 +243,9 @@ pub async fn serve(settings: Settings) -> Result<(), StartError> {
     // Who closed our output does not want to read this.
     drop(banner(&settings, running.address));
     tracing::info!(address = %running.address, "serving");
+    if settings.public_url.is_none() && running.address.ip().is_unspecified() {
+        tracing::warn!("public_url is not set: tokens and links name an address that nobody can reach");
+    }
     signal.await;
     tracing::info!("stopping");
     Ok(running.stop().await?)

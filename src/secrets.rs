@@ -95,11 +95,12 @@ impl MasterSecret {
         let file_error =
             |source| SecretError::File { path: path.display().to_string(), what: "read", source };
         let text = fs::read_to_string(path).map_err(file_error)?;
+        let secret = Self::given(&text, &format!("in {}", path.display()))?;
         let mode = fs::metadata(path).map_err(file_error)?.permissions().mode();
         if mode & 0o077 != 0 {
             tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others can read the secret; 600 is meant");
         }
-        Self::given(&text, &format!("in {}", path.display()))
+        Ok(secret)
     }
 
     /// Reads the secret at `path`, and makes it first (mode 0600) if there is none.

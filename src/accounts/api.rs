@@ -92,11 +92,9 @@ pub fn username_fault() -> FieldFault {
 }
 
 impl UpdateProfile {
-    fn check(self) -> Result<ProfilePatch, Problem> {
+    fn check(self) -> Result<ProfilePatch, Vec<FieldFault>> {
         let username = match patched(self.username) {
-            Some(Some(text)) => {
-                Some(Some(text.parse().map_err(|_| Problem::invalid(vec![username_fault()]))?))
-            }
+            Some(Some(text)) => Some(Some(text.parse().map_err(|_| vec![username_fault()])?)),
             Some(None) => Some(None),
             None => None,
         };
@@ -166,7 +164,7 @@ impl AccountsApi {
         caller: Caller<ForAccount>,
         body: Body<UpdateProfile>,
     ) -> Result<Json<UserBody>, Fail<409>> {
-        let patch = body.0.check()?;
+        let patch = body.check(UpdateProfile::check)?;
         Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into()))
     }
 }

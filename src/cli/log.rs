@@ -35,6 +35,8 @@ fn subscriber<W>(
 where
     W: io::Write + Clone + Send + Sync + 'static,
 {
+    // The libraries beneath us tell at `info` what is our own affair; whoever names them gets them.
+    let filter = format!("sqlx=warn,sea_orm_migration=warn,{filter}");
     let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("bad log filter: {error}"))?;
     let log = Log::builder().with_env_filter(filter);
     Ok(match format {
@@ -52,6 +54,9 @@ struct Escaped<W>(W);
 
 impl<W: fmt::Write> fmt::Write for Escaped<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.chars().any(is_unsafe) {
+            return self.0.write_str(text);
+        }
         text.chars().try_for_each(|c| {
             if is_unsafe(c) { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
         })

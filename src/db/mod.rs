@@ -117,8 +117,10 @@ impl Db {
     pub async fn close(&self) {
         let closed = match &self.backend {
             Backend::Sqlite { writer, readers } => {
+                // The writer last: who closes SQLite's last connection folds the log into the database.
+                let closed = readers.close_by_ref().await;
                 writer.close().await;
-                readers.close_by_ref().await
+                closed
             }
             Backend::Server { pool } => pool.close_by_ref().await,
         };

@@ -15,6 +15,7 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSch
 use poem_openapi::types::{ParseFromJSON, Type};
 use poem_openapi::{ApiResponse, impl_apirequest_for_payload};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::problem::{Code, FieldFault, Problem, from_poem};
 use super::schema;
@@ -31,9 +32,44 @@ const MEDIA_TYPE: &str = "application/json";
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// A JSON request body, checked against its schema.
+/// A JSON request body, checked against its schema. What is wrong with it is told together with the
+/// faults that the operation's own rules find, so it is opened with [`Body::check`] or [`Body::accept`].
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub struct Body<T> {
+    value: T,
+    faults: Vec<FieldFault>,
+}
+
+impl<T> Body<T> {
+    /// What was sent, if the schema holds.
+    ///
+    /// # Errors
+    ///
+    /// All faults.
+    pub fn accept(self) -> Result<T, Problem> {
+        self.check(Ok)
+    }
+
+    /// What `rules` make of what was sent, if the schema and they hold.
+    ///
+    /// # Errors
+    ///
+    /// All faults of both.
+    pub fn check<U>(self, rules: impl FnOnce(T) -> Result<U, Vec<FieldFault>>) -> Result<U, Problem> {
+        let mut faults = self.faults;
+        match rules(self.value) {
+            Ok(checked) if faults.is_empty() => return Ok(checked),
+            Ok(_) => {}
+            // Where the schema has spoken of a member, the rules saw it without its value.
+            Err(more) => {
+                let new = |fault: &FieldFault| !faults.iter().any(|known| known.pointer == fault.pointer);
+                let more: Vec<FieldFault> = more.into_iter().filter(new).collect();
+                faults.extend(more);
+            }
+        }
+        Err(Problem::invalid(faults))
+    }
+}
 
 /// Writes a value as the given kind of JSON.
 pub fn write(value: &impl Serialize, media_type: &'static str) -> Response {
@@ -109,20 +145,34 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
         let value = strict::parse(&bytes)
             .map_err(|error| Problem::new(Code::InvalidJson, format!("The body {error}.")))?;
         let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
-        if !faults.is_empty() {
-            return Err(Problem::invalid(faults).into());
+        // Without its faulty members the rest may still be looked at; if not, the schema's faults are all.
+        match T::parse_from_json(Some(without(&faults, value))) {
+            Ok(value) => Ok(Self { value, faults }),
+            Err(_) if !faults.is_empty() => Err(Problem::invalid(faults).into()),
+            Err(_) => {
+                // The parser's own words may echo the input.
+                let detail = "is not of the documented form".to_owned();
+                let fault = FieldFault { pointer: String::new(), code: "invalid".to_owned(), detail };
+                Err(Problem::invalid(vec![fault]).into())
+            }
         }
-        // The schema has been met; what is left can't be told apart without the parser's own words,
-        // which may echo the input.
-        let parsed = T::parse_from_json(Some(value)).map_err(|_| {
-            let detail = "is not of the documented form".to_owned();
-            Problem::invalid(vec![FieldFault { pointer: String::new(), code: "invalid".to_owned(), detail }])
-        })?;
-        Ok(Self(parsed))
     }
 }
 
 impl_apirequest_for_payload!(Body<T>, T: ParseFromJSON + 'static);
+
+/// The object without the members that have a fault.
+fn without(faults: &[FieldFault], mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        let is_out = |name: &str| {
+            faults.iter().any(|fault| {
+                fault.pointer.strip_prefix('/').is_some_and(|at| at.split('/').next() == Some(name))
+            })
+        };
+        members.retain(|name, _| !is_out(name));
+    }
+    value
+}
 
 async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
     // A body that says it is too large is not waited for.

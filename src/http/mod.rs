@@ -61,7 +61,8 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
     if app.docs {
         routes = docs::add_docs(routes);
     }
-    let routes = routes.nest_no_strip("/", service()).data(app.clone());
+    let routes =
+        routes.nest_no_strip("/api", service()).nest_no_strip("/health", service()).data(app.clone());
     let paths = Arc::new(paths::Paths::of(&spec::document()));
     edge::Edge { inner: routes, app: app.clone(), paths }
 }

@@ -2,8 +2,13 @@
 //!
 //! Reports every fault with its JSON pointer, coerces nothing, and never repeats what was sent.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use chrono::NaiveDate;
+use email_address::EmailAddress;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -69,8 +74,13 @@ impl Checker<'_> {
         if let Some(max) = schema.max_length.filter(|max| length > *max) {
             self.fault(pointer, "too_long", format!("must have at most {}", characters(max)));
         }
+        if schema.pattern.as_ref().is_some_and(|pattern| !fits(pattern, text)) {
+            let pattern = schema.pattern.as_deref().unwrap_or_default();
+            return self.fault(pointer, "invalid_format", format!("must fit the pattern {pattern}"));
+        }
         let expected = match schema.format {
             Some("uuid") if text.len() != 36 || Uuid::try_parse(text).is_err() => "a UUID",
+            Some("email") if !EmailAddress::is_valid(text) => "an email address, such as ada@example.org",
             Some("naive-date" | "date") if date(text).is_none() => "a calendar date, written YYYY-MM-DD",
             _ => return,
         };
@@ -114,6 +124,20 @@ impl Checker<'_> {
 fn unknown(schema: &MetaSchema) -> String {
     let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
     format!("has a member that is not known or may not be set here; the members are {}", known.join(", "))
+}
+
+/// Whether the text fits a pattern of ours; each is compiled once.
+fn fits(pattern: &str, text: &str) -> bool {
+    static KNOWN: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = known.get(pattern) {
+        return regex.is_match(text);
+    }
+    // A pattern that does not compile is in no document: generating it would have failed its tests.
+    let Ok(regex) = Regex::new(pattern) else { return true };
+    let fits = regex.is_match(text);
+    known.insert(pattern.to_owned(), regex);
+    fits
 }
 
 fn is_of_type(ty: &str, value: &Value) -> bool {

@@ -77,7 +77,13 @@ impl Pool {
         });
         let lost = |()| Overloaded { retry_after_secs: 1 };
         self.queue.send(job).map_err(|_| lost(()))?;
-        answer.await.map_err(|_| lost(()))
+        // Whatever else the machine does meanwhile, nobody waits longer than was promised: a job
+        // whose caller is gone is passed over.
+        let promised = self.load.max_wait + self.load.max_wait / 4;
+        match tokio::time::timeout(promised, answer).await {
+            Ok(answered) => answered.map_err(|_| lost(())),
+            Err(_) => Err(Overloaded { retry_after_secs: self.load.max_wait.as_secs().max(1) }),
+        }
     }
 }
 

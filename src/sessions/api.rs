@@ -206,8 +206,8 @@ fn policy_code(fault: PolicyFault) -> &'static str {
 }
 
 impl SignUp {
-    /// All faults at once, or who signs up.
-    fn check(&self, passwords: &Passwords) -> Result<NewUser, Problem> {
+    /// All faults at once, or who signs up, and on what device.
+    fn check(self, passwords: &Passwords) -> Result<(NewUser, Option<String>), Vec<FieldFault>> {
         let mut faults = Vec::new();
         let email = self.email.as_ref().map(|text| text.parse::<Email>());
         if matches!(email, Some(Err(_))) {
@@ -230,28 +230,25 @@ impl SignUp {
                 .flatten()
                 .collect();
         match passwords.check(&self.password, &identifiers) {
-            Ok(password) if faults.is_empty() => Ok(NewUser {
-                email: email.and_then(Result::ok),
-                username: username.and_then(Result::ok),
-                password,
-                display_name: self.display_name.clone(),
-            }),
-            Ok(_) => Err(Problem::invalid(faults)),
+            Ok(password) if faults.is_empty() => {
+                let (email, username) = (email.and_then(Result::ok), username.and_then(Result::ok));
+                let new = NewUser { email, username, password, display_name: self.display_name };
+                Ok((new, self.device_name))
+            }
+            Ok(_) => Err(faults),
             Err(broken) => {
                 faults.push(fault("/password", policy_code(broken), broken.to_string()));
-                Err(Problem::invalid(faults))
+                Err(faults)
             }
         }
     }
 }
 
 impl LogIn {
-    fn scopes(&self) -> Result<Scopes, Problem> {
-        let parse = |text: &String| {
-            let detail = "must be some of account, trips:read and trips:write, separated by single spaces";
-            Scopes::parse(text).ok_or_else(|| Problem::invalid(vec![fault("/scope", "not_allowed", detail)]))
-        };
-        self.scope.as_ref().map_or(Ok(Scopes::all()), parse)
+    fn check(self) -> Result<(Self, Scopes), Vec<FieldFault>> {
+        let scopes = self.scope.as_ref().map_or(Some(Scopes::all()), |text| Scopes::parse(text));
+        let detail = "must be some of account, trips:read and trips:write, separated by single spaces";
+        scopes.map(|scopes| (self, scopes)).ok_or_else(|| vec![fault("/scope", "not_allowed", detail)])
     }
 }
 
@@ -273,8 +270,8 @@ impl SessionsApi {
         request: &Request,
         body: Body<SignUp>,
     ) -> Result<SignedUp, Fail<403, 409>> {
-        let new = body.0.check(app.accounts.passwords())?;
-        let grant = app.sessions.sign_up(new, device(request, body.0.device_name)).await?;
+        let (new, device_name) = body.check(|body| body.check(app.accounts.passwords()))?;
+        let grant = app.sessions.sign_up(new, device(request, device_name)).await?;
         Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
 
@@ -289,10 +286,9 @@ impl SessionsApi {
         request: &Request,
         body: Body<LogIn>,
     ) -> Result<LoggedIn, Fail<401>> {
-        let LogIn { identifier, password, .. } = &body.0;
-        let scopes = body.0.scopes()?;
-        let device = device(request, body.0.device_name.clone());
-        let grant = app.sessions.log_in(identifier, password, scopes, device).await?;
+        let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(LogIn::check)?;
+        let device = device(request, device_name);
+        let grant = app.sessions.log_in(&identifier, &password, scopes, device).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 

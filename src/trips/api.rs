@@ -155,6 +155,17 @@ impl From<CreateTrip> for Draft {
     }
 }
 
+impl CreateTrip {
+    /// The trip, or the rules that it breaks.
+    fn check(self) -> Result<Draft, Vec<FieldFault>> {
+        let draft = Draft::from(self);
+        match draft.check() {
+            Ok(()) => Ok(draft),
+            Err(faults) => Err(faults.into_iter().map(field_fault).collect()),
+        }
+    }
+}
+
 /// A change of a trip (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Object)]
 #[oai(example, skip_serializing_if_is_none)]
@@ -323,7 +334,8 @@ impl TripsApi {
         caller: Caller<ForWriting>,
         body: Body<CreateTrip>,
     ) -> Result<CreatedTrip, Fail> {
-        let trip = app.trips.create(caller.user(), body.0.into()).await?;
+        let draft = body.check(CreateTrip::check)?;
+        let trip = app.trips.create(caller.user(), draft).await?;
         let (location, etag) = (format!("/api/v1/trips/{}", trip.id), etag(&trip));
         Ok(CreatedTrip::Created(Json(trip.into()), location, etag))
     }
@@ -356,7 +368,7 @@ impl TripsApi {
         id: Path<Uuid>,
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, Fail<404>> {
-        let trip = app.trips.change(caller.user(), id.0, body.0.into()).await?;
+        let trip = app.trips.change(caller.user(), id.0, body.accept()?.into()).await?;
         let etag = etag(&trip);
         Ok(OneTrip::Ok(Json(trip.into()), etag))
     }

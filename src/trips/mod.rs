@@ -151,7 +151,7 @@ pub enum Fault {
 impl Draft {
     /// Checks what no single member shows. Lengths are checked where the text comes in, and once more
     /// by the database.
-    fn check(&self) -> Result<(), TripsError> {
+    fn check(&self) -> Result<(), Vec<Fault>> {
         let in_range = |date: Option<NaiveDate>| date.is_none_or(|date| (1..=9999).contains(&date.year()));
         let mut faults = Vec::new();
         if !in_range(self.start_date) {
@@ -166,7 +166,7 @@ impl Draft {
         if self.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
             faults.push(Fault::UnknownTimeZone);
         }
-        if faults.is_empty() { Ok(()) } else { Err(TripsError::Invalid(faults)) }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
 
@@ -261,7 +261,7 @@ impl Trips {
     ///
     /// [`TripsError::Invalid`]; [`TripsError::NoSuchOwner`].
     pub async fn create(&self, owner: Uuid, draft: Draft) -> Result<Trip, TripsError> {
-        draft.check()?;
+        draft.check().map_err(TripsError::Invalid)?;
         let now = self.clock.now();
         let trip = Trip { id: self.clock.new_id(), draft, version: 1, created_at: now, updated_at: now };
         let input = (owner, trip.clone());
@@ -305,7 +305,7 @@ async fn change(
     // condition on the version holds where they don't: on another node of a cluster.
     let before = store::find_for_update(tx, owner, id).await?.ok_or(TripsError::NotFound)?;
     let draft = patch.apply(&before.draft);
-    draft.check()?;
+    draft.check().map_err(TripsError::Invalid)?;
     store::count_change(tx, owner).await.map_err(owner_gone)?;
     let after = Trip { draft, version: before.version + 1, updated_at: now.max(before.updated_at), ..before };
     if store::replace(tx, owner, &after, before.version).await? {

@@ -11,7 +11,7 @@ use super::{AccountsError, ProfilePatch, User};
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
-use crate::http::json::{Body, Json};
+use crate::http::json::{Body, Json, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 
 /// Somebody who signed up.
@@ -70,15 +70,6 @@ struct UpdateProfile {
 impl Example for UpdateProfile {
     fn example() -> Self {
         Self { display_name: MaybeUndefined::Value("Ada".to_owned()), username: MaybeUndefined::Undefined }
-    }
-}
-
-/// `None` keeps, `Some(None)` clears.
-pub fn patched<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
-    match member {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
     }
 }
 

@@ -103,7 +103,8 @@ impl<E: Endpoint> Edge<E> {
         if preflight {
             return Some(Ok(self.preflight(&seen.path)));
         }
-        if seen.path.starts_with(super::API) && !accepts_json(headers) {
+        let is_operation = || self.paths.allow(&seen.path).is_some();
+        if seen.path.starts_with(super::API) && !accepts_json(headers) && is_operation() {
             return Some(Err(Problem::new(
                 Code::NotAcceptable,
                 "The API answers in JSON: send Accept: application/json.",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use poem::{IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseFromJSON, Type};
+use poem_openapi::types::{MaybeUndefined, ParseFromJSON, Type};
 use poem_openapi::{ApiResponse, impl_apirequest_for_payload};
 use serde::Serialize;
 use serde_json::Value;
@@ -68,6 +68,15 @@ impl<T> Body<T> {
             }
         }
         Err(Problem::invalid(faults))
+    }
+}
+
+/// A member of a merge patch (RFC 7396): `None` keeps, `Some(None)` clears.
+pub fn patched<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
+    match member {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
     }
 }
 
@@ -179,6 +188,12 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
     let declared = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_MAX) {
         return Err(super::problem::too_large());
+    }
+    if request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "Bodies are taken as they are, without a content coding.",
+        ));
     }
     let body = body.take().map_err(|error| from_poem(error.into()))?;
     match tokio::time::timeout(BODY_DEADLINE, body.into_bytes_limit(BODY_MAX)).await {

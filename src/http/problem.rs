@@ -211,7 +211,10 @@ pub fn from_poem(error: poem::Error) -> Problem {
         Ok(problem) => return problem,
         Err(other) => other,
     };
-    if error.is::<NotFoundError>() || error.is::<ParsePathError>() {
+    if error.is::<NotFoundError>()
+        || error.is::<ParsePathError>()
+        || error.is::<poem::error::ParsePathError>()
+    {
         return Problem::not_found();
     }
     if error.is::<MethodNotAllowedError>() {

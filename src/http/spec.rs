@@ -56,7 +56,8 @@ fn finish(mut document: Value) -> Value {
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         for (name, schema) in schemas.iter_mut() {
-            if requests.contains(name) {
+            let is_object = schema.get("type").and_then(Value::as_str) == Some("object");
+            if is_object && requests.contains(name) {
                 set(schema, "additionalProperties", json!(false));
             }
         }

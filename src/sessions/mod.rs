@@ -176,7 +176,7 @@ impl Sessions {
         let session = self.begin(user.id, scopes, device);
         let grant = self.grant(&session, user)?;
         let written: Result<(), StoreError> =
-            self.db.write(session, |tx, session| store::insert(tx, session).boxed()).await;
+            self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
         match written {
             // The account was deleted while its password was being checked.
             Err(StoreError::Missing(_)) => Err(AccountsError::BadCredentials.into()),
@@ -225,5 +225,5 @@ impl Sessions {
 
 async fn insert_both(tx: &Tx, prepared: &Prepared, session: &Session) -> Result<(), SessionsError> {
     accounts::insert(tx, prepared).await?;
-    Ok(store::insert(tx, session).await?)
+    Ok(store::insert(tx, session.user, session).await?)
 }

@@ -3,12 +3,14 @@
 use ::entity::sessions;
 use sea_orm::{ActiveValue::Set, EntityTrait};
 
+use uuid::Uuid;
+
 use super::Session;
 use crate::db::{StoreError, Tx};
 
-pub(super) async fn insert(tx: &Tx, session: &Session) -> Result<(), StoreError> {
+pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<(), StoreError> {
     let row = sessions::ActiveModel {
-        user_id: Set(session.user),
+        user_id: Set(owner),
         id: Set(session.id),
         generation: Set(1),
         scope: Set(session.scopes.to_string()),

@@ -30,7 +30,7 @@ pub enum TokenError {
 }
 
 pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    now >= expires_at + SKEW
+    now - SKEW >= expires_at
 }
 
 pub(super) fn verify(tokens: &Inner, token: &str) -> Result<AccessToken, TokenError> {

@@ -9,11 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Draft, Fault, Patch, Status, Trip, TripsError};
-use crate::accounts::api::patched;
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{self, Caller, ForReading, ForWriting};
-use crate::http::json::{Body, Json};
+use crate::http::json::{Body, Json, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 
 /// Where a trip stands.

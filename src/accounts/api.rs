@@ -155,7 +155,7 @@ impl AccountsApi {
         caller: Caller<ForAccount>,
         body: Body<UpdateProfile>,
     ) -> Result<Json<UserBody>, Fail<409>> {
-        let patch = body.check(UpdateProfile::check)?;
+        let patch = body.check(|body, _| body.check())?;
         Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into()))
     }
 }

@@ -227,14 +227,18 @@ fn driver_url(url: &str) -> String {
     url.strip_prefix("mariadb://").map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"))
 }
 
+/// For messages: no password, and nothing of the query, which may hold one too.
 fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            let _ = parsed.set_password(Some("********"));
-            parsed.to_string()
-        }
-        _ => url.to_owned(),
+    if is_sqlite(url) {
+        return url.to_owned();
     }
+    let Ok(mut parsed) = url::Url::parse(url) else { return "(not a URL)".to_owned() };
+    if parsed.password().is_some() {
+        let _ = parsed.set_password(Some("********"));
+    }
+    parsed.set_query(None);
+    parsed.set_fragment(None);
+    parsed.to_string()
 }
 
 fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
@@ -274,15 +278,18 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
         .sqlx_logging(false)
         .map_sqlx_postgres_opts(|postgres| postgres.application_name("tripgate"))
         .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_connect(|connection, _| {
-                Box::pin(async move { wait_for_other_nodes(connection).await })
-            })
+            pool.after_connect(|connection, _| Box::pin(async move { prepare_session(connection).await }))
         });
     options
 }
 
-/// On Galera a read on one node must not miss what another node has acknowledged.
-async fn wait_for_other_nodes(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
+/// What a session of MySQL or MariaDB needs.
+async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
+    // A statement sees what was committed before it, as on PostgreSQL: who waited for a row's lock
+    // then goes on with its newest version instead of failing.
+    let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    sqlx::query(isolation).execute(&mut *connection).await?;
+    // On Galera a read on one node must not miss what another node has acknowledged.
     match sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(connection).await {
         // A server without Galera does not know the variable, and has no other nodes.
         Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),

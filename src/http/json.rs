@@ -47,17 +47,21 @@ impl<T> Body<T> {
     ///
     /// All faults.
     pub fn accept(self) -> Result<T, Problem> {
-        self.check(Ok)
+        self.check(|value, _| Ok(value))
     }
 
-    /// What `rules` make of what was sent, if the schema and they hold.
+    /// What `rules` make of what was sent, if the schema and they hold. They see it without the members
+    /// that the schema refused, whose faults they are given.
     ///
     /// # Errors
     ///
     /// All faults of both.
-    pub fn check<U>(self, rules: impl FnOnce(T) -> Result<U, Vec<FieldFault>>) -> Result<U, Problem> {
+    pub fn check<U>(
+        self,
+        rules: impl FnOnce(T, &[FieldFault]) -> Result<U, Vec<FieldFault>>,
+    ) -> Result<U, Problem> {
         let mut faults = self.faults;
-        match rules(self.value) {
+        match rules(self.value, &faults) {
             Ok(checked) if faults.is_empty() => return Ok(checked),
             Ok(_) => {}
             // Where the schema has spoken of a member, the rules saw it without its value.

@@ -207,7 +207,11 @@ fn policy_code(fault: PolicyFault) -> &'static str {
 
 impl SignUp {
     /// All faults at once, or who signs up, and on what device.
-    fn check(self, passwords: &Passwords) -> Result<(NewUser, Option<String>), Vec<FieldFault>> {
+    fn check(
+        self,
+        passwords: &Passwords,
+        told: &[FieldFault],
+    ) -> Result<(NewUser, Option<String>), Vec<FieldFault>> {
         let mut faults = Vec::new();
         let email = self.email.as_ref().map(|text| text.parse::<Email>());
         if matches!(email, Some(Err(_))) {
@@ -221,7 +225,8 @@ impl SignUp {
         if matches!(username, Some(Err(_))) {
             faults.push(username_fault());
         }
-        if email.is_none() && username.is_none() {
+        let was_sent = |pointer| told.iter().any(|fault| fault.pointer == pointer);
+        if email.is_none() && username.is_none() && !was_sent("/email") && !was_sent("/username") {
             faults.push(fault("/email", "required", "is required where there is no username"));
         }
         let identifiers: Vec<&str> =
@@ -270,7 +275,7 @@ impl SessionsApi {
         request: &Request,
         body: Body<SignUp>,
     ) -> Result<SignedUp, Fail<403, 409>> {
-        let (new, device_name) = body.check(|body| body.check(app.accounts.passwords()))?;
+        let (new, device_name) = body.check(|body, told| body.check(app.accounts.passwords(), told))?;
         let grant = app.sessions.sign_up(new, device(request, device_name)).await?;
         Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
@@ -286,7 +291,7 @@ impl SessionsApi {
         request: &Request,
         body: Body<LogIn>,
     ) -> Result<LoggedIn, Fail<401>> {
-        let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(LogIn::check)?;
+        let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
         let device = device(request, device_name);
         let grant = app.sessions.log_in(&identifier, &password, scopes, device).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))

@@ -160,7 +160,7 @@ impl CreateTrip {
         let draft = Draft::from(self);
         match draft.check() {
             Ok(()) => Ok(draft),
-            Err(faults) => Err(faults.into_iter().map(field_fault).collect()),
+            Err(faults) => Err(faults.into_iter().map(|fault| field_fault(fault, "/end_date")).collect()),
         }
     }
 }
@@ -267,21 +267,28 @@ enum DeletedTrip {
 
 impl From<TripsError> for Problem {
     fn from(error: TripsError) -> Self {
-        match error {
-            TripsError::NotFound => Self::not_found(),
-            TripsError::NoSuchOwner => caller::owner_gone(),
-            TripsError::Invalid(faults) => Self::invalid(faults.into_iter().map(field_fault).collect()),
-            TripsError::BadCursor => {
-                Self::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
-            }
-            TripsError::Store(error) => error.into(),
-        }
+        refused(error, "/end_date")
     }
 }
 
-fn field_fault(fault: Fault) -> FieldFault {
+/// Of two dates in the wrong order, `blamed` is the one that was sent.
+fn refused(error: TripsError, blamed: &str) -> Problem {
+    match error {
+        TripsError::NotFound => Problem::not_found(),
+        TripsError::NoSuchOwner => caller::owner_gone(),
+        TripsError::Invalid(faults) => {
+            Problem::invalid(faults.into_iter().map(|fault| field_fault(fault, blamed)).collect())
+        }
+        TripsError::BadCursor => {
+            Problem::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
+        }
+        TripsError::Store(error) => error.into(),
+    }
+}
+
+fn field_fault(fault: Fault, blamed: &str) -> FieldFault {
     let (pointer, code) = match fault {
-        Fault::EndsBeforeStart => ("/end_date", "before_start"),
+        Fault::EndsBeforeStart => (blamed, "before_start"),
         Fault::StartOutOfRange => ("/start_date", "out_of_range"),
         Fault::EndOutOfRange => ("/end_date", "out_of_range"),
         Fault::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
@@ -333,7 +340,7 @@ impl TripsApi {
         caller: Caller<ForWriting>,
         body: Body<CreateTrip>,
     ) -> Result<CreatedTrip, Fail> {
-        let draft = body.check(CreateTrip::check)?;
+        let draft = body.check(|body, _| body.check())?;
         let trip = app.trips.create(caller.user(), draft).await?;
         let (location, etag) = (format!("/api/v1/trips/{}", trip.id), etag(&trip));
         Ok(CreatedTrip::Created(Json(trip.into()), location, etag))
@@ -367,7 +374,10 @@ impl TripsApi {
         id: Path<Uuid>,
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, Fail<404>> {
-        let trip = app.trips.change(caller.user(), id.0, body.accept()?.into()).await?;
+        let patch = Patch::from(body.accept()?);
+        let blamed = if patch.end_date.is_none() { "/start_date" } else { "/end_date" };
+        let changed = app.trips.change(caller.user(), id.0, patch).await;
+        let trip = changed.map_err(|error| refused(error, blamed))?;
         let etag = etag(&trip);
         Ok(OneTrip::Ok(Json(trip.into()), etag))
     }

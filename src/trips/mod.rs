@@ -135,7 +135,7 @@ impl Patch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// `end_date` lies before `start_date`.
-    #[error("must not be before start_date")]
+    #[error("end_date must not be before start_date")]
     EndsBeforeStart,
     /// `start_date` lies outside the years 1 to 9999.
     #[error("must be in the years 0001 to 9999")]

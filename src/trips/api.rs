@@ -158,15 +158,13 @@ impl CreateTrip {
     /// The trip, or the rules that it breaks.
     fn check(self) -> Result<Draft, Vec<FieldFault>> {
         let draft = Draft::from(self);
-        match draft.check() {
-            Ok(()) => Ok(draft),
-            Err(faults) => Err(faults.into_iter().map(|fault| field_fault(fault, "/end_date")).collect()),
-        }
+        draft.check().map_err(|faults| told(faults, "/end_date"))?;
+        Ok(draft)
     }
 }
 
 /// A change of a trip (RFC 7396): what is absent stays, `null` clears.
-#[derive(Debug, Object)]
+#[derive(Debug, Default, Object)]
 #[oai(example, skip_serializing_if_is_none)]
 struct UpdateTrip {
     /// What its owner calls it. Can't be cleared.
@@ -195,12 +193,8 @@ impl Example for UpdateTrip {
     fn example() -> Self {
         Self {
             title: Some("Lisbon in summer".to_owned()),
-            destination: MaybeUndefined::Undefined,
-            start_date: MaybeUndefined::Undefined,
-            end_date: MaybeUndefined::Undefined,
-            time_zone: MaybeUndefined::Undefined,
-            notes: MaybeUndefined::Null,
             status: Some(TripStatus::Active),
+            ..Self::default()
         }
     }
 }
@@ -276,9 +270,7 @@ fn refused(error: TripsError, blamed: &str) -> Problem {
     match error {
         TripsError::NotFound => Problem::not_found(),
         TripsError::NoSuchOwner => caller::owner_gone(),
-        TripsError::Invalid(faults) => {
-            Problem::invalid(faults.into_iter().map(|fault| field_fault(fault, blamed)).collect())
-        }
+        TripsError::Invalid(faults) => Problem::invalid(told(faults, blamed)),
         TripsError::BadCursor => {
             Problem::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
         }
@@ -286,14 +278,17 @@ fn refused(error: TripsError, blamed: &str) -> Problem {
     }
 }
 
-fn field_fault(fault: Fault, blamed: &str) -> FieldFault {
-    let (pointer, code) = match fault {
-        Fault::EndsBeforeStart => (blamed, "before_start"),
-        Fault::StartOutOfRange => ("/start_date", "out_of_range"),
-        Fault::EndOutOfRange => ("/end_date", "out_of_range"),
-        Fault::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
+fn told(faults: Vec<Fault>, blamed: &str) -> Vec<FieldFault> {
+    let told = |fault: Fault| {
+        let (pointer, code) = match fault {
+            Fault::EndsBeforeStart => (blamed, "before_start"),
+            Fault::StartOutOfRange => ("/start_date", "out_of_range"),
+            Fault::EndOutOfRange => ("/end_date", "out_of_range"),
+            Fault::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
+        };
+        FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: fault.to_string() }
     };
-    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: fault.to_string() }
+    faults.into_iter().map(told).collect()
 }
 
 fn etag(trip: &Trip) -> String {

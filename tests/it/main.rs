@@ -1,1 +1,37 @@
-//! x
+//! The integration tests: one binary, a file a feature, all of them through HTTP.
+//!
+//! Each test has a server, a database and a clock of its own. Everything that the server answers is
+//! compared with its document, so a test fails when the two part ways, whatever it is about.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected has failed"
+)]
+
+mod architecture;
+mod authz;
+mod canaries;
+mod cli;
+mod crash;
+mod docs;
+mod errors;
+mod first_steps;
+mod harness;
+mod login;
+mod openapi;
+mod originals;
+mod outage;
+mod paging;
+mod process;
+mod profile;
+mod schema;
+mod server;
+mod signup;
+mod storage;
+mod stored;
+mod tokens;
+mod trips;
+mod verify;
+mod writes;

@@ -1,0 +1,49 @@
+-- wrk's part of benches/run: requests of one kind, each with the next token of a list.
+-- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and taken in turn; TOKENS is a
+-- file of tokens or "-"; each connection waits PAUSE milliseconds before a request.
+
+local requests, at = {}, 0
+
+function init(args)
+  local method, paths, tokens = args[1], args[2], args[3]
+  local pause = tonumber(args[4])
+  if pause > 0 then
+    -- Only then: wrk sets a timer for every request as soon as this function is there.
+    delay = function() return pause end
+  end
+  local body, headers = nil, {}
+  if method == "POST" then
+    headers["Content-Type"] = "application/json"
+    body = '{"title":"Ten days along the coast","destination":"Lisbon"}'
+  end
+  local function add()
+    for path in string.gmatch(paths, "[^,]+") do
+      requests[#requests + 1] = wrk.format(method, path, headers, body)
+    end
+  end
+  if tokens == "-" then
+    add()
+  else
+    for token in io.lines(tokens) do
+      headers["Authorization"] = "Bearer " .. token
+      add()
+    end
+  end
+  -- The threads begin at different places of the list.
+  math.randomseed(tonumber(tostring(requests):match("0x(%x+)"), 16) % 2147483647)
+  at = math.random(#requests)
+end
+
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    'RESULT {"per_second": %.1f, "requests": %d, "failed": %d, "p50_ms": %.3f, "p99_ms": %.3f}\n',
+    summary.requests / summary.duration * 1e6, summary.requests,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+end

@@ -1,0 +1,35 @@
+//! What the benchmarks compare with, each as fast as its library alone goes.
+//!
+//! `yardstick hello PORT`: a route that says hello. `yardstick bcrypt COST THREADS SECONDS`: a loop
+//! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: a transaction for each new trip.
+//! Called otherwise, as `cargo test --all-targets` does, it does nothing.
+
+mod hashes;
+mod hello;
+mod writes;
+
+use std::error::Error;
+use std::io::Write;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let line = match args.as_slice() {
+        ["hello", port] => {
+            hello::serve(port.parse()?).await?;
+            return Ok(());
+        }
+        ["bcrypt", cost, threads, seconds] => {
+            hashes::measure(cost.parse()?, threads.parse()?, seconds.parse()?)
+        }
+        ["writes", database, clients, seconds] => {
+            writes::measure(database, clients.parse()?, seconds.parse()?).await?
+        }
+        _ => {
+            "yardstick hello PORT | bcrypt COST THREADS SECONDS | writes DATABASE CLIENTS SECONDS".to_owned()
+        }
+    };
+    writeln!(std::io::stdout(), "{line}")?;
+    Ok(())
+}

@@ -1,0 +1,387 @@
+//! What an operator sees of the binary: files, messages, exit codes, the log.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use sea_orm::{ConnectionTrait, Database};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::PASSWORD;
+use crate::process::{Process, command, finish, run, stderr, stdout};
+
+const CANARY: &str = "cAnAry-7x7-that-is-long-enough-for-a-secret";
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The one line of a refused start.
+#[track_caller]
+fn refused(dir: &Path, args: &[&str]) -> String {
+    let output = run(dir, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(output.stdout.is_empty() && text.starts_with("tripgate: "), "{text}");
+    text
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).unwrap().next().is_none()
+}
+
+#[tokio::test]
+async fn the_first_start_makes_all_it_needs_and_says_where() {
+    // S-36
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    let data = dir.path().join("data");
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(mode(&data.join("secret")), 0o600);
+    assert_eq!(mode(&data.join("tripgate.db")), 0o600);
+    let address = server.address;
+    let lines: Vec<&str> = server.banner.lines().collect();
+    let data = data.canonicalize().unwrap();
+    assert_eq!(
+        lines,
+        [
+            format!("Tripgate {}", env!("CARGO_PKG_VERSION")),
+            format!("  API   http://{address}/api/v1"),
+            format!("  Docs  http://{address}/docs"),
+            format!("  Data  {}", data.display()),
+        ]
+    );
+    let secret = fs::read_to_string(data.join("secret")).unwrap();
+    let grant = server.sign_up("ada").await;
+    server.terminate();
+    assert_eq!(server.ended().0, Some(0));
+    // The second start finds everything as it was: the first one's token is still good.
+    let again = Process::serve(dir.path(), &["--public-url", &format!("http://{address}"), "--docs", "off"]);
+    assert!(!again.banner.contains("Docs"));
+    assert_eq!(fs::read_to_string(data.join("secret")).unwrap(), secret);
+    let token = grant["access_token"].as_str().unwrap();
+    let me = again.call(Method::GET, "/api/v1/me").bearer_auth(token).send().await.unwrap();
+    assert_eq!(me.status(), 200);
+}
+
+#[test]
+fn a_second_server_on_the_same_port_says_so_and_touches_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = TempDir::new().unwrap();
+    let line = refused(dir.path(), &["--listen", &address]);
+    assert!(line.contains("already in use") && line.contains(&address), "{line}");
+    assert!(is_empty(dir.path()));
+}
+
+#[test]
+fn all_bad_settings_are_told_at_once_without_a_secret() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join(".env"), format!("TRIPGATE_SMTP_URL=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"))
+        .unwrap();
+    fs::write(dir.path().join("tripgate.toml"), "password_min = \"two\"\nelephant = 1\n").unwrap();
+    let mut serve = command(dir.path(), &["--bcrypt-cost", "99", "--tls-cert", "absent.pem"]);
+    serve.env("TRIPGATE_DATABASE_URL", format!("oracle://u:{CANARY}@h/d"));
+    serve.env("TRIPGATE_SECRET", "cAnAry-7x7-short").env("TRIPGATE_QUERY_TOKEN", "on");
+    let output = finish(&mut serve);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for name in [
+        "TRIPGATE_SMTP_URL (.env)",
+        "TRIPGATE_LISEN (.env)",
+        "TRIPGATE_LISTEN?",
+        "password_min (tripgate.toml)",
+        "elephant (tripgate.toml)",
+        "--bcrypt-cost",
+        "--tls-cert",
+        "TRIPGATE_DATABASE_URL (environment)",
+        "TRIPGATE_SECRET (environment)",
+        "TRIPGATE_QUERY_TOKEN (environment)",
+    ] {
+        assert!(text.contains(name), "{name} is missing:\n{text}");
+    }
+    assert!(!text.contains("cAnAry"), "{text}");
+    assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn flags_beat_the_environment_beats_dot_env_beats_the_file() {
+    let dir = TempDir::new().unwrap();
+    let file = "audience = \"toml\"\npassword_min = 9\nbcrypt_cost = 5\naccess_ttl_secs = 61\n";
+    fs::write(dir.path().join("tripgate.toml"), file).unwrap();
+    let dot_env = "TRIPGATE_PASSWORD_MIN=10\nTRIPGATE_BCRYPT_COST=6\nTRIPGATE_ACCESS_TTL_SECS=62\n";
+    fs::write(dir.path().join(".env"), dot_env).unwrap();
+    let mut config = command(dir.path(), &["config", "--access-ttl-secs", "64"]);
+    config.env("TRIPGATE_BCRYPT_COST", "7").env("TRIPGATE_ACCESS_TTL_SECS", "63");
+    let output = finish(&mut config);
+    let text = stdout(&output);
+    for (name, value, from) in [
+        ("audience", "toml", "tripgate.toml"),
+        ("password_min", "10", ".env"),
+        ("bcrypt_cost", "7", "environment"),
+        ("access_ttl_secs", "64", "--access-ttl-secs"),
+        ("signup", "open", "default"),
+    ] {
+        let row = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), [name, value, from]);
+    }
+}
+
+#[test]
+fn the_table_of_settings_hides_every_secret() {
+    let dir = TempDir::new().unwrap();
+    let mut config = command(dir.path(), &["config"]);
+    config.env("TRIPGATE_SECRET", CANARY);
+    config.env("TRIPGATE_DATABASE_URL", format!("postgres://u:{CANARY}@h/d?sslpassword={CANARY}"));
+    let output = finish(&mut config);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!text.contains("cAnAry") && text.contains("postgres://u:********@h/d"), "{text}");
+    assert!(is_empty(dir.path()));
+}
+
+#[test]
+fn a_database_that_is_not_there_is_one_line_without_its_password() {
+    let dir = TempDir::new().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for scheme in ["postgres", "mysql"] {
+        let url = format!("{scheme}://u:{CANARY}@127.0.0.1:{closed}/d");
+        let line = refused(dir.path(), &["--listen", "127.0.0.1:0", "--database-url", &url]);
+        assert!(line.contains(&format!("127.0.0.1:{closed}")) && !line.contains("cAnAry"), "{line}");
+        assert!(line.contains("refused"), "{line}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_can_not_be_one_is_one_line() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("data"), "mine").unwrap();
+    let line = refused(dir.path(), &["--listen", "127.0.0.1:0"]);
+    assert!(line.contains("data directory"), "{line}");
+    assert_eq!(fs::read_to_string(dir.path().join("data")).unwrap(), "mine");
+}
+
+#[test]
+fn a_secret_that_is_too_short_stops_the_start() {
+    // S-36
+    let dir = TempDir::new().unwrap();
+    let short = CANARY.get(..31).unwrap();
+    fs::write(dir.path().join("short"), short).unwrap();
+    fs::set_permissions(dir.path().join("short"), Permissions::from_mode(0o600)).unwrap();
+    let line = refused(dir.path(), &["--listen", "127.0.0.1:0", "--secret-file", "short"]);
+    assert!(line.contains("31 bytes") && line.contains("32"), "{line}");
+    let mut given = command(dir.path(), &["--listen", "127.0.0.1:0"]);
+    let output = finish(given.env("TRIPGATE_SECRET", short));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("31 bytes") && !stderr(&output).contains("cAnAry"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
+    // S-77
+    let dir = TempDir::new().unwrap();
+    assert_eq!(run(dir.path(), &["migrate", "up"]).status.code(), Some(0));
+    let url = format!("sqlite://{}", dir.path().join("data/tripgate.db").display());
+    let database = Database::connect(url).await.unwrap();
+    let newer =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99990101_000001_from_later', 1)";
+    database.execute_unprepared(newer).await.unwrap();
+    database.close().await.unwrap();
+    for args in [&["--listen", "127.0.0.1:0"][..], &["migrate"], &["migrate", "down"], &["migrate", "status"]]
+    {
+        let line = refused(dir.path(), args);
+        assert!(line.contains("newer schema") && line.contains("m99990101_000001_from_later"), "{line}");
+    }
+}
+
+#[test]
+fn migrations_go_up_and_down_and_say_where_they_are() {
+    let dir = TempDir::new().unwrap();
+    let states = |args: &[&str]| {
+        let output = run(dir.path(), &[&["migrate"], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = stdout(&output);
+        text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let pending = states(&["status"]);
+    assert!(!pending.is_empty() && pending.iter().all(|state| state == "pending"), "{pending:?}");
+    let count = pending.len();
+    assert_eq!(states(&["up"]), vec!["applied"; count]);
+    assert_eq!(states(&[]), vec!["applied"; count]);
+    let down = states(&["down"]);
+    assert_eq!(down.iter().filter(|state| *state == "pending").count(), 1);
+    assert_eq!(down.last().unwrap(), "pending");
+    assert_eq!(states(&["down", "--steps", &count.to_string()]), vec!["pending"; count]);
+    assert_eq!(states(&["up"]), vec!["applied"; count]);
+    assert_eq!(states(&["status"]), vec!["applied"; count]);
+}
+
+#[test]
+fn the_document_is_printed_and_checked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for form in ["json", "yaml"] {
+        let output = run(root, &["openapi", form]);
+        let committed = fs::read_to_string(root.join(format!("openapi/openapi.{form}"))).unwrap();
+        assert!(stdout(&output) == committed, "openapi/openapi.{form} is out of date");
+    }
+    assert_eq!(run(root, &["openapi", "--check"]).status.code(), Some(0));
+    let elsewhere = TempDir::new().unwrap();
+    let output = run(elsewhere.path(), &["openapi", "--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("openapi/openapi.json") && stderr(&output).lines().count() == 1);
+    assert!(is_empty(elsewhere.path()));
+}
+
+#[test]
+fn what_is_no_command_or_flag_is_refused() {
+    let dir = TempDir::new().unwrap();
+    for args in [&["elephant"][..], &["--elephant"], &["serve", "x"], &["migrate", "down", "--steps", "0"]] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && stderr(&output).contains("error"), "{args:?}");
+    }
+    for args in [&["--help"][..], &["-h"], &["--version"], &["help", "migrate"]] {
+        assert_eq!(run(dir.path(), args).status.code(), Some(0), "{args:?}");
+    }
+    assert!(is_empty(dir.path()));
+}
+
+/// Asks for `/health/live` over HTTP/2, whose library logs more than any other, with this credential.
+fn over_h2(address: SocketAddr, credential: &str) {
+    // GET, http, path and authority in letters; the last field is `authorization`, its length a
+    // variable-length integer (RFC 7541 §5.1).
+    let mut fields = b"\x82\x86\x41\x01a\x04\x0c/health/live\x0f\x08\x7f".to_vec();
+    let mut rest = credential.len() - 127;
+    while rest >= 128 {
+        fields.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    fields.push(u8::try_from(rest).unwrap());
+    fields.extend_from_slice(credential.as_bytes());
+    let length = u16::try_from(fields.len()).unwrap().to_be_bytes();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend_from_slice(&[0, length[0], length[1], 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&fields);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(&bytes).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(br#"{"status":"ok"}"#) {
+        let mut chunk = [0; 1024];
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "{answer:?}");
+        answer.extend_from_slice(&chunk[..count]);
+    }
+}
+
+/// Does with canaries what puts secrets into a server, and gives back all that it then knows.
+async fn busy(server: &Process) -> Vec<String> {
+    let post = |path: &str, body: &Value| server.call(Method::POST, path).json(body).send();
+    let grant: Value = server.sign_up("ada").await;
+    let text = |name: &str| grant[name].as_str().unwrap().to_owned();
+    let (token, refresh) = (text("access_token"), text("refresh_token"));
+    let wrong = json!({ "identifier": "ada", "password": CANARY });
+    assert_eq!(post("/api/v1/auth/login", &wrong).await.unwrap().status(), 401);
+    let weak = json!({ "username": "eve", "password": "cAnAry" });
+    assert_eq!(post("/api/v1/auth/signup", &weak).await.unwrap().status(), 422);
+    let verify = server.call(Method::GET, "/api/v1/auth/verify").basic_auth("ada", Some(PASSWORD));
+    assert_eq!(verify.send().await.unwrap().status(), 200);
+    for path in ["/api/v1/trips?cursor=cAnAry", "/api/v1/trips?token=cAnAry", "/nowhere?cAnAry"] {
+        server.call(Method::GET, path).bearer_auth(&token).send().await.unwrap();
+    }
+    let odd = server.call(Method::GET, "/api/v1/me").header("cookie", CANARY).bearer_auth(CANARY);
+    assert_eq!(odd.send().await.unwrap().status(), 401);
+    let trip = json!({ "title": CANARY, "notes": CANARY });
+    let made = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token).json(&trip).send().await;
+    assert_eq!(made.unwrap().status(), 201);
+    let broken = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token);
+    let broken = broken.header("content-type", "application/json").body(format!("{{\"title\":{CANARY}"));
+    assert_eq!(broken.send().await.unwrap().status(), 400);
+    over_h2(server.address, &format!("Bearer {token}"));
+    let signature = token.rsplit('.').next().unwrap().to_owned();
+    let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("ada:{PASSWORD}"));
+    vec!["cAnAry".to_owned(), PASSWORD.to_owned(), token, signature, refresh, basic]
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    // S-65
+    for format in ["json", "text"] {
+        let dir = TempDir::new().unwrap();
+        let server = Process::serve(dir.path(), &["--log", "trace", "--log-format", format]);
+        let mut secrets = busy(&server).await;
+        server.terminate();
+        let (code, log) = server.ended();
+        assert_eq!(code, Some(0));
+        secrets.push(fs::read_to_string(dir.path().join("data/secret")).unwrap().trim().to_owned());
+        assert!(log.contains("TRACE") && log.contains("/api/v1/auth/login"), "nothing was logged");
+        for secret in secrets {
+            let line = log.lines().find(|line| line.contains(&secret));
+            assert_eq!(line, None, "{secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_request_is_one_json_line_under_its_id() {
+    // S-66
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &["--log-format", "json"]);
+    let asked = server.call(Method::GET, "/api/v1/me?secret=1").header("x-request-id", "mine").send().await;
+    assert_eq!(asked.unwrap().status(), 401);
+    server.call(Method::GET, "/health/live").send().await.unwrap();
+    server.terminate();
+    let (_, log) = server.ended();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let access: Vec<&Value> = lines.iter().filter(|line| line["target"] == "tripgate::access").collect();
+    assert_eq!(access.len(), 2, "{log}");
+    for line in &access {
+        assert!(line["timestamp"].is_string() && line["latency_us"].as_u64().unwrap() < 10_000_000, "{line}");
+        assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+    }
+    let first = access[0];
+    assert_eq!((&first["request_id"], &first["method"]), (&json!("mine"), &json!("GET")));
+    assert_eq!((&first["path"], &first["status"]), (&json!("/api/v1/me"), &json!(401)));
+    assert!(!log.contains("secret=1"), "{log}");
+}
+
+#[tokio::test]
+async fn what_a_client_sends_forges_no_line_and_commands_no_terminal() {
+    // S-66
+    for format in ["json", "text"] {
+        let dir = TempDir::new().unwrap();
+        let server = Process::serve(dir.path(), &["--log", "trace", "--log-format", format]);
+        let odd = "/forged%0d%0aERROR%1b[2J/\u{9b}2J\u{202e}\u{7f}";
+        for path in [odd.to_owned(), format!("/problems/{odd}"), format!("/api/v1/trips/{odd}")] {
+            let call = server.call(Method::GET, &path).header("user-agent", b"a\x9b[2J\xc2\x9b".as_slice());
+            assert_eq!(call.send().await.unwrap().status(), 404);
+        }
+        // The first is no path; the second is one, as far as the parser is concerned.
+        for path in [b"/forged\x1b[2J".as_slice(), b"/forged\xc2\x9b2J\xe2\x80\xae"] {
+            let head = [b"GET ", path, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(&head).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+        server.sign_up("ada").await;
+        server.terminate();
+        let (_, log) = server.ended();
+        assert!(log.contains("forged"));
+        let control = |line: &&str| line.chars().any(|c| c.is_control() || c == '\u{202e}');
+        assert_eq!(log.lines().find(control), None);
+        for line in log.lines() {
+            assert!(format == "text" || serde_json::from_str::<Value>(line).is_ok(), "{line}");
+            assert!(format == "json" || line.starts_with("20"), "{line}");
+        }
+    }
+}

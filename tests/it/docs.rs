@@ -1,0 +1,108 @@
+//! The pages around the API, and that nobody else is asked for anything.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Reply, TestApp};
+
+const PAGES: [&str; 4] = ["/docs", "/docs/init.js", "/docs/page.css", "/problems"];
+
+async fn page(app: &TestApp, path: &str) -> Reply {
+    app.anonymous().get(path).undocumented().await.expect(200)
+}
+
+/// What a policy says about one kind of source.
+fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
+    let found = policy
+        .split(';')
+        .map(str::split_whitespace)
+        .find_map(|mut words| (words.next() == Some(name)).then(|| words.collect()));
+    found.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_root_leads_to_the_documentation() {
+    let app = TestApp::start().await;
+    let root = app.anonymous().get("/").undocumented().await.expect(302);
+    assert!(["docs", "/docs"].contains(&root.header("location")));
+    assert!(page(&app, "/docs").await.text().contains("<title>Tripgate API</title>"));
+}
+
+#[tokio::test]
+async fn every_file_that_the_page_names_is_served_with_its_type() {
+    let app = TestApp::start().await;
+    let text = page(&app, "/docs").await.text().to_owned();
+    let named: Vec<&str> = text.split(['"']).filter(|word| word.starts_with("docs/")).collect();
+    assert_eq!(named.len(), 4, "{named:?}");
+    for file in named {
+        let reply = page(&app, &format!("/{file}")).await;
+        let kind =
+            if file.contains(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        assert_eq!(reply.header("content-type"), kind, "{file}");
+        assert!(reply.body.len() > 100, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_strict_policy_stands_on_every_page() {
+    // S-64
+    let app = TestApp::start().await;
+    for path in PAGES.into_iter().chain(["/openapi.json", "/openapi.yaml", "/problems/not-found"]) {
+        let reply = page(&app, path).await;
+        let policy = reply.header("content-security-policy");
+        assert_eq!(directive(policy, "default-src"), ["'none'"], "{path}");
+        assert_eq!(directive(policy, "script-src"), ["'self'"], "{path}");
+        assert_eq!(directive(policy, "connect-src"), ["'self'"], "{path}");
+        assert_eq!(directive(policy, "frame-ancestors"), ["'none'"], "{path}");
+        assert!(!policy.contains("http:") && !policy.contains("https:") && !policy.contains('*'), "{path}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_page_names_another_host_or_holds_a_script_of_its_own() {
+    // S-64
+    let app = TestApp::start().await;
+    for path in PAGES {
+        let text = page(&app, path).await.text().to_owned();
+        assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
+        assert!(!text.contains("\"//") && !text.contains("'//") && !text.contains("url("), "{path}");
+        assert!(
+            !text.contains("<script>") && !text.contains(" onclick=") && !text.contains("<style"),
+            "{path}"
+        );
+    }
+    let style = page(&app, "/docs/swagger-ui.css").await.text().to_owned();
+    let outside =
+        style.split("url(").skip(1).find(|url| !url.trim_start_matches(['"', '\'']).starts_with("data:"));
+    assert_eq!(outside, None);
+    assert!(!style.contains("@import"));
+}
+
+#[tokio::test]
+async fn the_served_document_is_the_committed_one() {
+    let app = TestApp::start().await;
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
+    for (name, kind) in [("openapi.json", "application/json"), ("openapi.yaml", "application/yaml")] {
+        let served = page(&app, &format!("/{name}")).await;
+        let file = fs::read_to_string(committed.join(name)).unwrap();
+        assert!(served.text().trim_end() == file.trim_end(), "{name} differs");
+        assert_eq!(served.header("content-type"), kind);
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_can_be_switched_off() {
+    // S-64
+    let app = TestApp::with(|settings| settings.docs = false).await;
+    let nobody = app.anonymous();
+    for path in ["/", "/docs", "/docs/init.js", "/docs/swagger-ui.js", "/openapi.json", "/openapi.yaml"] {
+        nobody.get(path).undocumented().await.expect(404).problem("not_found");
+    }
+    // Problems still lead somewhere, and somewhere that looks the same.
+    let page = nobody.get("/problems/not-found").undocumented().await.expect(200);
+    assert!(page.text().contains("not_found"));
+    nobody.get("/problems").undocumented().await.expect(200);
+    nobody.get("/health/live").await.expect(200);
+}

@@ -1,0 +1,48 @@
+//! What the four systems do that Tripgate started from, row by row: each row is proven by a test, or
+//! waits for a later version and says for what.
+
+mod rows;
+mod trips;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use rows::{ROWS, Row};
+
+/// How many there are.
+const COUNT: u16 = 97;
+
+#[test]
+fn every_row_is_listed_exactly_once() {
+    let listed: Vec<u16> = ROWS.iter().map(|(number, _)| *number).collect();
+    let wanted: Vec<u16> = (1..=COUNT).collect();
+    assert_eq!(listed, wanted);
+}
+
+#[test]
+fn every_test_that_a_row_points_to_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (number, row) in ROWS {
+        let Row::Proven(pointers) = row else { continue };
+        assert!(!pointers.is_empty(), "row {number} points to nothing");
+        for pointer in *pointers {
+            let (file, name) = pointer.split_once("::").unwrap();
+            let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+            let declared = source.lines().collect::<Vec<_>>().windows(2).any(|lines| {
+                let test = ["#[test]", "#[tokio::test]"].contains(&lines[0].trim());
+                test && lines[1].contains(&format!("fn {name}("))
+            });
+            assert!(declared, "row {number} points to {pointer}, which is no test");
+        }
+    }
+}
+
+#[test]
+fn what_waits_says_for_what() {
+    let reasons: BTreeSet<&str> = ROWS
+        .iter()
+        .filter_map(|(_, row)| if let Row::Later(why) = row { Some(*why) } else { None })
+        .collect();
+    assert!(reasons.iter().all(|why| why.len() > 20), "{reasons:?}");
+}

@@ -1,0 +1,234 @@
+//! The database goes away and comes back. Only for databases that are servers: see `.ci/databases`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tripgate::config::Secret;
+use url::Url;
+
+use crate::harness::{Client, PASSWORD, Reply, TestApp};
+
+/// What the way to the database is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Open,
+    /// Connections are closed, new ones too.
+    Cut,
+    /// Connections stay, but nothing passes: a firewall or a frozen host.
+    Stalled,
+}
+
+/// Stands between server and database.
+#[derive(Debug)]
+struct Proxy {
+    way: watch::Sender<Way>,
+    /// Counts up when all connections are to be closed.
+    sever: watch::Sender<u32>,
+}
+
+impl Proxy {
+    fn start(listener: TcpListener, target: SocketAddr) -> Self {
+        let (way, on) = watch::channel(Way::Open);
+        let (sever, cut) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                if *on.borrow() != Way::Cut {
+                    tokio::spawn(carry(client, target, on.clone(), cut.clone()));
+                }
+            }
+        });
+        Self { way, sever }
+    }
+
+    fn sever(&self) {
+        self.sever.send_modify(|times| *times += 1);
+    }
+
+    fn set(&self, way: Way) {
+        self.way.send_replace(way);
+        if way == Way::Cut {
+            self.sever();
+        }
+    }
+}
+
+async fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    way: watch::Receiver<Way>,
+    mut sever: watch::Receiver<u32>,
+) {
+    sever.mark_unchanged();
+    tokio::select! {
+        // Either end may close, and the test may be over.
+        _ = pass(client, target, way) => {}
+        _ = sever.changed() => {}
+    }
+}
+
+async fn pass(mut client: TcpStream, target: SocketAddr, mut way: watch::Receiver<Way>) -> Option<()> {
+    way.wait_for(|way| *way != Way::Stalled).await.ok()?;
+    let mut database = TcpStream::connect(target).await.ok()?;
+    loop {
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut database) => return None,
+            stalled = way.wait_for(|way| *way == Way::Stalled) => drop(stalled.ok()?),
+        }
+        way.wait_for(|way| *way != Way::Stalled).await.ok()?;
+    }
+}
+
+/// A server whose way to its database leads through a proxy; `None` on SQLite, which is no server.
+async fn behind_proxy() -> Option<(TestApp, Proxy)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut proxy = None;
+    let app = TestApp::with(|settings| {
+        let mut url: Url = settings.database_url.expose().parse().unwrap();
+        if url.scheme() == "sqlite" {
+            return;
+        }
+        let default = if url.scheme() == "mysql" { 3306 } else { 5432 };
+        let target = SocketAddr::from(([127, 0, 0, 1], url.port().unwrap_or(default)));
+        proxy = Some(Proxy::start(listener, target));
+        url.set_port(Some(port)).unwrap();
+        settings.database_url = Secret::new(url);
+    })
+    .await;
+    proxy.map(|proxy| (app, proxy))
+}
+
+/// One of each kind of request that needs the database.
+async fn all_kinds(ada: &Client, nobody: &Client) -> Vec<Reply> {
+    let log_in = json!({ "identifier": "ada", "password": PASSWORD });
+    let calls = [
+        ada.get("/api/v1/trips"),
+        ada.get("/api/v1/me"),
+        ada.post("/api/v1/trips").json(&json!({ "title": "meanwhile" })),
+        nobody.post("/api/v1/auth/login").json(&log_in),
+        nobody.get("/api/v1/auth/verify").basic("ada", PASSWORD),
+    ];
+    join_all(calls.map(IntoFuture::into_future)).await
+}
+
+/// What has to hold while the database is away.
+async fn assert_away(app: &TestApp, ada: &Client) {
+    let nobody = app.anonymous();
+    for _ in 0..2 {
+        let begin = Instant::now();
+        for reply in all_kinds(ada, &nobody).await {
+            let told = reply.expect(503).problem("database_away");
+            assert!(told.header("retry-after").parse::<u32>().unwrap() > 0);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(7), "{:?}", begin.elapsed());
+        let begin = Instant::now();
+        nobody.get("/health/ready").await.expect(503).problem("database_away");
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        nobody.get("/health/live").await.expect(200);
+        ada.get("/api/v1/auth/session").await.expect(200);
+    }
+}
+
+/// Everything works again within 5 s, and stays so.
+async fn assert_back(app: &TestApp, ada: &Client) {
+    let nobody = app.anonymous();
+    let begin = Instant::now();
+    while all_kinds(ada, &nobody).await.iter().any(|reply| reply.status >= 500) {
+        assert!(begin.elapsed() < Duration::from_secs(5), "it is still away");
+        sleep(Duration::from_millis(100)).await;
+    }
+    for replies in join_all((0..10).map(|_| all_kinds(ada, &nobody))).await {
+        assert!(replies.iter().all(|reply| reply.status < 300), "{replies:?}");
+    }
+    nobody.get("/health/ready").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_database_that_stops_and_starts_costs_503_and_no_restart() {
+    // S-67
+    let Some((app, proxy)) = behind_proxy().await else { return };
+    let ada = app.sign_up("ada").await;
+    for _ in 0..2 {
+        proxy.set(Way::Cut);
+        assert_away(&app, &ada).await;
+        proxy.set(Way::Open);
+        assert_back(&app, &ada).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "a wait is bounded at ten seconds, not yet at six"]
+async fn a_database_that_falls_silent_costs_503_and_no_restart() {
+    // S-67
+    let Some((app, proxy)) = behind_proxy().await else { return };
+    let ada = app.sign_up("ada").await;
+    proxy.set(Way::Stalled);
+    assert_away(&app, &ada).await;
+    proxy.set(Way::Open);
+    assert_back(&app, &ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a wait is bounded at ten seconds, not yet at six"]
+async fn what_is_under_way_when_the_database_falls_silent_is_answered_too() {
+    // S-67
+    let Some((app, proxy)) = behind_proxy().await else { return };
+    let ada = app.sign_up("ada").await;
+    let busy = (0..8).map(|_| {
+        let ada = ada.clone();
+        tokio::spawn(async move {
+            loop {
+                let begin = Instant::now();
+                for reply in all_kinds(&ada, &ada).await {
+                    if reply.status > 299 {
+                        reply.expect(503).problem("database_away");
+                        return begin.elapsed();
+                    }
+                }
+            }
+        })
+    });
+    let busy: Vec<_> = busy.collect();
+    sleep(Duration::from_millis(500)).await;
+    proxy.set(Way::Stalled);
+    for took in join_all(busy).await {
+        assert!(took.as_ref().unwrap() < &Duration::from_secs(7), "{took:?}");
+    }
+    proxy.set(Way::Open);
+    assert_back(&app, &ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_severed_in_mid_flight_never_cost_a_500() {
+    // S-67
+    let Some((app, proxy)) = behind_proxy().await else { return };
+    let ada = app.sign_up("ada").await;
+    let proxy = Arc::new(proxy);
+    let cutter = tokio::spawn({
+        let proxy = Arc::clone(&proxy);
+        async move {
+            for _ in 0..30 {
+                sleep(Duration::from_millis(50)).await;
+                proxy.sever();
+            }
+        }
+    });
+    let mut answered = 0;
+    while !cutter.is_finished() {
+        for reply in join_all((0..4).map(|_| all_kinds(&ada, &ada))).await.into_iter().flatten() {
+            answered += u32::from(reply.status < 300);
+            assert!([200, 201, 503].contains(&reply.status), "{} {}", reply.asked, reply.text());
+        }
+    }
+    cutter.await.unwrap();
+    assert!(answered > 0);
+    assert_back(&app, &ada).await;
+}

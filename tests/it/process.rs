@@ -1,0 +1,180 @@
+//! The built binary, from outside: in a directory and an environment of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tripgate::config::Settings;
+
+use crate::harness::PASSWORD;
+
+/// Longer than any start or stop takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary with these arguments, in `dir`, with nothing in its environment.
+pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tripgate"));
+    command.args(args).current_dir(dir).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(dir: &Path, args: &[&str]) -> Output {
+    finish(&mut command(dir, args))
+}
+
+/// Runs a command to its end; one that serves instead of ending is killed and fails the test.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    if wait(&mut child).is_none() {
+        child.kill().unwrap();
+        panic!("it did not end: {:?}", child.wait_with_output().unwrap());
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// What it wrote to standard error.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What it wrote to standard output.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
+/// A server process; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What it wrote to standard output when it was ready.
+    pub(crate) banner: String,
+    log: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
+    http: reqwest::Client,
+}
+
+impl Process {
+    /// Serves from `dir` on a free port with cheap hashes; flags in `args` come on top.
+    pub(crate) fn serve(dir: &Path, args: &[&str]) -> Self {
+        let mut command = command(dir, args);
+        command.env("TRIPGATE_LISTEN", "127.0.0.1:0").env("TRIPGATE_BCRYPT_COST", "4");
+        Self::start(command)
+    }
+
+    /// Serves over a database and the secret that belongs to it.
+    pub(crate) fn serve_over(dir: &Path, settings: &Settings, args: &[&str]) -> Self {
+        let secret_file = settings.secret_file.to_str().unwrap();
+        let common = ["--database-url", settings.database_url.expose(), "--secret-file", secret_file];
+        Self::serve(dir, &[&common, args].concat())
+    }
+
+    /// Waits until the server says where it listens.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let page = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            let mut line = Vec::new();
+            while matches!(stderr.read_until(b'\n', &mut line), Ok(1..)) {
+                page.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        let mut banner = String::new();
+        while !banner.contains("  Data ") {
+            if stdout.read_line(&mut banner).unwrap() == 0 {
+                reader.join().unwrap();
+                panic!("the server did not start: {banner}{}", log.lock().unwrap());
+            }
+        }
+        // What comes later must not block the server.
+        thread::spawn(move || stdout.read_to_string(&mut String::new()));
+        let address = address_in(&log);
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { child, address, banner, log, reader: Some(reader), http }
+    }
+
+    /// A request to it.
+    pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// Makes an account; the whole `TokenGrant`.
+    pub(crate) async fn sign_up(&self, username: &str) -> Value {
+        let body = json!({ "username": username, "password": PASSWORD });
+        let response = self.call(Method::POST, "/api/v1/auth/signup").json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 201);
+        response.json().await.unwrap()
+    }
+
+    /// Ends it as `kill -9` does, at any moment.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Its exit code, once it has ended, and everything that it logged.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let status = wait(&mut self.child).unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        let log = self.log.lock().unwrap().clone();
+        (status.code(), log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Out of the log, once it is there: the banner may show another name for the same place.
+fn address_in(log: &Mutex<String>) -> SocketAddr {
+    let begin = Instant::now();
+    loop {
+        let text = log.lock().unwrap().clone();
+        let place = text.lines().find(|line| line.contains("serving")).and_then(|line| {
+            let from = line.find("127.0.0.1:")?;
+            line[from..].split(['"', ' ', ',']).next()
+        });
+        if let Some(place) = place {
+            return place.parse().unwrap();
+        }
+        assert!(begin.elapsed() < PATIENCE, "it does not say where it listens: {text}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,187 @@
+//! The caller's own account: what it shows, and what of it can be changed.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
+use crate::login::sign_up_with;
+use crate::stored;
+
+const ME: &str = "/api/v1/me";
+
+async fn change(client: &Client, patch: &Value) -> Reply {
+    client.patch(ME).json(patch).await
+}
+
+async fn me(client: &Client) -> Value {
+    client.get(ME).await.expect(200).json()
+}
+
+/// Refused for this fault, and nothing was changed.
+async fn refused(client: &Client, patch: &Value, pointer: &str, code: &str) {
+    let before = me(client).await;
+    let reply = change(client, patch).await.expect(422).problem("invalid");
+    // What is too short may be of the wrong form besides.
+    let faults = reply.faults();
+    assert!(faults.contains(&(pointer.to_owned(), code.to_owned())), "{patch}: {faults:?}");
+    assert!(faults.iter().all(|(other, _)| other == pointer), "{patch}: {faults:?}");
+    assert_eq!(me(client).await, before, "{patch}");
+}
+
+async fn log_in(app: &TestApp, identifier: &str) -> Reply {
+    let body = json!({ "identifier": identifier, "password": PASSWORD });
+    app.anonymous().post("/api/v1/auth/login").json(&body).await
+}
+
+#[tokio::test]
+async fn the_account_is_that_of_the_token() {
+    let app = TestApp::start().await;
+    let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
+    assert_eq!(me(&ada).await, ada.grant()["user"]);
+    assert_eq!(me(&brian).await, brian.grant()["user"]);
+    app.anonymous().get(ME).await.expect(401).problem("unauthenticated");
+    let reply = ada.head(ME).await.expect(200);
+    assert!(reply.body.is_empty());
+}
+
+#[tokio::test]
+async fn a_display_name_is_set_and_cleared() {
+    let app = TestApp::start().await;
+    let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
+    app.clock.advance(TimeDelta::minutes(7));
+    let changed = change(&ada, &json!({ "display_name": "Ada 🦀" })).await.expect(200).json();
+    let mut expected = ada.grant()["user"].clone();
+    expected["display_name"] = json!("Ada 🦀");
+    expected["updated_at"] = json!("2026-03-02T08:37:00Z");
+    assert_eq!(changed, expected);
+    assert_eq!(me(&ada).await, expected);
+    let cleared = change(&ada, &json!({ "display_name": null })).await.expect(200).json();
+    assert!(cleared.get("display_name").is_none(), "{cleared}");
+    assert_eq!(cleared["username"], "ada", "what was absent is gone");
+    assert_eq!(me(&brian).await, brian.grant()["user"], "somebody else was changed");
+}
+
+#[tokio::test]
+async fn a_display_name_has_1_to_100_characters() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let longest = "ö".repeat(100);
+    refused(&ada, &json!({ "display_name": "" }), "/display_name", "too_short").await;
+    refused(&ada, &json!({ "display_name": format!("{longest}x") }), "/display_name", "too_long").await;
+    refused(&ada, &json!({ "display_name": 7 }), "/display_name", "wrong_type").await;
+    change(&ada, &json!({ "display_name": longest })).await.expect(200);
+}
+
+#[tokio::test]
+async fn who_changes_the_username_logs_in_with_the_new_one() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let changed = change(&ada, &json!({ "username": "countess" })).await.expect(200).json();
+    assert_eq!(changed["username"], "countess");
+    log_in(&app, "ada").await.expect(401).problem("invalid_credentials");
+    for identifier in ["countess", "ada@example.org"] {
+        let grant = log_in(&app, identifier).await.expect(200).json();
+        assert_eq!(grant["user"]["id"], ada.id());
+    }
+    // Tokens name the id, so those that are out stay good; and the old name is free again.
+    assert_eq!(me(&ada).await["username"], "countess");
+    sign_up_with(&app, "ada", PASSWORD).await;
+    assert_ne!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
+}
+
+#[tokio::test]
+async fn a_username_that_somebody_has_is_refused() {
+    let app = TestApp::start().await;
+    let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
+    let patch = json!({ "username": "ada", "display_name": "Brian" });
+    change(&brian, &patch).await.expect(409).problem("identifier_taken");
+    assert_eq!(me(&brian).await, brian.grant()["user"], "half of it was changed");
+    assert_eq!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
+    // One's own is no conflict.
+    change(&ada, &json!({ "username": "ada" })).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_bad_username_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for name in ["Ada", "ada l", "-ada", "ada@example.org", "adä"] {
+        refused(&ada, &json!({ "username": name }), "/username", "invalid_format").await;
+    }
+    refused(&ada, &json!({ "username": "ab" }), "/username", "too_short").await;
+    refused(&ada, &json!({ "username": "x".repeat(33) }), "/username", "too_long").await;
+}
+
+#[tokio::test]
+async fn a_username_is_cleared_where_there_is_an_email_address() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let changed = change(&ada, &json!({ "username": null })).await.expect(200).json();
+    assert!(changed.get("username").is_none(), "{changed}");
+    log_in(&app, "ada").await.expect(401);
+    log_in(&app, &email("ada")).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_last_identifier_is_not_cleared() {
+    let app = TestApp::start().await;
+    sign_up_with(&app, "ada", PASSWORD).await;
+    let grant = log_in(&app, "ada").await.expect(200).json();
+    let ada = app.anonymous().granted(&grant);
+    refused(&ada, &json!({ "username": null }), "/username", "last_identifier").await;
+    refused(&ada, &json!({ "username": null, "display_name": "Ada" }), "/username", "last_identifier").await;
+    log_in(&app, "ada").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_a_client_may_not_set_is_refused() {
+    // S-55
+    let app = TestApp::start().await;
+    let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
+    for (member, value) in [
+        ("email", json!("new@example.org")),
+        ("id", json!(brian.id())),
+        ("email_verified", json!(true)),
+        ("created_at", json!("2020-01-01T00:00:00Z")),
+        ("updated_at", json!("2020-01-01T00:00:00Z")),
+        ("role", json!("admin")),
+        ("mfa_enabled", json!(false)),
+        ("password", json!("another harbour")),
+        ("password_hash", json!("$2b$04$")),
+        ("", json!(1)),
+    ] {
+        let patch = json!({ "display_name": "Ada", member: value });
+        refused(&ada, &patch, "", "unknown_member").await;
+    }
+    log_in(&app, "ada").await.expect(200);
+    assert_eq!(me(&brian).await, brian.grant()["user"]);
+}
+
+#[tokio::test]
+async fn a_patch_must_be_an_object() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for patch in [json!([]), json!(null), json!("ada"), json!(1)] {
+        refused(&ada, &patch, "", "wrong_type").await;
+    }
+}
+
+#[tokio::test]
+async fn two_who_want_one_username_at_once_do_not_both_get_it() {
+    // S-18
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let mut clients = Vec::new();
+    for name in ["ada", "brian", "clara", "dora"] {
+        let client = app.sign_up(name).await;
+        let other = replica.anonymous().granted(client.grant());
+        clients.push(if clients.len() % 2 == 0 { client } else { other });
+    }
+    let patch = json!({ "username": "captain" });
+    let replies = futures_util::future::join_all(clients.iter().map(|client| change(client, &patch))).await;
+    let mut statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409, 409, 409]);
+    let users = stored::users(&app).await;
+    assert_eq!(users.iter().filter(|user| user.username.as_deref() == Some("captain")).count(), 1);
+}

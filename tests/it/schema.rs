@@ -1,0 +1,175 @@
+//! What the database itself refuses, whatever program writes to it.
+
+use std::future::Future;
+
+use ::entity::{sessions, signing_keys, trip_counters, trips, users};
+use chrono::NaiveDate;
+use sea_orm::{ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, DbErr, EntityTrait};
+use tripgate::db::StoreError;
+use uuid::Uuid;
+
+use crate::harness::TestApp;
+
+async fn direct(app: &TestApp) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(app.settings().database_url.expose());
+    Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
+}
+
+/// An account that breaks no rule.
+pub(crate) fn user(number: u128) -> users::ActiveModel {
+    let (email, username) = (format!("U{number}@Example.org"), format!("User{number}"));
+    users::ActiveModel {
+        id: Set(Uuid::from_u128(number)),
+        email_key: Set(Some(email.to_lowercase())),
+        email: Set(Some(email)),
+        email_verified: Set(false),
+        username_key: Set(Some(username.to_lowercase())),
+        username: Set(Some(username)),
+        display_name: Set(None),
+        password_hash: Set("$2b$04$none".to_owned()),
+        created_at: Set(0),
+        updated_at: Set(0),
+    }
+}
+
+fn session(user: u128, id: u128) -> sessions::ActiveModel {
+    sessions::ActiveModel {
+        user_id: Set(Uuid::from_u128(user)),
+        id: Set(Uuid::from_u128(id)),
+        generation: Set(1),
+        scope: Set("account".to_owned()),
+        amr: Set("pwd".to_owned()),
+        device_name: Set(None),
+        user_agent: Set(None),
+        created_at: Set(0),
+        last_seen_at: Set(0),
+        idle_expires_at: Set(1),
+        expires_at: Set(1),
+    }
+}
+
+fn signing_key(kid: &str, active_slot: Option<i64>) -> signing_keys::ActiveModel {
+    signing_keys::ActiveModel {
+        kid: Set(kid.to_owned()),
+        alg: Set("ES256".to_owned()),
+        status: Set("active".to_owned()),
+        active_slot: Set(active_slot),
+        public_key: Set(vec![4]),
+        sealed_private_key: Set(vec![0]),
+        created_at: Set(0),
+    }
+}
+
+fn trip(owner: u128, id: u128) -> trips::ActiveModel {
+    trips::ActiveModel {
+        owner_id: Set(Uuid::from_u128(owner)),
+        created_at: Set(0),
+        id: Set(Uuid::from_u128(id)),
+        title: Set("Lisbon".to_owned()),
+        destination: Set(None),
+        start_date: Set(None),
+        end_date: Set(None),
+        time_zone: Set(None),
+        notes: Set(None),
+        status: Set("planned".to_owned()),
+        version: Set(1),
+        change_seq: Set(1),
+        updated_at: Set(0),
+    }
+}
+
+fn day(day: u32) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(2026, 5, day)
+}
+
+/// How a refusal is told apart.
+#[derive(Debug, PartialEq)]
+enum Refusal {
+    Unique,
+    Missing,
+    Other,
+}
+
+async fn refusal(what: &str, insert: impl Future<Output = Result<u64, DbErr>>) -> Refusal {
+    match insert.await.map_err(StoreError::from) {
+        Err(StoreError::Unique(_)) => Refusal::Unique,
+        Err(StoreError::Missing(_)) => Refusal::Missing,
+        Err(StoreError::Fault(_)) => Refusal::Other,
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+/// Inserts a row that differs from a good one in what is written here, and sees it refused so.
+macro_rules! refused {
+    ($on:expr, $table:ident, $why:ident, $row:expr $(, $member:ident: $value:expr)*) => {
+        let row = $table::ActiveModel { $($member: Set($value),)* ..$row };
+        let what = stringify!($table $($member $value)*);
+        let insert = $table::Entity::insert(row).exec_without_returning($on);
+        assert_eq!(refusal(what, insert).await, Refusal::$why, "{what}");
+    };
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_what_breaks_a_rule_of_an_account() {
+    let app = TestApp::start().await;
+    let on = &direct(&app).await;
+    users::Entity::insert(user(1)).exec_without_returning(on).await.unwrap();
+    users::Entity::insert(user(2)).exec_without_returning(on).await.unwrap();
+    sessions::Entity::insert(session(1, 1)).exec_without_returning(on).await.unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    refused!(on, users, Unique, user(1));
+    refused!(on, users, Unique, user(3), email_key: text("u1@example.org"));
+    refused!(on, users, Unique, user(3), username_key: text("user1"));
+    refused!(on, users, Other, user(3), email: None, email_key: None, username: None, username_key: None);
+    refused!(on, users, Other, user(3), email_key: None);
+    refused!(on, users, Other, user(3), username: None);
+    refused!(on, users, Other, user(3), email: Some("x".repeat(255)));
+    refused!(on, users, Other, user(3), username: text("xy"));
+    refused!(on, users, Other, user(3), username: Some("x".repeat(33)));
+    refused!(on, users, Other, user(3), display_name: text(""));
+    refused!(on, users, Other, user(3), display_name: Some("é".repeat(101)));
+    refused!(on, sessions, Missing, session(7, 2));
+    refused!(on, sessions, Unique, session(2, 1));
+    refused!(on, sessions, Other, session(2, 2), generation: 0);
+    refused!(on, sessions, Other, session(2, 2), device_name: text(""));
+    refused!(on, sessions, Other, session(2, 2), user_agent: Some("x".repeat(513)));
+    refused!(on, signing_keys, Unique, signing_key("second", Some(1)));
+    refused!(on, signing_keys, Other, signing_key("second", Some(2)));
+    refused!(on, signing_keys, Other, signing_key("second", None), status: "lost".to_owned());
+    let two = [signing_key("second", None), signing_key("third", None)];
+    signing_keys::Entity::insert_many(two).exec_without_returning(on).await.unwrap();
+    assert_eq!(users::Entity::find().all(on).await.unwrap().len(), 2);
+    assert_eq!(sessions::Entity::find().all(on).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_what_breaks_a_rule_of_a_trip() {
+    let app = TestApp::start().await;
+    let on = &direct(&app).await;
+    users::Entity::insert_many([user(1), user(2)]).exec_without_returning(on).await.unwrap();
+    trips::Entity::insert(trip(1, 1)).exec_without_returning(on).await.unwrap();
+    refused!(on, trips, Unique, trip(1, 1));
+    refused!(on, trips, Unique, trip(1, 1), created_at: 7);
+    refused!(on, trips, Missing, trip(7, 2));
+    refused!(on, trips, Other, trip(1, 2), title: String::new());
+    refused!(on, trips, Other, trip(1, 2), title: "🦀".repeat(201));
+    refused!(on, trips, Other, trip(1, 2), destination: Some(String::new()));
+    refused!(on, trips, Other, trip(1, 2), destination: Some("x".repeat(201)));
+    refused!(on, trips, Other, trip(1, 2), notes: Some("🦀".repeat(10_001)));
+    refused!(on, trips, Other, trip(1, 2), start_date: day(10), end_date: day(9));
+    refused!(on, trips, Other, trip(1, 2), version: 0);
+    let counter = trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(1)), value: Set(1) };
+    trip_counters::Entity::insert(counter.clone()).exec_without_returning(on).await.unwrap();
+    refused!(on, trip_counters, Unique, counter.clone());
+    refused!(on, trip_counters, Missing, counter, owner_id: Uuid::from_u128(7));
+    // Another owner's trip may have the same id: ids say nothing about anybody else's.
+    let fine = trips::ActiveModel {
+        title: Set("🦀".repeat(200)),
+        notes: Set(Some("🦀".repeat(10_000))),
+        start_date: Set(day(10)),
+        end_date: Set(day(10)),
+        ..trip(2, 1)
+    };
+    trips::Entity::insert(fine).exec_without_returning(on).await.unwrap();
+    assert_eq!(trips::Entity::find().all(on).await.unwrap().len(), 2);
+}

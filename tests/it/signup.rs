@@ -1,0 +1,394 @@
+//! Signing up: who may, with what, and what they get.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tripgate::config::Signup;
+
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
+use crate::stored;
+
+const SIGN_UP: &str = "/api/v1/auth/signup";
+/// Of which nobody may keep a copy.
+const SECRET: &str = "canary-Wz4-harbour";
+
+async fn sign_up(app: &TestApp, body: &Value) -> Reply {
+    app.anonymous().post(SIGN_UP).json(body).await
+}
+
+async fn with_password(app: &TestApp, username: &str, password: &str) -> Reply {
+    sign_up(app, &json!({ "username": username, "password": password })).await
+}
+
+async fn log_in(app: &TestApp, identifier: &str, password: &str) -> Reply {
+    let body = json!({ "identifier": identifier, "password": password });
+    app.anonymous().post("/api/v1/auth/login").json(&body).await
+}
+
+/// Refused for exactly these faults, and nobody was signed up.
+async fn refused(app: &TestApp, body: &Value, faults: &[(&str, &str)]) -> Reply {
+    let reply = sign_up(app, body).await.expect(422).problem("invalid");
+    let found = reply.faults();
+    let found: Vec<_> = found.iter().map(|(pointer, code)| (pointer.as_str(), code.as_str())).collect();
+    assert_eq!(found, faults, "{body}");
+    assert!(stored::users(app).await.is_empty(), "{body} made an account");
+    reply
+}
+
+async fn password_refused(app: &TestApp, password: &str, code: &str) -> Reply {
+    let body = json!({ "username": "ada.lovelace", "email": "countess@example.org", "password": password });
+    refused(app, &body, &[("/password", code)]).await
+}
+
+#[tokio::test]
+async fn signing_up_gives_a_session_and_says_where_the_account_is() {
+    let app = TestApp::start().await;
+    let body = json!({
+        "email": "Ada@Example.org", "username": "ada", "password": PASSWORD,
+        "display_name": "Ada", "device_name": "Ada's phone",
+    });
+    let reply = sign_up(&app, &body).await.expect(201); // S-31
+    assert_eq!(reply.header("location"), "/api/v1/me");
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let grant = reply.json();
+    let user = json!({
+        "id": grant["user"]["id"], "email": "Ada@Example.org", "email_verified": false, "username": "ada",
+        "display_name": "Ada", "mfa_enabled": false,
+        "created_at": "2026-03-02T08:30:00Z", "updated_at": "2026-03-02T08:30:00Z",
+    });
+    assert_eq!(
+        grant,
+        json!({
+            "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": 900,
+            "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
+            "session_id": grant["session_id"], "scope": "account trips:read trips:write",
+            "server_time": "2026-03-02T08:30:00Z", "user": user,
+        })
+    );
+    let ada = app.anonymous().granted(&grant);
+    assert_eq!(ada.get(reply.header("location")).await.expect(200).json(), user);
+    let sessions = stored::sessions(&app).await;
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].device_name.as_deref(), Some("Ada's phone"));
+    assert_eq!(json!(sessions[0].id), grant["session_id"]);
+}
+
+#[tokio::test]
+async fn the_refresh_token_is_stored_nowhere() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let refresh_token = ada.grant()["refresh_token"].as_str().unwrap();
+    let code = refresh_token.rsplit('.').next().unwrap();
+    let rows = format!("{:?}{:?}", stored::users(&app).await, stored::sessions(&app).await);
+    assert!(!rows.contains(code) && !rows.contains(PASSWORD), "{rows}");
+}
+
+#[tokio::test]
+async fn an_email_address_alone_and_a_username_alone_are_enough() {
+    let app = TestApp::start().await;
+    let by_email = sign_up(&app, &json!({ "email": email("ada"), "password": PASSWORD })).await;
+    let user = by_email.expect(201).json()["user"].clone();
+    assert!(user.get("username").is_none() && user.get("display_name").is_none(), "{user}");
+    let by_name = with_password(&app, "brian", PASSWORD).await.expect(201).json();
+    assert!(by_name["user"].get("email").is_none(), "{by_name}");
+    log_in(&app, &email("ada"), PASSWORD).await.expect(200);
+    log_in(&app, "brian", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn one_of_email_and_username_is_required() {
+    let app = TestApp::start().await;
+    refused(&app, &json!({ "password": PASSWORD }), &[("/email", "required")]).await;
+}
+
+#[tokio::test]
+async fn all_faults_are_told_at_once_and_nothing_is_echoed() {
+    // S-63
+    let app = TestApp::start().await;
+    let long = format!("{SECRET}{}", "x".repeat(101));
+    let body = json!({
+        "username": "Ada", "email": format!("{SECRET}@"), "password": "zq8-wx7",
+        "display_name": "", "device_name": long, "nickname": SECRET,
+    });
+    let reply = sign_up(&app, &body).await.expect(422).problem("invalid");
+    let mut found = reply.faults();
+    found.sort();
+    let expected = [
+        ("", "unknown_member"),
+        ("/device_name", "too_long"),
+        ("/display_name", "too_short"),
+        ("/email", "invalid_format"),
+        ("/password", "too_short"),
+        ("/username", "invalid_format"),
+    ];
+    let expected: Vec<_> = expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())).into();
+    assert_eq!(found, expected);
+    assert!(!reply.text().contains(SECRET), "the input is echoed");
+    assert!(stored::users(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn members_that_a_client_may_not_set_are_refused() {
+    // S-55
+    let app = TestApp::start().await;
+    for member in ["id", "email_verified", "role", "mfa_enabled", "created_at", "password_hash", "scope"] {
+        let mut body = json!({ "username": "ada", "password": PASSWORD });
+        body[member] = json!(SECRET);
+        let reply = refused(&app, &body, &[("", "unknown_member")]).await;
+        assert!(!reply.text().contains(SECRET), "{member} is echoed");
+    }
+}
+
+#[tokio::test]
+async fn values_of_another_type_are_refused_and_not_coerced() {
+    let app = TestApp::start().await;
+    for value in [json!(12_345_678), json!(true), json!(null), json!(["a quiet harbour"]), json!({})] {
+        let body = json!({ "username": "ada", "password": value });
+        refused(&app, &body, &[("/password", "wrong_type")]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_twice_and_half_a_surrogate_pair_are_no_json() {
+    // S-58
+    let app = TestApp::start().await;
+    let bodies: [&[u8]; 6] = [
+        br#"{"username":"ada","password":"a quiet harbour","password":"another harbour"}"#,
+        br#"{"username":"ada","password":"a quiet harbour \ud800"}"#,
+        br#"{"username":"ada","password":"a quiet harbour"#,
+        b"{\"username\":\"ada\",\"password\":\"a quiet \xff\"}",
+        b"username=ada&password=a+quiet+harbour",
+        b"",
+    ];
+    for body in bodies {
+        let call = app.anonymous().post(SIGN_UP).header("content-type", "application/json").body(body);
+        call.await.expect(400).problem("invalid_json");
+    }
+    assert!(stored::users(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_sent_as_json_is_refused() {
+    let app = TestApp::start().await;
+    let body = json!({ "username": "ada", "password": PASSWORD }).to_string();
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
+        let call = app.anonymous().post(SIGN_UP).header("content-type", kind).body(body.clone());
+        call.await.expect(415).problem("unsupported_media_type");
+    }
+    assert!(stored::users(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_password_below_the_least_length_is_refused_and_one_at_it_is_taken() {
+    // S-1
+    let app = TestApp::start().await;
+    let reply = password_refused(&app, "zq8-wx7", "too_short").await;
+    assert!(reply.text().contains("at least 8 characters"), "{}", reply.text());
+    // Fourteen bytes, but seven characters.
+    password_refused(&app, "öäüößöä", "too_short").await;
+    with_password(&app, "ada", "zq8-wx7v").await.expect(201);
+    log_in(&app, "ada", "zq8-wx7v").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_least_length_is_a_setting() {
+    // S-1
+    let app = TestApp::with(|settings| settings.password_min = 15).await;
+    password_refused(&app, "fourteen chars", "too_short").await;
+    with_password(&app, "ada", "fifteen chars !").await.expect(201);
+}
+
+#[tokio::test]
+async fn a_password_over_71_bytes_is_refused_and_never_cut() {
+    // S-2
+    let app = TestApp::start().await;
+    let longest = "0123456789".repeat(7) + "x";
+    for too_long in [format!("{longest}y"), "ö".repeat(36), "🦀".repeat(18)] {
+        let reply = password_refused(&app, &too_long, "too_long").await;
+        assert!(reply.text().contains("71 bytes"), "{}", reply.text());
+    }
+    with_password(&app, "ada", &longest).await.expect(201);
+    log_in(&app, "ada", &longest).await.expect(200);
+    let cut = &longest[..70];
+    for another in [cut.to_owned(), format!("{cut}y"), format!("{longest}y"), format!("{longest}{longest}")] {
+        log_in(&app, "ada", &another).await.expect(401).problem("invalid_credentials");
+    }
+}
+
+#[tokio::test]
+async fn a_nul_in_a_password_is_refused() {
+    // S-3
+    let app = TestApp::start().await;
+    with_password(&app, "ada", "a quiet harbour\0one").await.expect(400).problem("invalid_json");
+    assert!(stored::users(&app).await.is_empty());
+    with_password(&app, "ada", "a quiet harbour").await.expect(201);
+    log_in(&app, "ada", "a quiet harbour\0two").await.expect(400).problem("invalid_json");
+}
+
+/// The quickest of several, so that a busy machine does not count.
+async fn quickest(client: &Client, path: &str, body: &Value, status: u16) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        client.post(path).json(body).await.expect(status);
+        best = best.min(started.elapsed());
+    }
+    best
+}
+
+#[tokio::test]
+async fn a_huge_password_is_refused_before_anything_is_hashed() {
+    // S-4
+    let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
+    let huge = "correct horse battery staple ".repeat(7000);
+    let at_once = Duration::from_millis(50);
+    let body = json!({ "username": "ada", "password": huge });
+    assert!(quickest(&app.anonymous(), SIGN_UP, &body, 422).await < at_once);
+    let body = json!({ "identifier": "ada", "password": huge });
+    assert!(quickest(&app.anonymous(), "/api/v1/auth/login", &body, 401).await < at_once);
+    assert!(stored::users(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_of_a_megabyte_is_refused_unread() {
+    // S-4
+    let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
+    let head = format!(
+        "POST {SIGN_UP} HTTP/1.1\r\nHost: tripgate.test\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: 1048576\r\n\r\n{{\"password\":\""
+    );
+    let started = Instant::now();
+    let reply = app.raw(head).await;
+    assert_eq!(reply.statuses(), [413]);
+    assert!(reply.text().contains("\"code\":\"content_too_large\""), "{}", reply.text());
+    assert!(started.elapsed() < Duration::from_secs(4), "it was waited for");
+    let chunk = format!("40000\r\n{}\r\n", "x".repeat(0x4_0000));
+    let chunked = format!(
+        "POST {SIGN_UP} HTTP/1.1\r\nHost: tripgate.test\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(4)
+    );
+    assert_eq!(app.raw(chunked).await.statuses(), [413]);
+    assert!(stored::users(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_everybody_tries_first_is_refused_with_the_reason() {
+    // S-5
+    let app = TestApp::start().await;
+    for common in ["password123", "PassWord123", "iloveyou1", "Tripgate", "TRIPGATE"] {
+        let reply = password_refused(&app, common, "too_common").await;
+        assert!(reply.text().contains("tried first") && !reply.text().contains(common), "{}", reply.text());
+    }
+    for own in ["ada.lovelace", "ADA.Lovelace", "countess@example.org", "Countess@Example.ORG", "Countess"] {
+        password_refused(&app, own, "same_as_identifier").await;
+    }
+}
+
+#[tokio::test]
+async fn there_are_no_rules_of_composition() {
+    // S-6
+    let app = TestApp::start().await;
+    let passwords = ["only lower case letters", "        ", "🦀🦀🦀🦀🦀🦀🦀🦀", "40917352686", "ñandú y čaj"];
+    for (number, password) in passwords.iter().enumerate() {
+        let name = format!("user{number}");
+        with_password(&app, &name, password).await.expect(201);
+        log_in(&app, &name, password).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_is_taken_whatever_its_case_on_every_replica() {
+    // S-50
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    for taken in ["ada@example.org", "ADA@EXAMPLE.ORG", "Ada@Example.Org", "ＡＤＡ@example.org"] {
+        let body = json!({ "email": taken, "password": PASSWORD });
+        for server in [&app, &replica] {
+            let reply = sign_up(server, &body).await.expect(409).problem("identifier_taken");
+            assert!(!reply.text().contains(taken), "the input is echoed");
+        }
+    }
+    with_password(&replica, "ada", "another harbour").await.expect(409).problem("identifier_taken");
+    let body = json!({ "username": "free", "email": email("ada"), "password": PASSWORD });
+    sign_up(&replica, &body).await.expect(409).problem("identifier_taken");
+    let users = stored::users(&app).await;
+    assert_eq!((users.len(), json!(users[0].id)), (1, ada.grant()["user"]["id"].clone()));
+    assert_eq!(stored::sessions(&app).await.len(), 1, "a refused signing up began a session");
+    log_in(&replica, "ada", "another harbour").await.expect(401);
+}
+
+#[tokio::test]
+async fn a_username_has_lower_case_letters_digits_and_three_marks() {
+    let app = TestApp::start().await;
+    let bad =
+        ["Ada", "ADA", "ada lovelace", ".ada", "-ada", "_ada", "ada@example.org", "адa", "adä", "ada\n"];
+    for name in bad {
+        let body = json!({ "username": name, "password": PASSWORD });
+        refused(&app, &body, &[("/username", "invalid_format")]).await;
+    }
+    let long = "x".repeat(33);
+    for (name, code) in [("ab", "too_short"), (&long, "too_long")] {
+        let body = json!({ "username": name, "password": PASSWORD });
+        refused(&app, &body, &[("/username", code), ("/username", "invalid_format")]).await;
+    }
+    for name in ["a.b", "9_9", "x-y", &long[..32]] {
+        with_password(&app, name, PASSWORD).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn an_email_address_must_be_one() {
+    let app = TestApp::start().await;
+    let bad = ["", "ada", "ada@", "@example.org", "ada@example", "ada @example.org", "a@b@example.org"];
+    let tricky = ["ada@example.org\r\nBcc: x@example.org", "Ada <ada@example.org>", "ada@[127.0.0.1]"];
+    for text in bad.into_iter().chain(tricky) {
+        let body = json!({ "email": text, "password": PASSWORD });
+        refused(&app, &body, &[("/email", "invalid_format")]).await;
+    }
+    let long = format!("{}@example.org", "x".repeat(250));
+    let reply = sign_up(&app, &json!({ "email": long, "password": PASSWORD })).await.expect(422);
+    assert!(reply.faults().contains(&("/email".to_owned(), "too_long".to_owned())), "{}", reply.text());
+    sign_up(&app, &json!({ "email": "ada+trips@sub.example.org", "password": PASSWORD })).await.expect(201);
+}
+
+#[tokio::test]
+async fn the_same_signing_up_in_parallel_makes_one_account() {
+    // S-18
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let body = json!({ "email": email("ada"), "password": PASSWORD });
+    let replies = join_all((0..20).map(|number| {
+        let server = if number % 2 == 0 { &app } else { &replica };
+        sign_up(server, &body)
+    }))
+    .await;
+    let (made, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((made.len(), others.len()), (1, 19));
+    for reply in others {
+        reply.expect(409).problem("identifier_taken");
+    }
+    assert_eq!(stored::users(&app).await.len(), 1);
+    assert_eq!(stored::sessions(&app).await.len(), 1);
+    app.anonymous().granted(&made[0].json()).get("/api/v1/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn where_signing_up_is_closed_nobody_does_but_users_log_in() {
+    let open = TestApp::start().await;
+    open.sign_up("ada").await;
+    let settings = open.settings().clone();
+    let closed = TestApp::with(|s| {
+        *s = settings;
+        s.signup = Signup::Closed;
+    })
+    .await;
+    let reply = with_password(&closed, "brian", PASSWORD).await.expect(403).problem("signup_closed");
+    assert_eq!(reply.header("www-authenticate"), "", "it is not a matter of scopes");
+    // Whether the identifier is taken is not told either.
+    with_password(&closed, "ada", PASSWORD).await.expect(403).problem("signup_closed");
+    assert_eq!(stored::users(&closed).await.len(), 1);
+    log_in(&closed, "ada", PASSWORD).await.expect(200);
+}

@@ -1,0 +1,297 @@
+//! The database itself: its schema, what it refuses, how it is opened, and how it is read.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use ::entity::{signing_keys, trips, users};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend,
+    EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement, Values,
+};
+use tokio::sync::Barrier;
+use tripgate::db::{self, Migrate, OpenError, StoreError, Tx};
+use tripgate::secrets::MasterSecret;
+use tripgate::tokens::{Scopes, Subject, Tokens};
+use uuid::Uuid;
+
+use crate::harness::{PUBLIC_URL, TestApp};
+use crate::schema::user;
+
+async fn direct(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
+}
+
+/// A database that nobody has opened yet. The app is there to clear it away.
+async fn untouched() -> (TestApp, String) {
+    let app = TestApp::start().await;
+    let url = app.settings().database_url.expose().to_owned();
+    if url.starts_with("sqlite:") {
+        let place = app.settings().data_dir.join("new").join("fresh.db");
+        return (app, format!("sqlite://{}", place.display()));
+    }
+    db::migrate(&url, Migrate::Down(u32::MAX)).await.unwrap();
+    direct(&url).await.execute_unprepared("DROP TABLE seaql_migrations").await.unwrap();
+    (app, url)
+}
+
+fn status_lines(state: &str) -> Vec<String> {
+    Migrator::migrations().iter().map(|step| format!("{state:8} {}", step.name())).collect()
+}
+
+#[tokio::test]
+async fn the_schema_goes_up_and_down_and_up_again() {
+    let (_app, url) = untouched().await;
+    let migrate = |what| db::migrate(&url, what);
+    assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("pending"));
+    assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("pending"), "it changed nothing");
+    assert_eq!(migrate(Migrate::Up).await.unwrap(), status_lines("applied"));
+    let database = direct(&url).await;
+    users::Entity::insert(user(1)).exec_without_returning(&database).await.unwrap();
+    assert_eq!(migrate(Migrate::Up).await.unwrap(), status_lines("applied"));
+    assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("applied"));
+    assert_eq!(users::Entity::find().all(&database).await.unwrap().len(), 1, "nothing was lost");
+    assert_eq!(migrate(Migrate::Down(u32::MAX)).await.unwrap(), status_lines("pending"));
+    let database = direct(&url).await;
+    assert!(users::Entity::find().all(&database).await.is_err(), "the tables are gone");
+    assert_eq!(migrate(Migrate::Up).await.unwrap(), status_lines("applied"));
+    let opened = db::open(&url).await.unwrap();
+    opened.ping().await.unwrap();
+    assert!(users::Entity::find().all(&direct(&url).await).await.unwrap().is_empty());
+    opened.close().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    // S-77
+    let (_app, url) = untouched().await;
+    db::migrate(&url, Migrate::Up).await.unwrap();
+    let database = direct(&url).await;
+    let future = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_future', 0)";
+    database.execute_unprepared(future).await.unwrap();
+    let refused = db::open(&url).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Newer { step } if step == "m29990101_000001_future"), "{refused}");
+    assert!(refused.to_string().contains("newer schema"), "{refused}");
+    for what in [Migrate::Up, Migrate::Down(1), Migrate::Status] {
+        assert!(matches!(db::migrate(&url, what).await, Err(OpenError::Newer { .. })), "{what:?}");
+    }
+    assert!(users::Entity::find().all(&database).await.unwrap().is_empty(), "the tables still stand");
+}
+
+#[tokio::test]
+async fn a_database_that_can_t_be_opened_is_named_without_its_password() {
+    // S-65
+    for url in ["postgres://me:hunter2@127.0.0.1:1/x", "mysql://me:hunter2@127.0.0.1:1/x"] {
+        let error = db::open(url).await.unwrap_err();
+        assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains("127.0.0.1:1/x"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    let error = db::open("sqlite:///proc/nowhere/x.db").await.unwrap_err();
+    assert!(matches!(error, OpenError::Directory { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_who_open_an_empty_database_at_once_all_succeed() {
+    // S-77
+    let (_app, url) = untouched().await;
+    let opening = (0..10).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { db::open(&url).await })
+    });
+    for opened in join_all(opening).await {
+        let opened = opened.unwrap().unwrap();
+        opened.ping().await.unwrap();
+        opened.close().await;
+    }
+    assert_eq!(db::migrate(&url, Migrate::Status).await.unwrap(), status_lines("applied"));
+}
+
+#[tokio::test]
+async fn four_processes_that_migrate_at_once_all_succeed() {
+    // S-77
+    let (app, url) = untouched().await;
+    let start = |_| {
+        Command::new(env!("CARGO_BIN_EXE_tripgate"))
+            .arg("migrate")
+            .env("TRIPGATE_DATABASE_URL", &url)
+            .env("TRIPGATE_DATA_DIR", &app.settings().data_dir)
+            .current_dir(&app.settings().data_dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..4).map(start).collect();
+    for process in started {
+        let ended = process.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_eq!(db::migrate(&url, Migrate::Status).await.unwrap(), status_lines("applied"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_replicas_that_start_on_an_empty_database_share_one_signing_key() {
+    // S-35
+    let (app, url) = untouched().await;
+    let mut replicas = Vec::new();
+    for _ in 0..10 {
+        replicas.push(db::open(&url).await.unwrap());
+    }
+    let together = Arc::new(Barrier::new(replicas.len()));
+    let opening = replicas.iter().map(|db| {
+        let (db, clock, together) = (db.clone(), app.clock.clone(), Arc::clone(&together));
+        tokio::spawn(async move {
+            // All of them are to find that there is no key.
+            db.ping().await.unwrap();
+            together.wait().await;
+            let secret = MasterSecret::given(&"secret".repeat(6), "here").unwrap();
+            Tokens::open(&db, clock, &secret, PUBLIC_URL.to_owned(), "tripgate".to_owned(), 900).await
+        })
+    });
+    let opened: Vec<Tokens> =
+        join_all(opening).await.into_iter().map(|tokens| tokens.unwrap().unwrap()).collect();
+    let keys = signing_keys::Entity::find().all(&direct(&url).await).await.unwrap();
+    let active: Vec<_> = keys.iter().filter(|key| key.active_slot.is_some()).collect();
+    assert_eq!((active.len(), active[0].status.as_str()), (1, "active"), "{} keys", keys.len());
+    for minting in &opened {
+        let token = minting.mint(subject(&app)).unwrap().token;
+        for verifying in &opened {
+            verifying.verify(&token).unwrap();
+        }
+    }
+    join_all(replicas.iter().map(db::Db::close)).await;
+}
+
+fn subject(app: &TestApp) -> Subject {
+    Subject {
+        user: app.clock.new_id(),
+        session: None,
+        scopes: Scopes::all(),
+        amr: vec!["pwd".to_owned()],
+        authenticated_at: app.clock.now(),
+    }
+}
+
+async fn pragma(tx: &Tx, name: &str) -> Result<String, StoreError> {
+    let asked = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
+    let row = tx.query_one_raw(asked).await?.unwrap();
+    Ok(match row.try_get_by_index::<i64>(0) {
+        Ok(number) => number.to_string(),
+        Err(_) => row.try_get_by_index(0)?,
+    })
+}
+
+#[tokio::test]
+async fn sqlite_syncs_each_commit_keeps_references_and_reads_without_writing() {
+    // S-71
+    let app = TestApp::start().await;
+    if !app.settings().database_url.expose().starts_with("sqlite:") {
+        return;
+    }
+    let db = &app.rooms().db;
+    for (name, value) in
+        [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("busy_timeout", "5000")]
+    {
+        let found = db.write(name, |tx, name| pragma(tx, name).boxed()).await.unwrap();
+        assert_eq!(found, value, "{name} of the writer");
+    }
+    for (name, value) in [("journal_mode", "wal"), ("foreign_keys", "1"), ("busy_timeout", "5000")] {
+        let found = db.read(name, |tx, name| pragma(tx, name).boxed()).await.unwrap();
+        assert_eq!(found, value, "{name} of a reader");
+    }
+    let written: Result<u64, StoreError> = db
+        .read((), |tx, ()| {
+            async move { Ok(users::Entity::insert(user(1)).exec_without_returning(tx).await?) }.boxed()
+        })
+        .await;
+    assert!(matches!(written, Err(StoreError::Unavailable(_) | StoreError::Fault(_))), "{written:?}");
+}
+
+/// The statements by which trips are read, as the store builds them.
+fn reading(backend: DbBackend, owner: Uuid) -> Vec<Statement> {
+    let page = trips::Entity::find()
+        .filter(trips::Column::OwnerId.eq(owner))
+        .order_by_desc(trips::Column::CreatedAt)
+        .order_by_desc(trips::Column::Id)
+        .limit(21);
+    let after = page.clone().filter(trips::Column::CreatedAt.lte(5000)).filter(
+        Condition::any()
+            .add(trips::Column::CreatedAt.lt(5000))
+            .add(trips::Column::CreatedAt.eq(5000).and(trips::Column::Id.lt(Uuid::from_u128(7)))),
+    );
+    let one = trips::Entity::find_by_id((owner, Uuid::from_u128(7)));
+    vec![
+        page.build(backend),
+        after.build(backend),
+        one.clone().build(backend),
+        one.lock_exclusive().build(backend),
+    ]
+}
+
+/// 50,000 trips, a fifth of them for each user.
+async fn fill(on: &DatabaseConnection) {
+    users::Entity::insert_many((1..=5).map(user)).exec_without_returning(on).await.unwrap();
+    let (numbers, id, analyze) = match on.get_database_backend() {
+        DbBackend::Sqlite => (
+            "(WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < 10000) SELECT g FROM n)",
+            "randomblob(16)",
+            "",
+        ),
+        DbBackend::Postgres => {
+            ("(SELECT generate_series(1, 10000) AS g)", "gen_random_uuid()", "ANALYZE trips")
+        }
+        _ => (
+            "(SELECT seq AS g FROM seq_1_to_10000)",
+            "UNHEX(REPLACE(UUID(), '-', ''))",
+            "ANALYZE TABLE trips",
+        ),
+    };
+    let fill = format!(
+        "INSERT INTO trips (owner_id, created_at, id, title, status, version, change_seq, updated_at) \
+         SELECT users.id, n.g, {id}, 'Lisbon', 'planned', 1, n.g, n.g FROM {numbers} AS n CROSS JOIN users"
+    );
+    on.execute_unprepared(&fill).await.unwrap();
+    if !analyze.is_empty() {
+        on.execute_unprepared(analyze).await.unwrap();
+    }
+}
+
+/// How the database means to run a statement, in its own words.
+async fn plan(on: &DatabaseConnection, statement: Statement) -> String {
+    let backend = on.get_database_backend();
+    let (explain, columns): (_, &[&str]) = match backend {
+        DbBackend::Sqlite => ("EXPLAIN QUERY PLAN", &["detail"]),
+        DbBackend::Postgres => ("EXPLAIN", &["QUERY PLAN"]),
+        _ => ("EXPLAIN", &["type", "key", "Extra"]),
+    };
+    let sql = format!("{explain} {}", statement.sql);
+    let values = statement.values.unwrap_or(Values(Vec::new()));
+    let rows = on.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await.unwrap();
+    let text = |row: &sea_orm::QueryResult, column: &&str| {
+        row.try_get::<Option<String>>("", column).unwrap().unwrap_or_default()
+    };
+    let lines = rows.iter().map(|row| columns.iter().map(|column| text(row, column)).collect::<Vec<_>>());
+    lines.map(|line| line.join(" | ")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn of_fifty_thousand_trips_only_those_of_the_page_are_read() {
+    let app = TestApp::start().await;
+    let on = &direct(app.settings().database_url.expose()).await;
+    fill(on).await;
+    for statement in reading(on.get_database_backend(), Uuid::from_u128(3)) {
+        let sql = statement.sql.clone();
+        let plan = plan(on, statement).await;
+        let (must, must_not): (&[&str], &[&str]) = match on.get_database_backend() {
+            DbBackend::Sqlite => (&["SEARCH trips USING", "owner_id=?"], &["SCAN", "TEMP B-TREE"]),
+            DbBackend::Postgres => (&["Index Scan", "owner_id ="], &["Seq Scan", "Sort"]),
+            _ => (&[""], &["ALL |", "index |", "filesort", "temporary"]),
+        };
+        assert!(must.iter().all(|words| plan.contains(words)), "{sql}\n{plan}");
+        assert!(!must_not.iter().any(|words| plan.contains(words)), "{sql}\n{plan}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What lies in the database, read and changed past the server: for what no client may see or do.
+
+use entity::{sessions, signing_keys, users};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, QueryFilter};
+
+use crate::harness::TestApp;
+
+async fn open(app: &TestApp) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(app.settings().database_url.expose());
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.unwrap()
+}
+
+/// Everybody who signed up.
+pub(crate) async fn users(app: &TestApp) -> Vec<users::Model> {
+    let connection = open(app).await;
+    let rows = users::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Every session of everybody.
+pub(crate) async fn sessions(app: &TestApp) -> Vec<sessions::Model> {
+    let connection = open(app).await;
+    let rows = sessions::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// The keys that sign tokens.
+pub(crate) async fn signing_keys(app: &TestApp) -> Vec<signing_keys::Model> {
+    let connection = open(app).await;
+    let rows = signing_keys::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// The hash of a user's password.
+pub(crate) async fn password_hash(app: &TestApp, username: &str) -> String {
+    let rows = users(app).await;
+    let row = rows.into_iter().find(|row| row.username.as_deref() == Some(username));
+    row.unwrap().password_hash
+}
+
+/// Writes another hash over it, good or bad.
+pub(crate) async fn set_password_hash(app: &TestApp, username: &str, hash: &str) {
+    let connection = open(app).await;
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::PasswordHash, Expr::value(hash))
+        .filter(users::Column::Username.eq(username))
+        .exec(&connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(done.rows_affected, 1);
+}

@@ -1,0 +1,188 @@
+//! The signature: no other algorithm, no other key, no other form.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::Scene;
+use super::forge::part;
+
+/// The order of P-256: 0 under another name.
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+#[tokio::test]
+async fn what_the_forge_makes_unchanged_is_taken() {
+    let scene = Scene::set().await;
+    scene.takes("the server's own", scene.ada.token()).await;
+    scene.takes("a copy under the server's key", &scene.forge.good()).await;
+}
+
+#[tokio::test]
+async fn a_token_without_an_algorithm_is_refused() {
+    // S-19
+    let scene = Scene::set().await;
+    let signature = scene.ada.token().rsplit('.').next().unwrap().to_owned();
+    let values = [
+        Some(json!("none")),
+        Some(json!("None")),
+        Some(json!("NONE")),
+        Some(json!("nOnE")),
+        Some(json!("")),
+        Some(json!(null)),
+        Some(json!(["ES256"])),
+        Some(json!(0)),
+        Some(json!("es256")),
+        Some(json!("ES256 ")),
+        Some(json!("ES384")),
+        Some(json!("ES256K")),
+        Some(json!("EdDSA")),
+        Some(json!("RS256")),
+        Some(json!("PS256")),
+        None,
+    ];
+    for value in values {
+        let said = scene.forge.unsigned("alg", value.clone());
+        for end in [String::new(), ".".to_owned(), format!(".{signature}")] {
+            scene.refuses(&format!("alg {value:?}, end {end:?}"), &format!("{said}{end}")).await;
+        }
+        // Even under the server's own key: the name must be the one that belongs to the key.
+        scene.refuses(&format!("alg {value:?}"), &scene.forge.header_member("alg", value.clone())).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_public_key_is_no_shared_key() {
+    // S-20
+    let scene = Scene::set().await;
+    let forge = &scene.forge;
+    let (jwk, point) = (forge.jwk(), forge.point());
+    let with_kid = {
+        let mut jwk = jwk.clone();
+        jwk["kid"] = json!(forge.kid());
+        jwk.to_string()
+    };
+    let pem = forge.pem();
+    let keys: [(&str, Vec<u8>); 12] = [
+        ("PEM", pem.clone().into()),
+        ("PEM, trimmed", pem.trim().into()),
+        ("PEM, CR LF", pem.replace('\n', "\r\n").into()),
+        ("DER", forge.der()),
+        ("JWK", jwk.to_string().into()),
+        ("JWK with kid", with_kid.into()),
+        ("point", point.clone()),
+        ("x and y", point[1..].to_vec()),
+        ("x", point[1..33].to_vec()),
+        ("kid", forge.kid().into()),
+        ("nothing", Vec::new()),
+        ("zeros", vec![0; 32]),
+    ];
+    for (what, key) in &keys {
+        for (name, algorithm) in
+            [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
+        {
+            scene.refuses(&format!("{name} by {what}"), &forge.hmac(name, algorithm, key)).await;
+        }
+        scene.refuses(what, &forge.hmac("ES256", hmac::HMAC_SHA256, key)).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_signature_of_another_form_is_refused() {
+    // S-23
+    let scene = Scene::set().await;
+    let forge = &scene.forge;
+    let good = URL_SAFE_NO_PAD.decode(forge.good().rsplit('.').next().unwrap()).unwrap();
+    let other = forge.claim("jti", Some(json!("01890a5d-ac96-774b-bcce-b302099a8057")));
+    let other = URL_SAFE_NO_PAD.decode(other.rsplit('.').next().unwrap()).unwrap();
+    let (r, s) = good.split_at(32);
+    let zero = [0; 32];
+    let one = [&[0; 31][..], &[1]].concat();
+    let kinds: [(&str, Vec<u8>); 18] = [
+        ("nothing", vec![]),
+        ("r = s = 0", vec![0; 64]),
+        ("r = 0", [&zero, s].concat()),
+        ("s = 0", [r, &zero].concat()),
+        ("r = s = n", [ORDER, ORDER].concat()),
+        ("r = n, s = 0", [ORDER, zero].concat()),
+        ("r = 0, s = n", [zero, ORDER].concat()),
+        ("r = s = 1", [&one[..], &one].concat()),
+        ("all ones", vec![0xff; 64]),
+        ("halves swapped", [s, r].concat()),
+        ("r alone", r.to_vec()),
+        ("r twice", [r, r].concat()),
+        ("a byte short", good[..63].to_vec()),
+        ("a byte long", [&good[..], &[0]].concat()),
+        ("a byte before", [&[0], &good[..]].concat()),
+        ("padded halves", [&[0], r, &[0], s].concat()),
+        ("twice", [&good[..], &good].concat()),
+        ("another token's", other),
+    ];
+    for (what, signature) in &kinds {
+        scene.refuses(what, &forge.signature(signature)).await;
+    }
+    scene.refuses("DER", &forge.signed_in_der()).await;
+    for bit in 0..8 {
+        for at in [0, 31, 32, 63] {
+            let mut flipped = URL_SAFE_NO_PAD.decode(scene.ada.token().rsplit('.').next().unwrap()).unwrap();
+            flipped[at] ^= 1 << bit;
+            let said = scene.ada.token().rsplit_once('.').unwrap().0;
+            scene.refuses(&format!("bit {bit} of {at}"), &format!("{said}.{}", part(flipped))).await;
+        }
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn somebody_elses_claims_under_a_good_signature_are_refused() {
+    let scene = Scene::set().await;
+    let brian = scene.app.sign_up("brian").await;
+    let (a, b): (Vec<_>, Vec<_>) =
+        (scene.ada.token().split('.').collect(), brian.token().split('.').collect());
+    scene.refuses("claims swapped", &format!("{}.{}.{}", a[0], b[1], a[2])).await;
+    scene.refuses("signature swapped", &format!("{}.{}.{}", a[0], a[1], b[2])).await;
+    scene.refuses("parts in another order", &format!("{}.{}.{}", a[1], a[0], a[2])).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_key_is_refused_also_under_our_kid() {
+    // S-21
+    let scene = Scene::set().await;
+    let attacker = scene.forge.attacker();
+    scene.refuses("our kid", &attacker.good()).await;
+    for kid in [None, Some(json!("other")), Some(Value::Null)] {
+        scene.refuses(&format!("kid {kid:?}"), &attacker.header_member("kid", kid.clone())).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn no_single_character_of_a_token_can_be_changed() {
+    // S-23
+    let scene = Scene::set().await;
+    let token = scene.ada.token().to_owned();
+    scene.takes("unchanged", &token).await;
+    for (at, old) in token.char_indices() {
+        // The neighbour in the alphabet differs in the last bits, which a lax decoder ignores.
+        let new = match old {
+            'A' => 'B',
+            'z' => 'y',
+            '9' => '8',
+            '-' => '_',
+            '_' => '-',
+            '.' => 'A',
+            'Z' => 'Y',
+            other => char::from(other as u8 + 1),
+        };
+        let changed = format!("{}{new}{}", &token[..at], &token[at + 1..]);
+        scene.refuses(&format!("{old} at {at} is {new}"), &changed).await;
+    }
+    scene.takes("unchanged", &token).await;
+    scene.is_unharmed().await;
+}

@@ -1,0 +1,223 @@
+//! The form: three parts of canonical base64url, two of them JSON without a second meaning.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::Scene;
+use super::forge::part;
+
+#[tokio::test]
+async fn a_token_has_three_parts() {
+    // S-27
+    let scene = Scene::set().await;
+    let token = scene.ada.token();
+    let parts: Vec<_> = token.split('.').collect();
+    let (head, body, signature) = (parts[0], parts[1], parts[2]);
+    let kinds = [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        "...".to_owned(),
+        head.to_owned(),
+        format!("{head}."),
+        format!("{head}.{body}"),
+        format!("{head}..{signature}"),
+        format!(".{body}.{signature}"),
+        format!("{head}.{body}."),
+        format!(".{token}"),
+        format!("{token}."),
+        format!("{token}.{signature}"),
+        format!("{token}.{body}.{signature}"),
+        format!("{token}.."),
+        format!("{token}{token}"),
+        format!("{token},{token}"),
+        format!("{token};"),
+        token.replace('.', ".."),
+        token.replace('.', ":"),
+        token.replace('.', "%2E"),
+        token.to_uppercase(),
+        token.chars().rev().collect(),
+    ];
+    for kind in &kinds {
+        scene.refuses(kind, kind).await;
+    }
+    // RFC 7516: header, encrypted key, vector, ciphertext, tag.
+    let jwe = part(json!({ "alg": "dir", "enc": "A256GCM", "typ": "at+jwt" }).to_string());
+    for kind in
+        [format!("{jwe}..{body}.{body}.{signature}"), format!("{jwe}.{body}.{body}.{body}.{signature}")]
+    {
+        scene.refuses("JWE", &kind).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn the_json_forms_of_a_signature_are_no_tokens() {
+    // S-27
+    let scene = Scene::set().await;
+    let parts: Vec<_> = scene.ada.token().split('.').collect();
+    let flattened = json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] });
+    let general = json!({
+        "payload": parts[1],
+        "signatures": [{ "protected": parts[0], "signature": parts[2] }],
+    });
+    for form in [flattened, general, json!(scene.ada.token()), json!([scene.ada.token()])] {
+        scene.refuses("as JSON", &form.to_string()).await;
+        scene.refuses("as JSON, encoded", &part(form.to_string())).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn padding_white_space_and_another_alphabet_are_refused() {
+    // S-27
+    let scene = Scene::set().await;
+    let token = scene.ada.token();
+    let parts: Vec<_> = token.split('.').collect();
+    for at in 0..3 {
+        for changed in [
+            format!("{}=", parts[at]),
+            format!("{}==", parts[at]),
+            format!("{}%3D", parts[at]),
+            format!(" {}", parts[at]),
+            format!("{} ", parts[at]),
+            format!("\t{}", parts[at]),
+            format!("{}!", parts[at]),
+            format!("\"{}\"", parts[at]),
+            format!("{} {}", &parts[at][..5], &parts[at][5..]),
+        ] {
+            let mut whole = parts.clone();
+            whole[at] = &changed;
+            let whole = whole.join(".");
+            // Blanks around a header's value are not the value's (RFC 9110 §5.5).
+            if whole.trim_matches(' ') != token {
+                scene.refuses(&format!("part {at}: {whole}"), &whole).await;
+            }
+        }
+    }
+    // Signed as it stands: only the alphabet is wrong. The claim makes `-` and `_` occur.
+    let mut claims = scene.forge.claims();
+    claims["note"] = json!("???>>>ÿÿÿ~~~");
+    let good = scene.forge.with_claims(&claims);
+    scene.takes("a claim more", &good).await;
+    for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE] {
+        let recoded: Vec<_> =
+            good.split('.').map(|part| engine.encode(URL_SAFE_NO_PAD.decode(part).unwrap())).collect();
+        let recoded = recoded.join(".");
+        assert_ne!(recoded, good);
+        scene.refuses("another alphabet", &recoded).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_member_twice_is_refused_in_header_and_payload() {
+    // S-27
+    let scene = Scene::set().await;
+    let forge = &scene.forge;
+    let (header, claims) = (forge.header().to_string(), forge.claims().to_string());
+    let again = |object: &str, member: &str| {
+        let inside = &object[1..object.len() - 1];
+        [format!("{{{inside},{member}}}"), format!("{{{member},{inside}}}")]
+    };
+    let kid = forge.kid();
+    let escaped = format!(r#""\u006bid":"{kid}""#);
+    for member in
+        [r#""alg":"none""#, r#""alg":"ES256""#, r#""typ":"at+jwt""#, r#""kid":"x""#, escaped.as_str()]
+    {
+        for doubled in again(&header, member) {
+            scene.refuses(&doubled, &forge.sign(&doubled, &claims)).await;
+        }
+    }
+    let stranger = r#""sub":"01890a5d-ac96-774b-bcce-b302099a8057""#;
+    for member in [stranger, r#""exp":9999999999"#, r#""scope":"account""#, r#""\u0061ud":"tripgate""#] {
+        for doubled in again(&claims, member) {
+            scene.refuses(&doubled, &forge.sign(&header, &doubled)).await;
+        }
+    }
+    let nested = again(&claims, r#""extra":{"a":1,"a":2}"#);
+    scene.refuses("doubled further in", &forge.sign(&header, &nested[0])).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn header_and_payload_must_be_objects_in_strict_json() {
+    // S-27, S-58
+    let scene = Scene::set().await;
+    let forge = &scene.forge;
+    let (header, claims) = (forge.header().to_string(), forge.claims().to_string());
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let with = |object: &str, member: &str| format!("{},{member}}}", &object[..object.len() - 1]);
+    let kinds: Vec<(String, String)> = vec![
+        ("[]".to_owned(), claims.clone()),
+        ("null".to_owned(), claims.clone()),
+        ("\"x\"".to_owned(), claims.clone()),
+        (String::new(), claims.clone()),
+        ("{}".to_owned(), claims.clone()),
+        (format!("[{header}]"), claims.clone()),
+        (format!("{header}{header}"), claims.clone()),
+        (format!("\u{feff}{header}"), claims.clone()),
+        (header.replace('"', "'"), claims.clone()),
+        (with(&header, r#""x":"\ud800""#), claims.clone()),
+        (with(&header, "\"x\":\"\\u0000\""), claims.clone()),
+        (with(&header, "\"x\":1e400"), claims.clone()),
+        (with(&header, &format!("\"x\":{deep}")), claims.clone()),
+        (header.clone(), "[]".to_owned()),
+        (header.clone(), "null".to_owned()),
+        (header.clone(), "1".to_owned()),
+        (header.clone(), String::new()),
+        (header.clone(), "{}".to_owned()),
+        (header.clone(), format!("[{claims}]")),
+        (header.clone(), format!("{claims}x")),
+        (header.clone(), with(&claims, "\"x\":\"\\u0000\"")),
+        (header.clone(), with(&claims, "\"x\":NaN")),
+        (header.clone(), with(&claims, &format!("\"x\":{deep}"))),
+        (header.clone(), part(&claims)),
+    ];
+    for (header, payload) in kinds {
+        let what: String = format!("{header} {payload}").chars().take(200).collect();
+        scene.refuses(&what, &forge.sign(&header, &payload)).await;
+    }
+    let payload = [claims.as_bytes(), b"\xff"].concat();
+    scene.refuses("no UTF-8", &forge.sign(&header, payload)).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_long_is_refused_unread() {
+    // S-22
+    let scene = Scene::set().await;
+    let token = scene.forge.claim("note", Some(json!("x".repeat(20_000))));
+    scene.refuses("27 kB", &token).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn what_is_no_access_token_gets_nobody_in() {
+    // S-26
+    let scene = Scene::set().await;
+    let grant = scene.ada.grant();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let refresh = text(&grant["refresh_token"]);
+    for other in [
+        refresh.clone(),
+        refresh.rsplit('.').next().unwrap().to_owned(),
+        refresh.trim_start_matches("v1.").to_owned(),
+        text(&grant["session_id"]),
+        scene.ada.id().to_owned(),
+        scene.forge.kid(),
+        crate::harness::PASSWORD.to_owned(),
+        "null".to_owned(),
+        "undefined".to_owned(),
+    ] {
+        scene.refuses(&other, &other).await;
+    }
+    let body = json!({ "identifier": "ada", "password": scene.ada.token() });
+    let reply = scene.app.anonymous().post("/api/v1/auth/login").json(&body).await;
+    reply.expect(401).problem("invalid_credentials");
+    let body = json!({ "identifier": "ada", "password": refresh });
+    let reply = scene.app.anonymous().post("/api/v1/auth/login").json(&body).await;
+    reply.expect(401).problem("invalid_credentials");
+    scene.is_unharmed().await;
+}

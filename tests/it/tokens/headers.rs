@@ -1,0 +1,157 @@
+//! The header: the kid that it names, keys that it brings along, extensions that it wants understood.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::Scene;
+use super::forge::part;
+
+#[tokio::test]
+async fn a_kid_that_is_no_name_of_a_key_is_refused() {
+    // S-22
+    let scene = Scene::set().await;
+    let kid = scene.forge.kid();
+    let cut = kid[..kid.len() - 1].to_owned();
+    let values = [
+        json!("' OR '1'='1"),
+        json!("x' UNION SELECT public_key FROM signing_keys --"),
+        json!(format!("{kid}'; DROP TABLE users; --")),
+        json!("%"),
+        json!("../../../../dev/null"),
+        json!("/etc/passwd"),
+        json!("file:///dev/null"),
+        json!("http://127.0.0.1/key"),
+        json!("${jndi:ldap://127.0.0.1/a}"),
+        json!("| cat /etc/passwd"),
+        json!("\0"),
+        json!(format!("{kid}\0")),
+        json!(format!("{kid}\n")),
+        json!(format!(" {kid}")),
+        json!(kid.to_uppercase()),
+        json!(cut),
+        json!(format!("{kid}{kid}")),
+        json!(""),
+        json!("0"),
+        json!("x".repeat(20_000)),
+        json!([kid]),
+        json!([]),
+        json!({ "kid": kid }),
+        json!({}),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(true),
+        json!(null),
+    ];
+    let attacker = scene.forge.attacker();
+    for value in values {
+        let what: String = format!("kid {value}").chars().take(80).collect();
+        scene.refuses(&what, &scene.forge.header_member("kid", Some(value.clone()))).await;
+        scene.refuses(&what, &attacker.header_member("kid", Some(value))).await;
+    }
+    scene.refuses("no kid", &scene.forge.header_member("kid", None)).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_kid_of_100_kilobytes_gets_nobody_in() {
+    // S-22
+    let scene = Scene::set().await;
+    let token = scene.forge.header_member("kid", Some(json!("x".repeat(100_000))));
+    let request = format!(
+        "GET /api/v1/me HTTP/1.1\r\nHost: tripgate.test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let reply = scene.app.raw(request).await;
+    let statuses = reply.statuses();
+    assert!(reply.closed && statuses.iter().all(|status| [400, 401, 431].contains(status)), "{statuses:?}");
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_key_that_the_token_brings_along_is_never_used() {
+    // S-21
+    let scene = Scene::set().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let attacker = scene.forge.attacker();
+    let mut jwk = attacker.jwk();
+    jwk["kid"] = json!(scene.forge.kid());
+    let certificate = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, attacker.der());
+    let brought = [
+        ("jwk", jwk.clone()),
+        ("jwk", json!({ "keys": [jwk] })),
+        ("jwk", json!(jwk.to_string())),
+        ("jwk", json!({ "kty": "oct", "k": part([0; 32]) })),
+        ("jku", json!(url)),
+        ("jku", json!([url])),
+        ("x5u", json!(url)),
+        ("x5c", json!([certificate])),
+        ("x5t", json!(part([0; 20]))),
+        ("x5t#S256", json!(part([0; 32]))),
+    ];
+    for (name, value) in &brought {
+        for kid in [Some(json!(scene.forge.kid())), Some(json!("attacker")), None] {
+            let mut header = scene.forge.header();
+            header[*name] = value.clone();
+            match kid {
+                Some(kid) => header["kid"] = kid,
+                None => drop(header.as_object_mut().unwrap().remove("kid")),
+            }
+            scene.refuses(&format!("{header}"), &attacker.with_header(&header)).await;
+        }
+    }
+    let mut all: Map<String, Value> = scene.forge.header().as_object().unwrap().clone();
+    all.extend(brought.map(|(name, value)| (name.to_owned(), value)));
+    scene.refuses("all of them", &attacker.with_header(&Value::Object(all))).await;
+    let connection = timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(connection.is_err(), "the server went to fetch a key");
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn an_extension_that_must_be_understood_is_refused() {
+    // S-27
+    let scene = Scene::set().await;
+    for crit in [
+        json!(["exp"]),
+        json!(["b64"]),
+        json!(["urn:x"]),
+        json!(["alg"]),
+        json!([]),
+        json!(null),
+        json!("exp"),
+    ] {
+        scene.refuses(&format!("crit {crit}"), &scene.forge.header_member("crit", Some(crit))).await;
+    }
+    for b64 in [json!(false), json!(true), json!("false")] {
+        scene.refuses(&format!("b64 {b64}"), &scene.forge.header_member("b64", Some(b64.clone()))).await;
+        let mut header = scene.forge.header();
+        header["b64"] = b64;
+        header["crit"] = json!(["b64"]);
+        scene.refuses(&format!("{header}"), &scene.forge.with_header(&header)).await;
+    }
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_type_is_refused() {
+    // S-25
+    let scene = Scene::set().await;
+    for typ in
+        ["JWT", "jwt", "", "at", "jwt+at", "at+jwt ", "id+jwt", "dpop+jwt", "refresh+jwt", "text/at+jwt"]
+    {
+        scene.refuses(&format!("typ {typ:?}"), &scene.forge.header_member("typ", Some(json!(typ)))).await;
+    }
+    for typ in [json!(null), json!(["at+jwt"]), json!({}), json!(1)] {
+        scene.refuses(&format!("typ {typ}"), &scene.forge.header_member("typ", Some(typ))).await;
+    }
+    scene.refuses("no typ", &scene.forge.header_member("typ", None)).await;
+    // RFC 7515 §4.1.9 compares media types without case, and `application/` may be left out.
+    for typ in ["AT+JWT", "application/at+jwt"] {
+        scene.takes(typ, &scene.forge.header_member("typ", Some(json!(typ)))).await;
+    }
+    scene.is_unharmed().await;
+}

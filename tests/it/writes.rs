@@ -1,0 +1,333 @@
+//! Many writers at once: every acknowledged change is there, once, and counted.
+
+use std::collections::BTreeMap;
+
+use ::entity::{sessions, trip_counters, trips, users};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, QueryFilter,
+    QueryOrder,
+};
+use serde_json::{Value, json};
+use tripgate::db::{RoomError, StoreError};
+use uuid::Uuid;
+
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
+
+const TRIPS: &str = "/api/v1/trips";
+
+/// A connection beside the server's own.
+async fn direct(app: &TestApp) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(app.settings().database_url.expose());
+    Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
+}
+
+fn owner(client: &Client) -> Uuid {
+    client.id().parse().unwrap()
+}
+
+/// The owner's change counter; 0 where nothing was counted yet.
+async fn counter(database: &DatabaseConnection, owner: Uuid) -> i64 {
+    let row = trip_counters::Entity::find_by_id(owner).one(database).await.unwrap();
+    row.map_or(0, |row| row.value)
+}
+
+/// The owner's trips in the order of their last changes.
+async fn rows(database: &DatabaseConnection, owner: Uuid) -> Vec<trips::Model> {
+    trips::Entity::find()
+        .filter(trips::Column::OwnerId.eq(owner))
+        .order_by_asc(trips::Column::ChangeSeq)
+        .all(database)
+        .await
+        .unwrap()
+}
+
+async fn make(client: &Client, title: &str) -> Value {
+    client.post(TRIPS).json(&json!({ "title": title })).await.expect(201).json()
+}
+
+fn path(trip: &Value) -> String {
+    format!("{TRIPS}/{}", trip["id"].as_str().unwrap())
+}
+
+/// What one change got: which trip it changed, and to which version.
+fn acknowledged(replies: &[Reply], status: u16) -> Vec<(String, i64)> {
+    let of = |reply: &Reply| {
+        assert_eq!(reply.status, status, "{}: {}", reply.asked, reply.text());
+        let trip = reply.json();
+        (trip["id"].as_str().unwrap().to_owned(), trip["version"].as_i64().unwrap())
+    };
+    replies.iter().map(of).collect()
+}
+
+/// 50 creates and 50 changes of one trip, spread over these servers, all at once.
+async fn storm(app: &TestApp, clients: &[Client]) {
+    let trip = make(&clients[0], "Lisbon").await;
+    let of = |number: usize| &clients[number % clients.len()];
+    let creates = (0..50).map(|number| {
+        of(number).post(TRIPS).json(&json!({ "title": format!("Trip {number}") })).into_future()
+    });
+    let changes = (0..50).map(|number| {
+        of(number).patch(&path(&trip)).json(&json!({ "notes": format!("{number}") })).into_future()
+    });
+    let replies = join_all(creates.chain(changes)).await;
+    let mut made = acknowledged(&replies[..50], 201);
+    assert!(made.iter().all(|(_, version)| *version == 1));
+    made.sort();
+    made.dedup();
+    assert_eq!(made.len(), 50, "no trip was made twice");
+    let mut versions: Vec<i64> = acknowledged(&replies[50..], 200).into_iter().map(|one| one.1).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (2..=51).collect::<Vec<_>>(), "no change was lost, and none counted twice");
+
+    let last = clients[0].get(&path(&trip)).await.json();
+    assert_eq!(last["version"], 51);
+    let winner = replies[50..].iter().map(Reply::json).find(|changed| changed["version"] == 51);
+    assert_eq!(Some(last), winner, "what stands is what was told to the last one");
+
+    let database = direct(app).await;
+    let owner = owner(&clients[0]);
+    assert_eq!(counter(&database, owner).await, 101, "one for each acknowledged change");
+    let rows = rows(&database, owner).await;
+    assert_eq!(rows.len(), 51);
+    assert!(rows.is_sorted_by(|a, b| a.change_seq < b.change_seq), "each change has its own number");
+    assert!(rows[0].change_seq >= 1 && rows[50].change_seq <= 101);
+    let after = make(&clients[0], "Porto").await;
+    let newest = self::rows(&database, owner).await.pop().unwrap();
+    assert_eq!((newest.id.to_string(), newest.change_seq), (after["id"].as_str().unwrap().to_owned(), 102));
+}
+
+#[tokio::test]
+async fn fifty_creates_and_fifty_changes_at_once_all_count_on_one_server() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    storm(&app, &[ada]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_creates_and_fifty_changes_at_once_all_count_on_two_replicas() {
+    // S-69
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    let there = replica.anonymous().granted(ada.grant());
+    storm(&app, &[ada, there]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_s_first_changes_on_two_replicas_are_both_counted() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let database = direct(&app).await;
+    for name in ["ada", "bea", "cyd", "dee", "eve"] {
+        let here = app.sign_up(name).await;
+        let there = replica.anonymous().granted(here.grant());
+        let of = |client: &Client| client.post(TRIPS).json(&json!({ "title": "x" })).into_future();
+        let replies = join_all([of(&here), of(&there), of(&here), of(&there)]).await;
+        acknowledged(&replies, 201);
+        assert_eq!(counter(&database, owner(&here)).await, 4);
+    }
+}
+
+#[tokio::test]
+async fn every_delete_counts_and_of_many_at_once_one_wins() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    let there = replica.anonymous().granted(ada.grant());
+    let trip = make(&ada, "Lisbon").await;
+    let kept = make(&ada, "Porto").await;
+    let deletes = (0..20).map(|number| {
+        let client = if number % 2 == 0 { &ada } else { &there };
+        client.delete(&path(&trip)).into_future()
+    });
+    let mut statuses: Vec<u16> = join_all(deletes).await.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses[..2], [204, 404]);
+    assert_eq!(statuses[19], 404);
+    let database = direct(&app).await;
+    assert_eq!(counter(&database, owner(&ada)).await, 3, "two creates and one delete");
+    ada.patch(&path(&kept)).json(&json!({ "title": "" })).await.expect(422);
+    ada.patch(&path(&kept)).json(&json!({ "time_zone": "X" })).await.expect(422);
+    ada.patch(&path(&trip)).json(&json!({})).await.expect(404);
+    ada.get(TRIPS).await.expect(200);
+    assert_eq!(counter(&database, owner(&ada)).await, 3, "what was refused is not counted");
+}
+
+#[tokio::test]
+async fn one_user_s_counter_says_nothing_of_another_s() {
+    // S-53
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let trip = make(&ada, "Lisbon").await;
+    make(&eve, "Porto").await;
+    eve.patch(&path(&trip)).json(&json!({ "title": "mine" })).await.expect(404);
+    eve.delete(&path(&trip)).await.expect(404);
+    ada.patch(&path(&trip)).json(&json!({ "title": "Faro" })).await.expect(200);
+    let database = direct(&app).await;
+    assert_eq!(counter(&database, owner(&ada)).await, 2);
+    assert_eq!(counter(&database, owner(&eve)).await, 1);
+    let row = rows(&database, owner(&ada)).await.remove(0);
+    assert_eq!((row.title.as_str(), row.version, row.change_seq), ("Faro", 2, 2));
+}
+
+#[tokio::test]
+async fn a_write_that_fails_loses_and_doubles_nobody_else_s() {
+    let app = TestApp::start().await;
+    let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);
+    let trip = make(&ada, "Lisbon").await;
+    let missing = format!("{TRIPS}/{}", Uuid::from_u128(7));
+    let dated = json!({ "title": "x", "start_date": "2026-05-10" });
+    let fixed = bea.post(TRIPS).json(&dated).await.expect(201).json();
+    let taken = json!({ "username": "ada", "email": email("somebody"), "password": PASSWORD });
+    let mut calls = Vec::new();
+    for number in 0..20 {
+        let title = json!({ "title": format!("Trip {number}") });
+        calls.push(ada.post(TRIPS).json(&title));
+        calls.push(ada.patch(&missing).json(&title));
+        calls.push(bea.post(TRIPS).json(&title));
+        calls.push(bea.patch(&path(&fixed)).json(&json!({ "end_date": "2026-05-09" })));
+        calls.push(ada.patch(&path(&trip)).json(&title));
+        calls.push(bea.delete(&path(&trip)));
+        calls.push(app.anonymous().post("/api/v1/auth/signup").json(&taken));
+    }
+    let replies = join_all(calls.into_iter().map(IntoFuture::into_future)).await;
+    let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+    for reply in &replies {
+        *counts.entry(reply.status).or_default() += 1;
+    }
+    assert_eq!(counts, BTreeMap::from([(200, 20), (201, 40), (404, 40), (409, 20), (422, 20)]));
+    let database = direct(&app).await;
+    for (client, count, made) in [(&ada, 41, 21), (&bea, 21, 21)] {
+        assert_eq!(counter(&database, owner(client)).await, count);
+        let rows = rows(&database, owner(client)).await;
+        assert_eq!(rows.len(), made);
+        assert!(rows.is_sorted_by(|a, b| a.change_seq < b.change_seq));
+        let mut titles: Vec<String> = rows.into_iter().map(|row| row.title).collect();
+        titles.sort();
+        titles.dedup();
+        assert!(titles.len() >= 20, "{titles:?}");
+    }
+    assert_eq!(ada.get(&path(&trip)).await.json()["version"], 21);
+    assert_eq!(bea.get(&path(&fixed)).await.json()["version"], 1);
+    assert_eq!(users::Entity::find().all(&database).await.unwrap().len(), 2);
+}
+
+/// A use-case that changes its mind, or meets the database's refusal.
+#[derive(Debug)]
+enum Whim {
+    Refused,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Whim {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl RoomError for Whim {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Refused => None,
+            Self::Store(error) => Some(error),
+        }
+    }
+}
+
+fn key(number: u128) -> trip_counters::ActiveModel {
+    trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(number)), value: Set(1) }
+}
+
+fn somebody(number: u128) -> users::ActiveModel {
+    users::ActiveModel {
+        id: Set(Uuid::from_u128(number)),
+        username: Set(Some(format!("user{number}"))),
+        username_key: Set(Some(format!("user{number}"))),
+        email_verified: Set(false),
+        password_hash: Set("none".to_owned()),
+        created_at: Set(0),
+        updated_at: Set(0),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
+    // The common transaction has to be split: every third function writes first and fails then.
+    let app = TestApp::start().await;
+    let db = &app.rooms().db;
+    let jobs = (0..150_u128).map(|number| {
+        db.write(number, |tx, number| {
+            async move {
+                users::Entity::insert(somebody(*number + 1))
+                    .exec_without_returning(tx)
+                    .await
+                    .map_err(StoreError::from)?;
+                match number % 9 {
+                    0 => Err(Whim::Refused),
+                    // Refused by the database: there is no such owner.
+                    3 => Err(trip_counters::Entity::insert(key(1 << 90))
+                        .exec_without_returning(tx)
+                        .await
+                        .map_err(StoreError::from)
+                        .unwrap_err()
+                        .into()),
+                    6 => Err(Whim::Store(StoreError::stale())),
+                    _ => Ok(*number),
+                }
+            }
+            .boxed()
+        })
+    });
+    let results = join_all(jobs).await;
+    let mut expected: Vec<Uuid> = Vec::new();
+    for (number, result) in (0_u128..).zip(results) {
+        match (number % 9, result) {
+            (0, Err(Whim::Refused))
+            | (3, Err(Whim::Store(StoreError::Missing(_))))
+            | (6, Err(Whim::Store(StoreError::Conflict(_)))) => {}
+            (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
+            (_, other) => panic!("{number}: {other:?}"),
+        }
+    }
+    let database = direct(&app).await;
+    let mut kept: Vec<Uuid> =
+        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
+    kept.sort();
+    assert_eq!(kept, expected);
+    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_user_who_is_gone_takes_everything_along_and_their_token_writes_nothing() {
+    // S-28
+    let app = TestApp::start().await;
+    let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);
+    let trip = make(&ada, "Lisbon").await;
+    make(&bea, "Porto").await;
+    let database = direct(&app).await;
+    users::Entity::delete_by_id(owner(&ada)).exec(&database).await.unwrap();
+    assert!(rows(&database, owner(&ada)).await.is_empty());
+    assert_eq!(counter(&database, owner(&ada)).await, 0);
+    let left = sessions::Entity::find().all(&database).await.unwrap();
+    assert!(left.iter().all(|session| session.user_id == owner(&bea)) && left.len() == 1);
+
+    ada.post(TRIPS).json(&json!({ "title": "x" })).await.expect(401).problem("invalid_token");
+    let writes = [
+        ada.patch(&path(&trip)).json(&json!({ "title": "x" })).await,
+        ada.delete(&path(&trip)).await,
+        ada.get(&path(&trip)).await,
+    ];
+    for reply in writes {
+        assert!(matches!(reply.status, 401 | 404), "{}: {}", reply.asked, reply.status);
+    }
+    let list = ada.get(TRIPS).await;
+    assert!(list.status == 401 || list.json() == json!({ "items": [] }), "{}", list.text());
+    let login = json!({ "identifier": "ada", "password": PASSWORD });
+    app.anonymous().post("/api/v1/auth/login").json(&login).await.expect(401).problem("invalid_credentials");
+    assert!(rows(&database, owner(&ada)).await.is_empty(), "nothing came back to life");
+    assert_eq!(counter(&database, owner(&ada)).await, 0);
+    assert_eq!(bea.get(TRIPS).await.json()["items"].as_array().unwrap().len(), 1);
+}

@@ -8,18 +8,19 @@ use std::io::{self, IsTerminal as _};
 
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::Subscriber as Log;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 
+use super::lines::{self, Flush};
 use crate::config::{LogFormat, Settings};
 
 /// Starts the log for the whole process. Lines still under way are written when the guard is
 /// dropped.
-pub(super) fn start(settings: &Settings) -> Result<WorkerGuard, String> {
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+pub(super) fn start(settings: &Settings) -> Result<Flush, String> {
+    let (writer, guard) =
+        lines::to(io::stderr()).map_err(|error| format!("the log can't be started: {error}"))?;
     let ansi = io::stderr().is_terminal();
     let log = subscriber(&settings.log, settings.log_format, ansi, writer)?;
     tracing::subscriber::set_global_default(log).map_err(|_| "the log can't be started twice".to_owned())?;

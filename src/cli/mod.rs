@@ -2,6 +2,7 @@
 //! output goes to standard output, the log and refusals to standard error. Exit codes: 0 done,
 //! 1 a check failed, 2 bad settings or no start.
 
+mod lines;
 mod log;
 mod openapi;
 mod serve;

@@ -21,7 +21,7 @@ use super::{Backend, Db};
 /// How long a connection may take to come about before the database counts as away.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Read-only connections to SQLite: it reads from memory, so more than the cores only cost caches.
-const SQLITE_READERS: u32 = 4;
+const SQLITE_READERS: u32 = 2;
 /// Connections to a database server.
 const POOL: u32 = 16;
 /// The key of the lock under which the schema changes; any number that nobody else uses.

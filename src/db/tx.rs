@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    Statement,
+    Statement, Value,
 };
 
 use super::StoreError;
@@ -66,6 +66,23 @@ impl Tx {
     }
 }
 
+/// SQLite parses a prepared statement anew at each run if its `LIMIT` is bound to a new value, which
+/// costs more than the run. There are few limits, so they may stand in the text.
+fn with_literal_limit(mut statement: Statement) -> Statement {
+    const BOUND: &str = " LIMIT ?";
+    if statement.db_backend == DbBackend::Sqlite
+        && statement.sql.ends_with(BOUND)
+        && let Some(values) = &mut statement.values
+        && let Some(Value::BigUnsigned(Some(limit))) = values.0.last()
+    {
+        let limit = format!(" LIMIT {limit}");
+        values.0.pop();
+        statement.sql.truncate(statement.sql.len() - BOUND.len());
+        statement.sql.push_str(&limit);
+    }
+    statement
+}
+
 #[async_trait]
 impl ConnectionTrait for Tx {
     fn get_database_backend(&self) -> DbBackend {
@@ -94,6 +111,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let statement = with_literal_limit(statement);
         self.note_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_one_raw(statement).await,
@@ -102,6 +120,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = with_literal_limit(statement);
         self.note_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_all_raw(statement).await,

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -36,7 +35,6 @@ const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, I
 pub(super) struct Edge<E> {
     pub(super) inner: E,
     pub(super) app: App,
-    pub(super) paths: Arc<Paths>,
 }
 
 /// What of a request is needed after it was handed on.
@@ -68,13 +66,13 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         if seen.method == Method::HEAD {
             request.set_method(Method::GET);
         }
-        let answer = match self.answer_here(&request, &seen) {
+        let answer = match answer_here(&request, &seen) {
             Some(answer) => answer,
             None => self.hand_on(request).await,
         };
         let mut response = match answer {
             Ok(response) => response,
-            Err(problem) => self.tell(problem, &seen),
+            Err(problem) => tell(problem, &seen),
         };
         self.finish(&mut response, &seen);
         Ok(response)
@@ -92,56 +90,6 @@ impl<E: Endpoint> Edge<E> {
                 Err(Problem::internal(format!("a panic: {message}")))
             }
         }
-    }
-
-    /// What needs no handler: a preflight, or a request for something that is not JSON.
-    fn answer_here(&self, request: &Request, seen: &Seen) -> Option<Result<Response, Problem>> {
-        let headers = request.headers();
-        let preflight = seen.method == Method::OPTIONS
-            && seen.origin.is_some()
-            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if preflight {
-            return Some(Ok(self.preflight(&seen.path)));
-        }
-        let is_operation = || self.paths.allow(&seen.path).is_some();
-        if seen.path.starts_with(super::API) && !accepts_json(headers) && is_operation() {
-            return Some(Err(Problem::new(
-                Code::NotAcceptable,
-                "The API answers in JSON: send Accept: application/json.",
-            )));
-        }
-        None
-    }
-
-    fn preflight(&self, path: &str) -> Response {
-        let methods = self.paths.allow(path).unwrap_or("GET, HEAD");
-        Response::builder()
-            .status(StatusCode::NO_CONTENT)
-            .header(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
-            .header(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)
-            .header(header::ACCESS_CONTROL_MAX_AGE, "7200")
-            .finish()
-    }
-
-    /// Writes a problem, and its causes to the log: here and nowhere else.
-    fn tell(&self, mut problem: Problem, seen: &Seen) -> Response {
-        if problem.code() == Code::MethodNotAllowed
-            && let Some(methods) = self.paths.allow(&seen.path)
-        {
-            problem = problem.with_header(header::ALLOW, methods);
-        }
-        let causes = problem.causes();
-        if problem.code() == Code::Internal {
-            tracing::error!(request_id = seen.id(), causes, "a request failed");
-        } else if !causes.is_empty() {
-            tracing::warn!(
-                request_id = seen.id(),
-                code = problem.code().name(),
-                causes,
-                "a request was turned away"
-            );
-        }
-        problem.render(seen.id())
     }
 
     fn finish(&self, response: &mut Response, seen: &Seen) {
@@ -191,6 +139,60 @@ impl<E: Endpoint> Edge<E> {
     }
 }
 
+/// What needs no handler: a preflight, or a request for something that is not JSON.
+fn answer_here(request: &Request, seen: &Seen) -> Option<Result<Response, Problem>> {
+    let headers = request.headers();
+    let is_preflight = seen.method == Method::OPTIONS
+        && seen.origin.is_some()
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if is_preflight {
+        return Some(Ok(preflight(&seen.path)));
+    }
+    let is_operation = || Paths::known().allow(&seen.path).is_some();
+    if seen.path.starts_with(super::API) && !accepts_json(headers) && is_operation() {
+        return Some(Err(Problem::new(
+            Code::NotAcceptable,
+            "The API answers in JSON: send Accept: application/json.",
+        )));
+    }
+    let query = request.uri().query().unwrap_or_default();
+    if seen.path.starts_with(super::API) && has_twice(query) {
+        return Some(Err(Problem::new(Code::BadRequest, "A query parameter stands there twice.")));
+    }
+    None
+}
+
+fn preflight(path: &str) -> Response {
+    let methods = Paths::known().allow(path).unwrap_or("GET, HEAD");
+    Response::builder()
+        .status(StatusCode::NO_CONTENT)
+        .header(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
+        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)
+        .header(header::ACCESS_CONTROL_MAX_AGE, "7200")
+        .finish()
+}
+
+/// Writes a problem, and its causes to the log: here and nowhere else.
+fn tell(mut problem: Problem, seen: &Seen) -> Response {
+    if problem.code() == Code::MethodNotAllowed
+        && let Some(methods) = Paths::known().allow(&seen.path)
+    {
+        problem = problem.with_header(header::ALLOW, methods);
+    }
+    let causes = problem.causes();
+    if problem.code() == Code::Internal {
+        tracing::error!(request_id = seen.id(), causes, "a request failed");
+    } else if !causes.is_empty() {
+        tracing::warn!(
+            request_id = seen.id(),
+            code = problem.code().name(),
+            causes,
+            "a request was turned away"
+        );
+    }
+    problem.render(seen.id())
+}
+
 /// What the edge gives to every response, for a request that never reached it.
 pub(super) fn refuse(problem: &Problem) -> Response {
     let id = Clock::system().new_id().to_string();
@@ -208,6 +210,15 @@ fn drop_body(response: &mut Response) {
     if let Some(length) = body.size_hint().exact() {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
+}
+
+/// Whether a name stands twice in the query: parsers disagree about which one counts.
+fn has_twice(query: &str) -> bool {
+    let names: Vec<&str> = query.split('&').filter_map(|pair| pair.split('=').next()).collect();
+    names
+        .iter()
+        .enumerate()
+        .any(|(at, name)| !name.is_empty() && names.iter().take(at).any(|other| other == name))
 }
 
 /// Whether an `Accept` header leaves room for JSON (RFC 9110 §12.5.1); none at all accepts anything.

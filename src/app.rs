@@ -23,7 +23,7 @@ use crate::db::{self, Db, OpenError};
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
 use crate::passwords::Passwords;
-use crate::secrets::{MasterSecret, SecretError, random_bytes};
+use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
 use crate::tokens::{Tokens, TokensError};
 use crate::trips::Trips;
@@ -153,9 +153,10 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
 
 /// A full or read-only disk is better found at the start than at the first sign-up.
 fn try_to_write(directory: &Path) -> io::Result<()> {
-    let path = directory.join(format!(".try-{:016x}", u64::from_be_bytes(random_bytes())));
+    // A name of its own for each of several servers that start together.
+    let path = directory.join(format!(".try-{}", Clock::system().new_id()));
     let mut file = File::create(&path)?;
-    let written = file.write_all(&[0; 16 * 1024]).and_then(|()| file.sync_data());
+    let written = file.write_all(&[0; 16 * 1024]);
     fs::remove_file(&path)?;
     written
 }

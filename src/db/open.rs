@@ -21,7 +21,7 @@ use super::{Backend, Db};
 /// How long a connection may take to come about before the database counts as away.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Read-only connections to SQLite: it reads from memory, so more than the cores only cost caches.
-const SQLITE_READERS: u32 = 2;
+const SQLITE_READERS: u32 = 4;
 /// Connections to a database server.
 const POOL: u32 = 16;
 /// The key of the lock under which the schema changes; any number that nobody else uses.
@@ -79,16 +79,18 @@ pub enum Migrate {
 ///
 /// [`OpenError`], each case one clear line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
-    migrate(url, Migrate::Up).await?;
     let unreachable =
         |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
     let backend = if is_sqlite(url) {
+        make_directory(url)?;
         let writer = Database::connect(sqlite_options(url, false)).await.map_err(unreachable)?;
+        change(&writer, Migrate::Up).await?;
         // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
         let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
         Backend::Sqlite { writer: Writer::start(writer), readers }
     } else {
+        migrate(url, Migrate::Up).await?;
         Backend::Server { pool: Database::connect(server_options(url, POOL)).await.map_err(unreachable)? }
     };
     Ok(Db { backend })

@@ -32,8 +32,11 @@ const EXPOSED: &str = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Re
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 
 /// The router with the edge around it.
-pub(super) struct Edge<E> {
-    pub(super) inner: E,
+pub(super) struct Edge<O, P> {
+    /// The operations of the document.
+    pub(super) operations: O,
+    /// Everything else.
+    pub(super) pages: P,
     pub(super) app: App,
 }
 
@@ -52,7 +55,7 @@ impl Seen {
     }
 }
 
-impl<E: Endpoint> Endpoint for Edge<E> {
+impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
@@ -79,11 +82,20 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     }
 }
 
-impl<E: Endpoint> Edge<E> {
-    async fn hand_on(&self, request: Request) -> Result<Response, Problem> {
-        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
-            Ok(Ok(output)) => Ok(output.into_response()),
-            Ok(Err(error)) => Err(from_poem(error)),
+impl<O: Endpoint, P: Endpoint> Edge<O, P> {
+    async fn hand_on(&self, mut request: Request) -> Result<Response, Problem> {
+        let path = request.uri().path();
+        let is_operation = path.starts_with("/api/") || path.starts_with("/health/");
+        request.set_data(self.app.clone());
+        let answer = async {
+            if is_operation {
+                self.operations.call(request).await.map(IntoResponse::into_response)
+            } else {
+                self.pages.call(request).await.map(IntoResponse::into_response)
+            }
+        };
+        match AssertUnwindSafe(answer).catch_unwind().await {
+            Ok(answer) => answer.map_err(from_poem),
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

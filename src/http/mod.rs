@@ -17,9 +17,7 @@ mod schema;
 pub mod server;
 pub mod spec;
 
-use std::sync::Arc;
-
-use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route};
+use poem::{Endpoint, IntoEndpoint, Response, Route};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
@@ -57,14 +55,11 @@ fn service() -> OpenApiService<Operations, ()> {
 
 /// Every route, with the edge around it.
 pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
-    let mut routes = docs::add_problems(Route::new());
+    let mut pages = docs::add_problems(Route::new());
     if app.docs {
-        routes = docs::add_docs(routes);
+        pages = docs::add_docs(pages);
     }
-    let operations = Arc::new(service().into_endpoint());
-    let routes = routes.nest_no_strip("/api", Arc::clone(&operations)).nest_no_strip("/health", operations);
-    let routes = routes.data(app.clone());
-    edge::Edge { inner: routes, app: app.clone() }
+    edge::Edge { operations: service().into_endpoint(), pages, app: app.clone() }
 }
 
 /// A request that is refused before it reaches the edge.

@@ -1,15 +1,30 @@
-//! The least that poem can do for a request.
+//! The least that can be done for a request: a route that says hello.
+
+use std::sync::Arc;
 
 use poem::listener::TcpListener;
-use poem::{Route, Server, get, handler};
+use poem::{IntoEndpoint, Route, get, handler};
+use tripgate::http::bad_request;
+use tripgate::http::server::{Limits, Server, bind};
 
 #[handler]
 fn hello() -> &'static str {
     "Hello, world!"
 }
 
-/// Says hello on the port of the loopback interface until the process is ended.
-pub(crate) async fn serve(port: u16) -> std::io::Result<()> {
-    let routes = Route::new().at("/", get(hello));
-    Server::new(TcpListener::bind(("127.0.0.1", port))).run(routes).await
+fn routes() -> Route {
+    Route::new().at("/", get(hello))
+}
+
+/// Says hello on Tripgate's own accept loop, with its deadlines and checks and without its edge,
+/// until the process is ended.
+pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = bind(([127, 0, 0, 1], port).into()).await?;
+    let server = Server { limits: Limits::default(), bad_request };
+    Ok(server.serve(listener, None, Arc::new(routes().into_endpoint()), std::future::pending()).await?)
+}
+
+/// Says hello on poem's own server, which has none of those, until the process is ended.
+pub(crate) async fn on_poem(port: u16) -> std::io::Result<()> {
+    poem::Server::new(TcpListener::bind(("127.0.0.1", port))).run(routes()).await
 }

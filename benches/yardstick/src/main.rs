@@ -1,6 +1,7 @@
 //! What the benchmarks compare with, each as fast as its library alone goes.
 //!
-//! `yardstick hello PORT`: a route that says hello. `yardstick bcrypt COST THREADS SECONDS`: a loop
+//! `yardstick hello PORT`: a route that says hello on the same server as Tripgate's. `yardstick
+//! hello-on-poem PORT`: the same on poem's. `yardstick bcrypt COST THREADS SECONDS`: a loop
 //! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: a transaction for each new trip.
 //! Called otherwise, as `cargo test --all-targets` does, it does nothing.
 
@@ -17,7 +18,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let line = match args.as_slice() {
         ["hello", port] => {
-            hello::serve(port.parse()?).await?;
+            hello::on_tripgate(port.parse()?).await?;
+            return Ok(());
+        }
+        ["hello-on-poem", port] => {
+            hello::on_poem(port.parse()?).await?;
             return Ok(());
         }
         ["bcrypt", cost, threads, seconds] => {
@@ -27,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             writes::measure(database, clients.parse()?, seconds.parse()?).await?
         }
         _ => {
-            "yardstick hello PORT | bcrypt COST THREADS SECONDS | writes DATABASE CLIENTS SECONDS".to_owned()
+            "yardstick hello PORT | hello-on-poem PORT | bcrypt COST THREADS SECONDS | writes DATABASE CLIENTS SECONDS".to_owned()
         }
     };
     writeln!(std::io::stdout(), "{line}")?;

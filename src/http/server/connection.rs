@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -49,12 +50,15 @@ pub(super) struct Shared<E> {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) local: LocalAddr,
+    /// Set before the connections are told to stop.
+    pub(super) stopping: AtomicBool,
 }
 
 /// How HTTP is spoken.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
+    // Answers are small: one buffer and one plain write cost less than a list of pieces.
+    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -120,9 +124,14 @@ async fn speak<E: Endpoint + 'static>(
     });
     let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
     let mut told = false;
+    let mut listening = false;
     poll_fn(|cx| {
         loop {
-            if !told && stopping.as_mut().poll(cx).is_ready() {
+            // Asked once, it wakes this task when the time comes. To ask again at every request would
+            // have all connections queue for one lock.
+            let ask = !listening || shared.stopping.load(Ordering::Acquire);
+            listening = true;
+            if !told && ask && stopping.as_mut().poll(cx).is_ready() {
                 told = true;
                 conn.as_mut().graceful_shutdown();
             }

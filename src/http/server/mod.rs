@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use poem::web::LocalAddr;
@@ -169,6 +170,7 @@ impl Server {
             tls: tls.map(TlsAcceptor::from),
             http: connection::http(),
             local: LocalAddr(listener.local_addr()?.into()),
+            stopping: AtomicBool::new(false),
         });
         let mut door = Door::new(listener, self.limits.max_connections);
         let (tell, told) = watch::channel(false);
@@ -188,6 +190,7 @@ impl Server {
             });
         }
         drop(door);
+        shared.stopping.store(true, Ordering::Release);
         // Without a receiver there is no connection to tell.
         let _ = tell.send(true);
         let all = async { while tasks.join_next().await.is_some() {} };

@@ -1,6 +1,6 @@
 //! The edge: everything of HTTP that is not one resource's own.
 //!
-//! A request comes in through [`server`], passes the [`edge`], is routed by the table below, and has
+//! A request comes in through [`server`], passes the edge (`edge.rs`), is routed by the table below, and has
 //! its credential ([`caller`]) and body ([`json`]) checked before the handler in a room's `api.rs`
 //! sees it. Every error leaves as a [`problem`]. The document ([`spec`]) is generated from the same
 //! table and types.

@@ -2,7 +2,7 @@
 //!
 //! Every use-case takes the owner first. Each change raises the trip's version and, in the same
 //! transaction, the owner's change counter. Rules stand here once: creating and changing a trip end
-//! in the same [`Draft::check`].
+//! in the same `Draft::check`.
 
 pub mod api;
 mod cursor;

@@ -6,18 +6,19 @@
 //!
 //! | landing | what it does | what it names |
 //! |---|---|---|
-//! | [`http`] | the edge: routing, problems, the caller, the server | poem |
+//! | [`http`] | the edge: routing, problems, the caller, the server | poem, poem-openapi |
 //! | `<room>/api.rs` | wire types and a thin handler for each operation | poem, poem-openapi |
 //! | `<room>/mod.rs` | types, use-cases, the room's error | neither poem nor sea-orm |
 //! | `<room>/store.rs` | queries | sea-orm, `entity` |
 //!
 //! The rooms are [`accounts`], [`sessions`], [`tokens`] and [`trips`]. They know each other's `mod.rs`
-//! only, and in one direction: sessions know accounts and tokens, accounts know [`passwords`], trips
+//! only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts know passwords, trips
 //! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`] and [`json`];
 //! [`app`] wires everything from [`config`], and [`cli`] is what an operator types.
 
 pub mod accounts;
 pub mod app;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

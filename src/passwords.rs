@@ -55,7 +55,7 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the queue is full.
+    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn hash(&self, password: Password) -> Result<String, Overloaded> {
         let cost = self.cost;
         self.pool.run(move || hash(&password, cost)).await
@@ -66,7 +66,7 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the queue is full.
+    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
         let wanted = self.cost;
         self.pool.run(move || verify(&password, &stored, wanted)).await
@@ -77,7 +77,7 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the queue is full.
+    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn verify_nothing(&self, password: Password) -> Result<(), Overloaded> {
         self.verify(password, dummy(self.cost)).await.map(|_| ())
     }
@@ -85,9 +85,10 @@ impl Passwords {
 
 #[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
 fn hash(password: &Password, cost: u32) -> String {
-    // It fails for more than 71 bytes, a NUL or an impossible cost, which neither `Password` nor the
-    // settings let through; an empty text verifies nothing.
-    bcrypt::non_truncating_hash(password.as_str(), cost).unwrap_or_default()
+    // It fails without randomness for the salt, and for what neither `Password` nor the settings let
+    // through; there is nothing to store then, and the pool turns the panic into a 503.
+    #[expect(clippy::expect_used, reason = "no hash is better than a wrong one")]
+    bcrypt::non_truncating_hash(password.as_str(), cost).expect("bcrypt hashes what was checked")
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]

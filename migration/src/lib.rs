@@ -8,7 +8,7 @@ mod dialect;
 mod m20261122_000001_foundation;
 
 use sea_orm_migration::prelude::MigrationTrait;
-pub use sea_orm_migration::prelude::MigratorTrait;
+pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
 
 /// All steps in order.
 #[derive(Debug, Clone, Copy)]

@@ -7,12 +7,14 @@
 
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 /// How long a first line waits for company.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long the end waits for the last lines.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// The most bytes that wait.
 const MOST: usize = 4 * 1024 * 1024;
 
@@ -39,20 +41,25 @@ impl Shared {
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
-/// Writes what still waits when it is dropped.
+/// When it is dropped, what still waits is written.
 pub(super) struct Flush {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    done: mpsc::Receiver<()>,
 }
 
 /// The way to `out`.
 pub(super) fn to(out: impl Write + Send + 'static) -> io::Result<(Lines, Flush)> {
     let shared = Arc::new(Shared::default());
-    let writer = thread::Builder::new().name("log".to_owned()).spawn({
+    let (ended, done) = mpsc::channel();
+    thread::Builder::new().name("log".to_owned()).spawn({
         let shared = Arc::clone(&shared);
-        move || drain(&shared, out)
+        move || {
+            drain(&shared, out);
+            // Nobody waits for a log that outlived its process's patience.
+            let _ = ended.send(());
+        }
     })?;
-    Ok((Lines(Arc::clone(&shared)), Flush { shared, writer: Some(writer) }))
+    Ok((Lines(Arc::clone(&shared)), Flush { shared, done }))
 }
 
 impl Write for Lines {
@@ -79,10 +86,8 @@ impl Drop for Flush {
     fn drop(&mut self) {
         self.shared.lock().closing = true;
         self.shared.changed.notify_one();
-        if let Some(writer) = self.writer.take() {
-            // It has nothing to say but that it ended.
-            let _ = writer.join();
-        }
+        // A terminal that takes no more keeps nobody from ending.
+        let _ = self.done.recv_timeout(FAREWELL);
     }
 }
 
@@ -113,7 +118,6 @@ fn drain(shared: &Shared, mut out: impl Write) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
 
     /// Hands on what is written, and waits to be read.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);

@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::Subscriber as Log;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 
 use super::lines::{self, Flush};
+use crate::causes::chain;
 use crate::config::{LogFormat, Settings};
 
 /// Starts the log for the whole process. Lines still under way are written when the guard is
@@ -117,12 +118,7 @@ impl Visit for Line<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut source = value.source();
-        while let Some(error) = source {
-            let _ = write!(chain, ": {error}");
-            source = error.source();
-        }
+        let chain = chain(value);
         self.put(field, format_args!("{chain:?}"));
     }
 

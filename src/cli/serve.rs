@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Stop, log};
 use crate::app::{self, Migrate};
+use crate::causes::chain;
 use crate::config::Settings;
 
 /// Time that blocking work has to end after the command is done.
@@ -17,7 +18,7 @@ pub(super) fn serve(settings: Settings) -> Result<(), Stop> {
     let runtime = runtime()?;
     let result = runtime.block_on(app::serve(settings));
     runtime.shutdown_timeout(LINGER);
-    result.map_err(|error| Stop::NoStart(error.to_string()))
+    result.map_err(|error| Stop::NoStart(chain(&error)))
 }
 
 pub(super) fn migrate(settings: &Settings, what: Migrate, out: &mut dyn Write) -> Result<(), Stop> {
@@ -25,7 +26,7 @@ pub(super) fn migrate(settings: &Settings, what: Migrate, out: &mut dyn Write) -
     let runtime = runtime()?;
     let result = runtime.block_on(app::migrate(settings, what));
     runtime.shutdown_timeout(LINGER);
-    let lines = result.map_err(|error| Stop::NoStart(error.to_string()))?;
+    let lines = result.map_err(|error| Stop::NoStart(chain(&error)))?;
     lines
         .iter()
         .try_for_each(|line| writeln!(out, "{line}"))

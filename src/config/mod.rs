@@ -83,7 +83,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// As configured, without a trailing slash; [`Settings::public_url`] fills in the default.
     pub public_url: Option<String>,
-    /// Directory of the database, the secret and undelivered mail.
+    /// Directory of the database, the secret and the secret.
     pub data_dir: PathBuf,
     /// Scheme `sqlite`, `postgres`, `postgresql` or `mysql`; may hold a password.
     pub database_url: Secret,
@@ -107,7 +107,7 @@ pub struct Settings {
     pub password_min: usize,
     /// Who may make an account.
     pub signup: Signup,
-    /// Whether failed logins and floods are limited.
+    /// Kept for operators who set it already; this version limits nothing.
     pub limits: bool,
     /// Origins whose pages may call the API, as browsers send them.
     pub cors_origins: Vec<String>,

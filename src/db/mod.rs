@@ -7,8 +7,8 @@
 //!
 //! What always holds: a write that was answered is committed and synced; a retryable conflict is
 //! tried again a few times, so a function may run more than once and must do nothing but talk to its
-//! `Tx`; a client that goes away cancels nothing half-way, because no function runs in the caller's
-//! task. Nothing here knows a table.
+//! `Tx`; a client that goes away cancels nothing half-way, because no write
+//! runs in the caller's task. Nothing here knows a table.
 
 mod error;
 mod open;

@@ -4,12 +4,11 @@
 //! schema that is newer than this program is refused, because an old program would write rows that
 //! the new rules don't know.
 
-use std::path::Path;
 use std::time::Duration;
 
-use migration::{Migrator, MigratorTrait};
+use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::sqlx::Connection;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait, sqlx,
@@ -69,7 +68,7 @@ pub enum Migrate {
     Up,
     /// Undo so many of the last steps, with the data in them.
     Down(u32),
-    /// Change nothing.
+    /// Apply and undo nothing.
     Status,
 }
 
@@ -114,7 +113,7 @@ pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError>
 }
 
 async fn change(connection: &DatabaseConnection, what: Migrate) -> Result<Vec<String>, OpenError> {
-    let applied = refuse_newer(applied(connection).await)?;
+    let applied = refuse_newer(applied(connection).await?)?;
     let known = names();
     let up_to_date = applied.len() == known.len();
     match what {
@@ -125,7 +124,7 @@ async fn change(connection: &DatabaseConnection, what: Migrate) -> Result<Vec<St
         }
         Migrate::Status => {}
     }
-    let applied = self::applied(connection).await;
+    let applied = self::applied(connection).await?;
     Ok(known
         .into_iter()
         .map(|name| format!("{:8} {name}", if applied.contains(&name) { "applied" } else { "pending" }))
@@ -138,7 +137,11 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
     let backend = connection.get_database_backend();
     if backend == DbBackend::MySql {
         let lock = "SELECT GET_LOCK('tripgate_migrate', 60)";
-        connection.query_one_raw(Statement::from_string(backend, lock)).await?;
+        let row = connection.query_one_raw(Statement::from_string(backend, lock)).await?;
+        let held = row.and_then(|row| row.try_get_by_index::<Option<i64>>(0).ok().flatten());
+        if held != Some(1) {
+            return Err(DbErr::Custom("somebody else has been changing it for a minute".to_owned()));
+        }
         let done = match down {
             None => Migrator::up(connection, None).await,
             Some(steps) => Migrator::down(connection, Some(steps)).await,
@@ -171,11 +174,16 @@ fn names() -> Vec<String> {
     Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
-/// The applied steps; none where the table of steps is missing, as in an empty database.
-async fn applied(connection: &DatabaseConnection) -> Vec<String> {
+/// The applied steps; none in an empty database, which has no table of them yet.
+async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
+    let failed = |source| OpenError::Migration { source };
+    let manager = SchemaManager::new(connection);
+    if !manager.has_table("seaql_migrations").await.map_err(failed)? {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT version FROM seaql_migrations ORDER BY version";
     let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await;
-    rows.unwrap_or_default().iter().filter_map(|row| row.try_get_by_index(0).ok()).collect()
+    rows.map_err(failed)?.iter().map(|row| row.try_get_by_index(0).map_err(failed)).collect()
 }
 
 fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
@@ -213,11 +221,13 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 fn make_directory(url: &str) -> Result<(), OpenError> {
-    let Some(rest) = url.strip_prefix("sqlite:") else {
+    if !is_sqlite(url) {
         return Ok(());
-    };
-    let path = Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default());
-    match path.parent() {
+    }
+    let unreachable =
+        |error: sqlx::Error| OpenError::Unreachable { url: url.to_owned(), source: error.into() };
+    let options: SqliteConnectOptions = url.parse().map_err(unreachable)?;
+    match options.get_filename().parent() {
         Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
             .map_err(|source| OpenError::Directory { path: parent.display().to_string(), source }),
         _ => Ok(()),

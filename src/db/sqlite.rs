@@ -42,6 +42,8 @@ enum Ended {
 
 trait Job: Send {
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended>;
+    /// Forgets the last run, which was undone.
+    fn forget(&mut self);
     /// The error that the last run met in the database, if it did.
     fn store_error(&self) -> Option<&StoreError>;
     /// Tells the caller: what the last run returned, or why it could not be committed.
@@ -84,6 +86,10 @@ where
         .boxed()
     }
 
+    fn forget(&mut self) {
+        self.result = None;
+    }
+
     fn store_error(&self) -> Option<&StoreError> {
         self.result.as_ref()?.as_ref().err()?.store()
     }
@@ -91,7 +97,7 @@ where
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            // An error stands, whatever became of the transaction.
+            // An error of the last run stands: it changed nothing.
             (Err(_), Some(Err(error))) => Err(error),
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => {
@@ -201,6 +207,7 @@ async fn alone(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(),
 }
 
 async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+    job.forget();
     let tx = begin(connection).await?;
     match job.run(&tx).await {
         Ended::Clean => tx.commit().await,

@@ -100,7 +100,7 @@ fn credential(request: &Request) -> Result<Option<(String, &str)>, Problem> {
     if headers.next().is_some() {
         return Err(Problem::new(Code::ConflictingCredentials, "Send exactly one Authorization header."));
     }
-    // What is not ASCII is no scheme of ours; so is what has no space in it.
+    // What is not ASCII is no scheme of ours.
     let text = header.to_str().unwrap_or_default();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     Ok(Some((scheme.to_ascii_lowercase(), rest.trim_matches(' '))))
@@ -178,6 +178,10 @@ impl BasicCredentials {
         let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let split = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (identifier, password) = split.ok_or_else(bad_basic)?;
+        // Neither may contain one (RFC 7617 §2), and no user has either.
+        if identifier.chars().chain(password.chars()).any(char::is_control) {
+            return Err(bad_basic());
+        }
         Ok(Self { identifier: identifier.to_owned(), password: password.to_owned() })
     }
 }

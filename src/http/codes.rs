@@ -47,6 +47,8 @@ pub enum Code {
     StorageFull,
     /// The hashing queue is full.
     Overloaded,
+    /// The server ends.
+    ShuttingDown,
     /// The master secret is not the one that the keys were made under.
     NoSigningKey,
 }
@@ -56,7 +58,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -79,6 +81,7 @@ impl Code {
         Self::DatabaseAway,
         Self::StorageFull,
         Self::Overloaded,
+        Self::ShuttingDown,
         Self::NoSigningKey,
     ];
 
@@ -96,7 +99,7 @@ impl Code {
             Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
                 "The request carries no credential of the kind that this operation asks for. Log in and send the access token as Authorization: Bearer."),
             Self::InvalidToken => ("invalid_token", 401, "Invalid or expired token", "refresh",
-                "The access token has expired, or was never one of this server's. Refresh it, and log in again if that fails."),
+                "The access token has expired, or was never one of this server's. Refresh it where the server can, and log in again if that fails."),
             Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
                 "There is no account with this email address or username and this password. Which of the two is wrong is not told."),
             Self::InsufficientScope => ("insufficient_scope", 403, "The token lacks a scope", "reauthenticate",
@@ -129,6 +132,8 @@ impl Code {
                 "The server can read but not write at the moment. Nothing was changed; try again after Retry-After seconds."),
             Self::Overloaded => ("overloaded", 503, "Too many sign-ins at once", "retry",
                 "More people are signing in than passwords can be checked in time. Try again after Retry-After seconds."),
+            Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
+                "The server is about to end. Another one, or the next one, answers."),
             Self::NoSigningKey => ("no_signing_key", 503, "No tokens at the moment", "retry",
                 "The server can't sign tokens until its operator corrects its secret. Tokens that are out stay good."),
         }

@@ -43,7 +43,7 @@ impl HealthApi {
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, Fail<503>> {
         if app.is_stopping() {
-            let stopping = Problem::new(Code::DatabaseAway, "The server is shutting down.");
+            let stopping = Problem::new(Code::ShuttingDown, "The server is shutting down.");
             return Err(stopping.with_header(header::RETRY_AFTER, "5").into());
         }
         app.db.ping().await?;

@@ -21,7 +21,7 @@ const PAGES: [&str; 8] = [
 pub(super) struct Paths(Vec<(Vec<String>, String)>);
 
 impl Paths {
-    /// Of this program. Worked out when a first client asks wrongly, so that nobody else pays for it.
+    /// Of this program. Worked out at the first preflight or wrong request, so that nobody else pays for it.
     pub(super) fn known() -> &'static Self {
         static KNOWN: LazyLock<Paths> = LazyLock::new(|| Paths::of(&super::spec::document()));
         &KNOWN

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 pub use super::codes::Code;
 use super::json;
+use crate::causes::chain;
 use crate::db::StoreError;
 use crate::passwords::Overloaded;
 
@@ -144,17 +145,7 @@ impl Problem {
 
     /// The chain of causes, outermost first; empty where the client alone is at fault.
     pub fn causes(&self) -> String {
-        let mut causes = Vec::new();
-        let mut next: Option<&dyn Error> = self.source.as_ref().map(|source| source.as_ref() as &dyn Error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            // Libraries that write their source into their own text would say it twice.
-            if !causes.last().is_some_and(|last: &String| last.ends_with(&text)) {
-                causes.push(text);
-            }
-            next = cause.source();
-        }
-        causes.join(": ")
+        self.source.as_ref().map_or_else(String::new, |source| chain(source.as_ref()))
     }
 }
 

@@ -62,6 +62,7 @@ fn finish(mut document: Value) -> Value {
             }
         }
     }
+    order_tags(&mut document);
     mend(&mut document);
     if let Some(components) = document.get_mut("components") {
         set(components, "headers", headers());
@@ -84,6 +85,15 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
         .flat_map(|paths| paths.values_mut())
         .filter_map(Value::as_object_mut)
         .flat_map(Map::values_mut)
+}
+
+/// In the order in which their operations come, not of the alphabet.
+fn order_tags(document: &mut Value) {
+    let used: Vec<Value> =
+        operations(document).filter_map(|operation| operation.pointer("/tags/0").cloned()).collect();
+    if let Some(tags) = document.get_mut("tags").and_then(Value::as_array_mut) {
+        tags.sort_by_key(|tag| used.iter().position(|name| Some(name) == tag.get("name")));
+    }
 }
 
 /// A scheme comes as `name scope`: HTTP schemes can't carry scopes in OpenAPI 3.0, so they go into
@@ -182,6 +192,18 @@ fn mend(value: &mut Value) {
             };
             if let Some(format) = format {
                 members.insert("format".to_owned(), json!(format));
+            }
+            // What is so anyway, and bounds of whole numbers written as such.
+            members.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
+            for bound in ["minimum", "maximum"] {
+                let whole = members.get(bound).and_then(Value::as_f64).filter(|number| number.fract() == 0.0);
+                if let Some(whole) = whole {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        reason = "the bounds of the document are small"
+                    )]
+                    members.insert(bound.to_owned(), json!(whole as i64));
+                }
             }
             if let Some(headers) = members.get_mut("headers").and_then(Value::as_object_mut) {
                 *headers = std::mem::take(headers)

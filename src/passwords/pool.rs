@@ -1,5 +1,6 @@
 //! The hashing threads and the queue in front of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -75,13 +76,13 @@ impl Pool {
             drop(place);
             drop(reply.send(hashed));
         });
-        let lost = |()| Overloaded { retry_after_secs: 1 };
-        self.queue.send(job).map_err(|_| lost(()))?;
+        let lost = Overloaded { retry_after_secs: 1 };
+        self.queue.send(job).map_err(|_| lost)?;
         // Whatever else the machine does meanwhile, nobody waits longer than was promised: a job
         // whose caller is gone is passed over.
         let promised = self.load.max_wait + self.load.max_wait / 4;
         match tokio::time::timeout(promised, answer).await {
-            Ok(answered) => answered.map_err(|_| lost(())),
+            Ok(answered) => answered.map_err(|_| lost),
             Err(_) => Err(Overloaded { retry_after_secs: self.load.max_wait.as_secs().max(1) }),
         }
     }
@@ -133,7 +134,9 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(),
+            // A panic ends one request, not a thread that all of them need. The caller sees that its
+            // answer was lost.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Err(mpsc::RecvError) => return,
         }
     }
@@ -172,6 +175,17 @@ mod tests {
             }
         }
         assert!(served >= 2 && turned_away >= 10, "{served} served, {turned_away} turned away");
+        assert_eq!(pool.load.pending.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_no_thread() {
+        let pool = Pool::start(4, Duration::from_secs(5));
+        for _ in 0..pool.load.threads * 2 {
+            assert!(pool.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await.is_err());
+        }
+        pool.run(|| ()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(pool.load.pending.load(Ordering::Relaxed), 0);
     }
 

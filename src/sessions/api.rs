@@ -46,6 +46,7 @@ struct SignUp {
 #[oai(example, skip_serializing_if_is_none)]
 struct LogIn {
     /// Email address or username.
+    #[oai(validator(max_length = 254))]
     identifier: String,
     /// The password.
     password: PasswordText,
@@ -66,7 +67,8 @@ struct TokenGrant {
     access_token: String,
     /// How long the access token is good, in seconds from `server_time`.
     expires_in: i64,
-    /// Keeps the session alive when the access token has expired.
+    /// Names the session for the refresh that a later version offers; until then, log in again when the
+    /// access token has expired.
     refresh_token: String,
     /// How long the refresh token is good if it is not used, in seconds from `server_time`.
     refresh_expires_in: i64,

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError};
 use crate::secrets::{MasterSecret, Purpose, Vault, sha256};
 
-pub use ring::KeyRing;
+use ring::KeyRing;
 pub use scope::{Scope, Scopes};
 pub use verify::TokenError;
 
@@ -137,7 +137,7 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`TokensError::Store`].
+    /// [`TokensError::Store`], and [`TokensError::Signing`] if the first key can't be made.
     pub async fn open(
         db: &Db,
         clock: Clock,

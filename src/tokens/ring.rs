@@ -20,7 +20,7 @@ use crate::db::{Db, StoreError};
 use crate::secrets::Vault;
 
 /// The keys that verify, by `kid`, and the one that signs.
-pub struct KeyRing {
+pub(super) struct KeyRing {
     verifying: HashMap<String, VerifyingKey>,
     signing: Option<SigningKey>,
 }

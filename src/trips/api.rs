@@ -122,7 +122,7 @@ struct CreateTrip {
     /// Whatever else its owner wants to keep.
     #[oai(validator(max_length = 10_000))]
     notes: Option<String>,
-    /// `planned` if absent.
+    /// Where it stands; `planned` if absent.
     status: Option<TripStatus>,
 }
 
@@ -349,7 +349,7 @@ impl TripsApi {
         &self,
         app: Data<&App>,
         caller: Caller<ForReading>,
-        /// Of the trip.
+        /// The trip's id.
         id: Path<Uuid>,
     ) -> Result<OneTrip, Fail<404>> {
         let trip = app.trips.find(caller.user(), id.0).await?;
@@ -365,7 +365,7 @@ impl TripsApi {
         &self,
         app: Data<&App>,
         caller: Caller<ForWriting>,
-        /// Of the trip.
+        /// The trip's id.
         id: Path<Uuid>,
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, Fail<404>> {
@@ -385,7 +385,7 @@ impl TripsApi {
         &self,
         app: Data<&App>,
         caller: Caller<ForWriting>,
-        /// Of the trip.
+        /// The trip's id.
         id: Path<Uuid>,
     ) -> Result<DeletedTrip, Fail<404>> {
         app.trips.delete(caller.user(), id.0).await?;

@@ -319,7 +319,7 @@ async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<(), TripsError> {
     if !store::delete(tx, owner, id).await? {
         return Err(TripsError::NotFound);
     }
-    Ok(store::count_change(tx, owner).await?)
+    store::count_change(tx, owner).await.map_err(owner_gone)
 }
 
 /// The rows of trips refer to their owner alone: what a foreign key misses is the account.

@@ -67,8 +67,10 @@ async fn something(owner: &Client, path: &str) -> (String, String) {
     let Some((collection, _)) = path.split_once("/{id}") else {
         return (String::new(), "/api/v1/me".to_owned());
     };
-    assert_eq!(collection, "/api/v1/trips", "say here how something under {collection} is made");
-    let body = json!({ "title": CANARY, "notes": CANARY });
+    let body = match collection {
+        "/api/v1/trips" => json!({ "title": CANARY, "notes": CANARY }),
+        _ => panic!("say here how something under {collection} is made"),
+    };
     let made = owner.post(collection).json(&body).await.expect(201).json();
     let id = made["id"].as_str().unwrap();
     (id.to_owned(), format!("{collection}/{id}"))

@@ -22,6 +22,9 @@ const STYLE: &str = include_str!("page.css");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The pages name their files with the version behind them, so they can be kept.
+const KEEP: &str = "public, max-age=86400";
+
 /// The document and Swagger UI, which can be switched off.
 pub(super) fn add_docs(routes: Route) -> Route {
     routes
@@ -34,7 +37,11 @@ pub(super) fn add_docs(routes: Route) -> Route {
 
 /// The pages that problems point to, which are always there.
 pub(super) fn add_problems(routes: Route) -> Route {
-    routes.at("/problems", get(problems)).at("/problems/:slug", get(problem)).at("/favicon.ico", get(no_icon))
+    routes
+        .at("/problems", get(problems))
+        .at("/problems/:slug", get(problem))
+        .at("/problems/page.css", get(page_style))
+        .at("/favicon.ico", get(no_icon))
 }
 
 fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::Body>) -> Response {
@@ -59,15 +66,18 @@ fn docs_page() -> Response {
 
 #[handler]
 fn asset(Path(name): Path<String>) -> Result<Response> {
-    // The page names its files with the version behind them, so they can be kept.
-    let cache = "public, max-age=86400";
+    let cache = KEEP;
     match name.as_str() {
         "init.js" => Ok(file("text/javascript; charset=utf-8", cache, INIT)),
-        "page.css" => Ok(file("text/css; charset=utf-8", cache, STYLE)),
         "swagger-ui.js" => Ok(file("text/javascript; charset=utf-8", cache, swagger().script.clone())),
         "swagger-ui.css" => Ok(file("text/css; charset=utf-8", cache, swagger().style.clone())),
         _ => Err(Problem::not_found().into()),
     }
+}
+
+#[handler]
+fn page_style() -> Response {
+    file("text/css; charset=utf-8", KEEP, STYLE)
 }
 
 #[handler]
@@ -100,7 +110,7 @@ fn problems() -> Response {
     let list: String = Code::ALL.iter().map(entry).collect();
     html(
         "Problems",
-        "docs/page.css",
+        "problems/page.css",
         &format!("<h1>Problems</h1><p>Every error of the API is one of these.</p><ul>{list}</ul>"),
     )
 }
@@ -117,7 +127,7 @@ fn problem(Path(slug): Path<String>) -> Result<Response> {
         code.status(),
         code.client_action(),
     );
-    Ok(html(code.title(), "../docs/page.css", &body))
+    Ok(html(code.title(), "page.css", &body))
 }
 
 fn html(title: &str, style: &str, body: &str) -> Response {

@@ -36,7 +36,8 @@ use super::tls::Stream;
 
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
-const MAX_H2_STREAMS: u32 = 128;
+/// Each may hold a whole answer in memory for as long as its reader takes.
+const MAX_H2_STREAMS: u32 = 32;
 /// What a client may send ahead of being read, for each stream and for the connection.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;

@@ -11,7 +11,7 @@ use super::{AccountsError, ProfilePatch, User};
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
-use crate::http::json::{Body, Json, patched};
+use crate::http::json::{Body, Json, instant, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 
 /// Somebody who signed up.
@@ -34,8 +34,10 @@ pub struct UserBody {
     /// Whether logging in takes a second factor.
     mfa_enabled: bool,
     /// When they signed up.
+    #[serde(serialize_with = "instant")]
     created_at: DateTime<Utc>,
     /// When the account last changed.
+    #[serde(serialize_with = "instant")]
     updated_at: DateTime<Utc>,
 }
 

@@ -16,6 +16,8 @@ use http_body_util::combinators::BoxBody;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
+use uuid::Uuid;
+
 use super::paths::Paths;
 use super::problem::{Code, Problem, from_poem};
 use crate::app::App;
@@ -141,8 +143,9 @@ impl<O: Endpoint, P: Endpoint> Edge<O, P> {
         if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
             return given.clone();
         }
-        let made = self.app.clock.new_id().to_string();
-        HeaderValue::try_from(made).unwrap_or(UNKNOWN)
+        let mut text = Uuid::encode_buffer();
+        let made = self.app.clock.new_id().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(made).unwrap_or(UNKNOWN)
     }
 
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use poem::{IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{MaybeUndefined, ParseFromJSON, Type};
 use poem_openapi::{ApiResponse, impl_apirequest_for_payload};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::problem::{Code, FieldFault, Problem, from_poem};
@@ -82,6 +83,30 @@ pub fn patched<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
         MaybeUndefined::Null => Some(None),
         MaybeUndefined::Value(value) => Some(Some(value)),
     }
+}
+
+/// Writes an instant as `2026-11-22T01:16:00.123Z`: RFC 3339 in UTC, always with milliseconds. By hand,
+/// because a page has forty of them, and chrono's own way takes a twentieth of the time of a page.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |from: usize, digits: usize, mut number: u32| {
+        for place in text.iter_mut().skip(from).take(digits).rev() {
+            *place += u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+        }
+    };
+    put(0, 4, u32::try_from(at.year()).unwrap_or_default());
+    put(5, 2, at.month());
+    put(8, 2, at.day());
+    put(11, 2, at.hour());
+    put(14, 2, at.minute());
+    put(17, 2, at.second());
+    put(20, 3, at.timestamp_subsec_millis());
+    serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
 /// Writes a value as the given kind of JSON.
@@ -219,4 +244,22 @@ fn registry<T: Type + 'static>() -> Arc<Registry> {
     let registry = Arc::new(registry);
     KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&registry));
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Serialize)]
+    struct At(#[serde(serialize_with = "instant")] DateTime<Utc>);
+
+    proptest! {
+        #[test]
+        fn an_instant_is_written_as_chrono_would(millis in 0..253_402_300_800_000_i64) {
+            let at = crate::clock::from_millis(millis);
+            let wanted = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            prop_assert_eq!(serde_json::to_string(&At(at)).unwrap(), format!("\"{wanted}\""));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::accounts::{Email, NewUser, Username};
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{AnyScope, Caller};
-use crate::http::json::{Body, Json};
+use crate::http::json::{Body, Json, instant};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 use crate::passwords::{Passwords, PolicyFault};
 use crate::tokens::{Scopes, TokensError};
@@ -46,7 +46,6 @@ struct SignUp {
 #[oai(example, skip_serializing_if_is_none)]
 struct LogIn {
     /// Email address or username.
-    #[oai(validator(max_length = 254))]
     identifier: String,
     /// The password.
     password: PasswordText,
@@ -77,6 +76,7 @@ struct TokenGrant {
     /// What the access token is good for, separated by spaces.
     scope: String,
     /// The server's clock: compare with the device's own.
+    #[serde(serialize_with = "instant")]
     server_time: DateTime<Utc>,
     /// Who.
     user: UserBody,
@@ -95,8 +95,10 @@ struct SessionInfo {
     /// How its owner proved who they are (RFC 8176).
     amr: Vec<String>,
     /// When it was made.
+    #[serde(serialize_with = "instant")]
     issued_at: DateTime<Utc>,
     /// When it ends.
+    #[serde(serialize_with = "instant")]
     expires_at: DateTime<Utc>,
 }
 

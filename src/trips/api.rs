@@ -12,7 +12,7 @@ use super::{Draft, Fault, Patch, Status, Trip, TripsError};
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{self, Caller, ForReading, ForWriting};
-use crate::http::json::{Body, Json, patched};
+use crate::http::json::{Body, Json, instant, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 
 /// Where a trip stands.
@@ -68,8 +68,10 @@ struct TripBody {
     /// Counts the changes of this trip, from 1.
     version: i64,
     /// When it was made.
+    #[serde(serialize_with = "instant")]
     created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "instant")]
     updated_at: DateTime<Utc>,
 }
 

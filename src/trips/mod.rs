@@ -232,7 +232,7 @@ impl Trips {
         let after = cursor.map(decode).transpose()?;
         let wanted = usize::from(limit.clamp(1, PAGE_MAX));
         // One more than wanted tells whether there is a next page.
-        let input = (owner, after, wanted + 1);
+        let input = (owner, after, u64::from(limit.clamp(1, PAGE_MAX)) + 1);
         let found = self
             .db
             .read(input, |tx, (owner, after, take)| store::page(tx, *owner, *after, *take).boxed())

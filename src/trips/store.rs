@@ -1,11 +1,13 @@
 //! The tables of trips and of the counters of their changes. Every query names the owner.
 
+use std::sync::{Mutex, PoisonError};
+
 use ::entity::{trip_counters, trips};
 use chrono::NaiveDate;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable,
-    QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait,
+    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement,
 };
 use uuid::Uuid;
 
@@ -61,8 +63,36 @@ pub(super) async fn page(
     tx: &Tx,
     owner: Uuid,
     after: Option<Position>,
-    take: usize,
+    take: u64,
 ) -> Result<Vec<Trip>, StoreError> {
+    let rows = tx.query_all_raw(page_statement(tx.get_database_backend(), owner, after, take)).await?;
+    let rows = rows.iter().map(|row| row.try_get_many_by_index::<Row>().map(trip));
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The statement of a page, whose text is built once for each database and kind: for the list, building
+/// it takes as long as running it.
+fn page_statement(backend: DbBackend, owner: Uuid, after: Option<Position>, take: u64) -> Statement {
+    static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = texts.iter().find(|(of, next, _)| (*of, *next) == (backend, after.is_some()));
+    let text = if let Some((_, _, text)) = known {
+        text.clone()
+    } else {
+        let text = page_query(owner, after, take).build(backend).sql;
+        texts.push((backend, after.is_some(), text.clone()));
+        text
+    };
+    let mut values = vec![owner.into()];
+    if let Some(Position { created_at, id }) = after {
+        let millis = created_at.timestamp_millis();
+        values.extend([millis.into(), millis.into(), millis.into(), id.into()]);
+    }
+    values.push(take.into());
+    Statement::from_sql_and_values(backend, text, values)
+}
+
+fn page_query(owner: Uuid, after: Option<Position>, take: u64) -> Select<trips::Entity> {
     let mut query = select(owner);
     if let Some(Position { created_at, id }) = after {
         let millis = created_at.timestamp_millis();
@@ -72,14 +102,7 @@ pub(super) async fn page(
                 .add(trips::Column::CreatedAt.eq(millis).and(trips::Column::Id.lt(id))),
         );
     }
-    let rows = query
-        .order_by_desc(trips::Column::CreatedAt)
-        .order_by_desc(trips::Column::Id)
-        .limit(u64::try_from(take).unwrap_or(u64::MAX))
-        .into_tuple::<Row>()
-        .all(tx)
-        .await?;
-    Ok(rows.into_iter().map(trip).collect())
+    query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id).limit(take)
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
@@ -176,5 +199,24 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
         version: Set(version),
         change_seq: sea_orm::ActiveValue::NotSet,
         updated_at: Set(updated_at.timestamp_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remembered_statement_is_the_one_that_would_be_built() {
+        let position = Position { created_at: from_millis(7), id: Uuid::from_u128(8) };
+        for backend in [DbBackend::Sqlite, DbBackend::Postgres, DbBackend::MySql] {
+            for after in [None, Some(position), None, Some(position)] {
+                let owner = Uuid::from_u128(9);
+                assert_eq!(
+                    page_statement(backend, owner, after, 21),
+                    page_query(owner, after, 21).build(backend)
+                );
+            }
+        }
     }
 }

@@ -71,7 +71,7 @@ async fn logging_in_gives_a_session_by_either_identifier_whatever_its_case() {
                 "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": 900,
                 "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
                 "session_id": grant["session_id"], "scope": "account trips:read trips:write",
-                "server_time": "2026-03-02T09:30:00Z", "user": ada.grant()["user"],
+                "server_time": "2026-03-02T09:30:00.000Z", "user": ada.grant()["user"],
             })
         );
         assert_ne!(grant["session_id"], ada.grant()["session_id"]);
@@ -391,7 +391,7 @@ async fn a_token_tells_whose_it_is_and_how_long_it_is_good() {
         session,
         json!({
             "user_id": ada.id(), "session_id": ada.grant()["session_id"], "scope": "trips:read",
-            "amr": ["pwd"], "issued_at": "2026-03-02T08:33:00Z", "expires_at": "2026-03-02T08:48:00Z",
+            "amr": ["pwd"], "issued_at": "2026-03-02T08:33:00.000Z", "expires_at": "2026-03-02T08:48:00.000Z",
         })
     );
     let reply = app.anonymous().get("/api/v1/auth/session").await.expect(401).problem("unauthenticated");

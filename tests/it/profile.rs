@@ -52,7 +52,7 @@ async fn a_display_name_is_set_and_cleared() {
     let changed = change(&ada, &json!({ "display_name": "Ada 🦀" })).await.expect(200).json();
     let mut expected = ada.grant()["user"].clone();
     expected["display_name"] = json!("Ada 🦀");
-    expected["updated_at"] = json!("2026-03-02T08:37:00Z");
+    expected["updated_at"] = json!("2026-03-02T08:37:00.000Z");
     assert_eq!(changed, expected);
     assert_eq!(me(&ada).await, expected);
     let cleared = change(&ada, &json!({ "display_name": null })).await.expect(200).json();

@@ -55,7 +55,7 @@ async fn signing_up_gives_a_session_and_says_where_the_account_is() {
     let user = json!({
         "id": grant["user"]["id"], "email": "Ada@Example.org", "email_verified": false, "username": "ada",
         "display_name": "Ada", "mfa_enabled": false,
-        "created_at": "2026-03-02T08:30:00Z", "updated_at": "2026-03-02T08:30:00Z",
+        "created_at": "2026-03-02T08:30:00.000Z", "updated_at": "2026-03-02T08:30:00.000Z",
     });
     assert_eq!(
         grant,
@@ -63,7 +63,7 @@ async fn signing_up_gives_a_session_and_says_where_the_account_is() {
             "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": 900,
             "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
             "session_id": grant["session_id"], "scope": "account trips:read trips:write",
-            "server_time": "2026-03-02T08:30:00Z", "user": user,
+            "server_time": "2026-03-02T08:30:00.000Z", "user": user,
         })
     );
     let ada = app.anonymous().granted(&grant);

@@ -249,7 +249,7 @@ async fn a_version_counts_every_change_and_the_clock_says_when() {
     assert_eq!(made.header("location"), path(&trip));
     assert_eq!(made.header("etag"), "\"1\"");
     assert_eq!(trip["version"], 1);
-    assert_eq!(trip["created_at"], "2026-03-02T08:30:00Z");
+    assert_eq!(trip["created_at"], "2026-03-02T08:30:00.000Z");
     assert_eq!(trip["updated_at"], trip["created_at"]);
     app.clock.advance(TimeDelta::milliseconds(1));
     // An empty change is one: whoever sends it learns the trip's new version.

@@ -32,7 +32,7 @@ pub(crate) const PASSWORD: &str = "a quiet harbour at dusk";
 /// What a deployment would set: both replicas issue tokens under this name.
 pub(crate) const PUBLIC_URL: &str = "https://tripgate.test";
 /// The time at which every test begins.
-const START: &str = "2026-03-02T08:30:00Z";
+const START: &str = "2026-03-02T08:30:00.000Z";
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_mins(1);
 

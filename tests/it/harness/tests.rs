@@ -41,7 +41,7 @@ fn trip() -> Value {
         "start_date": "2026-05-01",
         "status": "planned",
         "version": 1,
-        "created_at": "2026-03-02T08:30:00Z",
+        "created_at": "2026-03-02T08:30:00.000Z",
         "updated_at": "2026-03-02T08:30:00.5Z",
     })
 }

@@ -49,27 +49,15 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
         write(root, out)
     } else {
         let form = args.get_one::<String>("form").map(String::as_str);
-        let text = if form == Some("yaml") { yaml() } else { json() };
+        let text = if form == Some("yaml") { spec::yaml() } else { spec::json() };
         print(out, &text)
     }
-}
-
-fn json() -> String {
-    whole_lines(&spec::json())
-}
-
-fn yaml() -> String {
-    whole_lines(&spec::yaml())
-}
-
-fn whole_lines(text: &str) -> String {
-    format!("{}\n", text.trim_end())
 }
 
 /// The committed files, beside what they should hold.
 fn files() -> [(PathBuf, String); 2] {
     let dir = Path::new(DIR);
-    [(dir.join("openapi.json"), json()), (dir.join("openapi.yaml"), yaml())]
+    [(dir.join("openapi.json"), spec::json()), (dir.join("openapi.yaml"), spec::yaml())]
 }
 
 fn check(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
@@ -136,8 +124,8 @@ mod tests {
     #[test]
     fn json_is_printed_unless_yaml_is_asked_for() {
         let dir = TempDir::new().unwrap();
-        assert_eq!(ask(dir.path(), &[]).unwrap(), json());
-        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), yaml());
+        assert_eq!(ask(dir.path(), &[]).unwrap(), spec::json());
+        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), spec::yaml());
         assert!(command().try_get_matches_from(["openapi", "xml"]).is_err());
     }
 }

@@ -20,8 +20,6 @@ use crate::tokens::{Scopes, Subject, Tokens, TokensError};
 
 pub use refresh_token::RefreshToken;
 
-/// The longest name of a device, in characters.
-pub const DEVICE_NAME_MAX: usize = 100;
 /// The longest part of a `User-Agent` that is kept, in characters.
 const USER_AGENT_MAX: usize = 512;
 

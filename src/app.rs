@@ -20,6 +20,7 @@ use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::{Settings, Signup};
 use crate::db::{self, Db, OpenError};
+use crate::housekeeping;
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
 use crate::passwords::Passwords;
@@ -227,8 +228,10 @@ async fn run(
         stop.await;
         app.stopping.store(true, Ordering::Relaxed);
     };
+    let chores = tokio::spawn(housekeeping::run(app.clone()));
     let served =
         Server { limits, bad_request: http::bad_request }.serve(listener, tls, router, stopping).await;
+    chores.abort();
     app.db.close().await;
     served
 }

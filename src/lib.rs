@@ -14,7 +14,8 @@
 //! The rooms are [`accounts`], [`sessions`], [`tokens`] and [`trips`]. They know each other's `mod.rs`
 //! only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts know passwords, trips
 //! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`] and [`json`];
-//! [`app`] wires everything from [`config`], and [`cli`] is what an operator types.
+//! [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and [`cli`]
+//! is what an operator types.
 
 pub mod accounts;
 pub mod app;
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod housekeeping;
 pub mod http;
 pub mod json;
 pub mod passwords;

@@ -2,6 +2,10 @@
 //!
 //! Instants are whole milliseconds since 1970 in UTC.
 
+pub mod clients;
+pub mod leases;
+pub mod revocations;
+pub mod security_events;
 pub mod sessions;
 pub mod signing_keys;
 pub mod trip_counters;

@@ -23,6 +23,14 @@ pub struct Model {
     pub last_seen_at: i64,
     pub idle_expires_at: i64,
     pub expires_at: i64,
+    /// When the newest generation was begun.
+    pub rotated_at: i64,
+    /// The newest generation whose tokens were seen in use; 0 if none was.
+    pub proven_generation: i64,
+    /// When the last access token that was minted for it expires.
+    pub access_expires_at: i64,
+    /// When it was ended before its time.
+    pub ended_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -20,6 +20,12 @@ pub struct Model {
     /// What signs, PKCS #8, encrypted under the master secret.
     pub sealed_private_key: Vec<u8>,
     pub created_at: i64,
+    /// When it began to sign.
+    pub activated_at: Option<i64>,
+    /// When it ceased to sign.
+    pub retired_at: Option<i64>,
+    /// When the last token that it signed has expired, so that it can go.
+    pub gone_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

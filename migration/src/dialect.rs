@@ -26,6 +26,15 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
     ("{length}", "length", "char_length", "char_length"),
     // A table clustered by its primary key: always on InnoDB, on request on SQLite.
+    (
+        "{serial}",
+        "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "BIGSERIAL PRIMARY KEY",
+        "BIGINT AUTO_INCREMENT PRIMARY KEY",
+    ),
+    // MySQL's indexes belong to their table.
+    ("{on_sessions}", "", "", " ON sessions"),
+    ("{table}", "STRICT", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
     ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
 ];
 

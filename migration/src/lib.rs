@@ -6,6 +6,7 @@
 
 mod dialect;
 mod m20261122_000001_foundation;
+mod m20261122_000002_sessions_and_keys;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -16,6 +17,9 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_foundation::Migration)]
+        vec![
+            Box::new(m20261122_000001_foundation::Migration),
+            Box::new(m20261122_000002_sessions_and_keys::Migration),
+        ]
     }
 }

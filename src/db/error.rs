@@ -37,7 +37,7 @@ impl StoreError {
         Self::Conflict(None)
     }
 
-    pub(super) fn away() -> Self {
+    pub(crate) fn away() -> Self {
         Self::Unavailable(None)
     }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::problem::{Code, Problem};
 use crate::app::App;
+use crate::db::StoreError;
 use crate::tokens::{AccessToken, Scope, TokenError};
 
 /// The name of the Bearer scheme in the document.
@@ -115,7 +116,9 @@ fn no_bearer() -> Problem {
 fn bad_bearer(error: TokenError) -> Problem {
     let what = match error {
         TokenError::Expired => "The access token has expired",
+        TokenError::Revoked => "The access token was revoked",
         TokenError::Invalid => "The access token is invalid",
+        TokenError::Unknown => return StoreError::away().into(),
     };
     let challenge = format!(r#"{BEARER_CHALLENGE}, error="invalid_token", error_description="{what}""#);
     Problem::new(Code::InvalidToken, format!("{what}.")).with_header(header::WWW_AUTHENTICATE, challenge)
@@ -147,14 +150,14 @@ pub fn bad_credentials() -> Problem {
 }
 
 impl<R: Requirement> Caller<R> {
-    fn check(request: &Request) -> Result<Self, Problem> {
+    async fn check(request: &Request) -> Result<Self, Problem> {
         let token = match credential(request)? {
             Some((scheme, token)) if scheme == "bearer" => token,
             _ => return Err(no_bearer()),
         };
         let app =
             request.data::<App>().ok_or_else(|| Problem::internal("the app is not wired to the router"))?;
-        let token = app.tokens.verify(token).map_err(bad_bearer)?;
+        let token = app.tokens.verify(token).await.map_err(bad_bearer)?;
         match R::SCOPE {
             Some(scope) if !token.scopes.contains(scope) => Err(lacks(scope)),
             _ => Ok(Self { token, requirement: PhantomData }),
@@ -218,7 +221,7 @@ impl<'a, R: Requirement> ApiExtractor<'a> for Caller<R> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self::check(request)?)
+        Ok(Self::check(request).await?)
     }
 }
 

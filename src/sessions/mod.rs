@@ -60,6 +60,7 @@ struct Session {
     created_at: DateTime<Utc>,
     idle_expires_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    access_expires_at: DateTime<Utc>,
 }
 
 /// What somebody gets who signed up or logged in.
@@ -149,8 +150,8 @@ impl Sessions {
         }
         let prepared = self.accounts.prepare(new).await?;
         let user = prepared.user().clone();
-        let session = self.begin(user.id, Scopes::all(), device);
-        let grant = self.grant(&session, user)?;
+        let mut session = self.begin(user.id, Scopes::all(), device);
+        let grant = self.grant(&mut session, user)?;
         self.db
             .write((prepared, session), |tx, (prepared, session)| insert_both(tx, prepared, session).boxed())
             .await?;
@@ -171,8 +172,8 @@ impl Sessions {
         device: Device,
     ) -> Result<Grant, SessionsError> {
         let user = self.accounts.authenticate(identifier, password).await?;
-        let session = self.begin(user.id, scopes, device);
-        let grant = self.grant(&session, user)?;
+        let mut session = self.begin(user.id, scopes, device);
+        let grant = self.grant(&mut session, user)?;
         let written: Result<(), StoreError> =
             self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
         match written {
@@ -194,19 +195,22 @@ impl Sessions {
             created_at,
             idle_expires_at: after(self.lifetimes.idle_secs),
             expires_at: after(self.lifetimes.absolute_secs),
+            access_expires_at: created_at,
         }
     }
 
     /// The tokens of a session that is about to be written. Minting comes first, so that a server
     /// that can't mint begins no session that nobody can use.
-    fn grant(&self, session: &Session, user: User) -> Result<Grant, TokensError> {
+    fn grant(&self, session: &mut Session, user: User) -> Result<Grant, TokensError> {
         let minted = self.tokens.mint(Subject {
             user: session.user,
             session: Some(session.id),
+            generation: Some(1),
             scopes: session.scopes,
             amr: session.amr.clone(),
             authenticated_at: session.created_at,
         })?;
+        session.access_expires_at = minted.expires_at;
         let refresh_token = RefreshToken { session: session.id, generation: 1 }.encode(&self.codes);
         Ok(Grant {
             access_token: minted.token,

@@ -21,6 +21,10 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
         last_seen_at: Set(session.created_at.timestamp_millis()),
         idle_expires_at: Set(session.idle_expires_at.timestamp_millis()),
         expires_at: Set(session.expires_at.timestamp_millis()),
+        rotated_at: Set(session.created_at.timestamp_millis()),
+        proven_generation: Set(0),
+        access_expires_at: Set(session.access_expires_at.timestamp_millis()),
+        ended_at: Set(None),
     };
     sessions::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())

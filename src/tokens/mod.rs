@@ -3,25 +3,36 @@
 //! A token is a JWT in the profile of RFC 9068. It is verified without the database, and as strictly
 //! as RFC 8725 asks: one algorithm per key, the exact type, issuer and audience, every claim present
 //! and of its kind, no `crit` that we don't understand, no key that the token brings along. What was
-//! verified once is remembered until it expires. Tokens hold no personal data.
+//! verified once is remembered until it expires, and refused all the same once it is revoked. Tokens
+//! hold no personal data.
 
+mod freshness;
+mod proofs;
+mod revocations;
 mod ring;
 mod scope;
 mod store;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, Header};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError};
-use crate::secrets::{MasterSecret, Purpose, Vault, sha256};
+use crate::db::{Db, RoomError, StoreError, Tx};
+use crate::secrets::{MasterSecret, Purpose, Vault, random_bytes, sha256};
 
+use freshness::Freshness;
+pub use proofs::Proof;
+use proofs::Proofs;
+pub use revocations::Revocation;
+use revocations::Revocations;
 use ring::KeyRing;
 pub use scope::{Scope, Scopes};
 pub use verify::TokenError;
@@ -70,26 +81,37 @@ struct Claims {
     jti: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<Uuid>,
+    /// Which refresh token of the session came with it; a name of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<i64>,
     scope: String,
     auth_time: i64,
     amr: Vec<String>,
 }
 
 /// A verified access token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct AccessToken {
+    /// Its own name, `jti`.
+    pub id: Uuid,
     /// Whose it is.
     pub user: Uuid,
     /// The session that it belongs to, if one is kept.
     pub session: Option<Uuid>,
+    /// Which refresh token of the session came with it.
+    pub generation: Option<i64>,
     /// What it may be used for.
     pub scopes: Scopes,
     /// How its owner proved who they are (RFC 8176).
     pub amr: Vec<String>,
-    /// When it was minted.
+    /// When it was minted, to the millisecond.
+    pub minted_at: DateTime<Utc>,
+    /// When it was minted, to the second, as it says itself.
     pub issued_at: DateTime<Utc>,
     /// When it ends.
     pub expires_at: DateTime<Utc>,
+    /// The revision of the revocations at which it was good.
+    looked_up: AtomicU64,
 }
 
 /// For whom a token is to be minted.
@@ -99,6 +121,8 @@ pub struct Subject {
     pub user: Uuid,
     /// The session, if one is kept.
     pub session: Option<Uuid>,
+    /// Which refresh token of the session comes with it.
+    pub generation: Option<i64>,
     /// What the token may be used for.
     pub scopes: Scopes,
     /// How the user proved who they are (RFC 8176).
@@ -114,6 +138,8 @@ pub struct Minted {
     pub token: String,
     /// How long it is good, in seconds.
     pub expires_in_secs: i64,
+    /// Until when.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Mints and verifies access tokens. Cheap to clone.
@@ -124,12 +150,16 @@ pub struct Tokens {
 
 #[derive(Debug)]
 struct Inner {
+    db: Db,
     clock: Clock,
     issuer: String,
     audience: String,
     ttl: TimeDelta,
     ring: KeyRing,
     verified: Cache<[u8; 32], Arc<AccessToken>>,
+    revoked: Revocations,
+    proofs: Proofs,
+    freshness: Freshness,
 }
 
 impl Tokens {
@@ -148,9 +178,22 @@ impl Tokens {
     ) -> Result<Self, TokensError> {
         let vault = Vault::new(&secret.derive(Purpose::KeyRing));
         let ring = KeyRing::open(db, &clock, &vault).await?;
-        let ttl = TimeDelta::seconds(ttl_secs.into());
-        let verified = Cache::new(REMEMBERED);
-        Ok(Self { inner: Arc::new(Inner { clock, issuer, audience, ttl, ring, verified }) })
+        let revoked = Revocations::new();
+        revoked.poll(db).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db: db.clone(),
+                clock,
+                issuer,
+                audience,
+                ttl: TimeDelta::seconds(ttl_secs.into()),
+                ring,
+                verified: Cache::new(REMEMBERED),
+                revoked,
+                proofs: Proofs::default(),
+                freshness: Freshness::new(),
+            }),
+        })
     }
 
     /// Mints a token for `subject`, good from now on.
@@ -159,8 +202,9 @@ impl Tokens {
     ///
     /// [`TokensError::NoSigningKey`] under a wrong master secret.
     pub fn mint(&self, subject: Subject) -> Result<Minted, TokensError> {
-        let Inner { clock, issuer, audience, ttl, ring, .. } = &*self.inner;
+        let Inner { clock, issuer, audience, ring, .. } = &*self.inner;
         let now = clock.now();
+        let expires_at = now + self.life(&subject);
         let key = ring.signing().ok_or(TokensError::NoSigningKey)?;
         let header = Header {
             typ: Some(TYPE.to_owned()),
@@ -173,17 +217,31 @@ impl Tokens {
             sub: subject.user,
             client_id: CLIENT_ID.to_owned(),
             iat: now.timestamp(),
-            exp: (now + *ttl).timestamp(),
+            exp: expires_at.timestamp(),
             nbf: None,
             jti: clock.new_id(),
             sid: subject.session,
+            generation: subject.generation,
             scope: subject.scopes.to_string(),
             auth_time: subject.authenticated_at.timestamp(),
             amr: subject.amr,
         };
         let token = jsonwebtoken::encode(&header, &claims, &key.encoding)
             .map_err(|error| TokensError::Signing(error.to_string()))?;
-        Ok(Minted { token, expires_in_secs: ttl.num_seconds() })
+        let expires_in_secs = (expires_at - now).num_seconds();
+        Ok(Minted { token, expires_in_secs, expires_at })
+    }
+
+    /// Refreshed tokens live up to a twentieth less, each another time: apps that began together don't
+    /// come back for ever in step.
+    fn life(&self, subject: &Subject) -> TimeDelta {
+        let ttl = self.inner.ttl;
+        if subject.generation.is_none_or(|generation| generation == 1) {
+            return ttl;
+        }
+        let jitter = u16::from_le_bytes(random_bytes());
+        let most = ttl.num_seconds() / 20;
+        ttl - TimeDelta::seconds(most * i64::from(jitter) / i64::from(u16::MAX))
     }
 
     /// Verifies a token, from memory if it was verified before.
@@ -191,19 +249,104 @@ impl Tokens {
     /// # Errors
     ///
     /// [`TokenError`].
-    pub fn verify(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
-        let Inner { clock, verified, .. } = &*self.inner;
+    pub async fn verify(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
+        if self.inner.freshness.is_stale() && !self.poll().await {
+            return Err(TokenError::Unknown);
+        }
         // The digest stands for the token, so that none lies about in memory.
         let digest = sha256(token.as_bytes());
-        if let Some(known) = verified.get(&digest) {
-            if verify::has_expired(known.expires_at, clock.now()) {
-                verified.remove(&digest);
-                return Err(TokenError::Expired);
-            }
-            return Ok(known);
+        let token = match self.inner.verified.get(&digest) {
+            Some(known) => known,
+            None => self.verify_anew(token, digest)?,
+        };
+        if verify::has_expired(token.expires_at, self.inner.clock.now()) {
+            self.inner.verified.remove(&digest);
+            return Err(TokenError::Expired);
         }
+        if self.is_revoked(&token) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(token)
+    }
+
+    fn verify_anew(&self, token: &str, digest: [u8; 32]) -> Result<Arc<AccessToken>, TokenError> {
+        let Inner { verified, proofs, .. } = &*self.inner;
         let fresh = Arc::new(verify::verify(&self.inner, token)?);
         verified.insert(digest, Arc::clone(&fresh));
+        if !self.is_revoked(&fresh)
+            && let (Some(session), Some(generation)) = (fresh.session, fresh.generation)
+        {
+            proofs.note(Proof { user: fresh.user, session, generation });
+        }
         Ok(fresh)
     }
+
+    /// Looked up only when something was revoked since the last time, however many entries there are.
+    fn is_revoked(&self, token: &AccessToken) -> bool {
+        let revoked = &self.inner.revoked;
+        let revision = revoked.revision();
+        if token.looked_up.load(Ordering::Relaxed) == revision {
+            return false;
+        }
+        let subjects = [token.session, Some(token.id), Some(token.user)];
+        if subjects.into_iter().flatten().any(|subject| revoked.refuses(subject, token.minted_at)) {
+            return true;
+        }
+        token.looked_up.store(revision, Ordering::Relaxed);
+        false
+    }
+
+    /// Reads what other replicas changed; `false` if the database can't be asked.
+    pub async fn poll(&self) -> bool {
+        let Inner { db, revoked, freshness, .. } = &*self.inner;
+        freshness.renew(revoked.poll(db)).await
+    }
+
+    /// Makes a revocation that is committed good on this replica at once.
+    pub fn apply(&self, revocation: &Revocation) {
+        self.inner.revoked.apply(revocation);
+    }
+
+    /// The newest generation of a session of which an access token was seen here and not written yet.
+    pub fn proven_generation(&self, session: Uuid) -> Option<i64> {
+        self.inner.proofs.newest(session)
+    }
+
+    /// At most so many proofs that wait to be written.
+    pub fn proofs(&self, limit: usize) -> Vec<Proof> {
+        self.inner.proofs.some(limit)
+    }
+
+    /// These proofs are written.
+    pub fn settle(&self, written: &[Proof]) {
+        self.inner.proofs.settle(written);
+    }
+
+    /// Whether tokens can be minted at all: not under a wrong master secret.
+    pub fn can_mint(&self) -> bool {
+        self.inner.ring.signing().is_some()
+    }
+
+    /// Drops what concerns only tokens that have expired, here and in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let Inner { db, clock, revoked, .. } = &*self.inner;
+        // Whoever's clock is behind ours still believes in them.
+        let now = clock.now() - verify::SKEW * 2;
+        revoked.forget_before(now);
+        db.write(now, |tx, now| store::drop_revocations(tx, *now).boxed()).await?;
+        Ok(())
+    }
+}
+
+/// Writes a revocation, in the transaction of what causes it.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
+    store::revoke(tx, revocation).await
 }

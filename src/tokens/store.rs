@@ -1,9 +1,11 @@
-//! The key ring's table.
+//! The tables of the key ring and of what was revoked.
 
-use ::entity::signing_keys;
+use ::entity::{revocations, signing_keys};
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::Revocation;
+use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
 /// A key as it is kept.
@@ -42,7 +44,51 @@ pub(super) async fn insert_active(tx: &Tx, key: &StoredKey, now: DateTime<Utc>) 
         public_key: Set(key.public_key.clone()),
         sealed_private_key: Set(key.sealed_private_key.clone()),
         created_at: Set(now.timestamp_millis()),
+        activated_at: Set(Some(now.timestamp_millis())),
+        retired_at: Set(None),
+        gone_at: Set(None),
     };
     signing_keys::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Those with a higher number, lowest first.
+pub(super) async fn revocations_after(
+    tx: &Tx,
+    seq: i64,
+    limit: u16,
+) -> Result<Vec<(i64, Revocation)>, StoreError> {
+    let rows = revocations::Entity::find()
+        .filter(revocations::Column::Seq.gt(seq))
+        .order_by_asc(revocations::Column::Seq)
+        .limit(u64::from(limit))
+        .all(tx)
+        .await?;
+    let revocation = |row: revocations::Model| Revocation {
+        subject: row.subject,
+        minted_before: (row.minted_before < i64::MAX).then(|| from_millis(row.minted_before)),
+        until: from_millis(row.until),
+    };
+    Ok(rows.into_iter().map(|row| (row.seq, revocation(row))).collect())
+}
+
+pub(super) async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
+    let before = revocation.minted_before.map_or(i64::MAX, |before| before.timestamp_millis());
+    let row = revocations::ActiveModel {
+        subject: Set(revocation.subject),
+        minted_before: Set(before),
+        until: Set(revocation.until.timestamp_millis()),
+        ..Default::default()
+    };
+    revocations::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Drops those that concern only tokens that have expired.
+pub(super) async fn drop_revocations(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let done = revocations::Entity::delete_many()
+        .filter(revocations::Column::Until.lt(now.timestamp_millis()))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected)
 }

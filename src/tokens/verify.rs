@@ -4,6 +4,8 @@
 //! 8725 wants refused (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
 //! member twice) and asks the machine for the time: all of that is switched on or checked here.
 
+use std::sync::atomic::AtomicU64;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +16,7 @@ use super::{AccessToken, CLIENT_ID, Claims, Inner, Scopes, TYPE};
 use crate::json;
 
 /// How far the clocks of two replicas may be apart.
-const SKEW: TimeDelta = TimeDelta::seconds(30);
+pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The longest token that is looked at, in bytes; ours have some 700.
 const MAX_BYTES: usize = 4096;
 
@@ -24,9 +26,15 @@ pub enum TokenError {
     /// It was good once.
     #[error("the access token has expired")]
     Expired,
+    /// It was revoked, with its session or its user or by itself.
+    #[error("the access token was revoked")]
+    Revoked,
     /// It never was; why is nobody's business.
     #[error("the access token is invalid")]
     Invalid,
+    /// Whether it was revoked can't be told: the database has been away for too long.
+    #[error("what was revoked can't be read")]
+    Unknown,
 }
 
 pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
@@ -107,5 +115,19 @@ fn accept(claims: Claims, now: DateTime<Utc>) -> Result<AccessToken, TokenError>
         return Err(TokenError::Expired);
     }
     let scopes = Scopes::parse(&claims.scope).ok_or(TokenError::Invalid)?;
-    Ok(AccessToken { user: claims.sub, session: claims.sid, scopes, amr: claims.amr, issued_at, expires_at })
+    // The identifier tells the millisecond, which `iat` does not (RFC 9562 §5.7).
+    let (seconds, nanos) = claims.jti.get_timestamp().ok_or(TokenError::Invalid)?.to_unix();
+    let minted_at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, nanos));
+    Ok(AccessToken {
+        id: claims.jti,
+        user: claims.sub,
+        session: claims.sid,
+        generation: claims.generation,
+        scopes,
+        amr: claims.amr,
+        minted_at: minted_at.ok_or(TokenError::Invalid)?,
+        issued_at,
+        expires_at,
+        looked_up: AtomicU64::new(0),
+    })
 }

@@ -45,6 +45,10 @@ fn session(user: u128, id: u128) -> sessions::ActiveModel {
         last_seen_at: Set(0),
         idle_expires_at: Set(1),
         expires_at: Set(1),
+        rotated_at: Set(0),
+        proven_generation: Set(0),
+        access_expires_at: Set(0),
+        ended_at: Set(None),
     }
 }
 
@@ -57,6 +61,9 @@ fn signing_key(kid: &str, active_slot: Option<i64>) -> signing_keys::ActiveModel
         public_key: Set(vec![4]),
         sealed_private_key: Set(vec![0]),
         created_at: Set(0),
+        activated_at: Set(None),
+        retired_at: Set(None),
+        gone_at: Set(None),
     }
 }
 

@@ -160,7 +160,7 @@ async fn ten_replicas_that_start_on_an_empty_database_share_one_signing_key() {
     for minting in &opened {
         let token = minting.mint(subject(&app)).unwrap().token;
         for verifying in &opened {
-            verifying.verify(&token).unwrap();
+            verifying.verify(&token).await.unwrap();
         }
     }
     join_all(replicas.iter().map(db::Db::close)).await;
@@ -170,6 +170,7 @@ fn subject(app: &TestApp) -> Subject {
     Subject {
         user: app.clock.new_id(),
         session: None,
+        generation: None,
         scopes: Scopes::all(),
         amr: vec!["pwd".to_owned()],
         authenticated_at: app.clock.now(),

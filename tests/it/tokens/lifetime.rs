@@ -49,7 +49,7 @@ async fn a_token_says_what_rfc_9068_asks_and_nothing_personal() {
         json!({
             "iss": PUBLIC_URL, "aud": "tripgate", "sub": quixote.id(), "client_id": "tripgate",
             "iat": now, "exp": now + 900, "jti": claims["jti"], "sid": quixote.grant()["session_id"],
-            "scope": "account trips:read", "auth_time": now, "amr": ["pwd"],
+            "generation": 1, "scope": "account trips:read", "auth_time": now, "amr": ["pwd"],
         })
     );
     let said = format!("{header}{claims}").to_lowercase();

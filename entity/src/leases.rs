@@ -1,0 +1,16 @@
+//! Which replica does what only one should do.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `leases`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "leases")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub name: String,
+    pub holder: Uuid,
+    pub until: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

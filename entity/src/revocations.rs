@@ -1,0 +1,21 @@
+//! Tokens that are refused before they expire.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `revocations`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "revocations")]
+pub struct Model {
+    /// In the order in which they came.
+    #[sea_orm(primary_key)]
+    pub seq: i64,
+    /// A session, a token or a user.
+    pub subject: Uuid,
+    /// Tokens of the subject that were minted before this instant are refused.
+    pub minted_before: i64,
+    /// When the last of them has expired.
+    pub until: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -232,6 +232,7 @@ async fn run(
     let served =
         Server { limits, bad_request: http::bad_request }.serve(listener, tls, router, stopping).await;
     chores.abort();
+    housekeeping::finish(&app).await;
     app.db.close().await;
     served
 }

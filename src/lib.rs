@@ -13,12 +13,14 @@
 //!
 //! The rooms are [`accounts`], [`sessions`], [`tokens`] and [`trips`]. They know each other's `mod.rs`
 //! only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts know passwords, trips
-//! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`] and [`json`];
+//! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`], [`audit`] and
+//! [`json`];
 //! [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and [`cli`]
 //! is what an operator types.
 
 pub mod accounts;
 pub mod app;
+pub mod audit;
 pub mod causes;
 pub mod cli;
 pub mod clock;

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::types::{Example, MaybeUndefined};
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::types::{Example, MaybeUndefined, Password as PasswordText};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{AccountsError, ProfilePatch, User};
 use crate::app::App;
+use crate::audit::{self, Event};
 use crate::http::Tag;
 use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
 use crate::http::json::{Body, Json, instant, patched};
@@ -75,6 +76,20 @@ impl Example for UpdateProfile {
     }
 }
 
+/// Proof that it is still the owner who holds the device.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DeleteAccount {
+    /// The password.
+    password: PasswordText,
+}
+
+impl Example for DeleteAccount {
+    fn example() -> Self {
+        Self { password: PasswordText("a quiet sea in winter".to_owned()) }
+    }
+}
+
 /// A fault of a username, wherever one is given.
 pub fn username_fault() -> FieldFault {
     FieldFault {
@@ -114,6 +129,13 @@ impl From<AccountsError> for Problem {
     }
 }
 
+#[derive(ApiResponse)]
+enum Deleted {
+    /// The account is gone, with everything that was its owner's.
+    #[oai(status = 204)]
+    Gone,
+}
+
 /// The operations of this room.
 #[derive(Debug)]
 pub struct AccountsApi;
@@ -132,7 +154,10 @@ impl AccountsApi {
     )]
     async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<Json<UserBody>, Fail> {
         match app.accounts.authenticate(&basic.identifier, &basic.password).await {
-            Ok(user) => Ok(Json(user.into())),
+            Ok(user) => {
+                audit::note(Event::Authenticated, Some(user.id), None);
+                Ok(Json(user.into()))
+            }
             Err(AccountsError::BadCredentials) => Err(caller::bad_basic().into()),
             Err(error) => Err(error.into()),
         }
@@ -159,5 +184,21 @@ impl AccountsApi {
     ) -> Result<Json<UserBody>, Fail<409>> {
         let patch = body.check(|body, _| body.check())?;
         Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into()))
+    }
+
+    /// Delete the account
+    ///
+    /// Deletes the account and everything that is its owner's, for ever, and ends all sessions. Asks for
+    /// the password once more; 401 `invalid_credentials` if it is wrong.
+    #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]
+    async fn delete_me(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForAccount>,
+        body: Body<DeleteAccount>,
+    ) -> Result<Deleted, Fail> {
+        let DeleteAccount { password } = body.check(|body, _| Ok(body))?;
+        app.sessions.delete_account(caller.user(), &password).await?;
+        Ok(Deleted::Gone)
     }
 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
+use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
 use crate::passwords::{Overloaded, Password, Passwords, Verified};
@@ -169,13 +170,36 @@ impl Accounts {
         }
         let name = LoginName::given(identifier);
         let found = self.db.read(name, |tx, name| store::find_by_login(tx, name).boxed()).await;
-        let Some(found) = found.map_err(AccountsError::Store)? else {
+        self.check_password(found.map_err(AccountsError::Store)?, password).await
+    }
+
+    /// Makes sure once more that whoever is logged in knows their password.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`].
+    pub async fn authenticate_user(&self, user: Uuid, password: &str) -> Result<User, AccountsError> {
+        let password = Password::given(password).ok_or(AccountsError::BadCredentials)?;
+        let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
+        self.check_password(found.map_err(AccountsError::Store)?, password).await
+    }
+
+    async fn check_password(
+        &self,
+        found: Option<store::Credentials>,
+        password: Password,
+    ) -> Result<User, AccountsError> {
+        let Some(found) = found else {
             self.passwords.verify_nothing(password).await?;
+            audit::note(Event::LoginFailed, None, None);
             return Err(AccountsError::BadCredentials);
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
             Verified::Yes => Ok(found.user),
-            Verified::No => Err(AccountsError::BadCredentials),
+            Verified::No => {
+                audit::note(Event::LoginFailed, Some(found.user.id), None);
+                Err(AccountsError::BadCredentials)
+            }
             Verified::YesButCheap => {
                 self.rehash(&found, password).await;
                 Ok(found.user)
@@ -238,6 +262,24 @@ async fn change_profile(
         Err(error) => return Err(error.into()),
     }
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// A user by id, as part of a transaction.
+///
+/// # Errors
+///
+/// [`AccountsError::NoSuchUser`].
+pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
+    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// Deletes a user, and with them everything that is theirs.
+///
+/// # Errors
+///
+/// [`AccountsError::NoSuchUser`].
+pub async fn delete(tx: &Tx, user: Uuid) -> Result<(), AccountsError> {
+    if store::delete(tx, user).await? { Ok(()) } else { Err(AccountsError::NoSuchUser) }
 }
 
 /// Stores a prepared user.

@@ -57,6 +57,15 @@ pub(super) async fn find(tx: &Tx, user: Uuid) -> Result<Option<User>, StoreError
     Ok(row.map(|row| Credentials::from(row).user))
 }
 
+pub(super) async fn find_credentials(tx: &Tx, user: Uuid) -> Result<Option<Credentials>, StoreError> {
+    Ok(users::Entity::find_by_id(user).one(tx).await?.map(Credentials::from))
+}
+
+/// Whether there was one. What is theirs goes by the keys of the tables.
+pub(super) async fn delete(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
+    Ok(users::Entity::delete_by_id(user).exec(tx).await?.rows_affected == 1)
+}
+
 pub(super) async fn find_by_login(tx: &Tx, name: &LoginName) -> Result<Option<Credentials>, StoreError> {
     let condition = match name {
         LoginName::Email(key) => users::Column::EmailKey.eq(key.as_str()),

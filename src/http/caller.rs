@@ -149,6 +149,19 @@ pub fn bad_credentials() -> Problem {
         .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
+/// A refresh token that was never ours, or whose session has run out. The challenge as for wrong
+/// credentials.
+pub fn bad_refresh_token() -> Problem {
+    Problem::new(Code::InvalidRefreshToken, "The refresh token is not good; log in again.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
+/// A refresh token whose session was ended.
+pub fn session_revoked() -> Problem {
+    Problem::new(Code::SessionRevoked, "The session was ended; log in again.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
 impl<R: Requirement> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
         let token = match credential(request)? {

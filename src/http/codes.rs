@@ -17,6 +17,10 @@ pub enum Code {
     InvalidToken,
     /// Nobody, or not their password.
     InvalidCredentials,
+    /// A refresh token that is not good.
+    InvalidRefreshToken,
+    /// A refresh token whose session was ended.
+    SessionRevoked,
     /// The token is good, but not for this.
     InsufficientScope,
     /// Strangers can't sign up.
@@ -58,7 +62,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -66,6 +70,8 @@ impl Code {
         Self::Unauthenticated,
         Self::InvalidToken,
         Self::InvalidCredentials,
+        Self::InvalidRefreshToken,
+        Self::SessionRevoked,
         Self::InsufficientScope,
         Self::SignupClosed,
         Self::NotFound,
@@ -102,6 +108,10 @@ impl Code {
                 "The access token has expired, or was never one of this server's. Refresh it where the server can, and log in again if that fails."),
             Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
                 "There is no account with this email address or username and this password. Which of the two is wrong is not told."),
+            Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Refresh token not good", "reauthenticate",
+                "The refresh token was never one of this server's, or its session has run out. Log in again."),
+            Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",
+                "The session was ended: by its owner, or because one of its refresh tokens was used a second time, which happens when a copy of it was stolen. Log in again."),
             Self::InsufficientScope => ("insufficient_scope", 403, "The token lacks a scope", "reauthenticate",
                 "The access token is good, but was issued for less than this operation needs. Log in with the scope that the challenge names."),
             Self::SignupClosed => ("signup_closed", 403, "Signing up is closed", "none",

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use super::paths::Paths;
 use super::problem::{Code, Problem, from_poem};
 use crate::app::App;
+use crate::audit;
 use crate::clock::Clock;
 
 /// The header that names a request, from the client or from here.
@@ -74,7 +76,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
         }
         let answer = match answer_here(&request, &seen) {
             Some(answer) => answer,
-            None => self.hand_on(request).await,
+            None => audit::during(Arc::from(seen.id()), self.hand_on(request)).await,
         };
         let mut response = match answer {
             Ok(response) => response,

@@ -39,13 +39,23 @@ pub enum Tag {
     Health,
 }
 
-type Operations =
-    (sessions::api::SessionsApi, accounts::api::AccountsApi, trips::api::TripsApi, health::HealthApi);
+type Operations = (
+    sessions::api::SessionsApi,
+    sessions::api::KeptSessionsApi,
+    accounts::api::AccountsApi,
+    trips::api::TripsApi,
+    health::HealthApi,
+);
 
 /// Every operation there is.
 fn service() -> OpenApiService<Operations, ()> {
-    let operations =
-        (sessions::api::SessionsApi, accounts::api::AccountsApi, trips::api::TripsApi, health::HealthApi);
+    let operations = (
+        sessions::api::SessionsApi,
+        sessions::api::KeptSessionsApi,
+        accounts::api::AccountsApi,
+        trips::api::TripsApi,
+        health::HealthApi,
+    );
     OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))
         .description(include_str!("description.md"))
         .contact(ContactObject::new().name("The Tripgate authors"))

@@ -1,5 +1,7 @@
 //! Signing up and logging in over HTTP.
 
+mod kept;
+
 use chrono::{DateTime, Utc};
 use poem::http::header;
 use poem::web::Data;
@@ -14,11 +16,13 @@ use crate::accounts::api::{UserBody, username_fault};
 use crate::accounts::{Email, NewUser, Username};
 use crate::app::App;
 use crate::http::Tag;
-use crate::http::caller::{AnyScope, Caller};
+use crate::http::caller::{self, AnyScope, Caller};
 use crate::http::json::{Body, Json, instant};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 use crate::passwords::{Passwords, PolicyFault};
 use crate::tokens::{Scopes, TokensError};
+
+pub use kept::KeptSessionsApi;
 
 /// Somebody who signs up. At least one of `email` and `username` is needed.
 #[derive(Debug, Object)]
@@ -66,8 +70,7 @@ struct TokenGrant {
     access_token: String,
     /// How long the access token is good, in seconds from `server_time`.
     expires_in: i64,
-    /// Names the session for the refresh that a later version offers; until then, log in again when the
-    /// access token has expired.
+    /// Buys the next grant when the access token has expired, once. Keep it where other apps can't read it.
     refresh_token: String,
     /// How long the refresh token is good if it is not used, in seconds from `server_time`.
     refresh_expires_in: i64,
@@ -119,7 +122,7 @@ enum SignedUp {
 
 #[derive(ApiResponse)]
 enum LoggedIn {
-    /// A session has begun.
+    /// A session has begun, or goes on.
     #[oai(status = 200)]
     Ok(
         Json<TokenGrant>,
@@ -174,6 +177,9 @@ impl From<SessionsError> for Problem {
             SessionsError::SignupClosed => {
                 Self::new(Code::SignupClosed, "This server takes no new accounts.")
             }
+            SessionsError::InvalidRefreshToken => caller::bad_refresh_token(),
+            SessionsError::Revoked => caller::session_revoked(),
+            SessionsError::NoSuchSession => Self::not_found(),
             SessionsError::Accounts(error) => error.into(),
             SessionsError::Tokens(error) => error.into(),
             SessionsError::Store(error) => error.into(),

@@ -1,10 +1,13 @@
-//! Sessions: signing up, logging in, and the tokens that come of it.
+//! Sessions: signing up, logging in, staying logged in, and the end of it.
 //!
 //! A session is one login of one device. It is written before its tokens are handed out, in the same
 //! transaction as the user where somebody signs up. Access tokens come from `tokens`; refresh tokens
-//! are computed from the session and its generation, and never stored.
+//! are computed from the session and its generation, and never stored. A session that ends takes its
+//! access tokens with it, in the same transaction.
 
 pub mod api;
+mod ending;
+mod refresh;
 mod refresh_token;
 mod store;
 
@@ -13,11 +16,15 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::accounts::{self, Accounts, AccountsError, NewUser, Prepared, User};
+use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
 use crate::secrets::{Authenticator, MasterSecret, Purpose};
 use crate::tokens::{Scopes, Subject, Tokens, TokensError};
 
+pub use ending::KnownSession;
+pub use refresh::RefreshInfo;
+use refresh::Rotation;
 pub use refresh_token::RefreshToken;
 
 /// The longest part of a `User-Agent` that is kept, in characters.
@@ -54,6 +61,8 @@ impl Device {
 struct Session {
     id: Uuid,
     user: Uuid,
+    /// The number of its newest refresh token, from 1.
+    generation: i64,
     scopes: Scopes,
     amr: Vec<String>,
     device: Device,
@@ -84,12 +93,21 @@ pub struct Grant {
     pub user: User,
 }
 
-/// Why no session was begun.
+/// Why no session was begun, prolonged or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
     /// Nobody may sign up here.
     #[error("signing up is closed")]
     SignupClosed,
+    /// Not a refresh token of ours, or its session has run out.
+    #[error("the refresh token is not good")]
+    InvalidRefreshToken,
+    /// The session was ended before its time.
+    #[error("the session was ended")]
+    Revoked,
+    /// Not a session of theirs.
+    #[error("there is no such session")]
+    NoSuchSession,
     /// The account.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -107,7 +125,7 @@ impl RoomError for SessionsError {
             Self::Store(error) => Some(error),
             Self::Accounts(error) => error.store(),
             Self::Tokens(error) => error.store(),
-            Self::SignupClosed => None,
+            Self::SignupClosed | Self::InvalidRefreshToken | Self::Revoked | Self::NoSuchSession => None,
         }
     }
 }
@@ -151,10 +169,12 @@ impl Sessions {
         let prepared = self.accounts.prepare(new).await?;
         let user = prepared.user().clone();
         let mut session = self.begin(user.id, Scopes::all(), device);
-        let grant = self.grant(&mut session, user)?;
+        let begun_at = session.created_at;
+        let grant = self.grant(&mut session, user, begun_at)?;
         self.db
             .write((prepared, session), |tx, (prepared, session)| insert_both(tx, prepared, session).boxed())
             .await?;
+        audit::note(Event::SignedUp, Some(grant.user.id), Some(grant.session));
         Ok(grant)
     }
 
@@ -173,13 +193,18 @@ impl Sessions {
     ) -> Result<Grant, SessionsError> {
         let user = self.accounts.authenticate(identifier, password).await?;
         let mut session = self.begin(user.id, scopes, device);
-        let grant = self.grant(&mut session, user)?;
+        let begun_at = session.created_at;
+        let grant = self.grant(&mut session, user, begun_at)?;
         let written: Result<(), StoreError> =
             self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
         match written {
             // The account was deleted while its password was being checked.
             Err(StoreError::Missing(_)) => Err(AccountsError::BadCredentials.into()),
-            other => other.map(|()| grant).map_err(Into::into),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                audit::note(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
+                Ok(grant)
+            }
         }
     }
 
@@ -189,6 +214,7 @@ impl Sessions {
         Session {
             id: self.clock.new_id(),
             user,
+            generation: 1,
             scopes,
             amr: vec!["pwd".to_owned()],
             device,
@@ -199,27 +225,28 @@ impl Sessions {
         }
     }
 
-    /// The tokens of a session that is about to be written. Minting comes first, so that a server
-    /// that can't mint begins no session that nobody can use.
-    fn grant(&self, session: &mut Session, user: User) -> Result<Grant, TokensError> {
+    /// The tokens of a session's generation. Where a session is begun this comes before it is written,
+    /// so that a server that can't mint begins none that nobody can use.
+    fn grant(&self, session: &mut Session, user: User, now: DateTime<Utc>) -> Result<Grant, TokensError> {
+        let generation = session.generation;
         let minted = self.tokens.mint(Subject {
             user: session.user,
             session: Some(session.id),
-            generation: Some(1),
+            generation: Some(generation),
             scopes: session.scopes,
             amr: session.amr.clone(),
             authenticated_at: session.created_at,
         })?;
         session.access_expires_at = minted.expires_at;
-        let refresh_token = RefreshToken { session: session.id, generation: 1 }.encode(&self.codes);
+        let refresh_token = RefreshToken { session: session.id, generation }.encode(&self.codes);
         Ok(Grant {
             access_token: minted.token,
             expires_in_secs: minted.expires_in_secs,
             refresh_token,
-            refresh_expires_in_secs: (session.idle_expires_at - session.created_at).num_seconds(),
+            refresh_expires_in_secs: (session.idle_expires_at - now).num_seconds(),
             session: session.id,
             scopes: session.scopes,
-            at: session.created_at,
+            at: now,
             user,
         })
     }

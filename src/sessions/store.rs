@@ -1,18 +1,56 @@
-//! The table of sessions.
+//! The table of sessions, and that of security events.
+//!
+//! Whoever holds a refresh token names its session without naming the owner; that the token is ours
+//! was checked before. Everybody else says whose session they mean.
 
-use ::entity::sessions;
-use sea_orm::{ActiveValue::Set, EntityTrait};
-
+use ::entity::{security_events, sessions};
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
-use super::Session;
+use super::{Device, RefreshToken, Rotation, Session};
+use crate::audit::Event;
+use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
+use crate::tokens::{Proof, Scopes};
+
+/// A session as it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) session: Session,
+    pub(super) last_seen_at: DateTime<Utc>,
+    pub(super) ended: bool,
+}
+
+impl From<sessions::Model> for Stored {
+    fn from(row: sessions::Model) -> Self {
+        Self {
+            session: Session {
+                id: row.id,
+                user: row.user_id,
+                generation: row.generation,
+                scopes: Scopes::parse(&row.scope).unwrap_or_default(),
+                amr: row.amr.split(' ').map(str::to_owned).collect(),
+                device: Device { name: row.device_name, user_agent: row.user_agent },
+                created_at: from_millis(row.created_at),
+                idle_expires_at: from_millis(row.idle_expires_at),
+                expires_at: from_millis(row.expires_at),
+                access_expires_at: from_millis(row.access_expires_at),
+            },
+            last_seen_at: from_millis(row.last_seen_at),
+            ended: row.ended_at.is_some(),
+        }
+    }
+}
 
 pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<(), StoreError> {
     let row = sessions::ActiveModel {
         user_id: Set(owner),
         id: Set(session.id),
-        generation: Set(1),
+        generation: Set(session.generation),
         scope: Set(session.scopes.to_string()),
         amr: Set(session.amr.join(" ")),
         device_name: Set(session.device.name.clone()),
@@ -27,5 +65,167 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
         ended_at: Set(None),
     };
     sessions::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Neither ended nor run out. The idle limit never lies beyond the absolute one.
+fn lives(now: DateTime<Utc>) -> Condition {
+    Condition::all()
+        .add(sessions::Column::EndedAt.is_null())
+        .add(sessions::Column::IdleExpiresAt.gt(now.timestamp_millis()))
+}
+
+/// The lesser of a moment and the end of the session, whatever is refreshed.
+fn at_most_expiry(millis: i64) -> SimpleExpr {
+    let expires = Expr::col(sessions::Column::ExpiresAt);
+    Expr::case(expires.clone().lt(millis), expires).finally(millis).into()
+}
+
+/// A token that was minted under a longer setting may expire later still.
+fn at_least_known(millis: i64) -> SimpleExpr {
+    let known = Expr::col(sessions::Column::AccessExpiresAt);
+    Expr::case(known.clone().gt(millis), known).finally(millis).into()
+}
+
+/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
+pub(super) async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
+    let now = rotation.now.timestamp_millis();
+    let done = sessions::Entity::update_many()
+        .col_expr(sessions::Column::Generation, Expr::value(shown.generation + 1))
+        .col_expr(sessions::Column::RotatedAt, Expr::value(now))
+        .col_expr(sessions::Column::LastSeenAt, Expr::value(now))
+        .col_expr(
+            sessions::Column::IdleExpiresAt,
+            at_most_expiry(rotation.idle_expires_at.timestamp_millis()),
+        )
+        .col_expr(
+            sessions::Column::AccessExpiresAt,
+            at_least_known(rotation.access_expires_at.timestamp_millis()),
+        )
+        .filter(sessions::Column::Id.eq(shown.session))
+        // A generation that the database has not heard of was given out before it was restored from a
+        // backup: the token is ours and newer, so the phone that holds it is right.
+        .filter(sessions::Column::Generation.lte(shown.generation))
+        .filter(lives(rotation.now))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Notes that the successor of the generation that was shown is handed out once more, if it may be;
+/// `false` otherwise.
+pub(super) async fn repeat(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
+    let successor = shown.generation + 1;
+    let mut mercy =
+        Condition::any().add(sessions::Column::RotatedAt.gte(rotation.rotated_since.timestamp_millis()));
+    if rotation.proven_generation.is_none_or(|proven| proven < successor) {
+        mercy = mercy.add(sessions::Column::ProvenGeneration.lt(successor));
+    }
+    let done = sessions::Entity::update_many()
+        .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
+        .col_expr(
+            sessions::Column::AccessExpiresAt,
+            at_least_known(rotation.access_expires_at.timestamp_millis()),
+        )
+        .filter(sessions::Column::Id.eq(shown.session))
+        .filter(sessions::Column::Generation.eq(successor))
+        .filter(lives(rotation.now))
+        .filter(mercy)
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// The session of a refresh token, alive or not.
+pub(super) async fn of_token(tx: &Tx, shown: &RefreshToken) -> Result<Option<Stored>, StoreError> {
+    let row = sessions::Entity::find().filter(sessions::Column::Id.eq(shown.session)).one(tx).await?;
+    Ok(row.map(Stored::from))
+}
+
+pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Stored>, StoreError> {
+    Ok(sessions::Entity::find_by_id((owner, id)).one(tx).await?.map(Stored::from))
+}
+
+/// Those that live, the one that was seen last first.
+pub(super) async fn list(
+    tx: &Tx,
+    owner: Uuid,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Stored>, StoreError> {
+    let rows = sessions::Entity::find()
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(lives(now))
+        .order_by_desc(sessions::Column::LastSeenAt)
+        .order_by_desc(sessions::Column::Id)
+        .limit(limit)
+        .all(tx)
+        .await?;
+    Ok(rows.into_iter().map(Stored::from).collect())
+}
+
+/// The names of those that live.
+pub(super) async fn living(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+    let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
+    let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(lives(now)).into_tuple();
+    Ok(ids.all(tx).await?)
+}
+
+/// Ends a session; `false` if it lives no more.
+pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let done = sessions::Entity::update_many()
+        .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
+        // So that it is swept in its time.
+        .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(sessions::Column::Id.eq(id))
+        .filter(lives(now))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Notes that an access token of this generation was seen in use.
+pub(super) async fn prove(tx: &Tx, owner: Uuid, proof: &Proof, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sessions::Entity::update_many()
+        .col_expr(sessions::Column::ProvenGeneration, Expr::value(proof.generation))
+        .col_expr(sessions::Column::LastSeenAt, Expr::value(now.timestamp_millis()))
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(sessions::Column::Id.eq(proof.session))
+        .filter(sessions::Column::ProvenGeneration.lt(proof.generation))
+        .filter(lives(now))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes some of those that ended or ran out before; how many.
+pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
+    let dead = sessions::Column::IdleExpiresAt.lt(before.timestamp_millis());
+    let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
+    let ids: Vec<Uuid> = query.filter(dead.clone()).limit(limit).into_tuple().all(tx).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let deleted = sessions::Entity::delete_many().filter(sessions::Column::Id.is_in(ids)).filter(dead);
+    Ok(deleted.exec(tx).await?.rows_affected)
+}
+
+pub(super) async fn record(
+    tx: &Tx,
+    owner: Uuid,
+    id: Uuid,
+    event: Event,
+    session: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = security_events::ActiveModel {
+        user_id: Set(owner),
+        id: Set(id),
+        kind: Set(event.name().to_owned()),
+        session_id: Set(Some(session)),
+        created_at: Set(now.timestamp_millis()),
+    };
+    security_events::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }

@@ -41,6 +41,8 @@ pub use verify::TokenError;
 const TYPE: &str = "at+jwt";
 /// The `client_id` of every token: there is one first-party client.
 const CLIENT_ID: &str = "tripgate";
+/// No setting and no clock lets a token live longer.
+pub const LONGEST_LIFE: TimeDelta = TimeDelta::seconds(7 * 86_400 + 120);
 /// How many verified tokens are remembered. One takes some 300 bytes.
 const REMEMBERED: usize = 16_384;
 
@@ -320,6 +322,11 @@ impl Tokens {
     /// These proofs are written.
     pub fn settle(&self, written: &[Proof]) {
         self.inner.proofs.settle(written);
+    }
+
+    /// The longest life of a token that is minted now.
+    pub fn ttl(&self) -> TimeDelta {
+        self.inner.ttl
     }
 
     /// Whether tokens can be minted at all: not under a wrong master secret.

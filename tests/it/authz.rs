@@ -29,6 +29,8 @@ type Row = (&'static str, Method, &'static str, Option<&'static str>, Needs);
 const ROWS: &[Row] = &[
     ("sign_up", Method::POST, "/api/v1/auth/signup", Some(r#"{"username":"bob","password":"a quiet harbour at dawn"}"#), Nothing),
     ("log_in", Method::POST, "/api/v1/auth/login", Some(r#"{"identifier":"ada","password":"a quiet harbour at dusk"}"#), Nothing),
+    ("refresh_session", Method::POST, "/api/v1/auth/refresh", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
+    ("log_out", Method::POST, "/api/v1/auth/logout", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
     ("get_session", Method::GET, "/api/v1/auth/session", None, Token),
     ("verify_credentials", Method::GET, "/api/v1/auth/verify", None, Basic),
     ("get_me", Method::GET, "/api/v1/me", None, Scope("account")),
@@ -38,6 +40,11 @@ const ROWS: &[Row] = &[
     ("get_trip", Method::GET, "/api/v1/trips/{id}", None, Scope("trips:read")),
     ("update_trip", Method::PATCH, "/api/v1/trips/{id}", Some(r#"{"title":"Changed"}"#), Scope("trips:write")),
     ("delete_trip", Method::DELETE, "/api/v1/trips/{id}", None, Scope("trips:write")),
+    ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
+    ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
+    ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
+    // The last of them, for who has called it can call no more.
+    ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("get_liveness", Method::GET, "/health/live", None, Nothing),
     ("get_readiness", Method::GET, "/health/ready", None, Nothing),
 ];
@@ -57,15 +64,26 @@ fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
     let call = client.call(method.clone(), &path.replace("{id}", id));
     match body {
-        Some(body) => call.header("content-type", "application/json").body(*body),
+        Some(body) => call.header("content-type", "application/json").body(body.replace("{id}", id)),
         None => call,
     }
 }
 
 /// Makes something of the kind that `{id}` names in this path; gives its id and where it can be seen.
 async fn something(owner: &Client, path: &str) -> (String, String) {
+    let me = "/api/v1/me".to_owned();
+    let of_new_session = async |member: &str| {
+        let body = json!({ "identifier": owner.grant()["user"]["username"], "password": PASSWORD });
+        let grant = owner.post("/api/v1/auth/login").json(&body).await.expect(200).json();
+        grant[member].as_str().unwrap().to_owned()
+    };
+    match path {
+        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => return (of_new_session("refresh_token").await, me),
+        "/api/v1/me/sessions/{id}" => return (of_new_session("session_id").await, me),
+        _ => {}
+    }
     let Some((collection, _)) = path.split_once("/{id}") else {
-        return (String::new(), "/api/v1/me".to_owned());
+        return (String::new(), me);
     };
     let body = match collection {
         "/api/v1/trips" => json!({ "title": CANARY, "notes": CANARY }),

@@ -28,6 +28,7 @@ mod process;
 mod profile;
 mod schema;
 mod server;
+mod sessions;
 mod signup;
 mod storage;
 mod stored;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
@@ -33,11 +33,23 @@ pub(crate) fn run(dir: &Path, args: &[&str]) -> Output {
 /// Runs a command to its end; one that serves instead of ending is killed and fails the test.
 pub(crate) fn finish(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    if wait(&mut child).is_none() {
+    // Read while it runs: who writes more than a pipe holds waits for its reader.
+    let (out, err) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
+    let ended = wait(&mut child);
+    if ended.is_none() {
         child.kill().unwrap();
-        panic!("it did not end: {:?}", child.wait_with_output().unwrap());
     }
-    child.wait_with_output().unwrap()
+    let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
+    let Some(status) = ended else { panic!("it did not end: {}", String::from_utf8_lossy(&stderr)) };
+    Output { status, stdout, stderr }
+}
+
+fn drain(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
 }
 
 /// What it wrote to standard error.
@@ -70,7 +82,7 @@ pub(crate) struct Process {
     /// What it wrote to standard output when it was ready.
     pub(crate) banner: String,
     log: Arc<Mutex<String>>,
-    reader: Option<thread::JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
     http: reqwest::Client,
 }
 

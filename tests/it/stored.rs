@@ -1,8 +1,10 @@
 //! What lies in the database, read and changed past the server: for what no client may see or do.
 
-use entity::{sessions, signing_keys, users};
+use entity::{revocations, security_events, sessions, signing_keys, trips, users};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter,
+};
 
 use crate::harness::TestApp;
 
@@ -54,4 +56,37 @@ pub(crate) async fn set_password_hash(app: &TestApp, username: &str, hash: &str)
         .unwrap();
     connection.close().await.unwrap();
     assert_eq!(done.rows_affected, 1);
+}
+
+/// The kinds of everything that happened to an account.
+pub(crate) async fn events(app: &TestApp) -> Vec<String> {
+    let connection = open(app).await;
+    let rows = security_events::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.into_iter().map(|row| row.kind).collect()
+}
+
+/// How many revocations are kept.
+pub(crate) async fn revocations(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = revocations::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+/// How many trips everybody has together.
+pub(crate) async fn trips(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = trips::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+/// Takes every session back to this generation, as a backup would that is older.
+pub(crate) async fn set_generation(app: &TestApp, generation: i64) {
+    let connection = open(app).await;
+    let change = sessions::Entity::update_many();
+    let change = change.col_expr(sessions::Column::Generation, Expr::value(generation));
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
 }

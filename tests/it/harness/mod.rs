@@ -82,8 +82,20 @@ impl TestApp {
         Self::on(Arc::clone(&self.ground), self.clock.clone()).await
     }
 
+    /// As [`TestApp::replica`], with settings of its own.
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.ground.settings.clone();
+        change(&mut settings);
+        Self::under(&settings, Arc::clone(&self.ground), self.clock.clone()).await
+    }
+
     async fn on(ground: Arc<Ground>, clock: Clock) -> Self {
-        let running = Box::pin(app::start(&ground.settings, clock.clone()));
+        let settings = ground.settings.clone();
+        Self::under(&settings, ground, clock).await
+    }
+
+    async fn under(settings: &Settings, ground: Arc<Ground>, clock: Clock) -> Self {
+        let running = Box::pin(app::start(settings, clock.clone()));
         let running = Box::new(running.await.unwrap());
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,160 @@
+//! Staying logged in, and logging out, over HTTP.
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::param::Path;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::LoggedIn;
+use crate::app::App;
+use crate::http::Tag;
+use crate::http::caller::{Caller, ForAccount};
+use crate::http::json::{Body, Json, instant};
+use crate::http::problem::Fail;
+use crate::sessions::KnownSession;
+
+/// The newest refresh token of a session.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct RefreshRequest {
+    /// From the last `TokenGrant` of the session.
+    refresh_token: String,
+}
+
+impl Example for RefreshRequest {
+    fn example() -> Self {
+        Self { refresh_token: "v1.019cadb950287000bd7be5206ff49326.1.c2lnbmF0dXJl".to_owned() }
+    }
+}
+
+/// One login of one device.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "Session")]
+struct SessionBody {
+    /// Never changes, however often the session is refreshed.
+    id: Uuid,
+    /// What its owner called the device when they logged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_name: Option<String>,
+    /// The `User-Agent` that it logged in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    /// When it logged in.
+    #[serde(serialize_with = "instant")]
+    created_at: DateTime<Utc>,
+    /// When it was last seen: exact to the life of an access token.
+    #[serde(serialize_with = "instant")]
+    last_seen_at: DateTime<Utc>,
+    /// Whether it is the session of this request.
+    current: bool,
+}
+
+impl SessionBody {
+    fn of(session: KnownSession, current: Option<Uuid>) -> Self {
+        Self {
+            id: session.id,
+            device_name: session.device.name,
+            user_agent: session.device.user_agent,
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            current: Some(session.id) == current,
+        }
+    }
+}
+
+/// Where somebody is logged in.
+#[derive(Debug, Object, Serialize)]
+struct SessionList {
+    /// The one that was seen last first; at most 500.
+    #[oai(validator(max_items = 500))]
+    items: Vec<SessionBody>,
+}
+
+#[derive(ApiResponse)]
+enum Ended {
+    /// Ended, or it had ended before.
+    #[oai(status = 204)]
+    Gone,
+}
+
+/// The operations on sessions that are there.
+#[derive(Debug)]
+pub struct KeptSessionsApi;
+
+#[OpenApi(prefix_path = "/api/v1")]
+impl KeptSessionsApi {
+    /// Refresh
+    ///
+    /// Trades the refresh token for the next access token and the next refresh token. Store the new one
+    /// before the old one is thrown away. If the reply is lost, send the same request again, however much
+    /// later: it gives the same next refresh token until that, or the access token that came with it, has
+    /// been used, and for 30 seconds in any case. Any other second use of a refresh token means that two
+    /// hold it: the session is ended, with 401 `session_revoked`. Both this and `invalid_refresh_token`
+    /// mean: log in again.
+    #[oai(
+        path = "/auth/refresh",
+        method = "post",
+        operation_id = "refresh_session",
+        tag = "Tag::Authentication"
+    )]
+    async fn refresh(&self, app: Data<&App>, body: Body<RefreshRequest>) -> Result<LoggedIn, Fail<401>> {
+        let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
+        let grant = app.sessions.refresh(&refresh_token).await?;
+        Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
+    }
+
+    /// Log out
+    ///
+    /// Ends the session of the refresh token; its access tokens are refused from then on. Succeeds for
+    /// any token, also one that is unknown, was used before or has expired: then there is nothing to end.
+    #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
+    async fn log_out(&self, app: Data<&App>, body: Body<RefreshRequest>) -> Result<Ended, Fail> {
+        let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
+        app.sessions.log_out(&refresh_token).await?;
+        Ok(Ended::Gone)
+    }
+
+    /// Where am I logged in?
+    ///
+    /// The sessions of whoever asks, the one that was seen last first.
+    #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
+    async fn list(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Json<SessionList>, Fail> {
+        let found = app.sessions.list(caller.user()).await?;
+        let current = caller.token.session;
+        Ok(Json(SessionList {
+            items: found.into_iter().map(|session| SessionBody::of(session, current)).collect(),
+        }))
+    }
+
+    /// Log out everywhere else
+    ///
+    /// Ends all sessions but that of this request. Their access tokens are refused at once.
+    #[oai(
+        path = "/me/sessions",
+        method = "delete",
+        operation_id = "end_other_sessions",
+        tag = "Tag::Account"
+    )]
+    async fn end_others(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Ended, Fail> {
+        app.sessions.end_others(caller.user(), caller.token.session).await?;
+        Ok(Ended::Gone)
+    }
+
+    /// Log out one device
+    ///
+    /// Ends this session; its access tokens are refused at once. Once more is fine.
+    #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
+    async fn end(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForAccount>,
+        /// The session.
+        id: Path<Uuid>,
+    ) -> Result<Ended, Fail<404>> {
+        app.sessions.end(caller.user(), id.0).await?;
+        Ok(Ended::Gone)
+    }
+}

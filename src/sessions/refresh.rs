@@ -1,0 +1,158 @@
+//! Refreshing: one successor for each refresh token, whatever the network does to the reply.
+//!
+//! The row holds the number of the newest generation, and rotation is one conditional update: of any
+//! number of requests that show the same token, on any number of replicas, one raises the number.
+//! All others find that the generation after theirs is the newest, and get the same successor, because
+//! it is computed and not random. So parallel refreshes all succeed, and none forks the session.
+//!
+//! A phone that never got its reply shows the previous token again, be it months later. It gets the
+//! successor once more as long as nobody is known to have it: no access token that came with it was
+//! seen, and it was not used itself (then the generation would be higher). Thirty seconds after the
+//! rotation the mercy holds in any case, because requests that were sent together may arrive in any
+//! order. Beyond that, two parties hold tokens of one session, and which of them is the thief can't be
+//! told: the session ends, and this one alone (RFC 9700 §4.14.2).
+//!
+//! That an access token was seen is kept in memory and written within seconds. If that is lost with
+//! the process, the previous token is honoured longer; nobody is ever logged out by it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Grant, RefreshToken, Session, Sessions, SessionsError, ending, store};
+use crate::accounts::{self, User};
+use crate::audit::{self, Event};
+use crate::db::{StoreError, Tx};
+use crate::tokens::{Revocation, TokensError};
+
+/// How long after a rotation the previous token is honoured in any case.
+const GRACE: TimeDelta = TimeDelta::seconds(30);
+
+/// What a rotation writes, and what it rests on.
+#[derive(Debug, Clone)]
+pub(super) struct Rotation {
+    pub(super) now: DateTime<Utc>,
+    pub(super) idle_expires_at: DateTime<Utc>,
+    pub(super) access_expires_at: DateTime<Utc>,
+    /// The previous token is honoured in any case if it was replaced since.
+    pub(super) rotated_since: DateTime<Utc>,
+    /// The newest generation that is proven in memory and perhaps not in the database yet.
+    pub(super) proven_generation: Option<i64>,
+    /// The name of the event, if one is to be written.
+    event: Uuid,
+}
+
+enum Outcome {
+    Goes(Box<(Session, User)>),
+    Reused(Revocation),
+    Revoked,
+    Unknown,
+}
+
+/// What a refresh token is good for (RFC 7662 §2.2).
+#[derive(Debug, Clone)]
+pub struct RefreshInfo {
+    /// The session that it prolongs.
+    pub session: Uuid,
+    /// Whose it is.
+    pub user: Uuid,
+    /// What its access tokens may be used for.
+    pub scopes: crate::tokens::Scopes,
+    /// When its session began.
+    pub issued_at: DateTime<Utc>,
+    /// Until when it can be used.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Sessions {
+    /// Trades a refresh token for the next grant of its session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::InvalidRefreshToken`], [`SessionsError::Revoked`], and
+    /// [`TokensError::NoSigningKey`] within: under a wrong master secret every token looks forged, and
+    /// nobody is to be logged out by that.
+    pub async fn refresh(&self, token: &str) -> Result<Grant, SessionsError> {
+        if !self.tokens.can_mint() {
+            return Err(TokensError::NoSigningKey.into());
+        }
+        let shown = self.read(token)?;
+        let now = self.clock.now();
+        let rotation = Rotation {
+            now,
+            idle_expires_at: now + TimeDelta::seconds(self.lifetimes.idle_secs.into()),
+            access_expires_at: now + self.tokens.ttl(),
+            rotated_since: now - GRACE,
+            proven_generation: self.tokens.proven_generation(shown.session),
+            event: self.clock.new_id(),
+        };
+        let input = (shown, rotation);
+        match self.db.write(input, |tx, (shown, rotation)| rotate(tx, shown, rotation).boxed()).await? {
+            Outcome::Goes(found) => {
+                let (mut session, user) = *found;
+                session.generation = shown.generation + 1;
+                let grant = self.grant(&mut session, user, now)?;
+                audit::note(Event::Refreshed, Some(session.user), Some(session.id));
+                Ok(grant)
+            }
+            Outcome::Reused(revocation) => {
+                self.tokens.apply(&revocation);
+                audit::note(Event::RefreshTokenReused, None, Some(shown.session));
+                Err(SessionsError::Revoked)
+            }
+            Outcome::Revoked => Err(SessionsError::Revoked),
+            Outcome::Unknown => Err(SessionsError::InvalidRefreshToken),
+        }
+    }
+
+    /// What the refresh token is good for; `None` if it would not be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::Store`].
+    pub async fn introspect(&self, token: &str) -> Result<Option<RefreshInfo>, SessionsError> {
+        let Ok(shown) = self.read(token) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let found: Result<_, StoreError> =
+            self.db.read(shown, |tx, shown| store::of_token(tx, shown).boxed()).await;
+        let is_newest = |session: &Session| session.generation <= shown.generation;
+        let alive = found?.filter(|found| !found.ended && found.session.idle_expires_at > now);
+        Ok(alive.map(|found| found.session).filter(is_newest).map(|session| RefreshInfo {
+            session: session.id,
+            user: session.user,
+            scopes: session.scopes,
+            issued_at: session.created_at,
+            expires_at: session.idle_expires_at,
+        }))
+    }
+
+    pub(super) fn read(&self, token: &str) -> Result<RefreshToken, SessionsError> {
+        RefreshToken::decode(token, &self.codes).ok_or(SessionsError::InvalidRefreshToken)
+    }
+}
+
+async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<Outcome, SessionsError> {
+    let goes_on = store::rotate(tx, shown, rotation).await?
+        // The successor is unproven or fresh, so its reply may have been lost: hand it out again.
+        || store::repeat(tx, shown, rotation).await?;
+    let Some(found) = store::of_token(tx, shown).await? else {
+        return Ok(Outcome::Unknown);
+    };
+    let session = found.session;
+    if goes_on {
+        let user = accounts::find(tx, session.user).await?;
+        return Ok(Outcome::Goes(Box::new((session, user))));
+    }
+    if found.ended {
+        return Ok(Outcome::Revoked);
+    }
+    // Ends it unless it has run out, or somebody was faster.
+    let Some(revocation) = ending::end(tx, session.user, session.id, rotation.now).await? else {
+        return Ok(Outcome::Unknown);
+    };
+    let event = Event::RefreshTokenReused;
+    store::record(tx, session.user, rotation.event, event, session.id, rotation.now).await?;
+    Ok(Outcome::Reused(revocation))
+}

@@ -1,0 +1,185 @@
+//! Logging out, here and elsewhere, and what becomes of the tokens.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{gets_in, is_refused, listed, next, refresh_token};
+use crate::harness::{PASSWORD, TestApp};
+use crate::stored;
+
+async fn log_out(app: &TestApp, token: &str) {
+    let body = json!({ "refresh_token": token });
+    app.anonymous().post("/api/v1/auth/logout").json(&body).await.expect(204);
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session_and_no_other_and_repeats_safely() {
+    // S-40, S-28
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let other = app.log_in("ada").await;
+    for _ in 0..2 {
+        log_out(&app, refresh_token(ada.grant())).await;
+        assert!(!gets_in(&app, ada.grant()).await);
+        is_refused(&app, refresh_token(ada.grant()), "session_revoked").await;
+    }
+    for token in ["", "x", "v1.x.1.y", other.token()] {
+        log_out(&app, token).await;
+    }
+    assert!(gets_in(&app, other.grant()).await);
+    next(&app, other.grant()).await;
+    assert_eq!(stored::events(&app).await.len(), 0, "to log out is no theft");
+}
+
+#[tokio::test]
+async fn a_token_that_was_used_before_logs_out_too() {
+    // S-40
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let newer = next(&app, ada.grant()).await;
+    log_out(&app, refresh_token(ada.grant())).await;
+    assert!(!gets_in(&app, &newer).await);
+    is_refused(&app, refresh_token(&newer), "session_revoked").await;
+}
+
+#[tokio::test]
+async fn the_list_shows_ones_own_living_sessions() {
+    // S-44
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    app.sign_up("eve").await;
+    app.clock.advance(TimeDelta::minutes(1));
+    let login = json!({ "identifier": "ada", "password": PASSWORD, "device_name": "Ada's phone" });
+    let login = app.anonymous().post("/api/v1/auth/login").header("user-agent", "phone/1").json(&login);
+    let phone = app.anonymous().granted(&login.await.expect(200).json());
+    let gone = app.log_in("ada").await;
+    log_out(&app, refresh_token(gone.grant())).await;
+    assert_eq!(
+        listed(&phone).await,
+        [
+            json!({
+                "id": phone.grant()["session_id"], "device_name": "Ada's phone", "user_agent": "phone/1",
+                "created_at": "2026-03-02T08:31:00.000Z", "last_seen_at": "2026-03-02T08:31:00.000Z",
+                "current": true,
+            }),
+            json!({
+                "id": ada.grant()["session_id"], "created_at": "2026-03-02T08:30:00.000Z",
+                "last_seen_at": "2026-03-02T08:30:00.000Z", "current": false,
+            }),
+        ]
+    );
+    app.clock.advance(TimeDelta::days(60) - TimeDelta::minutes(1));
+    let now = app.log_in("ada").await;
+    assert_eq!(listed(&now).await.len(), 2, "what has run out is not shown");
+}
+
+#[tokio::test]
+async fn one_device_is_logged_out_by_another() {
+    // S-40, S-44, S-54
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let phone = app.log_in("ada").await;
+    let path = format!("/api/v1/me/sessions/{}", phone.grant()["session_id"].as_str().unwrap());
+    eve.delete(&path).await.expect(404).problem("not_found");
+    assert!(gets_in(&app, phone.grant()).await);
+    for _ in 0..2 {
+        ada.delete(&path).await.expect(204);
+        assert!(!gets_in(&app, phone.grant()).await);
+        is_refused(&app, refresh_token(phone.grant()), "session_revoked").await;
+    }
+    for path in [app.clock.new_id().to_string(), "x".to_owned()] {
+        ada.delete(&format!("/api/v1/me/sessions/{path}")).await.expect(404).problem("not_found");
+    }
+    assert!(gets_in(&app, ada.grant()).await);
+}
+
+#[tokio::test]
+async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
+    // S-40, S-41
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let others = [app.log_in("ada").await, app.log_in("ada").await];
+    for other in &others {
+        assert!(gets_in(&replica, other.grant()).await);
+    }
+    for _ in 0..2 {
+        ada.delete("/api/v1/me/sessions").await.expect(204);
+    }
+    let begin = Instant::now();
+    for other in &others {
+        assert!(!gets_in(&app, other.grant()).await);
+        is_refused(&replica, refresh_token(other.grant()), "session_revoked").await;
+        while gets_in(&replica, other.grant()).await {
+            assert!(begin.elapsed() < Duration::from_secs(1), "the replica has not heard of it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for untouched in [&ada, &eve] {
+        assert!(gets_in(&app, untouched.grant()).await && gets_in(&replica, untouched.grant()).await);
+        next(&replica, untouched.grant()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_ended_stays_ended_after_a_restart() {
+    // S-28
+    let app = TestApp::start().await;
+    let (ada, gone) = (app.sign_up("ada").await, app.log_in("ada").await);
+    log_out(&app, refresh_token(gone.grant())).await;
+    let app = app.restart().await;
+    assert!(!gets_in(&app, gone.grant()).await);
+    assert!(gets_in(&app, ada.grant()).await);
+}
+
+#[tokio::test]
+async fn deleting_the_account_asks_for_the_password_and_takes_everything_along() {
+    // S-28, S-41
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let phone = app.log_in("ada").await;
+    ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    assert!(gets_in(&replica, phone.grant()).await);
+    let wrong = ada.delete("/api/v1/me").json(&json!({ "password": "another harbour" })).await;
+    wrong.expect(401).problem("invalid_credentials");
+    ada.delete("/api/v1/me").json(&json!({})).await.expect(422).problem("invalid");
+    assert!(gets_in(&app, ada.grant()).await);
+    ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);
+    let begin = Instant::now();
+    for gone in [&ada, &phone] {
+        assert!(!gets_in(&app, gone.grant()).await);
+        is_refused(&app, refresh_token(gone.grant()), "invalid_refresh_token").await;
+        while gets_in(&replica, gone.grant()).await {
+            assert!(begin.elapsed() < Duration::from_secs(1), "the replica has not heard of it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(stored::users(&app).await.len(), 1);
+    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(stored::trips(&app).await, 0);
+    let login = json!({ "identifier": "ada", "password": PASSWORD });
+    let login = app.anonymous().post("/api/v1/auth/login").json(&login);
+    login.await.expect(401).problem("invalid_credentials");
+    assert!(gets_in(&app, eve.grant()).await);
+    assert_ne!(app.sign_up("ada").await.id(), ada.id(), "the name is free again");
+}
+
+#[tokio::test]
+async fn the_dead_are_swept_out_and_the_living_are_not() {
+    let app = TestApp::with(|settings| settings.refresh_idle_secs = 20 * 86_400).await;
+    let ada = app.sign_up("ada").await;
+    let gone = app.log_in("ada").await;
+    log_out(&app, refresh_token(gone.grant())).await;
+    app.clock.advance(TimeDelta::days(6));
+    tripgate::housekeeping::sweep(app.rooms().clone()).await;
+    is_refused(&app, refresh_token(gone.grant()), "session_revoked").await;
+    app.clock.advance(TimeDelta::days(2));
+    tripgate::housekeeping::sweep(app.rooms().clone()).await;
+    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(stored::revocations(&app).await, 0);
+    is_refused(&app, refresh_token(gone.grant()), "invalid_refresh_token").await;
+    next(&app, ada.grant()).await;
+}

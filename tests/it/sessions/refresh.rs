@@ -1,0 +1,226 @@
+//! One successor for each refresh token, whatever the network does to the reply.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use serde_json::json;
+use tripgate::config::Secret;
+
+use super::{gets_in, is_refused, listed, next, refresh, refresh_token};
+use crate::harness::TestApp;
+use crate::stored;
+
+#[tokio::test]
+async fn refreshing_gives_the_next_grant_of_the_same_session() {
+    // S-37
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let narrow = app.log_in_for("ada", "trips:read").await;
+    app.clock.advance(TimeDelta::minutes(14));
+    let reply = refresh(&app, refresh_token(narrow.grant())).await.expect(200);
+    assert_eq!(reply.header("cache-control"), "no-store"); // S-31
+    let grant = reply.json();
+    assert_eq!(
+        grant,
+        json!({
+            "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": grant["expires_in"],
+            "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
+            "session_id": narrow.grant()["session_id"], "scope": "trips:read",
+            "server_time": "2026-03-02T08:44:00.000Z", "user": ada.grant()["user"],
+        })
+    );
+    assert_ne!(grant["refresh_token"], narrow.grant()["refresh_token"]);
+    let session = app.anonymous().granted(&grant).get("/api/v1/auth/session").await.expect(200).json();
+    assert_eq!(session["amr"], json!(["pwd"]));
+    assert!(gets_in(&app, narrow.grant()).await, "the access token before lives out its life");
+    assert_eq!(stored::sessions(&app).await.len(), 2);
+}
+
+#[tokio::test]
+async fn refreshed_access_tokens_live_up_to_a_twentieth_less_each_another_time() {
+    let app = TestApp::start().await;
+    let mut grant = app.sign_up("ada").await.grant().clone();
+    let mut lives = Vec::new();
+    for _ in 0..30 {
+        grant = next(&app, &grant).await;
+        lives.push(grant["expires_in"].as_i64().unwrap());
+    }
+    assert!(lives.iter().all(|life| (855..=900).contains(life)), "{lives:?}");
+    lives.sort_unstable();
+    lives.dedup();
+    assert!(lives.len() > 5, "{lives:?}");
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_given_again_months_later() {
+    // S-39
+    let app = TestApp::with(|settings| settings.refresh_idle_secs = 365 * 86_400).await;
+    let grant = app.sign_up("ada").await.grant().clone();
+    let lost = next(&app, &grant).await;
+    app.clock.advance(TimeDelta::days(90));
+    let again = next(&app, &grant).await;
+    assert_eq!(again["refresh_token"], lost["refresh_token"], "the same successor");
+    assert!(gets_in(&app, &again).await);
+    next(&app, &again).await;
+}
+
+#[tokio::test]
+async fn an_access_token_that_was_used_proves_that_its_reply_arrived() {
+    // S-37
+    let app = TestApp::start().await;
+    let grant = app.sign_up("ada").await.grant().clone();
+    let other = app.log_in("ada").await;
+    let successor = next(&app, &grant).await;
+    assert!(gets_in(&app, &successor).await);
+    app.clock.advance(TimeDelta::seconds(30));
+    next(&app, &grant).await;
+    app.clock.advance(TimeDelta::seconds(1));
+    is_refused(&app, refresh_token(&grant), "session_revoked").await;
+    assert!(!gets_in(&app, &successor).await, "S-28");
+    is_refused(&app, refresh_token(&successor), "session_revoked").await;
+    assert!(gets_in(&app, other.grant()).await, "this session alone");
+    next(&app, other.grant()).await;
+    assert_eq!(stored::events(&app).await, ["refresh_token_reused"]);
+}
+
+#[tokio::test]
+async fn a_proof_outlives_the_process_that_saw_it() {
+    // S-37
+    let app = TestApp::start().await;
+    let grant = app.sign_up("ada").await.grant().clone();
+    let successor = next(&app, &grant).await;
+    assert!(gets_in(&app, &successor).await);
+    let app = app.restart().await;
+    app.clock.advance(TimeDelta::seconds(31));
+    is_refused(&app, refresh_token(&grant), "session_revoked").await;
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_two_behind_ends_its_session_at_once() {
+    // S-37
+    let app = TestApp::start().await;
+    let first = app.sign_up("ada").await.grant().clone();
+    let second = next(&app, &first).await;
+    let third = next(&app, &second).await;
+    is_refused(&app, refresh_token(&first), "session_revoked").await;
+    for grant in [&first, &second, &third] {
+        assert!(!gets_in(&app, grant).await);
+        is_refused(&app, refresh_token(grant), "session_revoked").await;
+    }
+    assert_eq!(stored::events(&app).await.len(), 1, "one event, however often it is tried");
+}
+
+#[tokio::test]
+async fn fifty_refreshes_at_once_get_one_successor_over_three_replicas() {
+    // S-38
+    let app = TestApp::start().await;
+    let replicas = [app.replica().await, app.replica().await];
+    let mut grant = app.sign_up("ada").await.grant().clone();
+    for _ in 0..5 {
+        let all: Vec<&TestApp> = [&app, &replicas[0], &replicas[1]].into_iter().cycle().take(50).collect();
+        let replies = join_all(all.into_iter().map(|at| refresh(at, refresh_token(&grant)))).await;
+        let grants: Vec<_> = replies.into_iter().map(|reply| reply.expect(200).json()).collect();
+        let first = grants[0].clone();
+        assert_ne!(first["refresh_token"], grant["refresh_token"]);
+        for other in &grants {
+            assert_eq!(other["refresh_token"], first["refresh_token"]);
+        }
+        assert!(gets_in(&replicas[1], &grants[17]).await);
+        grant = first;
+    }
+    assert_eq!(stored::sessions(&app).await[0].generation, 6);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_is_idle_and_in_any_case_at_its_time() {
+    // S-42
+    let app = TestApp::with(|settings| {
+        settings.refresh_idle_secs = 3600;
+        settings.refresh_absolute_secs = 3 * 3600;
+    })
+    .await;
+    let idle = app.sign_up("ada").await.grant().clone();
+    let mut busy = app.log_in("ada").await.grant().clone();
+    assert_eq!(busy["refresh_expires_in"], 3600);
+    for expected in [3600, 3600, 3600, 1800, 0] {
+        app.clock.advance(TimeDelta::minutes(30));
+        if expected == 0 {
+            break;
+        }
+        busy = next(&app, &busy).await;
+        assert!(busy["refresh_expires_in"].as_i64().unwrap() <= 3600);
+    }
+    app.clock.advance(TimeDelta::minutes(29));
+    busy = next(&app, &busy).await;
+    assert_eq!(busy["refresh_expires_in"], 60, "the absolute limit holds");
+    app.clock.advance(TimeDelta::seconds(60));
+    is_refused(&app, refresh_token(&busy), "invalid_refresh_token").await;
+    is_refused(&app, refresh_token(&idle), "invalid_refresh_token").await;
+    assert_eq!(stored::events(&app).await.len(), 0, "to run out is no theft");
+}
+
+#[tokio::test]
+async fn what_is_no_refresh_token_of_ours_is_refused_and_harms_nobody() {
+    // S-26
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let good = refresh_token(ada.grant());
+    let mut forged = vec![String::new(), "x".to_owned(), "v1...".to_owned(), ada.token().to_owned()];
+    forged.push("v1.".to_owned() + &"9".repeat(100_000));
+    forged.push(good.replace("v1.", "v2."));
+    forged.push(good.replacen(".1.", ".2.", 1));
+    forged.push(good.to_uppercase());
+    forged.push(format!("{good}="));
+    for token in &forged {
+        is_refused(&app, token, "invalid_refresh_token").await;
+    }
+    // Nor does a refresh token open what an access token does.
+    let swapped = app.anonymous().with_token(good).get("/api/v1/me").await;
+    swapped.expect(401).problem("invalid_token");
+    for body in [json!({}), json!({ "refresh_token": null }), json!({ "refresh_token": 5 })] {
+        app.anonymous().post("/api/v1/auth/refresh").json(&body).await.expect(422).problem("invalid");
+    }
+    next(&app, ada.grant()).await;
+}
+
+#[tokio::test]
+async fn under_a_wrong_secret_nobody_is_logged_out() {
+    // S-36
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let wrong = app.replica_with(|settings| settings.secret = Some(Secret::new("wrong ".repeat(8)))).await;
+    assert!(gets_in(&wrong, ada.grant()).await);
+    refresh(&wrong, refresh_token(ada.grant())).await.expect(503).problem("no_signing_key");
+    next(&app, ada.grant()).await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_restored_from_a_backup_logs_nobody_out() {
+    let app = TestApp::start().await;
+    let first = app.sign_up("ada").await.grant().clone();
+    let second = next(&app, &first).await;
+    let third = next(&app, &second).await;
+    stored::set_generation(&app, 1).await;
+    let fourth = next(&app, &third).await;
+    assert!(gets_in(&app, &fourth).await);
+    assert_eq!(stored::sessions(&app).await[0].generation, 4);
+}
+
+#[tokio::test]
+async fn a_refresh_and_a_token_in_use_are_what_last_seen_tells() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    app.clock.advance(TimeDelta::hours(1));
+    let grant = next(&app, ada.grant()).await;
+    let client = app.anonymous().granted(&grant);
+    assert_eq!(listed(&client).await[0]["last_seen_at"], "2026-03-02T09:30:00.000Z");
+    app.clock.advance(TimeDelta::minutes(5));
+    for _ in 0..50 {
+        if listed(&client).await[0]["last_seen_at"] == "2026-03-02T09:35:00.000Z" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the use of the access token was not written down within 5 s");
+}

@@ -2,8 +2,8 @@
 //!
 //! What always holds: everything slow, the TLS handshake included, happens in the connection's own
 //! task and under a deadline. What it refuses, before the endpoint sees it: an HTTP/1.1 request
-//! without exactly one valid `Host` (RFC 9112 §3.2), and one whose `Host` differs from `:authority`
-//! (RFC 9113 §8.3.1). A request with both `Content-Length` and `Transfer-Encoding` is read by the
+//! without exactly one valid `Host` (RFC 9112 §3.2), one whose `Host` differs from `:authority`
+//! (RFC 9113 §8.3.1), and one whose authority names a user (RFC 9110 §4.2.4). A request with both `Content-Length` and `Transfer-Encoding` is read by the
 //! latter, without the former, and is the connection's last: hyper sees to that (RFC 9112 §6.1).
 
 use std::convert::Infallible;
@@ -31,16 +31,22 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Server;
-use super::deadlines::{Deadlines, Expired, Pulse, Watchdog};
+use super::answer::Answer;
+use super::deadlines::{Deadlines, Expired, Watchdog};
+use super::pulse::Pulse;
 use super::tls::Stream;
 
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
-/// Each may hold a whole answer in memory for as long as its reader takes.
+/// Each may hold a whole answer in memory for as long as its reader keeps pace.
 const MAX_H2_STREAMS: u32 = 32;
 /// What a client may send ahead of being read, for each stream and for the connection.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Streams that the client resets before they are taken up, and that we reset for its mistakes: with
+/// more of either at a time the connection ends (CVE-2023-44487, CVE-2025-8671).
+const MAX_H2_UNUSED_STREAMS: usize = 20;
+const MAX_H2_FAULTY_STREAMS: usize = 100;
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
 const H2_PING_WAIT: Duration = Duration::from_secs(10);
 
@@ -69,6 +75,8 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_H2_UNUSED_STREAMS)
+        .max_local_error_reset_streams(MAX_H2_FAULTY_STREAMS)
         .max_header_list_size(MAX_H2_HEADER_BYTES);
     builder
 }
@@ -118,9 +126,8 @@ async fn speak<E: Endpoint + 'static>(
         let shared = Arc::clone(shared);
         let scheme = scheme.clone();
         async move {
-            let response = answer(&shared, request, scheme, peer).await;
-            drop(in_flight);
-            Ok::<_, Infallible>(hyper::Response::from(response))
+            let response = hyper::Response::from(answer(&shared, request, scheme, peer).await);
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
         }
     });
     let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
@@ -187,7 +194,11 @@ fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
         return Err("the request has more than one Host header");
     }
     let h2 = request.version() == Version::HTTP_2;
-    match (host, request.uri().authority()) {
+    let authority = request.uri().authority();
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("the authority names a user");
+    }
+    match (host, authority) {
         (None, _) if request.version() == Version::HTTP_11 => Err("the Host header is missing"),
         (None, None) if h2 => Err("the request names no authority"),
         (Some(host), Some(authority))

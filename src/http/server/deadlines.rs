@@ -6,69 +6,22 @@
 //! tell a slow header from an idle phone.
 //!
 //! What always holds: while a request is in hand no read deadline runs here (the body's deadline is
-//! kept where bodies are read); one timer per connection, which is moved only when a deadline comes
-//! nearer, so an undisturbed request costs one look at the clock for each poll of its task.
+//! kept where bodies are read); whatever waits for the client to take it, in the socket or behind an
+//! h2 window, has to move at [`Limits::write_rate`] or better; one timer per connection, which is
+//! moved only when a deadline comes nearer, so an undisturbed request costs one look at the clock for
+//! each poll of its task.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
-
-/// What socket and service of one connection tell its watchdog.
-#[derive(Debug, Default)]
-pub(super) struct Pulse {
-    read: AtomicBool,
-    wrote: AtomicBool,
-    blocked: AtomicBool,
-    h2: AtomicBool,
-    begun: AtomicU32,
-    in_flight: AtomicU32,
-}
-
-impl Pulse {
-    /// A request's head is complete: it is in hand until the returned value is dropped.
-    pub(super) fn begin(pulse: &Arc<Self>) -> InFlight {
-        pulse.in_flight.fetch_add(1, Ordering::Relaxed);
-        pulse.begun.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(pulse))
-    }
-
-    /// The preface has come: from here on the connection speaks HTTP/2.
-    pub(super) fn is_h2(&self) {
-        self.h2.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the preface has come.
-    pub(super) fn speaks_h2(&self) -> bool {
-        self.h2.load(Ordering::Relaxed)
-    }
-
-    fn note_write(&self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Pending => self.blocked.store(true, Ordering::Relaxed),
-            Poll::Ready(_) => {
-                self.blocked.store(false, Ordering::Relaxed);
-                self.wrote.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// One request in hand.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<Pulse>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+use super::pulse::Pulse;
 
 /// A socket that notes what moves. It sits beneath TLS, where a drop of progress is still visible.
 #[derive(Debug)]
@@ -92,7 +45,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.pulse.read.store(true, Ordering::Relaxed);
+            self.pulse.note_read();
         }
         read
     }
@@ -135,6 +88,7 @@ pub(super) enum Expired {
     Header,
     Idle,
     WriteStall,
+    AnswerStall,
 }
 
 impl Expired {
@@ -144,7 +98,8 @@ impl Expired {
             Self::FirstByte => "nothing came",
             Self::Header => "the request head took too long",
             Self::Idle => "idle",
-            Self::WriteStall => "the client does not read",
+            Self::WriteStall => "the client reads too slowly",
+            Self::AnswerStall => "the client takes its answers too slowly",
         }
     }
 }
@@ -159,12 +114,47 @@ enum Phase {
     Draining(Instant),
 }
 
+/// How many times the first wait may last that of a client which has kept pace for as long.
+const PATIENCE: u32 = 3;
+
+/// Until when something that waits for the client may go on as it does.
+///
+/// Every byte that moves buys the time that it takes at the least rate, so a drip buys next to
+/// nothing. It can be bought ahead no further than [`Limits::write_stall`] and the time for which the
+/// client has kept pace: reading shows in steps (a socket frees room for tens of KiB at a time, an h2
+/// client reports half a window, commonly 32 KiB), which at 2 KiB/s are far between, but a kernel
+/// that fills its buffers in an instant is not yet a client that reads.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    since: Instant,
+    until: Instant,
+}
+
+impl Pace {
+    /// What becomes of `pace`, now that `moved` more bytes have left; nothing unless some wait.
+    fn next(pace: Option<Self>, waits: bool, moved: usize, now: Instant, limits: &Limits) -> Option<Self> {
+        let stall = limits.write_stall;
+        waits.then(|| match pace {
+            None => Self { since: now, until: now + stall },
+            Some(Self { since, until }) => {
+                let moved = u32::try_from(moved).unwrap_or(u32::MAX);
+                let bought = Duration::from_secs(1) * moved / limits.write_rate.max(1);
+                let ahead = (stall + (now - since)).min(PATIENCE * stall);
+                Self { since, until: (until + bought).min(now + ahead) }
+            }
+        })
+    }
+}
+
 /// Says when a connection's time is up.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     limits: Limits,
     phase: Phase,
-    blocked: Option<Instant>,
+    /// Of what the socket does not take.
+    writing: Option<Pace>,
+    /// Of what an h2 client's window has no room for.
+    answering: Option<Pace>,
     begun: u32,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -172,9 +162,9 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// Starts to wait for the first byte; what the TLS handshake read and wrote is forgotten.
     pub(super) fn new(limits: Limits, pulse: &Pulse) -> Self {
-        pulse.read.store(false, Ordering::Relaxed);
-        pulse.wrote.store(false, Ordering::Relaxed);
-        Self { limits, phase: Phase::Fresh(Instant::now()), blocked: None, begun: 0, sleep: None }
+        pulse.forget();
+        let phase = Phase::Fresh(Instant::now());
+        Self { limits, phase, writing: None, answering: None, begun: 0, sleep: None }
     }
 
     /// The connection was told to finish; it has as long as a request head for its farewell.
@@ -206,18 +196,13 @@ impl Watchdog {
 
     /// Takes in what happened since the last look.
     fn look(&mut self, pulse: &Pulse, now: Instant) {
-        let read = pulse.read.swap(false, Ordering::Relaxed);
-        let wrote = pulse.wrote.swap(false, Ordering::Relaxed);
-        let blocked = pulse.blocked.load(Ordering::Relaxed);
-        let begun = pulse.begun.load(Ordering::Relaxed);
-        let answered = begun != self.begun || self.phase == Phase::Busy;
-        self.begun = begun;
-        self.blocked = match self.blocked {
-            _ if !blocked => None,
-            Some(since) if !wrote => Some(since),
-            _ => Some(now),
-        };
-        self.phase = if pulse.in_flight.load(Ordering::Relaxed) > 0 {
+        let seen = pulse.look();
+        let (read, wrote, blocked) = (seen.read, seen.written > 0, seen.blocked);
+        let answered = seen.begun != self.begun || self.phase == Phase::Busy;
+        self.begun = seen.begun;
+        self.writing = Pace::next(self.writing, blocked, seen.written, now, &self.limits);
+        self.answering = Pace::next(self.answering, seen.answers > 0, seen.taken, now, &self.limits);
+        self.phase = if seen.in_flight > 0 {
             Phase::Busy
         } else if answered {
             Phase::Idle(now)
@@ -238,10 +223,14 @@ impl Watchdog {
         };
     }
 
-    /// The deadline that runs now. Where a write is stuck, that decides alone.
+    /// The deadline that runs now. Where something waits to be taken, that decides alone.
     fn deadline(&self) -> Option<(Instant, Expired)> {
-        if let Some(since) = self.blocked {
-            return Some((since + self.limits.write_stall, Expired::WriteStall));
+        let writing = self.writing.map(|pace| (pace.until, Expired::WriteStall));
+        let answering = self.answering.map(|pace| (pace.until, Expired::AnswerStall));
+        match (writing, answering) {
+            (Some(one), Some(other)) => return Some(if other.0 < one.0 { other } else { one }),
+            (None, None) => {}
+            (one, other) => return one.or(other),
         }
         match self.phase {
             Phase::Fresh(since) => Some((since + self.limits.first_byte, Expired::FirstByte)),
@@ -255,8 +244,6 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn fixture() -> (Arc<Pulse>, Watchdog, Instant) {
@@ -275,7 +262,7 @@ mod tests {
         let (pulse, mut dog, start) = fixture();
         assert_eq!(dog.deadline(), Some((start + secs(10), Expired::FirstByte)));
         for second in 1..4 {
-            pulse.read.store(true, Ordering::Relaxed);
+            pulse.note_read();
             dog.look(&pulse, start + secs(second));
         }
         assert_eq!(dog.deadline(), Some((start + secs(6), Expired::Header)));
@@ -284,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn no_deadline_runs_while_a_request_is_in_hand() {
         let (pulse, mut dog, start) = fixture();
-        pulse.read.store(true, Ordering::Relaxed);
+        pulse.note_read();
         let flight = Pulse::begin(&pulse);
         dog.look(&pulse, start);
         assert_eq!(dog.deadline(), None);
@@ -296,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_came_and_went_unseen_leaves_an_idle_connection() {
         let (pulse, mut dog, start) = fixture();
-        pulse.read.store(true, Ordering::Relaxed);
+        pulse.note_read();
         drop(Pulse::begin(&pulse));
         dog.look(&pulse, start);
         assert_eq!(dog.deadline(), Some((start + secs(75), Expired::Idle)));
@@ -307,7 +294,7 @@ mod tests {
         let (pulse, mut dog, start) = fixture();
         pulse.is_h2();
         for second in [1, 20, 40] {
-            pulse.read.store(true, Ordering::Relaxed);
+            pulse.note_read();
             pulse.note_write(&Poll::Ready(Ok(17)));
             dog.look(&pulse, start + secs(second));
         }
@@ -315,19 +302,63 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stuck_write_counts_from_its_last_progress() {
+    async fn a_stuck_write_is_given_time_by_the_byte() {
+        // S-75
         let (pulse, mut dog, start) = fixture();
         let _flight = Pulse::begin(&pulse);
+        pulse.note_write(&Poll::Ready(Ok(1 << 20)));
         pulse.note_write(&Poll::Pending);
         dog.look(&pulse, start);
         dog.look(&pulse, start + secs(4));
         assert_eq!(dog.deadline(), Some((start + secs(10), Expired::WriteStall)));
+        // A drip is worth what it weighs: eight bytes of 1,024 a second.
+        for second in 1..9 {
+            pulse.note_write(&Poll::Ready(Ok(1)));
+            pulse.note_write(&Poll::Pending);
+            dog.look(&pulse, start + secs(second));
+        }
+        let (mut until, _) = dog.deadline().unwrap();
+        assert!((start + secs(10)..start + Duration::from_millis(10_008)).contains(&until));
+        // A phone at 2 KiB/s is waited for however long it takes, even if that shows in steps.
+        for second in (9..600).step_by(16) {
+            assert!(until > start + secs(second), "{second}");
+            pulse.note_write(&Poll::Ready(Ok(32 * 1_024)));
+            pulse.note_write(&Poll::Pending);
+            dog.look(&pulse, start + secs(second));
+            until = dog.deadline().unwrap().0;
+        }
+        assert_eq!(until, start + secs(585 + 30));
         pulse.note_write(&Poll::Ready(Ok(1)));
-        pulse.note_write(&Poll::Pending);
-        dog.look(&pulse, start + secs(5));
-        assert_eq!(dog.deadline(), Some((start + secs(15), Expired::WriteStall)));
-        pulse.note_write(&Poll::Ready(Ok(1)));
-        dog.look(&pulse, start + secs(6));
+        dog.look(&pulse, start + secs(600));
         assert_eq!(dog.deadline(), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_waits_for_a_window_is_given_time_by_the_byte() {
+        // S-75
+        let (pulse, mut dog, start) = fixture();
+        pulse.is_h2();
+        let answering = Pulse::begin(&pulse).answering();
+        dog.look(&pulse, start);
+        assert_eq!(dog.deadline(), Some((start + secs(10), Expired::AnswerStall)));
+        // Neither pings nor what else is sent count, only the answers' own bytes.
+        pulse.note_write(&Poll::Ready(Ok(1 << 20)));
+        dog.look(&pulse, start + secs(5));
+        assert_eq!(dog.deadline(), Some((start + secs(10), Expired::AnswerStall)));
+        answering.note_taken(2_048);
+        dog.look(&pulse, start + secs(6));
+        assert_eq!(dog.deadline(), Some((start + secs(12), Expired::AnswerStall)));
+        // Half of a common window has come through.
+        answering.note_taken(32 * 1_024);
+        dog.look(&pulse, start + secs(7));
+        assert_eq!(dog.deadline(), Some((start + secs(24), Expired::AnswerStall)));
+        // A second piece of the same answer, and then none.
+        let piece = answering.clone();
+        drop(answering);
+        dog.look(&pulse, start + secs(8));
+        assert_eq!(dog.deadline(), Some((start + secs(24), Expired::AnswerStall)));
+        drop(piece);
+        dog.look(&pulse, start + secs(9));
+        assert_eq!(dog.deadline(), Some((start + secs(84), Expired::Idle)));
     }
 }

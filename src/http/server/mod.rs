@@ -7,8 +7,10 @@
 //! loop neither ends nor spins because of an accept error; a stop takes less than [`Limits::grace`]
 //! and one second. What it refuses by itself: requests without exactly one `Host`.
 
+mod answer;
 mod connection;
 mod deadlines;
+mod pulse;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -42,6 +44,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(1);
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
+/// What the kernel may hold of one connection beyond what is under way. By itself it takes megabytes,
+/// and says nothing for half a minute while a phone at 2 KiB/s reads some of them.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 16 * 1024;
+
 /// What one client may take, in connections and in time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -55,8 +62,12 @@ pub struct Limits {
     pub header: Duration,
     /// How long a connection may lie unused between two requests.
     pub idle: Duration,
-    /// How long a write may make no progress.
+    /// How long what waits for the client to read may make no progress.
     pub write_stall: Duration,
+    /// Bytes per second, the least at which a client has to read what waits for it: each byte that it
+    /// reads gives it that much more time; how much it may have ahead grows from `write_stall` to three
+    /// times that with the time for which it has kept pace.
+    pub write_rate: u32,
     /// How long a stop waits for the requests in hand.
     pub grace: Duration,
 }
@@ -70,6 +81,7 @@ impl Default for Limits {
             header: Duration::from_secs(5),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(10),
+            write_rate: 1024,
             grace: Duration::from_secs(8),
         }
     }
@@ -118,10 +130,16 @@ pub enum ServerError {
 ///
 /// [`ServerError::AddressInUse`] and [`ServerError::Bind`].
 pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+    let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => ServerError::AddressInUse(addr),
         _ => ServerError::Bind { addr, source },
-    })
+    })?;
+    // Connections inherit it. Other systems show a slow reader's progress in larger steps.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        warn!(%error, "TCP_NOTSENT_LOWAT");
+    }
+    Ok(listener)
 }
 
 /// Resolves on SIGTERM or SIGINT; from this call on neither ends the process by itself.

@@ -18,7 +18,8 @@ use tokio_rustls::rustls::{self, ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::server::TlsStream;
 
 use super::ServerError;
-use super::deadlines::{Deadlines, Pulse};
+use super::deadlines::Deadlines;
+use super::pulse::Pulse;
 
 /// Reads a certificate chain and its key, both PEM, for [`super::Server::serve`].
 ///

@@ -1,6 +1,8 @@
 //! The server over raw TCP, with short limits.
 
 mod encrypted;
+mod h2;
+mod slow;
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 const BIG: usize = 32 << 20;
+const PAGE: usize = 256 << 10;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const TWO_REQUESTS_IN_ONE: &[u8] = b"0\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Preface, empty SETTINGS, and HEADERS of stream 1: GET / from host `a` (RFC 7541, static table).
@@ -41,6 +44,7 @@ fn short() -> Limits {
         header: ms(150),
         idle: ms(600),
         write_stall: ms(250),
+        write_rate: 1024,
         grace: ms(500),
     }
 }
@@ -49,6 +53,8 @@ async fn respond(request: Request) -> poem::Result<Response> {
     match request.uri().path() {
         "/slow" => sleep(ms(300)).await,
         "/never" => std::future::pending().await,
+        "/page" => return Ok(vec![b'x'; PAGE].into_response()),
+        "/held" => return h2::hold().await,
         "/big" => return Ok(vec![b'x'; BIG].into_response()),
         "/missing" => return Err(StatusCode::NOT_FOUND.into()),
         _ => {}

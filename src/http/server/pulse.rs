@@ -1,0 +1,133 @@
+//! What socket, service and answers of one connection tell its watchdog.
+//!
+//! What always holds: nothing here waits, locks or allocates. A request counts as in hand from its
+//! complete head until the last byte of its answer was taken to be sent, or the answer was dropped:
+//! an answer that an h2 client's window has no room for stays in hand.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+
+/// What happened on one connection since its watchdog last looked, and what is the case now.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    read: AtomicBool,
+    blocked: AtomicBool,
+    h2: AtomicBool,
+    written: AtomicUsize,
+    taken: AtomicUsize,
+    begun: AtomicU32,
+    in_flight: AtomicU32,
+    answers: AtomicU32,
+}
+
+/// One look at a [`Pulse`].
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Whether anything came since the last look.
+    pub(super) read: bool,
+    /// Whether the socket takes no more for now.
+    pub(super) blocked: bool,
+    /// Bytes that the socket took since the last look.
+    pub(super) written: usize,
+    /// Bytes of answers that were taken to be sent since the last look.
+    pub(super) taken: usize,
+    /// Requests that ever began.
+    pub(super) begun: u32,
+    /// Requests in hand.
+    pub(super) in_flight: u32,
+    /// Answers, or pieces of them, that still wait to be taken.
+    pub(super) answers: u32,
+}
+
+impl Pulse {
+    /// A request's head is complete: it is in hand until the returned value is dropped.
+    pub(super) fn begin(pulse: &Arc<Self>) -> InFlight {
+        pulse.in_flight.fetch_add(1, Relaxed);
+        pulse.begun.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(pulse))
+    }
+
+    /// The preface has come: from here on the connection speaks HTTP/2.
+    pub(super) fn is_h2(&self) {
+        self.h2.store(true, Relaxed);
+    }
+
+    /// Whether the preface has come.
+    pub(super) fn speaks_h2(&self) -> bool {
+        self.h2.load(Relaxed)
+    }
+
+    pub(super) fn note_read(&self) {
+        self.read.store(true, Relaxed);
+    }
+
+    pub(super) fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        self.blocked.store(written.is_pending(), Relaxed);
+        if let Poll::Ready(Ok(written)) = written {
+            self.written.fetch_add(*written, Relaxed);
+        }
+    }
+
+    /// Forgets what was read and written so far.
+    pub(super) fn forget(&self) {
+        self.read.store(false, Relaxed);
+        self.written.store(0, Relaxed);
+    }
+
+    pub(super) fn look(&self) -> Seen {
+        Seen {
+            read: self.read.swap(false, Relaxed),
+            blocked: self.blocked.load(Relaxed),
+            written: self.written.swap(0, Relaxed),
+            taken: self.taken.swap(0, Relaxed),
+            begun: self.begun.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+            answers: self.answers.load(Relaxed),
+        }
+    }
+}
+
+/// One request in hand.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Pulse>);
+
+impl InFlight {
+    /// The answer is there; what is left is to have it taken.
+    pub(super) fn answering(self) -> Answering {
+        self.0.answers.fetch_add(1, Relaxed);
+        Answering(self)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One answer, or a piece of one, that waits to be taken.
+#[derive(Debug)]
+pub(super) struct Answering(InFlight);
+
+impl Answering {
+    /// So many bytes of it were taken.
+    pub(super) fn note_taken(&self, bytes: usize) {
+        self.0.0.taken.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Clone for Answering {
+    fn clone(&self) -> Self {
+        let pulse = &self.0.0;
+        pulse.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(pulse)).answering()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.answers.fetch_sub(1, Relaxed);
+    }
+}

@@ -159,6 +159,9 @@ async fn speak<E: Endpoint + 'static>(
                 }
                 Poll::Ready(expired) => {
                     debug!(%peer, why = expired.name(), "connection closed");
+                    if matches!(expired, Expired::WriteStall | Expired::AnswerStall) {
+                        pulse.give_up();
+                    }
                     return Poll::Ready(());
                 }
             }

@@ -18,25 +18,39 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
 
 use super::Limits;
 use super::pulse::Pulse;
 
 /// A socket that notes what moves. It sits beneath TLS, where a drop of progress is still visible.
 #[derive(Debug)]
-pub(super) struct Deadlines<IO> {
-    io: IO,
+pub(super) struct Deadlines {
+    io: TcpStream,
     pulse: Arc<Pulse>,
 }
 
-impl<IO> Deadlines<IO> {
-    pub(super) const fn new(io: IO, pulse: Arc<Pulse>) -> Self {
+impl Deadlines {
+    pub(super) const fn new(io: TcpStream, pulse: Arc<Pulse>) -> Self {
         Self { io, pulse }
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
+impl Drop for Deadlines {
+    /// Closes a client that does not read with a reset: the kernel would go on for minutes to offer it
+    /// what it has.
+    fn drop(&mut self) {
+        if self.pulse.is_given_up()
+            && let Err(error) = self.io.set_zero_linger()
+        {
+            debug!(%error, "SO_LINGER");
+        }
+    }
+}
+
+impl AsyncRead for Deadlines {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -51,7 +65,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Deadlines<IO> {
+impl AsyncWrite for Deadlines {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.pulse.note_write(&written);

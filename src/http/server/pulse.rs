@@ -15,6 +15,7 @@ pub(super) struct Pulse {
     read: AtomicBool,
     blocked: AtomicBool,
     h2: AtomicBool,
+    given_up: AtomicBool,
     written: AtomicUsize,
     taken: AtomicUsize,
     begun: AtomicU32,
@@ -57,6 +58,16 @@ impl Pulse {
     /// Whether the preface has come.
     pub(super) fn speaks_h2(&self) -> bool {
         self.h2.load(Relaxed)
+    }
+
+    /// The client does not read: what still lies in the kernel for it is to be thrown away.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Relaxed);
+    }
+
+    /// Whether the client does not read.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Relaxed)
     }
 
     pub(super) fn note_read(&self) {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig, crypto::aws_lc_rs};
@@ -63,16 +62,16 @@ pub(super) struct Stream {
 
 #[derive(Debug)]
 enum Io {
-    Plain(Deadlines<TcpStream>),
-    Tls(Box<TlsStream<Deadlines<TcpStream>>>),
+    Plain(Deadlines),
+    Tls(Box<TlsStream<Deadlines>>),
 }
 
 impl Stream {
-    pub(super) const fn plain(io: Deadlines<TcpStream>, pulse: Arc<Pulse>) -> Self {
+    pub(super) const fn plain(io: Deadlines, pulse: Arc<Pulse>) -> Self {
         Self::new(Io::Plain(io), pulse)
     }
 
-    pub(super) fn tls(io: TlsStream<Deadlines<TcpStream>>, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn tls(io: TlsStream<Deadlines>, pulse: Arc<Pulse>) -> Self {
         Self::new(Io::Tls(Box::new(io)), pulse)
     }
 

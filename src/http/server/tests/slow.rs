@@ -48,6 +48,22 @@ async fn who_sips_is_closed_below_the_least_rate_and_served_above_it() {
 }
 
 #[tokio::test]
+async fn what_nobody_reads_is_thrown_away_by_the_kernel_too() {
+    // S-75
+    let server = start(short()).await;
+    let mut tcp = send(&server, b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    sleep(ms(1_000)).await;
+    let mut buf = vec![0; 1 << 16];
+    let end = loop {
+        match tcp.read(&mut buf).await {
+            Ok(1..) => {}
+            end => break end,
+        }
+    };
+    assert!(end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+}
+
+#[tokio::test]
 async fn an_h2_client_that_leaves_no_room_for_an_answer_is_closed() {
     // S-75
     let server = start(Limits { idle: ms(60), ..short() }).await;

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::{Settings, Signup};
-use crate::db::{self, Db, OpenError};
+use crate::db::{self, Db, OpenError, StoreError};
 use crate::housekeeping;
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
@@ -89,6 +89,9 @@ pub enum StartError {
     /// No usable database.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The accounts can't be read.
+    #[error("the accounts can't be read: {0}")]
+    Accounts(#[source] StoreError),
     /// The signing keys can't be read.
     #[error("the signing keys can't be read: {0}")]
     Tokens(#[from] TokensError),
@@ -114,7 +117,8 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let ttl_secs = settings.access_ttl_secs;
     let tokens =
         Tokens::open(&db, clock.clone(), &secret, public_url, settings.audience.clone(), ttl_secs).await?;
-    let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
+    let accounts =
+        Accounts::open(db.clone(), clock.clone(), passwords).await.map_err(StartError::Accounts)?;
     let lifetimes =
         Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
     let signup_open = settings.signup == Signup::Open;

@@ -4,10 +4,15 @@
 //! cores, at the lowest priority, behind a queue that is only as long as callers may be made to wait;
 //! beyond that the answer is "overloaded" at once. Nothing is ever truncated: bcrypt sees 71 bytes
 //! at most, and a longer password is refused where it is set.
+//!
+//! A failed verification always does the work of the dearest hash there is, or of the configured cost
+//! if that is higher: its time tells neither whether there is such a user nor how old their hash is.
 
 mod policy;
 mod pool;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use policy::{MAX_BYTES, Password, PolicyFault, check};
@@ -16,11 +21,19 @@ pub use pool::Overloaded;
 use crate::secrets::random_bytes;
 use pool::Pool;
 
+/// The lowest cost that bcrypt knows.
+pub const COST_MIN: u32 = 4;
+/// The highest cost that the settings allow, so a stored hash that asks for more is none of ours: to
+/// verify it would take a thread for minutes or days.
+pub const COST_MAX: u32 = 15;
+
 /// Hashes and verifies passwords. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passwords {
     pool: Pool,
     cost: u32,
+    /// The highest cost met so far, the configured one among them.
+    dearest: Arc<AtomicU32>,
     min_chars: usize,
 }
 
@@ -31,15 +44,24 @@ pub enum Verified {
     No,
     /// The right one.
     Yes,
-    /// The right one, hashed at a lower cost than is wanted by now.
-    YesButCheap,
+    /// The right one, hashed at a cost that is not the configured one.
+    YesAtAnotherCost,
 }
 
 impl Passwords {
     /// `cost` is bcrypt's (each step doubles the time), `min_chars` the least length of a new
     /// password, `max_wait` how long a caller may wait for a hash before being turned away.
     pub fn new(cost: u32, min_chars: usize, max_wait: Duration) -> Self {
-        Self { pool: Pool::start(cost, max_wait), cost, min_chars }
+        let dearest = Arc::new(AtomicU32::new(cost));
+        Self { pool: Pool::start(cost, max_wait), cost, dearest, min_chars }
+    }
+
+    /// Takes note that there are hashes of this cost. Those of a higher cost than the configured one
+    /// remain when it is lowered, until their owners log in.
+    pub fn note_cost(&self, cost: u32) {
+        if (COST_MIN..=COST_MAX).contains(&cost) {
+            self.dearest.fetch_max(cost, Ordering::Relaxed);
+        }
     }
 
     /// Checks a new password against the policy.
@@ -68,8 +90,8 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
-        let wanted = self.cost;
-        self.pool.run(move || verify(&password, &stored, wanted)).await
+        let (wanted, dearest) = (self.cost, Arc::clone(&self.dearest));
+        self.pool.run(move || verify(&password, &stored, wanted, &dearest)).await
     }
 
     /// Does the work of a verification for nobody, so that an unknown user takes as long as a wrong
@@ -79,6 +101,7 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn verify_nothing(&self, password: Password) -> Result<(), Overloaded> {
+        // The verification adds what is missing to the dearest hash.
         self.verify(password, dummy(self.cost)).await.map(|_| ())
     }
 }
@@ -92,19 +115,22 @@ fn hash(password: &Password, cost: u32) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
-fn verify(password: &Password, stored: &str, wanted: u32) -> Verified {
-    match bcrypt::non_truncating_verify(password.as_str(), stored) {
-        Ok(true) if cost_of(stored).is_some_and(|cost| cost < wanted) => Verified::YesButCheap,
-        Ok(true) => Verified::Yes,
-        Ok(false) => {
-            // A hash of lower cost was refused sooner. The work that is missing to the wanted cost is
-            // done on dummies (2^c + 2^c + 2^(c+1) + … = 2^wanted), or the time would tell that
-            // there is such a user.
-            (cost_of(stored).unwrap_or(wanted)..wanted).for_each(work);
-            Verified::No
-        }
-        Err(_) => {
-            work(wanted);
+fn verify(password: &Password, stored: &str, wanted: u32, dearest: &AtomicU32) -> Verified {
+    let cost = cost_of(stored);
+    let verified = cost.map(|_| bcrypt::non_truncating_verify(password.as_str(), stored));
+    let (Some(cost), Some(Ok(is_right))) = (cost, verified) else {
+        work(dearest.load(Ordering::Relaxed));
+        return Verified::No;
+    };
+    let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
+    match (is_right, cost == wanted) {
+        (true, true) => Verified::Yes,
+        (true, false) => Verified::YesAtAnotherCost,
+        (false, _) => {
+            // A cheaper hash was refused sooner. The work that is missing to the dearest is done on
+            // dummies (2^c + 2^c + 2^(c+1) + … = 2^dearest), or the time would tell that there is such
+            // a user.
+            (cost..dearest).for_each(work);
             Verified::No
         }
     }
@@ -117,9 +143,10 @@ fn work(cost: u32) {
     let _ = bcrypt::non_truncating_verify("", &dummy(cost));
 }
 
-/// The cost that stands in `$2b$12$…`.
+/// The cost that stands in `$2b$12$…`, if it can be one of ours.
 fn cost_of(stored: &str) -> Option<u32> {
-    stored.split('$').nth(2)?.parse().ok()
+    let cost = stored.split('$').nth(2)?.parse().ok()?;
+    (COST_MIN..=COST_MAX).contains(&cost).then_some(cost)
 }
 
 /// A hash that no password has: random salt and random digest in bcrypt's own alphabet.
@@ -145,8 +172,12 @@ mod tests {
         Password::given(text).unwrap()
     }
 
+    fn at(cost: u32) -> Passwords {
+        Passwords::new(cost, 8, Duration::from_secs(5))
+    }
+
     fn hashing() -> Passwords {
-        Passwords::new(4, 8, Duration::from_secs(5))
+        at(4)
     }
 
     #[tokio::test]
@@ -162,11 +193,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_lower_cost_says_so() {
+    async fn a_hash_of_another_cost_says_so() {
         // S-9
-        let old = hashing().hash(password("correct horse")).await.unwrap();
-        let passwords = Passwords::new(5, 8, Duration::from_secs(5));
-        assert_eq!(passwords.verify(password("correct horse"), old).await.unwrap(), Verified::YesButCheap);
+        for (old, new) in [(4, 5), (5, 4)] {
+            let stored = at(old).hash(password("correct horse")).await.unwrap();
+            let verified = at(new).verify(password("correct horse"), stored).await.unwrap();
+            assert_eq!(verified, Verified::YesAtAnotherCost, "{old} to {new}");
+        }
     }
 
     #[tokio::test]
@@ -182,27 +215,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_hash_of_lower_cost_and_a_corrupt_one_take_their_time_too() {
-        // S-10
-        let time = |stored: &str| {
+    /// Seconds that it takes to refuse a password; the best of some tries.
+    fn seconds(stored: &str, wanted: u32, dearest: u32) -> f64 {
+        let dearest = AtomicU32::new(dearest);
+        let once = || {
             let started = std::time::Instant::now();
-            assert_eq!(verify(&password("correct horse"), stored, 10), Verified::No);
+            assert_eq!(verify(&password("correct horse"), stored, wanted, &dearest), Verified::No);
             started.elapsed().as_secs_f64()
         };
-        let (unknown, cheap, corrupt) = (time(&dummy(10)), time(&dummy(4)), time("corrupt"));
-        for known in [cheap, corrupt] {
-            assert!(known > unknown * 0.5 && known < unknown * 2.0, "{unknown} and {known} seconds");
-        }
+        (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
     }
 
     #[test]
-    fn the_dummy_is_a_hash_of_the_wanted_cost_that_takes_its_time() {
+    fn every_hash_is_refused_after_the_work_of_the_dearest() {
         // S-10
-        let stored = dummy(12);
-        assert_eq!(stored.len(), 60);
+        for (wanted, dearest) in [(10, 10), (6, 10)] {
+            let unknown = seconds(&dummy(dearest), wanted, dearest);
+            for stored in [dummy(4), dummy(6), dummy(10), "corrupt".to_owned(), dummy(COST_MAX + 1)] {
+                let known = seconds(&stored, wanted, dearest);
+                assert!(known > unknown * 0.5 && known < unknown * 2.0, "{unknown} and {known}: {stored}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_takes_as_long_as_the_dearest_hash_that_was_met() {
+        // S-10
+        let passwords = at(4);
+        let dearest = || passwords.dearest.load(Ordering::Relaxed);
+        // What only looks like a dear hash is none.
+        for corrupt in ["$2b$12$short", "$2b$31$", &dummy(31)] {
+            passwords.verify(password("correct horse"), corrupt.to_owned()).await.unwrap();
+        }
+        passwords.note_cost(31);
+        assert_eq!(dearest(), 4);
+        passwords.verify(password("correct horse"), dummy(5)).await.unwrap();
+        assert_eq!(dearest(), 5);
+        passwords.note_cost(12);
+        passwords.note_cost(6);
+        assert_eq!(dearest(), 12);
         let started = std::time::Instant::now();
-        assert_eq!(verify(&password("correct horse"), &stored, 12), Verified::No);
+        passwords.verify_nothing(password("correct horse")).await.unwrap();
         assert!(started.elapsed() > Duration::from_millis(50), "the dummy was not computed");
+    }
+
+    #[test]
+    fn the_dummy_is_a_hash_of_the_wanted_cost() {
+        // S-10
+        assert_eq!(dummy(12).len(), 60);
+        assert_eq!(cost_of(&dummy(12)), Some(12));
+        assert!(bcrypt_takes(&dummy(4)));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
+    fn bcrypt_takes(stored: &str) -> bool {
+        bcrypt::non_truncating_verify("", stored).is_ok()
     }
 }

@@ -120,9 +120,17 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Over a database, with a clock and hashing threads.
-    pub fn new(db: Db, clock: Clock, passwords: Passwords) -> Self {
-        Self { db, clock, passwords }
+    /// Over a database, with a clock and hashing threads, which learn here what the stored hashes cost.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub async fn open(db: Db, clock: Clock, passwords: Passwords) -> Result<Self, StoreError> {
+        let stored: Result<_, StoreError> = db.read((), |tx, ()| store::highest_cost(tx).boxed()).await;
+        if let Some(cost) = stored? {
+            passwords.note_cost(cost);
+        }
+        Ok(Self { db, clock, passwords })
     }
 
     /// The rules for passwords.
@@ -196,18 +204,18 @@ impl Accounts {
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
             Verified::Yes => Ok(found.user),
-            Verified::No => {
+Verified::No => {
                 audit::note(Event::LoginFailed, Some(found.user.id), None);
                 Err(AccountsError::BadCredentials)
             }
-            Verified::YesButCheap => {
+            Verified::YesAtAnotherCost => {
                 self.rehash(&found, password).await;
                 Ok(found.user)
             }
         }
     }
 
-    /// Stores the password under the present cost. It is an improvement, not a condition: a failure
+    /// Stores the password under the configured cost. It is an improvement, not a condition: a failure
     /// is logged and the next login tries again.
     async fn rehash(&self, found: &store::Credentials, password: Password) {
         let (id, old) = (found.user.id, found.password_hash.clone());
@@ -219,7 +227,7 @@ impl Accounts {
             .write((id, old, new), |tx, (id, old, new)| store::replace_hash(tx, *id, old, new).boxed())
             .await;
         if let Err(error) = written {
-            tracing::warn!(%error, "a password was not hashed again at the present cost");
+            tracing::warn!(%error, "a password was not hashed again at the configured cost");
         }
     }
 

@@ -2,13 +2,14 @@
 
 use ::entity::users;
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::{LoginName, Prepared, ProfilePatch, User};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
+use crate::passwords::COST_MAX;
 
 /// A user and what their password must match.
 #[derive(Debug, Clone)]
@@ -73,6 +74,21 @@ pub(super) async fn find_by_login(tx: &Tx, name: &LoginName) -> Result<Option<Cr
     };
     let row = users::Entity::find().filter(condition).one(tx).await?;
     Ok(row.map(Credentials::from))
+}
+
+/// The highest cost of a stored hash: the two digits of `$2b$12$…`.
+pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
+    // A damaged one must not hide the others: only what can be a hash of ours counts.
+    let form = format!("$2b$__${}", "_".repeat(53));
+    let digits: Option<Option<String>> = users::Entity::find()
+        .select_only()
+        .expr(Expr::cust("MAX(SUBSTR(password_hash, 5, 2))"))
+        .filter(users::Column::PasswordHash.like(form))
+        .filter(Expr::cust("SUBSTR(password_hash, 5, 2)").lte(format!("{COST_MAX:02}")))
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(digits.flatten().and_then(|digits| digits.parse().ok()))
 }
 
 /// Replaces the hash if it is still `old`: a password that was changed meanwhile stays changed.

@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+use crate::passwords;
+
 /// What stands before a setting's name in the environment and in `.env`.
 pub const PREFIX: &str = "TRIPGATE_";
 
@@ -174,7 +176,7 @@ pub static ROWS: &[Row] = &[
         "A session ends after so many seconds without a refresh"),
     setting("refresh_absolute_secs", "31536000", number(60, TEN_YEARS_SECS),
         "A session ends so many seconds after its login, whatever happens"),
-    setting("bcrypt_cost", "12", number(4, 15),
+    setting("bcrypt_cost", "12", number(passwords::COST_MIN as u64, passwords::COST_MAX as u64),
         "Work factor of password hashes; each step doubles the time"),
     setting("password_min", "8", number(1, 71),
         "Characters that a new password must have at least"),

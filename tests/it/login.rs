@@ -1,6 +1,8 @@
 //! Logging in: that nobody learns who has an account, that hashes keep up with the settings, and what
 //! a login may ask for.
 
+mod timing;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,42 +110,6 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     assert_eq!(stored::sessions(&app).await.len(), 1, "a failed login began a session");
 }
 
-/// How much longer the one takes than the other: medians of alternated tries.
-async fn ratio(app: &TestApp, path: &str) -> f64 {
-    let mut known = Vec::new();
-    let mut unknown = Vec::new();
-    for number in 0..60 {
-        let (identifier, times) = if number % 2 == 0 { ("ada", &mut known) } else { ("bob", &mut unknown) };
-        let call = if path == VERIFY {
-            app.anonymous().get(path).basic(identifier, "another harbour")
-        } else {
-            let body = json!({ "identifier": identifier, "password": "another harbour" });
-            app.anonymous().post(path).json(&body)
-        };
-        let started = Instant::now();
-        call.await.expect(401);
-        times.push(started.elapsed());
-    }
-    known.sort();
-    unknown.sort();
-    known[known.len() / 2].as_secs_f64() / unknown[unknown.len() / 2].as_secs_f64()
-}
-
-#[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_take_the_same_time() {
-    // S-10, S-11
-    let app = TestApp::with(|settings| settings.bcrypt_cost = 8).await;
-    app.sign_up("ada").await;
-    for path in [LOGIN, VERIFY] {
-        // A leak shows in every round, a busy machine does not.
-        let mut rounds = Vec::new();
-        while !rounds.last().is_some_and(|ratio| (0.85..1.15).contains(ratio)) {
-            assert!(rounds.len() < 5, "{path}: known to unknown {rounds:?}");
-            rounds.push(ratio(&app, path).await);
-        }
-    }
-}
-
 #[tokio::test]
 async fn two_spellings_of_a_password_are_one_but_case_and_spaces_count() {
     // S-7
@@ -178,7 +144,7 @@ async fn the_database_holds_a_salted_hash_of_the_configured_cost() {
 }
 
 #[tokio::test]
-async fn a_raised_cost_hashes_again_at_the_next_login_alone() {
+async fn another_cost_hashes_again_at_the_next_login_alone() {
     // S-9
     let old = TestApp::start().await;
     old.sign_up("ada").await;
@@ -193,29 +159,12 @@ async fn a_raised_cost_hashes_again_at_the_next_login_alone() {
     assert!(stored::password_hash(&new, "brian").await.starts_with("$2b$04$"));
     new.log_in("ada").await;
     assert_eq!(stored::password_hash(&new, "ada").await, after, "it was hashed once more");
-    // A server that still has the lower cost neither fails nor lowers it.
-    old.log_in("ada").await;
-    assert_eq!(stored::password_hash(&old, "ada").await, after);
     verify(&new, "brian", PASSWORD).await.expect(200);
     assert!(stored::password_hash(&new, "brian").await.starts_with("$2b$06$"));
-}
-
-#[tokio::test]
-async fn a_higher_cost_takes_longer() {
-    let app = TestApp::start().await;
-    app.sign_up("ada").await;
-    let dear = at_cost(&app, 10).await;
-    let time = async |app: &TestApp| {
-        let mut best = Duration::MAX;
-        for _ in 0..5 {
-            let started = Instant::now();
-            try_password(app, "brian", PASSWORD).await.expect(401);
-            best = best.min(started.elapsed());
-        }
-        best
-    };
-    let (cheap, dear) = (time(&app).await, time(&dear).await);
-    assert!(dear > cheap * 2, "{cheap:?} at cost 4, {dear:?} at cost 10");
+    // Dear hashes go as their owners come, so that the others need not be as slow for ever.
+    old.log_in("ada").await;
+    assert!(stored::password_hash(&old, "ada").await.starts_with("$2b$04$"));
+    assert!(stored::password_hash(&old, "brian").await.starts_with("$2b$06$"));
 }
 
 #[tokio::test]

@@ -39,8 +39,8 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (11, Proven(&["tests/it/login.rs::the_database_holds_a_salted_hash_of_the_configured_cost"])),
     (12, Proven(&["src/config/tests.rs::every_layer_beats_the_ones_before"])),
     (13, Proven(&["tests/it/login.rs::the_database_holds_a_salted_hash_of_the_configured_cost"])),
-    (14, Proven(&["tests/it/login.rs::a_higher_cost_takes_longer"])),
-    (15, Proven(&["tests/it/login.rs::a_raised_cost_hashes_again_at_the_next_login_alone"])),
+    (14, Proven(&["tests/it/login/timing.rs::a_higher_cost_takes_longer"])),
+    (15, Proven(&["tests/it/login.rs::another_cost_hashes_again_at_the_next_login_alone"])),
     (16, Proven(&["tests/it/first_steps.rs::somebody_who_signs_up_makes_a_trip_and_finds_it_in_the_list"])),
     (17, Later("an iOS client is generated from the document and run against the server later")),
     // Basic-or-token API.

@@ -10,6 +10,7 @@ mod codes;
 mod docs;
 mod edge;
 mod health;
+pub mod id;
 pub mod json;
 mod paths;
 pub mod problem;

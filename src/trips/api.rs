@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::{Draft, Fault, Patch, Status, Trip, TripsError};
 use crate::app::App;
-use crate::http::Tag;
 use crate::http::caller::{self, Caller, ForReading, ForWriting};
 use crate::http::json::{Body, Json, instant, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
+use crate::http::{Tag, id::Id};
 
 /// Where a trip stands.
 #[derive(Debug, Clone, Copy, Enum)]
@@ -352,9 +352,9 @@ impl TripsApi {
         app: Data<&App>,
         caller: Caller<ForReading>,
         /// The trip's id.
-        id: Path<Uuid>,
+        id: Path<Id>,
     ) -> Result<OneTrip, Fail<404>> {
-        let trip = app.trips.find(caller.user(), id.0).await?;
+        let trip = app.trips.find(caller.user(), id.uuid()).await?;
         let etag = etag(&trip);
         Ok(OneTrip::Ok(Json(trip.into()), etag))
     }
@@ -368,12 +368,12 @@ impl TripsApi {
         app: Data<&App>,
         caller: Caller<ForWriting>,
         /// The trip's id.
-        id: Path<Uuid>,
+        id: Path<Id>,
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, Fail<404>> {
         let patch = Patch::from(body.accept()?);
         let blamed = if patch.end_date.is_none() { "/start_date" } else { "/end_date" };
-        let changed = app.trips.change(caller.user(), id.0, patch).await;
+        let changed = app.trips.change(caller.user(), id.uuid(), patch).await;
         let trip = changed.map_err(|error| refused(error, blamed))?;
         let etag = etag(&trip);
         Ok(OneTrip::Ok(Json(trip.into()), etag))
@@ -388,9 +388,9 @@ impl TripsApi {
         app: Data<&App>,
         caller: Caller<ForWriting>,
         /// The trip's id.
-        id: Path<Uuid>,
+        id: Path<Id>,
     ) -> Result<DeletedTrip, Fail<404>> {
-        app.trips.delete(caller.user(), id.0).await?;
+        app.trips.delete(caller.user(), id.uuid()).await?;
         Ok(DeletedTrip::Gone)
     }
 }

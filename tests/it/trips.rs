@@ -381,8 +381,12 @@ async fn what_is_no_id_names_no_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = make(&ada, &json!({ "title": "Lisbon" })).await;
-    for id in ["7", "%00", "..%2f", "x'%20OR%201=1--", "01890000-0000-7000-8000-00000000000g", "%F0%9F%A6%80"]
-    {
+    let id = trip["id"].as_str().unwrap();
+    let (upper, bare) = (id.to_uppercase(), id.replace('-', ""));
+    let spellings = [&upper, &bare, &format!("%7B{id}%7D"), &format!("urn:uuid:{id}"), &format!("{id}%20")];
+    let others =
+        ["7", "%00", "..%2f", "x'%20OR%201=1--", "01890000-0000-7000-8000-00000000000g", "%F0%9F%A6%80"];
+    for id in others.into_iter().chain(spellings.map(String::as_str)) {
         let place = format!("{TRIPS}/{id}");
         ada.get(&place).await.expect(404).problem("not_found");
         ada.patch(&place).json(&json!({})).await.expect(404).problem("not_found");

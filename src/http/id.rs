@@ -1,0 +1,57 @@
+//! An id in a path, in the one form in which ids are given out: lower case, with hyphens.
+//!
+//! Any other spelling of the same UUID names nothing, as does what is none: a client that compares
+//! ids as texts, or keeps answers by their path, then never meets one thing under two names.
+
+use std::borrow::Cow;
+
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};
+use uuid::Uuid;
+
+/// The id of something, out of a path; anything else there is 404.
+#[derive(Debug, Clone, Copy)]
+pub struct Id(Uuid);
+
+impl Id {
+    /// The id itself.
+    pub fn uuid(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl Type for Id {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "id".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some("Exactly as it was given: in lower case, with hyphens."),
+            ..MetaSchema::new_with_format("string", "uuid")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromParameter for Id {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        let id = Uuid::try_parse(text).map_err(ParseError::custom)?;
+        // The parser takes upper case, braces, `urn:uuid:` and a form without hyphens too.
+        if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) != text {
+            return Err(ParseError::custom("not in the form in which ids are given"));
+        }
+        Ok(Self(id))
+    }
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::table::Takes;
 use super::{LogFormat, Secret, Signup};
@@ -39,8 +39,7 @@ pub(super) fn base_url(text: &str, _: &Takes) -> Parsed<String> {
 pub(super) fn database_url(text: &str, _: &Takes) -> Parsed<Secret> {
     let (scheme, rest) = text.split_once(':').ok_or("has no scheme")?;
     match scheme {
-        "sqlite" if rest.trim_start_matches('/').is_empty() => Err("names no database file".to_owned()),
-        "sqlite" => Ok(Secret::new(text)),
+        "sqlite" => sqlite_file(rest).map(|()| Secret::new(text)),
         "postgres" | "postgresql" | "mysql" | "mariadb" => {
             Url::parse(text).map_err(|error| format!("is not a URL ({error})"))?;
             if !rest.starts_with("//") {
@@ -51,6 +50,25 @@ pub(super) fn database_url(text: &str, _: &Takes) -> Parsed<Secret> {
         }
         _ => Err("names a database that is not supported".to_owned()),
     }
+}
+
+/// What follows `sqlite:` must name a file: a database in memory is another one for each connection.
+fn sqlite_file(rest: &str) -> Parsed<()> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if path.trim_start_matches('/').is_empty() {
+        return Err("names no database file".to_owned());
+    }
+    // Both are percent-decoded before SQLite sees them.
+    let in_memory = |text: &str| {
+        form_urlencoded::parse(text.as_bytes()).any(|(name, value)| {
+            [&name, &value].iter().any(|part| part.contains(":memory:"))
+                || (name == "mode" && value == "memory")
+        })
+    };
+    if in_memory(path) || in_memory(query) {
+        return Err("names a database in memory, which every connection would have to itself".to_owned());
+    }
+    Ok(())
 }
 
 pub(super) fn secret(text: &str, _: &Takes) -> Parsed<Secret> {
@@ -211,7 +229,29 @@ mod tests {
         for good in ["sqlite://data/x.db", "sqlite:///x.db", "postgresql://h/d", "mysql://h/d"] {
             assert_eq!(url(good).unwrap(), good);
         }
-        for bad in ["sqlite://", "data/x.db", "oracle://h/d", "postgres:h", "mysql://h:port/d", ""] {
+        let memory = [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://%3Amemory%3a",
+            "sqlite:file::memory:?cache=shared",
+            "sqlite://x.db?cache=shared&mode=memory",
+            "sqlite://x.db?mode=%6demory",
+        ];
+        for bad in memory {
+            assert!(url(bad).unwrap_err().contains("in memory"), "{bad}");
+        }
+        for good in ["sqlite://memory", "sqlite://x.db?mode=rwc", "sqlite://memory.db?mode=rw"] {
+            assert_eq!(url(good).unwrap(), good);
+        }
+        for bad in [
+            "sqlite://",
+            "sqlite://?mode=rwc",
+            "data/x.db",
+            "oracle://h/d",
+            "postgres:h",
+            "mysql://h:port/d",
+            "",
+        ] {
             assert!(url(bad).is_err(), "{bad}");
         }
     }

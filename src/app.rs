@@ -109,6 +109,7 @@ pub enum StartError {
 ///
 /// [`StartError`].
 pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Result<App, StartError> {
+    keep_files_private();
     make_data_dir(&settings.data_dir)?;
     let secret = master_secret(settings)?;
     let db = db::open(settings.database_url.expose()).await?;
@@ -146,8 +147,11 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
 }
 
 /// Whatever this process makes from here on, only its owner reads: the database too.
-fn make_data_dir(path: &Path) -> Result<(), StartError> {
+fn keep_files_private() {
     rustix::process::umask(Mode::from_raw_mode(0o077));
+}
+
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -279,6 +283,9 @@ fn banner(settings: &Settings, address: SocketAddr) -> io::Result<()> {
 ///
 /// [`StartError`].
 pub async fn migrate(settings: &Settings, what: Migrate) -> Result<Vec<String>, StartError> {
-    make_data_dir(&settings.data_dir)?;
+    keep_files_private();
+    if what == Migrate::Up {
+        make_data_dir(&settings.data_dir)?;
+    }
     Ok(db::migrate(settings.database_url.expose(), what).await?)
 }

@@ -4,6 +4,7 @@
 //! schema that is newer than this program is refused, because an old program would write rows that
 //! the new rules don't know.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
@@ -36,6 +37,14 @@ pub enum OpenError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// The SQLite file is not there, and what was asked makes none.
+    #[error(
+        "there is no database at {path}: `tripgate migrate` makes one, and so does the server when it starts"
+    )]
+    Absent {
+        /// Of the file.
+        path: String,
     },
     /// No connection.
     #[error("the database {url} can't be opened: {source}")]
@@ -95,7 +104,8 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     Ok(Db { backend })
 }
 
-/// Changes the schema, or tells its state: a line for each step.
+/// Changes the schema, or tells its state: a line for each step. Makes a SQLite database only on the
+/// way up.
 ///
 /// # Errors
 ///
@@ -103,7 +113,10 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
     let unreachable =
         |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
-    make_directory(url)?;
+    match what {
+        Migrate::Up => make_directory(url)?,
+        Migrate::Down(_) | Migrate::Status => refuse_absent(url)?,
+    }
     try_to_connect(url).await?;
     let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
     let connection = Database::connect(options).await.map_err(unreachable)?;
@@ -220,16 +233,32 @@ fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
 
-fn make_directory(url: &str) -> Result<(), OpenError> {
+/// The file of a SQLite database; none of one on a server.
+fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     if !is_sqlite(url) {
-        return Ok(());
+        return Ok(None);
     }
-    let unreachable =
-        |error: sqlx::Error| OpenError::Unreachable { url: url.to_owned(), source: error.into() };
-    let options: SqliteConnectOptions = url.parse().map_err(unreachable)?;
-    match options.get_filename().parent() {
+    let options: Result<SqliteConnectOptions, _> = url.parse();
+    match options {
+        Ok(options) => Ok(Some(options.get_filename().to_owned())),
+        Err(error) => Err(OpenError::Unreachable { url: url.to_owned(), source: error.into() }),
+    }
+}
+
+fn make_directory(url: &str) -> Result<(), OpenError> {
+    match sqlite_file(url)?.as_deref().and_then(Path::parent) {
         Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
             .map_err(|source| OpenError::Directory { path: parent.display().to_string(), source }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_absent(url: &str) -> Result<(), OpenError> {
+    match sqlite_file(url)? {
+        // Where it can't be seen whether it is there, opening it says why.
+        Some(path) if matches!(path.try_exists(), Ok(false)) => {
+            Err(OpenError::Absent { path: path.display().to_string() })
+        }
         _ => Ok(()),
     }
 }

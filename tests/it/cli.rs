@@ -213,10 +213,15 @@ fn migrations_go_up_and_down_and_say_where_they_are() {
         let text = stdout(&output);
         text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let pending = states(&["status"]);
-    assert!(!pending.is_empty() && pending.iter().all(|state| state == "pending"), "{pending:?}");
-    let count = pending.len();
-    assert_eq!(states(&["up"]), vec!["applied"; count]);
+    for absent in ["status", "down"] {
+        let line = refused(dir.path(), &["migrate", absent]);
+        assert!(line.contains("there is no database at data/tripgate.db"), "{line}");
+        assert!(is_empty(dir.path()), "{absent} made something");
+    }
+    let applied = states(&["up"]);
+    let count = applied.len();
+    assert!(count > 0);
+    assert_eq!(applied, vec!["applied"; count]);
     assert_eq!(states(&[]), vec!["applied"; count]);
     let down = states(&["down"]);
     assert_eq!(down.iter().filter(|state| *state == "pending").count(), 1);

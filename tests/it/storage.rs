@@ -46,8 +46,15 @@ fn status_lines(state: &str) -> Vec<String> {
 async fn the_schema_goes_up_and_down_and_up_again() {
     let (_app, url) = untouched().await;
     let migrate = |what| db::migrate(&url, what);
-    assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("pending"));
-    assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("pending"), "it changed nothing");
+    if url.starts_with("sqlite:") {
+        for what in [Migrate::Status, Migrate::Down(1)] {
+            assert!(matches!(migrate(what).await, Err(OpenError::Absent { .. })), "{what:?}");
+        }
+    } else {
+        for _ in ["it", "it changed nothing"] {
+            assert_eq!(migrate(Migrate::Status).await.unwrap(), status_lines("pending"));
+        }
+    }
     assert_eq!(migrate(Migrate::Up).await.unwrap(), status_lines("applied"));
     let database = direct(&url).await;
     users::Entity::insert(user(1)).exec_without_returning(&database).await.unwrap();

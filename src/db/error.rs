@@ -55,12 +55,17 @@ impl StoreError {
         matches!(self, Self::Unique(_) | Self::Missing(_))
     }
 
+    /// Whether a connection broke. That none could be had is something else: who waited for one in vain
+    /// has waited long enough.
+    pub(super) fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(Some(source)) if !is_pool_exhausted(source))
+    }
+
     /// This error, known to have come before the transaction did anything.
     pub(super) fn before_any_work(self) -> Self {
+        let is_lost = self.is_lost_connection();
         match self {
-            Self::Unavailable(Some(source)) if !is_pool_exhausted(&source) => {
-                Self::LostWhileIdle(Some(source))
-            }
+            Self::Unavailable(source) if is_lost => Self::LostWhileIdle(source),
             other => other,
         }
     }

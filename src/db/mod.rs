@@ -73,7 +73,7 @@ impl Db {
                     let first = work(&tx, &input).await;
                     // A pooled connection may have died with a restarted server; the next one is new.
                     match first.as_ref().err().and_then(RoomError::store) {
-                        Some(StoreError::Unavailable(_)) => work(&tx, &input).await,
+                        Some(error) if error.is_lost_connection() => work(&tx, &input).await,
                         _ => first,
                     }
                 })
@@ -189,4 +189,59 @@ where
 fn pause(attempt: u32) -> Duration {
     let [jitter] = crate::secrets::random_bytes::<1>();
     Duration::from_millis(u64::from(attempt) * 4 + u64::from(jitter) / 8 * u64::from(attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use sea_orm::sqlx::Error as DriverError;
+    use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    /// One connection, as if it led to a server.
+    async fn pool_of_one() -> DatabaseConnection {
+        let mut options = ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1).acquire_timeout(WAIT).sqlx_logging(false);
+        Database::connect(options).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_read_that_gets_no_connection_waits_for_one_only_once() {
+        let pool = pool_of_one().await;
+        let db = Db { backend: Backend::Server { pool: pool.clone() } };
+        let held = pool.begin().await.unwrap();
+        let started = Instant::now();
+        let read: Result<(), StoreError> = db
+            .read((), |tx, ()| {
+                async { tx.execute_unprepared("SELECT 1").await.map(|_| ()).map_err(StoreError::from) }
+                    .boxed()
+            })
+            .await;
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+        let waited = started.elapsed();
+        assert!(waited >= WAIT && waited < WAIT * 7 / 4, "{waited:?}");
+        held.rollback().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_read_whose_connection_was_lost_runs_once_more() {
+        // S-67
+        let db = Db { backend: Backend::Server { pool: pool_of_one().await } };
+        let runs = Arc::new(AtomicU32::new(0));
+        let read: Result<(), StoreError> = db
+            .read(Arc::clone(&runs), |_, runs| {
+                runs.fetch_add(1, Ordering::Relaxed);
+                let broken = DriverError::Io(std::io::ErrorKind::BrokenPipe.into());
+                let lost = DbErr::Query(RuntimeErr::SqlxError(Arc::new(broken)));
+                async move { Err(lost.into()) }.boxed()
+            })
+            .await;
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
 }

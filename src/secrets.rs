@@ -4,6 +4,8 @@
 //! RFC 5869), so that no key serves two ends and a new purpose needs no new secret. A secret shorter
 //! than 32 bytes is refused.
 
+mod mask;
+
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +16,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use mask::{MASK, mask_url};
 
 /// The shortest secret that is accepted, in bytes.
 pub const MIN_BYTES: usize = 32;

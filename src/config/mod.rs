@@ -24,6 +24,8 @@ use sources::{Gathered, Given, Sources};
 use table::ROWS;
 use values::Parsed;
 
+use crate::secrets::MASK;
+
 /// The id of the global argument that names another settings file.
 pub const FILE_ARG: &str = "config";
 
@@ -45,7 +47,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(problem::MASK)
+        f.write_str(MASK)
     }
 }
 

@@ -4,9 +4,7 @@
 use std::fmt;
 
 use super::table::{PREFIX, ROWS, Row, Takes};
-
-/// Stands for every hidden value.
-pub(super) const MASK: &str = "********";
+use crate::secrets::{MASK, mask_url};
 
 /// Longest value that is repeated in a message, in characters.
 const ECHO_MAX: usize = 80;
@@ -65,34 +63,6 @@ fn echo(row: &Row, value: &str) -> String {
     format!("{shown:?}")
 }
 
-/// Hides the password of a URL, and values of its query that look like one. Works on the text
-/// rather than on a parsed URL, so that a URL which does not parse is masked as well; when in
-/// doubt it hides too much.
-pub(super) fn mask_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let rest = match rest.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{MASK}@{host}"),
-            None => rest.to_owned(),
-        },
-        None => rest.to_owned(),
-    };
-    let Some((place, query)) = rest.split_once('?') else {
-        return format!("{scheme}://{rest}");
-    };
-    let query: Vec<String> = query.split('&').map(mask_pair).collect();
-    format!("{scheme}://{place}?{}", query.join("&"))
-}
-
-fn mask_pair(pair: &str) -> String {
-    let key = pair.split('=').next().unwrap_or_default();
-    let lower = key.to_ascii_lowercase();
-    let secret = ["pass", "pwd", "secret", "token"];
-    if secret.iter().any(|word| lower.contains(word)) { format!("{key}={MASK}") } else { pair.to_owned() }
-}
-
 /// The known name that a typing error most likely meant.
 fn nearest(name: &str) -> Option<&'static Row> {
     let lower = name.to_ascii_lowercase().replace('-', "_");
@@ -138,18 +108,5 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);
-    }
-
-    #[test]
-    fn passwords_in_urls_are_hidden_wherever_they_stand() {
-        for (given, masked) in [
-            ("postgres://u:p@h/d", "postgres://u:********@h/d"),
-            ("postgres://u:p@ss/w?rd@h/d", "postgres://u:********@h/d"),
-            ("postgres://h/d?user=u&password=p", "postgres://h/d?user=u&password=********"),
-            ("sqlite://data/tripgate.db", "sqlite://data/tripgate.db"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(mask_url(given), masked);
-        }
     }
 }

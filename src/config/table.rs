@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use crate::passwords;
+use crate::secrets::MIN_BYTES;
 
 /// What stands before a setting's name in the environment and in `.env`.
 pub const PREFIX: &str = "TRIPGATE_";
@@ -96,7 +97,7 @@ impl Takes {
             Self::Database => {
                 "sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME".into()
             }
-            Self::Secret => "at least 32 bytes of text".into(),
+            Self::Secret => format!("at least {MIN_BYTES} bytes of text"),
             Self::Path => "a path".into(),
             Self::File => "the path of a file that can be read".into(),
             Self::Text => "a text without control characters".into(),
@@ -178,7 +179,7 @@ pub static ROWS: &[Row] = &[
         "A session ends so many seconds after its login, whatever happens"),
     setting("bcrypt_cost", "12", number(passwords::COST_MIN as u64, passwords::COST_MAX as u64),
         "Work factor of password hashes; each step doubles the time"),
-    setting("password_min", "8", number(1, 71),
+    setting("password_min", "8", number(1, passwords::MAX_BYTES as u64),
         "Characters that a new password must have at least"),
     setting("signup", "open", Takes::OneOf { now: &["open", "closed"], later: &["confirm_first"] },
         "Whether new accounts can be made over the API"),

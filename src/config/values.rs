@@ -11,6 +11,7 @@ use url::{Url, form_urlencoded};
 
 use super::table::Takes;
 use super::{LogFormat, Secret, Signup};
+use crate::secrets::MIN_BYTES;
 
 /// A value, or what is wrong with the text.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -35,7 +36,7 @@ pub(super) fn base_url(text: &str, _: &Takes) -> Parsed<String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// The URL as the database layer wants it: `mariadb` is spelt `mysql`.
+/// The URL as the drivers want it: `mariadb` is spelt `mysql`.
 pub(super) fn database_url(text: &str, _: &Takes) -> Parsed<Secret> {
     let (scheme, rest) = text.split_once(':').ok_or("has no scheme")?;
     match scheme {
@@ -72,7 +73,7 @@ fn sqlite_file(rest: &str) -> Parsed<()> {
 }
 
 pub(super) fn secret(text: &str, _: &Takes) -> Parsed<Secret> {
-    if text.len() < 32 {
+    if text.len() < MIN_BYTES {
         return Err(format!("has only {} bytes", text.len()));
     }
     Ok(Secret::new(text))

@@ -17,6 +17,7 @@ use sea_orm::{
 
 use super::sqlite::Writer;
 use super::{Backend, Db};
+use crate::secrets::mask_url;
 
 /// How long a connection may take to come about before the database counts as away.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -81,14 +82,14 @@ pub enum Migrate {
     Status,
 }
 
-/// Opens the database at `url` and applies the steps that its schema lacks.
+/// Opens the database at `url` and applies the steps that its schema lacks. The scheme is `sqlite`,
+/// `postgres`, `postgresql` or `mysql`.
 ///
 /// # Errors
 ///
 /// [`OpenError`], each case one clear line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
-    let unreachable =
-        |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
+    let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let backend = if is_sqlite(url) {
         make_directory(url)?;
         let writer = Database::connect(sqlite_options(url, false)).await.map_err(unreachable)?;
@@ -111,8 +112,7 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 ///
 /// [`OpenError`], each case one clear line.
 pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
-    let unreachable =
-        |error: DbErr| OpenError::Unreachable { url: without_password(url), source: error.into() };
+    let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     match what {
         Migrate::Up => make_directory(url)?,
         Migrate::Down(_) | Migrate::Status => refuse_absent(url)?,
@@ -210,14 +210,13 @@ fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
 /// Connects once without a pool: a pool tries again until its time is up, and then says no more than
 /// that.
 async fn try_to_connect(url: &str) -> Result<(), OpenError> {
-    let url = driver_url(url);
     let attempt = async {
         if url.starts_with("mysql:") {
-            sqlx::MySqlConnection::connect(&url).await?.close().await
-        } else if is_sqlite(&url) {
+            sqlx::MySqlConnection::connect(url).await?.close().await
+        } else if is_sqlite(url) {
             Ok(())
         } else {
-            sqlx::PgConnection::connect(&url).await?.close().await
+            sqlx::PgConnection::connect(url).await?.close().await
         }
     };
     let source: Box<dyn std::error::Error + Send + Sync> = match tokio::time::timeout(CONNECT, attempt).await
@@ -226,7 +225,7 @@ async fn try_to_connect(url: &str) -> Result<(), OpenError> {
         Ok(Err(error)) => error.into(),
         Err(elapsed) => elapsed.into(),
     };
-    Err(OpenError::Unreachable { url: without_password(&url), source })
+    Err(OpenError::Unreachable { url: mask_url(url), source })
 }
 
 fn is_sqlite(url: &str) -> bool {
@@ -263,25 +262,6 @@ fn refuse_absent(url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// `mariadb://` is MySQL's protocol under another name.
-fn driver_url(url: &str) -> String {
-    url.strip_prefix("mariadb://").map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"))
-}
-
-/// For messages: no password, and nothing of the query, which may hold one too.
-fn without_password(url: &str) -> String {
-    if is_sqlite(url) {
-        return url.to_owned();
-    }
-    let Ok(mut parsed) = url::Url::parse(url) else { return "(not a URL)".to_owned() };
-    if parsed.password().is_some() {
-        let _ = parsed.set_password(Some("********"));
-    }
-    parsed.set_query(None);
-    parsed.set_fragment(None);
-    parsed.to_string()
-}
-
 fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     let size = if read_only { SQLITE_READERS } else { 1 };
@@ -309,7 +289,7 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
 }
 
 fn server_options(url: &str, size: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(driver_url(url));
+    let mut options = ConnectOptions::new(url);
     options
         .max_connections(size)
         .min_connections(1)

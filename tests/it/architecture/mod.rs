@@ -60,8 +60,8 @@ const KNOWS: [(&str, &[&str]); 11] = [
     // Beneath the rooms.
     ("db", &["clock", "secrets"]),
     ("passwords", &["clock", "secrets"]),
-    // What the settings allow is bounded by what bcrypt can take.
-    ("config", &["passwords"]),
+    // What the settings allow is bounded by what these can take, and a secret is shown by neither.
+    ("config", &["passwords", "secrets"]),
     // The rooms, each with what lies beneath.
     ("accounts", &["audit", "clock", "db", "json", "secrets", "passwords"]),
     ("sessions", &["audit", "clock", "db", "json", "secrets", "accounts", "passwords", "tokens"]),

@@ -7,7 +7,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AccountsError, ProfilePatch, User};
+use super::{AccountsError, ProfilePatch, USERNAME_MAX, USERNAME_MIN, User};
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::Tag;
@@ -95,7 +95,10 @@ pub fn username_fault() -> FieldFault {
     FieldFault {
         pointer: "/username".to_owned(),
         code: "invalid_format".to_owned(),
-        detail: "must have 3 to 32 lower-case letters, digits, dots, underscores or hyphens and begin with a letter or digit".to_owned(),
+        detail: format!(
+            "must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or hyphens \
+             and begin with a letter or digit"
+        ),
     }
 }
 

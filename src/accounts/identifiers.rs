@@ -7,6 +7,10 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The longest address, in characters (RFC 5321 §4.5.3.1.3 allows 256 with its angle brackets).
 pub const EMAIL_MAX: usize = 254;
+/// The shortest username, in characters.
+pub const USERNAME_MIN: usize = 3;
+/// The longest username, in characters.
+pub const USERNAME_MAX: usize = 32;
 
 /// An email address: as given, and as compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +80,10 @@ impl Username {
 impl FromStr for Username {
     type Err = NotAnIdentifier;
 
-    /// `[a-z0-9][a-z0-9._-]{2,31}`
+    /// Lower-case letters, digits, `.`, `_` and `-`, the first a letter or digit.
     fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let fits = (3..=32).contains(&text.len())
+        let fits = (USERNAME_MIN..=USERNAME_MAX).contains(&text.len())
             && text.starts_with(plain)
             && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
         if fits { Ok(Self { given: text.to_owned(), key: text.to_owned() }) } else { Err(NotAnIdentifier) }

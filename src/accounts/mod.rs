@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
 use crate::passwords::{Overloaded, Password, Passwords, Verified};
 
-pub use identifiers::{EMAIL_MAX, Email, LoginName, NotAnIdentifier, Username};
+pub use identifiers::{EMAIL_MAX, Email, LoginName, NotAnIdentifier, USERNAME_MAX, USERNAME_MIN, Username};
 
 /// The longest display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;

@@ -27,8 +27,10 @@ pub use refresh::RefreshInfo;
 use refresh::Rotation;
 pub use refresh_token::RefreshToken;
 
+/// The longest name of a device, in characters.
+pub const DEVICE_NAME_MAX: usize = 100;
 /// The longest part of a `User-Agent` that is kept, in characters.
-const USER_AGENT_MAX: usize = 512;
+pub const USER_AGENT_MAX: usize = 512;
 
 /// How sessions end by themselves, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +44,7 @@ pub struct Lifetimes {
 /// The device that signs up or logs in.
 #[derive(Debug, Clone, Default)]
 pub struct Device {
-    /// What its owner calls it.
+    /// What its owner calls it: 1 to [`DEVICE_NAME_MAX`] characters.
     pub name: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,

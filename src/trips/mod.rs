@@ -22,6 +22,8 @@ pub use cursor::Position;
 pub const TITLE_MAX: usize = 200;
 /// The longest destination, in characters.
 pub const DESTINATION_MAX: usize = 200;
+/// The longest name of a time zone that is looked at, in characters.
+pub const TIME_ZONE_MAX: usize = 64;
 /// The longest notes, in characters.
 pub const NOTES_MAX: usize = 10_000;
 /// The most trips on a page.

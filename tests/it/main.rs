@@ -19,6 +19,7 @@ mod docs;
 mod errors;
 mod first_steps;
 mod harness;
+mod lengths;
 mod login;
 mod openapi;
 mod originals;

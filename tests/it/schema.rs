@@ -5,7 +5,10 @@ use std::future::Future;
 use ::entity::{sessions, signing_keys, trip_counters, trips, users};
 use chrono::NaiveDate;
 use sea_orm::{ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, DbErr, EntityTrait};
+use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, USERNAME_MAX, USERNAME_MIN};
 use tripgate::db::StoreError;
+use tripgate::sessions::{DEVICE_NAME_MAX, USER_AGENT_MAX};
+use tripgate::trips::{DESTINATION_MAX, NOTES_MAX, TITLE_MAX};
 use uuid::Uuid;
 
 use crate::harness::TestApp;
@@ -130,16 +133,17 @@ async fn the_database_itself_refuses_what_breaks_a_rule_of_an_account() {
     refused!(on, users, Other, user(3), email: None, email_key: None, username: None, username_key: None);
     refused!(on, users, Other, user(3), email_key: None);
     refused!(on, users, Other, user(3), username: None);
-    refused!(on, users, Other, user(3), email: Some("x".repeat(255)));
-    refused!(on, users, Other, user(3), username: text("xy"));
-    refused!(on, users, Other, user(3), username: Some("x".repeat(33)));
+    refused!(on, users, Other, user(3), email: Some("x".repeat(EMAIL_MAX + 1)));
+    refused!(on, users, Other, user(3), username: Some("x".repeat(USERNAME_MIN - 1)));
+    refused!(on, users, Other, user(3), username: Some("x".repeat(USERNAME_MAX + 1)));
     refused!(on, users, Other, user(3), display_name: text(""));
-    refused!(on, users, Other, user(3), display_name: Some("é".repeat(101)));
+    refused!(on, users, Other, user(3), display_name: Some("é".repeat(DISPLAY_NAME_MAX + 1)));
     refused!(on, sessions, Missing, session(7, 2));
     refused!(on, sessions, Unique, session(2, 1));
     refused!(on, sessions, Other, session(2, 2), generation: 0);
     refused!(on, sessions, Other, session(2, 2), device_name: text(""));
-    refused!(on, sessions, Other, session(2, 2), user_agent: Some("x".repeat(513)));
+    refused!(on, sessions, Other, session(2, 2), device_name: Some("é".repeat(DEVICE_NAME_MAX + 1)));
+    refused!(on, sessions, Other, session(2, 2), user_agent: Some("x".repeat(USER_AGENT_MAX + 1)));
     refused!(on, signing_keys, Unique, signing_key("second", Some(1)));
     refused!(on, signing_keys, Other, signing_key("second", Some(2)));
     refused!(on, signing_keys, Other, signing_key("second", None), status: "lost".to_owned());
@@ -159,10 +163,10 @@ async fn the_database_itself_refuses_what_breaks_a_rule_of_a_trip() {
     refused!(on, trips, Unique, trip(1, 1), created_at: 7);
     refused!(on, trips, Missing, trip(7, 2));
     refused!(on, trips, Other, trip(1, 2), title: String::new());
-    refused!(on, trips, Other, trip(1, 2), title: "🦀".repeat(201));
+    refused!(on, trips, Other, trip(1, 2), title: "🦀".repeat(TITLE_MAX + 1));
     refused!(on, trips, Other, trip(1, 2), destination: Some(String::new()));
-    refused!(on, trips, Other, trip(1, 2), destination: Some("x".repeat(201)));
-    refused!(on, trips, Other, trip(1, 2), notes: Some("🦀".repeat(10_001)));
+    refused!(on, trips, Other, trip(1, 2), destination: Some("x".repeat(DESTINATION_MAX + 1)));
+    refused!(on, trips, Other, trip(1, 2), notes: Some("🦀".repeat(NOTES_MAX + 1)));
     refused!(on, trips, Other, trip(1, 2), start_date: day(10), end_date: day(9));
     refused!(on, trips, Other, trip(1, 2), version: 0);
     let counter = trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(1)), value: Set(1) };
@@ -171,8 +175,8 @@ async fn the_database_itself_refuses_what_breaks_a_rule_of_a_trip() {
     refused!(on, trip_counters, Missing, counter, owner_id: Uuid::from_u128(7));
     // Another owner's trip may have the same id: ids say nothing about anybody else's.
     let fine = trips::ActiveModel {
-        title: Set("🦀".repeat(200)),
-        notes: Set(Some("🦀".repeat(10_000))),
+        title: Set("🦀".repeat(TITLE_MAX)),
+        notes: Set(Some("🦀".repeat(NOTES_MAX))),
         start_date: Set(day(10)),
         end_date: Set(day(10)),
         ..trip(2, 1)

@@ -18,7 +18,7 @@ mod schema;
 pub mod server;
 pub mod spec;
 
-use poem::{Endpoint, IntoEndpoint, Response, Route};
+use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
@@ -66,11 +66,7 @@ fn service() -> OpenApiService<Operations, ()> {
 
 /// Every route, with the edge around it.
 pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
-    let mut pages = docs::add_problems(Route::new());
-    if app.docs {
-        pages = docs::add_docs(pages);
-    }
-    edge::Edge { operations: service().into_endpoint(), pages, app: app.clone() }
+    edge::Edge { operations: service().into_endpoint(), pages: docs::routes(app.docs), app: app.clone() }
 }
 
 /// A request that is refused before it reaches the edge.

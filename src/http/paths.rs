@@ -1,20 +1,8 @@
-//! Which methods each path has, read from the document: what `Allow` says.
+//! Which methods each path has, read from the document and the list of pages: what `Allow` says.
 
 use std::sync::LazyLock;
 
 use serde_json::Value;
-
-/// The paths that are not in the document; all of them only answer GET.
-const PAGES: [&str; 8] = [
-    "/",
-    "/docs",
-    "/docs/{file}",
-    "/openapi.json",
-    "/openapi.yaml",
-    "/problems",
-    "/problems/{code}",
-    "/favicon.ico",
-];
 
 /// The table of paths and their methods.
 #[derive(Debug)]
@@ -40,7 +28,8 @@ impl Paths {
                 Some((segments(path), methods.join(", ")))
             })
             .collect();
-        table.extend(PAGES.iter().map(|path| (segments(path), "GET, HEAD".to_owned())));
+        // The pages are not in the document; all of them only answer GET.
+        table.extend(super::docs::paths().map(|path| (segments(path), "GET, HEAD".to_owned())));
         Self(table)
     }
 
@@ -49,7 +38,10 @@ impl Paths {
         let asked = segments(path);
         let fits = |template: &[String]| {
             template.len() == asked.len()
-                && template.iter().zip(&asked).all(|(known, given)| known.starts_with('{') || known == given)
+                && template
+                    .iter()
+                    .zip(&asked)
+                    .all(|(known, given)| known.starts_with(['{', ':']) || known == given)
         };
         self.0.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods.as_str())
     }
@@ -70,7 +62,9 @@ mod tests {
             Paths::of(&json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} } } }));
         assert_eq!(paths.allow("/a/7"), Some("GET, DELETE, HEAD"));
         assert_eq!(paths.allow("/b"), Some("POST"));
-        assert_eq!(paths.allow("/docs"), Some("GET, HEAD"));
+        for page in ["/", "/docs", "/docs/x", "/openapi.json", "/problems/x", "/favicon.ico"] {
+            assert_eq!(paths.allow(page), Some("GET, HEAD"), "{page}");
+        }
         assert_eq!(paths.allow("/a/7/8"), None);
     }
 }

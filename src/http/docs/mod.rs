@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use poem::http::{StatusCode, header};
 use poem::web::Path;
-use poem::{Response, Result, Route, get, handler};
+use poem::{Response, Result, Route, RouteMethod, get, handler};
 use poem_openapi::OpenApiService;
 
 use super::codes::Code;
@@ -26,22 +26,35 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 const KEEP: &str = "public, max-age=86400";
 
 /// The document and Swagger UI, which can be switched off.
-pub(super) fn add_docs(routes: Route) -> Route {
-    routes
-        .at("/", get(home))
-        .at("/docs", get(docs_page))
-        .at("/docs/:file", get(asset))
-        .at("/openapi.json", get(openapi_json))
-        .at("/openapi.yaml", get(openapi_yaml))
+fn docs() -> [(&'static str, RouteMethod); 5] {
+    [
+        ("/", get(home)),
+        ("/docs", get(docs_page)),
+        ("/docs/:file", get(asset)),
+        ("/openapi.json", get(openapi_json)),
+        ("/openapi.yaml", get(openapi_yaml)),
+    ]
 }
 
 /// The pages that problems point to, which are always there.
-pub(super) fn add_problems(routes: Route) -> Route {
-    routes
-        .at("/problems", get(problems))
-        .at("/problems/:slug", get(problem))
-        .at("/problems/page.css", get(page_style))
-        .at("/favicon.ico", get(no_icon))
+fn always() -> [(&'static str, RouteMethod); 4] {
+    [
+        ("/problems", get(problems)),
+        ("/problems/:slug", get(problem)),
+        ("/problems/page.css", get(page_style)),
+        ("/favicon.ico", get(no_icon)),
+    ]
+}
+
+/// The routes of the pages; without the document and Swagger UI unless `with_docs`.
+pub(super) fn routes(with_docs: bool) -> Route {
+    let pages = always().into_iter().chain(docs().into_iter().filter(|_| with_docs));
+    pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method))
+}
+
+/// Where all of them lie; what begins with `:` stands for anything.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    always().into_iter().chain(docs()).map(|(path, _)| path)
 }
 
 fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::Body>) -> Response {

@@ -242,7 +242,8 @@ pub fn from_poem(error: poem::Error) -> Problem {
 
 /// The body has more bytes than are taken.
 pub fn too_large() -> Problem {
-    Problem::new(Code::ContentTooLarge, "The body is larger than is taken here (256 KiB).")
+    let detail = format!("The body is larger than is taken here ({} KiB).", json::BODY_MAX / 1024);
+    Problem::new(Code::ContentTooLarge, detail)
 }
 
 /// The `Err` side of a handler. The parameters are the statuses that the operation adds to those

@@ -70,6 +70,27 @@ struct UpdateProfile {
     username: MaybeUndefined<String>,
 }
 
+#[derive(ApiResponse)]
+enum CheckedUser {
+    /// Whose the identifier and password are.
+    #[oai(status = 200)]
+    Ok(Json<UserBody>),
+}
+
+#[derive(ApiResponse)]
+enum Me {
+    /// The caller's account.
+    #[oai(status = 200)]
+    Ok(Json<UserBody>),
+}
+
+#[derive(ApiResponse)]
+enum ChangedMe {
+    /// The caller's account, as it is now.
+    #[oai(status = 200)]
+    Ok(Json<UserBody>),
+}
+
 impl Example for UpdateProfile {
     fn example() -> Self {
         Self { display_name: MaybeUndefined::Value("Ada".to_owned()), username: MaybeUndefined::Undefined }
@@ -155,11 +176,11 @@ impl AccountsApi {
         operation_id = "verify_credentials",
         tag = "Tag::Authentication"
     )]
-    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<Json<UserBody>, Fail> {
+    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<CheckedUser, Fail> {
         match app.accounts.authenticate(&basic.identifier, &basic.password).await {
             Ok(user) => {
                 audit::note(Event::Authenticated, Some(user.id), None);
-                Ok(Json(user.into()))
+                Ok(CheckedUser::Ok(Json(user.into())))
             }
             Err(AccountsError::BadCredentials) => Err(caller::bad_basic().into()),
             Err(error) => Err(error.into()),
@@ -170,8 +191,8 @@ impl AccountsApi {
     ///
     /// The account that the access token belongs to.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
-    async fn get_me(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Json<UserBody>, Fail> {
-        Ok(Json(app.accounts.find(caller.user()).await?.into()))
+    async fn get_me(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Me, Fail> {
+        Ok(Me::Ok(Json(app.accounts.find(caller.user()).await?.into())))
     }
 
     /// Change the profile
@@ -184,9 +205,9 @@ impl AccountsApi {
         app: Data<&App>,
         caller: Caller<ForAccount>,
         body: Body<UpdateProfile>,
-    ) -> Result<Json<UserBody>, Fail<409>> {
+    ) -> Result<ChangedMe, Fail<409>> {
         let patch = body.check(|body, _| body.check())?;
-        Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into()))
+        Ok(ChangedMe::Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into())))
     }
 
     /// Delete the account

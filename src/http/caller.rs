@@ -50,7 +50,7 @@ pub struct ForWriting;
 
 impl Requirement for AnyScope {
     const SCOPE: Option<Scope> = None;
-    const SCHEME: &'static str = "bearerAuth";
+    const SCHEME: &'static str = BEARER;
 }
 
 impl Requirement for ForAccount {

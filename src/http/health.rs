@@ -10,7 +10,7 @@ use super::json::Json;
 use super::problem::{Code, Fail, Problem};
 use crate::app::App;
 
-/// That the server is well.
+/// The server is well.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct Health {
     /// Always `ok`.

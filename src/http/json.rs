@@ -135,11 +135,13 @@ impl<T: Serialize + Send> IntoResponse for Json<T> {
     }
 }
 
-impl<T: Type + Serialize + Send> ApiResponse for Json<T> {
+impl<T: Type + Serialize + Send + 'static> ApiResponse for Json<T> {
+    /// Described as the type is: an operation of which there is more to say has a response of its own.
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }];
+        let described = registry::<T>().schemas.get(T::name().as_ref()).and_then(|schema| schema.description);
         let response = MetaResponse {
-            description: "Done",
+            description: described.unwrap_or_default(),
             status: Some(200),
             status_range: None,
             content,

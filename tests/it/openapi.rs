@@ -217,3 +217,13 @@ fn every_error_is_the_one_problem() {
         }
     }
 }
+
+#[test]
+fn every_answer_is_described_in_more_than_a_word() {
+    for (path, method, operation) in operations() {
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let told = resolved(answer)["description"].as_str().unwrap();
+            assert!(told.contains(' '), "{method} {path} {status}: {told:?}");
+        }
+    }
+}

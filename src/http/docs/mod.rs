@@ -135,12 +135,22 @@ fn problem(Path(slug): Path<String>) -> Result<Response> {
         "<p><a href=\"../problems\">All problems</a></p><h1>{}</h1><p>{}</p><dl><dt>Code</dt><dd><code>{}</code></dd>\
          <dt>Status</dt><dd>{}</dd><dt>What an app does</dt><dd><code>{}</code></dd></dl>",
         code.title(),
-        code.explanation(),
+        with_code(code.explanation()),
         code.name(),
         code.status(),
         code.client_action(),
     );
     Ok(html(code.title(), "page.css", &body))
+}
+
+/// As HTML, with what stands between backticks as code.
+fn with_code(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let mut parts = escaped.split('`');
+    let plain = parts.next().unwrap_or_default().to_owned();
+    parts
+        .enumerate()
+        .fold(plain, |html, (number, part)| html + if number % 2 == 0 { "<code>" } else { "</code>" } + part)
 }
 
 fn html(title: &str, style: &str, body: &str) -> Response {
@@ -188,6 +198,17 @@ mod tests {
         let files = swagger();
         assert!(files.script.len() > 1_000_000 && files.style.len() > 100_000);
         assert!(std::str::from_utf8(&files.script).unwrap().contains("SwaggerUIBundle"));
+    }
+
+    #[test]
+    fn backticks_become_code_and_nothing_becomes_markup() {
+        let html = with_code("`a<b>` & `c`, it's so");
+        assert_eq!(html, "<code>a&lt;b&gt;</code> &amp; <code>c</code>, it's so");
+        assert_eq!(with_code("plain"), "plain");
+        // An odd one would leave its element open.
+        for code in Code::ALL {
+            assert_eq!(code.explanation().matches('`').count() % 2, 0, "{}", code.name());
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod error;
 mod open;
+mod readers;
 mod sqlite;
 mod tx;
 
@@ -65,7 +66,7 @@ impl Db {
     {
         match &self.backend {
             // Dropping a read half-way harms nothing here: the connection's own thread ends it.
-            Backend::Sqlite { readers, .. } => work(&Tx::pooled(readers.clone()), &input).await,
+            Backend::Sqlite { writer, readers } => work(&Tx::reader(writer.readers(readers)), &input).await,
             Backend::Server { pool } => {
                 let pool = pool.clone();
                 detached(async move {
@@ -118,6 +119,7 @@ impl Db {
         let closed = match &self.backend {
             Backend::Sqlite { writer, readers } => {
                 // The writer last: who closes SQLite's last connection folds the log into the database.
+                writer.readers(readers).close().await;
                 let closed = readers.close_by_ref().await;
                 writer.close().await;
                 closed

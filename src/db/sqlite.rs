@@ -7,6 +7,7 @@
 //! tell.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -14,6 +15,7 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::immediate;
+use super::readers::Readers;
 use super::{ATTEMPTS, PATIENCE, RoomError, StoreError, Tx, pause};
 
 /// How many functions one COMMIT may serve: bounds how long the first of them waits.
@@ -25,6 +27,7 @@ const QUEUE: usize = 8192;
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
+    readers: Arc<OnceLock<Readers>>,
 }
 
 enum Message {
@@ -114,7 +117,12 @@ impl Writer {
     pub(super) fn start(connection: DatabaseConnection) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(serve(connection, waiting));
-        Self { queue }
+        Self { queue, readers: Arc::default() }
+    }
+
+    /// The connections that are kept of `pool`; the same at each call.
+    pub(super) fn readers(&self, pool: &DatabaseConnection) -> Readers {
+        self.readers.get_or_init(|| Readers::of(pool)).clone()
     }
 
     pub(super) async fn submit<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>

@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
+use super::readers::Readers;
 
 /// What queries run on. Remembers whether anything was changed through it.
 #[derive(Debug)]
@@ -20,12 +21,17 @@ pub struct Tx {
 #[derive(Debug)]
 enum Connection {
     Pooled(DatabaseConnection),
+    Reader(Readers),
     Transaction(DatabaseTransaction),
 }
 
 impl Tx {
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
         Self { connection: Connection::Pooled(pool), changed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn reader(readers: Readers) -> Self {
+        Self { connection: Connection::Reader(readers), changed: AtomicBool::new(false) }
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
@@ -39,7 +45,7 @@ impl Tx {
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self.connection {
-            Connection::Pooled(_) => Ok(()),
+            Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
             Connection::Transaction(transaction) => transaction.commit().await.map_err(StoreError::from),
         }
     }
@@ -88,6 +94,7 @@ impl ConnectionTrait for Tx {
     fn get_database_backend(&self) -> DbBackend {
         match &self.connection {
             Connection::Pooled(pool) => pool.get_database_backend(),
+            Connection::Reader(_) => DbBackend::Sqlite,
             Connection::Transaction(transaction) => transaction.get_database_backend(),
         }
     }
@@ -95,6 +102,7 @@ impl ConnectionTrait for Tx {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let done = match &self.connection {
             Connection::Pooled(pool) => pool.execute_raw(statement).await,
+            Connection::Reader(readers) => readers.execute(statement).await,
             Connection::Transaction(transaction) => transaction.execute_raw(statement).await,
         }?;
         self.note_execution(&done);
@@ -104,6 +112,9 @@ impl ConnectionTrait for Tx {
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let done = match &self.connection {
             Connection::Pooled(pool) => pool.execute_unprepared(sql).await,
+            Connection::Reader(readers) => {
+                readers.execute(Statement::from_string(DbBackend::Sqlite, sql)).await
+            }
             Connection::Transaction(transaction) => transaction.execute_unprepared(sql).await,
         }?;
         self.note_execution(&done);
@@ -115,6 +126,7 @@ impl ConnectionTrait for Tx {
         self.note_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_one_raw(statement).await,
+            Connection::Reader(readers) => readers.query_one(statement).await,
             Connection::Transaction(transaction) => transaction.query_one_raw(statement).await,
         }
     }
@@ -124,6 +136,7 @@ impl ConnectionTrait for Tx {
         self.note_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_all_raw(statement).await,
+            Connection::Reader(readers) => readers.query_all(statement).await,
             Connection::Transaction(transaction) => transaction.query_all_raw(statement).await,
         }
     }

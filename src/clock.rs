@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
@@ -62,6 +63,13 @@ impl Clock {
         let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         Uuid::new_v7(Timestamp::from_unix(&*order, millis / 1000, nanos))
     }
+}
+
+/// The machine's time, for the log: it tells that one, whatever the clock of the server says.
+pub(crate) fn since_1970() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the one home of the machine's clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The instant of so many milliseconds since 1970; the earliest one for what no calendar holds.

@@ -5,15 +5,18 @@
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::mem;
 
-use tracing::Subscriber;
 use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::Subscriber as Log;
-use tracing_subscriber::fmt::format::{FormatFields, Writer};
+use tracing_subscriber::fmt::format::{Format, FormatFields, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, Subscriber as Log};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::lines::{self, Flush};
+use super::stamp;
 use crate::causes::chain;
 use crate::config::{LogFormat, Settings};
 
@@ -42,9 +45,13 @@ where
     let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("bad log filter: {error}"))?;
     let log = Log::builder().with_env_filter(filter);
     Ok(match format {
-        LogFormat::Text => {
-            Box::new(log.with_ansi(ansi).fmt_fields(PlainFields).with_writer(move || writer.clone()).finish())
-        }
+        LogFormat::Text => Box::new(
+            log.with_ansi(ansi)
+                .fmt_fields(PlainFields)
+                .event_format(PlainEvents::default())
+                .with_writer(move || writer.clone())
+                .finish(),
+        ),
         LogFormat::Json => {
             Box::new(log.json().flatten_event(true).with_writer(move || Ascii(writer.clone())).finish())
         }
@@ -78,6 +85,41 @@ pub(super) fn escaped(text: &str) -> String {
     out.0
 }
 
+/// Writes an event as [`Full`] does. What nearly every line is, an event outside of spans that goes to
+/// no terminal, is put together by hand.
+#[derive(Default)]
+struct PlainEvents(Format<Full>);
+
+impl<S, N> FormatEvent<S, N> for PlainEvents
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if writer.has_ansi_escapes() || context.event_scope().is_some() {
+            return self.0.format_event(context, writer, event);
+        }
+        let meta = event.metadata();
+        stamp::write_now(&mut writer)?;
+        writer.write_str(match *meta.level() {
+            Level::TRACE => " TRACE ",
+            Level::DEBUG => " DEBUG ",
+            Level::INFO => "  INFO ",
+            Level::WARN => "  WARN ",
+            Level::ERROR => " ERROR ",
+        })?;
+        writer.write_str(meta.target())?;
+        writer.write_str(": ")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writer.write_char('\n')
+    }
+}
+
 /// Formats fields as `name=value`. The formatter of `tracing_subscriber` escapes the message, but
 /// neither line ends in it nor anything in a field recorded by `Display`.
 struct PlainFields;
@@ -97,14 +139,27 @@ struct Line<'w> {
 }
 
 impl Line<'_> {
+    /// Writes a field whose value may be anything.
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        let gap = if self.first { "" } else { " " };
-        self.first = false;
-        let name = field.name().trim_start_matches("r#");
-        let label =
-            if name == "message" { self.writer.write_str(gap) } else { write!(self.writer, "{gap}{name}=") };
-        let value = Escaped(&mut self.writer).write_fmt(value);
-        self.result = self.result.and(label).and(value);
+        self.put_safe(field, |writer| Escaped(writer).write_fmt(value));
+    }
+
+    /// Writes a field whose value holds nothing that needs escaping.
+    fn put_safe(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let written = self.label(field).and_then(|()| value(&mut self.writer));
+        self.result = self.result.and(written);
+    }
+
+    fn label(&mut self, field: &Field) -> fmt::Result {
+        if !mem::take(&mut self.first) {
+            self.writer.write_char(' ')?;
+        }
+        let name = field.name();
+        if name == "message" {
+            return Ok(());
+        }
+        self.writer.write_str(name.strip_prefix("r#").unwrap_or(name))?;
+        self.writer.write_char('=')
     }
 }
 
@@ -115,10 +170,18 @@ impl Visit for Line<'_> {
             self.put(field, format_args!("{value}"));
         } else if value.bytes().all(is_plain) {
             // Nearly every value, and much faster than looking for what to escape in it.
-            self.put(field, format_args!("\"{value}\""));
+            self.put_safe(field, |writer| {
+                writer.write_char('"')?;
+                writer.write_str(value)?;
+                writer.write_char('"')
+            });
         } else {
             self.put(field, format_args!("{value:?}"));
         }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put_safe(field, |writer| write!(writer, "{value}"));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -222,5 +285,32 @@ mod tests {
         });
         assert!(text.ends_with(": hello \"you\" shown=a text=\"b\" n=3\n"), "{text:?}");
         assert!(written(LogFormat::Text, false, || ()).is_empty());
+    }
+
+    #[test]
+    fn what_is_put_together_by_hand_is_what_the_library_writes() {
+        let page = Page::default();
+        let writer = page.clone();
+        let library = Log::builder()
+            .with_max_level(Level::TRACE)
+            .with_ansi(false)
+            .fmt_fields(PlainFields)
+            .with_writer(move || writer.clone())
+            .finish();
+        let act = || {
+            tracing::info!(target: "tripgate::access", path = "/a", status = 200_u16, r#type = 7_u64);
+            tracing::error!(text = "a \"b\"", n = -3, yes = true, none = Option::<u8>::None, "failed");
+            tracing::warn!("w");
+            tracing::debug!(a = 1);
+            tracing::trace!(b = %2);
+        };
+        tracing::subscriber::with_default(library, act);
+        let theirs = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let ours = written(LogFormat::Text, false, act);
+        let after_time = |text: &str| -> Vec<String> {
+            text.lines().map(|line| line.split_once('Z').unwrap().1.to_owned()).collect()
+        };
+        assert_eq!(after_time(&ours), after_time(&theirs));
+        assert_eq!(ours.lines().count(), 5);
     }
 }

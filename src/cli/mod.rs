@@ -7,6 +7,7 @@ mod log;
 mod openapi;
 mod serve;
 mod show;
+mod stamp;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -72,7 +72,7 @@ const KNOWS: [(&str, &[&str]); 11] = [
     // Beside the requests.
     ("housekeeping", &["app", "causes"]),
     // What an operator types: it prints the document too.
-    ("cli", &["app", "causes", "config", "http"]),
+    ("cli", &["app", "causes", "clock", "config", "http"]),
     ("main", &[]),
     ("lib", &[]),
 ];

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use poem::{IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
@@ -28,6 +28,8 @@ pub const BODY_MAX: usize = 256 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(8);
 
 const MEDIA_TYPE: &str = "application/json";
+/// Where the text of a response begins to be written: most need no more room.
+const USUAL_BYTES: usize = 1024;
 
 /// A JSON response.
 #[derive(Debug)]
@@ -93,26 +95,45 @@ pub fn patched<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
 /// Those of the serializer.
 pub fn instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    let mut put = |from: usize, digits: usize, mut number: u32| {
-        for place in text.iter_mut().skip(from).take(digits).rev() {
-            *place += u8::try_from(number % 10).unwrap_or_default();
-            number /= 10;
-        }
-    };
-    put(0, 4, u32::try_from(at.year()).unwrap_or_default());
-    put(5, 2, at.month());
-    put(8, 2, at.day());
-    put(11, 2, at.hour());
-    put(14, 2, at.minute());
-    put(17, 2, at.second());
-    put(20, 3, at.timestamp_subsec_millis());
+    put_day(&mut text, at.date_naive());
+    put(&mut text, 11, 2, at.hour());
+    put(&mut text, 14, 2, at.minute());
+    put(&mut text, 17, 2, at.second());
+    put(&mut text, 20, 3, at.timestamp_subsec_millis());
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
+}
+
+/// Writes a calendar day as `2026-11-22` (RFC 3339 `full-date`), by hand as [`instant`] does.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn day<S: Serializer>(day: &Option<NaiveDate>, serializer: S) -> Result<S::Ok, S::Error> {
+    let Some(day) = day else { return serializer.serialize_none() };
+    let mut text = *b"0000-00-00";
+    put_day(&mut text, *day);
+    serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
+}
+
+fn put_day(text: &mut [u8], day: NaiveDate) {
+    put(text, 0, 4, u32::try_from(day.year()).unwrap_or_default());
+    put(text, 5, 2, day.month());
+    put(text, 8, 2, day.day());
+}
+
+/// Adds the last `digits` of a number to the zeros that stand at `from`.
+fn put(text: &mut [u8], from: usize, digits: usize, mut number: u32) {
+    for place in text.iter_mut().skip(from).take(digits).rev() {
+        *place += u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
 }
 
 /// Writes a value as the given kind of JSON.
 pub fn write(value: &impl Serialize, media_type: &'static str) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => Response::builder().content_type(media_type).body(bytes),
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => Response::builder().content_type(media_type).body(bytes),
         Err(error) => Problem::internal(error).render(""),
     }
 }
@@ -256,7 +277,16 @@ mod tests {
     #[derive(Serialize)]
     struct At(#[serde(serialize_with = "instant")] DateTime<Utc>);
 
+    #[derive(Serialize)]
+    struct On(#[serde(serialize_with = "day")] Option<NaiveDate>);
+
     proptest! {
+        #[test]
+        fn a_day_is_written_as_chrono_would(days in 0..2_932_897_u32) {
+            let on = NaiveDate::default().checked_add_days(chrono::Days::new(days.into()));
+            prop_assert_eq!(serde_json::to_string(&On(on)).unwrap(), serde_json::to_string(&on).unwrap());
+        }
+
         #[test]
         fn an_instant_is_written_as_chrono_would(millis in 0..253_402_300_800_000_i64) {
             let at = crate::clock::from_millis(millis);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Draft, Fault, Patch, Status, Trip, TripsError};
 use crate::app::App;
 use crate::http::caller::{self, Caller, ForReading, ForWriting};
-use crate::http::json::{Body, Json, instant, patched};
+use crate::http::json::{Body, Json, day, instant, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 use crate::http::{Tag, id::Id};
 
@@ -52,10 +52,10 @@ struct TripBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
     /// The first day.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
     start_date: Option<NaiveDate>,
     /// The last day.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
     end_date: Option<NaiveDate>,
     /// The time zone that its local times are in (IANA name).
     #[serde(skip_serializing_if = "Option::is_none")]

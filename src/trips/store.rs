@@ -5,9 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use ::entity::{trip_counters, trips};
 use chrono::NaiveDate;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait,
-    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement,
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, Condition, ConnectionTrait, DbBackend,
+    EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement,
+    TryGetError, TryGetable,
 };
 use uuid::Uuid;
 
@@ -32,8 +34,35 @@ const COLUMNS: [trips::Column; 11] = [
 ];
 
 type Text = Option<String>;
-type Day = Option<NaiveDate>;
 type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64);
+
+/// A calendar day, if there is one.
+struct Day(Option<NaiveDate>);
+
+impl TryGetable for Day {
+    /// SQLite keeps a day as text, which chrono reads by interpreting a pattern: ours are all of one form.
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let text =
+            row.try_as_sqlite_row().map(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()));
+        match text {
+            Some(Ok(None)) => Ok(Self(None)),
+            Some(Ok(Some(text))) if let Some(day) = parse_day(text) => Ok(Self(Some(day))),
+            _ => Option::try_get_by(row, index).map(Self),
+        }
+    }
+}
+
+/// Reads a day as it is written here: `2026-11-22`.
+fn parse_day(text: &str) -> Option<NaiveDate> {
+    let number = |text: &[u8]| {
+        text.iter().try_fold(0, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+        })
+    };
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else { return None };
+    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
+}
 
 fn trip(row: Row) -> Trip {
     let (
@@ -51,6 +80,7 @@ fn trip(row: Row) -> Trip {
     ) = row;
     // Written by this program alone; a later version's status shows as the first one.
     let status = Status::parse(&status).unwrap_or_default();
+    let (Day(start_date), Day(end_date)) = (start_date, end_date);
     let draft = Draft { title, destination, start_date, end_date, time_zone, notes, status };
     Trip { id, draft, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
 }
@@ -205,6 +235,18 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_read_as_chrono_would() {
+        for text in
+            ["2026-11-22", "0001-01-01", "9999-12-31", "2024-02-29", "2026-02-29", "2026-13-01", "2026-00-10"]
+        {
+            assert_eq!(parse_day(text), text.parse().ok(), "{text}");
+        }
+        for text in ["", "2026-1-01", "+026-01-01", "2026/01/01", "2026-01-01T", "12026-01-01"] {
+            assert_eq!(parse_day(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn the_remembered_statement_is_the_one_that_would_be_built() {

@@ -92,8 +92,8 @@ pub struct BasicCredentials {
     pub password: String,
 }
 
-/// The credential of a request: its scheme in lower case, and the rest.
-fn credential(request: &Request) -> Result<Option<(String, &str)>, Problem> {
+/// The credential of a request: its scheme, in any case, and the rest.
+fn credential(request: &Request) -> Result<Option<(&str, &str)>, Problem> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let Some(header) = headers.next() else {
         return Ok(None);
@@ -104,7 +104,7 @@ fn credential(request: &Request) -> Result<Option<(String, &str)>, Problem> {
     // What is not ASCII is no scheme of ours.
     let text = header.to_str().unwrap_or_default();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    Ok(Some((scheme.to_ascii_lowercase(), rest.trim_matches(' '))))
+    Ok(Some((scheme, rest.trim_matches(' '))))
 }
 
 fn no_bearer() -> Problem {
@@ -165,7 +165,7 @@ pub fn session_revoked() -> Problem {
 impl<R: Requirement> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
         let token = match credential(request)? {
-            Some((scheme, token)) if scheme == "bearer" => token,
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
             _ => return Err(no_bearer()),
         };
         let app =
@@ -181,7 +181,7 @@ impl<R: Requirement> Caller<R> {
 impl BasicCredentials {
     fn check(request: &Request) -> Result<Self, Problem> {
         let encoded = match credential(request)? {
-            Some((scheme, rest)) if scheme == "basic" => rest,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => rest,
             _ => {
                 return Err(Problem::new(
                     Code::Unauthenticated,

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
 use http_body::Body as _;
 use http_body_util::combinators::BoxBody;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -63,7 +64,9 @@ impl Seen {
 impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> Result<Response> {
+    // Combinators instead of `async`: the future is moved before it first runs, and this one
+    // is a quarter as large.
+    fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let seen = Seen {
             id: self.request_id(request.headers()),
             method: request.method().clone(),
@@ -75,38 +78,37 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
             request.set_method(Method::GET);
         }
         let answer = match answer_here(&request, &seen) {
-            Some(answer) => answer,
-            None => audit::during(Arc::from(seen.id()), self.hand_on(request)).await,
+            Some(answer) => Either::Left(ready(answer)),
+            None => Either::Right(audit::during(Arc::from(seen.id()), self.hand_on(request))),
         };
-        let mut response = match answer {
-            Ok(response) => response,
-            Err(problem) => tell(problem, &seen),
-        };
-        self.finish(&mut response, &seen);
-        Ok(response)
+        answer.map(move |answer| {
+            let mut response = answer.unwrap_or_else(|problem| tell(problem, &seen));
+            self.finish(&mut response, &seen);
+            Ok(response)
+        })
     }
 }
 
 impl<O: Endpoint, P: Endpoint> Edge<O, P> {
-    async fn hand_on(&self, mut request: Request) -> Result<Response, Problem> {
+    fn hand_on(&self, mut request: Request) -> impl Future<Output = Result<Response, Problem>> + Send {
         let path = request.uri().path();
         let is_operation = path.starts_with("/api/") || path.starts_with("/health/");
         request.set_data(self.app.clone());
-        let answer = async {
-            if is_operation {
-                self.operations.call(request).await.map(IntoResponse::into_response)
-            } else {
-                self.pages.call(request).await.map(IntoResponse::into_response)
-            }
+        let answer = if is_operation {
+            let answer = self.operations.call(request);
+            Either::Left(answer.map(|answer| answer.map(IntoResponse::into_response)))
+        } else {
+            let answer = Box::pin(self.pages.call(request));
+            Either::Right(answer.map(|answer| answer.map(IntoResponse::into_response)))
         };
-        match AssertUnwindSafe(answer).catch_unwind().await {
+        AssertUnwindSafe(answer).catch_unwind().map(|answer| match answer {
             Ok(answer) => answer.map_err(from_poem),
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 Err(Problem::internal(format!("a panic: {message}")))
             }
-        }
+        })
     }
 
     fn finish(&self, response: &mut Response, seen: &Seen) {
@@ -270,6 +272,23 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use poem::EndpointExt;
+
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn future<'a, O: Endpoint + 'a, P: Endpoint + 'a, F>(
+            _: (&'a O, &'a P),
+            _: impl FnOnce(&'a Edge<O, P>, Request) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        fn size<O: Endpoint, P: Endpoint>(operations: &O, pages: &P) -> usize {
+            future((operations, pages), |edge: &Edge<O, P>, request| edge.call(request))
+        }
+        let page = || poem::endpoint::make_sync(|_| Response::default());
+        let size = size(&page().boxed(), &poem::Route::new().at("/", page()));
+        assert!(size < 3 * size_of::<Request>(), "{size}");
+    }
 
     #[test]
     fn a_token_in_the_path_is_not_logged() {

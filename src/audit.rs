@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 
 tokio::task_local! {
@@ -52,8 +53,8 @@ impl Event {
 }
 
 /// Runs the future as part of a request: what it notes carries the request's id.
-pub async fn during<T>(request_id: Arc<str>, request: impl Future<Output = T>) -> T {
-    REQUEST.scope(request_id, request).await
+pub fn during<F: Future>(request_id: Arc<str>, request: F) -> TaskLocalFuture<Arc<str>, F> {
+    REQUEST.scope(request_id, request)
 }
 
 /// Writes the line. A user or session that is not known is left out.

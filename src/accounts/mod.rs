@@ -204,7 +204,7 @@ impl Accounts {
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
             Verified::Yes => Ok(found.user),
-Verified::No => {
+            Verified::No => {
                 audit::note(Event::LoginFailed, Some(found.user.id), None);
                 Err(AccountsError::BadCredentials)
             }

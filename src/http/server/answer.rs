@@ -15,9 +15,15 @@ use http_body_util::combinators::BoxBody;
 
 use super::pulse::{Answering, InFlight};
 
+/// The most that hyper is given at a time. It copies what it writes over HTTP/1.1, and asks for no more
+/// while a client does not take it.
+const PIECE_MAX: usize = 64 * 1024;
+
 /// A body that keeps its request in hand.
 pub(super) struct Answer {
     body: BoxBody<Bytes, io::Error>,
+    /// What of the last frame was not handed on yet.
+    rest: Bytes,
     /// Gone with the last frame.
     answering: Option<Answering>,
 }
@@ -25,7 +31,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(body: BoxBody<Bytes, io::Error>, in_flight: InFlight) -> Self {
         let answering = (!body.is_end_stream()).then(|| in_flight.answering());
-        Self { body, answering }
+        Self { body, rest: Bytes::new(), answering }
     }
 }
 
@@ -37,21 +43,35 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, io::Error>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()? else {
-            self.answering = None;
-            return Poll::Ready(None);
-        };
-        let answering =
-            if self.body.is_end_stream() { self.answering.take() } else { self.answering.clone() };
-        Poll::Ready(Some(Ok(frame.map_data(|data| Piece { data, answering }))))
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose()? else {
+                this.answering = None;
+                return Poll::Ready(None);
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(other) => {
+                    return Poll::Ready(Some(Ok(other.map_data(|data| Piece { data, answering: None }))));
+                }
+            }
+        }
+        let data = this.rest.split_to(this.rest.len().min(PIECE_MAX));
+        let answering = if this.is_end_stream() { this.answering.take() } else { this.answering.clone() };
+        Poll::Ready(Some(Ok(Frame::data(Piece { data, answering }))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, mut hint) = (self.rest.len() as u64, self.body.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 

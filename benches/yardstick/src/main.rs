@@ -3,10 +3,12 @@
 //! `yardstick hello PORT`: a route that says hello on the same server as Tripgate's. `yardstick
 //! hello-on-poem PORT`: the same on poem's. `yardstick bcrypt COST THREADS SECONDS`: a loop
 //! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: a transaction for each new trip.
+//! `yardstick refreshes PORT FILE SECONDS`: a client for each refresh token in the file.
 //! Called otherwise, as `cargo test --all-targets` does, it does nothing.
 
 mod hashes;
 mod hello;
+mod refreshes;
 mod writes;
 
 use std::error::Error;
@@ -31,8 +33,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["writes", database, clients, seconds] => {
             writes::measure(database, clients.parse()?, seconds.parse()?).await?
         }
+        ["refreshes", port, file, seconds] => {
+            refreshes::measure(port.parse()?, file, seconds.parse()?).await?
+        }
         _ => {
-            "yardstick hello PORT | hello-on-poem PORT | bcrypt COST THREADS SECONDS | writes DATABASE CLIENTS SECONDS".to_owned()
+            "yardstick hello PORT | hello-on-poem PORT | bcrypt COST THREADS SECONDS | writes DATABASE CLIENTS SECONDS | refreshes PORT FILE SECONDS".to_owned()
         }
     };
     writeln!(std::io::stdout(), "{line}")?;

@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::accounts::Accounts;
+use crate::clients::{Clients, ClientsError, Inspector};
 use crate::clock::Clock;
-use crate::config::{Settings, Signup};
+use crate::config::{Settings, Signup, WaysIn};
 use crate::db::{self, Db, OpenError, StoreError};
 use crate::housekeeping;
 use crate::http;
@@ -29,6 +30,7 @@ use crate::sessions::{Lifetimes, Sessions};
 use crate::tokens::{Tokens, TokensError};
 use crate::trips::Trips;
 
+pub use crate::clients::Manage as ManageClients;
 pub use crate::db::Migrate;
 
 /// Every room, wired. Cheap to clone.
@@ -50,6 +52,12 @@ pub struct Rooms {
     pub tokens: Tokens,
     /// Their trips.
     pub trips: Trips,
+    /// Services that may ask about tokens.
+    pub clients: Clients,
+    /// What they are told.
+    pub inspector: Inspector,
+    /// What is taken as a credential besides `Authorization: Bearer`.
+    pub ways_in: WaysIn,
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
     /// The origins whose pages may call us.
@@ -133,6 +141,8 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         signup_open,
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
+    let clients = Clients::new(db.clone(), clock.clone());
+    let inspector = Inspector::new(db.clone(), tokens.clone(), sessions.clone());
     Ok(App(Arc::new(Rooms {
         db,
         clock,
@@ -140,6 +150,9 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         sessions,
         tokens,
         trips,
+        clients,
+        inspector,
+        ways_in: settings.ways_in,
         docs: settings.docs,
         cors_origins: settings.cors_origins.clone(),
         stopping: AtomicBool::new(false),
@@ -288,4 +301,23 @@ pub async fn migrate(settings: &Settings, what: Migrate) -> Result<Vec<String>, 
         make_data_dir(&settings.data_dir)?;
     }
     Ok(db::migrate(settings.database_url.expose(), what).await?)
+}
+
+/// Makes, lists or removes the credentials of other services: lines for the operator, or why not.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn manage_clients(
+    settings: &Settings,
+    what: ManageClients,
+) -> Result<Result<Vec<String>, ClientsError>, StartError> {
+    keep_files_private();
+    if matches!(what, ManageClients::Add(_)) {
+        make_data_dir(&settings.data_dir)?;
+    }
+    let db = db::open(settings.database_url.expose()).await?;
+    let done = Clients::new(db.clone(), Clock::system()).manage(&what).await;
+    db.close().await;
+    Ok(done)
 }

@@ -31,6 +31,8 @@ pub enum Event {
     LoggedOut,
     /// A session was ended by its owner.
     SessionEnded,
+    /// An access token was ended by a service that had been shown it.
+    TokenRevoked,
     /// An account was deleted by its owner.
     AccountDeleted,
 }
@@ -47,6 +49,7 @@ impl Event {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
+            Self::TokenRevoked => "token_revoked",
             Self::AccountDeleted => "account_deleted",
         }
     }

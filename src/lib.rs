@@ -11,10 +11,10 @@
 //! | `<room>/mod.rs` | types, use-cases, the room's error | neither poem nor sea-orm |
 //! | `<room>/store.rs` | queries | sea-orm, `entity` |
 //!
-//! The rooms are [`accounts`], [`sessions`], [`tokens`] and [`trips`]. They know each other's `mod.rs`
-//! only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts know passwords, trips
-//! know nobody but their owner's id. Beneath them lie [`db`], [`secrets`], [`clock`], [`audit`] and
-//! [`json`];
+//! The rooms are [`accounts`], [`sessions`], [`tokens`], [`trips`] and [`clients`]. They know each
+//! other's `mod.rs` only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts
+//! know passwords, clients know sessions and tokens, trips know nobody but their owner's id. Beneath them
+//! lie [`db`], [`secrets`], [`clock`], [`audit`] and [`json`];
 //! [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and [`cli`]
 //! is what an operator types.
 
@@ -23,6 +23,7 @@ pub mod app;
 pub mod audit;
 pub mod causes;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -2,6 +2,7 @@
 //! output goes to standard output, the log and refusals to standard error. Exit codes: 0 done,
 //! 1 a check failed, 2 bad settings or no start.
 
+mod clients;
 mod lines;
 mod log;
 mod openapi;
@@ -68,6 +69,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Stop> {
     let mut out = io::stdout();
     match matches.subcommand() {
         Some(("migrate", args)) => serve::migrate(&load()?.settings, migration(args), &mut out),
+        Some(("clients", args)) => clients::run(&load()?.settings, args, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
         Some(("config", _)) => show::run(&load()?, &mut out),
         _ => serve::serve(load()?.settings),
@@ -115,6 +117,7 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Serve the API (the default)"))
         .subcommand(migrate)
         .subcommand(openapi::command())
+        .subcommand(clients::command())
         .subcommand(Command::new("config").about("Show every setting and where it comes from"))
         .arg(file)
         .args(table::flags().map(|(row, flag)| setting_arg(row, flag)))

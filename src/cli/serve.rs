@@ -15,23 +15,25 @@ const LINGER: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(settings: Settings) -> Result<(), Stop> {
     let _log = log::start(&settings).map_err(Stop::NoStart)?;
-    let runtime = runtime()?;
-    let result = runtime.block_on(app::serve(settings));
-    runtime.shutdown_timeout(LINGER);
-    result.map_err(|error| Stop::NoStart(chain(&error)))
+    block_on(app::serve(settings))?.map_err(|error| Stop::NoStart(chain(&error)))
 }
 
 pub(super) fn migrate(settings: &Settings, what: Migrate, out: &mut dyn Write) -> Result<(), Stop> {
     let _log = log::start(settings).map_err(Stop::NoStart)?;
-    let runtime = runtime()?;
-    let result = runtime.block_on(app::migrate(settings, what));
-    runtime.shutdown_timeout(LINGER);
-    let lines = result.map_err(|error| Stop::NoStart(chain(&error)))?;
+    let lines = block_on(app::migrate(settings, what))?.map_err(|error| Stop::NoStart(chain(&error)))?;
     lines
         .iter()
         .try_for_each(|line| writeln!(out, "{line}"))
         .and_then(|()| out.flush())
         .map_err(|error| Stop::output(&error))
+}
+
+/// Runs one command's work to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LINGER);
+    Ok(result)
 }
 
 /// A worker for every core.

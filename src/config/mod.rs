@@ -78,6 +78,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// What is taken as a credential besides `Authorization: Bearer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaysIn {
+    /// Basic credentials on every call: a password, or a token as the user name.
+    pub basic: bool,
+    /// An access token as `?token=`.
+    pub query_token: bool,
+}
+
 /// All settings of this version, valid as a whole. The help of each stands in [`table::ROWS`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -109,6 +118,8 @@ pub struct Settings {
     pub password_min: usize,
     /// Who may make an account.
     pub signup: Signup,
+    /// What is taken as a credential besides `Authorization: Bearer`.
+    pub ways_in: WaysIn,
     /// Kept for operators who set it already; this version limits nothing.
     pub limits: bool,
     /// Origins whose pages may call the API, as browsers send them.
@@ -232,9 +243,7 @@ fn sqlite_url(data_dir: &Path) -> String {
 /// there is no problem.
 fn read(gathered: Gathered) -> (Settings, Vec<String>) {
     let mut r = Reader { gathered };
-    for name in ["require_confirmed", "basic_on_api", "query_token"] {
-        r.required(name, (), values::off_only);
-    }
+    r.required("require_confirmed", (), values::off_only);
     for name in ["trusted_proxies", "smtp_url", "mail_from", "metrics_listen"] {
         r.optional(name, values::later);
     }
@@ -260,6 +269,10 @@ fn read(gathered: Gathered) -> (Settings, Vec<String>) {
         bcrypt_cost: r.required("bcrypt_cost", 0, values::number),
         password_min: r.required("password_min", 0, values::number),
         signup: r.required("signup", Signup::Closed, values::signup),
+        ways_in: WaysIn {
+            basic: r.required("basic_on_api", false, values::switch),
+            query_token: r.required("query_token", false, values::switch),
+        },
         limits: r.required("limits", true, values::switch),
         cors_origins: r.optional("cors_origins", values::origins).unwrap_or_default(),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),

@@ -95,7 +95,7 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
         .env("TRIPGATE_BCRYPT_COST", "3")
         .env("TRIPGATE_PASWORD_MIN", "8")
         .env("TRIPGATE_TEST_DATABASE", "ignored")
-        .env("TRIPGATE_QUERY_TOKEN", "true")
+        .env("TRIPGATE_REQUIRE_CONFIRMED", "true")
         .env("TRIPGATE_SMTP_URL", "smtp://u:hush@h")
         .flag("refresh_idle_secs", "999999999999");
     let mut problems = bench.problems();
@@ -116,7 +116,7 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
             "TRIPGATE_PASWORD_MIN (environment): there is no such setting; \
              did you mean TRIPGATE_PASSWORD_MIN?"
                 .to_owned(),
-            "TRIPGATE_QUERY_TOKEN (environment): \"true\" is not available in this version; \
+            "TRIPGATE_REQUIRE_CONFIRMED (environment): \"true\" is not available in this version; \
              allowed: off (also false, 0)"
                 .to_owned(),
             "TRIPGATE_SIGNUP (.env): \"confirm_first\" is not available in this version; \

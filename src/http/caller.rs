@@ -1,31 +1,32 @@
 //! Who is calling: the credential of a request, checked before its handler runs.
 //!
-//! One extractor for each way in. `Authorization` alone counts, exactly once; what is not good
-//! enough is told by the challenges of RFC 6750 and RFC 7617.
+//! A [`Caller`] is whoever an operation acts for. An access token says so, under `Authorization: Bearer`;
+//! where the operator has switched it on, also in the query or as the user name of Basic, and there a
+//! password says so too. Operations that ask for Basic, and for nothing else, never
+//! take a token. What is not good enough is told by the challenges of RFC 6750 and RFC 7617.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use poem::http::header;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::problem::{Code, Problem};
+pub use super::credentials::{
+    BasicCredentials, bad_basic, bad_client, bad_credentials, bad_refresh_token, owner_gone, session_revoked,
+};
+use super::credentials::{Challenges, Shown, lacks, shown};
+use super::problem::Problem;
+use crate::accounts::AccountsError;
 use crate::app::App;
-use crate::db::StoreError;
-use crate::tokens::{AccessToken, Scope, TokenError};
+use crate::audit::{self, Event};
+use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes};
 
 /// The name of the Bearer scheme in the document.
 pub const BEARER: &str = "bearerAuth";
 /// The name of the Basic scheme in the document.
 pub const BASIC: &str = "basicAuth";
-
-const BEARER_CHALLENGE: &str = r#"Bearer realm="tripgate""#;
-const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 
 /// What an operation asks of an access token.
 pub trait Requirement: Send + Sync {
@@ -68,141 +69,109 @@ impl Requirement for ForWriting {
     const SCHEME: &'static str = "bearerAuth trips:write";
 }
 
-/// The owner of a good access token.
+/// How a caller showed who they are.
+#[derive(Debug)]
+pub enum Credential {
+    /// By an access token.
+    Token(Arc<AccessToken>),
+    /// By the password of this user, with this very request.
+    Password(Uuid),
+}
+
+/// Whoever the request acts for.
 #[derive(Debug)]
 pub struct Caller<R> {
-    /// What the token says.
-    pub token: Arc<AccessToken>,
+    /// How they showed who they are.
+    pub credential: Credential,
     requirement: PhantomData<R>,
 }
 
 impl<R> Caller<R> {
-    /// Whose token it is: the one thing that ownership rests on.
+    /// Who it is: the one thing that ownership rests on.
     pub fn user(&self) -> Uuid {
-        self.token.user
+        match &self.credential {
+            Credential::Token(token) => token.user,
+            Credential::Password(user) => *user,
+        }
     }
-}
 
-/// What stands in a Basic credential; not checked against anything yet.
-#[derive(Debug)]
-pub struct BasicCredentials {
-    /// Before the first colon.
-    pub identifier: String,
-    /// Behind it.
-    pub password: String,
-}
-
-/// The credential of a request: its scheme, in any case, and the rest.
-fn credential(request: &Request) -> Result<Option<(&str, &str)>, Problem> {
-    let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
-    let Some(header) = headers.next() else {
-        return Ok(None);
-    };
-    if headers.next().is_some() {
-        return Err(Problem::new(Code::ConflictingCredentials, "Send exactly one Authorization header."));
+    /// The session that the access token belongs to; a password has none.
+    pub fn session(&self) -> Option<Uuid> {
+        match &self.credential {
+            Credential::Token(token) => token.session,
+            Credential::Password(_) => None,
+        }
     }
-    // What is not ASCII is no scheme of ours.
-    let text = header.to_str().unwrap_or_default();
-    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    Ok(Some((scheme, rest.trim_matches(' '))))
-}
 
-fn no_bearer() -> Problem {
-    // No error code where the request carried no credential of this kind (RFC 6750 §3.1).
-    Problem::new(Code::Unauthenticated, "Send an access token: Authorization: Bearer <token>.")
-        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
-}
+    /// What they may do.
+    pub fn scopes(&self) -> Scopes {
+        match &self.credential {
+            Credential::Token(token) => token.scopes,
+            Credential::Password(_) => Scopes::all(),
+        }
+    }
 
-fn bad_bearer(error: TokenError) -> Problem {
-    let what = match error {
-        TokenError::Expired => "The access token has expired",
-        TokenError::Revoked => "The access token was revoked",
-        TokenError::Invalid => "The access token is invalid",
-        TokenError::Unknown => return StoreError::away().into(),
-    };
-    let challenge = format!(r#"{BEARER_CHALLENGE}, error="invalid_token", error_description="{what}""#);
-    Problem::new(Code::InvalidToken, format!("{what}.")).with_header(header::WWW_AUTHENTICATE, challenge)
-}
-
-fn lacks(scope: Scope) -> Problem {
-    let name = scope.name();
-    let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
-    Problem::new(Code::InsufficientScope, format!("The access token lacks the scope {name}."))
-        .with_header(header::WWW_AUTHENTICATE, challenge)
-}
-
-/// The token's owner has no account any more.
-pub fn owner_gone() -> Problem {
-    bad_bearer(TokenError::Invalid)
-}
-
-/// Wrong credentials, told as the Basic scheme wants it.
-pub fn bad_basic() -> Problem {
-    Problem::new(Code::InvalidCredentials, "There is no account with this identifier and password.")
-        .with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
-}
-
-/// Wrong credentials in a body. RFC 9110 §15.5.2 wants a challenge with every 401; Basic would make
-/// browsers ask in a window of their own.
-pub fn bad_credentials() -> Problem {
-    Problem::new(Code::InvalidCredentials, "There is no account with this identifier and password.")
-        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
-}
-
-/// A refresh token that was never ours, or whose session has run out. The challenge as for wrong
-/// credentials.
-pub fn bad_refresh_token() -> Problem {
-    Problem::new(Code::InvalidRefreshToken, "The refresh token is not good; log in again.")
-        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
-}
-
-/// A refresh token whose session was ended.
-pub fn session_revoked() -> Problem {
-    Problem::new(Code::SessionRevoked, "The session was ended; log in again.")
-        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+    /// How they proved who they are, now or when the token was bought (RFC 8176).
+    pub fn amr(&self) -> Vec<String> {
+        match &self.credential {
+            Credential::Token(token) => token.amr.clone(),
+            Credential::Password(_) => vec![BY_PASSWORD.to_owned()],
+        }
+    }
 }
 
 impl<R: Requirement> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
-        let token = match credential(request)? {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
-            _ => return Err(no_bearer()),
-        };
-        let app =
-            request.data::<App>().ok_or_else(|| Problem::internal("the app is not wired to the router"))?;
-        let token = app.tokens.verify(token).await.map_err(bad_bearer)?;
-        match R::SCOPE {
-            Some(scope) if !token.scopes.contains(scope) => Err(lacks(scope)),
-            _ => Ok(Self { token, requirement: PhantomData }),
-        }
-    }
-}
-
-impl BasicCredentials {
-    fn check(request: &Request) -> Result<Self, Problem> {
-        let encoded = match credential(request)? {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => rest,
-            _ => {
-                return Err(Problem::new(
-                    Code::Unauthenticated,
-                    "Send the identifier and password as Basic credentials.",
-                )
-                .with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE));
+        let app = app(request)?;
+        let challenges = Challenges { basic: app.ways_in.basic };
+        let credential = match shown(request, app.ways_in.query_token)? {
+            Shown::Bearer(token) => of_token(app, &token, challenges).await?,
+            // Boxed, because whoever sends a token should not carry what a password takes.
+            Shown::Basic(encoded) if app.ways_in.basic => {
+                Box::pin(of_basic(app, encoded, challenges)).await?
             }
+            Shown::Nothing | Shown::Basic(_) | Shown::Other => return Err(challenges.unauthenticated()),
         };
-        // RFC 7617 §2: everything up to the first colon is the user id.
-        let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let split = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (identifier, password) = split.ok_or_else(bad_basic)?;
-        // Neither may contain one (RFC 7617 §2), and no user has either.
-        if identifier.chars().chain(password.chars()).any(char::is_control) {
-            return Err(bad_basic());
+        let caller = Self { credential, requirement: PhantomData };
+        match R::SCOPE {
+            Some(scope) if !caller.scopes().contains(scope) => Err(lacks(scope)),
+            _ => Ok(caller),
         }
-        Ok(Self { identifier: identifier.to_owned(), password: password.to_owned() })
     }
 }
 
-fn scheme(kind: &'static str, format: Option<&'static str>, description: &'static str) -> MetaSecurityScheme {
+async fn of_token(app: &App, token: &str, challenges: Challenges) -> Result<Credential, Problem> {
+    let token = app.tokens.verify(token).await;
+    token.map(Credential::Token).map_err(|error| challenges.bad_token(error))
+}
+
+/// An identifier and a password, or an access token and an empty password, which nobody has.
+async fn of_basic(app: &App, encoded: &str, challenges: Challenges) -> Result<Credential, Problem> {
+    let BasicCredentials { identifier, password } =
+        BasicCredentials::decode(encoded).ok_or_else(|| challenges.bad_password())?;
+    if password.is_empty() {
+        return of_token(app, &identifier, challenges).await;
+    }
+    match app.accounts.authenticate(&identifier, &password).await {
+        Ok(user) => {
+            audit::note(Event::Authenticated, Some(user.id), None);
+            Ok(Credential::Password(user.id))
+        }
+        Err(AccountsError::BadCredentials) => Err(challenges.bad_password()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The rooms, wherever a request is looked at.
+pub(super) fn app(request: &Request) -> Result<&App, Problem> {
+    request.data::<App>().ok_or_else(|| Problem::internal("the app is not wired to the router"))
+}
+
+pub(super) fn scheme(
+    kind: &'static str,
+    format: Option<&'static str>,
+    description: &'static str,
+) -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "http",
         description: Some(description),
@@ -257,6 +226,6 @@ impl<'a> ApiExtractor<'a> for BasicCredentials {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self::check(request)?)
+        Ok(Self::check(request, app(request)?.ways_in.query_token)?)
     }
 }

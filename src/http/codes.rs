@@ -21,6 +21,8 @@ pub enum Code {
     InvalidRefreshToken,
     /// A refresh token whose session was ended.
     SessionRevoked,
+    /// Not a service that may ask.
+    InvalidClient,
     /// The token is good, but not for this.
     InsufficientScope,
     /// Strangers can't sign up.
@@ -37,7 +39,7 @@ pub enum Code {
     IdentifierTaken,
     /// The body is too large.
     ContentTooLarge,
-    /// The body is not sent as JSON.
+    /// The body is not sent as JSON, or as a form where one is asked for.
     UnsupportedMediaType,
     /// Rules are broken.
     Invalid,
@@ -62,7 +64,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -72,6 +74,7 @@ impl Code {
         Self::InvalidCredentials,
         Self::InvalidRefreshToken,
         Self::SessionRevoked,
+        Self::InvalidClient,
         Self::InsufficientScope,
         Self::SignupClosed,
         Self::NotFound,
@@ -99,7 +102,7 @@ impl Code {
             Self::InvalidJson => ("invalid_json", 400, "Not acceptable JSON", "fix_input",
                 "The body is not well-formed JSON in UTF-8, names a member twice, or contains a NUL character or half a surrogate pair."),
             Self::ConflictingCredentials => ("conflicting_credentials", 400, "Two credentials", "fix_input",
-                "The request carries more than one credential. Send exactly one Authorization header."),
+                "The request carries more than one credential. Send exactly one Authorization header, and no token in the query beside it."),
             Self::InvalidCursor => ("invalid_cursor", 400, "Not a cursor of this list", "fix_input",
                 "A cursor is good only for the list and the user that it was given to. Start again without one."),
             Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
@@ -112,6 +115,8 @@ impl Code {
                 "The refresh token was never one of this server's, or its session has run out. Log in again."),
             Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",
                 "The session was ended: by its owner, or because one of its refresh tokens was used a second time, which happens when a copy of it was stolen. Log in again."),
+            Self::InvalidClient => ("invalid_client", 401, "Not a known client", "none",
+                "Only services that the operator made known may ask this. Send the client's id and secret as Basic credentials; `tripgate clients add` makes them."),
             Self::InsufficientScope => ("insufficient_scope", 403, "The token lacks a scope", "reauthenticate",
                 "The access token is good, but was issued for less than this operation needs. Log in with the scope that the challenge names."),
             Self::SignupClosed => ("signup_closed", 403, "Signing up is closed", "none",
@@ -128,8 +133,8 @@ impl Code {
                 "Somebody has this email address or username already. Log in, or choose another."),
             Self::ContentTooLarge => ("content_too_large", 413, "Body too large", "fix_input",
                 "The body has more bytes than this operation takes."),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not sent as JSON", "fix_input",
-                "Bodies must be sent with Content-Type: application/json."),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not a media type that is taken", "fix_input",
+                "Bodies must be sent with Content-Type: application/json, and to the few operations that take a form with Content-Type: application/x-www-form-urlencoded."),
             Self::Invalid => ("invalid", 422, "Rules are broken", "fix_input",
                 "The request is well-formed, but members of it break rules. `errors` lists every one of them with a pointer to where it is."),
             Self::Internal => ("internal", 500, "A fault of ours", "retry",
@@ -190,7 +195,7 @@ impl Code {
             408 => "The body came too slowly",
             409 => "In conflict with what is there",
             413 => "The body is too large",
-            415 => "The body is not sent as JSON",
+            415 => "The body is not sent in the media type of the operation",
             422 => "Members of the request break rules",
             503 => "Not at the moment; try again",
             _ => "A fault of ours",

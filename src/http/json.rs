@@ -235,7 +235,8 @@ fn without(faults: &[FieldFault], mut value: Value) -> Value {
     value
 }
 
-async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+/// A body under the limits of every operation.
+pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
     // A body that says it is too large is not waited for.
     let declared = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_MAX) {
@@ -256,7 +257,7 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
 }
 
 /// The schemas that `T` is made of; worked out once for each type.
-fn registry<T: Type + 'static>() -> Arc<Registry> {
+pub(super) fn registry<T: Type + 'static>() -> Arc<Registry> {
     static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Registry>>>> = LazyLock::new(RwLock::default);
     let id = TypeId::of::<T>();
     if let Some(known) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&id) {

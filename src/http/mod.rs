@@ -7,8 +7,10 @@
 
 pub mod caller;
 mod codes;
+mod credentials;
 mod docs;
 mod edge;
+pub mod form;
 mod health;
 pub mod id;
 pub mod json;
@@ -16,13 +18,14 @@ mod paths;
 pub mod problem;
 mod schema;
 pub mod server;
+pub mod service;
 pub mod spec;
 
 use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
-use crate::{accounts, sessions, trips};
+use crate::{accounts, clients, sessions, trips};
 
 /// Where the API lies.
 pub const API: &str = "/api/v1";
@@ -36,6 +39,8 @@ pub enum Tag {
     Account,
     /// The trips of whoever is logged in. Somebody else's do not exist.
     Trips,
+    /// For other services that are shown tokens of this one.
+    Services,
     /// For whoever runs the server.
     Health,
 }
@@ -43,8 +48,10 @@ pub enum Tag {
 type Operations = (
     sessions::api::SessionsApi,
     sessions::api::KeptSessionsApi,
+    sessions::api::BareTokensApi,
     accounts::api::AccountsApi,
     trips::api::TripsApi,
+    clients::api::ClientsApi,
     health::HealthApi,
 );
 
@@ -53,8 +60,10 @@ fn service() -> OpenApiService<Operations, ()> {
     let operations = (
         sessions::api::SessionsApi,
         sessions::api::KeptSessionsApi,
+        sessions::api::BareTokensApi,
         accounts::api::AccountsApi,
         trips::api::TripsApi,
+        clients::api::ClientsApi,
         health::HealthApi,
     );
     OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))

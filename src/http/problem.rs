@@ -215,7 +215,10 @@ pub fn from_poem(error: poem::Error) -> Problem {
         );
     }
     if error.is::<ContentTypeError>() {
-        return Problem::new(Code::UnsupportedMediaType, "The body must be sent as `application/json`.");
+        return Problem::new(
+            Code::UnsupportedMediaType,
+            "The body must be sent as `application/json`, or as a form where the document asks for one.",
+        );
     }
     if let Some(fault) = error.downcast_ref::<ParseParamError>() {
         return Problem::invalid(vec![FieldFault {

@@ -145,12 +145,13 @@ fn share_errors(operation: &mut Value) {
     responses.sort_keys();
 }
 
-/// The schemas that a request body is made of. They are closed: an unknown member is refused.
+/// The schemas that a JSON body of a request is made of. They are closed: an unknown member is refused.
+/// A form is not: there it is ignored (RFC 6749 §3.2).
 fn reachable_from_requests(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flat_map(Map::values);
     for operation in paths.filter_map(Value::as_object).flat_map(Map::values) {
-        if let Some(body) = operation.get("requestBody") {
+        if let Some(body) = operation.pointer("/requestBody/content/application~1json") {
             collect(document, body, &mut found);
         }
     }

@@ -1,5 +1,6 @@
 //! Signing up and logging in over HTTP.
 
+mod bare;
 mod kept;
 
 use chrono::{DateTime, Utc};
@@ -16,12 +17,13 @@ use crate::accounts::api::{UserBody, username_fault};
 use crate::accounts::{Email, NewUser, Username};
 use crate::app::App;
 use crate::http::Tag;
-use crate::http::caller::{self, AnyScope, Caller};
+use crate::http::caller::{self, AnyScope, Caller, Credential};
 use crate::http::json::{Body, Json, instant};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 use crate::passwords::{Passwords, PolicyFault};
 use crate::tokens::{Scopes, TokensError};
 
+pub use bare::BareTokensApi;
 pub use kept::KeptSessionsApi;
 
 /// Somebody who signs up. At least one of `email` and `username` is needed.
@@ -311,15 +313,19 @@ impl SessionsApi {
     ///
     /// What the access token says, from the token alone.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
-    async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
-        let token = &caller.token;
+    async fn session(&self, app: Data<&App>, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
+        let (issued_at, expires_at) = match &caller.credential {
+            Credential::Token(token) => (token.issued_at, token.expires_at),
+            // A password is good for the request that it came with.
+            Credential::Password(_) => (app.clock.now(), app.clock.now()),
+        };
         Ok(Json(SessionInfo {
-            user_id: token.user,
-            session_id: token.session,
-            scope: token.scopes.to_string(),
-            amr: token.amr.clone(),
-            issued_at: token.issued_at,
-            expires_at: token.expires_at,
+            user_id: caller.user(),
+            session_id: caller.session(),
+            scope: caller.scopes().to_string(),
+            amr: caller.amr(),
+            issued_at,
+            expires_at,
         }))
     }
 }

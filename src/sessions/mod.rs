@@ -6,6 +6,7 @@
 //! access tokens with it, in the same transaction.
 
 pub mod api;
+mod bare;
 mod ending;
 mod refresh;
 mod refresh_token;
@@ -20,8 +21,9 @@ use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
 use crate::secrets::{Authenticator, MasterSecret, Purpose};
-use crate::tokens::{Scopes, Subject, Tokens, TokensError};
+use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
+pub use bare::Bare;
 pub use ending::KnownSession;
 pub use refresh::RefreshInfo;
 use refresh::Rotation;
@@ -218,7 +220,7 @@ impl Sessions {
             user,
             generation: 1,
             scopes,
-            amr: vec!["pwd".to_owned()],
+            amr: vec![BY_PASSWORD.to_owned()],
             device,
             created_at,
             idle_expires_at: after(self.lifetimes.idle_secs),

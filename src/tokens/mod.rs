@@ -41,8 +41,10 @@ pub use verify::TokenError;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
+/// How somebody proved who they are who gave their password (RFC 8176).
+pub const BY_PASSWORD: &str = "pwd";
 /// The `client_id` of every token: there is one first-party client.
-const CLIENT_ID: &str = "tripgate";
+pub const CLIENT_ID: &str = "tripgate";
 /// No setting and no clock lets a token live longer.
 pub const LONGEST_LIFE: TimeDelta = TimeDelta::seconds(7 * 86_400 + 120);
 /// How many verified tokens are remembered. One takes some 1,000 bytes.
@@ -198,6 +200,16 @@ impl Tokens {
                 freshness: Freshness::new(),
             }),
         })
+    }
+
+    /// Who issues the tokens (`iss`).
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// For whom they are issued (`aud`).
+    pub fn audience(&self) -> &str {
+        &self.inner.audience
     }
 
     /// Mints a token for `subject`, good from now on.

@@ -15,12 +15,14 @@ use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 enum Needs {
     Nothing,
     Basic,
+    /// The credentials of a service.
+    Service,
     /// An access token, whatever it is good for.
     Token,
     /// An access token with this scope.
     Scope(&'static str),
 }
-use Needs::{Basic, Nothing, Scope, Token};
+use Needs::{Basic, Nothing, Scope, Service, Token};
 
 /// Operation id, method, path template, a body that a good call sends, what it needs.
 type Row = (&'static str, Method, &'static str, Option<&'static str>, Needs);
@@ -31,6 +33,7 @@ const ROWS: &[Row] = &[
     ("log_in", Method::POST, "/api/v1/auth/login", Some(r#"{"identifier":"ada","password":"a quiet harbour at dusk"}"#), Nothing),
     ("refresh_session", Method::POST, "/api/v1/auth/refresh", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
     ("log_out", Method::POST, "/api/v1/auth/logout", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
+    ("create_token", Method::POST, "/api/v1/auth/tokens", None, Basic),
     ("get_session", Method::GET, "/api/v1/auth/session", None, Token),
     ("verify_credentials", Method::GET, "/api/v1/auth/verify", None, Basic),
     ("get_me", Method::GET, "/api/v1/me", None, Scope("account")),
@@ -45,6 +48,8 @@ const ROWS: &[Row] = &[
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
     // The last of them, for who has called it can call no more.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
+    ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),
+    ("revoke_token", Method::POST, "/api/v1/auth/revoke", Some("token=x"), Service),
     ("get_liveness", Method::GET, "/health/live", None, Nothing),
     ("get_readiness", Method::GET, "/health/ready", None, Nothing),
 ];
@@ -52,6 +57,7 @@ const ROWS: &[Row] = &[
 const SCOPES: [&str; 3] = ["account", "trips:read", "trips:write"];
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
+const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// Stands in what ada alone may see.
 const CANARY: &str = "Ada's secret journey";
 
@@ -64,7 +70,10 @@ fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
     let call = client.call(method.clone(), &path.replace("{id}", id));
     match body {
-        Some(body) => call.header("content-type", "application/json").body(body.replace("{id}", id)),
+        Some(json) if json.starts_with('{') => {
+            call.header("content-type", "application/json").body(json.replace("{id}", id))
+        }
+        Some(form) => call.header("content-type", "application/x-www-form-urlencoded").body(*form),
         None => call,
     }
 }
@@ -122,6 +131,7 @@ fn every_operation_has_a_row_and_every_row_an_operation() {
             let needs = match needs {
                 Nothing => json!([[], null]),
                 Basic => json!([[{ "basicAuth": [] }], null]),
+                Service => json!([[{ "clientAuth": [] }], null]),
                 Token => json!([[{ "bearerAuth": [] }], null]),
                 Scope(scope) => json!([[{ "bearerAuth": [] }], [scope]]),
             };
@@ -142,12 +152,14 @@ fn every_operation_has_a_row_and_every_row_an_operation() {
 async fn a_call_with_what_its_row_needs_and_nothing_more_succeeds() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
+    let gate = app.rooms().clients.add("gate").await.unwrap();
     for row in ROWS {
         let (name, _, path, _, needs) = row;
         let (id, _) = something(&ada, path).await;
         let reply = match needs {
             Nothing => call(&app.anonymous(), row, &id).await,
             Basic => call(&app.anonymous(), row, &id).basic("ada", PASSWORD).await,
+            Service => call(&app.anonymous(), row, &id).basic(&gate.id, &gate.secret).await,
             Token => call(&app.log_in_for("ada", SCOPES[0]).await, row, &id).await,
             Scope(scope) => call(&app.log_in_for("ada", scope).await, row, &id).await,
         };
@@ -254,6 +266,38 @@ async fn only_a_password_opens_what_asks_for_basic() {
             let reply = reply.expect(401).problem("invalid_credentials");
             assert_eq!(reply.header("www-authenticate"), BASIC_CHALLENGE, "{}", row.0);
         }
+    }
+}
+
+#[tokio::test]
+async fn only_a_service_opens_what_asks_for_one() {
+    // S-43
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let gate = app.rooms().clients.add("gate").await.unwrap();
+    for row in ROWS.iter().filter(|(.., needs)| *needs == Service) {
+        let mut replies = vec![call(&app.anonymous(), row, "").await, call(&ada, row, "").await];
+        for (id, secret) in [
+            ("ada", PASSWORD),
+            (ada.token(), ""),
+            (&gate.id, ""),
+            (&gate.id, "x"),
+            (&gate.id, &gate.id),
+            ("gate", &gate.secret),
+            ("", &gate.secret),
+            (&gate.secret, &gate.id),
+        ] {
+            replies.push(call(&app.anonymous(), row, "").basic(id, secret).await);
+        }
+        for reply in replies {
+            let reply = reply.expect(401).problem("invalid_client");
+            assert_eq!(reply.header("www-authenticate"), BASIC_CHALLENGE, "{}", row.0);
+        }
+    }
+    // Nor are its credentials good for anything else.
+    for row in ROWS.iter().filter(|(.., needs)| matches!(needs, Basic | Token | Scope(_))) {
+        let reply = call(&app.anonymous(), row, SOMEWHERE).basic(&gate.id, &gate.secret).await;
+        assert_eq!(reply.status, 401, "{}", row.0);
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use reqwest::Method;
 use sea_orm::{ConnectionTrait, Database};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::PASSWORD;
-use crate::process::{Process, command, finish, run, stderr, stdout};
+use crate::process::{Process, command, finish, over_h2, run, stderr, stdout};
 
 const CANARY: &str = "cAnAry-7x7-that-is-long-enough-for-a-secret";
 
@@ -88,7 +87,7 @@ fn all_bad_settings_are_told_at_once_without_a_secret() {
     fs::write(dir.path().join("tripgate.toml"), "password_min = \"two\"\nelephant = 1\n").unwrap();
     let mut serve = command(dir.path(), &["--bcrypt-cost", "99", "--tls-cert", "absent.pem"]);
     serve.env("TRIPGATE_DATABASE_URL", format!("oracle://u:{CANARY}@h/d"));
-    serve.env("TRIPGATE_SECRET", "cAnAry-7x7-short").env("TRIPGATE_QUERY_TOKEN", "on");
+    serve.env("TRIPGATE_SECRET", "cAnAry-7x7-short").env("TRIPGATE_REQUIRE_CONFIRMED", "on");
     let output = finish(&mut serve);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -102,7 +101,7 @@ fn all_bad_settings_are_told_at_once_without_a_secret() {
         "--tls-cert",
         "TRIPGATE_DATABASE_URL (environment)",
         "TRIPGATE_SECRET (environment)",
-        "TRIPGATE_QUERY_TOKEN (environment)",
+        "TRIPGATE_REQUIRE_CONFIRMED (environment)",
     ] {
         assert!(text.contains(name), "{name} is missing:\n{text}");
     }
@@ -261,34 +260,6 @@ fn what_is_no_command_or_flag_is_refused() {
     assert!(is_empty(dir.path()));
 }
 
-/// Asks for `/health/live` over HTTP/2, whose library logs more than any other, with this credential.
-fn over_h2(address: SocketAddr, credential: &str) {
-    // GET, http, path and authority in letters; the last field is `authorization`, its length a
-    // variable-length integer (RFC 7541 §5.1).
-    let mut fields = b"\x82\x86\x41\x01a\x04\x0c/health/live\x0f\x08\x7f".to_vec();
-    let mut rest = credential.len() - 127;
-    while rest >= 128 {
-        fields.push(u8::try_from(rest % 128).unwrap() | 128);
-        rest /= 128;
-    }
-    fields.push(u8::try_from(rest).unwrap());
-    fields.extend_from_slice(credential.as_bytes());
-    let length = u16::try_from(fields.len()).unwrap().to_be_bytes();
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    bytes.extend_from_slice(&[0, length[0], length[1], 1, 5, 0, 0, 0, 1]);
-    bytes.extend_from_slice(&fields);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.write_all(&bytes).unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(br#"{"status":"ok"}"#) {
-        let mut chunk = [0; 1024];
-        let count = stream.read(&mut chunk).unwrap();
-        assert!(count > 0, "{answer:?}");
-        answer.extend_from_slice(&chunk[..count]);
-    }
-}
-
 /// Does with canaries what puts secrets into a server, and gives back all that it then knows.
 async fn busy(server: &Process) -> Vec<String> {
     let post = |path: &str, body: &Value| server.call(Method::POST, path).json(body).send();
@@ -312,7 +283,7 @@ async fn busy(server: &Process) -> Vec<String> {
     let broken = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token);
     let broken = broken.header("content-type", "application/json").body(format!("{{\"title\":{CANARY}"));
     assert_eq!(broken.send().await.unwrap().status(), 400);
-    over_h2(server.address, &format!("Bearer {token}"));
+    over_h2(server.address, "token=cAnAry", &format!("Bearer {token}"));
     let signature = token.rsplit('.').next().unwrap().to_owned();
     let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("ada:{PASSWORD}"));
     vec!["cAnAry".to_owned(), PASSWORD.to_owned(), token, signature, refresh, basic]

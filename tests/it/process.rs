@@ -1,7 +1,7 @@
 //! The built binary, from outside: in a directory and an environment of its own.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -188,5 +188,43 @@ fn address_in(log: &Mutex<String>) -> SocketAddr {
         }
         assert!(begin.elapsed() < PATIENCE, "it does not say where it listens: {text}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A text as HPACK has it: its length as an integer of variable length (RFC 7541 §5.1), then its bytes.
+fn hpack(text: &str) -> Vec<u8> {
+    let short = u8::try_from(text.len()).unwrap_or(127).min(127);
+    let mut bytes = vec![short];
+    if short == 127 {
+        let mut rest = text.len() - 127;
+        while rest >= 128 {
+            bytes.push(u8::try_from(rest % 128).unwrap() | 128);
+            rest /= 128;
+        }
+        bytes.push(u8::try_from(rest).unwrap());
+    }
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// Asks for `/health/live` over HTTP/2, whose library logs more than any other, with this query and this
+/// `Authorization`.
+pub(crate) fn over_h2(address: SocketAddr, query: &str, credential: &str) {
+    // GET, http, path and authority in letters; the last field is `authorization`.
+    let path = hpack(&format!("/health/live?{query}"));
+    let fields = [b"\x82\x86\x41\x01a\x04".as_slice(), &path, b"\x0f\x08", &hpack(credential)].concat();
+    let length = u16::try_from(fields.len()).unwrap().to_be_bytes();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend_from_slice(&[0, length[0], length[1], 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&fields);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(&bytes).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(br#"{"status":"ok"}"#) {
+        let mut chunk = [0; 1024];
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "{answer:?}");
+        answer.extend_from_slice(&chunk[..count]);
     }
 }

@@ -1,6 +1,6 @@
 //! What lies in the database, read and changed past the server: for what no client may see or do.
 
-use entity::{revocations, security_events, sessions, signing_keys, trips, users};
+use entity::{clients, revocations, security_events, sessions, signing_keys, trips, users};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter,
@@ -26,6 +26,14 @@ pub(crate) async fn users(app: &TestApp) -> Vec<users::Model> {
 pub(crate) async fn sessions(app: &TestApp) -> Vec<sessions::Model> {
     let connection = open(app).await;
     let rows = sessions::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// The services that may ask about tokens.
+pub(crate) async fn clients(app: &TestApp) -> Vec<clients::Model> {
+    let connection = open(app).await;
+    let rows = clients::Entity::find().all(&connection).await.unwrap();
     connection.close().await.unwrap();
     rows
 }

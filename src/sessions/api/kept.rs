@@ -123,7 +123,7 @@ impl KeptSessionsApi {
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
     async fn list(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Json<SessionList>, Fail> {
         let found = app.sessions.list(caller.user()).await?;
-        let current = caller.token.session;
+        let current = caller.session();
         Ok(Json(SessionList {
             items: found.into_iter().map(|session| SessionBody::of(session, current)).collect(),
         }))
@@ -139,7 +139,7 @@ impl KeptSessionsApi {
         tag = "Tag::Account"
     )]
     async fn end_others(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Ended, Fail> {
-        app.sessions.end_others(caller.user(), caller.token.session).await?;
+        app.sessions.end_others(caller.user(), caller.session()).await?;
         Ok(Ended::Gone)
     }
 

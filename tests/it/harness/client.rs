@@ -124,6 +124,13 @@ impl Call {
         self.set(CONTENT_TYPE, "application/json").body(body)
     }
 
+    /// With this form as its body.
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(fields);
+        self.set(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
+    }
+
     /// With these bytes as its body, of no type unless a header says so.
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());

@@ -10,8 +10,6 @@ pub(super) enum Row {
 
 use Row::{Later, Proven};
 
-const BASIC_ON_API: &str = "Basic on every call (TRIPGATE_BASIC_ON_API) comes with POST /auth/tokens";
-const TOKENS: &str = "POST /api/v1/auth/tokens is not there yet";
 const TOTP: &str = "TOTP and recovery codes are not there yet";
 const SHARING: &str = "read-only links to shared trips are not there yet";
 const MAIL: &str = "confirming an address by mail is not there yet";
@@ -44,35 +42,66 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (16, Proven(&["tests/it/first_steps.rs::somebody_who_signs_up_makes_a_trip_and_finds_it_in_the_list"])),
     (17, Later("an iOS client is generated from the document and run against the server later")),
     // Basic-or-token API.
-    (18, Proven(&["tests/it/tokens/lifetime.rs::a_token_is_good_on_every_replica_and_after_a_restart"])),
-    (19, Later(BASIC_ON_API)),
-    (20, Later(BASIC_ON_API)),
-    (21, Later(BASIC_ON_API)),
+    (18, Proven(&[
+        "tests/it/tokens/lifetime.rs::a_token_is_good_on_every_replica_and_after_a_restart",
+        "tests/it/ways_in/tokens.rs::a_password_buys_a_token_by_basic_and_no_session_is_kept",
+    ])),
+    (19, Proven(&[
+        "tests/it/ways_in/basic.rs::a_password_opens_every_call_and_begins_no_session",
+        "tests/it/ways_in/basic.rs::a_token_stands_for_the_password_as_the_user_name_with_an_empty_password",
+    ])),
+    (20, Proven(&[
+        "tests/it/ways_in/basic.rs::basic_is_no_way_in_unless_it_is_switched_on",
+        "tests/it/tokens/presented.rs::a_token_in_the_query_or_a_cookie_or_the_body_is_ignored",
+    ])),
+    (21, Proven(&[
+        "tests/it/ways_in/basic.rs::a_password_opens_every_call_and_begins_no_session",
+        "tests/it/ways_in/basic.rs::a_token_stands_for_the_password_as_the_user_name_with_an_empty_password",
+    ])),
     (22, Proven(&[
         "tests/it/verify.rs::malformed_basic_credentials_get_the_challenge_again",
         "tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer",
+        "tests/it/ways_in/basic.rs::whatever_is_missing_or_wrong_is_told_with_both_challenges",
     ])),
-    (23, Proven(&["tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer"])),
-    (24, Proven(&["tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer"])),
-    (25, Proven(&["tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer"])),
-    (26, Proven(&["tests/it/profile.rs::the_account_is_that_of_the_token"])),
-    (27, Later(TOKENS)),
-    (28, Later(TOKENS)),
-    (29, Later(TOKENS)),
-    (30, Later(BASIC_ON_API)),
+    (23, Proven(&[
+        "tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer",
+        "tests/it/ways_in/tokens.rs::nobody_gets_a_token_for_nothing_or_for_a_wrong_password",
+    ])),
+    (24, Proven(&[
+        "tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer",
+        "tests/it/ways_in/tokens.rs::nobody_gets_a_token_for_nothing_or_for_a_wrong_password",
+    ])),
+    (25, Proven(&[
+        "tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer",
+        "tests/it/ways_in/tokens.rs::nobody_gets_a_token_for_nothing_or_for_a_wrong_password",
+    ])),
+    (26, Proven(&[
+        "tests/it/profile.rs::the_account_is_that_of_the_token",
+        "tests/it/ways_in/basic.rs::the_server_tells_a_token_from_a_password",
+    ])),
+    (27, Proven(&["tests/it/ways_in/tokens.rs::a_password_buys_a_token_by_basic_and_no_session_is_kept"])),
+    (28, Proven(&["tests/it/ways_in/tokens.rs::a_password_buys_a_token_by_basic_and_no_session_is_kept"])),
+    (29, Proven(&[
+        "tests/it/ways_in/tokens.rs::a_password_buys_a_token_by_basic_and_no_session_is_kept",
+        "tests/it/ways_in/tokens.rs::a_bought_token_ends_and_the_password_buys_another",
+    ])),
+    (30, Proven(&["tests/it/ways_in/basic.rs::a_token_stands_for_the_password_as_the_user_name_with_an_empty_password"])),
     (31, Proven(&[
         "tests/it/tokens/algorithms.rs::no_single_character_of_a_token_can_be_changed",
         "tests/it/tokens/lifetime.rs::a_token_is_good_for_its_life_and_30_seconds_and_no_longer",
     ])),
-    (32, Later(DELETION)),
-    (33, Later(TOKENS)),
-    (34, Later(TOKENS)),
+    (32, Proven(&["tests/it/clients.rs::of_a_deleted_account_no_token_is_good"])),
+    (33, Proven(&["tests/it/ways_in/tokens.rs::a_token_never_buys_a_token"])),
+    (34, Proven(&["tests/it/ways_in/tokens.rs::nobody_gets_a_token_for_nothing_or_for_a_wrong_password"])),
     (35, Proven(&[
         "tests/it/tokens/lifetime.rs::a_token_says_what_rfc_9068_asks_and_nothing_personal",
         "tests/it/tokens/lifetime.rs::under_another_secret_tokens_stay_good_and_none_are_made",
     ])),
-    (36, Later(BASIC_ON_API)),
-    (37, Proven(&["tests/it/tokens/lifetime.rs::a_token_is_good_for_its_life_and_30_seconds_and_no_longer"])),
+    (36, Proven(&["tests/it/ways_in/basic.rs::the_server_tells_a_token_from_a_password"])),
+    (37, Proven(&[
+        "tests/it/tokens/lifetime.rs::a_token_is_good_for_its_life_and_30_seconds_and_no_longer",
+        "tests/it/ways_in/tokens.rs::a_bought_token_ends_and_the_password_buys_another",
+    ])),
     (38, Proven(&["tests/it/authz.rs::without_a_token_there_is_a_bare_challenge"])),
     (39, Later(MAIL)),
     (40, Proven(&["tests/it/authz.rs::a_token_that_lacks_the_scope_is_told_which"])),
@@ -85,6 +114,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (46, Proven(&[
         "tests/it/authz.rs::without_a_token_there_is_a_bare_challenge",
         "tests/it/verify.rs::malformed_basic_credentials_get_the_challenge_again",
+        "tests/it/ways_in/basic.rs::whatever_is_missing_or_wrong_is_told_with_both_challenges",
     ])),
     (47, Proven(&["tests/it/verify.rs::basic_credentials_split_at_the_first_colon"])),
     (48, Proven(&["tests/it/login.rs::the_database_holds_a_salted_hash_of_the_configured_cost"])),
@@ -96,18 +126,31 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (54, Proven(&["tests/it/verify.rs::malformed_basic_credentials_get_the_challenge_again"])),
     (55, Later("Digest needs device passwords, for a bcrypt hash can't answer it")),
     (56, Proven(&["tests/it/login.rs::logging_in_gives_a_session_by_either_identifier_whatever_its_case"])),
-    (57, Later(TOKENS)),
+    (57, Proven(&["tests/it/ways_in/tokens.rs::a_password_buys_a_token_by_basic_and_no_session_is_kept"])),
     (58, Proven(&["tests/it/tokens/lifetime.rs::a_token_is_good_for_its_life_and_30_seconds_and_no_longer"])),
-    (59, Later("TRIPGATE_QUERY_TOKEN is not there yet; a token in the query is ignored")),
-    (60, Proven(&["tests/it/authz.rs::without_a_token_there_is_a_bare_challenge"])),
-    (61, Proven(&["tests/it/authz.rs::a_bad_token_is_an_invalid_token_whatever_else_is_sent"])),
-    (62, Proven(&["tests/it/tokens/algorithms.rs::what_the_forge_makes_unchanged_is_taken"])),
-    (63, Proven(&["tests/it/tokens/lifetime.rs::the_life_of_a_token_is_a_setting"])),
+    (59, Proven(&["tests/it/ways_in/query.rs::a_token_in_the_query_opens_every_call_where_it_is_switched_on"])),
+    (60, Proven(&[
+        "tests/it/authz.rs::without_a_token_there_is_a_bare_challenge",
+        "tests/it/ways_in/query.rs::a_bad_token_in_the_query_is_invalid_and_none_is_missing",
+    ])),
+    (61, Proven(&[
+        "tests/it/authz.rs::a_bad_token_is_an_invalid_token_whatever_else_is_sent",
+        "tests/it/ways_in/query.rs::a_bad_token_in_the_query_is_invalid_and_none_is_missing",
+    ])),
+    (62, Proven(&[
+        "tests/it/tokens/algorithms.rs::what_the_forge_makes_unchanged_is_taken",
+        "tests/it/ways_in/query.rs::a_token_in_the_query_opens_every_call_where_it_is_switched_on",
+    ])),
+    (63, Proven(&[
+        "tests/it/tokens/lifetime.rs::the_life_of_a_token_is_a_setting",
+        "tests/it/ways_in/query.rs::a_token_in_the_query_is_good_for_its_life_and_no_longer",
+    ])),
     (64, Proven(&["tests/it/tokens/lifetime.rs::a_token_says_what_rfc_9068_asks_and_nothing_personal"])),
     (65, Later(SHARING)),
     (66, Proven(&[
         "tests/it/login.rs::a_wrong_password_and_an_unknown_user_get_the_same_answer",
         "tests/it/login.rs::members_that_login_does_not_have_are_refused",
+        "tests/it/ways_in/tokens.rs::nobody_gets_a_token_for_nothing_or_for_a_wrong_password",
     ])),
     (67, Proven(&["tests/it/authz.rs::without_a_token_there_is_a_bare_challenge"])),
     // Movie bag.

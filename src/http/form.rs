@@ -1,0 +1,108 @@
+//! Forms: bodies in `application/x-www-form-urlencoded`, as the OAuth endpoints take them.
+//!
+//! The rules are those of RFC 6749 §3.2: a parameter that is not known is ignored, one without a value
+//! counts as absent, and one that stands there twice refuses the whole. What remains is checked against
+//! the schema that the document shows, like a JSON body.
+
+use poem::{Request, RequestBody, Result};
+use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::payload::{ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
+use serde_json::{Map, Value};
+
+use super::json::{read, registry};
+use super::problem::{Code, Problem};
+use super::schema;
+
+/// The media type of a form.
+pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// A form, checked against its schema.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: Type> Payload for Form<T> {
+    const CONTENT_TYPE: &'static str = MEDIA_TYPE;
+
+    /// Exactly that; what it says of the encoding does not count (RFC 6749 Appendix B: it is UTF-8).
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case(MEDIA_TYPE)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ParseFromJSON + 'static> ParsePayload for Form<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        let bytes = read(request, body).await?;
+        let registry = registry::<T>();
+        let value = Value::Object(members(&bytes, &known(&registry, &T::schema_ref()))?);
+        let faults = schema::check(&registry, &T::schema_ref(), &value);
+        match T::parse_from_json(Some(value)) {
+            Ok(form) if faults.is_empty() => Ok(Self(form)),
+            _ => Err(Problem::invalid(faults).into()),
+        }
+    }
+}
+
+impl_apirequest_for_payload!(Form<T>, T: ParseFromJSON + 'static);
+
+/// The names of the members of a schema.
+fn known(registry: &Registry, schema: &MetaSchemaRef) -> Vec<&'static str> {
+    let schema = match schema {
+        MetaSchemaRef::Inline(_) => None,
+        MetaSchemaRef::Reference(name) => registry.schemas.get(name),
+    };
+    schema.into_iter().flat_map(|schema| &schema.properties).map(|(name, _)| *name).collect()
+}
+
+fn members(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
+    let malformed = |why| Problem::new(Code::BadRequest, why);
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("The form is not in UTF-8."))?;
+    let mut seen = Vec::new();
+    let mut members = Map::new();
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+        if seen.contains(&name) {
+            return Err(malformed("A parameter stands in the form twice."));
+        }
+        if known.contains(&&*name) && !value.is_empty() {
+            members.insert(name.clone().into_owned(), Value::String(value.into_owned()));
+        }
+        seen.push(name);
+    }
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(form: &str) -> Option<String> {
+        members(form.as_bytes(), &["a", "b"]).ok().map(|members| Value::Object(members).to_string())
+    }
+
+    #[test]
+    fn what_is_not_known_or_empty_is_left_out() {
+        assert_eq!(read("a=1&c=2&b=").unwrap(), r#"{"a":"1"}"#);
+        assert_eq!(read("a=x%2By+z%C3%A9").unwrap(), r#"{"a":"x+y zé"}"#);
+        assert_eq!(read("").unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_stands_there_twice_refuses_the_whole_however_it_is_written() {
+        for form in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "c=1&c=2"] {
+            assert_eq!(read(form), None, "{form}");
+        }
+        assert!(members(b"a=\xff", &["a"]).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! `TRIPGATE_BASIC_ON_API`: a password, or a token as the user name, on every call.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::{BASIC, BEARER, challenges, protected, with_bought};
+use crate::harness::{PASSWORD, Reply, TestApp, email};
+use crate::stored;
+
+const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+async fn with_basic() -> TestApp {
+    TestApp::with(|settings| settings.ways_in.basic = true).await
+}
+
+async fn me(app: &TestApp, name: &str, password: &str) -> Reply {
+    app.anonymous().get("/api/v1/me").basic(name, password).await
+}
+
+#[tokio::test]
+async fn a_password_opens_every_call_and_begins_no_session() {
+    // S-17
+    let app = with_basic().await;
+    let ada = app.sign_up("ada").await;
+    for identifier in ["ada", "Ada", &email("ada")] {
+        assert_eq!(me(&app, identifier, PASSWORD).await.expect(200).json(), ada.grant()["user"]);
+    }
+    let anyone = app.anonymous();
+    let call = anyone.post("/api/v1/trips").basic("ada", PASSWORD).json(&json!({ "title": "Lisbon" }));
+    let made = call.await.expect(201).json();
+    assert_eq!(ada.get("/api/v1/trips").await.expect(200).json()["items"], json!([made]));
+    for (method, path, body) in protected(SOMEWHERE) {
+        let call = anyone.call(method, &path).basic("ada", PASSWORD);
+        let reply = match &body {
+            Some(body) => call.json(body).await,
+            None => call.await,
+        };
+        assert!(![401, 403].contains(&reply.status), "{path}: {}", reply.text());
+    }
+    assert_eq!(stored::sessions(&app).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_stands_for_the_password_as_the_user_name_with_an_empty_password() {
+    let app = with_basic().await;
+    let ada = app.sign_up("ada").await;
+    let bought = with_bought(&app, "ada").await;
+    for token in [ada.token(), bought.token()] {
+        assert_eq!(me(&app, token, "").await.expect(200).json(), ada.grant()["user"]);
+    }
+    // It may do what it was issued for and no more.
+    let narrow = app.log_in_for("ada", "trips:read").await;
+    let reply = me(&app, narrow.token(), "").await.expect(403).problem("insufficient_scope");
+    assert_eq!(
+        challenges(&reply),
+        [r#"Bearer realm="tripgate", error="insufficient_scope", scope="account""#]
+    );
+    app.anonymous().get("/api/v1/trips").basic(narrow.token(), "").await.expect(200);
+    // With a password it is a user name, and nobody's.
+    for password in [PASSWORD, "x", ada.token()] {
+        me(&app, ada.token(), password).await.expect(401).problem("invalid_credentials");
+    }
+    me(&app, "ada", ada.token()).await.expect(401).problem("invalid_credentials");
+}
+
+#[tokio::test]
+async fn the_server_tells_a_token_from_a_password() {
+    let app = with_basic().await;
+    let ada = app.sign_up("ada").await;
+    let session = |name: String, password: &'static str| {
+        let call = app.anonymous().get("/api/v1/auth/session").basic(&name, password);
+        async { call.await.expect(200).json() }
+    };
+    let by_password = session("ada".to_owned(), PASSWORD).await;
+    let now = "2026-03-02T08:30:00.000Z";
+    assert_eq!(
+        by_password,
+        json!({
+            "user_id": ada.id(),
+            "scope": "account trips:read trips:write",
+            "amr": ["pwd"],
+            "issued_at": now,
+            "expires_at": now,
+        })
+    );
+    let by_token = session(ada.token().to_owned(), "").await;
+    assert_eq!(by_token["session_id"], ada.grant()["session_id"]);
+    assert_eq!(by_token["expires_at"], "2026-03-02T08:45:00.000Z");
+}
+
+#[tokio::test]
+async fn whatever_is_missing_or_wrong_is_told_with_both_challenges() {
+    // S-17, S-29
+    let app = with_basic().await;
+    let ada = app.sign_up("ada").await;
+    for (method, path, _) in protected(SOMEWHERE) {
+        let reply = app.anonymous().call(method, &path).await.expect(401).problem("unauthenticated");
+        assert_eq!(challenges(&reply), [BEARER, BASIC], "{path}");
+    }
+    let header = |credential: &str| format!("Basic {}", STANDARD.encode(credential));
+    let refresh = ada.grant()["refresh_token"].as_str().unwrap();
+    for (header, code) in [
+        (header(&format!("ada:x{PASSWORD}")), "invalid_credentials"),
+        (header(&format!("eve:{PASSWORD}")), "invalid_credentials"),
+        (header(&format!(":{PASSWORD}")), "invalid_credentials"),
+        (header("ada"), "invalid_credentials"),
+        (header("ada:\0"), "invalid_credentials"),
+        ("Basic !".to_owned(), "invalid_credentials"),
+        ("Basic".to_owned(), "invalid_credentials"),
+        (header(":"), "invalid_token"),
+        (header("ada:"), "invalid_token"),
+        (header(&format!("{}x:", ada.token())), "invalid_token"),
+        (header(&format!("{refresh}:")), "invalid_token"),
+        ("Bearer x".to_owned(), "invalid_token"),
+        ("Digest x".to_owned(), "unauthenticated"),
+    ] {
+        let call = app.anonymous().get("/api/v1/me").header("authorization", &header);
+        let reply = call.await.expect(401).problem(code);
+        let told = challenges(&reply);
+        assert!(matches!(told[..], [bearer, BASIC] if bearer.starts_with(BEARER)), "{header}: {told:?}");
+        assert_eq!(told[0].contains("invalid_token"), code == "invalid_token", "{header}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn basic_is_no_way_in_unless_it_is_switched_on() {
+    // S-17
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for (method, path, _) in protected(SOMEWHERE) {
+        for (name, password) in [("ada", PASSWORD), (ada.token(), "")] {
+            let reply = app.anonymous().call(method.clone(), &path).basic(name, password).await;
+            let reply = reply.expect(401).problem("unauthenticated");
+            assert_eq!(challenges(&reply), [BEARER], "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_beside_a_token_is_refused() {
+    // S-30
+    let app = with_basic().await;
+    let ada = app.sign_up("ada").await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("ada:{PASSWORD}")));
+    ada.get("/api/v1/me")
+        .header("authorization", &basic)
+        .await
+        .expect(400)
+        .problem("conflicting_credentials");
+}

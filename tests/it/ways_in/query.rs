@@ -1,0 +1,161 @@
+//! `TRIPGATE_QUERY_TOKEN`: the access token as `?token=`, taken where it is switched on and told nowhere.
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{BEARER, challenges, protected};
+use crate::harness::{PASSWORD, TestApp};
+use crate::process::{Process, over_h2};
+
+const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+async fn with_query() -> TestApp {
+    TestApp::with(|settings| {
+        settings.ways_in.query_token = true;
+        settings.access_ttl_secs = 180;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_opens_every_call_where_it_is_switched_on() {
+    // S-30
+    let app = with_query().await;
+    let ada = app.sign_up("ada").await;
+    let anyone = app.anonymous();
+    let me = format!("/api/v1/me?token={}", ada.token());
+    assert_eq!(anyone.get(&me).await.expect(200).json(), ada.grant()["user"]);
+    for (method, path, body) in protected(SOMEWHERE) {
+        let call = anyone.call(method, &format!("{path}?token={}", ada.token()));
+        let reply = match &body {
+            Some(body) => call.json(body).await,
+            None => call.await,
+        };
+        assert!(![401, 403].contains(&reply.status), "{path}: {}", reply.text());
+    }
+    let narrow = app.log_in_for("ada", "trips:read").await;
+    let me = format!("/api/v1/me?token={}", narrow.token());
+    anyone.get(&me).await.expect(403).problem("insufficient_scope");
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_is_good_for_its_life_and_no_longer() {
+    let app = with_query().await;
+    let ada = app.sign_up("ada").await;
+    let me = format!("/api/v1/me?token={}", ada.token());
+    app.clock.advance(TimeDelta::seconds(179));
+    app.anonymous().get(&me).await.expect(200);
+    app.clock.advance(TimeDelta::seconds(32));
+    let reply = app.anonymous().get(&me).await.expect(401).problem("invalid_token");
+    assert!(challenges(&reply)[0].starts_with(&format!(r#"{BEARER}, error="invalid_token""#)));
+}
+
+#[tokio::test]
+async fn a_bad_token_in_the_query_is_invalid_and_none_is_missing() {
+    // S-26, S-29
+    let app = with_query().await;
+    let ada = app.sign_up("ada").await;
+    let refresh = ada.grant()["refresh_token"].as_str().unwrap();
+    for bad in ["", "x", refresh] {
+        let reply = app.anonymous().get(&format!("/api/v1/me?token={bad}")).await;
+        reply.expect(401).problem("invalid_token");
+    }
+    for query in ["", "?", "?Token=x", "?access_token=x"] {
+        let reply = app.anonymous().get(&format!("/api/v1/me{query}")).await;
+        let reply = reply.expect(401).problem("unauthenticated");
+        assert_eq!(challenges(&reply), [BEARER]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_beside_any_other_credential_is_refused() {
+    // S-30
+    let app = with_query().await;
+    let ada = app.sign_up("ada").await;
+    let token = ada.token();
+    for (method, path, _) in protected(SOMEWHERE) {
+        let reply = ada.call(method, &format!("{path}?token={token}")).await;
+        reply.expect(400).problem("conflicting_credentials");
+    }
+    let call = |path: &str| app.anonymous().get(&path.replace('T', token));
+    for header in ["", "Basic YWRhOng=", "Digest x", "Bearer bad"] {
+        let reply = call("/api/v1/me?token=T").header("authorization", header).await;
+        reply.expect(400).problem("conflicting_credentials");
+    }
+    for path in ["/api/v1/me?token=T&token=T", "/api/v1/me?token=T&token=", "/api/v1/me?token=T&%74oken=x"] {
+        call(path).await.expect(400).problem("bad_request");
+    }
+    // Nor does it help a password, or stand in for one.
+    let verify = call("/api/v1/auth/verify?token=T").basic("ada", PASSWORD).await;
+    verify.expect(400).problem("conflicting_credentials");
+    let tokens = format!("/api/v1/auth/tokens?token={token}");
+    app.anonymous().post(&tokens).await.expect(401).problem("unauthenticated");
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_is_ignored_unless_it_is_switched_on() {
+    // S-30
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for (method, path, _) in protected(SOMEWHERE) {
+        let reply = app.anonymous().call(method, &format!("{path}?token={}", ada.token())).await;
+        reply.expect(401).problem("unauthenticated");
+    }
+    ada.get(&format!("/api/v1/me?token={}", ada.token())).await.expect(200);
+}
+
+#[tokio::test]
+async fn no_link_and_no_error_repeats_a_token_of_the_query() {
+    // S-63
+    let app = with_query().await;
+    let ada = app.sign_up("ada").await;
+    let token = ada.token();
+    let mut locations = Vec::new();
+    for title in ["Lisbon", "Rome"] {
+        let call = app.anonymous().post(&format!("/api/v1/trips?token={token}"));
+        locations.push(call.json(&json!({ "title": title })).await.expect(201));
+    }
+    let page = app.anonymous().get(&format!("/api/v1/trips?limit=1&token={token}")).await.expect(200);
+    assert!(page.header("link").contains("cursor="), "{}", page.header("link"));
+    let missing = app.anonymous().get(&format!("/api/v1/trips/{SOMEWHERE}?token={token}")).await.expect(404);
+    let wrong = app.anonymous().get(&format!("/api/v1/trips?limit=x&token={token}")).await.expect(422);
+    for reply in locations.iter().chain([&page, &missing, &wrong]) {
+        let told = format!("{:?}{}", reply.headers, reply.text());
+        assert!(!told.contains(token) && !told.contains("token="), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn no_token_of_the_query_is_logged_at_any_level() {
+    // S-30, S-65
+    for format in ["json", "text"] {
+        let dir = TempDir::new().unwrap();
+        let args = ["--query-token", "on", "--log", "trace", "--log-format", format];
+        let server = Process::serve(dir.path(), &args);
+        let grant: Value = server.sign_up("ada").await;
+        let token = grant["access_token"].as_str().unwrap();
+        for (path, status) in [
+            (format!("/api/v1/me?token={token}"), 200),
+            (format!("/api/v1/me?token={token}x"), 401),
+            (format!("/api/v1/trips?limit=x&token={token}"), 422),
+            (format!("/api/v1/trips?token={token}&token={token}"), 400),
+            (format!("/nowhere?token={token}"), 404),
+        ] {
+            let reply = server.call(Method::GET, &path).send().await.unwrap();
+            assert_eq!(reply.status(), status);
+        }
+        let both = server.call(Method::GET, &format!("/api/v1/me?token={token}")).bearer_auth(token);
+        assert_eq!(both.send().await.unwrap().status(), 400);
+        over_h2(server.address, &format!("token={token}"), "");
+        server.terminate();
+        let (code, log) = server.ended();
+        assert_eq!(code, Some(0));
+        assert!(log.contains("TRACE") && log.contains("/api/v1/me"), "nothing was logged");
+        let signature = token.rsplit('.').next().unwrap();
+        for secret in [token, signature, "token="] {
+            assert_eq!(log.lines().find(|line| line.contains(secret)), None, "{secret}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A token for a password: what it is, and that it is the password alone that buys one.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{BASIC, bought, challenges, with_bought};
+use crate::harness::{PASSWORD, TestApp, email};
+use crate::stored;
+
+const TOKENS: &str = "/api/v1/auth/tokens";
+
+#[tokio::test]
+async fn a_password_buys_a_token_by_basic_and_no_session_is_kept() {
+    // S-31
+    let app = TestApp::with(|settings| settings.access_ttl_secs = 3600).await;
+    let ada = app.sign_up("ada").await;
+    for identifier in ["ada", "ADA", &email("ada")] {
+        let reply = app.anonymous().post(TOKENS).basic(identifier, PASSWORD).await.expect(200);
+        assert_eq!(reply.header("cache-control"), "no-store");
+        let mut grant = reply.json();
+        let token = grant["access_token"].take();
+        assert_eq!(
+            grant,
+            json!({ "token_type": "Bearer", "access_token": null, "expires_in": 3600, "scope": "account trips:read trips:write" })
+        );
+        let bearer = app.anonymous().with_token(token.as_str().unwrap());
+        assert_eq!(bearer.get("/api/v1/me").await.expect(200).json(), ada.grant()["user"]);
+        bearer.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    }
+    assert_eq!(stored::sessions(&app).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_bought_token_says_that_it_has_no_session_and_was_bought_by_password() {
+    // S-31
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let said = with_bought(&app, "ada").await.get("/api/v1/auth/session").await.expect(200).json();
+    assert_eq!(
+        said,
+        json!({
+            "user_id": ada.id(),
+            "scope": "account trips:read trips:write",
+            "amr": ["pwd"],
+            "issued_at": "2026-03-02T08:30:00.000Z",
+            "expires_at": "2026-03-02T08:45:00.000Z",
+        })
+    );
+    let [one, other] = [bought(&app, "ada").await, bought(&app, "ada").await];
+    assert_ne!(one["access_token"], other["access_token"]);
+}
+
+#[tokio::test]
+async fn a_bought_token_ends_and_the_password_buys_another() {
+    let app = TestApp::with(|settings| settings.access_ttl_secs = 180).await;
+    app.sign_up("ada").await;
+    let ada = with_bought(&app, "ada").await;
+    app.clock.advance(TimeDelta::seconds(179));
+    ada.get("/api/v1/me").await.expect(200);
+    app.clock.advance(TimeDelta::seconds(32));
+    ada.get("/api/v1/me").await.expect(401).problem("invalid_token");
+    with_bought(&app, "ada").await.get("/api/v1/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_never_buys_a_token() {
+    // S-26
+    for basic in [false, true] {
+        let app = TestApp::with(|settings| settings.ways_in.basic = basic).await;
+        let ada = app.sign_up("ada").await;
+        let bought = with_bought(&app, "ada").await;
+        let refresh = ada.grant()["refresh_token"].as_str().unwrap();
+        for token in [ada.token(), bought.token(), refresh] {
+            for (name, password) in [(token, ""), (token, "x"), (token, token), ("ada", token), ("", token)] {
+                let call = app.anonymous().post(TOKENS).basic(name, password);
+                let reply = call.await.expect(401).problem("invalid_credentials");
+                assert_eq!(challenges(&reply), [BASIC]);
+            }
+            let reply = app.anonymous().post(TOKENS).bearer(token).await;
+            let reply = reply.expect(401).problem("unauthenticated");
+            assert_eq!(challenges(&reply), [BASIC]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_a_token_for_nothing_or_for_a_wrong_password() {
+    // S-17
+    let app = TestApp::start().await;
+    app.sign_up("ada").await;
+    let reply = app.anonymous().post(TOKENS).await.expect(401).problem("unauthenticated");
+    assert_eq!(challenges(&reply), [BASIC]);
+    let body = json!({ "identifier": "ada", "password": PASSWORD });
+    app.anonymous().post(TOKENS).json(&body).await.expect(401).problem("unauthenticated");
+    let mut told = Vec::new();
+    for (name, password) in [("ada", "wrong"), ("nobody", PASSWORD), ("", PASSWORD), ("ada", ""), ("", "")] {
+        let reply = app.anonymous().post(TOKENS).basic(name, password).await;
+        let reply = reply.expect(401).problem("invalid_credentials");
+        assert_eq!(challenges(&reply), [BASIC]);
+        let mut body = reply.json();
+        body["request_id"].take();
+        told.push(body);
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+}

@@ -1,5 +1,7 @@
 //! The composition root: settings, database and clock become rooms, and rooms become a server.
 
+mod keys;
+
 use std::fs::{self, DirBuilder, File};
 use std::future::Future;
 use std::io::{self, Write};
@@ -19,19 +21,21 @@ use tokio::task::JoinHandle;
 use crate::accounts::Accounts;
 use crate::clients::{Clients, ClientsError, Inspector};
 use crate::clock::Clock;
-use crate::config::{Settings, Signup, WaysIn};
+use crate::config::{Settings, SigningAlg, Signup, WaysIn};
 use crate::db::{self, Db, OpenError, StoreError};
 use crate::housekeeping;
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
+use crate::leases::Leases;
 use crate::passwords::Passwords;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
-use crate::tokens::{Tokens, TokensError};
+use crate::tokens::{Alg, Tokens, TokensError};
 use crate::trips::Trips;
 
 pub use crate::clients::Manage as ManageClients;
 pub use crate::db::Migrate;
+pub use keys::{Keys, KeysError, Secrets, keys, secrets};
 
 /// Every room, wired. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Rooms {
     pub inspector: Inspector,
     /// What is taken as a credential besides `Authorization: Bearer`.
     pub ways_in: WaysIn,
+    /// Which replica does what only one need do.
+    pub leases: Leases,
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
     /// The origins whose pages may call us.
@@ -123,9 +129,9 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let db = db::open(settings.database_url.expose()).await?;
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let passwords = Passwords::new(settings.bcrypt_cost, settings.password_min, max_wait);
-    let ttl_secs = settings.access_ttl_secs;
-    let tokens =
-        Tokens::open(&db, clock.clone(), &secret, public_url, settings.audience.clone(), ttl_secs).await?;
+    let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
+    let audience = settings.audience.clone();
+    let tokens = Tokens::open(&db, clock.clone(), &secret, public_url, audience, ttl_secs, alg).await?;
     let accounts =
         Accounts::open(db.clone(), clock.clone(), passwords).await.map_err(StartError::Accounts)?;
     let lifetimes =
@@ -143,6 +149,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
     let clients = Clients::new(db.clone(), clock.clone());
     let inspector = Inspector::new(db.clone(), tokens.clone(), sessions.clone());
+    let leases = Leases::new(db.clone(), clock.clone());
     Ok(App(Arc::new(Rooms {
         db,
         clock,
@@ -153,6 +160,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         clients,
         inspector,
         ways_in: settings.ways_in,
+        leases,
         docs: settings.docs,
         cors_origins: settings.cors_origins.clone(),
         stopping: AtomicBool::new(false),
@@ -181,6 +189,15 @@ fn try_to_write(directory: &Path) -> io::Result<()> {
     let written = file.write_all(&[0; 16 * 1024]);
     fs::remove_file(&path)?;
     written
+}
+
+fn signing_alg(settings: &Settings) -> Alg {
+    match settings.signing_alg {
+        SigningAlg::Es256 => Alg::Es256,
+        SigningAlg::EdDsa => Alg::EdDsa,
+        SigningAlg::Rs256 => Alg::Rs256,
+        SigningAlg::Hs256 => Alg::Hs256,
+    }
 }
 
 fn master_secret(settings: &Settings) -> Result<MasterSecret, SecretError> {

@@ -6,22 +6,31 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use chrono::TimeDelta;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::App;
 use crate::causes::chain;
 
 /// How often the changes of other replicas are read.
 const POLL: Duration = Duration::from_millis(400);
-
 /// How often it is written which tokens were seen.
 const PROVE: Duration = Duration::from_secs(2);
-/// How often what is dead is swept out.
+/// How often what is dead is swept out, and the keys are looked after.
 const SWEEP: Duration = Duration::from_mins(1);
+/// How long a replica that says no more keeps the others from a chore.
+const LEASE: TimeDelta = TimeDelta::minutes(3);
+/// The lease of whoever keeps the keys.
+const KEYS: &str = "keys";
 
 /// Runs until it is dropped.
 pub async fn run(app: App) {
-    tokio::join!(every(POLL, &app, poll), every(PROVE, &app, prove), every(SWEEP, &app, sweep));
+    tokio::join!(
+        every(POLL, &app, poll),
+        every(PROVE, &app, prove),
+        every(SWEEP, &app, sweep),
+        every(SWEEP, &app, keep_keys)
+    );
 }
 
 /// What is still to be written when the server stops.
@@ -30,7 +39,8 @@ pub async fn finish(app: &App) {
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, app: &App, chore: fn(App) -> F) {
-    let mut ticks = interval(period);
+    // Everything was read just now, at the start.
+    let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -55,5 +65,24 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = chain(&error), "old revocations were not swept out");
+    }
+}
+
+/// Rotates the signing keys when it is time; one replica does.
+pub async fn keep_keys(app: App) {
+    match app.leases.hold(KEYS, LEASE).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => {
+            tracing::debug!(causes = chain(&error), "the lease of the keys can't be had");
+            return;
+        }
+    }
+    if let Err(error) = app.tokens.housekeep().await {
+        tracing::warn!(causes = chain(&error), "the signing keys were not looked after");
+        // Another replica may have the right master secret.
+        if let Err(error) = app.leases.give_up(KEYS).await {
+            tracing::debug!(causes = chain(&error), "the lease of the keys was not given up");
+        }
     }
 }

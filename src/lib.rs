@@ -14,7 +14,7 @@
 //! The rooms are [`accounts`], [`sessions`], [`tokens`], [`trips`] and [`clients`]. They know each
 //! other's `mod.rs` only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts
 //! know passwords, clients know sessions and tokens, trips know nobody but their owner's id. Beneath them
-//! lie [`db`], [`secrets`], [`clock`], [`audit`] and [`json`];
+//! lie [`db`], [`leases`], [`secrets`], [`clock`], [`audit`] and [`json`];
 //! [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and [`cli`]
 //! is what an operator types.
 
@@ -30,6 +30,7 @@ pub mod db;
 pub mod housekeeping;
 pub mod http;
 pub mod json;
+pub mod leases;
 pub mod passwords;
 pub mod secrets;
 pub mod sessions;

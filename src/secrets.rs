@@ -3,20 +3,20 @@
 //! One secret is kept outside the database; every key is derived from it for one purpose (HKDF,
 //! RFC 5869), so that no key serves two ends and a new purpose needs no new secret. A secret shorter
 //! than 32 bytes is refused.
+//!
+//! So that it can be changed while servers run, more than one may be known at a time ([`Lines`]): the
+//! current one seals and signs, and what any known one sealed or signed is accepted.
 
+mod file;
 mod mask;
 
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::{fmt, io};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+pub use file::{Lines, SecretFile};
 pub use mask::{MASK, mask_url};
 
 /// The shortest secret that is accepted, in bytes.
@@ -30,7 +30,7 @@ pub enum SecretError {
     File {
         /// Of the file.
         path: String,
-        /// `read` or `made`.
+        /// `read`, `made`, `written` or `locked`.
         what: &'static str,
         /// Why.
         source: io::Error,
@@ -43,11 +43,24 @@ pub enum SecretError {
         /// How many it has.
         bytes: usize,
     },
+    /// A line that is neither the current secret nor marked as another one.
+    #[error(
+        "line {line} of the secret {from} can't be read: the first line is the current secret, any other begins with `old ` or `next `"
+    )]
+    Line {
+        /// Where it came from.
+        from: String,
+        /// Which line, from 1.
+        line: usize,
+    },
 }
 
-/// The one secret that everything else is derived from.
+/// The secret that everything else is derived from, and those whose work is still accepted.
 #[derive(Clone)]
-pub struct MasterSecret(Vec<u8>);
+pub struct MasterSecret {
+    current: Vec<u8>,
+    others: Vec<Vec<u8>>,
+}
 
 impl fmt::Debug for MasterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,17 +90,14 @@ impl Purpose {
 }
 
 impl MasterSecret {
-    /// Takes a secret that the operator gave; white space around it does not count.
+    /// Takes what the operator gave: a secret, or several lines as in the file. White space around a
+    /// line does not count.
     ///
     /// # Errors
     ///
-    /// [`SecretError::TooShort`].
+    /// [`SecretError::TooShort`], [`SecretError::Line`].
     pub fn given(text: &str, from: &str) -> Result<Self, SecretError> {
-        let bytes = text.trim().as_bytes();
-        if bytes.len() < MIN_BYTES {
-            return Err(SecretError::TooShort { from: from.to_owned(), bytes: bytes.len() });
-        }
-        Ok(Self(bytes.to_vec()))
+        Ok(Lines::parse(text, from)?.into())
     }
 
     /// Reads the secret at `path`.
@@ -96,15 +106,7 @@ impl MasterSecret {
     ///
     /// [`SecretError`].
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let file_error =
-            |source| SecretError::File { path: path.display().to_string(), what: "read", source };
-        let text = fs::read_to_string(path).map_err(file_error)?;
-        let secret = Self::given(&text, &format!("in {}", path.display()))?;
-        let mode = fs::metadata(path).map_err(file_error)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others can read the secret; 600 is meant");
-        }
-        Ok(secret)
+        Ok(file::read(path)?.into())
     }
 
     /// Reads the secret at `path`, and makes it first (mode 0600) if there is none.
@@ -114,62 +116,62 @@ impl MasterSecret {
     /// [`SecretError`].
     pub fn read_or_make(path: &Path) -> Result<Self, SecretError> {
         if !path.exists() {
-            make(path).map_err(|source| SecretError::File {
-                path: path.display().to_string(),
-                what: "made",
-                source,
-            })?;
+            file::make(path)?;
         }
         Self::read(path)
     }
 
-    /// The key for one purpose: 32 bytes (HKDF-SHA-256, RFC 5869).
-    ///
-    /// # Panics
-    ///
-    /// Never: HKDF gives 32 bytes for any input.
+    /// The current secret's key for one purpose: 32 bytes (HKDF-SHA-256, RFC 5869).
     pub fn derive(&self, purpose: Purpose) -> [u8; 32] {
-        struct Length;
-        impl hkdf::KeyType for Length {
-            fn len(&self) -> usize {
-                32
-            }
-        }
-        let mut key = [0; 32];
-        let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
-            .extract(&self.0)
-            .expand(&[purpose.label()], Length)
-            .and_then(|material| material.fill(&mut key));
-        assert!(filled.is_ok(), "HKDF gives 32 bytes for any input");
-        key
+        derive(&self.current, purpose)
+    }
+
+    /// The keys for one purpose of all other secrets that are known.
+    fn derive_others(&self, purpose: Purpose) -> impl Iterator<Item = [u8; 32]> {
+        self.others.iter().map(move |secret| derive(secret, purpose))
     }
 }
 
-/// Written beside its place and then linked into it: of two processes that start together one wins,
-/// and nobody ever reads half a secret.
-fn make(path: &Path) -> io::Result<()> {
-    let draft = path.with_extension(URL_SAFE_NO_PAD.encode(random_bytes::<6>()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = writeln!(file, "{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        });
-    fs::remove_file(&draft)?;
-    written
+impl From<Lines> for MasterSecret {
+    fn from(lines: Lines) -> Self {
+        let others = lines.next.into_iter().chain(lines.old);
+        Self { current: lines.current.into_bytes(), others: others.map(String::into_bytes).collect() }
+    }
+}
+
+fn derive(secret: &[u8], purpose: Purpose) -> [u8; 32] {
+    struct Length;
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            32
+        }
+    }
+    let mut key = [0; 32];
+    let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
+        .extract(secret)
+        .expand(&[purpose.label()], Length)
+        .and_then(|material| material.fill(&mut key));
+    assert!(filled.is_ok(), "HKDF gives 32 bytes for any input");
+    key
 }
 
 /// Encrypts what is kept in the database (AES-256-GCM).
 #[derive(Debug)]
-pub struct Vault(RandomizedNonceKey);
+pub struct Vault {
+    current: RandomizedNonceKey,
+    others: Vec<RandomizedNonceKey>,
+}
 
 impl Vault {
     /// A vault under one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, key);
-        let Ok(key) = key else { unreachable!("AES-256 takes every key of 32 bytes") };
-        Self(key)
+        Self { current: aes(key), others: Vec::new() }
+    }
+
+    /// Seals under the current secret, opens what was sealed under any known one.
+    pub fn of(secret: &MasterSecret, purpose: Purpose) -> Self {
+        let others = secret.derive_others(purpose).map(|key| aes(&key)).collect();
+        Self { current: aes(&secret.derive(purpose)), others }
     }
 
     /// Encrypts `plain`; `name` says what it is and must be given again to open it.
@@ -179,7 +181,8 @@ impl Vault {
     /// None that can occur for what is kept here (it would take 64 GiB).
     pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, Sealed> {
         let mut sealed = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| Sealed)?;
+        let nonce =
+            self.current.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| Sealed)?;
         let mut whole = nonce.as_ref().to_vec();
         whole.append(&mut sealed);
         Ok(whole)
@@ -189,15 +192,31 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`Sealed`], if it was sealed under another key or name, or changed since.
+    /// [`Sealed`], if it was sealed under a key that is not known, for another name, or changed since.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, Sealed> {
-        let (nonce, body) = sealed.split_at_checked(12).ok_or(Sealed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Sealed)?;
-        let mut plain = body.to_vec();
-        let length = self.0.open_in_place(nonce, Aad::from(name), &mut plain).map_err(|_| Sealed)?.len();
-        plain.truncate(length);
-        Ok(plain)
+        let others = || self.others.iter().find_map(|key| open(key, name, sealed).ok());
+        open(&self.current, name, sealed).or_else(|_| others().ok_or(Sealed))
     }
+
+    /// Whether it was sealed under the current secret.
+    pub fn is_current(&self, name: &str, sealed: &[u8]) -> bool {
+        open(&self.current, name, sealed).is_ok()
+    }
+}
+
+fn aes(key: &[u8; 32]) -> RandomizedNonceKey {
+    let key = RandomizedNonceKey::new(&AES_256_GCM, key);
+    let Ok(key) = key else { unreachable!("AES-256 takes every key of 32 bytes") };
+    key
+}
+
+fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Vec<u8>, Sealed> {
+    let (nonce, body) = sealed.split_at_checked(12).ok_or(Sealed)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Sealed)?;
+    let mut plain = body.to_vec();
+    let length = key.open_in_place(nonce, Aad::from(name), &mut plain).map_err(|_| Sealed)?.len();
+    plain.truncate(length);
+    Ok(plain)
 }
 
 /// The vault did not open.
@@ -207,24 +226,36 @@ pub struct Sealed;
 
 /// Computes and checks authentication codes (HMAC-SHA-256, RFC 2104).
 #[derive(Clone, Debug)]
-pub struct Authenticator(hmac::Key);
+pub struct Authenticator {
+    current: hmac::Key,
+    others: Vec<hmac::Key>,
+}
 
 impl Authenticator {
     /// An authenticator under one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+        Self { current: hmac::Key::new(hmac::HMAC_SHA256, key), others: Vec::new() }
+    }
+
+    /// Computes codes under the current secret, accepts those of any known one.
+    pub fn of(secret: &MasterSecret, purpose: Purpose) -> Self {
+        let others = secret.derive_others(purpose).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
+        Self { others: others.collect(), ..Self::new(&secret.derive(purpose)) }
     }
 
     /// The code of a message: 32 bytes.
     pub fn code(&self, message: &[u8]) -> impl AsRef<[u8]> {
-        hmac::sign(&self.0, message)
+        hmac::sign(&self.current, message)
     }
 
     /// Whether `code` is, or begins, the code of the message; in constant time.
     pub fn matches(&self, message: &[u8], code: &[u8]) -> bool {
-        let right = self.code(message);
-        let right = right.as_ref().get(..code.len());
-        code.len() >= 16 && right.is_some_and(|right| equal(right, code))
+        let begins = |key| {
+            let right = hmac::sign(key, message);
+            let right = right.as_ref().get(..code.len());
+            right.is_some_and(|right| equal(right, code))
+        };
+        code.len() >= 16 && std::iter::once(&self.current).chain(&self.others).any(begins)
     }
 }
 
@@ -267,18 +298,6 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_made_once_and_only_its_owner_reads_it() {
-        // S-36
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
-        let first = MasterSecret::read_or_make(&path).unwrap();
-        let second = MasterSecret::read_or_make(&path).unwrap();
-        assert_eq!(first.0, second.0);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
     fn keys_differ_by_purpose_and_by_secret() {
         let one = secret("a secret of at least thirty-two bytes");
         let two = secret("another secret of at least thirty-two bytes");
@@ -309,5 +328,27 @@ mod tests {
         assert!(!codes.matches(b"message", &code.as_ref()[..15]));
         assert!(!codes.matches(b"message", b""));
         assert!(!codes.matches(b"massage", code.as_ref()));
+    }
+
+    #[test]
+    fn what_a_former_secret_made_is_accepted_and_the_current_one_makes_what_is_new() {
+        let (one, two) =
+            ("a secret of at least thirty-two bytes", "another secret of at least thirty-two bytes");
+        let (before, after) = (secret(one), secret(&format!("{two}\nold {one}")));
+        let vault = Vault::of(&after, Purpose::KeyRing);
+        let sealed = Vault::of(&before, Purpose::KeyRing).seal("key 1", b"private").unwrap();
+        assert_eq!(vault.open("key 1", &sealed).unwrap(), b"private");
+        assert!(!vault.is_current("key 1", &sealed));
+        assert!(vault.open("key 2", &sealed).is_err());
+        let sealed = vault.seal("key 1", b"private").unwrap();
+        assert!(vault.is_current("key 1", &sealed));
+        assert!(Vault::of(&before, Purpose::KeyRing).open("key 1", &sealed).is_err());
+
+        let codes = Authenticator::of(&after, Purpose::Cursors);
+        let old = Authenticator::of(&before, Purpose::Cursors);
+        assert!(codes.matches(b"message", old.code(b"message").as_ref()));
+        assert!(!old.matches(b"message", codes.code(b"message").as_ref()));
+        let elsewhere = Authenticator::of(&before, Purpose::RefreshTokens);
+        assert!(!codes.matches(b"message", elsewhere.code(b"message").as_ref()));
     }
 }

@@ -2,10 +2,13 @@
 //! output goes to standard output, the log and refusals to standard error. Exit codes: 0 done,
 //! 1 a check failed, 2 bad settings or no start.
 
+mod beside;
 mod clients;
+mod keys;
 mod lines;
 mod log;
 mod openapi;
+mod secret;
 mod serve;
 mod show;
 mod stamp;
@@ -70,6 +73,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Stop> {
     match matches.subcommand() {
         Some(("migrate", args)) => serve::migrate(&load()?.settings, migration(args), &mut out),
         Some(("clients", args)) => clients::run(&load()?.settings, args, &mut out),
+        Some(("keys", args)) => keys::run(args, &load()?.settings, &mut out),
+        Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
         Some(("config", _)) => show::run(&load()?, &mut out),
         _ => serve::serve(load()?.settings),
@@ -116,6 +121,8 @@ fn command() -> Command {
         )
         .subcommand(Command::new("serve").about("Serve the API (the default)"))
         .subcommand(migrate)
+        .subcommand(keys::command())
+        .subcommand(secret::command())
         .subcommand(openapi::command())
         .subcommand(clients::command())
         .subcommand(Command::new("config").about("Show every setting and where it comes from"))

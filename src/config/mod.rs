@@ -60,6 +60,19 @@ pub enum Signup {
     Closed,
 }
 
+/// The signature algorithm of access tokens (RFC 7518, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningAlg {
+    /// ECDSA on P-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with 2048 bits.
+    Rs256,
+    /// HMAC: no other service can verify.
+    Hs256,
+}
+
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -104,8 +117,8 @@ pub struct Settings {
     pub secret_file: PathBuf,
     /// Audience of access tokens.
     pub audience: String,
-    /// Name of the signature algorithm of access tokens, as in RFC 7518.
-    pub signing_alg: String,
+    /// Signature algorithm of access tokens.
+    pub signing_alg: SigningAlg,
     /// Life of an access token in seconds.
     pub access_ttl_secs: u32,
     /// Longest pause between two refreshes in seconds; at most `refresh_absolute_secs`.
@@ -262,7 +275,7 @@ fn read(gathered: Gathered) -> (Settings, Vec<String>) {
         secret: r.optional("secret", values::secret),
         secret_file,
         audience: r.required("audience", String::new(), values::text),
-        signing_alg: r.required("signing_alg", String::new(), values::word),
+        signing_alg: r.required("signing_alg", SigningAlg::Es256, values::signing_alg),
         access_ttl_secs: r.required("access_ttl_secs", 0, values::number),
         refresh_idle_secs: r.required("refresh_idle_secs", 0, values::number),
         refresh_absolute_secs: r.required("refresh_absolute_secs", u32::MAX, values::number),

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use url::{Url, form_urlencoded};
 
 use super::table::Takes;
-use super::{LogFormat, Secret, Signup};
+use super::{LogFormat, Secret, SigningAlg, Signup};
 use crate::secrets::MIN_BYTES;
 
 /// A value, or what is wrong with the text.
@@ -122,6 +122,15 @@ pub(super) fn signup(text: &str, takes: &Takes) -> Parsed<Signup> {
     word(text, takes).map(|word| match word.as_str() {
         "open" => Signup::Open,
         _ => Signup::Closed,
+    })
+}
+
+pub(super) fn signing_alg(text: &str, takes: &Takes) -> Parsed<SigningAlg> {
+    word(text, takes).map(|word| match word.as_str() {
+        "EdDSA" => SigningAlg::EdDsa,
+        "RS256" => SigningAlg::Rs256,
+        "HS256" => SigningAlg::Hs256,
+        _ => SigningAlg::Es256,
     })
 }
 

@@ -37,6 +37,9 @@ const EXPOSED: &str = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Re
 /// What a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, X-Request-Id";
 
+/// Where operations of the document lie.
+const OPERATIONS: [&str; 3] = ["/api/", "/health/", "/.well-known/"];
+
 /// The router with the edge around it.
 pub(super) struct Edge<O, P> {
     /// The operations of the document.
@@ -92,7 +95,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
 impl<O: Endpoint, P: Endpoint> Edge<O, P> {
     fn hand_on(&self, mut request: Request) -> impl Future<Output = Result<Response, Problem>> + Send {
         let path = request.uri().path();
-        let is_operation = path.starts_with("/api/") || path.starts_with("/health/");
+        let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix));
         request.set_data(self.app.clone());
         let answer = if is_operation {
             let answer = self.operations.call(request);

@@ -7,6 +7,7 @@
 
 pub mod caller;
 mod codes;
+pub mod conditional;
 mod credentials;
 mod docs;
 mod edge;
@@ -25,7 +26,7 @@ use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
-use crate::{accounts, clients, sessions, trips};
+use crate::{accounts, clients, sessions, tokens, trips};
 
 /// Where the API lies.
 pub const API: &str = "/api/v1";
@@ -39,7 +40,7 @@ pub enum Tag {
     Account,
     /// The trips of whoever is logged in. Somebody else's do not exist.
     Trips,
-    /// For other services that are shown tokens of this one.
+    /// For other services: what a token is worth, public keys, and where the rest is found.
     Services,
     /// For whoever runs the server.
     Health,
@@ -52,6 +53,7 @@ type Operations = (
     accounts::api::AccountsApi,
     trips::api::TripsApi,
     clients::api::ClientsApi,
+    tokens::api::DiscoveryApi,
     health::HealthApi,
 );
 
@@ -64,6 +66,7 @@ fn service() -> OpenApiService<Operations, ()> {
         accounts::api::AccountsApi,
         trips::api::TripsApi,
         clients::api::ClientsApi,
+        tokens::api::DiscoveryApi,
         health::HealthApi,
     );
     OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))

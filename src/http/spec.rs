@@ -121,7 +121,8 @@ fn share_errors(operation: &mut Value) {
         operation.get("parameters").and_then(Value::as_array).is_some_and(|all| all.iter().any(in_query));
     let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     let is_scoped = operation.get("x-required-scopes").is_some();
-    let is_api = operation.get("tags").and_then(|tags| tags.get(0)) != Some(&json!("Health"));
+    let tag = operation.pointer("/tags/0").and_then(Value::as_str);
+    let is_api = !matches!(tag, Some("Health" | "Discovery"));
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };

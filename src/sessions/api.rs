@@ -197,7 +197,7 @@ impl From<TokensError> for Problem {
                     .with_header(header::RETRY_AFTER, "60")
                     .caused_by(error)
             }
-            TokensError::Signing(_) => Self::internal(error),
+            TokensError::Outrun | TokensError::Signing(_) => Self::internal(error),
             TokensError::Store(error) => error.into(),
         }
     }

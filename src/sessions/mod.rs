@@ -157,7 +157,7 @@ impl Sessions {
         lifetimes: Lifetimes,
         signup_open: bool,
     ) -> Self {
-        let codes = Authenticator::new(&secret.derive(Purpose::RefreshTokens));
+        let codes = Authenticator::of(secret, Purpose::RefreshTokens);
         Self { db, clock, accounts, tokens, codes, lifetimes, signup_open }
     }
 

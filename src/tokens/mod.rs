@@ -6,7 +6,11 @@
 //! verified once is remembered until it expires, and refused all the same once it is revoked. Tokens
 //! hold no personal data.
 
+mod algorithms;
+pub mod api;
 mod freshness;
+mod keys;
+mod lifecycle;
 mod proofs;
 mod revocations;
 mod ring;
@@ -20,23 +24,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
-use crate::secrets::{MasterSecret, Purpose, Vault, random_bytes};
+use crate::secrets::{MasterSecret, random_bytes};
 
+pub use algorithms::{Alg, Numbers, PublicKey};
 use freshness::Freshness;
+use keys::Keys;
+pub use lifecycle::{KeyRow, Lifecycle, list_keys};
 pub use proofs::Proof;
 use proofs::Proofs;
 pub use revocations::Revocation;
 use revocations::Revocations;
-use ring::KeyRing;
 pub use scope::{Scope, Scopes};
 use seen::{Seen, SeenRef};
+pub use store::Status;
 pub use verify::TokenError;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
@@ -56,6 +63,9 @@ pub enum TokensError {
     /// The active key can't be decrypted under the present master secret.
     #[error("there is no key to sign with")]
     NoSigningKey,
+    /// Somebody else changed the key ring at the same moment.
+    #[error("somebody else changed the keys at the same moment")]
+    Outrun,
     /// The cryptographic library refused; nothing that a caller could change.
     #[error("signing failed: {0}")]
     Signing(String),
@@ -68,7 +78,7 @@ impl RoomError for TokensError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
-            Self::NoSigningKey | Self::Signing(_) => None,
+            Self::NoSigningKey | Self::Outrun | Self::Signing(_) => None,
         }
     }
 }
@@ -118,6 +128,8 @@ pub struct AccessToken {
     pub expires_at: DateTime<Utc>,
     /// The revision of the revocations at which it was good.
     looked_up: AtomicU64,
+    /// The epoch of the key ring that verified it.
+    epoch: u64,
 }
 
 /// For whom a token is to be minted.
@@ -161,7 +173,8 @@ struct Inner {
     issuer: String,
     audience: String,
     ttl: TimeDelta,
-    ring: KeyRing,
+    lifecycle: Lifecycle,
+    keys: Keys,
     verified: Cache<Seen, Arc<AccessToken>>,
     revoked: Revocations,
     proofs: Proofs,
@@ -169,11 +182,11 @@ struct Inner {
 }
 
 impl Tokens {
-    /// Reads the key ring, and makes the first key if there is none.
+    /// Reads the key ring, and makes the first keys if there are none. From now on `alg` signs.
     ///
     /// # Errors
     ///
-    /// [`TokensError::Store`], and [`TokensError::Signing`] if the first key can't be made.
+    /// [`TokensError::Store`], and [`TokensError::Signing`] if a key can't be made.
     pub async fn open(
         db: &Db,
         clock: Clock,
@@ -181,9 +194,11 @@ impl Tokens {
         issuer: String,
         audience: String,
         ttl_secs: u32,
+        alg: Alg,
     ) -> Result<Self, TokensError> {
-        let vault = Vault::new(&secret.derive(Purpose::KeyRing));
-        let ring = KeyRing::open(db, &clock, &vault).await?;
+        let lifecycle = Lifecycle::new(db, clock.clone(), secret);
+        lifecycle.begin(alg).await?;
+        let keys = Keys::open(db, lifecycle.vault()).await?;
         let revoked = Revocations::new();
         revoked.poll(db).await?;
         Ok(Self {
@@ -193,7 +208,8 @@ impl Tokens {
                 issuer,
                 audience,
                 ttl: TimeDelta::seconds(ttl_secs.into()),
-                ring,
+                lifecycle,
+                keys,
                 verified: Cache::new(REMEMBERED),
                 revoked,
                 proofs: Proofs::default(),
@@ -218,15 +234,13 @@ impl Tokens {
     ///
     /// [`TokensError::NoSigningKey`] under a wrong master secret.
     pub fn mint(&self, subject: Subject) -> Result<Minted, TokensError> {
-        let Inner { clock, issuer, audience, ring, .. } = &*self.inner;
+        let Inner { clock, issuer, audience, keys, .. } = &*self.inner;
         let now = clock.now();
         let expires_at = now + self.life(&subject);
-        let key = ring.signing().ok_or(TokensError::NoSigningKey)?;
-        let header = Header {
-            typ: Some(TYPE.to_owned()),
-            kid: Some(key.kid.clone()),
-            ..Header::new(Algorithm::ES256)
-        };
+        let ring = keys.ring();
+        let (key, signing) = ring.signing().ok_or(TokensError::NoSigningKey)?;
+        let header =
+            Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(key.alg.jose()) };
         let claims = Claims {
             iss: issuer.clone(),
             aud: audience.clone(),
@@ -242,7 +256,7 @@ impl Tokens {
             auth_time: subject.authenticated_at.timestamp(),
             amr: subject.amr,
         };
-        let token = jsonwebtoken::encode(&header, &claims, &key.encoding)
+        let token = jsonwebtoken::encode(&header, &claims, signing)
             .map_err(|error| TokensError::Signing(error.to_string()))?;
         let expires_in_secs = (expires_at - now).num_seconds();
         Ok(Minted { token, expires_in_secs, expires_at })
@@ -269,9 +283,10 @@ impl Tokens {
         if self.inner.freshness.is_stale() && !self.poll().await {
             return Err(TokenError::Unknown);
         }
-        let known = match self.inner.verified.get(&SeenRef(token)) {
+        let known = self.inner.verified.get(&SeenRef(token));
+        let known = match known.filter(|known| known.epoch == self.inner.keys.epoch()) {
             Some(known) => known,
-            None => self.verify_anew(token)?,
+            None => self.verify_anew(token).await?,
         };
         if verify::has_expired(known.expires_at, self.inner.clock.now()) {
             self.inner.verified.remove(&SeenRef(token));
@@ -283,9 +298,13 @@ impl Tokens {
         Ok(known)
     }
 
-    fn verify_anew(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
-        let Inner { verified, proofs, .. } = &*self.inner;
-        let fresh = Arc::new(verify::verify(&self.inner, token)?);
+    async fn verify_anew(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
+        let Inner { keys, verified, proofs, .. } = &*self.inner;
+        let epoch = keys.epoch();
+        let header = verify::header(token).ok_or(TokenError::Invalid)?;
+        let kid = verify::kid(&header).ok_or(TokenError::Invalid)?;
+        let key = keys.find(kid).await?;
+        let fresh = Arc::new(verify::verify(&self.inner, token, &header, &key, epoch)?);
         verified.insert(Seen(token.into()), Arc::clone(&fresh));
         if !self.is_revoked(&fresh)
             && let (Some(session), Some(generation)) = (fresh.session, fresh.generation)
@@ -312,8 +331,12 @@ impl Tokens {
 
     /// Reads what other replicas changed; `false` if the database can't be asked.
     pub async fn poll(&self) -> bool {
-        let Inner { db, revoked, freshness, .. } = &*self.inner;
-        freshness.renew(revoked.poll(db)).await
+        let Inner { db, revoked, keys, freshness, .. } = &*self.inner;
+        let read = async {
+            revoked.poll(db).await?;
+            keys.poll().await
+        };
+        freshness.renew(read).await
     }
 
     /// Makes a revocation that is committed good on this replica at once.
@@ -343,7 +366,7 @@ impl Tokens {
 
     /// Whether tokens can be minted at all: not under a wrong master secret.
     pub fn can_mint(&self) -> bool {
-        self.inner.ring.signing().is_some()
+        self.inner.keys.ring().signing().is_some()
     }
 
     /// Drops what concerns only tokens that have expired, here and in the database.

@@ -1,131 +1,136 @@
-//! The key ring: public keys in the clear, the private key that signs decrypted in memory only.
+//! The key ring at one moment: public keys in the clear, private ones decrypted in memory only.
 //!
-//! Several replicas may start on an empty database at once: each makes a key, the database keeps the
-//! first that comes, and all read what was kept.
+//! A ring never changes; when the database's has changed, another takes its place. A private key that
+//! was decrypted once is carried over: while the keys are encrypted anew under another master secret,
+//! a server that knows only the former one goes on signing.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::FutureExt;
-use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{DecodingKey, EncodingKey};
 
-use super::TokensError;
-use super::store::{self, StoredKey};
-use crate::clock::Clock;
-use crate::db::{Db, StoreError};
-use crate::secrets::Vault;
+use super::algorithms::{self, Alg, PublicKey};
+use super::store::{Mark, Status, StoredKey};
+use crate::secrets::{Vault, sha256};
 
 /// The keys that verify, by `kid`, and the one that signs.
 pub(super) struct KeyRing {
-    verifying: HashMap<String, VerifyingKey>,
-    signing: Option<SigningKey>,
+    keys: HashMap<String, Arc<Key>>,
+    active: Option<Arc<Key>>,
+    published: Vec<PublicKey>,
+    etag: String,
+    /// What was read, to see whether it has changed.
+    marks: Vec<Mark>,
 }
 
-impl std::fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRing").field("kids", &self.verifying.keys()).finish_non_exhaustive()
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 
-pub(super) struct VerifyingKey {
-    pub(super) alg: Algorithm,
-    pub(super) decoding: DecodingKey,
-}
-
-pub(super) struct SigningKey {
+/// One key.
+pub(super) struct Key {
     pub(super) kid: String,
-    pub(super) encoding: EncodingKey,
+    pub(super) alg: Alg,
+    /// Absent if it takes the private key, and that can't be decrypted.
+    pub(super) verifying: Option<DecodingKey>,
+    signing: Option<EncodingKey>,
 }
 
 impl KeyRing {
-    pub(super) async fn open(db: &Db, clock: &Clock, vault: &Vault) -> Result<Self, TokensError> {
-        let mut stored = read(db).await?;
-        if !stored.iter().any(|key| key.active) {
-            let (key, now) = (generate(vault)?, clock.now());
-            let kept: Result<(), StoreError> =
-                db.write((key, now), |tx, (key, now)| store::insert_active(tx, key, *now).boxed()).await;
-            match kept {
-                Ok(()) => tracing::info!("a first signing key was made"),
-                // Another replica was faster: its key is the one.
-                Err(StoreError::Unique(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            stored = read(db).await?;
-        }
-        Ok(Self::assemble(&stored, vault))
-    }
-
-    fn assemble(stored: &[StoredKey], vault: &Vault) -> Self {
-        let mut ring = Self { verifying: HashMap::new(), signing: None };
-        for key in stored {
-            if let Some(verifying) = verifying(key) {
-                ring.verifying.insert(key.kid.clone(), verifying);
-            } else {
-                tracing::error!(kid = key.kid, "a signing key in the database is damaged and left out");
-            }
-            if key.active {
-                match vault.open(&key.kid, &key.sealed_private_key) {
-                    Ok(private) => {
-                        let encoding = EncodingKey::from_ec_der(&private);
-                        ring.signing = Some(SigningKey { kid: key.kid.clone(), encoding });
-                    }
+    /// From the rows; `before` is the ring whose place it takes.
+    pub(super) fn assemble(stored: &[StoredKey], vault: &Vault, before: Option<&Self>) -> Self {
+        let mut ring = Self {
+            keys: HashMap::new(),
+            active: None,
+            published: Vec::new(),
+            etag: String::new(),
+            marks: stored.iter().map(StoredKey::mark).collect(),
+        };
+        ring.marks.sort_unstable();
+        for row in stored {
+            let known = before.and_then(|ring| ring.keys.get(&row.kid));
+            // Without its private key it may be one that could not be decrypted then.
+            let known = known.filter(|key| key.signing.is_some() || row.status == Status::Retired);
+            let Some(key) = known.map(Arc::clone).or_else(|| read(row, vault).map(Arc::new)) else {
+                tracing::error!(kid = row.kid, "a signing key in the database is damaged and left out");
+                continue;
+            };
+            if row.status == Status::Active {
+                if key.signing.is_none() {
                     // Tokens that are out still verify; nobody is logged out by a mistake in deployment.
-                    Err(error) => {
-                        tracing::error!(kid = key.kid, %error, "no tokens can be minted: the signing key can't be decrypted");
-                    }
+                    tracing::error!(
+                        kid = row.kid,
+                        "no tokens can be minted: the signing key was encrypted under another master secret"
+                    );
                 }
+                ring.active = Some(Arc::clone(&key));
             }
+            ring.keys.insert(row.kid.clone(), key);
         }
+        ring.publish(stored);
         ring
     }
 
-    pub(super) fn signing(&self) -> Option<&SigningKey> {
-        self.signing.as_ref()
+    /// Alike on every replica: in the order in which the keys were made.
+    fn publish(&mut self, stored: &[StoredKey]) {
+        let mut order: Vec<&StoredKey> = stored.iter().collect();
+        order.sort_by(|a, b| (a.created_at, &a.kid).cmp(&(b.created_at, &b.kid)));
+        let key = |row: &StoredKey| {
+            let key = self.keys.get(&row.kid)?;
+            algorithms::shown(&key.kid, key.alg, key.verifying.as_ref()?)
+        };
+        self.published = order.into_iter().filter_map(key).collect();
+        // The names are thumbprints: they stand for all the rest.
+        let mut said = env!("CARGO_PKG_VERSION").to_owned();
+        for key in &self.published {
+            said.push(' ');
+            said.push_str(&key.kid);
+        }
+        let digest = sha256(said.as_bytes());
+        self.etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest)));
     }
 
-    pub(super) fn verifying(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.verifying.get(kid)
+    /// The key that signs, and how; `None` if it can't be decrypted.
+    pub(super) fn signing(&self) -> Option<(&Key, &EncodingKey)> {
+        let key = self.active.as_deref()?;
+        Some((key, key.signing.as_ref()?))
+    }
+
+    pub(super) fn key(&self, kid: &str) -> Option<Arc<Key>> {
+        self.keys.get(kid).map(Arc::clone)
+    }
+
+    /// Whether these are its rows, in any order.
+    pub(super) fn is_of(&self, mut marks: Vec<Mark>) -> bool {
+        marks.sort_unstable();
+        self.marks == marks
+    }
+
+    /// Whether `other` lacks a key that is here.
+    pub(super) fn loses_by(&self, other: &Self) -> bool {
+        self.keys.keys().any(|kid| !other.keys.contains_key(kid))
+    }
+
+    pub(super) fn published(&self) -> (&[PublicKey], &str) {
+        (&self.published, &self.etag)
     }
 }
 
-async fn read(db: &Db) -> Result<Vec<StoredKey>, StoreError> {
-    db.read((), |tx, ()| store::all(tx).boxed()).await
-}
-
-fn verifying(key: &StoredKey) -> Option<VerifyingKey> {
-    if key.alg != "ES256" {
+fn read(row: &StoredKey, vault: &Vault) -> Option<Key> {
+    let alg = Alg::named(&row.alg)?;
+    // A retired key signs nothing any more.
+    let private = (row.status != Status::Retired || alg == Alg::Hs256)
+        .then(|| vault.open(&row.kid, &row.sealed_private_key).ok())
+        .flatten();
+    let verifying = algorithms::verifying(alg, &row.public_key, private.as_deref());
+    if verifying.is_none() && (alg != Alg::Hs256 || private.is_some()) {
         return None;
     }
-    let (4, point) = key.public_key.split_first()? else {
-        return None;
-    };
-    let (x, y) = point.split_at_checked(32)?;
-    let decoding =
-        DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(x), &URL_SAFE_NO_PAD.encode(y)).ok()?;
-    Some(VerifyingKey { alg: Algorithm::ES256, decoding })
-}
-
-/// A new P-256 key. Its `kid` is its thumbprint (RFC 7638).
-fn generate(vault: &Vault) -> Result<StoredKey, TokensError> {
-    let failed = |what: &dyn std::fmt::Display| TokensError::Signing(what.to_string());
-    let random = SystemRandom::new();
-    let pkcs8 =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|e| failed(&e))?;
-    let pair =
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).map_err(|e| failed(&e))?;
-    let jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(pkcs8.as_ref()), Algorithm::ES256)
-        .map_err(|e| failed(&e))?;
-    let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|e| failed(&e))?;
-    let sealed_private_key = vault.seal(&kid, pkcs8.as_ref()).map_err(|e| failed(&e))?;
-    Ok(StoredKey {
-        kid,
-        alg: "ES256".to_owned(),
-        active: true,
-        public_key: pair.public_key().as_ref().to_vec(),
-        sealed_private_key,
-    })
+    let signing = private.and_then(|private| algorithms::signing(alg, &private));
+    Some(Key { kid: row.kid.clone(), alg, verifying, signing })
 }

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicU64;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::{Algorithm, Validation};
+use jsonwebtoken::Validation;
 use serde_json::{Map, Value};
 
+use super::ring::Key;
 use super::{AccessToken, CLIENT_ID, Claims, Inner, Scopes, TYPE};
 use crate::json;
 
@@ -32,8 +33,8 @@ pub enum TokenError {
     /// It never was; why is nobody's business.
     #[error("the access token is invalid")]
     Invalid,
-    /// Whether it was revoked can't be told: the database has been away for too long.
-    #[error("what was revoked can't be read")]
+    /// Whether it is good can't be told: the database is away, or the secret that would verify it.
+    #[error("what verifies and what was revoked can't be read")]
     Unknown,
 }
 
@@ -41,30 +42,36 @@ pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool
     now - SKEW >= expires_at
 }
 
-pub(super) fn verify(tokens: &Inner, token: &str) -> Result<AccessToken, TokenError> {
-    let header = header(token).ok_or(TokenError::Invalid)?;
-    let kid = kid(&header).ok_or(TokenError::Invalid)?;
-    let key = tokens.ring.verifying(kid).ok_or(TokenError::Invalid)?;
-    if header.get("alg").and_then(Value::as_str) != Some(name(key.alg)) {
+/// Verifies a token whose header was read and whose key was found; `epoch` is that of the ring.
+pub(super) fn verify(
+    tokens: &Inner,
+    token: &str,
+    header: &Map<String, Value>,
+    key: &Key,
+    epoch: u64,
+) -> Result<AccessToken, TokenError> {
+    if header.get("alg").and_then(Value::as_str) != Some(key.alg.name()) {
         return Err(TokenError::Invalid);
     }
-    let mut validation = Validation::new(key.alg);
+    // It may be one of ours: nobody is logged out by a mistake in deployment.
+    let verifying = key.verifying.as_ref().ok_or(TokenError::Unknown)?;
+    let mut validation = Validation::new(key.alg.jose());
     validation.set_issuer(&[&tokens.issuer]);
     validation.set_audience(&[&tokens.audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     // By our own clock, below.
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation)
+    let claims = jsonwebtoken::decode::<Claims>(token, verifying, &validation)
         .map_err(|_| TokenError::Invalid)?
         .claims;
-    accept(claims, tokens.clock.now())
+    accept(claims, tokens.clock.now(), epoch)
 }
 
 /// The header of a token of three parts, of which the first two are JSON objects in canonical
 /// base64url. A member twice in either is refused, because somebody else's parser may read another
 /// token than we do.
-fn header(token: &str) -> Option<Map<String, Value>> {
+pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     if token.len() > MAX_BYTES {
         return None;
     }
@@ -83,7 +90,7 @@ fn header(token: &str) -> Option<Map<String, Value>> {
 
 /// The key that the header names, if the header is one that we could have written. Keys that it
 /// brings along or points to (`jwk`, `jku`, `x5u`, `x5c`) are never looked at (RFC 8725 §3.10).
-fn kid(header: &Map<String, Value>) -> Option<&str> {
+pub(super) fn kid(header: &Map<String, Value>) -> Option<&str> {
     let media_type = header.get("typ")?.as_str()?.to_ascii_lowercase();
     // RFC 7515 §4.1.9: `application/` may be left out or not.
     if media_type.strip_prefix("application/").unwrap_or(&media_type) != TYPE {
@@ -96,14 +103,7 @@ fn kid(header: &Map<String, Value>) -> Option<&str> {
     header.get("kid")?.as_str()
 }
 
-fn name(alg: Algorithm) -> &'static str {
-    match alg {
-        Algorithm::ES256 => "ES256",
-        _ => "unknown",
-    }
-}
-
-fn accept(claims: Claims, now: DateTime<Utc>) -> Result<AccessToken, TokenError> {
+fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken, TokenError> {
     let instant = |seconds: i64| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
     let issued_at = instant(claims.iat)?;
     let expires_at = instant(claims.exp)?;
@@ -129,5 +129,6 @@ fn accept(claims: Claims, now: DateTime<Utc>) -> Result<AccessToken, TokenError>
         issued_at,
         expires_at,
         looked_up: AtomicU64::new(0),
+        epoch,
     })
 }

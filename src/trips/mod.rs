@@ -221,7 +221,7 @@ pub struct Trips {
 impl Trips {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
-        Self { db, clock, cursors: Authenticator::new(&secret.derive(Purpose::Cursors)) }
+        Self { db, clock, cursors: Authenticator::of(secret, Purpose::Cursors) }
     }
 
     /// The owner's trips, newest first, from where `cursor` points; at most `limit`.

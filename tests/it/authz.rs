@@ -50,6 +50,8 @@ const ROWS: &[Row] = &[
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),
     ("revoke_token", Method::POST, "/api/v1/auth/revoke", Some("token=x"), Service),
+    ("get_key_set", Method::GET, "/.well-known/jwks.json", None, Nothing),
+    ("get_server_metadata", Method::GET, "/.well-known/oauth-authorization-server", None, Nothing),
     ("get_liveness", Method::GET, "/health/live", None, Nothing),
     ("get_readiness", Method::GET, "/health/ready", None, Nothing),
 ];

@@ -20,6 +20,7 @@ mod docs;
 mod errors;
 mod first_steps;
 mod harness;
+mod keys;
 mod lengths;
 mod login;
 mod openapi;

@@ -14,7 +14,7 @@ use sea_orm::{
 use tokio::sync::Barrier;
 use tripgate::db::{self, Migrate, OpenError, StoreError, Tx};
 use tripgate::secrets::MasterSecret;
-use tripgate::tokens::{Scopes, Subject, Tokens};
+use tripgate::tokens::{Alg, Scopes, Subject, Tokens};
 use uuid::Uuid;
 
 use crate::harness::{PUBLIC_URL, TestApp};
@@ -156,14 +156,16 @@ async fn ten_replicas_that_start_on_an_empty_database_share_one_signing_key() {
             db.ping().await.unwrap();
             together.wait().await;
             let secret = MasterSecret::given(&"secret".repeat(6), "here").unwrap();
-            Tokens::open(&db, clock, &secret, PUBLIC_URL.to_owned(), "tripgate".to_owned(), 900).await
+            Tokens::open(&db, clock, &secret, PUBLIC_URL.to_owned(), "tripgate".to_owned(), 900, Alg::Es256)
+                .await
         })
     });
     let opened: Vec<Tokens> =
         join_all(opening).await.into_iter().map(|tokens| tokens.unwrap().unwrap()).collect();
     let keys = signing_keys::Entity::find().all(&direct(&url).await).await.unwrap();
     let active: Vec<_> = keys.iter().filter(|key| key.active_slot.is_some()).collect();
-    assert_eq!((active.len(), active[0].status.as_str()), (1, "active"), "{} keys", keys.len());
+    assert_eq!((active.len(), active[0].status.as_str()), (1, "active"));
+    assert_eq!(keys.len(), 2, "one to sign and one to follow it");
     for minting in &opened {
         let token = minting.mint(subject(&app)).unwrap().token;
         for verifying in &opened {

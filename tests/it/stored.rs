@@ -46,6 +46,23 @@ pub(crate) async fn signing_keys(app: &TestApp) -> Vec<signing_keys::Model> {
     rows
 }
 
+/// The key that signs.
+pub(crate) async fn active_key(app: &TestApp) -> signing_keys::Model {
+    let mut active = signing_keys(app).await.into_iter().filter(|key| key.active_slot.is_some());
+    let key = active.next().unwrap();
+    assert!(key.status == "active" && active.next().is_none());
+    key
+}
+
+/// Removes the key that would sign next, as in a database of an older version.
+pub(crate) async fn remove_standby(app: &TestApp) {
+    let connection = open(app).await;
+    let status = signing_keys::Column::Status.eq("standby");
+    let done = signing_keys::Entity::delete_many().filter(status).exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(done.rows_affected, 1);
+}
+
 /// The hash of a user's password.
 pub(crate) async fn password_hash(app: &TestApp, username: &str) -> String {
     let rows = users(app).await;

@@ -43,7 +43,7 @@ impl Forge {
     pub(super) async fn of(app: &TestApp, token: &str) -> Self {
         let secret = MasterSecret::read(&app.settings().secret_file).unwrap();
         let vault = Vault::new(&secret.derive(Purpose::KeyRing));
-        let key = stored::signing_keys(app).await.pop().unwrap();
+        let key = stored::active_key(app).await;
         let pkcs8 = vault.open(&key.kid, &key.sealed_private_key).unwrap();
         Self { pkcs8, header: read(token, 0), claims: read(token, 1) }
     }

@@ -1,0 +1,35 @@
+//! `tripgate keys`: shows, rotates and revokes the keys that sign tokens, while servers run.
+
+use std::io::Write;
+
+use clap::{Arg, ArgMatches, Command};
+
+use super::{Stop, beside};
+use crate::app::{self, Keys};
+use crate::config::Settings;
+
+pub(super) fn command() -> Command {
+    Command::new("keys")
+        .about("Show, rotate and revoke the keys that sign tokens")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("list").about("List them, without anything private"))
+        .subcommand(
+            Command::new("rotate")
+                .about("Let the next key sign at once; tokens that are out stay good (it happens by itself every 30 days)"),
+        )
+        .subcommand(
+            Command::new("revoke")
+                .about("Emergency: remove a key; every token that it signed is refused within a second")
+                .arg(Arg::new("kid").value_name("KID").required(true).help("The key's name, from `keys list`")),
+        )
+}
+
+pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), Stop> {
+    let what = match args.subcommand() {
+        Some(("rotate", _)) => Keys::Rotate,
+        Some(("revoke", args)) => Keys::Revoke(args.get_one::<String>("kid").cloned().unwrap_or_default()),
+        _ => Keys::List,
+    };
+    beside::run(settings, app::keys(settings, what), out)
+}

@@ -1,0 +1,160 @@
+//! The key ring as the database has it now, in memory.
+//!
+//! It is read anew when a poll finds it changed, and when a token names a key that is not in it: the key
+//! may have come a moment ago. However many such tokens come, one reading at a time serves all that
+//! waited for it, readings keep their distance, and what was found to be nobody's key is remembered for
+//! a while. A name that no key of ours could have is not asked about.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex as Turn;
+
+use super::ring::{Key, KeyRing};
+use super::store;
+use super::{Inner, PublicKey, TokenError, Tokens, TokensError};
+use crate::db::{Db, StoreError};
+use crate::secrets::Vault;
+
+/// The least time between two readings that a token asked for.
+const DISTANCE: Duration = Duration::from_millis(50);
+/// For how long one reading may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long it is remembered that there is no such key.
+const REMEMBER: Duration = Duration::from_secs(10);
+/// Of how many that is remembered.
+const STRANGERS: usize = 1_024;
+/// The length of every `kid` of ours: 32 bytes in base64url.
+const KID_CHARS: usize = 43;
+
+pub(super) struct Keys {
+    db: Db,
+    vault: Arc<Vault>,
+    ring: RwLock<Arc<KeyRing>>,
+    /// Raised when a key has gone: what was verified before is to be verified again.
+    epoch: AtomicU64,
+    /// Whoever reads holds it, so that an older reading never replaces a newer one.
+    last: Turn<Reading>,
+    strangers: Cache<String, Instant>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("ring", &self.ring()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reading {
+    began: Instant,
+    ended: Instant,
+    worked: bool,
+}
+
+impl Keys {
+    pub(super) async fn open(db: &Db, vault: Arc<Vault>) -> Result<Self, StoreError> {
+        let began = Instant::now();
+        let stored = db.read((), |tx, ()| store::keys(tx).boxed()).await?;
+        let ring = KeyRing::assemble(&stored, &vault, None);
+        Ok(Self {
+            db: db.clone(),
+            vault,
+            ring: RwLock::new(Arc::new(ring)),
+            epoch: AtomicU64::new(0),
+            last: Turn::new(Reading { began, ended: Instant::now(), worked: true }),
+            strangers: Cache::new(STRANGERS),
+        })
+    }
+
+    pub(super) fn ring(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ask for it before the ring: then it is never newer than what the ring verified.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Reads what has changed.
+    pub(super) async fn poll(&self) -> Result<(), StoreError> {
+        let mut last = self.last.lock().await;
+        self.read(&mut last).await
+    }
+
+    /// The key of this name, from the database if need be.
+    pub(super) async fn find(&self, kid: &str) -> Result<Arc<Key>, TokenError> {
+        if let Some(key) = self.ring().key(kid) {
+            return Ok(key);
+        }
+        let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let known = |at: Instant| at.elapsed() < REMEMBER;
+        if kid.len() != KID_CHARS || !kid.bytes().all(is_ours) || self.strangers.get(kid).is_some_and(known) {
+            return Err(TokenError::Invalid);
+        }
+        if !self.read_since(Instant::now()).await {
+            return Err(TokenError::Unknown);
+        }
+        self.ring().key(kid).ok_or_else(|| {
+            self.strangers.insert(kid.to_owned(), Instant::now());
+            TokenError::Invalid
+        })
+    }
+
+    /// Whether a reading that began after `asked` worked; reads if nobody else did.
+    async fn read_since(&self, asked: Instant) -> bool {
+        let mut last = self.last.lock().await;
+        if (if last.worked { last.began } else { last.ended }) < asked {
+            tokio::time::sleep_until((last.began + DISTANCE).into()).await;
+            // Why it failed, if it did, the poll tells.
+            let _ = self.read(&mut last).await;
+        }
+        last.worked
+    }
+
+    async fn read(&self, last: &mut Reading) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let read = tokio::time::timeout(PATIENCE, self.replace()).await.unwrap_or(Err(StoreError::away()));
+        *last = Reading { began, ended: Instant::now(), worked: read.is_ok() };
+        read
+    }
+
+    async fn replace(&self) -> Result<(), StoreError> {
+        let before = self.ring();
+        let marks = self.db.read((), |tx, ()| store::marks(tx).boxed()).await?;
+        if before.is_of(marks) {
+            return Ok(());
+        }
+        let stored = self.db.read((), |tx, ()| store::keys(tx).boxed()).await?;
+        let after = KeyRing::assemble(&stored, &self.vault, Some(&before));
+        let loses = before.loses_by(&after);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        if loses {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+}
+
+impl Tokens {
+    /// Does what is due for the keys: makes a standby, rotates, removes what is gone. One replica suffices.
+    ///
+    /// # Errors
+    ///
+    /// [`TokensError::NoSigningKey`] under a wrong master secret: another replica may have the right one.
+    pub async fn housekeep(&self) -> Result<(), TokensError> {
+        let Inner { lifecycle, keys, .. } = &*self.inner;
+        lifecycle.housekeep().await?;
+        Ok(keys.poll().await?)
+    }
+
+    /// The public keys, for whoever verifies our tokens, and a name for just these.
+    pub fn public_keys(&self) -> (Vec<PublicKey>, String) {
+        let ring = self.inner.keys.ring();
+        let (keys, etag) = ring.published();
+        (keys.to_vec(), etag.to_owned())
+    }
+}

@@ -108,7 +108,7 @@ impl Code {
             Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
                 "The request carries no credential of the kind that this operation asks for. Log in and send the access token as Authorization: Bearer."),
             Self::InvalidToken => ("invalid_token", 401, "Invalid or expired token", "refresh",
-                "The access token has expired, or was never one of this server's. Refresh it where the server can, and log in again if that fails."),
+                "The access token has expired, was revoked, or was never one of this server's. Refresh it, and log in again if that fails."),
             Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
                 "There is no account with this email address or username and this password. Which of the two is wrong is not told."),
             Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Refresh token not good", "reauthenticate",

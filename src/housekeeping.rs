@@ -22,6 +22,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 const LEASE: TimeDelta = TimeDelta::minutes(3);
 /// The lease of whoever keeps the keys.
 const KEYS: &str = "keys";
+/// The lease of whoever sweeps.
+const BROOM: &str = "sweep";
 
 /// Runs until it is dropped.
 pub async fn run(app: App) {
@@ -58,8 +60,12 @@ async fn prove(app: App) {
     }
 }
 
-/// Deletes what has been dead for long.
+/// Deletes what has been dead for long; one replica does.
 pub async fn sweep(app: App) {
+    app.tokens.forget();
+    if !holds(&app, BROOM).await {
+        return;
+    }
     if let Err(error) = app.sessions.sweep().await {
         tracing::warn!(causes = chain(&error), "dead sessions were not swept out");
     }
@@ -68,15 +74,17 @@ pub async fn sweep(app: App) {
     }
 }
 
+async fn holds(app: &App, lease: &'static str) -> bool {
+    app.leases.hold(lease, LEASE).await.unwrap_or_else(|error| {
+        tracing::debug!(lease, causes = chain(&error), "a lease can't be had");
+        false
+    })
+}
+
 /// Rotates the signing keys when it is time; one replica does.
 pub async fn keep_keys(app: App) {
-    match app.leases.hold(KEYS, LEASE).await {
-        Ok(true) => {}
-        Ok(false) => return,
-        Err(error) => {
-            tracing::debug!(causes = chain(&error), "the lease of the keys can't be had");
-            return;
-        }
+    if !holds(&app, KEYS).await {
+        return;
     }
     if let Err(error) = app.tokens.housekeep().await {
         tracing::warn!(causes = chain(&error), "the signing keys were not looked after");

@@ -369,17 +369,23 @@ impl Tokens {
         self.inner.keys.ring().signing().is_some()
     }
 
-    /// Drops what concerns only tokens that have expired, here and in the database.
+    /// What expired before has expired by every replica's clock.
+    fn past(&self) -> DateTime<Utc> {
+        self.inner.clock.now() - verify::SKEW * 2
+    }
+
+    /// Drops from memory what concerns only tokens that have expired.
+    pub fn forget(&self) {
+        self.inner.revoked.forget_before(self.past());
+    }
+
+    /// Drops from the database what concerns only tokens that have expired.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        let Inner { db, clock, revoked, .. } = &*self.inner;
-        // Whoever's clock is behind ours still believes in them.
-        let now = clock.now() - verify::SKEW * 2;
-        revoked.forget_before(now);
-        db.write(now, |tx, now| store::drop_revocations(tx, *now).boxed()).await?;
+        self.inner.db.write(self.past(), |tx, past| store::drop_revocations(tx, *past).boxed()).await?;
         Ok(())
     }
 }

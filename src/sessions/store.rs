@@ -124,6 +124,10 @@ pub(super) async fn repeat(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
         .col_expr(
+            sessions::Column::IdleExpiresAt,
+            at_most_expiry(rotation.idle_expires_at.timestamp_millis()),
+        )
+        .col_expr(
             sessions::Column::AccessExpiresAt,
             at_least_known(rotation.access_expires_at.timestamp_millis()),
         )

@@ -66,6 +66,22 @@ async fn a_lost_reply_is_given_again_months_later() {
 }
 
 #[tokio::test]
+async fn who_gets_a_lost_reply_again_was_not_idle() {
+    // S-39, S-42
+    let app = TestApp::with(|settings| {
+        settings.refresh_idle_secs = 3600;
+        settings.refresh_absolute_secs = 2 * 3600;
+    })
+    .await;
+    let grant = app.sign_up("ada").await.grant().clone();
+    next(&app, &grant).await;
+    for expected in [3600, 1200] {
+        app.clock.advance(TimeDelta::minutes(50));
+        assert_eq!(next(&app, &grant).await["refresh_expires_in"], expected);
+    }
+}
+
+#[tokio::test]
 async fn an_access_token_that_was_used_proves_that_its_reply_arrived() {
     // S-37
     let app = TestApp::start().await;

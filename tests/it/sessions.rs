@@ -1,6 +1,8 @@
 //! Staying logged in over lost replies and parallel requests, and the end of a session.
 
 mod ending;
+mod model;
+mod races;
 mod refresh;
 
 use serde_json::{Value, json};

@@ -1,0 +1,78 @@
+//! What can happen in a story.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{OWNERS, PAST_GRACE_SECS, REPLICAS};
+
+/// Who acts: the one who logged in, or whoever copied their tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who {
+    pub(super) session: usize,
+    pub(super) is_thief: bool,
+}
+
+/// One step of a story.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// Shows its refresh token to these replicas at once. If the replies are lost, it keeps its tokens.
+    Refresh {
+        who: Who,
+        replicas: Vec<usize>,
+        is_lost: bool,
+    },
+    /// Shows its access token.
+    Use {
+        who: Who,
+        replica: usize,
+    },
+    /// A thief copies all that the client has.
+    Steal {
+        session: usize,
+    },
+    Wait {
+        secs: i64,
+    },
+    /// The replica stops in good order and comes back.
+    Restart {
+        replica: usize,
+    },
+    /// The replica writes down which access tokens it saw; it does so by itself now and then.
+    Write {
+        replica: usize,
+    },
+    LogOut {
+        who: Who,
+        replica: usize,
+    },
+    EndOthers {
+        who: Who,
+        replica: usize,
+    },
+}
+
+/// Any step; refreshing more often than all else.
+pub(super) fn act() -> impl Strategy<Value = Act> {
+    let who = || {
+        (0..OWNERS.len(), prop::bool::weighted(0.3)).prop_map(|(session, is_thief)| Who { session, is_thief })
+    };
+    let replica = || 0..REPLICAS;
+    let replicas = prop_oneof![3 => vec(replica(), 1), 1 => vec(replica(), 2..=5)];
+    let secs = prop_oneof![
+        3 => 1..=30_i64,
+        3 => PAST_GRACE_SECS..=120,
+        1 => 600..=1_200_i64,
+        1 => (1..=40_i64).prop_map(|days| days * 86_400),
+    ];
+    prop_oneof![
+        16 => (who(), replicas, prop::bool::weighted(0.4))
+            .prop_map(|(who, replicas, is_lost)| Act::Refresh { who, replicas, is_lost }),
+        10 => (who(), replica()).prop_map(|(who, replica)| Act::Use { who, replica }),
+        2 => (0..OWNERS.len()).prop_map(|session| Act::Steal { session }),
+        8 => secs.prop_map(|secs| Act::Wait { secs }),
+        1 => replica().prop_map(|replica| Act::Restart { replica }),
+        2 => replica().prop_map(|replica| Act::Write { replica }),
+        1 => (who(), replica()).prop_map(|(who, replica)| Act::LogOut { who, replica }),
+        1 => (who(), replica()).prop_map(|(who, replica)| Act::EndOthers { who, replica }),
+    ]
+}

@@ -8,13 +8,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::{PASSWORD, TestApp};
 use crate::process::Process;
+use crate::stored;
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 3;
+const PHONES: usize = 6;
 
 /// Makes trips until the server is gone; the ids of those that it acknowledged.
 async fn write(server: &Process, token: &str, count: &AtomicUsize) -> Vec<String> {
@@ -90,4 +92,90 @@ async fn what_was_acknowledged_outlives_a_kill() {
         let again = server.call(Method::POST, "/api/v1/auth/login").json(&log_in).send().await.unwrap();
         assert_eq!(again.status(), 200);
     }
+}
+
+/// What an app holds that refreshes for ever: the last tokens that it received.
+#[derive(Debug)]
+struct Phone {
+    refresh_token: String,
+    access_token: String,
+    /// How often it refreshed, and how many of the replies were lost.
+    refreshed: usize,
+    lost: usize,
+}
+
+impl Phone {
+    fn new(grant: &Value) -> Self {
+        let token = |name: &str| grant[name].as_str().unwrap().to_owned();
+        let (refresh_token, access_token) = (token("refresh_token"), token("access_token"));
+        Self { refresh_token, access_token, refreshed: 0, lost: 0 }
+    }
+
+    /// Refreshes until the server is gone. Of three replies it loses one before anything of it came,
+    /// and one after the server has sent it.
+    async fn live(mut self, server: &Process) -> Self {
+        loop {
+            let body = json!({ "refresh_token": self.refresh_token });
+            let call = server.call(Method::POST, "/api/v1/auth/refresh").json(&body);
+            let turn = self.refreshed + self.lost;
+            if turn % 3 == 1 {
+                let patience = Duration::from_micros(200 * (turn as u64 % 40));
+                if matches!(timeout(patience, call.send()).await, Ok(Err(_))) {
+                    return self;
+                }
+                self.lost += 1;
+                continue;
+            }
+            let Ok(response) = call.send().await else { return self };
+            assert_eq!(response.status(), 200, "an honest client was logged out");
+            let Ok(grant) = response.json::<Value>().await else { return self };
+            if turn % 3 == 2 {
+                self.lost += 1;
+                continue;
+            }
+            let (refreshed, lost) = (self.refreshed + 1, self.lost);
+            self = Self { refreshed, lost, ..Self::new(&grant) };
+            let call = server.call(Method::GET, "/api/v1/auth/session").bearer_auth(&self.access_token);
+            if let Ok(response) = call.send().await {
+                assert_eq!(response.status(), 200);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_logged_out_by_kills_and_lost_replies() {
+    // S-39
+    let app = TestApp::start().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let serve =
+        || Process::serve_over(dir.path(), app.settings(), &["--public-url", "https://tripgate.test"]);
+    let mut server = serve();
+    let mut phones = Vec::new();
+    for number in 0..PHONES {
+        phones.push(Phone::new(&server.sign_up(&format!("ada{number}")).await));
+    }
+    for round in 0..ROUNDS {
+        let running = Arc::new(server);
+        let lives: Vec<_> = phones
+            .into_iter()
+            .map(|phone| {
+                let server = Arc::clone(&running);
+                tokio::spawn(async move { phone.live(&server).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(500 + 170 * round as u64)).await;
+        running.kill();
+        phones = join_all(lives).await.into_iter().map(Result::unwrap).collect();
+        // Nobody owes it to the seconds for which the previous token is honoured in any case.
+        stored::age_rotations(&app).await;
+        server = serve();
+    }
+    assert!(phones.iter().all(|phone| phone.refreshed > ROUNDS && phone.lost > ROUNDS), "{phones:?}");
+    for phone in phones {
+        let body = json!({ "refresh_token": phone.refresh_token });
+        let last = server.call(Method::POST, "/api/v1/auth/refresh").json(&body).send().await.unwrap();
+        assert_eq!(last.status(), 200);
+    }
+    assert_eq!(stored::events(&app).await.len(), 0);
 }

@@ -3,7 +3,8 @@
 use entity::{clients, revocations, security_events, sessions, signing_keys, trips, users};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter,
+    ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, ExprTrait, PaginatorTrait,
+    QueryFilter,
 };
 
 use crate::harness::TestApp;
@@ -112,6 +113,15 @@ pub(crate) async fn set_generation(app: &TestApp, generation: i64) {
     let connection = open(app).await;
     let change = sessions::Entity::update_many();
     let change = change.col_expr(sessions::Column::Generation, Expr::value(generation));
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Makes the last rotation of every session an hour older.
+pub(crate) async fn age_rotations(app: &TestApp) {
+    let connection = open(app).await;
+    let rotated_at = Expr::col(sessions::Column::RotatedAt).sub(3_600_000);
+    let change = sessions::Entity::update_many().col_expr(sessions::Column::RotatedAt, rotated_at);
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();
 }

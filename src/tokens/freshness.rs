@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Freshness {
+    trusted: Duration,
+    patience: Duration,
     stale: AtomicBool,
     last_good: Mutex<Instant>,
     last: Turn<Option<Attempt>>,
@@ -32,7 +34,13 @@ struct Attempt {
 impl Freshness {
     /// Everything was read just now.
     pub(super) fn new() -> Self {
+        Self::within(TRUSTED, PATIENCE)
+    }
+
+    fn within(trusted: Duration, patience: Duration) -> Self {
         Self {
+            trusted,
+            patience,
             stale: AtomicBool::new(false),
             last_good: Mutex::new(Instant::now()),
             last: Turn::const_new(None),
@@ -56,7 +64,7 @@ impl Freshness {
             return attempt.worked;
         }
         let began = Instant::now();
-        let worked = match tokio::time::timeout(PATIENCE, read).await {
+        let worked = match tokio::time::timeout(self.patience, read).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "what was revoked can't be read");
@@ -74,7 +82,7 @@ impl Freshness {
         if worked {
             *last_good = began;
         }
-        let stale = last_good.elapsed() >= TRUSTED;
+        let stale = last_good.elapsed() >= self.trusted;
         if self.stale.swap(stale, Ordering::Relaxed) != stale {
             if stale {
                 tracing::warn!("what was revoked can't be read: every request asks the database from now on");
@@ -82,5 +90,59 @@ impl Freshness {
                 tracing::info!("what was revoked can be read again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, ready};
+    use std::io;
+
+    use super::*;
+
+    const TRUSTED: Duration = Duration::from_millis(400);
+
+    async fn works(freshness: &Freshness) -> bool {
+        freshness.renew(ready(Ok::<_, Infallible>(()))).await
+    }
+
+    async fn fails(freshness: &Freshness) -> bool {
+        freshness.renew(ready(Err(io::Error::other("away")))).await
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_trusted_for_a_while_and_not_beyond() {
+        let freshness = Freshness::within(TRUSTED, PATIENCE);
+        let begin = Instant::now();
+        while !freshness.is_stale() {
+            let before = begin.elapsed();
+            assert!(!fails(&freshness).await);
+            assert!(before < TRUSTED || freshness.is_stale());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(begin.elapsed() >= TRUSTED, "one failure is no outage");
+        assert!(!fails(&freshness).await);
+        assert!(works(&freshness).await && !freshness.is_stale());
+        assert!(!fails(&freshness).await && !freshness.is_stale(), "it is trusted anew");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_answer_does_not_wait_for_ever() {
+        let freshness = Freshness::within(Duration::ZERO, Duration::from_millis(20));
+        assert!(!freshness.renew(pending::<io::Result<()>>()).await);
+        assert!(freshness.is_stale());
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_it_is_read_is_answered_only_by_what_was_read_since() {
+        let freshness = Freshness::within(TRUSTED, PATIENCE);
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, Infallible>(())
+        };
+        // The second one asks when the first reading has begun: what was revoked in between it may miss.
+        let (first, second) = tokio::join!(freshness.renew(slow), fails(&freshness));
+        assert!(first && !second);
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,7 @@ enum Way {
 /// Stands between server and database.
 #[derive(Debug)]
 struct Proxy {
+    target: SocketAddr,
     way: watch::Sender<Way>,
     /// Counts up when all connections are to be closed.
     sever: watch::Sender<u32>,
@@ -45,7 +46,7 @@ impl Proxy {
                 }
             }
         });
-        Self { way, sever }
+        Self { target, way, sever }
     }
 
     fn sever(&self) {
@@ -162,6 +163,51 @@ async fn a_database_that_stops_and_starts_costs_503_and_no_restart() {
         proxy.set(Way::Open);
         assert_back(&app, &ada).await;
     }
+}
+
+/// What a replica remembers is good for 10 s; beyond, it lets nobody in until it can ask again.
+async fn assert_cut_off(way: Way) {
+    let Some((app, proxy)) = behind_proxy().await else { return };
+    let direct = app.replica_with(|settings| {
+        let mut url: Url = settings.database_url.expose().parse().unwrap();
+        url.set_port(Some(proxy.target.port())).unwrap();
+        settings.database_url = Secret::new(url);
+    });
+    let direct = Box::pin(direct).await;
+    let (ada, phone) = (app.sign_up("ada").await, app.log_in("ada").await);
+    let status = async |client: &Client| client.get("/api/v1/auth/session").await.status;
+    assert_eq!([status(&ada).await, status(&phone).await], [200; 2]);
+    let begin = Instant::now();
+    proxy.set(way);
+    let body = json!({ "refresh_token": phone.grant()["refresh_token"] });
+    direct.anonymous().post("/api/v1/auth/logout").json(&body).await.expect(204);
+    while status(&ada).await == 200 {
+        assert!(begin.elapsed() < Duration::from_secs(14), "it trusts its memory for ever");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begin.elapsed() > Duration::from_secs(8), "{:?}", begin.elapsed());
+    for client in [&ada, &phone] {
+        client.get("/api/v1/auth/session").await.expect(503).problem("database_away");
+    }
+    assert_eq!([status(&direct.anonymous().granted(ada.grant())).await, status(&ada).await], [200, 503]);
+    let begin = Instant::now();
+    proxy.set(Way::Open);
+    // Never in between is what was ended meanwhile good once more.
+    loop {
+        match status(&phone).await {
+            401 => break,
+            503 => assert!(begin.elapsed() < Duration::from_secs(5), "it is still away"),
+            other => panic!("{other}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(status(&ada).await, 200);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_cut_off_does_not_go_on_letting_in_whom_another_has_shut_out() {
+    // S-41, S-67
+    join(assert_cut_off(Way::Cut), assert_cut_off(Way::Stalled)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -143,6 +143,18 @@ impl Story<'_> {
         match act {
             Act::Refresh { who, replicas, is_lost } => self.refresh(*who, replicas, *is_lost).await,
             Act::Use { who, replica } => self.used(*who, *replica).await,
+            Act::Live { session, replica } => {
+                let who = Who { session: *session, is_thief: false };
+                self.refresh(who, &[*replica], false).await;
+                self.used(who, *replica).await;
+            }
+            Act::Reuse { session: number, replica } => {
+                let session = &mut self.sessions[*number];
+                session.thief.get_or_insert_with(|| session.client.clone());
+                if let Some(before) = session.rules.newest.checked_sub(1) {
+                    self.show(*number, before, &[*replica]).await;
+                }
+            }
             Act::Steal { session } => {
                 let session = &mut self.sessions[*session];
                 session.thief = Some(session.client.clone());

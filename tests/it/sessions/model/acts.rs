@@ -26,6 +26,16 @@ pub(super) enum Act {
         who: Who,
         replica: usize,
     },
+    /// What an app does all day: the client refreshes and uses what it got.
+    Live {
+        session: usize,
+        replica: usize,
+    },
+    /// A thief shows the refresh token before the newest one.
+    Reuse {
+        session: usize,
+        replica: usize,
+    },
     /// A thief copies all that the client has.
     Steal {
         session: usize,
@@ -67,7 +77,9 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         16 => (who(), replicas, prop::bool::weighted(0.4))
             .prop_map(|(who, replicas, is_lost)| Act::Refresh { who, replicas, is_lost }),
-        10 => (who(), replica()).prop_map(|(who, replica)| Act::Use { who, replica }),
+        6 => (who(), replica()).prop_map(|(who, replica)| Act::Use { who, replica }),
+        8 => (0..OWNERS.len(), replica()).prop_map(|(session, replica)| Act::Live { session, replica }),
+        3 => (0..OWNERS.len(), replica()).prop_map(|(session, replica)| Act::Reuse { session, replica }),
         2 => (0..OWNERS.len()).prop_map(|session| Act::Steal { session }),
         8 => secs.prop_map(|secs| Act::Wait { secs }),
         1 => replica().prop_map(|replica| Act::Restart { replica }),

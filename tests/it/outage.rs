@@ -207,7 +207,7 @@ async fn assert_cut_off(way: Way) {
 #[tokio::test]
 async fn a_replica_that_is_cut_off_does_not_go_on_letting_in_whom_another_has_shut_out() {
     // S-41, S-67
-    join(assert_cut_off(Way::Cut), assert_cut_off(Way::Stalled)).await;
+    join(Box::pin(assert_cut_off(Way::Cut)), Box::pin(assert_cut_off(Way::Stalled))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -330,10 +330,16 @@ pub async fn manage_clients(
     what: ManageClients,
 ) -> Result<Result<Vec<String>, ClientsError>, StartError> {
     keep_files_private();
-    if matches!(what, ManageClients::Add(_)) {
-        make_data_dir(&settings.data_dir)?;
-    }
-    let db = db::open(settings.database_url.expose()).await?;
+    let url = settings.database_url.expose();
+    let db = match db::open_existing(url).await {
+        Err(OpenError::Absent { path }) if matches!(what, ManageClients::Add(_)) => {
+            // An installation may begin with its clients; or this is the wrong folder.
+            tracing::warn!(path, "there was no database: it is made now; run this in the server's folder");
+            make_data_dir(&settings.data_dir)?;
+            db::open(url).await?
+        }
+        opened => opened?,
+    };
     let done = Clients::new(db.clone(), Clock::system()).manage(&what).await;
     db.close().await;
     Ok(done)

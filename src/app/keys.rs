@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{StartError, make_data_dir, master_secret};
+use super::{StartError, keep_files_private, master_secret};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db;
@@ -59,7 +59,7 @@ impl From<TokensError> for KeysError {
 ///
 /// [`KeysError`].
 pub async fn keys(settings: &Settings, what: Keys) -> Result<Vec<String>, KeysError> {
-    make_data_dir(&settings.data_dir)?;
+    keep_files_private();
     match what {
         Keys::List => list(settings).await,
         Keys::Rotate => {
@@ -80,7 +80,7 @@ pub async fn keys(settings: &Settings, what: Keys) -> Result<Vec<String>, KeysEr
 
 /// Asks for no secret: there is nothing private to show.
 async fn list(settings: &Settings) -> Result<Vec<String>, KeysError> {
-    let db = db::open(settings.database_url.expose()).await.map_err(StartError::from)?;
+    let db = db::open_existing(settings.database_url.expose()).await.map_err(StartError::from)?;
     let rows = tokens::list_keys(&db).await;
     db.close().await;
     Ok(table(&rows?))
@@ -92,7 +92,7 @@ async fn list(settings: &Settings) -> Result<Vec<String>, KeysError> {
 ///
 /// [`KeysError`].
 pub async fn secrets(settings: &Settings, what: Secrets) -> Result<Vec<String>, KeysError> {
-    make_data_dir(&settings.data_dir)?;
+    keep_files_private();
     if settings.secret.is_some() {
         return given_secret(settings, what).await;
     }
@@ -169,7 +169,7 @@ async fn with_keys<T>(
     secret: &MasterSecret,
     work: impl AsyncFnOnce(Lifecycle) -> Result<T, KeysError>,
 ) -> Result<T, KeysError> {
-    let db = db::open(settings.database_url.expose()).await.map_err(StartError::from)?;
+    let db = db::open_existing(settings.database_url.expose()).await.map_err(StartError::from)?;
     let done = work(Lifecycle::new(&db, Clock::system(), secret)).await;
     db.close().await;
     done

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
 pub use error::StoreError;
-pub use open::{Migrate, OpenError, migrate, open};
+pub use open::{Migrate, OpenError, migrate, open, open_existing};
 pub use tx::Tx;
 
 /// How long a caller waits for the database before it counts as away.

@@ -82,6 +82,16 @@ pub enum Migrate {
     Status,
 }
 
+/// Opens a database that is there.
+///
+/// # Errors
+///
+/// [`OpenError::Absent`], and as [`open`].
+pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
+    refuse_absent(url)?;
+    open(url).await
+}
+
 /// Opens the database at `url` and applies the steps that its schema lacks. The scheme is `sqlite`,
 /// `postgres`, `postgresql` or `mysql`.
 ///

@@ -71,7 +71,11 @@ impl Challenges {
 
     /// No credential of a kind that is taken: then no error code either (RFC 6750 §3.1).
     pub(super) fn unauthenticated(self) -> Problem {
-        let detail = "Send an access token: Authorization: Bearer <token>.";
+        let detail = if self.basic {
+            "Send an access token, Authorization: Bearer <token>, or Basic credentials."
+        } else {
+            "Send an access token: Authorization: Bearer <token>."
+        };
         self.with(Problem::new(Code::Unauthenticated, detail), BEARER_CHALLENGE)
     }
 

@@ -137,11 +137,11 @@ enum LoggedIn {
 impl Example for SignUp {
     fn example() -> Self {
         Self {
-            email: Some(EmailText("ada@example.org".to_owned())),
+            email: Some(EmailText("grace@example.org".to_owned())),
             username: None,
             password: PasswordText("a quiet sea in winter".to_owned()),
-            display_name: Some("Ada".to_owned()),
-            device_name: Some("Ada's phone".to_owned()),
+            display_name: Some("Grace".to_owned()),
+            device_name: Some("Grace's phone".to_owned()),
         }
     }
 }
@@ -149,9 +149,9 @@ impl Example for SignUp {
 impl Example for LogIn {
     fn example() -> Self {
         Self {
-            identifier: "ada@example.org".to_owned(),
+            identifier: "grace@example.org".to_owned(),
             password: PasswordText("a quiet sea in winter".to_owned()),
-            device_name: Some("Ada's phone".to_owned()),
+            device_name: Some("Grace's phone".to_owned()),
             scope: None,
         }
     }

@@ -8,7 +8,8 @@
 //! What always holds: a write that was answered is committed and synced; a retryable conflict is
 //! tried again a few times, so a function may run more than once and must do nothing but talk to its
 //! `Tx`; a client that goes away cancels nothing half-way, because no write
-//! runs in the caller's task. Nothing here knows a table.
+//! runs in the caller's task; a write that is given up because the database was away for too long is not
+//! done later. Nothing here knows a table.
 
 mod error;
 mod open;
@@ -16,10 +17,13 @@ mod readers;
 mod sqlite;
 mod tx;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use tokio::task::JoinError;
 
 pub use error::StoreError;
 pub use open::{Migrate, OpenError, migrate, open, open_existing};
@@ -94,8 +98,10 @@ impl Db {
         match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(input, work).await,
             Backend::Server { pool } => {
-                let pool = pool.clone();
-                detached(async move { in_transaction(&pool, &input, &work).await }).await
+                let (pool, turn) = (pool.clone(), Turn::default());
+                let task = turn.clone();
+                let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
+                turn.wait(async { work.await.unwrap_or_else(|stopped| Err(ended(&stopped).into())) }).await
             }
         }
     }
@@ -142,13 +148,64 @@ where
 {
     match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(stopped)) => Err(StoreError::internal(format!("the task of a query ended: {stopped}")).into()),
+        Ok(Err(stopped)) => Err(ended(&stopped).into()),
         // The task goes on by itself; a connection is never left half-way through a statement.
         Err(_) => Err(StoreError::away().into()),
     }
 }
 
-async fn in_transaction<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F) -> Result<T, E>
+fn ended(stopped: &JoinError) -> StoreError {
+    StoreError::internal(format!("the task of a query ended: {stopped}"))
+}
+
+/// Whether a write has begun. Its caller, who gives up after a while, and whoever runs it agree through
+/// this: what was told to have failed must not be done afterwards.
+#[derive(Clone, Debug, Default)]
+struct Turn(Arc<AtomicU8>);
+
+impl Turn {
+    const WAITS: u8 = 0;
+    const RUNS: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Whether the write may run: not any more once it is given up.
+    fn begin(&self) -> bool {
+        self.pass(Self::WAITS, Self::RUNS) || self.0.load(Ordering::Acquire) == Self::RUNS
+    }
+
+    /// Its run was undone; before the next it may be given up again.
+    fn undone(&self) {
+        self.pass(Self::RUNS, Self::WAITS);
+    }
+
+    fn pass(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Waits for the answer. A write that has not begun after [`PATIENCE`] is given up. One that runs is
+    /// waited for as long again: whether it will be committed is not known until it is.
+    async fn wait<T, E: RoomError>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
+            return answer;
+        }
+        if self.pass(Self::WAITS, Self::GIVEN_UP) {
+            return Err(StoreError::away().into());
+        }
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        answer.unwrap_or_else(|_| {
+            self.pass(Self::WAITS, Self::GIVEN_UP);
+            Err(StoreError::away().into())
+        })
+    }
+}
+
+async fn in_transaction<I, T, E, F>(
+    pool: &DatabaseConnection,
+    input: &I,
+    work: &F,
+    turn: &Turn,
+) -> Result<T, E>
 where
     E: RoomError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
@@ -156,7 +213,7 @@ where
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let result = once(pool, input, work).await;
+        let result = once(pool, input, work, turn).await;
         match result.as_ref().err().and_then(RoomError::store) {
             Some(error) if error.is_retryable() && attempt < ATTEMPTS => {
                 tracing::debug!(%error, attempt, "a transaction is run again");
@@ -167,7 +224,7 @@ where
     }
 }
 
-async fn once<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F) -> Result<T, E>
+async fn once<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F, turn: &Turn) -> Result<T, E>
 where
     E: RoomError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
@@ -175,6 +232,10 @@ where
     // Nothing was done yet, so a connection that turns out dead here is a reason to take another.
     let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
     let tx = Tx::transaction(begun);
+    if !turn.begin() {
+        tx.rollback().await;
+        return Err(StoreError::away().into());
+    }
     match work(&tx, input).await {
         Ok(value) => {
             tx.commit().await?;
@@ -182,6 +243,7 @@ where
         }
         Err(error) => {
             tx.rollback().await;
+            turn.undone();
             Err(error)
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::open::immediate;
 use super::readers::Readers;
-use super::{ATTEMPTS, PATIENCE, RoomError, StoreError, Tx, pause};
+use super::{ATTEMPTS, RoomError, StoreError, Turn, Tx, pause};
 
 /// How many functions one COMMIT may serve: bounds how long the first of them waits.
 const BATCH: usize = 256;
@@ -57,6 +57,7 @@ struct Function<I, T, E, F> {
     input: I,
     work: F,
     result: Option<Result<T, E>>,
+    turn: Turn,
     reply: oneshot::Sender<Result<T, E>>,
 }
 
@@ -69,6 +70,9 @@ where
 {
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended> {
         async move {
+            if !self.turn.begin() {
+                return Ended::Clean;
+            }
             tx.take_changed();
             // A panic ends one request, not the only task that can write.
             let run = AssertUnwindSafe((self.work)(tx, &self.input)).catch_unwind().await;
@@ -90,6 +94,7 @@ where
     }
 
     fn forget(&mut self) {
+        self.turn.undone();
         self.result = None;
     }
 
@@ -133,10 +138,13 @@ impl Writer {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Message::Run(Box::new(Function { input, work, result: None, reply }));
-        self.queue.send_timeout(job, PATIENCE).await.map_err(|_| StoreError::away())?;
-        let answered = tokio::time::timeout(PATIENCE, answer).await;
-        answered.map_err(|_| StoreError::away())?.map_err(|_| StoreError::away())?
+        let turn = Turn::default();
+        let job = Function { input, work, result: None, turn: turn.clone(), reply };
+        turn.wait(async {
+            self.queue.send(Message::Run(Box::new(job))).await.map_err(|_| StoreError::away())?;
+            answer.await.map_err(|_| StoreError::away())?
+        })
+        .await
     }
 
     /// Waits until all that was submitted before is committed, and ends the task.

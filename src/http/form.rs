@@ -4,6 +4,8 @@
 //! counts as absent, and one that stands there twice refuses the whole. What remains is checked against
 //! the schema that the document shows, like a JSON body.
 
+use std::collections::HashSet;
+
 use poem::{Request, RequestBody, Result};
 use poem_openapi::impl_apirequest_for_payload;
 use poem_openapi::payload::{ParsePayload, Payload};
@@ -69,16 +71,19 @@ fn known(registry: &Registry, schema: &MetaSchemaRef) -> Vec<&'static str> {
 fn members(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
     let malformed = |why| Problem::new(Code::BadRequest, why);
     let text = std::str::from_utf8(bytes).map_err(|_| malformed("The form is not in UTF-8."))?;
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let mut members = Map::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        if seen.contains(&name) {
-            return Err(malformed("A parameter stands in the form twice."));
+        // What is no UTF-8 behind its percent signs is read as a replacement character.
+        if [&name, &value].iter().any(|text| text.contains(['\0', char::REPLACEMENT_CHARACTER])) {
+            return Err(malformed("The form is not in UTF-8, or contains a NUL character."));
         }
         if known.contains(&&*name) && !value.is_empty() {
             members.insert(name.clone().into_owned(), Value::String(value.into_owned()));
         }
-        seen.push(name);
+        if !seen.insert(name) {
+            return Err(malformed("A parameter stands in the form twice."));
+        }
     }
     Ok(members)
 }
@@ -104,5 +109,22 @@ mod tests {
             assert_eq!(read(form), None, "{form}");
         }
         assert!(members(b"a=\xff", &["a"]).is_err());
+    }
+
+    #[test]
+    fn no_nul_and_no_broken_text_gets_through() {
+        // S-58
+        for form in ["a=%00", "a=x%00y", "a=%FF", "%00=1"] {
+            assert_eq!(read(form), None, "{form}");
+        }
+    }
+
+    #[test]
+    fn many_names_are_compared_in_no_time() {
+        // S-75
+        let many = (0..100_000).map(|name| name.to_string()).collect::<Vec<_>>().join("&");
+        let begun = std::time::Instant::now();
+        assert!(read(&many).is_some());
+        assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
     }
 }

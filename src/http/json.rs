@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
-use poem::{IntoResponse, Request, RequestBody, Response, Result};
+use poem::{FromRequest, IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{MaybeUndefined, ParseFromJSON, Type};
@@ -75,6 +75,20 @@ impl<T> Body<T> {
             }
         }
         Err(Problem::invalid(faults))
+    }
+}
+
+/// That there is no body, or an empty object: what an operation takes no members of is not dropped
+/// silently.
+#[derive(Debug)]
+pub struct NoBody;
+
+impl<'a> FromRequest<'a> for NoBody {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        match read(request, body).await {
+            Ok(bytes) if matches!(bytes.trim_ascii(), b"" | b"{}") => Ok(Self),
+            _ => Err(Problem::new(Code::BadRequest, "This operation takes no body.").into()),
+        }
     }
 }
 

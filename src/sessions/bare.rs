@@ -33,6 +33,7 @@ impl Sessions {
             scopes,
             amr: vec![BY_PASSWORD.to_owned()],
             authenticated_at: self.clock.now(),
+            until: None,
         })?;
         audit::note(Event::Authenticated, Some(user.id), None);
         Ok(Bare { access_token: minted.token, expires_in_secs: minted.expires_in_secs, scopes })

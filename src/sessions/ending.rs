@@ -16,6 +16,8 @@ const REMEMBERED: TimeDelta = TimeDelta::days(7);
 const SHOWN: u64 = 500;
 /// How many rows one transaction changes at most, so that it keeps nobody waiting.
 const BATCH: u16 = 500;
+/// How many sessions one transaction ends at most.
+const ENDED_AT_ONCE: usize = 100;
 
 /// A session as its owner sees it.
 #[derive(Debug, Clone)]
@@ -36,10 +38,11 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`].
+    /// [`SessionsError::Store`], and [`crate::tokens::TokensError::NoSigningKey`] within.
     pub async fn log_out(&self, token: &str) -> Result<(), SessionsError> {
-        let Ok(shown) = self.read(token) else {
-            return Ok(());
+        let shown = match self.read(token) {
+            Err(SessionsError::InvalidRefreshToken) => return Ok(()),
+            read => read?,
         };
         let ended: Result<_, SessionsError> = self
             .db
@@ -112,24 +115,20 @@ impl Sessions {
     ///
     /// [`SessionsError::Store`].
     pub async fn end_others(&self, user: Uuid, keep: Option<Uuid>) -> Result<(), SessionsError> {
-        let ended: Result<Vec<Revocation>, SessionsError> = self
-            .db
-            .write((user, keep, self.clock.now()), |tx, (user, keep, now)| {
-                async move {
-                    let mut ended = Vec::new();
-                    for id in store::living(tx, *user, *now).await? {
-                        if Some(id) != *keep {
-                            ended.extend(end(tx, *user, id, *now).await?);
-                        }
-                    }
-                    Ok(ended)
-                }
-                .boxed()
-            })
-            .await;
-        for revocation in ended? {
-            self.tokens.apply(&revocation);
-            audit::note(Event::SessionEnded, Some(user), Some(revocation.subject));
+        let now = self.clock.now();
+        let living: Result<Vec<Uuid>, StoreError> =
+            self.db.read((user, now), |tx, (user, now)| store::living(tx, *user, *now).boxed()).await;
+        let mut living = living?;
+        living.retain(|id| Some(*id) != keep);
+        // However many they are, no other write waits for all of them.
+        for some in living.chunks(ENDED_AT_ONCE) {
+            let input = (user, some.to_vec(), now);
+            let ended: Result<Vec<Revocation>, SessionsError> =
+                self.db.write(input, |tx, (user, ids, now)| end_all(tx, *user, ids, *now).boxed()).await;
+            for revocation in ended? {
+                self.tokens.apply(&revocation);
+                audit::note(Event::SessionEnded, Some(user), Some(revocation.subject));
+            }
         }
         Ok(())
     }
@@ -201,6 +200,19 @@ impl Sessions {
             }
         }
     }
+}
+
+async fn end_all(
+    tx: &Tx,
+    owner: Uuid,
+    ids: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<Vec<Revocation>, SessionsError> {
+    let mut ended = Vec::new();
+    for id in ids {
+        ended.extend(end(tx, owner, *id, now).await?);
+    }
+    Ok(ended)
 }
 
 async fn prove(tx: &Tx, proofs: &[Proof], now: DateTime<Utc>) -> Result<(), SessionsError> {

@@ -240,6 +240,7 @@ impl Sessions {
             scopes: session.scopes,
             amr: session.amr.clone(),
             authenticated_at: session.created_at,
+            until: Some(session.idle_expires_at),
         })?;
         session.access_expires_at = minted.expires_at;
         let refresh_token = RefreshToken { session: session.id, generation }.encode(&self.codes);

@@ -37,6 +37,16 @@ impl RefreshToken {
         (token.said() == said && codes.matches(said.as_bytes(), &code)).then_some(token)
     }
 
+    /// Whether a text has the form of one of ours, whoever made it.
+    pub fn is_like(text: &str) -> bool {
+        let mut parts = text.split('.');
+        parts.next() == Some("v1")
+            && parts.next().is_some_and(|session| Uuid::try_parse(session).is_ok())
+            && parts.next().is_some_and(|generation| generation.parse::<i64>().is_ok())
+            && parts.next().is_some_and(|code| code.len() == 43)
+            && parts.next().is_none()
+    }
+
     fn said(&self) -> String {
         format!("v1.{}.{}", self.session.simple(), self.generation)
     }

@@ -26,7 +26,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use jsonwebtoken::Header;
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -44,6 +43,7 @@ use revocations::Revocations;
 pub use scope::{Scope, Scopes};
 use seen::{Seen, SeenRef};
 pub use store::Status;
+use verify::Claims;
 pub use verify::TokenError;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
@@ -81,28 +81,6 @@ impl RoomError for TokensError {
             Self::NoSigningKey | Self::Outrun | Self::Signing(_) => None,
         }
     }
-}
-
-/// What an access token says, on the wire (RFC 9068 §2.2).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    aud: String,
-    sub: Uuid,
-    client_id: String,
-    iat: i64,
-    exp: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nbf: Option<i64>,
-    jti: Uuid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sid: Option<Uuid>,
-    /// Which refresh token of the session came with it; a name of our own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    generation: Option<i64>,
-    scope: String,
-    auth_time: i64,
-    amr: Vec<String>,
 }
 
 /// A verified access token.
@@ -147,6 +125,8 @@ pub struct Subject {
     pub amr: Vec<String>,
     /// When they did.
     pub authenticated_at: DateTime<Utc>,
+    /// The token must not outlive this, if anything.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A fresh token.
@@ -236,7 +216,7 @@ impl Tokens {
     pub fn mint(&self, subject: Subject) -> Result<Minted, TokensError> {
         let Inner { clock, issuer, audience, keys, .. } = &*self.inner;
         let now = clock.now();
-        let expires_at = now + self.life(&subject);
+        let expires_at = subject.until.unwrap_or(DateTime::<Utc>::MAX_UTC).min(now + self.life(&subject));
         let ring = keys.ring();
         let (key, signing) = ring.signing().ok_or(TokensError::NoSigningKey)?;
         let header =

@@ -10,16 +10,40 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Validation;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::ring::Key;
-use super::{AccessToken, CLIENT_ID, Claims, Inner, Scopes, TYPE};
+use super::{AccessToken, CLIENT_ID, Inner, Scopes, TYPE};
 use crate::json;
 
 /// How far the clocks of two replicas may be apart.
 pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The longest token that is looked at, in bytes; ours have some 700.
 const MAX_BYTES: usize = 4096;
+
+/// What an access token says, on the wire (RFC 9068 §2.2).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) aud: String,
+    pub(super) sub: Uuid,
+    pub(super) client_id: String,
+    pub(super) iat: i64,
+    pub(super) exp: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) nbf: Option<i64>,
+    pub(super) jti: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sid: Option<Uuid>,
+    /// Which refresh token of the session came with it; a name of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) generation: Option<i64>,
+    pub(super) scope: String,
+    pub(super) auth_time: i64,
+    pub(super) amr: Vec<String>,
+}
 
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,7 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend,
     EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement, Values,
 };
+use serde_json::json;
 use tokio::sync::Barrier;
 use tripgate::db::{self, Migrate, OpenError, StoreError, Tx};
 use tripgate::secrets::MasterSecret;
@@ -183,6 +184,7 @@ fn subject(app: &TestApp) -> Subject {
         scopes: Scopes::all(),
         amr: vec!["pwd".to_owned()],
         authenticated_at: app.clock.now(),
+        until: None,
     }
 }
 
@@ -304,4 +306,26 @@ async fn of_fifty_thousand_trips_only_those_of_the_page_are_read() {
         assert!(must.iter().all(|words| plan.contains(words)), "{sql}\n{plan}");
         assert!(!must_not.iter().any(|words| plan.contains(words)), "{sql}\n{plan}");
     }
+}
+
+#[tokio::test]
+async fn a_write_that_was_said_to_have_failed_is_not_done_afterwards() {
+    // S-69, S-70
+    let app = TestApp::start().await;
+    let url = app.settings().database_url.expose().to_owned();
+    if !url.starts_with("sqlite:") {
+        return;
+    }
+    let ada = app.sign_up("ada").await;
+    let other = direct(&url).await;
+    other.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+    let trip = json!({ "title": "Lisbon" });
+    let making = (0..3).map(|_| async { ada.post("/api/v1/trips").json(&trip).await });
+    for reply in join_all(making).await {
+        reply.expect(503).problem("database_away");
+    }
+    other.execute_unprepared("ROLLBACK").await.unwrap();
+    ada.post("/api/v1/trips").json(&trip).await.expect(201);
+    let trips = ada.get("/api/v1/trips").await.expect(200).json();
+    assert_eq!(trips["items"].as_array().unwrap().len(), 1, "a trip came back from the dead");
 }

@@ -8,7 +8,7 @@ use crate::accounts::AccountsError;
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{BasicCredentials, bad_basic};
-use crate::http::json::Json;
+use crate::http::json::{Json, NoBody};
 use crate::http::problem::Fail;
 use crate::sessions::{Bare, SessionsError};
 
@@ -59,9 +59,14 @@ impl BareTokensApi {
     ///
     /// For scripts: an access token for Basic credentials, without a session, so without a refresh token.
     /// Send the password again when it has expired. A token never buys a token: one in place of the user
-    /// name or the password, and any `Bearer` header, is 401.
+    /// name or the password, and any `Bearer` header, is 401. Takes no body.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
-    async fn create_token(&self, app: Data<&App>, basic: BasicCredentials) -> Result<Bought, Fail> {
+    async fn create_token(
+        &self,
+        app: Data<&App>,
+        basic: BasicCredentials,
+        _nothing: NoBody,
+    ) -> Result<Bought, Fail> {
         match app.sessions.buy_token(&basic.identifier, &basic.password).await {
             Ok(bare) => Ok(Bought::Ok(Json(bare.into()), "no-store".to_owned())),
             Err(SessionsError::Accounts(AccountsError::BadCredentials)) => Err(bad_basic().into()),

@@ -155,6 +155,23 @@ async fn a_session_ends_when_it_is_idle_and_in_any_case_at_its_time() {
 }
 
 #[tokio::test]
+async fn no_access_token_outlives_its_session() {
+    // S-42
+    let app = TestApp::with(|settings| {
+        settings.refresh_idle_secs = 120;
+        settings.refresh_absolute_secs = 180;
+    })
+    .await;
+    let grant = app.sign_up("ada").await.grant().clone();
+    assert_eq!(grant["expires_in"], 120);
+    app.clock.advance(TimeDelta::seconds(100));
+    let grant = next(&app, &grant).await;
+    assert_eq!((&grant["expires_in"], &grant["refresh_expires_in"]), (&json!(80), &json!(80)));
+    app.clock.advance(TimeDelta::seconds(80 + 30));
+    assert!(!gets_in(&app, &grant).await);
+}
+
+#[tokio::test]
 async fn what_is_no_refresh_token_of_ours_is_refused_and_harms_nobody() {
     // S-26
     let app = TestApp::start().await;
@@ -186,6 +203,11 @@ async fn under_a_wrong_secret_nobody_is_logged_out() {
     let wrong = app.replica_with(|settings| settings.secret = Some(Secret::new("wrong ".repeat(8)))).await;
     assert!(gets_in(&wrong, ada.grant()).await);
     refresh(&wrong, refresh_token(ada.grant())).await.expect(503).problem("no_signing_key");
+    is_refused(&wrong, "v1.x.1.y", "invalid_refresh_token").await;
+    // Nor is anybody told that they are logged out who is not.
+    let body = json!({ "refresh_token": refresh_token(ada.grant()) });
+    let told = wrong.anonymous().post("/api/v1/auth/logout").json(&body).await;
+    told.expect(503).problem("no_signing_key");
     next(&app, ada.grant()).await;
 }
 

@@ -106,3 +106,17 @@ async fn the_documentation_can_be_switched_off() {
     nobody.get("/problems").undocumented().await.expect(200);
     nobody.get("/health/live").await.expect(200);
 }
+
+#[test]
+fn the_readme_shows_the_services_that_are_tried() {
+    // S-32
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    for (language, file) in
+        [("js", "node.mjs"), ("python", "with_pyjwt.py"), ("python", "with_joserfc.py"), ("rust", "rust.rs")]
+    {
+        let tried = fs::read_to_string(root.join(".ci/verifiers").join(file)).unwrap();
+        let shown = format!("\n```{language}\n{tried}```\n");
+        assert!(readme.contains(&shown), "README.md does not show .ci/verifiers/{file} as it is");
+    }
+}

@@ -47,8 +47,12 @@ pub(super) fn shown(request: &Request, query_token: bool) -> Result<Shown<'_>, P
             ));
         }
     };
-    // What is not ASCII is no scheme of ours.
-    let text = header.to_str().unwrap_or_default();
+    let Ok(text) = header.to_str() else {
+        // No token of anybody's has such characters (RFC 6750 §2.1), but it was shown as one.
+        let scheme = header.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        let is_token = scheme.eq_ignore_ascii_case(b"bearer");
+        return Ok(if is_token { Shown::Bearer(Cow::Borrowed("")) } else { Shown::Other });
+    };
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     let rest = rest.trim_matches(' ');
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -32,7 +32,7 @@ async fn a_credential_of_another_kind_is_none() {
         let reply = call.await.expect(401).problem("unauthenticated");
         assert_eq!(reply.header("www-authenticate"), CHALLENGE, "{header}");
     }
-    for header in ["Bearer", "Bearer ", "Bearer  "] {
+    for header in ["Bearer", "Bearer ", "Bearer  ", "Bearer caf\u{e9}", "bearer \u{ff}.\u{ff}.\u{ff}"] {
         let call = app.anonymous().get("/api/v1/me").header("authorization", header);
         call.await.expect(401).problem("invalid_token");
     }

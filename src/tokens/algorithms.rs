@@ -3,6 +3,9 @@
 //! A key has one algorithm for all its life, and its name comes from the key: what a token says of its
 //! algorithm must be that, and chooses nothing (RFC 8725 §3.1).
 
+#[cfg(test)]
+mod vectors;
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -95,9 +98,13 @@ pub(super) fn generate(alg: Alg) -> Result<FreshKey, TokensError> {
         }
     };
     let key = verifying(alg, &public, None).ok_or_else(|| failed(&"the new key can't be read"))?;
-    let jwk = Jwk::from_decoding_key(&key, Some(alg.jose())).map_err(|e| failed(&e))?;
-    let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|e| failed(&e))?;
+    let kid = thumbprint(alg, &key).map_err(|e| failed(&e))?;
     Ok(FreshKey { kid, public, private })
+}
+
+/// The name of a public key (RFC 7638): 43 characters.
+pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::Result<String> {
+    Jwk::from_decoding_key(key, Some(alg.jose()))?.thumbprint(ThumbprintHash::SHA256)
 }
 
 /// What verifies: from an uncompressed point (SEC 1 §2.3.3), the 32 bytes of RFC 8032, an

@@ -7,6 +7,7 @@ mod form;
 mod headers;
 mod lifetime;
 mod presented;
+mod vectors;
 
 use serde_json::json;
 

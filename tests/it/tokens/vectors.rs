@@ -1,0 +1,19 @@
+//! The examples of the standards, shown to the server as access tokens.
+
+use serde_json::Value;
+
+use super::Scene;
+
+#[tokio::test]
+async fn the_examples_of_the_standards_get_nobody_in() {
+    // S-19, S-25
+    let scene = Scene::set().await;
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../src/tokens/algorithms/vectors.json")).unwrap();
+    let tokens = vectors["jws"].as_object().unwrap();
+    assert_eq!(tokens.len(), 5);
+    for (name, token) in tokens {
+        scene.refuses(name, token.as_str().unwrap()).await;
+    }
+    scene.is_unharmed().await;
+}

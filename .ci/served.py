@@ -34,7 +34,9 @@ class Served:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.issuer = f"http://127.0.0.1:{self.port}"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIPGATE_")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("TRIPGATE_")
+        }
         self.environment |= {
             "TRIPGATE_LISTEN": f"127.0.0.1:{self.port}",
             "TRIPGATE_DATA_DIR": str(self.folder / "data"),
@@ -65,18 +67,27 @@ class Served:
         if failed:
             lines = self.log.read_text(errors="replace").splitlines()[-20:]
             print("the last lines of the server's log:", *(line[:500] for line in lines), sep="\n")
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop(self):
+        """Ends the server, after which its log is whole."""
         self.process.terminate()
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def command(self, *words):
         """Runs a command of the binary beside the server."""
         return subprocess.run(
-            [self.binary, *words], cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True
+            [self.binary, *words],
+            cwd=self.folder,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
 
     def call(self, path, body=None, token=None):

@@ -1,4 +1,7 @@
-"""Says of each token on standard input whether a service in Python takes it: main.py MODULE ISSUER AUDIENCE."""
+"""Says of each token on standard input whether a service in Python takes it.
+
+main.py MODULE ISSUER AUDIENCE
+"""
 
 import importlib
 import sys

@@ -9,6 +9,7 @@ import sys
 from joserfc.errors import JoseError
 from jwt import PyJWTError
 
+sys.dont_write_bytecode = True
 module, issuer, audience = sys.argv[1:]
 verify = importlib.import_module(module).verifier(issuer, audience)
 for line in sys.stdin:

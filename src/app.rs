@@ -22,7 +22,7 @@ use crate::accounts::Accounts;
 use crate::clients::{Clients, ClientsError, Inspector};
 use crate::clock::Clock;
 use crate::config::{Settings, SigningAlg, Signup, WaysIn};
-use crate::db::{self, Db, OpenError, StoreError};
+use crate::db::{self, Db, OpenError};
 use crate::housekeeping;
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
@@ -103,9 +103,6 @@ pub enum StartError {
     /// No usable database.
     #[error(transparent)]
     Database(#[from] OpenError),
-    /// The accounts can't be read.
-    #[error("the accounts can't be read: {0}")]
-    Accounts(#[source] StoreError),
     /// The signing keys can't be read.
     #[error("the signing keys can't be read: {0}")]
     Tokens(#[from] TokensError),
@@ -132,8 +129,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
     let tokens = Tokens::open(&db, clock.clone(), &secret, public_url, audience, ttl_secs, alg).await?;
-    let accounts =
-        Accounts::open(db.clone(), clock.clone(), passwords).await.map_err(StartError::Accounts)?;
+    let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
     let lifetimes =
         Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
     let signup_open = settings.signup == Signup::Open;

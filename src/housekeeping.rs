@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(400);
 const PROVE: Duration = Duration::from_secs(2);
 /// How often what is dead is swept out, and the keys are looked after.
 const SWEEP: Duration = Duration::from_mins(1);
+/// How often it is looked up what the dearest password hash costs, which another replica may have made.
+const LEARN: Duration = Duration::from_hours(1);
 /// How long a replica that says no more keeps the others from a chore.
 const LEASE: TimeDelta = TimeDelta::minutes(3);
 /// The lease of whoever keeps the keys.
@@ -31,7 +33,11 @@ pub async fn run(app: App) {
         every(POLL, &app, poll),
         every(PROVE, &app, prove),
         every(SWEEP, &app, sweep),
-        every(SWEEP, &app, keep_keys)
+        every(SWEEP, &app, keep_keys),
+        async {
+            learn_costs(app.clone()).await;
+            every(LEARN, &app, learn_costs).await;
+        }
     );
 }
 
@@ -52,6 +58,12 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, chore: fn(Ap
 
 async fn poll(app: App) {
     app.tokens.poll().await;
+}
+
+async fn learn_costs(app: App) {
+    if let Err(error) = app.accounts.learn_costs().await {
+        tracing::warn!(causes = chain(&error), "what the stored password hashes cost is not known");
+    }
 }
 
 async fn prove(app: App) {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    UpdateMany,
 };
 use uuid::Uuid;
 
@@ -87,13 +88,10 @@ fn at_least_known(millis: i64) -> SimpleExpr {
     Expr::case(known.clone().gt(millis), known).finally(millis).into()
 }
 
-/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
-pub(super) async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
-    let now = rotation.now.timestamp_millis();
-    let done = sessions::Entity::update_many()
-        .col_expr(sessions::Column::Generation, Expr::value(shown.generation + 1))
-        .col_expr(sessions::Column::RotatedAt, Expr::value(now))
-        .col_expr(sessions::Column::LastSeenAt, Expr::value(now))
+/// What each refresh changes of a session that lives.
+fn prolong(shown: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions::Entity> {
+    sessions::Entity::update_many()
+        .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
         .col_expr(
             sessions::Column::IdleExpiresAt,
             at_most_expiry(rotation.idle_expires_at.timestamp_millis()),
@@ -103,10 +101,18 @@ pub(super) async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -
             at_least_known(rotation.access_expires_at.timestamp_millis()),
         )
         .filter(sessions::Column::Id.eq(shown.session))
+        .filter(lives(rotation.now))
+}
+
+/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
+pub(super) async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
+    let now = rotation.now.timestamp_millis();
+    let done = prolong(shown, rotation)
+        .col_expr(sessions::Column::Generation, Expr::value(shown.generation + 1))
+        .col_expr(sessions::Column::RotatedAt, Expr::value(now))
         // A generation that the database has not heard of was given out before it was restored from a
         // backup: the token is ours and newer, so the phone that holds it is right.
         .filter(sessions::Column::Generation.lte(shown.generation))
-        .filter(lives(rotation.now))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
@@ -121,19 +127,8 @@ pub(super) async fn repeat(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -
     if rotation.proven_generation.is_none_or(|proven| proven < successor) {
         mercy = mercy.add(sessions::Column::ProvenGeneration.lt(successor));
     }
-    let done = sessions::Entity::update_many()
-        .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
-        .col_expr(
-            sessions::Column::IdleExpiresAt,
-            at_most_expiry(rotation.idle_expires_at.timestamp_millis()),
-        )
-        .col_expr(
-            sessions::Column::AccessExpiresAt,
-            at_least_known(rotation.access_expires_at.timestamp_millis()),
-        )
-        .filter(sessions::Column::Id.eq(shown.session))
+    let done = prolong(shown, rotation)
         .filter(sessions::Column::Generation.eq(successor))
-        .filter(lives(rotation.now))
         .filter(mercy)
         .exec(tx)
         .await?;

@@ -150,9 +150,10 @@ async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<Ou
     if found.ended {
         return Ok(Outcome::Revoked);
     }
-    // Ends it unless it has run out, or somebody was faster.
     let Some(revocation) = ending::end(tx, session.user, session.id, rotation.now).await? else {
-        return Ok(Outcome::Unknown);
+        // It has run out, or somebody who showed the same was faster.
+        let ended = store::of_token(tx, shown).await?.is_some_and(|found| found.ended);
+        return Ok(if ended { Outcome::Revoked } else { Outcome::Unknown });
     };
     let event = Event::RefreshTokenReused;
     store::record(tx, session.user, rotation.event, event, session.id, rotation.now).await?;

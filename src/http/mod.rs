@@ -23,7 +23,7 @@ pub mod service;
 pub mod spec;
 
 use poem::{Endpoint, IntoEndpoint, Response};
-use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
 use crate::{accounts, clients, sessions, tokens, trips};
@@ -46,19 +46,8 @@ pub enum Tag {
     Health,
 }
 
-type Operations = (
-    sessions::api::SessionsApi,
-    sessions::api::KeptSessionsApi,
-    sessions::api::BareTokensApi,
-    accounts::api::AccountsApi,
-    trips::api::TripsApi,
-    clients::api::ClientsApi,
-    tokens::api::DiscoveryApi,
-    health::HealthApi,
-);
-
 /// Every operation there is.
-fn service() -> OpenApiService<Operations, ()> {
+fn service() -> OpenApiService<impl OpenApi, ()> {
     let operations = (
         sessions::api::SessionsApi,
         sessions::api::KeptSessionsApi,

@@ -23,7 +23,7 @@ use super::{Grant, RefreshToken, Session, Sessions, SessionsError, ending, store
 use crate::accounts::{self, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
-use crate::tokens::{Revocation, TokensError};
+use crate::tokens::{Revocation, Scopes, TokensError};
 
 /// How long after a rotation the previous token is honoured in any case.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
@@ -57,9 +57,7 @@ pub struct RefreshInfo {
     /// Whose it is.
     pub user: Uuid,
     /// What its access tokens may be used for.
-    pub scopes: crate::tokens::Scopes,
-    /// When its session began.
-    pub issued_at: DateTime<Utc>,
+    pub scopes: Scopes,
     /// Until when it can be used.
     pub expires_at: DateTime<Utc>,
 }
@@ -120,7 +118,6 @@ impl Sessions {
             session: session.id,
             user: session.user,
             scopes: session.scopes,
-            issued_at: session.created_at,
             expires_at: session.idle_expires_at,
         }))
     }

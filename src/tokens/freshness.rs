@@ -8,27 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex as Turn;
+use super::readings::{Reading, Readings};
 
 /// For how long what was read last is trusted.
 const TRUSTED: Duration = Duration::from_secs(10);
 /// For how long one reading may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Freshness {
     trusted: Duration,
-    patience: Duration,
+    readings: Readings,
     stale: AtomicBool,
     last_good: Mutex<Instant>,
-    last: Turn<Option<Attempt>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Attempt {
-    began: Instant,
-    ended: Instant,
-    worked: bool,
 }
 
 impl Freshness {
@@ -40,10 +32,9 @@ impl Freshness {
     fn within(trusted: Duration, patience: Duration) -> Self {
         Self {
             trusted,
-            patience,
+            readings: Readings::new(patience),
             stale: AtomicBool::new(false),
             last_good: Mutex::new(Instant::now()),
-            last: Turn::const_new(None),
         }
     }
 
@@ -56,23 +47,7 @@ impl Freshness {
         &self,
         read: impl Future<Output = Result<(), E>>,
     ) -> bool {
-        let asked = Instant::now();
-        let mut last = self.last.lock().await;
-        if let Some(attempt) = *last
-            && (if attempt.worked { attempt.began } else { attempt.ended }) >= asked
-        {
-            return attempt.worked;
-        }
-        let began = Instant::now();
-        let worked = match tokio::time::timeout(self.patience, read).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "what was revoked can't be read");
-                false
-            }
-            Err(_) => false,
-        };
-        *last = Some(Attempt { began, ended: Instant::now(), worked });
+        let Reading { worked, began, .. } = self.readings.share(Duration::ZERO, read).await;
         self.note(worked, began);
         worked
     }
@@ -80,7 +55,7 @@ impl Freshness {
     fn note(&self, worked: bool, began: Instant) {
         let mut last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
         if worked {
-            *last_good = began;
+            *last_good = began.max(*last_good);
         }
         let stale = last_good.elapsed() >= self.trusted;
         if self.stale.swap(stale, Ordering::Relaxed) != stale {

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use quick_cache::sync::Cache;
-use tokio::sync::Mutex as Turn;
 
+use super::freshness::PATIENCE;
+use super::readings::Readings;
 use super::ring::{Key, KeyRing};
 use super::store;
 use super::{Inner, PublicKey, TokenError, Tokens, TokensError};
@@ -22,8 +23,6 @@ use crate::secrets::Vault;
 
 /// The least time between two readings that a token asked for.
 const DISTANCE: Duration = Duration::from_millis(50);
-/// For how long one reading may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long it is remembered that there is no such key.
 const REMEMBER: Duration = Duration::from_secs(10);
 /// Of how many that is remembered.
@@ -37,8 +36,8 @@ pub(super) struct Keys {
     ring: RwLock<Arc<KeyRing>>,
     /// Raised when a key has gone: what was verified before is to be verified again.
     epoch: AtomicU64,
-    /// Whoever reads holds it, so that an older reading never replaces a newer one.
-    last: Turn<Reading>,
+    /// One at a time, so that an older reading never replaces a newer one.
+    readings: Readings,
     strangers: Cache<String, Instant>,
 }
 
@@ -48,16 +47,8 @@ impl fmt::Debug for Keys {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Reading {
-    began: Instant,
-    ended: Instant,
-    worked: bool,
-}
-
 impl Keys {
     pub(super) async fn open(db: &Db, vault: Arc<Vault>) -> Result<Self, StoreError> {
-        let began = Instant::now();
         let stored = db.read((), |tx, ()| store::keys(tx).boxed()).await?;
         let ring = KeyRing::assemble(&stored, &vault, None);
         Ok(Self {
@@ -65,7 +56,7 @@ impl Keys {
             vault,
             ring: RwLock::new(Arc::new(ring)),
             epoch: AtomicU64::new(0),
-            last: Turn::new(Reading { began, ended: Instant::now(), worked: true }),
+            readings: Readings::new(PATIENCE),
             strangers: Cache::new(STRANGERS),
         })
     }
@@ -81,8 +72,7 @@ impl Keys {
 
     /// Reads what has changed.
     pub(super) async fn poll(&self) -> Result<(), StoreError> {
-        let mut last = self.last.lock().await;
-        self.read(&mut last).await
+        self.read(Duration::ZERO).await
     }
 
     /// The key of this name, from the database if need be.
@@ -95,31 +85,16 @@ impl Keys {
         if kid.len() != KID_CHARS || !kid.bytes().all(is_ours) || self.strangers.get(kid).is_some_and(known) {
             return Err(TokenError::Invalid);
         }
-        if !self.read_since(Instant::now()).await {
-            return Err(TokenError::Unknown);
-        }
+        self.read(DISTANCE).await.map_err(|_| TokenError::Unknown)?;
         self.ring().key(kid).ok_or_else(|| {
             self.strangers.insert(kid.to_owned(), Instant::now());
             TokenError::Invalid
         })
     }
 
-    /// Whether a reading that began after `asked` worked; reads if nobody else did.
-    async fn read_since(&self, asked: Instant) -> bool {
-        let mut last = self.last.lock().await;
-        if (if last.worked { last.began } else { last.ended }) < asked {
-            tokio::time::sleep_until((last.began + DISTANCE).into()).await;
-            // Why it failed, if it did, the poll tells.
-            let _ = self.read(&mut last).await;
-        }
-        last.worked
-    }
-
-    async fn read(&self, last: &mut Reading) -> Result<(), StoreError> {
-        let began = Instant::now();
-        let read = tokio::time::timeout(PATIENCE, self.replace()).await.unwrap_or(Err(StoreError::away()));
-        *last = Reading { began, ended: Instant::now(), worked: read.is_ok() };
-        read
+    async fn read(&self, distance: Duration) -> Result<(), StoreError> {
+        let reading = self.readings.share(distance, self.replace()).await;
+        if reading.worked { Ok(()) } else { Err(StoreError::away()) }
     }
 
     async fn replace(&self) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ mod freshness;
 mod keys;
 mod lifecycle;
 mod proofs;
+mod readings;
 mod revocations;
 mod ring;
 mod scope;

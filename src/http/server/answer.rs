@@ -98,3 +98,30 @@ impl Buf for Piece {
         self.data.advance(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+    use crate::http::server::pulse::Pulse;
+
+    #[tokio::test]
+    async fn a_large_answer_is_handed_on_piece_by_piece_and_whole() {
+        // S-76
+        let sent: Vec<u8> = (0..200_001_u32).flat_map(u32::to_le_bytes).collect();
+        let body = Full::new(Bytes::from(sent.clone())).map_err(|never| match never {});
+        let mut answer = Answer::new(BoxBody::new(body), Pulse::begin(&Arc::new(Pulse::default())));
+        let mut taken = Vec::new();
+        assert_eq!(answer.size_hint().exact(), Some(sent.len() as u64));
+        while let Some(frame) = answer.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!((1..=PIECE_MAX).contains(&piece.remaining()));
+            taken.extend_from_slice(piece.chunk());
+            assert_eq!(answer.size_hint().exact(), Some((sent.len() - taken.len()) as u64));
+        }
+        assert!(answer.is_end_stream() && taken == sent);
+    }
+}

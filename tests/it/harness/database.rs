@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait};
 use url::Url;
 
 /// Names a maintenance database, of which the user may create others.
@@ -45,33 +45,20 @@ impl Database {
     }
 
     async fn run(&self, statement: &str) {
-        let connection = self.connect().await;
+        let mut options = ConnectOptions::new(self.server.as_str());
+        options.max_connections(1).sqlx_logging(false);
+        let connection = sea_orm::Database::connect(options).await.unwrap();
         connection.execute_unprepared(statement).await.unwrap();
         connection.close().await.unwrap();
     }
 
-    async fn connect(&self) -> DatabaseConnection {
-        let mut options = ConnectOptions::new(self.server.as_str());
-        options.max_connections(1).sqlx_logging(false);
-        sea_orm::Database::connect(options).await.unwrap()
-    }
-
-    /// Drops it with whatever the server under test still does there: its tasks share the thread that
-    /// waits here, so a transaction of theirs would never end by itself.
-    async fn clear_away(&self) {
-        if self.server.scheme() != "mysql" {
-            return self.run(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-        }
-        let connection = self.connect().await;
-        let backend = connection.get_database_backend();
-        let held = format!("SELECT id FROM information_schema.processlist WHERE db = '{}'", self.name);
-        for row in connection.query_all_raw(Statement::from_string(backend, held)).await.unwrap() {
-            let id: i64 = row.try_get_by_index(0).unwrap();
-            // It may have ended meanwhile.
-            drop(connection.execute_unprepared(&format!("KILL {id}")).await);
-        }
-        connection.execute_unprepared(&format!("DROP DATABASE {}", self.name)).await.unwrap();
-        connection.close().await.unwrap();
+    fn drop_statement(&self) -> String {
+        // The server under test may still hold connections: PostgreSQL has to be told to end them.
+        let force = match self.server.scheme() {
+            "mysql" => "",
+            _ => " WITH (FORCE)",
+        };
+        format!("DROP DATABASE {}{force}", self.name)
     }
 }
 
@@ -83,7 +70,7 @@ impl Drop for Database {
                     .enable_all()
                     .build()
                     .unwrap()
-                    .block_on(self.clear_away());
+                    .block_on(self.run(&self.drop_statement()));
             });
             // A test that fails already must not be torn down by a second panic.
             assert!(

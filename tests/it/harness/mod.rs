@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 mod database;
 mod raw;
 mod reply;
+mod served;
 mod tests;
 
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tempfile::TempDir;
-use tripgate::app::{self, App, Running};
+use tripgate::app::App;
 use tripgate::clock::Clock;
 use tripgate::config::{Secret, Settings};
 
@@ -26,6 +27,7 @@ pub(crate) use client::{Call, Client};
 use database::Database;
 pub(crate) use raw::RawReply;
 pub(crate) use reply::Reply;
+use served::Served;
 
 /// The password of everybody whom the harness signs up.
 pub(crate) const PASSWORD: &str = "a quiet harbour at dusk";
@@ -50,8 +52,8 @@ struct Ground {
 pub(crate) struct TestApp {
     /// The server's clock: `app.clock.advance(..)` moves it, also for the replicas.
     pub(crate) clock: Clock,
-    // Boxed, because it is large and every test would carry it.
-    running: Box<Running>,
+    // Dropped before the database.
+    running: Served,
     ground: Arc<Ground>,
     http: reqwest::Client,
 }
@@ -95,8 +97,7 @@ impl TestApp {
     }
 
     async fn under(settings: &Settings, ground: Arc<Ground>, clock: Clock) -> Self {
-        let running = Box::pin(app::start(settings, clock.clone()));
-        let running = Box::new(running.await.unwrap());
+        let running = Served::start(settings, clock.clone()).await;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -108,7 +109,7 @@ impl TestApp {
 
     /// Stops the server in good order; the database stays for its replicas.
     pub(crate) async fn stop(self) {
-        self.running.stop().await.unwrap();
+        self.running.stop().await;
     }
 
     /// Stops the server and starts it again, at another address, over the same database.

@@ -73,9 +73,15 @@ async fn a_server_knows_from_its_start_what_the_dearest_hash_takes() {
     for damaged in ["$2b$99$abc", "$2b$14$short", "zz"] {
         stored::set_password_hash(&old, "brian", damaged).await;
         let app = at_cost(&old, 4).await;
+        let mut lowered = unknown(&app).await;
         // It learns that beside the first requests.
-        app.rooms().accounts.learn_costs().await.unwrap();
-        let lowered = unknown(&app).await;
+        for _ in 0..50 {
+            if lowered * 2 > dear {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            lowered = unknown(&app).await;
+        }
         assert!(lowered * 2 > dear && lowered < dear * 4, "{damaged}: {dear:?} before, {lowered:?} after");
     }
 }

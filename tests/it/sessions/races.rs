@@ -54,6 +54,22 @@ fn granted(replies: Vec<Reply>) -> Vec<Value> {
     replies.into_iter().filter(is_grant).map(|reply| reply.json()).collect()
 }
 
+#[tokio::test]
+async fn of_many_who_show_a_used_up_token_at_once_all_are_told_the_same() {
+    // S-37
+    let replicas = three().await;
+    replicas[0].sign_up("ada").await;
+    for _ in 0..rounds(10) {
+        let first = replicas[0].log_in("ada").await.grant().clone();
+        let second = next(&replicas[0], &first).await;
+        next(&replicas[0], &second).await;
+        for reply in at_once(&replicas, 20, refresh_token(&first)).await {
+            reply.expect(401).problem("session_revoked");
+        }
+    }
+    assert_eq!(stored::events(&replicas[0]).await.len(), rounds(10), "one event for each session");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_refreshes_at_once_get_one_successor_round_after_round() {
     // S-38

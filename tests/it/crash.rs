@@ -111,18 +111,22 @@ impl Phone {
         Self { refresh_token, access_token, refreshed: 0, lost: 0 }
     }
 
-    /// Refreshes until the server is gone. Of three replies it loses one before anything of it came,
-    /// and one after the server has sent it.
+    /// Refreshes until the server is gone. Of three replies it loses one that it does not wait for, and
+    /// one after the server has sent it. It may show the same token while an earlier request is under way,
+    /// but no newer one: that the old one comes last then would look like a theft.
     async fn live(mut self, server: &Process) -> Self {
+        let mut under_way = Vec::new();
         loop {
             let body = json!({ "refresh_token": self.refresh_token });
             let call = server.call(Method::POST, "/api/v1/auth/refresh").json(&body);
             let turn = self.refreshed + self.lost;
             if turn % 3 == 1 {
+                let mut reply = tokio::spawn(call.send());
                 let patience = Duration::from_micros(200 * (turn as u64 % 40));
-                if matches!(timeout(patience, call.send()).await, Ok(Err(_))) {
+                if matches!(timeout(patience, &mut reply).await, Ok(Ok(Err(_)))) {
                     return self;
                 }
+                under_way.push(reply);
                 self.lost += 1;
                 continue;
             }
@@ -133,6 +137,7 @@ impl Phone {
                 self.lost += 1;
                 continue;
             }
+            join_all(under_way.drain(..).filter(|reply| !reply.is_finished())).await;
             let (refreshed, lost) = (self.refreshed + 1, self.lost);
             self = Self { refreshed, lost, ..Self::new(&grant) };
             let call = server.call(Method::GET, "/api/v1/auth/session").bearer_auth(&self.access_token);

@@ -14,7 +14,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
 use super::Limits;
+use super::closing::Closing;
 use super::pulse::Pulse;
 
 /// A socket that notes what moves. It sits beneath TLS, where a drop of progress is still visible.
@@ -30,11 +31,13 @@ use super::pulse::Pulse;
 pub(super) struct Deadlines {
     io: TcpStream,
     pulse: Arc<Pulse>,
+    /// Once our side is closed.
+    closing: Option<Closing>,
 }
 
 impl Deadlines {
     pub(super) const fn new(io: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { io, pulse }
+        Self { io, pulse, closing: None }
     }
 }
 
@@ -91,7 +94,11 @@ impl AsyncWrite for Deadlines {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let Self { io, closing, .. } = &mut *self;
+        if closing.is_none() {
+            ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
+        }
+        closing.get_or_insert_with(Closing::new).poll(io, cx).map(Ok)
     }
 }
 

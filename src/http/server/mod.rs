@@ -8,6 +8,7 @@
 //! and one second. What it refuses by itself: requests without exactly one `Host`.
 
 mod answer;
+mod closing;
 mod connection;
 mod deadlines;
 mod pulse;

@@ -125,3 +125,30 @@ async fn a_stop_waits_no_longer_for_an_answer_that_finds_no_room() {
     server.task.await.unwrap().unwrap();
     assert!((ms(490)..ms(1_500)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
 }
+
+#[tokio::test]
+async fn who_is_refused_while_sending_a_body_still_reads_why() {
+    let server = start(Limits::default()).await;
+    let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
+    let mut tcp = send(&server, head).await;
+    // As over a slow link: the answer is there, and the connection closed, before half of it was sent.
+    for _ in 0..60 {
+        tcp.write_all(&[b'x'; 10_000]).await.unwrap();
+        sleep(ms(5)).await;
+    }
+    let answer = read_all(&mut tcp).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_after_the_answer_is_not_listened_to_for_ever() {
+    // S-75
+    let server = start(Limits::default()).await;
+    let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n";
+    let mut tcp = send(&server, head).await;
+    let begin = Instant::now();
+    while begin.elapsed() < ms(6_000) && tcp.write_all(b"x").await.is_ok() {
+        sleep(ms(20)).await;
+    }
+    assert!(begin.elapsed() < ms(4_000), "{:?}", begin.elapsed());
+}

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -33,6 +34,7 @@ use tracing::debug;
 use super::Server;
 use super::answer::Answer;
 use super::deadlines::{Deadlines, Expired, Watchdog};
+use super::leftover::{self, Leftover};
 use super::pulse::Pulse;
 use super::tls::Stream;
 
@@ -177,16 +179,32 @@ async fn answer<E: Endpoint>(
     peer: SocketAddr,
 ) -> Response {
     if let Err(fault) = check_host(&request) {
-        let mut response = (shared.server.bad_request)(fault);
-        if request.version() < Version::HTTP_2 {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        return response;
+        let response = (shared.server.bad_request)(fault);
+        return if request.version() < Version::HTTP_2 { the_last(response) } else { response };
     }
     let remote = RemoteAddr(peer.into());
-    let request = Request::from((request, shared.local.clone(), remote, scheme));
-    shared.endpoint.get_response(request).await
+    let mut request = Request::from((request, shared.local.clone(), remote, scheme));
+    if request.version() >= Version::HTTP_2 {
+        return shared.endpoint.get_response(request).await;
+    }
+    let leftover = match leftover::lend(request.take_body().into()) {
+        Ok((lent, leftover)) => {
+            request.set_body(BoxBody::new(lent));
+            Some(leftover)
+        }
+        Err(empty) => {
+            request.set_body(empty);
+            None
+        }
+    };
+    let response = shared.endpoint.get_response(request).await;
+    if leftover.is_some_and(Leftover::remains) { the_last(response) } else { response }
+}
+
+/// No other request is read from the connection.
+fn the_last(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// One `Host` where HTTP/1.1 demands it, never two, and none that no host could be named.

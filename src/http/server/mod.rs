@@ -11,6 +11,7 @@ mod answer;
 mod closing;
 mod connection;
 mod deadlines;
+mod leftover;
 mod pulse;
 #[cfg(test)]
 mod tests;

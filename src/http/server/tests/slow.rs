@@ -152,3 +152,20 @@ async fn who_goes_on_sending_after_the_answer_is_not_listened_to_for_ever() {
     }
     assert!(begin.elapsed() < ms(4_000), "{:?}", begin.elapsed());
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_body_ends_the_connection_only_if_it_is_not_there_yet() {
+    let server = start(Limits::default()).await;
+    // Refused with its body at hand: the next request is served on the same connection.
+    let small = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nsmall";
+    let mut tcp = send(&server, small).await;
+    let answer = read_until(&mut tcp, b"\r\n\r\n").await;
+    assert!(!String::from_utf8_lossy(&answer).contains("connection: close"), "{answer:?}");
+    tcp.write_all(small).await.unwrap();
+    assert!(read_until(&mut tcp, b"\r\n\r\n").await.starts_with(b"HTTP/1.1 404"));
+    // Refused before its body has come: the client is told to take another connection for the next.
+    let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
+    let mut tcp = send(&server, head).await;
+    let answer = read_all(&mut tcp).await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("connection: close"), "{answer}");
+}

@@ -9,5 +9,6 @@ pub mod security_events;
 pub mod sessions;
 pub mod signing_keys;
 pub mod trip_counters;
+pub mod trip_tombstones;
 pub mod trips;
 pub mod users;

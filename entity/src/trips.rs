@@ -25,6 +25,14 @@ pub struct Model {
     /// The value of the owner's counter at the last change.
     pub change_seq: i64,
     pub updated_at: i64,
+    /// A JSON array, in travel order.
+    pub stops: String,
+    /// The first day, counted from 1970-01-01; `9_000_000` if there is none.
+    pub start_key: i64,
+    /// The title without case and accents.
+    pub title_key: String,
+    /// Title, destination and notes without case and accents.
+    pub search: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -24,6 +24,19 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{text200}", "TEXT", "VARCHAR(200)", "VARCHAR(200)"),
     ("{text254}", "TEXT", "VARCHAR(254)", "VARCHAR(254)"),
     ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
+    // More than the 64 KiB of MySQL's TEXT. There a default of such a column is an expression; on SQLite,
+    // where a column is added, it must be none.
+    ("{long}", "TEXT", "TEXT", "MEDIUMTEXT"),
+    ("{default_empty}", "DEFAULT ''", "DEFAULT ''", "DEFAULT ('')"),
+    ("{default_list}", "DEFAULT '[]'", "DEFAULT '[]'", "DEFAULT ('[]')"),
+    // In the order of code points, which the other two follow anyway.
+    ("{binary}", "", "COLLATE \"C\"", ""),
+    (
+        "{days(start_date)}",
+        "CAST(julianday(start_date) - 2440587.5 AS INTEGER)",
+        "start_date - DATE '1970-01-01'",
+        "DATEDIFF(start_date, '1970-01-01')",
+    ),
     ("{length}", "length", "char_length", "char_length"),
     // A table clustered by its primary key: always on InnoDB, on request on SQLite.
     (
@@ -34,6 +47,7 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ),
     // MySQL's indexes belong to their table.
     ("{on_sessions}", "", "", " ON sessions"),
+    ("{on_trips}", "", "", " ON trips"),
     ("{table}", "STRICT", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
     ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
 ];

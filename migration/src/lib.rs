@@ -7,6 +7,7 @@
 mod dialect;
 mod m20261122_000001_foundation;
 mod m20261122_000002_sessions_and_keys;
+mod m20261122_000003_trips_whole;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_foundation::Migration),
             Box::new(m20261122_000002_sessions_and_keys::Migration),
+            Box::new(m20261122_000003_trips_whole::Migration),
         ]
     }
 }

@@ -37,6 +37,12 @@ pub enum Code {
     RequestTimeout,
     /// Somebody has that email address or username.
     IdentifierTaken,
+    /// The caller has something of that id already.
+    AlreadyExists,
+    /// Not in the state that the condition names.
+    PreconditionFailed,
+    /// A condition must be sent.
+    PreconditionRequired,
     /// The body is too large.
     ContentTooLarge,
     /// The body is not sent as JSON, or as a form where one is asked for.
@@ -64,7 +70,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -82,6 +88,9 @@ impl Code {
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::IdentifierTaken,
+        Self::AlreadyExists,
+        Self::PreconditionFailed,
+        Self::PreconditionRequired,
         Self::ContentTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
@@ -131,6 +140,12 @@ impl Code {
                 "The body did not arrive in time. Nothing was done; send the request again."),
             Self::IdentifierTaken => ("identifier_taken", 409, "Identifier taken", "fix_input",
                 "Somebody has this email address or username already. Log in, or choose another."),
+            Self::AlreadyExists => ("already_exists", 409, "Already there", "none",
+                "You have something under this id already. If you have sent it before, it has arrived: read it, and change it where it differs."),
+            Self::PreconditionFailed => ("precondition_failed", 412, "Changed meanwhile", "fix_input",
+                "It is not in the state that If-Match or If-None-Match asks for: somebody has changed or made it meanwhile. Nothing was changed. Read it again, merge, and send its new ETag."),
+            Self::PreconditionRequired => ("precondition_required", 428, "A condition is missing", "fix_input",
+                "This call overwrites everything, so it must say what it overwrites. Send If-Match with the ETag that you know, or If-None-Match: * to make what is not there yet."),
             Self::ContentTooLarge => ("content_too_large", 413, "Body too large", "fix_input",
                 "The body has more bytes than this operation takes."),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not a media type that is taken", "fix_input",
@@ -194,6 +209,8 @@ impl Code {
             406 => "Only JSON is to be had",
             408 => "The body came too slowly",
             409 => "In conflict with what is there",
+            412 => "Not in the state that the condition asks for",
+            428 => "The condition is missing",
             413 => "The body is too large",
             415 => "The body is not sent in the media type of the operation",
             422 => "Members of the request break rules",

@@ -36,7 +36,7 @@ const REQUEST_ID_MAX: usize = 128;
 /// What a page of another origin may read of a response.
 const EXPOSED: &str = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
 /// What a page of another origin may send.
-const ALLOWED: &str = "Authorization, Content-Type, X-Request-Id";
+const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 
 /// Where operations of the document lie.
 const OPERATIONS: [&str; 3] = ["/api/", "/health/", "/.well-known/"];

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// The id of something, out of a path; anything else there is 404.
@@ -53,5 +54,50 @@ impl ParseFromParameter for Id {
             return Err(ParseError::custom("not in the form in which ids are given"));
         }
         Ok(Self(id))
+    }
+}
+
+/// A UUIDv7 in the one form in which ids are given out (RFC 9562 §5.7).
+const V7: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+
+/// An id that a client has made, in a body.
+#[derive(Debug, Clone, Copy)]
+pub struct MadeId(pub Uuid);
+
+impl Type for MadeId {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "made_id".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            pattern: Some(V7.to_owned()),
+            ..MetaSchema::new_with_format("string", "uuid")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for MadeId {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        Uuid::try_parse(text).map(Self).map_err(ParseError::custom)
+    }
+}
+
+impl ToJSON for MadeId {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.to_string().into())
     }
 }

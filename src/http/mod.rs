@@ -15,6 +15,7 @@ pub mod form;
 mod health;
 pub mod id;
 pub mod json;
+pub mod local;
 mod paths;
 pub mod problem;
 mod schema;
@@ -54,6 +55,7 @@ fn service() -> OpenApiService<impl OpenApi, ()> {
         sessions::api::BareTokensApi,
         accounts::api::AccountsApi,
         trips::api::TripsApi,
+        trips::api::StopsApi,
         clients::api::ClientsApi,
         tokens::api::DiscoveryApi,
         health::HealthApi,

@@ -43,7 +43,11 @@ impl Paths {
                     .zip(&asked)
                     .all(|(known, given)| known.starts_with(['{', ':']) || known == given)
         };
-        self.0.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods.as_str())
+        // A name that stands there beats one that may be anything.
+        let parameters =
+            |template: &[String]| template.iter().filter(|part| part.starts_with(['{', ':'])).count();
+        let fitting = self.0.iter().filter(|(template, _)| fits(template));
+        fitting.min_by_key(|(template, _)| parameters(template)).map(|(_, methods)| methods.as_str())
     }
 }
 
@@ -58,8 +62,10 @@ mod tests {
 
     #[test]
     fn a_path_has_the_methods_of_its_operations() {
-        let paths =
-            Paths::of(&json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} } } }));
+        let paths = Paths::of(
+            &json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} }, "/a/b": { "put": {} } } }),
+        );
+        assert_eq!(paths.allow("/a/b"), Some("PUT"));
         assert_eq!(paths.allow("/a/7"), Some("GET, DELETE, HEAD"));
         assert_eq!(paths.allow("/b"), Some("POST"));
         for page in ["/", "/docs", "/docs/x", "/openapi.json", "/problems/x", "/favicon.ico"] {

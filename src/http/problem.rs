@@ -252,23 +252,23 @@ pub fn too_large() -> Problem {
 /// The `Err` side of a handler. The parameters are the statuses that the operation adds to those
 /// that every operation has: `Result<Json<T>, Fail<404, 409>>`.
 #[derive(Debug)]
-pub struct Fail<const A: u16 = 0, const B: u16 = 0>(Problem);
+pub struct Fail<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
 
-impl<E: Into<Problem>, const A: u16, const B: u16> From<E> for Fail<A, B> {
+impl<E: Into<Problem>, const A: u16, const B: u16, const C: u16> From<E> for Fail<A, B, C> {
     fn from(error: E) -> Self {
         Self(error.into())
     }
 }
 
-impl<const A: u16, const B: u16> From<Fail<A, B>> for poem::Error {
-    fn from(fail: Fail<A, B>) -> Self {
+impl<const A: u16, const B: u16, const C: u16> From<Fail<A, B, C>> for poem::Error {
+    fn from(fail: Fail<A, B, C>) -> Self {
         fail.0.into()
     }
 }
 
-impl<const A: u16, const B: u16> ApiResponse for Fail<A, B> {
+impl<const A: u16, const B: u16, const C: u16> ApiResponse for Fail<A, B, C> {
     fn meta() -> MetaResponses {
-        let declared = [A, B].into_iter().filter(|status| *status != 0);
+        let declared = [A, B, C].into_iter().filter(|status| *status != 0);
         let response = |status| MetaResponse {
             description: Code::meaning(status),
             status: Some(status),

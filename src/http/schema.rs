@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use chrono::NaiveDate;
 use email_address::EmailAddress;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::local::{date, local_time};
 use super::problem::FieldFault;
 
 /// The most faults that are told at once.
@@ -82,6 +82,9 @@ impl Checker<'_> {
             Some("uuid") if text.len() != 36 || Uuid::try_parse(text).is_err() => "a UUID",
             Some("email") if !EmailAddress::is_valid(text) => "an email address, such as ada@example.org",
             Some("naive-date" | "date") if date(text).is_none() => "a calendar date, written YYYY-MM-DD",
+            Some("date-time-local") if local_time(text).is_none() => {
+                "a local date and time, written YYYY-MM-DDTHH:MM or YYYY-MM-DDTHH:MM:SS"
+            }
             _ => return,
         };
         self.fault(pointer, "invalid_format", format!("must be {expected}"));
@@ -161,19 +164,10 @@ fn characters(count: usize) -> String {
     if count == 1 { "1 character".to_owned() } else { format!("{count} characters") }
 }
 
-/// A date in exactly the form of RFC 3339 `full-date`, without signs, spaces or short fields.
-fn date(text: &str) -> Option<NaiveDate> {
-    let exact = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    if exact { text.parse().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::NaiveDate;
     use poem_openapi::types::Type;
     use poem_openapi::{Enum, Object};
 

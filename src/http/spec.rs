@@ -10,7 +10,7 @@ use super::codes::Code;
 use super::problem::ProblemBody;
 
 /// The errors that operations share: name in the document, status.
-const SHARED: [(&str, u16); 12] = [
+const SHARED: [(&str, u16); 14] = [
     ("BadRequest", 400),
     ("Unauthorized", 401),
     ("Forbidden", 403),
@@ -18,9 +18,11 @@ const SHARED: [(&str, u16); 12] = [
     ("NotAcceptable", 406),
     ("RequestTimeout", 408),
     ("Conflict", 409),
+    ("PreconditionFailed", 412),
     ("ContentTooLarge", 413),
     ("UnsupportedMediaType", 415),
     ("Invalid", 422),
+    ("PreconditionRequired", 428),
     ("InternalError", 500),
     ("ServiceUnavailable", 503),
 ];

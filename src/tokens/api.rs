@@ -1,13 +1,12 @@
 //! What other services read: the public keys, and where the rest is found.
 
 use poem::web::Data;
-use poem_openapi::param::Header;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::{Numbers, PublicKey, Scope};
 use crate::app::App;
-use crate::http::conditional::is_known;
+use crate::http::conditional::{IfNoneMatch, etag};
 use crate::http::json::Json;
 use crate::http::{API, Tag};
 
@@ -146,10 +145,12 @@ impl DiscoveryApi {
         app: Data<&App>,
         /// The `ETag` of keys that you have: 304 if they are still the same.
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        if_none_match: IfNoneMatch,
     ) -> KeySetAnswer {
-        let (keys, etag) = app.tokens.public_keys();
-        if is_known(if_none_match.0.as_deref(), &etag) {
+        let (keys, tag) = app.tokens.public_keys();
+        let is_known = if_none_match.knows(&tag);
+        let etag = etag(&tag);
+        if is_known {
             return KeySetAnswer::Unchanged(etag, KEEP.to_owned());
         }
         let keys = keys.into_iter().map(JwkBody::from).collect();

@@ -92,7 +92,7 @@ impl KeyRing {
             said.push_str(&key.kid);
         }
         let digest = sha256(said.as_bytes());
-        self.etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest)));
+        self.etag = URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest));
     }
 
     /// The key that signs, and how; `None` if it can't be decrypted.

@@ -1,216 +1,50 @@
 //! Trips over HTTP.
 
-use chrono::{DateTime, NaiveDate, Utc};
+mod bodies;
+mod stops;
+mod told;
+
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::types::{Example, MaybeUndefined};
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
-use serde::Serialize;
-use uuid::Uuid;
+use poem_openapi::{ApiResponse, Enum, OpenApi};
 
-use super::{Draft, Fault, Patch, Status, Trip, TripsError};
+use self::bodies::{CreateTrip, ReplaceTrip, TripBody, TripPage, TripStatus, UpdateTrip};
+pub use self::stops::StopsApi;
+use self::told::{changed, refused};
+use super::{Condition, Listing, Sort, Trip, TripsError};
 use crate::app::App;
-use crate::http::caller::{self, Caller, ForReading, ForWriting};
-use crate::http::json::{Body, Json, day, instant, patched};
-use crate::http::problem::{Code, Fail, FieldFault, Problem};
-use crate::http::{Tag, id::Id};
+use crate::http::caller::{Caller, ForReading, ForWriting};
+use crate::http::conditional::{IfMatch, IfNoneMatch, Tags, etag};
+use crate::http::json::{Body, Json};
+use crate::http::local::Day;
+use crate::http::problem::{Code, Fail, Problem};
+use crate::http::{API, Tag, id::Id};
 
-/// Where a trip stands.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "snake_case")]
-enum TripStatus {
-    /// Ahead.
-    Planned,
-    /// Under way.
-    Active,
-    /// Over.
-    Completed,
-    /// Put away.
-    Archived,
+/// What comes first in a list.
+#[derive(Debug, Clone, Copy, Default, Enum)]
+enum TripSort {
+    /// The newest trip.
+    #[default]
+    #[oai(rename = "-created_at")]
+    Created,
+    /// The earliest first day.
+    #[oai(rename = "start_date")]
+    Start,
+    /// The trip that changed last.
+    #[oai(rename = "-updated_at")]
+    Updated,
+    /// The first title of the alphabet.
+    #[oai(rename = "title")]
+    Title,
 }
 
-impl From<TripStatus> for Status {
-    fn from(status: TripStatus) -> Self {
-        match status {
-            TripStatus::Planned => Self::Planned,
-            TripStatus::Active => Self::Active,
-            TripStatus::Completed => Self::Completed,
-            TripStatus::Archived => Self::Archived,
-        }
-    }
-}
-
-/// A trip.
-#[derive(Debug, Object, Serialize)]
-#[oai(rename = "Trip")]
-struct TripBody {
-    /// Never changes.
-    id: Uuid,
-    /// What its owner calls it.
-    title: String,
-    /// Where it goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destination: Option<String>,
-    /// The first day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
-    start_date: Option<NaiveDate>,
-    /// The last day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
-    end_date: Option<NaiveDate>,
-    /// The time zone that its local times are in (IANA name).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    /// Whatever else its owner wants to keep.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<String>,
-    /// Where it stands: `planned`, `active`, `completed` or `archived`. The list may grow.
-    status: String,
-    /// Counts the changes of this trip, from 1.
-    version: i64,
-    /// When it was made.
-    #[serde(serialize_with = "instant")]
-    created_at: DateTime<Utc>,
-    /// When it last changed.
-    #[serde(serialize_with = "instant")]
-    updated_at: DateTime<Utc>,
-}
-
-impl From<Trip> for TripBody {
-    fn from(trip: Trip) -> Self {
-        let Trip { id, draft, version, created_at, updated_at } = trip;
-        Self {
-            id,
-            title: draft.title,
-            destination: draft.destination,
-            start_date: draft.start_date,
-            end_date: draft.end_date,
-            time_zone: draft.time_zone,
-            notes: draft.notes,
-            status: draft.status.name().to_owned(),
-            version,
-            created_at,
-            updated_at,
-        }
-    }
-}
-
-/// Some of the caller's trips, newest first.
-#[derive(Debug, Object, Serialize)]
-struct TripPage {
-    /// At most `limit` trips.
-    items: Vec<TripBody>,
-    /// Send it back as `cursor` for the next page. Absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-/// A new trip.
-#[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
-struct CreateTrip {
-    /// What its owner calls it.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    title: String,
-    /// Where it goes.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    destination: Option<String>,
-    /// The first day.
-    start_date: Option<NaiveDate>,
-    /// The last day; not before `start_date`.
-    end_date: Option<NaiveDate>,
-    /// An IANA name, such as `Europe/Lisbon`.
-    #[oai(validator(max_length = 64))]
-    time_zone: Option<String>,
-    /// Whatever else its owner wants to keep.
-    #[oai(validator(max_length = 10_000))]
-    notes: Option<String>,
-    /// Where it stands; `planned` if absent.
-    status: Option<TripStatus>,
-}
-
-impl Example for CreateTrip {
-    fn example() -> Self {
-        Self {
-            title: "Lisbon in spring".to_owned(),
-            destination: Some("Lisbon".to_owned()),
-            start_date: NaiveDate::from_ymd_opt(2027, 4, 2),
-            end_date: NaiveDate::from_ymd_opt(2027, 4, 9),
-            time_zone: Some("Europe/Lisbon".to_owned()),
-            notes: Some("Take the tram, not the bus.".to_owned()),
-            status: Some(TripStatus::Planned),
-        }
-    }
-}
-
-impl From<CreateTrip> for Draft {
-    fn from(body: CreateTrip) -> Self {
-        Self {
-            title: body.title,
-            destination: body.destination,
-            start_date: body.start_date,
-            end_date: body.end_date,
-            time_zone: body.time_zone,
-            notes: body.notes,
-            status: body.status.map(Status::from).unwrap_or_default(),
-        }
-    }
-}
-
-impl CreateTrip {
-    /// The trip, or the rules that it breaks.
-    fn check(self) -> Result<Draft, Vec<FieldFault>> {
-        let draft = Draft::from(self);
-        draft.check().map_err(|faults| told(faults, "/end_date"))?;
-        Ok(draft)
-    }
-}
-
-/// A change of a trip (RFC 7396): what is absent stays, `null` clears.
-#[derive(Debug, Default, Object)]
-#[oai(example, skip_serializing_if_is_none)]
-struct UpdateTrip {
-    /// What its owner calls it. Can't be cleared.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    title: Option<String>,
-    /// Where it goes.
-    #[oai(nullable, validator(min_length = 1, max_length = 200))]
-    destination: MaybeUndefined<String>,
-    /// The first day.
-    #[oai(nullable)]
-    start_date: MaybeUndefined<NaiveDate>,
-    /// The last day; not before `start_date`.
-    #[oai(nullable)]
-    end_date: MaybeUndefined<NaiveDate>,
-    /// An IANA name, such as `Europe/Lisbon`.
-    #[oai(nullable, validator(max_length = 64))]
-    time_zone: MaybeUndefined<String>,
-    /// Whatever else its owner wants to keep.
-    #[oai(nullable, validator(max_length = 10_000))]
-    notes: MaybeUndefined<String>,
-    /// Can't be cleared.
-    status: Option<TripStatus>,
-}
-
-impl Example for UpdateTrip {
-    fn example() -> Self {
-        Self {
-            title: Some("Lisbon in summer".to_owned()),
-            status: Some(TripStatus::Active),
-            ..Self::default()
-        }
-    }
-}
-
-impl From<UpdateTrip> for Patch {
-    fn from(body: UpdateTrip) -> Self {
-        Self {
-            title: body.title,
-            destination: patched(body.destination),
-            start_date: patched(body.start_date),
-            end_date: patched(body.end_date),
-            time_zone: patched(body.time_zone),
-            notes: patched(body.notes),
-            status: body.status.map(Status::from),
+impl From<TripSort> for Sort {
+    fn from(sort: TripSort) -> Self {
+        match sort {
+            TripSort::Created => Self::Created,
+            TripSort::Start => Self::Start,
+            TripSort::Updated => Self::Updated,
+            TripSort::Title => Self::Title,
         }
     }
 }
@@ -221,9 +55,19 @@ enum ListedTrips {
     #[oai(status = 200)]
     Ok(
         Json<TripPage>,
+        /// Names this page in this state: it is another one after any change of any of the caller's trips.
+        #[oai(header = "ETag")]
+        String,
         /// Where the next page is (RFC 8288). Absent on the last one.
         #[oai(header = "Link")]
         Option<String>,
+    ),
+    /// Nothing has changed since the state that `If-None-Match` names.
+    #[oai(status = 304)]
+    Unchanged(
+        /// Names that state.
+        #[oai(header = "ETag")]
+        String,
     ),
 }
 
@@ -243,11 +87,53 @@ enum CreatedTrip {
 }
 
 #[derive(ApiResponse)]
+enum GotTrip {
+    /// The trip.
+    #[oai(status = 200)]
+    Ok(
+        Json<TripBody>,
+        /// Its version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The trip is still in the state that `If-None-Match` names.
+    #[oai(status = 304)]
+    Unchanged(
+        /// Its version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
 enum OneTrip {
     /// The trip.
     #[oai(status = 200)]
     Ok(
         Json<TripBody>,
+        /// Its version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum PutTrip {
+    /// The trip, as it is now.
+    #[oai(status = 200)]
+    Replaced(
+        Json<TripBody>,
+        /// Its version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The trip exists.
+    #[oai(status = 201)]
+    Created(
+        Json<TripBody>,
+        /// Where the trip is.
+        #[oai(header = "Location")]
+        String,
         /// Its version.
         #[oai(header = "ETag")]
         String,
@@ -261,40 +147,64 @@ enum DeletedTrip {
     Gone,
 }
 
-impl From<TripsError> for Problem {
-    fn from(error: TripsError) -> Self {
-        refused(error, "/end_date")
-    }
+fn one(trip: Trip) -> OneTrip {
+    let etag = etag(&trip.tag());
+    OneTrip::Ok(Json(trip.into()), etag)
 }
 
-/// Of two dates in the wrong order, `blamed` is the one that was sent.
-fn refused(error: TripsError, blamed: &str) -> Problem {
-    match error {
-        TripsError::NotFound => Problem::not_found(),
-        TripsError::NoSuchOwner => caller::owner_gone(),
-        TripsError::Invalid(faults) => Problem::invalid(told(faults, blamed)),
-        TripsError::BadCursor => {
-            Problem::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
+fn location(trip: &Trip) -> String {
+    format!("{API}/trips/{}", trip.id)
+}
+
+/// `*` asks for nothing but that the trip is there, which is asked anyway.
+fn condition(if_match: IfMatch) -> Condition {
+    if_match.0.and_then(Tags::strong).map_or(Condition::Always, Condition::OneOf)
+}
+
+/// How `PUT` is meant: to make what is not there, or to change what is in this state.
+fn put_condition(if_match: IfMatch, if_none_match: IfNoneMatch) -> Result<Option<Condition>, Problem> {
+    match (if_match.0, if_none_match.0) {
+        (Some(tags), None) => Ok(Some(condition(IfMatch(Some(tags))))),
+        (None, Some(Tags::Any)) => Ok(None),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(Code::BadRequest, "Send If-Match or If-None-Match, not both."))
         }
-        TripsError::Store(error) => error.into(),
+        (None, None | Some(Tags::List(_))) => Err(Problem::new(
+            Code::PreconditionRequired,
+            "Send If-Match with the trip's ETag, or If-None-Match: * to make it.",
+        )),
     }
 }
 
-fn told(faults: Vec<Fault>, blamed: &str) -> Vec<FieldFault> {
-    let told = |fault: Fault| {
-        let (pointer, code) = match fault {
-            Fault::EndsBeforeStart => (blamed, "before_start"),
-            Fault::StartOutOfRange => ("/start_date", "out_of_range"),
-            Fault::EndOutOfRange => ("/end_date", "out_of_range"),
-            Fault::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
-        };
-        FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: fault.to_string() }
-    };
-    faults.into_iter().map(told).collect()
+/// Where the next page of the same list is.
+fn link(asked: &[(&str, Option<String>)], next: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in asked {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.append_pair("cursor", next);
+    format!("<{API}/trips?{}>; rel=\"next\"", query.finish())
 }
 
-fn etag(trip: &Trip) -> String {
-    format!("\"{}\"", trip.version)
+async fn answer(
+    app: &App,
+    listing: Listing,
+    if_none_match: &IfNoneMatch,
+    asked: &[(&str, Option<String>)],
+) -> Result<ListedTrips, TripsError> {
+    if if_none_match.0.is_some() {
+        // Costs one row: that which counts the caller's changes.
+        let tag = app.trips.tag(&listing).await?;
+        if if_none_match.knows(&tag) {
+            return Ok(ListedTrips::Unchanged(etag(&tag)));
+        }
+    }
+    let page = app.trips.list(listing).await?;
+    let link = page.next.as_ref().map(|next| link(asked, next));
+    let items = page.items.into_iter().map(TripBody::from).collect();
+    Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), etag(&page.tag), link))
 }
 
 /// The operations of this room.
@@ -305,9 +215,11 @@ pub struct TripsApi;
 impl TripsApi {
     /// List my trips
     ///
-    /// A page of the caller's own trips, newest first. Page by sending `next_cursor` back as `cursor`:
-    /// trips that are added or deleted meanwhile neither shift nor repeat the others.
+    /// A page of the caller's own trips. Page by sending `next_cursor` back as `cursor`, with the same
+    /// `sort` and filters: trips that are added or deleted meanwhile neither shift nor repeat the others.
+    /// Send the `ETag` back as `If-None-Match` to learn for next to nothing that nothing has changed.
     #[oai(path = "/", method = "get", operation_id = "list_trips")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,
@@ -317,14 +229,45 @@ impl TripsApi {
         limit: Query<u16>,
         /// `next_cursor` of the page before. The first page if absent.
         cursor: Query<Option<String>>,
+        /// What comes first: `-created_at` (if absent) the newest, `start_date` the one that starts first
+        /// (those without a first day last), `-updated_at` the one that changed last, `title` the first of
+        /// the alphabet, without regard to case and accents.
+        sort: Query<Option<TripSort>>,
+        /// Only trips that stand so.
+        status: Query<Option<TripStatus>>,
+        /// Only trips in whose title, destination or notes this stands, without regard to case and
+        /// accents. No character of it has a meaning of its own.
+        #[oai(validator(min_length = 1, max_length = 200))]
+        q: Query<Option<String>>,
+        /// Only trips whose first day is this one or a later one.
+        starts_after: Query<Option<Day>>,
+        /// Only trips whose first day is this one or an earlier one.
+        starts_before: Query<Option<Day>>,
+        /// The `ETag` of a page that you have: 304 if it would be the same now.
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch,
     ) -> Result<ListedTrips, Fail> {
-        let page = app.trips.list(caller.user(), limit.0, cursor.0.as_deref()).await?;
-        let link = page
-            .next
-            .as_ref()
-            .map(|next| format!("</api/v1/trips?limit={}&cursor={next}>; rel=\"next\"", limit.0));
-        let items = page.items.into_iter().map(TripBody::from).collect();
-        Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), link))
+        let (sort, status) = (sort.0.map(Sort::from), status.0.map(super::Status::from));
+        let day = |day: &Option<Day>| day.as_ref().map(|day| day.0.to_string());
+        let asked = [
+            ("limit", Some(limit.0.to_string())),
+            ("sort", sort.map(|sort| sort.name().to_owned())),
+            ("status", status.map(|status| status.name().to_owned())),
+            ("q", q.0.clone()),
+            ("starts_after", day(&starts_after.0)),
+            ("starts_before", day(&starts_before.0)),
+        ];
+        let query = super::Query {
+            limit: limit.0,
+            sort: sort.unwrap_or_default(),
+            status,
+            q: q.0,
+            starts_after: starts_after.0.map(|day| day.0),
+            starts_before: starts_before.0.map(|day| day.0),
+            cursor: cursor.0,
+        };
+        let listing = app.trips.listing(caller.user(), query)?;
+        Ok(answer(&app, listing, &if_none_match, &asked).await?)
     }
 
     /// Make a trip
@@ -336,10 +279,10 @@ impl TripsApi {
         app: Data<&App>,
         caller: Caller<ForWriting>,
         body: Body<CreateTrip>,
-    ) -> Result<CreatedTrip, Fail> {
-        let draft = body.check(|body, _| body.check())?;
-        let trip = app.trips.create(caller.user(), draft).await?;
-        let (location, etag) = (format!("/api/v1/trips/{}", trip.id), etag(&trip));
+    ) -> Result<CreatedTrip, Fail<409>> {
+        let (id, draft) = body.check(|body, _| body.check(&app.trips))?;
+        let trip = app.trips.create(caller.user(), id, draft).await?;
+        let (location, etag) = (location(&trip), etag(&trip.tag()));
         Ok(CreatedTrip::Created(Json(trip.into()), location, etag))
     }
 
@@ -353,10 +296,52 @@ impl TripsApi {
         caller: Caller<ForReading>,
         /// The trip's id.
         id: Path<Id>,
-    ) -> Result<OneTrip, Fail<404>> {
+        /// The `ETag` of the trip that you have: 304 if it is still the same.
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch,
+    ) -> Result<GotTrip, Fail<404>> {
         let trip = app.trips.find(caller.user(), id.uuid()).await?;
-        let etag = etag(&trip);
-        Ok(OneTrip::Ok(Json(trip.into()), etag))
+        let tag = trip.tag();
+        Ok(if if_none_match.knows(&tag) {
+            GotTrip::Unchanged(etag(&tag))
+        } else {
+            GotTrip::Ok(Json(trip.into()), etag(&tag))
+        })
+    }
+
+    /// Replace a trip, or make it under this id
+    ///
+    /// With `If-Match` the body takes the place of all that is said of the trip: what is absent is cleared.
+    /// With `If-None-Match: *` it makes a trip under an id that you have made, a UUIDv7 in lower case; 412
+    /// if you have one of that id. With neither of them 428.
+    #[oai(path = "/:id", method = "put", operation_id = "replace_trip")]
+    async fn replace(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since. `*` replaces any.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        /// `*`: make the trip, if you have none of this id.
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch,
+        body: Body<ReplaceTrip>,
+    ) -> Result<PutTrip, Fail<404, 412, 428>> {
+        let draft = body.check(|body, _| body.check(&app.trips))?;
+        let Some(condition) = put_condition(if_match, if_none_match)? else {
+            let made = app.trips.create(caller.user(), Some(id.uuid()), draft).await;
+            let trip = made.map_err(|error| match error {
+                TripsError::Taken => changed(),
+                error => error.into(),
+            })?;
+            let (location, etag) = (location(&trip), etag(&trip.tag()));
+            return Ok(PutTrip::Created(Json(trip.into()), location, etag));
+        };
+        let trip = app.trips.replace(caller.user(), id.uuid(), condition, draft).await?;
+        let etag = etag(&trip.tag());
+        Ok(PutTrip::Replaced(Json(trip.into()), etag))
     }
 
     /// Change a trip
@@ -369,14 +354,15 @@ impl TripsApi {
         caller: Caller<ForWriting>,
         /// The trip's id.
         id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         body: Body<UpdateTrip>,
-    ) -> Result<OneTrip, Fail<404>> {
-        let patch = Patch::from(body.accept()?);
+    ) -> Result<OneTrip, Fail<404, 412>> {
+        let patch = body.check(|body, _| body.check(&app.trips))?;
         let blamed = if patch.end_date.is_none() { "/start_date" } else { "/end_date" };
-        let changed = app.trips.change(caller.user(), id.uuid(), patch).await;
-        let trip = changed.map_err(|error| refused(error, blamed))?;
-        let etag = etag(&trip);
-        Ok(OneTrip::Ok(Json(trip.into()), etag))
+        let changed = app.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
+        Ok(one(changed.map_err(|error| refused(error, blamed))?))
     }
 
     /// Delete a trip
@@ -389,8 +375,11 @@ impl TripsApi {
         caller: Caller<ForWriting>,
         /// The trip's id.
         id: Path<Id>,
-    ) -> Result<DeletedTrip, Fail<404>> {
-        app.trips.delete(caller.user(), id.uuid()).await?;
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<DeletedTrip, Fail<404, 412>> {
+        app.trips.delete(caller.user(), id.uuid(), condition(if_match)).await?;
         Ok(DeletedTrip::Gone)
     }
 }

@@ -1,25 +1,27 @@
-//! The tables of trips and of the counters of their changes. Every query names the owner.
+//! The tables of trips, of what remains of them and of the counters of their changes. Every query names
+//! the owner.
 
-use std::sync::{Mutex, PoisonError};
+mod finding;
 
-use ::entity::{trip_counters, trips};
-use chrono::NaiveDate;
+use ::entity::{trip_counters, trip_tombstones, trips};
+use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, Condition, ConnectionTrait, DbBackend,
-    EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement,
-    TryGetError, TryGetable,
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, EntityTrait, Iterable,
+    QueryFilter, QueryResult, QuerySelect, Select, TryGetError, TryGetable,
 };
 use uuid::Uuid;
 
-use super::{Draft, Position, Status, Trip};
+pub(super) use self::finding::{Found, explain, page};
+use super::finding::Keys;
+use super::{Draft, Status, Stops, Trip};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
 /// The columns that a trip is read from, in the order of [`Row`]. By position, because looking each
 /// up by its name takes longer than reading it.
-const COLUMNS: [trips::Column; 11] = [
+const COLUMNS: [trips::Column; 12] = [
     trips::Column::Id,
     trips::Column::Title,
     trips::Column::Destination,
@@ -31,10 +33,11 @@ const COLUMNS: [trips::Column; 11] = [
     trips::Column::Version,
     trips::Column::CreatedAt,
     trips::Column::UpdatedAt,
+    trips::Column::Stops,
 ];
 
 type Text = Option<String>;
-type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64);
+type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64, String);
 
 /// A calendar day, if there is one.
 struct Day(Option<NaiveDate>);
@@ -77,62 +80,18 @@ fn trip(row: Row) -> Trip {
         version,
         created_at,
         updated_at,
+        stops,
     ) = row;
     // Written by this program alone; a later version's status shows as the first one.
     let status = Status::parse(&status).unwrap_or_default();
     let (Day(start_date), Day(end_date)) = (start_date, end_date);
-    let draft = Draft { title, destination, start_date, end_date, time_zone, notes, status };
+    let stops = Stops::kept(stops);
+    let draft = Draft { title, destination, start_date, end_date, time_zone, notes, status, stops };
     Trip { id, draft, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
 }
 
 fn select(owner: Uuid) -> Select<trips::Entity> {
     trips::Entity::find().select_only().columns(COLUMNS).filter(trips::Column::OwnerId.eq(owner))
-}
-
-pub(super) async fn page(
-    tx: &Tx,
-    owner: Uuid,
-    after: Option<Position>,
-    take: u64,
-) -> Result<Vec<Trip>, StoreError> {
-    let rows = tx.query_all_raw(page_statement(tx.get_database_backend(), owner, after, take)).await?;
-    let rows = rows.iter().map(|row| row.try_get_many_by_index::<Row>().map(trip));
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The statement of a page, whose text is built once for each database and kind: for the list, building
-/// it takes as long as running it.
-fn page_statement(backend: DbBackend, owner: Uuid, after: Option<Position>, take: u64) -> Statement {
-    static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
-    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = texts.iter().find(|(of, next, _)| (*of, *next) == (backend, after.is_some()));
-    let text = if let Some((_, _, text)) = known {
-        text.clone()
-    } else {
-        let text = page_query(owner, after, take).build(backend).sql;
-        texts.push((backend, after.is_some(), text.clone()));
-        text
-    };
-    let mut values = vec![owner.into()];
-    if let Some(Position { created_at, id }) = after {
-        let millis = created_at.timestamp_millis();
-        values.extend([millis.into(), millis.into(), millis.into(), id.into()]);
-    }
-    values.push(take.into());
-    Statement::from_sql_and_values(backend, text, values)
-}
-
-fn page_query(owner: Uuid, after: Option<Position>, take: u64) -> Select<trips::Entity> {
-    let mut query = select(owner);
-    if let Some(Position { created_at, id }) = after {
-        let millis = created_at.timestamp_millis();
-        query = query.filter(trips::Column::CreatedAt.lte(millis)).filter(
-            Condition::any()
-                .add(trips::Column::CreatedAt.lt(millis))
-                .add(trips::Column::CreatedAt.eq(millis).and(trips::Column::Id.lt(id))),
-        );
-    }
-    query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id).limit(take)
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
@@ -163,6 +122,12 @@ pub(super) async fn count_change(tx: &Tx, owner: Uuid) -> Result<(), StoreError>
         Err(StoreError::Unique(_)) => Err(StoreError::stale()),
         other => other.map(|_| ()),
     }
+}
+
+/// The owner's counter; 0 before the first change.
+pub(super) async fn changes(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
+    let row = tx.query_one(&counter(owner)).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
 }
 
 /// The counter's value, read by the statement that writes it into a trip.
@@ -203,17 +168,58 @@ pub(super) async fn replace(tx: &Tx, owner: Uuid, trip: &Trip, expected: i64) ->
     Ok(done.rows_affected == 1)
 }
 
-pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, StoreError> {
+/// Removes the trip if its version is still `expected`; whether it was.
+pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid, expected: i64) -> Result<bool, StoreError> {
     let done = trips::Entity::delete_many()
         .filter(trips::Column::OwnerId.eq(owner))
         .filter(trips::Column::Id.eq(id))
+        .filter(trips::Column::Version.eq(expected))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
+/// Leaves a tombstone, under the change that was counted last.
+pub(super) async fn bury(
+    tx: &Tx,
+    owner: Uuid,
+    id: Uuid,
+    version: i64,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = Query::insert();
+    statement
+        .into_table(trip_tombstones::Entity)
+        .columns([
+            trip_tombstones::Column::OwnerId,
+            trip_tombstones::Column::TripId,
+            trip_tombstones::Column::ChangeSeq,
+            trip_tombstones::Column::Version,
+            trip_tombstones::Column::DeletedAt,
+        ])
+        .values_panic([
+            Expr::value(owner),
+            Expr::value(id),
+            Expr::SubQuery(None, Box::new(counter(owner).into())),
+            Expr::value(version),
+            Expr::value(now.timestamp_millis()),
+        ]);
+    tx.execute(&statement).await?;
+    Ok(())
+}
+
+/// Removes the tombstone of a trip that comes to life again; the version that it had, if there is one.
+pub(super) async fn take_tombstone(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<i64>, StoreError> {
+    let tombstone = trip_tombstones::Entity::find_by_id((owner, id)).one(tx).await?;
+    if tombstone.is_some() {
+        trip_tombstones::Entity::delete_by_id((owner, id)).exec(tx).await?;
+    }
+    Ok(tombstone.map(|tombstone| tombstone.version))
+}
+
 /// All columns but `change_seq`, which the database fills in.
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
+    let Keys { start, title: title_key, search } = Keys::of(&trip.draft);
     let Trip { id, draft, version, created_at, updated_at } = trip.clone();
     trips::ActiveModel {
         owner_id: Set(owner),
@@ -229,6 +235,10 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
         version: Set(version),
         change_seq: sea_orm::ActiveValue::NotSet,
         updated_at: Set(updated_at.timestamp_millis()),
+        stops: Set(draft.stops.as_json().to_owned()),
+        start_key: Set(start),
+        title_key: Set(title_key),
+        search: Set(search),
     }
 }
 
@@ -245,20 +255,6 @@ mod tests {
         }
         for text in ["", "2026-1-01", "+026-01-01", "2026/01/01", "2026-01-01T", "12026-01-01"] {
             assert_eq!(parse_day(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_remembered_statement_is_the_one_that_would_be_built() {
-        let position = Position { created_at: from_millis(7), id: Uuid::from_u128(8) };
-        for backend in [DbBackend::Sqlite, DbBackend::Postgres, DbBackend::MySql] {
-            for after in [None, Some(position), None, Some(position)] {
-                let owner = Uuid::from_u128(9);
-                assert_eq!(
-                    page_statement(backend, owner, after, 21),
-                    page_query(owner, after, 21).build(backend)
-                );
-            }
         }
     }
 }

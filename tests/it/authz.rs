@@ -43,6 +43,12 @@ const ROWS: &[Row] = &[
     ("get_trip", Method::GET, "/api/v1/trips/{id}", None, Scope("trips:read")),
     ("update_trip", Method::PATCH, "/api/v1/trips/{id}", Some(r#"{"title":"Changed"}"#), Scope("trips:write")),
     ("delete_trip", Method::DELETE, "/api/v1/trips/{id}", None, Scope("trips:write")),
+    // A condition that holds wherever there is a trip is sent with each PUT.
+    ("replace_trip", Method::PUT, "/api/v1/trips/{id}", Some(r#"{"title":"Changed"}"#), Scope("trips:write")),
+    ("add_stop", Method::POST, "/api/v1/trips/{id}/stops", Some(r#"{"name":"Changed","latitude":1,"longitude":2}"#), Scope("trips:write")),
+    ("update_stop", Method::PATCH, "/api/v1/trips/{id}/stops/{stop_id}", Some(r#"{"name":"Changed"}"#), Scope("trips:write")),
+    ("remove_stop", Method::DELETE, "/api/v1/trips/{id}/stops/{stop_id}", None, Scope("trips:write")),
+    ("order_stops", Method::PUT, "/api/v1/trips/{id}/stops/order", Some(r#"{"stop_ids":["{stop_id}"]}"#), Scope("trips:write")),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -70,10 +76,14 @@ fn behind_a_token() -> impl Iterator<Item = &'static Row> {
 /// The call of a row, about the thing of this id.
 fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    let call = client.call(method.clone(), &path.replace("{id}", id));
+    let filled = |text: &str| text.replace("{id}", id).replace("{stop_id}", SOMEWHERE);
+    let mut call = client.call(method.clone(), &filled(path));
+    if *method == Method::PUT {
+        call = call.header("if-match", "*");
+    }
     match body {
         Some(json) if json.starts_with('{') => {
-            call.header("content-type", "application/json").body(json.replace("{id}", id))
+            call.header("content-type", "application/json").body(filled(json))
         }
         Some(form) => call.header("content-type", "application/x-www-form-urlencoded").body(*form),
         None => call,
@@ -97,7 +107,10 @@ async fn something(owner: &Client, path: &str) -> (String, String) {
         return (String::new(), me);
     };
     let body = match collection {
-        "/api/v1/trips" => json!({ "title": CANARY, "notes": CANARY }),
+        "/api/v1/trips" => {
+            let stop = json!({ "id": SOMEWHERE, "name": CANARY, "latitude": 1, "longitude": 2 });
+            json!({ "title": CANARY, "notes": CANARY, "stops": [stop] })
+        }
         _ => panic!("say here how something under {collection} is made"),
     };
     let made = owner.post(collection).json(&body).await.expect(201).json();

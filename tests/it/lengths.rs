@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, USERNAME_MAX, USERNAME_MIN};
 use tripgate::sessions::DEVICE_NAME_MAX;
-use tripgate::trips::{DESTINATION_MAX, NOTES_MAX, PAGE_MAX, TIME_ZONE_MAX, TITLE_MAX};
+use tripgate::trips::{
+    DESTINATION_MAX, NOTES_MAX, PAGE_MAX, SEARCH_MAX, STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_MAX,
+    TIME_ZONE_MAX, TITLE_MAX,
+};
 
 use crate::harness::conformance::{document, operations};
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
 /// Schema, member, fewest and most characters.
-const ROWS: [(&str, &str, usize, usize); 15] = [
+const ROWS: [(&str, &str, usize, usize); 23] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
     ("SignUp", "display_name", 1, DISPLAY_NAME_MAX),
@@ -29,6 +32,14 @@ const ROWS: [(&str, &str, usize, usize); 15] = [
     ("UpdateTrip", "destination", 1, DESTINATION_MAX),
     ("UpdateTrip", "time_zone", 0, TIME_ZONE_MAX),
     ("UpdateTrip", "notes", 0, NOTES_MAX),
+    ("ReplaceTrip", "title", 1, TITLE_MAX),
+    ("ReplaceTrip", "destination", 1, DESTINATION_MAX),
+    ("ReplaceTrip", "time_zone", 0, TIME_ZONE_MAX),
+    ("ReplaceTrip", "notes", 0, NOTES_MAX),
+    ("NewStop", "name", 1, STOP_NAME_MAX),
+    ("NewStop", "notes", 0, STOP_NOTES_MAX),
+    ("UpdateStop", "name", 1, STOP_NAME_MAX),
+    ("UpdateStop", "notes", 0, STOP_NOTES_MAX),
 ];
 
 #[test]
@@ -53,9 +64,20 @@ fn the_document_says_what_the_constants_say() {
         }
     }
     let (_, _, list) = operations().find(|(.., told)| told["operationId"] == "list_trips").unwrap();
-    let limit = list["parameters"].as_array().unwrap().iter().find(|told| told["name"] == "limit").unwrap();
-    assert_eq!(limit["schema"]["maximum"], json!(PAGE_MAX));
+    let asked = |name: &str| {
+        let parameters = list["parameters"].as_array().unwrap();
+        &parameters.iter().find(|told| told["name"] == name).unwrap()["schema"]
+    };
+    assert_eq!(asked("limit")["maximum"], json!(PAGE_MAX));
+    assert_eq!(asked("q")["maxLength"], json!(SEARCH_MAX));
+    for schema in ["CreateTrip", "UpdateTrip", "ReplaceTrip"] {
+        let stops = &document()["components"]["schemas"][schema]["properties"]["stops"];
+        assert_eq!(stops["maxItems"], json!(STOPS_MAX), "{schema}");
+    }
 }
+
+/// The id of the stop that is changed.
+const STOP: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// So many characters that are as good a value as any; where it can be, each takes two bytes.
 fn text(member: &str, length: usize) -> String {
@@ -75,7 +97,8 @@ async fn send(client: &Client, trip: &str, schema: &str, member: &str, value: &s
         "SignUp" if member == "username" => json!({ "password": PASSWORD }),
         "SignUp" => json!({ "password": PASSWORD, "username": "brian" }),
         "LogIn" => json!({ "identifier": "ada", "password": PASSWORD }),
-        "CreateTrip" => json!({ "title": "Lisbon" }),
+        "CreateTrip" | "ReplaceTrip" => json!({ "title": "Lisbon" }),
+        "NewStop" => json!({ "name": "Graça", "latitude": 1, "longitude": 2 }),
         _ => json!({}),
     };
     body[member] = Value::from(value);
@@ -84,6 +107,9 @@ async fn send(client: &Client, trip: &str, schema: &str, member: &str, value: &s
         "LogIn" => client.post("/api/v1/auth/login"),
         "UpdateProfile" => client.patch("/api/v1/me"),
         "CreateTrip" => client.post("/api/v1/trips"),
+        "ReplaceTrip" => client.put(trip).header("if-match", "*"),
+        "NewStop" => client.post(&format!("{trip}/stops")),
+        "UpdateStop" => client.patch(&format!("{trip}/stops/{STOP}")),
         _ => client.patch(trip),
     };
     call.json(&body).await
@@ -94,7 +120,9 @@ async fn a_text_of_the_most_characters_is_kept_and_one_more_is_refused() {
     for (schema, member, min, max) in ROWS {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;
-        let made = ada.post("/api/v1/trips").json(&json!({ "title": "Porto" })).await.expect(201);
+        let stop = json!({ "id": STOP, "name": "Ribeira", "latitude": 1, "longitude": 2 });
+        let body = json!({ "title": "Porto", "stops": [stop] });
+        let made = ada.post("/api/v1/trips").json(&body).await.expect(201);
         let trip = made.header("location");
         let refused = async |length: usize, code: &str| {
             let reply = send(&ada, trip, schema, member, &text(member, length)).await.expect(422);

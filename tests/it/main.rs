@@ -26,7 +26,6 @@ mod login;
 mod openapi;
 mod originals;
 mod outage;
-mod paging;
 mod process;
 mod profile;
 mod schema;

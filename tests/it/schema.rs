@@ -85,6 +85,7 @@ fn trip(owner: u128, id: u128) -> trips::ActiveModel {
         version: Set(1),
         change_seq: Set(1),
         updated_at: Set(0),
+        ..Default::default()
     }
 }
 

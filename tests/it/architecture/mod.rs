@@ -19,8 +19,13 @@ const LINES_MAX: usize = 400;
 fn place(path: &str) -> (&str, &str) {
     let inside = path.strip_prefix("src/").unwrap();
     let (part, file) = inside.split_once('/').unwrap_or((inside, ""));
-    // A face may be spread over several files.
-    (part.trim_end_matches(".rs"), if file.starts_with("api/") { "api.rs" } else { file })
+    // A face and the queries behind it may be spread over several files.
+    let file = match file.split_once('/') {
+        Some(("api", _)) => "api.rs",
+        Some(("store", _)) => "store.rs",
+        _ => file,
+    };
+    (part.trim_end_matches(".rs"), file)
 }
 
 #[track_caller]
@@ -158,8 +163,10 @@ fn every_query_on_what_somebody_owns_takes_the_owner() {
         assert!(!found.is_empty(), "{owned} has no queries");
         for (name, parameters) in found {
             let sweeps = name == "sweep";
-            // A refresh token that was checked names its session, and so its owner.
-            let is_bound = ["owner: Uuid", "shown: &RefreshToken"].iter().any(|how| parameters.contains(how));
+            // A refresh token that was checked names its session, and so its owner; a list is its owner's.
+            let is_bound = ["owner: Uuid", "shown: &RefreshToken", "listing: &Listing"]
+                .iter()
+                .any(|how| parameters.contains(how));
             if !is_bound && !sweeps {
                 broken.push(format!("{owned}: {name}({parameters}) does not take the owner"));
             }

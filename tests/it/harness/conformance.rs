@@ -72,9 +72,11 @@ fn find(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
                 .zip(given)
                 .all(|(known, given)| known == given || (known.starts_with('{') && !given.is_empty()))
     };
+    // A name that stands there beats one that may be anything, whatever the method.
+    let fitting = operations().map(|(template, ..)| template).filter(|template| fits(template));
+    let nearest = fitting.min_by_key(|template| template.matches('{').count())?;
     operations()
-        .filter(|(template, known, _)| *known == method && fits(template))
-        .min_by_key(|(template, _, _)| template.matches('{').count())
+        .find(|(template, known, _)| *template == nearest && *known == method)
         .map(|(_, _, operation)| (operation["operationId"].as_str().unwrap_or_default(), operation))
 }
 
@@ -184,6 +186,7 @@ fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_format("date", |text: &str| text.parse::<chrono::NaiveDate>().is_ok())
+        .with_format("date-time-local", |text: &str| text.parse::<chrono::NaiveDateTime>().is_ok())
         .with_format("uuid", |text: &str| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok());
     for of_numbers_or_hints in ["int32", "int64", "float", "double", "password"] {
         options = options.with_format(of_numbers_or_hints, |_: &str| true);

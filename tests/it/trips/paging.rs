@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use ::entity::trips;
 use chrono::TimeDelta;
 use sea_orm::{ActiveValue::Set, ConnectOptions, Database, EntityTrait};
-use serde_json::{Value, json};
+use serde_json::json;
 use tripgate::app;
 use tripgate::config::Secret;
-use tripgate::trips::TripsError;
+use tripgate::trips::{Query, TripsError};
 use uuid::Uuid;
 
+use super::{TRIPS, id};
 use crate::harness::{Client, PUBLIC_URL, Reply, TestApp};
-
-const TRIPS: &str = "/api/v1/trips";
 
 async fn make(client: &Client, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
@@ -22,10 +21,6 @@ async fn make(client: &Client, count: usize) -> Vec<String> {
         ids.push(id(&client.post(TRIPS).json(&body).await.expect(201).json()));
     }
     ids
-}
-
-fn id(trip: &Value) -> String {
-    trip["id"].as_str().unwrap().to_owned()
 }
 
 fn ids(page: &Reply) -> Vec<String> {
@@ -263,11 +258,12 @@ async fn a_cursor_of_another_secret_is_refused() {
     settings.secret = Some(Secret::new("another secret, and a long one at that"));
     let other = app::build(&settings, app.clock.clone(), PUBLIC_URL.to_owned()).await.unwrap();
     let cursor = next(&page(&ada, 1, None).await).unwrap();
-    let here = app.rooms().trips.list(owner, 1, Some(&cursor)).await.unwrap();
-    assert_eq!(here.items.len(), 1);
-    let there = other.trips.list(owner, 1, Some(&cursor)).await;
+    let ask = |cursor: Option<String>| Query { limit: 1, cursor, ..Query::default() };
+    assert!(app.rooms().trips.listing(owner, ask(Some(cursor.clone()))).is_ok());
+    let there = other.trips.listing(owner, ask(Some(cursor)));
     assert!(matches!(there, Err(TripsError::BadCursor)), "{there:?}");
-    let theirs = other.trips.list(owner, 1, None).await.unwrap().next.unwrap();
+    let first = other.trips.listing(owner, ask(None)).unwrap();
+    let theirs = other.trips.list(first).await.unwrap().next.unwrap();
     refused(&ada, &theirs).await;
     other.db.close().await;
 }

@@ -1,0 +1,281 @@
+//! Trips as they are sent and shown.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use poem_openapi::types::{Example, MaybeUndefined};
+use poem_openapi::{Enum, Object};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::stops::{NewStop, StopList, made};
+use super::told::told;
+use crate::http::id::MadeId;
+use crate::http::json::{day, instant, patched};
+use crate::http::problem::FieldFault;
+use crate::trips::{Draft, Patch, Status, Trip, Trips};
+
+/// Where a trip stands.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(super) enum TripStatus {
+    /// Ahead.
+    Planned,
+    /// Under way.
+    Active,
+    /// Over.
+    Completed,
+    /// Put away.
+    Archived,
+}
+
+impl From<TripStatus> for Status {
+    fn from(status: TripStatus) -> Self {
+        match status {
+            TripStatus::Planned => Self::Planned,
+            TripStatus::Active => Self::Active,
+            TripStatus::Completed => Self::Completed,
+            TripStatus::Archived => Self::Archived,
+        }
+    }
+}
+
+/// A trip.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "Trip")]
+pub(super) struct TripBody {
+    /// Never changes.
+    id: Uuid,
+    /// What its owner calls it.
+    title: String,
+    /// Where it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// The first day.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    start_date: Option<NaiveDate>,
+    /// The last day.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    end_date: Option<NaiveDate>,
+    /// The time zone that its local times are in (IANA name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    /// Whatever else its owner wants to keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+    /// Where it stands: `planned`, `active`, `completed` or `archived`. The list may grow.
+    status: String,
+    /// Where it goes, in travel order.
+    stops: StopList,
+    /// Counts the changes of this trip, from 1.
+    version: i64,
+    /// When it was made.
+    #[serde(serialize_with = "instant")]
+    created_at: DateTime<Utc>,
+    /// When it last changed.
+    #[serde(serialize_with = "instant")]
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Trip> for TripBody {
+    fn from(trip: Trip) -> Self {
+        let Trip { id, draft, version, created_at, updated_at } = trip;
+        Self {
+            id,
+            title: draft.title,
+            destination: draft.destination,
+            start_date: draft.start_date,
+            end_date: draft.end_date,
+            time_zone: draft.time_zone,
+            notes: draft.notes,
+            status: draft.status.name().to_owned(),
+            stops: StopList(draft.stops),
+            version,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// Some of the caller's trips.
+#[derive(Debug, Object, Serialize)]
+pub(super) struct TripPage {
+    /// At most `limit` trips.
+    pub(super) items: Vec<TripBody>,
+    /// Send it back as `cursor` for the next page. Absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A new trip.
+#[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(super) struct CreateTrip {
+    /// A UUIDv7 that you have made, in lower case: who sends the same again after a lost answer is told
+    /// that the trip is there, and makes no second one. A new one if absent.
+    id: Option<MadeId>,
+    /// What its owner calls it.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    title: String,
+    /// Where it goes.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    destination: Option<String>,
+    /// The first day.
+    start_date: Option<NaiveDate>,
+    /// The last day; not before `start_date`.
+    end_date: Option<NaiveDate>,
+    /// An IANA name, such as `Europe/Lisbon`.
+    #[oai(validator(max_length = 64))]
+    time_zone: Option<String>,
+    /// Whatever else its owner wants to keep.
+    #[oai(validator(max_length = 10_000))]
+    notes: Option<String>,
+    /// Where it stands; `planned` if absent.
+    status: Option<TripStatus>,
+    /// Where it goes, in travel order; nowhere yet if absent.
+    #[oai(validator(max_items = 500))]
+    stops: Option<Vec<NewStop>>,
+}
+
+impl Example for CreateTrip {
+    fn example() -> Self {
+        Self {
+            id: None,
+            title: "Lisbon in spring".to_owned(),
+            destination: Some("Lisbon".to_owned()),
+            start_date: NaiveDate::from_ymd_opt(2027, 4, 2),
+            end_date: NaiveDate::from_ymd_opt(2027, 4, 9),
+            time_zone: Some("Europe/Lisbon".to_owned()),
+            notes: Some("Take the tram, not the bus.".to_owned()),
+            status: Some(TripStatus::Planned),
+            stops: Some(vec![NewStop::example()]),
+        }
+    }
+}
+
+impl CreateTrip {
+    /// The id that it shall have, and the trip; or the rules that it breaks.
+    pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, Draft), Vec<FieldFault>> {
+        let Self { id, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
+        let whole = ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops };
+        Ok((id.map(|id| id.0), whole.check(trips)?))
+    }
+}
+
+/// All that is to be said of a trip: what is absent is cleared.
+#[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(super) struct ReplaceTrip {
+    /// What its owner calls it.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    title: String,
+    /// Where it goes.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    destination: Option<String>,
+    /// The first day.
+    start_date: Option<NaiveDate>,
+    /// The last day; not before `start_date`.
+    end_date: Option<NaiveDate>,
+    /// An IANA name, such as `Europe/Lisbon`.
+    #[oai(validator(max_length = 64))]
+    time_zone: Option<String>,
+    /// Whatever else its owner wants to keep.
+    #[oai(validator(max_length = 10_000))]
+    notes: Option<String>,
+    /// Where it stands; `planned` if absent.
+    status: Option<TripStatus>,
+    /// Where it goes, in travel order; nowhere yet if absent.
+    #[oai(validator(max_items = 500))]
+    stops: Option<Vec<NewStop>>,
+}
+
+impl Example for ReplaceTrip {
+    fn example() -> Self {
+        Self {
+            title: "Lisbon in autumn".to_owned(),
+            destination: Some("Lisbon".to_owned()),
+            start_date: NaiveDate::from_ymd_opt(2027, 10, 1),
+            end_date: NaiveDate::from_ymd_opt(2027, 10, 8),
+            time_zone: Some("Europe/Lisbon".to_owned()),
+            notes: None,
+            status: Some(TripStatus::Planned),
+            stops: Some(vec![NewStop::example()]),
+        }
+    }
+}
+
+impl ReplaceTrip {
+    /// The trip, or the rules that it breaks.
+    pub(super) fn check(self, trips: &Trips) -> Result<Draft, Vec<FieldFault>> {
+        let (stops, mut faults) = made(self.stops.unwrap_or_default(), trips);
+        let draft = Draft {
+            title: self.title,
+            destination: self.destination,
+            start_date: self.start_date,
+            end_date: self.end_date,
+            time_zone: self.time_zone,
+            notes: self.notes,
+            status: self.status.map(Status::from).unwrap_or_default(),
+            stops,
+        };
+        faults.extend(draft.check().err().unwrap_or_default());
+        if faults.is_empty() { Ok(draft) } else { Err(told(faults, "/end_date")) }
+    }
+}
+
+/// A change of a trip (RFC 7396): what is absent stays, `null` clears.
+#[derive(Debug, Default, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(super) struct UpdateTrip {
+    /// What its owner calls it. Can't be cleared.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    title: Option<String>,
+    /// Where it goes.
+    #[oai(nullable, validator(min_length = 1, max_length = 200))]
+    destination: MaybeUndefined<String>,
+    /// The first day.
+    #[oai(nullable)]
+    start_date: MaybeUndefined<NaiveDate>,
+    /// The last day; not before `start_date`.
+    #[oai(nullable)]
+    end_date: MaybeUndefined<NaiveDate>,
+    /// An IANA name, such as `Europe/Lisbon`.
+    #[oai(nullable, validator(max_length = 64))]
+    time_zone: MaybeUndefined<String>,
+    /// Whatever else its owner wants to keep.
+    #[oai(nullable, validator(max_length = 10_000))]
+    notes: MaybeUndefined<String>,
+    /// Can't be cleared.
+    status: Option<TripStatus>,
+    /// All stops, in travel order: one with an `id` that the trip has keeps it, one that is absent is
+    /// gone. `null` clears them all.
+    #[oai(nullable, validator(max_items = 500))]
+    stops: MaybeUndefined<Vec<NewStop>>,
+}
+
+impl Example for UpdateTrip {
+    fn example() -> Self {
+        Self {
+            title: Some("Lisbon in summer".to_owned()),
+            status: Some(TripStatus::Active),
+            ..Self::default()
+        }
+    }
+}
+
+impl UpdateTrip {
+    /// The change, or the rules that no trip after it could obey.
+    pub(super) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldFault>> {
+        let stops = patched(self.stops).map(|stops| made(stops.unwrap_or_default(), trips));
+        let (stops, faults) = stops.map_or((None, Vec::new()), |(stops, faults)| (Some(stops), faults));
+        let patch = Patch {
+            title: self.title,
+            destination: patched(self.destination),
+            start_date: patched(self.start_date),
+            end_date: patched(self.end_date),
+            time_zone: patched(self.time_zone),
+            notes: patched(self.notes),
+            status: self.status.map(Status::from),
+            stops,
+        };
+        if faults.is_empty() { Ok(patch) } else { Err(told(faults, "/end_date")) }
+    }
+}

@@ -1,0 +1,366 @@
+//! The stops of a trip over HTTP.
+
+use std::borrow::Cow;
+
+use poem::web::Data;
+use poem_openapi::param::Path;
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{Example, MaybeUndefined, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::ser::{Error, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::told::refused_stop;
+use super::{OneTrip, condition, one};
+use crate::app::App;
+use crate::http::caller::{Caller, ForWriting};
+use crate::http::conditional::{IfMatch, etag};
+use crate::http::id::{Id, MadeId};
+use crate::http::json::{Body, Json, patched};
+use crate::http::local::LocalTime;
+use crate::http::problem::{Fail, Problem};
+use crate::http::{API, Tag};
+use crate::trips::{Fault, Stop, StopChange, StopPatch, Stops, Trip, Trips};
+
+/// A place on the way.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "Stop")]
+pub(super) struct StopBody {
+    /// Unique in its trip; never changes.
+    id: Uuid,
+    /// What its owner calls it.
+    name: String,
+    /// Degrees north of the equator (WGS 84).
+    latitude: f64,
+    /// Degrees east of Greenwich (WGS 84).
+    longitude: f64,
+    /// When it is reached, by the clocks of the trip's time zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arrives_at: Option<LocalTime>,
+    /// When it is left, by the clocks of the trip's time zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    departs_at: Option<LocalTime>,
+    /// Whatever else its owner wants to keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+}
+
+impl From<Stop> for StopBody {
+    fn from(stop: Stop) -> Self {
+        let Stop { id, name, latitude, longitude, arrives_at, departs_at, notes } = stop;
+        let (arrives_at, departs_at) = (arrives_at.map(LocalTime), departs_at.map(LocalTime));
+        Self { id, name, latitude, longitude, arrives_at, departs_at, notes }
+    }
+}
+
+/// The stops of a trip, shown as they are kept.
+#[derive(Debug)]
+pub(super) struct StopList(pub(super) Stops);
+
+impl Serialize for StopList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_json() {
+            "[]" => serializer.serialize_seq(Some(0))?.end(),
+            text => serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer),
+        }
+    }
+}
+
+impl Type for StopList {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        Vec::<StopBody>::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        Vec::<StopBody>::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        StopBody::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for StopList {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let list: Vec<Stop> =
+            serde_json::from_value(value.unwrap_or_default()).map_err(ParseError::custom)?;
+        Stops::new(&list).map(Self).map_err(|_| ParseError::custom("not the stops of a trip"))
+    }
+}
+
+impl ToJSON for StopList {
+    fn to_json(&self) -> Option<Value> {
+        serde_json::from_str(self.0.as_json()).ok()
+    }
+}
+
+/// A stop that is to be.
+#[derive(Debug, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(super) struct NewStop {
+    /// That of a stop which the trip has, or a UUIDv7 that you have made, in lower case. A new one if absent.
+    id: Option<MadeId>,
+    /// What its owner calls it.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: String,
+    /// Degrees north of the equator (WGS 84).
+    #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
+    latitude: f64,
+    /// Degrees east of Greenwich (WGS 84).
+    #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
+    longitude: f64,
+    /// When it is reached, by the clocks of the trip's time zone.
+    arrives_at: Option<LocalTime>,
+    /// When it is left; not before `arrives_at`.
+    departs_at: Option<LocalTime>,
+    /// Whatever else its owner wants to keep.
+    #[oai(validator(max_length = 2000))]
+    notes: Option<String>,
+}
+
+impl Example for NewStop {
+    fn example() -> Self {
+        Self {
+            id: None,
+            name: "Miradouro da Graça".to_owned(),
+            latitude: 38.7165,
+            longitude: -9.1319,
+            arrives_at: "2027-04-03T17:30:00".parse().ok().map(LocalTime),
+            departs_at: "2027-04-03T19:00:00".parse().ok().map(LocalTime),
+            notes: None,
+        }
+    }
+}
+
+impl NewStop {
+    fn into_stop(self, trips: &Trips) -> Stop {
+        Stop {
+            id: self.id.map_or_else(|| trips.new_id(), |id| id.0),
+            name: self.name,
+            latitude: self.latitude,
+            longitude: self.longitude,
+            arrives_at: self.arrives_at.map(|at| at.0),
+            departs_at: self.departs_at.map(|at| at.0),
+            notes: self.notes,
+        }
+    }
+}
+
+/// The stops of a whole trip, and the rules that they break.
+pub(super) fn made(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Fault>) {
+    let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(trips)).collect();
+    match Stops::new(&list) {
+        Ok(stops) => (stops, Vec::new()),
+        Err(faults) => (Stops::default(), faults),
+    }
+}
+
+/// A change of a stop (RFC 7396): what is absent stays, `null` clears.
+#[derive(Debug, Default, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+struct UpdateStop {
+    /// What its owner calls it. Can't be cleared.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: Option<String>,
+    /// Degrees north of the equator (WGS 84). Can't be cleared.
+    #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
+    latitude: Option<f64>,
+    /// Degrees east of Greenwich (WGS 84). Can't be cleared.
+    #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
+    longitude: Option<f64>,
+    /// When it is reached, by the clocks of the trip's time zone.
+    #[oai(nullable)]
+    arrives_at: MaybeUndefined<LocalTime>,
+    /// When it is left; not before `arrives_at`.
+    #[oai(nullable)]
+    departs_at: MaybeUndefined<LocalTime>,
+    /// Whatever else its owner wants to keep.
+    #[oai(nullable, validator(max_length = 2000))]
+    notes: MaybeUndefined<String>,
+}
+
+impl Example for UpdateStop {
+    fn example() -> Self {
+        Self { name: Some("Miradouro de Santa Luzia".to_owned()), ..Self::default() }
+    }
+}
+
+impl From<UpdateStop> for StopPatch {
+    fn from(body: UpdateStop) -> Self {
+        let time = |member| patched(member).map(|time| time.map(|LocalTime(time)| time));
+        Self {
+            name: body.name,
+            latitude: body.latitude,
+            longitude: body.longitude,
+            arrives_at: time(body.arrives_at),
+            departs_at: time(body.departs_at),
+            notes: patched(body.notes),
+        }
+    }
+}
+
+/// The order in which stops are travelled.
+#[derive(Debug, Object)]
+struct StopOrder {
+    /// The ids of all stops of the trip, each of them once.
+    #[oai(validator(max_items = 500))]
+    stop_ids: Vec<Uuid>,
+}
+
+#[derive(ApiResponse)]
+enum AddedStop {
+    /// The trip has this stop, as its last.
+    #[oai(status = 201)]
+    Added(
+        Json<StopBody>,
+        /// Where the stop is changed and removed.
+        #[oai(header = "Location")]
+        String,
+        /// The trip's new version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum ChangedStop {
+    /// The stop.
+    #[oai(status = 200)]
+    Ok(
+        Json<StopBody>,
+        /// The trip's new version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum RemovedStop {
+    /// The stop is gone.
+    #[oai(status = 204)]
+    Gone(
+        /// The trip's new version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The stop of that id, of a trip that was just changed.
+fn stop_of(trip: &Trip, id: Uuid) -> Result<Json<StopBody>, Problem> {
+    let found = trip.draft.stops.list()?.into_iter().find(|stop| stop.id == id);
+    found.map(|stop| Json(stop.into())).ok_or_else(Problem::not_found)
+}
+
+/// The operations on a trip's stops.
+#[derive(Debug)]
+pub struct StopsApi;
+
+#[OpenApi(prefix_path = "/api/v1/trips", tag = "Tag::Trips")]
+impl StopsApi {
+    /// Add a stop
+    ///
+    /// The trip's last from now on, and the trip has a new version. A trip has at most 500 stops, which
+    /// together take at most 192 KiB as JSON.
+    #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
+    async fn add(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        body: Body<NewStop>,
+    ) -> Result<AddedStop, Fail<404, 409, 412>> {
+        let stop = body.accept()?.into_stop(&app.trips);
+        let (new, change) = (stop.id, StopChange::Add(stop));
+        let changed = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await;
+        let trip = changed.map_err(|error| refused_stop(error, "/departs_at"))?;
+        let location = format!("{API}/trips/{}/stops/{new}", trip.id);
+        Ok(AddedStop::Added(stop_of(&trip, new)?, location, etag(&trip.tag())))
+    }
+
+    /// Change a stop
+    ///
+    /// A JSON Merge Patch (RFC 7396): a member that is absent stays as it is, `null` clears it. The trip
+    /// has a new version.
+    #[oai(path = "/:id/stops/:stop_id", method = "patch", operation_id = "update_stop")]
+    async fn update(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+        /// The stop's id.
+        stop_id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        body: Body<UpdateStop>,
+    ) -> Result<ChangedStop, Fail<404, 412>> {
+        let patch = StopPatch::from(body.accept()?);
+        let blamed = if patch.departs_at.is_none() { "/arrives_at" } else { "/departs_at" };
+        let change = StopChange::Change(stop_id.uuid(), patch);
+        let changed = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await;
+        let trip = changed.map_err(|error| refused_stop(error, blamed))?;
+        Ok(ChangedStop::Ok(stop_of(&trip, stop_id.uuid())?, etag(&trip.tag())))
+    }
+
+    /// Remove a stop
+    ///
+    /// The trip has a new version. 404 if the trip has no such stop, also if it was removed before.
+    #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
+    async fn remove(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+        /// The stop's id.
+        stop_id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<RemovedStop, Fail<404, 412>> {
+        let change = StopChange::Remove(stop_id.uuid());
+        let trip = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await?;
+        Ok(RemovedStop::Gone(etag(&trip.tag())))
+    }
+
+    /// Put the stops in another order
+    ///
+    /// The order names each stop of the trip once, and no other; 422 if it does not. Answers with the
+    /// whole trip, which has a new version.
+    #[oai(path = "/:id/stops/order", method = "put", operation_id = "order_stops")]
+    async fn order(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        body: Body<StopOrder>,
+    ) -> Result<OneTrip, Fail<404, 412>> {
+        let change = StopChange::Order(body.accept()?.stop_ids);
+        let trip = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await?;
+        Ok(one(trip))
+    }
+}

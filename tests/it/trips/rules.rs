@@ -1,0 +1,388 @@
+//! What a trip may be, what a change of one does, and that nobody sees a stranger's.
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{TRIPS, fault, make, path};
+use crate::harness::{Reply, TestApp};
+
+/// Of no trip at all.
+const MISSING: &str = "/api/v1/trips/01890000-0000-7000-8000-000000000000";
+
+/// Everything that a member may be: its value, and the fault that it is, if it is one.
+fn members() -> Vec<(&'static str, Value, Option<&'static str>)> {
+    let mut all = vec![
+        ("title", json!(""), Some("too_short")),
+        ("title", json!("x"), None),
+        ("title", json!("é".repeat(200)), None),
+        ("title", json!("🦀".repeat(200)), None),
+        ("title", json!("🦀".repeat(201)), Some("too_long")),
+        ("title", json!(7), Some("wrong_type")),
+        ("title", json!(["x"]), Some("wrong_type")),
+        ("title", json!(null), Some("wrong_type")),
+        ("destination", json!(""), Some("too_short")),
+        ("destination", json!("🗺".repeat(200)), None),
+        ("destination", json!("x".repeat(201)), Some("too_long")),
+        ("destination", json!(false), Some("wrong_type")),
+        ("notes", json!(""), None),
+        ("notes", json!("😀".repeat(10_000)), None),
+        ("notes", json!("x".repeat(10_001)), Some("too_long")),
+        ("notes", json!({}), Some("wrong_type")),
+        ("status", json!("lost"), Some("not_allowed")),
+        ("status", json!("Planned"), Some("not_allowed")),
+        ("status", json!(""), Some("not_allowed")),
+        ("status", json!(null), Some("wrong_type")),
+        ("time_zone", json!("x".repeat(65)), Some("too_long")),
+        ("time_zone", json!(60), Some("wrong_type")),
+        ("start_date", json!(20_260_510), Some("wrong_type")),
+    ];
+    for known in ["Europe/Lisbon", "UTC", "Etc/GMT+5", "America/Argentina/ComodRivadavia", "Asia/Calcutta"] {
+        all.push(("time_zone", json!(known), None));
+    }
+    for unknown in ["", "europe/lisbon", "Mars/Olympus", "+01:00", " UTC", "GMT+1", "Europe/../UTC"] {
+        all.push(("time_zone", json!(unknown), Some("unknown_time_zone")));
+    }
+    for known in ["planned", "active", "completed", "archived"] {
+        all.push(("status", json!(known), None));
+    }
+    for date in ["start_date", "end_date"] {
+        for fine in ["0001-01-01", "0999-12-31", "2028-02-29", "9999-12-31"] {
+            all.push((date, json!(fine), None));
+        }
+        all.push((date, json!("0000-12-31"), Some("out_of_range")));
+        for other in [
+            "",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-3-1",
+            "20260301",
+            "+2026-03-01",
+            "-001-03-01",
+            "12026-03-01",
+            "2026-03-01T00:00:00Z",
+            "2026/03/01",
+            " 2026-03-01",
+            "２０２６-03-01",
+            "today",
+        ] {
+            all.push((date, json!(other), Some("invalid_format")));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn each_member_of_a_new_trip_obeys_its_rule() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut made = 0;
+    for (member, value, wrong) in members() {
+        let mut body = json!({ "title": "Lisbon" });
+        body[member] = value.clone();
+        let reply = ada.post(TRIPS).json(&body).await;
+        let Some(code) = wrong else {
+            let trip = reply.expect(201).json();
+            assert_eq!(trip[member], value);
+            assert_eq!(ada.get(&path(&trip)).await.expect(200).json(), trip, "{member} comes back");
+            made += 1;
+            continue;
+        };
+        let refused = reply.expect(422).problem("invalid");
+        assert_eq!(refused.faults(), fault(&format!("/{member}"), code), "{member} {value}");
+        if let Some(text) = value.as_str().filter(|text| text.len() > 3 && *text != "Planned") {
+            assert!(!refused.text().contains(text), "S-63: {}", refused.text());
+        }
+    }
+    let listed = ada.get(&format!("{TRIPS}?limit=100")).await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), made, "what was refused was not made");
+}
+
+#[tokio::test]
+async fn each_member_of_a_change_obeys_the_same_rule() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut before = make(&ada, &json!({ "title": "Lisbon" })).await;
+    let place = path(&before);
+    for (member, value, wrong) in members() {
+        let reply = ada.patch(&place).json(&json!({ member: value })).await;
+        if let Some(code) = wrong {
+            let refused = reply.expect(422).problem("invalid");
+            assert_eq!(refused.faults(), fault(&format!("/{member}"), code), "{member} {value}");
+        } else {
+            before = reply.expect(200).json();
+            assert_eq!(before[member], value);
+        }
+        assert_eq!(ada.get(&place).await.json(), before, "{member} {value}");
+        if member.ends_with("_date") && wrong.is_none() {
+            before = ada.patch(&place).json(&json!({ member: null })).await.expect(200).json();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_can_t_set_what_is_not_its_own_to_set() {
+    // S-55
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let eve = app.sign_up("eve").await;
+    let trip = make(&ada, &json!({ "title": "Lisbon" })).await;
+    for id in [trip["id"].clone(), json!("01890000-0000-7000-8000-000000000000")] {
+        for call in [ada.patch(&path(&trip)), ada.put(&path(&trip)).header("if-match", "*")] {
+            let refused = call.json(&json!({ "title": "Porto", "id": id })).await.expect(422);
+            assert_eq!(refused.faults(), fault("", "unknown_member"));
+        }
+    }
+    for (member, value) in [
+        ("owner", json!(eve.id())),
+        ("owner_id", json!(eve.id())),
+        ("version", json!(7)),
+        ("change_seq", json!(7)),
+        ("created_at", json!("2020-01-01T00:00:00Z")),
+        ("updated_at", json!("2020-01-01T00:00:00Z")),
+        ("role", json!("admin")),
+        ("email_verified", json!(true)),
+        ("Title", json!("x")),
+        ("", json!(null)),
+        ("__proto__", json!({})),
+    ] {
+        let mut body = json!({ "title": "Porto" });
+        body[member] = value;
+        let put = ada.put(&path(&trip)).header("if-match", "*");
+        for call in [ada.post(TRIPS), ada.patch(&path(&trip)), put] {
+            let refused = call.json(&body).await.expect(422).problem("invalid");
+            assert_eq!(refused.faults(), fault("", "unknown_member"), "{member}");
+        }
+    }
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
+    assert_eq!(eve.get(TRIPS).await.json(), json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_trip_is_told_at_once() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let shape = json!({ "destination": "", "status": "lost", "end_date": "soon", "owner": "me" });
+    let mut faults = ada.post(TRIPS).json(&shape).await.expect(422).faults();
+    faults.sort();
+    let expected = [
+        ("", "unknown_member"),
+        ("/destination", "too_short"),
+        ("/end_date", "invalid_format"),
+        ("/status", "not_allowed"),
+        ("/title", "required"),
+    ];
+    assert_eq!(faults, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
+    let sense =
+        json!({ "title": "x", "start_date": "0000-02-01", "end_date": "0000-01-01", "time_zone": "X" });
+    let codes: Vec<String> =
+        ada.post(TRIPS).json(&sense).await.expect(422).faults().into_iter().map(|(_, code)| code).collect();
+    assert_eq!(codes, ["out_of_range", "out_of_range", "before_start", "unknown_time_zone"]);
+}
+
+#[tokio::test]
+async fn a_trip_does_not_end_before_it_starts_whichever_date_moves() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let dated = |start: &str, end: &str| json!({ "title": "x", "start_date": start, "end_date": end });
+    let refused = ada.post(TRIPS).json(&dated("2026-05-10", "2026-05-09")).await.expect(422);
+    assert_eq!(refused.faults(), fault("/end_date", "before_start"));
+    make(&ada, &dated("2026-05-10", "2026-05-10")).await;
+    let trip = make(&ada, &dated("2026-05-10", "2026-05-12")).await;
+    let change = |body: Value| ada.patch(&path(&trip)).json(&body);
+    for late in [json!({ "end_date": "2026-05-09" }), json!({ "start_date": "2026-05-13" })] {
+        let faults = change(late).await.expect(422).problem("invalid").faults();
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].1, "before_start");
+    }
+    assert_eq!(ada.get(&path(&trip)).await.json(), trip);
+    change(json!({ "start_date": "2026-06-01", "end_date": "2026-06-02" })).await.expect(200);
+    change(json!({ "end_date": null })).await.expect(200);
+    change(json!({ "start_date": "2027-01-01" })).await.expect(200);
+    change(json!({ "end_date": "2026-12-31" })).await.expect(422);
+    let last = change(json!({ "start_date": null, "end_date": "2026-12-31" })).await.expect(200).json();
+    assert_eq!((&last["start_date"], &last["end_date"]), (&Value::Null, &json!("2026-12-31")));
+}
+
+#[tokio::test]
+async fn a_merge_patch_keeps_what_is_absent_and_clears_what_is_null() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let whole = json!({
+        "title": "Lisbon", "destination": "Portugal", "start_date": "2026-05-10", "end_date": "2026-05-12",
+        "time_zone": "Europe/Lisbon", "notes": "tram", "status": "active",
+    });
+    let mut expected = make(&ada, &whole).await;
+    let place = path(&expected);
+    for member in ["destination", "end_date", "start_date", "time_zone", "notes"] {
+        let changed = ada.patch(&place).json(&json!({ member: null })).await.expect(200).json();
+        expected.as_object_mut().unwrap().remove(member);
+        expected["version"] = json!(expected["version"].as_i64().unwrap() + 1);
+        assert_eq!(changed, expected);
+        assert_eq!(ada.get(&place).await.json(), expected);
+    }
+    for member in ["title", "status"] {
+        let refused = ada.patch(&place).json(&json!({ member: null })).await.expect(422);
+        assert_eq!(refused.faults(), fault(&format!("/{member}"), "wrong_type"));
+    }
+    for other in [json!([]), json!(null), json!("title"), json!([{ "op": "remove", "path": "/title" }])] {
+        ada.patch(&place).json(&other).await.expect(422).problem("invalid");
+    }
+    ada.patch(&place).await.expect(415).problem("unsupported_media_type");
+    assert_eq!(ada.get(&place).await.json(), expected);
+}
+
+#[tokio::test]
+async fn a_version_counts_every_change_and_the_clock_says_when() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let made = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let trip = made.json();
+    assert_eq!(made.header("location"), path(&trip));
+    assert!(made.header("etag").starts_with("\"1-"));
+    assert_eq!(trip["version"], 1);
+    assert_eq!(trip["created_at"], "2026-03-02T08:30:00.000Z");
+    assert_eq!(trip["updated_at"], trip["created_at"]);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    // An empty change is one: whoever sends it learns the trip's new version.
+    for (version, body) in [(2, json!({})), (3, json!({ "title": "Lisbon" })), (4, json!({ "notes": "n" }))] {
+        let changed = ada.patch(&path(&trip)).json(&body).await.expect(200);
+        assert!(changed.header("etag").starts_with(&format!("\"{version}-")));
+        let changed = changed.json();
+        assert_eq!(changed["version"], version);
+        assert_eq!(changed["updated_at"], "2026-03-02T08:30:00.001Z");
+        assert_eq!(changed["created_at"], trip["created_at"]);
+    }
+    ada.patch(&path(&trip)).json(&json!({ "title": "" })).await.expect(422);
+    app.clock.advance(TimeDelta::minutes(-5));
+    ada.patch(&path(&trip)).json(&json!({ "title": "Porto" })).await.expect(200);
+    let got = ada.get(&path(&trip)).await.expect(200);
+    assert!(got.header("etag").starts_with("\"5-"));
+    assert_eq!(got.json()["updated_at"], "2026-03-02T08:30:00.001Z", "it never goes back");
+    assert_eq!(ada.head(&path(&trip)).await.expect(200).header("etag"), got.header("etag"));
+}
+
+#[tokio::test]
+async fn a_deleted_trip_is_gone_for_good() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let kept = make(&ada, &json!({ "title": "Lisbon" })).await;
+    let trip = make(&ada, &json!({ "title": "Porto" })).await;
+    assert!(ada.delete(&path(&trip)).await.expect(204).body.is_empty());
+    ada.get(&path(&trip)).await.expect(404).problem("not_found");
+    ada.delete(&path(&trip)).await.expect(404).problem("not_found");
+    ada.patch(&path(&trip)).json(&json!({ "title": "x" })).await.expect(404).problem("not_found");
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [kept] }));
+}
+
+#[tokio::test]
+async fn every_script_survives_the_round_trip() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for text in [
+        "👩‍👩‍👧‍👦 🇵🇹 🏳️‍🌈",
+        "رحلة إلى القاهرة",
+        "מסע לירושלים \u{200f}\u{202e}x",
+        "𠜎𠜱𝔘𝔫𝔦",
+        "e\u{301} é",
+        "\u{10ffff}\u{fffd}\u{feff}",
+        "\t line\r\nline \u{1b}[31m \u{7f}",
+        "' \" \\ ; -- % _ \\' $1 ?",
+        " spaces ",
+        "<script>alert(1)</script>&amp;",
+    ] {
+        let body = json!({ "title": text, "destination": text, "notes": text });
+        let trip = make(&ada, &body).await;
+        let changed = ada.patch(&path(&trip)).json(&json!({ "notes": format!("{text}{text}") })).await;
+        assert_eq!(changed.expect(200).json()["title"], text);
+        let got = ada.get(&path(&trip)).await.json();
+        assert_eq!((&got["title"], &got["destination"]), (&body["title"], &body["destination"]));
+        assert_eq!(got["notes"], format!("{text}{text}"));
+    }
+}
+
+/// What is left of an answer when what always differs is taken away.
+fn told(reply: &Reply) -> (u16, Value, Vec<(String, String)>) {
+    let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        members.remove("request_id");
+    }
+    let mut headers: Vec<(String, String)> = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date"))
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect();
+    headers.sort();
+    (reply.status, body, headers)
+}
+
+#[tokio::test]
+async fn a_stranger_s_trip_and_none_at_all_are_the_same() {
+    // S-53, S-54
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let eve = app.sign_up("eve").await;
+    let dated = json!({ "title": "Lisbon", "start_date": "2026-05-10", "end_date": "2026-05-12" });
+    let trip = make(&ada, &dated).await;
+    let own = make(&eve, &json!({ "title": "Porto" })).await;
+    let json = "application/json";
+    let large = vec![b' '; 256 * 1024 + 1];
+    let bodies: [(&str, &[u8]); 13] = [
+        (json, br#"{"title":"mine now"}"#),
+        (json, b"{}"),
+        (json, br#"{"title":""}"#),
+        (json, br#"{"owner":"me"}"#),
+        (json, br#"{"start_date":"2026-05-13"}"#),
+        (json, br#"{"end_date":"2026-05-09","start_date":"2026-05-10"}"#),
+        (json, br#"{"time_zone":"Mars/Olympus"}"#),
+        (json, b"{"),
+        (json, b""),
+        (json, b"{\"title\":\"\xff\"}"),
+        ("text/plain", b"{}"),
+        ("application/merge-patch+json", b"{}"),
+        (json, &large),
+    ];
+    for method in [Method::GET, Method::HEAD, Method::DELETE, Method::PATCH, Method::PUT, Method::POST] {
+        for (kind, body) in bodies {
+            let ask = |path: &str| {
+                let call = eve.call(method.clone(), path);
+                if matches!(method, Method::GET | Method::HEAD) {
+                    return call;
+                }
+                call.header("content-type", kind).body(body)
+            };
+            let (foreign, missing) = (ask(&path(&trip)).await, ask(MISSING).await);
+            assert!(foreign.status >= 400, "{method} {body:?}: {}", foreign.status);
+            assert_eq!(told(&foreign), told(&missing), "{method} {body:?}");
+        }
+    }
+    eve.patch(&path(&trip)).json(&json!({})).await.expect(404).problem("not_found");
+    eve.delete(&path(&trip)).await.expect(404).problem("not_found");
+    eve.get(&path(&trip)).await.expect(404).problem("not_found");
+    for tag in ["\"1\"", "*"] {
+        eve.patch(&path(&trip)).header("if-match", tag).json(&json!({})).await.expect(404);
+        eve.get(&path(&trip)).header("if-none-match", tag).await.expect(404);
+    }
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
+    assert_eq!(eve.get(TRIPS).await.json(), json!({ "items": [own] }));
+}
+
+#[tokio::test]
+async fn what_is_no_id_names_no_trip() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip = make(&ada, &json!({ "title": "Lisbon" })).await;
+    let id = trip["id"].as_str().unwrap();
+    let (upper, bare) = (id.to_uppercase(), id.replace('-', ""));
+    let spellings = [&upper, &bare, &format!("%7B{id}%7D"), &format!("urn:uuid:{id}"), &format!("{id}%20")];
+    let others =
+        ["7", "%00", "..%2f", "x'%20OR%201=1--", "01890000-0000-7000-8000-00000000000g", "%F0%9F%A6%80"];
+    for id in others.into_iter().chain(spellings.map(String::as_str)) {
+        let place = format!("{TRIPS}/{id}");
+        ada.get(&place).await.expect(404).problem("not_found");
+        ada.patch(&place).json(&json!({})).await.expect(404).problem("not_found");
+        ada.delete(&place).await.expect(404).problem("not_found");
+    }
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
+}

@@ -26,6 +26,7 @@ use crate::db::{self, Db, OpenError};
 use crate::housekeeping;
 use crate::http;
 use crate::http::server::{self, Limits, Server, ServerError};
+use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::passwords::Passwords;
 use crate::secrets::{MasterSecret, SecretError};
@@ -56,6 +57,8 @@ pub struct Rooms {
     pub tokens: Tokens,
     /// Their trips.
     pub trips: Trips,
+    /// Requests that make something once, however often they are sent.
+    pub idempotency: Idempotency,
     /// Services that may ask about tokens.
     pub clients: Clients,
     /// What they are told.
@@ -143,6 +146,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         signup_open,
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
+    let idempotency = Idempotency::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let inspector = Inspector::new(db.clone(), tokens.clone(), sessions.clone());
     let leases = Leases::new(db.clone(), clock.clone());
@@ -153,6 +157,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         sessions,
         tokens,
         trips,
+        idempotency,
         clients,
         inspector,
         ways_in: settings.ways_in,

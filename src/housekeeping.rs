@@ -26,6 +26,8 @@ const LEASE: TimeDelta = TimeDelta::minutes(3);
 const KEYS: &str = "keys";
 /// The lease of whoever sweeps.
 const BROOM: &str = "sweep";
+/// The lease of whoever sweeps out what apps no longer ask for.
+const OFFLINE: &str = "offline";
 
 /// Runs until it is dropped.
 pub async fn run(app: App) {
@@ -34,6 +36,7 @@ pub async fn run(app: App) {
         every(PROVE, &app, prove),
         every(SWEEP, &app, sweep),
         every(SWEEP, &app, keep_keys),
+        every(SWEEP, &app, sweep_offline),
         async {
             learn_costs(app.clone()).await;
             every(LEARN, &app, learn_costs).await;
@@ -91,6 +94,16 @@ async fn holds(app: &App, lease: &'static str) -> bool {
         tracing::debug!(lease, causes = chain(&error), "a lease can't be had");
         false
     })
+}
+
+/// Deletes what was kept for apps that were offline, when they have been for too long; one replica does.
+pub async fn sweep_offline(app: App) {
+    if !holds(&app, OFFLINE).await {
+        return;
+    }
+    if let Err(error) = app.idempotency.sweep().await {
+        tracing::warn!(causes = chain(&error), "old idempotency keys were not swept out");
+    }
 }
 
 /// Rotates the signing keys when it is time; one replica does.

@@ -29,6 +29,7 @@ pub mod config;
 pub mod db;
 pub mod housekeeping;
 pub mod http;
+pub mod idempotency;
 pub mod json;
 pub mod leases;
 pub mod passwords;

@@ -3,6 +3,7 @@
 //! Instants are whole milliseconds since 1970 in UTC.
 
 pub mod clients;
+pub mod idempotency_keys;
 pub mod leases;
 pub mod revocations;
 pub mod security_events;

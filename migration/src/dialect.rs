@@ -16,6 +16,9 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{int}", "INTEGER", "BIGINT", "BIGINT"),
     ("{bool}", "INTEGER", "BOOLEAN", "BOOLEAN"),
     ("{bytes}", "BLOB", "BYTEA", "VARBINARY(8192)"),
+    // A SHA-256.
+    ("{digest}", "BLOB", "BYTEA", "BINARY(32)"),
+    ("{largebytes}", "BLOB", "BYTEA", "MEDIUMBLOB"),
     ("{date}", "TEXT", "DATE", "DATE"),
     ("{text}", "TEXT", "TEXT", "TEXT"),
     ("{text32}", "TEXT", "VARCHAR(32)", "VARCHAR(32)"),

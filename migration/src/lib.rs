@@ -8,6 +8,7 @@ mod dialect;
 mod m20261122_000001_foundation;
 mod m20261122_000002_sessions_and_keys;
 mod m20261122_000003_trips_whole;
+mod m20261122_000004_offline;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_foundation::Migration),
             Box::new(m20261122_000002_sessions_and_keys::Migration),
             Box::new(m20261122_000003_trips_whole::Migration),
+            Box::new(m20261122_000004_offline::Migration),
         ]
     }
 }

@@ -11,6 +11,8 @@ pub enum Code {
     ConflictingCredentials,
     /// Not a cursor of this list and this user.
     InvalidCursor,
+    /// Not a key that names a request.
+    InvalidIdempotencyKey,
     /// No credential.
     Unauthenticated,
     /// An access token that is not good.
@@ -43,12 +45,16 @@ pub enum Code {
     PreconditionFailed,
     /// A condition must be sent.
     PreconditionRequired,
+    /// The first request with the same key still runs.
+    IdempotencyInProgress,
     /// The body is too large.
     ContentTooLarge,
     /// The body is not sent as JSON, or as a form where one is asked for.
     UnsupportedMediaType,
     /// Rules are broken.
     Invalid,
+    /// The key was used for another request.
+    IdempotencyKeyReused,
     /// A fault of ours.
     Internal,
     /// Other writers were in the way.
@@ -70,11 +76,12 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
         Self::InvalidCursor,
+        Self::InvalidIdempotencyKey,
         Self::Unauthenticated,
         Self::InvalidToken,
         Self::InvalidCredentials,
@@ -91,9 +98,11 @@ impl Code {
         Self::AlreadyExists,
         Self::PreconditionFailed,
         Self::PreconditionRequired,
+        Self::IdempotencyInProgress,
         Self::ContentTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
+        Self::IdempotencyKeyReused,
         Self::Internal,
         Self::Busy,
         Self::DatabaseAway,
@@ -114,6 +123,8 @@ impl Code {
                 "The request carries more than one credential. Send exactly one Authorization header, and no token in the query beside it."),
             Self::InvalidCursor => ("invalid_cursor", 400, "Not a cursor of this list", "fix_input",
                 "A cursor is good only for the list and the user that it was given to. Start again without one."),
+            Self::InvalidIdempotencyKey => ("invalid_idempotency_key", 400, "Not an idempotency key", "fix_input",
+                "An Idempotency-Key has 1 to 255 visible ASCII characters and stands in the request once. A random UUID for each thing that is to be made is a good one."),
             Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
                 "The request carries no credential of the kind that this operation asks for. Log in and send the access token as Authorization: Bearer."),
             Self::InvalidToken => ("invalid_token", 401, "Invalid or expired token", "refresh",
@@ -146,12 +157,16 @@ impl Code {
                 "It is not in the state that If-Match or If-None-Match asks for: somebody has changed or made it meanwhile. Nothing was changed. Read it again, merge, and send its new ETag."),
             Self::PreconditionRequired => ("precondition_required", 428, "A condition is missing", "fix_input",
                 "This call overwrites everything, so it must say what it overwrites. Send If-Match with the ETag that you know, or If-None-Match: * to make what is not there yet."),
+            Self::IdempotencyInProgress => ("idempotency_in_progress", 409, "Still running", "retry",
+                "The first request with this Idempotency-Key has not ended. Send the same request again after Retry-After seconds: it is answered as the first one was, or done if that one never was. A request that a crash cut off keeps its key for 30 seconds."),
             Self::ContentTooLarge => ("content_too_large", 413, "Body too large", "fix_input",
                 "The body has more bytes than this operation takes."),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not a media type that is taken", "fix_input",
                 "Bodies must be sent with Content-Type: application/json, and to the few operations that take a form with Content-Type: application/x-www-form-urlencoded."),
             Self::Invalid => ("invalid", 422, "Rules are broken", "fix_input",
                 "The request is well-formed, but members of it break rules. `errors` lists every one of them with a pointer to where it is."),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "Key used for something else", "fix_input",
+                "This key was sent with another request within the last 7 days: another path, or another body. Nothing was done. Make a new key for each thing that is to be done, and keep it for its retries alone."),
             Self::Internal => ("internal", 500, "A fault of ours", "retry",
                 "Something went wrong on the server. Tell its operator the request id."),
             Self::Busy => ("busy", 503, "Busy", "retry",

@@ -34,7 +34,8 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The longest id that is taken from a client, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// What a page of another origin may read of a response.
-const EXPOSED: &str = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
+const EXPOSED: &str =
+    "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
 /// What a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 

@@ -6,6 +6,7 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 use super::problem::{Code, FieldFault, Problem, from_poem};
 use super::schema;
 use crate::json as strict;
+use crate::secrets::sha256;
 
 /// The most bytes of a request body.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -35,15 +37,51 @@ const USUAL_BYTES: usize = 1024;
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
+/// A JSON response that was written before, of the form of a `T`.
+#[derive(Debug)]
+pub struct Written<T>(Vec<u8>, PhantomData<T>);
+
+impl<T> Written<T> {
+    /// These bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes, PhantomData)
+    }
+}
+
+impl<T: Type> Payload for Written<T> {
+    const CONTENT_TYPE: &'static str = MEDIA_TYPE;
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Send> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(MEDIA_TYPE).body(self.0)
+    }
+}
+
 /// A JSON request body, checked against its schema. What is wrong with it is told together with the
 /// faults that the operation's own rules find, so it is opened with [`Body::check`] or [`Body::accept`].
 #[derive(Debug)]
 pub struct Body<T> {
     value: T,
     faults: Vec<FieldFault>,
+    digest: [u8; 32],
 }
 
 impl<T> Body<T> {
+    /// A digest of what was sent, whatever the order of its members: the same for the same JSON. Only
+    /// a request with an `Idempotency-Key` has one.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// What was sent, if the schema holds.
     ///
     /// # Errors
@@ -143,6 +181,11 @@ fn put(text: &mut [u8], from: usize, digits: usize, mut number: u32) {
     }
 }
 
+/// A value of ours as JSON; nothing in such a value could fail to be written.
+pub fn text(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
 /// Writes a value as the given kind of JSON.
 pub fn write(value: &impl Serialize, media_type: &'static str) -> Response {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
@@ -220,9 +263,11 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
         let value = strict::parse(&bytes)
             .map_err(|error| Problem::new(Code::InvalidJson, format!("The body {error}.")))?;
         let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
+        let is_keyed = request.headers().contains_key("idempotency-key");
+        let digest = if is_keyed { digest(value.clone()) } else { [0; 32] };
         // Without its faulty members the rest may still be looked at; if not, the schema's faults are all.
         match T::parse_from_json(Some(without(&faults, value))) {
-            Ok(value) => Ok(Self { value, faults }),
+            Ok(value) => Ok(Self { value, faults, digest }),
             Err(_) if !faults.is_empty() => Err(Problem::invalid(faults).into()),
             Err(_) => {
                 // The parser's own words may echo the input.
@@ -235,6 +280,12 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
 }
 
 impl_apirequest_for_payload!(Body<T>, T: ParseFromJSON + 'static);
+
+/// The same for the same JSON: an app may write an object's members in another order each time.
+fn digest(mut value: Value) -> [u8; 32] {
+    value.sort_all_objects();
+    sha256(value.to_string().as_bytes())
+}
 
 /// The object without the members that have a fault.
 fn without(faults: &[FieldFault], mut value: Value) -> Value {

@@ -14,6 +14,7 @@ mod edge;
 pub mod form;
 mod health;
 pub mod id;
+pub mod idempotency;
 pub mod json;
 pub mod local;
 mod paths;

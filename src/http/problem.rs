@@ -30,7 +30,7 @@ const SOON_SECS: u64 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize)]
 #[oai(rename = "FieldProblem")]
 pub struct FieldFault {
-    /// Where: a JSON pointer into the body (RFC 6901), or `/` and the name of a query parameter.
+    /// Where: a JSON pointer into the body (RFC 6901), or `/` and the name of a query parameter or header.
     pub pointer: String,
     /// What kind of fault, for programs. The list may grow.
     pub code: String,
@@ -92,6 +92,13 @@ impl Problem {
         Self { errors, ..Self::new(Code::Invalid, "The request breaks rules; `errors` lists all of them.") }
     }
 
+    /// With what is wrong with the input.
+    #[must_use]
+    pub(super) fn with_faults(mut self, errors: Vec<FieldFault>) -> Self {
+        self.errors = errors;
+        self
+    }
+
     /// No such thing, or not the caller's: nobody can tell which.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "There is nothing here under this name that you may see.")
@@ -113,7 +120,7 @@ impl Problem {
         self
     }
 
-    fn retry_after(self, seconds: u64) -> Self {
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
@@ -132,7 +139,7 @@ impl Problem {
             code: self.code.name().to_owned(),
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
-            errors: (self.code == Code::Invalid).then(|| self.errors.clone()),
+            errors: (self.code.status() == 422).then(|| self.errors.clone()),
         };
         let mut response =
             json::write(&body, "application/problem+json").with_status(self.status()).into_response();

@@ -270,7 +270,7 @@ fn shared_errors() -> Value {
                 "headers",
                 json!({ "WWW-Authenticate": { "description": "The scope that is missing (RFC 6750).", "schema": { "type": "string" } } }),
             ),
-            503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
+            409 | 503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
             _ => {}
         }
         response

@@ -1,6 +1,7 @@
 //! Trips over HTTP.
 
 mod bodies;
+mod created;
 mod stops;
 mod told;
 
@@ -9,12 +10,14 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::{ApiResponse, Enum, OpenApi};
 
 use self::bodies::{CreateTrip, ReplaceTrip, TripBody, TripPage, TripStatus, UpdateTrip};
+use self::created::{CreatedTrip, made};
 pub use self::stops::StopsApi;
 use self::told::{changed, refused};
 use super::{Condition, Listing, Sort, Trip, TripsError};
 use crate::app::App;
 use crate::http::caller::{Caller, ForReading, ForWriting};
 use crate::http::conditional::{IfMatch, IfNoneMatch, Tags, etag};
+use crate::http::idempotency::{self, IdempotencyKey};
 use crate::http::json::{Body, Json};
 use crate::http::local::Day;
 use crate::http::problem::{Code, Fail, Problem};
@@ -66,21 +69,6 @@ enum ListedTrips {
     #[oai(status = 304)]
     Unchanged(
         /// Names that state.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum CreatedTrip {
-    /// The trip exists.
-    #[oai(status = 201)]
-    Created(
-        Json<TripBody>,
-        /// Where the trip is.
-        #[oai(header = "Location")]
-        String,
-        /// Its version.
         #[oai(header = "ETag")]
         String,
     ),
@@ -273,17 +261,26 @@ impl TripsApi {
     /// Make a trip
     ///
     /// The trip belongs to whoever makes it. 422 lists everything that is wrong with it.
+    ///
+    /// With an `Idempotency-Key` the request can be sent again when its answer was lost: the trip is made
+    /// once, and for 7 days the answer is the same each time, also after a crash of the server. A request
+    /// that is refused (4xx, 5xx) did nothing and leaves its key free.
     #[oai(path = "/", method = "post", operation_id = "create_trip")]
     async fn create(
         &self,
         app: Data<&App>,
         caller: Caller<ForWriting>,
+        /// Names what is to be made, so that it is made once: a random UUID, say, the same for all tries. 1 to
+        /// 255 visible ASCII characters, with or without quotation marks around them.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Body<CreateTrip>,
     ) -> Result<CreatedTrip, Fail<409>> {
-        let (id, draft) = body.check(|body, _| body.check(&app.trips))?;
-        let trip = app.trips.create(caller.user(), id, draft).await?;
-        let (location, etag) = (location(&trip), etag(&trip.tag()));
-        Ok(CreatedTrip::Created(Json(trip.into()), location, etag))
+        let (owner, trips) = (caller.user(), app.trips.clone());
+        let request = key.about(owner, body.digest());
+        let (id, draft) = body.check(|body, _| body.check(&trips))?;
+        let make = move |receipt| async move { trips.create(owner, id, draft, receipt).await };
+        Ok(idempotency::once(&app, request, made, make).await?.into())
     }
 
     /// Get a trip
@@ -331,7 +328,7 @@ impl TripsApi {
     ) -> Result<PutTrip, Fail<404, 412, 428>> {
         let draft = body.check(|body, _| body.check(&app.trips))?;
         let Some(condition) = put_condition(if_match, if_none_match)? else {
-            let made = app.trips.create(caller.user(), Some(id.uuid()), draft).await;
+            let made = app.trips.create(caller.user(), Some(id.uuid()), draft, None).await;
             let trip = made.map_err(|error| match error {
                 TripsError::Taken => changed(),
                 error => error.into(),

@@ -6,14 +6,23 @@ use uuid::{Uuid, Variant};
 
 use super::{Condition, Draft, Patch, Trip, Trips, TripsError, store};
 use crate::db::{StoreError, Tx};
+use crate::idempotency::Receipt;
 
 impl Trips {
-    /// Makes a trip, under an id that the client has made or a new one.
+    /// Makes a trip, under an id that the client has made or a new one; with a receipt if the request has
+    /// an idempotency key.
     ///
     /// # Errors
     ///
-    /// [`TripsError::BadId`]; [`TripsError::Taken`]; [`TripsError::Invalid`]; [`TripsError::NoSuchOwner`].
-    pub async fn create(&self, owner: Uuid, id: Option<Uuid>, draft: Draft) -> Result<Trip, TripsError> {
+    /// [`TripsError::BadId`]; [`TripsError::Taken`]; [`TripsError::Invalid`]; [`TripsError::NoSuchOwner`];
+    /// [`TripsError::Overtaken`].
+    pub async fn create(
+        &self,
+        owner: Uuid,
+        id: Option<Uuid>,
+        draft: Draft,
+        receipt: Option<Receipt<Trip>>,
+    ) -> Result<Trip, TripsError> {
         draft.check().map_err(TripsError::Invalid)?;
         if id.is_some_and(|id| !is_v7(id)) {
             return Err(TripsError::BadId);
@@ -22,14 +31,18 @@ impl Trips {
         let is_given = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.new_id());
         let trip = Trip { id, draft, version: 1, created_at: now, updated_at: now };
-        let input = (owner, trip, is_given);
-        let made = self.db.write(input, |tx, (owner, trip, is_given)| {
-            // Nobody else has an id that was made here just now.
-            if *is_given {
-                create_given(tx, *owner, trip.clone()).boxed()
-            } else {
-                create(tx, *owner, trip.clone()).boxed()
+        let input = (owner, trip, is_given, receipt);
+        let made = self.db.write(input, |tx, (owner, trip, is_given, receipt)| {
+            async move {
+                // Nobody else has an id that was made here just now.
+                let made = if *is_given {
+                    create_given(tx, *owner, trip.clone()).await?
+                } else {
+                    create(tx, *owner, trip.clone()).await?
+                };
+                signed(tx, receipt.as_ref(), made).await
             }
+            .boxed()
         });
         made.await
     }
@@ -47,7 +60,7 @@ impl Trips {
         condition: Condition,
         patch: Patch,
     ) -> Result<Trip, TripsError> {
-        self.alter(owner, id, condition, patch, |patch, before| Ok(patch.apply(before))).await
+        self.alter(owner, id, condition, patch, |patch, before| Ok(patch.apply(before)), None).await
     }
 
     /// Puts a whole draft in the place of what is said of one of the owner's trips.
@@ -62,7 +75,7 @@ impl Trips {
         condition: Condition,
         draft: Draft,
     ) -> Result<Trip, TripsError> {
-        self.alter(owner, id, condition, draft, |draft, _| Ok(draft.clone())).await
+        self.alter(owner, id, condition, draft, |draft, _| Ok(draft.clone()), None).await
     }
 
     /// Deletes one of the owner's trips.
@@ -86,10 +99,15 @@ impl Trips {
         condition: Condition,
         input: I,
         edit: fn(&I, &Draft) -> Result<Draft, TripsError>,
+        receipt: Option<Receipt<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let input = (owner, id, condition, input, self.clock.now());
-        let altered = self.db.write(input, move |tx, (owner, id, condition, input, now)| {
-            alter(tx, *owner, *id, condition, *now, move |before| edit(input, before)).boxed()
+        let input = (owner, id, condition, input, self.clock.now(), receipt);
+        let altered = self.db.write(input, move |tx, (owner, id, condition, input, now, receipt)| {
+            async move {
+                let made = alter(tx, *owner, *id, condition, *now, move |before| edit(input, before)).await?;
+                signed(tx, receipt.as_ref(), made).await
+            }
+            .boxed()
         });
         altered.await
     }
@@ -98,6 +116,14 @@ impl Trips {
 /// Whether it is a UUID of version 7 (RFC 9562 §5.7), which has its place in time.
 fn is_v7(id: Uuid) -> bool {
     id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122
+}
+
+/// What was made, if nobody has taken the request over.
+async fn signed(tx: &Tx, receipt: Option<&Receipt<Trip>>, made: Trip) -> Result<Trip, TripsError> {
+    match receipt {
+        Some(receipt) if !receipt.sign(tx, &made).await? => Err(TripsError::Overtaken),
+        _ => Ok(made),
+    }
 }
 
 async fn create(tx: &Tx, owner: Uuid, trip: Trip) -> Result<Trip, TripsError> {

@@ -112,6 +112,9 @@ pub enum TripsError {
     /// The stops are not as this program writes them.
     #[error("the stops of a trip can't be read")]
     Unreadable(#[source] serde_json::Error),
+    /// Another request with the same idempotency key is at it, or did it.
+    #[error("another request with the same key took over")]
+    Overtaken,
     /// The database.
     #[error("the trips can't be read or written")]
     Store(#[from] StoreError),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::draft::{Draft, Fault};
 use super::{Condition, Trip, Trips, TripsError};
+use crate::idempotency::Receipt;
 
 /// The most stops of a trip.
 pub const STOPS_MAX: usize = 500;
@@ -209,7 +210,8 @@ impl StopChange {
 }
 
 impl Trips {
-    /// Changes the stops of one of the owner's trips, and with them the trip.
+    /// Changes the stops of one of the owner's trips, and with them the trip; with a receipt if the request
+    /// has an idempotency key.
     ///
     /// # Errors
     ///
@@ -222,13 +224,14 @@ impl Trips {
         id: Uuid,
         condition: Condition,
         change: StopChange,
+        receipt: Option<Receipt<Trip>>,
     ) -> Result<Trip, TripsError> {
         let edit = |change: &StopChange, before: &Draft| {
             let list = change.apply(before.stops.list()?)?;
             let stops = Stops::new(&list).map_err(TripsError::Invalid)?;
             Ok(Draft { stops, ..before.clone() })
         };
-        self.alter(owner, id, condition, change, edit).await
+        self.alter(owner, id, condition, change, edit, receipt).await
     }
 }
 

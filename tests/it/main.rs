@@ -20,6 +20,7 @@ mod docs;
 mod errors;
 mod first_steps;
 mod harness;
+mod idempotency;
 mod keys;
 mod lengths;
 mod login;

@@ -1,7 +1,7 @@
 //! What lies in the database, read and changed past the server: for what no client may see or do.
 
-use entity::{clients, revocations, security_events, sessions, signing_keys, trips, users};
-use sea_orm::sea_query::Expr;
+use entity::{clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trips, users};
+use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
     ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, ExprTrait, PaginatorTrait,
     QueryFilter,
@@ -98,6 +98,41 @@ pub(crate) async fn revocations(app: &TestApp) -> u64 {
     let count = revocations::Entity::find().count(&connection).await.unwrap();
     connection.close().await.unwrap();
     count
+}
+
+/// All idempotency keys.
+pub(crate) async fn keys(app: &TestApp) -> Vec<idempotency_keys::Model> {
+    let connection = open(app).await;
+    let rows = idempotency_keys::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Takes the answers of all keys away, as if their requests had not come to their end.
+pub(crate) async fn reopen_keys(app: &TestApp) {
+    let connection = open(app).await;
+    let change = idempotency_keys::Entity::update_many()
+        .col_expr(idempotency_keys::Column::Status, Expr::value(Value::BigInt(None)))
+        .col_expr(idempotency_keys::Column::Body, Expr::value(Value::Bytes(None)));
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Lets every claim that was not answered be older than any that counts.
+pub(crate) async fn age_claims(app: &TestApp) {
+    let connection = open(app).await;
+    let change = idempotency_keys::Entity::update_many()
+        .col_expr(idempotency_keys::Column::ClaimedAt, Expr::value(0_i64))
+        .filter(idempotency_keys::Column::Status.is_null());
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Deletes all trips.
+pub(crate) async fn delete_trips(app: &TestApp) {
+    let connection = open(app).await;
+    trips::Entity::delete_many().exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 /// How many trips everybody has together.

@@ -13,16 +13,18 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::created::{AddedStop, added};
 use super::told::refused_stop;
 use super::{OneTrip, condition, one};
 use crate::app::App;
+use crate::http::Tag;
 use crate::http::caller::{Caller, ForWriting};
 use crate::http::conditional::{IfMatch, etag};
 use crate::http::id::{Id, MadeId};
+use crate::http::idempotency::{self, IdempotencyKey};
 use crate::http::json::{Body, Json, patched};
 use crate::http::local::LocalTime;
 use crate::http::problem::{Fail, Problem};
-use crate::http::{API, Tag};
 use crate::trips::{Fault, Stop, StopChange, StopPatch, Stops, Trip, Trips};
 
 /// A place on the way.
@@ -223,21 +225,6 @@ struct StopOrder {
 }
 
 #[derive(ApiResponse)]
-enum AddedStop {
-    /// The trip has this stop, as its last.
-    #[oai(status = 201)]
-    Added(
-        Json<StopBody>,
-        /// Where the stop is changed and removed.
-        #[oai(header = "Location")]
-        String,
-        /// The trip's new version.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
 enum ChangedStop {
     /// The stop.
     #[oai(status = 200)]
@@ -275,7 +262,8 @@ impl StopsApi {
     /// Add a stop
     ///
     /// The trip's last from now on, and the trip has a new version. A trip has at most 500 stops, which
-    /// together take at most 192 KiB as JSON.
+    /// together take at most 192 KiB as JSON. With an `Idempotency-Key` it is made once, however often the
+    /// request is sent, as for making a trip.
     #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
     async fn add(
         &self,
@@ -286,14 +274,20 @@ impl StopsApi {
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
+        /// As for making a trip: names the stop that is to be made, so that it is made once.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Body<NewStop>,
     ) -> Result<AddedStop, Fail<404, 409, 412>> {
-        let stop = body.accept()?.into_stop(&app.trips);
-        let (new, change) = (stop.id, StopChange::Add(stop));
-        let changed = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await;
-        let trip = changed.map_err(|error| refused_stop(error, "/departs_at"))?;
-        let location = format!("{API}/trips/{}/stops/{new}", trip.id);
-        Ok(AddedStop::Added(stop_of(&trip, new)?, location, etag(&trip.tag())))
+        let (owner, trip, trips) = (caller.user(), id.uuid(), app.trips.clone());
+        let request = key.about(owner, body.digest());
+        let stop = body.accept()?.into_stop(&trips);
+        let (new, change, condition) = (stop.id, StopChange::Add(stop), condition(if_match));
+        let add = move |receipt| async move {
+            let added = trips.change_stops(owner, trip, condition, change, receipt).await;
+            added.map_err(|error| refused_stop(error, "/departs_at"))
+        };
+        Ok(idempotency::once(&app, request, move |trip| added(trip, new), add).await?.into())
     }
 
     /// Change a stop
@@ -317,7 +311,8 @@ impl StopsApi {
         let patch = StopPatch::from(body.accept()?);
         let blamed = if patch.departs_at.is_none() { "/arrives_at" } else { "/departs_at" };
         let change = StopChange::Change(stop_id.uuid(), patch);
-        let changed = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await;
+        let changed =
+            app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await;
         let trip = changed.map_err(|error| refused_stop(error, blamed))?;
         Ok(ChangedStop::Ok(stop_of(&trip, stop_id.uuid())?, etag(&trip.tag())))
     }
@@ -339,7 +334,8 @@ impl StopsApi {
         if_match: IfMatch,
     ) -> Result<RemovedStop, Fail<404, 412>> {
         let change = StopChange::Remove(stop_id.uuid());
-        let trip = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await?;
+        let trip =
+            app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
         Ok(RemovedStop::Gone(etag(&trip.tag())))
     }
 
@@ -360,7 +356,8 @@ impl StopsApi {
         body: Body<StopOrder>,
     ) -> Result<OneTrip, Fail<404, 412>> {
         let change = StopChange::Order(body.accept()?.stop_ids);
-        let trip = app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change).await?;
+        let trip =
+            app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
         Ok(one(trip))
     }
 }

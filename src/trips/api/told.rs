@@ -1,6 +1,7 @@
 //! What is said when a trip can't be read or changed.
 
 use crate::http::caller;
+use crate::http::idempotency;
 use crate::http::problem::{Code, FieldFault, Problem};
 use crate::trips::{Fault, StopFault, TripsError};
 
@@ -27,6 +28,7 @@ pub(super) fn refused(error: TripsError, blamed: &str) -> Problem {
         TripsError::BadCursor => {
             Problem::new(Code::InvalidCursor, "The cursor was not given by this list to this user.")
         }
+        TripsError::Overtaken => idempotency::in_progress(),
         TripsError::Unreadable(error) => Problem::internal(error),
         TripsError::Store(error) => error.into(),
     }

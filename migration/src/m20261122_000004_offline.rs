@@ -1,0 +1,69 @@
+//! What apps need that lose replies and go offline: keys of requests that are sent again, links that show
+//! a trip, and the feed of changes.
+
+use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::dialect;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+// A request that makes something, under the key that its client gave it: claimed by `holder` before it
+// runs, and answered in the transaction that does what it asks for. Without a status it still runs.
+const IDEMPOTENCY_KEYS: &str = "
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    owner_id {uuid} NOT NULL,
+    key_digest {digest} NOT NULL,
+    request_digest {digest} NOT NULL,
+    holder {uuid} NOT NULL,
+    claimed_at {int} NOT NULL,
+    expires_at {int} NOT NULL,
+    status {int},
+    location {text200},
+    etag {text100},
+    body {largebytes},
+    PRIMARY KEY (owner_id, key_digest),
+    CONSTRAINT idempotency_keys_expiry UNIQUE (expires_at, owner_id, key_digest),
+    CONSTRAINT idempotency_keys_owner FOREIGN KEY (owner_id) REFERENCES users (id) ON DELETE CASCADE,
+    CONSTRAINT idempotency_keys_whole CHECK ((status IS NULL) = (body IS NULL))
+) {clustered}";
+
+// Whoever has the link reads the trip. The link names `id`, which is random, and ends with the trip.
+const TRIP_SHARES: &str = "
+CREATE TABLE IF NOT EXISTS trip_shares (
+    owner_id {uuid} NOT NULL,
+    trip_id {uuid} NOT NULL,
+    id {uuid} NOT NULL,
+    created_at {int} NOT NULL,
+    PRIMARY KEY (owner_id, trip_id),
+    CONSTRAINT trip_shares_id UNIQUE (id),
+    CONSTRAINT trip_shares_trip FOREIGN KEY (owner_id, trip_id) REFERENCES trips (owner_id, id) ON DELETE CASCADE
+) {clustered}";
+
+// An operation of a phone that was applied, so that it is not applied again.
+const SYNC_OPERATIONS: &str = "
+CREATE TABLE IF NOT EXISTS sync_operations (
+    owner_id {uuid} NOT NULL,
+    op_id {uuid} NOT NULL,
+    digest {digest} NOT NULL,
+    applied_at {int} NOT NULL,
+    PRIMARY KEY (owner_id, op_id),
+    CONSTRAINT sync_operations_age UNIQUE (applied_at, owner_id, op_id),
+    CONSTRAINT sync_operations_owner FOREIGN KEY (owner_id) REFERENCES users (id) ON DELETE CASCADE
+) {clustered}";
+
+const TABLES: [&str; 3] = ["sync_operations", "trip_shares", "idempotency_keys"];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &[IDEMPOTENCY_KEYS, TRIP_SHARES, SYNC_OPERATIONS]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in TABLES {
+            dialect::run(manager, &[&format!("DROP TABLE IF EXISTS {table}")]).await?;
+        }
+        Ok(())
+    }
+}

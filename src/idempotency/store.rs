@@ -1,0 +1,131 @@
+//! The table of idempotency keys. Every query names the owner.
+
+use ::entity::idempotency_keys::{ActiveModel, Column, Entity, Model};
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, Value};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect, UpdateMany,
+};
+use uuid::Uuid;
+
+use super::{Answer, Claim, KEPT, Kept, LEASE};
+use crate::clock::from_millis;
+use crate::db::{StoreError, Tx};
+
+impl From<Model> for Kept {
+    fn from(row: Model) -> Self {
+        let answer = row.status.zip(row.body).map(|(status, body)| Answer {
+            status: u16::try_from(status).unwrap_or_default(),
+            location: row.location,
+            etag: row.etag,
+            body,
+        });
+        Self {
+            digest: row.request_digest,
+            holder: row.holder,
+            claimed_at: from_millis(row.claimed_at),
+            expires_at: from_millis(row.expires_at),
+            answer,
+        }
+    }
+}
+
+/// [`StoreError::Unique`] if somebody has claimed it.
+pub(super) async fn claim(
+    tx: &Tx,
+    owner: Uuid,
+    claim: &Claim,
+    digest: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        owner_id: Set(owner),
+        key_digest: Set(claim.key.to_vec()),
+        request_digest: Set(digest.to_vec()),
+        holder: Set(claim.holder),
+        claimed_at: Set(now.timestamp_millis()),
+        expires_at: Set((now + KEPT).timestamp_millis()),
+        status: Set(None),
+        location: Set(None),
+        etag: Set(None),
+        body: Set(None),
+    };
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<Kept>, StoreError> {
+    Ok(Entity::find_by_id((owner, key.to_vec())).one(tx).await?.map(Kept::from))
+}
+
+/// Claims what `former` has given up or what ran out; `false` if it has moved on.
+pub(super) async fn take_over(
+    tx: &Tx,
+    owner: Uuid,
+    claim: &Claim,
+    former: Uuid,
+    digest: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let given_up = Column::Status.is_null().and(Column::ClaimedAt.lte((now - LEASE).timestamp_millis()));
+    let free = Condition::any().add(given_up).add(Column::ExpiresAt.lte(now.timestamp_millis()));
+    let done = of(owner, claim.key, former)
+        .col_expr(Column::Holder, Expr::value(claim.holder))
+        .col_expr(Column::RequestDigest, Expr::value(digest.to_vec()))
+        .col_expr(Column::ClaimedAt, Expr::value(now.timestamp_millis()))
+        .col_expr(Column::ExpiresAt, Expr::value((now + KEPT).timestamp_millis()))
+        .col_expr(Column::Status, Expr::value(Value::BigInt(None)))
+        .col_expr(Column::Location, Expr::value(Value::String(None)))
+        .col_expr(Column::Etag, Expr::value(Value::String(None)))
+        .col_expr(Column::Body, Expr::value(Value::Bytes(None)))
+        .filter(free)
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Keeps the answer, if the claim still holds; whether it did.
+pub(super) async fn answer(tx: &Tx, owner: Uuid, claim: &Claim, answer: &Answer) -> Result<bool, StoreError> {
+    let done = of(owner, claim.key, claim.holder)
+        .col_expr(Column::Status, Expr::value(i64::from(answer.status)))
+        .col_expr(Column::Location, Expr::value(answer.location.clone()))
+        .col_expr(Column::Etag, Expr::value(answer.etag.clone()))
+        .col_expr(Column::Body, Expr::value(answer.body.clone()))
+        .filter(Column::Status.is_null())
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn let_go(tx: &Tx, owner: Uuid, claim: &Claim) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::OwnerId.eq(owner))
+        .filter(Column::KeyDigest.eq(claim.key.to_vec()))
+        .filter(Column::Holder.eq(claim.holder))
+        .filter(Column::Status.is_null())
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+fn of(owner: Uuid, key: [u8; 32], holder: Uuid) -> UpdateMany<Entity> {
+    Entity::update_many()
+        .filter(Column::OwnerId.eq(owner))
+        .filter(Column::KeyDigest.eq(key.to_vec()))
+        .filter(Column::Holder.eq(holder))
+}
+
+/// Deletes some of those that ran out; how many.
+pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
+    let dead = Column::ExpiresAt.lte(now.timestamp_millis());
+    let query = Entity::find().select_only().column(Column::OwnerId).column(Column::KeyDigest);
+    let keys: Vec<(Uuid, Vec<u8>)> = query.filter(dead.clone()).limit(limit).into_tuple().all(tx).await?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let mut these = Condition::any();
+    for (owner, key) in keys {
+        these = these.add(Column::OwnerId.eq(owner).and(Column::KeyDigest.eq(key)));
+    }
+    Ok(Entity::delete_many().filter(these).filter(dead).exec(tx).await?.rows_affected)
+}

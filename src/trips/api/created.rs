@@ -1,0 +1,83 @@
+//! The answers to whoever made a trip or a stop: the same each time that the request is sent under one key.
+
+use poem_openapi::ApiResponse;
+use uuid::Uuid;
+
+use super::stops::StopBody;
+use super::{TripBody, location};
+use crate::http::conditional::etag;
+use crate::http::idempotency::Told;
+use crate::http::json::{Written, text};
+use crate::idempotency::Answer;
+use crate::trips::Trip;
+
+#[derive(ApiResponse)]
+pub(super) enum CreatedTrip {
+    /// The trip exists.
+    #[oai(status = 201)]
+    Created(
+        Written<TripBody>,
+        /// Where the trip is.
+        #[oai(header = "Location")]
+        String,
+        /// Its version.
+        #[oai(header = "ETag")]
+        String,
+        /// `true` if an earlier request with the same `Idempotency-Key` made it. Absent otherwise.
+        #[oai(header = "Idempotency-Replayed")]
+        Option<String>,
+    ),
+}
+
+/// The answer to whoever made the trip.
+pub(super) fn made(trip: &Trip) -> Answer {
+    Answer {
+        status: 201,
+        location: Some(location(trip)),
+        etag: Some(etag(&trip.tag())),
+        body: text(&TripBody::from(trip.clone())),
+    }
+}
+
+impl From<Told> for CreatedTrip {
+    fn from(Told { answer, replayed }: Told) -> Self {
+        let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
+        Self::Created(Written::new(answer.body), location, etag, replayed.then(|| "true".to_owned()))
+    }
+}
+
+#[derive(ApiResponse)]
+pub(super) enum AddedStop {
+    /// The trip has this stop, as its last.
+    #[oai(status = 201)]
+    Added(
+        Written<StopBody>,
+        /// Where the stop is changed and removed.
+        #[oai(header = "Location")]
+        String,
+        /// The trip's new version.
+        #[oai(header = "ETag")]
+        String,
+        /// `true` if an earlier request with the same `Idempotency-Key` made it. Absent otherwise.
+        #[oai(header = "Idempotency-Replayed")]
+        Option<String>,
+    ),
+}
+
+/// The answer to whoever added the stop of that id, with which the trip has become this.
+pub(super) fn added(trip: &Trip, id: Uuid) -> Answer {
+    let stop = trip.draft.stops.list().ok().and_then(|list| list.into_iter().find(|stop| stop.id == id));
+    Answer {
+        status: 201,
+        location: Some(format!("{}/stops/{id}", location(trip))),
+        etag: Some(etag(&trip.tag())),
+        body: text(&stop.map(StopBody::from)),
+    }
+}
+
+impl From<Told> for AddedStop {
+    fn from(Told { answer, replayed }: Told) -> Self {
+        let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
+        Self::Added(Written::new(answer.body), location, etag, replayed.then(|| "true".to_owned()))
+    }
+}

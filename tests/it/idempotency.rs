@@ -1,0 +1,229 @@
+//! The `Idempotency-Key`: what was sent twice is done once.
+
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tripgate::housekeeping;
+
+use crate::harness::{Call, Client, Reply, TestApp};
+use crate::stored;
+
+const TRIPS: &str = "/api/v1/trips";
+
+fn post(client: &Client, key: &str, title: &str) -> Call {
+    client.post(TRIPS).header("idempotency-key", key).json(&json!({ "title": title }))
+}
+
+/// All that must not differ between two answers.
+#[track_caller]
+fn same(one: &Reply, other: &Reply) {
+    assert_eq!(one.status, other.status);
+    assert_eq!(one.text(), other.text());
+    for name in ["location", "etag", "content-type", "cache-control"] {
+        assert_eq!(one.header(name), other.header(name), "{name}");
+    }
+}
+
+async fn count(client: &Client) -> usize {
+    client.get(&format!("{TRIPS}?limit=100")).await.expect(200).json()["items"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn the_same_key_makes_one_trip_and_gets_the_same_answer() {
+    // S-61
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let first = post(&ada, "a-key", "Lisbon").await.expect(201);
+    assert_eq!(first.header("idempotency-replayed"), "");
+    let trip = first.header("location").to_owned();
+    // However the trip fares meanwhile, on whichever replica, and until the end of the seventh day.
+    ada.patch(&trip).json(&json!({ "title": "Porto" })).await.expect(200);
+    let replica = app.replica().await;
+    let there = replica.log_in("ada").await;
+    for (client, wait) in
+        [(&ada, TimeDelta::zero()), (&there, TimeDelta::days(7) - TimeDelta::milliseconds(1))]
+    {
+        app.clock.advance(wait);
+        let again = post(&renewed(&app, client).await, "\"a-key\"", "Lisbon").await.expect(201);
+        same(&first, &again);
+        assert_eq!(again.header("idempotency-replayed"), "true");
+    }
+    assert_eq!(stored::trips(&app).await, 1);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    let later = post(&app.log_in("ada").await, "a-key", "Lisbon").await.expect(201);
+    assert_ne!(later.header("location"), trip);
+    assert_eq!(stored::trips(&app).await, 2);
+}
+
+/// The same client, or one that has logged in again if its token has expired.
+async fn renewed(app: &TestApp, client: &Client) -> Client {
+    match client.get("/api/v1/me").await.status {
+        200 => client.clone(),
+        _ => app.log_in("ada").await,
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_members_and_white_space_make_no_other_request() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let send = |body: &str| {
+        let call = ada.post(TRIPS).header("idempotency-key", "k").header("content-type", "application/json");
+        call.body(body)
+    };
+    let first = send(r#"{"title":"Lisbon","notes":"n"}"#).await.expect(201);
+    same(&first, &send(r#"{ "notes" : "n", "title" : "Lisbon" }"#).await);
+    assert_eq!(stored::trips(&app).await, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_stands_for_something_else_is_refused() {
+    // S-61
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let first = post(&ada, "k", "Lisbon").await.expect(201);
+    let other = post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
+    assert_eq!(other.faults(), [("/Idempotency-Key".to_owned(), "reused".to_owned())]);
+    // Also while the first one runs.
+    stored::reopen_keys(&app).await;
+    post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
+    assert_eq!(count(&ada).await, 1);
+    // Case counts, and without a key nothing is remembered.
+    post(&ada, "K", "Porto").await.expect(201);
+    ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
+    assert_eq!(count(&ada).await, 3);
+    assert!(first.header("location").starts_with(TRIPS));
+}
+
+#[tokio::test]
+async fn somebody_elses_key_is_another_key() {
+    // S-56
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let hers = post(&ada, "k", "Ada's secret journey").await.expect(201);
+    let other = post(&eve, "k", "Ada's secret journey").await.expect(201);
+    assert_ne!(hers.header("location"), other.header("location"));
+    assert_eq!(other.header("idempotency-replayed"), "");
+    post(&eve, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
+    assert_eq!((count(&ada).await, count(&eve).await), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_refused_and_nothing_is_done() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let long = "x".repeat(256);
+    for key in ["", "\"\"", "a b", "\"a", "caf\u{e9}", &long, &format!("\"{long}\"")] {
+        post(&ada, key, "Lisbon").await.expect(400).problem("invalid_idempotency_key");
+    }
+    let twice = post(&ada, "a", "Lisbon").header("idempotency-key", "a").await;
+    twice.expect(400).problem("invalid_idempotency_key");
+    assert_eq!(stored::trips(&app).await, 0);
+    post(&ada, &"x".repeat(255), "Lisbon").await.expect(201);
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_leaves_its_key_free() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    post(&ada, "k", "").await.expect(422).problem("invalid");
+    let bad = json!({ "title": "Lisbon", "time_zone": "Moon/Sea" });
+    ada.post(TRIPS).header("idempotency-key", "k").json(&bad).await.expect(422).problem("invalid");
+    ada.post(TRIPS).header("idempotency-key", "k").body("{").await.expect(415);
+    app.log_in_for("ada", "trips:read").await.post(TRIPS).header("idempotency-key", "k").await.expect(403);
+    assert_eq!(stored::keys(&app).await.len(), 0);
+    assert_eq!(post(&ada, "k", "Lisbon").await.expect(201).header("idempotency-replayed"), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_at_once_with_one_key_make_one_trip() {
+    // S-61
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    let there = replica.log_in("ada").await;
+    for round in 0..3 {
+        let key = format!("key-{round}");
+        let calls = (0..50).map(|number| post(if number % 2 == 0 { &ada } else { &there }, &key, "Lisbon"));
+        let replies = join_all(calls.map(IntoFuture::into_future)).await;
+        let made: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 201).collect();
+        let locations: HashSet<&str> = made.iter().map(|reply| reply.header("location")).collect();
+        assert_eq!(locations.len(), 1);
+        let first = made.iter().filter(|reply| reply.header("idempotency-replayed").is_empty()).count();
+        assert_eq!(first, 1, "one of them made it");
+        for reply in replies.into_iter().filter(|reply| reply.status != 201) {
+            let reply = reply.expect(409).problem("idempotency_in_progress");
+            assert_eq!(reply.header("retry-after"), "1");
+        }
+        assert_eq!(stored::trips(&app).await, round + 1);
+        assert_eq!(post(&ada, &key, "Lisbon").await.expect(201).header("idempotency-replayed"), "true");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_nobody_works_at_is_taken_over_when_it_has_run_out() {
+    // S-61
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    post(&ada, "k", "Lisbon").await.expect(201);
+    // As a crash leaves it that comes between the claim and what was to be done.
+    stored::reopen_keys(&app).await;
+    stored::delete_trips(&app).await;
+    app.clock.advance(TimeDelta::seconds(30) - TimeDelta::milliseconds(1));
+    let early = post(&ada, "k", "Lisbon").await.expect(409).problem("idempotency_in_progress");
+    assert_eq!((early.header("retry-after"), early.json()["client_action"].as_str()), ("1", Some("retry")));
+    app.clock.advance(TimeDelta::milliseconds(1));
+    let again = post(&ada, "k", "Lisbon").await.expect(201);
+    assert_eq!(again.header("idempotency-replayed"), "");
+    same(&again, &post(&ada, "k", "Lisbon").await);
+    assert_eq!(stored::trips(&app).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_fifty_who_take_over_one_does() {
+    // S-61
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for round in 1..=3 {
+        let key = format!("k{round}");
+        post(&ada, &key, "Lisbon").await.expect(201);
+        stored::reopen_keys(&app).await;
+        app.clock.advance(TimeDelta::seconds(31));
+        join_all((0..50).map(|_| post(&ada, &key, "Lisbon").into_future())).await;
+        post(&ada, &key, "Lisbon").await.expect(201);
+        // The one from before the claim was taken back, and one that was made over it.
+        assert_eq!(stored::trips(&app).await, 2 * round);
+    }
+}
+
+#[tokio::test]
+async fn old_keys_are_swept_out_and_go_with_their_owner() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    post(&ada, "old", "Lisbon").await.expect(201);
+    app.clock.advance(TimeDelta::days(6));
+    let ada = app.log_in("ada").await;
+    post(&ada, "new", "Porto").await.expect(201);
+    app.clock.advance(TimeDelta::days(1));
+    housekeeping::sweep_offline(app.rooms().clone()).await;
+    assert_eq!(stored::keys(&app).await.len(), 1);
+    let ada = app.log_in("ada").await;
+    assert_eq!(post(&ada, "new", "Porto").await.expect(201).header("idempotency-replayed"), "true");
+    ada.delete("/api/v1/me").json(&json!({ "password": crate::harness::PASSWORD })).await.expect(204);
+    assert_eq!(stored::keys(&app).await.len(), 0);
+}
+
+#[tokio::test]
+async fn nothing_of_a_key_or_a_request_stands_in_the_table_of_keys() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    post(&ada, "cAnAry-key", "Lisbon").await.expect(201);
+    let kept = stored::keys(&app).await;
+    let [key] = kept.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((key.key_digest.len(), key.request_digest.len(), key.status), (32, 32, Some(201)));
+    assert_eq!(key.expires_at - key.claimed_at, TimeDelta::days(7).num_milliseconds());
+    let body: Value = serde_json::from_slice(key.body.as_ref().unwrap()).unwrap();
+    assert_eq!(body["title"], "Lisbon");
+}

@@ -31,6 +31,7 @@ use crate::leases::Leases;
 use crate::passwords::Passwords;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
+use crate::shares::Shares;
 use crate::tokens::{Alg, Tokens, TokensError};
 use crate::trips::Trips;
 
@@ -57,6 +58,8 @@ pub struct Rooms {
     pub tokens: Tokens,
     /// Their trips.
     pub trips: Trips,
+    /// Links that show them.
+    pub shares: Shares,
     /// Requests that make something once, however often they are sent.
     pub idempotency: Idempotency,
     /// Services that may ask about tokens.
@@ -131,7 +134,8 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let passwords = Passwords::new(settings.bcrypt_cost, settings.password_min, max_wait);
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
-    let tokens = Tokens::open(&db, clock.clone(), &secret, public_url, audience, ttl_secs, alg).await?;
+    let tokens =
+        Tokens::open(&db, clock.clone(), &secret, public_url.clone(), audience, ttl_secs, alg).await?;
     let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
     let lifetimes =
         Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
@@ -146,6 +150,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         signup_open,
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
+    let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let idempotency = Idempotency::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let inspector = Inspector::new(db.clone(), tokens.clone(), sessions.clone());
@@ -157,6 +162,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         sessions,
         tokens,
         trips,
+        shares,
         idempotency,
         clients,
         inspector,

@@ -35,5 +35,6 @@ pub mod leases;
 pub mod passwords;
 pub mod secrets;
 pub mod sessions;
+pub mod shares;
 pub mod tokens;
 pub mod trips;

@@ -77,6 +77,8 @@ pub enum Purpose {
     RefreshTokens,
     /// Authenticating page cursors.
     Cursors,
+    /// The last part of links that show a trip.
+    Shares,
 }
 
 impl Purpose {
@@ -85,6 +87,7 @@ impl Purpose {
             Self::KeyRing => b"tripgate key ring v1",
             Self::RefreshTokens => b"tripgate refresh tokens v1",
             Self::Cursors => b"tripgate cursors v1",
+            Self::Shares => b"tripgate shares v1",
         }
     }
 }

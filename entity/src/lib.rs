@@ -10,6 +10,7 @@ pub mod security_events;
 pub mod sessions;
 pub mod signing_keys;
 pub mod trip_counters;
+pub mod trip_shares;
 pub mod trip_tombstones;
 pub mod trips;
 pub mod users;

@@ -17,8 +17,9 @@ use super::caller::owner_gone;
 use super::problem::{Code, FieldFault, Problem};
 use crate::app::App;
 use crate::causes::chain;
-use crate::idempotency::{Answer, Begun, Idempotency, IdempotencyError, Receipt, Render, Request as Keyed};
-use crate::secrets::sha256;
+use crate::idempotency::{
+    Answer, Begun, Idempotency, IdempotencyError, Receipt, Render, Request as Keyed, digest,
+};
 
 /// Where keys come from.
 const HEADER: &str = "idempotency-key";
@@ -33,7 +34,8 @@ pub struct IdempotencyKey(Option<Key>);
 
 #[derive(Debug)]
 struct Key {
-    digest: [u8; 32],
+    /// The digest of the key.
+    name: [u8; 32],
     /// Method and path.
     target: String,
 }
@@ -49,13 +51,13 @@ impl IdempotencyKey {
             )
         })?;
         let target = format!("{} {}", request.method(), request.uri().path());
-        Ok(Self(Some(Key { digest: sha256(&key), target })))
+        Ok(Self(Some(Key { name: digest(&key), target })))
     }
 
     /// The request under this key, for whoever sends it; `body` is the digest of what it says.
     pub fn about(&self, owner: Uuid, body: [u8; 32]) -> Option<Keyed> {
-        let Key { digest, target } = self.0.as_ref()?;
-        Some(Keyed { owner, key: *digest, digest: sha256(&[target.as_bytes(), b"\n", &body].concat()) })
+        let Key { name, target } = self.0.as_ref()?;
+        Some(Keyed { owner, key: *name, digest: digest(&[target.as_bytes(), b"\n", &body].concat()) })
     }
 }
 

@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use super::problem::{Code, FieldFault, Problem, from_poem};
 use super::schema;
+use crate::idempotency;
 use crate::json as strict;
-use crate::secrets::sha256;
 
 /// The most bytes of a request body.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -284,7 +284,7 @@ impl_apirequest_for_payload!(Body<T>, T: ParseFromJSON + 'static);
 /// The same for the same JSON: an app may write an object's members in another order each time.
 fn digest(mut value: Value) -> [u8; 32] {
     value.sort_all_objects();
-    sha256(value.to_string().as_bytes())
+    idempotency::digest(value.to_string().as_bytes())
 }
 
 /// The object without the members that have a fault.

@@ -28,7 +28,7 @@ use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
-use crate::{accounts, clients, sessions, tokens, trips};
+use crate::{accounts, clients, sessions, shares, tokens, trips};
 
 /// Where the API lies.
 pub const API: &str = "/api/v1";
@@ -57,6 +57,7 @@ fn service() -> OpenApiService<impl OpenApi, ()> {
         accounts::api::AccountsApi,
         trips::api::TripsApi,
         trips::api::StopsApi,
+        shares::api::SharesApi,
         clients::api::ClientsApi,
         tokens::api::DiscoveryApi,
         health::HealthApi,

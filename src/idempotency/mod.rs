@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
+use crate::secrets::sha256;
 
 /// How long an answer is kept.
 pub const KEPT: TimeDelta = TimeDelta::days(7);
@@ -30,6 +31,11 @@ pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 const ATTEMPTS: u32 = 4;
 /// How many dead keys are deleted in one transaction.
 const SWEEP_BATCH: u64 = 200;
+
+/// A SHA-256: keys and requests are told apart by their digests.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    sha256(bytes)
+}
 
 /// A request under a key.
 #[derive(Debug, Clone)]

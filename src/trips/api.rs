@@ -11,6 +11,7 @@ use poem_openapi::{ApiResponse, Enum, OpenApi};
 
 use self::bodies::{CreateTrip, ReplaceTrip, TripBody, TripPage, TripStatus, UpdateTrip};
 use self::created::{CreatedTrip, made};
+pub(crate) use self::stops::StopList;
 pub use self::stops::StopsApi;
 use self::told::{changed, refused};
 use super::{Condition, Listing, Sort, Trip, TripsError};

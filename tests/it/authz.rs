@@ -49,6 +49,9 @@ const ROWS: &[Row] = &[
     ("update_stop", Method::PATCH, "/api/v1/trips/{id}/stops/{stop_id}", Some(r#"{"name":"Changed"}"#), Scope("trips:write")),
     ("remove_stop", Method::DELETE, "/api/v1/trips/{id}/stops/{stop_id}", None, Scope("trips:write")),
     ("order_stops", Method::PUT, "/api/v1/trips/{id}/stops/order", Some(r#"{"stop_ids":["{stop_id}"]}"#), Scope("trips:write")),
+    ("share_trip", Method::PUT, "/api/v1/trips/{id}/share", None, Scope("trips:write")),
+    ("unshare_trip", Method::DELETE, "/api/v1/trips/{id}/share", None, Scope("trips:write")),
+    ("get_shared_trip", Method::GET, "/api/v1/shared/{token}", None, Nothing),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -81,6 +84,7 @@ fn call(client: &Client, row: &Row, id: &str) -> Call {
     if *method == Method::PUT {
         call = call.header("if-match", "*");
     }
+    let call = client.call(method.clone(), &path.replace("{id}", id).replace("{token}", id));
     match body {
         Some(json) if json.starts_with('{') => {
             call.header("content-type", "application/json").body(filled(json))
@@ -101,6 +105,11 @@ async fn something(owner: &Client, path: &str) -> (String, String) {
     match path {
         "/api/v1/auth/refresh" | "/api/v1/auth/logout" => return (of_new_session("refresh_token").await, me),
         "/api/v1/me/sessions/{id}" => return (of_new_session("session_id").await, me),
+        "/api/v1/shared/{token}" => {
+            let trip = Box::pin(something(owner, "/api/v1/trips/{id}")).await.1;
+            let shared = owner.put(&format!("{trip}/share")).await.expect(200).json();
+            return (shared["token"].as_str().unwrap().to_owned(), trip);
+        }
         _ => {}
     }
     let Some((collection, _)) = path.split_once("/{id}") else {

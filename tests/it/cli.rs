@@ -279,14 +279,19 @@ async fn busy(server: &Process) -> Vec<String> {
     assert_eq!(odd.send().await.unwrap().status(), 401);
     let trip = json!({ "title": CANARY, "notes": CANARY });
     let made = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token).json(&trip).send().await;
-    assert_eq!(made.unwrap().status(), 201);
+    let made: Value = made.unwrap().json().await.unwrap();
+    let share = format!("/api/v1/trips/{}/share", made["id"].as_str().unwrap());
+    let shared = server.call(Method::PUT, &share).bearer_auth(&token).send().await.unwrap();
+    let link = shared.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let shown = server.call(Method::GET, &format!("/api/v1/shared/{link}")).send().await;
+    assert_eq!(shown.unwrap().status(), 200);
     let broken = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token);
     let broken = broken.header("content-type", "application/json").body(format!("{{\"title\":{CANARY}"));
     assert_eq!(broken.send().await.unwrap().status(), 400);
     over_h2(server.address, "token=cAnAry", &format!("Bearer {token}"));
     let signature = token.rsplit('.').next().unwrap().to_owned();
     let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("ada:{PASSWORD}"));
-    vec!["cAnAry".to_owned(), PASSWORD.to_owned(), token, signature, refresh, basic]
+    vec!["cAnAry".to_owned(), PASSWORD.to_owned(), token, signature, refresh, basic, link]
 }
 
 #[tokio::test]

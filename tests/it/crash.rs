@@ -144,6 +144,21 @@ impl Phone {
             if let Ok(response) = call.send().await {
                 assert_eq!(response.status(), 200);
             }
+
+/// Makes trips under keys until the server is gone; the keys, each with its answer if there was one.
+async fn write_keyed(server: &Process, token: &str, count: &AtomicUsize) -> Vec<(usize, Option<Value>)> {
+    let mut sent = Vec::new();
+    loop {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let answer = match send_keyed(server, token, number).await {
+            Ok(response) if response.status() == 201 => response.json().await.ok(),
+            Ok(response) => panic!("{}", response.status()),
+            Err(_) => None,
+        };
+        let gone = answer.is_none();
+        sent.push((number, answer));
+        if gone {
+            return sent;
         }
     }
 }
@@ -151,6 +166,16 @@ impl Phone {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_logged_out_by_kills_and_lost_replies() {
     // S-39
+
+async fn send_keyed(server: &Process, token: &str, number: usize) -> reqwest::Result<reqwest::Response> {
+    let body = json!({ "title": format!("Trip {number}") });
+    let call = server.call(Method::POST, "/api/v1/trips").bearer_auth(token).json(&body);
+    call.header("idempotency-key", format!("key-{number}")).send().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
+    // S-61
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
     let serve =
@@ -183,4 +208,38 @@ async fn nobody_is_logged_out_by_kills_and_lost_replies() {
         assert_eq!(last.status(), 200);
     }
     assert_eq!(stored::events(&app).await.len(), 0);
+
+    let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut keys = 0;
+    for round in 0..ROUNDS {
+        let running = Arc::new(server);
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| {
+                let (server, token, count) = (Arc::clone(&running), token.clone(), Arc::clone(&count));
+                tokio::spawn(async move { write_keyed(&server, &token, &count).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(300 + 130 * round as u64)).await;
+        running.kill();
+        let sent: Vec<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+        assert!(sent.len() > 2 * WRITERS, "hardly anything was written");
+        keys += sent.len();
+        server = serve();
+        // Half a minute later.
+        stored::age_claims(&app).await;
+        for (number, answer) in sent {
+            let again = send_keyed(&server, &token, number).await.unwrap();
+            assert_eq!(again.status(), 201, "key {number}");
+            let replayed = again.headers().contains_key("idempotency-replayed");
+            let again: Value = again.json().await.unwrap();
+            assert_eq!(again["title"], format!("Trip {number}"));
+            if let Some(answer) = answer {
+                assert!(replayed && again == answer, "key {number}: {again} is not {answer}");
+            }
+        }
+        let trips = listed(&server, &token).await;
+        let titles: HashSet<&str> = trips.iter().map(|trip| trip["title"].as_str().unwrap()).collect();
+        assert_eq!((titles.len(), trips.len()), (keys, keys), "one trip a key");
+    }
 }

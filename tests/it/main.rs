@@ -32,6 +32,7 @@ mod profile;
 mod schema;
 mod server;
 mod sessions;
+mod shares;
 mod signup;
 mod storage;
 mod stored;

@@ -41,7 +41,7 @@ impl From<TripStatus> for Status {
 /// A trip.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Trip")]
-pub(super) struct TripBody {
+pub(crate) struct TripBody {
     /// Never changes.
     id: Uuid,
     /// What its owner calls it.
@@ -224,7 +224,7 @@ impl ReplaceTrip {
 /// A change of a trip (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Default, Object)]
 #[oai(example, skip_serializing_if_is_none)]
-pub(super) struct UpdateTrip {
+pub(crate) struct UpdateTrip {
     /// What its owner calls it. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: Option<String>,
@@ -263,7 +263,7 @@ impl Example for UpdateTrip {
 
 impl UpdateTrip {
     /// The change, or the rules that no trip after it could obey.
-    pub(super) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldFault>> {
+    pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldFault>> {
         let stops = patched(self.stops).map(|stops| made(stops.unwrap_or_default(), trips));
         let (stops, faults) = stops.map_or((None, Vec::new()), |(stops, faults)| (Some(stops), faults));
         let patch = Patch {

@@ -60,7 +60,7 @@ impl From<Stop> for StopBody {
 
 /// The stops of a trip, shown as they are kept.
 #[derive(Debug)]
-pub(super) struct StopList(pub(super) Stops);
+pub(crate) struct StopList(pub(crate) Stops);
 
 impl Serialize for StopList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

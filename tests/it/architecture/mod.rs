@@ -61,7 +61,7 @@ fn each_library_is_named_only_in_its_home() {
 
 /// Which other parts of the library each may name. A room that is not listed knows no other room; the
 /// edge and the composition root know them all; what else is not listed may name none.
-const KNOWS: [(&str, &[&str]); 13] = [
+const KNOWS: [(&str, &[&str]); 14] = [
     // Beneath the rooms.
     ("db", &["clock", "secrets"]),
     ("passwords", &["clock", "secrets"]),
@@ -72,6 +72,7 @@ const KNOWS: [(&str, &[&str]); 13] = [
     ("sessions", &["audit", "clock", "db", "json", "secrets", "accounts", "passwords", "tokens"]),
     ("clients", &["audit", "clock", "db", "json", "secrets", "sessions", "tokens"]),
     ("trips", &["audit", "clock", "db", "json", "secrets", "idempotency"]),
+    ("shares", &["audit", "clock", "db", "json", "secrets", "trips"]),
     // The edge: it routes to the rooms' faces, knows callers by their tokens, and tells what failed.
     ("http", &["app", "audit", "causes", "clock", "db", "json", "passwords"]),
     // The composition root.
@@ -164,10 +165,9 @@ fn every_query_on_what_somebody_owns_takes_the_owner() {
         assert!(!found.is_empty(), "{owned} has no queries");
         for (name, parameters) in found {
             let sweeps = name == "sweep";
-            // A refresh token that was checked names its session, and so its owner; a list is its owner's.
-            let is_bound = ["owner: Uuid", "shown: &RefreshToken", "listing: &Listing"]
-                .iter()
-                .any(|how| parameters.contains(how));
+            // A token that was checked names its session or its trip, and so their owner; a list is its owner's.
+            let bound = ["owner: Uuid", "shown: &RefreshToken", "shown: &ShareToken", "listing: &Listing"];
+            let is_bound = bound.iter().any(|how| parameters.contains(how));
             if !is_bound && !sweeps {
                 broken.push(format!("{owned}: {name}({parameters}) does not take the owner"));
             }

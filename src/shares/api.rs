@@ -1,0 +1,170 @@
+//! Links over HTTP: made and ended by the owner, opened by anyone.
+
+use chrono::NaiveDate;
+use poem::web::Data;
+use poem_openapi::param::Path;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+
+use super::SharesError;
+use crate::app::App;
+use crate::http::caller::{Caller, ForWriting};
+use crate::http::id::Id;
+use crate::http::json::{Json, day};
+use crate::http::problem::{Fail, Problem};
+use crate::http::{API, Tag};
+use crate::trips::Trip;
+use crate::trips::api::StopList;
+
+/// A link to a trip.
+#[derive(Debug, Object, Serialize)]
+struct Share {
+    /// What to give to others: a GET of it answers with the trip, as JSON. Whoever has it needs nothing else.
+    url: String,
+    /// The last part of `url`, for an app that shows the trip on a page of its own.
+    token: String,
+}
+
+/// A trip as it is shown to others: nothing of its owner.
+#[derive(Debug, Object, Serialize)]
+struct SharedTrip {
+    /// What its owner calls it.
+    title: String,
+    /// Where it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// The first day.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    start_date: Option<NaiveDate>,
+    /// The last day.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    end_date: Option<NaiveDate>,
+    /// The time zone that its local times are in (IANA name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    /// The owner's notes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+    /// Where it stands: `planned`, `active`, `completed` or `archived`. The list may grow.
+    status: String,
+    /// Where it goes, in travel order.
+    stops: StopList,
+}
+
+impl From<Trip> for SharedTrip {
+    fn from(trip: Trip) -> Self {
+        let draft = trip.draft;
+        Self {
+            title: draft.title,
+            destination: draft.destination,
+            start_date: draft.start_date,
+            end_date: draft.end_date,
+            time_zone: draft.time_zone,
+            notes: draft.notes,
+            status: draft.status.name().to_owned(),
+            stops: StopList(draft.stops),
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum SharedLink {
+    /// The link.
+    #[oai(status = 200)]
+    Ok(
+        Json<Share>,
+        /// Nobody may keep this answer but its recipient.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum EndedLink {
+    /// There is no link any more.
+    #[oai(status = 204)]
+    Gone,
+}
+
+#[derive(ApiResponse)]
+enum Shown {
+    /// The trip.
+    #[oai(status = 200)]
+    Ok(
+        Json<SharedTrip>,
+        /// Nobody may keep this answer: the link may end at any moment.
+        #[oai(header = "Cache-Control")]
+        String,
+        /// The link is a secret: a page that shows it tells it to no other.
+        #[oai(header = "Referrer-Policy")]
+        String,
+        /// It is for people, not for search engines.
+        #[oai(header = "X-Robots-Tag")]
+        String,
+    ),
+}
+
+impl From<SharesError> for Problem {
+    fn from(error: SharesError) -> Self {
+        match error {
+            SharesError::NotFound => Self::not_found(),
+            SharesError::Trips(error) => error.into(),
+            SharesError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The operations of this room.
+#[derive(Debug)]
+pub struct SharesApi;
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Trips")]
+impl SharesApi {
+    /// Share a trip
+    ///
+    /// Makes a link that shows the trip to anyone who has it, without signing in, and gives the same one each
+    /// time until it is ended. It ends with the trip, too.
+    #[oai(path = "/trips/:id/share", method = "put", operation_id = "share_trip")]
+    async fn share(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+    ) -> Result<SharedLink, Fail<404>> {
+        let token = app.shares.share(caller.user(), id.uuid()).await?;
+        let url = format!("{}{API}/shared/{token}", app.shares.public_url());
+        Ok(SharedLink::Ok(Json(Share { url, token }), "no-store".to_owned()))
+    }
+
+    /// End the link to a trip
+    ///
+    /// Whoever has the link finds nothing there from now on; sharing the trip again makes another one. Also
+    /// 204 if there was none.
+    #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
+    async fn unshare(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        /// The trip's id.
+        id: Path<Id>,
+    ) -> Result<EndedLink, Fail<404>> {
+        app.shares.unshare(caller.user(), id.uuid()).await?;
+        Ok(EndedLink::Gone)
+    }
+
+    /// Get a shared trip
+    ///
+    /// What a link shows, to anyone. 404 if the link was ended, its trip was deleted, or there never was one.
+    #[oai(path = "/shared/:token", method = "get", operation_id = "get_shared_trip")]
+    async fn open(
+        &self,
+        app: Data<&App>,
+        /// The last part of the link.
+        token: Path<String>,
+    ) -> Result<Shown, Fail<404>> {
+        let trip = app.shares.open(&token).await?;
+        let own = |text: &str| text.to_owned();
+        Ok(Shown::Ok(Json(trip.into()), own("no-store"), own("no-referrer"), own("noindex")))
+    }
+}

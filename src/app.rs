@@ -32,6 +32,7 @@ use crate::passwords::Passwords;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
+use crate::sync::Sync;
 use crate::tokens::{Alg, Tokens, TokensError};
 use crate::trips::Trips;
 
@@ -60,6 +61,8 @@ pub struct Rooms {
     pub trips: Trips,
     /// Links that show them.
     pub shares: Shares,
+    /// What apps do offline.
+    pub sync: Sync,
     /// Requests that make something once, however often they are sent.
     pub idempotency: Idempotency,
     /// Services that may ask about tokens.
@@ -151,6 +154,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret);
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
+    let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret);
     let idempotency = Idempotency::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let inspector = Inspector::new(db.clone(), tokens.clone(), sessions.clone());
@@ -163,6 +167,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         tokens,
         trips,
         shares,
+        sync,
         idempotency,
         clients,
         inspector,

@@ -60,6 +60,11 @@ pub fn during<F: Future>(request_id: Arc<str>, request: F) -> TaskLocalFuture<Ar
     REQUEST.scope(request_id, request)
 }
 
+/// The id of the request that is worked at; empty outside of one.
+pub fn request_id() -> Arc<str> {
+    REQUEST.try_with(Arc::clone).unwrap_or_default()
+}
+
 /// Writes the line. A user or session that is not known is left out.
 pub fn note(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
     let request_id = REQUEST.try_with(Arc::clone).ok();

@@ -104,6 +104,9 @@ pub async fn sweep_offline(app: App) {
     if let Err(error) = app.idempotency.sweep().await {
         tracing::warn!(causes = chain(&error), "old idempotency keys were not swept out");
     }
+    if let Err(error) = app.sync.sweep().await {
+        tracing::warn!(causes = chain(&error), "old tombstones and operations were not swept out");
+    }
 }
 
 /// Rotates the signing keys when it is time; one replica does.

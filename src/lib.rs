@@ -36,5 +36,6 @@ pub mod passwords;
 pub mod secrets;
 pub mod sessions;
 pub mod shares;
+pub mod sync;
 pub mod tokens;
 pub mod trips;

@@ -9,6 +9,7 @@ pub mod revocations;
 pub mod security_events;
 pub mod sessions;
 pub mod signing_keys;
+pub mod sync_operations;
 pub mod trip_counters;
 pub mod trip_shares;
 pub mod trip_tombstones;

@@ -50,6 +50,7 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ),
     // MySQL's indexes belong to their table.
     ("{on_sessions}", "", "", " ON sessions"),
+    ("{on_tombstones}", "", "", " ON trip_tombstones"),
     ("{on_trips}", "", "", " ON trips"),
     ("{table}", "STRICT", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
     ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),

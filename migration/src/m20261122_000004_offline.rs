@@ -57,10 +57,18 @@ const TABLES: [&str; 3] = ["sync_operations", "trip_shares", "idempotency_keys"]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &[IDEMPOTENCY_KEYS, TRIP_SHARES, SYNC_OPERATIONS]).await
+        dialect::run(manager, &[IDEMPOTENCY_KEYS, TRIP_SHARES, SYNC_OPERATIONS]).await?;
+        if !manager.has_index("trip_tombstones", "trip_tombstones_age").await? {
+            let index = "CREATE INDEX trip_tombstones_age ON trip_tombstones (deleted_at)";
+            dialect::run(manager, &[index]).await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.has_index("trip_tombstones", "trip_tombstones_age").await? {
+            dialect::run(manager, &["DROP INDEX trip_tombstones_age{on_tombstones}"]).await?;
+        }
         for table in TABLES {
             dialect::run(manager, &[&format!("DROP TABLE IF EXISTS {table}")]).await?;
         }

@@ -47,6 +47,8 @@ pub enum Code {
     PreconditionRequired,
     /// The first request with the same key still runs.
     IdempotencyInProgress,
+    /// Deletions since the cursor may have been forgotten.
+    ResyncRequired,
     /// The body is too large.
     ContentTooLarge,
     /// The body is not sent as JSON, or as a form where one is asked for.
@@ -76,7 +78,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl Code {
     /// All kinds.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -99,6 +101,7 @@ impl Code {
         Self::PreconditionFailed,
         Self::PreconditionRequired,
         Self::IdempotencyInProgress,
+        Self::ResyncRequired,
         Self::ContentTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
@@ -159,6 +162,8 @@ impl Code {
                 "This call overwrites everything, so it must say what it overwrites. Send If-Match with the ETag that you know, or If-None-Match: * to make what is not there yet."),
             Self::IdempotencyInProgress => ("idempotency_in_progress", 409, "Still running", "retry",
                 "The first request with this Idempotency-Key has not ended. Send the same request again after Retry-After seconds: it is answered as the first one was, or done if that one never was. A request that a crash cut off keeps its key for 30 seconds."),
+            Self::ResyncRequired => ("resync_required", 410, "Start again from the start", "fix_input",
+                "The cursor is older than 180 days, or than the server's data: what was deleted since is not known any more. Get everything without a cursor, and drop what you have and what does not come; keep your own unsent operations and send them as usual."),
             Self::ContentTooLarge => ("content_too_large", 413, "Body too large", "fix_input",
                 "The body has more bytes than this operation takes."),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Not a media type that is taken", "fix_input",
@@ -226,6 +231,7 @@ impl Code {
             409 => "In conflict with what is there",
             412 => "Not in the state that the condition asks for",
             428 => "The condition is missing",
+            410 => "The cursor is too old",
             413 => "The body is too large",
             415 => "The body is not sent in the media type of the operation",
             422 => "Members of the request break rules",

@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
+use poem::error::ReadBodyError;
 use poem::{FromRequest, IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
@@ -302,10 +303,19 @@ fn without(faults: &[FieldFault], mut value: Value) -> Value {
 
 /// A body under the limits of every operation.
 pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+    read_up_to(request, body, BODY_MAX).await
+}
+
+/// A body of at most so many bytes.
+pub(super) async fn read_up_to(
+    request: &Request,
+    body: &mut RequestBody,
+    most: usize,
+) -> Result<Vec<u8>, Problem> {
     // A body that says it is too large is not waited for.
     let declared = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > BODY_MAX) {
-        return Err(super::problem::too_large());
+    if declared.is_some_and(|length| length > most) {
+        return Err(super::problem::too_large(most));
     }
     if request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err(Problem::new(
@@ -314,8 +324,9 @@ pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Ve
         ));
     }
     let body = body.take().map_err(|error| from_poem(error.into()))?;
-    match tokio::time::timeout(BODY_DEADLINE, body.into_bytes_limit(BODY_MAX)).await {
+    match tokio::time::timeout(BODY_DEADLINE, body.into_bytes_limit(most)).await {
         Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+        Ok(Err(ReadBodyError::PayloadTooLarge)) => Err(super::problem::too_large(most)),
         Ok(Err(error)) => Err(from_poem(error.into())),
         Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")),
     }

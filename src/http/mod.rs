@@ -5,6 +5,7 @@
 //! sees it. Every error leaves as a [`problem`]. The document ([`spec`]) is generated from the same
 //! table and types.
 
+pub mod batch;
 pub mod caller;
 mod codes;
 pub mod conditional;
@@ -28,7 +29,7 @@ use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject, Tags};
 
 use crate::app::App;
-use crate::{accounts, clients, sessions, shares, tokens, trips};
+use crate::{accounts, clients, sessions, shares, sync, tokens, trips};
 
 /// Where the API lies.
 pub const API: &str = "/api/v1";
@@ -42,6 +43,8 @@ pub enum Tag {
     Account,
     /// The trips of whoever is logged in. Somebody else's do not exist.
     Trips,
+    /// For apps that work offline: what changed since they asked last, and what they did meanwhile.
+    Sync,
     /// For other services: what a token is worth, public keys, and where the rest is found.
     Services,
     /// For whoever runs the server.
@@ -58,6 +61,7 @@ fn service() -> OpenApiService<impl OpenApi, ()> {
         trips::api::TripsApi,
         trips::api::StopsApi,
         shares::api::SharesApi,
+        sync::api::SyncApi,
         clients::api::ClientsApi,
         tokens::api::DiscoveryApi,
         health::HealthApi,

@@ -75,6 +75,14 @@ pub struct Problem {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+impl FieldFault {
+    /// The same of something that is part of a greater whole: `pointer` leads to it.
+    #[must_use]
+    pub fn under(self, pointer: &str) -> Self {
+        Self { pointer: format!("{pointer}{}", self.pointer), ..self }
+    }
+}
+
 impl Problem {
     /// A problem of that kind.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -96,6 +104,13 @@ impl Problem {
     #[must_use]
     pub(super) fn with_faults(mut self, errors: Vec<FieldFault>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// The same of something that is part of the input: `pointer` leads to it.
+    #[must_use]
+    pub fn under(mut self, pointer: &str) -> Self {
+        self.errors = self.errors.into_iter().map(|fault| fault.under(pointer)).collect();
         self
     }
 
@@ -129,9 +144,9 @@ impl Problem {
         self.code
     }
 
-    /// As it is sent, under the id of the request.
-    pub fn render(&self, request_id: &str) -> Response {
-        let body = ProblemBody {
+    /// As it is shown, under the id of the request.
+    pub fn body(&self, request_id: &str) -> ProblemBody {
+        ProblemBody {
             kind: format!("/problems/{}", self.code.slug()),
             title: self.code.title().to_owned(),
             status: self.code.status(),
@@ -140,9 +155,14 @@ impl Problem {
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
             errors: (self.code.status() == 422).then(|| self.errors.clone()),
-        };
-        let mut response =
-            json::write(&body, "application/problem+json").with_status(self.status()).into_response();
+        }
+    }
+
+    /// As it is sent, under the id of the request.
+    pub fn render(&self, request_id: &str) -> Response {
+        let mut response = json::write(&self.body(request_id), "application/problem+json")
+            .with_status(self.status())
+            .into_response();
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());
         }
@@ -236,7 +256,7 @@ pub fn from_poem(error: poem::Error) -> Problem {
     }
     if let Some(fault) = error.downcast_ref::<ReadBodyError>() {
         return match fault {
-            ReadBodyError::PayloadTooLarge => too_large(),
+            ReadBodyError::PayloadTooLarge => too_large(json::BODY_MAX),
             _ => Problem::new(Code::BadRequest, "The body can't be read."),
         };
     }
@@ -251,8 +271,8 @@ pub fn from_poem(error: poem::Error) -> Problem {
 }
 
 /// The body has more bytes than are taken.
-pub fn too_large() -> Problem {
-    let detail = format!("The body is larger than is taken here ({} KiB).", json::BODY_MAX / 1024);
+pub fn too_large(most: usize) -> Problem {
+    let detail = format!("The body is larger than is taken here ({} KiB).", most / 1024);
     Problem::new(Code::ContentTooLarge, detail)
 }
 

@@ -10,7 +10,7 @@ use super::codes::Code;
 use super::problem::ProblemBody;
 
 /// The errors that operations share: name in the document, status.
-const SHARED: [(&str, u16); 14] = [
+const SHARED: [(&str, u16); 15] = [
     ("BadRequest", 400),
     ("Unauthorized", 401),
     ("Forbidden", 403),
@@ -18,6 +18,7 @@ const SHARED: [(&str, u16); 14] = [
     ("NotAcceptable", 406),
     ("RequestTimeout", 408),
     ("Conflict", 409),
+    ("Gone", 410),
     ("PreconditionFailed", 412),
     ("ContentTooLarge", 413),
     ("UnsupportedMediaType", 415),

@@ -9,7 +9,8 @@ use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{ApiResponse, Enum, OpenApi};
 
-use self::bodies::{CreateTrip, ReplaceTrip, TripBody, TripPage, TripStatus, UpdateTrip};
+use self::bodies::{CreateTrip, ReplaceTrip, TripPage, TripStatus};
+pub(crate) use self::bodies::{TripBody, UpdateTrip};
 use self::created::{CreatedTrip, made};
 pub(crate) use self::stops::StopList;
 pub use self::stops::StopsApi;

@@ -114,7 +114,7 @@ impl Trips {
 }
 
 /// Whether it is a UUID of version 7 (RFC 9562 §5.7), which has its place in time.
-fn is_v7(id: Uuid) -> bool {
+pub(super) fn is_v7(id: Uuid) -> bool {
     id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122
 }
 
@@ -134,7 +134,7 @@ async fn create(tx: &Tx, owner: Uuid, trip: Trip) -> Result<Trip, TripsError> {
 
 /// As [`create`], under an id that may be taken, or that of a trip which was deleted: its versions go on
 /// from there, so that nobody who knows an old one takes it for a new one.
-async fn create_given(tx: &Tx, owner: Uuid, trip: Trip) -> Result<Trip, TripsError> {
+pub(super) async fn create_given(tx: &Tx, owner: Uuid, trip: Trip) -> Result<Trip, TripsError> {
     if store::find(tx, owner, trip.id).await?.is_some() {
         return Err(TripsError::Taken);
     }
@@ -148,7 +148,7 @@ async fn create_given(tx: &Tx, owner: Uuid, trip: Trip) -> Result<Trip, TripsErr
     }
 }
 
-async fn alter<F>(
+pub(super) async fn alter<F>(
     tx: &Tx,
     owner: Uuid,
     id: Uuid,
@@ -174,7 +174,7 @@ where
     }
 }
 
-async fn delete(
+pub(super) async fn delete(
     tx: &Tx,
     owner: Uuid,
     id: Uuid,

@@ -7,7 +7,7 @@ use super::stops::{StopFault, Stops};
 use super::{DESTINATION_MAX, NOTES_MAX, TITLE_MAX};
 
 /// What an owner says of a trip.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Draft {
     /// 1 to [`TITLE_MAX`] characters.
     pub title: String,

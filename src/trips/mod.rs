@@ -11,6 +11,7 @@ mod draft;
 mod finding;
 mod stops;
 mod store;
+mod syncing;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -25,6 +26,8 @@ pub use finding::{Listing, Page, Query, SEARCH_MAX, Sort};
 pub use stops::{
     STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopFault, StopPatch, Stops,
 };
+pub use syncing::{Change, Feed, Window};
+pub(crate) use syncing::{change_within, create_within, delete_within, find_within, lock};
 
 /// The longest title, in characters.
 pub const TITLE_MAX: usize = 200;
@@ -68,13 +71,16 @@ pub enum Condition {
     Always,
     /// One of those that these tags name.
     OneOf(Vec<String>),
+    /// This version.
+    Version(i64),
 }
 
 impl Condition {
     fn check(&self, trip: &Trip) -> Result<(), TripsError> {
         match self {
             Self::OneOf(tags) if !tags.contains(&trip.tag()) => Err(TripsError::Changed),
-            Self::Always | Self::OneOf(_) => Ok(()),
+            Self::Version(version) if *version != trip.version => Err(TripsError::Changed),
+            Self::Always | Self::OneOf(_) | Self::Version(_) => Ok(()),
         }
     }
 }

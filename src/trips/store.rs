@@ -1,6 +1,7 @@
 //! The tables of trips, of what remains of them and of the counters of their changes. Every query names
 //! the owner.
 
+mod feed;
 mod finding;
 
 use ::entity::{trip_counters, trip_tombstones, trips};
@@ -13,6 +14,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+pub(super) use self::feed::{changed, deleted, lock, sweep};
 pub(super) use self::finding::{Found, explain, page};
 use super::finding::Keys;
 use super::{Draft, Status, Stops, Trip};

@@ -52,6 +52,8 @@ const ROWS: &[Row] = &[
     ("share_trip", Method::PUT, "/api/v1/trips/{id}/share", None, Scope("trips:write")),
     ("unshare_trip", Method::DELETE, "/api/v1/trips/{id}/share", None, Scope("trips:write")),
     ("get_shared_trip", Method::GET, "/api/v1/shared/{token}", None, Nothing),
+    ("get_changes", Method::GET, "/api/v1/sync", None, Scope("trips:read")),
+    ("send_operations", Method::POST, "/api/v1/sync", Some(r#"{"operations":[]}"#), Scope("trips:write")),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -79,12 +81,11 @@ fn behind_a_token() -> impl Iterator<Item = &'static Row> {
 /// The call of a row, about the thing of this id.
 fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    let filled = |text: &str| text.replace("{id}", id).replace("{stop_id}", SOMEWHERE);
+    let filled = |text: &str| text.replace("{id}", id).replace("{stop_id}", SOMEWHERE).replace("{token}", id);
     let mut call = client.call(method.clone(), &filled(path));
     if *method == Method::PUT {
         call = call.header("if-match", "*");
     }
-    let call = client.call(method.clone(), &path.replace("{id}", id).replace("{token}", id));
     match body {
         Some(json) if json.starts_with('{') => {
             call.header("content-type", "application/json").body(filled(json))

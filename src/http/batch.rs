@@ -1,0 +1,131 @@
+//! A JSON body of many operations, each of which is right or wrong by itself.
+//!
+//! What is wrong with the whole (no JSON, too many, an operation without a name) refuses the request; what
+//! is wrong with one operation is told of that one, and the others are done.
+
+use std::marker::PhantomData;
+use std::mem;
+
+use poem::{Request, RequestBody, Result};
+use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::payload::{ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::json::{Body, read_up_to, registry};
+use super::problem::{Code, FieldFault, Problem};
+use super::schema;
+use crate::idempotency::digest;
+use crate::json as strict;
+
+/// The most bytes of such a body.
+pub const BATCH_MAX: usize = 4 * 1024 * 1024;
+/// The member of the body that lists the operations.
+const LIST: &str = "operations";
+/// The member of an operation that names it.
+const NAME: &str = "op_id";
+/// The most faults that are told at once.
+const FAULTS_MAX: usize = 50;
+
+/// The whole body: an object whose one member `operations` lists them.
+pub trait Operations: Type + 'static {
+    /// One of them, with a UUID as its `op_id`.
+    type Operation: ParseFromJSON + 'static;
+    /// The most of them.
+    const MOST: usize;
+}
+
+/// One operation.
+#[derive(Debug)]
+pub struct Item<T> {
+    /// Its name as it was sent.
+    pub name: String,
+    /// Its name.
+    pub op_id: Uuid,
+    /// A digest of all that was said of it, whatever the order of its members.
+    pub digest: [u8; 32],
+    /// It, or what is wrong with it; pointers are into it.
+    pub checked: Result<T, Vec<FieldFault>>,
+}
+
+/// The operations of a request, in order.
+#[derive(Debug)]
+pub struct Batch<W: Operations>(pub Vec<Item<W::Operation>>, PhantomData<W>);
+
+impl<W: Operations> Payload for Batch<W> {
+    const CONTENT_TYPE: &'static str = <Body<W> as Payload>::CONTENT_TYPE;
+
+    fn check_content_type(content_type: &str) -> bool {
+        <Body<W> as Payload>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        W::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        W::register(registry);
+    }
+}
+
+impl<W: Operations> ParsePayload for Batch<W> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        let bytes = read_up_to(request, body, BATCH_MAX).await?;
+        let mut value = strict::parse(&bytes)
+            .map_err(|error| Problem::new(Code::InvalidJson, format!("The body {error}.")))?;
+        let list = value.get_mut(LIST).and_then(Value::as_array_mut).map(mem::take).unwrap_or_default();
+        let mut faults = schema::check(&registry::<W>(), &W::schema_ref(), &value);
+        if list.len() > W::MOST {
+            faults.push(fault(
+                format!("/{LIST}"),
+                "too_many",
+                format!("must have at most {} items", W::MOST),
+            ));
+        }
+        let mut items = Vec::with_capacity(list.len());
+        for (at, value) in list.into_iter().enumerate() {
+            match named(&value) {
+                Some((name, op_id)) => items.push(item(name, op_id, value)),
+                None => {
+                    let detail = "must be there and be a UUID, written with hyphens".to_owned();
+                    faults.push(fault(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
+                }
+            }
+        }
+        if faults.is_empty() {
+            return Ok(Self(items, PhantomData));
+        }
+        faults.truncate(FAULTS_MAX);
+        Err(Problem::invalid(faults).into())
+    }
+}
+
+impl_apirequest_for_payload!(Batch<W>, W: Operations);
+
+fn fault(pointer: String, code: &str, detail: String) -> FieldFault {
+    FieldFault { pointer, code: code.to_owned(), detail }
+}
+
+fn named(operation: &Value) -> Option<(String, Uuid)> {
+    let name = operation.get(NAME)?.as_str()?;
+    let op_id = Uuid::try_parse(name).ok().filter(|_| name.len() == 36)?;
+    Some((name.to_owned(), op_id))
+}
+
+fn item<T: ParseFromJSON + 'static>(name: String, op_id: Uuid, mut value: Value) -> Item<T> {
+    value.sort_all_objects();
+    let digest = digest(value.to_string().as_bytes());
+    let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
+    let checked = if faults.is_empty() {
+        // The parser's own words may echo the input.
+        let invalid = || vec![fault(String::new(), "invalid", "is not of the documented form".to_owned())];
+        T::parse_from_json(Some(value)).map_err(|_| invalid())
+    } else {
+        Err(faults)
+    };
+    Item { name, op_id, digest, checked }
+}

@@ -1,0 +1,295 @@
+//! Sync over HTTP.
+
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Deed, OPERATIONS_MAX, Operation, Outcome, SyncError};
+use crate::app::App;
+use crate::audit;
+use crate::http::Tag;
+use crate::http::batch::{Batch, Item, Operations};
+use crate::http::caller::{Caller, ForReading, ForWriting};
+use crate::http::idempotency::reused;
+use crate::http::json::Json;
+use crate::http::problem::{Code, Fail, FieldFault, Problem, ProblemBody};
+use crate::trips::api::{TripBody, UpdateTrip};
+use crate::trips::{Change, Patch, Trips, TripsError};
+
+/// What became of something.
+#[derive(Debug, Object, Serialize)]
+struct SyncChange {
+    /// What it is: `trip`. The list may grow; skip what you don't know.
+    kind: String,
+    /// Its id.
+    id: Uuid,
+    /// `upsert`: it is as `trip` says, whether or not you have it. `delete`: it is gone, whether or not you
+    /// had it. The list may grow.
+    op: String,
+    /// The version that it has, or would have.
+    version: i64,
+    /// The trip as it is. Absent if it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trip: Option<TripBody>,
+}
+
+impl From<Change> for SyncChange {
+    fn from(change: Change) -> Self {
+        Self {
+            kind: "trip".to_owned(),
+            id: change.id,
+            op: if change.trip.is_some() { "upsert" } else { "delete" }.to_owned(),
+            version: change.version,
+            trip: change.trip.map(TripBody::from),
+        }
+    }
+}
+
+/// A piece of the feed of changes.
+#[derive(Debug, Object, Serialize)]
+struct SyncChanges {
+    /// In the order in which they happened; each trip stands at its last change alone.
+    changes: Vec<SyncChange>,
+    /// Keep it, together with what you made of these changes, and send it as `cursor` next time.
+    next_cursor: String,
+    /// Whether there is more right now.
+    has_more: bool,
+}
+
+/// What an app may have done to a trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum SyncVerb {
+    /// Made it.
+    Create,
+    /// Changed it.
+    Update,
+    /// Deleted it.
+    Delete,
+}
+
+/// Something that was done offline.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct SyncOperation {
+    /// A UUID that you make for it, the same each time that you send it: it is applied once.
+    op_id: Uuid,
+    /// What was done.
+    op: SyncVerb,
+    /// The trip's id; that of a new one is a UUIDv7 that you have made.
+    id: Uuid,
+    /// The `version` that the trip had when it was changed or deleted: required for `update` and `delete`. An
+    /// operation on what an earlier one of the same request leaves behind names the version after that: one
+    /// more.
+    #[oai(validator(minimum(value = "1")))]
+    base_version: Option<i64>,
+    /// For `create` the whole trip, for `update` a merge patch (RFC 7396): what is absent stays as it is,
+    /// `null` clears it.
+    trip: Option<UpdateTrip>,
+}
+
+/// What was done offline, in order.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct SyncOperations {
+    /// Each is decided on its own, after those before it.
+    #[oai(validator(max_items = 500))]
+    operations: Vec<SyncOperation>,
+}
+
+impl Operations for SyncOperations {
+    type Operation = SyncOperation;
+    const MOST: usize = OPERATIONS_MAX;
+}
+
+impl Example for SyncOperations {
+    fn example() -> Self {
+        let operation = SyncOperation {
+            op_id: Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8057),
+            op: SyncVerb::Update,
+            id: Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8058),
+            base_version: Some(3),
+            trip: Some(UpdateTrip::example()),
+        };
+        Self { operations: vec![operation] }
+    }
+}
+
+/// What became of an operation.
+#[derive(Debug, Object, Serialize)]
+struct SyncResult {
+    /// Of the operation.
+    op_id: String,
+    /// `applied`: done. `duplicate`: done before, within 7 days, and not again. `conflict`: not done, for the
+    /// trip has moved on since `base_version`; `trip` is the server's, and absent if the trip is gone.
+    /// `rejected`: not done, for the reason in `problem`. The list may grow.
+    status: String,
+    /// The trip as it is now. Absent if it is gone, and if the operation was rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trip: Option<TripBody>,
+    /// Why it was rejected; pointers in its `errors` are into the operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// What became of the operations.
+#[derive(Debug, Object, Serialize)]
+struct SyncResults {
+    /// One for each operation, in the same order.
+    results: Vec<SyncResult>,
+}
+
+impl SyncResult {
+    fn of(op_id: String, outcome: Outcome) -> Self {
+        let (status, trip, problem) = match outcome {
+            Outcome::Applied(trip) => ("applied", trip, None),
+            Outcome::Duplicate(trip) => ("duplicate", trip, None),
+            Outcome::Conflict(trip) => ("conflict", trip, None),
+            Outcome::Rejected(error @ TripsError::Invalid(_)) => {
+                ("rejected", None, Some(Problem::from(error).under("/trip")))
+            }
+            Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
+            Outcome::Reused => ("rejected", None, Some(reused("/op_id"))),
+        };
+        let problem = problem.map(|problem| problem.body(&audit::request_id()));
+        Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
+    }
+
+    fn refused(op_id: String, faults: Vec<FieldFault>) -> Self {
+        let problem = Problem::invalid(faults).body(&audit::request_id());
+        Self { op_id, status: "rejected".to_owned(), trip: None, problem: Some(problem) }
+    }
+}
+
+fn fault(pointer: &str, code: &str, detail: &str) -> FieldFault {
+    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: detail.to_owned() }
+}
+
+/// What the operation does, or what no schema can say is wrong with it.
+fn deed(operation: SyncOperation, trips: &Trips) -> Result<Deed, Vec<FieldFault>> {
+    let SyncOperation { op, base_version, trip, .. } = operation;
+    let mut faults = Vec::new();
+    if trip.is_none() && op != SyncVerb::Delete {
+        faults.push(fault("/trip", "required", "is required to create or update"));
+    }
+    if trip.is_some() && op == SyncVerb::Delete {
+        faults.push(fault("/trip", "not_allowed", "says nothing where a trip is deleted"));
+    }
+    if base_version.is_none() && op != SyncVerb::Create {
+        let detail = "is required to update or delete: nothing is overwritten that you have not seen";
+        faults.push(fault("/base_version", "required", detail));
+    }
+    if base_version.is_some() && op == SyncVerb::Create {
+        faults.push(fault("/base_version", "not_allowed", "says nothing of a trip that is not there yet"));
+    }
+    let patch = match trip.map(|trip| trip.check(trips)).transpose() {
+        Ok(patch) => patch.unwrap_or_default(),
+        Err(more) => {
+            faults.extend(more.into_iter().map(|fault| fault.under("/trip")));
+            Patch::default()
+        }
+    };
+    if op == SyncVerb::Create && patch.title.is_none() && faults.is_empty() {
+        faults.push(fault("/trip/title", "required", "is required to create"));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(match (op, base_version.unwrap_or_default()) {
+        (SyncVerb::Create, _) => Deed::Create(patch),
+        (SyncVerb::Update, base) => Deed::Update(base, patch),
+        (SyncVerb::Delete, base) => Deed::Delete(base),
+    })
+}
+
+/// The operation, or what its result is without anything being asked.
+fn read(item: Item<SyncOperation>, trips: &Trips) -> Result<(String, Operation), SyncResult> {
+    let Item { name, op_id, digest, checked } = item;
+    let checked = checked.and_then(|operation| Ok((operation.id, deed(operation, trips)?)));
+    match checked {
+        Ok((id, deed)) => Ok((name, Operation { op_id, digest, id, deed })),
+        Err(faults) => Err(SyncResult::refused(name, faults)),
+    }
+}
+
+impl From<SyncError> for Problem {
+    fn from(error: SyncError) -> Self {
+        match error {
+            SyncError::BadCursor => {
+                Self::new(Code::InvalidCursor, "The cursor was not given by this feed to this user.")
+            }
+            SyncError::TooOld => Self::new(
+                Code::ResyncRequired,
+                "The cursor is too old: start again without one, and drop the trips that don't come.",
+            ),
+            SyncError::Trips(error) => error.into(),
+            SyncError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The operations of this room.
+#[derive(Debug)]
+pub struct SyncApi;
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Sync")]
+impl SyncApi {
+    /// Get what changed
+    ///
+    /// Everything of the caller's that changed since the cursor, also what was deleted; without a cursor all
+    /// that there is. Nothing is missed and nothing comes twice, however many devices write meanwhile. A cursor
+    /// is good for 180 days; 410 after that: start again without one.
+    #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
+    async fn changes(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForReading>,
+        /// `next_cursor` of the last answer. From the start if absent.
+        cursor: Query<Option<String>>,
+        /// The most changes to return.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
+        limit: Query<u16>,
+    ) -> Result<Json<SyncChanges>, Fail<410>> {
+        let piece = app.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
+        let changes = piece.changes.into_iter().map(SyncChange::from).collect();
+        Ok(Json(SyncChanges { changes, next_cursor: piece.next, has_more: piece.has_more }))
+    }
+
+    /// Send what was done offline
+    ///
+    /// Each operation is decided on its own, in order, and has its own result. None overwrites what its app has
+    /// not seen: `update` and `delete` name the version that they were made on, and are a `conflict` if the trip
+    /// has another one by now. To delete what is gone already is `applied`. An operation is applied once, however
+    /// often it is sent within 7 days; one that was not applied is decided anew. The body may have 4 MiB.
+    #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
+    async fn send(
+        &self,
+        app: Data<&App>,
+        caller: Caller<ForWriting>,
+        body: Batch<SyncOperations>,
+    ) -> Result<Json<SyncResults>, Fail> {
+        let (mut operations, mut names) = (Vec::new(), Vec::new());
+        for item in body.0 {
+            names.push(match read(item, &app.trips) {
+                Ok((name, operation)) => {
+                    operations.push(operation);
+                    Ok(name)
+                }
+                Err(refused) => Err(refused),
+            });
+        }
+        let mut outcomes = app.sync.apply(caller.user(), operations).await?.into_iter();
+        let result = |name: Result<String, SyncResult>| match name {
+            Ok(name) => outcomes.next().map(|outcome| SyncResult::of(name, outcome)),
+            Err(refused) => Some(refused),
+        };
+        Ok(Json(SyncResults { results: names.into_iter().filter_map(result).collect() }))
+    }
+}
+
+fn default_limit() -> u16 {
+    100
+}

@@ -1,0 +1,87 @@
+//! Cursors of the feed: how far an app has read.
+//!
+//! Opaque and authenticated, and bound to their owner: a changed one, another user's and a list's are
+//! all the same "bad cursor".
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::clock::from_millis;
+use crate::secrets::Authenticator;
+
+/// What no other text that is authenticated with the same key begins with.
+const FEED: &[u8] = b"sync feed v1";
+const CODE_BYTES: usize = 16;
+
+/// A place in an owner's feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The last change that was read.
+    pub(super) seq: i64,
+    /// Deletions up to this change don't concern the app: it began to read after them.
+    pub(super) floor: i64,
+    /// All that comes behind `seq` and was not there for the app to read happened after this.
+    pub(super) since: DateTime<Utc>,
+}
+
+impl Position {
+    /// As a cursor for `owner`.
+    pub(super) fn encode(&self, owner: Uuid, codes: &Authenticator) -> String {
+        let mut bytes = Vec::with_capacity(24 + CODE_BYTES);
+        for number in [self.seq, self.floor, self.since.timestamp_millis()] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        let message = message(owner, &bytes);
+        let code = codes.code(&message);
+        bytes.extend(code.as_ref().iter().take(CODE_BYTES));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a cursor that the feed gave to `owner`; `None` for any other text.
+    pub(super) fn decode(text: &str, owner: Uuid, codes: &Authenticator) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (said, code) = bytes.split_at_checked(24)?;
+        if code.len() != CODE_BYTES || !codes.matches(&message(owner, said), code) {
+            return None;
+        }
+        let (seq, rest) = said.split_first_chunk::<8>()?;
+        let (floor, rest) = rest.split_first_chunk::<8>()?;
+        let (since, _) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            seq: i64::from_be_bytes(*seq),
+            floor: i64::from_be_bytes(*floor),
+            since: from_millis(i64::from_be_bytes(*since)),
+        })
+    }
+}
+
+fn message(owner: Uuid, said: &[u8]) -> Vec<u8> {
+    [FEED, owner.as_bytes(), said].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn codes() -> Authenticator {
+        Authenticator::new(&[3; 32])
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_good_for_its_owner_alone(seq in 0..i64::MAX, floor in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
+            // S-56
+            let position = Position { seq, floor, since: from_millis(millis) };
+            let text = position.encode(Uuid::from_u128(owner), &codes());
+            prop_assert_eq!(Position::decode(&text, Uuid::from_u128(owner), &codes()), Some(position));
+            prop_assume!(owner != other);
+            prop_assert_eq!(Position::decode(&text, Uuid::from_u128(other), &codes()), None);
+            let changed = format!("{}{new}{}", &text[..at], &text[at + 1..]);
+            prop_assume!(changed != text);
+            prop_assert_eq!(Position::decode(&changed, Uuid::from_u128(owner), &codes()), None);
+        }
+    }
+}

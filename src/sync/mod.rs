@@ -1,0 +1,271 @@
+//! Sync: what changed since an app asked last, and what an app did while it was offline.
+//!
+//! The feed follows the counter of the owner's changes, so it misses nothing and repeats nothing, however
+//! many write meanwhile. Operations are decided one by one, in their order, and what an operation overwrites
+//! it must name: one that was made on an older state than the server's is a conflict and changes nothing.
+//! Each is applied once: its id is kept by the transaction that applies it. Only what was applied is
+//! kept; a conflict or a refusal did nothing, and is decided anew when it is sent again.
+
+pub mod api;
+mod cursor;
+mod store;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, RoomError, StoreError, Tx};
+use crate::secrets::{Authenticator, MasterSecret, Purpose};
+use crate::trips::{self, Change, Patch, Trip, Trips, TripsError, Window};
+
+use cursor::Position;
+
+/// The most changes of one answer.
+pub const CHANGES_MAX: u16 = 500;
+/// The most operations of one request.
+pub const OPERATIONS_MAX: usize = 500;
+/// How long an operation is remembered.
+pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
+/// How old a cursor may be: deletions are told for so long.
+pub const CURSOR_AGE: TimeDelta = TimeDelta::days(180);
+/// How long tombstones are kept: a day longer, because no two clocks agree.
+const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(181);
+/// How many operations are done in one transaction: so long do the owner's other writers wait.
+const BATCH: usize = 100;
+/// How many dead rows are deleted in one transaction.
+const SWEEP_BATCH: u64 = 200;
+
+/// A piece of the feed.
+#[derive(Debug)]
+pub struct Piece {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// Where the next piece begins; for the same owner alone.
+    pub next: String,
+    /// Whether it is there already.
+    pub has_more: bool,
+}
+
+/// Something that an app did.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// Its name, made by the app.
+    pub op_id: Uuid,
+    /// SHA-256 of all that was said of it.
+    pub digest: [u8; 32],
+    /// Of the trip.
+    pub id: Uuid,
+    /// What it did to it.
+    pub deed: Deed,
+}
+
+/// What is done to a trip. Changes name the version that they were made on.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Makes it; the patch has a title.
+    Create(Patch),
+    /// Changes it.
+    Update(i64, Patch),
+    /// Deletes it.
+    Delete(i64),
+}
+
+/// What became of an operation.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Done; the trip as it is now, if there is one.
+    Applied(Option<Trip>),
+    /// Done before; the trip as it is now, if there is one.
+    Duplicate(Option<Trip>),
+    /// Not done: the trip has moved on; as it is now, if there is one.
+    Conflict(Option<Trip>),
+    /// Not done: a rule is broken.
+    Rejected(TripsError),
+    /// Not done: its name stands for another operation.
+    Reused,
+}
+
+/// Why a feed can't be read or operations can't be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Not a cursor that the feed gave to this owner.
+    #[error("the cursor is not one of this feed")]
+    BadCursor,
+    /// Deletions since the cursor may have been forgotten.
+    #[error("the cursor is too old")]
+    TooOld,
+    /// The trips can't be read or written.
+    #[error(transparent)]
+    Trips(TripsError),
+    /// The database.
+    #[error("the operations can't be read or written")]
+    Store(#[from] StoreError),
+}
+
+impl From<TripsError> for SyncError {
+    fn from(error: TripsError) -> Self {
+        match error {
+            TripsError::Store(error) => Self::Store(error),
+            error => Self::Trips(error),
+        }
+    }
+}
+
+impl RoomError for SyncError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Trips(error) => error.store(),
+            Self::BadCursor | Self::TooOld => None,
+        }
+    }
+}
+
+/// The feed and the operations. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    db: Db,
+    clock: Clock,
+    trips: Trips,
+    cursors: Authenticator,
+}
+
+impl Sync {
+    /// Over a database; `secret` authenticates cursors.
+    pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret) -> Self {
+        Self { db, clock, trips, cursors: Authenticator::of(secret, Purpose::Cursors) }
+    }
+
+    /// What became of the owner's trips behind the cursor; without one all that there is.
+    ///
+    /// # Errors
+    ///
+    /// [`SyncError::BadCursor`]; [`SyncError::TooOld`].
+    pub async fn changes(&self, owner: Uuid, cursor: Option<&str>, limit: u16) -> Result<Piece, SyncError> {
+        // Before anything is read: whatever is not, happens after this.
+        let now = self.clock.now();
+        let from = match cursor {
+            Some(text) => Position::decode(text, owner, &self.cursors).ok_or(SyncError::BadCursor)?,
+            // Who has nothing yet need not be told what was deleted before.
+            None => Position { seq: 0, floor: self.trips.counter(owner).await?, since: now },
+        };
+        if from.since <= now - CURSOR_AGE {
+            return Err(SyncError::TooOld);
+        }
+        let limit = limit.clamp(1, CHANGES_MAX);
+        let window = Window { after: from.seq, deleted_after: from.floor, limit };
+        let feed = self.trips.feed(owner, window).await?;
+        // The database is an older one than that which gave the cursor: a backup was restored.
+        if from.seq > feed.counter {
+            return Err(SyncError::TooOld);
+        }
+        let last = feed.changes.last().map_or(from.seq, |change| change.seq);
+        let next = if feed.has_more {
+            Position { seq: last, ..from }
+        } else {
+            Position { seq: feed.counter, since: now, ..from }
+        };
+        let next = next.encode(owner, &self.cursors);
+        Ok(Piece { changes: feed.changes, next, has_more: feed.has_more })
+    }
+
+    /// Does what an app did, in its order; one outcome for each.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database, and if the owner is gone; what was done before is remembered.
+    pub async fn apply(&self, owner: Uuid, operations: Vec<Operation>) -> Result<Vec<Outcome>, SyncError> {
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for batch in operations.chunks(BATCH) {
+            let input = (owner, batch.to_vec(), self.clock.now());
+            let done = self.db.write(input, |tx, (owner, batch, now)| apply(tx, *owner, batch, *now).boxed());
+            outcomes.extend(done.await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Forgets what is too old to be asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        self.trips.sweep(TOMBSTONES_KEPT).await?;
+        let before = self.clock.now() - REMEMBERED;
+        while self.db.write(before, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await?
+            == SWEEP_BATCH
+        {}
+        Ok(())
+    }
+}
+
+async fn apply(
+    tx: &Tx,
+    owner: Uuid,
+    batch: &[Operation],
+    now: DateTime<Utc>,
+) -> Result<Vec<Outcome>, SyncError> {
+    let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    trips::lock(tx, owner, &ids).await?;
+    let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
+    let known = store::applied(tx, owner, &ops, now - REMEMBERED).await?;
+    let mut known: HashMap<Uuid, Vec<u8>> = known.into_iter().collect();
+    let (mut outcomes, mut applied) = (Vec::with_capacity(batch.len()), Vec::new());
+    for operation in batch {
+        let outcome = match known.get(&operation.op_id) {
+            Some(digest) if *digest == operation.digest => {
+                Outcome::Duplicate(trips::find_within(tx, owner, operation.id).await?)
+            }
+            Some(_) => Outcome::Reused,
+            None => decide(tx, owner, operation, now).await?,
+        };
+        if matches!(outcome, Outcome::Applied(_)) {
+            known.insert(operation.op_id, operation.digest.to_vec());
+            applied.push((operation.op_id, operation.digest));
+        }
+        outcomes.push(outcome);
+    }
+    if !applied.is_empty() {
+        let ops: Vec<Uuid> = applied.iter().map(|(op, _)| *op).collect();
+        store::forget(tx, owner, &ops, now - REMEMBERED).await?;
+        match store::remember(tx, owner, &applied, now).await {
+            // The same was sent twice at once, and the other one was faster: from the start again.
+            Err(StoreError::Unique(_)) => return Err(StoreError::stale().into()),
+            Err(StoreError::Missing(_)) => return Err(SyncError::Trips(TripsError::NoSuchOwner)),
+            done => done?,
+        }
+    }
+    Ok(outcomes)
+}
+
+async fn decide(
+    tx: &Tx,
+    owner: Uuid,
+    operation: &Operation,
+    now: DateTime<Utc>,
+) -> Result<Outcome, SyncError> {
+    let id = operation.id;
+    let done = match &operation.deed {
+        Deed::Create(patch) => trips::create_within(tx, owner, id, patch, now).await.map(Some),
+        Deed::Update(base, patch) => trips::change_within(tx, owner, id, *base, patch, now).await.map(Some),
+        Deed::Delete(base) => match trips::delete_within(tx, owner, id, *base, now).await {
+            // It is as it should be.
+            Ok(()) | Err(TripsError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        },
+    };
+    match done {
+        Ok(trip) => Ok(Outcome::Applied(trip)),
+        Err(TripsError::NotFound) => Ok(Outcome::Conflict(None)),
+        Err(TripsError::Changed | TripsError::Taken) => {
+            Ok(Outcome::Conflict(trips::find_within(tx, owner, id).await?))
+        }
+        Err(error @ (TripsError::Invalid(_) | TripsError::BadId)) => Ok(Outcome::Rejected(error)),
+        Err(error) => Err(error.into()),
+    }
+}

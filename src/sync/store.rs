@@ -1,0 +1,71 @@
+//! The table of applied operations. Every query names the owner.
+
+use ::entity::sync_operations::{ActiveModel, Column, Entity};
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::db::{StoreError, Tx};
+
+/// Those of these operations that were applied since, with their digests.
+pub(super) async fn applied(
+    tx: &Tx,
+    owner: Uuid,
+    ops: &[Uuid],
+    since: DateTime<Utc>,
+) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
+    let query = Entity::find().select_only().column(Column::OpId).column(Column::Digest);
+    let query = query
+        .filter(Column::OwnerId.eq(owner))
+        .filter(Column::OpId.is_in(ops.iter().copied()))
+        .filter(Column::AppliedAt.gt(since.timestamp_millis()));
+    Ok(query.into_tuple().all(tx).await?)
+}
+
+/// Forgets those of these operations that were applied before.
+pub(super) async fn forget(
+    tx: &Tx,
+    owner: Uuid,
+    ops: &[Uuid],
+    before: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::OwnerId.eq(owner))
+        .filter(Column::OpId.is_in(ops.iter().copied()))
+        .filter(Column::AppliedAt.lte(before.timestamp_millis()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// [`StoreError::Unique`] if somebody else applied one of them meanwhile.
+pub(super) async fn remember(
+    tx: &Tx,
+    owner: Uuid,
+    ops: &[(Uuid, [u8; 32])],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let rows = ops.iter().map(|(op, digest)| ActiveModel {
+        owner_id: Set(owner),
+        op_id: Set(*op),
+        digest: Set(digest.to_vec()),
+        applied_at: Set(now.timestamp_millis()),
+    });
+    Entity::insert_many(rows).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Deletes some of those that were applied before; how many.
+pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
+    let old = Column::AppliedAt.lte(before.timestamp_millis());
+    let query = Entity::find().select_only().column(Column::OwnerId).column(Column::OpId);
+    let keys: Vec<(Uuid, Uuid)> = query.filter(old.clone()).limit(limit).into_tuple().all(tx).await?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let mut these = Condition::any();
+    for (owner, op) in keys {
+        these = these.add(Column::OwnerId.eq(owner).and(Column::OpId.eq(op)));
+    }
+    Ok(Entity::delete_many().filter(these).filter(old).exec(tx).await?.rows_affected)
+}

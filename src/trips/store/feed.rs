@@ -1,0 +1,94 @@
+//! The queries of the feed of changes, and of transactions that change several trips.
+
+use ::entity::{trip_tombstones, trips};
+use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use uuid::Uuid;
+
+use super::{COLUMNS, Row, select, trip};
+use crate::db::{StoreError, Tx};
+use crate::trips::syncing::Change;
+
+/// The column behind those of the trip.
+const SEQ: usize = COLUMNS.len();
+
+/// Trips that were made or changed behind `after` and up to `until`.
+pub(in crate::trips) async fn changed(
+    tx: &Tx,
+    owner: Uuid,
+    after: i64,
+    until: i64,
+    take: u64,
+) -> Result<Vec<Change>, StoreError> {
+    let query = select(owner)
+        .column(trips::Column::ChangeSeq)
+        .filter(trips::Column::ChangeSeq.gt(after))
+        .filter(trips::Column::ChangeSeq.lte(until))
+        .order_by_asc(trips::Column::ChangeSeq)
+        .limit(take);
+    let mut changes = Vec::new();
+    for row in tx.query_all_raw(query.build(tx.get_database_backend())).await? {
+        let trip = trip(row.try_get_many_by_index::<Row>()?);
+        let seq = row.try_get_by_index(SEQ)?;
+        changes.push(Change { seq, id: trip.id, version: trip.version, trip: Some(trip) });
+    }
+    Ok(changes)
+}
+
+/// Trips that were deleted behind `after` and up to `until`.
+pub(in crate::trips) async fn deleted(
+    tx: &Tx,
+    owner: Uuid,
+    after: i64,
+    until: i64,
+    take: u64,
+) -> Result<Vec<Change>, StoreError> {
+    let rows = trip_tombstones::Entity::find()
+        .filter(trip_tombstones::Column::OwnerId.eq(owner))
+        .filter(trip_tombstones::Column::ChangeSeq.gt(after))
+        .filter(trip_tombstones::Column::ChangeSeq.lte(until))
+        .order_by_asc(trip_tombstones::Column::ChangeSeq)
+        .limit(take)
+        .all(tx)
+        .await?;
+    let change = |row: trip_tombstones::Model| Change {
+        seq: row.change_seq,
+        id: row.trip_id,
+        version: row.version,
+        trip: None,
+    };
+    Ok(rows.into_iter().map(change).collect())
+}
+
+/// Locks trips where the database locks rows, in one order.
+pub(in crate::trips) async fn lock(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<(), StoreError> {
+    trips::Entity::find()
+        .select_only()
+        .column(trips::Column::Version)
+        .filter(trips::Column::OwnerId.eq(owner))
+        .filter(trips::Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(trips::Column::Id)
+        .lock_exclusive()
+        .into_tuple::<i64>()
+        .all(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes some of the tombstones from before; how many.
+pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
+    use trip_tombstones::{Column, Entity};
+    let old = Column::DeletedAt.lt(before.timestamp_millis());
+    let query = Entity::find().select_only().column(Column::OwnerId).column(Column::TripId);
+    let keys: Vec<(Uuid, Uuid)> = query.filter(old.clone()).limit(limit).into_tuple().all(tx).await?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let mut these = Condition::any();
+    for (owner, trip) in keys {
+        these = these.add(Column::OwnerId.eq(owner).and(Column::TripId.eq(trip)));
+    }
+    Ok(Entity::delete_many().filter(these).filter(old).exec(tx).await?.rows_affected)
+}

@@ -1,0 +1,172 @@
+//! What an app that was offline needs: the feed of changes, and changes within a transaction of
+//! several.
+//!
+//! Each write raises the owner's counter and leaves its value with the trip or its tombstone. The row of
+//! the counter is locked from there to the commit, so that whoever reads the counter has before them
+//! all changes up to it and none that is under way: that is why the feed misses nothing.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::changing::{alter, create_given, delete, is_v7};
+use super::{Condition, Draft, Patch, Trip, Trips, TripsError, store};
+use crate::db::{StoreError, Tx};
+
+/// How many tombstones are deleted in one transaction.
+const SWEEP_BATCH: u64 = 200;
+
+/// What became of a trip.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its place in the order of the owner's changes.
+    pub seq: i64,
+    /// The trip's.
+    pub id: Uuid,
+    /// Of the trip; of one that was deleted, the one after its last.
+    pub version: i64,
+    /// As it is; `None` if it was deleted.
+    pub trip: Option<Trip>,
+}
+
+/// What is read of the feed.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Behind this change.
+    pub after: i64,
+    /// Deletions behind this one alone.
+    pub deleted_after: i64,
+    /// At most so many.
+    pub limit: u16,
+}
+
+/// A piece of the feed.
+#[derive(Debug)]
+pub struct Feed {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// The owner's counter: all up to it had happened when this was read.
+    pub counter: i64,
+    /// Whether there is more up to the counter.
+    pub has_more: bool,
+}
+
+impl Trips {
+    /// What became of the owner's trips, in order; each trip stands at its last change alone. Without a
+    /// window only the counter.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn feed(&self, owner: Uuid, window: Window) -> Result<Feed, StoreError> {
+        self.db.read((owner, window), |tx, (owner, window)| feed(tx, *owner, *window).boxed()).await
+    }
+
+    /// How many changes the owner's trips have seen.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn counter(&self, owner: Uuid) -> Result<i64, StoreError> {
+        self.db.read(owner, |tx, owner| store::changes(tx, *owner).boxed()).await
+    }
+
+    /// Deletes the tombstones of trips that were deleted so long ago.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self, age: TimeDelta) -> Result<(), StoreError> {
+        let before = self.clock.now() - age;
+        while self.db.write(before, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await?
+            == SWEEP_BATCH
+        {}
+        Ok(())
+    }
+}
+
+async fn feed(tx: &Tx, owner: Uuid, window: Window) -> Result<Feed, StoreError> {
+    // First of all: the other two statements may see later moments, and then what happened since must
+    // wait for the next piece, or a change between them would be passed over.
+    let counter = store::changes(tx, owner).await?;
+    let take = u64::from(window.limit) + 1;
+    let mut changes = store::changed(tx, owner, window.after, counter, take).await?;
+    let after = window.after.max(window.deleted_after);
+    changes.extend(store::deleted(tx, owner, after, counter, take).await?);
+    changes.sort_unstable_by_key(|change| change.seq);
+    let limit = usize::from(window.limit);
+    let has_more = changes.len() > limit;
+    changes.truncate(limit);
+    Ok(Feed { changes, counter, has_more })
+}
+
+/// Locks those of the owner's trips that have these ids, before anything else in a transaction that changes
+/// several: like that all writers lock a trip before they lock the counter, and none waits for another in
+/// a circle.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub(crate) async fn lock(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<(), StoreError> {
+    store::lock(tx, owner, ids).await
+}
+
+/// One of the owner's trips as it is within this transaction.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub(crate) async fn find_within(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
+    store::find_for_update(tx, owner, id).await
+}
+
+/// Makes a trip under the client's id; errors other than the database's leave nothing behind.
+///
+/// # Errors
+///
+/// As [`Trips::create`].
+pub(crate) async fn create_within(
+    tx: &Tx,
+    owner: Uuid,
+    id: Uuid,
+    patch: &Patch,
+    now: DateTime<Utc>,
+) -> Result<Trip, TripsError> {
+    if !is_v7(id) {
+        return Err(TripsError::BadId);
+    }
+    let draft = patch.apply(&Draft::default());
+    draft.check().map_err(TripsError::Invalid)?;
+    create_given(tx, owner, Trip { id, draft, version: 1, created_at: now, updated_at: now }).await
+}
+
+/// Changes the trip if it has this version; errors other than the database's leave nothing behind.
+///
+/// # Errors
+///
+/// As [`Trips::change`].
+pub(crate) async fn change_within(
+    tx: &Tx,
+    owner: Uuid,
+    id: Uuid,
+    base: i64,
+    patch: &Patch,
+    now: DateTime<Utc>,
+) -> Result<Trip, TripsError> {
+    alter(tx, owner, id, &Condition::Version(base), now, |before| Ok(patch.apply(before))).await
+}
+
+/// Deletes the trip if it has this version; errors other than the database's leave nothing behind.
+///
+/// # Errors
+///
+/// As [`Trips::delete`].
+pub(crate) async fn delete_within(
+    tx: &Tx,
+    owner: Uuid,
+    id: Uuid,
+    base: i64,
+    now: DateTime<Utc>,
+) -> Result<(), TripsError> {
+    delete(tx, owner, id, &Condition::Version(base), now).await
+}

@@ -243,3 +243,62 @@ async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
         assert_eq!((titles.len(), trips.len()), (keys, keys), "one trip a key");
     }
 }
+
+/// A phone's week: each trip is made and changed.
+fn week(count: usize) -> Value {
+    let clock = tripgate::clock::Clock::system();
+    let operations: Vec<Value> = (0..count)
+        .flat_map(|number| {
+            let id = clock.new_id();
+            let trip = json!({ "title": format!("Trip {number}") });
+            [
+                json!({ "op_id": clock.new_id(), "op": "create", "id": id, "trip": trip }),
+                json!({ "op_id": clock.new_id(), "op": "update", "id": id, "base_version": 1, "trip": { "notes": "n" } }),
+            ]
+        })
+        .collect();
+    json!({ "operations": operations })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_a_kill_cuts_off_is_done_once_when_it_is_sent_again() {
+    let app = TestApp::start().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let serve =
+        || Process::serve_over(dir.path(), app.settings(), &["--public-url", "https://tripgate.test"]);
+    let mut server = serve();
+    let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
+    let (mut cut, mut trips) = (0, 0);
+    for round in 0..4 {
+        let running = Arc::new(server);
+        let (twin, bearer) = (Arc::clone(&running), token.clone());
+        let sending = tokio::spawn(async move {
+            let mut sent = Vec::new();
+            loop {
+                let body = week(250);
+                let call = twin.call(Method::POST, "/api/v1/sync").bearer_auth(&bearer).json(&body);
+                sent.push(body);
+                let Ok(response) = call.send().await else { return sent };
+                if response.json::<Value>().await.is_err() {
+                    return sent;
+                }
+            }
+        });
+        sleep(Duration::from_millis(250 + 170 * round)).await;
+        running.kill();
+        let sent = sending.await.unwrap();
+        server = serve();
+        for body in &sent {
+            let again = server.call(Method::POST, "/api/v1/sync").bearer_auth(&token).json(body).send().await;
+            let again: Value = again.unwrap().json().await.unwrap();
+            let statuses: HashSet<&str> =
+                again["results"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect();
+            assert!(statuses.is_subset(&HashSet::from(["applied", "duplicate"])), "{statuses:?}");
+            cut += usize::from(statuses.len() == 2);
+        }
+        trips += 250 * sent.len();
+    }
+    let all = listed(&server, &token).await;
+    assert_eq!(all.len(), trips, "{cut} were cut in two");
+    assert!(all.iter().all(|trip| trip["version"] == 2 && trip["notes"] == "n"));
+}

@@ -36,6 +36,7 @@ mod shares;
 mod signup;
 mod storage;
 mod stored;
+mod sync;
 mod tokens;
 mod trips;
 mod verify;

@@ -1,6 +1,9 @@
 //! What lies in the database, read and changed past the server: for what no client may see or do.
 
-use entity::{clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trips, users};
+use entity::{
+    clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trip_counters,
+    trip_tombstones, trips, users,
+};
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
     ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, ExprTrait, PaginatorTrait,
@@ -132,6 +135,22 @@ pub(crate) async fn age_claims(app: &TestApp) {
 pub(crate) async fn delete_trips(app: &TestApp) {
     let connection = open(app).await;
     trips::Entity::delete_many().exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// How many tombstones there are.
+pub(crate) async fn tombstones(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = trip_tombstones::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+/// Takes everybody's counter back, as a backup would that is older.
+pub(crate) async fn set_counter(app: &TestApp, value: i64) {
+    let connection = open(app).await;
+    let change = trip_counters::Entity::update_many();
+    change.col_expr(trip_counters::Column::Value, Expr::value(value)).exec(&connection).await.unwrap();
     connection.close().await.unwrap();
 }
 

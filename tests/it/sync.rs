@@ -1,0 +1,410 @@
+//! Sync: the feed of changes, and operations that were done offline.
+
+mod phones;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tripgate::housekeeping;
+
+use crate::harness::{Client, Reply, TestApp};
+use crate::stored;
+
+const TRIPS: &str = "/api/v1/trips";
+const SYNC: &str = "/api/v1/sync";
+const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+async fn feed(client: &Client, cursor: Option<&str>, limit: u64) -> Value {
+    let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+    client.get(&format!("{SYNC}?limit={limit}{cursor}")).await.expect(200).json()
+}
+
+fn next(piece: &Value) -> &str {
+    piece["next_cursor"].as_str().unwrap()
+}
+
+/// What is told of each change: its kind of change, its trip and the version.
+fn told(piece: &Value) -> Vec<(String, String, i64)> {
+    let text = |change: &Value, name: &str| change[name].as_str().unwrap().to_owned();
+    let changes = piece["changes"].as_array().unwrap().iter();
+    changes.map(|c| (text(c, "op"), text(c, "id"), c["version"].as_i64().unwrap())).collect()
+}
+
+async fn make(client: &Client, title: &str) -> String {
+    let made = client.post(TRIPS).json(&json!({ "title": title })).await.expect(201).json();
+    made["id"].as_str().unwrap().to_owned()
+}
+
+async fn send(client: &Client, operations: &Value) -> Vec<Value> {
+    let reply = client.post(SYNC).json(&json!({ "operations": operations })).await.expect(200).json();
+    reply["results"].as_array().unwrap().clone()
+}
+
+fn statuses(results: &[Value]) -> Vec<&str> {
+    results.iter().map(|result| result["status"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_feed_tells_each_change_once_and_deletions_to_who_may_have_the_trip() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let empty = feed(&ada, None, 10).await;
+    assert_eq!((&empty["changes"], &empty["has_more"]), (&json!([]), &json!(false)));
+    let (one, two) = (make(&ada, "one").await, make(&ada, "two").await);
+    let told_to_start = vec![("upsert".to_owned(), one.clone(), 1), ("upsert".to_owned(), two.clone(), 1)];
+    let first = feed(&ada, Some(next(&empty)), 10).await;
+    assert_eq!(told(&first), told_to_start);
+    assert_eq!(first["changes"][0]["trip"], ada.get(&format!("{TRIPS}/{one}")).await.expect(200).json());
+    assert_eq!(told(&feed(&ada, Some(next(&first)), 10).await), []);
+    ada.patch(&format!("{TRIPS}/{one}")).json(&json!({ "title": "x" })).await.expect(200);
+    ada.patch(&format!("{TRIPS}/{one}")).json(&json!({ "title": "y" })).await.expect(200);
+    ada.delete(&format!("{TRIPS}/{two}")).await.expect(204);
+    let second = feed(&ada, Some(next(&first)), 10).await;
+    let gone = ("delete".to_owned(), two.clone(), 2);
+    assert_eq!(told(&second), [("upsert".to_owned(), one.clone(), 3), gone]);
+    assert!(second["changes"][1].get("trip").is_none());
+    // Who starts now never had it.
+    assert_eq!(told(&feed(&ada, None, 10).await), [("upsert".to_owned(), one.clone(), 3)]);
+    // The same cursor gives the same again: an answer may be lost.
+    assert_eq!(feed(&ada, Some(next(&first)), 10).await["changes"], second["changes"]);
+    // Nothing of it is anybody else's.
+    assert_eq!(told(&feed(&app.sign_up("eve").await, None, 10).await), []);
+}
+
+#[tokio::test]
+async fn a_first_sync_in_pieces_misses_nothing_that_happens_meanwhile() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.push(make(&ada, &number.to_string()).await);
+    }
+    let gone_before = make(&ada, "gone").await;
+    ada.delete(&format!("{TRIPS}/{gone_before}")).await.expect(204);
+    let piece = feed(&ada, None, 3).await;
+    assert_eq!((told(&piece).len(), &piece["has_more"]), (3, &json!(true)));
+    // One that was told, one that was not yet, and a new one.
+    ada.delete(&format!("{TRIPS}/{}", ids[0])).await.expect(204);
+    ada.delete(&format!("{TRIPS}/{}", ids[5])).await.expect(204);
+    let new = make(&ada, "new").await;
+    let (mut all, mut piece) = (told(&piece), piece);
+    while piece["has_more"] == true {
+        piece = feed(&ada, Some(next(&piece)), 3).await;
+        all.extend(told(&piece));
+    }
+    let wanted: Vec<_> = [
+        ("upsert", &ids[0], 1),
+        ("upsert", &ids[1], 1),
+        ("upsert", &ids[2], 1),
+        ("upsert", &ids[3], 1),
+        ("upsert", &ids[4], 1),
+        ("upsert", &ids[6], 1),
+        ("delete", &ids[0], 2),
+        ("delete", &ids[5], 2),
+        ("upsert", &new, 1),
+    ]
+    .map(|(op, id, version)| (op.to_owned(), id.clone(), version))
+    .into();
+    assert_eq!(all, wanted);
+}
+
+#[tokio::test]
+async fn a_cursor_is_good_for_180_days_and_for_nobody_else() {
+    // S-56
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip = make(&ada, "one").await;
+    make(&ada, "two").await;
+    let half = feed(&ada, None, 1).await;
+    let cursor = next(&half).to_owned();
+    let eve = app.sign_up("eve").await;
+    let list = ada.get(&format!("{TRIPS}?limit=1")).await.expect(200).json();
+    let foreign = list["next_cursor"].as_str().unwrap();
+    for (client, bad) in
+        [(&eve, cursor.as_str()), (&ada, foreign), (&ada, "x"), (&ada, ""), (&ada, &cursor[1..])]
+    {
+        let reply = client.get(&format!("{SYNC}?cursor={bad}")).await;
+        reply.expect(400).problem("invalid_cursor");
+    }
+    ada.get(&format!("{TRIPS}?cursor={cursor}")).await.expect(400).problem("invalid_cursor");
+    ada.delete(&format!("{TRIPS}/{trip}")).await.expect(204);
+    app.clock.advance(TimeDelta::days(180) - TimeDelta::milliseconds(1));
+    housekeeping::sweep_offline(app.rooms().clone()).await;
+    let ada = app.log_in("ada").await;
+    let rest = feed(&ada, Some(&cursor), 10).await;
+    assert_eq!(told(&rest).last().map(|change| change.0.as_str()), Some("delete"));
+    let fresh = next(&rest).to_owned();
+    app.clock.advance(TimeDelta::milliseconds(1));
+    ada.get(&format!("{SYNC}?cursor={cursor}")).await.expect(410).problem("resync_required");
+    feed(&ada, Some(&fresh), 10).await;
+    assert_eq!(stored::tombstones(&app).await, 1);
+    app.clock.advance(TimeDelta::days(2));
+    housekeeping::sweep_offline(app.rooms().clone()).await;
+    assert_eq!(stored::tombstones(&app).await, 0);
+    // A cursor from before a backup was restored.
+    stored::set_counter(&app, 1).await;
+    let ada = app.log_in("ada").await;
+    ada.get(&format!("{SYNC}?cursor={fresh}")).await.expect(410).problem("resync_required");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_feed_misses_and_repeats_nothing_while_many_write() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    let there = replica.log_in("ada").await;
+    let writing = Arc::new(AtomicBool::new(true));
+    let reader = tokio::spawn({
+        let (ada, writing) = (there.clone(), Arc::clone(&writing));
+        async move {
+            let (mut mine, mut seen) = (BTreeMap::new(), HashSet::new());
+            let mut cursor: Option<String> = None;
+            loop {
+                let last = !writing.load(Ordering::SeqCst);
+                let piece = feed(&ada, cursor.as_deref(), 7).await;
+                for (op, id, version) in told(&piece) {
+                    assert!(seen.insert((id.clone(), version)), "told twice: {op} {id} {version}");
+                    if op == "upsert" {
+                        mine.insert(id, version)
+                    } else {
+                        mine.remove(&id)
+                    };
+                }
+                cursor = Some(next(&piece).to_owned());
+                if last && piece["has_more"] == false {
+                    return mine;
+                }
+            }
+        }
+    });
+    let writers = (0..8).map(|number| {
+        let client = if number % 2 == 0 { ada.clone() } else { there.clone() };
+        tokio::spawn(async move {
+            for round in 0..12 {
+                let id = make(&client, "a trip").await;
+                let path = format!("{TRIPS}/{id}");
+                client.patch(&path).json(&json!({ "title": "changed" })).await.expect(200);
+                if round % 3 == number % 3 {
+                    client.delete(&path).await.expect(204);
+                }
+                let op =
+                    json!([{ "op_id": id, "op": "create", "id": new_id(), "trip": { "title": "sent" } }]);
+                assert_eq!(statuses(&send(&client, &op).await), ["applied"]);
+            }
+        })
+    });
+    for done in join_all(writers).await {
+        done.unwrap();
+    }
+    writing.store(false, Ordering::SeqCst);
+    let mine = reader.await.unwrap();
+    let whole = feed(&ada, None, 500).await;
+    let theirs: BTreeMap<String, i64> =
+        told(&whole).into_iter().map(|(_, id, version)| (id, version)).collect();
+    assert_eq!(theirs.len(), 8 * 12 + 8 * 8);
+    assert_eq!(mine, theirs);
+}
+
+fn new_id() -> String {
+    tripgate::clock::Clock::system().new_id().to_string()
+}
+
+#[tokio::test]
+async fn operations_are_decided_one_by_one_in_their_order() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let (known, gone) = (make(&ada, "known").await, make(&ada, "gone").await);
+    ada.patch(&format!("{TRIPS}/{known}")).json(&json!({ "notes": "n" })).await.expect(200);
+    ada.delete(&format!("{TRIPS}/{gone}")).await.expect(204);
+    let new = new_id();
+    let op = |op: &str, id: &str, rest: Value| {
+        let mut whole = json!({ "op_id": new_id(), "op": op, "id": id });
+        whole.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        whole
+    };
+    let operations = json!([
+        op(
+            "create",
+            &new,
+            json!({ "trip": { "title": "new", "stops": [{ "name": "s", "latitude": 1, "longitude": 2 }] } })
+        ),
+        op("update", &new, json!({ "base_version": 1, "trip": { "title": "newer", "notes": null } })),
+        op("create", &new, json!({ "trip": { "title": "again" } })),
+        op("update", &known, json!({ "base_version": 1, "trip": { "title": "late" } })),
+        op("update", &known, json!({ "trip": { "title": "blind" } })),
+        op("update", &known, json!({ "base_version": 2, "trip": { "title": "" } })),
+        op("update", &known, json!({ "base_version": 2, "trip": { "title": "right", "notes": null } })),
+        op("delete", &known, json!({ "base_version": 2 })),
+        op("delete", &known, json!({})),
+        op("update", &gone, json!({ "base_version": 1, "trip": { "title": "x" } })),
+        op("delete", &gone, json!({ "base_version": 1 })),
+        op("delete", UNKNOWN, json!({ "base_version": 1 })),
+        op("create", "01890a5d-ac96-474b-bcce-b302099a8057", json!({ "trip": { "title": "v4" } })),
+        op("create", &new_id(), json!({ "trip": { "notes": "no title" } })),
+        op(
+            "create",
+            &new_id(),
+            json!({ "trip": { "title": "t", "start_date": "2026-05-02", "end_date": "2026-05-01" } })
+        ),
+        op("create", &new_id(), json!({ "trip": { "title": "t", "version": 7 } })),
+        op("merge", &known, json!({ "base_version": 3, "trip": { "title": "t" } })),
+        op("delete", &new, json!({ "base_version": 2 })),
+    ]);
+    let results = send(&ada, &operations).await;
+    assert_eq!(
+        statuses(&results),
+        [
+            "applied", "applied", "conflict", "conflict", "rejected", "rejected", "applied", "conflict",
+            "rejected", "conflict", "applied", "applied", "rejected", "rejected", "rejected", "rejected",
+            "rejected", "applied"
+        ]
+    );
+    for (result, operation) in results.iter().zip(operations.as_array().unwrap()) {
+        assert_eq!(result["op_id"], operation["op_id"]);
+        assert_eq!(result.get("problem").is_some(), result["status"] == "rejected", "{result}");
+    }
+    assert_eq!((&results[1]["trip"]["version"], &results[1]["trip"]["title"]), (&json!(2), &json!("newer")));
+    assert_eq!((&results[2]["trip"], &results[3]["trip"]["version"]), (&results[1]["trip"], &json!(2)));
+    assert_eq!(results[7]["trip"], results[6]["trip"]);
+    assert!([9, 10, 11, 17].iter().all(|at| results[*at].get("trip").is_none()), "there is none");
+    let faults: Vec<&Value> = [4, 5, 8, 12, 13, 14, 15, 16]
+        .iter()
+        .map(|at| &results[*at]["problem"]["errors"][0]["pointer"])
+        .collect();
+    assert_eq!(
+        faults,
+        [
+            "/base_version",
+            "/trip/title",
+            "/base_version",
+            "/id",
+            "/trip/title",
+            "/trip/end_date",
+            "/trip",
+            "/op"
+        ]
+    );
+    let known = ada.get(&format!("{TRIPS}/{known}")).await.expect(200).json();
+    assert_eq!((&known["title"], known.get("notes"), &known["version"]), (&json!("right"), None, &json!(3)));
+    assert_eq!(stored::trips(&app).await, 1);
+}
+
+#[tokio::test]
+async fn an_operation_is_applied_once_within_seven_days() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let (id, op_id) = (new_id(), new_id());
+    let create = json!([{ "op_id": op_id, "op": "create", "id": id, "trip": { "title": "one" } }]);
+    let first = send(&ada, &create).await;
+    let again = send(&ada, &create).await;
+    assert_eq!((statuses(&first), statuses(&again)), (vec!["applied"], vec!["duplicate"]));
+    assert_eq!(first[0]["trip"], again[0]["trip"]);
+    let twice = json!([
+        { "op_id": new_id(), "op": "update", "id": id, "base_version": 1, "trip": { "title": "two" } },
+        create[0],
+    ]);
+    let mut twice = twice.as_array().unwrap().clone();
+    twice.push(twice[0].clone());
+    assert_eq!(statuses(&send(&ada, &json!(twice)).await), ["applied", "duplicate", "duplicate"]);
+    // The same name for something else, also of another user's.
+    let other = json!([{ "op_id": op_id, "op": "create", "id": new_id(), "trip": { "title": "one" } }]);
+    let reused = send(&ada, &other).await;
+    assert_eq!(reused[0]["problem"]["code"], "idempotency_key_reused");
+    let eve = app.sign_up("eve").await;
+    assert_eq!(statuses(&send(&eve, &create).await), ["applied"]);
+    // The trip is gone, and stays so.
+    ada.delete(&format!("{TRIPS}/{id}")).await.expect(204);
+    let late = send(&ada, &create).await;
+    assert_eq!((statuses(&late), late[0].get("trip")), (vec!["duplicate"], None));
+    app.clock.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
+    housekeeping::sweep_offline(app.rooms().clone()).await;
+    let ada = app.log_in("ada").await;
+    assert_eq!(statuses(&send(&ada, &create).await), ["duplicate"]);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(statuses(&send(&ada, &create).await), ["applied"], "swept or not, it is forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_operations_sent_twenty_times_at_once_are_applied_once() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up("ada").await;
+    let there = replica.log_in("ada").await;
+    let id = make(&ada, "x").await;
+    let operations: Vec<Value> = (0..10)
+        .map(|number| {
+            if number < 5 {
+                json!({ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "n" } })
+            } else {
+                json!({ "op_id": new_id(), "op": "update", "id": id, "base_version": number - 4, "trip": { "title": number.to_string() } })
+            }
+        })
+        .collect();
+    let operations = json!(operations);
+    let sent = (0..20).map(|number| send(if number % 2 == 0 { &ada } else { &there }, &operations));
+    let results = join_all(sent).await;
+    for at in 0..10 {
+        let of_this: Vec<&str> =
+            results.iter().map(|results| results[at]["status"].as_str().unwrap()).collect();
+        assert_eq!(of_this.iter().filter(|status| **status == "applied").count(), 1, "{of_this:?}");
+        assert_eq!(of_this.iter().filter(|status| **status == "duplicate").count(), 19, "{of_this:?}");
+    }
+    assert_eq!(ada.get(&format!("{TRIPS}/{id}")).await.expect(200).json()["version"], 6);
+    assert_eq!(stored::trips(&app).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_twenty_who_change_one_version_one_does_and_the_others_are_told() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let id = make(&ada, "x").await;
+    for base in 1..=5 {
+        let sent = (0..20).map(|number| {
+            let ada = ada.clone();
+            let update = json!([{ "op_id": new_id(), "op": "update", "id": id, "base_version": base, "trip": { "title": number.to_string() } }]);
+            async move { send(&ada, &update).await.remove(0) }
+        });
+        let results = join_all(sent).await;
+        let (done, told): (Vec<&Value>, Vec<&Value>) = results.iter().partition(|r| r["status"] == "applied");
+        assert_eq!(done.len(), 1);
+        assert!(told.iter().all(|r| r["status"] == "conflict" && r["trip"] == done[0]["trip"]), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_whole_request_refuses_it() {
+    // S-55, S-58
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let good = || json!({ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "t" } });
+    let many: Vec<Value> = (0..501).map(|_| good()).collect();
+    let post = |body: Value| ada.post(SYNC).json(&body).into_future();
+    let fault = |reply: Reply| reply.expect(422).problem("invalid").faults().remove(0);
+    let told = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+    assert_eq!(fault(post(json!({ "operations": many })).await), told("/operations", "too_many"));
+    assert_eq!(fault(post(json!({})).await), told("/operations", "required"));
+    assert_eq!(fault(post(json!({ "operations": {} })).await), told("/operations", "wrong_type"));
+    assert_eq!(fault(post(json!({ "operations": [], "owner": "x" })).await), told("", "unknown_member"));
+    for bad in [json!(7), json!({}), json!({ "op_id": "x" }), json!({ "op_id": 7 }), json!([])] {
+        let reply = post(json!({ "operations": [good(), bad] })).await;
+        assert_eq!(fault(reply), told("/operations/1/op_id", "invalid_format"));
+    }
+    let large = json!({ "operations": [], "x": "x".repeat(4 * 1024 * 1024) });
+    let reply = post(large).await.expect(413).problem("content_too_large");
+    assert!(reply.text().contains("4096 KiB"), "{}", reply.text());
+    let text = ada
+        .post(SYNC)
+        .header("content-type", "application/json")
+        .body("{\"operations\":[],\"operations\":[]}");
+    text.await.expect(400).problem("invalid_json");
+    assert_eq!(stored::trips(&app).await, 0);
+    // A megabyte is fine here.
+    let notes: Vec<Value> = (0..120)
+        .map(|_| json!({ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "t", "notes": "n".repeat(9_000) } }))
+        .collect();
+    assert!(statuses(&send(&ada, &json!(notes)).await).iter().all(|status| *status == "applied"));
+}

@@ -57,8 +57,9 @@ impl Checker<'_> {
             Value::String(text) => self.string(schema, text, pointer),
             Value::Number(_) => self.number(schema, value, pointer),
             Value::Array(items) => self.array(schema, items, pointer),
-            Value::Object(members) => self.object(schema, members, pointer),
-            Value::Null | Value::Bool(_) => {}
+            // A reference with a description is written as parts, of which one alone knows the members.
+            Value::Object(members) if !schema.properties.is_empty() => self.object(schema, members, pointer),
+            Value::Null | Value::Bool(_) | Value::Object(_) => {}
         }
     }
 

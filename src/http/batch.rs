@@ -88,12 +88,11 @@ impl<W: Operations> ParsePayload for Batch<W> {
         }
         let mut items = Vec::with_capacity(list.len());
         for (at, value) in list.into_iter().enumerate() {
-            match named(&value) {
-                Some((name, op_id)) => items.push(item(name, op_id, value)),
-                None => {
-                    let detail = "must be there and be a UUID, written with hyphens".to_owned();
-                    faults.push(fault(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
-                }
+            if let Some((name, op_id)) = named(&value) {
+                items.push(item(name, op_id, value));
+            } else {
+                let detail = "must be there and be a UUID, written with hyphens".to_owned();
+                faults.push(fault(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
             }
         }
         if faults.is_empty() {

@@ -205,14 +205,15 @@ fn deed(operation: SyncOperation, trips: &Trips) -> Result<Deed, Vec<FieldFault>
     })
 }
 
-/// The operation, or what its result is without anything being asked.
-fn read(item: Item<SyncOperation>, trips: &Trips) -> Result<(String, Operation), SyncResult> {
-    let Item { name, op_id, digest, checked } = item;
-    let checked = checked.and_then(|operation| Ok((operation.id, deed(operation, trips)?)));
-    match checked {
-        Ok((id, deed)) => Ok((name, Operation { op_id, digest, id, deed })),
-        Err(faults) => Err(SyncResult::refused(name, faults)),
-    }
+/// The operation, or what is wrong with it.
+fn read(
+    op_id: Uuid,
+    digest: [u8; 32],
+    checked: Result<SyncOperation, Vec<FieldFault>>,
+    trips: &Trips,
+) -> Result<Operation, Vec<FieldFault>> {
+    let operation = checked?;
+    Ok(Operation { op_id, digest, id: operation.id, deed: deed(operation, trips)? })
 }
 
 impl From<SyncError> for Problem {
@@ -271,22 +272,17 @@ impl SyncApi {
         caller: Caller<ForWriting>,
         body: Batch<SyncOperations>,
     ) -> Result<Json<SyncResults>, Fail> {
-        let (mut operations, mut names) = (Vec::new(), Vec::new());
-        for item in body.0 {
-            names.push(match read(item, &app.trips) {
-                Ok((name, operation)) => {
-                    operations.push(operation);
-                    Ok(name)
-                }
-                Err(refused) => Err(refused),
-            });
+        let (mut operations, mut sent) = (Vec::new(), Vec::new());
+        for Item { name, op_id, digest, checked } in body.0 {
+            let read = read(op_id, digest, checked, &app.trips);
+            sent.push((name, read.map(|operation| operations.push(operation))));
         }
         let mut outcomes = app.sync.apply(caller.user(), operations).await?.into_iter();
-        let result = |name: Result<String, SyncResult>| match name {
-            Ok(name) => outcomes.next().map(|outcome| SyncResult::of(name, outcome)),
-            Err(refused) => Some(refused),
+        let result = |(name, read): (String, Result<(), Vec<FieldFault>>)| match read {
+            Ok(()) => outcomes.next().map(|outcome| SyncResult::of(name, outcome)),
+            Err(faults) => Some(SyncResult::refused(name, faults)),
         };
-        Ok(Json(SyncResults { results: names.into_iter().filter_map(result).collect() }))
+        Ok(Json(SyncResults { results: sent.into_iter().filter_map(result).collect() }))
     }
 }
 

@@ -264,6 +264,14 @@ async fn operations_are_decided_one_by_one_in_their_order() {
             "rejected", "applied"
         ]
     );
+    decided(&operations, &results);
+    let known = ada.get(&format!("{TRIPS}/{known}")).await.expect(200).json();
+    assert_eq!((&known["title"], known.get("notes"), &known["version"]), (&json!("right"), None, &json!(3)));
+    assert_eq!(stored::trips(&app).await, 1);
+}
+
+/// What is told beside the statuses.
+fn decided(operations: &Value, results: &[Value]) {
     for (result, operation) in results.iter().zip(operations.as_array().unwrap()) {
         assert_eq!(result["op_id"], operation["op_id"]);
         assert_eq!(result.get("problem").is_some(), result["status"] == "rejected", "{result}");
@@ -289,9 +297,6 @@ async fn operations_are_decided_one_by_one_in_their_order() {
             "/op"
         ]
     );
-    let known = ada.get(&format!("{TRIPS}/{known}")).await.expect(200).json();
-    assert_eq!((&known["title"], known.get("notes"), &known["version"]), (&json!("right"), None, &json!(3)));
-    assert_eq!(stored::trips(&app).await, 1);
 }
 
 #[tokio::test]

@@ -185,8 +185,8 @@ async fn run(client: &Client, seed: u64) {
             quiet = if phone.pull(&mut chance).await { 0 } else { quiet + 1 };
         }
     }
-    let list = client.get(&format!("{TRIPS}?limit=100")).await.expect(200).json();
-    let theirs: BTreeMap<String, (i64, String)> = list["items"]
+    let page = client.get(&format!("{TRIPS}?limit=100")).await.expect(200).json();
+    let theirs: BTreeMap<String, (i64, String)> = page["items"]
         .as_array()
         .unwrap()
         .iter()

@@ -220,10 +220,12 @@ async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
                 tokio::spawn(async move { write_keyed(&server, &token, &count).await })
             })
             .collect();
-        sleep(Duration::from_millis(300 + 130 * round as u64)).await;
+        // However slow the machine is: in the middle of writing.
+        while count.load(Ordering::Relaxed) < keys + 5 * WRITERS + 7 * round {
+            sleep(Duration::from_millis(1)).await;
+        }
         running.kill();
         let sent: Vec<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
-        assert!(sent.len() > 2 * WRITERS, "hardly anything was written");
         keys += sent.len();
         server = serve();
         // Half a minute later.

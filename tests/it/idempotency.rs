@@ -1,11 +1,14 @@
 //! The `Idempotency-Key`: what was sent twice is done once.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tripgate::housekeeping;
+use tripgate::idempotency::{self, Answer, Begun, Receipt};
+use tripgate::trips::{Draft, Trip, TripsError};
 
 use crate::harness::{Call, Client, Reply, TestApp};
 use crate::stored;
@@ -226,4 +229,32 @@ async fn nothing_of_a_key_or_a_request_stands_in_the_table_of_keys() {
     assert_eq!(key.expires_at - key.claimed_at, TimeDelta::days(7).num_milliseconds());
     let body: Value = serde_json::from_slice(key.body.as_ref().unwrap()).unwrap();
     assert_eq!(body["title"], "Lisbon");
+}
+
+#[tokio::test]
+async fn whoever_was_overtaken_does_nothing() {
+    // S-61
+    let app = TestApp::start().await;
+    let owner = app.sign_up("ada").await.id().parse().unwrap();
+    let rooms = app.rooms();
+    let request = idempotency::Request { owner, key: [1; 32], digest: [2; 32] };
+    let claim = async || match rooms.idempotency.begin(&request).await.unwrap() {
+        Begun::Run(claim) => claim,
+        Begun::Done(answer) => panic!("{answer:?}"),
+    };
+    let make = async |claim| {
+        let answer = Answer { status: 201, location: None, etag: None, body: b"{}".to_vec() };
+        let receipt = Receipt::new(claim, Arc::new(move |_: &Trip| answer.clone()));
+        let draft = Draft { title: "Lisbon".to_owned(), ..Draft::default() };
+        rooms.trips.create(owner, None, draft, Some(receipt)).await
+    };
+    let slow = claim().await;
+    app.clock.advance(TimeDelta::seconds(30));
+    let fast = claim().await;
+    assert!(matches!(make(slow.clone()).await, Err(TripsError::Overtaken)));
+    assert_eq!(stored::trips(&app).await, 0);
+    rooms.idempotency.let_go(slow.clone()).await.unwrap();
+    make(fast).await.unwrap();
+    assert!(matches!(make(slow).await, Err(TripsError::Overtaken)));
+    assert_eq!(stored::trips(&app).await, 1);
 }

@@ -144,21 +144,6 @@ impl Phone {
             if let Ok(response) = call.send().await {
                 assert_eq!(response.status(), 200);
             }
-
-/// Makes trips under keys until the server is gone; the keys, each with its answer if there was one.
-async fn write_keyed(server: &Process, token: &str, count: &AtomicUsize) -> Vec<(usize, Option<Value>)> {
-    let mut sent = Vec::new();
-    loop {
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let answer = match send_keyed(server, token, number).await {
-            Ok(response) if response.status() == 201 => response.json().await.ok(),
-            Ok(response) => panic!("{}", response.status()),
-            Err(_) => None,
-        };
-        let gone = answer.is_none();
-        sent.push((number, answer));
-        if gone {
-            return sent;
         }
     }
 }
@@ -166,16 +151,6 @@ async fn write_keyed(server: &Process, token: &str, count: &AtomicUsize) -> Vec<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_logged_out_by_kills_and_lost_replies() {
     // S-39
-
-async fn send_keyed(server: &Process, token: &str, number: usize) -> reqwest::Result<reqwest::Response> {
-    let body = json!({ "title": format!("Trip {number}") });
-    let call = server.call(Method::POST, "/api/v1/trips").bearer_auth(token).json(&body);
-    call.header("idempotency-key", format!("key-{number}")).send().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
-    // S-61
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
     let serve =
@@ -208,7 +183,40 @@ async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
         assert_eq!(last.status(), 200);
     }
     assert_eq!(stored::events(&app).await.len(), 0);
+}
 
+/// Makes trips under keys until the server is gone; the keys, each with its answer if there was one.
+async fn write_keyed(server: &Process, token: &str, count: &AtomicUsize) -> Vec<(usize, Option<Value>)> {
+    let mut sent = Vec::new();
+    loop {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let answer = match send_keyed(server, token, number).await {
+            Ok(response) if response.status() == 201 => response.json().await.ok(),
+            Ok(response) => panic!("{}", response.status()),
+            Err(_) => None,
+        };
+        let gone = answer.is_none();
+        sent.push((number, answer));
+        if gone {
+            return sent;
+        }
+    }
+}
+
+async fn send_keyed(server: &Process, token: &str, number: usize) -> reqwest::Result<reqwest::Response> {
+    let body = json!({ "title": format!("Trip {number}") });
+    let call = server.call(Method::POST, "/api/v1/trips").bearer_auth(token).json(&body);
+    call.header("idempotency-key", format!("key-{number}")).send().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
+    // S-61
+    let app = TestApp::start().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let serve =
+        || Process::serve_over(dir.path(), app.settings(), &["--public-url", "https://tripgate.test"]);
+    let mut server = serve();
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
     let count = Arc::new(AtomicUsize::new(0));
     let mut keys = 0;

@@ -15,8 +15,8 @@ use tokio::time::{Sleep, sleep};
 
 /// For how long the client is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much of what it sends is thrown away.
-const MOST_BYTES: usize = 1024 * 1024;
+/// How much of what it sends is thrown away, in bytes: twice the largest body that is taken.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Waits for the client to close its side.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 -- wrk's part of benches/run: requests of one kind, each with the next token of a list.
 -- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and taken in turn; TOKENS is a
--- file of tokens or "-"; each connection waits PAUSE milliseconds before a request.
+-- file of tokens, each with a tab and an entity tag if it has a condition; each connection waits PAUSE
+-- milliseconds before a request.
 
 local requests, at = {}, 0
 
@@ -21,13 +22,11 @@ function init(args)
       requests[#requests + 1] = wrk.format(method, path, headers, body)
     end
   end
-  if tokens == "-" then
+  for line in io.lines(tokens) do
+    local token, tag = string.match(line, "^([^\t]+)\t?(.*)$")
+    headers["Authorization"] = "Bearer " .. token
+    headers["If-None-Match"] = tag ~= "" and tag or nil
     add()
-  else
-    for token in io.lines(tokens) do
-      headers["Authorization"] = "Bearer " .. token
-      add()
-    end
   end
   -- The threads begin at different places of the list.
   math.randomseed(tonumber(tostring(requests):match("0x(%x+)"), 16) % 2147483647)

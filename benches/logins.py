@@ -1,0 +1,80 @@
+"""Clients that log in."""
+
+import selectors
+import socket
+import threading
+import time
+
+from report import note, row
+from server import answer, request
+
+LOGIN = {"identifier": "login", "password": "violet kettle over the harbour"}
+
+
+class Logins:
+    """So many clients that log in again and again, for the length of a `with`."""
+
+    def __init__(self, port, clients):
+        self.port, self.done, self.failed, self.stop = port, [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.client) for _ in range(clients)]
+
+    def client(self):
+        while not self.stop.is_set():
+            status, _ = answer(self.port, "POST", "/api/v1/auth/login", LOGIN)
+            if status == 200:
+                self.done.append(time.perf_counter())
+            elif status == 503:
+                self.stop.wait(1)
+            else:
+                self.failed.append(status)
+                return
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        # What is answered from here on is waited for, but not counted.
+        self.until = time.perf_counter()
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        if self.failed:
+            raise SystemExit(f"logging in: {self.failed}")
+
+    def per_second(self):
+        counted = sorted(at for at in self.done if at <= self.until)
+        return (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+def burst(port, clients=200, wait_secs=5):
+    """So many logins at once: who is turned away, and how soon; how long the others wait."""
+    ready, left = selectors.DefaultSelector(), clients
+    for _ in range(clients):
+        connection = socket.create_connection(("127.0.0.1", port))
+        ready.register(connection, selectors.EVENT_READ, [None])
+    time.sleep(0.5)
+    for key in list(ready.get_map().values()):
+        key.data[0] = time.perf_counter()
+        key.fileobj.sendall(request("POST", "/api/v1/auth/login", LOGIN))
+    served, refused = [], []
+    while left:
+        for key, _ in ready.select(timeout=60):
+            took = time.perf_counter() - key.data[0]
+            head = key.fileobj.recv(65536).lower()
+            ready.unregister(key.fileobj)
+            key.fileobj.close()
+            left -= 1
+            if head.startswith(b"http/1.1 503") and b"\r\nretry-after: " in head:
+                refused.append(took)
+            elif head.startswith(b"http/1.1 200"):
+                served.append(took)
+            else:
+                raise SystemExit(f"logging in: {head[:200]!r}")
+    last, longest = max(refused, default=0), max(served, default=0)
+    note(f"Of {clients} logins at once {len(served)} were let in and {len(refused)} turned away.")
+    row(f"{clients} logins at once: the last 503 with `Retry-After` came after", f"{last * 1000:.0f} ms",
+        "at most 100 ms", last <= 0.1)
+    row("the same: the longest wait of a login that was let in", f"{longest:.1f} s",
+        f"at most {wait_secs * 1.3:.1f} s", longest <= wait_secs * 1.3)

@@ -1,8 +1,10 @@
 //! JSON as strictly as the contract wants it (RFC 8259, I-JSON of RFC 7493).
 //!
 //! Refuses what parsers disagree about: a member twice, a NUL character, a lone surrogate, a number
-//! that no double holds, more than 128 levels.
+//! that no double holds, more than 128 levels; and more values than anybody needs, because each takes ten
+//! times the room that it takes as text.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -25,10 +27,17 @@ pub enum JsonError {
     /// U+0000 in a string or a name.
     #[error("contains a NUL character")]
     Nul,
+    /// More than [`VALUES_MAX`] values.
+    #[error("has too many values")]
+    TooMany,
 }
+
+/// The most values of one text: a trip has eleven, and each of its stops eight.
+const VALUES_MAX: usize = 500_000;
 
 const DUPLICATE: &str = "duplicate member";
 const NUL: &str = "NUL character";
+const TOO_MANY: &str = "too many values";
 
 /// Parses strictly.
 ///
@@ -37,25 +46,36 @@ const NUL: &str = "NUL character";
 /// [`JsonError`].
 pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let parsed = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let left = Cell::new(VALUES_MAX);
+    let parsed = Strict { left: &left }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| {
         let message = error.to_string();
         if message.starts_with(DUPLICATE) {
             JsonError::DuplicateMember
         } else if message.starts_with(NUL) {
             JsonError::Nul
+        } else if message.starts_with(TOO_MANY) {
+            JsonError::TooMany
         } else {
             JsonError::Malformed { line: error.line(), column: error.column() }
         }
     })
 }
 
-struct Strict;
+#[derive(Clone, Copy)]
+struct Strict<'l> {
+    /// How many values there may still be.
+    left: &'l Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.left.get().checked_sub(1).ok_or_else(|| de::Error::custom(TOO_MANY))?;
+        self.left.set(left);
         deserializer.deserialize_any(self)
     }
 }
@@ -64,7 +84,7 @@ fn without_nul<E: de::Error>(text: &str) -> Result<&str, E> {
     if text.contains('\0') { Err(E::custom(NUL)) } else { Ok(text) }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +122,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut all = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
+        while let Some(item) = items.next_element_seed(self)? {
             all.push(item);
         }
         Ok(Value::Array(all))
@@ -112,7 +132,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut all = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             without_nul::<A::Error>(&name)?;
-            let value = members.next_value_seed(Strict)?;
+            let value = members.next_value_seed(self)?;
             if all.insert(name, value).is_some() {
                 return Err(de::Error::custom(DUPLICATE));
             }
@@ -130,6 +150,7 @@ mod tests {
     fn what_parsers_disagree_about_is_refused() {
         // S-58
         let deep = "[".repeat(100_000);
+        let many = format!("[{}1]", "1,".repeat(VALUES_MAX - 1));
         for (text, error) in [
             (r#"{"a":1,"a":1}"#, "twice"),
             (r#"[{"b":{"a":1,"\u0061":2}}]"#, "twice"),
@@ -145,6 +166,7 @@ mod tests {
             ("NaN", "well-formed"),
             ("\u{feff}{}", "well-formed"),
             (deep.as_str(), "well-formed"),
+            (many.as_str(), "too many"),
         ] {
             let refused = parse(text.as_bytes()).unwrap_err().to_string();
             assert!(refused.contains(error), "{refused}");

@@ -26,8 +26,6 @@ pub const BATCH_MAX: usize = 4 * 1024 * 1024;
 const LIST: &str = "operations";
 /// The member of an operation that names it.
 const NAME: &str = "op_id";
-/// The most faults that are told at once.
-const FAULTS_MAX: usize = 50;
 
 /// The whole body: an object whose one member `operations` lists them.
 pub trait Operations: Type + 'static {
@@ -46,8 +44,8 @@ pub struct Item<T> {
     pub op_id: Uuid,
     /// A digest of all that was said of it, whatever the order of its members.
     pub digest: [u8; 32],
-    /// It, or what is wrong with it; pointers are into it.
-    pub checked: Result<T, Vec<FieldFault>>,
+    /// It, or what was sent for it and what is wrong with that; pointers are into it.
+    pub checked: Result<T, (Value, Vec<FieldFault>)>,
 }
 
 /// The operations of a request, in order.
@@ -80,11 +78,9 @@ impl<W: Operations> ParsePayload for Batch<W> {
         let list = value.get_mut(LIST).and_then(Value::as_array_mut).map(mem::take).unwrap_or_default();
         let mut faults = schema::check(&registry::<W>(), &W::schema_ref(), &value);
         if list.len() > W::MOST {
-            faults.push(fault(
-                format!("/{LIST}"),
-                "too_many",
-                format!("must have at most {} items", W::MOST),
-            ));
+            let detail = format!("must have at most {} items", W::MOST);
+            faults.push(fault(format!("/{LIST}"), "too_many", detail));
+            return Err(Problem::invalid(faults).into());
         }
         let mut items = Vec::with_capacity(list.len());
         for (at, value) in list.into_iter().enumerate() {
@@ -98,7 +94,7 @@ impl<W: Operations> ParsePayload for Batch<W> {
         if faults.is_empty() {
             return Ok(Self(items, PhantomData));
         }
-        faults.truncate(FAULTS_MAX);
+        faults.truncate(schema::MOST);
         Err(Problem::invalid(faults).into())
     }
 }
@@ -122,9 +118,9 @@ fn item<T: ParseFromJSON + 'static>(name: String, op_id: Uuid, mut value: Value)
     let checked = if faults.is_empty() {
         // The parser's own words may echo the input.
         let invalid = || vec![fault(String::new(), "invalid", "is not of the documented form".to_owned())];
-        T::parse_from_json(Some(value)).map_err(|_| invalid())
+        T::parse_from_json(Some(value.clone())).map_err(|_| (value, invalid()))
     } else {
-        Err(faults)
+        Err((value, faults))
     };
     Item { name, op_id, digest, checked }
 }

@@ -89,15 +89,17 @@ fn read(request: &Request, name: &HeaderName) -> Result<Option<Tags>, Problem> {
     })
 }
 
-/// `If-Match`: what is to be changed must be in one of these states.
+/// `If-Match`: what is to be changed must be in one of these states. If it stands `ALONE`, the operation does
+/// not take the other condition, and refuses it.
 #[derive(Debug)]
-pub struct IfMatch(pub Option<Tags>);
+pub struct IfMatch<const ALONE: bool = true>(pub Option<Tags>);
 
-/// `If-None-Match`: the states that the client has already, or `*` for nothing at all.
+/// `If-None-Match`: the states that the client has already, or `*` for nothing at all. `ALONE` as for
+/// [`IfMatch`].
 #[derive(Debug)]
-pub struct IfNoneMatch(pub Option<Tags>);
+pub struct IfNoneMatch<const ALONE: bool = true>(pub Option<Tags>);
 
-impl IfNoneMatch {
+impl<const ALONE: bool> IfNoneMatch<ALONE> {
     /// Whether it names the state of this tag. For reading, weak and strong ones compare alike
     /// (RFC 9110 §13.1.2).
     pub fn knows(&self, opaque: &str) -> bool {
@@ -114,8 +116,8 @@ fn schema() -> MetaSchemaRef {
 }
 
 macro_rules! header_of_tags {
-    ($name:ident, $header:expr) => {
-        impl<'a> ApiExtractor<'a> for $name {
+    ($name:ident, $header:expr, $other:expr) => {
+        impl<'a, const ALONE: bool> ApiExtractor<'a> for $name<ALONE> {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
             type ParamType = String;
             type ParamRawType = String;
@@ -133,14 +135,18 @@ macro_rules! header_of_tags {
                 _: &mut RequestBody,
                 _: ExtractParamOptions<String>,
             ) -> Result<Self> {
+                if ALONE && request.headers().contains_key($other) {
+                    let detail = format!("Of the two conditions this operation takes {} alone.", $header);
+                    return Err(Problem::new(Code::BadRequest, detail).into());
+                }
                 Ok(Self(read(request, &$header)?))
             }
         }
     };
 }
 
-header_of_tags!(IfMatch, header::IF_MATCH);
-header_of_tags!(IfNoneMatch, header::IF_NONE_MATCH);
+header_of_tags!(IfMatch, header::IF_MATCH, header::IF_NONE_MATCH);
+header_of_tags!(IfNoneMatch, header::IF_NONE_MATCH, header::IF_MATCH);
 
 #[cfg(test)]
 mod tests {
@@ -148,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn known(list: &str, opaque: &str) -> Option<bool> {
-        Tags::parse(list.as_bytes()).map(|tags| IfNoneMatch(Some(tags)).knows(opaque))
+        Tags::parse(list.as_bytes()).map(|tags| IfNoneMatch::<true>(Some(tags)).knows(opaque))
     }
 
     fn strong(list: &str) -> Option<Vec<String>> {
@@ -163,7 +169,7 @@ mod tests {
         for list in ["\"b\"", "\"A\"", "\"\"", "\"b,a\"", "\"é\""] {
             assert_eq!(known(list, "a"), Some(false), "{list}");
         }
-        assert!(!IfNoneMatch(None).knows("a"));
+        assert!(!IfNoneMatch::<true>(None).knows("a"));
     }
 
     #[test]

@@ -59,23 +59,30 @@ impl ParseFromParameter for Id {
 
 /// A UUIDv7 in the one form in which ids are given out (RFC 9562 §5.7).
 const V7: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+/// Any UUID in that form.
+const ANY: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 
-/// An id that a client has made, in a body.
+/// An id in a body, in the one form in which ids are given out.
 #[derive(Debug, Clone, Copy)]
-pub struct MadeId(pub Uuid);
+pub struct BodyId<const IS_V7: bool>(pub Uuid);
 
-impl Type for MadeId {
+/// An id that a client has made for something that is found by it.
+pub type MadeId = BodyId<true>;
+/// The id of something that is there, or that has no place in time.
+pub type GivenId = BodyId<false>;
+
+impl<const IS_V7: bool> Type for BodyId<IS_V7> {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
     type RawElementValueType = Self;
 
     fn name() -> Cow<'static, str> {
-        "made_id".into()
+        if IS_V7 { "made_id" } else { "given_id" }.into()
     }
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
-            pattern: Some(V7.to_owned()),
+            pattern: Some(if IS_V7 { V7 } else { ANY }.to_owned()),
             ..MetaSchema::new_with_format("string", "uuid")
         }))
     }
@@ -89,14 +96,14 @@ impl Type for MadeId {
     }
 }
 
-impl ParseFromJSON for MadeId {
+impl<const IS_V7: bool> ParseFromJSON for BodyId<IS_V7> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         Uuid::try_parse(text).map(Self).map_err(ParseError::custom)
     }
 }
 
-impl ToJSON for MadeId {
+impl<const IS_V7: bool> ToJSON for BodyId<IS_V7> {
     fn to_json(&self) -> Option<Value> {
         Some(self.0.to_string().into())
     }

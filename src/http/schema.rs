@@ -15,13 +15,12 @@ use super::local::{date, local_time};
 use super::problem::FieldFault;
 
 /// The most faults that are told at once.
-const MOST: usize = 50;
+pub(super) const MOST: usize = 50;
 
 /// Everything that is wrong with `value`; empty if nothing is.
 pub(super) fn check(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> Vec<FieldFault> {
     let mut checker = Checker { registry, faults: Vec::new() };
     checker.check(schema, value, "");
-    checker.faults.truncate(MOST);
     checker.faults
 }
 
@@ -63,7 +62,15 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether no more is told.
+    fn is_full(&self) -> bool {
+        self.faults.len() >= MOST
+    }
+
     fn fault(&mut self, pointer: &str, code: &str, detail: String) {
+        if self.is_full() {
+            return;
+        }
         self.faults.push(FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail });
     }
 
@@ -107,6 +114,9 @@ impl Checker<'_> {
         }
         let Some(each) = &schema.items else { return };
         for (index, item) in items.iter().enumerate() {
+            if self.is_full() {
+                return;
+            }
             self.check(each, item, &format!("{pointer}/{index}"));
         }
     }
@@ -116,6 +126,9 @@ impl Checker<'_> {
             self.fault(&format!("{pointer}/{name}"), "required", "is required".to_owned());
         }
         for (name, value) in members {
+            if self.is_full() {
+                return;
+            }
             match schema.properties.iter().find(|(known, _)| known == name) {
                 Some((known, property)) => self.check(property, value, &format!("{pointer}/{known}")),
                 // Its name is what was sent, so it is not repeated: the pointer is to the object.

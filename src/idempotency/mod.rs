@@ -25,7 +25,8 @@ use crate::secrets::sha256;
 
 /// How long an answer is kept.
 pub const KEPT: TimeDelta = TimeDelta::days(7);
-/// How long a request may run before it counts as given up: longer than the database is waited for.
+/// How long a request may run before it counts as given up. One that runs longer all the same can't finish
+/// once it was taken over.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// How often a key that changes hands meanwhile is looked at again.
 const ATTEMPTS: u32 = 4;

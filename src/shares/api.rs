@@ -10,7 +10,7 @@ use super::SharesError;
 use crate::app::App;
 use crate::http::caller::{Caller, ForWriting};
 use crate::http::id::Id;
-use crate::http::json::{Json, day};
+use crate::http::json::{Json, NoBody, day};
 use crate::http::problem::{Fail, Problem};
 use crate::http::{API, Tag};
 use crate::trips::Trip;
@@ -131,6 +131,7 @@ impl SharesApi {
         caller: Caller<ForWriting>,
         /// The trip's id.
         id: Path<Id>,
+        _nothing: NoBody,
     ) -> Result<SharedLink, Fail<404>> {
         let token = app.shares.share(caller.user(), id.uuid()).await?;
         let url = format!("{}{API}/shared/{token}", app.shares.public_url());
@@ -148,6 +149,7 @@ impl SharesApi {
         caller: Caller<ForWriting>,
         /// The trip's id.
         id: Path<Id>,
+        _nothing: NoBody,
     ) -> Result<EndedLink, Fail<404>> {
         app.shares.unshare(caller.user(), id.uuid()).await?;
         Ok(EndedLink::Gone)

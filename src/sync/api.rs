@@ -5,6 +5,7 @@ use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Deed, OPERATIONS_MAX, Operation, Outcome, SyncError};
@@ -13,10 +14,11 @@ use crate::audit;
 use crate::http::Tag;
 use crate::http::batch::{Batch, Item, Operations};
 use crate::http::caller::{Caller, ForReading, ForWriting};
+use crate::http::id::{BodyId, GivenId};
 use crate::http::idempotency::reused;
 use crate::http::json::Json;
 use crate::http::problem::{Code, Fail, FieldFault, Problem, ProblemBody};
-use crate::trips::api::{TripBody, UpdateTrip};
+use crate::trips::api::{TripBody, UpdateTrip, blamed, refused};
 use crate::trips::{Change, Patch, Trips, TripsError};
 
 /// What became of something.
@@ -76,14 +78,14 @@ enum SyncVerb {
 #[oai(skip_serializing_if_is_none)]
 struct SyncOperation {
     /// A UUID that you make for it, the same each time that you send it: it is applied once.
-    op_id: Uuid,
+    op_id: GivenId,
     /// What was done.
     op: SyncVerb,
     /// The trip's id; that of a new one is a UUIDv7 that you have made.
-    id: Uuid,
+    id: GivenId,
     /// The `version` that the trip had when it was changed or deleted: required for `update` and `delete`. An
     /// operation on what an earlier one of the same request leaves behind names the version after that: one
-    /// more.
+    /// more. If the earlier one is not applied, neither is this one: `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: Option<i64>,
     /// For `create` the whole trip, for `update` a merge patch (RFC 7396): what is absent stays as it is,
@@ -108,9 +110,9 @@ impl Operations for SyncOperations {
 impl Example for SyncOperations {
     fn example() -> Self {
         let operation = SyncOperation {
-            op_id: Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8057),
+            op_id: BodyId(Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8057)),
             op: SyncVerb::Update,
-            id: Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8058),
+            id: BodyId(Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8058)),
             base_version: Some(3),
             trip: Some(UpdateTrip::example()),
         };
@@ -138,21 +140,25 @@ struct SyncResult {
 /// What became of the operations.
 #[derive(Debug, Object, Serialize)]
 struct SyncResults {
-    /// One for each operation, in the same order.
+    /// One for each operation, in the same order. It ends early where the trips in it would take more than
+    /// 8 MiB: operations without a result were not looked at; send them again.
     results: Vec<SyncResult>,
 }
 
 impl SyncResult {
-    fn of(op_id: String, outcome: Outcome) -> Self {
+    /// `blamed` is the date that was sent, of two in the wrong order.
+    fn of(op_id: String, outcome: Outcome, blamed: &str) -> Self {
         let (status, trip, problem) = match outcome {
             Outcome::Applied(trip) => ("applied", trip, None),
             Outcome::Duplicate(trip) => ("duplicate", trip, None),
             Outcome::Conflict(trip) => ("conflict", trip, None),
             Outcome::Rejected(error @ TripsError::Invalid(_)) => {
-                ("rejected", None, Some(Problem::from(error).under("/trip")))
+                ("rejected", None, Some(refused(error, blamed).under("/trip")))
             }
             Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
             Outcome::Reused => ("rejected", None, Some(reused("/op_id"))),
+            // The caller knows what is wrong with it.
+            Outcome::Unreadable => ("rejected", None, None),
         };
         let problem = problem.map(|problem| problem.body(&audit::request_id()));
         Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
@@ -169,8 +175,12 @@ fn fault(pointer: &str, code: &str, detail: &str) -> FieldFault {
 }
 
 /// What the operation does, or what no schema can say is wrong with it.
-fn deed(operation: SyncOperation, trips: &Trips) -> Result<Deed, Vec<FieldFault>> {
-    let SyncOperation { op, base_version, trip, .. } = operation;
+fn deed(
+    op: SyncVerb,
+    base: Option<i64>,
+    trip: Option<UpdateTrip>,
+    trips: &Trips,
+) -> Result<Deed, Vec<FieldFault>> {
     let mut faults = Vec::new();
     if trip.is_none() && op != SyncVerb::Delete {
         faults.push(fault("/trip", "required", "is required to create or update"));
@@ -178,12 +188,15 @@ fn deed(operation: SyncOperation, trips: &Trips) -> Result<Deed, Vec<FieldFault>
     if trip.is_some() && op == SyncVerb::Delete {
         faults.push(fault("/trip", "not_allowed", "says nothing where a trip is deleted"));
     }
-    if base_version.is_none() && op != SyncVerb::Create {
+    if base.is_none() && op != SyncVerb::Create {
         let detail = "is required to update or delete: nothing is overwritten that you have not seen";
         faults.push(fault("/base_version", "required", detail));
     }
-    if base_version.is_some() && op == SyncVerb::Create {
+    if base.is_some() && op == SyncVerb::Create {
         faults.push(fault("/base_version", "not_allowed", "says nothing of a trip that is not there yet"));
+    }
+    if op == SyncVerb::Create && trip.as_ref().is_some_and(|trip| !trip.has_title()) {
+        faults.push(fault("/trip/title", "required", "is required to create"));
     }
     let patch = match trip.map(|trip| trip.check(trips)).transpose() {
         Ok(patch) => patch.unwrap_or_default(),
@@ -192,28 +205,46 @@ fn deed(operation: SyncOperation, trips: &Trips) -> Result<Deed, Vec<FieldFault>
             Patch::default()
         }
     };
-    if op == SyncVerb::Create && patch.title.is_none() && faults.is_empty() {
-        faults.push(fault("/trip/title", "required", "is required to create"));
-    }
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(match (op, base_version.unwrap_or_default()) {
-        (SyncVerb::Create, _) => Deed::Create(patch),
-        (SyncVerb::Update, base) => Deed::Update(base, patch),
-        (SyncVerb::Delete, base) => Deed::Delete(base),
+    Ok(match op {
+        SyncVerb::Create => Deed::Create(patch),
+        SyncVerb::Update => Deed::Update(patch),
+        SyncVerb::Delete => Deed::Delete,
     })
 }
 
-/// The operation, or what is wrong with it.
-fn read(
-    op_id: Uuid,
-    digest: [u8; 32],
-    checked: Result<SyncOperation, Vec<FieldFault>>,
-    trips: &Trips,
-) -> Result<Operation, Vec<FieldFault>> {
-    let operation = checked?;
-    Ok(Operation { op_id, digest, id: operation.id, deed: deed(operation, trips)? })
+/// What is told of an operation, apart from what became of it.
+enum Sent {
+    /// Of two dates in the wrong order, the one that it sent.
+    Readable(&'static str),
+    /// What is wrong with it.
+    Unreadable(Vec<FieldFault>),
+}
+
+/// The operation, as far as it can be read.
+fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
+    let Item { op_id, digest, checked, .. } = item;
+    let unreadable = |id, base, faults| {
+        (Operation { op_id, digest, id, base, deed: Deed::Unreadable }, Sent::Unreadable(faults))
+    };
+    let SyncOperation { op, id: BodyId(id), base_version, trip, .. } = match checked {
+        Ok(operation) => operation,
+        Err((value, faults)) => {
+            let id = value.get("id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok());
+            let base = value.get("base_version").and_then(Value::as_i64);
+            return unreadable(id.unwrap_or_default(), base.unwrap_or_default(), faults);
+        }
+    };
+    let base = base_version.unwrap_or_default();
+    match deed(op, base_version, trip, trips) {
+        Ok(deed) => {
+            let blamed = if let Deed::Update(patch) = &deed { blamed(patch) } else { "/end_date" };
+            (Operation { op_id, digest, id, base, deed }, Sent::Readable(blamed))
+        }
+        Err(faults) => unreadable(id, base, faults),
+    }
 }
 
 impl From<SyncError> for Problem {
@@ -241,7 +272,7 @@ impl SyncApi {
     /// Get what changed
     ///
     /// Everything of the caller's that changed since the cursor, also what was deleted; without a cursor all
-    /// that there is. Nothing is missed and nothing comes twice, however many devices write meanwhile. A cursor
+    /// that there is, and what was deleted in the last 180 days. Nothing is missed and nothing comes twice, however many devices write meanwhile. A cursor
     /// is good for 180 days; 410 after that: start again without one.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
@@ -264,7 +295,8 @@ impl SyncApi {
     /// Each operation is decided on its own, in order, and has its own result. None overwrites what its app has
     /// not seen: `update` and `delete` name the version that they were made on, and are a `conflict` if the trip
     /// has another one by now. To delete what is gone already is `applied`. An operation is applied once, however
-    /// often it is sent within 7 days; one that was not applied is decided anew. The body may have 4 MiB.
+    /// often it is sent within 7 days; one that was not applied is decided anew, and nothing that was made on top
+    /// of it is applied either. The body may have 4 MiB.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
     async fn send(
         &self,
@@ -272,17 +304,19 @@ impl SyncApi {
         caller: Caller<ForWriting>,
         body: Batch<SyncOperations>,
     ) -> Result<Json<SyncResults>, Fail> {
-        let (mut operations, mut sent) = (Vec::new(), Vec::new());
-        for Item { name, op_id, digest, checked } in body.0 {
-            let read = read(op_id, digest, checked, &app.trips);
-            sent.push((name, read.map(|operation| operations.push(operation))));
+        let (mut operations, mut all) = (Vec::new(), Vec::new());
+        for item in body.0 {
+            let name = item.name.clone();
+            let (operation, sent) = read(item, &app.trips);
+            operations.push(operation);
+            all.push((name, sent));
         }
-        let mut outcomes = app.sync.apply(caller.user(), operations).await?.into_iter();
-        let result = |(name, read): (String, Result<(), Vec<FieldFault>>)| match read {
-            Ok(()) => outcomes.next().map(|outcome| SyncResult::of(name, outcome)),
-            Err(faults) => Some(SyncResult::refused(name, faults)),
+        let outcomes = app.sync.apply(caller.user(), operations).await?;
+        let result = |((name, sent), outcome)| match sent {
+            Sent::Readable(blamed) => SyncResult::of(name, outcome, blamed),
+            Sent::Unreadable(faults) => SyncResult::refused(name, faults),
         };
-        Ok(Json(SyncResults { results: sent.into_iter().filter_map(result).collect() }))
+        Ok(Json(SyncResults { results: all.into_iter().zip(outcomes).map(result).collect() }))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::secrets::Authenticator;
 
 /// What no other text that is authenticated with the same key begins with.
 const FEED: &[u8] = b"sync feed v1";
+const SAID_BYTES: usize = 16;
 const CODE_BYTES: usize = 16;
 
 /// A place in an owner's feed.
@@ -20,8 +21,6 @@ const CODE_BYTES: usize = 16;
 pub(super) struct Position {
     /// The last change that was read.
     pub(super) seq: i64,
-    /// Deletions up to this change don't concern the app: it began to read after them.
-    pub(super) floor: i64,
     /// All that comes behind `seq` and was not there for the app to read happened after this.
     pub(super) since: DateTime<Utc>,
 }
@@ -29,8 +28,8 @@ pub(super) struct Position {
 impl Position {
     /// As a cursor for `owner`.
     pub(super) fn encode(&self, owner: Uuid, codes: &Authenticator) -> String {
-        let mut bytes = Vec::with_capacity(24 + CODE_BYTES);
-        for number in [self.seq, self.floor, self.since.timestamp_millis()] {
+        let mut bytes = Vec::with_capacity(SAID_BYTES + CODE_BYTES);
+        for number in [self.seq, self.since.timestamp_millis()] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         let message = message(owner, &bytes);
@@ -42,18 +41,13 @@ impl Position {
     /// Reads a cursor that the feed gave to `owner`; `None` for any other text.
     pub(super) fn decode(text: &str, owner: Uuid, codes: &Authenticator) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (said, code) = bytes.split_at_checked(24)?;
+        let (said, code) = bytes.split_at_checked(SAID_BYTES)?;
         if code.len() != CODE_BYTES || !codes.matches(&message(owner, said), code) {
             return None;
         }
         let (seq, rest) = said.split_first_chunk::<8>()?;
-        let (floor, rest) = rest.split_first_chunk::<8>()?;
         let (since, _) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            seq: i64::from_be_bytes(*seq),
-            floor: i64::from_be_bytes(*floor),
-            since: from_millis(i64::from_be_bytes(*since)),
-        })
+        Some(Self { seq: i64::from_be_bytes(*seq), since: from_millis(i64::from_be_bytes(*since)) })
     }
 }
 
@@ -72,9 +66,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_good_for_its_owner_alone(seq in 0..i64::MAX, floor in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
+        fn a_cursor_is_good_for_its_owner_alone(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
             // S-56
-            let position = Position { seq, floor, since: from_millis(millis) };
+            let position = Position { seq, since: from_millis(millis) };
             let text = position.encode(Uuid::from_u128(owner), &codes());
             prop_assert_eq!(Position::decode(&text, Uuid::from_u128(owner), &codes()), Some(position));
             prop_assume!(owner != other);

@@ -2,7 +2,8 @@
 //!
 //! The feed follows the counter of the owner's changes, so it misses nothing and repeats nothing, however
 //! many write meanwhile. Operations are decided one by one, in their order, and what an operation overwrites
-//! it must name: one that was made on an older state than the server's is a conflict and changes nothing.
+//! it must name: one that was made on an older state than the server's is a conflict and changes nothing, and
+//! so is whatever was made on top of one that was not done.
 //! Each is applied once: its id is kept by the transaction that applies it. Only what was applied is
 //! kept; a conflict or a refusal did nothing, and is decided anew when it is sent again.
 
@@ -27,6 +28,8 @@ use cursor::Position;
 pub const CHANGES_MAX: u16 = 500;
 /// The most operations of one request.
 pub const OPERATIONS_MAX: usize = 500;
+/// How much of trips is told in one answer, in bytes of text: then it ends early.
+const TOLD_BYTES: usize = 8 * 1024 * 1024;
 /// How long an operation is remembered.
 pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
 /// How old a cursor may be: deletions are told for so long.
@@ -58,19 +61,23 @@ pub struct Operation {
     pub digest: [u8; 32],
     /// Of the trip.
     pub id: Uuid,
+    /// The version that it was made on; 0 if there was none.
+    pub base: i64,
     /// What it did to it.
     pub deed: Deed,
 }
 
-/// What is done to a trip. Changes name the version that they were made on.
+/// What is done to a trip.
 #[derive(Debug, Clone)]
 pub enum Deed {
     /// Makes it; the patch has a title.
     Create(Patch),
     /// Changes it.
-    Update(i64, Patch),
+    Update(Patch),
     /// Deletes it.
-    Delete(i64),
+    Delete,
+    /// Nothing: it could not be read. What was made on top of it must not be done either.
+    Unreadable,
 }
 
 /// What became of an operation.
@@ -86,6 +93,58 @@ pub enum Outcome {
     Rejected(TripsError),
     /// Not done: its name stands for another operation.
     Reused,
+    /// Not done: it could not be read.
+    Unreadable,
+}
+
+impl Outcome {
+    /// How much of trips it tells, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Applied(trip) | Self::Duplicate(trip) | Self::Conflict(trip) => {
+                trip.as_ref().map_or(0, Trip::size)
+            }
+            Self::Rejected(_) | Self::Reused | Self::Unreadable => 0,
+        }
+    }
+}
+
+/// How far the operations of a request have come.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Of trips on which an operation was not done: the least version that such a one was made on.
+    broken: HashMap<Uuid, i64>,
+    /// Of trips on which one was done: the version that the last of them left.
+    left: HashMap<Uuid, i64>,
+    /// How much of trips is told by now.
+    told: usize,
+}
+
+impl Progress {
+    /// Whether the operation counts on one that was not done: the version that it names is not the one it
+    /// expects there, but somebody else's.
+    fn is_in_the_air(&self, operation: &Operation) -> bool {
+        let Operation { id, base, .. } = operation;
+        self.broken.get(id).is_some_and(|least| base > least) && self.left.get(id) != Some(base)
+    }
+
+    fn note(&mut self, operation: &Operation, outcome: &Outcome) {
+        let Operation { id, base, .. } = operation;
+        match outcome {
+            Outcome::Applied(Some(trip)) => {
+                self.left.insert(*id, trip.version);
+            }
+            Outcome::Applied(None) => {}
+            Outcome::Duplicate(_) => {
+                self.left.insert(*id, base + 1);
+            }
+            _ => {
+                let least = self.broken.entry(*id).or_insert(*base);
+                *least = std::cmp::min(*least, *base);
+            }
+        }
+        self.told += outcome.size();
+    }
 }
 
 /// Why a feed can't be read or operations can't be done.
@@ -149,14 +208,14 @@ impl Sync {
         let now = self.clock.now();
         let from = match cursor {
             Some(text) => Position::decode(text, owner, &self.cursors).ok_or(SyncError::BadCursor)?,
-            // Who has nothing yet need not be told what was deleted before.
-            None => Position { seq: 0, floor: self.trips.counter(owner).await?, since: now },
+            // Deletions are told from the start too: the app may know the trip from what it sent.
+            None => Position { seq: 0, since: now },
         };
         if from.since <= now - CURSOR_AGE {
             return Err(SyncError::TooOld);
         }
         let limit = limit.clamp(1, CHANGES_MAX);
-        let window = Window { after: from.seq, deleted_after: from.floor, limit };
+        let window = Window { after: from.seq, limit };
         let feed = self.trips.feed(owner, window).await?;
         // The database is an older one than that which gave the cursor: a backup was restored.
         if from.seq > feed.counter {
@@ -166,23 +225,33 @@ impl Sync {
         let next = if feed.has_more {
             Position { seq: last, ..from }
         } else {
-            Position { seq: feed.counter, since: now, ..from }
+            Position { seq: feed.counter, since: now }
         };
         let next = next.encode(owner, &self.cursors);
         Ok(Piece { changes: feed.changes, next, has_more: feed.has_more })
     }
 
-    /// Does what an app did, in its order; one outcome for each.
+    /// Does what an app did, in its order; one outcome for each, or for those alone whose outcomes fit into
+    /// one answer: the others were not looked at.
     ///
     /// # Errors
     ///
     /// Those of the database, and if the owner is gone; what was done before is remembered.
     pub async fn apply(&self, owner: Uuid, operations: Vec<Operation>) -> Result<Vec<Outcome>, SyncError> {
         let mut outcomes = Vec::with_capacity(operations.len());
+        let mut progress = Progress::default();
         for batch in operations.chunks(BATCH) {
-            let input = (owner, batch.to_vec(), self.clock.now());
-            let done = self.db.write(input, |tx, (owner, batch, now)| apply(tx, *owner, batch, *now).boxed());
-            outcomes.extend(done.await?);
+            let input = (owner, batch.to_vec(), progress, self.clock.now());
+            let done = self.db.write(input, |tx, (owner, batch, progress, now)| {
+                apply(tx, *owner, batch, progress.clone(), *now).boxed()
+            });
+            let some;
+            (some, progress) = done.await?;
+            let is_cut = some.len() < batch.len();
+            outcomes.extend(some);
+            if is_cut {
+                break;
+            }
         }
         Ok(outcomes)
     }
@@ -206,8 +275,9 @@ async fn apply(
     tx: &Tx,
     owner: Uuid,
     batch: &[Operation],
+    mut progress: Progress,
     now: DateTime<Utc>,
-) -> Result<Vec<Outcome>, SyncError> {
+) -> Result<(Vec<Outcome>, Progress), SyncError> {
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -217,30 +287,46 @@ async fn apply(
     let mut known: HashMap<Uuid, Vec<u8>> = known.into_iter().collect();
     let (mut outcomes, mut applied) = (Vec::with_capacity(batch.len()), Vec::new());
     for operation in batch {
+        if progress.told >= TOLD_BYTES {
+            break;
+        }
         let outcome = match known.get(&operation.op_id) {
             Some(digest) if *digest == operation.digest => {
                 Outcome::Duplicate(trips::find_within(tx, owner, operation.id).await?)
             }
             Some(_) => Outcome::Reused,
+            None if progress.is_in_the_air(operation) => {
+                Outcome::Conflict(trips::find_within(tx, owner, operation.id).await?)
+            }
             None => decide(tx, owner, operation, now).await?,
         };
-        if matches!(outcome, Outcome::Applied(_)) {
+        if let Outcome::Applied(_) = outcome {
             known.insert(operation.op_id, operation.digest.to_vec());
             applied.push((operation.op_id, operation.digest));
         }
+        progress.note(operation, &outcome);
         outcomes.push(outcome);
     }
     if !applied.is_empty() {
-        let ops: Vec<Uuid> = applied.iter().map(|(op, _)| *op).collect();
-        store::forget(tx, owner, &ops, now - REMEMBERED).await?;
-        match store::remember(tx, owner, &applied, now).await {
-            // The same was sent twice at once, and the other one was faster: from the start again.
-            Err(StoreError::Unique(_)) => return Err(StoreError::stale().into()),
-            Err(StoreError::Missing(_)) => return Err(SyncError::Trips(TripsError::NoSuchOwner)),
-            done => done?,
-        }
+        remember(tx, owner, &applied, now).await?;
     }
-    Ok(outcomes)
+    Ok((outcomes, progress))
+}
+
+async fn remember(
+    tx: &Tx,
+    owner: Uuid,
+    applied: &[(Uuid, [u8; 32])],
+    now: DateTime<Utc>,
+) -> Result<(), SyncError> {
+    let ops: Vec<Uuid> = applied.iter().map(|(op, _)| *op).collect();
+    store::forget(tx, owner, &ops, now - REMEMBERED).await?;
+    match store::remember(tx, owner, applied, now).await {
+        // The same was sent twice at once, and the other one was faster: from the start again.
+        Err(StoreError::Unique(_)) => Err(StoreError::stale().into()),
+        Err(StoreError::Missing(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
+        done => Ok(done?),
+    }
 }
 
 async fn decide(
@@ -249,15 +335,16 @@ async fn decide(
     operation: &Operation,
     now: DateTime<Utc>,
 ) -> Result<Outcome, SyncError> {
-    let id = operation.id;
+    let (id, base) = (operation.id, operation.base);
     let done = match &operation.deed {
         Deed::Create(patch) => trips::create_within(tx, owner, id, patch, now).await.map(Some),
-        Deed::Update(base, patch) => trips::change_within(tx, owner, id, *base, patch, now).await.map(Some),
-        Deed::Delete(base) => match trips::delete_within(tx, owner, id, *base, now).await {
+        Deed::Update(patch) => trips::change_within(tx, owner, id, base, patch, now).await.map(Some),
+        Deed::Delete => match trips::delete_within(tx, owner, id, base, now).await {
             // It is as it should be.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),
             Err(error) => Err(error),
         },
+        Deed::Unreadable => return Ok(Outcome::Unreadable),
     };
     match done {
         Ok(trip) => Ok(Outcome::Applied(trip)),

@@ -14,13 +14,14 @@ pub(crate) use self::bodies::{TripBody, UpdateTrip};
 use self::created::{CreatedTrip, made};
 pub(crate) use self::stops::StopList;
 pub use self::stops::StopsApi;
-use self::told::{changed, refused};
+use self::told::changed;
+pub(crate) use self::told::{blamed, refused};
 use super::{Condition, Listing, Sort, Trip, TripsError};
 use crate::app::App;
 use crate::http::caller::{Caller, ForReading, ForWriting};
 use crate::http::conditional::{IfMatch, IfNoneMatch, Tags, etag};
 use crate::http::idempotency::{self, IdempotencyKey};
-use crate::http::json::{Body, Json};
+use crate::http::json::{Body, Json, NoBody};
 use crate::http::local::Day;
 use crate::http::problem::{Code, Fail, Problem};
 use crate::http::{API, Tag, id::Id};
@@ -152,7 +153,10 @@ fn condition(if_match: IfMatch) -> Condition {
 }
 
 /// How `PUT` is meant: to make what is not there, or to change what is in this state.
-fn put_condition(if_match: IfMatch, if_none_match: IfNoneMatch) -> Result<Option<Condition>, Problem> {
+fn put_condition(
+    if_match: IfMatch<false>,
+    if_none_match: IfNoneMatch<false>,
+) -> Result<Option<Condition>, Problem> {
     match (if_match.0, if_none_match.0) {
         (Some(tags), None) => Ok(Some(condition(IfMatch(Some(tags))))),
         (None, Some(Tags::Any)) => Ok(None),
@@ -322,10 +326,10 @@ impl TripsApi {
         id: Path<Id>,
         /// The `ETag` of the trip that you know: 412 if it has changed since. `*` replaces any.
         #[oai(name = "If-Match")]
-        if_match: IfMatch,
+        if_match: IfMatch<false>,
         /// `*`: make the trip, if you have none of this id.
         #[oai(name = "If-None-Match")]
-        if_none_match: IfNoneMatch,
+        if_none_match: IfNoneMatch<false>,
         body: Body<ReplaceTrip>,
     ) -> Result<PutTrip, Fail<404, 412, 428>> {
         let draft = body.check(|body, _| body.check(&app.trips))?;
@@ -359,9 +363,9 @@ impl TripsApi {
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, Fail<404, 412>> {
         let patch = body.check(|body, _| body.check(&app.trips))?;
-        let blamed = if patch.end_date.is_none() { "/start_date" } else { "/end_date" };
-        let changed = app.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
-        Ok(one(changed.map_err(|error| refused(error, blamed))?))
+        let blamed = blamed(&patch);
+        let after = app.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
+        Ok(one(after.map_err(|error| refused(error, blamed))?))
     }
 
     /// Delete a trip
@@ -377,6 +381,7 @@ impl TripsApi {
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
+        _nothing: NoBody,
     ) -> Result<DeletedTrip, Fail<404, 412>> {
         app.trips.delete(caller.user(), id.uuid(), condition(if_match)).await?;
         Ok(DeletedTrip::Gone)

@@ -218,8 +218,7 @@ impl Trips {
     /// [`TripsError::Store`].
     pub async fn list(&self, listing: Listing) -> Result<Page, TripsError> {
         let found = self.db.read(listing.clone(), |tx, listing| store::page(tx, listing).boxed()).await;
-        let store::Found { mut trips, changes, last } = found.map_err(TripsError::Store)?;
-        trips.truncate(usize::from(listing.limit));
+        let store::Found { trips, changes, last } = found.map_err(TripsError::Store)?;
         let next = last.map(|position| position.encode(&listing, &self.cursors));
         Ok(Page { items: trips, next, tag: self.tag_at(&listing, changes) })
     }

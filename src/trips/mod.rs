@@ -39,6 +39,8 @@ pub const TIME_ZONE_MAX: usize = 64;
 pub const NOTES_MAX: usize = 10_000;
 /// The most trips on a page.
 pub const PAGE_MAX: u16 = 100;
+/// Where a page of the list or of the feed ends early, in bytes of text: so much and one step of reading.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A trip as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,13 @@ impl Trip {
     pub fn tag(&self) -> String {
         let (_, low) = self.id.as_u64_pair();
         format!("{}-{:x}", self.version, low ^ self.created_at.timestamp_millis().unsigned_abs())
+    }
+
+    /// How much it takes to tell it, in bytes: about, but not less than its longest texts.
+    pub fn size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let Draft { title, destination, notes, stops, .. } = &self.draft;
+        title.len() + text(destination) + text(notes) + stops.as_json().len()
     }
 }
 

@@ -10,11 +10,14 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::changing::{alter, create_given, delete, is_v7};
-use super::{Condition, Draft, Patch, Trip, Trips, TripsError, store};
+use super::{Condition, Draft, PAGE_BYTES, Patch, Trip, Trips, TripsError, store};
 use crate::db::{StoreError, Tx};
 
 /// How many tombstones are deleted in one transaction.
 const SWEEP_BATCH: u64 = 200;
+
+/// How many trips are read at a time, because each may be large.
+const CHUNK: usize = 50;
 
 /// What became of a trip.
 #[derive(Debug, Clone)]
@@ -34,8 +37,6 @@ pub struct Change {
 pub struct Window {
     /// Behind this change.
     pub after: i64,
-    /// Deletions behind this one alone.
-    pub deleted_after: i64,
     /// At most so many.
     pub limit: u16,
 }
@@ -52,23 +53,13 @@ pub struct Feed {
 }
 
 impl Trips {
-    /// What became of the owner's trips, in order; each trip stands at its last change alone. Without a
-    /// window only the counter.
+    /// What became of the owner's trips, in order; each trip stands at its last change alone.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn feed(&self, owner: Uuid, window: Window) -> Result<Feed, StoreError> {
         self.db.read((owner, window), |tx, (owner, window)| feed(tx, *owner, *window).boxed()).await
-    }
-
-    /// How many changes the owner's trips have seen.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn counter(&self, owner: Uuid) -> Result<i64, StoreError> {
-        self.db.read(owner, |tx, owner| store::changes(tx, *owner).boxed()).await
     }
 
     /// Deletes the tombstones of trips that were deleted so long ago.
@@ -89,15 +80,40 @@ async fn feed(tx: &Tx, owner: Uuid, window: Window) -> Result<Feed, StoreError> 
     // First of all: the other two statements may see later moments, and then what happened since must
     // wait for the next piece, or a change between them would be passed over.
     let counter = store::changes(tx, owner).await?;
-    let take = u64::from(window.limit) + 1;
-    let mut changes = store::changed(tx, owner, window.after, counter, take).await?;
-    let after = window.after.max(window.deleted_after);
-    changes.extend(store::deleted(tx, owner, after, counter, take).await?);
-    changes.sort_unstable_by_key(|change| change.seq);
     let limit = usize::from(window.limit);
-    let has_more = changes.len() > limit;
+    let (mut changes, until) = changed(tx, owner, window.after, counter, limit + 1).await?;
+    changes.extend(store::deleted(tx, owner, window.after, until, limit + 1).await?);
+    changes.sort_unstable_by_key(|change| change.seq);
+    let has_more = changes.len() > limit || until < counter;
     changes.truncate(limit);
     Ok(Feed { changes, counter, has_more })
+}
+
+/// The trips that were made or changed behind `after`, and up to which change these are all: less than the
+/// counter if they would take too much.
+async fn changed(
+    tx: &Tx,
+    owner: Uuid,
+    mut after: i64,
+    counter: i64,
+    most: usize,
+) -> Result<(Vec<Change>, i64), StoreError> {
+    let (mut changes, mut bytes) = (Vec::new(), 0);
+    while changes.len() < most {
+        let take = CHUNK.min(most - changes.len());
+        let some = store::changed(tx, owner, after, counter, take).await?;
+        let is_last = some.len() < take;
+        after = some.last().map_or(after, |change| change.seq);
+        bytes += some.iter().filter_map(|change| change.trip.as_ref()).map(Trip::size).sum::<usize>();
+        changes.extend(some);
+        if is_last {
+            break;
+        }
+        if bytes >= PAGE_BYTES {
+            return Ok((changes, after));
+        }
+    }
+    Ok((changes, counter))
 }
 
 /// Locks those of the owner's trips that have these ids, before anything else in a transaction that changes

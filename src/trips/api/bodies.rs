@@ -262,6 +262,11 @@ impl Example for UpdateTrip {
 }
 
 impl UpdateTrip {
+    /// Whether there is one.
+    pub(crate) fn has_title(&self) -> bool {
+        self.title.is_some()
+    }
+
     /// The change, or the rules that no trip after it could obey.
     pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldFault>> {
         let stops = patched(self.stops).map(|stops| made(stops.unwrap_or_default(), trips));

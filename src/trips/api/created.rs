@@ -1,7 +1,6 @@
 //! The answers to whoever made a trip or a stop: the same each time that the request is sent under one key.
 
 use poem_openapi::ApiResponse;
-use uuid::Uuid;
 
 use super::stops::StopBody;
 use super::{TripBody, location};
@@ -9,7 +8,7 @@ use crate::http::conditional::etag;
 use crate::http::idempotency::Told;
 use crate::http::json::{Written, text};
 use crate::idempotency::Answer;
-use crate::trips::Trip;
+use crate::trips::{Stop, Trip};
 
 #[derive(ApiResponse)]
 pub(super) enum CreatedTrip {
@@ -64,14 +63,13 @@ pub(super) enum AddedStop {
     ),
 }
 
-/// The answer to whoever added the stop of that id, with which the trip has become this.
-pub(super) fn added(trip: &Trip, id: Uuid) -> Answer {
-    let stop = trip.draft.stops.list().ok().and_then(|list| list.into_iter().find(|stop| stop.id == id));
+/// The answer to whoever added this stop, with which the trip has become that.
+pub(super) fn added(trip: &Trip, stop: &Stop) -> Answer {
     Answer {
         status: 201,
-        location: Some(format!("{}/stops/{id}", location(trip))),
+        location: Some(format!("{}/stops/{}", location(trip), stop.id)),
         etag: Some(etag(&trip.tag())),
-        body: text(&stop.map(StopBody::from)),
+        body: text(&StopBody::from(stop.clone())),
     }
 }
 

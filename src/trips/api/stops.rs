@@ -20,9 +20,9 @@ use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{Caller, ForWriting};
 use crate::http::conditional::{IfMatch, etag};
-use crate::http::id::{Id, MadeId};
+use crate::http::id::{BodyId, GivenId, Id, MadeId};
 use crate::http::idempotency::{self, IdempotencyKey};
-use crate::http::json::{Body, Json, patched};
+use crate::http::json::{Body, Json, NoBody, patched};
 use crate::http::local::LocalTime;
 use crate::http::problem::{Fail, Problem};
 use crate::trips::{Fault, Stop, StopChange, StopPatch, Stops, Trip, Trips};
@@ -221,7 +221,7 @@ impl From<UpdateStop> for StopPatch {
 struct StopOrder {
     /// The ids of all stops of the trip, each of them once.
     #[oai(validator(max_items = 500))]
-    stop_ids: Vec<Uuid>,
+    stop_ids: Vec<GivenId>,
 }
 
 #[derive(ApiResponse)]
@@ -282,12 +282,12 @@ impl StopsApi {
         let (owner, trip, trips) = (caller.user(), id.uuid(), app.trips.clone());
         let request = key.about(owner, body.digest());
         let stop = body.accept()?.into_stop(&trips);
-        let (new, change, condition) = (stop.id, StopChange::Add(stop), condition(if_match));
+        let (new, change, condition) = (stop.clone(), StopChange::Add(stop), condition(if_match));
         let add = move |receipt| async move {
             let added = trips.change_stops(owner, trip, condition, change, receipt).await;
             added.map_err(|error| refused_stop(error, "/departs_at"))
         };
-        Ok(idempotency::once(&app, request, move |trip| added(trip, new), add).await?.into())
+        Ok(idempotency::once(&app, request, move |trip| added(trip, &new), add).await?.into())
     }
 
     /// Change a stop
@@ -332,6 +332,7 @@ impl StopsApi {
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
+        _nothing: NoBody,
     ) -> Result<RemovedStop, Fail<404, 412>> {
         let change = StopChange::Remove(stop_id.uuid());
         let trip =
@@ -355,7 +356,7 @@ impl StopsApi {
         if_match: IfMatch,
         body: Body<StopOrder>,
     ) -> Result<OneTrip, Fail<404, 412>> {
-        let change = StopChange::Order(body.accept()?.stop_ids);
+        let change = StopChange::Order(body.accept()?.stop_ids.into_iter().map(|BodyId(id)| id).collect());
         let trip =
             app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
         Ok(one(trip))

@@ -3,7 +3,7 @@
 use crate::http::caller;
 use crate::http::idempotency;
 use crate::http::problem::{Code, FieldFault, Problem};
-use crate::trips::{Fault, StopFault, TripsError};
+use crate::trips::{Fault, Patch, StopFault, TripsError};
 
 impl From<TripsError> for Problem {
     fn from(error: TripsError) -> Self {
@@ -11,8 +11,13 @@ impl From<TripsError> for Problem {
     }
 }
 
+/// Of two dates in the wrong order, the one that this change sends.
+pub(crate) fn blamed(patch: &Patch) -> &'static str {
+    if patch.end_date.is_none() { "/start_date" } else { "/end_date" }
+}
+
 /// Of two dates in the wrong order, `blamed` is the one that was sent.
-pub(super) fn refused(error: TripsError, blamed: &str) -> Problem {
+pub(crate) fn refused(error: TripsError, blamed: &str) -> Problem {
     match error {
         TripsError::NotFound => Problem::not_found(),
         TripsError::NoSuchOwner => caller::owner_gone(),

@@ -20,14 +20,14 @@ pub(in crate::trips) async fn changed(
     owner: Uuid,
     after: i64,
     until: i64,
-    take: u64,
+    take: usize,
 ) -> Result<Vec<Change>, StoreError> {
     let query = select(owner)
         .column(trips::Column::ChangeSeq)
         .filter(trips::Column::ChangeSeq.gt(after))
         .filter(trips::Column::ChangeSeq.lte(until))
         .order_by_asc(trips::Column::ChangeSeq)
-        .limit(take);
+        .limit(take as u64);
     let mut changes = Vec::new();
     for row in tx.query_all_raw(query.build(tx.get_database_backend())).await? {
         let trip = trip(row.try_get_many_by_index::<Row>()?);
@@ -43,14 +43,14 @@ pub(in crate::trips) async fn deleted(
     owner: Uuid,
     after: i64,
     until: i64,
-    take: u64,
+    take: usize,
 ) -> Result<Vec<Change>, StoreError> {
     let rows = trip_tombstones::Entity::find()
         .filter(trip_tombstones::Column::OwnerId.eq(owner))
         .filter(trip_tombstones::Column::ChangeSeq.gt(after))
         .filter(trip_tombstones::Column::ChangeSeq.lte(until))
         .order_by_asc(trip_tombstones::Column::ChangeSeq)
-        .limit(take)
+        .limit(take as u64)
         .all(tx)
         .await?;
     let change = |row: trip_tombstones::Model| Change {

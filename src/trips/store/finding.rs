@@ -18,7 +18,7 @@ use super::super::cursor::{Key, Position};
 use super::super::finding::{Listing, Sort, start_key};
 use super::{COLUMNS, Row, changes, counter, select, trip};
 use crate::db::{StoreError, Tx};
-use crate::trips::Trip;
+use crate::trips::{PAGE_BYTES, Trip};
 
 /// Of the columns behind those of the trip: the owner's counter.
 const COUNTER: usize = COLUMNS.len();
@@ -28,7 +28,7 @@ const KEY: usize = COUNTER + 1;
 /// A page as it was found.
 #[derive(Debug)]
 pub(in crate::trips) struct Found {
-    /// One more than were asked for, if there are more.
+    /// As many as were asked for, or fewer if they are large.
     pub(in crate::trips) trips: Vec<Trip>,
     /// The owner's counter when they were read.
     pub(in crate::trips) changes: i64,
@@ -36,8 +36,31 @@ pub(in crate::trips) struct Found {
     pub(in crate::trips) last: Option<Position>,
 }
 
-/// Reads a page and, in the same statement and so at the same moment, the owner's counter.
+/// How many trips are read at a time, because each may be large; more than most pages have.
+const CHUNK: u16 = 25;
+
+/// Reads a page, in one statement if it is not a long one.
 pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<Found, StoreError> {
+    if listing.limit <= CHUNK {
+        return piece(tx, listing).await;
+    }
+    let mut found = piece(tx, &Listing { limit: CHUNK, ..listing.clone() }).await?;
+    let mut bytes: usize = found.trips.iter().map(Trip::size).sum();
+    let limit = usize::from(listing.limit);
+    while let Some(last) = found.last.take_if(|_| found.trips.len() < limit && bytes < PAGE_BYTES) {
+        let left = u16::try_from(limit - found.trips.len()).unwrap_or(CHUNK);
+        let next = Listing { limit: std::cmp::min(left, CHUNK), after: Some(last), ..listing.clone() };
+        let next = piece(tx, &next).await?;
+        bytes += next.trips.iter().map(Trip::size).sum::<usize>();
+        found.trips.extend(next.trips);
+        // The counter stays that of the first piece: it may not count a trip that the page misses.
+        found.last = next.last;
+    }
+    Ok(found)
+}
+
+/// Reads a piece of a page and, in the same statement and so at the same moment, the owner's counter.
+async fn piece(tx: &Tx, listing: &Listing) -> Result<Found, StoreError> {
     let found = rows(tx, listing).await?;
     if !found.is_empty() {
         return read(&found, listing);
@@ -56,24 +79,23 @@ async fn rows(tx: &Tx, listing: &Listing) -> Result<Vec<QueryResult>, StoreError
     Ok(tx.query_all_raw(statement(tx.get_database_backend(), listing)).await?)
 }
 
+/// One row more than are asked for tells that there are more.
 fn read(rows: &[QueryResult], listing: &Listing) -> Result<Found, StoreError> {
-    let trips = rows.iter().map(|row| row.try_get_many_by_index::<Row>().map(trip));
+    let (limit, first) = (usize::from(listing.limit), rows.first());
+    let trips = rows.iter().take(limit).map(|row| row.try_get_many_by_index::<Row>().map(trip));
     let trips = trips.collect::<Result<Vec<_>, _>>()?;
-    let changes: Option<i64> = rows.first().map(|row| row.try_get_by_index(COUNTER)).transpose()?.flatten();
-    let at = usize::from(listing.limit);
-    let last = match (rows.get(at.wrapping_sub(1)), trips.get(at.wrapping_sub(1))) {
-        (Some(row), Some(trip)) if rows.len() > at => {
-            let key = match listing.sort {
-                Sort::Created => Key::Number(trip.created_at.timestamp_millis()),
-                Sort::Start => Key::Number(start_key(trip.draft.start_date)),
-                Sort::Updated => Key::Number(row.try_get_by_index(KEY)?),
-                Sort::Title => Key::Text(row.try_get_by_index(KEY)?),
-            };
-            Some(Position { key, id: trip.id })
-        }
-        _ => None,
-    };
-    Ok(Found { trips, changes: changes.unwrap_or(0), last })
+    let changes: Option<i64> = first.map(|row| row.try_get_by_index(COUNTER)).transpose()?.flatten();
+    let last = rows.iter().zip(&trips).last().filter(|_| rows.len() > limit);
+    let last = last.map(|(row, trip)| {
+        let key = match listing.sort {
+            Sort::Created => Key::Number(trip.created_at.timestamp_millis()),
+            Sort::Start => Key::Number(start_key(trip.draft.start_date)),
+            Sort::Updated => Key::Number(row.try_get_by_index(KEY)?),
+            Sort::Title => Key::Text(row.try_get_by_index(KEY)?),
+        };
+        Ok::<_, StoreError>(Position { key, id: trip.id })
+    });
+    Ok(Found { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
 }
 
 /// How the database would run the statement of a page.

@@ -176,3 +176,13 @@ impl TestApp {
 pub(crate) fn email(name: &str) -> String {
     format!("{name}@example.org")
 }
+
+/// How often something random is tried: as the environment says, or seldom enough for every day.
+pub(crate) fn rounds(every_day: usize) -> usize {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it says how long to test, and is no setting of the server"
+    )]
+    let said = std::env::var("TRIPGATE_TEST_ROUNDS");
+    said.map_or(every_day, |count| count.parse().unwrap())
+}

@@ -7,20 +7,8 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{gets_in, is_refused, next, refresh, refresh_token};
-use crate::harness::{PASSWORD, Reply, TestApp};
+use crate::harness::{PASSWORD, Reply, TestApp, rounds};
 use crate::stored;
-
-/// How often it is tried; without it, seldom enough for every day.
-const VARIABLE: &str = "TRIPGATE_TEST_ROUNDS";
-
-fn rounds(every_day: usize) -> usize {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it says how long to test, and is no setting of the server"
-    )]
-    let said = std::env::var(VARIABLE);
-    said.map_or(every_day, |count| count.parse().unwrap())
-}
 
 async fn three() -> [TestApp; 3] {
     let app = TestApp::start().await;

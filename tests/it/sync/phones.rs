@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::{TRIPS, feed, new_id, next};
-use crate::harness::{Client, TestApp};
+use crate::harness::{Client, TestApp, rounds};
 
-const RUNS: u64 = 60;
 const STEPS: usize = 30;
 
 /// Numbers that a seed determines (splitmix64).
@@ -31,11 +30,23 @@ impl Chance {
     }
 }
 
-/// Version and title of each trip; `None` where it was deleted.
-type History = HashMap<String, BTreeMap<i64, Option<String>>>;
+/// Who is said to have done what, by trip.
+type History = HashMap<String, Known>;
 
-/// What an operation was meant to leave behind: version and title.
-type Meant = (i64, Option<String>);
+#[derive(Debug, Default)]
+struct Known {
+    /// Titles by the versions that they made.
+    made: BTreeMap<i64, String>,
+    /// Versions that deletions would have made. Of those that found nothing left to delete none did.
+    deleted: BTreeSet<i64>,
+}
+
+/// What an operation was meant to leave behind: version and title; and the title that was seen when it was
+/// made.
+type Meant = (i64, Option<String>, Option<String>);
+
+/// Of an applied operation: the trip, the version that it was made on, and the title that was seen.
+type Seen = (String, i64, String);
 
 struct Phone {
     client: Client,
@@ -46,45 +57,45 @@ struct Phone {
     queue: Vec<(Value, Meant)>,
     /// Operations that were sent, and what became of them.
     fates: BTreeMap<String, &'static str>,
+    /// What applied operations were made on.
+    seen: Vec<Seen>,
 }
 
 impl Phone {
     fn new(client: &Client) -> Self {
         let (server, fates) = (BTreeMap::new(), BTreeMap::new());
-        Self { client: client.clone(), cursor: None, server, queue: Vec::new(), fates }
+        Self { client: client.clone(), cursor: None, server, queue: Vec::new(), fates, seen: Vec::new() }
     }
 
     /// What the phone shows: the server's state with its own operations over it.
-    fn shown(&self) -> BTreeMap<String, i64> {
-        let mut shown: BTreeMap<String, i64> =
-            self.server.iter().map(|(id, (version, _))| (id.clone(), *version)).collect();
-        for (operation, (version, title)) in &self.queue {
+    fn shown(&self) -> BTreeMap<String, (i64, String)> {
+        let mut shown = self.server.clone();
+        for (operation, (version, title, _)) in &self.queue {
             let id = operation["id"].as_str().unwrap().to_owned();
-            if title.is_some() {
-                shown.insert(id, *version)
-            } else {
-                shown.remove(&id)
+            match title {
+                Some(title) => shown.insert(id, (*version, title.clone())),
+                None => shown.remove(&id),
             };
         }
         shown
     }
 
     fn edit(&mut self, chance: &mut Chance, title: String) {
-        let shown: Vec<(String, i64)> = self.shown().into_iter().collect();
+        let shown: Vec<(String, (i64, String))> = self.shown().into_iter().collect();
         let op_id = new_id();
         let trip = json!({ "title": title });
         if shown.is_empty() || chance.one_in(3) {
             let operation = json!({ "op_id": op_id, "op": "create", "id": new_id(), "trip": trip });
-            return self.queue.push((operation, (1, Some(title))));
+            return self.queue.push((operation, (1, Some(title), None)));
         }
-        let (id, base) = shown[chance.below(shown.len())].clone();
+        let (id, (base, seen)) = shown[chance.below(shown.len())].clone();
         if chance.one_in(5) {
             let operation = json!({ "op_id": op_id, "op": "delete", "id": id, "base_version": base });
-            return self.queue.push((operation, (base + 1, None)));
+            return self.queue.push((operation, (base + 1, None, Some(seen))));
         }
         let operation =
             json!({ "op_id": op_id, "op": "update", "id": id, "base_version": base, "trip": trip });
-        self.queue.push((operation, (base + 1, Some(title))));
+        self.queue.push((operation, (base + 1, Some(title), Some(seen))));
     }
 
     /// Sends some of what was done; sometimes the request is lost, sometimes the reply.
@@ -108,15 +119,18 @@ impl Phone {
 
     fn learn(&mut self, operation: &Value, meant: Meant, result: &Value, history: &mut History) {
         let (op_id, id) = (operation["op_id"].as_str().unwrap(), operation["id"].as_str().unwrap());
-        let (version, title) = meant;
+        let (version, title, seen) = meant;
         let fate = match result["status"].as_str().unwrap() {
             "applied" | "duplicate" => {
-                // To delete what somebody else has deleted makes no version.
-                let versions = history.entry(id.to_owned()).or_default();
-                let idle = title.is_none() && versions.values().any(Option::is_none);
-                if !idle {
-                    let known = versions.insert(version, title.clone());
-                    assert_eq!(known, None, "two have made version {version} of {id}");
+                if let Some(seen) = seen {
+                    self.seen.push((id.to_owned(), version - 1, seen));
+                }
+                let known = history.entry(id.to_owned()).or_default();
+                if let Some(title) = &title {
+                    let former = known.made.insert(version, title.clone());
+                    assert_eq!(former, None, "two have made version {version} of {id}");
+                } else {
+                    known.deleted.insert(version);
                 }
                 if result["status"] == "applied" && title.is_some() {
                     let told =
@@ -125,13 +139,28 @@ impl Phone {
                 }
                 "applied"
             }
-            "conflict" => "reported",
+            "conflict" => {
+                self.withdraw(id);
+                "reported"
+            }
             other => panic!("{other}: {operation} {result}"),
         };
         assert_eq!(self.fates.insert(op_id.to_owned(), fate), None);
         match result.get("trip") {
             Some(trip) => self.take(trip),
             None => drop(self.server.remove(id)),
+        }
+    }
+
+    /// What stands on top of an operation that was not applied is not sent: its version may be somebody
+    /// else's by then.
+    fn withdraw(&mut self, id: &str) {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            self.queue.drain(..).partition(|(operation, _)| operation["id"] != *id);
+        self.queue = kept;
+        for (operation, _) in gone {
+            let op_id = operation["op_id"].as_str().unwrap().to_owned();
+            assert_eq!(self.fates.insert(op_id, "reported"), None);
         }
     }
 
@@ -200,13 +229,19 @@ async fn run(client: &Client, seed: u64) {
     for phone in &phones {
         assert_eq!(phone.server, theirs);
     }
+    for (id, version, title) in phones.iter().flat_map(|phone| &phone.seen) {
+        assert_eq!(history[id].made.get(version), Some(title), "{id} was overwritten unseen");
+    }
     let alive: BTreeSet<&String> = theirs.keys().collect();
-    for (id, versions) in &history {
-        let count = i64::try_from(versions.len()).unwrap();
-        assert!(versions.keys().copied().eq(1..=count), "{id}: {versions:?}");
-        let last = versions.last_key_value().map(|(version, title)| (*version, title.clone()));
-        let shown = theirs.get(id).map(|(version, title)| (*version, Some(title.clone())));
-        assert_eq!(last, shown.or(Some((count, None))), "{id}");
+    for (id, Known { made, deleted }) in &history {
+        let count = i64::try_from(made.len()).unwrap();
+        assert!(made.keys().copied().eq(1..=count), "{id}: {made:?}");
+        match theirs.get(id) {
+            Some((version, title)) => {
+                assert_eq!((made.get(version), *version, deleted.len()), (Some(title), count, 0), "{id}");
+            }
+            None => assert!(deleted.contains(&(count + 1)), "{id}: {made:?} {deleted:?}"),
+        }
     }
     assert!(alive.iter().all(|id| history.contains_key(*id)));
 }
@@ -214,7 +249,7 @@ async fn run(client: &Client, seed: u64) {
 #[tokio::test]
 async fn two_phones_end_with_the_servers_state_and_no_edit_is_lost_unsaid() {
     let app = TestApp::start().await;
-    for seed in 0..RUNS {
+    for seed in 0..rounds(60) as u64 {
         println!("run {seed}");
         run(&app.sign_up(&format!("ada{seed}")).await, seed).await;
     }

@@ -24,6 +24,13 @@ async fn what_is_wrong_with_the_whole_request_refuses_it() {
         let reply = post(json!({ "operations": [good(), bad] })).await;
         assert_eq!(fault(reply), told("/operations/1/op_id", "invalid_format"));
     }
+    // However many things are wrong, few are told, and nobody looks at the others.
+    let junk = format!("{{\"operations\":[0{}]}}", ",0".repeat(499));
+    let junk = ada.post(SYNC).header("content-type", "application/json").body(junk).await.expect(422);
+    assert_eq!(junk.problem("invalid").faults().len(), 50);
+    let crowd = format!("{{\"operations\":[0{}]}}", ",0".repeat(600_000));
+    let crowd = ada.post(SYNC).header("content-type", "application/json").body(crowd).await.expect(400);
+    crowd.problem("invalid_json");
     let large = json!({ "operations": [], "x": "x".repeat(4 * 1024 * 1024) });
     let reply = post(large).await.expect(413).problem("content_too_large");
     assert!(reply.text().contains("4096 KiB"), "{}", reply.text());
@@ -33,6 +40,30 @@ async fn what_is_wrong_with_the_whole_request_refuses_it() {
         .body("{\"operations\":[],\"operations\":[]}");
     text.await.expect(400).problem("invalid_json");
     assert_eq!(stored::trips(&app).await, 0);
+    // Ids have one spelling, and all that is wrong with an operation is told.
+    let shout = json!([{ "op_id": new_id().to_uppercase(), "op": "create", "id": new_id().to_uppercase(), "trip": { "title": "t" } }]);
+    let blank = json!([{ "op_id": new_id(), "op": "create", "id": new_id(), "base_version": 1, "trip": { "time_zone": "x" } }]);
+    let ends = json!([{ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "t", "end_date": "2026-05-01" } }]);
+    let trip = send(&ada, &ends).await[0]["trip"]["id"].clone();
+    let begins = json!([{ "op_id": new_id(), "op": "update", "id": trip, "base_version": 1, "trip": { "start_date": "2026-05-02" } }]);
+    for (operations, pointers) in [
+        (shout, vec!["/id", "/op_id"]),
+        (blank, vec!["/base_version", "/trip/title"]),
+        (begins, vec!["/trip/start_date"]),
+    ] {
+        let result = send(&ada, &operations).await.remove(0);
+        let faults: Vec<&str> = result["problem"]["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| fault["pointer"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (statuses(std::slice::from_ref(&result)), faults),
+            (vec!["rejected"], pointers),
+            "{result}"
+        );
+    }
     // A megabyte is fine here.
     let notes: Vec<Value> = (0..120)
         .map(|_| json!({ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "t", "notes": "n".repeat(9_000) } }))

@@ -182,3 +182,25 @@ async fn a_page_of_another_origin_may_send_conditions() {
         assert!(allowed.contains(name), "{allowed}");
     }
 }
+
+#[tokio::test]
+async fn a_condition_or_a_body_that_an_operation_does_not_take_is_refused() {
+    // S-60
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let made = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let (path, tag) = (made.header("location").to_owned(), made.header("etag").to_owned());
+    for condition in ["*", &tag, "\"other\"", "garb age"] {
+        let change = ada.patch(&path).header("if-none-match", condition).json(&json!({ "title": "x" }));
+        change.await.expect(400).problem("bad_request");
+        ada.delete(&path).header("if-none-match", condition).await.expect(400).problem("bad_request");
+        ada.get(&path).header("if-match", condition).await.expect(400).problem("bad_request");
+    }
+    let body = json!({ "expires_in": 5 });
+    ada.put(&format!("{path}/share")).json(&body).await.expect(400).problem("bad_request");
+    ada.delete(&format!("{path}/share")).json(&body).await.expect(400).problem("bad_request");
+    ada.delete(&path).json(&body).await.expect(400).problem("bad_request");
+    // An empty object says nothing either.
+    ada.put(&format!("{path}/share")).json(&json!({})).await.expect(200);
+    assert_eq!(ada.get(&path).await.expect(200).json(), made.json());
+}

@@ -179,6 +179,26 @@ fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Generators make poor names of values such as `-created_at`, so the document gives them better ones.
+fn name_values(schema: &mut Map<String, Value>) {
+    let values = schema.get("enum").and_then(Value::as_array);
+    let values: Vec<&str> = values.into_iter().flatten().filter_map(Value::as_str).collect();
+    if !values.iter().any(|value| value.starts_with('-')) {
+        return;
+    }
+    let name = |value: &str| {
+        let descending = value.strip_prefix('-').map(|rest| format!("{rest}_desc"));
+        let mut words = descending.as_deref().unwrap_or(value).split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |name, word| {
+            let (initial, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+            name + &initial.to_uppercase() + rest
+        })
+    };
+    let names: Vec<String> = values.into_iter().map(name).collect();
+    schema.insert("x-enum-varnames".to_owned(), json!(names));
+}
+
 /// Formats and header names as the world writes them; a `$ref` without the neighbours that OpenAPI
 /// 3.0 ignores.
 fn mend(value: &mut Value) {
@@ -198,6 +218,7 @@ fn mend(value: &mut Value) {
             if let Some(format) = format {
                 members.insert("format".to_owned(), json!(format));
             }
+            name_values(members);
             // What is so anyway, and bounds of whole numbers written as such.
             members.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
             for bound in ["minimum", "maximum"] {

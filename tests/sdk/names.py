@@ -1,0 +1,72 @@
+"""The names of the generated methods: those of the README's table, and none that a generator made up."""
+
+import json
+import re
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def marked(name):
+    """The lines of the first block or table after a marker in the README."""
+    after = README.read_text().split(f"<!-- {name} -->\n", 1)[1].lstrip("\n").splitlines()
+    if after[0].startswith("```"):
+        return after[1 : after.index("```", 1)]
+    return after[: after.index("")]
+
+
+def camel(name, first=str.lower):
+    words = name.split("_")
+    return first(words[0]) + "".join(map(str.capitalize, words[1:]))
+
+
+def texts(folder, pattern):
+    files = sorted(folder.rglob(pattern))
+    if not files:
+        raise SystemExit(f"no {pattern} in {folder}")
+    return "\n".join(file.read_text() for file in files)
+
+
+def generated(sdk):
+    """For each column of the table, what defines a method in what was generated; `Class.method` where
+    methods belong to a class or module."""
+    found = {"TypeScript": set(re.findall(r"^export const (\w+) = <", texts(sdk / "typescript", "sdk.gen.ts"), re.M))}
+    modules = (sdk / "python" / "tripgate_client" / "api").glob("*/*.py")
+    found["Python"] = {f"{file.parent.name}.{file.stem}" for file in modules if file.stem != "__init__"}
+    client = texts(sdk / "rust" / "src", "lib.rs").split("impl Client {", 2)[-1].split("\npub mod", 1)[0]
+    found["Rust"] = set(re.findall(r"pub fn (\w+)\(&self\)", client))
+    kinds = {
+        "Kotlin": ("kotlin/src/main", "*Api.kt", r"class (\w+Api)\b", r"\n    fun (\w+)\("),
+        "Swift": ("swift/Sources", "*API.swift", r"class (\w+API)\b", r"class func (\w+)\("),
+        "Dart": ("dart/lib/api", "*_api.dart", r"class (\w+Api)\b", r"\n  Future<[^\n]*> (\w+)\("),
+    }
+    for language, (folder, pattern, outer, method) in kinds.items():
+        names = found[language] = set()
+        for part in re.split(rf"(?={outer})", texts(sdk / folder, pattern))[2::2]:
+            within = re.match(outer, part)[1]
+            names |= {f"{within}.{name}" for name in re.findall(method, part)}
+    return found
+
+
+def check_names(root, sdk):
+    """How many methods are named as they should be: all of them."""
+    document = json.loads((root / "openapi" / "openapi.json").read_text())
+    operations = [way["operationId"] for item in document["paths"].values() for way in item.values()]
+    found, count = generated(sdk), 0
+    for language, names in found.items():
+        bare = {name.rsplit(".", 1)[-1] for name in names}
+        for operation in operations:
+            name = operation if language in ("Python", "Rust") else camel(operation)
+            if name not in bare:
+                raise SystemExit(f"{language} has no {name}, but {sorted(bare)}")
+            count += 1
+    head, _, *rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in marked("ci:sdk-names")]
+    for row in rows:
+        if row[0] not in operations:
+            raise SystemExit(f"the README names {row[0]}, which is no operation")
+        for language, name in zip(head[1:], row[1:], strict=True):
+            if name not in found[language] or name.rsplit(".", 1)[-1] not in (row[0], camel(row[0])):
+                raise SystemExit(f"the README calls {row[0]} {name} in {language}, which has {sorted(found[language])}")
+    if len(rows) < 6 or head[1:] != list(found):
+        raise SystemExit("the README's table of names lacks something")
+    return count

@@ -1,4 +1,11 @@
-"""Parses the Kotlin, Swift and Dart that was generated, with the grammars of tree-sitter."""
+"""Parses the Kotlin, Swift and Dart that was generated, with the grammars of tree-sitter, and compiles
+Kotlin's models.
+
+The rest of Kotlin's client needs libraries that are to be had from Maven alone.
+"""
+
+import subprocess
+from pathlib import Path
 
 import tree_sitter_dart_orchard
 import tree_sitter_kotlin
@@ -37,3 +44,17 @@ def first_fault(node):
     if node.has_error:
         return next(filter(None, map(first_fault, node.children)), None)
     return None
+
+
+def compile_kotlin(sdk, modules, folder):
+    """Compiles the models, where a warning is an error."""
+    library = modules / "kotlin-compiler" / "lib"
+    models = [path for path in (sdk / "kotlin" / "src" / "main").rglob("models") if path.is_dir()]
+    command = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", str(library / "kotlin-compiler.jar")]
+    command += ["-no-stdlib", "-no-reflect", "-classpath", str(library / "kotlin-stdlib.jar"), "-Werror"]
+    command += ["-d", str(folder / "kotlin"), str(Path(__file__).parent / "kotlin"), *map(str, models)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    count = len(list((folder / "kotlin").rglob("models/*.class")))
+    if done.returncode or count < 30:
+        raise SystemExit(f"Kotlin: {count} classes compiled\n{done.stdout[-4000:]}")
+    return count

@@ -15,9 +15,9 @@ def marked(name):
     return after[: after.index("")]
 
 
-def camel(name, first=str.lower):
-    words = name.split("_")
-    return first(words[0]) + "".join(map(str.capitalize, words[1:]))
+def camel(name):
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def texts(folder, pattern):
@@ -30,7 +30,8 @@ def texts(folder, pattern):
 def generated(sdk):
     """For each column of the table, what defines a method in what was generated; `Class.method` where
     methods belong to a class or module."""
-    found = {"TypeScript": set(re.findall(r"^export const (\w+) = <", texts(sdk / "typescript", "sdk.gen.ts"), re.M))}
+    functions = texts(sdk / "typescript", "sdk.gen.ts")
+    found = {"TypeScript": set(re.findall(r"^export const (\w+) = <", functions, re.MULTILINE))}
     modules = (sdk / "python" / "tripgate_client" / "api").glob("*/*.py")
     found["Python"] = {f"{file.parent.name}.{file.stem}" for file in modules if file.stem != "__init__"}
     client = texts(sdk / "rust" / "src", "lib.rs").split("impl Client {", 2)[-1].split("\npub mod", 1)[0]
@@ -60,13 +61,15 @@ def check_names(root, sdk):
             if name not in bare:
                 raise SystemExit(f"{language} has no {name}, but {sorted(bare)}")
             count += 1
-    head, _, *rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in marked("ci:sdk-names")]
+    table = marked("ci:sdk-names")
+    head, _, *rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table]
     for row in rows:
         if row[0] not in operations:
             raise SystemExit(f"the README names {row[0]}, which is no operation")
         for language, name in zip(head[1:], row[1:], strict=True):
             if name not in found[language] or name.rsplit(".", 1)[-1] not in (row[0], camel(row[0])):
-                raise SystemExit(f"the README calls {row[0]} {name} in {language}, which has {sorted(found[language])}")
+                had = sorted(found[language])
+                raise SystemExit(f"the README calls {row[0]} {name} in {language}, which has {had}")
     if len(rows) < 6 or head[1:] != list(found):
         raise SystemExit("the README's table of names lacks something")
     return count

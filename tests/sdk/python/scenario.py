@@ -65,6 +65,8 @@ def page_through(signed_in: AuthenticatedClient) -> None:
         if isinstance(cursor, Unset):
             break
     assert pages == [["Faro", "Lisbon"], ["Madeira", "Porto"], ["Sintra"]], pages
+    newest = list_trips.sync_detailed(client=signed_in, limit=1, sort=TripSort.CREATED_AT_DESC)
+    assert [trip.title for trip in good(newest, HTTPStatus.OK).items] == ["Faro"]
 
 
 def conflict(signed_in: AuthenticatedClient) -> None:

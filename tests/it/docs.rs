@@ -5,7 +5,17 @@ use std::path::Path;
 
 use crate::harness::{Reply, TestApp};
 
-const PAGES: [&str; 4] = ["/docs", "/docs/init.js", "/problems/page.css", "/problems"];
+const PAGES: [&str; 9] = [
+    "/docs",
+    "/docs/docs.css",
+    "/docs/hints.js",
+    "/docs/init.js",
+    "/docs/session.js",
+    "/problems",
+    "/problems/invalid",
+    "/problems/page.css",
+    "/problems/not-found",
+];
 
 async fn page(app: &TestApp, path: &str) -> Reply {
     app.anonymous().get(path).undocumented().await.expect(200)
@@ -33,12 +43,17 @@ async fn every_file_that_the_page_names_is_served_with_its_type() {
     let app = TestApp::start().await;
     let text = page(&app, "/docs").await.text().to_owned();
     let named: Vec<&str> = text.split(['"']).filter(|word| word.contains("?v=")).collect();
-    assert_eq!(named.len(), 4, "{named:?}");
+    assert_eq!(named.len(), 9, "{named:?}");
     for file in named {
         let reply = page(&app, &format!("/{file}")).await;
-        let kind =
-            if file.contains(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        let kind = match file.split(['.', '?']).nth(1).unwrap() {
+            "css" => "text/css; charset=utf-8",
+            "svg" => "image/svg+xml",
+            _ => "text/javascript; charset=utf-8",
+        };
         assert_eq!(reply.header("content-type"), kind, "{file}");
+        // Its address changes with what is in it, so it may be kept.
+        assert_eq!(reply.header("cache-control"), "public, max-age=86400", "{file}");
         assert!(reply.body.len() > 100, "{file}");
     }
 }
@@ -47,13 +62,20 @@ async fn every_file_that_the_page_names_is_served_with_its_type() {
 async fn a_strict_policy_stands_on_every_page() {
     // S-64
     let app = TestApp::start().await;
-    for path in PAGES.into_iter().chain(["/openapi.json", "/openapi.yaml", "/problems/not-found"]) {
+    for path in PAGES.into_iter().chain([
+        "/openapi.json",
+        "/openapi.yaml",
+        "/docs/swagger-ui.js",
+        "/problems/mark.svg",
+    ]) {
         let reply = page(&app, path).await;
         let policy = reply.header("content-security-policy");
         assert_eq!(directive(policy, "default-src"), ["'none'"], "{path}");
         assert_eq!(directive(policy, "script-src"), ["'self'"], "{path}");
+        assert_eq!(directive(policy, "style-src"), ["'self'"], "{path}");
         assert_eq!(directive(policy, "connect-src"), ["'self'"], "{path}");
         assert_eq!(directive(policy, "frame-ancestors"), ["'none'"], "{path}");
+        assert!(!policy.contains("unsafe"), "{path}");
         assert!(!policy.contains("http:") && !policy.contains("https:") && !policy.contains('*'), "{path}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
@@ -72,12 +94,23 @@ async fn no_page_names_another_host_or_holds_a_script_of_its_own() {
             !text.contains("<script>") && !text.contains(" onclick=") && !text.contains("<style"),
             "{path}"
         );
+        assert!(!text.contains(" style="), "{path}");
     }
     let style = page(&app, "/docs/swagger-ui.css").await.text().to_owned();
     let outside =
         style.split("url(").skip(1).find(|url| !url.trim_start_matches(['"', '\'']).starts_with("data:"));
     assert_eq!(outside, None);
-    assert!(!style.contains("@import"));
+    assert!(!style.contains("@import") && !style.contains("sourceMappingURL"));
+}
+
+#[tokio::test]
+async fn swagger_ui_is_whole_and_of_the_version_that_the_pages_were_tried_with() {
+    let app = TestApp::start().await;
+    let script = page(&app, "/docs/swagger-ui.js").await;
+    assert!(script.body.len() > 1_000_000 && script.text().contains("SwaggerUIBundle"));
+    assert!(script.text().contains("5.32.6"));
+    let init = page(&app, "/docs/init.js").await;
+    assert!(init.text().contains("queryConfigEnabled: false"));
 }
 
 #[tokio::test]
@@ -103,7 +136,10 @@ async fn the_documentation_can_be_switched_off() {
     // Problems still lead somewhere, and somewhere that looks the same.
     let page = nobody.get("/problems/not-found").undocumented().await.expect(200);
     assert!(page.text().contains("not_found"));
-    nobody.get("/problems").undocumented().await.expect(200);
+    let list = nobody.get("/problems").undocumented().await.expect(200);
+    for page in [page, list] {
+        assert!(!page.text().contains("docs") && !page.text().contains("openapi.json"), "a link to nothing");
+    }
     nobody.get("/health/live").await.expect(200);
 }
 

@@ -3,7 +3,6 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use tripgate::http::json::BODY_MAX;
-use tripgate::http::problem::Code;
 
 use crate::harness::{Client, TestApp, conformance};
 
@@ -296,27 +295,6 @@ async fn a_sane_request_id_comes_back_and_any_other_is_replaced() {
     let one = nobody.get("/health/live").await;
     let other = nobody.get("/health/live").await;
     assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
-}
-
-#[tokio::test]
-async fn every_code_has_a_page_that_its_type_leads_to() {
-    let app = TestApp::start().await;
-    let nobody = app.anonymous();
-    let list = nobody.get("/problems").undocumented().await.expect(200);
-    assert_eq!(list.text().matches("<li><a href=\"problems/").count(), Code::ALL.len());
-    for code in Code::ALL {
-        let slug = code.name().replace('_', "-");
-        assert!(list.text().contains(&format!("href=\"problems/{slug}\"")), "{slug}");
-        let page = nobody.get(&format!("/problems/{slug}")).undocumented().await.expect(200);
-        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-        let text = page.text().replace("<code>", "`").replace("</code>", "`");
-        for words in [code.name(), code.title(), code.explanation(), code.client_action()] {
-            assert!(text.contains(words), "{slug}: {words}");
-        }
-        assert!(!page.text().contains('`'), "{slug}");
-    }
-    let told = nobody.get("/api/v1/me").await.expect(401).json();
-    nobody.get(told["type"].as_str().unwrap()).undocumented().await.expect(200);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod login;
 mod openapi;
 mod originals;
 mod outage;
+mod problems;
 mod process;
 mod profile;
 mod schema;

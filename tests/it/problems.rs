@@ -1,0 +1,202 @@
+//! The pages that explain problems: each code has one, and what it shows is what the server answers.
+
+use std::fs;
+use std::path::Path;
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tripgate::config::Signup;
+use tripgate::http::problem::Code;
+
+use crate::harness::{Client, PASSWORD, Reply, TestApp};
+
+const TRIPS: &str = "/api/v1/trips";
+const LOGIN: &str = "/api/v1/auth/login";
+const REFRESH: &str = "/api/v1/auth/refresh";
+
+/// Those that only a broken, full or ending server answers. The unit tests of the pages make most of them.
+const HARD_TO_GET: [Code; 9] = [
+    Code::RequestTimeout,
+    Code::IdempotencyInProgress,
+    Code::Internal,
+    Code::Busy,
+    Code::DatabaseAway,
+    Code::StorageFull,
+    Code::Overloaded,
+    Code::ShuttingDown,
+    Code::NoSigningKey,
+];
+
+/// What a page shows as an answer: its headers, and its body.
+struct Example {
+    status: String,
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+async fn example(app: &TestApp, slug: &str) -> Example {
+    let page = app.anonymous().get(&format!("/problems/{slug}")).undocumented().await.expect(200);
+    let (_, rest) = page.text().split_once("<pre tabindex=\"0\"><code>").unwrap();
+    let shown = rest.split_once("</code></pre>").unwrap().0;
+    let shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let (head, body) = shown.split_once("\n\n").unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().to_owned();
+    let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Example {
+        status,
+        headers: lines.map(|line| header(line).unwrap()).collect(),
+        body: serde_json::from_str(body).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn every_code_has_a_page_and_every_page_a_code() {
+    // S-64
+    let app = TestApp::start().await;
+    let nobody = app.anonymous();
+    let list = nobody.get("/problems").undocumented().await.expect(200);
+    assert_eq!(list.text().matches("<li><a href=\"problems/").count(), Code::ALL.len());
+    for code in Code::ALL {
+        let slug = code.name().replace('_', "-");
+        assert!(list.text().contains(&format!("href=\"problems/{slug}\"")), "{slug}");
+        assert!(list.text().contains(&format!("<section id=\"{}\">", code.status())), "{slug}");
+        let page = nobody.get(&format!("/problems/{slug}")).undocumented().await.expect(200);
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        let (prose, _) = page.text().split_once("<pre").unwrap();
+        let text = prose.replace("<code>", "`").replace("</code>", "`");
+        for words in [code.name(), code.title(), code.explanation(), code.client_action()] {
+            assert!(text.contains(words), "{slug}: {words}");
+        }
+        for part in ["<h2>Why it happens</h2>\n<ul>\n<li>", "<h2>What an app should do</h2>\n<ul>\n<li>"] {
+            assert!(prose.contains(part), "{slug}: {part}");
+        }
+        assert!(!prose.contains('`'), "{slug}");
+    }
+    for unknown in ["x", "not_found", "NOT-FOUND", "not-found.html", "bad-request-", "init.js"] {
+        nobody.get(&format!("/problems/{unknown}")).undocumented().await.expect(404).problem("not_found");
+    }
+    let told = nobody.get("/api/v1/me").await.expect(401).json();
+    nobody.get(told["type"].as_str().unwrap()).undocumented().await.expect(200);
+}
+
+#[tokio::test]
+async fn every_example_is_what_the_server_answers() {
+    let app = TestApp::start().await;
+    let mut replies = malformed(&app).await;
+    replies.extend(strangers(&app).await);
+    replies.extend(conflicts(&app).await);
+    let mut seen = Vec::new();
+    for reply in replies {
+        let real = reply.json();
+        let code = real["code"].as_str().unwrap().to_owned();
+        let shown = example(&app, &code.replace('_', "-")).await;
+        assert!(shown.status.starts_with(&format!("HTTP/1.1 {} ", reply.status)), "{}", shown.status);
+        for (name, value) in &shown.headers {
+            assert_eq!(reply.header(name), value, "{code}");
+        }
+        let mut body = shown.body;
+        body["request_id"] = real["request_id"].clone();
+        assert_eq!(body, real, "{code}");
+        seen.push(code);
+    }
+    let mut all: Vec<String> = Code::ALL.iter().map(|code| code.name().to_owned()).collect();
+    seen.extend(HARD_TO_GET.map(|code| code.name().to_owned()));
+    seen.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn the_other_examples_say_what_the_source_says() {
+    let app = TestApp::start().await;
+    let mut source = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                source.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    for code in HARD_TO_GET {
+        let body = example(&app, &code.name().replace('_', "-")).await.body;
+        let detail = body["detail"].as_str().unwrap();
+        assert!(source.contains(&format!("\"{detail}\"")), "nothing answers {detail:?}");
+        let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["type", "title", "status", "detail", "code", "request_id", "client_action"]);
+    }
+}
+
+/// Requests that break the rules of HTTP, of JSON or of the API.
+async fn malformed(app: &TestApp) -> Vec<Reply> {
+    let ada = app.sign_up("ada").await;
+    let nobody = app.anonymous();
+    let signup = |body: Value| nobody.post("/api/v1/auth/signup").json(&body);
+    let title = json!({ "title": "Lisbon" });
+    vec![
+        ada.get(&format!("{TRIPS}?limit=1&limit=2")).await,
+        nobody.post(LOGIN).header("content-type", "application/json").body("{,").await,
+        ada.get(TRIPS).header("authorization", "Bearer x").await,
+        ada.get(&format!("{TRIPS}?cursor=x")).await,
+        ada.post(TRIPS).header("idempotency-key", "").json(&title).await,
+        ada.call(Method::PUT, TRIPS).await,
+        ada.get(TRIPS).header("accept", "text/html").await,
+        nobody.post(LOGIN).header("content-type", "application/json").body(vec![b' '; 300_000]).await,
+        nobody.post(LOGIN).header("content-type", "text/plain").body("{}").await,
+        signup(json!({ "username": "bob", "password": "short" })).await,
+    ]
+}
+
+/// Those who are not known, or not for this.
+async fn strangers(app: &TestApp) -> Vec<Reply> {
+    let nobody = app.anonymous();
+    let reader = app.log_in_for("ada", "trips:read").await;
+    let left = app.log_in("ada").await;
+    let refresh = |token: &Value| nobody.post(REFRESH).json(&json!({ "refresh_token": token }));
+    let gone = left.grant()["refresh_token"].clone();
+    nobody.post("/api/v1/auth/logout").json(&json!({ "refresh_token": gone })).await.expect(204);
+    let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
+    let brian = json!({ "username": "brian", "password": PASSWORD });
+    vec![
+        nobody.get("/api/v1/me").await,
+        nobody.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
+        refresh(&json!("x")).await,
+        refresh(&gone).await,
+        nobody.post("/api/v1/auth/introspect").basic("x", "y").form(&[("token", "z")]).await,
+        reader.post(TRIPS).json(&json!({ "title": "Lisbon" })).await,
+        closed.anonymous().post("/api/v1/auth/signup").json(&brian).await,
+    ]
+}
+
+/// What is not as the client believes, and at the end what is too old.
+async fn conflicts(app: &TestApp) -> Vec<Reply> {
+    let ada = app.log_in("ada").await;
+    let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });
+    ada.post(TRIPS).json(&trip).await.expect(201);
+    let one = format!("{TRIPS}/01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10");
+    let body = json!({ "title": "Porto" });
+    let keyed = |title: &str| ada.post(TRIPS).header("idempotency-key", "k").json(&json!({ "title": title }));
+    keyed("Lisbon").await.expect(201);
+    let piece = ada.get("/api/v1/sync").await.expect(200).json();
+    let sync = format!("/api/v1/sync?cursor={}", piece["next_cursor"].as_str().unwrap());
+    let taken = json!({ "username": "ada", "password": PASSWORD });
+    let mut replies = vec![
+        ada.get(&format!("{TRIPS}/01990f2e-7c1a-7d33-9a51-6f0f4b8f2a11")).await,
+        app.anonymous().post("/api/v1/auth/signup").json(&taken).await,
+        ada.post(TRIPS).json(&trip).await,
+        ada.put(&one).header("if-match", "\"0\"").json(&body).await,
+        ada.put(&one).json(&body).await,
+        keyed("Porto").await,
+    ];
+    app.clock.advance(TimeDelta::hours(1));
+    replies.push(ada.get("/api/v1/me").await);
+    app.clock.advance(TimeDelta::days(181));
+    let late: Client = app.log_in("ada").await;
+    replies.push(late.get(&sync).await);
+    replies
+}

@@ -26,7 +26,7 @@ PASSWORD = "a red kite over Lisbon"
 class Served:
     """A running server; `with` ends it and removes what it wrote."""
 
-    def __init__(self, binary, alg, log="warn"):
+    def __init__(self, binary, alg, log="warn", **settings):
         self.alg = alg
         self.binary = str(Path(binary).resolve())
         self.folder = Path(tempfile.mkdtemp(prefix="tripgate-tokens."))
@@ -44,7 +44,7 @@ class Served:
             "TRIPGATE_BCRYPT_COST": "4",
             "TRIPGATE_LIMITS": "off",
             "TRIPGATE_LOG": log,
-        }
+        } | {f"TRIPGATE_{name.upper()}": str(value) for name, value in settings.items()}
         self.log = self.folder / "log"
 
     def __enter__(self):

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::Tag;
 use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
+use crate::http::examples;
 use crate::http::json::{Body, Json, instant, patched};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 
@@ -42,6 +43,21 @@ pub struct UserBody {
     updated_at: DateTime<Utc>,
 }
 
+impl Example for UserBody {
+    fn example() -> Self {
+        Self {
+            id: examples::USER,
+            email: Some(examples::EMAIL.to_owned()),
+            email_verified: false,
+            username: None,
+            display_name: Some(examples::NAME.to_owned()),
+            mfa_enabled: false,
+            created_at: examples::at(0),
+            updated_at: examples::at(0),
+        }
+    }
+}
+
 impl From<User> for UserBody {
     fn from(user: User) -> Self {
         Self {
@@ -59,7 +75,6 @@ impl From<User> for UserBody {
 
 /// A change of the profile (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Object)]
-#[oai(example)]
 struct UpdateProfile {
     /// What to call them.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
@@ -93,13 +108,13 @@ enum ChangedMe {
 
 impl Example for UpdateProfile {
     fn example() -> Self {
-        Self { display_name: MaybeUndefined::Value("Ada".to_owned()), username: MaybeUndefined::Undefined }
+        let name = examples::NAME.to_owned();
+        Self { display_name: MaybeUndefined::Value(name), username: MaybeUndefined::Undefined }
     }
 }
 
 /// Proof that it is still the owner who holds the device.
 #[derive(Debug, Object)]
-#[oai(example)]
 struct DeleteAccount {
     /// The password.
     password: PasswordText,
@@ -107,7 +122,7 @@ struct DeleteAccount {
 
 impl Example for DeleteAccount {
     fn example() -> Self {
-        Self { password: PasswordText("a quiet sea in winter".to_owned()) }
+        Self { password: PasswordText(examples::PASSWORD.to_owned()) }
     }
 }
 
@@ -168,8 +183,12 @@ pub struct AccountsApi;
 impl AccountsApi {
     /// Check a password
     ///
-    /// Tells whose an identifier and password are, and keeps nothing: no session is begun and no token
-    /// is made. For clients that only know Basic authentication; apps log in instead.
+    /// Tells whose an identifier and password are, and keeps nothing: no session is begun and no token is made.
+    /// For clients that only know Basic authentication; apps log in instead, since each call costs as much as a
+    /// login.
+    ///
+    /// 401 `invalid_credentials` for a wrong password and an unknown identifier alike. 503 `overloaded` with
+    /// `Retry-After` if too many people log in at once.
     #[oai(
         path = "/auth/verify",
         method = "get",
@@ -189,7 +208,8 @@ impl AccountsApi {
 
     /// Who am I?
     ///
-    /// The account that the access token belongs to.
+    /// The account that the access token belongs to: to show who is logged in, and to learn what was changed on
+    /// another device. A token whose account was deleted is no longer good.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
     async fn get_me(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Me, Fail> {
         Ok(Me::Ok(Json(app.accounts.find(caller.user()).await?.into())))
@@ -197,8 +217,11 @@ impl AccountsApi {
 
     /// Change the profile
     ///
-    /// A JSON Merge Patch (RFC 7396) of `display_name` and `username`: a member that is absent stays as
-    /// it is, `null` clears it. 409 if somebody else has the username.
+    /// For a settings page: a JSON Merge Patch (RFC 7396) of `display_name` and `username`. A member that is
+    /// absent stays as it is, `null` clears it. Answers with the account as it is now.
+    ///
+    /// 409 `identifier_taken` if somebody else has the username. 422 if it is none, or would be cleared where
+    /// there is no email address to log in with.
     #[oai(path = "/me", method = "patch", operation_id = "update_me", tag = "Tag::Account")]
     async fn update_me(
         &self,
@@ -212,8 +235,11 @@ impl AccountsApi {
 
     /// Delete the account
     ///
-    /// Deletes the account and everything that is its owner's, for ever, and ends all sessions. Asks for
-    /// the password once more; 401 `invalid_credentials` if it is wrong.
+    /// For somebody who leaves: deletes the account and everything that is its owner's, for ever, and ends all
+    /// sessions. Asks for the password once more, so that a phone left on a table is not enough.
+    ///
+    /// 401 `invalid_credentials` if the password is wrong: nothing was deleted. 503 `overloaded` with
+    /// `Retry-After` if too many passwords are checked at once.
     #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]
     async fn delete_me(
         &self,

@@ -11,14 +11,16 @@ use crate::app::App;
 use crate::db::StoreError;
 use crate::http::Tag;
 use crate::http::caller;
+use crate::http::examples;
 use crate::http::form::Form;
 use crate::http::json::Json;
 use crate::http::problem::{Fail, Problem};
 use crate::http::service::Service;
+use crate::tokens::CLIENT_ID;
 
 /// A token that a service was shown.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 struct ShownToken {
     /// An access token or a refresh token.
     token: String,
@@ -29,10 +31,7 @@ struct ShownToken {
 
 impl Example for ShownToken {
     fn example() -> Self {
-        Self {
-            token: "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2lnbmF0dXJl".to_owned(),
-            token_type_hint: Some("access_token".to_owned()),
-        }
+        Self { token: examples::ACCESS_TOKEN.to_owned(), token_type_hint: Some("access_token".to_owned()) }
     }
 }
 
@@ -71,6 +70,25 @@ struct Introspection {
     /// The session that it belongs to, if one is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<Uuid>,
+}
+
+impl Example for Introspection {
+    fn example() -> Self {
+        let text = |text: &str| Some(text.to_owned());
+        Self {
+            active: true,
+            scope: text(examples::SCOPE),
+            client_id: text(CLIENT_ID),
+            token_type: text("Bearer"),
+            exp: Some(examples::at(900).timestamp()),
+            iat: Some(examples::at(0).timestamp()),
+            sub: Some(examples::USER),
+            aud: text("tripgate"),
+            iss: text(examples::SERVER),
+            jti: Some(Uuid::from_u128(0x019c_adb9_5029_7000_b1f6_2d0c_97ae_5310)),
+            sid: Some(examples::SESSION),
+        }
+    }
 }
 
 impl From<Inspected> for Introspection {
@@ -141,9 +159,12 @@ pub struct ClientsApi;
 impl ClientsApi {
     /// What is this token?
     ///
-    /// For a service that was shown a token and does not verify it by itself (RFC 7662). A refresh token
-    /// is not used up by it. Of a token that
-    /// is unknown, expired or revoked, whatever the reason, the answer is `{"active":false}`.
+    /// For a service that was shown a token and does not verify it by itself (RFC 7662): once for each request
+    /// if a token that was ended must be refused at once, or else verify it with the public keys. A refresh
+    /// token is not used up by it.
+    ///
+    /// Of a token that is unknown, expired or revoked, whatever the reason, the answer is 200 with
+    /// `{"active":false}`. 401 `invalid_client` if it is the service that is not known.
     #[oai(path = "/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
@@ -158,10 +179,12 @@ impl ClientsApi {
 
     /// End a token
     ///
-    /// For a service that knows of a token in wrong hands (RFC 7009). An access token is refused from now
-    /// on, within a second on every server, and its session goes on; a refresh token takes its session
-    /// with it, and all access tokens of that. The answer is the same for a token that is unknown or not
-    /// good any more.
+    /// For a service that knows of a token in wrong hands (RFC 7009). An access token is refused from now on,
+    /// within a second on every server, and its session goes on; a refresh token takes its session with it, and
+    /// all access tokens of that.
+    ///
+    /// The answer is the same for a token that is unknown or not good any more. 401 `invalid_client` if it is
+    /// the service that is not known.
     #[oai(path = "/revoke", method = "post", operation_id = "revoke_token")]
     async fn revoke(
         &self,

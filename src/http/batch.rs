@@ -10,10 +10,11 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::impl_apirequest_for_payload;
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseFromJSON, Type};
+use poem_openapi::types::ParseFromJSON;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::examples::{self, Asked};
 use super::json::{Body, read_up_to, registry};
 use super::problem::{Code, FieldFault, Problem};
 use super::schema;
@@ -28,7 +29,7 @@ const LIST: &str = "operations";
 const NAME: &str = "op_id";
 
 /// The whole body: an object whose one member `operations` lists them.
-pub trait Operations: Type + 'static {
+pub trait Operations: Asked {
     /// One of them, with a UUID as its `op_id`.
     type Operation: ParseFromJSON + 'static;
     /// The most of them.
@@ -60,7 +61,7 @@ impl<W: Operations> Payload for Batch<W> {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        W::schema_ref()
+        examples::asked::<W>()
     }
 
     fn register(registry: &mut Registry) {

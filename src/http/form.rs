@@ -10,9 +10,9 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::impl_apirequest_for_payload;
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseFromJSON, Type};
 use serde_json::{Map, Value};
 
+use super::examples::{self, Asked};
 use super::json::{read, registry};
 use super::problem::{Code, Problem};
 use super::schema;
@@ -24,7 +24,7 @@ pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 
-impl<T: Type> Payload for Form<T> {
+impl<T: Asked> Payload for Form<T> {
     const CONTENT_TYPE: &'static str = MEDIA_TYPE;
 
     /// Exactly that; what it says of the encoding does not count (RFC 6749 Appendix B: it is UTF-8).
@@ -34,7 +34,7 @@ impl<T: Type> Payload for Form<T> {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
+        examples::asked::<T>()
     }
 
     fn register(registry: &mut Registry) {
@@ -42,7 +42,7 @@ impl<T: Type> Payload for Form<T> {
     }
 }
 
-impl<T: ParseFromJSON + 'static> ParsePayload for Form<T> {
+impl<T: Asked> ParsePayload for Form<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
@@ -57,7 +57,7 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Form<T> {
     }
 }
 
-impl_apirequest_for_payload!(Form<T>, T: ParseFromJSON + 'static);
+impl_apirequest_for_payload!(Form<T>, T: Asked);
 
 /// The names of the members of a schema.
 fn known(registry: &Registry, schema: &MetaSchemaRef) -> Vec<&'static str> {

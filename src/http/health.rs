@@ -2,6 +2,7 @@
 
 use poem::http::header;
 use poem::web::Data;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
@@ -17,8 +18,14 @@ pub(super) struct Health {
     status: String,
 }
 
+impl Example for Health {
+    fn example() -> Self {
+        Self { status: "ok".to_owned() }
+    }
+}
+
 fn ok() -> Json<Health> {
-    Json(Health { status: "ok".to_owned() })
+    Json(Health::example())
 }
 
 /// The operations of this file.
@@ -30,7 +37,7 @@ pub(super) struct HealthApi;
 impl HealthApi {
     /// Is the process alive?
     ///
-    /// Answers without touching anything else: restart the server if this fails.
+    /// For whatever restarts the server: answers without touching anything else. Restart if there is no answer.
     #[oai(path = "/live", method = "get", operation_id = "get_liveness")]
     async fn live(&self) -> Json<Health> {
         ok()
@@ -38,8 +45,10 @@ impl HealthApi {
 
     /// Can the server serve?
     ///
-    /// Send traffic here only while this succeeds. Fails with 503 while the database is away and from
-    /// the moment the server begins to shut down.
+    /// For whatever sends requests to the server: send them here only while this succeeds.
+    ///
+    /// 503 `database_away` while the database can't be reached, and 503 `shutting_down` from the moment the
+    /// server begins to end.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, Fail<503>> {
         if app.is_stopping() {

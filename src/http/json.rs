@@ -15,11 +15,12 @@ use poem::error::ReadBodyError;
 use poem::{FromRequest, IntoResponse, Request, RequestBody, Response, Result};
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
-use poem_openapi::types::{MaybeUndefined, ParseFromJSON, Type};
+use poem_openapi::types::{Example, MaybeUndefined, Type};
 use poem_openapi::{ApiResponse, impl_apirequest_for_payload};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::examples::{self, Asked};
 use super::problem::{Code, FieldFault, Problem, from_poem};
 use super::schema;
 use crate::idempotency;
@@ -38,22 +39,22 @@ const USUAL_BYTES: usize = 1024;
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// A JSON response that was written before, of the form of a `T`.
+/// A JSON response that was written before, of the form of a `T`. Its example is an `E`.
 #[derive(Debug)]
-pub struct Written<T>(Vec<u8>, PhantomData<T>);
+pub struct Written<T, E = T>(Vec<u8>, PhantomData<(T, E)>);
 
-impl<T> Written<T> {
+impl<T, E> Written<T, E> {
     /// These bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes, PhantomData)
     }
 }
 
-impl<T: Type> Payload for Written<T> {
+impl<T: Type, E: Serialize + Example + Send> Payload for Written<T, E> {
     const CONTENT_TYPE: &'static str = MEDIA_TYPE;
 
     fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
+        examples::told::<T, E>()
     }
 
     fn register(registry: &mut Registry) {
@@ -61,7 +62,7 @@ impl<T: Type> Payload for Written<T> {
     }
 }
 
-impl<T: Send> IntoResponse for Written<T> {
+impl<T: Send, E: Send> IntoResponse for Written<T, E> {
     fn into_response(self) -> Response {
         Response::builder().content_type(MEDIA_TYPE).body(self.0)
     }
@@ -196,11 +197,11 @@ pub fn write(value: &impl Serialize, media_type: &'static str) -> Response {
     }
 }
 
-impl<T: Type> Payload for Json<T> {
+impl<T: Type + Serialize + Example> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = MEDIA_TYPE;
 
     fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
+        examples::told::<T, T>()
     }
 
     fn register(registry: &mut Registry) {
@@ -214,10 +215,10 @@ impl<T: Serialize + Send> IntoResponse for Json<T> {
     }
 }
 
-impl<T: Type + Serialize + Send + 'static> ApiResponse for Json<T> {
+impl<T: Type + Serialize + Example + Send + 'static> ApiResponse for Json<T> {
     /// Described as the type is: an operation of which there is more to say has a response of its own.
     fn meta() -> MetaResponses {
-        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }];
+        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: Self::schema_ref() }];
         let described = registry::<T>().schemas.get(T::name().as_ref()).and_then(|schema| schema.description);
         let response = MetaResponse {
             description: described.unwrap_or_default(),
@@ -234,7 +235,7 @@ impl<T: Type + Serialize + Send + 'static> ApiResponse for Json<T> {
     }
 }
 
-impl<T: Type> Payload for Body<T> {
+impl<T: Asked> Payload for Body<T> {
     const CONTENT_TYPE: &'static str = MEDIA_TYPE;
 
     /// Exactly `application/json`, in UTF-8 if anything is said of that.
@@ -248,7 +249,7 @@ impl<T: Type> Payload for Body<T> {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
+        examples::asked::<T>()
     }
 
     fn register(registry: &mut Registry) {
@@ -256,7 +257,7 @@ impl<T: Type> Payload for Body<T> {
     }
 }
 
-impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
+impl<T: Asked> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
@@ -280,7 +281,7 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Body<T> {
     }
 }
 
-impl_apirequest_for_payload!(Body<T>, T: ParseFromJSON + 'static);
+impl_apirequest_for_payload!(Body<T>, T: Asked);
 
 /// The same for the same JSON: an app may write an object's members in another order each time.
 fn digest(mut value: Value) -> [u8; 32] {

@@ -12,6 +12,7 @@ pub mod conditional;
 mod credentials;
 mod docs;
 mod edge;
+pub mod examples;
 pub mod form;
 mod health;
 pub mod id;
@@ -37,17 +38,34 @@ pub const API: &str = "/api/v1";
 /// The groups of operations.
 #[derive(Tags)]
 pub enum Tag {
-    /// Signing up, logging in, and whether a token is still good.
+    /// Signing up, logging in, staying logged in and logging out: where every app begins.
+    ///
+    /// Signing up and logging in give an access token, which goes with every other call and is good for
+    /// minutes, and a refresh token, which buys the next pair. What a call needs stands with it, as
+    /// `x-required-scopes`; a token has all scopes unless it was asked for with less.
     Authentication,
-    /// The account of whoever is logged in.
+    /// The account of whoever is logged in, and the devices on which they are: what a settings page shows.
+    ///
+    /// All of it needs the scope `account`.
     Account,
-    /// The trips of whoever is logged in. Somebody else's do not exist.
+    /// The trips of whoever is logged in, with their stops. Somebody else's do not exist: 404.
+    ///
+    /// Every trip has a `version`, which stands in its `ETag` too. Send that back as `If-Match` so that
+    /// nobody's change is overwritten, and as `If-None-Match` to read only what is new. Reading needs the
+    /// scope `trips:read`, changing `trips:write`; a link shows one trip to anyone.
     Trips,
     /// For apps that work offline: what changed since they asked last, and what they did meanwhile.
+    ///
+    /// Send what was done, then ask what changed, and keep the cursor together with what you made of the
+    /// changes. Nothing is overwritten that the app has not seen: it is told of a conflict instead.
     Sync,
-    /// For other services: what a token is worth, public keys, and where the rest is found.
+    /// For other services that are sent access tokens: what a token is worth, public keys to verify it
+    /// with, and where the rest is found.
+    ///
+    /// Keys and metadata are for anyone. To introspect and revoke, a service needs credentials of its own,
+    /// which the operator makes with `tripgate clients add`.
     Services,
-    /// For whoever runs the server.
+    /// For whoever runs the server: whether it lives, and whether it can serve. No credential is needed.
     Health,
 }
 

@@ -6,7 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::API;
 use super::codes::Code;
+use super::examples;
 use super::problem::ProblemBody;
 
 /// The errors that operations share: name in the document, status.
@@ -53,9 +55,10 @@ pub fn document() -> Value {
 fn finish(mut document: Value) -> Value {
     set(&mut document, "openapi", json!("3.0.3"));
     let requests = reachable_from_requests(&document);
-    for operation in operations(&mut document) {
+    for (path, operation) in operations(&mut document) {
         secure(operation);
-        share_errors(operation);
+        share_errors(operation, path.starts_with(API));
+        examples::place(operation);
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         for (name, schema) in schemas.iter_mut() {
@@ -81,19 +84,19 @@ fn set(object: &mut Value, name: &str, value: Value) {
     }
 }
 
-fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+/// Every operation with its path.
+fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    paths
-        .into_iter()
-        .flat_map(|paths| paths.values_mut())
-        .filter_map(Value::as_object_mut)
-        .flat_map(Map::values_mut)
+    paths.into_iter().flatten().flat_map(|(path, item)| {
+        let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        operations.map(|operation| (path.as_str(), operation))
+    })
 }
 
 /// In the order in which their operations come, not of the alphabet.
 fn order_tags(document: &mut Value) {
     let used: Vec<Value> =
-        operations(document).filter_map(|operation| operation.pointer("/tags/0").cloned()).collect();
+        operations(document).filter_map(|(_, operation)| operation.pointer("/tags/0").cloned()).collect();
     if let Some(tags) = document.get_mut("tags").and_then(Value::as_array_mut) {
         tags.sort_by_key(|tag| used.iter().position(|name| Some(name) == tag.get("name")));
     }
@@ -117,15 +120,14 @@ fn secure(operation: &mut Value) {
     }
 }
 
-fn share_errors(operation: &mut Value) {
+/// `is_api`: it is one of those that answer in JSON alone and have the database behind them.
+fn share_errors(operation: &mut Value, is_api: bool) {
     let has_body = operation.get("requestBody").is_some();
     let in_query = |parameter: &Value| parameter.get("in").and_then(Value::as_str) == Some("query");
     let has_query =
         operation.get("parameters").and_then(Value::as_array).is_some_and(|all| all.iter().any(in_query));
     let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     let is_scoped = operation.get("x-required-scopes").is_some();
-    let tag = operation.pointer("/tags/0").and_then(Value::as_str);
-    let is_api = !matches!(tag, Some("Health" | "Discovery"));
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };
@@ -324,7 +326,7 @@ fn add_headers(document: &mut Value) {
         }
         set(response, "headers", Value::Object(headers));
     };
-    for operation in operations(document) {
+    for (_, operation) in operations(document) {
         operation
             .get_mut("responses")
             .and_then(Value::as_object_mut)

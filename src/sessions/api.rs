@@ -18,6 +18,7 @@ use crate::accounts::{Email, NewUser, Username};
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{self, AnyScope, Caller, Credential};
+use crate::http::examples;
 use crate::http::json::{Body, Json, instant};
 use crate::http::problem::{Code, Fail, FieldFault, Problem};
 use crate::passwords::{Passwords, PolicyFault};
@@ -28,7 +29,7 @@ pub use kept::KeptSessionsApi;
 
 /// Somebody who signs up. At least one of `email` and `username` is needed.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 struct SignUp {
     /// To log in with, and to be reached at. Compared without regard to case.
     #[oai(validator(max_length = 254))]
@@ -49,7 +50,7 @@ struct SignUp {
 
 /// Somebody who logs in.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 struct LogIn {
     /// Email address or username.
     identifier: String,
@@ -137,11 +138,11 @@ enum LoggedIn {
 impl Example for SignUp {
     fn example() -> Self {
         Self {
-            email: Some(EmailText("grace@example.org".to_owned())),
+            email: Some(EmailText(examples::EMAIL.to_owned())),
             username: None,
-            password: PasswordText("a quiet sea in winter".to_owned()),
-            display_name: Some("Grace".to_owned()),
-            device_name: Some("Grace's phone".to_owned()),
+            password: PasswordText(examples::PASSWORD.to_owned()),
+            display_name: Some(examples::NAME.to_owned()),
+            device_name: Some(examples::DEVICE.to_owned()),
         }
     }
 }
@@ -149,10 +150,39 @@ impl Example for SignUp {
 impl Example for LogIn {
     fn example() -> Self {
         Self {
-            identifier: "grace@example.org".to_owned(),
-            password: PasswordText("a quiet sea in winter".to_owned()),
-            device_name: Some("Grace's phone".to_owned()),
+            identifier: examples::EMAIL.to_owned(),
+            password: PasswordText(examples::PASSWORD.to_owned()),
+            device_name: Some(examples::DEVICE.to_owned()),
             scope: None,
+        }
+    }
+}
+
+impl Example for TokenGrant {
+    fn example() -> Self {
+        Self {
+            token_type: "Bearer".to_owned(),
+            access_token: examples::ACCESS_TOKEN.to_owned(),
+            expires_in: 900,
+            refresh_token: examples::REFRESH_TOKEN.to_owned(),
+            refresh_expires_in: 5_184_000,
+            session_id: examples::SESSION,
+            scope: examples::SCOPE.to_owned(),
+            server_time: examples::at(0),
+            user: UserBody::example(),
+        }
+    }
+}
+
+impl Example for SessionInfo {
+    fn example() -> Self {
+        Self {
+            user_id: examples::USER,
+            session_id: Some(examples::SESSION),
+            scope: examples::SCOPE.to_owned(),
+            amr: vec!["pwd".to_owned()],
+            issued_at: examples::at(0),
+            expires_at: examples::at(900),
         }
     }
 }
@@ -278,8 +308,12 @@ pub struct SessionsApi;
 impl SessionsApi {
     /// Sign up
     ///
-    /// Makes an account and begins its first session. 409 if somebody has the email address or the
-    /// username already, and 403 where signing up is closed.
+    /// For somebody who is new: makes an account and begins its first session, so that nobody has to log in
+    /// after signing up. Ask for an email address or a username, or both.
+    ///
+    /// 409 `identifier_taken` if somebody has the email address or the username already: offer to log in. 422
+    /// lists everything that is wrong with the input at once, the password too. 403 `signup_closed` where the
+    /// server takes no new accounts.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
@@ -294,8 +328,12 @@ impl SessionsApi {
 
     /// Log in
     ///
-    /// Begins a session. The answer to an unknown identifier is the same as to a wrong password. 503
-    /// with `Retry-After` if too many people log in at once.
+    /// For somebody who has an account, on a new device or after their session has ended: begins a session.
+    /// Keep both tokens, and refresh instead of logging in again. With `scope` the access token is good for
+    /// less.
+    ///
+    /// 401 `invalid_credentials` says the same of an unknown identifier as of a wrong password. 503
+    /// `overloaded` with `Retry-After` if too many people log in at once: wait, and send the same again.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(
         &self,
@@ -311,7 +349,10 @@ impl SessionsApi {
 
     /// Is my token still good?
     ///
-    /// What the access token says, from the token alone.
+    /// Asks what the access token says, and so whether it is still good, without reading anything else: as when
+    /// an app comes to the foreground. `expires_at` is when to have refreshed.
+    ///
+    /// 401 `invalid_token` if it has expired or was ended: refresh.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn session(&self, app: Data<&App>, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
         let (issued_at, expires_at) = match &caller.credential {

@@ -3,18 +3,20 @@
 use chrono::NaiveDate;
 use poem::web::Data;
 use poem_openapi::param::Path;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::SharesError;
 use crate::app::App;
 use crate::http::caller::{Caller, ForWriting};
+use crate::http::examples;
 use crate::http::id::Id;
 use crate::http::json::{Json, NoBody, day};
 use crate::http::problem::{Fail, Problem};
 use crate::http::{API, Tag};
 use crate::trips::Trip;
-use crate::trips::api::StopList;
+use crate::trips::api::{StopList, example_trip};
 
 /// A link to a trip.
 #[derive(Debug, Object, Serialize)]
@@ -23,6 +25,18 @@ struct Share {
     url: String,
     /// The last part of `url`, for an app that shows the trip on a page of its own.
     token: String,
+}
+
+impl Share {
+    fn of(server: &str, token: String) -> Self {
+        Self { url: format!("{server}{API}/shared/{token}"), token }
+    }
+}
+
+impl Example for Share {
+    fn example() -> Self {
+        Self::of(examples::SERVER, "AaIBnK25nEBwAI4MbB86jStVq2Zx1c9dYk0sT7uVwXg".to_owned())
+    }
 }
 
 /// A trip as it is shown to others: nothing of its owner.
@@ -49,6 +63,12 @@ struct SharedTrip {
     status: String,
     /// Where it goes, in travel order.
     stops: StopList,
+}
+
+impl Example for SharedTrip {
+    fn example() -> Self {
+        example_trip().into()
+    }
 }
 
 impl From<Trip> for SharedTrip {
@@ -122,8 +142,11 @@ pub struct SharesApi;
 impl SharesApi {
     /// Share a trip
     ///
-    /// Makes a link that shows the trip to anyone who has it, without signing in, and gives the same one each
-    /// time until it is ended. It ends with the trip, too.
+    /// To show a trip to others: makes a link for anyone who has it, without signing in, and gives the same one
+    /// each time until it is ended. It ends with the trip, too. Whoever has it sees the trip as it is at that
+    /// moment, and can't change it.
+    ///
+    /// 404 `not_found` if there is no such trip, or it is somebody else's.
     #[oai(path = "/trips/:id/share", method = "put", operation_id = "share_trip")]
     async fn share(
         &self,
@@ -134,14 +157,16 @@ impl SharesApi {
         _nothing: NoBody,
     ) -> Result<SharedLink, Fail<404>> {
         let token = app.shares.share(caller.user(), id.uuid()).await?;
-        let url = format!("{}{API}/shared/{token}", app.shares.public_url());
-        Ok(SharedLink::Ok(Json(Share { url, token }), "no-store".to_owned()))
+        let share = Share::of(app.shares.public_url(), token);
+        Ok(SharedLink::Ok(Json(share), "no-store".to_owned()))
     }
 
     /// End the link to a trip
     ///
-    /// Whoever has the link finds nothing there from now on; sharing the trip again makes another one. Also
-    /// 204 if there was none.
+    /// Whoever has the link finds nothing there from now on; sharing the trip again makes another one. Also 204
+    /// if there was none.
+    ///
+    /// 404 `not_found` if there is no such trip, or it is somebody else's.
     #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
     async fn unshare(
         &self,
@@ -157,7 +182,10 @@ impl SharesApi {
 
     /// Get a shared trip
     ///
-    /// What a link shows, to anyone. 404 if the link was ended, its trip was deleted, or there never was one.
+    /// What a link shows, to anyone: for an app that opens such a link, or a page that shows it. Nothing of the
+    /// trip's owner is told.
+    ///
+    /// 404 `not_found` if the link was ended, its trip was deleted, or there never was one.
     #[oai(path = "/shared/:token", method = "get", operation_id = "get_shared_trip")]
     async fn open(
         &self,

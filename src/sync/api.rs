@@ -14,6 +14,7 @@ use crate::audit;
 use crate::http::Tag;
 use crate::http::batch::{Batch, Item, Operations};
 use crate::http::caller::{Caller, ForReading, ForWriting};
+use crate::http::examples;
 use crate::http::id::{BodyId, GivenId};
 use crate::http::idempotency::reused;
 use crate::http::json::Json;
@@ -61,6 +62,26 @@ struct SyncChanges {
     has_more: bool,
 }
 
+impl Example for SyncChanges {
+    fn example() -> Self {
+        let change = |id, op: &str, version, trip| SyncChange {
+            kind: "trip".to_owned(),
+            id,
+            op: op.to_owned(),
+            version,
+            trip,
+        };
+        let gone = Uuid::from_u128(0x019c_adb9_b1c2_7000_85e7_41d9_c02f_6a7e);
+        let (made, deleted) =
+            (change(examples::TRIP, "upsert", 2, Some(TripBody::example())), change(gone, "delete", 2, None));
+        Self {
+            changes: vec![made, deleted],
+            next_cursor: "AAAAAAAAAAQBnK25UCh-SYvR7Hq3zA0xWm".to_owned(),
+            has_more: false,
+        }
+    }
+}
+
 /// What an app may have done to a trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -95,12 +116,14 @@ struct SyncOperation {
 
 /// What was done offline, in order.
 #[derive(Debug, Object)]
-#[oai(example)]
 struct SyncOperations {
     /// Each is decided on its own, after those before it.
     #[oai(validator(max_items = 500))]
     operations: Vec<SyncOperation>,
 }
+
+/// An operation of the examples.
+const OP_ID: Uuid = Uuid::from_u128(0x1b9d_6bcd_bbfd_4b2d_9b5d_ab8d_fbbd_4bed);
 
 impl Operations for SyncOperations {
     type Operation = SyncOperation;
@@ -110,10 +133,10 @@ impl Operations for SyncOperations {
 impl Example for SyncOperations {
     fn example() -> Self {
         let operation = SyncOperation {
-            op_id: BodyId(Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8057)),
+            op_id: BodyId(OP_ID),
             op: SyncVerb::Update,
-            id: BodyId(Uuid::from_u128(0x0190_a5d0_ac96_774b_bcce_b302_099a_8058)),
-            base_version: Some(3),
+            id: BodyId(examples::TRIP),
+            base_version: Some(1),
             trip: Some(UpdateTrip::example()),
         };
         Self { operations: vec![operation] }
@@ -143,6 +166,18 @@ struct SyncResults {
     /// One for each operation, in the same order. It ends early where the trips in it would take more than
     /// 8 MiB: operations without a result were not looked at; send them again.
     results: Vec<SyncResult>,
+}
+
+impl Example for SyncResults {
+    fn example() -> Self {
+        let applied = SyncResult {
+            op_id: OP_ID.to_string(),
+            status: "applied".to_owned(),
+            trip: Some(TripBody::example()),
+            problem: None,
+        };
+        Self { results: vec![applied] }
+    }
 }
 
 impl SyncResult {
@@ -271,9 +306,13 @@ pub struct SyncApi;
 impl SyncApi {
     /// Get what changed
     ///
-    /// Everything of the caller's that changed since the cursor, also what was deleted; without a cursor all
-    /// that there is, and what was deleted in the last 180 days. Nothing is missed and nothing comes twice, however many devices write meanwhile. A cursor
-    /// is good for 180 days; 410 after that: start again without one.
+    /// For an app that keeps trips on the phone, when it starts, comes to the foreground or is online again:
+    /// everything of the caller's that changed since the cursor, also what was deleted; without a cursor all
+    /// that there is, and what was deleted in the last 180 days. Ask again while `has_more`. Nothing is missed
+    /// and nothing comes twice, however many devices write meanwhile.
+    ///
+    /// A cursor is good for 180 days; 410 `resync_required` after that: start again without one, and drop what
+    /// does not come. 400 `invalid_cursor` if the cursor is not one of this feed and this user.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,
@@ -292,11 +331,15 @@ impl SyncApi {
 
     /// Send what was done offline
     ///
-    /// Each operation is decided on its own, in order, and has its own result. None overwrites what its app has
-    /// not seen: `update` and `delete` name the version that they were made on, and are a `conflict` if the trip
-    /// has another one by now. To delete what is gone already is `applied`. An operation is applied once, however
-    /// often it is sent within 7 days; one that was not applied is decided anew, and nothing that was made on top
-    /// of it is applied either. The body may have 4 MiB.
+    /// For an app that was used offline: each operation is decided on its own, in order, and has its own
+    /// result, so 200 does not mean that all was done: look at each `status`. None overwrites what its app has
+    /// not seen: `update` and `delete` name the version that they were made on, and are a `conflict` if the
+    /// trip has another one by now. To delete what is gone already is `applied`.
+    ///
+    /// An operation is applied once, however often it is sent within 7 days; one that was not applied is
+    /// decided anew, and nothing that was made on top of it is applied either. So send all of it again when
+    /// the answer was lost. The body may have 4 MiB. 422 for the whole only if it is no list of operations
+    /// that have an `op_id`; then none was done.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
     async fn send(
         &self,

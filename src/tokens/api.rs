@@ -1,12 +1,14 @@
 //! What other services read: the public keys, and where the rest is found.
 
 use poem::web::Data;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::{Numbers, PublicKey, Scope};
+use super::{Alg, Numbers, PublicKey, Scope};
 use crate::app::App;
 use crate::http::conditional::{IfNoneMatch, etag};
+use crate::http::examples;
 use crate::http::json::Json;
 use crate::http::{API, Tag};
 
@@ -42,6 +44,28 @@ struct JwkBody {
     /// The exponent of `RSA`.
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<String>,
+}
+
+impl Example for KeySetBody {
+    /// The key of RFC 7517 Appendix A.1 and the one of RFC 7515 Appendix A.3.
+    fn example() -> Self {
+        let key = |kid: &str, x: &str, y: &str| PublicKey {
+            kid: kid.to_owned(),
+            alg: Alg::Es256,
+            numbers: Numbers::Ec { x: x.to_owned(), y: y.to_owned() },
+        };
+        let signing = key(
+            "019cadb7e4a97000",
+            "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        );
+        let next = key(
+            "019cadb7e4b27000",
+            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        );
+        Self { keys: vec![signing.into(), next.into()] }
+    }
 }
 
 impl From<PublicKey> for JwkBody {
@@ -115,6 +139,29 @@ struct MetadataBody {
     grant_types_supported: Vec<String>,
 }
 
+impl MetadataBody {
+    fn of(issuer: &str) -> Self {
+        let basic = || vec!["client_secret_basic".to_owned()];
+        Self {
+            issuer: issuer.to_owned(),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            introspection_endpoint: format!("{issuer}{API}/auth/introspect"),
+            introspection_endpoint_auth_methods_supported: basic(),
+            revocation_endpoint: format!("{issuer}{API}/auth/revoke"),
+            revocation_endpoint_auth_methods_supported: basic(),
+            scopes_supported: Scope::ALL.into_iter().map(|scope| scope.name().to_owned()).collect(),
+            response_types_supported: Vec::new(),
+            grant_types_supported: Vec::new(),
+        }
+    }
+}
+
+impl Example for MetadataBody {
+    fn example() -> Self {
+        Self::of(examples::SERVER)
+    }
+}
+
 /// The answer to a request for the metadata.
 #[derive(ApiResponse)]
 enum MetadataAnswer {
@@ -137,8 +184,11 @@ pub struct DiscoveryApi;
 impl DiscoveryApi {
     /// Read the public keys
     ///
-    /// With these any JWT library verifies access tokens by their `kid`, without asking this server. Ask
-    /// again when a token names a key that you don't know. Empty where tokens are signed with `HS256`.
+    /// For services that verify access tokens by themselves: with these keys any JWT library does, by their
+    /// `kid` and `alg`, without asking this server. Keep them for five minutes, and ask again when a token
+    /// names a key that you don't know. Empty where tokens are signed with `HS256`.
+    ///
+    /// This is read from memory and works while the database is away.
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]
     async fn key_set(
         &self,
@@ -159,22 +209,10 @@ impl DiscoveryApi {
 
     /// Read what this server offers to other services
     ///
-    /// The metadata of RFC 8414: who issues the tokens, and where keys, introspection and revocation are.
+    /// For services and libraries that find everything else by themselves: the metadata of RFC 8414 say who
+    /// issues the tokens, and where keys, introspection and revocation are.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "get_server_metadata")]
     async fn metadata(&self, app: Data<&App>) -> MetadataAnswer {
-        let issuer = app.tokens.issuer();
-        let basic = || vec!["client_secret_basic".to_owned()];
-        let body = MetadataBody {
-            issuer: issuer.to_owned(),
-            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-            introspection_endpoint: format!("{issuer}{API}/auth/introspect"),
-            introspection_endpoint_auth_methods_supported: basic(),
-            revocation_endpoint: format!("{issuer}{API}/auth/revoke"),
-            revocation_endpoint_auth_methods_supported: basic(),
-            scopes_supported: Scope::ALL.into_iter().map(|scope| scope.name().to_owned()).collect(),
-            response_types_supported: Vec::new(),
-            grant_types_supported: Vec::new(),
-        };
-        MetadataAnswer::Ok(Json(body), KEEP.to_owned())
+        MetadataAnswer::Ok(Json(MetadataBody::of(app.tokens.issuer())), KEEP.to_owned())
     }
 }

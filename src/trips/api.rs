@@ -7,10 +7,10 @@ mod told;
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{ApiResponse, Enum, OpenApi};
+use poem_openapi::{ApiResponse, OpenApi};
 
-use self::bodies::{CreateTrip, ReplaceTrip, TripPage, TripStatus};
-pub(crate) use self::bodies::{TripBody, UpdateTrip};
+use self::bodies::{CreateTrip, NewTrip, ReplaceTrip, TripPage, TripSort, TripStatus};
+pub(crate) use self::bodies::{TripBody, UpdateTrip, example_trip};
 use self::created::{CreatedTrip, made};
 pub(crate) use self::stops::StopList;
 pub use self::stops::StopsApi;
@@ -21,39 +21,10 @@ use crate::app::App;
 use crate::http::caller::{Caller, ForReading, ForWriting};
 use crate::http::conditional::{IfMatch, IfNoneMatch, Tags, etag};
 use crate::http::idempotency::{self, IdempotencyKey};
-use crate::http::json::{Body, Json, NoBody};
+use crate::http::json::{Body, Json, NoBody, Written, text};
 use crate::http::local::Day;
 use crate::http::problem::{Code, Fail, Problem};
 use crate::http::{API, Tag, id::Id};
-
-/// What comes first in a list.
-#[derive(Debug, Clone, Copy, Default, Enum)]
-enum TripSort {
-    /// The newest trip.
-    #[default]
-    #[oai(rename = "-created_at")]
-    Created,
-    /// The earliest first day.
-    #[oai(rename = "start_date")]
-    Start,
-    /// The trip that changed last.
-    #[oai(rename = "-updated_at")]
-    Updated,
-    /// The first title of the alphabet.
-    #[oai(rename = "title")]
-    Title,
-}
-
-impl From<TripSort> for Sort {
-    fn from(sort: TripSort) -> Self {
-        match sort {
-            TripSort::Created => Self::Created,
-            TripSort::Start => Self::Start,
-            TripSort::Updated => Self::Updated,
-            TripSort::Title => Self::Title,
-        }
-    }
-}
 
 #[derive(ApiResponse)]
 enum ListedTrips {
@@ -121,7 +92,7 @@ enum PutTrip {
     /// The trip exists.
     #[oai(status = 201)]
     Created(
-        Json<TripBody>,
+        Written<TripBody, NewTrip>,
         /// Where the trip is.
         #[oai(header = "Location")]
         String,
@@ -209,9 +180,15 @@ pub struct TripsApi;
 impl TripsApi {
     /// List my trips
     ///
-    /// A page of the caller's own trips. Page by sending `next_cursor` back as `cursor`, with the same
-    /// `sort` and filters: trips that are added or deleted meanwhile neither shift nor repeat the others.
-    /// Send the `ETag` back as `If-None-Match` to learn for next to nothing that nothing has changed.
+    /// A page of the caller's own trips: for a list on the screen. An app that keeps trips on the phone asks
+    /// what changed instead.
+    ///
+    /// Page by sending `next_cursor` back as `cursor`, with the same `sort` and filters: trips that are added
+    /// or deleted meanwhile neither shift nor repeat the others. Send the `ETag` back as `If-None-Match` to
+    /// learn for next to nothing that nothing has changed.
+    ///
+    /// 400 `invalid_cursor` for a cursor of another list, another user or another making: start again without
+    /// one. 422 names the parameter that is not as documented, and what it may be.
     #[oai(path = "/", method = "get", operation_id = "list_trips")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
@@ -266,11 +243,14 @@ impl TripsApi {
 
     /// Make a trip
     ///
-    /// The trip belongs to whoever makes it. 422 lists everything that is wrong with it.
+    /// The trip belongs to whoever makes it. Give a title; all else can come later, its stops too. 422 lists
+    /// everything that is wrong with it.
     ///
-    /// With an `Idempotency-Key` the request can be sent again when its answer was lost: the trip is made
-    /// once, and for 7 days the answer is the same each time, also after a crash of the server. A request
-    /// that is refused (4xx, 5xx) did nothing and leaves its key free.
+    /// With an `Idempotency-Key` the request can be sent again when its answer was lost: the trip is made once,
+    /// and for 7 days the answer is the same each time, also after a crash of the server. A request that is
+    /// refused (4xx, 5xx) did nothing and leaves its key free. 409 `idempotency_in_progress` while the first
+    /// request still runs; 409 `already_exists` if the caller has a trip of this `id`; 422
+    /// `idempotency_key_reused` for another request under the same key.
     #[oai(path = "/", method = "post", operation_id = "create_trip")]
     async fn create(
         &self,
@@ -291,7 +271,11 @@ impl TripsApi {
 
     /// Get a trip
     ///
-    /// One of the caller's own trips. 404 if there is none of that id, or it is somebody else's.
+    /// One of the caller's own trips, with its stops. Keep the `ETag`: sent back as `If-None-Match` it makes
+    /// the answer 304 while the trip is the same, and as `If-Match` it makes sure that a change is made to what
+    /// you know.
+    ///
+    /// 404 `not_found` if there is none of that id, or it is somebody else's.
     #[oai(path = "/:id", method = "get", operation_id = "get_trip")]
     async fn get(
         &self,
@@ -314,9 +298,13 @@ impl TripsApi {
 
     /// Replace a trip, or make it under this id
     ///
-    /// With `If-Match` the body takes the place of all that is said of the trip: what is absent is cleared.
-    /// With `If-None-Match: *` it makes a trip under an id that you have made, a UUIDv7 in lower case; 412
-    /// if you have one of that id. With neither of them 428.
+    /// For an app that keeps whole trips. With `If-Match` the body takes the place of all that is said of the
+    /// trip: what is absent is cleared. With `If-None-Match: *` it makes a trip under an id that you have made,
+    /// a UUIDv7 in lower case, once, however often it is sent.
+    ///
+    /// 412 `precondition_failed` if the trip has changed since, or you have one of that id: read it, merge, and
+    /// send the new `ETag`. 428 `precondition_required` with neither header. 404 `not_found` if there is
+    /// nothing to replace.
     #[oai(path = "/:id", method = "put", operation_id = "replace_trip")]
     async fn replace(
         &self,
@@ -340,7 +328,8 @@ impl TripsApi {
                 error => error.into(),
             })?;
             let (location, etag) = (location(&trip), etag(&trip.tag()));
-            return Ok(PutTrip::Created(Json(trip.into()), location, etag));
+            let written = Written::new(text(&TripBody::from(trip)));
+            return Ok(PutTrip::Created(written, location, etag));
         };
         let trip = app.trips.replace(caller.user(), id.uuid(), condition, draft).await?;
         let etag = etag(&trip.tag());
@@ -349,7 +338,11 @@ impl TripsApi {
 
     /// Change a trip
     ///
-    /// A JSON Merge Patch (RFC 7396): a member that is absent stays as it is, `null` clears it.
+    /// To change a part of a trip: a JSON Merge Patch (RFC 7396), in which a member that is absent stays as it
+    /// is, and `null` clears it. Answers with the whole trip, which has a new version.
+    ///
+    /// Without `If-Match` the last one to write wins, member by member; with it 412 `precondition_failed` if
+    /// the trip has changed since. 404 `not_found` if there is none of that id, or it is somebody else's.
     #[oai(path = "/:id", method = "patch", operation_id = "update_trip")]
     async fn update(
         &self,
@@ -370,7 +363,11 @@ impl TripsApi {
 
     /// Delete a trip
     ///
-    /// 404 if there is none of that id, or it is somebody else's; also if it was deleted before.
+    /// For ever, with its stops and the link to it. With `If-Match` only while it is what you know, else 412
+    /// `precondition_failed`.
+    ///
+    /// 404 `not_found` if there is none of that id, or it is somebody else's; also if it was deleted before,
+    /// which an app that repeats a lost request takes for success.
     #[oai(path = "/:id", method = "delete", operation_id = "delete_trip")]
     async fn delete(
         &self,

@@ -18,6 +18,7 @@ mod clients;
 mod crash;
 mod docs;
 mod errors;
+mod examples;
 mod first_steps;
 mod harness;
 mod idempotency;

@@ -131,6 +131,56 @@ fn every_operation_says_what_it_is_and_what_it_needs() {
 }
 
 #[test]
+fn every_description_says_when_to_use_it_and_what_can_go_wrong() {
+    for (path, method, operation) in operations() {
+        let told = operation["description"].as_str().unwrap();
+        assert!(told.split_whitespace().count() >= 15, "{method} {path}: {told:?} says little");
+        // What any operation can be answered is said once, for the whole.
+        let is_secured = operation["security"].as_array().is_some_and(|all| !all.is_empty());
+        let is_scoped = operation.get("x-required-scopes").is_some();
+        for status in operation["responses"].as_object().unwrap().keys() {
+            let own = match status.as_str() {
+                "401" => !is_secured,
+                "403" => !is_scoped,
+                "304" | "404" | "409" | "410" | "412" | "428" => true,
+                _ => false,
+            };
+            // The one header by which a condition is asked for says it.
+            let says = |text: &str| text.contains(status.as_str());
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let by_parameter = parameters.into_iter().any(|it| says(it["description"].as_str().unwrap()));
+            assert!(
+                !own || says(told) || status == "304" && by_parameter,
+                "{method} {path}: nothing said of {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_whole_and_each_group_are_introduced() {
+    let told = document()["info"]["description"].as_str().unwrap();
+    let sections = ["A first session", "Conventions", "Errors", "Paging", "Sending again", "Versions"];
+    for section in sections {
+        let (_, after) =
+            told.split_once(&format!("## {section}\n")).unwrap_or_else(|| panic!("no {section}"));
+        let text = after.split("\n## ").next().unwrap();
+        assert!(text.split_whitespace().count() >= 30, "{section} says little");
+    }
+    // What it names is there.
+    for named in told.split('`').skip(1).step_by(2).filter(|text| text.contains(" /api/")) {
+        let (method, path) = named.split_once(' ').unwrap();
+        let known = operations().any(|(at, name, _)| at == path && name == method.to_lowercase());
+        assert!(known, "{named} is no operation");
+    }
+    for tag in document()["tags"].as_array().unwrap() {
+        let told = tag["description"].as_str().unwrap();
+        assert!(told.split_whitespace().count() >= 12, "{tag}");
+    }
+    assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
 fn every_parameter_schema_and_member_is_described() {
     for (path, method, operation) in operations() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {

@@ -1,6 +1,7 @@
 //! `POST /auth/tokens`: an access token for a password, by Basic authentication alone.
 
 use poem::web::Data;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
@@ -8,6 +9,7 @@ use crate::accounts::AccountsError;
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{BasicCredentials, bad_basic};
+use crate::http::examples;
 use crate::http::json::{Json, NoBody};
 use crate::http::problem::Fail;
 use crate::sessions::{Bare, SessionsError};
@@ -24,6 +26,17 @@ struct BareGrant {
     expires_in: i64,
     /// What the access token is good for, separated by spaces.
     scope: String,
+}
+
+impl Example for BareGrant {
+    fn example() -> Self {
+        Self {
+            token_type: "Bearer".to_owned(),
+            access_token: examples::ACCESS_TOKEN.to_owned(),
+            expires_in: 900,
+            scope: examples::SCOPE.to_owned(),
+        }
+    }
 }
 
 impl From<Bare> for BareGrant {
@@ -57,9 +70,12 @@ pub struct BareTokensApi;
 impl BareTokensApi {
     /// Buy a token with a password
     ///
-    /// For scripts: an access token for Basic credentials, without a session, so without a refresh token.
-    /// Send the password again when it has expired. A token never buys a token: one in place of the user
-    /// name or the password, and any `Bearer` header, is 401. Takes no body.
+    /// For scripts: an access token for Basic credentials, without a session, so without a refresh token. Send
+    /// the password again when it has expired. Apps log in instead. Takes no body.
+    ///
+    /// 401 `invalid_credentials` if the password is wrong. A token never buys a token: one in place of the user
+    /// name or the password, and any `Bearer` header, is 401 too. 503 `overloaded` with `Retry-After` if too
+    /// many people log in at once.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
         &self,

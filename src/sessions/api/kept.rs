@@ -12,13 +12,13 @@ use super::LoggedIn;
 use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{Caller, ForAccount};
+use crate::http::examples;
 use crate::http::json::{Body, Json, instant};
 use crate::http::problem::Fail;
 use crate::sessions::KnownSession;
 
 /// The newest refresh token of a session.
 #[derive(Debug, Object)]
-#[oai(example)]
 struct RefreshRequest {
     /// From the last `TokenGrant` of the session.
     refresh_token: String,
@@ -26,7 +26,7 @@ struct RefreshRequest {
 
 impl Example for RefreshRequest {
     fn example() -> Self {
-        Self { refresh_token: "v1.019cadb950287000bd7be5206ff49326.1.c2lnbmF0dXJl".to_owned() }
+        Self { refresh_token: examples::REFRESH_TOKEN.to_owned() }
     }
 }
 
@@ -50,6 +50,20 @@ struct SessionBody {
     last_seen_at: DateTime<Utc>,
     /// Whether it is the session of this request.
     current: bool,
+}
+
+impl Example for SessionList {
+    fn example() -> Self {
+        let phone = SessionBody {
+            id: examples::SESSION,
+            device_name: Some(examples::DEVICE.to_owned()),
+            user_agent: Some("Trips/1.4 (iPhone; iOS 19.1)".to_owned()),
+            created_at: examples::at(0),
+            last_seen_at: examples::at(0),
+            current: true,
+        };
+        Self { items: vec![phone] }
+    }
 }
 
 impl SessionBody {
@@ -88,12 +102,14 @@ pub struct KeptSessionsApi;
 impl KeptSessionsApi {
     /// Refresh
     ///
-    /// Trades the refresh token for the next access token and the next refresh token. Store the new one
-    /// before the old one is thrown away. If the reply is lost, send the same request again, however much
-    /// later: it gives the same next refresh token until that, or the access token that came with it, has
-    /// been used, and for 30 seconds in any case. Any other second use of a refresh token means that two
-    /// hold it: the session is ended, with 401 `session_revoked`. Both this and `invalid_refresh_token`
-    /// mean: log in again.
+    /// Trades the refresh token for the next access token and the next refresh token: when a call was answered
+    /// 401 `invalid_token`, or shortly before the access token expires. Store the new one before the old one is
+    /// thrown away.
+    ///
+    /// If the reply is lost, send the same request again, however much later: it gives the same next refresh
+    /// token until that, or the access token that came with it, has been used, and for 30 seconds in any case.
+    /// Any other second use of a refresh token means that two hold it: the session is ended, with 401
+    /// `session_revoked`. Both this and 401 `invalid_refresh_token` mean: log in again.
     #[oai(
         path = "/auth/refresh",
         method = "post",
@@ -108,8 +124,11 @@ impl KeptSessionsApi {
 
     /// Log out
     ///
-    /// Ends the session of the refresh token; its access tokens are refused from then on. Succeeds for
-    /// any token, also one that is unknown, was used before or has expired: then there is nothing to end.
+    /// For somebody who signs out on this device: ends the session of the refresh token; its access tokens are
+    /// refused from then on. Needs no access token, so it works after that has expired.
+    ///
+    /// Succeeds for any token, also one that is unknown, was used before or has expired: then there is nothing
+    /// to end. So it can be repeated until there is an answer.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
     async fn log_out(&self, app: Data<&App>, body: Body<RefreshRequest>) -> Result<Ended, Fail> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
@@ -119,7 +138,8 @@ impl KeptSessionsApi {
 
     /// Where am I logged in?
     ///
-    /// The sessions of whoever asks, the one that was seen last first.
+    /// For a page on which people see where they are logged in: the sessions of whoever asks, the one that was
+    /// seen last first. `current` marks the one of this request; the `id` of any other is what to end.
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
     async fn list(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Json<SessionList>, Fail> {
         let found = app.sessions.list(caller.user()).await?;
@@ -131,7 +151,11 @@ impl KeptSessionsApi {
 
     /// Log out everywhere else
     ///
-    /// Ends all sessions but that of this request. Their access tokens are refused at once.
+    /// For somebody who no longer trusts another device, or has changed their mind about one: ends all sessions
+    /// but that of this request. Their access tokens are refused at once here, and within a second on every
+    /// other server.
+    ///
+    /// Succeeds also where there is no other session.
     #[oai(
         path = "/me/sessions",
         method = "delete",
@@ -145,7 +169,10 @@ impl KeptSessionsApi {
 
     /// Log out one device
     ///
-    /// Ends this session; its access tokens are refused at once. Once more is fine.
+    /// For somebody who has lost a phone: ends this session; its access tokens are refused at once. Once more
+    /// is fine.
+    ///
+    /// 404 `not_found` if the caller never had a session of this id.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
     async fn end(
         &self,

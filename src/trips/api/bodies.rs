@@ -6,12 +6,42 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::stops::{NewStop, StopList, made};
+use super::stops::{NewStop, StopList, example_stop, made};
 use super::told::told;
+use crate::http::examples;
 use crate::http::id::MadeId;
 use crate::http::json::{day, instant, patched};
 use crate::http::problem::FieldFault;
-use crate::trips::{Draft, Patch, Status, Trip, Trips};
+use crate::trips::{Draft, Patch, Sort, Status, Stops, Trip, Trips};
+
+/// What comes first in a list.
+#[derive(Debug, Clone, Copy, Default, Enum)]
+pub(super) enum TripSort {
+    /// The newest trip.
+    #[default]
+    #[oai(rename = "-created_at")]
+    Created,
+    /// The earliest first day.
+    #[oai(rename = "start_date")]
+    Start,
+    /// The trip that changed last.
+    #[oai(rename = "-updated_at")]
+    Updated,
+    /// The first title of the alphabet.
+    #[oai(rename = "title")]
+    Title,
+}
+
+impl From<TripSort> for Sort {
+    fn from(sort: TripSort) -> Self {
+        match sort {
+            TripSort::Created => Self::Created,
+            TripSort::Start => Self::Start,
+            TripSort::Updated => Self::Updated,
+            TripSort::Title => Self::Title,
+        }
+    }
+}
 
 /// Where a trip stands.
 #[derive(Debug, Clone, Copy, Enum)]
@@ -95,6 +125,40 @@ impl From<Trip> for TripBody {
     }
 }
 
+/// The trip that the examples tell of: the one that their requests make and change.
+pub(crate) fn example_trip() -> Trip {
+    let new = CreateTrip::example();
+    let draft = Draft {
+        title: new.title,
+        destination: new.destination,
+        start_date: new.start_date,
+        end_date: new.end_date,
+        time_zone: new.time_zone,
+        notes: new.notes,
+        status: new.status.map_or(Status::Planned, Status::from),
+        stops: Stops::new(&[example_stop()]).unwrap_or_default(),
+    };
+    Trip { id: examples::TRIP, draft, version: 2, created_at: examples::at(20), updated_at: examples::at(95) }
+}
+
+impl Example for TripBody {
+    fn example() -> Self {
+        example_trip().into()
+    }
+}
+
+/// A trip that was made just now, for examples.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct NewTrip(TripBody);
+
+impl Example for NewTrip {
+    fn example() -> Self {
+        let trip = example_trip();
+        Self(Trip { version: 1, updated_at: trip.created_at, ..trip }.into())
+    }
+}
+
 /// Some of the caller's trips.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct TripPage {
@@ -105,9 +169,16 @@ pub(super) struct TripPage {
     pub(super) next_cursor: Option<String>,
 }
 
+impl Example for TripPage {
+    fn example() -> Self {
+        let next = "AAEBnK25nEAAAAAAAAAAAAAAAAAAjgxsHzqNK1U".to_owned();
+        Self { items: vec![TripBody::example()], next_cursor: Some(next) }
+    }
+}
+
 /// A new trip.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct CreateTrip {
     /// A UUIDv7 that you have made, in lower case: who sends the same again after a lost answer is told
     /// that the trip is there, and makes no second one. A new one if absent.
@@ -154,15 +225,19 @@ impl Example for CreateTrip {
 impl CreateTrip {
     /// The id that it shall have, and the trip; or the rules that it breaks.
     pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, Draft), Vec<FieldFault>> {
-        let Self { id, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
-        let whole = ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops };
-        Ok((id.map(|id| id.0), whole.check(trips)?))
+        Ok((self.id.map(|id| id.0), self.whole().check(trips)?))
+    }
+
+    /// Without the id.
+    fn whole(self) -> ReplaceTrip {
+        let Self { id: _, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
+        ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops }
     }
 }
 
 /// All that is to be said of a trip: what is absent is cleared.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct ReplaceTrip {
     /// What its owner calls it.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -189,16 +264,7 @@ pub(super) struct ReplaceTrip {
 
 impl Example for ReplaceTrip {
     fn example() -> Self {
-        Self {
-            title: "Lisbon in autumn".to_owned(),
-            destination: Some("Lisbon".to_owned()),
-            start_date: NaiveDate::from_ymd_opt(2027, 10, 1),
-            end_date: NaiveDate::from_ymd_opt(2027, 10, 8),
-            time_zone: Some("Europe/Lisbon".to_owned()),
-            notes: None,
-            status: Some(TripStatus::Planned),
-            stops: Some(vec![NewStop::example()]),
-        }
+        CreateTrip::example().whole()
     }
 }
 
@@ -223,7 +289,7 @@ impl ReplaceTrip {
 
 /// A change of a trip (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Default, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 pub(crate) struct UpdateTrip {
     /// What its owner calls it. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -253,11 +319,9 @@ pub(crate) struct UpdateTrip {
 
 impl Example for UpdateTrip {
     fn example() -> Self {
-        Self {
-            title: Some("Lisbon in summer".to_owned()),
-            status: Some(TripStatus::Active),
-            ..Self::default()
-        }
+        let CreateTrip { title, notes, .. } = CreateTrip::example();
+        let notes = notes.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value);
+        Self { title: Some(title), notes, ..Self::default() }
     }
 }
 

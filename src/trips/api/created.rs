@@ -2,6 +2,7 @@
 
 use poem_openapi::ApiResponse;
 
+use super::bodies::NewTrip;
 use super::stops::StopBody;
 use super::{TripBody, location};
 use crate::http::conditional::etag;
@@ -15,7 +16,7 @@ pub(super) enum CreatedTrip {
     /// The trip exists.
     #[oai(status = 201)]
     Created(
-        Written<TripBody>,
+        Written<TripBody, NewTrip>,
         /// Where the trip is.
         #[oai(header = "Location")]
         String,

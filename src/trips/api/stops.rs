@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::http::Tag;
 use crate::http::caller::{Caller, ForWriting};
 use crate::http::conditional::{IfMatch, etag};
+use crate::http::examples;
 use crate::http::id::{BodyId, GivenId, Id, MadeId};
 use crate::http::idempotency::{self, IdempotencyKey};
 use crate::http::json::{Body, Json, NoBody, patched};
@@ -55,6 +56,17 @@ impl From<Stop> for StopBody {
         let Stop { id, name, latitude, longitude, arrives_at, departs_at, notes } = stop;
         let (arrives_at, departs_at) = (arrives_at.map(LocalTime), departs_at.map(LocalTime));
         Self { id, name, latitude, longitude, arrives_at, departs_at, notes }
+    }
+}
+
+/// The stop that the examples tell of: the one that their requests make and change.
+pub(super) fn example_stop() -> Stop {
+    NewStop::example().into_stop(|| examples::STOP)
+}
+
+impl Example for StopBody {
+    fn example() -> Self {
+        example_stop().into()
     }
 }
 
@@ -113,7 +125,7 @@ impl ToJSON for StopList {
 
 /// A stop that is to be.
 #[derive(Debug, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct NewStop {
     /// That of a stop which the trip has, or a UUIDv7 that you have made, in lower case. A new one if absent.
     id: Option<MadeId>,
@@ -150,9 +162,9 @@ impl Example for NewStop {
 }
 
 impl NewStop {
-    fn into_stop(self, trips: &Trips) -> Stop {
+    fn into_stop(self, new_id: impl FnOnce() -> Uuid) -> Stop {
         Stop {
-            id: self.id.map_or_else(|| trips.new_id(), |id| id.0),
+            id: self.id.map_or_else(new_id, |id| id.0),
             name: self.name,
             latitude: self.latitude,
             longitude: self.longitude,
@@ -165,7 +177,7 @@ impl NewStop {
 
 /// The stops of a whole trip, and the rules that they break.
 pub(super) fn made(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Fault>) {
-    let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(trips)).collect();
+    let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(|| trips.new_id())).collect();
     match Stops::new(&list) {
         Ok(stops) => (stops, Vec::new()),
         Err(faults) => (Stops::default(), faults),
@@ -174,7 +186,7 @@ pub(super) fn made(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Fault>) {
 
 /// A change of a stop (RFC 7396): what is absent stays, `null` clears.
 #[derive(Debug, Default, Object)]
-#[oai(example, skip_serializing_if_is_none)]
+#[oai(skip_serializing_if_is_none)]
 struct UpdateStop {
     /// What its owner calls it. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -198,7 +210,9 @@ struct UpdateStop {
 
 impl Example for UpdateStop {
     fn example() -> Self {
-        Self { name: Some("Miradouro de Santa Luzia".to_owned()), ..Self::default() }
+        let NewStop { name, departs_at, .. } = NewStop::example();
+        let departs_at = departs_at.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value);
+        Self { name: Some(name), departs_at, ..Self::default() }
     }
 }
 
@@ -222,6 +236,12 @@ struct StopOrder {
     /// The ids of all stops of the trip, each of them once.
     #[oai(validator(max_items = 500))]
     stop_ids: Vec<GivenId>,
+}
+
+impl Example for StopOrder {
+    fn example() -> Self {
+        Self { stop_ids: vec![BodyId(examples::STOP)] }
+    }
 }
 
 #[derive(ApiResponse)]
@@ -264,6 +284,10 @@ impl StopsApi {
     /// The trip's last from now on, and the trip has a new version. A trip has at most 500 stops, which
     /// together take at most 192 KiB as JSON. With an `Idempotency-Key` it is made once, however often the
     /// request is sent, as for making a trip.
+    ///
+    /// 404 `not_found` if there is no such trip, 412 `precondition_failed` if it has changed since the
+    /// `If-Match`, 409 `idempotency_in_progress` while the first request under the key still runs. 422 lists
+    /// what is wrong with the stop.
     #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
     async fn add(
         &self,
@@ -281,7 +305,7 @@ impl StopsApi {
     ) -> Result<AddedStop, Fail<404, 409, 412>> {
         let (owner, trip, trips) = (caller.user(), id.uuid(), app.trips.clone());
         let request = key.about(owner, body.digest());
-        let stop = body.accept()?.into_stop(&trips);
+        let stop = body.accept()?.into_stop(|| trips.new_id());
         let (new, change, condition) = (stop.clone(), StopChange::Add(stop), condition(if_match));
         let add = move |receipt| async move {
             let added = trips.change_stops(owner, trip, condition, change, receipt).await;
@@ -292,8 +316,11 @@ impl StopsApi {
 
     /// Change a stop
     ///
-    /// A JSON Merge Patch (RFC 7396): a member that is absent stays as it is, `null` clears it. The trip
-    /// has a new version.
+    /// A JSON Merge Patch (RFC 7396) of one stop: a member that is absent stays as it is, `null` clears it. The
+    /// trip has a new version.
+    ///
+    /// 404 `not_found` if there is no such trip, or it has no such stop; 412 `precondition_failed` if the trip
+    /// has changed since the `If-Match`.
     #[oai(path = "/:id/stops/:stop_id", method = "patch", operation_id = "update_stop")]
     async fn update(
         &self,
@@ -319,7 +346,10 @@ impl StopsApi {
 
     /// Remove a stop
     ///
-    /// The trip has a new version. 404 if the trip has no such stop, also if it was removed before.
+    /// Takes one stop out; the others keep their order, and the trip has a new version.
+    ///
+    /// 404 `not_found` if the trip has no such stop, also if it was removed before. 412 `precondition_failed`
+    /// if the trip has changed since the `If-Match`.
     #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
     async fn remove(
         &self,
@@ -342,8 +372,12 @@ impl StopsApi {
 
     /// Put the stops in another order
     ///
-    /// The order names each stop of the trip once, and no other; 422 if it does not. Answers with the
-    /// whole trip, which has a new version.
+    /// For an app in which stops are dragged about: the order names each stop of the trip once, and no other.
+    /// Answers with the whole trip, which has a new version.
+    ///
+    /// 422 if the order leaves a stop out, names one twice or one that the trip does not have; then read the
+    /// trip again. 404 `not_found` if there is no such trip, 412 `precondition_failed` if it has changed since
+    /// the `If-Match`.
     #[oai(path = "/:id/stops/order", method = "put", operation_id = "order_stops")]
     async fn order(
         &self,

@@ -156,7 +156,7 @@ fn check_content(response: &Value, reply: &Reply, head: bool) -> Result<(), Stri
 }
 
 /// Holds a value against a schema of the document.
-fn fits(schema: &Value, value: &Value) -> Result<(), String> {
+pub(crate) fn fits(schema: &Value, value: &Value) -> Result<(), String> {
     let validator = validator(schema)?;
     let faults: Vec<String> = validator
         .iter_errors(value)

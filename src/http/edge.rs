@@ -18,11 +18,13 @@ use http_body::Body as _;
 use http_body_util::combinators::BoxBody;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
+use poem_openapi::error::{ContentTypeError, ParseParamError};
 
 use uuid::Uuid;
 
+use super::deprecations::{self, DEPRECATED};
 use super::paths::Paths;
-use super::problem::{Code, Problem, from_poem};
+use super::problem::{Code, FieldFault, Problem, from_poem};
 use crate::app::App;
 use crate::audit;
 use crate::clock::Clock;
@@ -34,8 +36,7 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The longest id that is taken from a client, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// What a page of another origin may read of a response.
-const EXPOSED: &str =
-    "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
+const EXPOSED: &str = "Deprecation, ETag, Idempotency-Replayed, Link, Location, Retry-After, Sunset, WWW-Authenticate, X-Request-Id";
 /// What a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 
@@ -83,11 +84,11 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
             request.set_method(Method::GET);
         }
         let answer = match answer_here(&request, &seen) {
-            Some(answer) => Either::Left(ready(answer)),
+            Some(answer) => Either::Left(ready(answer.map_err(poem::Error::from))),
             None => Either::Right(audit::during(Arc::from(seen.id()), self.hand_on(request))),
         };
         answer.map(move |answer| {
-            let mut response = answer.unwrap_or_else(|problem| tell(problem, &seen));
+            let mut response = answer.unwrap_or_else(|error| tell(problem_of(error, &seen), &seen));
             self.finish(&mut response, &seen);
             Ok(response)
         })
@@ -95,7 +96,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Edge<O, P> {
 }
 
 impl<O: Endpoint, P: Endpoint> Edge<O, P> {
-    fn hand_on(&self, mut request: Request) -> impl Future<Output = Result<Response, Problem>> + Send {
+    fn hand_on(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let path = request.uri().path();
         let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix));
         request.set_data(self.app.clone());
@@ -107,11 +108,11 @@ impl<O: Endpoint, P: Endpoint> Edge<O, P> {
             Either::Right(answer.map(|answer| answer.map(IntoResponse::into_response)))
         };
         AssertUnwindSafe(answer).catch_unwind().map(|answer| match answer {
-            Ok(answer) => answer.map_err(from_poem),
+            Ok(answer) => answer,
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Err(Problem::internal(format!("a panic: {message}")))
+                Err(Problem::internal(format!("a panic: {message}")).into())
             }
         })
     }
@@ -125,6 +126,12 @@ impl<O: Endpoint, P: Endpoint> Edge<O, P> {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A phone may keep what it was given, but must ask whether it still holds; a proxy may not.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+        if !DEPRECATED.is_empty()
+            && let Some(takes) = Paths::known().takes(&seen.path, seen.method.as_str())
+            && let Some(deprecation) = deprecations::of(DEPRECATED, &takes.id)
+        {
+            deprecation.tell(headers);
+        }
         if let Some(origin) = &seen.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
@@ -195,6 +202,24 @@ fn preflight(path: &str) -> Response {
         .header(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)
         .header(header::ACCESS_CONTROL_MAX_AGE, "7200")
         .finish()
+}
+
+/// The problem within. Where the operation was sent something else than it takes, it says what that is.
+fn problem_of(error: poem::Error, seen: &Seen) -> Problem {
+    let takes = || Paths::known().takes(&seen.path, seen.method.as_str());
+    if error.is::<ContentTypeError>()
+        && let Some(media) = takes().and_then(|takes| takes.media.as_deref())
+    {
+        let detail = format!("The body must be sent with `Content-Type: {media}`.");
+        return Problem::new(Code::UnsupportedMediaType, detail);
+    }
+    if let Some(fault) = error.downcast_ref::<ParseParamError>()
+        && let Some((name, allowed)) = takes().and_then(|takes| takes.parameter(fault.name))
+    {
+        let (pointer, detail) = (format!("/{name}"), allowed.to_owned());
+        return Problem::invalid(vec![FieldFault { pointer, code: "invalid".to_owned(), detail }]);
+    }
+    from_poem(error)
 }
 
 /// Writes a problem, and its causes to the log: here and nowhere else.

@@ -10,6 +10,7 @@ pub mod caller;
 mod codes;
 pub mod conditional;
 mod credentials;
+mod deprecations;
 mod docs;
 mod edge;
 pub mod examples;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::API;
 use super::codes::Code;
+use super::deprecations::{self, DEPRECATED, Deprecation};
 use super::examples;
 use super::problem::ProblemBody;
 
@@ -48,8 +49,20 @@ pub fn yaml() -> String {
 
 /// The finished document.
 pub fn document() -> Value {
+    with_deprecations(DEPRECATED)
+}
+
+/// The document in which these operations are to go.
+pub(super) fn with_deprecations(deprecated: &[Deprecation]) -> Value {
     let raw: Value = serde_json::from_str(&super::service().spec()).unwrap_or_default();
-    finish(raw)
+    let mut document = finish(raw);
+    for (_, operation) in operations(&mut document) {
+        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        if let Some(deprecation) = deprecations::of(deprecated, id) {
+            deprecation.mark(operation);
+        }
+    }
+    document
 }
 
 fn finish(mut document: Value) -> Value {

@@ -12,7 +12,7 @@ use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
 /// What an operation asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Needs {
+pub(crate) enum Needs {
     Nothing,
     Basic,
     /// The credentials of a service.
@@ -25,10 +25,10 @@ enum Needs {
 use Needs::{Basic, Nothing, Scope, Service, Token};
 
 /// Operation id, method, path template, a body that a good call sends, what it needs.
-type Row = (&'static str, Method, &'static str, Option<&'static str>, Needs);
+pub(crate) type Row = (&'static str, Method, &'static str, Option<&'static str>, Needs);
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     ("sign_up", Method::POST, "/api/v1/auth/signup", Some(r#"{"username":"bob","password":"a quiet harbour at dawn"}"#), Nothing),
     ("log_in", Method::POST, "/api/v1/auth/login", Some(r#"{"identifier":"ada","password":"a quiet harbour at dusk"}"#), Nothing),
     ("refresh_session", Method::POST, "/api/v1/auth/refresh", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
@@ -53,7 +53,7 @@ const ROWS: &[Row] = &[
     ("unshare_trip", Method::DELETE, "/api/v1/trips/{id}/share", None, Scope("trips:write")),
     ("get_shared_trip", Method::GET, "/api/v1/shared/{token}", None, Nothing),
     ("get_changes", Method::GET, "/api/v1/sync", None, Scope("trips:read")),
-    ("send_operations", Method::POST, "/api/v1/sync", Some(r#"{"operations":[]}"#), Scope("trips:write")),
+    ("send_operations", Method::POST, "/api/v1/sync", Some(r#"{"operations":[{"op_id":"6f9619ff-8b86-4011-b42d-00cf4fc964ff","op":"delete","id":"01890a5d-ac96-774b-bcce-b302099a8057","base_version":1}]}"#), Scope("trips:write")),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -79,7 +79,7 @@ fn behind_a_token() -> impl Iterator<Item = &'static Row> {
 }
 
 /// The call of a row, about the thing of this id.
-fn call(client: &Client, row: &Row, id: &str) -> Call {
+pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
     let filled = |text: &str| text.replace("{id}", id).replace("{stop_id}", SOMEWHERE).replace("{token}", id);
     let mut call = client.call(method.clone(), &filled(path));
@@ -96,7 +96,7 @@ fn call(client: &Client, row: &Row, id: &str) -> Call {
 }
 
 /// Makes something of the kind that `{id}` names in this path; gives its id and where it can be seen.
-async fn something(owner: &Client, path: &str) -> (String, String) {
+pub(crate) async fn something(owner: &Client, path: &str) -> (String, String) {
     let me = "/api/v1/me".to_owned();
     let of_new_session = async |member: &str| {
         let body = json!({ "identifier": owner.grant()["user"]["username"], "password": PASSWORD });

@@ -138,7 +138,7 @@ impl Scene {
         }
         if matches!(before, Deleted) {
             let feed = scene.grace.get("/api/v1/sync").await.expect(200).json();
-            scene.token = feed["next_cursor"].as_str().unwrap().to_owned();
+            feed["next_cursor"].as_str().unwrap().clone_into(&mut scene.token);
         }
         let mut new = asked("create_trip").unwrap().2.clone();
         if matches!(before, Trips) {
@@ -154,7 +154,7 @@ impl Scene {
             }
             Shared => {
                 let made = scene.grace.put(&format!("{}/share", scene.trip)).await.expect(200).json();
-                scene.token = made["token"].as_str().unwrap().to_owned();
+                made["token"].as_str().unwrap().clone_into(&mut scene.token);
             }
             _ => {}
         }

@@ -69,6 +69,22 @@ async fn renewed(app: &TestApp, client: &Client) -> Client {
 }
 
 #[tokio::test]
+async fn the_same_key_makes_one_stop_too() {
+    // S-61
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let stops = format!("{}/stops", trip.header("location"));
+    let stop = json!({ "name": "Belém", "latitude": 38.7, "longitude": -9.2 });
+    let add = async || ada.post(&stops).header("idempotency-key", "a-key").json(&stop).await.expect(201);
+    let (first, again) = (add().await, add().await);
+    same(&first, &again);
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    let trip = ada.get(trip.header("location")).await.expect(200).json();
+    assert_eq!(trip["stops"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn the_order_of_members_and_white_space_make_no_other_request() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

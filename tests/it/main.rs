@@ -12,6 +12,7 @@
 
 mod architecture;
 mod authz;
+mod bad_input;
 mod canaries;
 mod cli;
 mod clients;
@@ -36,6 +37,7 @@ mod server;
 mod sessions;
 mod shares;
 mod signup;
+mod statuses;
 mod storage;
 mod stored;
 mod sync;

@@ -10,10 +10,11 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tripgate::config::Secret;
+use tripgate::config::{Secret, Settings};
 use url::Url;
 
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
+use crate::statuses;
 
 /// What the way to the database is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,11 +89,12 @@ async fn pass(mut client: TcpStream, target: SocketAddr, mut way: watch::Receive
 }
 
 /// A server whose way to its database leads through a proxy; `None` on SQLite, which is no server.
-async fn behind_proxy() -> Option<(TestApp, Proxy)> {
+async fn behind_proxy(change: impl FnOnce(&mut Settings)) -> Option<(TestApp, Proxy)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut proxy = None;
     let app = TestApp::with(|settings| {
+        change(settings);
         let mut url: Url = settings.database_url.expose().parse().unwrap();
         if url.scheme() == "sqlite" {
             return;
@@ -155,7 +157,7 @@ async fn assert_back(app: &TestApp, ada: &Client) {
 #[tokio::test]
 async fn a_database_that_stops_and_starts_costs_503_and_no_restart() {
     // S-67
-    let Some((app, proxy)) = behind_proxy().await else { return };
+    let Some((app, proxy)) = behind_proxy(|_| {}).await else { return };
     let ada = app.sign_up("ada").await;
     for _ in 0..2 {
         proxy.set(Way::Cut);
@@ -165,9 +167,19 @@ async fn a_database_that_stops_and_starts_costs_503_and_no_restart() {
     }
 }
 
+#[tokio::test]
+async fn every_operation_that_needs_the_database_is_503_while_it_is_away() {
+    // S-67
+    let Some((app, proxy)) = behind_proxy(|settings| settings.ways_in.basic = true).await else { return };
+    let ada = app.sign_up("ada").await;
+    let ids = statuses::all_there(&app, &ada).await;
+    proxy.set(Way::Cut);
+    statuses::all_are_away(&app, &ada, &ids).await;
+}
+
 /// What a replica remembers is good for 10 s; beyond, it lets nobody in until it can ask again.
 async fn assert_cut_off(way: Way) {
-    let Some((app, proxy)) = behind_proxy().await else { return };
+    let Some((app, proxy)) = behind_proxy(|_| {}).await else { return };
     let direct = app.replica_with(|settings| {
         let mut url: Url = settings.database_url.expose().parse().unwrap();
         url.set_port(Some(proxy.target.port())).unwrap();
@@ -213,7 +225,7 @@ async fn a_replica_that_is_cut_off_does_not_go_on_letting_in_whom_another_has_sh
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_severed_in_mid_flight_never_cost_a_500() {
     // S-67
-    let Some((app, proxy)) = behind_proxy().await else { return };
+    let Some((app, proxy)) = behind_proxy(|_| {}).await else { return };
     let ada = app.sign_up("ada").await;
     let proxy = Arc::new(proxy);
     let cutter = tokio::spawn({

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::conformance;
 use super::reply::Reply;
+use super::seen::Asked;
 
 /// Somebody who calls the server, with or without a token. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -170,9 +171,9 @@ impl Call {
 
     async fn send(self) -> Reply {
         let url = format!("{}{}", self.base, self.path);
-        let mut request = self.http.request(self.method.clone(), url).headers(self.headers);
-        if let Some(body) = self.body {
-            request = request.body(body);
+        let mut request = self.http.request(self.method.clone(), url).headers(self.headers.clone());
+        if let Some(body) = &self.body {
+            request = request.body(body.clone());
         }
         let response = request.send().await.unwrap();
         let reply = Reply {
@@ -181,10 +182,12 @@ impl Call {
             body: response.bytes().await.unwrap().to_vec(),
             asked: format!("{} {}", self.method, self.path),
         };
-        if self.documented
-            && let Err(fault) = conformance::check(&self.method, &self.path, &reply)
-        {
-            panic!("{fault}");
+        if self.documented {
+            let body = self.body.as_deref().unwrap_or_default();
+            let asked = Asked { path: &self.path, headers: &self.headers, body };
+            if let Err(fault) = conformance::check_exchange(&self.method, &asked, &reply) {
+                panic!("{fault}");
+            }
         }
         reply
     }

@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::reply::Reply;
+use super::seen::{self, Asked};
 
 /// Headers that belong to HTTP itself or to browsers, not to an operation.
 const UNTOLD: [&str; 6] =
@@ -42,9 +43,22 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
+/// Holds a response against the document, and takes down what was seen of it.
+pub(super) fn check_exchange(method: &Method, asked: &Asked<'_>, reply: &Reply) -> Result<(), String> {
+    check(method, asked.path, reply)?;
+    if let Some((_, operation)) = find(method, without_query(asked.path)) {
+        seen::note(operation, asked, reply);
+    }
+    Ok(())
+}
+
+fn without_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// Holds a response against the document.
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) -> Result<(), String> {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = without_query(path);
     let status = reply.status;
     let Some((name, operation)) = find(method, path) else {
         let told = check_unknown(reply).map_err(|fault| format!(": {fault}"));

@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 mod database;
 mod raw;
 mod reply;
+mod seen;
 mod served;
 mod tests;
 
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use tempfile::TempDir;
 use tripgate::app::App;
@@ -168,7 +171,18 @@ impl TestApp {
 
     /// Sends these bytes as they are on a connection of their own.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> RawReply {
-        raw::exchange(self.running.address, request.as_ref()).await
+        raw::exchange(self.running.address, request.as_ref(), raw::SILENCE).await
+    }
+
+    /// Sends these bytes as they are and waits for an answer, which is held against the document as one to
+    /// `method` and `path`.
+    pub(crate) async fn raw_reply(&self, method: &Method, path: &str, request: &[u8]) -> Reply {
+        let reply = raw::exchange(self.running.address, request, PATIENCE).await.reply(method, path);
+        let asked = seen::Asked { path, headers: &HeaderMap::new(), body: &[] };
+        if let Err(fault) = conformance::check_exchange(method, &asked, &reply) {
+            panic!("{fault}");
+        }
+        reply
     }
 }
 

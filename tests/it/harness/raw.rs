@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::reply::Reply;
+
 /// How long the server may be silent before its answer counts as whole.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// Everything that came before the server closed the connection or fell silent.
 #[derive(Clone, Debug)]
@@ -29,20 +34,36 @@ impl RawReply {
             .collect()
     }
 
+    /// The one response, to this method and path, on a connection that was closed behind it.
+    pub(super) fn reply(&self, method: &Method, path: &str) -> Reply {
+        let text = self.text();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let headers: HeaderMap = head
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let (name, value) = line.split_once(": ").unwrap();
+                (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+            })
+            .collect();
+        let asked = format!("{method} {path}");
+        Reply { status: self.statuses()[0], headers, body: body.as_bytes().to_vec(), asked }
+    }
+
     /// As text, whatever it is.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
-pub(super) async fn exchange(address: SocketAddr, request: &[u8]) -> RawReply {
+pub(super) async fn exchange(address: SocketAddr, request: &[u8], silence: Duration) -> RawReply {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // A server that has seen enough may close before everything is written.
     drop(stream.write_all(request).await);
     let mut reply = RawReply { bytes: Vec::new(), closed: false };
     let mut chunk = [0; 4096];
     loop {
-        match tokio::time::timeout(SILENCE, stream.read(&mut chunk)).await {
+        match tokio::time::timeout(silence, stream.read(&mut chunk)).await {
             Ok(Ok(0) | Err(_)) => {
                 reply.closed = true;
                 return reply;

@@ -1,0 +1,187 @@
+//! The statuses that many operations share: each of them answers so, as the document says.
+//!
+//! What is an operation's own has its test where the feature has its own.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tripgate::http::batch::BATCH_MAX;
+
+use crate::authz::{Needs, ROWS, Row, call, something};
+use crate::harness::conformance::operations;
+use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
+
+/// The rows of the operations for which the document lists this status.
+fn with_status(status: u16) -> impl Iterator<Item = &'static Row> {
+    let status = status.to_string();
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| said(row)["responses"].get(&status).is_some()).collect();
+    assert!(!rows.is_empty(), "{status} is nowhere");
+    rows.into_iter()
+}
+
+fn said(row: &Row) -> &'static Value {
+    operations().map(|(_, _, said)| said).find(|said| said["operationId"] == row.0).unwrap()
+}
+
+/// The `Authorization` that the row needs.
+async fn credential(app: &TestApp, row: &Row, ada: &Client) -> Option<String> {
+    let basic = |id: &str, secret: &str| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    match row.4 {
+        Needs::Nothing => None,
+        Needs::Basic => Some(basic("ada", PASSWORD)),
+        Needs::Service => {
+            let gate = app.rooms().clients.add(&format!("gate-{}", row.0)).await.unwrap();
+            Some(basic(&gate.id, &gate.secret))
+        }
+        Needs::Token | Needs::Scope(_) => Some(format!("Bearer {}", ada.token())),
+    }
+}
+
+/// A good call of the row, but that it has no `Accept`, no body and no type of one if it has a body.
+async fn bare(app: &TestApp, row: &Row, ada: &Client, id: &str) -> Call {
+    let path = row.2.replace("{id}", id).replace("{stop_id}", id).replace("{token}", id);
+    let call = app.anonymous().call(row.1.clone(), &path);
+    match credential(app, row, ada).await {
+        Some(credential) => call.header("authorization", credential),
+        None => call,
+    }
+}
+
+async fn each(status: u16, of: impl AsyncFn(&TestApp, &Row, Call) -> Reply) -> Vec<(&'static Row, Reply)> {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut replies = Vec::new();
+    for row in with_status(status) {
+        let (id, _) = something(&ada, row.2).await;
+        let call = bare(&app, row, &ada, &id).await;
+        replies.push((row, of(&app, row, call).await.expect(status)));
+    }
+    replies
+}
+
+fn media(row: &Row) -> &'static str {
+    let content = &said(row)["requestBody"]["content"];
+    content.as_object().and_then(|content| content.keys().next()).map_or("", String::as_str)
+}
+
+#[tokio::test]
+async fn what_is_not_well_formed_is_400_everywhere() {
+    let app = TestApp::start().await;
+    for row in with_status(400) {
+        let (method, path) = (&row.1, row.2);
+        let request = format!(
+            "{method} http://ada@tripgate.test{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        );
+        app.raw_reply(method, path, request.as_bytes()).await.expect(400).problem("bad_request");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_no_json_is_told_what_there_is() {
+    for (row, reply) in each(406, async |_, _, call| call.header("accept", "text/html").await).await {
+        let told = reply.problem("not_acceptable").json();
+        assert!(told["detail"].as_str().unwrap().contains("Accept: application/json"), "{}", row.0);
+    }
+}
+
+/// The path and head of a good call of the row, with a body of so many bytes that does not come.
+async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String, String) {
+    let (id, _) = something(ada, row.2).await;
+    let path = row.2.replace("{id}", &id).replace("{stop_id}", &id);
+    let mut head = format!("{} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n", row.1);
+    write!(head, "Content-Type: {}\r\nConnection: close\r\n", media(row)).unwrap();
+    if row.1 == "PUT" {
+        head.push_str("If-Match: *\r\n");
+    }
+    if let Some(credential) = credential(app, row, ada).await {
+        write!(head, "Authorization: {credential}\r\n").unwrap();
+    }
+    (path, format!("{head}\r\n"))
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_waited_for_so_long_and_no_longer() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut waiting = Vec::new();
+    for row in with_status(408) {
+        waiting.push((row, head(&app, row, &ada, 99).await));
+    }
+    let waiting =
+        waiting.iter().map(async |(row, (path, head))| app.raw_reply(&row.1, path, head.as_bytes()).await);
+    for reply in join_all(waiting).await {
+        reply.expect(408).problem("request_timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_told_how_large_it_may_be() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for row in with_status(413) {
+        let (path, head) = head(&app, row, &ada, BATCH_MAX + 1).await;
+        let told = app.raw_reply(&row.1, &path, head.as_bytes()).await.expect(413);
+        let told = told.problem("content_too_large").json();
+        assert!(told["detail"].as_str().unwrap().contains(" KiB)"), "{}", row.0);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_is_told_which_it_shall_have() {
+    for other in ["text/plain", "application/xml", "application/merge-patch+json", "multipart/form-data"] {
+        let replies = each(415, async |_, _, call| call.header("content-type", other).body("{}").await);
+        for (row, reply) in replies.await {
+            let told = reply.problem("unsupported_media_type").json();
+            let wanted = format!("Content-Type: {}", media(row));
+            assert!(told["detail"].as_str().unwrap().contains(&wanted), "{}: {}", row.0, told["detail"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_rules_is_told_every_one_that_it_breaks() {
+    let replies = each(422, async |app, row, call| match media(row) {
+        "" => {
+            let path = format!("{}?limit=0", row.2);
+            let ada = app.log_in("ada").await;
+            ada.get(&path).await
+        }
+        "application/json" => call.header("content-type", media(row)).body(r#"{"elephant":1}"#).await,
+        form => call.header("content-type", form).body("elephant=1").await,
+    });
+    for (_, reply) in replies.await {
+        reply.problem("invalid");
+    }
+}
+
+/// With the database away. For `outage`, which has a database that can go.
+pub(crate) async fn all_are_away(app: &TestApp, ada: &Client, ids: &[String]) {
+    for (row, id) in with_status(503).zip(ids) {
+        // A token is good without the database, a password is not.
+        let reply = if row.0 == "get_session" {
+            app.anonymous().call(row.1.clone(), row.2).basic("ada", PASSWORD).await
+        } else {
+            let call = call(&app.anonymous(), row, id);
+            match row.4 {
+                Needs::Basic | Needs::Nothing => call.basic("ada", PASSWORD).await,
+                Needs::Service => call.basic(&ids[ids.len() - 2], &ids[ids.len() - 1]).await,
+                Needs::Token | Needs::Scope(_) => call.bearer(ada.token()).await,
+            }
+        };
+        reply.expect(503).problem("database_away");
+    }
+}
+
+/// What [`all_are_away`] needs to be there: a thing for each row, then the credentials of a service.
+pub(crate) async fn all_there(app: &TestApp, ada: &Client) -> Vec<String> {
+    let mut ids = Vec::new();
+    for row in with_status(503) {
+        ids.push(something(ada, row.2).await.0);
+    }
+    let gate = app.rooms().clients.add("gate").await.unwrap();
+    ids.extend([gate.id, gate.secret]);
+    ids
+}

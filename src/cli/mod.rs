@@ -3,6 +3,7 @@
 //! 1 a check failed, 2 bad settings or no start.
 
 mod beside;
+mod breaking;
 mod clients;
 mod keys;
 mod lines;

@@ -1,5 +1,6 @@
-//! `tripgate openapi`: prints the API's document, writes the committed files from it, or checks
-//! that they are the same. Needs no settings, no database and no network.
+//! `tripgate openapi`: prints the API's document, writes the committed files from it, checks that they
+//! are the same, or tells what it breaks for apps made for another. Needs no settings, no database and no
+//! network.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::Stop;
+use serde_json::Value;
+
+use super::{Stop, breaking};
+use crate::clock::Clock;
 use crate::http::spec;
 
 /// Where the committed document lies.
@@ -39,6 +43,15 @@ pub(super) fn command() -> Command {
                 .conflicts_with("form")
                 .help("Write both files"),
         )
+        .arg(
+            Arg::new("diff")
+                .long("diff")
+                .value_names(["OLD", "NEW"])
+                .num_args(1..=2)
+                .value_parser(clap::value_parser!(PathBuf))
+                .conflicts_with_all(["form", "check", "write"])
+                .help("Tell what breaks for apps made for OLD; NEW is this program's unless given; 1 if anything does"),
+        )
 }
 
 /// `root` is the directory in which `openapi/` lies.
@@ -47,6 +60,9 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
         check(root, out)
     } else if args.get_flag("write") {
         write(root, out)
+    } else if let Some(paths) = args.get_many::<PathBuf>("diff") {
+        let paths: Vec<&PathBuf> = paths.collect();
+        diff(&paths, root, out)
     } else {
         let form = args.get_one::<String>("form").map(String::as_str);
         let text = if form == Some("yaml") { spec::yaml() } else { spec::json() };
@@ -88,6 +104,26 @@ fn write(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
         print(out, &format!("wrote {}\n", path.display()))?;
     }
     Ok(())
+}
+
+fn diff(paths: &[&PathBuf], root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+    let read = |path: &PathBuf| {
+        let failed = |why: String| Stop::Failed(format!("{} can't be read: {why}", path.display()));
+        let text = fs::read_to_string(root.join(path)).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str::<Value>(&text).map_err(|error| failed(error.to_string()))
+    };
+    let mut documents = paths.iter().map(|path| read(path));
+    let old = documents.next().unwrap_or_else(|| Ok(spec::document()))?;
+    let new = documents.next().unwrap_or_else(|| Ok(spec::document()))?;
+    let broken = breaking::changes(&old, &new, Clock::system().now().date_naive());
+    for line in &broken {
+        print(out, &format!("{line}\n"))?;
+    }
+    match broken.len() {
+        0 => print(out, "nothing breaks\n"),
+        1 => Err(Stop::Failed("1 change breaks apps that were made for the old document".to_owned())),
+        count => Err(Stop::Failed(format!("{count} changes break apps that were made for the old document"))),
+    }
 }
 
 fn print(out: &mut dyn Write, text: &str) -> Result<(), Stop> {

@@ -247,6 +247,28 @@ fn the_document_is_printed_and_checked() {
 }
 
 #[test]
+fn a_document_that_breaks_apps_is_told_by_its_exit_status() {
+    let dir = TempDir::new().unwrap();
+    let mut old = tripgate::http::spec::document();
+    let save = |name: &str, document: &Value| {
+        fs::write(dir.path().join(name), document.to_string()).unwrap();
+    };
+    save("now.json", &old);
+    old["paths"]["/api/v1/places"]["get"] = old["paths"]["/api/v1/trips"]["get"].clone();
+    save("old.json", &old);
+    let unchanged = run(dir.path(), &["openapi", "--diff", "now.json"]);
+    assert_eq!((unchanged.status.code(), stdout(&unchanged).as_str()), (Some(0), "nothing breaks\n"));
+    let added = run(dir.path(), &["openapi", "--diff", "now.json", "old.json"]);
+    assert_eq!(added.status.code(), Some(0));
+    let broken = run(dir.path(), &["openapi", "--diff", "old.json"]);
+    assert_eq!((broken.status.code(), stdout(&broken).as_str()), (Some(1), "GET /api/v1/places: is gone\n"));
+    assert!(stderr(&broken).contains("1 change breaks"), "{}", stderr(&broken));
+    let missing = run(dir.path(), &["openapi", "--diff", "none.json"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("none.json can't be read"), "{}", stderr(&missing));
+}
+
+#[test]
 fn what_is_no_command_or_flag_is_refused() {
     let dir = TempDir::new().unwrap();
     for args in [&["elephant"][..], &["--elephant"], &["serve", "x"], &["migrate", "down", "--steps", "0"]] {

@@ -27,7 +27,7 @@ pub enum JsonError {
     /// U+0000 in a string or a name.
     #[error("contains a NUL character")]
     Nul,
-    /// More than [`VALUES_MAX`] values.
+    /// More values than are taken.
     #[error("has too many values")]
     TooMany,
 }

@@ -11,13 +11,13 @@
 //! | `<room>/mod.rs` | types, use-cases, the room's error | neither poem nor sea-orm |
 //! | `<room>/store.rs` | queries | sea-orm, `entity` |
 //!
-//! The rooms are [`accounts`], [`sessions`], [`tokens`], [`trips`], [`shares`], [`sync`] and [`clients`]. They know each
-//! other's `mod.rs` only, and in one direction: sessions know accounts, tokens and [`passwords`], accounts
-//! know passwords, clients know sessions and tokens, trips know
-//! nobody but their owner's id, shares and sync know trips. Beneath them
-//! lie [`db`], [`leases`], [`idempotency`], [`secrets`], [`clock`], [`audit`] and [`json`];
-//! [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and [`cli`]
-//! is what an operator types.
+//! The rooms are [`accounts`], [`sessions`], [`tokens`], [`trips`], [`shares`], [`sync`] and [`clients`].
+//! They know each other's `mod.rs` only, and in one direction: sessions know accounts, tokens and
+//! [`passwords`], accounts know passwords, clients know sessions and tokens, trips know their owner's id and
+//! the receipts of [`idempotency`], shares and sync know trips; what they show of a trip is in the words of
+//! its `api.rs`. Beneath them lie [`db`], [`leases`], [`idempotency`], [`secrets`], [`clock`], [`audit`] and
+//! [`json`]; [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and
+//! [`cli`] is what an operator types.
 
 pub mod accounts;
 pub mod app;

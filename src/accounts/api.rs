@@ -128,14 +128,11 @@ impl Example for DeleteAccount {
 
 /// A fault of a username, wherever one is given.
 pub fn username_fault() -> FieldFault {
-    FieldFault {
-        pointer: "/username".to_owned(),
-        code: "invalid_format".to_owned(),
-        detail: format!(
-            "must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or hyphens \
-             and begin with a letter or digit"
-        ),
-    }
+    let detail = format!(
+        "must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or hyphens \
+         and begin with a letter or digit"
+    );
+    FieldFault::new("/username", "invalid_format", detail)
 }
 
 impl UpdateProfile {
@@ -157,11 +154,10 @@ impl From<AccountsError> for Problem {
             }
             AccountsError::BadCredentials => caller::bad_credentials(),
             AccountsError::NoSuchUser => caller::owner_gone(),
-            AccountsError::LastIdentifier => Self::invalid(vec![FieldFault {
-                pointer: "/username".to_owned(),
-                code: "last_identifier".to_owned(),
-                detail: "can't be cleared: there is no email address to log in with".to_owned(),
-            }]),
+            AccountsError::LastIdentifier => {
+                let detail = "can't be cleared: there is no email address to log in with";
+                Self::invalid(vec![FieldFault::new("/username", "last_identifier", detail)])
+            }
             AccountsError::Overloaded(overloaded) => overloaded.into(),
             AccountsError::Store(error) => error.into(),
         }

@@ -18,7 +18,7 @@ use super::examples::{self, Asked};
 use super::json::{Body, read_up_to, registry};
 use super::problem::{Code, FieldFault, Problem};
 use super::schema;
-use crate::idempotency::digest;
+use crate::idempotency::digest_json;
 use crate::json as strict;
 
 /// The most bytes of such a body.
@@ -80,7 +80,7 @@ impl<W: Operations> ParsePayload for Batch<W> {
         let mut faults = schema::check(&registry::<W>(), &W::schema_ref(), &value);
         if list.len() > W::MOST {
             let detail = format!("must have at most {} items", W::MOST);
-            faults.push(fault(format!("/{LIST}"), "too_many", detail));
+            faults.push(FieldFault::new(format!("/{LIST}"), "too_many", detail));
             return Err(Problem::invalid(faults).into());
         }
         let mut items = Vec::with_capacity(list.len());
@@ -89,7 +89,7 @@ impl<W: Operations> ParsePayload for Batch<W> {
                 items.push(item(name, op_id, value));
             } else {
                 let detail = "must be there and be a UUID, written with hyphens".to_owned();
-                faults.push(fault(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
+                faults.push(FieldFault::new(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
             }
         }
         if faults.is_empty() {
@@ -102,23 +102,19 @@ impl<W: Operations> ParsePayload for Batch<W> {
 
 impl_apirequest_for_payload!(Batch<W>, W: Operations);
 
-fn fault(pointer: String, code: &str, detail: String) -> FieldFault {
-    FieldFault { pointer, code: code.to_owned(), detail }
-}
-
 fn named(operation: &Value) -> Option<(String, Uuid)> {
     let name = operation.get(NAME)?.as_str()?;
     let op_id = Uuid::try_parse(name).ok().filter(|_| name.len() == 36)?;
     Some((name.to_owned(), op_id))
 }
 
-fn item<T: ParseFromJSON + 'static>(name: String, op_id: Uuid, mut value: Value) -> Item<T> {
-    value.sort_all_objects();
-    let digest = digest(value.to_string().as_bytes());
+fn item<T: ParseFromJSON + 'static>(name: String, op_id: Uuid, value: Value) -> Item<T> {
+    let digest = digest_json(value.clone());
     let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
     let checked = if faults.is_empty() {
         // The parser's own words may echo the input.
-        let invalid = || vec![fault(String::new(), "invalid", "is not of the documented form".to_owned())];
+        let invalid =
+            || vec![FieldFault::new(String::new(), "invalid", "is not of the documented form".to_owned())];
         T::parse_from_json(Some(value.clone())).map_err(|_| (value, invalid()))
     } else {
         Err((value, faults))

@@ -188,6 +188,9 @@ fn answer_here(request: &Request, seen: &Seen) -> Option<Result<Response, Proble
         )));
     }
     let query = request.uri().query().unwrap_or_default();
+    if seen.path.starts_with(super::API) && is_garbled(query) {
+        return Some(Err(Problem::new(Code::BadRequest, "The query is not in UTF-8.")));
+    }
     if seen.path.starts_with(super::API) && has_twice(query) {
         return Some(Err(Problem::new(Code::BadRequest, "A query parameter stands there twice.")));
     }
@@ -216,8 +219,7 @@ fn problem_of(error: poem::Error, seen: &Seen) -> Problem {
     if let Some(fault) = error.downcast_ref::<ParseParamError>()
         && let Some((name, allowed)) = takes().and_then(|takes| takes.parameter(fault.name))
     {
-        let (pointer, detail) = (format!("/{name}"), allowed.to_owned());
-        return Problem::invalid(vec![FieldFault { pointer, code: "invalid".to_owned(), detail }]);
+        return Problem::invalid(vec![FieldFault::new(format!("/{name}"), "invalid", allowed)]);
     }
     from_poem(error)
 }
@@ -270,6 +272,14 @@ fn loggable(path: &str) -> Cow<'_, str> {
     }
     let cut = |segment: &str| if segment.len() <= LONGEST { segment.to_owned() } else { "[long]".to_owned() };
     Cow::Owned(path.split('/').map(cut).collect::<Vec<_>>().join("/"))
+}
+
+/// Whether what stands behind percent signs is no UTF-8: it is read as a replacement character.
+fn is_garbled(query: &str) -> bool {
+    let is_lost = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    query.contains('%')
+        && url::form_urlencoded::parse(query.as_bytes())
+            .any(|(name, value)| is_lost(&name) || is_lost(&value))
 }
 
 /// Whether a name stands twice in the query: parsers disagree about which one counts.

@@ -182,11 +182,8 @@ pub fn in_progress() -> Problem {
 
 /// What is told of a key that stands for something else.
 pub fn reused(pointer: &str) -> Problem {
-    let fault = FieldFault {
-        pointer: pointer.to_owned(),
-        code: "reused".to_owned(),
-        detail: "was used for another request; every request needs a key of its own".to_owned(),
-    };
+    let detail = "was used for another request; every request needs a key of its own";
+    let fault = FieldFault::new(pointer, "reused", detail);
     Problem::new(Code::IdempotencyKeyReused, "This key stands for another request.").with_faults(vec![fault])
 }
 

@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::examples::{self, Asked};
 use super::problem::{Code, FieldFault, Problem, from_poem};
 use super::schema;
-use crate::idempotency;
+use crate::idempotency::digest_json;
 use crate::json as strict;
 
 /// The most bytes of a request body.
@@ -266,15 +266,14 @@ impl<T: Asked> ParsePayload for Body<T> {
             .map_err(|error| Problem::new(Code::InvalidJson, format!("The body {error}.")))?;
         let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
         let is_keyed = request.headers().contains_key("idempotency-key");
-        let digest = if is_keyed { digest(value.clone()) } else { [0; 32] };
+        let digest = if is_keyed { digest_json(value.clone()) } else { [0; 32] };
         // Without its faulty members the rest may still be looked at; if not, the schema's faults are all.
         match T::parse_from_json(Some(without(&faults, value))) {
             Ok(value) => Ok(Self { value, faults, digest }),
             Err(_) if !faults.is_empty() => Err(Problem::invalid(faults).into()),
             Err(_) => {
                 // The parser's own words may echo the input.
-                let detail = "is not of the documented form".to_owned();
-                let fault = FieldFault { pointer: String::new(), code: "invalid".to_owned(), detail };
+                let fault = FieldFault::new("", "invalid", "is not of the documented form");
                 Err(Problem::invalid(vec![fault]).into())
             }
         }
@@ -282,12 +281,6 @@ impl<T: Asked> ParsePayload for Body<T> {
 }
 
 impl_apirequest_for_payload!(Body<T>, T: Asked);
-
-/// The same for the same JSON: an app may write an object's members in another order each time.
-fn digest(mut value: Value) -> [u8; 32] {
-    value.sort_all_objects();
-    idempotency::digest(value.to_string().as_bytes())
-}
 
 /// The object without the members that have a fault.
 fn without(faults: &[FieldFault], mut value: Value) -> Value {

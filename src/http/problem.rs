@@ -76,6 +76,11 @@ pub struct Problem {
 }
 
 impl FieldFault {
+    /// What is wrong with the member that `pointer` leads to (RFC 6901).
+    pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
+    }
+
     /// The same of something that is part of a greater whole: `pointer` leads to it.
     #[must_use]
     pub fn under(self, pointer: &str) -> Self {
@@ -248,11 +253,8 @@ pub fn from_poem(error: poem::Error) -> Problem {
         );
     }
     if let Some(fault) = error.downcast_ref::<ParseParamError>() {
-        return Problem::invalid(vec![FieldFault {
-            pointer: format!("/{}", fault.name),
-            code: "invalid".to_owned(),
-            detail: "is missing, or not of the documented form".to_owned(),
-        }]);
+        let detail = "is missing, or not of the documented form";
+        return Problem::invalid(vec![FieldFault::new(format!("/{}", fault.name), "invalid", detail)]);
     }
     if let Some(fault) = error.downcast_ref::<ReadBodyError>() {
         return match fault {

@@ -11,6 +11,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::id::V7;
 use super::local::{date, local_time};
 use super::problem::FieldFault;
 
@@ -84,7 +85,12 @@ impl Checker<'_> {
         }
         if schema.pattern.as_ref().is_some_and(|pattern| !fits(pattern, text)) {
             let pattern = schema.pattern.as_deref().unwrap_or_default();
-            return self.fault(pointer, "invalid_format", format!("must fit the pattern {pattern}"));
+            let detail = match schema.format {
+                Some("uuid") if pattern == V7 => "must be a UUID of version 7, in lower case".to_owned(),
+                Some("uuid") => "must be a UUID, in lower case".to_owned(),
+                _ => format!("must fit the pattern {pattern}"),
+            };
+            return self.fault(pointer, "invalid_format", detail);
         }
         let expected = match schema.format {
             Some("uuid") if text.len() != 36 || Uuid::try_parse(text).is_err() => "a UUID",

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -36,6 +37,13 @@ const SWEEP_BATCH: u64 = 200;
 /// A SHA-256: keys and requests are told apart by their digests.
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     sha256(bytes)
+}
+
+/// The digest of the JSON that a request says: the same whatever the order of an object's members, which an
+/// app may write in another order each time.
+pub fn digest_json(mut value: Value) -> [u8; 32] {
+    value.sort_all_objects();
+    digest(value.to_string().as_bytes())
 }
 
 /// A request under a key.

@@ -233,10 +233,6 @@ impl From<TokensError> for Problem {
     }
 }
 
-fn fault(pointer: &str, code: &str, detail: impl Into<String>) -> FieldFault {
-    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: detail.into() }
-}
-
 fn policy_code(fault: PolicyFault) -> &'static str {
     match fault {
         PolicyFault::TooShort(_) => "too_short",
@@ -257,7 +253,7 @@ impl SignUp {
         let mut faults = Vec::new();
         let email = self.email.as_ref().map(|text| text.parse::<Email>());
         if matches!(email, Some(Err(_))) {
-            faults.push(fault(
+            faults.push(FieldFault::new(
                 "/email",
                 "invalid_format",
                 "must be an email address, such as ada@example.org",
@@ -269,7 +265,7 @@ impl SignUp {
         }
         let was_sent = |pointer| told.iter().any(|fault| fault.pointer == pointer);
         if email.is_none() && username.is_none() && !was_sent("/email") && !was_sent("/username") {
-            faults.push(fault("/email", "required", "is required where there is no username"));
+            faults.push(FieldFault::new("/email", "required", "is required where there is no username"));
         }
         let identifiers: Vec<&str> =
             [self.email.as_ref().map(|text| text.as_str()), self.username.as_deref()]
@@ -284,7 +280,7 @@ impl SignUp {
             }
             Ok(_) => Err(faults),
             Err(broken) => {
-                faults.push(fault("/password", policy_code(broken), broken.to_string()));
+                faults.push(FieldFault::new("/password", policy_code(broken), broken.to_string()));
                 Err(faults)
             }
         }
@@ -295,7 +291,9 @@ impl LogIn {
     fn check(self) -> Result<(Self, Scopes), Vec<FieldFault>> {
         let scopes = self.scope.as_ref().map_or(Some(Scopes::all()), |text| Scopes::parse(text));
         let detail = "must be some of account, trips:read and trips:write, separated by single spaces";
-        scopes.map(|scopes| (self, scopes)).ok_or_else(|| vec![fault("/scope", "not_allowed", detail)])
+        scopes
+            .map(|scopes| (self, scopes))
+            .ok_or_else(|| vec![FieldFault::new("/scope", "not_allowed", detail)])
     }
 }
 

@@ -164,7 +164,8 @@ struct SyncResult {
 #[derive(Debug, Object, Serialize)]
 struct SyncResults {
     /// One for each operation, in the same order. It ends early where the trips in it would take more than
-    /// 8 MiB: operations without a result were not looked at; send them again.
+    /// 8 MiB: operations without a result were not looked at; send them again, but none
+    /// of a trip of which an earlier one was not applied.
     results: Vec<SyncResult>,
 }
 
@@ -205,10 +206,6 @@ impl SyncResult {
     }
 }
 
-fn fault(pointer: &str, code: &str, detail: &str) -> FieldFault {
-    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: detail.to_owned() }
-}
-
 /// What the operation does, or what no schema can say is wrong with it.
 fn deed(
     op: SyncVerb,
@@ -218,20 +215,24 @@ fn deed(
 ) -> Result<Deed, Vec<FieldFault>> {
     let mut faults = Vec::new();
     if trip.is_none() && op != SyncVerb::Delete {
-        faults.push(fault("/trip", "required", "is required to create or update"));
+        faults.push(FieldFault::new("/trip", "required", "is required to create or update"));
     }
     if trip.is_some() && op == SyncVerb::Delete {
-        faults.push(fault("/trip", "not_allowed", "says nothing where a trip is deleted"));
+        faults.push(FieldFault::new("/trip", "not_allowed", "says nothing where a trip is deleted"));
     }
     if base.is_none() && op != SyncVerb::Create {
         let detail = "is required to update or delete: nothing is overwritten that you have not seen";
-        faults.push(fault("/base_version", "required", detail));
+        faults.push(FieldFault::new("/base_version", "required", detail));
     }
     if base.is_some() && op == SyncVerb::Create {
-        faults.push(fault("/base_version", "not_allowed", "says nothing of a trip that is not there yet"));
+        faults.push(FieldFault::new(
+            "/base_version",
+            "not_allowed",
+            "says nothing of a trip that is not there yet",
+        ));
     }
     if op == SyncVerb::Create && trip.as_ref().is_some_and(|trip| !trip.has_title()) {
-        faults.push(fault("/trip/title", "required", "is required to create"));
+        faults.push(FieldFault::new("/trip/title", "required", "is required to create"));
     }
     let patch = match trip.map(|trip| trip.check(trips)).transpose() {
         Ok(patch) => patch.unwrap_or_default(),

@@ -136,7 +136,7 @@ impl Progress {
             }
             Outcome::Applied(None) => {}
             Outcome::Duplicate(_) => {
-                self.left.insert(*id, base + 1);
+                self.left.insert(*id, base.saturating_add(1));
             }
             _ => {
                 let least = self.broken.entry(*id).or_insert(*base);

@@ -300,7 +300,7 @@ impl TripsApi {
     ///
     /// For an app that keeps whole trips. With `If-Match` the body takes the place of all that is said of the
     /// trip: what is absent is cleared. With `If-None-Match: *` it makes a trip under an id that you have made,
-    /// a UUIDv7 in lower case, once, however often it is sent.
+    /// a UUIDv7 in lower case, unless you have one. Sent again after the trip was deleted, it makes it again.
     ///
     /// 412 `precondition_failed` if the trip has changed since, or you have one of that id: read it, merge, and
     /// send the new `ETag`. 428 `precondition_required` with neither header. 404 `not_found` if there is

@@ -65,11 +65,12 @@ impl Trip {
         format!("{}-{:x}", self.version, low ^ self.created_at.timestamp_millis().unsigned_abs())
     }
 
-    /// How much it takes to tell it, in bytes: about, but not less than its longest texts.
+    /// How much it takes to tell its texts, in bytes: as JSON, where a control character takes six.
     pub fn size(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
+        let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
         let Draft { title, destination, notes, stops, .. } = &self.draft;
-        title.len() + text(destination) + text(notes) + stops.as_json().len()
+        escaped(title) + text(destination) + text(notes) + stops.as_json().len()
     }
 }
 

@@ -181,6 +181,27 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.leave();
   });
 
+  test("logging out does not wait for a refresh, and no refresh undoes it", async () => {
+    const ada = await person();
+    await visit(ada.page);
+    await signUp(ada.page, "leaving");
+    const started = Promise.withResolvers();
+    await ada.page.route("**/auth/refresh", async (route) => {
+      started.resolve();
+      await new Promise((done) => setTimeout(done, 1_500));
+      await route.continue();
+    });
+    await alter(ada.page, { stale_at: 0 });
+    const calling = call(ada.page, "get_me");
+    await started.promise;
+    await ada.page.locator("#log-out").click();
+    assert.equal(await kept(ada.page), null);
+    assert.equal((await calling).status, 401);
+    assert.equal(await kept(ada.page), null);
+    assert.equal(await signedIn(ada.page), false);
+    await ada.leave();
+  });
+
   test("the refresh token goes to refresh and logout alone", async () => {
     const ada = await person();
     await visit(ada.page);

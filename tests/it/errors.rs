@@ -256,7 +256,7 @@ async fn bad_query_parameters_are_told_by_name() {
         assert_eq!(reply.faults()[0].0, "/limit", "{query}");
     }
     let long = "A".repeat(8_000);
-    for cursor in ["x", "AAAA", "%00", "%ff", "{}", "", long.as_str()] {
+    for cursor in ["x", "AAAA", "%00", "{}", "", long.as_str()] {
         let reply = ada.get(&format!("/api/v1/trips?cursor={cursor}")).await;
         reply.expect(400).problem("invalid_cursor");
     }

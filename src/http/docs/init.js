@@ -12,6 +12,16 @@
 
   const pathOf = (message) => new URL(message.url, location.href).pathname;
 
+  // The document's paths begin at the host; a proxy may serve them under a path of its own, as this page.
+  const PREFIX = new URL(".", location.href).pathname;
+  function underPrefix(text) {
+    const url = new URL(text, location.href);
+    if (url.origin === location.origin && !url.pathname.startsWith(PREFIX)) {
+      url.pathname = PREFIX + url.pathname.slice(1);
+    }
+    return url.href;
+  }
+
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
   dark.addEventListener("change", dress);
@@ -29,14 +39,15 @@
     authActions.authorize({ [SCHEME]: { name: SCHEME, schema, value: token } });
   }
 
-  // A refused token was perhaps revoked before its time: then once more with another one.
-  async function fetchAgain(url, request) {
+  // A refused token was perhaps revoked before its time: then once more with another one, of the same session.
+  const fetchAgain = (whose) => async (url, request) => {
     const reply = await fetch(url, request);
+    const isRefused = reply.status === 401 && /invalid_token/.test(reply.headers.get("WWW-Authenticate"));
     const refused = request.headers.Authorization.replace("Bearer ", "");
-    const token = reply.status === 401 && (await session.token(refused));
-    if (!token || token === refused) return reply;
+    const token = isRefused && (await session.token(refused));
+    if (!token || token === refused || session.id() !== whose) return reply;
     return fetch(url, { ...request, headers: { ...request.headers, Authorization: `Bearer ${token}` } });
-  }
+  };
 
   async function fetchLogout(url, request) {
     const reply = await fetch(url, request);
@@ -71,12 +82,15 @@
     validatorUrl: null,
     plugins: [hints, logout],
     async requestInterceptor(request) {
+      request.url = underPrefix(request.url);
       if (LOGS_OUT.test(pathOf(request))) request.userFetch = fetchLogout;
       if (shown && request.headers.Authorization === `Bearer ${shown}`) {
+        const whose = session.id();
         const token = await session.token();
+        if (token && session.id() !== whose) throw new Error("Somebody else has signed in meanwhile.");
         if (token) {
           request.headers.Authorization = `Bearer ${token}`;
-          request.userFetch = fetchAgain;
+          request.userFetch = fetchAgain(whose);
         }
       }
       return request;

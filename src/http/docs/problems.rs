@@ -81,7 +81,7 @@ impl<'a> Guide<'a> {
 fn fault(line: &str) -> Option<FieldFault> {
     let (pointer, rest) = line.split_once(' ')?;
     let (code, detail) = rest.split_once(' ')?;
-    Some(FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail: detail.to_owned() })
+    Some(FieldFault::new(pointer, code, detail))
 }
 
 /// All problems by their status: `/problems#404` leads to those of 404.

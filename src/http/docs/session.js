@@ -15,14 +15,16 @@ const session = (() => {
   const EARLY_MS = 10_000;
   const SETTLE_MS = 100;
   const TRIES_AFTER_MS = [0, 500, 2_000];
+  const PATIENCE_MS = 10_000;
   const listeners = [];
   let queue = Promise.resolve();
+  let unstored = null; // Where storage is full or blocked: of this tab, until it is left.
 
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
   function kept() {
     try {
-      const found = JSON.parse(localStorage.getItem(KEY));
+      const found = unstored ?? JSON.parse(localStorage.getItem(KEY));
       return found && found.gone_at > Date.now() ? found : null;
     } catch {
       return null;
@@ -30,8 +32,13 @@ const session = (() => {
   }
 
   function keep(found) {
-    if (found) localStorage.setItem(KEY, JSON.stringify(found));
-    else localStorage.removeItem(KEY);
+    unstored = null;
+    try {
+      localStorage.removeItem(KEY);
+      if (found) localStorage.setItem(KEY, JSON.stringify(found));
+    } catch {
+      unstored = found;
+    }
     tell();
   }
 
@@ -57,12 +64,14 @@ const session = (() => {
       credentials: "omit",
       redirect: "error",
       keepalive: true,
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
   }
 
   function ofGrant(grant) {
     const { username, email, id } = grant.user || {};
     return {
+      session_id: grant.session_id,
       access_token: grant.access_token,
       refresh_token: grant.refresh_token,
       stale_at: Date.now() + grant.expires_in * 1000 - EARLY_MS,
@@ -72,13 +81,16 @@ const session = (() => {
   }
 
   // A reply that was lost is asked for again with the same token: the server gives the same successor.
+  // What was logged out meanwhile, or gave way to somebody else, does not come back.
   async function refresh(refreshToken) {
+    const isKept = () => kept()?.refresh_token === refreshToken;
     for (const wait of TRIES_AFTER_MS) {
       await pause(wait);
+      if (!isKept()) return;
       const reply = await post("api/v1/auth/refresh", refreshToken).catch(() => null);
       const grant = reply && reply.ok && (await reply.json().catch(() => null));
-      if (grant) return keep(ofGrant(grant));
-      if (reply && reply.status === 401) return keep(null);
+      if (grant) return isKept() && keep(ofGrant(grant));
+      if (reply && reply.status === 401) return isKept() && keep(null);
     }
   }
 
@@ -89,8 +101,17 @@ const session = (() => {
       listener(kept());
     },
 
-    // Takes the answer of signing up, logging in or refreshing.
-    remember: (grant) => alone(() => keep(ofGrant(grant))),
+    // Whose access token it is; or undefined.
+    id: () => kept()?.session_id,
+
+    // Takes the answer of signing up, logging in or refreshing, and ends the session that it replaces.
+    remember: (grant) => alone(async () => {
+      const former = kept();
+      keep(ofGrant(grant));
+      if (former && former.session_id !== grant.session_id) {
+        await post("api/v1/auth/logout", former.refresh_token).catch(() => {});
+      }
+    }),
 
     // The access token, refreshed if it has run out or is the one that was refused; or null.
     token: (refused) => {
@@ -107,12 +128,12 @@ const session = (() => {
       });
     },
 
-    // Forgets both tokens, whatever comes of telling the server.
-    end: () => alone(async () => {
+    // Forgets both tokens at once, whoever is refreshing them and whatever comes of telling the server.
+    end: async () => {
       const found = kept();
       keep(null);
       if (found) await post("api/v1/auth/logout", found.refresh_token).catch(() => {});
-    }),
+    },
 
     // Forgets them if this body, which was sent to /auth/logout by hand, names the refresh token.
     ended: (body) => alone(() => {
@@ -121,9 +142,17 @@ const session = (() => {
     }),
 
     start() {
-      if (!kept()) localStorage.removeItem(KEY);
-      localStorage.removeItem("authorized"); // Where Swagger UI kept everything, passwords too.
-      addEventListener("storage", (event) => (event.key === KEY || event.key === null) && tell());
+      if (!kept()) keep(null);
+      try {
+        localStorage.removeItem("authorized"); // Where Swagger UI kept everything, passwords too.
+      } catch {
+        // Blocked: then nothing is there.
+      }
+      addEventListener("storage", (event) => {
+        if (event.key !== KEY && event.key !== null) return;
+        unstored = null;
+        tell();
+      });
     },
   };
 })();

@@ -45,11 +45,7 @@ pub(super) fn changed() -> Problem {
 }
 
 fn one(pointer: &str, code: &str, detail: &str) -> Problem {
-    Problem::invalid(vec![fault(pointer, code, detail.to_owned())])
-}
-
-fn fault(pointer: &str, code: &str, detail: String) -> FieldFault {
-    FieldFault { pointer: pointer.to_owned(), code: code.to_owned(), detail }
+    Problem::invalid(vec![FieldFault::new(pointer, code, detail.to_owned())])
 }
 
 pub(super) fn told(faults: Vec<Fault>, blamed: &str) -> Vec<FieldFault> {
@@ -66,7 +62,7 @@ pub(super) fn told(faults: Vec<Fault>, blamed: &str) -> Vec<FieldFault> {
                 (format!("/stops/{at}{member}"), code)
             }
         };
-        fault(&pointer, code, broken.to_string())
+        FieldFault::new(pointer, code, broken.to_string())
     };
     faults.into_iter().map(told).collect()
 }
@@ -93,7 +89,7 @@ pub(super) fn refused_stop(error: TripsError, blamed: &str) -> Problem {
             // Of the trip itself, which was whole before.
             _ => ("", "invalid"),
         };
-        fault(pointer, code, broken.to_string())
+        FieldFault::new(pointer, code, broken.to_string())
     };
     Problem::invalid(faults.into_iter().map(told).collect())
 }

@@ -47,7 +47,7 @@ async fn what_is_wrong_with_the_whole_request_refuses_it() {
     let trip = send(&ada, &ends).await[0]["trip"]["id"].clone();
     let begins = json!([{ "op_id": new_id(), "op": "update", "id": trip, "base_version": 1, "trip": { "start_date": "2026-05-02" } }]);
     for (operations, pointers) in [
-        (shout, vec!["/id", "/op_id"]),
+        (shout, vec!["/op_id", "/id"]),
         (blank, vec!["/base_version", "/trip/title"]),
         (begins, vec!["/trip/start_date"]),
     ] {

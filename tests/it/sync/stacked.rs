@@ -73,6 +73,15 @@ async fn what_a_request_has_made_itself_is_gone_on_from_whatever_failed_between(
     assert_eq!(shown(&ada, &id).await["title"], "four");
 }
 
+#[tokio::test]
+async fn no_version_is_too_high() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let operations = json!([op("delete", &new_id(), Some(i64::MAX), &Value::Null)]);
+    assert_eq!(statuses(&send(&ada, &operations).await), ["applied"]);
+    assert_eq!(statuses(&send(&ada, &operations).await), ["duplicate"]);
+}
+
 /// A trip of some 190 KB.
 fn large(title: &str) -> Value {
     let stops: Vec<Value> = (0..90)

@@ -91,6 +91,18 @@ async fn a_text_is_found_wherever_it_stands_without_regard_to_case_and_accents()
 }
 
 #[tokio::test]
+async fn a_search_that_is_no_utf_8_is_refused() {
+    // S-58
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for q in ["%ff", "%c3", "a%ed%a0%80"] {
+        ada.get(&format!("{TRIPS}?q={q}")).await.expect(400).problem("bad_request");
+        ada.get(&format!("{TRIPS}?{q}=1")).await.expect(400).problem("bad_request");
+    }
+    ada.get(&format!("{TRIPS}?q=%C3%A9")).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_list_is_narrowed_by_everything_at_once() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -15,6 +15,8 @@ use std::{fmt, io};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use file::{Lines, SecretFile};
 pub use mask::{MASK, mask_url};
@@ -227,6 +229,9 @@ fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Vec<u8>, 
 #[error("it was encrypted under another master secret, or changed since")]
 pub struct Sealed;
 
+/// The shortest code that is taken, and as much of one as is put into a text, in bytes.
+const CODE_BYTES: usize = 16;
+
 /// Computes and checks authentication codes (HMAC-SHA-256, RFC 2104).
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -258,7 +263,23 @@ impl Authenticator {
             let right = right.as_ref().get(..code.len());
             right.is_some_and(|right| equal(right, code))
         };
-        code.len() >= 16 && std::iter::once(&self.current).chain(&self.others).any(begins)
+        code.len() >= CODE_BYTES && std::iter::once(&self.current).chain(&self.others).any(begins)
+    }
+
+    /// `said` as a text for a URL that nobody else can make. `context` is what it is good for: no other text
+    /// under the same key begins with it.
+    pub fn seal(&self, context: &[u8], said: &[u8]) -> String {
+        let whole = [context, said].concat();
+        let code = self.code(&whole);
+        let code = code.as_ref().get(..CODE_BYTES).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode([said, code].concat())
+    }
+
+    /// What [`Authenticator::seal`] was given in this context; `None` for any other text.
+    pub fn open(&self, context: &[u8], text: &str) -> Option<Vec<u8>> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let code = bytes.split_off(bytes.len().checked_sub(CODE_BYTES)?);
+        self.matches(&[context, &bytes].concat(), &code).then_some(bytes)
     }
 }
 

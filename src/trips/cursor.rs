@@ -4,8 +4,6 @@
 //! user's and another list's are all the same "bad cursor". They name the last trip seen, not a
 //! count, so inserts and deletes neither skip nor repeat what was there throughout.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use super::finding::{Listing, Sort};
@@ -13,7 +11,6 @@ use crate::secrets::Authenticator;
 
 /// What no other text that is authenticated with the same key begins with.
 const LIST: &[u8] = b"trips v2";
-const CODE_BYTES: usize = 16;
 const ID_BYTES: usize = 16;
 
 /// What a list is sorted by.
@@ -46,20 +43,12 @@ impl Position {
 
     /// As a cursor of this list.
     pub(super) fn encode(&self, list: &Listing, codes: &Authenticator) -> String {
-        let mut bytes = self.bytes();
-        let message = message(list, &bytes);
-        let code = codes.code(&message);
-        bytes.extend(code.as_ref().iter().take(CODE_BYTES));
-        URL_SAFE_NO_PAD.encode(bytes)
+        codes.seal(&context(list), &self.bytes())
     }
 
     /// Reads a cursor that this list gave; `None` for any other text.
     pub(super) fn decode(text: &str, list: &Listing, codes: &Authenticator) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (said, code) = bytes.split_at_checked(bytes.len().checked_sub(CODE_BYTES)?)?;
-        if !codes.matches(&message(list, said), code) {
-            return None;
-        }
+        let said = codes.open(&context(list), text)?;
         let (key, id) = said.split_at_checked(said.len().checked_sub(ID_BYTES)?)?;
         let key = match list.sort {
             Sort::Title => Key::Text(String::from_utf8(key.to_vec()).ok()?),
@@ -71,8 +60,8 @@ impl Position {
     }
 }
 
-fn message(list: &Listing, said: &[u8]) -> Vec<u8> {
-    [LIST, list.owner.as_bytes(), &list.name(), said].concat()
+fn context(list: &Listing) -> Vec<u8> {
+    [LIST, list.owner.as_bytes(), &list.name()].concat()
 }
 
 #[cfg(test)]

@@ -40,10 +40,16 @@ pub(super) fn made(trip: &Trip) -> Answer {
 }
 
 impl From<Told> for CreatedTrip {
-    fn from(Told { answer, replayed }: Told) -> Self {
-        let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
-        Self::Created(Written::new(answer.body), location, etag, replayed.then(|| "true".to_owned()))
+    fn from(told: Told) -> Self {
+        let (body, location, etag, replayed) = parts(told);
+        Self::Created(Written::new(body), location, etag, replayed)
     }
+}
+
+/// The body, and the headers in their order.
+fn parts(Told { answer, replayed }: Told) -> (Vec<u8>, String, String, Option<String>) {
+    let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
+    (answer.body, location, etag, replayed.then(|| "true".to_owned()))
 }
 
 #[derive(ApiResponse)]
@@ -75,8 +81,8 @@ pub(super) fn added(trip: &Trip, stop: &Stop) -> Answer {
 }
 
 impl From<Told> for AddedStop {
-    fn from(Told { answer, replayed }: Told) -> Self {
-        let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
-        Self::Added(Written::new(answer.body), location, etag, replayed.then(|| "true".to_owned()))
+    fn from(told: Told) -> Self {
+        let (body, location, etag, replayed) = parts(told);
+        Self::Added(Written::new(body), location, etag, replayed)
     }
 }

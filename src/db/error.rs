@@ -76,6 +76,7 @@ impl From<DbErr> for StoreError {
         let Some(driver) = driver_error(&error) else {
             return match error {
                 DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(Some(Arc::new(error))),
+                DbErr::RecordNotUpdated => Self::stale(),
                 _ => Self::Fault(Arc::new(error)),
             };
         };

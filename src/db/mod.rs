@@ -11,7 +11,9 @@
 //! runs in the caller's task; a write that is given up because the database was away for too long is not
 //! done later. Nothing here knows a table.
 
+mod bundles;
 mod error;
+mod gathered;
 mod open;
 mod readers;
 mod sqlite;
@@ -26,8 +28,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::task::JoinError;
 
 pub use error::StoreError;
+pub use gathered::Gathered;
 pub use open::{Migrate, OpenError, migrate, open, open_existing};
-pub use tx::Tx;
+pub use tx::{Tx, padded};
 
 /// How long a caller waits for the database before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -185,7 +185,9 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
     transaction.commit().await
 }
 
-/// A transaction that takes SQLite's write lock at once; to a server it is like any other.
+/// A transaction that takes SQLite's write lock at once, because one that reads before it writes fails with
+/// `SQLITE_BUSY_SNAPSHOT` if anything else wrote in between, whatever the busy timeout. To a server it is like
+/// any other.
 pub(super) fn immediate() -> TransactionOptions {
     TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

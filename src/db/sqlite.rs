@@ -1,10 +1,10 @@
 //! SQLite's one writer.
 //!
 //! All that waits is run in one `BEGIN IMMEDIATE` and answered after the common COMMIT, so that one
-//! sync to disk serves many writers. There are no savepoints: they cost half of the throughput. If
-//! a function fails after it changed something, or the common COMMIT fails, everything is rolled
-//! back and each function is run again alone; functions only talk to their [`Tx`], so nobody can
-//! tell.
+//! sync to disk serves many writers, and changes that nobody asks about wait for each other and are
+//! sent together. There are no savepoints: they cost half of the throughput. If a function fails after
+//! it changed something, or a change that waited, or the common COMMIT, everything is rolled back and
+//! each function is run again alone; functions only talk to their [`Tx`], so nobody can tell.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -197,13 +197,17 @@ async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
 }
 
 async fn together(connection: &DatabaseConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    let tx = begin(connection).await?;
+    let tx = Tx::common(connection.begin_with_options(immediate()).await?);
     for job in jobs {
-        if matches!(job.run(&tx).await, Ended::Spoilt) {
+        if matches!(job.run(&tx).await, Ended::Spoilt) || tx.is_spoilt() {
             let error = job.store_error().cloned().unwrap_or_else(StoreError::stale);
             tx.rollback().await;
             return Err(error);
         }
+    }
+    if let Err(error) = tx.flush().await {
+        tx.rollback().await;
+        return Err(error.into());
     }
     tx.commit().await
 }
@@ -224,7 +228,7 @@ async fn alone(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(),
 
 async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
     job.forget();
-    let tx = begin(connection).await?;
+    let tx = Tx::transaction(connection.begin_with_options(immediate()).await?);
     match job.run(&tx).await {
         Ended::Clean => tx.commit().await,
         Ended::Spoilt => {
@@ -232,10 +236,4 @@ async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Resul
             Ok(())
         }
     }
-}
-
-/// `IMMEDIATE`, because a deferred transaction that reads before it writes fails at once with
-/// `SQLITE_BUSY_SNAPSHOT` if anything else wrote in between, whatever the busy timeout.
-async fn begin(connection: &DatabaseConnection) -> Result<Tx, StoreError> {
-    Ok(Tx::transaction(connection.begin_with_options(immediate()).await?))
 }

@@ -1,6 +1,8 @@
 //! The connection that a store's queries run on, inside a transaction or not.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
@@ -9,6 +11,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
+use super::bundles::{self, Bundle};
 use super::readers::Readers;
 
 /// What queries run on. Remembers whether anything was changed through it.
@@ -16,6 +19,10 @@ use super::readers::Readers;
 pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
+    /// What is to be done before anything else, in a transaction that several functions have in common.
+    waiting: Option<Mutex<Vec<Bundle>>>,
+    /// What waited was not done, so that nothing that was told here may be believed.
+    spoilt: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -26,16 +33,30 @@ enum Connection {
 }
 
 impl Tx {
+    fn on(connection: Connection) -> Self {
+        Self { connection, changed: AtomicBool::new(false), waiting: None, spoilt: AtomicBool::new(false) }
+    }
+
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
-        Self { connection: Connection::Pooled(pool), changed: AtomicBool::new(false) }
+        Self::on(Connection::Pooled(pool))
     }
 
     pub(super) fn reader(readers: Readers) -> Self {
-        Self { connection: Connection::Reader(readers), changed: AtomicBool::new(false) }
+        Self::on(Connection::Reader(readers))
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
-        Self { connection: Connection::Transaction(transaction), changed: AtomicBool::new(false) }
+        Self::on(Connection::Transaction(transaction))
+    }
+
+    /// One in which several functions are run, and all again if [`Self::is_spoilt`].
+    pub(super) fn common(transaction: DatabaseTransaction) -> Self {
+        Self { waiting: Some(Mutex::default()), ..Self::transaction(transaction) }
+    }
+
+    /// Whether something failed that was put off, whoever it was that asked for it.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::Relaxed)
     }
 
     /// Whether anything was changed since the last time this was asked.
@@ -59,6 +80,58 @@ impl Tx {
         }
     }
 
+    /// Runs statements in their order, each of which is to change one row, found by its key. In a common
+    /// transaction they may be put off until something else is asked for, or to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if one of them finds no row; as for any statement.
+    pub async fn change_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        let backend = self.get_database_backend();
+        if backend != DbBackend::Sqlite {
+            return Ok(self.send_all(statements.into_iter().map(Bundle::one).collect()).await?);
+        }
+        let bundles = bundles::of(statements);
+        if let Some(waiting) = &self.waiting {
+            self.changed.store(true, Ordering::Relaxed);
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(bundles);
+            return Ok(());
+        }
+        Ok(self.send_all(bundles::merged(bundles)).await?)
+    }
+
+    /// Does what waits.
+    pub(super) async fn flush(&self) -> Result<(), DbErr> {
+        let Some(waiting) = &self.waiting else { return Ok(()) };
+        let bundles = mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let done = self.send_all(bundles::merged(bundles)).await;
+        done.inspect_err(|_| self.spoilt.store(true, Ordering::Relaxed))
+    }
+
+    async fn send_all(&self, bundles: Vec<Bundle>) -> Result<(), DbErr> {
+        for Bundle { statement, count } in bundles {
+            let sent = self.send(statement).await.inspect_err(|_| {
+                // One of several failed: those before it have changed something.
+                self.changed.store(true, Ordering::Relaxed);
+            })?;
+            // MySQL counts a row twice that an insertion finds and updates.
+            if sent.rows_affected() < count {
+                return Err(DbErr::RecordNotUpdated);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let done = match &self.connection {
+            Connection::Pooled(pool) => pool.execute_raw(statement).await,
+            Connection::Reader(readers) => readers.execute(statement).await,
+            Connection::Transaction(transaction) => transaction.execute_raw(statement).await,
+        }?;
+        self.note_execution(&done);
+        Ok(done)
+    }
+
     fn note_query(&self, sql: &str) {
         if !sql.starts_with("SELECT") {
             self.changed.store(true, Ordering::Relaxed);
@@ -70,6 +143,13 @@ impl Tx {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// The same, with the last one repeated up to a power of two: for lists in statements, whose texts then are
+/// few, so that the database keeps them prepared.
+pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
+    let size = list.len().next_power_of_two();
+    list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
 }
 
 /// SQLite parses a prepared statement anew at each run if its `LIMIT` is bound to a new value, which
@@ -100,16 +180,12 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let done = match &self.connection {
-            Connection::Pooled(pool) => pool.execute_raw(statement).await,
-            Connection::Reader(readers) => readers.execute(statement).await,
-            Connection::Transaction(transaction) => transaction.execute_raw(statement).await,
-        }?;
-        self.note_execution(&done);
-        Ok(done)
+        self.flush().await?;
+        self.send(statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.flush().await?;
         let done = match &self.connection {
             Connection::Pooled(pool) => pool.execute_unprepared(sql).await,
             Connection::Reader(readers) => {
@@ -122,6 +198,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.flush().await?;
         let statement = with_literal_limit(statement);
         self.note_query(&statement.sql);
         match &self.connection {
@@ -132,6 +209,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.flush().await?;
         let statement = with_literal_limit(statement);
         self.note_query(&statement.sql);
         match &self.connection {

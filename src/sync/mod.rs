@@ -11,7 +11,7 @@ pub mod api;
 mod cursor;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, RoomError, StoreError, Tx};
 use crate::secrets::{Authenticator, MasterSecret, Purpose};
-use crate::trips::{self, Change, Patch, Trip, Trips, TripsError, Window};
+use crate::trips::{Change, Condition, Draft, Patch, Trip, Trips, TripsError, Window, Work};
 
 use cursor::Position;
 
@@ -37,7 +37,7 @@ pub const CURSOR_AGE: TimeDelta = TimeDelta::days(180);
 /// How long tombstones are kept: a day longer, because no two clocks agree.
 const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(181);
 /// How many operations are done in one transaction: so long do the owner's other writers wait.
-const BATCH: usize = 100;
+const BATCH: usize = 64;
 /// How many dead rows are deleted in one transaction.
 const SWEEP_BATCH: u64 = 200;
 
@@ -281,10 +281,16 @@ async fn apply(
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    trips::lock(tx, owner, &ids).await?;
+    let mut work = Work::on(tx, owner, &ids, now).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
-    let known = store::applied(tx, owner, &ops, now - REMEMBERED).await?;
-    let mut known: HashMap<Uuid, Vec<u8>> = known.into_iter().collect();
+    let (mut known, mut old) = (HashMap::new(), HashSet::new());
+    for (op, digest, is_remembered) in store::applied(tx, owner, &ops, now - REMEMBERED).await? {
+        if is_remembered {
+            known.insert(op, digest);
+        } else {
+            old.insert(op);
+        }
+    }
     let (mut outcomes, mut applied) = (Vec::with_capacity(batch.len()), Vec::new());
     for operation in batch {
         if progress.told >= TOLD_BYTES {
@@ -292,13 +298,11 @@ async fn apply(
         }
         let outcome = match known.get(&operation.op_id) {
             Some(digest) if *digest == operation.digest => {
-                Outcome::Duplicate(trips::find_within(tx, owner, operation.id).await?)
+                Outcome::Duplicate(work.find(operation.id).cloned())
             }
             Some(_) => Outcome::Reused,
-            None if progress.is_in_the_air(operation) => {
-                Outcome::Conflict(trips::find_within(tx, owner, operation.id).await?)
-            }
-            None => decide(tx, owner, operation, now).await?,
+            None if progress.is_in_the_air(operation) => Outcome::Conflict(work.find(operation.id).cloned()),
+            None => decide(&mut work, operation)?,
         };
         if let Outcome::Applied(_) = outcome {
             known.insert(operation.op_id, operation.digest.to_vec());
@@ -307,21 +311,21 @@ async fn apply(
         progress.note(operation, &outcome);
         outcomes.push(outcome);
     }
-    if !applied.is_empty() {
-        remember(tx, owner, &applied, now).await?;
-    }
+    work.save(tx).await?;
+    remember(tx, owner, &applied, &old, now).await?;
     Ok((outcomes, progress))
 }
 
+/// `old` are those of the ids that were used for an operation so long ago that it is forgotten.
 async fn remember(
     tx: &Tx,
     owner: Uuid,
     applied: &[(Uuid, [u8; 32])],
+    old: &HashSet<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<(), SyncError> {
-    let ops: Vec<Uuid> = applied.iter().map(|(op, _)| *op).collect();
-    store::forget(tx, owner, &ops, now - REMEMBERED).await?;
-    match store::remember(tx, owner, applied, now).await {
+    let forgotten: Vec<Uuid> = applied.iter().map(|(op, _)| *op).filter(|op| old.contains(op)).collect();
+    match store::remember(tx, owner, &forgotten, applied, now).await {
         // The same was sent twice at once, and the other one was faster: from the start again.
         Err(StoreError::Unique(_)) => Err(StoreError::stale().into()),
         Err(StoreError::Missing(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
@@ -329,17 +333,12 @@ async fn remember(
     }
 }
 
-async fn decide(
-    tx: &Tx,
-    owner: Uuid,
-    operation: &Operation,
-    now: DateTime<Utc>,
-) -> Result<Outcome, SyncError> {
-    let (id, base) = (operation.id, operation.base);
+fn decide(work: &mut Work, operation: &Operation) -> Result<Outcome, SyncError> {
+    let (id, base) = (operation.id, Condition::Version(operation.base));
     let done = match &operation.deed {
-        Deed::Create(patch) => trips::create_within(tx, owner, id, patch, now).await.map(Some),
-        Deed::Update(patch) => trips::change_within(tx, owner, id, base, patch, now).await.map(Some),
-        Deed::Delete => match trips::delete_within(tx, owner, id, base, now).await {
+        Deed::Create(patch) => work.create(id, patch.apply(&Draft::default())).map(Some),
+        Deed::Update(patch) => work.alter(id, &base, |before| Ok(patch.apply(before))).map(Some),
+        Deed::Delete => match work.delete(id, &base) {
             // It is as it should be.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -349,9 +348,7 @@ async fn decide(
     match done {
         Ok(trip) => Ok(Outcome::Applied(trip)),
         Err(TripsError::NotFound) => Ok(Outcome::Conflict(None)),
-        Err(TripsError::Changed | TripsError::Taken) => {
-            Ok(Outcome::Conflict(trips::find_within(tx, owner, id).await?))
-        }
+        Err(TripsError::Changed | TripsError::Taken) => Ok(Outcome::Conflict(work.find(id).cloned())),
         Err(error @ (TripsError::Invalid(_) | TripsError::BadId)) => Ok(Outcome::Rejected(error)),
         Err(error) => Err(error.into()),
     }

@@ -2,57 +2,52 @@
 
 use ::entity::sync_operations::{ActiveModel, Column, Entity};
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
+    QuerySelect, QueryTrait,
+};
 use uuid::Uuid;
 
-use crate::db::{StoreError, Tx};
+use crate::db::{StoreError, Tx, padded};
 
-/// Those of these operations that were applied since, with their digests.
+/// Those of these operations that were applied, with their digests, and whether that was since.
 pub(super) async fn applied(
     tx: &Tx,
     owner: Uuid,
     ops: &[Uuid],
     since: DateTime<Utc>,
-) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
-    let query = Entity::find().select_only().column(Column::OpId).column(Column::Digest);
-    let query = query
-        .filter(Column::OwnerId.eq(owner))
-        .filter(Column::OpId.is_in(ops.iter().copied()))
-        .filter(Column::AppliedAt.gt(since.timestamp_millis()));
-    Ok(query.into_tuple().all(tx).await?)
+) -> Result<Vec<(Uuid, Vec<u8>, bool)>, StoreError> {
+    let query = Entity::find().select_only().columns([Column::OpId, Column::Digest, Column::AppliedAt]);
+    let query = query.filter(Column::OwnerId.eq(owner)).filter(Column::OpId.is_in(padded(ops)));
+    let rows: Vec<(Uuid, Vec<u8>, i64)> = query.into_tuple().all(tx).await?;
+    let since = since.timestamp_millis();
+    Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
 }
 
-/// Forgets those of these operations that were applied before.
-pub(super) async fn forget(
-    tx: &Tx,
-    owner: Uuid,
-    ops: &[Uuid],
-    before: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    Entity::delete_many()
-        .filter(Column::OwnerId.eq(owner))
-        .filter(Column::OpId.is_in(ops.iter().copied()))
-        .filter(Column::AppliedAt.lte(before.timestamp_millis()))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// [`StoreError::Unique`] if somebody else applied one of them meanwhile.
+/// Remembers operations in the place of those that are forgotten. [`StoreError::Unique`] if somebody else
+/// applied one of them meanwhile, [`StoreError::Conflict`] if somebody else has forgotten one.
 pub(super) async fn remember(
     tx: &Tx,
     owner: Uuid,
-    ops: &[(Uuid, [u8; 32])],
+    forgotten: &[Uuid],
+    applied: &[(Uuid, [u8; 32])],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let rows = ops.iter().map(|(op, digest)| ActiveModel {
-        owner_id: Set(owner),
-        op_id: Set(*op),
-        digest: Set(digest.to_vec()),
-        applied_at: Set(now.timestamp_millis()),
-    });
-    Entity::insert_many(rows).exec_without_returning(tx).await?;
-    Ok(())
+    let backend = tx.get_database_backend();
+    let forget = |op: &Uuid| {
+        let row = Entity::delete_many().filter(Column::OwnerId.eq(owner)).filter(Column::OpId.eq(*op));
+        row.build(backend)
+    };
+    let keep = |(op, digest): &(Uuid, [u8; 32])| {
+        let row = ActiveModel {
+            owner_id: Set(owner),
+            op_id: Set(*op),
+            digest: Set(digest.to_vec()),
+            applied_at: Set(now.timestamp_millis()),
+        };
+        Entity::insert(row).build(backend)
+    };
+    tx.change_each(forgotten.iter().map(forget).chain(applied.iter().map(keep)).collect()).await
 }
 
 /// Deletes some of those that were applied before; how many.

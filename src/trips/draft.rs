@@ -84,7 +84,7 @@ pub struct Patch {
 
 impl Patch {
     /// The draft after this change.
-    pub(super) fn apply(&self, before: &Draft) -> Draft {
+    pub fn apply(&self, before: &Draft) -> Draft {
         let Self { title, destination, start_date, end_date, time_zone, notes, status, stops } = self.clone();
         let before = before.clone();
         Draft {

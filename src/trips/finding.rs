@@ -206,9 +206,13 @@ impl Trips {
     ///
     /// [`TripsError::Store`].
     pub async fn tag(&self, listing: &Listing) -> Result<String, TripsError> {
-        let found = self.db.read(listing.owner, |tx, owner| store::changes(tx, *owner).boxed()).await;
-        let changes = found.map_err(TripsError::Store)?;
-        Ok(self.tag_at(listing, changes))
+        let db = self.db.clone();
+        let read = move |owners| {
+            let db = db.clone();
+            async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
+        };
+        let changes = self.counters.get(listing.owner, read).await?;
+        Ok(self.tag_at(listing, changes.unwrap_or(0)))
     }
 
     /// The page after the listing's cursor.

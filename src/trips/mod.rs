@@ -12,13 +12,14 @@ mod finding;
 mod stops;
 mod store;
 mod syncing;
+mod work;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError};
+use crate::db::{Db, Gathered, RoomError, StoreError};
 use crate::secrets::{Authenticator, MasterSecret, Purpose};
 
 pub use draft::{Draft, Fault, Patch, Status};
@@ -27,7 +28,7 @@ pub use stops::{
     STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopFault, StopPatch, Stops,
 };
 pub use syncing::{Change, Feed, Window};
-pub(crate) use syncing::{change_within, create_within, delete_within, find_within, lock};
+pub(crate) use work::Work;
 
 /// The longest title, in characters.
 pub const TITLE_MAX: usize = 200;
@@ -151,12 +152,14 @@ pub struct Trips {
     db: Db,
     clock: Clock,
     cursors: Authenticator,
+    counters: Gathered<Uuid, i64>,
 }
 
 impl Trips {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
-        Self { db, clock, cursors: Authenticator::of(secret, Purpose::Cursors) }
+        let cursors = Authenticator::of(secret, Purpose::Cursors);
+        Self { db, clock, cursors, counters: Gathered::default() }
     }
 
     /// An id for something new.

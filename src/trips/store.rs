@@ -4,22 +4,25 @@
 mod feed;
 mod finding;
 
+use std::collections::HashMap;
+
 use ::entity::{trip_counters, trip_tombstones, trips};
 use chrono::{DateTime, NaiveDate, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, EntityTrait, Iterable,
-    QueryFilter, QueryResult, QuerySelect, Select, TryGetError, TryGetable,
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement, TryGetError,
+    TryGetable,
 };
 use uuid::Uuid;
 
-pub(super) use self::feed::{changed, deleted, lock, sweep};
+pub(super) use self::feed::{changed, deleted, sweep};
 pub(super) use self::finding::{Found, explain, page};
 use super::finding::Keys;
 use super::{Draft, Status, Stops, Trip};
 use crate::clock::from_millis;
-use crate::db::{StoreError, Tx};
+use crate::db::{StoreError, Tx, padded};
 
 /// The columns that a trip is read from, in the order of [`Row`]. By position, because looking each
 /// up by its name takes longer than reading it.
@@ -101,35 +104,34 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>,
     Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
 }
 
-/// As [`find`], and nobody else changes it before this transaction ends (SQLite has one writer anyway).
-pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
-    let query = select(owner).filter(trips::Column::Id.eq(id)).lock_exclusive();
-    Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
+/// Those of the owner's trips that have these ids; nobody else changes them before this transaction ends
+/// (SQLite has one writer anyway).
+pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
+    let query = select(owner).filter(trips::Column::Id.is_in(padded(ids))).order_by_asc(trips::Column::Id);
+    let found = query.lock_exclusive().into_tuple::<Row>().all(tx).await?;
+    Ok(found.into_iter().map(trip).collect())
 }
 
-/// Raises the owner's counter; [`StoreError::Missing`] if there is no such owner. Its row is locked
-/// from here to the end of the transaction, which puts the owner's changes in one order.
-pub(super) async fn count_change(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
-    let raised = trip_counters::Entity::update_many()
-        .col_expr(trip_counters::Column::Value, Expr::col(trip_counters::Column::Value).add(1))
-        .filter(trip_counters::Column::OwnerId.eq(owner))
-        .exec(tx)
-        .await?;
-    if raised.rows_affected == 1 {
-        return Ok(());
-    }
-    let first = trip_counters::ActiveModel { owner_id: Set(owner), value: Set(1) };
-    match trip_counters::Entity::insert(first).exec_without_returning(tx).await.map_err(StoreError::from) {
-        // Somebody else counted this owner's first change meanwhile: from the start again.
-        Err(StoreError::Unique(_)) => Err(StoreError::stale()),
-        other => other.map(|_| ()),
-    }
+/// Ids and versions of those of the owner's deleted trips that have these ids.
+pub(super) async fn tombstones(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    use trip_tombstones::{Column, Entity};
+    let query = Entity::find().select_only().column(Column::TripId).column(Column::Version);
+    let query = query.filter(Column::OwnerId.eq(owner)).filter(Column::TripId.is_in(padded(ids)));
+    Ok(query.into_tuple().all(tx).await?)
 }
 
 /// The owner's counter; 0 before the first change.
 pub(super) async fn changes(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
     let row = tx.query_one(&counter(owner)).await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+}
+
+/// The counters of those of these owners that have changed anything.
+pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, i64>, StoreError> {
+    use trip_counters::{Column, Entity};
+    let query = Entity::find().select_only().columns([Column::OwnerId, Column::Value]);
+    let query = query.filter(Column::OwnerId.is_in(padded(owners)));
+    Ok(query.into_tuple().all(tx).await?.into_iter().collect())
 }
 
 /// The counter's value, read by the statement that writes it into a trip.
@@ -141,82 +143,119 @@ fn counter(owner: Uuid) -> SelectStatement {
         .take()
 }
 
-pub(super) async fn insert(tx: &Tx, owner: Uuid, trip: &Trip) -> Result<(), StoreError> {
+/// One row that is written, if it is as expected. What lies `behind` so many changes of those that were
+/// counted together has its place in the owner's order before them.
+#[derive(Debug)]
+pub(super) enum Write<'a> {
+    /// Raises the owner's counter by so much. Its row is locked from here to the end of the transaction, which
+    /// puts the owner's changes in one order.
+    Count(i64),
+    /// Removes a trip.
+    Remove { id: Uuid, version: i64 },
+    /// Removes the tombstone of a trip that comes to life again, or gets a new one.
+    Exhume { id: Uuid, version: i64 },
+    /// Puts a trip in the place of its version.
+    Replace { trip: &'a Trip, version: i64, behind: i64 },
+    /// Adds a trip.
+    Insert { trip: &'a Trip, behind: i64 },
+    /// Leaves a tombstone.
+    Bury { id: Uuid, version: i64, behind: i64, at: DateTime<Utc> },
+}
+
+/// [`StoreError::Missing`] if there is no such owner; [`StoreError::Unique`] if what is added is there.
+pub(super) async fn write(tx: &Tx, owner: Uuid, writes: &[Write<'_>]) -> Result<(), StoreError> {
+    let backend = tx.get_database_backend();
+    let statements: Result<_, _> = writes.iter().map(|write| write.statement(backend, owner)).collect();
+    tx.change_each(statements?).await
+}
+
+impl Write<'_> {
+    /// Its place among those of other kinds: what is to be gone is gone before what comes in its place.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::Count(_) => 0,
+            Self::Remove { .. } => 1,
+            Self::Exhume { .. } => 2,
+            Self::Replace { .. } => 3,
+            Self::Insert { .. } => 4,
+            Self::Bury { .. } => 5,
+        }
+    }
+
+    fn statement(&self, backend: DbBackend, owner: Uuid) -> Result<Statement, DbErr> {
+        Ok(match *self {
+            Self::Count(changes) => backend.build(&count(owner, changes)),
+            Self::Remove { id, version } => {
+                let rows = trips::Entity::delete_many().filter(trips::Column::OwnerId.eq(owner));
+                rows.filter(trips::Column::Id.eq(id))
+                    .filter(trips::Column::Version.eq(version))
+                    .build(backend)
+            }
+            Self::Exhume { id, version } => trip_tombstones::Entity::delete_many()
+                .filter(trip_tombstones::Column::OwnerId.eq(owner))
+                .filter(trip_tombstones::Column::TripId.eq(id))
+                .filter(trip_tombstones::Column::Version.eq(version))
+                .build(backend),
+            Self::Replace { trip, version, behind } => trips::Entity::update_many()
+                .set(columns(owner, trip))
+                .col_expr(trips::Column::ChangeSeq, place(owner, behind))
+                .filter(trips::Column::OwnerId.eq(owner))
+                .filter(trips::Column::Id.eq(trip.id))
+                .filter(trips::Column::Version.eq(version))
+                .build(backend),
+            Self::Insert { trip, behind } => backend.build(&insert(owner, trip, behind)?),
+            Self::Bury { id, version, behind, at } => backend.build(&bury(owner, id, version, behind, at)),
+        })
+    }
+}
+
+fn count(owner: Uuid, changes: i64) -> InsertStatement {
+    use trip_counters::{Column, Entity};
+    let raised = Expr::col((Entity, Column::Value)).add(changes);
+    Query::insert()
+        .into_table(Entity)
+        .columns([Column::OwnerId, Column::Value])
+        .values_panic([owner.into(), changes.into()])
+        .on_conflict(OnConflict::column(Column::OwnerId).value(Column::Value, raised).to_owned())
+        .take()
+}
+
+/// A place in the order of the owner's changes: so many before the one that was counted last.
+fn place(owner: Uuid, behind: i64) -> Expr {
+    Expr::SubQuery(None, Box::new(counter(owner).into())).sub(behind)
+}
+
+/// Adds nothing where there is a tombstone: who deleted the trip meanwhile has counted on from its version.
+fn insert(owner: Uuid, trip: &Trip, behind: i64) -> Result<InsertStatement, DbErr> {
     let row = columns(owner, trip);
+    let place = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(behind);
+    let value = |column| row.get(column).into_value().map_or_else(place, Expr::value);
+    let tombstone = Query::select()
+        .expr(Expr::value(1))
+        .from(trip_tombstones::Entity)
+        .and_where(trip_tombstones::Column::OwnerId.eq(owner))
+        .and_where(trip_tombstones::Column::TripId.eq(trip.id))
+        .take();
+    let source = Query::select()
+        .exprs(trips::Column::iter().map(value))
+        .from(trip_counters::Entity)
+        .and_where(trip_counters::Column::OwnerId.eq(owner))
+        .and_where(Expr::exists(tombstone).not())
+        .take();
     let mut statement = Query::insert();
-    let mut values = Vec::new();
-    statement.into_table(trips::Entity).columns(trips::Column::iter());
-    for column in trips::Column::iter() {
-        values.push(match row.get(column).into_value() {
-            Some(value) => Expr::value(value),
-            None => Expr::SubQuery(None, Box::new(counter(owner).into())),
-        });
-    }
-    statement.values_panic(values);
-    tx.execute(&statement).await?;
-    Ok(())
+    let statement = statement.into_table(trips::Entity).columns(trips::Column::iter());
+    let statement = statement.select_from(source).map_err(|error| DbErr::Custom(error.to_string()))?;
+    Ok(statement.take())
 }
 
-/// Writes the trip if its version is still `expected`; whether it was.
-pub(super) async fn replace(tx: &Tx, owner: Uuid, trip: &Trip, expected: i64) -> Result<bool, StoreError> {
-    let done = trips::Entity::update_many()
-        .set(columns(owner, trip))
-        .col_expr(trips::Column::ChangeSeq, Expr::SubQuery(None, Box::new(counter(owner).into())))
-        .filter(trips::Column::OwnerId.eq(owner))
-        .filter(trips::Column::Id.eq(trip.id))
-        .filter(trips::Column::Version.eq(expected))
-        .exec(tx)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-/// Removes the trip if its version is still `expected`; whether it was.
-pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid, expected: i64) -> Result<bool, StoreError> {
-    let done = trips::Entity::delete_many()
-        .filter(trips::Column::OwnerId.eq(owner))
-        .filter(trips::Column::Id.eq(id))
-        .filter(trips::Column::Version.eq(expected))
-        .exec(tx)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-/// Leaves a tombstone, under the change that was counted last.
-pub(super) async fn bury(
-    tx: &Tx,
-    owner: Uuid,
-    id: Uuid,
-    version: i64,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let mut statement = Query::insert();
-    statement
-        .into_table(trip_tombstones::Entity)
-        .columns([
-            trip_tombstones::Column::OwnerId,
-            trip_tombstones::Column::TripId,
-            trip_tombstones::Column::ChangeSeq,
-            trip_tombstones::Column::Version,
-            trip_tombstones::Column::DeletedAt,
-        ])
-        .values_panic([
-            Expr::value(owner),
-            Expr::value(id),
-            Expr::SubQuery(None, Box::new(counter(owner).into())),
-            Expr::value(version),
-            Expr::value(now.timestamp_millis()),
-        ]);
-    tx.execute(&statement).await?;
-    Ok(())
-}
-
-/// Removes the tombstone of a trip that comes to life again; the version that it had, if there is one.
-pub(super) async fn take_tombstone(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<i64>, StoreError> {
-    let tombstone = trip_tombstones::Entity::find_by_id((owner, id)).one(tx).await?;
-    if tombstone.is_some() {
-        trip_tombstones::Entity::delete_by_id((owner, id)).exec(tx).await?;
-    }
-    Ok(tombstone.map(|tombstone| tombstone.version))
+fn bury(owner: Uuid, id: Uuid, version: i64, behind: i64, at: DateTime<Utc>) -> InsertStatement {
+    use trip_tombstones::{Column, Entity};
+    let (at, place) = (Expr::value(at.timestamp_millis()), place(owner, behind));
+    Query::insert()
+        .into_table(Entity)
+        .columns([Column::OwnerId, Column::TripId, Column::ChangeSeq, Column::Version, Column::DeletedAt])
+        .values_panic([Expr::value(owner), Expr::value(id), place, Expr::value(version), at])
+        .take()
 }
 
 /// All columns but `change_seq`, which the database fills in.

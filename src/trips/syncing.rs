@@ -1,16 +1,14 @@
-//! What an app that was offline needs: the feed of changes, and changes within a transaction of
-//! several.
+//! What an app that was offline needs: the feed of changes.
 //!
 //! Each write raises the owner's counter and leaves its value with the trip or its tombstone. The row of
 //! the counter is locked from there to the commit, so that whoever reads the counter has before them
 //! all changes up to it and none that is under way: that is why the feed misses nothing.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::changing::{alter, create_given, delete, is_v7};
-use super::{Condition, Draft, PAGE_BYTES, Patch, Trip, Trips, TripsError, store};
+use super::{PAGE_BYTES, Trip, Trips, store};
 use crate::db::{StoreError, Tx};
 
 /// How many tombstones are deleted in one transaction.
@@ -114,75 +112,4 @@ async fn changed(
         }
     }
     Ok((changes, counter))
-}
-
-/// Locks those of the owner's trips that have these ids, before anything else in a transaction that changes
-/// several: like that all writers lock a trip before they lock the counter, and none waits for another in
-/// a circle.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub(crate) async fn lock(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<(), StoreError> {
-    store::lock(tx, owner, ids).await
-}
-
-/// One of the owner's trips as it is within this transaction.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub(crate) async fn find_within(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
-    store::find_for_update(tx, owner, id).await
-}
-
-/// Makes a trip under the client's id; errors other than the database's leave nothing behind.
-///
-/// # Errors
-///
-/// As [`Trips::create`].
-pub(crate) async fn create_within(
-    tx: &Tx,
-    owner: Uuid,
-    id: Uuid,
-    patch: &Patch,
-    now: DateTime<Utc>,
-) -> Result<Trip, TripsError> {
-    if !is_v7(id) {
-        return Err(TripsError::BadId);
-    }
-    let draft = patch.apply(&Draft::default());
-    draft.check().map_err(TripsError::Invalid)?;
-    create_given(tx, owner, Trip { id, draft, version: 1, created_at: now, updated_at: now }).await
-}
-
-/// Changes the trip if it has this version; errors other than the database's leave nothing behind.
-///
-/// # Errors
-///
-/// As [`Trips::change`].
-pub(crate) async fn change_within(
-    tx: &Tx,
-    owner: Uuid,
-    id: Uuid,
-    base: i64,
-    patch: &Patch,
-    now: DateTime<Utc>,
-) -> Result<Trip, TripsError> {
-    alter(tx, owner, id, &Condition::Version(base), now, |before| Ok(patch.apply(before))).await
-}
-
-/// Deletes the trip if it has this version; errors other than the database's leave nothing behind.
-///
-/// # Errors
-///
-/// As [`Trips::delete`].
-pub(crate) async fn delete_within(
-    tx: &Tx,
-    owner: Uuid,
-    id: Uuid,
-    base: i64,
-    now: DateTime<Utc>,
-) -> Result<(), TripsError> {
-    delete(tx, owner, id, &Condition::Version(base), now).await
 }

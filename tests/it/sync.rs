@@ -3,6 +3,7 @@
 mod phones;
 mod requests;
 mod stacked;
+mod together;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use ::entity::{sessions, trip_counters, trips, users};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, QueryFilter,
-    QueryOrder,
+    ActiveValue::Set, ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
+    EntityTrait, QueryFilter, QueryOrder, QueryTrait,
 };
 use serde_json::{Value, json};
 use tripgate::db::{RoomError, StoreError};
@@ -288,6 +288,52 @@ async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
             (0, Err(Whim::Refused))
             | (3, Err(Whim::Store(StoreError::Missing(_))))
             | (6, Err(Whim::Store(StoreError::Conflict(_)))) => {}
+            (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
+            (_, other) => panic!("{number}: {other:?}"),
+        }
+    }
+    let database = direct(&app).await;
+    let mut kept: Vec<Uuid> =
+        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
+    kept.sort();
+    assert_eq!(kept, expected);
+    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along() {
+    // Changes that nobody asks about are sent together; a function is told of its own alone.
+    let app = TestApp::start().await;
+    let db = &app.rooms().db;
+    let jobs = (0..150_u128).map(|number| {
+        db.write(number, |tx, number| {
+            async move {
+                let backend = tx.get_database_backend();
+                let id = Uuid::from_u128(*number + 1);
+                let mut changes = vec![users::Entity::insert(somebody(*number + 1)).build(backend)];
+                match number % 9 {
+                    // Refused by the database: there is no such owner.
+                    0 => changes.push(trip_counters::Entity::insert(key(1 << 90)).build(backend)),
+                    // Finds nothing to change.
+                    3 => changes
+                        .push(trip_counters::Entity::delete_by_id(Uuid::from_u128(1 << 90)).build(backend)),
+                    _ => {}
+                }
+                tx.change_each(changes).await?;
+                if number % 9 == 6 {
+                    let row = users::Entity::find_by_id(id).one(tx).await.map_err(StoreError::from)?;
+                    assert!(row.is_some(), "it sees what it has written");
+                }
+                Ok::<_, StoreError>(*number)
+            }
+            .boxed()
+        })
+    });
+    let results = join_all(jobs).await;
+    let mut expected: Vec<Uuid> = Vec::new();
+    for (number, result) in (0_u128..).zip(results) {
+        match (number % 9, result) {
+            (0, Err(StoreError::Missing(_))) | (3, Err(StoreError::Conflict(_))) => {}
             (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
             (_, other) => panic!("{number}: {other:?}"),
         }

@@ -62,21 +62,6 @@ pub(in crate::trips) async fn deleted(
     Ok(rows.into_iter().map(change).collect())
 }
 
-/// Locks trips where the database locks rows, in one order.
-pub(in crate::trips) async fn lock(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<(), StoreError> {
-    trips::Entity::find()
-        .select_only()
-        .column(trips::Column::Version)
-        .filter(trips::Column::OwnerId.eq(owner))
-        .filter(trips::Column::Id.is_in(ids.iter().copied()))
-        .order_by_asc(trips::Column::Id)
-        .lock_exclusive()
-        .into_tuple::<i64>()
-        .all(tx)
-        .await?;
-    Ok(())
-}
-
 /// Deletes some of the tombstones from before; how many.
 pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use trip_tombstones::{Column, Entity};

@@ -166,8 +166,15 @@ fn every_query_on_what_somebody_owns_takes_the_owner() {
         assert!(!found.is_empty(), "{owned} has no queries");
         for (name, parameters) in found {
             let sweeps = name == "sweep";
-            // A token that was checked names its session or its trip, and so their owner; a list is its owner's.
-            let bound = ["owner: Uuid", "shown: &RefreshToken", "shown: &ShareToken", "listing: &Listing"];
+            // A token that was checked names its session or its trip, and so their owner; a list is its owner's;
+            // what is read for several owners comes back by owner.
+            let bound = [
+                "owner: Uuid",
+                "owners: &[Uuid]",
+                "shown: &RefreshToken",
+                "shown: &ShareToken",
+                "listing: &Listing",
+            ];
             let is_bound = bound.iter().any(|how| parameters.contains(how));
             if !is_bound && !sweeps {
                 broken.push(format!("{owned}: {name}({parameters}) does not take the owner"));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{SYNC, TRIPS, feed, make, new_id, next, send, statuses};
 use crate::harness::{Client, TestApp};
 
-fn op(op: &str, id: &str, base: Option<i64>, trip: &Value) -> Value {
+pub(super) fn op(op: &str, id: &str, base: Option<i64>, trip: &Value) -> Value {
     let mut whole = json!({ "op_id": new_id(), "op": op, "id": id });
     let members =
         [("base_version", base.map(Value::from)), ("trip", (!trip.is_null()).then(|| trip.clone()))];

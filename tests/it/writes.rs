@@ -351,6 +351,30 @@ async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along()
 }
 
 #[tokio::test]
+async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
+    let app = TestApp::start().await;
+    let db = &app.rooms().db;
+    let jobs = (0..50_u128).map(|number| {
+        db.write(number, |tx, number| {
+            async move {
+                let backend = tx.get_database_backend();
+                if *number == 0 {
+                    let change = trip_counters::Entity::insert(key(1 << 90)).build(backend);
+                    tx.change_each(vec![change]).await?;
+                }
+                // The first to ask is the first to be told that the change before it has failed.
+                let id = Uuid::from_u128(*number);
+                Ok::<_, StoreError>(users::Entity::find_by_id(id).one(tx).await.is_ok())
+            }
+            .boxed()
+        })
+    });
+    let mut results = join_all(jobs).await.into_iter();
+    assert!(matches!(results.next(), Some(Err(StoreError::Missing(_)))));
+    assert!(results.all(|result| matches!(result, Ok(true))));
+}
+
+#[tokio::test]
 async fn a_user_who_is_gone_takes_everything_along_and_their_token_writes_nothing() {
     // S-28
     let app = TestApp::start().await;

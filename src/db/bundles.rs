@@ -67,6 +67,23 @@ fn merge(run: Vec<Bundle>, merged: &mut Vec<Bundle>) {
     }
 }
 
+/// The same, with the last one repeated up to a power of two: for lists in statements, whose texts then are
+/// few, so that the database keeps them prepared.
+pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
+    let size = list.len().next_power_of_two();
+    list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
+}
+
+/// All of the list, in pieces of which each has a power of two: for statements of many rows, for the same
+/// reason.
+pub fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let (piece, rest) = list.split_at_checked(1 << list.len().checked_ilog2()?)?;
+        list = rest;
+        Some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +112,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lists_have_few_lengths(list in prop::collection::vec(any::<u8>(), 0..200)) {
+            let padded = padded(&list);
+            prop_assert!(padded.len() == list.len().next_power_of_two() || list.is_empty() && padded.is_empty());
+            prop_assert_eq!(&padded[..list.len()], &list);
+            prop_assert!(padded[list.len()..].iter().all(|one| Some(one) == list.last()));
+            let pieces: Vec<&[u8]> = pieces(&list).collect();
+            prop_assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()));
+            prop_assert_eq!(pieces.concat(), list);
+        }
+
         #[test]
         fn all_are_sent_in_their_order(kinds in prop::collection::vec(0..3_u8, 0..300), few in any::<bool>()) {
             let all = statements(&kinds);

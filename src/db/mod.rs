@@ -27,10 +27,11 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::task::JoinError;
 
+pub use bundles::{padded, pieces};
 pub use error::StoreError;
 pub use gathered::Gathered;
 pub use open::{Migrate, OpenError, migrate, open, open_existing};
-pub use tx::{Tx, padded};
+pub use tx::Tx;
 
 /// How long a caller waits for the database before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);

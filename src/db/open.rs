@@ -23,6 +23,9 @@ use crate::secrets::mask_url;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Read-only connections to SQLite: it reads from memory, so more than the cores only cost caches.
 const SQLITE_READERS: u32 = 4;
+/// How long SQLite's log grows before it is folded into the database, in pages of 4 KiB: what many commits
+/// have changed is written there once.
+const LOG_PAGES: &str = "4000";
 /// Connections to a database server.
 const POOL: u32 = 16;
 /// The key of the lock under which the schema changes; any number that nobody else uses.
@@ -294,6 +297,7 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
             // FULL syncs the log at every COMMIT: what was acknowledged survives a power cut.
             sqlite
                 .create_if_missing(true)
+                .pragma("wal_autocheckpoint", LOG_PAGES)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
         });

@@ -145,13 +145,6 @@ impl Tx {
     }
 }
 
-/// The same, with the last one repeated up to a power of two: for lists in statements, whose texts then are
-/// few, so that the database keeps them prepared.
-pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
-    let size = list.len().next_power_of_two();
-    list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
-}
-
 /// SQLite parses a prepared statement anew at each run if its `LIMIT` is bound to a new value, which
 /// costs more than the run. There are few limits, so they may stand in the text.
 fn with_literal_limit(mut statement: Statement) -> Statement {

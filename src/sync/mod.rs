@@ -325,7 +325,10 @@ async fn remember(
     now: DateTime<Utc>,
 ) -> Result<(), SyncError> {
     let forgotten: Vec<Uuid> = applied.iter().map(|(op, _)| *op).filter(|op| old.contains(op)).collect();
-    match store::remember(tx, owner, &forgotten, applied, now).await {
+    if !forgotten.is_empty() {
+        store::forget(tx, owner, &forgotten).await?;
+    }
+    match store::remember(tx, owner, applied, now).await {
         // The same was sent twice at once, and the other one was faster: from the start again.
         Err(StoreError::Unique(_)) => Err(StoreError::stale().into()),
         Err(StoreError::Missing(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),

@@ -2,13 +2,10 @@
 
 use ::entity::sync_operations::{ActiveModel, Column, Entity};
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
-    QuerySelect, QueryTrait,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::db::{StoreError, Tx, padded};
+use crate::db::{StoreError, Tx, padded, pieces};
 
 /// Those of these operations that were applied, with their digests, and whether that was since.
 pub(super) async fn applied(
@@ -24,30 +21,30 @@ pub(super) async fn applied(
     Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
 }
 
-/// Remembers operations in the place of those that are forgotten. [`StoreError::Unique`] if somebody else
-/// applied one of them meanwhile, [`StoreError::Conflict`] if somebody else has forgotten one.
+/// Forgets operations.
+pub(super) async fn forget(tx: &Tx, owner: Uuid, ops: &[Uuid]) -> Result<(), StoreError> {
+    let rows = Entity::delete_many().filter(Column::OwnerId.eq(owner));
+    rows.filter(Column::OpId.is_in(padded(ops))).exec(tx).await?;
+    Ok(())
+}
+
+/// [`StoreError::Unique`] if somebody else applied one of them meanwhile.
 pub(super) async fn remember(
     tx: &Tx,
     owner: Uuid,
-    forgotten: &[Uuid],
-    applied: &[(Uuid, [u8; 32])],
+    ops: &[(Uuid, [u8; 32])],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let backend = tx.get_database_backend();
-    let forget = |op: &Uuid| {
-        let row = Entity::delete_many().filter(Column::OwnerId.eq(owner)).filter(Column::OpId.eq(*op));
-        row.build(backend)
-    };
-    let keep = |(op, digest): &(Uuid, [u8; 32])| {
-        let row = ActiveModel {
+    for some in pieces(ops) {
+        let rows = some.iter().map(|(op, digest)| ActiveModel {
             owner_id: Set(owner),
             op_id: Set(*op),
             digest: Set(digest.to_vec()),
             applied_at: Set(now.timestamp_millis()),
-        };
-        Entity::insert(row).build(backend)
-    };
-    tx.change_each(forgotten.iter().map(forget).chain(applied.iter().map(keep)).collect()).await
+        });
+        Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(())
 }
 
 /// Deletes some of those that were applied before; how many.

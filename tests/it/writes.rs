@@ -1,16 +1,15 @@
 //! Many writers at once: every acknowledged change is there, once, and counted.
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use ::entity::{sessions, trip_counters, trips, users};
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
-    EntityTrait, QueryFilter, QueryOrder, QueryTrait,
+    ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
 };
 use serde_json::{Value, json};
-use tripgate::db::{RoomError, StoreError};
 use uuid::Uuid;
 
 use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
@@ -212,166 +211,6 @@ async fn a_write_that_fails_loses_and_doubles_nobody_else_s() {
     assert_eq!(ada.get(&path(&trip)).await.json()["version"], 21);
     assert_eq!(bea.get(&path(&fixed)).await.json()["version"], 1);
     assert_eq!(users::Entity::find().all(&database).await.unwrap().len(), 2);
-}
-
-/// A use-case that changes its mind, or meets the database's refusal.
-#[derive(Debug)]
-enum Whim {
-    Refused,
-    Store(StoreError),
-}
-
-impl From<StoreError> for Whim {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl RoomError for Whim {
-    fn store(&self) -> Option<&StoreError> {
-        match self {
-            Self::Refused => None,
-            Self::Store(error) => Some(error),
-        }
-    }
-}
-
-fn key(number: u128) -> trip_counters::ActiveModel {
-    trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(number)), value: Set(1) }
-}
-
-fn somebody(number: u128) -> users::ActiveModel {
-    users::ActiveModel {
-        id: Set(Uuid::from_u128(number)),
-        username: Set(Some(format!("user{number}"))),
-        username_key: Set(Some(format!("user{number}"))),
-        email_verified: Set(false),
-        password_hash: Set("none".to_owned()),
-        created_at: Set(0),
-        updated_at: Set(0),
-        ..Default::default()
-    }
-}
-
-#[tokio::test]
-async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
-    // The common transaction has to be split: every third function writes first and fails then.
-    let app = TestApp::start().await;
-    let db = &app.rooms().db;
-    let jobs = (0..150_u128).map(|number| {
-        db.write(number, |tx, number| {
-            async move {
-                users::Entity::insert(somebody(*number + 1))
-                    .exec_without_returning(tx)
-                    .await
-                    .map_err(StoreError::from)?;
-                match number % 9 {
-                    0 => Err(Whim::Refused),
-                    // Refused by the database: there is no such owner.
-                    3 => Err(trip_counters::Entity::insert(key(1 << 90))
-                        .exec_without_returning(tx)
-                        .await
-                        .map_err(StoreError::from)
-                        .unwrap_err()
-                        .into()),
-                    6 => Err(Whim::Store(StoreError::stale())),
-                    _ => Ok(*number),
-                }
-            }
-            .boxed()
-        })
-    });
-    let results = join_all(jobs).await;
-    let mut expected: Vec<Uuid> = Vec::new();
-    for (number, result) in (0_u128..).zip(results) {
-        match (number % 9, result) {
-            (0, Err(Whim::Refused))
-            | (3, Err(Whim::Store(StoreError::Missing(_))))
-            | (6, Err(Whim::Store(StoreError::Conflict(_)))) => {}
-            (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
-            (_, other) => panic!("{number}: {other:?}"),
-        }
-    }
-    let database = direct(&app).await;
-    let mut kept: Vec<Uuid> =
-        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
-    kept.sort();
-    assert_eq!(kept, expected);
-    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along() {
-    // Changes that nobody asks about are sent together; a function is told of its own alone.
-    let app = TestApp::start().await;
-    let db = &app.rooms().db;
-    let jobs = (0..150_u128).map(|number| {
-        db.write(number, |tx, number| {
-            async move {
-                let backend = tx.get_database_backend();
-                let id = Uuid::from_u128(*number + 1);
-                let find = async || users::Entity::find_by_id(id).one(tx).await.map_err(StoreError::from);
-                if number % 9 == 6 {
-                    // Whatever waits is done before this, and what fails of it has nothing to do with it.
-                    assert_eq!(find().await?, None);
-                }
-                let mut changes = vec![users::Entity::insert(somebody(*number + 1)).build(backend)];
-                match number % 9 {
-                    // Refused by the database: there is no such owner.
-                    0 => changes.push(trip_counters::Entity::insert(key(1 << 90)).build(backend)),
-                    // Finds nothing to change.
-                    3 => changes
-                        .push(trip_counters::Entity::delete_by_id(Uuid::from_u128(1 << 90)).build(backend)),
-                    _ => {}
-                }
-                tx.change_each(changes).await?;
-                if number % 9 == 6 {
-                    assert!(find().await?.is_some(), "it sees what it has written");
-                }
-                Ok::<_, StoreError>(*number)
-            }
-            .boxed()
-        })
-    });
-    let results = join_all(jobs).await;
-    let mut expected: Vec<Uuid> = Vec::new();
-    for (number, result) in (0_u128..).zip(results) {
-        match (number % 9, result) {
-            (0, Err(StoreError::Missing(_))) | (3, Err(StoreError::Conflict(_))) => {}
-            (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
-            (_, other) => panic!("{number}: {other:?}"),
-        }
-    }
-    let database = direct(&app).await;
-    let mut kept: Vec<Uuid> =
-        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
-    kept.sort();
-    assert_eq!(kept, expected);
-    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
-    let app = TestApp::start().await;
-    let db = &app.rooms().db;
-    let jobs = (0..50_u128).map(|number| {
-        db.write(number, |tx, number| {
-            async move {
-                let backend = tx.get_database_backend();
-                if *number == 0 {
-                    let change = trip_counters::Entity::insert(key(1 << 90)).build(backend);
-                    tx.change_each(vec![change]).await?;
-                }
-                // The first to ask is the first to be told that the change before it has failed.
-                let id = Uuid::from_u128(*number);
-                Ok::<_, StoreError>(users::Entity::find_by_id(id).one(tx).await.is_ok())
-            }
-            .boxed()
-        })
-    });
-    let mut results = join_all(jobs).await.into_iter();
-    assert!(matches!(results.next(), Some(Err(StoreError::Missing(_)))));
-    assert!(results.all(|result| matches!(result, Ok(true))));
 }
 
 #[tokio::test]

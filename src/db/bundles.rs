@@ -1,16 +1,17 @@
 //! Statements that are sent to SQLite together.
 //!
 //! Its connection lives on a thread of its own, and the way there and back takes longer than a small
-//! statement does. SQLite keeps those texts prepared that it has seen last, so few different ones come out
-//! of here: whatever is alike is sent in powers of two.
+//! statement does. The driver keeps prepared those texts that it has seen last, and a bundle has one text: so
+//! statements are joined in ways of which there are few.
 
 use std::mem;
 
 use sea_orm::{Statement, Values};
 
-/// How many statements of different texts are sent at once.
+/// The most statements that are joined whatever they are. A change of one trip has no more, and there are few
+/// kinds of it.
 const FEW: usize = 4;
-/// How many statements are sent at once.
+/// The most statements of one bundle: while they run, nothing else does.
 const MANY: u64 = 64;
 
 /// Statements that are sent at once.
@@ -36,14 +37,14 @@ impl Bundle {
     }
 }
 
-/// Those of one use-case: together if they are few.
+/// The statements of one function: in one bundle if they are few, else in one each.
 pub(super) fn of(statements: Vec<Statement>) -> Vec<Bundle> {
     let is_few = statements.len() <= FEW;
     let bundles = statements.into_iter().map(Bundle::one);
     if is_few { bundles.reduce(Bundle::join).into_iter().collect() } else { bundles.collect() }
 }
 
-/// Fewer, in the same order.
+/// The same statements in fewer bundles: neighbours with the same text are joined, a power of two of them.
 pub(super) fn merged(bundles: Vec<Bundle>) -> Vec<Bundle> {
     let mut merged = Vec::new();
     let mut run: Vec<Bundle> = Vec::new();
@@ -57,7 +58,7 @@ pub(super) fn merged(bundles: Vec<Bundle>) -> Vec<Bundle> {
     merged
 }
 
-/// Bundles of one text.
+/// Joins bundles that all have the same text.
 fn merge(run: Vec<Bundle>, merged: &mut Vec<Bundle>) {
     let most = run.first().map_or(1, |first| (MANY / first.count).max(1));
     let mut run = run.into_iter();
@@ -65,23 +66,6 @@ fn merge(run: Vec<Bundle>, merged: &mut Vec<Bundle>) {
         let size = 1 << run.len().min(usize::try_from(most).unwrap_or(1)).ilog2();
         merged.extend(run.by_ref().take(size).reduce(Bundle::join));
     }
-}
-
-/// The same, with the last one repeated up to a power of two: for lists in statements, whose texts then are
-/// few, so that the database keeps them prepared.
-pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
-    let size = list.len().next_power_of_two();
-    list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
-}
-
-/// All of the list, in pieces of which each has a power of two: for statements of many rows, for the same
-/// reason.
-pub fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let (piece, rest) = list.split_at_checked(1 << list.len().checked_ilog2()?)?;
-        list = rest;
-        Some(piece)
-    })
 }
 
 #[cfg(test)]
@@ -112,17 +96,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn lists_have_few_lengths(list in prop::collection::vec(any::<u8>(), 0..200)) {
-            let padded = padded(&list);
-            prop_assert!(padded.len() == list.len().next_power_of_two() || list.is_empty() && padded.is_empty());
-            prop_assert_eq!(&padded[..list.len()], &list);
-            prop_assert!(padded[list.len()..].iter().all(|one| Some(one) == list.last()));
-            let pieces: Vec<&[u8]> = pieces(&list).collect();
-            prop_assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()));
-            prop_assert_eq!(pieces.concat(), list);
-        }
-
         #[test]
         fn all_are_sent_in_their_order(kinds in prop::collection::vec(0..3_u8, 0..300), few in any::<bool>()) {
             let all = statements(&kinds);

@@ -2,25 +2,53 @@
 //!
 //! Where each of many requests wants one row, the way to the database costs more than the row. Whoever asks
 //! while somebody's statement is under way waits for the next one, which asks for all of them; who asks
-//! alone waits for nobody. What is told was read after it was asked for.
+//! alone waits for nobody, and nobody waits long for a statement that is stuck. What is told was read after
+//! it was asked for.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::StoreError;
 
 /// The most rows of one statement.
 const MOST: usize = 64;
+/// How long a statement may be under way before the next one is not kept waiting by it.
+const SLOW: Duration = Duration::from_millis(250);
+/// The most statements that are under way at once.
+const AT_ONCE: usize = 4;
 
 /// The rows that are asked for, by their keys. Cheap to clone.
-#[derive(Debug)]
-pub struct Gathered<K, V>(Arc<Mutex<Waiting<K, V>>>);
+pub struct Gathered<K, V>(Arc<Inner<K, V>>);
+
+/// Reads the values of some keys; there may be none.
+type Read<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, StoreError>> + Send + Sync;
+
+struct Inner<K, V> {
+    read: Box<Read<K, V>>,
+    waiting: Mutex<Waiting<K, V>>,
+}
+
+struct Waiting<K, V> {
+    /// How many tasks read for those who ask.
+    readers: usize,
+    /// When one of them began a statement last.
+    began: Instant,
+    asked: Vec<Asked<K, V>>,
+}
+
+struct Asked<K, V> {
+    key: K,
+    tell: oneshot::Sender<Result<Option<V>, StoreError>>,
+}
 
 impl<K, V> Clone for Gathered<K, V> {
     fn clone(&self) -> Self {
@@ -28,23 +56,10 @@ impl<K, V> Clone for Gathered<K, V> {
     }
 }
 
-impl<K, V> Default for Gathered<K, V> {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Waiting { is_served: false, asked: Vec::new() })))
+impl<K, V> fmt::Debug for Gathered<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gathered").finish_non_exhaustive()
     }
-}
-
-#[derive(Debug)]
-struct Waiting<K, V> {
-    /// Whether somebody reads for those who ask.
-    is_served: bool,
-    asked: Vec<Asked<K, V>>,
-}
-
-#[derive(Debug)]
-struct Asked<K, V> {
-    key: K,
-    tell: oneshot::Sender<Result<Option<V>, StoreError>>,
 }
 
 impl<K, V> Gathered<K, V>
@@ -52,40 +67,48 @@ where
     K: Copy + Eq + Hash + Send + 'static,
     V: Copy + Send + 'static,
 {
-    /// The value of this key, if there is one. `read` reads those of many.
+    /// What `read` reads.
+    pub fn new<F>(read: F) -> Self
+    where
+        F: Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, StoreError>> + Send + Sync + 'static,
+    {
+        let waiting = Waiting { readers: 0, began: Instant::now(), asked: Vec::new() };
+        Self(Arc::new(Inner { read: Box::new(read), waiting: Mutex::new(waiting) }))
+    }
+
+    /// The value of this key, if there is one.
     ///
     /// # Errors
     ///
-    /// Those of `read`. When one reading fails, so do all who wait by then: none of them waits for a failure of
-    /// its own.
-    pub async fn get<F, R>(&self, key: K, read: F) -> Result<Option<V>, StoreError>
-    where
-        F: Fn(Vec<K>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<HashMap<K, V>, StoreError>> + Send + 'static,
-    {
+    /// Those of reading. When one statement fails, so do all who wait by then: none of them waits for a failure
+    /// of its own.
+    pub async fn get(&self, key: K) -> Result<Option<V>, StoreError> {
         let (tell, told) = oneshot::channel();
         let is_served = {
             let mut waiting = self.waiting();
             waiting.asked.push(Asked { key, tell });
-            mem::replace(&mut waiting.is_served, true)
+            let is_stuck = waiting.readers < AT_ONCE && waiting.began.elapsed() > SLOW;
+            let is_served = waiting.readers > 0 && !is_stuck;
+            if !is_served {
+                waiting.readers += 1;
+                waiting.began = Instant::now();
+            }
+            is_served
         };
         if !is_served {
             // In a task of its own, because others count on it when this caller goes away.
-            tokio::spawn(self.clone().serve(read));
+            tokio::spawn(self.clone().serve());
         }
         told.await.unwrap_or_else(|_| Err(StoreError::internal("a reading for many ended early".to_owned())))
     }
 
     /// Reads for all who ask, until nobody does.
-    async fn serve<F, R>(self, read: F)
-    where
-        F: Fn(Vec<K>) -> R,
-        R: Future<Output = Result<HashMap<K, V>, StoreError>>,
-    {
+    async fn serve(self) {
         while let Some(asked) = self.next() {
             let keys = asked.iter().map(|one| one.key).collect();
             let panicked = |_| Err(StoreError::internal("a reading for many panicked".to_owned()));
-            match AssertUnwindSafe(read(keys)).catch_unwind().await.unwrap_or_else(panicked) {
+            let read = AssertUnwindSafe(async { (self.0.read)(keys).await }).catch_unwind();
+            match read.await.unwrap_or_else(panicked) {
                 // Who went away has no ear for the answer.
                 Ok(found) => {
                     for Asked { key, tell } in asked {
@@ -102,15 +125,20 @@ where
         }
     }
 
+    /// Those to read for next; this reader is one no more if there are none.
     fn next(&self) -> Option<Vec<Asked<K, V>>> {
         let mut waiting = self.waiting();
         let count = waiting.asked.len().min(MOST);
-        waiting.is_served = count > 0;
-        waiting.is_served.then(|| waiting.asked.drain(..count).collect())
+        if count == 0 {
+            waiting.readers -= 1;
+            return None;
+        }
+        waiting.began = Instant::now();
+        Some(waiting.asked.drain(..count).collect())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,35 +157,31 @@ mod tests {
     }
 
     impl Table {
+        /// Holds the double of an even key; odd ones have no row, and from 99 on a reading fails in its own way.
         fn new() -> Self {
-            Self { gate: Arc::new(Semaphore::new(0)), asked: Arc::default(), rows: Gathered::default() }
-        }
-
-        /// The double of an even key; odd ones have no row, and 99 and 100 bring the reading down.
-        async fn get(&self, key: u8) -> Result<Option<u16>, StoreError> {
-            let Self { gate, asked, .. } = self.clone();
-            let read = move |keys: Vec<u8>| {
-                let (gate, asked) = (Arc::clone(&gate), Arc::clone(&asked));
+            let (gate, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+            let (door, log) = (Arc::clone(&gate), Arc::clone(&asked));
+            let rows = Gathered::new(move |keys: Vec<u8>| {
+                let door = Arc::clone(&door);
+                log.lock().unwrap().push(keys.clone());
+                assert!(!keys.contains(&101));
                 async move {
-                    asked.lock().unwrap().push(keys.clone());
-                    gate.acquire().await.unwrap().forget();
+                    door.acquire().await.unwrap().forget();
                     assert!(!keys.contains(&100));
                     if keys.contains(&99) {
                         return Err(StoreError::away());
                     }
-                    Ok(keys
-                        .into_iter()
-                        .filter(|key| key % 2 == 0)
-                        .map(|key| (key, u16::from(key) * 2))
-                        .collect())
+                    let even = keys.into_iter().filter(|key| key % 2 == 0);
+                    Ok(even.map(|key| (key, u16::from(key) * 2)).collect())
                 }
-            };
-            self.rows.get(key, read).await
+                .boxed()
+            });
+            Self { gate, asked, rows }
         }
 
         fn ask(&self, key: u8) -> tokio::task::JoinHandle<Result<Option<u16>, StoreError>> {
             let table = self.clone();
-            tokio::spawn(async move { table.get(key).await })
+            tokio::spawn(async move { table.rows.get(key).await })
         }
 
         async fn settle(&self) {
@@ -199,17 +223,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_reading_that_fails_is_told_to_all_who_wait_and_the_next_one_is_new() {
-        for bad in [99, 100] {
+        for bad in [99, 100, 101] {
             let table = Table::new();
             let first = table.ask(bad);
             table.settle().await;
-            let second = table.ask(2);
+            let second = if bad == 101 { None } else { Some(table.ask(2)) };
             table.settle().await;
             table.gate.add_permits(2);
             assert!(first.await.unwrap().is_err());
-            assert!(second.await.unwrap().is_err());
-            let again = tokio::time::timeout(Duration::from_secs(5), table.get(2)).await;
+            if let Some(second) = second {
+                assert!(second.await.unwrap().is_err());
+            }
+            let again = tokio::time::timeout(Duration::from_secs(5), table.rows.get(2)).await;
             assert_eq!(again.unwrap().unwrap(), Some(4));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_long_for_a_reading_that_is_stuck() {
+        let table = Table::new();
+        let stuck = table.ask(2);
+        table.settle().await;
+        let late = table.ask(4);
+        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
+        let later = table.ask(6);
+        table.settle().await;
+        assert_eq!(*table.asked.lock().unwrap(), [vec![2], vec![4, 6]]);
+        table.gate.add_permits(2);
+        for (one, double) in [(stuck, 4), (late, 8), (later, 12)] {
+            assert_eq!(one.await.unwrap().unwrap(), Some(double));
         }
     }
 
@@ -217,7 +259,7 @@ mod tests {
     async fn many_are_read_in_pieces() {
         let table = Table::new();
         let all: Vec<_> =
-            (0..=200).filter(|key| ![99, 100].contains(key)).map(|key| table.ask(key)).collect();
+            (0..=200).filter(|key| ![99, 100, 101].contains(key)).map(|key| table.ask(key)).collect();
         table.gate.add_permits(100);
         for one in all {
             one.await.unwrap().unwrap();

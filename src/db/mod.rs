@@ -1,9 +1,10 @@
 //! The database behind `read` and `write`.
 //!
 //! A use-case hands over its input and a function of a [`Tx`]; what happens below is each backend's
-//! own affair. SQLite has one writer that commits waiting functions together (`sqlite.rs`) beside a
-//! pool of read-only connections; PostgreSQL and MySQL or MariaDB run each function in a transaction
-//! of its own.
+//! own affair. SQLite has one writer that commits waiting functions together (`sqlite.rs`), and sends
+//! together what they change without asking ([`Tx::change_each`]), beside a pool of read-only connections;
+//! PostgreSQL and MySQL or MariaDB run each function in a transaction of its own. Where many want one
+//! row each, one statement reads them ([`Gathered`]).
 //!
 //! What always holds: a write that was answered is committed and synced; a retryable conflict is
 //! tried again a few times, so a function may run more than once and must do nothing but talk to its
@@ -14,6 +15,7 @@
 mod bundles;
 mod error;
 mod gathered;
+mod lists;
 mod open;
 mod readers;
 mod sqlite;
@@ -27,9 +29,9 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::task::JoinError;
 
-pub use bundles::{padded, pieces};
 pub use error::StoreError;
 pub use gathered::Gathered;
+pub use lists::{padded, pieces};
 pub use open::{Migrate, OpenError, migrate, open, open_existing};
 pub use tx::Tx;
 

@@ -26,6 +26,8 @@ const SQLITE_READERS: u32 = 4;
 /// How long SQLite's log grows before it is folded into the database, in pages of 4 KiB: what many commits
 /// have changed is written there once.
 const LOG_PAGES: &str = "4000";
+/// How many texts of statements SQLite's writer keeps prepared: bundles and lists come in some lengths each.
+const PREPARED: usize = 256;
 /// Connections to a database server.
 const POOL: u32 = 16;
 /// The key of the lock under which the schema changes; any number that nobody else uses.
@@ -298,6 +300,7 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
             sqlite
                 .create_if_missing(true)
                 .pragma("wal_autocheckpoint", LOG_PAGES)
+                .statement_cache_capacity(PREPARED)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
         });

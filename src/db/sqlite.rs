@@ -187,7 +187,13 @@ async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
                 }
                 return;
             }
-            Err(error) => tracing::debug!(%error, jobs = jobs.len(), "a common transaction is split"),
+            Err(error) => {
+                tracing::debug!(%error, jobs = jobs.len(), "a common transaction is split");
+                // Until its turn comes, whoever waits for one may give it up.
+                for job in &mut jobs {
+                    job.forget();
+                }
+            }
         }
     }
     for mut job in jobs {
@@ -199,15 +205,12 @@ async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
 async fn together(connection: &DatabaseConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
     let tx = Tx::common(connection.begin_with_options(immediate()).await?);
     for job in jobs {
-        if matches!(job.run(&tx).await, Ended::Spoilt) || tx.is_spoilt() {
-            let error = job.store_error().cloned().unwrap_or_else(StoreError::stale);
+        let is_spoilt = matches!(job.run(&tx).await, Ended::Spoilt);
+        let cause = tx.spoilt().or_else(|| job.store_error().filter(|_| is_spoilt)).cloned();
+        if is_spoilt || cause.is_some() {
             tx.rollback().await;
-            return Err(error);
+            return Err(cause.unwrap_or_else(StoreError::stale));
         }
-    }
-    if let Err(error) = tx.flush().await {
-        tx.rollback().await;
-        return Err(error.into());
     }
     tx.commit().await
 }

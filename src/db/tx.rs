@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
@@ -14,15 +14,15 @@ use super::StoreError;
 use super::bundles::{self, Bundle};
 use super::readers::Readers;
 
-/// What queries run on. Remembers whether anything was changed through it.
+/// What queries run on. Remembers whether the function that it is lent to has changed anything.
 #[derive(Debug)]
 pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
-    /// What is to be done before anything else, in a transaction that several functions have in common.
+    /// In a transaction that several functions have in common: changes that were put off, of whichever of them.
     waiting: Option<Mutex<Vec<Bundle>>>,
-    /// What waited was not done, so that nothing that was told here may be believed.
-    spoilt: AtomicBool,
+    /// Why they could not be made, so that nothing that was told here may be believed.
+    spoilt: OnceLock<StoreError>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ enum Connection {
 
 impl Tx {
     fn on(connection: Connection) -> Self {
-        Self { connection, changed: AtomicBool::new(false), waiting: None, spoilt: AtomicBool::new(false) }
+        Self { connection, changed: AtomicBool::new(false), waiting: None, spoilt: OnceLock::new() }
     }
 
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
@@ -49,14 +49,14 @@ impl Tx {
         Self::on(Connection::Transaction(transaction))
     }
 
-    /// One in which several functions are run, and all again if [`Self::is_spoilt`].
+    /// One in which several functions are run, and all of them again if it is [spoilt](Self::spoilt).
     pub(super) fn common(transaction: DatabaseTransaction) -> Self {
         Self { waiting: Some(Mutex::default()), ..Self::transaction(transaction) }
     }
 
-    /// Whether something failed that was put off, whoever it was that asked for it.
-    pub(super) fn is_spoilt(&self) -> bool {
-        self.spoilt.load(Ordering::Relaxed)
+    /// Why changes that were put off could not be made, whoever asked for them.
+    pub(super) fn spoilt(&self) -> Option<&StoreError> {
+        self.spoilt.get()
     }
 
     /// Whether anything was changed since the last time this was asked.
@@ -65,6 +65,10 @@ impl Tx {
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
+        if let Err(error) = self.flush().await {
+            self.rollback().await;
+            return Err(error.into());
+        }
         match self.connection {
             Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
             Connection::Transaction(transaction) => transaction.commit().await.map_err(StoreError::from),
@@ -87,33 +91,34 @@ impl Tx {
     ///
     /// [`StoreError::Conflict`] if one of them finds no row; as for any statement.
     pub async fn change_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
-        let backend = self.get_database_backend();
-        if backend != DbBackend::Sqlite {
+        // Also where one of them fails: those before it have changed something.
+        self.changed.store(true, Ordering::Relaxed);
+        if self.get_database_backend() != DbBackend::Sqlite {
             return Ok(self.send_all(statements.into_iter().map(Bundle::one).collect()).await?);
         }
         let bundles = bundles::of(statements);
-        if let Some(waiting) = &self.waiting {
-            self.changed.store(true, Ordering::Relaxed);
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(bundles);
-            return Ok(());
-        }
-        Ok(self.send_all(bundles::merged(bundles)).await?)
+        let Some(waiting) = &self.waiting else {
+            return Ok(self.send_all(bundles::merged(bundles)).await?);
+        };
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(bundles);
+        Ok(())
     }
 
-    /// Does what waits.
-    pub(super) async fn flush(&self) -> Result<(), DbErr> {
+    /// Makes the changes that were put off.
+    async fn flush(&self) -> Result<(), DbErr> {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         let bundles = mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let done = self.send_all(bundles::merged(bundles)).await;
-        done.inspect_err(|_| self.spoilt.store(true, Ordering::Relaxed))
+        let sent = self.send_all(bundles::merged(bundles)).await;
+        if let Err(error) = &sent {
+            // The first reason stays.
+            drop(self.spoilt.set(error.clone().into()));
+        }
+        sent
     }
 
     async fn send_all(&self, bundles: Vec<Bundle>) -> Result<(), DbErr> {
         for Bundle { statement, count } in bundles {
-            let sent = self.send(statement).await.inspect_err(|_| {
-                // One of several failed: those before it have changed something.
-                self.changed.store(true, Ordering::Relaxed);
-            })?;
+            let sent = self.send(statement).await?;
             // MySQL counts a row twice that an insertion finds and updates.
             if sent.rows_affected() < count {
                 return Err(DbErr::RecordNotUpdated);
@@ -123,13 +128,11 @@ impl Tx {
     }
 
     async fn send(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let done = match &self.connection {
+        match &self.connection {
             Connection::Pooled(pool) => pool.execute_raw(statement).await,
             Connection::Reader(readers) => readers.execute(statement).await,
             Connection::Transaction(transaction) => transaction.execute_raw(statement).await,
-        }?;
-        self.note_execution(&done);
-        Ok(done)
+        }
     }
 
     fn note_query(&self, sql: &str) {
@@ -174,7 +177,9 @@ impl ConnectionTrait for Tx {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.flush().await?;
-        self.send(statement).await
+        let done = self.send(statement).await?;
+        self.note_execution(&done);
+        Ok(done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {

@@ -36,8 +36,9 @@ pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
 pub const CURSOR_AGE: TimeDelta = TimeDelta::days(180);
 /// How long tombstones are kept: a day longer, because no two clocks agree.
 const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(181);
-/// How many operations are done in one transaction: so long do the owner's other writers wait.
-const BATCH: usize = 64;
+/// How many operations are done in one transaction: so many trips are in memory at once, and so long do the
+/// owner's other writers wait.
+const BATCH: usize = 32;
 /// How many dead rows are deleted in one transaction.
 const SWEEP_BATCH: u64 = 200;
 
@@ -281,7 +282,9 @@ async fn apply(
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut work = Work::on(tx, owner, &ids, now).await?;
+    let made = batch.iter().filter(|operation| matches!(operation.deed, Deed::Create(_)));
+    let made: Vec<Uuid> = made.map(|operation| operation.id).collect();
+    let mut work = Work::on(tx, owner, &ids, &made, now).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
     let (mut known, mut old) = (HashMap::new(), HashSet::new());
     for (op, digest, is_remembered) in store::applied(tx, owner, &ops, now - REMEMBERED).await? {
@@ -326,7 +329,7 @@ async fn remember(
 ) -> Result<(), SyncError> {
     let forgotten: Vec<Uuid> = applied.iter().map(|(op, _)| *op).filter(|op| old.contains(op)).collect();
     if !forgotten.is_empty() {
-        store::forget(tx, owner, &forgotten).await?;
+        store::forget(tx, owner, &forgotten, now - REMEMBERED).await?;
     }
     match store::remember(tx, owner, applied, now).await {
         // The same was sent twice at once, and the other one was faster: from the start again.

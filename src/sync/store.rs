@@ -21,10 +21,20 @@ pub(super) async fn applied(
     Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
 }
 
-/// Forgets operations.
-pub(super) async fn forget(tx: &Tx, owner: Uuid, ops: &[Uuid]) -> Result<(), StoreError> {
-    let rows = Entity::delete_many().filter(Column::OwnerId.eq(owner));
-    rows.filter(Column::OpId.is_in(padded(ops))).exec(tx).await?;
+/// Forgets those of these operations that were applied before: somebody else may have done so, and have applied
+/// another under the same id since.
+pub(super) async fn forget(
+    tx: &Tx,
+    owner: Uuid,
+    ops: &[Uuid],
+    before: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::OwnerId.eq(owner))
+        .filter(Column::OpId.is_in(padded(ops)))
+        .filter(Column::AppliedAt.lte(before.timestamp_millis()))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::work::Work;
+use super::work::{self, Work};
 use super::{Condition, Draft, Patch, Trip, Trips, TripsError};
 use crate::db::Tx;
 use crate::idempotency::Receipt;
@@ -23,15 +23,20 @@ impl Trips {
         draft: Draft,
         receipt: Option<Receipt<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let input = (owner, id.ok_or_else(|| self.clock.new_id()), draft, self.clock.now(), receipt);
-        let made = self.db.write(input, |tx, (owner, id, draft, now, receipt)| {
+        let is_given = id.is_some();
+        let id = id.unwrap_or_else(|| self.clock.new_id());
+        // Before anybody waits for the database.
+        work::check(id, &draft)?;
+        let input = (owner, id, is_given, draft, self.clock.now(), receipt);
+        let made = self.db.write(input, |tx, (owner, id, is_given, draft, now, receipt)| {
             async move {
-                let (mut work, id) = match *id {
-                    Ok(given) => (Work::on(tx, *owner, &[given], *now).await?, given),
+                let mut work = if *is_given {
+                    Work::on(tx, *owner, &[*id], &[*id], *now).await?
+                } else {
                     // Nobody else has an id that was made here just now.
-                    Err(new) => (Work::on_new(*owner, *now), new),
+                    Work::on_new(*owner, *now)
                 };
-                let made = work.create(id, draft.clone())?;
+                let made = work.create(*id, draft.clone())?;
                 work.save(tx).await?;
                 signed(tx, receipt.as_ref(), made).await
             }
@@ -80,7 +85,7 @@ impl Trips {
         let input = (owner, id, condition, self.clock.now());
         let gone = self.db.write(input, |tx, (owner, id, condition, now)| {
             async move {
-                let mut work = Work::on(tx, *owner, &[*id], *now).await?;
+                let mut work = Work::on(tx, *owner, &[*id], &[], *now).await?;
                 work.delete(*id, condition)?;
                 work.save(tx).await
             }
@@ -102,7 +107,7 @@ impl Trips {
         let input = (owner, id, condition, input, self.clock.now(), receipt);
         let altered = self.db.write(input, move |tx, (owner, id, condition, input, now, receipt)| {
             async move {
-                let mut work = Work::on(tx, *owner, &[*id], *now).await?;
+                let mut work = Work::on(tx, *owner, &[*id], &[], *now).await?;
                 let made = work.alter(*id, condition, |before| edit(input, before))?;
                 work.save(tx).await?;
                 signed(tx, receipt.as_ref(), made).await

@@ -206,12 +206,7 @@ impl Trips {
     ///
     /// [`TripsError::Store`].
     pub async fn tag(&self, listing: &Listing) -> Result<String, TripsError> {
-        let db = self.db.clone();
-        let read = move |owners| {
-            let db = db.clone();
-            async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
-        };
-        let changes = self.counters.get(listing.owner, read).await?;
+        let changes = self.counters.get(listing.owner).await?;
         Ok(self.tag_at(listing, changes.unwrap_or(0)))
     }
 

@@ -159,7 +159,13 @@ impl Trips {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
         let cursors = Authenticator::of(secret, Purpose::Cursors);
-        Self { db, clock, cursors, counters: Gathered::default() }
+        let reader = db.clone();
+        let counters = Gathered::new(move |owners| {
+            let db = reader.clone();
+            async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
+                .boxed()
+        });
+        Self { db, clock, cursors, counters }
     }
 
     /// An id for something new.

@@ -1,6 +1,6 @@
 //! What an app that was offline needs: the feed of changes.
 //!
-//! Each write raises the owner's counter and leaves its value with the trip or its tombstone. The row of
+//! Each change is counted, and leaves its number with the trip or its tombstone. The row of
 //! the counter is locked from there to the commit, so that whoever reads the counter has before them
 //! all changes up to it and none that is under way: that is why the feed misses nothing.
 

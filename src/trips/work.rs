@@ -64,9 +64,10 @@ impl Work {
         Self { owner, now, slots: BTreeMap::new(), changes: 0 }
     }
 
-    /// On those of the owner's trips that have these ids; where the database locks rows, nobody else changes
-    /// them before this transaction ends. That comes before all else in it: writers lock trips first, in one
-    /// order, then the counter, so that none waits for another in a circle.
+    /// On those of the owner's trips that have these ids, and on new ones under those of them that are `made`.
+    /// Where the database locks rows, nobody else changes the trips before this transaction ends. That comes
+    /// before all else in it: writers lock trips first, in one order, then the counter, so that none waits for
+    /// another in a circle.
     ///
     /// # Errors
     ///
@@ -75,6 +76,7 @@ impl Work {
         tx: &Tx,
         owner: Uuid,
         ids: &[Uuid],
+        made: &[Uuid],
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         let mut work = Self::on_new(owner, now);
@@ -83,7 +85,7 @@ impl Work {
             let slot = Slot { trip: Some(trip), version, row: Some(version), ..Slot::default() };
             work.slots.insert(id, slot);
         }
-        let missing: Vec<Uuid> = ids.iter().filter(|id| !work.slots.contains_key(id)).copied().collect();
+        let missing: Vec<Uuid> = made.iter().filter(|id| !work.slots.contains_key(id)).copied().collect();
         if !missing.is_empty() {
             for (id, version) in store::tombstones(tx, owner, &missing).await? {
                 work.slots.insert(id, Slot { version, tombstone: Some(version), ..Slot::default() });
@@ -104,10 +106,7 @@ impl Work {
     ///
     /// [`TripsError::BadId`]; [`TripsError::Invalid`]; [`TripsError::Taken`].
     pub(crate) fn create(&mut self, id: Uuid, draft: Draft) -> Result<Trip, TripsError> {
-        draft.check().map_err(TripsError::Invalid)?;
-        if !is_v7(id) {
-            return Err(TripsError::BadId);
-        }
+        check(id, &draft)?;
         if self.find(id).is_some() {
             return Err(TripsError::Taken);
         }
@@ -187,6 +186,16 @@ impl Work {
             error => error.into(),
         })
     }
+}
+
+/// Whether there may be such a trip under this id.
+///
+/// # Errors
+///
+/// [`TripsError::Invalid`]; [`TripsError::BadId`].
+pub(super) fn check(id: Uuid, draft: &Draft) -> Result<(), TripsError> {
+    draft.check().map_err(TripsError::Invalid)?;
+    if is_v7(id) { Ok(()) } else { Err(TripsError::BadId) }
 }
 
 /// Whether it is a UUID of version 7 (RFC 9562 §5.7), which has its place in time.

@@ -1,4 +1,4 @@
-//! The queries of the feed of changes, and of transactions that change several trips.
+//! The queries of the feed of changes.
 
 use ::entity::{trip_tombstones, trips};
 use chrono::{DateTime, Utc};

@@ -1,5 +1,8 @@
 //! Functions that share a transaction: each gets what is its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use ::entity::{trip_counters, users};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -168,4 +171,32 @@ async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
     let mut results = join_all(jobs).await.into_iter();
     assert!(matches!(results.next(), Some(Err(StoreError::Missing(_)))));
     assert!(results.all(|result| matches!(result, Ok(true))));
+}
+
+#[tokio::test]
+async fn who_is_refused_takes_nobody_along_that_has_written_before() {
+    // Were the common transaction split, some of its functions would run twice.
+    let app = TestApp::start().await;
+    let db = &app.rooms().db;
+    let runs: Arc<Vec<AtomicU32>> = Arc::new((0..100).map(|_| AtomicU32::new(0)).collect());
+    let jobs = (0..100_usize).map(|number| {
+        db.write((number, Arc::clone(&runs)), |tx, (number, runs)| {
+            async move {
+                runs[*number].fetch_add(1, Ordering::Relaxed);
+                let id = *number as u128 + 1;
+                if number % 2 == 0 {
+                    let change = users::Entity::insert(somebody(id)).build(tx.get_database_backend());
+                    return Ok(tx.change_each(vec![change]).await?);
+                }
+                let found = users::Entity::find_by_id(Uuid::from_u128(id)).one(tx).await;
+                assert_eq!(found.map_err(StoreError::from)?, None);
+                Err(Whim::Refused)
+            }
+            .boxed()
+        })
+    });
+    let results = join_all(jobs).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 50);
+    assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(Whim::Refused))));
+    assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1), "{runs:?}");
 }

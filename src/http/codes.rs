@@ -226,6 +226,7 @@ impl Code {
             401 => "No credential, or one that is not good",
             403 => "Not allowed, or the token lacks a scope",
             404 => "No such thing, or not yours",
+            405 => "The path does not take this method",
             406 => "Only JSON is to be had",
             408 => "The body came too slowly",
             409 => "In conflict with what is there",
@@ -236,7 +237,21 @@ impl Code {
             415 => "The body is not sent in the media type of the operation",
             422 => "Members of the request break rules",
             503 => "Not at the moment; try again",
+            // 500 alone.
             _ => "A fault of ours",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_500_is_a_fault_of_ours() {
+        for code in Code::ALL {
+            let is_ours = Code::meaning(code.status()) == Code::meaning(500);
+            assert_eq!(is_ours, code.status() == 500, "{}", code.name());
         }
     }
 }

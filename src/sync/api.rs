@@ -58,7 +58,7 @@ struct SyncChanges {
     changes: Vec<SyncChange>,
     /// Keep it, together with what you made of these changes, and send it as `cursor` next time.
     next_cursor: String,
-    /// Whether there is more right now.
+    /// Whether there is more right now. Go by this: pieces of large trips end before `limit`.
     has_more: bool,
 }
 
@@ -109,8 +109,8 @@ struct SyncOperation {
     /// more. If the earlier one is not applied, neither is this one: `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: Option<i64>,
-    /// For `create` the whole trip, for `update` a merge patch (RFC 7396): what is absent stays as it is,
-    /// `null` clears it.
+    /// For `create` the whole trip but its id, for `update` a merge patch (RFC 7396): what is absent stays as it
+    /// is, `null` clears it, and `stops` takes the place of all of them.
     trip: Option<UpdateTrip>,
 }
 
@@ -149,8 +149,9 @@ struct SyncResult {
     /// Of the operation.
     op_id: String,
     /// `applied`: done. `duplicate`: done before, within 7 days, and not again. `conflict`: not done, for the
-    /// trip has moved on since `base_version`; `trip` is the server's, and absent if the trip is gone.
-    /// `rejected`: not done, for the reason in `problem`. The list may grow.
+    /// trip is not at `base_version`, there is one already that `create` was to make, or an operation was not
+    /// done that this one was made on; `trip` is the server's, and absent if there is none. `rejected`: not
+    /// done, for the reason in `problem`. The list may grow: keep an operation whose status you don't know.
     status: String,
     /// The trip as it is now. Absent if it is gone, and if the operation was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -107,8 +107,8 @@ impl KeptSessionsApi {
     /// thrown away.
     ///
     /// If the reply is lost, send the same request again, however much later: it gives the same next refresh
-    /// token until that, or the access token that came with it, has been used, and for 30 seconds in any case.
-    /// Any other second use of a refresh token means that two hold it: the session is ended, with 401
+    /// token as long as neither that nor the access token that came with it has been used, and for 30 seconds
+    /// also if only the access token was. Any other second use of a refresh token means that two hold it: the session is ended, with 401
     /// `session_revoked`. Both this and 401 `invalid_refresh_token` mean: log in again.
     #[oai(
         path = "/auth/refresh",

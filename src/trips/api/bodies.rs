@@ -95,7 +95,8 @@ pub(crate) struct TripBody {
     status: String,
     /// Where it goes, in travel order.
     stops: StopList,
-    /// Counts the changes of this trip, from 1.
+    /// Counts the changes of this trip, from 1, also those that leave it as it was. A trip that is made again
+    /// under the id of a deleted one counts on from there.
     version: i64,
     /// When it was made.
     #[serde(serialize_with = "instant")]

@@ -244,7 +244,7 @@ where
     }
     match work(&tx, input).await {
         Ok(value) => {
-            tx.commit().await?;
+            tx.commit().await.map_err(|uncommitted| uncommitted.error)?;
             Ok(value)
         }
         Err(error) => {

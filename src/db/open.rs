@@ -107,12 +107,13 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let backend = if is_sqlite(url) {
         make_directory(url)?;
-        let writer = Database::connect(sqlite_options(url, false)).await.map_err(unreachable)?;
+        let options = sqlite_options(url, false);
+        let writer = Database::connect(options.clone()).await.map_err(unreachable)?;
         change(&writer, Migrate::Up).await?;
         // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
         let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
-        Backend::Sqlite { writer: Writer::start(writer), readers }
+        Backend::Sqlite { writer: Writer::start(writer, options), readers }
     } else {
         migrate(url, Migrate::Up).await?;
         Backend::Server { pool: Database::connect(server_options(url, POOL)).await.map_err(unreachable)? }

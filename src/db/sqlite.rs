@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::immediate;
@@ -118,10 +118,10 @@ where
 }
 
 impl Writer {
-    /// Starts the writer's task on a connection of its own.
-    pub(super) fn start(connection: DatabaseConnection) -> Self {
+    /// Starts the writer's task on a connection of its own, and on further ones as `options` open them.
+    pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(connection, waiting));
+        tokio::spawn(serve(Link { connection, options, is_in_doubt: false }, waiting));
         Self { queue, readers: Arc::default() }
     }
 
@@ -156,7 +156,46 @@ impl Writer {
     }
 }
 
-async fn serve(connection: DatabaseConnection, mut waiting: mpsc::Receiver<Message>) {
+/// The writer's connection. Where the disk is full or fails, SQLite ends a transaction by itself; the driver
+/// then takes it for open still, and what it begins inside of that is never committed. So a connection
+/// that is not known to be out of its last transaction begins no other: a new one takes its place.
+struct Link {
+    connection: DatabaseConnection,
+    options: ConnectOptions,
+    is_in_doubt: bool,
+}
+
+impl Link {
+    async fn begin(&mut self, tx: fn(DatabaseTransaction) -> Tx) -> Result<Tx, StoreError> {
+        if self.is_in_doubt {
+            let new = Database::connect(self.options.clone()).await?;
+            self.close().await;
+            self.connection = new;
+            tracing::warn!("a new connection writes to the database: the last one failed in a transaction");
+        }
+        // Until it has ended.
+        self.is_in_doubt = true;
+        Ok(tx(self.connection.begin_with_options(immediate()).await?))
+    }
+
+    async fn commit(&mut self, tx: Tx) -> Result<(), StoreError> {
+        let done = tx.commit().await;
+        self.is_in_doubt = done.as_ref().is_err_and(|uncommitted| !uncommitted.is_over);
+        done.map_err(|uncommitted| uncommitted.error)
+    }
+
+    async fn roll_back(&mut self, tx: Tx) {
+        self.is_in_doubt = !tx.rollback().await;
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.connection.close_by_ref().await {
+            tracing::warn!(%error, "closing the database's writer failed");
+        }
+    }
+}
+
+async fn serve(mut link: Link, mut waiting: mpsc::Receiver<Message>) {
     let mut messages = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut messages, BATCH).await > 0 {
         let mut jobs = Vec::with_capacity(messages.len());
@@ -167,20 +206,18 @@ async fn serve(connection: DatabaseConnection, mut waiting: mpsc::Receiver<Messa
                 Message::Close(done) => closing = Some(done),
             }
         }
-        commit(&connection, jobs).await;
+        commit(&mut link, jobs).await;
         if let Some(done) = closing {
-            if let Err(error) = connection.close_by_ref().await {
-                tracing::warn!(%error, "closing the database's writer failed");
-            }
+            link.close().await;
             let _ = done.send(());
             return;
         }
     }
 }
 
-async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
+async fn commit(link: &mut Link, mut jobs: Vec<Box<dyn Job>>) {
     if jobs.len() > 1 {
-        match together(connection, &mut jobs).await {
+        match together(link, &mut jobs).await {
             Ok(()) => {
                 for job in jobs {
                     job.answer(Ok(()));
@@ -197,29 +234,29 @@ async fn commit(connection: &DatabaseConnection, mut jobs: Vec<Box<dyn Job>>) {
         }
     }
     for mut job in jobs {
-        let committed = alone(connection, job.as_mut()).await;
+        let committed = alone(link, job.as_mut()).await;
         job.answer(committed);
     }
 }
 
-async fn together(connection: &DatabaseConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    let tx = Tx::common(connection.begin_with_options(immediate()).await?);
+async fn together(link: &mut Link, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let tx = link.begin(Tx::common).await?;
     for job in jobs {
         let is_spoilt = matches!(job.run(&tx).await, Ended::Spoilt);
         let cause = tx.spoilt().or_else(|| job.store_error().filter(|_| is_spoilt)).cloned();
         if is_spoilt || cause.is_some() {
-            tx.rollback().await;
+            link.roll_back(tx).await;
             return Err(cause.unwrap_or_else(StoreError::stale));
         }
     }
-    tx.commit().await
+    link.commit(tx).await
 }
 
-async fn alone(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+async fn alone(link: &mut Link, job: &mut dyn Job) -> Result<(), StoreError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let done = alone_once(connection, job).await;
+        let done = alone_once(link, job).await;
         let error = done.as_ref().err().or_else(|| job.store_error());
         if attempt < ATTEMPTS && error.is_some_and(StoreError::is_retryable) {
             tokio::time::sleep(pause(attempt)).await;
@@ -229,13 +266,13 @@ async fn alone(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(),
     }
 }
 
-async fn alone_once(connection: &DatabaseConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+async fn alone_once(link: &mut Link, job: &mut dyn Job) -> Result<(), StoreError> {
     job.forget();
-    let tx = Tx::transaction(connection.begin_with_options(immediate()).await?);
+    let tx = link.begin(Tx::transaction).await?;
     match job.run(&tx).await {
-        Ended::Clean => tx.commit().await,
+        Ended::Clean => link.commit(tx).await,
         Ended::Spoilt => {
-            tx.rollback().await;
+            link.roll_back(tx).await;
             Ok(())
         }
     }

@@ -25,6 +25,14 @@ pub struct Tx {
     spoilt: OnceLock<StoreError>,
 }
 
+/// A transaction that was not committed.
+#[derive(Debug)]
+pub(super) struct Uncommitted {
+    pub(super) error: StoreError,
+    /// Whether the connection is known to be out of it.
+    pub(super) is_over: bool,
+}
+
 #[derive(Debug)]
 enum Connection {
     Pooled(DatabaseConnection),
@@ -64,24 +72,25 @@ impl Tx {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
+    pub(super) async fn commit(self) -> Result<(), Uncommitted> {
         if let Err(error) = self.flush().await {
-            self.rollback().await;
-            return Err(error.into());
+            return Err(Uncommitted { is_over: self.rollback().await, error: error.into() });
         }
         match self.connection {
             Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
-            Connection::Transaction(transaction) => transaction.commit().await.map_err(StoreError::from),
+            Connection::Transaction(transaction) => {
+                let failed = |error: DbErr| Uncommitted { is_over: false, error: error.into() };
+                transaction.commit().await.map_err(failed)
+            }
         }
     }
 
-    /// A rollback that fails leaves nothing behind: the connection is lost, and with it the transaction.
-    pub(super) async fn rollback(self) {
-        if let Connection::Transaction(transaction) = self.connection
-            && let Err(error) = transaction.rollback().await
-        {
-            tracing::debug!(%error, "a rollback failed");
-        }
+    /// Whether the connection is known to be out of the transaction. If not, nothing of this was committed, but
+    /// of what is begun on it next nobody knows.
+    pub(super) async fn rollback(self) -> bool {
+        let Connection::Transaction(transaction) = self.connection else { return true };
+        let done = transaction.rollback().await;
+        done.inspect_err(|error| tracing::debug!(%error, "a rollback failed")).is_ok()
     }
 
     /// Runs statements in their order, each of which is to change one row, found by its key. In a common

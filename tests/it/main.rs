@@ -21,6 +21,7 @@ mod docs;
 mod errors;
 mod examples;
 mod first_steps;
+mod full;
 mod harness;
 mod idempotency;
 mod keys;

@@ -23,7 +23,7 @@ mod tx;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
@@ -216,12 +216,14 @@ where
     E: RoomError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
+    let started = Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
         let result = once(pool, input, work, turn).await;
+        let is_last = attempt >= ATTEMPTS || started.elapsed() >= PATIENCE;
         match result.as_ref().err().and_then(RoomError::store) {
-            Some(error) if error.is_retryable() && attempt < ATTEMPTS => {
+            Some(error) if error.is_retryable() && !is_last => {
                 tracing::debug!(%error, attempt, "a transaction is run again");
                 tokio::time::sleep(pause(attempt)).await;
             }
@@ -269,7 +271,6 @@ mod tests {
     use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Instant;
 
     const WAIT: Duration = Duration::from_millis(200);
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
-use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{AssertSqlSafe, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait, sqlx,
@@ -30,6 +30,9 @@ const LOG_PAGES: &str = "4000";
 const PREPARED: usize = 256;
 /// Connections to a database server.
 const POOL: u32 = 16;
+/// How long a statement waits for somebody else's lock before its transaction is undone and run again: much
+/// less than a caller waits, so that what is told to have failed is not done afterwards.
+const LOCK_WAIT: Duration = Duration::from_secs(4);
 /// The key of the lock under which the schema changes; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
 
@@ -116,7 +119,12 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         Backend::Sqlite { writer: Writer::start(writer, options), readers }
     } else {
         migrate(url, Migrate::Up).await?;
-        Backend::Server { pool: Database::connect(server_options(url, POOL)).await.map_err(unreachable)? }
+        let mut options = server_options(url, POOL);
+        let lock_wait = LOCK_WAIT.as_millis().to_string();
+        options.map_sqlx_postgres_opts(move |postgres| {
+            postgres.application_name("tripgate").options([("lock_timeout", &lock_wait)])
+        });
+        Backend::Server { pool: Database::connect(options).await.map_err(unreachable)? }
     };
     Ok(Db { backend })
 }
@@ -317,7 +325,6 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
         .acquire_timeout(CONNECT)
         .idle_timeout(Some(Duration::from_mins(5)))
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|postgres| postgres.application_name("tripgate"))
         .map_sqlx_mysql_pool_opts(|pool| {
             pool.after_connect(|connection, _| Box::pin(async move { prepare_session(connection).await }))
         });
@@ -330,6 +337,8 @@ async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), s
     // then goes on with its newest version instead of failing.
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     sqlx::query(isolation).execute(&mut *connection).await?;
+    let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_WAIT.as_secs());
+    sqlx::query(AssertSqlSafe(lock_wait)).execute(&mut *connection).await?;
     // On Galera a read on one node must not miss what another node has acknowledged.
     match sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(connection).await {
         // A server without Galera does not know the variable, and has no other nodes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, TransactionTrait};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -247,4 +248,27 @@ async fn connections_severed_in_mid_flight_never_cost_a_500() {
     cutter.await.unwrap();
     assert!(answered > 0);
     assert_back(&app, &ada).await;
+}
+
+#[tokio::test]
+async fn what_waited_too_long_for_a_lock_is_told_so_and_not_done_afterwards() {
+    // S-69
+    let app = TestApp::start().await;
+    let url = app.settings().database_url.expose().to_owned();
+    if url.starts_with("sqlite:") {
+        return;
+    }
+    let ada = app.sign_up("ada").await;
+    let holder = Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await.unwrap();
+    let held = holder.begin().await.unwrap();
+    held.execute_unprepared("SELECT id FROM users FOR UPDATE").await.unwrap();
+    let calls = (0..3).map(|number| ada.post("/api/v1/trips").json(&json!({ "title": number.to_string() })));
+    for reply in join_all(calls.map(IntoFuture::into_future)).await {
+        let reply = reply.expect(503);
+        assert!(reply.header("retry-after").parse::<u32>().is_ok());
+        reply.problem("busy");
+    }
+    held.rollback().await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(ada.get("/api/v1/trips").await.expect(200).json(), json!({ "items": [] }));
 }

@@ -52,6 +52,16 @@ fn somebody(number: u128) -> users::ActiveModel {
     }
 }
 
+/// Asserts that these users are all that was written.
+async fn are_kept(app: &TestApp, expected: &[Uuid]) {
+    let database = direct(app).await;
+    let mut kept: Vec<Uuid> =
+        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
+    kept.sort();
+    assert_eq!(kept, expected);
+    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
     // The common transaction has to be split: every third function writes first and fails then.
@@ -91,12 +101,7 @@ async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
             (_, other) => panic!("{number}: {other:?}"),
         }
     }
-    let database = direct(&app).await;
-    let mut kept: Vec<Uuid> =
-        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
-    kept.sort();
-    assert_eq!(kept, expected);
-    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
+    are_kept(&app, &expected).await;
 }
 
 #[tokio::test]
@@ -141,12 +146,7 @@ async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along()
             (_, other) => panic!("{number}: {other:?}"),
         }
     }
-    let database = direct(&app).await;
-    let mut kept: Vec<Uuid> =
-        users::Entity::find().all(&database).await.unwrap().into_iter().map(|row| row.id).collect();
-    kept.sort();
-    assert_eq!(kept, expected);
-    assert!(trip_counters::Entity::find().all(&database).await.unwrap().is_empty());
+    are_kept(&app, &expected).await;
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl Clock {
 }
 
 /// The machine's time, for the log: it tells that one, whatever the clock of the server says.
-pub(crate) fn since_1970() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "the one home of the machine's clock")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -10,43 +10,43 @@ use chrono::TimeDelta;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::App;
-use crate::causes::chain;
+use crate::error_chain::chain;
 
 /// How often the changes of other replicas are read.
-const POLL: Duration = Duration::from_millis(400);
+const POLL_EVERY: Duration = Duration::from_millis(400);
 /// How often it is written which tokens were seen.
-const PROVE: Duration = Duration::from_secs(2);
+const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
 /// How often what is dead is swept out, and the keys are looked after.
-const SWEEP: Duration = Duration::from_mins(1);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How often it is looked up what the dearest password hash costs, which another replica may have made.
-const LEARN: Duration = Duration::from_hours(1);
+const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
 /// How long a replica that says no more keeps the others from a chore.
-const LEASE: TimeDelta = TimeDelta::minutes(3);
+const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 /// The lease of whoever keeps the keys.
-const KEYS: &str = "keys";
+const KEYS_LEASE: &str = "keys";
 /// The lease of whoever sweeps.
-const BROOM: &str = "sweep";
+const SWEEP_LEASE: &str = "sweep";
 /// The lease of whoever sweeps out what apps no longer ask for.
-const OFFLINE: &str = "offline";
+const SYNC_LEASE: &str = "offline";
 
 /// Runs until it is dropped.
 pub async fn run(app: App) {
     tokio::join!(
-        every(POLL, &app, poll),
-        every(PROVE, &app, prove),
-        every(SWEEP, &app, sweep),
-        every(SWEEP, &app, keep_keys),
-        every(SWEEP, &app, sweep_offline),
+        every(POLL_EVERY, &app, poll),
+        every(FLUSH_USAGE_EVERY, &app, flush_token_usage),
+        every(SWEEP_EVERY, &app, sweep),
+        every(SWEEP_EVERY, &app, rotate_keys),
+        every(SWEEP_EVERY, &app, sweep_sync),
         async {
-            learn_costs(app.clone()).await;
-            every(LEARN, &app, learn_costs).await;
+            load_max_hash_cost(app.clone()).await;
+            every(LOAD_COST_EVERY, &app, load_max_hash_cost).await;
         }
     );
 }
 
 /// What is still to be written when the server stops.
 pub async fn finish(app: &App) {
-    prove(app.clone()).await;
+    flush_token_usage(app.clone()).await;
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, app: &App, chore: fn(App) -> F) {
@@ -63,14 +63,14 @@ async fn poll(app: App) {
     app.tokens.poll().await;
 }
 
-async fn learn_costs(app: App) {
-    if let Err(error) = app.accounts.learn_costs().await {
+async fn load_max_hash_cost(app: App) {
+    if let Err(error) = app.accounts.load_max_hash_cost().await {
         tracing::warn!(causes = chain(&error), "what the stored password hashes cost is not known");
     }
 }
 
-async fn prove(app: App) {
-    if let Err(error) = app.sessions.write_proofs().await {
+async fn flush_token_usage(app: App) {
+    if let Err(error) = app.sessions.flush_token_usage().await {
         tracing::debug!(causes = chain(&error), "it was not written which tokens were seen");
     }
 }
@@ -78,7 +78,7 @@ async fn prove(app: App) {
 /// Deletes what has been dead for long; one replica does.
 pub async fn sweep(app: App) {
     app.tokens.forget();
-    if !holds(&app, BROOM).await {
+    if !holds(&app, SWEEP_LEASE).await {
         return;
     }
     if let Err(error) = app.sessions.sweep().await {
@@ -90,15 +90,15 @@ pub async fn sweep(app: App) {
 }
 
 async fn holds(app: &App, lease: &'static str) -> bool {
-    app.leases.hold(lease, LEASE).await.unwrap_or_else(|error| {
+    app.leases.hold(lease, LEASE_TTL).await.unwrap_or_else(|error| {
         tracing::debug!(lease, causes = chain(&error), "a lease can't be had");
         false
     })
 }
 
 /// Deletes what was kept for apps that were offline, when they have been for too long; one replica does.
-pub async fn sweep_offline(app: App) {
-    if !holds(&app, OFFLINE).await {
+pub async fn sweep_sync(app: App) {
+    if !holds(&app, SYNC_LEASE).await {
         return;
     }
     if let Err(error) = app.idempotency.sweep().await {
@@ -110,14 +110,14 @@ pub async fn sweep_offline(app: App) {
 }
 
 /// Rotates the signing keys when it is time; one replica does.
-pub async fn keep_keys(app: App) {
-    if !holds(&app, KEYS).await {
+pub async fn rotate_keys(app: App) {
+    if !holds(&app, KEYS_LEASE).await {
         return;
     }
     if let Err(error) = app.tokens.housekeep().await {
         tracing::warn!(causes = chain(&error), "the signing keys were not looked after");
         // Another replica may have the right master secret.
-        if let Err(error) = app.leases.give_up(KEYS).await {
+        if let Err(error) = app.leases.give_up(KEYS_LEASE).await {
             tracing::debug!(causes = chain(&error), "the lease of the keys was not given up");
         }
     }

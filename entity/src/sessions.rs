@@ -26,7 +26,7 @@ pub struct Model {
     /// When the newest generation was begun.
     pub rotated_at: i64,
     /// The newest generation whose tokens were seen in use; 0 if none was.
-    pub proven_generation: i64,
+    pub used_generation: i64,
     /// When the last access token that was minted for it expires.
     pub access_expires_at: i64,
     /// When it was ended before its time.

@@ -25,7 +25,7 @@ pub struct Model {
     /// When it ceased to sign.
     pub retired_at: Option<i64>,
     /// When the last token that it signed has expired, so that it can go.
-    pub gone_at: Option<i64>,
+    pub delete_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

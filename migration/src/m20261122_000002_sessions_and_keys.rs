@@ -1,4 +1,4 @@
-//! Refreshing and ending sessions, keys that rotate, clients, and what happened to an account.
+//! Adds refresh and revocation of sessions, key rotation, clients and security events.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,9 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A tombstone for tokens: those that carry `subject` (a session, a token or a user) and were minted
-// before `minted_before` are refused until `until`, when the last of them has expired anyway. Other
-// replicas ask for what is new by `seq`.
+// Revokes the tokens of `subject` (a session, a token or a user) that were issued before `minted_before`.
+// All of them have expired at `until`. Other replicas read new rows by `seq`.
 const REVOCATIONS: &str = "
 CREATE TABLE IF NOT EXISTS revocations (
     seq {serial},
@@ -19,7 +18,7 @@ CREATE TABLE IF NOT EXISTS revocations (
     CONSTRAINT revocations_until UNIQUE (until, seq)
 ) {table}";
 
-// Who does the housekeeping: one replica at a time, until its time is up.
+// Leases for housekeeping: one replica at a time holds each until it expires.
 const LEASES: &str = "
 CREATE TABLE IF NOT EXISTS leases (
     name {text64} NOT NULL PRIMARY KEY,
@@ -27,7 +26,7 @@ CREATE TABLE IF NOT EXISTS leases (
     until {int} NOT NULL
 ) {clustered}";
 
-// Other services, made by the operator. Their secrets are random, so a plain digest keeps them.
+// Services that the operator registers. Secrets are random, so a plain digest is sufficient.
 const CLIENTS: &str = "
 CREATE TABLE IF NOT EXISTS clients (
     id {text64} NOT NULL PRIMARY KEY,
@@ -49,15 +48,15 @@ CREATE TABLE IF NOT EXISTS security_events (
     CONSTRAINT security_events_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Column by column, because that is what can be asked for and repeated.
+/// Added one at a time, because only then can each be checked for and the step repeated.
 const COLUMNS: &[(&str, &str, &str)] = &[
     ("sessions", "rotated_at", "{int} NOT NULL DEFAULT 0"),
-    ("sessions", "proven_generation", "{int} NOT NULL DEFAULT 0"),
+    ("sessions", "used_generation", "{int} NOT NULL DEFAULT 0"),
     ("sessions", "access_expires_at", "{int} NOT NULL DEFAULT 0"),
     ("sessions", "ended_at", "{int}"),
     ("signing_keys", "activated_at", "{int}"),
     ("signing_keys", "retired_at", "{int}"),
-    ("signing_keys", "gone_at", "{int}"),
+    ("signing_keys", "delete_at", "{int}"),
 ];
 
 #[async_trait::async_trait]

@@ -11,10 +11,10 @@ use super::{AccountsError, ProfilePatch, USERNAME_MAX, USERNAME_MIN, User};
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::Tag;
-use crate::http::caller::{self, BasicCredentials, Caller, ForAccount};
+use crate::http::body::{Body, Json, instant, patched};
+use crate::http::caller::{self, AccountScope, BasicCredentials, Caller};
 use crate::http::examples;
-use crate::http::json::{Body, Json, instant, patched};
-use crate::http::problem::{Code, Fail, FieldFault, Problem};
+use crate::http::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 /// Somebody who signed up.
 #[derive(Debug, Object, Serialize)]
@@ -113,7 +113,7 @@ impl Example for UpdateProfile {
     }
 }
 
-/// Proof that it is still the owner who holds the device.
+/// TokenUse that it is still the owner who holds the device.
 #[derive(Debug, Object)]
 struct DeleteAccount {
     /// The password.
@@ -127,18 +127,18 @@ impl Example for DeleteAccount {
 }
 
 /// A fault of a username, wherever one is given.
-pub fn username_fault() -> FieldFault {
+pub fn invalid_username() -> FieldError {
     let detail = format!(
         "must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or hyphens \
          and begin with a letter or digit"
     );
-    FieldFault::new("/username", "invalid_format", detail)
+    FieldError::new("/username", "invalid_format", detail)
 }
 
 impl UpdateProfile {
-    fn check(self) -> Result<ProfilePatch, Vec<FieldFault>> {
+    fn check(self) -> Result<ProfilePatch, Vec<FieldError>> {
         let username = match patched(self.username) {
-            Some(Some(text)) => Some(Some(text.parse().map_err(|_| vec![username_fault()])?)),
+            Some(Some(text)) => Some(Some(text.parse().map_err(|_| vec![invalid_username()])?)),
             Some(None) => Some(None),
             None => None,
         };
@@ -149,14 +149,15 @@ impl UpdateProfile {
 impl From<AccountsError> for Problem {
     fn from(error: AccountsError) -> Self {
         match error {
-            AccountsError::IdentifierTaken => {
-                Self::new(Code::IdentifierTaken, "Somebody has this email address or username already.")
-            }
+            AccountsError::IdentifierTaken => Self::new(
+                ProblemCode::IdentifierTaken,
+                "Somebody has this email address or username already.",
+            ),
             AccountsError::BadCredentials => caller::bad_credentials(),
-            AccountsError::NoSuchUser => caller::owner_gone(),
+            AccountsError::NoSuchUser => caller::user_deleted(),
             AccountsError::LastIdentifier => {
                 let detail = "can't be cleared: there is no email address to log in with";
-                Self::invalid(vec![FieldFault::new("/username", "last_identifier", detail)])
+                Self::invalid(vec![FieldError::new("/username", "last_identifier", detail)])
             }
             AccountsError::Overloaded(overloaded) => overloaded.into(),
             AccountsError::Store(error) => error.into(),
@@ -191,7 +192,7 @@ impl AccountsApi {
         operation_id = "verify_credentials",
         tag = "Tag::Authentication"
     )]
-    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<CheckedUser, Fail> {
+    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<CheckedUser, ProblemResponse> {
         match app.accounts.authenticate(&basic.identifier, &basic.password).await {
             Ok(user) => {
                 audit::note(Event::Authenticated, Some(user.id), None);
@@ -207,7 +208,7 @@ impl AccountsApi {
     /// The account that the access token belongs to: to show who is logged in, and to learn what was changed on
     /// another device. A token whose account was deleted is no longer good.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
-    async fn get_me(&self, app: Data<&App>, caller: Caller<ForAccount>) -> Result<Me, Fail> {
+    async fn get_me(&self, app: Data<&App>, caller: Caller<AccountScope>) -> Result<Me, ProblemResponse> {
         Ok(Me::Ok(Json(app.accounts.find(caller.user()).await?.into())))
     }
 
@@ -222,9 +223,9 @@ impl AccountsApi {
     async fn update_me(
         &self,
         app: Data<&App>,
-        caller: Caller<ForAccount>,
+        caller: Caller<AccountScope>,
         body: Body<UpdateProfile>,
-    ) -> Result<ChangedMe, Fail<409>> {
+    ) -> Result<ChangedMe, ProblemResponse<409>> {
         let patch = body.check(|body, _| body.check())?;
         Ok(ChangedMe::Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into())))
     }
@@ -240,9 +241,9 @@ impl AccountsApi {
     async fn delete_me(
         &self,
         app: Data<&App>,
-        caller: Caller<ForAccount>,
+        caller: Caller<AccountScope>,
         body: Body<DeleteAccount>,
-    ) -> Result<Deleted, Fail> {
+    ) -> Result<Deleted, ProblemResponse> {
         let DeleteAccount { password } = body.check(|body, _| Ok(body))?;
         app.sessions.delete_account(caller.user(), &password).await?;
         Ok(Deleted::Gone)

@@ -28,7 +28,7 @@ pub struct Username {
 
 /// The text is no email address or no username.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAnIdentifier;
+pub struct InvalidIdentifier;
 
 /// Spellings that look the same to a reader or to a mail server are the same: compatibility forms
 /// are folded (NFKC) and case is dropped.
@@ -49,17 +49,17 @@ impl Email {
 }
 
 impl FromStr for Email {
-    type Err = NotAnIdentifier;
+    type Err = InvalidIdentifier;
 
-    fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
-        let address = EmailAddress::parse_with_options(text, options).map_err(|_| NotAnIdentifier)?;
+        let address = EmailAddress::parse_with_options(text, options).map_err(|_| InvalidIdentifier)?;
         let key = key(address.as_str());
         // Folding must not turn it into something else, such as an address with a second `@`.
         let same = EmailAddress::parse_with_options(&key, options).is_ok();
         let short = text.chars().count() <= EMAIL_MAX && key.chars().count() <= EMAIL_MAX;
         if !same || !short || text.chars().any(char::is_control) {
-            return Err(NotAnIdentifier);
+            return Err(InvalidIdentifier);
         }
         Ok(Self { given: text.to_owned(), key })
     }
@@ -78,28 +78,28 @@ impl Username {
 }
 
 impl FromStr for Username {
-    type Err = NotAnIdentifier;
+    type Err = InvalidIdentifier;
 
     /// Lower-case letters, digits, `.`, `_` and `-`, the first a letter or digit.
-    fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fits = (USERNAME_MIN..=USERNAME_MAX).contains(&text.len())
             && text.starts_with(plain)
             && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
-        if fits { Ok(Self { given: text.to_owned(), key: text.to_owned() }) } else { Err(NotAnIdentifier) }
+        if fits { Ok(Self { given: text.to_owned(), key: text.to_owned() }) } else { Err(InvalidIdentifier) }
     }
 }
 
 /// What somebody typed to log in: which of the two it is, as compared. A username never has an `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginName {
+pub enum Identifier {
     /// An email address, perhaps nobody's.
     Email(String),
     /// A username, perhaps nobody's.
     Username(String),
 }
 
-impl LoginName {
+impl Identifier {
     /// Takes whatever was typed.
     pub fn given(text: &str) -> Self {
         let key = key(text);
@@ -115,7 +115,7 @@ mod tests {
     fn an_address_is_stored_as_given_and_compared_without_case() {
         let email: Email = "Ada.Lovelace@Example.ORG".parse().unwrap();
         assert_eq!((email.given(), email.key()), ("Ada.Lovelace@Example.ORG", "ada.lovelace@example.org"));
-        assert_eq!(LoginName::given("ADA.lovelace@example.org"), LoginName::Email(email.key().to_owned()));
+        assert_eq!(Identifier::given("ADA.lovelace@example.org"), Identifier::Email(email.key().to_owned()));
     }
 
     #[test]

@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use crate::audit::{self, Event};
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError, Tx};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::passwords::{Overloaded, Password, Passwords, Verified};
 
-pub use identifiers::{EMAIL_MAX, Email, LoginName, NotAnIdentifier, USERNAME_MAX, USERNAME_MIN, Username};
+pub use identifiers::{
+    EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, Username,
+};
 
 /// The longest display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;
@@ -86,7 +88,7 @@ pub enum AccountsError {
     Store(#[from] StoreError),
 }
 
-impl RoomError for AccountsError {
+impl HasStoreError for AccountsError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
@@ -97,14 +99,14 @@ impl RoomError for AccountsError {
 
 /// A user as it will be stored, its password hashed.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct HashedUser {
     user: User,
     email_key: Option<String>,
     username_key: Option<String>,
     password_hash: String,
 }
 
-impl Prepared {
+impl HashedUser {
     /// The user that this will be.
     pub fn user(&self) -> &User {
         &self.user
@@ -131,9 +133,9 @@ impl Accounts {
     /// # Errors
     ///
     /// Those of the database.
-    pub async fn learn_costs(&self) -> Result<(), StoreError> {
+    pub async fn load_max_hash_cost(&self) -> Result<(), StoreError> {
         if let Some(cost) = self.db.read((), |tx, ()| store::highest_cost(tx).boxed()).await? {
-            self.passwords.note_cost(cost);
+            self.passwords.observe_cost(cost);
         }
         Ok(())
     }
@@ -149,10 +151,10 @@ impl Accounts {
     /// # Errors
     ///
     /// [`AccountsError::Overloaded`].
-    pub async fn prepare(&self, new: NewUser) -> Result<Prepared, AccountsError> {
+    pub async fn hash_password(&self, new: NewUser) -> Result<HashedUser, AccountsError> {
         let password_hash = self.passwords.hash(new.password).await?;
         let now = self.clock.now();
-        Ok(Prepared {
+        Ok(HashedUser {
             email_key: new.email.as_ref().map(|email| email.key().to_owned()),
             username_key: new.username.as_ref().map(|name| name.key().to_owned()),
             password_hash,
@@ -181,7 +183,7 @@ impl Accounts {
         if identifier.len() > 4 * EMAIL_MAX {
             return Err(AccountsError::BadCredentials);
         }
-        let name = LoginName::given(identifier);
+        let name = Identifier::given(identifier);
         let found = self.db.read(name, |tx, name| store::find_by_login(tx, name).boxed()).await;
         self.check_password(found.map_err(AccountsError::Store)?, password).await
     }
@@ -203,17 +205,17 @@ impl Accounts {
         password: Password,
     ) -> Result<User, AccountsError> {
         let Some(found) = found else {
-            self.passwords.verify_nothing(password).await?;
+            self.passwords.verify_dummy(password).await?;
             audit::note(Event::LoginFailed, None, None);
             return Err(AccountsError::BadCredentials);
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
-            Verified::Yes => Ok(found.user),
-            Verified::No => {
+            Verified::Match => Ok(found.user),
+            Verified::Mismatch => {
                 audit::note(Event::LoginFailed, Some(found.user.id), None);
                 Err(AccountsError::BadCredentials)
             }
-            Verified::YesAtAnotherCost => {
+            Verified::MatchNeedsRehash => {
                 self.rehash(&found, password).await;
                 Ok(found.user)
             }
@@ -271,7 +273,7 @@ async fn change_profile(
     match store::change_profile(tx, user, patch, now).await {
         Ok(true) => {}
         Ok(false) => return Err(AccountsError::NoSuchUser),
-        Err(StoreError::Unique(_)) => return Err(AccountsError::IdentifierTaken),
+        Err(StoreError::UniqueViolation(_)) => return Err(AccountsError::IdentifierTaken),
         Err(error) => return Err(error.into()),
     }
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
@@ -300,9 +302,9 @@ pub async fn delete(tx: &Tx, user: Uuid) -> Result<(), AccountsError> {
 /// # Errors
 ///
 /// [`AccountsError::IdentifierTaken`]: whether it is, is the database's to say.
-pub async fn insert(tx: &Tx, prepared: &Prepared) -> Result<(), AccountsError> {
+pub async fn insert(tx: &Tx, prepared: &HashedUser) -> Result<(), AccountsError> {
     match store::insert(tx, prepared).await {
-        Err(StoreError::Unique(_)) => Err(AccountsError::IdentifierTaken),
+        Err(StoreError::UniqueViolation(_)) => Err(AccountsError::IdentifierTaken),
         other => Ok(other?),
     }
 }

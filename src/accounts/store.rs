@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::{LoginName, Prepared, ProfilePatch, User};
+use super::{HashedUser, Identifier, ProfilePatch, User};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::passwords::COST_MAX;
@@ -35,8 +35,8 @@ impl From<users::Model> for Credentials {
     }
 }
 
-pub(super) async fn insert(tx: &Tx, prepared: &Prepared) -> Result<(), StoreError> {
-    let Prepared { user, email_key, username_key, password_hash } = prepared.clone();
+pub(super) async fn insert(tx: &Tx, prepared: &HashedUser) -> Result<(), StoreError> {
+    let HashedUser { user, email_key, username_key, password_hash } = prepared.clone();
     let row = users::ActiveModel {
         id: Set(user.id),
         email: Set(user.email),
@@ -67,10 +67,10 @@ pub(super) async fn delete(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     Ok(users::Entity::delete_by_id(user).exec(tx).await?.rows_affected == 1)
 }
 
-pub(super) async fn find_by_login(tx: &Tx, name: &LoginName) -> Result<Option<Credentials>, StoreError> {
+pub(super) async fn find_by_login(tx: &Tx, name: &Identifier) -> Result<Option<Credentials>, StoreError> {
     let condition = match name {
-        LoginName::Email(key) => users::Column::EmailKey.eq(key.as_str()),
-        LoginName::Username(key) => users::Column::UsernameKey.eq(key.as_str()),
+        Identifier::Email(key) => users::Column::EmailKey.eq(key.as_str()),
+        Identifier::Username(key) => users::Column::UsernameKey.eq(key.as_str()),
     };
     let row = users::Entity::find().filter(condition).one(tx).await?;
     Ok(row.map(Credentials::from))

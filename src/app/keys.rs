@@ -3,16 +3,16 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{StartError, keep_files_private, master_secret};
+use super::{StartError, master_secret, set_umask};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db;
 use crate::secrets::{MasterSecret, SecretFile};
-use crate::tokens::{self, KeyRow, Lifecycle, TokensError};
+use crate::tokens::{self, KeyRotation, KeySummary, TokensError};
 
 /// What to do with the signing keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyCommand {
     /// Show them, without anything private.
     List,
     /// Let the standby sign at once.
@@ -23,7 +23,7 @@ pub enum Keys {
 
 /// What to do with the master secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Secrets {
+pub enum SecretCommand {
     /// Make the next one known.
     Prepare,
     /// Replace the current one.
@@ -47,7 +47,7 @@ impl From<TokensError> for KeysError {
             TokensError::NoSigningKey => Self::Refused(
                 "the master secret at hand does not open the signing keys; nothing was changed".to_owned(),
             ),
-            TokensError::Outrun => Self::Refused(format!("{error}; nothing was changed here")),
+            TokensError::ConcurrentRotation => Self::Refused(format!("{error}; nothing was changed here")),
             other => Self::Start(other.into()),
         }
     }
@@ -58,16 +58,16 @@ impl From<TokensError> for KeysError {
 /// # Errors
 ///
 /// [`KeysError`].
-pub async fn keys(settings: &Settings, what: Keys) -> Result<Vec<String>, KeysError> {
-    keep_files_private();
+pub async fn keys(settings: &Settings, what: KeyCommand) -> Result<Vec<String>, KeysError> {
+    set_umask();
     match what {
-        Keys::List => list(settings).await,
-        Keys::Rotate => {
+        KeyCommand::List => list(settings).await,
+        KeyCommand::Rotate => {
             let secret = known_secret(settings)?;
             let kid = with_keys(settings, &secret, async |keys| Ok(keys.rotate().await?)).await?;
             Ok(vec![format!("{kid} signs from now on")])
         }
-        Keys::Revoke(kid) => {
+        KeyCommand::Revoke(kid) => {
             let secret = known_secret(settings)?;
             let done = with_keys(settings, &secret, async |keys| Ok(keys.revoke(&kid).await?)).await?;
             if !done {
@@ -91,15 +91,15 @@ async fn list(settings: &Settings) -> Result<Vec<String>, KeysError> {
 /// # Errors
 ///
 /// [`KeysError`].
-pub async fn secrets(settings: &Settings, what: Secrets) -> Result<Vec<String>, KeysError> {
-    keep_files_private();
+pub async fn secrets(settings: &Settings, what: SecretCommand) -> Result<Vec<String>, KeysError> {
+    set_umask();
     if settings.secret.is_some() {
         return given_secret(settings, what).await;
     }
     let failed = |error| KeysError::from(StartError::Secret(error));
     let mut file = SecretFile::open(&settings.secret_file).map_err(failed)?;
     let path = settings.secret_file.display();
-    if what == Secrets::Prepare {
+    if what == SecretCommand::Prepare {
         return Ok(if file.prepare().map_err(failed)? {
             vec![
                 format!(
@@ -113,7 +113,7 @@ pub async fn secrets(settings: &Settings, what: Secrets) -> Result<Vec<String>, 
     }
     // Before anything is written: do the secrets at hand open the keys, and was an earlier run cut short?
     let known = MasterSecret::from(file.lines().clone());
-    let unfinished = with_keys(settings, &known, async |keys| Ok(keys.reseal().await?)).await?;
+    let unfinished = with_keys(settings, &known, async |keys| Ok(keys.reencrypt().await?)).await?;
     if unfinished > 0 {
         return Ok(vec![
             format!("{unfinished} keys were still encrypted under a former secret and are not any more."),
@@ -123,7 +123,7 @@ pub async fn secrets(settings: &Settings, what: Secrets) -> Result<Vec<String>, 
     // The file first: whatever happens next, both secrets are known.
     let was_prepared = file.advance().map_err(failed)?;
     let known = MasterSecret::from(file.lines().clone());
-    let resealed = with_keys(settings, &known, async |keys| Ok(keys.reseal().await?)).await?;
+    let resealed = with_keys(settings, &known, async |keys| Ok(keys.reencrypt().await?)).await?;
     let restart = if was_prepared {
         "Let every replica have this file and restart them, one after the other."
     } else {
@@ -139,15 +139,15 @@ pub async fn secrets(settings: &Settings, what: Secrets) -> Result<Vec<String>, 
 }
 
 /// A secret that does not stand in a file of ours is the operator's to change.
-async fn given_secret(settings: &Settings, what: Secrets) -> Result<Vec<String>, KeysError> {
-    if what == Secrets::Prepare {
+async fn given_secret(settings: &Settings, what: SecretCommand) -> Result<Vec<String>, KeysError> {
+    if what == SecretCommand::Prepare {
         return Err(KeysError::Refused(
             "TRIPGATE_SECRET is set: add a second line to it, `next ` and a new secret, and restart every server"
                 .to_owned(),
         ));
     }
     let secret = known_secret(settings)?;
-    let resealed = with_keys(settings, &secret, async |keys| Ok(keys.reseal().await?)).await?;
+    let resealed = with_keys(settings, &secret, async |keys| Ok(keys.reencrypt().await?)).await?;
     Ok(vec![
         format!("{resealed} keys were encrypted anew under the first line of TRIPGATE_SECRET."),
         "For a new secret put it on the first line and the former one behind `old ` on a line below, \
@@ -167,15 +167,15 @@ fn known_secret(settings: &Settings) -> Result<MasterSecret, StartError> {
 async fn with_keys<T>(
     settings: &Settings,
     secret: &MasterSecret,
-    work: impl AsyncFnOnce(Lifecycle) -> Result<T, KeysError>,
+    work: impl AsyncFnOnce(KeyRotation) -> Result<T, KeysError>,
 ) -> Result<T, KeysError> {
     let db = db::open_existing(settings.database_url.expose()).await.map_err(StartError::from)?;
-    let done = work(Lifecycle::new(&db, Clock::system(), secret)).await;
+    let done = work(KeyRotation::new(&db, Clock::system(), secret)).await;
     db.close().await;
     done
 }
 
-fn table(keys: &[KeyRow]) -> Vec<String> {
+fn table(keys: &[KeySummary]) -> Vec<String> {
     let at = |at: Option<DateTime<Utc>>| {
         at.map_or("-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
     };
@@ -184,8 +184,8 @@ fn table(keys: &[KeyRow]) -> Vec<String> {
         line.trim_end().to_owned()
     };
     let head = line(["kid", "alg", "status", "created", "activated", "retired", "gone"]);
-    let row = |key: &KeyRow| {
-        let times = [Some(key.created_at), key.activated_at, key.retired_at, key.gone_at].map(at);
+    let row = |key: &KeySummary| {
+        let times = [Some(key.created_at), key.activated_at, key.retired_at, key.delete_at].map(at);
         let [made, active, retired, gone] = times.each_ref().map(String::as_str);
         line([&key.kid, &key.alg, key.status.name(), made, active, retired, gone])
     };

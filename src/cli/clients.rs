@@ -4,16 +4,16 @@ use std::io::Write;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::{Stop, log, serve};
-use crate::app::{self, ManageClients};
-use crate::causes::chain;
+use super::{CliError, logging, serve};
+use crate::app::{self, ClientCommand};
 use crate::config::Settings;
+use crate::error_chain::chain;
 
 pub(super) fn command() -> Command {
     let id = Arg::new("id").value_name("ID").required(true).help("The client_id, as `list` shows it");
     let name = Arg::new("name").value_name("NAME").required(true).help("What to call it; must be new");
     Command::new("clients")
-        .about("Manage the services that may introspect and revoke tokens")
+        .about("ClientCommand the services that may introspect and revoke tokens")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -25,23 +25,24 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("remove").about("Take credentials back, at once").arg(id))
 }
 
-fn asked(args: &ArgMatches) -> ManageClients {
+fn asked(args: &ArgMatches) -> ClientCommand {
     let text = |args: &ArgMatches, name| args.get_one::<String>(name).cloned().unwrap_or_default();
     match args.subcommand() {
-        Some(("add", args)) => ManageClients::Add(text(args, "name")),
-        Some(("remove", args)) => ManageClients::Remove(text(args, "id")),
-        _ => ManageClients::List,
+        Some(("add", args)) => ClientCommand::Add(text(args, "name")),
+        Some(("remove", args)) => ClientCommand::Remove(text(args, "id")),
+        _ => ClientCommand::List,
     }
 }
 
-pub(super) fn run(settings: &Settings, args: &ArgMatches, out: &mut dyn Write) -> Result<(), Stop> {
-    let _log = log::start(settings).map_err(Stop::NoStart)?;
+pub(super) fn run(settings: &Settings, args: &ArgMatches, out: &mut dyn Write) -> Result<(), CliError> {
+    let _log = logging::start(settings).map_err(CliError::NoStart)?;
     let done = serve::block_on(app::manage_clients(settings, asked(args)))?;
-    let lines =
-        done.map_err(|error| Stop::NoStart(chain(&error)))?.map_err(|error| Stop::Failed(chain(&error)))?;
+    let lines = done
+        .map_err(|error| CliError::NoStart(chain(&error)))?
+        .map_err(|error| CliError::Failed(chain(&error)))?;
     lines
         .iter()
-        .try_for_each(|line| writeln!(out, "{}", log::escaped(line)))
+        .try_for_each(|line| writeln!(out, "{}", logging::escaped(line)))
         .and_then(|()| out.flush())
-        .map_err(|error| Stop::output(&error))
+        .map_err(|error| CliError::output(&error))
 }

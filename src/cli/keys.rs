@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::{Stop, beside};
-use crate::app::{self, Keys};
+use super::{CliError, admin};
+use crate::app::{self, KeyCommand};
 use crate::config::Settings;
 
 pub(super) fn command() -> Command {
@@ -25,11 +25,13 @@ pub(super) fn command() -> Command {
         )
 }
 
-pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), Stop> {
+pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let what = match args.subcommand() {
-        Some(("rotate", _)) => Keys::Rotate,
-        Some(("revoke", args)) => Keys::Revoke(args.get_one::<String>("kid").cloned().unwrap_or_default()),
-        _ => Keys::List,
+        Some(("rotate", _)) => KeyCommand::Rotate,
+        Some(("revoke", args)) => {
+            KeyCommand::Revoke(args.get_one::<String>("kid").cloned().unwrap_or_default())
+        }
+        _ => KeyCommand::List,
     };
-    beside::run(settings, app::keys(settings, what), out)
+    admin::run(settings, app::keys(settings, what), out)
 }

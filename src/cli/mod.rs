@@ -2,17 +2,17 @@
 //! output goes to standard output, the log and refusals to standard error. Exit codes: 0 done,
 //! 1 a check failed, 2 bad settings or no start.
 
-mod beside;
-mod breaking;
+mod admin;
 mod clients;
+mod config;
 mod keys;
-mod lines;
-mod log;
+mod log_writer;
+mod logging;
 mod openapi;
+mod openapi_diff;
 mod secret;
 mod serve;
-mod show;
-mod stamp;
+mod timestamp;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,13 +21,13 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::app::Migrate;
-use crate::config::table::{self, Takes};
+use crate::app::MigrateCommand;
+use crate::config::settings::{self, ValueKind};
 use crate::config::{FILE_ARG, Settings};
 
 /// Why a command did not do what it was asked; each is one message for standard error.
 #[derive(Debug, thiserror::Error)]
-enum Stop {
+enum CliError {
     /// A check failed, or the output could not be written.
     #[error("{0}")]
     Failed(String),
@@ -36,7 +36,7 @@ enum Stop {
     NoStart(String),
 }
 
-impl Stop {
+impl CliError {
     fn output(error: &io::Error) -> Self {
         Self::Failed(format!("the output can't be written: {error}"))
     }
@@ -68,8 +68,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(matches: &ArgMatches) -> Result<(), Stop> {
-    let load = || Settings::load(matches).map_err(|error| Stop::NoStart(error.to_string()));
+fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
+    let load = || Settings::load(matches).map_err(|error| CliError::NoStart(error.to_string()));
     let mut out = io::stdout();
     match matches.subcommand() {
         Some(("migrate", args)) => serve::migrate(&load()?.settings, migration(args), &mut out),
@@ -77,16 +77,16 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Stop> {
         Some(("keys", args)) => keys::run(args, &load()?.settings, &mut out),
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
-        Some(("config", _)) => show::run(&load()?, &mut out),
+        Some(("config", _)) => config::run(&load()?, &mut out),
         _ => serve::serve(load()?.settings),
     }
 }
 
-fn migration(args: &ArgMatches) -> Migrate {
+fn migration(args: &ArgMatches) -> MigrateCommand {
     match args.subcommand() {
-        Some(("down", args)) => Migrate::Down(args.get_one("steps").copied().unwrap_or(1)),
-        Some(("status", _)) => Migrate::Status,
-        _ => Migrate::Up,
+        Some(("down", args)) => MigrateCommand::Down(args.get_one("steps").copied().unwrap_or(1)),
+        Some(("status", _)) => MigrateCommand::Status,
+        _ => MigrateCommand::Up,
     }
 }
 
@@ -128,12 +128,12 @@ fn command() -> Command {
         .subcommand(clients::command())
         .subcommand(Command::new("config").about("Show every setting and where it comes from"))
         .arg(file)
-        .args(table::flags().map(|(row, flag)| setting_arg(row, flag)))
+        .args(settings::flags().map(|(row, flag)| setting_arg(row, flag)))
 }
 
-fn setting_arg(row: &'static table::Row, flag: &'static str) -> Arg {
+fn setting_arg(row: &'static settings::Setting, flag: &'static str) -> Arg {
     let words = match &row.takes {
-        Takes::OneOf { now, .. } if now.len() > 1 => format!(" ({})", now.join(", ")),
+        ValueKind::OneOf { now, .. } if now.len() > 1 => format!(" ({})", now.join(", ")),
         _ => String::new(),
     };
     let default = match row.default {
@@ -177,12 +177,12 @@ mod tests {
     fn migrate_alone_goes_up_and_down_takes_one_step() {
         let asked = |args: &[&str]| match parse(args).subcommand() {
             Some((_, args)) => migration(args),
-            None => Migrate::Status,
+            None => MigrateCommand::Status,
         };
-        assert!(matches!(asked(&["tripgate", "migrate"]), Migrate::Up));
-        assert!(matches!(asked(&["tripgate", "migrate", "down"]), Migrate::Down(1)));
+        assert!(matches!(asked(&["tripgate", "migrate"]), MigrateCommand::Up));
+        assert!(matches!(asked(&["tripgate", "migrate", "down"]), MigrateCommand::Down(1)));
         let three = asked(&["tripgate", "migrate", "down", "--steps", "3"]);
-        assert!(matches!(three, Migrate::Down(3)));
+        assert!(matches!(three, MigrateCommand::Down(3)));
         let zero = ["tripgate", "migrate", "down", "--steps", "0"];
         assert!(command().try_get_matches_from(zero).is_err());
     }
@@ -191,7 +191,7 @@ mod tests {
     fn long_help_lists_every_setting_under_its_heading() {
         let help = command().render_long_help().to_string();
         assert!(help.contains("\nSettings:\n"), "{help}");
-        for (_, flag) in table::flags() {
+        for (_, flag) in settings::flags() {
             assert!(help.contains(&format!("--{flag} ")), "{flag}");
         }
     }

@@ -10,9 +10,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use serde_json::Value;
 
-use super::{Stop, breaking};
+use super::{CliError, openapi_diff};
 use crate::clock::Clock;
-use crate::http::spec;
+use crate::http::openapi;
 
 /// Where the committed document lies.
 const DIR: &str = "openapi";
@@ -55,7 +55,7 @@ pub(super) fn command() -> Command {
 }
 
 /// `root` is the directory in which `openapi/` lies.
-pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     if args.get_flag("check") {
         check(root, out)
     } else if args.get_flag("write") {
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
         diff(&paths, root, out)
     } else {
         let form = args.get_one::<String>("form").map(String::as_str);
-        let text = if form == Some("yaml") { spec::yaml() } else { spec::json() };
+        let text = if form == Some("yaml") { openapi::yaml() } else { openapi::json() };
         print(out, &text)
     }
 }
@@ -73,10 +73,10 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
 /// The committed files, beside what they should hold.
 fn files() -> [(PathBuf, String); 2] {
     let dir = Path::new(DIR);
-    [(dir.join("openapi.json"), spec::json()), (dir.join("openapi.yaml"), spec::yaml())]
+    [(dir.join("openapi.json"), openapi::json()), (dir.join("openapi.yaml"), openapi::yaml())]
 }
 
-fn check(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+fn check(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let mut stale = Vec::new();
     for (path, text) in files() {
         let name = path.display();
@@ -91,12 +91,12 @@ fn check(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
         return print(out, "the committed OpenAPI document is up to date\n");
     }
     let stale = stale.join(", ");
-    Err(Stop::Failed(format!("{stale}; mend it with `{MEND}`")))
+    Err(CliError::Failed(format!("{stale}; mend it with `{MEND}`")))
 }
 
-fn write(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+fn write(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let failed = |name: &Path, error: &io::Error| {
-        Stop::Failed(format!("{} can't be written: {error}", name.display()))
+        CliError::Failed(format!("{} can't be written: {error}", name.display()))
     };
     fs::create_dir_all(root.join(DIR)).map_err(|error| failed(Path::new(DIR), &error))?;
     for (path, text) in files() {
@@ -106,28 +106,30 @@ fn write(root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
     Ok(())
 }
 
-fn diff(paths: &[&PathBuf], root: &Path, out: &mut dyn Write) -> Result<(), Stop> {
+fn diff(paths: &[&PathBuf], root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let read = |path: &PathBuf| {
-        let failed = |why: String| Stop::Failed(format!("{} can't be read: {why}", path.display()));
+        let failed = |why: String| CliError::Failed(format!("{} can't be read: {why}", path.display()));
         let text = fs::read_to_string(root.join(path)).map_err(|error| failed(error.to_string()))?;
         serde_json::from_str::<Value>(&text).map_err(|error| failed(error.to_string()))
     };
     let mut documents = paths.iter().map(|path| read(path));
-    let old = documents.next().unwrap_or_else(|| Ok(spec::document()))?;
-    let new = documents.next().unwrap_or_else(|| Ok(spec::document()))?;
-    let broken = breaking::changes(&old, &new, Clock::system().now().date_naive());
+    let old = documents.next().unwrap_or_else(|| Ok(openapi::document()))?;
+    let new = documents.next().unwrap_or_else(|| Ok(openapi::document()))?;
+    let broken = openapi_diff::changes(&old, &new, Clock::system().now().date_naive());
     for line in &broken {
         print(out, &format!("{line}\n"))?;
     }
     match broken.len() {
         0 => print(out, "nothing breaks\n"),
-        1 => Err(Stop::Failed("1 change breaks apps that were made for the old document".to_owned())),
-        count => Err(Stop::Failed(format!("{count} changes break apps that were made for the old document"))),
+        1 => Err(CliError::Failed("1 change breaks apps that were made for the old document".to_owned())),
+        count => {
+            Err(CliError::Failed(format!("{count} changes break apps that were made for the old document")))
+        }
     }
 }
 
-fn print(out: &mut dyn Write, text: &str) -> Result<(), Stop> {
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Stop::output(&error))
+fn print(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| CliError::output(&error))
 }
 
 #[cfg(test)]
@@ -136,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(root: &Path, args: &[&str]) -> Result<String, Stop> {
+    fn ask(root: &Path, args: &[&str]) -> Result<String, CliError> {
         let args = std::iter::once("openapi").chain(args.iter().copied());
         let matches = command().try_get_matches_from(args).unwrap();
         let mut out = Vec::new();
@@ -160,8 +162,8 @@ mod tests {
     #[test]
     fn json_is_printed_unless_yaml_is_asked_for() {
         let dir = TempDir::new().unwrap();
-        assert_eq!(ask(dir.path(), &[]).unwrap(), spec::json());
-        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), spec::yaml());
+        assert_eq!(ask(dir.path(), &[]).unwrap(), openapi::json());
+        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), openapi::yaml());
         assert!(command().try_get_matches_from(["openapi", "xml"]).is_err());
     }
 }

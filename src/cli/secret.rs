@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::{ArgMatches, Command};
 
-use super::{Stop, beside};
-use crate::app::{self, Secrets};
+use super::{CliError, admin};
+use crate::app::{self, SecretCommand};
 use crate::config::Settings;
 
 pub(super) fn command() -> Command {
@@ -24,10 +24,10 @@ pub(super) fn command() -> Command {
         )
 }
 
-pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), Stop> {
+pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let what = match args.subcommand() {
-        Some(("prepare", _)) => Secrets::Prepare,
-        _ => Secrets::Rotate,
+        Some(("prepare", _)) => SecretCommand::Prepare,
+        _ => SecretCommand::Rotate,
     };
-    beside::run(settings, app::secrets(settings, what), out)
+    admin::run(settings, app::secrets(settings, what), out)
 }

@@ -6,16 +6,16 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{ClientsError, Inspected};
+use super::{ActiveToken, ClientsError};
 use crate::app::App;
 use crate::db::StoreError;
 use crate::http::Tag;
+use crate::http::body::Json;
 use crate::http::caller;
+use crate::http::client::AuthenticatedClient;
 use crate::http::examples;
 use crate::http::form::Form;
-use crate::http::json::Json;
-use crate::http::problem::{Fail, Problem};
-use crate::http::service::Service;
+use crate::http::problem::{Problem, ProblemResponse};
 use crate::tokens::CLIENT_ID;
 
 /// A token that a service was shown.
@@ -91,8 +91,8 @@ impl Example for Introspection {
     }
 }
 
-impl From<Inspected> for Introspection {
-    fn from(token: Inspected) -> Self {
+impl From<ActiveToken> for Introspection {
+    fn from(token: ActiveToken) -> Self {
         let (iat, aud, jti) = match token.access {
             Some(access) => (Some(access.issued_at.timestamp()), Some(access.audience), Some(access.id)),
             None => (None, None, None),
@@ -140,7 +140,7 @@ impl From<ClientsError> for Problem {
     fn from(error: ClientsError) -> Self {
         match error {
             ClientsError::BadCredentials => caller::bad_client(),
-            ClientsError::Unknown => StoreError::away().into(),
+            ClientsError::Unknown => StoreError::unavailable().into(),
             ClientsError::Sessions(error) => error.into(),
             ClientsError::Store(error) => error.into(),
             // Only an operator meets these, and not over HTTP.
@@ -169,9 +169,9 @@ impl ClientsApi {
     async fn introspect(
         &self,
         app: Data<&App>,
-        _service: Service,
+        _service: AuthenticatedClient,
         form: Form<ShownToken>,
-    ) -> Result<Introspected, Fail> {
+    ) -> Result<Introspected, ProblemResponse> {
         let found = app.inspector.introspect(&form.0.token).await?;
         let told = found.map_or_else(Introspection::default, Introspection::from);
         Ok(Introspected::Ok(Json(told), "no-store".to_owned()))
@@ -189,9 +189,9 @@ impl ClientsApi {
     async fn revoke(
         &self,
         app: Data<&App>,
-        _service: Service,
+        _service: AuthenticatedClient,
         form: Form<ShownToken>,
-    ) -> Result<Revoked, Fail> {
+    ) -> Result<Revoked, ProblemResponse> {
         app.inspector.revoke(&form.0.token).await?;
         Ok(Revoked::Ok("no-store".to_owned()))
     }

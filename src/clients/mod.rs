@@ -3,10 +3,10 @@
 //! The operator makes them; nobody signs up for this. A client's secret is random, told once, and kept
 //! as its digest, so that the database lets nobody in. Each request of a client is looked up anew:
 //! who was removed gets no further answer. What a client is told of a token is what this server itself
-//! would make of it ([`Inspector`]).
+//! would make of it ([`Introspector`]).
 
 pub mod api;
-mod inspector;
+mod introspection;
 mod store;
 
 use base64::Engine;
@@ -15,11 +15,11 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError};
+use crate::db::{Db, HasStoreError, StoreError};
 use crate::secrets::{equal, random_bytes, sha256};
 use crate::sessions::SessionsError;
 
-pub use inspector::{Inspected, Inspector};
+pub use introspection::{ActiveToken, Introspector};
 
 /// The longest name of a client, in characters.
 pub const NAME_MAX: usize = 100;
@@ -48,7 +48,7 @@ pub struct ClientCredentials {
 
 /// What an operator may want done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Manage {
+pub enum ClientCommand {
     /// Make one of this name.
     Add(String),
     /// Say which there are.
@@ -83,7 +83,7 @@ pub enum ClientsError {
     Store(#[from] StoreError),
 }
 
-impl RoomError for ClientsError {
+impl HasStoreError for ClientsError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
@@ -130,7 +130,7 @@ impl Clients {
             .await;
         match written {
             Ok(()) => Ok(ClientCredentials { id, secret }),
-            Err(StoreError::Unique(_)) => Err(ClientsError::NameTaken),
+            Err(StoreError::UniqueViolation(_)) => Err(ClientsError::NameTaken),
             Err(error) => Err(error.into()),
         }
     }
@@ -179,20 +179,20 @@ impl Clients {
     /// # Errors
     ///
     /// Those of [`Clients::add`], [`Clients::list`] and [`Clients::remove`].
-    pub async fn manage(&self, what: &Manage) -> Result<Vec<String>, ClientsError> {
+    pub async fn manage(&self, what: &ClientCommand) -> Result<Vec<String>, ClientsError> {
         match what {
-            Manage::Add(name) => {
+            ClientCommand::Add(name) => {
                 let ClientCredentials { id, secret } = self.add(name).await?;
                 Ok(vec![format!("client_id      {id}"), format!("client_secret  {secret}")])
             }
-            Manage::List => {
+            ClientCommand::List => {
                 let line = |client: Client| {
                     let made = client.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
                     format!("{}  {made}  {}", client.id, client.name)
                 };
                 Ok(self.list().await?.into_iter().map(line).collect())
             }
-            Manage::Remove(id) => {
+            ClientCommand::Remove(id) => {
                 self.remove(id).await?;
                 Ok(vec![format!("removed {id}")])
             }

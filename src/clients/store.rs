@@ -12,7 +12,7 @@ fn client(row: clients::Model) -> (Client, Vec<u8>) {
     (client, row.secret_digest)
 }
 
-/// [`StoreError::Unique`] if there is one of this name.
+/// [`StoreError::UniqueViolation`] if there is one of this name.
 pub(super) async fn insert(tx: &Tx, client: &Client, secret_digest: &[u8; 32]) -> Result<(), StoreError> {
     let row = clients::ActiveModel {
         id: Set(client.id.clone()),

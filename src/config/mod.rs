@@ -6,12 +6,12 @@
 //! refused: unknown names, bad values and contradictions, all of them reported at once, under the
 //! names the operator wrote. No message, table or `Debug` output shows a secret.
 
-mod problem;
+mod error;
+mod parse;
+pub mod settings;
 mod sources;
-pub mod table;
 #[cfg(test)]
 mod tests;
-mod values;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-pub use problem::ConfigError;
-use sources::{Gathered, Given, Sources};
-use table::ROWS;
-use values::Parsed;
+pub use error::ConfigError;
+use parse::Parsed;
+use settings::SETTINGS;
+use sources::{RawSettings, RawValue, Sources};
 
 use crate::secrets::MASK;
 
@@ -93,14 +93,14 @@ pub struct TlsFiles {
 
 /// What is taken as a credential besides `Authorization: Bearer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaysIn {
+pub struct AuthMethods {
     /// Basic credentials on every call: a password, or a token as the user name.
     pub basic: bool,
     /// An access token as `?token=`.
     pub query_token: bool,
 }
 
-/// All settings of this version, valid as a whole. The help of each stands in [`table::ROWS`].
+/// All settings of this version, valid as a whole. The help of each stands in [`settings::SETTINGS`].
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the API listens.
@@ -132,7 +132,7 @@ pub struct Settings {
     /// Who may make an account.
     pub signup: Signup,
     /// What is taken as a credential besides `Authorization: Bearer`.
-    pub ways_in: WaysIn,
+    pub ways_in: AuthMethods,
     /// Kept for operators who set it already; this version limits nothing.
     pub limits: bool,
     /// Origins whose pages may call the API, as browsers send them.
@@ -175,11 +175,11 @@ pub struct Origin {
 
 impl Settings {
     /// Reads every layer; `args` are the matches of a command built with the flags of
-    /// [`table::flags`] and [`FILE_ARG`].
+    /// [`settings::flags`] and [`FILE_ARG`].
     pub fn load(args: &ArgMatches) -> Result<Loaded, ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         let env = std::env::vars_os().collect();
-        let flags = ROWS.iter().filter_map(|row| {
+        let flags = SETTINGS.iter().filter_map(|row| {
             let value = args.try_get_one::<String>(row.name).ok()??;
             Some((row.name, value.clone()))
         });
@@ -189,7 +189,7 @@ impl Settings {
 
     /// Defaults for a server inside a test: cheap hashes, a free port, no log.
     pub fn for_tests(data_dir: &Path) -> Self {
-        let (settings, _) = read(Gathered::default());
+        let (settings, _) = read(RawSettings::default());
         let database = sqlite_url(data_dir);
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -220,11 +220,11 @@ fn load_from(sources: Sources<'_>) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
-    let origins = ROWS
+    let origins = SETTINGS
         .iter()
         .map(|row| match given.get(row.name) {
             Some(given) => {
-                Origin { name: row.name, value: problem::shown(row, &given.value), from: given.from.clone() }
+                Origin { name: row.name, value: error::shown(row, &given.value), from: given.from.clone() }
             }
             None => {
                 Origin { name: row.name, value: default_shown(row, &settings), from: "default".to_owned() }
@@ -235,7 +235,7 @@ fn load_from(sources: Sources<'_>) -> Result<Loaded, ConfigError> {
 }
 
 /// The default as it came out, with what it is made of filled in.
-fn default_shown(row: &table::Row, settings: &Settings) -> String {
+fn default_shown(row: &settings::Setting, settings: &Settings) -> String {
     match row.name {
         "public_url" => settings.public_url(settings.listen),
         "database_url" => settings.database_url.expose().to_owned(),
@@ -254,47 +254,46 @@ fn sqlite_url(data_dir: &Path) -> String {
 
 /// Reads every setting, so that all problems come out together. The settings are good only if
 /// there is no problem.
-fn read(gathered: Gathered) -> (Settings, Vec<String>) {
+fn read(gathered: RawSettings) -> (Settings, Vec<String>) {
     let mut r = Reader { gathered };
-    r.required("require_confirmed", (), values::off_only);
+    r.required("require_confirmed", (), parse::off_only);
     for name in ["trusted_proxies", "smtp_url", "mail_from", "metrics_listen"] {
-        r.optional(name, values::later);
+        r.optional(name, parse::later);
     }
-    let data_dir = r.required("data_dir", PathBuf::new(), values::path);
-    let database_url = r
-        .optional("database_url", values::database_url)
-        .unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));
-    let secret_file = r.optional("secret_file", values::path).unwrap_or_else(|| data_dir.join("secret"));
-    let cert = r.optional("tls_cert", values::readable_file);
-    let key = r.optional("tls_key", values::readable_file);
+    let data_dir = r.required("data_dir", PathBuf::new(), parse::path);
+    let database_url =
+        r.optional("database_url", parse::database_url).unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));
+    let secret_file = r.optional("secret_file", parse::path).unwrap_or_else(|| data_dir.join("secret"));
+    let cert = r.optional("tls_cert", parse::readable_file);
+    let key = r.optional("tls_key", parse::readable_file);
     let fallback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let settings = Settings {
-        listen: r.required("listen", fallback, values::address),
-        public_url: r.optional("public_url", values::base_url),
+        listen: r.required("listen", fallback, parse::address),
+        public_url: r.optional("public_url", parse::base_url),
         database_url,
-        secret: r.optional("secret", values::secret),
+        secret: r.optional("secret", parse::secret),
         secret_file,
-        audience: r.required("audience", String::new(), values::text),
-        signing_alg: r.required("signing_alg", SigningAlg::Es256, values::signing_alg),
-        access_ttl_secs: r.required("access_ttl_secs", 0, values::number),
-        refresh_idle_secs: r.required("refresh_idle_secs", 0, values::number),
-        refresh_absolute_secs: r.required("refresh_absolute_secs", u32::MAX, values::number),
-        bcrypt_cost: r.required("bcrypt_cost", 0, values::number),
-        password_min: r.required("password_min", 0, values::number),
-        signup: r.required("signup", Signup::Closed, values::signup),
-        ways_in: WaysIn {
-            basic: r.required("basic_on_api", false, values::switch),
-            query_token: r.required("query_token", false, values::switch),
+        audience: r.required("audience", String::new(), parse::text),
+        signing_alg: r.required("signing_alg", SigningAlg::Es256, parse::signing_alg),
+        access_ttl_secs: r.required("access_ttl_secs", 0, parse::number),
+        refresh_idle_secs: r.required("refresh_idle_secs", 0, parse::number),
+        refresh_absolute_secs: r.required("refresh_absolute_secs", u32::MAX, parse::number),
+        bcrypt_cost: r.required("bcrypt_cost", 0, parse::number),
+        password_min: r.required("password_min", 0, parse::number),
+        signup: r.required("signup", Signup::Closed, parse::signup),
+        ways_in: AuthMethods {
+            basic: r.required("basic_on_api", false, parse::boolean),
+            query_token: r.required("query_token", false, parse::boolean),
         },
-        limits: r.required("limits", true, values::switch),
-        cors_origins: r.optional("cors_origins", values::origins).unwrap_or_default(),
+        limits: r.required("limits", true, parse::boolean),
+        cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
-        log: r.required("log", String::new(), values::filter),
-        log_format: r.required("log_format", LogFormat::Text, values::log_format),
-        docs: r.required("docs", true, values::switch),
-        hash_wait_secs: r.required("hash_wait_secs", 0, values::number),
-        max_connections: r.required("max_connections", 0, values::number),
-        shutdown_secs: r.required("shutdown_secs", 0, values::number),
+        log: r.required("log", String::new(), parse::filter),
+        log_format: r.required("log_format", LogFormat::Text, parse::log_format),
+        docs: r.required("docs", true, parse::boolean),
+        hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
+        max_connections: r.required("max_connections", 0, parse::number),
+        shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };
     r.refuse_contradictions(&settings);
@@ -302,7 +301,7 @@ fn read(gathered: Gathered) -> (Settings, Vec<String>) {
 }
 
 struct Reader {
-    gathered: Gathered,
+    gathered: RawSettings,
 }
 
 impl Reader {
@@ -311,9 +310,9 @@ impl Reader {
         &mut self,
         name: &'static str,
         fallback: T,
-        parse: impl Fn(&str, &table::Takes) -> Parsed<T>,
+        parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
     ) -> T {
-        let Some(row) = table::row(name) else {
+        let Some(row) = settings::row(name) else {
             return fallback;
         };
         if self.gathered.given.contains_key(name) {
@@ -327,9 +326,9 @@ impl Reader {
     fn optional<T>(
         &mut self,
         name: &'static str,
-        parse: impl Fn(&str, &table::Takes) -> Parsed<T>,
+        parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
     ) -> Option<T> {
-        let row = table::row(name)?;
+        let row = settings::row(name)?;
         let none = row.default.is_empty() && !row.takes.is_secret();
         let given = self.gathered.given.get(name)?;
         if none && given.value.is_empty() {
@@ -338,12 +337,16 @@ impl Reader {
         self.given(row, parse)
     }
 
-    fn given<T>(&mut self, row: &table::Row, parse: impl Fn(&str, &table::Takes) -> Parsed<T>) -> Option<T> {
-        let Given { value, written, .. } = self.gathered.given.get(row.name)?;
+    fn given<T>(
+        &mut self,
+        row: &settings::Setting,
+        parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
+    ) -> Option<T> {
+        let RawValue { value, written, .. } = self.gathered.given.get(row.name)?;
         match parse(value, &row.takes) {
             Ok(parsed) => Some(parsed),
             Err(wrong) => {
-                let line = problem::bad_value(written, row, value, &wrong);
+                let line = error::bad_value(written, row, value, &wrong);
                 self.gathered.problems.push(line);
                 None
             }

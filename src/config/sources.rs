@@ -8,15 +8,15 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::problem;
-use super::table::{PREFIX, ROWS, Row, TEST_PREFIX, row};
+use super::error;
+use super::settings::{PREFIX, SETTINGS, Setting, TEST_PREFIX, row};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tripgate.toml";
 
 /// The text of one setting.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
+pub(super) struct RawValue {
     /// As it was written.
     pub(super) value: String,
     /// The name as the operator wrote it, and where.
@@ -39,17 +39,17 @@ pub(super) struct Sources<'a> {
 
 /// What all sources together say.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct RawSettings {
     /// By the setting's name.
-    pub(super) given: BTreeMap<&'static str, Given>,
+    pub(super) given: BTreeMap<&'static str, RawValue>,
     /// Finished lines.
     pub(super) problems: Vec<String>,
 }
 
 impl Sources<'_> {
     /// Reads all layers, the weakest first.
-    pub(super) fn gather(self) -> Gathered {
-        let mut all = Gathered::default();
+    pub(super) fn gather(self) -> RawSettings {
+        let mut all = RawSettings::default();
         all.read_file(self.dir, self.file.as_deref());
         all.read_dot_env(&self.dir.join(".env"));
         for (name, value) in self.env {
@@ -65,10 +65,10 @@ impl Sources<'_> {
     }
 }
 
-impl Gathered {
-    fn put(&mut self, row: &'static Row, value: String, written: String, from: &str) {
+impl RawSettings {
+    fn put(&mut self, row: &'static Setting, value: String, written: String, from: &str) {
         let from = from.to_owned();
-        self.given.insert(row.name, Given { value, written, from });
+        self.given.insert(row.name, RawValue { value, written, from });
     }
 
     fn read_file(&mut self, dir: &Path, named: Option<&Path>) {
@@ -97,7 +97,7 @@ impl Gathered {
         for (key, value) in table {
             let written = format!("{} ({label})", key.escape_debug());
             let Some(row) = row(&key) else {
-                let line = problem::unknown(&written, &key, |row| row.name.to_owned());
+                let line = error::unknown(&written, &key, |row| row.name.to_owned());
                 self.problems.push(line);
                 continue;
             };
@@ -142,8 +142,8 @@ impl Gathered {
             return;
         }
         let written = format!("{} ({from})", name.escape_debug());
-        let Some(row) = ROWS.iter().find(|row| row.env_name() == name) else {
-            self.problems.push(problem::unknown(&written, &name, Row::env_name));
+        let Some(row) = SETTINGS.iter().find(|row| row.env_name() == name) else {
+            self.problems.push(error::unknown(&written, &name, Setting::env_name));
             return;
         };
         match value.into_string() {

@@ -135,10 +135,10 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
 
 #[test]
 fn every_setting_judges_its_value_and_accepts_its_default() {
-    for row in ROWS {
+    for row in SETTINGS {
         let bad = bench().env(&row.env_name(), "\u{1}?");
         // A path may hold nearly anything.
-        if !matches!(row.takes, table::Takes::Path) {
+        if !matches!(row.takes, settings::ValueKind::Path) {
             let problems = bad.problems().join("\n");
             assert!(problems.contains("; allowed: "), "{}", row.name);
         }
@@ -234,7 +234,7 @@ fn the_public_url_takes_the_bound_port_unless_it_is_given() {
 #[test]
 fn the_sample_lists_every_setting_with_its_default_and_changes_nothing() {
     let sample = include_str!("../../.env.example");
-    for row in ROWS {
+    for row in SETTINGS {
         let line = format!("\n# {}={}\n", row.env_name(), row.default);
         assert!(sample.contains(&line), "{line}");
     }

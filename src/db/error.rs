@@ -10,10 +10,10 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 pub enum StoreError {
     /// A unique constraint refused the row. The transaction may go on only on SQLite: return it.
     #[error("a unique constraint refused a row")]
-    Unique(#[source] Arc<DbErr>),
+    UniqueViolation(#[source] Arc<DbErr>),
     /// A foreign key refused the row: what it refers to is gone.
     #[error("a foreign key refused a row")]
-    Missing(#[source] Arc<DbErr>),
+    ForeignKeyViolation(#[source] Arc<DbErr>),
     /// Another transaction was in the way, or moved a row on that was read here; worth trying again.
     #[error("another transaction was in the way")]
     Conflict(#[source] Option<Arc<DbErr>>),
@@ -25,24 +25,24 @@ pub enum StoreError {
     LostWhileIdle(#[source] Option<Arc<DbErr>>),
     /// No room left on the device or in the quota.
     #[error("the database has no room left")]
-    Full(#[source] Arc<DbErr>),
+    StorageFull(#[source] Arc<DbErr>),
     /// Anything else: a fault of ours.
     #[error("the database refused a statement")]
-    Fault(#[source] Arc<DbErr>),
+    Other(#[source] Arc<DbErr>),
 }
 
 impl StoreError {
     /// A conditional update whose row had moved on since it was read in the same transaction.
-    pub fn stale() -> Self {
+    pub fn conflict() -> Self {
         Self::Conflict(None)
     }
 
-    pub(crate) fn away() -> Self {
+    pub(crate) fn unavailable() -> Self {
         Self::Unavailable(None)
     }
 
     pub(super) fn internal(what: String) -> Self {
-        Self::Fault(Arc::new(DbErr::Custom(what)))
+        Self::Other(Arc::new(DbErr::Custom(what)))
     }
 
     /// Whether running the whole transaction again may help.
@@ -52,7 +52,7 @@ impl StoreError {
 
     /// Whether the transaction can go on after this error on SQLite: only the statement was undone.
     pub(super) fn leaves_transaction(&self) -> bool {
-        matches!(self, Self::Unique(_) | Self::Missing(_))
+        matches!(self, Self::UniqueViolation(_) | Self::ForeignKeyViolation(_))
     }
 
     /// Whether a connection broke. That none could be had is something else: who waited for one in vain
@@ -76,8 +76,8 @@ impl From<DbErr> for StoreError {
         let Some(driver) = driver_error(&error) else {
             return match error {
                 DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(Some(Arc::new(error))),
-                DbErr::RecordNotUpdated => Self::stale(),
-                _ => Self::Fault(Arc::new(error)),
+                DbErr::RecordNotUpdated => Self::conflict(),
+                _ => Self::Other(Arc::new(error)),
             };
         };
         let classify: fn(Arc<DbErr>) -> Self = match &*driver {
@@ -89,7 +89,7 @@ impl From<DbErr> for StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::BeginFailed
             | sqlx::Error::WorkerCrashed => |source| Self::Unavailable(Some(source)),
-            _ => Self::Fault,
+            _ => Self::Other,
         };
         classify(Arc::new(error))
     }
@@ -111,8 +111,8 @@ fn is_pool_exhausted(error: &DbErr) -> bool {
 
 fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
     match error.kind() {
-        ErrorKind::UniqueViolation => return StoreError::Unique,
-        ErrorKind::ForeignKeyViolation => return StoreError::Missing,
+        ErrorKind::UniqueViolation => return StoreError::UniqueViolation,
+        ErrorKind::ForeignKeyViolation => return StoreError::ForeignKeyViolation,
         _ => {}
     }
     let conflict: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Conflict(Some(source));
@@ -124,8 +124,8 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
             // Shutting down, killed, gone, too many connections, a Galera node that is not ready, read only.
             1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1158..=1161 | 1290 => away,
             // Disk full, table full.
-            1021 | 1114 => StoreError::Full,
-            _ => StoreError::Fault,
+            1021 | 1114 => StoreError::StorageFull,
+            _ => StoreError::Other,
         };
     }
     let code = error.code().unwrap_or_default();
@@ -133,11 +133,11 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         return match code.as_ref() {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => conflict,
-            "53100" => StoreError::Full,
+            "53100" => StoreError::StorageFull,
             // Connection exceptions, too many connections, shutting down, read-only standby.
             "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" => away,
             other if other.starts_with("08") => away,
-            _ => StoreError::Fault,
+            _ => StoreError::Other,
         };
     }
     // SQLite: the low byte of the extended code is the primary one.
@@ -147,7 +147,7 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         // SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY: the disk, not the statement.
         Ok(10 | 14 | 8) => away,
         // SQLITE_FULL.
-        Ok(13) => StoreError::Full,
-        _ => StoreError::Fault,
+        Ok(13) => StoreError::StorageFull,
+        _ => StoreError::Other,
     }
 }

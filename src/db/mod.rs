@@ -2,9 +2,9 @@
 //!
 //! A use-case hands over its input and a function of a [`Tx`]; what happens below is each backend's
 //! own affair. SQLite has one writer that commits waiting functions together (`sqlite.rs`), and sends
-//! together what they change without asking ([`Tx::change_each`]), beside a pool of read-only connections;
+//! together what they change without asking ([`Tx::execute_each`]), beside a pool of read-only connections;
 //! PostgreSQL and MySQL or MariaDB run each function in a transaction of its own. Where many want one
-//! row each, one statement reads them ([`Gathered`]).
+//! row each, one statement reads them ([`BatchLoader`]).
 //!
 //! What always holds: a write that was answered is committed and synced; a retryable conflict is
 //! tried again a few times, so a function may run more than once and must do nothing but talk to its
@@ -12,13 +12,13 @@
 //! runs in the caller's task; a write that is given up because the database was away for too long is not
 //! done later. Nothing here knows a table.
 
-mod bundles;
 mod error;
-mod gathered;
-mod lists;
+mod in_lists;
+mod loader;
 mod open;
-mod readers;
-mod sqlite;
+mod read_pool;
+mod sqlite_writer;
+mod statement_batch;
 mod tx;
 
 use std::sync::Arc;
@@ -30,23 +30,23 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::task::JoinError;
 
 pub use error::StoreError;
-pub use gathered::Gathered;
-pub use lists::{padded, pieces};
-pub use open::{Migrate, OpenError, migrate, open, open_existing};
+pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
+pub use loader::BatchLoader;
+pub use open::{MigrateCommand, OpenError, migrate, open, open_existing};
 pub use tx::Tx;
 
 /// How long a caller waits for the database before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a function is run again after a conflict.
 const ATTEMPTS: u32 = 6;
 
 /// What the error of every room can tell of the database beneath it.
-pub trait RoomError: From<StoreError> + Send + 'static {
+pub trait HasStoreError: From<StoreError> + Send + 'static {
     /// The database's part in this error, if it had one.
     fn store(&self) -> Option<&StoreError>;
 }
 
-impl RoomError for StoreError {
+impl HasStoreError for StoreError {
     fn store(&self) -> Option<&StoreError> {
         Some(self)
     }
@@ -60,7 +60,7 @@ pub struct Db {
 
 #[derive(Clone, Debug)]
 enum Backend {
-    Sqlite { writer: sqlite::Writer, readers: DatabaseConnection },
+    Sqlite { writer: sqlite_writer::Writer, readers: DatabaseConnection },
     Server { pool: DatabaseConnection },
 }
 
@@ -71,7 +71,7 @@ impl Db {
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
-        E: RoomError,
+        E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         match &self.backend {
@@ -83,7 +83,7 @@ impl Db {
                     let tx = Tx::pooled(pool);
                     let first = work(&tx, &input).await;
                     // A pooled connection may have died with a restarted server; the next one is new.
-                    match first.as_ref().err().and_then(RoomError::store) {
+                    match first.as_ref().err().and_then(HasStoreError::store) {
                         Some(error) if error.is_lost_connection() => work(&tx, &input).await,
                         _ => first,
                     }
@@ -98,16 +98,16 @@ impl Db {
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
-        E: RoomError,
+        E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(input, work).await,
             Backend::Server { pool } => {
-                let (pool, turn) = (pool.clone(), Turn::default());
-                let task = turn.clone();
+                let (pool, gate) = (pool.clone(), WriteGate::default());
+                let task = gate.clone();
                 let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
-                turn.wait(async { work.await.unwrap_or_else(|stopped| Err(ended(&stopped).into())) }).await
+                gate.wait(async { work.await.unwrap_or_else(|stopped| Err(ended(&stopped).into())) }).await
             }
         }
     }
@@ -122,7 +122,7 @@ impl Db {
             detached(
                 async move { connection.execute_unprepared("SELECT 1").await.map_err(StoreError::from) },
             );
-        tokio::time::timeout(Duration::from_secs(1), ping).await.unwrap_or(Err(StoreError::away()))?;
+        tokio::time::timeout(Duration::from_secs(1), ping).await.unwrap_or(Err(StoreError::unavailable()))?;
         Ok(())
     }
 
@@ -149,14 +149,14 @@ impl Db {
 async fn detached<T, E, Fut>(work: Fut) -> Result<T, E>
 where
     T: Send + 'static,
-    E: RoomError,
+    E: HasStoreError,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
-    match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
+    match tokio::time::timeout(DATABASE_TIMEOUT, tokio::spawn(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(stopped)) => Err(ended(&stopped).into()),
         // The task goes on by itself; a connection is never left half-way through a statement.
-        Err(_) => Err(StoreError::away().into()),
+        Err(_) => Err(StoreError::unavailable().into()),
     }
 }
 
@@ -167,9 +167,9 @@ fn ended(stopped: &JoinError) -> StoreError {
 /// Whether a write has begun. Its caller, who gives up after a while, and whoever runs it agree through
 /// this: what was told to have failed must not be done afterwards.
 #[derive(Clone, Debug, Default)]
-struct Turn(Arc<AtomicU8>);
+struct WriteGate(Arc<AtomicU8>);
 
-impl Turn {
+impl WriteGate {
     const WAITS: u8 = 0;
     const RUNS: u8 = 1;
     const GIVEN_UP: u8 = 2;
@@ -188,20 +188,20 @@ impl Turn {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Waits for the answer. A write that has not begun after [`PATIENCE`] is given up. One that runs is
+    /// Waits for the answer. A write that has not begun after [`DATABASE_TIMEOUT`] is given up. One that runs is
     /// waited for as long again: whether it will be committed is not known until it is.
-    async fn wait<T, E: RoomError>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    async fn wait<T, E: HasStoreError>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut answer = std::pin::pin!(answer);
-        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
+        if let Ok(answer) = tokio::time::timeout(DATABASE_TIMEOUT, &mut answer).await {
             return answer;
         }
         if self.pass(Self::WAITS, Self::GIVEN_UP) {
-            return Err(StoreError::away().into());
+            return Err(StoreError::unavailable().into());
         }
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let answer = tokio::time::timeout(DATABASE_TIMEOUT, answer).await;
         answer.unwrap_or_else(|_| {
             self.pass(Self::WAITS, Self::GIVEN_UP);
-            Err(StoreError::away().into())
+            Err(StoreError::unavailable().into())
         })
     }
 }
@@ -210,19 +210,19 @@ async fn in_transaction<I, T, E, F>(
     pool: &DatabaseConnection,
     input: &I,
     work: &F,
-    turn: &Turn,
+    gate: &WriteGate,
 ) -> Result<T, E>
 where
-    E: RoomError,
+    E: HasStoreError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
     let started = Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let result = once(pool, input, work, turn).await;
-        let is_last = attempt >= ATTEMPTS || started.elapsed() >= PATIENCE;
-        match result.as_ref().err().and_then(RoomError::store) {
+        let result = try_transaction(pool, input, work, gate).await;
+        let is_last = attempt >= ATTEMPTS || started.elapsed() >= DATABASE_TIMEOUT;
+        match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {
                 tracing::debug!(%error, attempt, "a transaction is run again");
                 tokio::time::sleep(pause(attempt)).await;
@@ -232,17 +232,22 @@ where
     }
 }
 
-async fn once<I, T, E, F>(pool: &DatabaseConnection, input: &I, work: &F, turn: &Turn) -> Result<T, E>
+async fn try_transaction<I, T, E, F>(
+    pool: &DatabaseConnection,
+    input: &I,
+    work: &F,
+    gate: &WriteGate,
+) -> Result<T, E>
 where
-    E: RoomError,
+    E: HasStoreError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
     // Nothing was done yet, so a connection that turns out dead here is a reason to take another.
     let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
     let tx = Tx::transaction(begun);
-    if !turn.begin() {
+    if !gate.begin() {
         tx.rollback().await;
-        return Err(StoreError::away().into());
+        return Err(StoreError::unavailable().into());
     }
     match work(&tx, input).await {
         Ok(value) => {
@@ -251,7 +256,7 @@ where
         }
         Err(error) => {
             tx.rollback().await;
-            turn.undone();
+            gate.undone();
             Err(error)
         }
     }
@@ -276,7 +281,7 @@ mod tests {
 
     /// One connection, as if it led to a server.
     async fn pool_of_one() -> DatabaseConnection {
-        let mut options = ConnectOptions::new("sqlite::memory:");
+        let mut options = ConnectOptions::new("sqlite_writer::memory:");
         options.max_connections(1).acquire_timeout(WAIT).sqlx_logging(false);
         Database::connect(options).await.unwrap()
     }

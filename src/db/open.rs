@@ -15,7 +15,7 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait, sqlx,
 };
 
-use super::sqlite::Writer;
+use super::sqlite_writer::Writer;
 use super::{Backend, Db};
 use crate::secrets::mask_url;
 
@@ -51,7 +51,7 @@ pub enum OpenError {
     #[error(
         "there is no database at {path}: `tripgate migrate` makes one, and so does the server when it starts"
     )]
-    Absent {
+    NotFound {
         /// Of the file.
         path: String,
     },
@@ -81,7 +81,7 @@ pub enum OpenError {
 
 /// What to do with the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Migrate {
+pub enum MigrateCommand {
     /// Apply all steps that are missing.
     Up,
     /// Undo so many of the last steps, with the data in them.
@@ -94,7 +94,7 @@ pub enum Migrate {
 ///
 /// # Errors
 ///
-/// [`OpenError::Absent`], and as [`open`].
+/// [`OpenError::NotFound`], and as [`open`].
 pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
     refuse_absent(url)?;
     open(url).await
@@ -112,13 +112,13 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         make_directory(url)?;
         let options = sqlite_options(url, false);
         let writer = Database::connect(options.clone()).await.map_err(unreachable)?;
-        change(&writer, Migrate::Up).await?;
+        change(&writer, MigrateCommand::Up).await?;
         // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
         let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
         Backend::Sqlite { writer: Writer::start(writer, options), readers }
     } else {
-        migrate(url, Migrate::Up).await?;
+        migrate(url, MigrateCommand::Up).await?;
         let mut options = server_options(url, POOL);
         let lock_wait = LOCK_WAIT.as_millis().to_string();
         options.map_sqlx_postgres_opts(move |postgres| {
@@ -135,11 +135,11 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 /// # Errors
 ///
 /// [`OpenError`], each case one clear line.
-pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError> {
+pub async fn migrate(url: &str, what: MigrateCommand) -> Result<Vec<String>, OpenError> {
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     match what {
-        Migrate::Up => make_directory(url)?,
-        Migrate::Down(_) | Migrate::Status => refuse_absent(url)?,
+        MigrateCommand::Up => make_directory(url)?,
+        MigrateCommand::Down(_) | MigrateCommand::Status => refuse_absent(url)?,
     }
     try_to_connect(url).await?;
     let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
@@ -149,17 +149,19 @@ pub async fn migrate(url: &str, what: Migrate) -> Result<Vec<String>, OpenError>
     done
 }
 
-async fn change(connection: &DatabaseConnection, what: Migrate) -> Result<Vec<String>, OpenError> {
+async fn change(connection: &DatabaseConnection, what: MigrateCommand) -> Result<Vec<String>, OpenError> {
     let applied = refuse_newer(applied(connection).await?)?;
     let known = names();
     let up_to_date = applied.len() == known.len();
     match what {
-        Migrate::Up if up_to_date => {}
-        Migrate::Up => locked(connection, None).await.map_err(|source| OpenError::Migration { source })?,
-        Migrate::Down(steps) => {
+        MigrateCommand::Up if up_to_date => {}
+        MigrateCommand::Up => {
+            locked(connection, None).await.map_err(|source| OpenError::Migration { source })?
+        }
+        MigrateCommand::Down(steps) => {
             locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;
         }
-        Migrate::Status => {}
+        MigrateCommand::Status => {}
     }
     let applied = self::applied(connection).await?;
     Ok(known
@@ -282,7 +284,7 @@ fn refuse_absent(url: &str) -> Result<(), OpenError> {
     match sqlite_file(url)? {
         // Where it can't be seen whether it is there, opening it says why.
         Some(path) if matches!(path.try_exists(), Ok(false)) => {
-            Err(OpenError::Absent { path: path.display().to_string() })
+            Err(OpenError::NotFound { path: path.display().to_string() })
         }
         _ => Ok(()),
     }

@@ -11,8 +11,8 @@ use sea_orm::{
 };
 
 use super::StoreError;
-use super::bundles::{self, Bundle};
-use super::readers::Readers;
+use super::read_pool::ReadPool;
+use super::statement_batch::{self, StatementBatch};
 
 /// What queries run on. Remembers whether the function that it is lent to has changed anything.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
     /// In a transaction that several functions have in common: changes that were put off, of whichever of them.
-    waiting: Option<Mutex<Vec<Bundle>>>,
+    waiting: Option<Mutex<Vec<StatementBatch>>>,
     /// Why they could not be made, so that nothing that was told here may be believed.
-    spoilt: OnceLock<StoreError>,
+    deferred_error: OnceLock<StoreError>,
 }
 
 /// A transaction that was not committed.
 #[derive(Debug)]
-pub(super) struct Uncommitted {
+pub(super) struct CommitError {
     pub(super) error: StoreError,
     /// Whether the connection is known to be out of it.
     pub(super) is_over: bool,
@@ -36,20 +36,20 @@ pub(super) struct Uncommitted {
 #[derive(Debug)]
 enum Connection {
     Pooled(DatabaseConnection),
-    Reader(Readers),
+    Reader(ReadPool),
     Transaction(DatabaseTransaction),
 }
 
 impl Tx {
     fn on(connection: Connection) -> Self {
-        Self { connection, changed: AtomicBool::new(false), waiting: None, spoilt: OnceLock::new() }
+        Self { connection, changed: AtomicBool::new(false), waiting: None, deferred_error: OnceLock::new() }
     }
 
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
         Self::on(Connection::Pooled(pool))
     }
 
-    pub(super) fn reader(readers: Readers) -> Self {
+    pub(super) fn reader(readers: ReadPool) -> Self {
         Self::on(Connection::Reader(readers))
     }
 
@@ -57,14 +57,14 @@ impl Tx {
         Self::on(Connection::Transaction(transaction))
     }
 
-    /// One in which several functions are run, and all of them again if it is [spoilt](Self::spoilt).
-    pub(super) fn common(transaction: DatabaseTransaction) -> Self {
+    /// One in which several functions are run, and all of them again if it is [deferred_error](Self::deferred_error).
+    pub(super) fn shared(transaction: DatabaseTransaction) -> Self {
         Self { waiting: Some(Mutex::default()), ..Self::transaction(transaction) }
     }
 
     /// Why changes that were put off could not be made, whoever asked for them.
-    pub(super) fn spoilt(&self) -> Option<&StoreError> {
-        self.spoilt.get()
+    pub(super) fn deferred_error(&self) -> Option<&StoreError> {
+        self.deferred_error.get()
     }
 
     /// Whether anything was changed since the last time this was asked.
@@ -72,14 +72,14 @@ impl Tx {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) async fn commit(self) -> Result<(), Uncommitted> {
+    pub(super) async fn commit(self) -> Result<(), CommitError> {
         if let Err(error) = self.flush().await {
-            return Err(Uncommitted { is_over: self.rollback().await, error: error.into() });
+            return Err(CommitError { is_over: self.rollback().await, error: error.into() });
         }
         match self.connection {
             Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
             Connection::Transaction(transaction) => {
-                let failed = |error: DbErr| Uncommitted { is_over: false, error: error.into() };
+                let failed = |error: DbErr| CommitError { is_over: false, error: error.into() };
                 transaction.commit().await.map_err(failed)
             }
         }
@@ -99,15 +99,15 @@ impl Tx {
     /// # Errors
     ///
     /// [`StoreError::Conflict`] if one of them finds no row; as for any statement.
-    pub async fn change_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+    pub async fn execute_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
         // Also where one of them fails: those before it have changed something.
         self.changed.store(true, Ordering::Relaxed);
         if self.get_database_backend() != DbBackend::Sqlite {
-            return Ok(self.send_all(statements.into_iter().map(Bundle::one).collect()).await?);
+            return Ok(self.send_all(statements.into_iter().map(StatementBatch::one).collect()).await?);
         }
-        let bundles = bundles::of(statements);
+        let bundles = statement_batch::of(statements);
         let Some(waiting) = &self.waiting else {
-            return Ok(self.send_all(bundles::merged(bundles)).await?);
+            return Ok(self.send_all(statement_batch::merged(bundles)).await?);
         };
         waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(bundles);
         Ok(())
@@ -117,16 +117,16 @@ impl Tx {
     async fn flush(&self) -> Result<(), DbErr> {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         let bundles = mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let sent = self.send_all(bundles::merged(bundles)).await;
+        let sent = self.send_all(statement_batch::merged(bundles)).await;
         if let Err(error) = &sent {
             // The first reason stays.
-            drop(self.spoilt.set(error.clone().into()));
+            drop(self.deferred_error.set(error.clone().into()));
         }
         sent
     }
 
-    async fn send_all(&self, bundles: Vec<Bundle>) -> Result<(), DbErr> {
-        for Bundle { statement, count } in bundles {
+    async fn send_all(&self, bundles: Vec<StatementBatch>) -> Result<(), DbErr> {
+        for StatementBatch { statement, count } in bundles {
             let sent = self.send(statement).await?;
             // MySQL counts a row twice that an insertion finds and updates.
             if sent.rows_affected() < count {

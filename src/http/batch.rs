@@ -14,12 +14,12 @@ use poem_openapi::types::ParseFromJSON;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::examples::{self, Asked};
-use super::json::{Body, read_up_to, registry};
-use super::problem::{Code, FieldFault, Problem};
-use super::schema;
+use super::body::{Body, read_up_to, registry};
+use super::examples::{self, RequestSchema};
+use super::problem::{FieldError, Problem, ProblemCode};
+use super::validate;
 use crate::idempotency::digest_json;
-use crate::json as strict;
+use crate::strict_json as strict;
 
 /// The most bytes of such a body.
 pub const BATCH_MAX: usize = 4 * 1024 * 1024;
@@ -29,7 +29,7 @@ const LIST: &str = "operations";
 const NAME: &str = "op_id";
 
 /// The whole body: an object whose one member `operations` lists them.
-pub trait Operations: Asked {
+pub trait BatchBody: RequestSchema {
     /// One of them, with a UUID as its `op_id`.
     type Operation: ParseFromJSON + 'static;
     /// The most of them.
@@ -46,14 +46,14 @@ pub struct Item<T> {
     /// A digest of all that was said of it, whatever the order of its members.
     pub digest: [u8; 32],
     /// It, or what was sent for it and what is wrong with that; pointers are into it.
-    pub checked: Result<T, (Value, Vec<FieldFault>)>,
+    pub checked: Result<T, (Value, Vec<FieldError>)>,
 }
 
 /// The operations of a request, in order.
 #[derive(Debug)]
-pub struct Batch<W: Operations>(pub Vec<Item<W::Operation>>, PhantomData<W>);
+pub struct Batch<W: BatchBody>(pub Vec<Item<W::Operation>>, PhantomData<W>);
 
-impl<W: Operations> Payload for Batch<W> {
+impl<W: BatchBody> Payload for Batch<W> {
     const CONTENT_TYPE: &'static str = <Body<W> as Payload>::CONTENT_TYPE;
 
     fn check_content_type(content_type: &str) -> bool {
@@ -69,18 +69,18 @@ impl<W: Operations> Payload for Batch<W> {
     }
 }
 
-impl<W: Operations> ParsePayload for Batch<W> {
+impl<W: BatchBody> ParsePayload for Batch<W> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
         let bytes = read_up_to(request, body, BATCH_MAX).await?;
         let mut value = strict::parse(&bytes)
-            .map_err(|error| Problem::new(Code::InvalidJson, format!("The body {error}.")))?;
+            .map_err(|error| Problem::new(ProblemCode::InvalidJson, format!("The body {error}.")))?;
         let list = value.get_mut(LIST).and_then(Value::as_array_mut).map(mem::take).unwrap_or_default();
-        let mut faults = schema::check(&registry::<W>(), &W::schema_ref(), &value);
+        let mut faults = validate::check(&registry::<W>(), &W::schema_ref(), &value);
         if list.len() > W::MOST {
             let detail = format!("must have at most {} items", W::MOST);
-            faults.push(FieldFault::new(format!("/{LIST}"), "too_many", detail));
+            faults.push(FieldError::new(format!("/{LIST}"), "too_many", detail));
             return Err(Problem::invalid(faults).into());
         }
         let mut items = Vec::with_capacity(list.len());
@@ -89,18 +89,18 @@ impl<W: Operations> ParsePayload for Batch<W> {
                 items.push(item(name, op_id, value));
             } else {
                 let detail = "must be there and be a UUID, written with hyphens".to_owned();
-                faults.push(FieldFault::new(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
+                faults.push(FieldError::new(format!("/{LIST}/{at}/{NAME}"), "invalid_format", detail));
             }
         }
         if faults.is_empty() {
             return Ok(Self(items, PhantomData));
         }
-        faults.truncate(schema::MOST);
+        faults.truncate(validate::MOST);
         Err(Problem::invalid(faults).into())
     }
 }
 
-impl_apirequest_for_payload!(Batch<W>, W: Operations);
+impl_apirequest_for_payload!(Batch<W>, W: BatchBody);
 
 fn named(operation: &Value) -> Option<(String, Uuid)> {
     let name = operation.get(NAME)?.as_str()?;
@@ -110,11 +110,11 @@ fn named(operation: &Value) -> Option<(String, Uuid)> {
 
 fn item<T: ParseFromJSON + 'static>(name: String, op_id: Uuid, value: Value) -> Item<T> {
     let digest = digest_json(value.clone());
-    let faults = schema::check(&registry::<T>(), &T::schema_ref(), &value);
+    let faults = validate::check(&registry::<T>(), &T::schema_ref(), &value);
     let checked = if faults.is_empty() {
         // The parser's own words may echo the input.
         let invalid =
-            || vec![FieldFault::new(String::new(), "invalid", "is not of the documented form".to_owned())];
+            || vec![FieldError::new(String::new(), "invalid", "is not of the documented form".to_owned())];
         T::parse_from_json(Some(value.clone())).map_err(|_| (value, invalid()))
     } else {
         Err((value, faults))

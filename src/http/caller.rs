@@ -2,7 +2,7 @@
 //!
 //! A [`Caller`] is whoever an operation acts for. An access token says so, under `Authorization: Bearer`;
 //! where the operator has switched it on, also in the query or as the user name of Basic, and there a
-//! password says so too. Operations that ask for Basic, and for nothing else, never
+//! password says so too. BatchBody that ask for Basic, and for nothing else, never
 //! take a token. What is not good enough is told by the challenges of RFC 6750 and RFC 7617.
 
 use std::marker::PhantomData;
@@ -14,9 +14,10 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
 pub use super::credentials::{
-    BasicCredentials, bad_basic, bad_client, bad_credentials, bad_refresh_token, owner_gone, session_revoked,
+    BasicCredentials, bad_basic, bad_client, bad_credentials, bad_refresh_token, session_revoked,
+    user_deleted,
 };
-use super::credentials::{Challenges, Shown, lacks, shown};
+use super::credentials::{Challenges, Presented, extract, insufficient_scope};
 use super::problem::Problem;
 use crate::accounts::AccountsError;
 use crate::app::App;
@@ -29,7 +30,7 @@ pub const BEARER: &str = "bearerAuth";
 pub const BASIC: &str = "basicAuth";
 
 /// What an operation asks of an access token.
-pub trait Requirement: Send + Sync {
+pub trait RequiredScope: Send + Sync {
     /// The scope that the token must have, if any.
     const SCOPE: Option<Scope>;
     /// How the document names scheme and scope; `spec` takes the two apart.
@@ -41,30 +42,30 @@ pub trait Requirement: Send + Sync {
 pub struct AnyScope;
 /// A token for the account.
 #[derive(Debug)]
-pub struct ForAccount;
+pub struct AccountScope;
 /// A token for reading trips.
 #[derive(Debug)]
-pub struct ForReading;
+pub struct TripsRead;
 /// A token for writing trips.
 #[derive(Debug)]
-pub struct ForWriting;
+pub struct TripsWrite;
 
-impl Requirement for AnyScope {
+impl RequiredScope for AnyScope {
     const SCOPE: Option<Scope> = None;
     const SCHEME: &'static str = BEARER;
 }
 
-impl Requirement for ForAccount {
+impl RequiredScope for AccountScope {
     const SCOPE: Option<Scope> = Some(Scope::Account);
     const SCHEME: &'static str = "bearerAuth account";
 }
 
-impl Requirement for ForReading {
+impl RequiredScope for TripsRead {
     const SCOPE: Option<Scope> = Some(Scope::TripsRead);
     const SCHEME: &'static str = "bearerAuth trips:read";
 }
 
-impl Requirement for ForWriting {
+impl RequiredScope for TripsWrite {
     const SCOPE: Option<Scope> = Some(Scope::TripsWrite);
     const SCHEME: &'static str = "bearerAuth trips:write";
 }
@@ -120,21 +121,23 @@ impl<R> Caller<R> {
     }
 }
 
-impl<R: Requirement> Caller<R> {
+impl<R: RequiredScope> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
         let app = app(request)?;
         let challenges = Challenges { basic: app.ways_in.basic };
-        let credential = match shown(request, app.ways_in.query_token)? {
-            Shown::Bearer(token) => of_token(app, &token, challenges).await?,
+        let credential = match extract(request, app.ways_in.query_token)? {
+            Presented::Bearer(token) => of_token(app, &token, challenges).await?,
             // Boxed, because whoever sends a token should not carry what a password takes.
-            Shown::Basic(encoded) if app.ways_in.basic => {
+            Presented::Basic(encoded) if app.ways_in.basic => {
                 Box::pin(of_basic(app, encoded, challenges)).await?
             }
-            Shown::Nothing | Shown::Basic(_) | Shown::Other => return Err(challenges.unauthenticated()),
+            Presented::Nothing | Presented::Basic(_) | Presented::Other => {
+                return Err(challenges.unauthenticated());
+            }
         };
         let caller = Self { credential, requirement: PhantomData };
         match R::SCOPE {
-            Some(scope) if !caller.scopes().contains(scope) => Err(lacks(scope)),
+            Some(scope) if !caller.scopes().contains(scope) => Err(insufficient_scope(scope)),
             _ => Ok(caller),
         }
     }
@@ -184,7 +187,7 @@ pub(super) fn scheme(
     }
 }
 
-impl<'a, R: Requirement> ApiExtractor<'a> for Caller<R> {
+impl<'a, R: RequiredScope> ApiExtractor<'a> for Caller<R> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
     type ParamType = ();
     type ParamRawType = ();

@@ -8,7 +8,7 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 
 /// An entity tag as it stands in a header.
 pub fn etag(opaque: &str) -> String {
@@ -85,24 +85,24 @@ fn read(request: &Request, name: &HeaderName) -> Result<Option<Tags>, Problem> {
     let whole = lines.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b","[..]);
     Tags::parse(&whole).map(Some).ok_or_else(|| {
         let detail = "If-Match and If-None-Match take entity tags in quotes, a comma apart, or *.";
-        Problem::new(Code::BadRequest, detail)
+        Problem::new(ProblemCode::BadRequest, detail)
     })
 }
 
-/// `If-Match`: what is to be changed must be in one of these states. If it stands `ALONE`, the operation does
+/// `If-Match`: what is to be changed must be in one of these states. If it stands `EXCLUSIVE`, the operation does
 /// not take the other condition, and refuses it.
 #[derive(Debug)]
-pub struct IfMatch<const ALONE: bool = true>(pub Option<Tags>);
+pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<Tags>);
 
-/// `If-None-Match`: the states that the client has already, or `*` for nothing at all. `ALONE` as for
+/// `If-None-Match`: the states that the client has already, or `*` for nothing at all. `EXCLUSIVE` as for
 /// [`IfMatch`].
 #[derive(Debug)]
-pub struct IfNoneMatch<const ALONE: bool = true>(pub Option<Tags>);
+pub struct IfNoneMatch<const EXCLUSIVE: bool = true>(pub Option<Tags>);
 
-impl<const ALONE: bool> IfNoneMatch<ALONE> {
+impl<const EXCLUSIVE: bool> IfNoneMatch<EXCLUSIVE> {
     /// Whether it names the state of this tag. For reading, weak and strong ones compare alike
     /// (RFC 9110 §13.1.2).
-    pub fn knows(&self, opaque: &str) -> bool {
+    pub fn matches(&self, opaque: &str) -> bool {
         match &self.0 {
             None => false,
             Some(Tags::Any) => true,
@@ -117,7 +117,7 @@ fn schema() -> MetaSchemaRef {
 
 macro_rules! header_of_tags {
     ($name:ident, $header:expr, $other:expr) => {
-        impl<'a, const ALONE: bool> ApiExtractor<'a> for $name<ALONE> {
+        impl<'a, const EXCLUSIVE: bool> ApiExtractor<'a> for $name<EXCLUSIVE> {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
             type ParamType = String;
             type ParamRawType = String;
@@ -135,9 +135,9 @@ macro_rules! header_of_tags {
                 _: &mut RequestBody,
                 _: ExtractParamOptions<String>,
             ) -> Result<Self> {
-                if ALONE && request.headers().contains_key($other) {
+                if EXCLUSIVE && request.headers().contains_key($other) {
                     let detail = format!("Of the two conditions this operation takes {} alone.", $header);
-                    return Err(Problem::new(Code::BadRequest, detail).into());
+                    return Err(Problem::new(ProblemCode::BadRequest, detail).into());
                 }
                 Ok(Self(read(request, &$header)?))
             }
@@ -154,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn known(list: &str, opaque: &str) -> Option<bool> {
-        Tags::parse(list.as_bytes()).map(|tags| IfNoneMatch::<true>(Some(tags)).knows(opaque))
+        Tags::parse(list.as_bytes()).map(|tags| IfNoneMatch::<true>(Some(tags)).matches(opaque))
     }
 
     fn strong(list: &str) -> Option<Vec<String>> {
@@ -169,7 +169,7 @@ mod tests {
         for list in ["\"b\"", "\"A\"", "\"\"", "\"b,a\"", "\"é\""] {
             assert_eq!(known(list, "a"), Some(false), "{list}");
         }
-        assert!(!IfNoneMatch::<true>(None).knows("a"));
+        assert!(!IfNoneMatch::<true>(None).matches("a"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use poem::Request;
 use poem::http::header;
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 use crate::db::StoreError;
 use crate::tokens::{Scope, TokenError};
 
@@ -19,7 +19,7 @@ const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 
 /// The one credential of a request, not checked against anything yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown<'a> {
+pub(super) enum Presented<'a> {
     /// None at all.
     Nothing,
     /// What should be an access token.
@@ -31,18 +31,18 @@ pub(super) enum Shown<'a> {
 }
 
 /// The credential of a request; `query_token` says whether `?token=` is one.
-pub(super) fn shown(request: &Request, query_token: bool) -> Result<Shown<'_>, Problem> {
+pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<'_>, Problem> {
     let query = request.uri().query().filter(|_| query_token).unwrap_or_default();
     // The edge has seen to it that no name stands there twice.
     let in_query = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let header = match (headers.next(), in_query) {
-        (None, None) => return Ok(Shown::Nothing),
-        (None, Some((_, token))) => return Ok(Shown::Bearer(token)),
+        (None, None) => return Ok(Presented::Nothing),
+        (None, Some((_, token))) => return Ok(Presented::Bearer(token)),
         (Some(header), None) if headers.next().is_none() => header,
         _ => {
             return Err(Problem::new(
-                Code::ConflictingCredentials,
+                ProblemCode::ConflictingCredentials,
                 "Send exactly one credential: one Authorization header, and no token beside it.",
             ));
         }
@@ -51,14 +51,14 @@ pub(super) fn shown(request: &Request, query_token: bool) -> Result<Shown<'_>, P
         // No token of anybody's has such characters (RFC 6750 §2.1), but it was shown as one.
         let scheme = header.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         let is_token = scheme.eq_ignore_ascii_case(b"bearer");
-        return Ok(if is_token { Shown::Bearer(Cow::Borrowed("")) } else { Shown::Other });
+        return Ok(if is_token { Presented::Bearer(Cow::Borrowed("")) } else { Presented::Other });
     };
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     let rest = rest.trim_matches(' ');
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Shown::Bearer(Cow::Borrowed(rest)));
+        return Ok(Presented::Bearer(Cow::Borrowed(rest)));
     }
-    Ok(if scheme.eq_ignore_ascii_case("basic") { Shown::Basic(rest) } else { Shown::Other })
+    Ok(if scheme.eq_ignore_ascii_case("basic") { Presented::Basic(rest) } else { Presented::Other })
 }
 
 /// What a caller is told who has not shown enough: Bearer always, and Basic where it is taken too.
@@ -80,7 +80,7 @@ impl Challenges {
         } else {
             "Send an access token: Authorization: Bearer <token>."
         };
-        self.with(Problem::new(Code::Unauthenticated, detail), BEARER_CHALLENGE)
+        self.with(Problem::new(ProblemCode::Unauthenticated, detail), BEARER_CHALLENGE)
     }
 
     pub(super) fn bad_token(self, error: TokenError) -> Problem {
@@ -88,10 +88,10 @@ impl Challenges {
             TokenError::Expired => "The access token has expired",
             TokenError::Revoked => "The access token was revoked",
             TokenError::Invalid => "The access token is invalid",
-            TokenError::Unknown => return StoreError::away().into(),
+            TokenError::Unverifiable => return StoreError::unavailable().into(),
         };
         let challenge = format!(r#"{BEARER_CHALLENGE}, error="invalid_token", error_description="{what}""#);
-        self.with(Problem::new(Code::InvalidToken, format!("{what}.")), &challenge)
+        self.with(Problem::new(ProblemCode::InvalidToken, format!("{what}.")), &challenge)
     }
 
     pub(super) fn bad_password(self) -> Problem {
@@ -100,19 +100,22 @@ impl Challenges {
 }
 
 /// The token is good, but not for this.
-pub(super) fn lacks(scope: Scope) -> Problem {
+pub(super) fn insufficient_scope(scope: Scope) -> Problem {
     let name = scope.name();
     let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
-    Problem::new(Code::InsufficientScope, format!("The access token lacks the scope {name}."))
-        .with_header(header::WWW_AUTHENTICATE, challenge)
+    Problem::new(
+        ProblemCode::InsufficientScope,
+        format!("The access token insufficient_scope the scope {name}."),
+    )
+    .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
 fn wrong_credentials() -> Problem {
-    Problem::new(Code::InvalidCredentials, "There is no account with this identifier and password.")
+    Problem::new(ProblemCode::InvalidCredentials, "There is no account with this identifier and password.")
 }
 
 /// The token's owner has no account any more.
-pub fn owner_gone() -> Problem {
+pub fn user_deleted() -> Problem {
     Challenges { basic: false }.bad_token(TokenError::Invalid)
 }
 
@@ -130,20 +133,20 @@ pub fn bad_credentials() -> Problem {
 /// A refresh token that was never ours, or whose session has run out. The challenge as for wrong
 /// credentials.
 pub fn bad_refresh_token() -> Problem {
-    Problem::new(Code::InvalidRefreshToken, "The refresh token is not good; log in again.")
+    Problem::new(ProblemCode::InvalidRefreshToken, "The refresh token is not good; log in again.")
         .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
 /// A refresh token whose session was ended.
 pub fn session_revoked() -> Problem {
-    Problem::new(Code::SessionRevoked, "The session was ended; log in again.")
+    Problem::new(ProblemCode::SessionRevoked, "The session was ended; log in again.")
         .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
 /// No or wrong credentials of another service.
 pub fn bad_client() -> Problem {
     challenge_basic(Problem::new(
-        Code::InvalidClient,
+        ProblemCode::InvalidClient,
         "Send the id and secret of a client of this server as Basic credentials.",
     ))
 }
@@ -164,10 +167,10 @@ pub struct BasicCredentials {
 
 impl BasicCredentials {
     pub(super) fn check(request: &Request, query_token: bool) -> Result<Self, Problem> {
-        match shown(request, query_token)? {
-            Shown::Basic(encoded) => Self::decode(encoded).ok_or_else(bad_basic),
+        match extract(request, query_token)? {
+            Presented::Basic(encoded) => Self::decode(encoded).ok_or_else(bad_basic),
             _ => Err(challenge_basic(Problem::new(
-                Code::Unauthenticated,
+                ProblemCode::Unauthenticated,
                 "Send the identifier and password as Basic credentials.",
             ))),
         }

@@ -1,4 +1,4 @@
-//! Operations that are to go: the one list, from which the document marks them and their answers say so.
+//! BatchBody that are to go: the one list, from which the document marks them and their answers say so.
 //!
 //! An operation stands here from the release that deprecates it until the first one after its sunset, which
 //! may remove both; `tripgate openapi --diff` lets it go then, and not before.
@@ -73,7 +73,7 @@ pub(super) fn of<'d>(list: &'d [Deprecation], operation: &str) -> Option<&'d Dep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::spec;
+    use crate::http::openapi;
 
     fn going() -> [Deprecation; 1] {
         let day = |year| NaiveDate::from_ymd_opt(year, 5, 1).unwrap();
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn whoever_is_listed_is_there_and_has_a_year() {
-        let document = spec::document().to_string();
+        let document = openapi::document().to_string();
         for known in DEPRECATED {
             assert!(document.contains(&format!(r#""operationId":"{}""#, known.operation)), "{known:?}");
             assert!((known.sunset - known.since).num_days() >= 365, "{known:?}");
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_document_marks_what_is_to_go_and_nothing_else() {
-        let document = spec::with_deprecations(&going());
+        let document = openapi::with_deprecations(&going());
         let get = document.pointer("/paths/~1api~1v1~1trips~1{id}/get").unwrap();
         assert_eq!(get["deprecated"], true);
         assert_eq!(get["x-sunset"], "2028-05-01");
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(get["responses"]["200"]["headers"][name]["required"], true);
         }
         assert_eq!(document.to_string().matches(r#""deprecated":true"#).count(), 1);
-        assert!(spec::with_deprecations(&[]) == spec::with_deprecations(DEPRECATED));
+        assert!(openapi::with_deprecations(&[]) == openapi::with_deprecations(DEPRECATED));
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 /// What a request is made of.
-pub trait Asked: ParseFromJSON + ToJSON + Example + 'static {}
-impl<T: ParseFromJSON + ToJSON + Example + 'static> Asked for T {}
+pub trait RequestSchema: ParseFromJSON + ToJSON + Example + 'static {}
+impl<T: ParseFromJSON + ToJSON + Example + 'static> RequestSchema for T {}
 
 /// The schema of a request's body, with its example.
 pub(super) fn asked<T: Type + ToJSON + Example>() -> MetaSchemaRef {

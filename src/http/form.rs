@@ -12,10 +12,10 @@ use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use serde_json::{Map, Value};
 
-use super::examples::{self, Asked};
-use super::json::{read, registry};
-use super::problem::{Code, Problem};
-use super::schema;
+use super::body::{read, registry};
+use super::examples::{self, RequestSchema};
+use super::problem::{Problem, ProblemCode};
+use super::validate;
 
 /// The media type of a form.
 pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
@@ -24,7 +24,7 @@ pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 
-impl<T: Asked> Payload for Form<T> {
+impl<T: RequestSchema> Payload for Form<T> {
     const CONTENT_TYPE: &'static str = MEDIA_TYPE;
 
     /// Exactly that; what it says of the encoding does not count (RFC 6749 Appendix B: it is UTF-8).
@@ -42,14 +42,14 @@ impl<T: Asked> Payload for Form<T> {
     }
 }
 
-impl<T: Asked> ParsePayload for Form<T> {
+impl<T: RequestSchema> ParsePayload for Form<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
         let bytes = read(request, body).await?;
         let registry = registry::<T>();
         let value = Value::Object(members(&bytes, &known(&registry, &T::schema_ref()))?);
-        let faults = schema::check(&registry, &T::schema_ref(), &value);
+        let faults = validate::check(&registry, &T::schema_ref(), &value);
         match T::parse_from_json(Some(value)) {
             Ok(form) if faults.is_empty() => Ok(Self(form)),
             _ => Err(Problem::invalid(faults).into()),
@@ -57,7 +57,7 @@ impl<T: Asked> ParsePayload for Form<T> {
     }
 }
 
-impl_apirequest_for_payload!(Form<T>, T: Asked);
+impl_apirequest_for_payload!(Form<T>, T: RequestSchema);
 
 /// The names of the members of a schema.
 fn known(registry: &Registry, schema: &MetaSchemaRef) -> Vec<&'static str> {
@@ -69,7 +69,7 @@ fn known(registry: &Registry, schema: &MetaSchemaRef) -> Vec<&'static str> {
 }
 
 fn members(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
-    let malformed = |why| Problem::new(Code::BadRequest, why);
+    let malformed = |why| Problem::new(ProblemCode::BadRequest, why);
     let text = std::str::from_utf8(bytes).map_err(|_| malformed("The form is not in UTF-8."))?;
     let mut seen = HashSet::new();
     let mut members = Map::new();

@@ -7,8 +7,8 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
 use super::Tag;
-use super::json::Json;
-use super::problem::{Code, Fail, Problem};
+use super::body::Json;
+use super::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::app::App;
 
 /// The server is well.
@@ -50,9 +50,9 @@ impl HealthApi {
     /// 503 `database_away` while the database can't be reached, and 503 `shutting_down` from the moment the
     /// server begins to end.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
-    async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, Fail<503>> {
+    async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, ProblemResponse<503>> {
         if app.is_stopping() {
-            let stopping = Problem::new(Code::ShuttingDown, "The server is shutting down.");
+            let stopping = Problem::new(ProblemCode::ShuttingDown, "The server is shutting down.");
             return Err(stopping.with_header(header::RETRY_AFTER, "5").into());
         }
         app.db.ping().await?;

@@ -6,26 +6,25 @@
 //! table and types.
 
 pub mod batch;
+pub mod body;
 pub mod caller;
-mod codes;
+pub mod client;
 pub mod conditional;
 mod credentials;
 mod deprecations;
 mod docs;
-mod edge;
 pub mod examples;
 pub mod form;
 mod health;
-pub mod id;
-pub mod idempotency;
-pub mod json;
-pub mod local;
-mod paths;
+pub mod idempotency_key;
+pub mod local_time;
+mod middleware;
+pub mod openapi;
+pub mod path_id;
+mod path_table;
 pub mod problem;
-mod schema;
-pub mod server;
-pub mod service;
-pub mod spec;
+mod problem_code;
+mod validate;
 
 use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject, Tags};
@@ -74,8 +73,8 @@ pub enum Tag {
 fn service() -> OpenApiService<impl OpenApi, ()> {
     let operations = (
         sessions::api::SessionsApi,
-        sessions::api::KeptSessionsApi,
-        sessions::api::BareTokensApi,
+        sessions::api::ManageSessionsApi,
+        sessions::api::TokenApi,
         accounts::api::AccountsApi,
         trips::api::TripsApi,
         trips::api::StopsApi,
@@ -94,10 +93,14 @@ fn service() -> OpenApiService<impl OpenApi, ()> {
 
 /// Every route, with the edge around it.
 pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static {
-    edge::Edge { operations: service().into_endpoint(), pages: docs::routes(app.docs), app: app.clone() }
+    middleware::Middleware {
+        operations: service().into_endpoint(),
+        pages: docs::routes(app.docs),
+        app: app.clone(),
+    }
 }
 
 /// A request that is refused before it reaches the edge.
 pub fn bad_request(why: &'static str) -> Response {
-    edge::refuse(&problem::Problem::new(problem::Code::BadRequest, why))
+    middleware::refuse(&problem::Problem::new(problem::ProblemCode::BadRequest, why))
 }

@@ -17,10 +17,10 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
-pub use super::codes::Code;
-use super::json;
-use crate::causes::chain;
+use super::body;
+pub use super::problem_code::ProblemCode;
 use crate::db::StoreError;
+use crate::error_chain::chain;
 use crate::passwords::Overloaded;
 
 /// When a client should try again after a fault that ends by itself, in seconds.
@@ -29,7 +29,7 @@ const SOON_SECS: u64 = 2;
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize)]
 #[oai(rename = "FieldProblem")]
-pub struct FieldFault {
+pub struct FieldError {
     /// Where: a JSON pointer into the body (RFC 6901), or `/` and the name of a query parameter or header.
     pub pointer: String,
     /// What kind of fault, for programs. The list may grow.
@@ -62,20 +62,20 @@ pub struct ProblemBody {
     pub client_action: String,
     /// Everything that is wrong with the input. Present with status 422 alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub errors: Option<Vec<FieldFault>>,
+    pub errors: Option<Vec<FieldError>>,
 }
 
 /// An error on its way to the client.
 #[derive(Debug)]
 pub struct Problem {
-    code: Code,
+    code: ProblemCode,
     detail: Cow<'static, str>,
-    errors: Vec<FieldFault>,
+    errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-impl FieldFault {
+impl FieldError {
     /// What is wrong with the member that `pointer` leads to (RFC 6901).
     pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
@@ -90,24 +90,27 @@ impl FieldFault {
 
 impl Problem {
     /// A problem of that kind.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), source: None }
     }
 
     /// A fault of ours; the cause is for the log.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = "Something went wrong on our side. The request id finds it in the server's log.";
-        Self { source: Some(source.into()), ..Self::new(Code::Internal, detail) }
+        Self { source: Some(source.into()), ..Self::new(ProblemCode::Internal, detail) }
     }
 
     /// Rules that the input breaks.
-    pub fn invalid(errors: Vec<FieldFault>) -> Self {
-        Self { errors, ..Self::new(Code::Invalid, "The request breaks rules; `errors` lists all of them.") }
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        Self {
+            errors,
+            ..Self::new(ProblemCode::Invalid, "The request breaks rules; `errors` lists all of them.")
+        }
     }
 
     /// With what is wrong with the input.
     #[must_use]
-    pub(super) fn with_faults(mut self, errors: Vec<FieldFault>) -> Self {
+    pub(super) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
@@ -121,7 +124,7 @@ impl Problem {
 
     /// No such thing, or not the caller's: nobody can tell which.
     pub fn not_found() -> Self {
-        Self::new(Code::NotFound, "There is nothing here under this name that you may see.")
+        Self::new(ProblemCode::NotFound, "There is nothing here under this name that you may see.")
     }
 
     /// With one header more.
@@ -145,7 +148,7 @@ impl Problem {
     }
 
     /// Its kind.
-    pub fn code(&self) -> Code {
+    pub fn code(&self) -> ProblemCode {
         self.code
     }
 
@@ -165,7 +168,7 @@ impl Problem {
 
     /// As it is sent, under the id of the request.
     pub fn render(&self, request_id: &str) -> Response {
-        let mut response = json::write(&self.body(request_id), "application/problem+json")
+        let mut response = body::write(&self.body(request_id), "application/problem+json")
             .with_status(self.status())
             .into_response();
         for (name, value) in &self.headers {
@@ -203,17 +206,17 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = match &error {
             StoreError::Conflict(_) => {
-                Self::new(Code::Busy, "Too many changes at once; nothing was changed.").retry_after(1)
+                Self::new(ProblemCode::Busy, "Too many changes at once; nothing was changed.").retry_after(1)
             }
             StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) => {
-                Self::new(Code::DatabaseAway, "The database can't be reached at the moment.")
+                Self::new(ProblemCode::DatabaseAway, "The database can't be reached at the moment.")
                     .retry_after(SOON_SECS)
             }
-            StoreError::Full(_) => {
-                Self::new(Code::StorageFull, "There is no room left to write to; nothing was changed.")
+            StoreError::StorageFull(_) => {
+                Self::new(ProblemCode::StorageFull, "There is no room left to write to; nothing was changed.")
                     .retry_after(30)
             }
-            StoreError::Unique(_) | StoreError::Missing(_) | StoreError::Fault(_) => {
+            StoreError::UniqueViolation(_) | StoreError::ForeignKeyViolation(_) | StoreError::Other(_) => {
                 return Self::internal(error);
             }
         };
@@ -223,7 +226,7 @@ impl From<StoreError> for Problem {
 
 impl From<Overloaded> for Problem {
     fn from(overloaded: Overloaded) -> Self {
-        Self::new(Code::Overloaded, "Too many people are signing in at once; nothing was checked.")
+        Self::new(ProblemCode::Overloaded, "Too many people are signing in at once; nothing was checked.")
             .retry_after(overloaded.retry_after_secs)
     }
 }
@@ -242,64 +245,64 @@ pub fn from_poem(error: poem::Error) -> Problem {
     }
     if error.is::<MethodNotAllowedError>() {
         return Problem::new(
-            Code::MethodNotAllowed,
+            ProblemCode::MethodNotAllowed,
             "This method is not for this path; `Allow` lists those that are.",
         );
     }
     if error.is::<ContentTypeError>() {
         return Problem::new(
-            Code::UnsupportedMediaType,
+            ProblemCode::UnsupportedMediaType,
             "The body must be sent as `application/json`, or as a form where the document asks for one.",
         );
     }
     if let Some(fault) = error.downcast_ref::<ParseParamError>() {
         let detail = "is missing, or not of the documented form";
-        return Problem::invalid(vec![FieldFault::new(format!("/{}", fault.name), "invalid", detail)]);
+        return Problem::invalid(vec![FieldError::new(format!("/{}", fault.name), "invalid", detail)]);
     }
     if let Some(fault) = error.downcast_ref::<ReadBodyError>() {
         return match fault {
-            ReadBodyError::PayloadTooLarge => too_large(json::BODY_MAX),
-            _ => Problem::new(Code::BadRequest, "The body can't be read."),
+            ReadBodyError::PayloadTooLarge => too_large(body::BODY_MAX),
+            _ => Problem::new(ProblemCode::BadRequest, "The body can't be read."),
         };
     }
     if error.is::<ParseRequestPayloadError>() {
-        return Problem::new(Code::BadRequest, "The body can't be read.");
+        return Problem::new(ProblemCode::BadRequest, "The body can't be read.");
     }
     let status = error.status();
     if status.is_server_error() {
         return Problem::internal(error.to_string());
     }
-    Problem::new(Code::BadRequest, "The request can't be understood.")
+    Problem::new(ProblemCode::BadRequest, "The request can't be understood.")
 }
 
 /// The body has more bytes than are taken.
 pub fn too_large(most: usize) -> Problem {
     let detail = format!("The body is larger than is taken here ({} KiB).", most / 1024);
-    Problem::new(Code::ContentTooLarge, detail)
+    Problem::new(ProblemCode::ContentTooLarge, detail)
 }
 
 /// The `Err` side of a handler. The parameters are the statuses that the operation adds to those
-/// that every operation has: `Result<Json<T>, Fail<404, 409>>`.
+/// that every operation has: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]
-pub struct Fail<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
+pub struct ProblemResponse<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
 
-impl<E: Into<Problem>, const A: u16, const B: u16, const C: u16> From<E> for Fail<A, B, C> {
+impl<E: Into<Problem>, const A: u16, const B: u16, const C: u16> From<E> for ProblemResponse<A, B, C> {
     fn from(error: E) -> Self {
         Self(error.into())
     }
 }
 
-impl<const A: u16, const B: u16, const C: u16> From<Fail<A, B, C>> for poem::Error {
-    fn from(fail: Fail<A, B, C>) -> Self {
+impl<const A: u16, const B: u16, const C: u16> From<ProblemResponse<A, B, C>> for poem::Error {
+    fn from(fail: ProblemResponse<A, B, C>) -> Self {
         fail.0.into()
     }
 }
 
-impl<const A: u16, const B: u16, const C: u16> ApiResponse for Fail<A, B, C> {
+impl<const A: u16, const B: u16, const C: u16> ApiResponse for ProblemResponse<A, B, C> {
     fn meta() -> MetaResponses {
         let declared = [A, B, C].into_iter().filter(|status| *status != 0);
         let response = |status| MetaResponse {
-            description: Code::meaning(status),
+            description: ProblemCode::meaning(status),
             status: Some(status),
             status_range: None,
             content: vec![MetaMediaType {

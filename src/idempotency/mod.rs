@@ -2,8 +2,8 @@
 //!
 //! The client names the request by a key of its own (draft-ietf-httpapi-idempotency-key-header). The key is
 //! claimed by one insert before anything is done, and the answer is kept by the very transaction that does
-//! it ([`Receipt::sign`]). So a server may be killed at any moment: before that transaction nothing
-//! happened, and the claim runs out ([`LEASE`]) and is taken over by one conditional update; after it the
+//! it ([`ResponseRecorder::sign`]). So a server may be killed at any moment: before that transaction nothing
+//! happened, and the claim runs out ([`CLAIM_TIMEOUT`]) and is taken over by one conditional update; after it the
 //! answer is known. Whoever was overtaken can't finish: its claim is no longer there to be answered.
 //!
 //! Keys belong to their owner: another user's request under the same key is another request. The same
@@ -28,7 +28,7 @@ use crate::secrets::sha256;
 pub const KEPT: TimeDelta = TimeDelta::days(7);
 /// How long a request may run before it counts as given up. One that runs longer all the same can't finish
 /// once it was taken over.
-pub const LEASE: TimeDelta = TimeDelta::seconds(30);
+pub const CLAIM_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 /// How often a key that changes hands meanwhile is looked at again.
 const ATTEMPTS: u32 = 4;
 /// How many dead keys are deleted in one transaction.
@@ -59,7 +59,7 @@ pub struct Request {
 
 /// What the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct SavedResponse {
     /// The HTTP status.
     pub status: u16,
     /// The path of what was made.
@@ -80,21 +80,21 @@ pub struct Claim {
 
 /// A claim, and how the answer is made of what the request makes.
 #[derive(Clone)]
-pub struct Receipt<T> {
+pub struct ResponseRecorder<T> {
     claim: Claim,
     render: Render<T>,
 }
 
 /// How the answer is made of what the request makes.
-pub type Render<T> = Arc<dyn Fn(&T) -> Answer + Send + Sync>;
+pub type Render<T> = Arc<dyn Fn(&T) -> SavedResponse + Send + Sync>;
 
-impl<T> fmt::Debug for Receipt<T> {
+impl<T> fmt::Debug for ResponseRecorder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt").field("claim", &self.claim).finish_non_exhaustive()
+        f.debug_struct("ResponseRecorder").field("claim", &self.claim).finish_non_exhaustive()
     }
 }
 
-impl<T> Receipt<T> {
+impl<T> ResponseRecorder<T> {
     /// For a request that makes a `T`.
     pub fn new(claim: Claim, render: Render<T>) -> Self {
         Self { claim, render }
@@ -113,27 +113,28 @@ impl<T> Receipt<T> {
 
 /// How a request goes on.
 #[derive(Debug)]
-pub enum Begun {
+pub enum Claimed {
     /// It is to be run.
-    Run(Claim),
+    Start(Claim),
     /// It was done before.
-    Done(Answer),
+    Replay(SavedResponse),
 }
 
 /// What is known of a key.
 #[derive(Debug)]
-struct Kept {
+struct StoredKey {
     digest: Vec<u8>,
     holder: Uuid,
     claimed_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-    answer: Option<Answer>,
+    answer: Option<SavedResponse>,
 }
 
-impl Kept {
+impl StoredKey {
     /// Whether whoever asks for the same may have the key: it ran out, or who held it has given up.
     fn is_free(&self, digest: &[u8], now: DateTime<Utc>) -> bool {
-        let given_up = self.answer.is_none() && self.claimed_at <= now - LEASE && self.digest == digest;
+        let given_up =
+            self.answer.is_none() && self.claimed_at <= now - CLAIM_TIMEOUT && self.digest == digest;
         given_up || self.expires_at <= now
     }
 }
@@ -173,7 +174,7 @@ impl Idempotency {
     /// # Errors
     ///
     /// [`IdempotencyError`].
-    pub async fn begin(&self, request: &Request) -> Result<Begun, IdempotencyError> {
+    pub async fn begin(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
         let now = self.clock.now();
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
         for _ in 0..ATTEMPTS {
@@ -182,9 +183,9 @@ impl Idempotency {
                 store::claim(tx, claim.owner, claim, digest, *now).boxed()
             });
             match claimed.await {
-                Ok(()) => return Ok(Begun::Run(claim)),
-                Err(StoreError::Unique(_)) => {}
-                Err(StoreError::Missing(_)) => return Err(IdempotencyError::NoSuchOwner),
+                Ok(()) => return Ok(Claimed::Start(claim)),
+                Err(StoreError::UniqueViolation(_)) => {}
+                Err(StoreError::ForeignKeyViolation(_)) => return Err(IdempotencyError::NoSuchOwner),
                 Err(error) => return Err(error.into()),
             }
             let input = (request.owner, request.key);
@@ -197,14 +198,14 @@ impl Idempotency {
                     store::take_over(tx, claim.owner, claim, *holder, digest, *now).boxed()
                 });
                 if taken.await? {
-                    return Ok(Begun::Run(claim));
+                    return Ok(Claimed::Start(claim));
                 }
                 continue;
             }
             if kept.digest != request.digest {
                 return Err(IdempotencyError::Reused);
             }
-            return kept.answer.map(Begun::Done).ok_or(IdempotencyError::InProgress);
+            return kept.answer.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
         }
         Err(IdempotencyError::InProgress)
     }
@@ -214,8 +215,8 @@ impl Idempotency {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn let_go(&self, claim: Claim) -> Result<(), StoreError> {
-        self.db.write(claim, |tx, claim| store::let_go(tx, claim.owner, claim).boxed()).await
+    pub async fn release(&self, claim: Claim) -> Result<(), StoreError> {
+        self.db.write(claim, |tx, claim| store::release(tx, claim.owner, claim).boxed()).await
     }
 
     /// Deletes the keys that ran out.

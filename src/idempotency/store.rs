@@ -8,13 +8,13 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Answer, Claim, KEPT, Kept, LEASE};
+use super::{CLAIM_TIMEOUT, Claim, KEPT, SavedResponse, StoredKey};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
-impl From<Model> for Kept {
+impl From<Model> for StoredKey {
     fn from(row: Model) -> Self {
-        let answer = row.status.zip(row.body).map(|(status, body)| Answer {
+        let answer = row.status.zip(row.body).map(|(status, body)| SavedResponse {
             status: u16::try_from(status).unwrap_or_default(),
             location: row.location,
             etag: row.etag,
@@ -30,7 +30,7 @@ impl From<Model> for Kept {
     }
 }
 
-/// [`StoreError::Unique`] if somebody has claimed it.
+/// [`StoreError::UniqueViolation`] if somebody has claimed it.
 pub(super) async fn claim(
     tx: &Tx,
     owner: Uuid,
@@ -54,8 +54,8 @@ pub(super) async fn claim(
     Ok(())
 }
 
-pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<Kept>, StoreError> {
-    Ok(Entity::find_by_id((owner, key.to_vec())).one(tx).await?.map(Kept::from))
+pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<StoredKey>, StoreError> {
+    Ok(Entity::find_by_id((owner, key.to_vec())).one(tx).await?.map(StoredKey::from))
 }
 
 /// Claims what `former` has given up or what ran out; `false` if it has moved on.
@@ -67,7 +67,8 @@ pub(super) async fn take_over(
     digest: &[u8; 32],
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let given_up = Column::Status.is_null().and(Column::ClaimedAt.lte((now - LEASE).timestamp_millis()));
+    let given_up =
+        Column::Status.is_null().and(Column::ClaimedAt.lte((now - CLAIM_TIMEOUT).timestamp_millis()));
     let free = Condition::any().add(given_up).add(Column::ExpiresAt.lte(now.timestamp_millis()));
     let done = of(owner, claim.key, former)
         .col_expr(Column::Holder, Expr::value(claim.holder))
@@ -85,7 +86,12 @@ pub(super) async fn take_over(
 }
 
 /// Keeps the answer, if the claim still holds; whether it did.
-pub(super) async fn answer(tx: &Tx, owner: Uuid, claim: &Claim, answer: &Answer) -> Result<bool, StoreError> {
+pub(super) async fn answer(
+    tx: &Tx,
+    owner: Uuid,
+    claim: &Claim,
+    answer: &SavedResponse,
+) -> Result<bool, StoreError> {
     let done = of(owner, claim.key, claim.holder)
         .col_expr(Column::Status, Expr::value(i64::from(answer.status)))
         .col_expr(Column::Location, Expr::value(answer.location.clone()))
@@ -97,7 +103,7 @@ pub(super) async fn answer(tx: &Tx, owner: Uuid, claim: &Claim, answer: &Answer)
     Ok(done.rows_affected == 1)
 }
 
-pub(super) async fn let_go(tx: &Tx, owner: Uuid, claim: &Claim) -> Result<(), StoreError> {
+pub(super) async fn release(tx: &Tx, owner: Uuid, claim: &Claim) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::OwnerId.eq(owner))
         .filter(Column::KeyDigest.eq(claim.key.to_vec()))

@@ -49,7 +49,7 @@ impl Leases {
         let claim = Claim { name, holder: self.holder, now, until: now + how_long };
         match self.db.write(claim, |tx, claim| store::hold(tx, claim).boxed()).await {
             // Somebody else made the row at the same moment.
-            Err(StoreError::Unique(_)) => Ok(false),
+            Err(StoreError::UniqueViolation(_)) => Ok(false),
             other => other,
         }
     }

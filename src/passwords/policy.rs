@@ -40,7 +40,7 @@ impl Password {
 
 /// Why a new password is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyFault {
+pub enum PolicyViolation {
     /// Fewer characters than the minimum, which is given.
     #[error("must have at least {0} characters")]
     TooShort(usize),
@@ -62,21 +62,21 @@ pub enum PolicyFault {
 ///
 /// # Errors
 ///
-/// The first [`PolicyFault`].
-pub fn check(text: &str, identifiers: &[&str], min_chars: usize) -> Result<Password, PolicyFault> {
+/// The first [`PolicyViolation`].
+pub fn check(text: &str, identifiers: &[&str], min_chars: usize) -> Result<Password, PolicyViolation> {
     if text.contains('\0') {
-        return Err(PolicyFault::Nul);
+        return Err(PolicyViolation::Nul);
     }
-    let password = Password::given(text).ok_or(PolicyFault::TooLong)?;
+    let password = Password::given(text).ok_or(PolicyViolation::TooLong)?;
     if password.0.chars().count() < min_chars {
-        return Err(PolicyFault::TooShort(min_chars));
+        return Err(PolicyViolation::TooShort(min_chars));
     }
     let folded = password.0.to_lowercase();
     if identifiers.iter().any(|identifier| names(identifier, &folded)) {
-        return Err(PolicyFault::Identifier);
+        return Err(PolicyViolation::Identifier);
     }
     if folded == "tripgate" || is_common(&folded) {
-        return Err(PolicyFault::TooCommon);
+        return Err(PolicyViolation::TooCommon);
     }
     Ok(password)
 }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fault(text: &str) -> Option<PolicyFault> {
+    fn fault(text: &str) -> Option<PolicyViolation> {
         check(text, &["Ada@example.org", "ada.l"], 8).err()
     }
 
@@ -124,22 +124,22 @@ mod tests {
     #[test]
     fn the_list_the_service_and_the_identifier_are_refused() {
         // S-5
-        assert_eq!(fault("password123"), Some(PolicyFault::TooCommon));
-        assert_eq!(fault("PassWord123"), Some(PolicyFault::TooCommon));
-        assert_eq!(fault("Tripgate"), Some(PolicyFault::TooCommon));
-        assert_eq!(fault("ada@EXAMPLE.org"), Some(PolicyFault::Identifier));
-        assert_eq!(check("ada.lovelace", &["ada.lovelace@example.org"], 8), Err(PolicyFault::Identifier));
+        assert_eq!(fault("password123"), Some(PolicyViolation::TooCommon));
+        assert_eq!(fault("PassWord123"), Some(PolicyViolation::TooCommon));
+        assert_eq!(fault("Tripgate"), Some(PolicyViolation::TooCommon));
+        assert_eq!(fault("ada@EXAMPLE.org"), Some(PolicyViolation::Identifier));
+        assert_eq!(check("ada.lovelace", &["ada.lovelace@example.org"], 8), Err(PolicyViolation::Identifier));
     }
 
     #[test]
     fn length_counts_characters_below_and_bytes_above() {
         // S-1, S-2, S-3
-        assert_eq!(fault("öäüöäüö"), Some(PolicyFault::TooShort(8)));
+        assert_eq!(fault("öäüöäüö"), Some(PolicyViolation::TooShort(8)));
         assert_eq!(fault("öäüöäüöä"), None);
         assert_eq!(fault(&"x".repeat(71)), None);
-        assert_eq!(fault(&"x".repeat(72)), Some(PolicyFault::TooLong));
-        assert_eq!(fault(&"ö".repeat(36)), Some(PolicyFault::TooLong));
-        assert_eq!(fault("abcdefgh\0ijk"), Some(PolicyFault::Nul));
+        assert_eq!(fault(&"x".repeat(72)), Some(PolicyViolation::TooLong));
+        assert_eq!(fault(&"ö".repeat(36)), Some(PolicyViolation::TooLong));
+        assert_eq!(fault("abcdefgh\0ijk"), Some(PolicyViolation::Nul));
     }
 
     #[test]

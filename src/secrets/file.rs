@@ -21,7 +21,7 @@ const OLD: &str = "old ";
 
 /// The secrets that are known, each at least [`MIN_BYTES`] long.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Lines {
+pub struct SecretSet {
     /// Seals and signs.
     pub current: String,
     /// Is to become the current one.
@@ -30,13 +30,13 @@ pub struct Lines {
     pub old: Vec<String>,
 }
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for SecretSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines").field("old", &self.old.len()).finish_non_exhaustive()
+        f.debug_struct("SecretSet").field("old", &self.old.len()).finish_non_exhaustive()
     }
 }
 
-impl Lines {
+impl SecretSet {
     /// Reads them; empty lines don't count.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Lines {
 #[derive(Debug)]
 pub struct SecretFile {
     path: PathBuf,
-    lines: Lines,
+    lines: SecretSet,
     /// Its directory, locked until this is dropped.
     _directory: File,
 }
@@ -102,7 +102,7 @@ impl SecretFile {
     }
 
     /// What it says.
-    pub fn lines(&self) -> &Lines {
+    pub fn lines(&self) -> &SecretSet {
         &self.lines
     }
 
@@ -115,7 +115,7 @@ impl SecretFile {
         if self.lines.next.is_some() {
             return Ok(false);
         }
-        self.replace(Lines { next: Some(fresh()), ..self.lines.clone() })?;
+        self.replace(SecretSet { next: Some(fresh()), ..self.lines.clone() })?;
         Ok(true)
     }
 
@@ -125,14 +125,14 @@ impl SecretFile {
     ///
     /// [`SecretError::File`].
     pub fn advance(&mut self) -> Result<bool, SecretError> {
-        let Lines { current, next, old } = self.lines.clone();
+        let SecretSet { current, next, old } = self.lines.clone();
         let was_prepared = next.is_some();
         let old = std::iter::once(current).chain(old).collect();
-        self.replace(Lines { current: next.unwrap_or_else(fresh), next: None, old })?;
+        self.replace(SecretSet { current: next.unwrap_or_else(fresh), next: None, old })?;
         Ok(was_prepared)
     }
 
-    fn replace(&mut self, lines: Lines) -> Result<(), SecretError> {
+    fn replace(&mut self, lines: SecretSet) -> Result<(), SecretError> {
         let write = || -> io::Result<()> {
             let draft = draft(&self.path, &lines.text())?;
             if let Err(error) = fs::rename(&draft, &self.path) {
@@ -163,9 +163,9 @@ fn fresh() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<32>())
 }
 
-pub(super) fn read(path: &Path) -> Result<Lines, SecretError> {
+pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
     let text = fs::read_to_string(path).map_err(failed(path, "read"))?;
-    let lines = Lines::parse(&text, &format!("in {}", path.display()))?;
+    let lines = SecretSet::parse(&text, &format!("in {}", path.display()))?;
     let mode = fs::metadata(path).map_err(failed(path, "read"))?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others can read the secret; 600 is meant");
@@ -176,7 +176,7 @@ pub(super) fn read(path: &Path) -> Result<Lines, SecretError> {
 /// Written beside its place and then linked into it: of two processes that start together one wins,
 /// and nobody ever reads half a secret.
 pub(super) fn make(path: &Path) -> Result<(), SecretError> {
-    let lines = Lines { current: fresh(), next: None, old: Vec::new() };
+    let lines = SecretSet { current: fresh(), next: None, old: Vec::new() };
     let link = || -> io::Result<()> {
         let draft = draft(path, &lines.text())?;
         let linked = match fs::hard_link(&draft, path) {
@@ -212,8 +212,8 @@ mod tests {
         // S-36
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        let first = MasterSecret::read_or_make(&path).unwrap();
-        let second = MasterSecret::read_or_make(&path).unwrap();
+        let first = MasterSecret::read_or_create(&path).unwrap();
+        let second = MasterSecret::read_or_create(&path).unwrap();
         assert_eq!(first.current, second.current);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -221,20 +221,21 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_they_are_written_and_no_other_is_guessed_at() {
-        let lines = Lines { current: ONE.into(), next: Some(TWO.into()), old: vec![TWO.into(), ONE.into()] };
-        assert_eq!(Lines::parse(&lines.text(), "here").unwrap(), lines);
-        assert_eq!(Lines::parse(&format!("\n  {ONE} \r\n\n"), "here").unwrap().old.len(), 0);
+        let lines =
+            SecretSet { current: ONE.into(), next: Some(TWO.into()), old: vec![TWO.into(), ONE.into()] };
+        assert_eq!(SecretSet::parse(&lines.text(), "here").unwrap(), lines);
+        assert_eq!(SecretSet::parse(&format!("\n  {ONE} \r\n\n"), "here").unwrap().old.len(), 0);
         for bad in [
             format!("{ONE}\n{TWO}"),
             format!("old {ONE}"),
             format!("next {ONE}\n{TWO}"),
             format!("{ONE}\nnext {TWO}\nnext {TWO}"),
         ] {
-            assert!(matches!(Lines::parse(&bad, "here"), Err(SecretError::Line { .. })), "{bad}");
+            assert!(matches!(SecretSet::parse(&bad, "here"), Err(SecretError::Line { .. })), "{bad}");
         }
         for short in [String::new(), "\n".to_owned(), format!("{ONE}\nold short"), format!("{ONE}\nnext x")] {
             // S-36
-            assert!(matches!(Lines::parse(&short, "here"), Err(SecretError::TooShort { .. })), "{short}");
+            assert!(matches!(SecretSet::parse(&short, "here"), Err(SecretError::TooShort { .. })), "{short}");
         }
     }
 

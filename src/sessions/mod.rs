@@ -6,28 +6,28 @@
 //! access tokens with it, in the same transaction.
 
 pub mod api;
-mod bare;
-mod ending;
 mod refresh;
 mod refresh_token;
+mod revocation;
+mod sessionless_token;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use crate::accounts::{self, Accounts, AccountsError, NewUser, Prepared, User};
+use crate::accounts::{self, Accounts, AccountsError, HashedUser, NewUser, User};
 use crate::audit::{self, Event};
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError, Tx};
-use crate::secrets::{Authenticator, MasterSecret, Purpose};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
-pub use bare::Bare;
-pub use ending::KnownSession;
 pub use refresh::RefreshInfo;
 use refresh::Rotation;
 pub use refresh_token::RefreshToken;
+pub use revocation::SessionSummary;
+pub use sessionless_token::SessionlessToken;
 
 /// The longest name of a device, in characters.
 pub const DEVICE_NAME_MAX: usize = 100;
@@ -123,7 +123,7 @@ pub enum SessionsError {
     Store(#[from] StoreError),
 }
 
-impl RoomError for SessionsError {
+impl HasStoreError for SessionsError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
@@ -141,7 +141,7 @@ pub struct Sessions {
     clock: Clock,
     accounts: Accounts,
     tokens: Tokens,
-    codes: Authenticator,
+    mac: MacKey,
     lifetimes: Lifetimes,
     signup_open: bool,
 }
@@ -157,8 +157,8 @@ impl Sessions {
         lifetimes: Lifetimes,
         signup_open: bool,
     ) -> Self {
-        let codes = Authenticator::of(secret, Purpose::RefreshTokens);
-        Self { db, clock, accounts, tokens, codes, lifetimes, signup_open }
+        let mac = MacKey::of(secret, Purpose::RefreshTokens);
+        Self { db, clock, accounts, tokens, mac, lifetimes, signup_open }
     }
 
     /// Makes an account and its first session, both or neither.
@@ -170,7 +170,7 @@ impl Sessions {
         if !self.signup_open {
             return Err(SessionsError::SignupClosed);
         }
-        let prepared = self.accounts.prepare(new).await?;
+        let prepared = self.accounts.hash_password(new).await?;
         let user = prepared.user().clone();
         let mut session = self.begin(user.id, Scopes::all(), device);
         let begun_at = session.created_at;
@@ -203,7 +203,7 @@ impl Sessions {
             self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
         match written {
             // The account was deleted while its password was being checked.
-            Err(StoreError::Missing(_)) => Err(AccountsError::BadCredentials.into()),
+            Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::BadCredentials.into()),
             Err(error) => Err(error.into()),
             Ok(()) => {
                 audit::note(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
@@ -243,7 +243,7 @@ impl Sessions {
             until: Some(session.idle_expires_at),
         })?;
         session.access_expires_at = minted.expires_at;
-        let refresh_token = RefreshToken { session: session.id, generation }.encode(&self.codes);
+        let refresh_token = RefreshToken { session: session.id, generation }.encode(&self.mac);
         Ok(Grant {
             access_token: minted.token,
             expires_in_secs: minted.expires_in_secs,
@@ -257,7 +257,7 @@ impl Sessions {
     }
 }
 
-async fn insert_both(tx: &Tx, prepared: &Prepared, session: &Session) -> Result<(), SessionsError> {
+async fn insert_both(tx: &Tx, prepared: &HashedUser, session: &Session) -> Result<(), SessionsError> {
     accounts::insert(tx, prepared).await?;
     Ok(store::insert(tx, session.user, session).await?)
 }

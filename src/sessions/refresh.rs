@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Grant, RefreshToken, Session, Sessions, SessionsError, ending, store};
+use super::{Grant, RefreshToken, Session, Sessions, SessionsError, revocation, store};
 use crate::accounts::{self, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
@@ -37,13 +37,13 @@ pub(super) struct Rotation {
     /// The previous token is honoured in any case if it was replaced since.
     pub(super) rotated_since: DateTime<Utc>,
     /// The newest generation that is proven in memory and perhaps not in the database yet.
-    pub(super) proven_generation: Option<i64>,
+    pub(super) used_generation: Option<i64>,
     /// The name of the event, if one is to be written.
     event: Uuid,
 }
 
 enum Outcome {
-    Goes(Box<(Session, User)>),
+    Rotated(Box<(Session, User)>),
     Reused(Revocation),
     Revoked,
     Unknown,
@@ -70,28 +70,32 @@ impl Sessions {
     /// [`SessionsError::InvalidRefreshToken`], [`SessionsError::Revoked`], and
     /// [`TokensError::NoSigningKey`] within.
     pub async fn refresh(&self, token: &str) -> Result<Grant, SessionsError> {
-        let shown = self.read(token)?;
+        let presented = self.read(token)?;
         let now = self.clock.now();
         let rotation = Rotation {
             now,
             idle_expires_at: now + TimeDelta::seconds(self.lifetimes.idle_secs.into()),
             access_expires_at: now + self.tokens.ttl(),
             rotated_since: now - GRACE,
-            proven_generation: self.tokens.proven_generation(shown.session),
+            used_generation: self.tokens.used_generation(presented.session),
             event: self.clock.new_id(),
         };
-        let input = (shown, rotation);
-        match self.db.write(input, |tx, (shown, rotation)| rotate(tx, shown, rotation).boxed()).await? {
-            Outcome::Goes(found) => {
+        let input = (presented, rotation);
+        match self
+            .db
+            .write(input, |tx, (presented, rotation)| rotate(tx, presented, rotation).boxed())
+            .await?
+        {
+            Outcome::Rotated(found) => {
                 let (mut session, user) = *found;
-                session.generation = shown.generation + 1;
+                session.generation = presented.generation + 1;
                 let grant = self.grant(&mut session, user, now)?;
                 audit::note(Event::Refreshed, Some(session.user), Some(session.id));
                 Ok(grant)
             }
             Outcome::Reused(revocation) => {
                 self.tokens.apply(&revocation);
-                audit::note(Event::RefreshTokenReused, None, Some(shown.session));
+                audit::note(Event::RefreshTokenReused, None, Some(presented.session));
                 Err(SessionsError::Revoked)
             }
             Outcome::Revoked => Err(SessionsError::Revoked),
@@ -105,14 +109,14 @@ impl Sessions {
     ///
     /// [`SessionsError::Store`], and [`TokensError::NoSigningKey`] within.
     pub async fn introspect(&self, token: &str) -> Result<Option<RefreshInfo>, SessionsError> {
-        let shown = match self.read(token) {
+        let presented = match self.read(token) {
             Err(SessionsError::InvalidRefreshToken) => return Ok(None),
             read => read?,
         };
         let now = self.clock.now();
         let found: Result<_, StoreError> =
-            self.db.read(shown, |tx, shown| store::of_token(tx, shown).boxed()).await;
-        let is_newest = |session: &Session| session.generation <= shown.generation;
+            self.db.read(presented, |tx, presented| store::of_token(tx, presented).boxed()).await;
+        let is_newest = |session: &Session| session.generation <= presented.generation;
         let alive = found?.filter(|found| !found.ended && found.session.idle_expires_at > now);
         Ok(alive.map(|found| found.session).filter(is_newest).map(|session| RefreshInfo {
             session: session.id,
@@ -125,31 +129,31 @@ impl Sessions {
     /// Under a wrong master secret every token looks forged. Nobody is to be logged out by that, or to
     /// believe that they are: whatever looks like a token is for a server that can tell.
     pub(super) fn read(&self, token: &str) -> Result<RefreshToken, SessionsError> {
-        if !self.tokens.can_mint() && RefreshToken::is_like(token) {
+        if !self.tokens.can_mint() && RefreshToken::looks_like_token(token) {
             return Err(TokensError::NoSigningKey.into());
         }
-        RefreshToken::decode(token, &self.codes).ok_or(SessionsError::InvalidRefreshToken)
+        RefreshToken::decode(token, &self.mac).ok_or(SessionsError::InvalidRefreshToken)
     }
 }
 
-async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<Outcome, SessionsError> {
-    let goes_on = store::rotate(tx, shown, rotation).await?
+async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Result<Outcome, SessionsError> {
+    let goes_on = store::rotate(tx, presented, rotation).await?
         // The successor is unproven or fresh, so its reply may have been lost: hand it out again.
-        || store::repeat(tx, shown, rotation).await?;
-    let Some(found) = store::of_token(tx, shown).await? else {
+        || store::reissue(tx, presented, rotation).await?;
+    let Some(found) = store::of_token(tx, presented).await? else {
         return Ok(Outcome::Unknown);
     };
     let session = found.session;
     if goes_on {
         let user = accounts::find(tx, session.user).await?;
-        return Ok(Outcome::Goes(Box::new((session, user))));
+        return Ok(Outcome::Rotated(Box::new((session, user))));
     }
     if found.ended {
         return Ok(Outcome::Revoked);
     }
-    let Some(revocation) = ending::end(tx, session.user, session.id, rotation.now).await? else {
+    let Some(revocation) = revocation::end(tx, session.user, session.id, rotation.now).await? else {
         // It has run out, or somebody who showed the same was faster.
-        let ended = store::of_token(tx, shown).await?.is_some_and(|found| found.ended);
+        let ended = store::of_token(tx, presented).await?.is_some_and(|found| found.ended);
         return Ok(if ended { Outcome::Revoked } else { Outcome::Unknown });
     };
     let event = Event::RefreshTokenReused;

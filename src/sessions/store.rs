@@ -16,17 +16,17 @@ use super::{Device, RefreshToken, Rotation, Session};
 use crate::audit::Event;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
-use crate::tokens::{Proof, Scopes};
+use crate::tokens::{Scopes, TokenUse};
 
 /// A session as it is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Stored {
+pub(super) struct StoredSession {
     pub(super) session: Session,
     pub(super) last_seen_at: DateTime<Utc>,
     pub(super) ended: bool,
 }
 
-impl From<sessions::Model> for Stored {
+impl From<sessions::Model> for StoredSession {
     fn from(row: sessions::Model) -> Self {
         Self {
             session: Session {
@@ -61,7 +61,7 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
         idle_expires_at: Set(session.idle_expires_at.timestamp_millis()),
         expires_at: Set(session.expires_at.timestamp_millis()),
         rotated_at: Set(session.created_at.timestamp_millis()),
-        proven_generation: Set(0),
+        used_generation: Set(0),
         access_expires_at: Set(session.access_expires_at.timestamp_millis()),
         ended_at: Set(None),
     };
@@ -70,7 +70,7 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
 }
 
 /// Neither ended nor run out. The idle limit never lies beyond the absolute one.
-fn lives(now: DateTime<Utc>) -> Condition {
+fn is_active(now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(sessions::Column::EndedAt.is_null())
         .add(sessions::Column::IdleExpiresAt.gt(now.timestamp_millis()))
@@ -89,7 +89,7 @@ fn at_least_known(millis: i64) -> SimpleExpr {
 }
 
 /// What each refresh changes of a session that lives.
-fn prolong(shown: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions::Entity> {
+fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions::Entity> {
     sessions::Entity::update_many()
         .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
         .col_expr(
@@ -100,34 +100,42 @@ fn prolong(shown: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions::En
             sessions::Column::AccessExpiresAt,
             at_least_known(rotation.access_expires_at.timestamp_millis()),
         )
-        .filter(sessions::Column::Id.eq(shown.session))
-        .filter(lives(rotation.now))
+        .filter(sessions::Column::Id.eq(presented.session))
+        .filter(is_active(rotation.now))
 }
 
-/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
-pub(super) async fn rotate(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
+/// Begins the generation after the one that was presented, if that is the newest; `false` otherwise.
+pub(super) async fn rotate(
+    tx: &Tx,
+    presented: &RefreshToken,
+    rotation: &Rotation,
+) -> Result<bool, StoreError> {
     let now = rotation.now.timestamp_millis();
-    let done = prolong(shown, rotation)
-        .col_expr(sessions::Column::Generation, Expr::value(shown.generation + 1))
+    let done = extend(presented, rotation)
+        .col_expr(sessions::Column::Generation, Expr::value(presented.generation + 1))
         .col_expr(sessions::Column::RotatedAt, Expr::value(now))
         // A generation that the database has not heard of was given out before it was restored from a
         // backup: the token is ours and newer, so the phone that holds it is right.
-        .filter(sessions::Column::Generation.lte(shown.generation))
+        .filter(sessions::Column::Generation.lte(presented.generation))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Notes that the successor of the generation that was shown is handed out once more, if it may be;
+/// Notes that the successor of the generation that was presented is handed out once more, if it may be;
 /// `false` otherwise.
-pub(super) async fn repeat(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -> Result<bool, StoreError> {
-    let successor = shown.generation + 1;
+pub(super) async fn reissue(
+    tx: &Tx,
+    presented: &RefreshToken,
+    rotation: &Rotation,
+) -> Result<bool, StoreError> {
+    let successor = presented.generation + 1;
     let mut mercy =
         Condition::any().add(sessions::Column::RotatedAt.gte(rotation.rotated_since.timestamp_millis()));
-    if rotation.proven_generation.is_none_or(|proven| proven < successor) {
-        mercy = mercy.add(sessions::Column::ProvenGeneration.lt(successor));
+    if rotation.used_generation.is_none_or(|proven| proven < successor) {
+        mercy = mercy.add(sessions::Column::UsedGeneration.lt(successor));
     }
-    let done = prolong(shown, rotation)
+    let done = extend(presented, rotation)
         .filter(sessions::Column::Generation.eq(successor))
         .filter(mercy)
         .exec(tx)
@@ -136,13 +144,13 @@ pub(super) async fn repeat(tx: &Tx, shown: &RefreshToken, rotation: &Rotation) -
 }
 
 /// The session of a refresh token, alive or not.
-pub(super) async fn of_token(tx: &Tx, shown: &RefreshToken) -> Result<Option<Stored>, StoreError> {
-    let row = sessions::Entity::find().filter(sessions::Column::Id.eq(shown.session)).one(tx).await?;
-    Ok(row.map(Stored::from))
+pub(super) async fn of_token(tx: &Tx, presented: &RefreshToken) -> Result<Option<StoredSession>, StoreError> {
+    let row = sessions::Entity::find().filter(sessions::Column::Id.eq(presented.session)).one(tx).await?;
+    Ok(row.map(StoredSession::from))
 }
 
-pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Stored>, StoreError> {
-    Ok(sessions::Entity::find_by_id((owner, id)).one(tx).await?.map(Stored::from))
+pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<StoredSession>, StoreError> {
+    Ok(sessions::Entity::find_by_id((owner, id)).one(tx).await?.map(StoredSession::from))
 }
 
 /// Those that live, the one that was seen last first.
@@ -151,22 +159,22 @@ pub(super) async fn list(
     owner: Uuid,
     now: DateTime<Utc>,
     limit: u64,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<Vec<StoredSession>, StoreError> {
     let rows = sessions::Entity::find()
         .filter(sessions::Column::UserId.eq(owner))
-        .filter(lives(now))
+        .filter(is_active(now))
         .order_by_desc(sessions::Column::LastSeenAt)
         .order_by_desc(sessions::Column::Id)
         .limit(limit)
         .all(tx)
         .await?;
-    Ok(rows.into_iter().map(Stored::from).collect())
+    Ok(rows.into_iter().map(StoredSession::from).collect())
 }
 
 /// The names of those that live.
-pub(super) async fn living(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+pub(super) async fn active_ids(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
     let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
-    let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(lives(now)).into_tuple();
+    let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(is_active(now)).into_tuple();
     Ok(ids.all(tx).await?)
 }
 
@@ -178,21 +186,26 @@ pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> R
         .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(id))
-        .filter(lives(now))
+        .filter(is_active(now))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
 /// Notes that an access token of this generation was seen in use.
-pub(super) async fn prove(tx: &Tx, owner: Uuid, proof: &Proof, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(super) async fn mark_used(
+    tx: &Tx,
+    owner: Uuid,
+    proof: &TokenUse,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     sessions::Entity::update_many()
-        .col_expr(sessions::Column::ProvenGeneration, Expr::value(proof.generation))
+        .col_expr(sessions::Column::UsedGeneration, Expr::value(proof.generation))
         .col_expr(sessions::Column::LastSeenAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(proof.session))
-        .filter(sessions::Column::ProvenGeneration.lt(proof.generation))
-        .filter(lives(now))
+        .filter(sessions::Column::UsedGeneration.lt(proof.generation))
+        .filter(is_active(now))
         .exec(tx)
         .await?;
     Ok(())

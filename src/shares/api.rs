@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::SharesError;
 use crate::app::App;
-use crate::http::caller::{Caller, ForWriting};
+use crate::http::body::{Json, NoBody, day};
+use crate::http::caller::{Caller, TripsWrite};
 use crate::http::examples;
-use crate::http::id::Id;
-use crate::http::json::{Json, NoBody, day};
-use crate::http::problem::{Fail, Problem};
+use crate::http::path_id::Id;
+use crate::http::problem::{Problem, ProblemResponse};
 use crate::http::{API, Tag};
 use crate::trips::Trip;
 use crate::trips::api::{StopList, example_trip};
@@ -107,7 +107,7 @@ enum EndedLink {
 }
 
 #[derive(ApiResponse)]
-enum Shown {
+enum Presented {
     /// The trip.
     #[oai(status = 200)]
     Ok(
@@ -151,11 +151,11 @@ impl SharesApi {
     async fn share(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         _nothing: NoBody,
-    ) -> Result<SharedLink, Fail<404>> {
+    ) -> Result<SharedLink, ProblemResponse<404>> {
         let token = app.shares.share(caller.user(), id.uuid()).await?;
         let share = Share::of(app.shares.public_url(), token);
         Ok(SharedLink::Ok(Json(share), "no-store".to_owned()))
@@ -168,15 +168,15 @@ impl SharesApi {
     ///
     /// 404 `not_found` if there is no such trip, or it is somebody else's.
     #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
-    async fn unshare(
+    async fn revoke(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         _nothing: NoBody,
-    ) -> Result<EndedLink, Fail<404>> {
-        app.shares.unshare(caller.user(), id.uuid()).await?;
+    ) -> Result<EndedLink, ProblemResponse<404>> {
+        app.shares.revoke(caller.user(), id.uuid()).await?;
         Ok(EndedLink::Gone)
     }
 
@@ -192,9 +192,9 @@ impl SharesApi {
         app: Data<&App>,
         /// The last part of the link.
         token: Path<String>,
-    ) -> Result<Shown, Fail<404>> {
+    ) -> Result<Presented, ProblemResponse<404>> {
         let trip = app.shares.open(&token).await?;
         let own = |text: &str| text.to_owned();
-        Ok(Shown::Ok(Json(trip.into()), own("no-store"), own("no-referrer"), own("noindex")))
+        Ok(Presented::Ok(Json(trip.into()), own("no-store"), own("no-referrer"), own("noindex")))
     }
 }

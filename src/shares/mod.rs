@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, StoreError};
-use crate::secrets::{Authenticator, MasterSecret, Purpose, random_bytes};
+use crate::secrets::{MacKey, MasterSecret, Purpose, random_bytes};
 use crate::trips::{Trip, Trips, TripsError};
 
 use token::ShareToken;
@@ -50,14 +50,14 @@ pub struct Shares {
     db: Db,
     clock: Clock,
     trips: Trips,
-    codes: Authenticator,
+    codes: MacKey,
     public_url: String,
 }
 
 impl Shares {
     /// Over a database; `secret` authenticates links, which lie under `public_url`.
     pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret, public_url: String) -> Self {
-        let codes = Authenticator::of(secret, Purpose::Shares);
+        let codes = MacKey::of(secret, Purpose::Shares);
         Self { db, clock, trips, codes, public_url }
     }
 
@@ -86,12 +86,12 @@ impl Shares {
             match made.await {
                 Ok(()) => return Ok(ShareToken { share }.encode(&self.codes)),
                 // Somebody else has made it meanwhile.
-                Err(StoreError::Unique(_)) => {}
-                Err(StoreError::Missing(_)) => return Err(SharesError::NotFound),
+                Err(StoreError::UniqueViolation(_)) => {}
+                Err(StoreError::ForeignKeyViolation(_)) => return Err(SharesError::NotFound),
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(StoreError::stale().into())
+        Err(StoreError::conflict().into())
     }
 
     /// Ends the link to one of the owner's trips, if there is one.
@@ -99,7 +99,7 @@ impl Shares {
     /// # Errors
     ///
     /// [`SharesError::NotFound`] if there is no such trip.
-    pub async fn unshare(&self, owner: Uuid, trip: Uuid) -> Result<(), SharesError> {
+    pub async fn revoke(&self, owner: Uuid, trip: Uuid) -> Result<(), SharesError> {
         let ended =
             self.db.write((owner, trip), |tx, (owner, trip)| store::delete(tx, *owner, *trip).boxed());
         if !ended.await? {

@@ -12,7 +12,7 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, trip: Uuid) -> Result<Option<Uuid
     Ok(Entity::find_by_id((owner, trip)).one(tx).await?.map(|row| row.id))
 }
 
-/// [`StoreError::Unique`] if there is one; [`StoreError::Missing`] if there is no such trip.
+/// [`StoreError::UniqueViolation`] if there is one; [`StoreError::ForeignKeyViolation`] if there is no such trip.
 pub(super) async fn insert(
     tx: &Tx,
     owner: Uuid,

@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::secrets::Authenticator;
+use crate::secrets::MacKey;
 
 /// What no other text that is authenticated with the same key begins with.
 const KIND: &[u8] = b"trip share v1";
@@ -19,12 +19,12 @@ pub(super) struct ShareToken {
 
 impl ShareToken {
     /// As it stands in the link.
-    pub(super) fn encode(self, codes: &Authenticator) -> String {
+    pub(super) fn encode(self, codes: &MacKey) -> String {
         codes.seal(KIND, self.share.as_bytes())
     }
 
     /// Reads what [`ShareToken::encode`] gave; `None` for any other text.
-    pub(super) fn decode(text: &str, codes: &Authenticator) -> Option<Self> {
+    pub(super) fn decode(text: &str, codes: &MacKey) -> Option<Self> {
         Some(Self { share: Uuid::from_slice(&codes.open(KIND, text)?).ok()? })
     }
 }
@@ -34,8 +34,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn codes() -> Authenticator {
-        Authenticator::new(&[3; 32])
+    fn codes() -> MacKey {
+        MacKey::new(&[3; 32])
     }
 
     proptest! {
@@ -45,7 +45,7 @@ mod tests {
             let text = token.encode(&codes());
             prop_assert_eq!(text.len(), 43);
             prop_assert_eq!(ShareToken::decode(&text, &codes()), Some(token));
-            prop_assert_eq!(ShareToken::decode(&text, &Authenticator::new(&[4; 32])), None);
+            prop_assert_eq!(ShareToken::decode(&text, &MacKey::new(&[4; 32])), None);
             let changed = format!("{}{new}{}", &text[..at], &text[at + 1..]);
             prop_assume!(changed != text);
             prop_assert_eq!(ShareToken::decode(&changed, &codes()), None);

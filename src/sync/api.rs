@@ -8,18 +8,18 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Deed, OPERATIONS_MAX, Operation, Outcome, SyncError};
+use super::{Mutation, OPERATIONS_MAX, Operation, Outcome, SyncError};
 use crate::app::App;
 use crate::audit;
 use crate::http::Tag;
-use crate::http::batch::{Batch, Item, Operations};
-use crate::http::caller::{Caller, ForReading, ForWriting};
+use crate::http::batch::{Batch, BatchBody, Item};
+use crate::http::body::Json;
+use crate::http::caller::{Caller, TripsRead, TripsWrite};
 use crate::http::examples;
-use crate::http::id::{BodyId, GivenId};
-use crate::http::idempotency::reused;
-use crate::http::json::Json;
-use crate::http::problem::{Code, Fail, FieldFault, Problem, ProblemBody};
-use crate::trips::api::{TripBody, UpdateTrip, blamed, refused};
+use crate::http::idempotency_key::reused;
+use crate::http::path_id::{AnyId, BodyId};
+use crate::http::problem::{FieldError, Problem, ProblemBody, ProblemCode, ProblemResponse};
+use crate::trips::api::{TripBody, UpdateTrip, offending_date, to_problem};
 use crate::trips::{Change, Patch, Trips, TripsError};
 
 /// What became of something.
@@ -58,7 +58,7 @@ struct SyncChanges {
     changes: Vec<SyncChange>,
     /// Keep it, together with what you made of these changes, and send it as `cursor` next time.
     next_cursor: String,
-    /// Whether there is more right now. Go by this: pieces of large trips end before `limit`.
+    /// Whether there is more right now. Go by this: power_of_two_chunks of large trips end before `limit`.
     has_more: bool,
 }
 
@@ -99,13 +99,13 @@ enum SyncVerb {
 #[oai(skip_serializing_if_is_none)]
 struct SyncOperation {
     /// A UUID that you make for it, the same each time that you send it: it is applied once.
-    op_id: GivenId,
+    op_id: AnyId,
     /// What was done.
     op: SyncVerb,
     /// The trip's id; that of a new one is a UUIDv7 that you have made.
-    id: GivenId,
+    id: AnyId,
     /// The `version` that the trip had when it was changed or deleted: required for `update` and `delete`. An
-    /// operation on what an earlier one of the same request leaves behind names the version after that: one
+    /// operation on what an earlier one of the same request leaves seq_offset names the version after that: one
     /// more. If the earlier one is not applied, neither is this one: `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: Option<i64>,
@@ -125,7 +125,7 @@ struct SyncOperations {
 /// An operation of the examples.
 const OP_ID: Uuid = Uuid::from_u128(0x1b9d_6bcd_bbfd_4b2d_9b5d_ab8d_fbbd_4bed);
 
-impl Operations for SyncOperations {
+impl BatchBody for SyncOperations {
     type Operation = SyncOperation;
     const MOST: usize = OPERATIONS_MAX;
 }
@@ -183,17 +183,17 @@ impl Example for SyncResults {
 }
 
 impl SyncResult {
-    /// `blamed` is the date that was sent, of two in the wrong order.
-    fn of(op_id: String, outcome: Outcome, blamed: &str) -> Self {
+    /// `offending_date` is the date that was sent, of two in the wrong order.
+    fn of(op_id: String, outcome: Outcome, offending_date: &str) -> Self {
         let (status, trip, problem) = match outcome {
             Outcome::Applied(trip) => ("applied", trip, None),
             Outcome::Duplicate(trip) => ("duplicate", trip, None),
             Outcome::Conflict(trip) => ("conflict", trip, None),
             Outcome::Rejected(error @ TripsError::Invalid(_)) => {
-                ("rejected", None, Some(refused(error, blamed).under("/trip")))
+                ("rejected", None, Some(to_problem(error, offending_date).under("/trip")))
             }
             Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
-            Outcome::Reused => ("rejected", None, Some(reused("/op_id"))),
+            Outcome::OperationIdReused => ("rejected", None, Some(reused("/op_id"))),
             // The caller knows what is wrong with it.
             Outcome::Unreadable => ("rejected", None, None),
         };
@@ -201,7 +201,7 @@ impl SyncResult {
         Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
     }
 
-    fn refused(op_id: String, faults: Vec<FieldFault>) -> Self {
+    fn refused(op_id: String, faults: Vec<FieldError>) -> Self {
         let problem = Problem::invalid(faults).body(&audit::request_id());
         Self { op_id, status: "rejected".to_owned(), trip: None, problem: Some(problem) }
     }
@@ -213,27 +213,27 @@ fn deed(
     base: Option<i64>,
     trip: Option<UpdateTrip>,
     trips: &Trips,
-) -> Result<Deed, Vec<FieldFault>> {
+) -> Result<Mutation, Vec<FieldError>> {
     let mut faults = Vec::new();
     if trip.is_none() && op != SyncVerb::Delete {
-        faults.push(FieldFault::new("/trip", "required", "is required to create or update"));
+        faults.push(FieldError::new("/trip", "required", "is required to create or update"));
     }
     if trip.is_some() && op == SyncVerb::Delete {
-        faults.push(FieldFault::new("/trip", "not_allowed", "says nothing where a trip is deleted"));
+        faults.push(FieldError::new("/trip", "not_allowed", "says nothing where a trip is deleted"));
     }
     if base.is_none() && op != SyncVerb::Create {
         let detail = "is required to update or delete: nothing is overwritten that you have not seen";
-        faults.push(FieldFault::new("/base_version", "required", detail));
+        faults.push(FieldError::new("/base_version", "required", detail));
     }
     if base.is_some() && op == SyncVerb::Create {
-        faults.push(FieldFault::new(
+        faults.push(FieldError::new(
             "/base_version",
             "not_allowed",
             "says nothing of a trip that is not there yet",
         ));
     }
     if op == SyncVerb::Create && trip.as_ref().is_some_and(|trip| !trip.has_title()) {
-        faults.push(FieldFault::new("/trip/title", "required", "is required to create"));
+        faults.push(FieldError::new("/trip/title", "required", "is required to create"));
     }
     let patch = match trip.map(|trip| trip.check(trips)).transpose() {
         Ok(patch) => patch.unwrap_or_default(),
@@ -246,9 +246,9 @@ fn deed(
         return Err(faults);
     }
     Ok(match op {
-        SyncVerb::Create => Deed::Create(patch),
-        SyncVerb::Update => Deed::Update(patch),
-        SyncVerb::Delete => Deed::Delete,
+        SyncVerb::Create => Mutation::Create(patch),
+        SyncVerb::Update => Mutation::Update(patch),
+        SyncVerb::Delete => Mutation::Delete,
     })
 }
 
@@ -257,14 +257,14 @@ enum Sent {
     /// Of two dates in the wrong order, the one that it sent.
     Readable(&'static str),
     /// What is wrong with it.
-    Unreadable(Vec<FieldFault>),
+    Unreadable(Vec<FieldError>),
 }
 
 /// The operation, as far as it can be read.
 fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
     let Item { op_id, digest, checked, .. } = item;
     let unreadable = |id, base, faults| {
-        (Operation { op_id, digest, id, base, deed: Deed::Unreadable }, Sent::Unreadable(faults))
+        (Operation { op_id, digest, id, base, deed: Mutation::Unreadable }, Sent::Unreadable(faults))
     };
     let SyncOperation { op, id: BodyId(id), base_version, trip, .. } = match checked {
         Ok(operation) => operation,
@@ -277,8 +277,9 @@ fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
     let base = base_version.unwrap_or_default();
     match deed(op, base_version, trip, trips) {
         Ok(deed) => {
-            let blamed = if let Deed::Update(patch) = &deed { blamed(patch) } else { "/end_date" };
-            (Operation { op_id, digest, id, base, deed }, Sent::Readable(blamed))
+            let offending_date =
+                if let Mutation::Update(patch) = &deed { offending_date(patch) } else { "/end_date" };
+            (Operation { op_id, digest, id, base, deed }, Sent::Readable(offending_date))
         }
         Err(faults) => unreadable(id, base, faults),
     }
@@ -288,10 +289,10 @@ impl From<SyncError> for Problem {
     fn from(error: SyncError) -> Self {
         match error {
             SyncError::BadCursor => {
-                Self::new(Code::InvalidCursor, "The cursor was not given by this feed to this user.")
+                Self::new(ProblemCode::InvalidCursor, "The cursor was not given by this feed to this user.")
             }
             SyncError::TooOld => Self::new(
-                Code::ResyncRequired,
+                ProblemCode::ResyncRequired,
                 "The cursor is too old: start again without one, and drop the trips that don't come.",
             ),
             SyncError::Trips(error) => error.into(),
@@ -319,13 +320,13 @@ impl SyncApi {
     async fn changes(
         &self,
         app: Data<&App>,
-        caller: Caller<ForReading>,
+        caller: Caller<TripsRead>,
         /// `next_cursor` of the last answer. From the start if absent.
         cursor: Query<Option<String>>,
         /// The most changes to return.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<u16>,
-    ) -> Result<Json<SyncChanges>, Fail<410>> {
+    ) -> Result<Json<SyncChanges>, ProblemResponse<410>> {
         let piece = app.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
         let changes = piece.changes.into_iter().map(SyncChange::from).collect();
         Ok(Json(SyncChanges { changes, next_cursor: piece.next, has_more: piece.has_more }))
@@ -346,9 +347,9 @@ impl SyncApi {
     async fn send(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         body: Batch<SyncOperations>,
-    ) -> Result<Json<SyncResults>, Fail> {
+    ) -> Result<Json<SyncResults>, ProblemResponse> {
         let (mut operations, mut all) = (Vec::new(), Vec::new());
         for item in body.0 {
             let name = item.name.clone();
@@ -358,7 +359,7 @@ impl SyncApi {
         }
         let outcomes = app.sync.apply(caller.user(), operations).await?;
         let result = |((name, sent), outcome)| match sent {
-            Sent::Readable(blamed) => SyncResult::of(name, outcome, blamed),
+            Sent::Readable(offending_date) => SyncResult::of(name, outcome, offending_date),
             Sent::Unreadable(faults) => SyncResult::refused(name, faults),
         };
         Ok(Json(SyncResults { results: all.into_iter().zip(outcomes).map(result).collect() }))

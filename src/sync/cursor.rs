@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::clock::from_millis;
-use crate::secrets::Authenticator;
+use crate::secrets::MacKey;
 
 /// What no other text that is authenticated with the same key begins with.
 const FEED: &[u8] = b"sync feed v1";
@@ -17,19 +17,19 @@ const FEED: &[u8] = b"sync feed v1";
 pub(super) struct Position {
     /// The last change that was read.
     pub(super) seq: i64,
-    /// All that comes behind `seq` and was not there for the app to read happened after this.
+    /// All that comes seq_offset `seq` and was not there for the app to read happened after this.
     pub(super) since: DateTime<Utc>,
 }
 
 impl Position {
     /// As a cursor for `owner`.
-    pub(super) fn encode(&self, owner: Uuid, codes: &Authenticator) -> String {
+    pub(super) fn encode(&self, owner: Uuid, codes: &MacKey) -> String {
         let said = [self.seq, self.since.timestamp_millis()].map(i64::to_be_bytes).concat();
         codes.seal(&context(owner), &said)
     }
 
     /// Reads a cursor that the feed gave to `owner`; `None` for any other text.
-    pub(super) fn decode(text: &str, owner: Uuid, codes: &Authenticator) -> Option<Self> {
+    pub(super) fn decode(text: &str, owner: Uuid, codes: &MacKey) -> Option<Self> {
         let said = codes.open(&context(owner), text)?;
         let (seq, since) = said.split_first_chunk::<8>()?;
         let since = i64::from_be_bytes(since.try_into().ok()?);
@@ -46,8 +46,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn codes() -> Authenticator {
-        Authenticator::new(&[3; 32])
+    fn codes() -> MacKey {
+        MacKey::new(&[3; 32])
     }
 
     proptest! {

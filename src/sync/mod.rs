@@ -18,9 +18,9 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError, Tx};
-use crate::secrets::{Authenticator, MasterSecret, Purpose};
-use crate::trips::{Change, Condition, Draft, Patch, Trip, Trips, TripsError, Window, Work};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::secrets::{MacKey, MasterSecret, Purpose};
+use crate::trips::{Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UnitOfWork};
 
 use cursor::Position;
 
@@ -29,7 +29,7 @@ pub const CHANGES_MAX: u16 = 500;
 /// The most operations of one request.
 pub const OPERATIONS_MAX: usize = 500;
 /// How much of trips is told in one answer, in bytes of text: then it ends early.
-const TOLD_BYTES: usize = 8 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// How long an operation is remembered.
 pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
 /// How old a cursor may be: deletions are told for so long.
@@ -44,7 +44,7 @@ const SWEEP_BATCH: u64 = 200;
 
 /// A piece of the feed.
 #[derive(Debug)]
-pub struct Piece {
+pub struct ChangesPage {
     /// In order.
     pub changes: Vec<Change>,
     /// Where the next piece begins; for the same owner alone.
@@ -65,12 +65,12 @@ pub struct Operation {
     /// The version that it was made on; 0 if there was none.
     pub base: i64,
     /// What it did to it.
-    pub deed: Deed,
+    pub deed: Mutation,
 }
 
 /// What is done to a trip.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub enum Mutation {
     /// Makes it; the patch has a title.
     Create(Patch),
     /// Changes it.
@@ -93,19 +93,19 @@ pub enum Outcome {
     /// Not done: a rule is broken.
     Rejected(TripsError),
     /// Not done: its name stands for another operation.
-    Reused,
+    OperationIdReused,
     /// Not done: it could not be read.
     Unreadable,
 }
 
 impl Outcome {
     /// How much of trips it tells, in bytes.
-    fn size(&self) -> usize {
+    fn json_len(&self) -> usize {
         match self {
             Self::Applied(trip) | Self::Duplicate(trip) | Self::Conflict(trip) => {
-                trip.as_ref().map_or(0, Trip::size)
+                trip.as_ref().map_or(0, Trip::json_len)
             }
-            Self::Rejected(_) | Self::Reused | Self::Unreadable => 0,
+            Self::Rejected(_) | Self::OperationIdReused | Self::Unreadable => 0,
         }
     }
 }
@@ -124,7 +124,7 @@ struct Progress {
 impl Progress {
     /// Whether the operation counts on one that was not done: the version that it names is not the one it
     /// expects there, but somebody else's.
-    fn is_in_the_air(&self, operation: &Operation) -> bool {
+    fn depends_on_failed(&self, operation: &Operation) -> bool {
         let Operation { id, base, .. } = operation;
         self.broken.get(id).is_some_and(|least| base > least) && self.left.get(id) != Some(base)
     }
@@ -144,7 +144,7 @@ impl Progress {
                 *least = std::cmp::min(*least, *base);
             }
         }
-        self.told += outcome.size();
+        self.told += outcome.json_len();
     }
 }
 
@@ -174,7 +174,7 @@ impl From<TripsError> for SyncError {
     }
 }
 
-impl RoomError for SyncError {
+impl HasStoreError for SyncError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
@@ -190,21 +190,26 @@ pub struct Sync {
     db: Db,
     clock: Clock,
     trips: Trips,
-    cursors: Authenticator,
+    cursors: MacKey,
 }
 
 impl Sync {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret) -> Self {
-        Self { db, clock, trips, cursors: Authenticator::of(secret, Purpose::Cursors) }
+        Self { db, clock, trips, cursors: MacKey::of(secret, Purpose::Cursors) }
     }
 
-    /// What became of the owner's trips behind the cursor; without one all that there is.
+    /// What became of the owner's trips seq_offset the cursor; without one all that there is.
     ///
     /// # Errors
     ///
     /// [`SyncError::BadCursor`]; [`SyncError::TooOld`].
-    pub async fn changes(&self, owner: Uuid, cursor: Option<&str>, limit: u16) -> Result<Piece, SyncError> {
+    pub async fn changes(
+        &self,
+        owner: Uuid,
+        cursor: Option<&str>,
+        limit: u16,
+    ) -> Result<ChangesPage, SyncError> {
         // Before anything is read: whatever is not, happens after this.
         let now = self.clock.now();
         let from = match cursor {
@@ -216,7 +221,7 @@ impl Sync {
             return Err(SyncError::TooOld);
         }
         let limit = limit.clamp(1, CHANGES_MAX);
-        let window = Window { after: from.seq, limit };
+        let window = FeedQuery { after: from.seq, limit };
         let feed = self.trips.feed(owner, window).await?;
         // The database is an older one than that which gave the cursor: a backup was restored.
         if from.seq > feed.counter {
@@ -229,7 +234,7 @@ impl Sync {
             Position { seq: feed.counter, since: now }
         };
         let next = next.encode(owner, &self.cursors);
-        Ok(Piece { changes: feed.changes, next, has_more: feed.has_more })
+        Ok(ChangesPage { changes: feed.changes, next, has_more: feed.has_more })
     }
 
     /// Does what an app did, in its order; one outcome for each, or for those alone whose outcomes fit into
@@ -282,9 +287,9 @@ async fn apply(
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let made = batch.iter().filter(|operation| matches!(operation.deed, Deed::Create(_)));
+    let made = batch.iter().filter(|operation| matches!(operation.deed, Mutation::Create(_)));
     let made: Vec<Uuid> = made.map(|operation| operation.id).collect();
-    let mut work = Work::on(tx, owner, &ids, &made, now).await?;
+    let mut work = UnitOfWork::on(tx, owner, &ids, &made, now).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
     let (mut known, mut old) = (HashMap::new(), HashSet::new());
     for (op, digest, is_remembered) in store::applied(tx, owner, &ops, now - REMEMBERED).await? {
@@ -296,15 +301,17 @@ async fn apply(
     }
     let (mut outcomes, mut applied) = (Vec::with_capacity(batch.len()), Vec::new());
     for operation in batch {
-        if progress.told >= TOLD_BYTES {
+        if progress.told >= MAX_RESPONSE_BYTES {
             break;
         }
         let outcome = match known.get(&operation.op_id) {
             Some(digest) if *digest == operation.digest => {
                 Outcome::Duplicate(work.find(operation.id).cloned())
             }
-            Some(_) => Outcome::Reused,
-            None if progress.is_in_the_air(operation) => Outcome::Conflict(work.find(operation.id).cloned()),
+            Some(_) => Outcome::OperationIdReused,
+            None if progress.depends_on_failed(operation) => {
+                Outcome::Conflict(work.find(operation.id).cloned())
+            }
             None => decide(&mut work, operation)?,
         };
         if let Outcome::Applied(_) = outcome {
@@ -333,28 +340,30 @@ async fn remember(
     }
     match store::remember(tx, owner, applied, now).await {
         // The same was sent twice at once, and the other one was faster: from the start again.
-        Err(StoreError::Unique(_)) => Err(StoreError::stale().into()),
-        Err(StoreError::Missing(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
+        Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
+        Err(StoreError::ForeignKeyViolation(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
         done => Ok(done?),
     }
 }
 
-fn decide(work: &mut Work, operation: &Operation) -> Result<Outcome, SyncError> {
-    let (id, base) = (operation.id, Condition::Version(operation.base));
+fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncError> {
+    let (id, base) = (operation.id, Precondition::Version(operation.base));
     let done = match &operation.deed {
-        Deed::Create(patch) => work.create(id, patch.apply(&Draft::default())).map(Some),
-        Deed::Update(patch) => work.alter(id, &base, |before| Ok(patch.apply(before))).map(Some),
-        Deed::Delete => match work.delete(id, &base) {
+        Mutation::Create(patch) => work.create(id, patch.apply(&TripFields::default())).map(Some),
+        Mutation::Update(patch) => work.modify(id, &base, |before| Ok(patch.apply(before))).map(Some),
+        Mutation::Delete => match work.delete(id, &base) {
             // It is as it should be.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),
             Err(error) => Err(error),
         },
-        Deed::Unreadable => return Ok(Outcome::Unreadable),
+        Mutation::Unreadable => return Ok(Outcome::Unreadable),
     };
     match done {
         Ok(trip) => Ok(Outcome::Applied(trip)),
         Err(TripsError::NotFound) => Ok(Outcome::Conflict(None)),
-        Err(TripsError::Changed | TripsError::Taken) => Ok(Outcome::Conflict(work.find(id).cloned())),
+        Err(TripsError::VersionMismatch | TripsError::IdTaken) => {
+            Ok(Outcome::Conflict(work.find(id).cloned()))
+        }
         Err(error @ (TripsError::Invalid(_) | TripsError::BadId)) => Ok(Outcome::Rejected(error)),
         Err(error) => Err(error.into()),
     }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::db::{StoreError, Tx, padded, pieces};
+use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 
 /// Those of these operations that were applied, with their digests, and whether that was since.
 pub(super) async fn applied(
@@ -15,7 +15,7 @@ pub(super) async fn applied(
     since: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, Vec<u8>, bool)>, StoreError> {
     let query = Entity::find().select_only().columns([Column::OpId, Column::Digest, Column::AppliedAt]);
-    let query = query.filter(Column::OwnerId.eq(owner)).filter(Column::OpId.is_in(padded(ops)));
+    let query = query.filter(Column::OwnerId.eq(owner)).filter(Column::OpId.is_in(pad_to_power_of_two(ops)));
     let rows: Vec<(Uuid, Vec<u8>, i64)> = query.into_tuple().all(tx).await?;
     let since = since.timestamp_millis();
     Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
@@ -31,21 +31,21 @@ pub(super) async fn forget(
 ) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::OwnerId.eq(owner))
-        .filter(Column::OpId.is_in(padded(ops)))
+        .filter(Column::OpId.is_in(pad_to_power_of_two(ops)))
         .filter(Column::AppliedAt.lte(before.timestamp_millis()))
         .exec(tx)
         .await?;
     Ok(())
 }
 
-/// [`StoreError::Unique`] if somebody else applied one of them meanwhile.
+/// [`StoreError::UniqueViolation`] if somebody else applied one of them meanwhile.
 pub(super) async fn remember(
     tx: &Tx,
     owner: Uuid,
     ops: &[(Uuid, [u8; 32])],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for some in pieces(ops) {
+    for some in power_of_two_chunks(ops) {
         let rows = some.iter().map(|(op, digest)| ActiveModel {
             owner_id: Set(owner),
             op_id: Set(*op),

@@ -5,11 +5,11 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::{Alg, Numbers, PublicKey, Scope};
+use super::{Alg, KeyParameters, PublicKey, Scope};
 use crate::app::App;
+use crate::http::body::Json;
 use crate::http::conditional::{IfNoneMatch, etag};
 use crate::http::examples;
-use crate::http::json::Json;
 use crate::http::{API, Tag};
 
 /// A key is shown long before it signs, so what was read five minutes ago will do.
@@ -52,7 +52,7 @@ impl Example for KeySetBody {
         let key = |kid: &str, x: &str, y: &str| PublicKey {
             kid: kid.to_owned(),
             alg: Alg::Es256,
-            numbers: Numbers::Ec { x: x.to_owned(), y: y.to_owned() },
+            numbers: KeyParameters::Ec { x: x.to_owned(), y: y.to_owned() },
         };
         let signing = key(
             "019cadb7e4a97000",
@@ -72,9 +72,9 @@ impl From<PublicKey> for JwkBody {
     fn from(key: PublicKey) -> Self {
         let text = |text: &str| Some(text.to_owned());
         let (kty, crv, x, y, n, e) = match key.numbers {
-            Numbers::Ec { x, y } => ("EC", text("P-256"), Some(x), Some(y), None, None),
-            Numbers::Ed { x } => ("OKP", text("Ed25519"), Some(x), None, None, None),
-            Numbers::Rsa { n, e } => ("RSA", None, None, None, Some(n), Some(e)),
+            KeyParameters::Ec { x, y } => ("EC", text("P-256"), Some(x), Some(y), None, None),
+            KeyParameters::Ed { x } => ("OKP", text("Ed25519"), Some(x), None, None, None),
+            KeyParameters::Rsa { n, e } => ("RSA", None, None, None, Some(n), Some(e)),
         };
         let (alg, purpose, kty) = (key.alg.name().to_owned(), "sig".to_owned(), kty.to_owned());
         Self { kid: key.kid, alg, purpose, kty, crv, x, y, n, e }
@@ -198,7 +198,7 @@ impl DiscoveryApi {
         if_none_match: IfNoneMatch,
     ) -> KeySetAnswer {
         let (keys, tag) = app.tokens.public_keys();
-        let is_known = if_none_match.knows(&tag);
+        let is_known = if_none_match.matches(&tag);
         let etag = etag(&tag);
         if is_known {
             return KeySetAnswer::Unchanged(etag, KEEP.to_owned());

@@ -1,6 +1,6 @@
 //! Whether what is remembered of the database may be trusted.
 //!
-//! It is read anew twice a second. When that has failed for [`TRUSTED`], every request asks first,
+//! It is read anew twice a second. When that has failed for [`MAX_STALENESS`], every request asks first,
 //! and is told to come again if there is no answer: a replica that is cut off must not go on letting
 //! in whom another one has shut out.
 
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::readings::{Reading, Readings};
+use super::single_flight::{Flight, SingleFlight};
 
 /// For how long what was read last is trusted.
-const TRUSTED: Duration = Duration::from_secs(10);
+const MAX_STALENESS: Duration = Duration::from_secs(10);
 /// For how long one reading may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Freshness {
     trusted: Duration,
-    readings: Readings,
+    readings: SingleFlight,
     stale: AtomicBool,
     last_good: Mutex<Instant>,
 }
@@ -26,13 +26,13 @@ pub(super) struct Freshness {
 impl Freshness {
     /// Everything was read just now.
     pub(super) fn new() -> Self {
-        Self::within(TRUSTED, PATIENCE)
+        Self::within(MAX_STALENESS, POLL_TIMEOUT)
     }
 
-    fn within(trusted: Duration, patience: Duration) -> Self {
+    fn within(trusted: Duration, timeout: Duration) -> Self {
         Self {
             trusted,
-            readings: Readings::new(patience),
+            readings: SingleFlight::new(timeout),
             stale: AtomicBool::new(false),
             last_good: Mutex::new(Instant::now()),
         }
@@ -47,7 +47,7 @@ impl Freshness {
         &self,
         read: impl Future<Output = Result<(), E>>,
     ) -> bool {
-        let Reading { worked, began, .. } = self.readings.share(Duration::ZERO, read).await;
+        let Flight { worked, began, .. } = self.readings.share(Duration::ZERO, read).await;
         self.note(worked, began);
         worked
     }
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    const TRUSTED: Duration = Duration::from_millis(400);
+    const MAX_STALENESS: Duration = Duration::from_millis(400);
 
     async fn works(freshness: &Freshness) -> bool {
         freshness.renew(ready(Ok::<_, Infallible>(()))).await
@@ -88,15 +88,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_trusted_for_a_while_and_not_beyond() {
-        let freshness = Freshness::within(TRUSTED, PATIENCE);
+        let freshness = Freshness::within(MAX_STALENESS, POLL_TIMEOUT);
         let begin = Instant::now();
         while !freshness.is_stale() {
             let before = begin.elapsed();
             assert!(!fails(&freshness).await);
-            assert!(before < TRUSTED || freshness.is_stale());
+            assert!(before < MAX_STALENESS || freshness.is_stale());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(begin.elapsed() >= TRUSTED, "one failure is no outage");
+        assert!(begin.elapsed() >= MAX_STALENESS, "one failure is no outage");
         assert!(!fails(&freshness).await);
         assert!(works(&freshness).await && !freshness.is_stale());
         assert!(!fails(&freshness).await && !freshness.is_stale(), "it is trusted anew");
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_while_it_is_read_is_answered_only_by_what_was_read_since() {
-        let freshness = Freshness::within(TRUSTED, PATIENCE);
+        let freshness = Freshness::within(MAX_STALENESS, POLL_TIMEOUT);
         let slow = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok::<_, Infallible>(())

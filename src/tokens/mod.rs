@@ -8,16 +8,16 @@
 
 mod algorithms;
 pub mod api;
+mod cache_key;
 mod freshness;
-mod keys;
-mod lifecycle;
-mod proofs;
-mod readings;
+mod key_cache;
+mod key_ring;
 mod revocations;
-mod ring;
+mod rotation;
 mod scope;
-mod seen;
+mod single_flight;
 mod store;
+mod usage;
 mod verify;
 
 use std::sync::Arc;
@@ -30,20 +30,20 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, RoomError, StoreError, Tx};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MasterSecret, random_bytes};
 
-pub use algorithms::{Alg, Numbers, PublicKey};
+pub use algorithms::{Alg, KeyParameters, PublicKey};
+use cache_key::{CacheKey, CacheKeyRef};
 use freshness::Freshness;
-use keys::Keys;
-pub use lifecycle::{KeyRow, Lifecycle, list_keys};
-pub use proofs::Proof;
-use proofs::Proofs;
+use key_cache::KeyCache;
 pub use revocations::Revocation;
 use revocations::Revocations;
+pub use rotation::{KeyRotation, KeySummary, list_keys};
 pub use scope::{Scope, Scopes};
-use seen::{Seen, SeenRef};
 pub use store::Status;
+use usage::TokenUsage;
+pub use usage::TokenUse;
 use verify::Claims;
 pub use verify::TokenError;
 
@@ -54,9 +54,9 @@ pub const BY_PASSWORD: &str = "pwd";
 /// The `client_id` of every token: there is one first-party client.
 pub const CLIENT_ID: &str = "tripgate";
 /// No setting and no clock lets a token live longer.
-pub const LONGEST_LIFE: TimeDelta = TimeDelta::seconds(7 * 86_400 + 120);
+pub const MAX_TTL: TimeDelta = TimeDelta::seconds(7 * 86_400 + 120);
 /// How many verified tokens are remembered. One takes some 1,000 bytes.
-const REMEMBERED: usize = 16_384;
+const CACHE_CAPACITY: usize = 16_384;
 
 /// Why a token can't be minted or the key ring not be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ pub enum TokensError {
     NoSigningKey,
     /// Somebody else changed the key ring at the same moment.
     #[error("somebody else changed the keys at the same moment")]
-    Outrun,
+    ConcurrentRotation,
     /// The cryptographic library refused; nothing that a caller could change.
     #[error("signing failed: {0}")]
     Signing(String),
@@ -75,11 +75,11 @@ pub enum TokensError {
     Store(#[from] StoreError),
 }
 
-impl RoomError for TokensError {
+impl HasStoreError for TokensError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
-            Self::NoSigningKey | Self::Outrun | Self::Signing(_) => None,
+            Self::NoSigningKey | Self::ConcurrentRotation | Self::Signing(_) => None,
         }
     }
 }
@@ -106,7 +106,7 @@ pub struct AccessToken {
     /// When it ends.
     pub expires_at: DateTime<Utc>,
     /// The revision of the revocations at which it was good.
-    looked_up: AtomicU64,
+    checked_revision: AtomicU64,
     /// The epoch of the key ring that verified it.
     epoch: u64,
 }
@@ -154,11 +154,11 @@ struct Inner {
     issuer: String,
     audience: String,
     ttl: TimeDelta,
-    lifecycle: Lifecycle,
-    keys: Keys,
-    verified: Cache<Seen, Arc<AccessToken>>,
+    lifecycle: KeyRotation,
+    keys: KeyCache,
+    verified: Cache<CacheKey, Arc<AccessToken>>,
     revoked: Revocations,
-    proofs: Proofs,
+    proofs: TokenUsage,
     freshness: Freshness,
 }
 
@@ -177,9 +177,9 @@ impl Tokens {
         ttl_secs: u32,
         alg: Alg,
     ) -> Result<Self, TokensError> {
-        let lifecycle = Lifecycle::new(db, clock.clone(), secret);
+        let lifecycle = KeyRotation::new(db, clock.clone(), secret);
         lifecycle.begin(alg).await?;
-        let keys = Keys::open(db, lifecycle.vault()).await?;
+        let keys = KeyCache::open(db, lifecycle.vault()).await?;
         let revoked = Revocations::new();
         revoked.poll(db).await?;
         Ok(Self {
@@ -191,9 +191,9 @@ impl Tokens {
                 ttl: TimeDelta::seconds(ttl_secs.into()),
                 lifecycle,
                 keys,
-                verified: Cache::new(REMEMBERED),
+                verified: Cache::new(CACHE_CAPACITY),
                 revoked,
-                proofs: Proofs::default(),
+                proofs: TokenUsage::default(),
                 freshness: Freshness::new(),
             }),
         })
@@ -262,15 +262,15 @@ impl Tokens {
     /// [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
         if self.inner.freshness.is_stale() && !self.poll().await {
-            return Err(TokenError::Unknown);
+            return Err(TokenError::Unverifiable);
         }
-        let known = self.inner.verified.get(&SeenRef(token));
+        let known = self.inner.verified.get(&CacheKeyRef(token));
         let known = match known.filter(|known| known.epoch == self.inner.keys.epoch()) {
             Some(known) => known,
-            None => self.verify_anew(token).await?,
+            None => self.verify_uncached(token).await?,
         };
         if verify::has_expired(known.expires_at, self.inner.clock.now()) {
-            self.inner.verified.remove(&SeenRef(token));
+            self.inner.verified.remove(&CacheKeyRef(token));
             return Err(TokenError::Expired);
         }
         if self.is_revoked(&known) {
@@ -279,18 +279,18 @@ impl Tokens {
         Ok(known)
     }
 
-    async fn verify_anew(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
+    async fn verify_uncached(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
         let Inner { keys, verified, proofs, .. } = &*self.inner;
         let epoch = keys.epoch();
         let header = verify::header(token).ok_or(TokenError::Invalid)?;
         let kid = verify::kid(&header).ok_or(TokenError::Invalid)?;
         let key = keys.find(kid).await?;
         let fresh = Arc::new(verify::verify(&self.inner, token, &header, &key, epoch)?);
-        verified.insert(Seen(token.into()), Arc::clone(&fresh));
+        verified.insert(CacheKey(token.into()), Arc::clone(&fresh));
         if !self.is_revoked(&fresh)
             && let (Some(session), Some(generation)) = (fresh.session, fresh.generation)
         {
-            proofs.note(Proof { user: fresh.user, session, generation });
+            proofs.note(TokenUse { user: fresh.user, session, generation });
         }
         Ok(fresh)
     }
@@ -299,14 +299,14 @@ impl Tokens {
     fn is_revoked(&self, token: &AccessToken) -> bool {
         let revoked = &self.inner.revoked;
         let revision = revoked.revision();
-        if token.looked_up.load(Ordering::Relaxed) == revision {
+        if token.checked_revision.load(Ordering::Relaxed) == revision {
             return false;
         }
         let subjects = [token.session, Some(token.id), Some(token.user)];
         if subjects.into_iter().flatten().any(|subject| revoked.refuses(subject, token.minted_at)) {
             return true;
         }
-        token.looked_up.store(revision, Ordering::Relaxed);
+        token.checked_revision.store(revision, Ordering::Relaxed);
         false
     }
 
@@ -326,18 +326,18 @@ impl Tokens {
     }
 
     /// The newest generation of a session of which an access token was seen here and not written yet.
-    pub fn proven_generation(&self, session: Uuid) -> Option<i64> {
+    pub fn used_generation(&self, session: Uuid) -> Option<i64> {
         self.inner.proofs.newest(session)
     }
 
     /// At most so many proofs that wait to be written.
-    pub fn proofs(&self, limit: usize) -> Vec<Proof> {
-        self.inner.proofs.some(limit)
+    pub fn usage_batch(&self, limit: usize) -> Vec<TokenUse> {
+        self.inner.proofs.batch(limit)
     }
 
     /// These proofs are written.
-    pub fn settle(&self, written: &[Proof]) {
-        self.inner.proofs.settle(written);
+    pub fn acknowledge(&self, written: &[TokenUse]) {
+        self.inner.proofs.acknowledge(written);
     }
 
     /// The longest life of a token that is minted now.

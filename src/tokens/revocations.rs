@@ -26,7 +26,7 @@ const OVERLAP: Duration = Duration::from_secs(20);
 /// Rows that are read at a time, and that are read again by every poll.
 const PAGE: u16 = 10_000;
 /// One poll of so many reads everything again that is not settled.
-const THOROUGH: u32 = 20;
+const FULL_POLL_EVERY: u32 = 20;
 const SHARDS: usize = 16;
 
 /// Tokens that are refused from now on.
@@ -67,7 +67,7 @@ impl Seen {
     fn next(&mut self) -> i64 {
         self.polls = self.polls.wrapping_add(1);
         let highest = self.recent.back().map_or(0, |(_, highest)| *highest);
-        if self.polls.is_multiple_of(THOROUGH) {
+        if self.polls.is_multiple_of(FULL_POLL_EVERY) {
             return self.settled;
         }
         self.settled.max(highest - i64::from(PAGE))
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(seen.next(), 0);
         seen.note(Instant::now(), 1_000_000);
         assert_eq!(seen.next(), 990_000);
-        let again: Vec<i64> = (0..THOROUGH).map(|_| seen.next()).collect();
+        let again: Vec<i64> = (0..FULL_POLL_EVERY).map(|_| seen.next()).collect();
         assert!(again.contains(&0), "all of them now and then");
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 /// One thing that a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Reading and changing the account.
+    /// Flight and changing the account.
     Account,
-    /// Reading trips.
+    /// Flight trips.
     TripsRead,
     /// Writing trips.
     TripsWrite,

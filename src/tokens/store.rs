@@ -52,14 +52,14 @@ pub(super) struct StoredKey {
     pub(super) created_at: DateTime<Utc>,
     pub(super) activated_at: Option<DateTime<Utc>>,
     pub(super) retired_at: Option<DateTime<Utc>>,
-    pub(super) gone_at: Option<DateTime<Utc>>,
+    pub(super) delete_at: Option<DateTime<Utc>>,
 }
 
 /// What changes when the ring does: a key and where it is in its life.
-pub(super) type Mark = (String, Status);
+pub(super) type KeyVersion = (String, Status);
 
 impl StoredKey {
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn key_version(&self) -> KeyVersion {
         (self.kid.clone(), self.status)
     }
 }
@@ -75,7 +75,7 @@ impl From<signing_keys::Model> for StoredKey {
             created_at: from_millis(row.created_at),
             activated_at: row.activated_at.map(from_millis),
             retired_at: row.retired_at.map(from_millis),
-            gone_at: row.gone_at.map(from_millis),
+            delete_at: row.delete_at.map(from_millis),
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) async fn keys(tx: &Tx) -> Result<Vec<StoredKey>, StoreError> {
     Ok(order.all(tx).await?.into_iter().map(StoredKey::from).collect())
 }
 
-pub(super) async fn marks(tx: &Tx) -> Result<Vec<Mark>, StoreError> {
+pub(super) async fn key_version(tx: &Tx) -> Result<Vec<KeyVersion>, StoreError> {
     let rows: Vec<(String, String)> = signing_keys::Entity::find()
         .select_only()
         .columns([signing_keys::Column::Kid, signing_keys::Column::Status])
@@ -96,7 +96,7 @@ pub(super) async fn marks(tx: &Tx) -> Result<Vec<Mark>, StoreError> {
     Ok(rows.into_iter().map(|(kid, status)| (kid, Status::named(&status))).collect())
 }
 
-/// Inserts a key; [`StoreError::Unique`] if it is to be the active one and there is one.
+/// Inserts a key; [`StoreError::UniqueViolation`] if it is to be the active one and there is one.
 pub(super) async fn insert_key(tx: &Tx, key: &StoredKey) -> Result<(), StoreError> {
     let millis = |at: DateTime<Utc>| at.timestamp_millis();
     let row = signing_keys::ActiveModel {
@@ -109,7 +109,7 @@ pub(super) async fn insert_key(tx: &Tx, key: &StoredKey) -> Result<(), StoreErro
         created_at: Set(millis(key.created_at)),
         activated_at: Set(key.activated_at.map(millis)),
         retired_at: Set(key.retired_at.map(millis)),
-        gone_at: Set(key.gone_at.map(millis)),
+        delete_at: Set(key.delete_at.map(millis)),
     };
     signing_keys::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
@@ -120,13 +120,13 @@ pub(super) async fn retire_key(
     tx: &Tx,
     kid: &str,
     now: DateTime<Utc>,
-    gone_at: DateTime<Utc>,
+    delete_at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = signing_keys::Entity::update_many()
         .col_expr(signing_keys::Column::Status, Expr::value(Status::Retired.name()))
         .col_expr(signing_keys::Column::ActiveSlot, Expr::value(None::<i64>))
         .col_expr(signing_keys::Column::RetiredAt, Expr::value(now.timestamp_millis()))
-        .col_expr(signing_keys::Column::GoneAt, Expr::value(gone_at.timestamp_millis()))
+        .col_expr(signing_keys::Column::DeleteAt, Expr::value(delete_at.timestamp_millis()))
         .filter(signing_keys::Column::Kid.eq(kid))
         .filter(signing_keys::Column::ActiveSlot.eq(1))
         .exec(tx)
@@ -161,14 +161,14 @@ pub(super) async fn remove_key(tx: &Tx, kid: &str, status: Status) -> Result<boo
 pub(super) async fn remove_gone(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let done = signing_keys::Entity::delete_many()
         .filter(signing_keys::Column::Status.eq(Status::Retired.name()))
-        .filter(signing_keys::Column::GoneAt.lte(now.timestamp_millis()))
+        .filter(signing_keys::Column::DeleteAt.lte(now.timestamp_millis()))
         .exec(tx)
         .await?;
     Ok(done.rows_affected)
 }
 
 /// A key is encrypted anew; one that is gone meanwhile need not be.
-pub(super) async fn reseal_key(tx: &Tx, kid: &str, sealed: &[u8]) -> Result<(), StoreError> {
+pub(super) async fn reencrypt_key(tx: &Tx, kid: &str, sealed: &[u8]) -> Result<(), StoreError> {
     signing_keys::Entity::update_many()
         .col_expr(signing_keys::Column::SealedPrivateKey, Expr::value(sealed.to_vec()))
         .filter(signing_keys::Column::Kid.eq(kid))

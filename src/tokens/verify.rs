@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::ring::Key;
+use super::key_ring::Key;
 use super::{AccessToken, CLIENT_ID, Inner, Scopes, TYPE};
-use crate::json;
+use crate::strict_json;
 
 /// How far the clocks of two replicas may be apart.
 pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -59,7 +59,7 @@ pub enum TokenError {
     Invalid,
     /// Whether it is good can't be told: the database is away, or the secret that would verify it.
     #[error("what verifies and what was revoked can't be read")]
-    Unknown,
+    Unverifiable,
 }
 
 pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
@@ -78,7 +78,7 @@ pub(super) fn verify(
         return Err(TokenError::Invalid);
     }
     // It may be one of ours: nobody is logged out by a mistake in deployment.
-    let verifying = key.verifying.as_ref().ok_or(TokenError::Unknown)?;
+    let verifying = key.verifying.as_ref().ok_or(TokenError::Unverifiable)?;
     let mut validation = Validation::new(key.alg.jose());
     validation.set_issuer(&[&tokens.issuer]);
     validation.set_audience(&[&tokens.audience]);
@@ -104,7 +104,7 @@ pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     if parts.next().is_some() {
         return None;
     }
-    let object = |part: &str| match json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?) {
+    let object = |part: &str| match strict_json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?) {
         Ok(Value::Object(members)) => Some(members),
         _ => None,
     };
@@ -112,7 +112,7 @@ pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     object(header)
 }
 
-/// The key that the header names, if the header is one that we could have written. Keys that it
+/// The key that the header names, if the header is one that we could have written. KeyCache that it
 /// brings along or points to (`jwk`, `jku`, `x5u`, `x5c`) are never looked at (RFC 8725 §3.10).
 pub(super) fn kid(header: &Map<String, Value>) -> Option<&str> {
     let media_type = header.get("typ")?.as_str()?.to_ascii_lowercase();
@@ -152,7 +152,7 @@ fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken,
         minted_at: minted_at.ok_or(TokenError::Invalid)?,
         issued_at,
         expires_at,
-        looked_up: AtomicU64::new(0),
+        checked_revision: AtomicU64::new(0),
         epoch,
     })
 }

@@ -6,8 +6,8 @@
 
 use uuid::Uuid;
 
-use super::finding::{Listing, Sort};
-use crate::secrets::Authenticator;
+use super::listing::{Listing, Sort};
+use crate::secrets::MacKey;
 
 /// What no other text that is authenticated with the same key begins with.
 const LIST: &[u8] = b"trips v2";
@@ -42,12 +42,12 @@ impl Position {
     }
 
     /// As a cursor of this list.
-    pub(super) fn encode(&self, list: &Listing, codes: &Authenticator) -> String {
+    pub(super) fn encode(&self, list: &Listing, codes: &MacKey) -> String {
         codes.seal(&context(list), &self.bytes())
     }
 
     /// Reads a cursor that this list gave; `None` for any other text.
-    pub(super) fn decode(text: &str, list: &Listing, codes: &Authenticator) -> Option<Self> {
+    pub(super) fn decode(text: &str, list: &Listing, codes: &MacKey) -> Option<Self> {
         let said = codes.open(&context(list), text)?;
         let (key, id) = said.split_at_checked(said.len().checked_sub(ID_BYTES)?)?;
         let key = match list.sort {
@@ -61,17 +61,17 @@ impl Position {
 }
 
 fn context(list: &Listing) -> Vec<u8> {
-    [LIST, list.owner.as_bytes(), &list.name()].concat()
+    [LIST, list.owner.as_bytes(), &list.fingerprint()].concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trips::finding::Filter;
+    use crate::trips::listing::Filter;
     use proptest::prelude::*;
 
-    fn codes() -> Authenticator {
-        Authenticator::new(&[3; 32])
+    fn codes() -> MacKey {
+        MacKey::new(&[3; 32])
     }
 
     fn list(owner: u128, sort: Sort, q: Option<&str>) -> Listing {

@@ -2,33 +2,34 @@
 //!
 //! Every use-case takes the owner first. Each change raises the trip's version and, in the same
 //! transaction, the owner's change counter; each deletion leaves a tombstone. Rules stand here once:
-//! all that makes or changes a trip ends in `Draft::check`, and stops are made by [`Stops::new`].
+//! all that makes or changes a trip ends in `TripFields::check`, and stops are made by [`Stops::new`].
 
 pub mod api;
-mod changing;
+mod commands;
 mod cursor;
-mod draft;
-mod finding;
+mod feed;
+mod fields;
+mod listing;
 mod stops;
 mod store;
-mod syncing;
-mod work;
+mod unit_of_work;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, Gathered, RoomError, StoreError};
-use crate::secrets::{Authenticator, MasterSecret, Purpose};
+use crate::db::{BatchLoader, Db, HasStoreError, StoreError};
+use crate::secrets::{MacKey, MasterSecret, Purpose};
 
-pub use draft::{Draft, Fault, Patch, Status};
-pub use finding::{Listing, Page, Query, SEARCH_MAX, Sort};
+pub use feed::{Change, Feed, FeedQuery};
+pub use fields::{Patch, Status, TripFields, TripViolation};
+pub use listing::{Listing, Page, Query, SEARCH_MAX, Sort};
 pub use stops::{
-    STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopFault, StopPatch, Stops,
+    STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, StopViolation,
+    Stops,
 };
-pub use syncing::{Change, Feed, Window};
-pub(crate) use work::Work;
+pub(crate) use unit_of_work::UnitOfWork;
 
 /// The longest title, in characters.
 pub const TITLE_MAX: usize = 200;
@@ -49,7 +50,7 @@ pub struct Trip {
     /// Unique among the owner's.
     pub id: Uuid,
     /// What the owner says of it.
-    pub draft: Draft,
+    pub draft: TripFields,
     /// Counts its changes, from 1.
     pub version: i64,
     /// When it was made.
@@ -61,23 +62,23 @@ pub struct Trip {
 impl Trip {
     /// Names this state of this trip: no other trip and no other version has the same, nor has one that
     /// is made under the same id after this one was deleted.
-    pub fn tag(&self) -> String {
+    pub fn etag(&self) -> String {
         let (_, low) = self.id.as_u64_pair();
         format!("{}-{:x}", self.version, low ^ self.created_at.timestamp_millis().unsigned_abs())
     }
 
     /// How much it takes to tell its texts, in bytes: as JSON, where a control character takes six.
-    pub fn size(&self) -> usize {
+    pub fn json_len(&self) -> usize {
         let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
         let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
-        let Draft { title, destination, notes, stops, .. } = &self.draft;
+        let TripFields { title, destination, notes, stops, .. } = &self.draft;
         escaped(title) + text(destination) + text(notes) + stops.as_json().len()
     }
 }
 
 /// The state that a trip must be in to be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum Precondition {
     /// Any.
     Always,
     /// One of those that these tags name.
@@ -86,11 +87,11 @@ pub enum Condition {
     Version(i64),
 }
 
-impl Condition {
+impl Precondition {
     fn check(&self, trip: &Trip) -> Result<(), TripsError> {
         match self {
-            Self::OneOf(tags) if !tags.contains(&trip.tag()) => Err(TripsError::Changed),
-            Self::Version(version) if *version != trip.version => Err(TripsError::Changed),
+            Self::OneOf(tags) if !tags.contains(&trip.etag()) => Err(TripsError::VersionMismatch),
+            Self::Version(version) if *version != trip.version => Err(TripsError::VersionMismatch),
             Self::Always | Self::OneOf(_) | Self::Version(_) => Ok(()),
         }
     }
@@ -107,22 +108,22 @@ pub enum TripsError {
     NoSuchOwner,
     /// Rules are broken; all of them are listed.
     #[error("the trip breaks a rule")]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<TripViolation>),
     /// Not in the state that was asked for.
     #[error("the trip has changed")]
-    Changed,
+    VersionMismatch,
     /// The owner has a trip of that id, or the trip a stop of that id.
     #[error("the id is taken")]
-    Taken,
+    IdTaken,
     /// Not a UUID of version 7.
     #[error("the id is not a UUIDv7")]
     BadId,
     /// Not the ids of the trip's stops, each of them once.
     #[error("the order does not name each stop once")]
-    NoOrder,
+    InvalidOrder,
     /// Nothing but blanks to search for.
     #[error("there is nothing to search for")]
-    NothingToFind,
+    EmptySearch,
     /// Not a cursor that this list gave to this owner.
     #[error("the cursor is not one of this list")]
     BadCursor,
@@ -131,13 +132,13 @@ pub enum TripsError {
     Unreadable(#[source] serde_json::Error),
     /// Another request with the same idempotency key is at it, or did it.
     #[error("another request with the same key took over")]
-    Overtaken,
+    ClaimLost,
     /// The database.
     #[error("the trips can't be read or written")]
     Store(#[from] StoreError),
 }
 
-impl RoomError for TripsError {
+impl HasStoreError for TripsError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
@@ -151,16 +152,16 @@ impl RoomError for TripsError {
 pub struct Trips {
     db: Db,
     clock: Clock,
-    cursors: Authenticator,
-    counters: Gathered<Uuid, i64>,
+    cursors: MacKey,
+    counters: BatchLoader<Uuid, i64>,
 }
 
 impl Trips {
     /// Over a database; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
-        let cursors = Authenticator::of(secret, Purpose::Cursors);
+        let cursors = MacKey::of(secret, Purpose::Cursors);
         let reader = db.clone();
-        let counters = Gathered::new(move |owners| {
+        let counters = BatchLoader::new(move |owners| {
             let db = reader.clone();
             async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
                 .boxed()

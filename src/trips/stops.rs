@@ -9,9 +9,9 @@ use chrono::{Datelike, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::draft::{Draft, Fault};
-use super::{Condition, Trip, Trips, TripsError};
-use crate::idempotency::Receipt;
+use super::fields::{TripFields, TripViolation};
+use super::{Precondition, Trip, Trips, TripsError};
+use crate::idempotency::ResponseRecorder;
 
 /// The most stops of a trip.
 pub const STOPS_MAX: usize = 500;
@@ -47,7 +47,7 @@ pub struct Stop {
 
 /// A rule that a stop breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StopFault {
+pub enum StopViolation {
     /// `departs_at` lies before `arrives_at`.
     #[error("departs_at must not be before arrives_at")]
     DepartsBeforeArrival,
@@ -59,22 +59,22 @@ pub enum StopFault {
     DepartureOutOfRange,
     /// Another stop of the trip has its id.
     #[error("must not be the id of another stop of the trip")]
-    Doubled,
+    DuplicateId,
 }
 
 impl Stop {
     /// Checks what no single member shows. Lengths and degrees are checked where they come in.
-    fn check(&self) -> Vec<StopFault> {
+    fn check(&self) -> Vec<StopViolation> {
         let in_range = |at: Option<NaiveDateTime>| at.is_none_or(|at| (1..=9999).contains(&at.year()));
         let mut faults = Vec::new();
         if !in_range(self.arrives_at) {
-            faults.push(StopFault::ArrivalOutOfRange);
+            faults.push(StopViolation::ArrivalOutOfRange);
         }
         if !in_range(self.departs_at) {
-            faults.push(StopFault::DepartureOutOfRange);
+            faults.push(StopViolation::DepartureOutOfRange);
         }
         if self.arrives_at.zip(self.departs_at).is_some_and(|(arrives, departs)| departs < arrives) {
-            faults.push(StopFault::DepartsBeforeArrival);
+            faults.push(StopViolation::DepartsBeforeArrival);
         }
         faults
     }
@@ -96,22 +96,22 @@ impl Stops {
     /// # Errors
     ///
     /// All rules that they break.
-    pub fn new(list: &[Stop]) -> Result<Self, Vec<Fault>> {
+    pub fn new(list: &[Stop]) -> Result<Self, Vec<TripViolation>> {
         let mut faults = Vec::new();
         let mut known = HashSet::new();
         for (at, stop) in list.iter().enumerate() {
-            faults.extend(stop.check().into_iter().map(|fault| Fault::Stop(at, fault)));
+            faults.extend(stop.check().into_iter().map(|fault| TripViolation::Stop(at, fault)));
             if !known.insert(stop.id) {
-                faults.push(Fault::Stop(at, StopFault::Doubled));
+                faults.push(TripViolation::Stop(at, StopViolation::DuplicateId));
             }
         }
         if list.len() > STOPS_MAX {
-            faults.push(Fault::TooManyStops);
+            faults.push(TripViolation::TooManyStops);
         }
         // Numbers and texts alone: there is nothing that could not be written.
         let text = serde_json::to_string(list).unwrap_or_default();
         if text.len() > STOPS_BYTES_MAX {
-            faults.push(Fault::StopsTooLarge);
+            faults.push(TripViolation::StopsTooLarge);
         }
         if faults.is_empty() { Ok(Self(text)) } else { Err(faults) }
     }
@@ -182,7 +182,7 @@ impl StopChange {
     fn apply(&self, mut list: Vec<Stop>) -> Result<Vec<Stop>, TripsError> {
         let place = |list: &[Stop], id: &Uuid| list.iter().position(|stop| stop.id == *id);
         match self {
-            Self::Add(stop) if place(&list, &stop.id).is_some() => return Err(TripsError::Taken),
+            Self::Add(stop) if place(&list, &stop.id).is_some() => return Err(TripsError::IdTaken),
             Self::Add(stop) => list.push(stop.clone()),
             Self::Change(id, patch) => {
                 let stop = list.iter_mut().find(|stop| stop.id == *id).ok_or(TripsError::NotFound)?;
@@ -194,12 +194,12 @@ impl StopChange {
             }
             Self::Order(ids) => {
                 if ids.len() != list.len() {
-                    return Err(TripsError::NoOrder);
+                    return Err(TripsError::InvalidOrder);
                 }
                 let mut ordered = Vec::with_capacity(list.len());
                 for id in ids {
                     // One that stands there twice is gone the second time.
-                    let at = place(&list, id).ok_or(TripsError::NoOrder)?;
+                    let at = place(&list, id).ok_or(TripsError::InvalidOrder)?;
                     ordered.push(list.swap_remove(at));
                 }
                 list = ordered;
@@ -215,23 +215,23 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`] if there is no such trip or stop; [`TripsError::Changed`];
-    /// [`TripsError::Taken`] if the trip has a stop of the new one's id;
-    /// [`TripsError::NoOrder`]; [`TripsError::Invalid`], told of the place in the list.
+    /// [`TripsError::NotFound`] if there is no such trip or stop; [`TripsError::VersionMismatch`];
+    /// [`TripsError::IdTaken`] if the trip has a stop of the new one's id;
+    /// [`TripsError::InvalidOrder`]; [`TripsError::Invalid`], told of the place in the list.
     pub async fn change_stops(
         &self,
         owner: Uuid,
         id: Uuid,
-        condition: Condition,
+        condition: Precondition,
         change: StopChange,
-        receipt: Option<Receipt<Trip>>,
+        receipt: Option<ResponseRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let edit = |change: &StopChange, before: &Draft| {
+        let edit = |change: &StopChange, before: &TripFields| {
             let list = change.apply(before.stops.list()?)?;
             let stops = Stops::new(&list).map_err(TripsError::Invalid)?;
-            Ok(Draft { stops, ..before.clone() })
+            Ok(TripFields { stops, ..before.clone() })
         };
-        self.alter(owner, id, condition, change, edit, receipt).await
+        self.modify(owner, id, condition, change, edit, receipt).await
     }
 }
 
@@ -282,16 +282,16 @@ mod tests {
         assert_eq!(
             Stops::new(&[late.clone(), early, stop(1)]),
             Err(vec![
-                Fault::Stop(0, StopFault::DepartsBeforeArrival),
-                Fault::Stop(1, StopFault::ArrivalOutOfRange),
-                Fault::Stop(2, StopFault::Doubled),
+                TripViolation::Stop(0, StopViolation::DepartsBeforeArrival),
+                TripViolation::Stop(1, StopViolation::ArrivalOutOfRange),
+                TripViolation::Stop(2, StopViolation::DuplicateId),
             ])
         );
         let many: Vec<Stop> = (0..501).map(stop).collect();
-        assert_eq!(Stops::new(&many), Err(vec![Fault::TooManyStops]));
+        assert_eq!(Stops::new(&many), Err(vec![TripViolation::TooManyStops]));
         assert!(Stops::new(&many[1..]).is_ok());
         let wordy: Vec<Stop> =
             (0..100).map(|number| Stop { notes: Some("x".repeat(2000)), ..stop(number) }).collect();
-        assert_eq!(Stops::new(&wordy), Err(vec![Fault::StopsTooLarge]));
+        assert_eq!(Stops::new(&wordy), Err(vec![TripViolation::StopsTooLarge]));
     }
 }

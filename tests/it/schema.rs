@@ -1,4 +1,4 @@
-//! What the database itself refuses, whatever program writes to it.
+//! Constraints that the database enforces for every program that writes to it.
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ async fn direct(app: &TestApp) -> DatabaseConnection {
     Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
 }
 
-/// An account that breaks no rule.
+/// Returns a valid account.
 pub(crate) fn user(number: u128) -> users::ActiveModel {
     let (email, username) = (format!("U{number}@Example.org"), format!("User{number}"));
     users::ActiveModel {
@@ -49,7 +49,7 @@ fn session(user: u128, id: u128) -> sessions::ActiveModel {
         idle_expires_at: Set(1),
         expires_at: Set(1),
         rotated_at: Set(0),
-        proven_generation: Set(0),
+        used_generation: Set(0),
         access_expires_at: Set(0),
         ended_at: Set(None),
     }
@@ -66,7 +66,7 @@ fn signing_key(kid: &str, active_slot: Option<i64>) -> signing_keys::ActiveModel
         created_at: Set(0),
         activated_at: Set(None),
         retired_at: Set(None),
-        gone_at: Set(None),
+        delete_at: Set(None),
     }
 }
 
@@ -93,7 +93,7 @@ fn day(day: u32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(2026, 5, day)
 }
 
-/// How a refusal is told apart.
+/// The kind of constraint violation.
 #[derive(Debug, PartialEq)]
 enum Refusal {
     Unique,
@@ -110,7 +110,7 @@ async fn refusal(what: &str, insert: impl Future<Output = Result<u64, DbErr>>) -
     }
 }
 
-/// Inserts a row that differs from a good one in what is written here, and sees it refused so.
+/// Inserts a valid row with these changes and asserts this violation.
 macro_rules! refused {
     ($on:expr, $table:ident, $why:ident, $row:expr $(, $member:ident: $value:expr)*) => {
         let row = $table::ActiveModel { $($member: Set($value),)* ..$row };
@@ -121,7 +121,7 @@ macro_rules! refused {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_what_breaks_a_rule_of_an_account() {
+async fn database_constraints_reject_invalid_account_rows() {
     let app = TestApp::start().await;
     let on = &direct(&app).await;
     users::Entity::insert(user(1)).exec_without_returning(on).await.unwrap();
@@ -155,7 +155,7 @@ async fn the_database_itself_refuses_what_breaks_a_rule_of_an_account() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_what_breaks_a_rule_of_a_trip() {
+async fn database_constraints_reject_invalid_trip_rows() {
     let app = TestApp::start().await;
     let on = &direct(&app).await;
     users::Entity::insert_many([user(1), user(2)]).exec_without_returning(on).await.unwrap();
@@ -174,7 +174,7 @@ async fn the_database_itself_refuses_what_breaks_a_rule_of_a_trip() {
     trip_counters::Entity::insert(counter.clone()).exec_without_returning(on).await.unwrap();
     refused!(on, trip_counters, Unique, counter.clone());
     refused!(on, trip_counters, Missing, counter, owner_id: Uuid::from_u128(7));
-    // Another owner's trip may have the same id: ids say nothing about anybody else's.
+    // Another owner's trip may have the same id: an id reveals nothing about other owners.
     let fine = trips::ActiveModel {
         title: Set("🦀".repeat(TITLE_MAX)),
         notes: Set(Some("🦀".repeat(NOTES_MAX))),

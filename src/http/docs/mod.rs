@@ -4,9 +4,9 @@
 //! security policy holds the browser to that. Scripts and styles are files of their own, so that
 //! nothing inline has to be allowed.
 
-mod files;
+mod assets;
+mod layout;
 mod problems;
-mod shell;
 
 use std::sync::OnceLock;
 
@@ -15,10 +15,10 @@ use poem::http::{StatusCode, header};
 use poem::web::{Data, Path};
 use poem::{Response, Result, Route, RouteMethod, get, handler};
 
-use self::files::File;
-use self::shell::Page;
+use self::assets::File;
+use self::layout::Page;
+use super::openapi;
 use super::problem::Problem;
-use super::spec;
 use crate::app::App;
 
 const INDEX: &str = include_str!("index.html");
@@ -93,19 +93,19 @@ fn docs_page() -> Response {
 
 #[handler]
 fn docs_file(Path(name): Path<String>) -> Result<Response> {
-    Ok(kept(&files::DOCS, &name).ok_or_else(Problem::not_found)?)
+    Ok(kept(&assets::DOCS, &name).ok_or_else(Problem::not_found)?)
 }
 
 #[handler]
 fn openapi_json() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    file("application/json", "no-cache", TEXT.get_or_init(|| spec::json().into()).clone())
+    file("application/json", "no-cache", TEXT.get_or_init(|| openapi::json().into()).clone())
 }
 
 #[handler]
 fn openapi_yaml() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    file("application/yaml", "no-cache", TEXT.get_or_init(|| spec::yaml().into()).clone())
+    file("application/yaml", "no-cache", TEXT.get_or_init(|| openapi::yaml().into()).clone())
 }
 
 #[handler]
@@ -121,5 +121,5 @@ fn problem_list(Data(app): Data<&App>) -> Response {
 #[handler]
 fn problem_page(Path(name): Path<String>, Data(app): Data<&App>) -> Result<Response> {
     let page = || problems::page(&name, app.docs).map(|page| file(HTML, "no-cache", page));
-    Ok(kept(&files::SHARED, &name).or_else(page).ok_or_else(Problem::not_found)?)
+    Ok(kept(&assets::SHARED, &name).or_else(page).ok_or_else(Problem::not_found)?)
 }

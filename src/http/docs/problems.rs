@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use poem::http::StatusCode;
 
-use super::shell::{Page, escaped, with_code};
-use crate::http::codes::Code;
-use crate::http::problem::{FieldFault, Problem};
+use super::layout::{Page, escaped, with_code};
+use crate::http::problem::{FieldError, Problem};
+use crate::http::problem_code::ProblemCode;
 
 const WORDS: &str = include_str!("problems.md");
 /// Names the request of each example.
@@ -29,11 +29,11 @@ struct Guide<'a> {
     advice: Vec<&'a str>,
     headers: Vec<(&'a str, &'a str)>,
     detail: &'a str,
-    faults: Vec<FieldFault>,
+    faults: Vec<FieldError>,
 }
 
 impl Guide<'static> {
-    fn of(code: Code) -> Option<Self> {
+    fn of(code: ProblemCode) -> Option<Self> {
         let chapter = |text: &&str| text.lines().next() == Some(code.name());
         Some(Self::read(WORDS.split("\n## ").find(chapter)?))
     }
@@ -64,8 +64,8 @@ impl<'a> Guide<'a> {
     }
 
     /// Such an answer as it goes over the wire.
-    fn example(&self, code: Code) -> String {
-        let problem = Problem::new(code, self.detail.to_owned()).with_faults(self.faults.clone());
+    fn example(&self, code: ProblemCode) -> String {
+        let problem = Problem::new(code, self.detail.to_owned()).with_errors(self.faults.clone());
         let reason = StatusCode::from_u16(code.status()).ok().and_then(|status| status.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\n", code.status(), reason.unwrap_or_default());
         text.push_str("Content-Type: application/problem+json\n");
@@ -78,15 +78,15 @@ impl<'a> Guide<'a> {
 }
 
 /// Out of its pointer, its code and its detail.
-fn fault(line: &str) -> Option<FieldFault> {
+fn fault(line: &str) -> Option<FieldError> {
     let (pointer, rest) = line.split_once(' ')?;
     let (code, detail) = rest.split_once(' ')?;
-    Some(FieldFault::new(pointer, code, detail))
+    Some(FieldError::new(pointer, code, detail))
 }
 
 /// All problems by their status: `/problems#404` leads to those of 404.
 pub(super) fn list(with_docs: bool) -> String {
-    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.status()).collect();
+    let mut statuses: Vec<u16> = ProblemCode::ALL.iter().map(|code| code.status()).collect();
     statuses.sort_unstable();
     statuses.dedup();
     let mut groups = String::new();
@@ -96,8 +96,8 @@ pub(super) fn list(with_docs: bool) -> String {
             "<section id=\"{status}\"><h2><b class=\"status s{}\">{status}</b> ",
             status / 100
         );
-        let _ = write!(groups, "{}</h2>\n<ul class=\"rows\">\n", Code::meaning(status));
-        groups.extend(Code::ALL.into_iter().filter(|code| code.status() == status).map(row));
+        let _ = write!(groups, "{}</h2>\n<ul class=\"rows\">\n", ProblemCode::meaning(status));
+        groups.extend(ProblemCode::ALL.into_iter().filter(|code| code.status() == status).map(row));
         groups.push_str("</ul></section>\n");
     }
     let action = |(name, what): (&str, &str)| format!("<dt><code>{name}</code></dt><dd>{what}</dd>\n");
@@ -110,7 +110,7 @@ pub(super) fn list(with_docs: bool) -> String {
     Page { title: "Problems · Tripgate", root: "", here: "Problems", head: "", body: &body, with_docs }.html()
 }
 
-fn row(code: Code) -> String {
+fn row(code: ProblemCode) -> String {
     format!(
         "<li><a href=\"problems/{}\">{}</a> <code>{}</code> <span>{}</span></li>\n",
         code.slug(),
@@ -122,13 +122,13 @@ fn row(code: Code) -> String {
 
 /// The page of the problem whose `type` ends so.
 pub(super) fn page(slug: &str, with_docs: bool) -> Option<String> {
-    let code = Code::ALL.into_iter().find(|code| code.slug() == slug)?;
+    let code = ProblemCode::ALL.into_iter().find(|code| code.slug() == slug)?;
     let guide = Guide::of(code)?;
     let action = ACTIONS.iter().find(|(name, _)| *name == code.client_action()).map_or("", |(_, what)| *what);
     let body = format!(
         "<main class=\"prose\">\n<p class=\"back\"><a href=\"../problems#{status}\">All problems</a></p>\n\
          <h1><b class=\"status s{class}\">{status}</b> {title}</h1>\n<p class=\"lead\">{meaning}</p>\n\
-         <dl class=\"facts\">\n<dt>Code</dt><dd><code>{name}</code></dd>\n\
+         <dl class=\"facts\">\n<dt>ProblemCode</dt><dd><code>{name}</code></dd>\n\
          <dt>What to do</dt><dd><code>{client_action}</code> {action}</dd>\n</dl>\n\
          <h2>Why it happens</h2>\n{why}<h2>What an app should do</h2>\n{advice}\
          <h2>Example</h2>\n<pre tabindex=\"0\"><code>{example}</code></pre>\n</main>",
@@ -155,12 +155,12 @@ fn points(texts: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::db::StoreError;
-    use crate::http::idempotency::in_progress;
+    use crate::http::idempotency_key::in_progress;
     use crate::passwords::Overloaded;
 
     #[test]
     fn every_code_has_its_words_and_every_chapter_a_code() {
-        for code in Code::ALL {
+        for code in ProblemCode::ALL {
             let guide = Guide::of(code).unwrap_or_else(|| panic!("{} has no chapter", code.name()));
             assert!(!guide.why.is_empty() && !guide.advice.is_empty(), "{}", code.name());
             assert!(!guide.detail.is_empty(), "{}", code.name());
@@ -173,12 +173,12 @@ mod tests {
         }
         let mut chapters: Vec<&str> =
             WORDS.split("\n## ").skip(1).filter_map(|text| text.lines().next()).collect();
-        let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+        let mut names: Vec<&str> = ProblemCode::ALL.iter().map(|code| code.name()).collect();
         chapters.sort_unstable();
         names.sort_unstable();
         assert_eq!(chapters, names);
         names.dedup();
-        assert_eq!(names.len(), Code::ALL.len());
+        assert_eq!(names.len(), ProblemCode::ALL.len());
     }
 
     // The others can be had from a running server: `tests/it/docs.rs`.
@@ -186,8 +186,8 @@ mod tests {
     fn what_only_a_broken_server_answers_is_shown_as_it_is() {
         let real: [Problem; 5] = [
             Problem::internal("x"),
-            StoreError::away().into(),
-            StoreError::stale().into(),
+            StoreError::unavailable().into(),
+            StoreError::conflict().into(),
             Overloaded { retry_after_secs: 1 }.into(),
             in_progress(),
         ];

@@ -11,7 +11,7 @@ use jsonwebtoken::crypto::{sign, verify};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
 
-use super::{Alg, Numbers, shown, signing, thumbprint, verifying};
+use super::{Alg, KeyParameters, shown, signing, thumbprint, verifying};
 use crate::tokens::verify::{header, kid};
 
 /// What stands before the modulus in an `RSAPublicKey` of 2048 bits, and behind it for 65537 (RFC 8017 A.1.1).
@@ -134,9 +134,9 @@ fn keys_are_shown_as_in_the_standards_and_nothing_private_of_them() {
     for (name, jwk) in vector("/keys").as_object().unwrap() {
         let (alg, key) = key(name);
         let said = match shown("a name", alg, &key).map(|key| key.numbers) {
-            Some(Numbers::Ec { x, y }) => json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y }),
-            Some(Numbers::Ed { x }) => json!({ "kty": "OKP", "crv": "Ed25519", "x": x }),
-            Some(Numbers::Rsa { n, e }) => json!({ "kty": "RSA", "n": n, "e": e }),
+            Some(KeyParameters::Ec { x, y }) => json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y }),
+            Some(KeyParameters::Ed { x }) => json!({ "kty": "OKP", "crv": "Ed25519", "x": x }),
+            Some(KeyParameters::Rsa { n, e }) => json!({ "kty": "RSA", "n": n, "e": e }),
             None => json!({}),
         };
         let mut expected = jwk.clone();

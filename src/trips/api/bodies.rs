@@ -6,13 +6,13 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::stops::{NewStop, StopList, example_stop, made};
-use super::told::told;
+use super::errors::field_errors;
+use super::stops::{NewStop, StopList, example_stop, parse_stops};
+use crate::http::body::{day, instant, patched};
 use crate::http::examples;
-use crate::http::id::MadeId;
-use crate::http::json::{day, instant, patched};
-use crate::http::problem::FieldFault;
-use crate::trips::{Draft, Patch, Sort, Status, Stops, Trip, Trips};
+use crate::http::path_id::ClientMadeId;
+use crate::http::problem::FieldError;
+use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, Trips};
 
 /// What comes first in a list.
 #[derive(Debug, Clone, Copy, Default, Enum)]
@@ -129,7 +129,7 @@ impl From<Trip> for TripBody {
 /// The trip that the examples tell of: the one that their requests make and change.
 pub(crate) fn example_trip() -> Trip {
     let new = CreateTrip::example();
-    let draft = Draft {
+    let draft = TripFields {
         title: new.title,
         destination: new.destination,
         start_date: new.start_date,
@@ -183,7 +183,7 @@ impl Example for TripPage {
 pub(super) struct CreateTrip {
     /// A UUIDv7 that you have made, in lower case: who sends the same again after a lost answer is told
     /// that the trip is there, and makes no second one. A new one if absent.
-    id: Option<MadeId>,
+    id: Option<ClientMadeId>,
     /// What its owner calls it.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: String,
@@ -225,12 +225,12 @@ impl Example for CreateTrip {
 
 impl CreateTrip {
     /// The id that it shall have, and the trip; or the rules that it breaks.
-    pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, Draft), Vec<FieldFault>> {
-        Ok((self.id.map(|id| id.0), self.whole().check(trips)?))
+    pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, TripFields), Vec<FieldError>> {
+        Ok((self.id.map(|id| id.0), self.into_replace().check(trips)?))
     }
 
     /// Without the id.
-    fn whole(self) -> ReplaceTrip {
+    fn into_replace(self) -> ReplaceTrip {
         let Self { id: _, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
         ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops }
     }
@@ -265,15 +265,15 @@ pub(super) struct ReplaceTrip {
 
 impl Example for ReplaceTrip {
     fn example() -> Self {
-        CreateTrip::example().whole()
+        CreateTrip::example().into_replace()
     }
 }
 
 impl ReplaceTrip {
     /// The trip, or the rules that it breaks.
-    pub(super) fn check(self, trips: &Trips) -> Result<Draft, Vec<FieldFault>> {
-        let (stops, mut faults) = made(self.stops.unwrap_or_default(), trips);
-        let draft = Draft {
+    pub(super) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
+        let (stops, mut faults) = parse_stops(self.stops.unwrap_or_default(), trips);
+        let draft = TripFields {
             title: self.title,
             destination: self.destination,
             start_date: self.start_date,
@@ -284,7 +284,7 @@ impl ReplaceTrip {
             stops,
         };
         faults.extend(draft.check().err().unwrap_or_default());
-        if faults.is_empty() { Ok(draft) } else { Err(told(faults, "/end_date")) }
+        if faults.is_empty() { Ok(draft) } else { Err(field_errors(faults, "/end_date")) }
     }
 }
 
@@ -333,8 +333,8 @@ impl UpdateTrip {
     }
 
     /// The change, or the rules that no trip after it could obey.
-    pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldFault>> {
-        let stops = patched(self.stops).map(|stops| made(stops.unwrap_or_default(), trips));
+    pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldError>> {
+        let stops = patched(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));
         let (stops, faults) = stops.map_or((None, Vec::new()), |(stops, faults)| (Some(stops), faults));
         let patch = Patch {
             title: self.title,
@@ -346,6 +346,6 @@ impl UpdateTrip {
             status: self.status.map(Status::from),
             stops,
         };
-        if faults.is_empty() { Ok(patch) } else { Err(told(faults, "/end_date")) }
+        if faults.is_empty() { Ok(patch) } else { Err(field_errors(faults, "/end_date")) }
     }
 }

@@ -13,20 +13,20 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::created::{AddedStop, added};
-use super::told::refused_stop;
+use super::errors::stop_to_problem;
+use super::responses::{AddedStop, stop_added};
 use super::{OneTrip, condition, one};
 use crate::app::App;
 use crate::http::Tag;
-use crate::http::caller::{Caller, ForWriting};
+use crate::http::body::{Body, Json, NoBody, patched};
+use crate::http::caller::{Caller, TripsWrite};
 use crate::http::conditional::{IfMatch, etag};
 use crate::http::examples;
-use crate::http::id::{BodyId, GivenId, Id, MadeId};
-use crate::http::idempotency::{self, IdempotencyKey};
-use crate::http::json::{Body, Json, NoBody, patched};
-use crate::http::local::LocalTime;
-use crate::http::problem::{Fail, Problem};
-use crate::trips::{Fault, Stop, StopChange, StopPatch, Stops, Trip, Trips};
+use crate::http::idempotency_key::{self, IdempotencyKey};
+use crate::http::local_time::LocalTime;
+use crate::http::path_id::{AnyId, BodyId, ClientMadeId, Id};
+use crate::http::problem::{Problem, ProblemResponse};
+use crate::trips::{Stop, StopChange, StopPatch, Stops, Trip, TripViolation, Trips};
 
 /// A place on the way.
 #[derive(Debug, Object, Serialize)]
@@ -128,7 +128,7 @@ impl ToJSON for StopList {
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct NewStop {
     /// That of a stop which the trip has, or a UUIDv7 that you have made, in lower case. A new one if absent.
-    id: Option<MadeId>,
+    id: Option<ClientMadeId>,
     /// What its owner calls it.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: String,
@@ -176,7 +176,7 @@ impl NewStop {
 }
 
 /// The stops of a whole trip, and the rules that they break.
-pub(super) fn made(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Fault>) {
+pub(super) fn parse_stops(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<TripViolation>) {
     let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(|| trips.new_id())).collect();
     match Stops::new(&list) {
         Ok(stops) => (stops, Vec::new()),
@@ -235,7 +235,7 @@ impl From<UpdateStop> for StopPatch {
 struct StopOrder {
     /// The ids of all stops of the trip, each of them once.
     #[oai(validator(max_items = 500))]
-    stop_ids: Vec<GivenId>,
+    stop_ids: Vec<AnyId>,
 }
 
 impl Example for StopOrder {
@@ -292,7 +292,7 @@ impl StopsApi {
     async fn add(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         /// The `ETag` of the trip that you know: 412 if it has changed since.
@@ -302,16 +302,16 @@ impl StopsApi {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<NewStop>,
-    ) -> Result<AddedStop, Fail<404, 409, 412>> {
+    ) -> Result<AddedStop, ProblemResponse<404, 409, 412>> {
         let (owner, trip, trips) = (caller.user(), id.uuid(), app.trips.clone());
-        let request = key.about(owner, body.digest());
+        let request = key.request(owner, body.digest());
         let stop = body.accept()?.into_stop(|| trips.new_id());
         let (new, change, condition) = (stop.clone(), StopChange::Add(stop), condition(if_match));
         let add = move |receipt| async move {
             let added = trips.change_stops(owner, trip, condition, change, receipt).await;
-            added.map_err(|error| refused_stop(error, "/departs_at"))
+            added.map_err(|error| stop_to_problem(error, "/departs_at"))
         };
-        Ok(idempotency::once(&app, request, move |trip| added(trip, &new), add).await?.into())
+        Ok(idempotency_key::run_once(&app, request, move |trip| stop_added(trip, &new), add).await?.into())
     }
 
     /// Change a stop
@@ -325,7 +325,7 @@ impl StopsApi {
     async fn update(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         /// The stop's id.
@@ -334,14 +334,14 @@ impl StopsApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateStop>,
-    ) -> Result<ChangedStop, Fail<404, 412>> {
+    ) -> Result<ChangedStop, ProblemResponse<404, 412>> {
         let patch = StopPatch::from(body.accept()?);
-        let blamed = if patch.departs_at.is_none() { "/arrives_at" } else { "/departs_at" };
+        let offending_date = if patch.departs_at.is_none() { "/arrives_at" } else { "/departs_at" };
         let change = StopChange::Change(stop_id.uuid(), patch);
         let changed =
             app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await;
-        let trip = changed.map_err(|error| refused_stop(error, blamed))?;
-        Ok(ChangedStop::Ok(stop_of(&trip, stop_id.uuid())?, etag(&trip.tag())))
+        let trip = changed.map_err(|error| stop_to_problem(error, offending_date))?;
+        Ok(ChangedStop::Ok(stop_of(&trip, stop_id.uuid())?, etag(&trip.etag())))
     }
 
     /// Remove a stop
@@ -354,7 +354,7 @@ impl StopsApi {
     async fn remove(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         /// The stop's id.
@@ -363,11 +363,11 @@ impl StopsApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         _nothing: NoBody,
-    ) -> Result<RemovedStop, Fail<404, 412>> {
+    ) -> Result<RemovedStop, ProblemResponse<404, 412>> {
         let change = StopChange::Remove(stop_id.uuid());
         let trip =
             app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
-        Ok(RemovedStop::Gone(etag(&trip.tag())))
+        Ok(RemovedStop::Gone(etag(&trip.etag())))
     }
 
     /// Put the stops in another order
@@ -382,14 +382,14 @@ impl StopsApi {
     async fn order(
         &self,
         app: Data<&App>,
-        caller: Caller<ForWriting>,
+        caller: Caller<TripsWrite>,
         /// The trip's id.
         id: Path<Id>,
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<StopOrder>,
-    ) -> Result<OneTrip, Fail<404, 412>> {
+    ) -> Result<OneTrip, ProblemResponse<404, 412>> {
         let change = StopChange::Order(body.accept()?.stop_ids.into_iter().map(|BodyId(id)| id).collect());
         let trip =
             app.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;

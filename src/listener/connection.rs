@@ -1,0 +1,261 @@
+//! One connection, from the accepted socket to its end.
+//!
+//! What always holds: everything slow, the TLS handshake included, happens in the connection's own
+//! task and under a deadline. What it refuses, before the endpoint sees it: an HTTP/1.1 request
+//! without exactly one valid `Host` (RFC 9112 §3.2), one whose `Host` differs from `:authority`
+//! (RFC 9113 §8.3.1), and one whose authority names a user (RFC 9110 §4.2.4). A request with both `Content-Length` and `Transfer-Encoding` is read by the
+//! latter, without the former, and is the connection's last: hyper sees to that (RFC 9112 §6.1).
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use poem::http::header::{CONNECTION, HOST, HeaderValue};
+use poem::http::uri::Scheme;
+use poem::http::{Request as HttpRequest, Version};
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Request, Response};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use super::Server;
+use super::activity::Activity;
+use super::deadlines::{MonitoredStream, Timeout, Watchdog};
+use super::response_body::TrackedBody;
+use super::tls::Stream;
+use super::unread_body::{self, UnreadBody};
+
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
+/// Each may hold a whole answer in memory for as long as its reader keeps pace.
+const MAX_H2_STREAMS: u32 = 32;
+/// What a client may send ahead of being read, for each stream and for the connection.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Streams that the client resets before they are taken up, and that we reset for its mistakes: with
+/// more of either at a time the connection ends (CVE-2023-44487, CVE-2025-8671).
+const MAX_H2_UNUSED_STREAMS: usize = 20;
+const MAX_H2_FAULTY_STREAMS: usize = 100;
+const H2_PING_EVERY: Duration = Duration::from_secs(20);
+const H2_PING_WAIT: Duration = Duration::from_secs(10);
+
+/// What all connections share.
+pub(super) struct Shared<E> {
+    pub(super) server: Server,
+    pub(super) endpoint: Arc<E>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) local: LocalAddr,
+    /// Set before the connections are told to stop.
+    pub(super) stopping: AtomicBool,
+}
+
+/// How HTTP is spoken.
+pub(super) fn http() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Answers are small: one buffer and one plain write cost less than a list of power_of_two_chunks.
+    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_WAIT)
+        .adaptive_window(false)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_H2_UNUSED_STREAMS)
+        .max_local_error_reset_streams(MAX_H2_FAULTY_STREAMS)
+        .max_header_list_size(MAX_H2_HEADER_BYTES);
+    builder
+}
+
+/// Serves one connection until it ends, its time is up, or, after `stop`, its last request is
+/// answered.
+pub(super) async fn run<E: Endpoint + 'static>(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared<E>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stopping = pin!(async move {
+        // A lost sender means that the server is gone: stop as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    let activity = Arc::new(Activity::default());
+    let io = MonitoredStream::new(tcp, Arc::clone(&activity));
+    let Some(acceptor) = &shared.tls else {
+        let stream = Stream::plain(io, Arc::clone(&activity));
+        return serve_http(stream, Scheme::HTTP, peer, &shared, activity, stopping).await;
+    };
+    let handshake = timeout(shared.server.limits.handshake, acceptor.accept(io));
+    let stream = tokio::select! {
+        biased;
+        () = &mut stopping => return,
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity)),
+            Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => return debug!(%peer, "TLS handshake took too long"),
+        },
+    };
+    serve_http(stream, Scheme::HTTPS, peer, &shared, activity, stopping).await;
+}
+
+async fn serve_http<E: Endpoint + 'static>(
+    stream: Stream,
+    scheme: Scheme,
+    peer: SocketAddr,
+    shared: &Arc<Shared<E>>,
+    activity: Arc<Activity>,
+    mut stopping: Pin<&mut impl Future<Output = ()>>,
+) {
+    let mut watchdog = Watchdog::new(shared.server.limits, &activity);
+    let service = service_fn(|request: HttpRequest<Incoming>| {
+        let in_flight = Activity::begin(&activity);
+        let shared = Arc::clone(shared);
+        let scheme = scheme.clone();
+        async move {
+            let response = hyper::Response::from(answer(&shared, request, scheme, peer).await);
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
+        }
+    });
+    let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
+    let mut told = false;
+    let mut listening = false;
+    poll_fn(|cx| {
+        loop {
+            // RequestSchema once, it wakes this task when the time comes. To ask again at every request would
+            // have all connections queue for one lock.
+            let ask = !listening || shared.stopping.load(Ordering::Acquire);
+            listening = true;
+            if !told && ask && stopping.as_mut().poll(cx).is_ready() {
+                told = true;
+                conn.as_mut().graceful_shutdown();
+            }
+            if let Poll::Ready(end) = conn.as_mut().poll(cx) {
+                if let Err(error) = end {
+                    debug!(%peer, %error, "connection ended early");
+                }
+                return Poll::Ready(());
+            }
+            match watchdog.poll(cx, &activity) {
+                Poll::Pending => return Poll::Pending,
+                // An h2 client that is told so first (GOAWAY) loses no request to the closing.
+                Poll::Ready(Timeout::Idle) if activity.is_http2() && !told => {
+                    told = true;
+                    conn.as_mut().graceful_shutdown();
+                    watchdog.drain();
+                }
+                Poll::Ready(expired) => {
+                    debug!(%peer, why = expired.name(), "connection closed");
+                    if matches!(expired, Timeout::WriteStall | Timeout::AnswerStall) {
+                        activity.give_up();
+                    }
+                    return Poll::Ready(());
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn answer<E: Endpoint>(
+    shared: &Shared<E>,
+    request: HttpRequest<Incoming>,
+    scheme: Scheme,
+    peer: SocketAddr,
+) -> Response {
+    if let Err(fault) = check_host(&request) {
+        let response = (shared.server.bad_request)(fault);
+        return if request.version() < Version::HTTP_2 { close_connection(response) } else { response };
+    }
+    let remote = RemoteAddr(peer.into());
+    let mut request = Request::from((request, shared.local.clone(), remote, scheme));
+    if request.version() >= Version::HTTP_2 {
+        return shared.endpoint.get_response(request).await;
+    }
+    let leftover = match unread_body::lend(request.take_body().into()) {
+        Ok((lent, leftover)) => {
+            request.set_body(BoxBody::new(lent));
+            Some(leftover)
+        }
+        Err(empty) => {
+            request.set_body(empty);
+            None
+        }
+    };
+    let response = shared.endpoint.get_response(request).await;
+    if leftover.is_some_and(UnreadBody::remains) { close_connection(response) } else { response }
+}
+
+/// No other request is read from the connection.
+fn close_connection(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// One `Host` where HTTP/1.1 demands it, never two, and none that no host could be named.
+fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("the request has more than one Host header");
+    }
+    let h2 = request.version() == Version::HTTP_2;
+    let authority = request.uri().authority();
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("the authority names a user");
+    }
+    match (host, authority) {
+        (None, _) if request.version() == Version::HTTP_11 => Err("the Host header is missing"),
+        (None, None) if h2 => Err("the request names no authority"),
+        (Some(host), Some(authority))
+            if h2 && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Err("the Host header differs from the authority")
+        }
+        (Some(host), _) if !host.as_bytes().iter().all(|byte| is_host_byte(*byte)) => {
+            Err("the Host header is not a host")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 3986 §3.2.2), byte by byte.
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b':'
+                | b'['
+                | b']'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
+}

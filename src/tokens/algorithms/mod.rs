@@ -1,0 +1,224 @@
+//! The signature algorithms: how a key of each is made, stored, used and shown.
+//!
+//! A key has one algorithm for all its life, and its name comes from the key: what a token says of its
+//! algorithm must be that, and chooses nothing (RFC 8725 §3.1).
+
+#[cfg(test)]
+mod vectors;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
+use super::TokensError;
+use crate::secrets::random_bytes;
+
+/// An algorithm that signs access tokens (RFC 7518 §3, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alg {
+    /// ECDSA on P-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with 2048 bits.
+    Rs256,
+    /// HMAC: nobody but us can verify, so nothing of it is ever shown.
+    Hs256,
+}
+
+impl Alg {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Hs256];
+
+    /// As it stands in tokens and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Hs256 => "HS256",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|alg| alg.name() == name)
+    }
+
+    pub(super) const fn jose(self) -> Algorithm {
+        match self {
+            Self::Es256 => Algorithm::ES256,
+            Self::EdDsa => Algorithm::EdDSA,
+            Self::Rs256 => Algorithm::RS256,
+            Self::Hs256 => Algorithm::HS256,
+        }
+    }
+}
+
+/// A key that was just made.
+pub(super) struct FreshKey {
+    /// 43 characters of base64url: the thumbprint (RFC 7638) of a public key, chance for a secret one.
+    pub(super) kid: String,
+    /// See [`verifying`]; empty for HS256.
+    pub(super) public: Vec<u8>,
+    /// PKCS #8; the secret itself for HS256.
+    pub(super) private: Vec<u8>,
+}
+
+/// Makes a key. For RS256 it takes some tenths of a second.
+pub(super) fn generate(alg: Alg) -> Result<FreshKey, TokensError> {
+    let failed = |what: &dyn std::fmt::Display| TokensError::Signing(what.to_string());
+    let random = SystemRandom::new();
+    let (private, public) = match alg {
+        Alg::Es256 => {
+            let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
+            let pkcs8 = EcdsaKeyPair::generate_pkcs8(curve, &random).map_err(|e| failed(&e))?;
+            let pair = EcdsaKeyPair::from_pkcs8(curve, pkcs8.as_ref()).map_err(|e| failed(&e))?;
+            (pkcs8.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+        }
+        Alg::EdDsa => {
+            let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&random).map_err(|e| failed(&e))?;
+            let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map_err(|e| failed(&e))?;
+            (pkcs8.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+        }
+        Alg::Rs256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|e| failed(&e))?;
+            let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|e| failed(&e))?;
+            (pkcs8.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+        }
+        Alg::Hs256 => {
+            let kid = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+            return Ok(FreshKey { kid, public: Vec::new(), private: random_bytes::<32>().to_vec() });
+        }
+    };
+    let key = verifying(alg, &public, None).ok_or_else(|| failed(&"the new key can't be read"))?;
+    let kid = thumbprint(alg, &key).map_err(|e| failed(&e))?;
+    Ok(FreshKey { kid, public, private })
+}
+
+/// The name of a public key (RFC 7638): 43 characters.
+pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::Result<String> {
+    Jwk::from_decoding_key(key, Some(alg.jose()))?.thumbprint(ThumbprintHash::SHA256)
+}
+
+/// What verifies: from an uncompressed point (SEC 1 §2.3.3), the 32 bytes of RFC 8032, an
+/// `RSAPublicKey` in DER (RFC 8017), or the secret itself.
+pub(super) fn verifying(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
+    match alg {
+        Alg::Es256 => {
+            let (4, point) = public.split_first()? else { return None };
+            let (x, y) = point.split_at_checked(32)?;
+            let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+            DecodingKey::from_ec_components(&x, &y).ok()
+        }
+        Alg::EdDsa => (public.len() == 32).then(|| DecodingKey::from_ed_der(public)),
+        Alg::Rs256 => Some(DecodingKey::from_rsa_der(public)),
+        // One of no length would be everybody's.
+        Alg::Hs256 => private.filter(|secret| secret.len() >= 32).map(DecodingKey::from_secret),
+    }
+}
+
+/// What signs.
+pub(super) fn signing(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
+    match alg {
+        Alg::Es256 => Some(EncodingKey::from_ec_der(private)),
+        Alg::EdDsa => Some(EncodingKey::from_ed_der(private)),
+        Alg::Rs256 => {
+            // Only its PEM reader knows PKCS #8.
+            let body = STANDARD.encode(private);
+            let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+            EncodingKey::from_rsa_pem(pem.as_bytes()).ok()
+        }
+        Alg::Hs256 => (private.len() >= 32).then(|| EncodingKey::from_secret(private)),
+    }
+}
+
+/// A public key as other services read it (RFC 7517): nothing private has a place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// Its name.
+    pub kid: String,
+    /// Its algorithm.
+    pub alg: Alg,
+    /// Its numbers.
+    pub numbers: KeyParameters,
+}
+
+/// The numbers of a public key, each in base64url.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyParameters {
+    /// On P-256 (RFC 7518 §6.2).
+    Ec {
+        /// The x coordinate.
+        x: String,
+        /// The y coordinate.
+        y: String,
+    },
+    /// On Ed25519 (RFC 8037 §2).
+    Ed {
+        /// The key.
+        x: String,
+    },
+    /// RSA (RFC 7518 §6.3).
+    Rsa {
+        /// The modulus.
+        n: String,
+        /// The exponent.
+        e: String,
+    },
+}
+
+/// What is shown of a key; nothing of a secret one.
+pub(super) fn shown(kid: &str, alg: Alg, key: &DecodingKey) -> Option<PublicKey> {
+    if alg == Alg::Hs256 {
+        return None;
+    }
+    let numbers = match Jwk::from_decoding_key(key, Some(alg.jose())).ok()?.algorithm {
+        AlgorithmParameters::EllipticCurve(point) => KeyParameters::Ec { x: point.x, y: point.y },
+        AlgorithmParameters::OctetKeyPair(key) => KeyParameters::Ed { x: key.x },
+        AlgorithmParameters::RSA(key) => KeyParameters::Rsa { n: key.n, e: key.e },
+        _ => return None,
+    };
+    Some(PublicKey { kid: kid.to_owned(), alg, numbers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_each_algorithm_signs_what_it_verifies_and_another_does_not() {
+        for alg in Alg::ALL {
+            let [one, two] = [generate(alg).unwrap(), generate(alg).unwrap()];
+            assert_ne!(one.kid, two.kid);
+            assert_eq!(one.kid.len(), 43);
+            let secret = (alg == Alg::Hs256).then_some(one.private.as_slice());
+            let key = verifying(alg, &one.public, secret).unwrap();
+            let sign = |private: &[u8]| {
+                jsonwebtoken::crypto::sign(b"said", &signing(alg, private).unwrap(), alg.jose()).unwrap()
+            };
+            let verify =
+                |signature: &str| jsonwebtoken::crypto::verify(signature, b"said", &key, alg.jose()).unwrap();
+            assert!(verify(&sign(&one.private)), "{alg:?}");
+            assert!(!verify(&sign(&two.private)), "{alg:?}");
+            assert_eq!(shown(&one.kid, alg, &key).is_none(), alg == Alg::Hs256);
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_none() {
+        for alg in [Alg::Es256, Alg::EdDsa] {
+            assert!(verifying(alg, b"", None).is_none());
+            assert!(verifying(alg, &[4; 31], None).is_none());
+        }
+        assert!(verifying(Alg::Hs256, b"", None).is_none());
+        assert!(verifying(Alg::Hs256, b"", Some(&[7; 31])).is_none());
+        assert!(signing(Alg::Hs256, b"").is_none());
+    }
+}

@@ -1,0 +1,312 @@
+//! The tables of trips, of what remains of them and of the counters of their changes. Every query names
+//! the owner.
+
+mod feed;
+mod listing;
+
+use std::collections::HashMap;
+
+use ::entity::{trip_counters, trip_tombstones, trips};
+use chrono::{DateTime, NaiveDate, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
+use sea_orm::sqlx::Row as _;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement, TryGetError,
+    TryGetable,
+};
+use uuid::Uuid;
+
+pub(super) use self::feed::{changed, deleted, sweep};
+pub(super) use self::listing::{Found, explain, page};
+use super::listing::SortKeys;
+use super::{Status, Stops, Trip, TripFields};
+use crate::clock::from_millis;
+use crate::db::{StoreError, Tx, pad_to_power_of_two};
+
+/// The columns that a trip is read from, in the order of [`Row`]. By position, because looking each
+/// up by its name takes longer than reading it.
+const COLUMNS: [trips::Column; 12] = [
+    trips::Column::Id,
+    trips::Column::Title,
+    trips::Column::Destination,
+    trips::Column::StartDate,
+    trips::Column::EndDate,
+    trips::Column::TimeZone,
+    trips::Column::Notes,
+    trips::Column::Status,
+    trips::Column::Version,
+    trips::Column::CreatedAt,
+    trips::Column::UpdatedAt,
+    trips::Column::Stops,
+];
+
+type Text = Option<String>;
+type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64, String);
+
+/// A calendar day, if there is one.
+struct Day(Option<NaiveDate>);
+
+impl TryGetable for Day {
+    /// SQLite keeps a day as text, which chrono reads by interpreting a pattern: ours are all of one form.
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let text =
+            row.try_as_sqlite_row().map(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()));
+        match text {
+            Some(Ok(None)) => Ok(Self(None)),
+            Some(Ok(Some(text))) if let Some(day) = parse_day(text) => Ok(Self(Some(day))),
+            _ => Option::try_get_by(row, index).map(Self),
+        }
+    }
+}
+
+/// Reads a day as it is written here: `2026-11-22`.
+fn parse_day(text: &str) -> Option<NaiveDate> {
+    let number = |text: &[u8]| {
+        text.iter().try_fold(0, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+        })
+    };
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else { return None };
+    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
+}
+
+fn trip(row: Row) -> Trip {
+    let (
+        id,
+        title,
+        destination,
+        start_date,
+        end_date,
+        time_zone,
+        notes,
+        status,
+        version,
+        created_at,
+        updated_at,
+        stops,
+    ) = row;
+    // Written by this program alone; a later version's status shows as the first one.
+    let status = Status::parse(&status).unwrap_or_default();
+    let (Day(start_date), Day(end_date)) = (start_date, end_date);
+    let stops = Stops::kept(stops);
+    let draft = TripFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
+    Trip { id, draft, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
+}
+
+fn select(owner: Uuid) -> Select<trips::Entity> {
+    trips::Entity::find().select_only().columns(COLUMNS).filter(trips::Column::OwnerId.eq(owner))
+}
+
+pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
+    let query = select(owner).filter(trips::Column::Id.eq(id));
+    Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
+}
+
+/// Those of the owner's trips that have these ids; nobody else changes them before this transaction ends
+/// (SQLite has one writer anyway).
+pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
+    let query = select(owner)
+        .filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)))
+        .order_by_asc(trips::Column::Id);
+    let found = query.lock_exclusive().into_tuple::<Row>().all(tx).await?;
+    Ok(found.into_iter().map(trip).collect())
+}
+
+/// Ids and versions of those of the owner's deleted trips that have these ids.
+pub(super) async fn tombstones(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    use trip_tombstones::{Column, Entity};
+    let query = Entity::find().select_only().column(Column::TripId).column(Column::Version);
+    let query =
+        query.filter(Column::OwnerId.eq(owner)).filter(Column::TripId.is_in(pad_to_power_of_two(ids)));
+    Ok(query.into_tuple().all(tx).await?)
+}
+
+/// The owner's counter; 0 before the first change.
+pub(super) async fn changes(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
+    let row = tx.query_one(&counter(owner)).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+}
+
+/// The counters of those of these owners that have changed anything.
+pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, i64>, StoreError> {
+    use trip_counters::{Column, Entity};
+    let query = Entity::find().select_only().columns([Column::OwnerId, Column::Value]);
+    let query = query.filter(Column::OwnerId.is_in(pad_to_power_of_two(owners)));
+    Ok(query.into_tuple().all(tx).await?.into_iter().collect())
+}
+
+/// The counter's value, read by the statement that writes it into a trip.
+fn counter(owner: Uuid) -> SelectStatement {
+    Query::select()
+        .column(trip_counters::Column::Value)
+        .from(trip_counters::Entity)
+        .and_where(trip_counters::Column::OwnerId.eq(owner))
+        .take()
+}
+
+/// One row that is written, if it is as expected. What lies `seq_offset` so many changes of those that were
+/// counted together has its place in the owner's order before them.
+#[derive(Debug)]
+pub(super) enum Write<'a> {
+    /// Raises the owner's counter by so much. Its row is locked from here to the end of the transaction, which
+    /// puts the owner's changes in one order.
+    BumpCounter(i64),
+    /// Removes a trip.
+    Remove { id: Uuid, version: i64 },
+    /// Removes the tombstone of a trip that comes to life again, or gets a new one.
+    DeleteTombstone { id: Uuid, version: i64 },
+    /// Puts a trip in the place of its version.
+    Replace { trip: &'a Trip, version: i64, seq_offset: i64 },
+    /// Adds a trip.
+    Insert { trip: &'a Trip, seq_offset: i64 },
+    /// Leaves a tombstone.
+    InsertTombstone { id: Uuid, version: i64, seq_offset: i64, at: DateTime<Utc> },
+}
+
+/// [`StoreError::ForeignKeyViolation`] if there is no such owner; [`StoreError::UniqueViolation`] if what is added is there.
+pub(super) async fn write(tx: &Tx, owner: Uuid, writes: &[Write<'_>]) -> Result<(), StoreError> {
+    let backend = tx.get_database_backend();
+    let statements: Result<_, _> = writes.iter().map(|write| write.statement(backend, owner)).collect();
+    tx.execute_each(statements?).await
+}
+
+impl Write<'_> {
+    /// Its place among those of other kinds: what is to be gone is gone before what comes in its place.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::BumpCounter(_) => 0,
+            Self::Remove { .. } => 1,
+            Self::DeleteTombstone { .. } => 2,
+            Self::Replace { .. } => 3,
+            Self::Insert { .. } => 4,
+            Self::InsertTombstone { .. } => 5,
+        }
+    }
+
+    fn statement(&self, backend: DbBackend, owner: Uuid) -> Result<Statement, DbErr> {
+        Ok(match *self {
+            Self::BumpCounter(changes) => backend.build(&count(owner, changes)),
+            Self::Remove { id, version } => {
+                let rows = trips::Entity::delete_many().filter(trips::Column::OwnerId.eq(owner));
+                rows.filter(trips::Column::Id.eq(id))
+                    .filter(trips::Column::Version.eq(version))
+                    .build(backend)
+            }
+            Self::DeleteTombstone { id, version } => trip_tombstones::Entity::delete_many()
+                .filter(trip_tombstones::Column::OwnerId.eq(owner))
+                .filter(trip_tombstones::Column::TripId.eq(id))
+                .filter(trip_tombstones::Column::Version.eq(version))
+                .build(backend),
+            Self::Replace { trip, version, seq_offset } => trips::Entity::update_many()
+                .set(columns(owner, trip))
+                .col_expr(trips::Column::ChangeSeq, place(owner, seq_offset))
+                .filter(trips::Column::OwnerId.eq(owner))
+                .filter(trips::Column::Id.eq(trip.id))
+                .filter(trips::Column::Version.eq(version))
+                .build(backend),
+            Self::Insert { trip, seq_offset } => backend.build(&insert(owner, trip, seq_offset)?),
+            Self::InsertTombstone { id, version, seq_offset, at } => {
+                backend.build(&insert_tombstone(owner, id, version, seq_offset, at))
+            }
+        })
+    }
+}
+
+fn count(owner: Uuid, changes: i64) -> InsertStatement {
+    use trip_counters::{Column, Entity};
+    let raised = Expr::col((Entity, Column::Value)).add(changes);
+    Query::insert()
+        .into_table(Entity)
+        .columns([Column::OwnerId, Column::Value])
+        .values_panic([owner.into(), changes.into()])
+        .on_conflict(OnConflict::column(Column::OwnerId).value(Column::Value, raised).to_owned())
+        .take()
+}
+
+/// A place in the order of the owner's changes: so many before the one that was counted last.
+fn place(owner: Uuid, seq_offset: i64) -> Expr {
+    Expr::SubQuery(None, Box::new(counter(owner).into())).sub(seq_offset)
+}
+
+/// Adds nothing where there is a tombstone: who deleted the trip meanwhile has counted on from its version.
+fn insert(owner: Uuid, trip: &Trip, seq_offset: i64) -> Result<InsertStatement, DbErr> {
+    let row = columns(owner, trip);
+    let place = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(seq_offset);
+    let value = |column| row.get(column).into_value().map_or_else(place, Expr::value);
+    let tombstone = Query::select()
+        .expr(Expr::value(1))
+        .from(trip_tombstones::Entity)
+        .and_where(trip_tombstones::Column::OwnerId.eq(owner))
+        .and_where(trip_tombstones::Column::TripId.eq(trip.id))
+        .take();
+    let source = Query::select()
+        .exprs(trips::Column::iter().map(value))
+        .from(trip_counters::Entity)
+        .and_where(trip_counters::Column::OwnerId.eq(owner))
+        .and_where(Expr::exists(tombstone).not())
+        .take();
+    let mut statement = Query::insert();
+    let statement = statement.into_table(trips::Entity).columns(trips::Column::iter());
+    let statement = statement.select_from(source).map_err(|error| DbErr::Custom(error.to_string()))?;
+    Ok(statement.take())
+}
+
+fn insert_tombstone(
+    owner: Uuid,
+    id: Uuid,
+    version: i64,
+    seq_offset: i64,
+    at: DateTime<Utc>,
+) -> InsertStatement {
+    use trip_tombstones::{Column, Entity};
+    let (at, place) = (Expr::value(at.timestamp_millis()), place(owner, seq_offset));
+    Query::insert()
+        .into_table(Entity)
+        .columns([Column::OwnerId, Column::TripId, Column::ChangeSeq, Column::Version, Column::DeletedAt])
+        .values_panic([Expr::value(owner), Expr::value(id), place, Expr::value(version), at])
+        .take()
+}
+
+/// All columns but `change_seq`, which the database fills in.
+fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
+    let SortKeys { start, title: title_key, search } = SortKeys::of(&trip.draft);
+    let Trip { id, draft, version, created_at, updated_at } = trip.clone();
+    trips::ActiveModel {
+        owner_id: Set(owner),
+        created_at: Set(created_at.timestamp_millis()),
+        id: Set(id),
+        title: Set(draft.title),
+        destination: Set(draft.destination),
+        start_date: Set(draft.start_date),
+        end_date: Set(draft.end_date),
+        time_zone: Set(draft.time_zone),
+        notes: Set(draft.notes),
+        status: Set(draft.status.name().to_owned()),
+        version: Set(version),
+        change_seq: sea_orm::ActiveValue::NotSet,
+        updated_at: Set(updated_at.timestamp_millis()),
+        stops: Set(draft.stops.as_json().to_owned()),
+        start_key: Set(start),
+        title_key: Set(title_key),
+        search: Set(search),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_read_as_chrono_would() {
+        for text in
+            ["2026-11-22", "0001-01-01", "9999-12-31", "2024-02-29", "2026-02-29", "2026-13-01", "2026-00-10"]
+        {
+            assert_eq!(parse_day(text), text.parse().ok(), "{text}");
+        }
+        for text in ["", "2026-1-01", "+026-01-01", "2026/01/01", "2026-01-01T", "12026-01-01"] {
+            assert_eq!(parse_day(text), None, "{text}");
+        }
+    }
+}

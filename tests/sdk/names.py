@@ -1,15 +1,15 @@
-"""The names of the generated methods: those of the README's table, and none that a generator made up."""
+"""Checks that generated methods have the names of the operations and of the table in docs/app-developers.md."""
 
 import json
 import re
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "app-developers.md"
 
 
 def marked(name):
-    """The lines of the first block or table after a marker in the README."""
-    after = README.read_text().split(f"<!-- {name} -->\n", 1)[1].lstrip("\n").splitlines()
+    """Returns the lines of the first block or table after a marker in docs/app-developers.md."""
+    after = GUIDE.read_text().split(f"<!-- {name} -->\n", 1)[1].lstrip("\n").splitlines()
     if after[0].startswith("```"):
         return after[1 : after.index("```", 1)]
     return after[: after.index("")]
@@ -65,11 +65,11 @@ def check_names(root, sdk):
     head, _, *rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table]
     for row in rows:
         if row[0] not in operations:
-            raise SystemExit(f"the README names {row[0]}, which is no operation")
+            raise SystemExit(f"docs/app-developers.md names {row[0]}, which is no operation")
         for language, name in zip(head[1:], row[1:], strict=True):
             if name not in found[language] or name.rsplit(".", 1)[-1] not in (row[0], camel(row[0])):
                 had = sorted(found[language])
-                raise SystemExit(f"the README calls {row[0]} {name} in {language}, which has {had}")
+                raise SystemExit(f"docs/app-developers.md calls {row[0]} {name} in {language}, which has {had}")
     if len(rows) < 6 or head[1:] != list(found):
-        raise SystemExit("the README's table of names lacks something")
+        raise SystemExit("the table of names in docs/app-developers.md is incomplete")
     return count

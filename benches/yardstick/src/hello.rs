@@ -5,7 +5,7 @@ use std::sync::Arc;
 use poem::listener::TcpListener;
 use poem::{IntoEndpoint, Route, get, handler};
 use tripgate::http::bad_request;
-use tripgate::http::server::{Limits, Server, bind};
+use tripgate::listener::{Limits, Server, bind};
 
 #[handler]
 fn hello() -> &'static str {

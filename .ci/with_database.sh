@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs a command beside a throw-away PostgreSQL or MariaDB:
+# Runs a command with a temporary PostgreSQL or MariaDB server:
 #
-#     .ci/databases postgres -- cargo test --test it
-#     .ci/databases mariadb  -- cargo test --test it
+#     .ci/with_database.sh postgres -- cargo test --test it
+#     .ci/with_database.sh mariadb  -- cargo test --test it
 #
-# The server listens on a free loopback port, with a password of its own, and keeps everything in a
-# temporary folder; both are gone when the command ends. TRIPGATE_TEST_DATABASE_URL names the server
-# and a maintenance database; its user may create and drop databases. The exit status is the
-# command's. Nothing here is durable: that is what makes it fast.
+# The server listens on a free loopback port with a random password and stores its data in a temporary
+# folder, which is removed when the command ends. TRIPGATE_TEST_DATABASE_URL names the server and a
+# maintenance database; its user may create and drop databases. The exit status is the command's.
+# Durability is off for speed.
 set -euo pipefail
 
-# The newest release's folder comes first: Debian keeps the server out of PATH.
+# Prefers the newest release; Debian does not put the PostgreSQL server programs in PATH.
 find_program() {
     local name=$1
     {
@@ -25,12 +25,12 @@ find_program() {
     done
 }
 
-# Prints the program's path; stops with what to install when it is not there.
+# Prints the program's path, or fails with the name of the package to install.
 need_program() {
     local program
     program=$(find_program "$1")
     if [ -z "$program" ]; then
-        echo "databases: $1 is not installed; on Debian: apt-get install $2" >&2
+        echo "with_database: $1 is not installed; on Debian: apt-get install $2" >&2
         exit 69
     fi
     printf '%s\n' "$program"
@@ -40,7 +40,7 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Neither server wants to run as root. `setpriv` becomes the program, so its process id is the server's.
+# Neither server runs as root. `setpriv` executes the program, so the process id is the server's.
 unprivileged() {
     if [ "$(id -u)" -eq 0 ]; then
         exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"
@@ -54,14 +54,14 @@ start_postgres() {
     initdb=$(need_program initdb postgresql)
     bin=$(dirname "$initdb")
     (umask 077 && printf '%s\n' "$password" >"$folder/password")
-    hand_over
+    give_folder_to_server
     (unprivileged "$bin/initdb" --pgdata="$folder/data" --username=tripgate --pwfile="$folder/password" \
         --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync) >"$folder/log" 2>&1
     (unprivileged "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" \
         -c listen_addresses=127.0.0.1 -c max_connections=400 \
         -c fsync=off -c synchronous_commit=off -c full_page_writes=off) >>"$folder/log" 2>&1 &
     server=$!
-    stop_signal=INT # a fast shutdown: it does not wait for clients
+    stop_signal=INT # fast shutdown: does not wait for clients
     export TRIPGATE_TEST_DATABASE_URL="postgres://tripgate:$password@127.0.0.1:$port/postgres"
 }
 
@@ -78,7 +78,7 @@ CREATE USER tripgate@'127.0.0.1' IDENTIFIED BY '$password';
 GRANT ALL PRIVILEGES ON *.* TO tripgate@'127.0.0.1' WITH GRANT OPTION;
 ALTER USER root@localhost IDENTIFIED BY '$password';
 SQL
-    hand_over
+    give_folder_to_server
     (unprivileged "$install" --no-defaults --datadir="$folder/data" --skip-test-db \
         --auth-root-authentication-method=normal) >"$folder/log" 2>&1
     (unprivileged "$mariadbd" --no-defaults --datadir="$folder/data" --tmpdir="$folder" \
@@ -92,11 +92,11 @@ SQL
 }
 
 mariadb_answers() {
-    # Its init file has run once the log says so: before that the user is not there.
+    # The log reports readiness after the init file has created the user.
     grep -q 'ready for connections' "$folder/log"
 }
 
-hand_over() {
+give_folder_to_server() {
     if [ "$(id -u)" -eq 0 ]; then
         chown -R nobody:nogroup "$folder"
     fi
@@ -115,7 +115,7 @@ stop() {
         wait "$server" 2>/dev/null || true
     fi
     if [ -z "$started" ] && [ -e "$folder/log" ]; then
-        echo "databases: $kind did not start; its log:" >&2
+        echo "with_database: $kind failed to start; its log:" >&2
         cat "$folder/log" >&2
     fi
     rm -rf "$folder"
@@ -124,7 +124,7 @@ stop() {
 
 kind=${1:-}
 if [[ ! $kind =~ ^(postgres|mariadb)$ ]] || [ "${2:-}" != -- ] || [ $# -lt 3 ]; then
-    echo "usage: .ci/databases postgres|mariadb -- COMMAND [ARGUMENT ...]" >&2
+    echo "usage: .ci/with_database.sh postgres|mariadb -- COMMAND [ARGUMENT ...]" >&2
     exit 64
 fi
 shift 2

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Tries every operation of a running server against its own document with schemathesis:
+# Tests every operation of a running server against its OpenAPI document with schemathesis:
 #
-#     .ci/fuzz [BINARY [ARGUMENT ...]]          (default: target/debug/tripgate; `st`, which gets the
+#     .ci/fuzz.sh [BINARY [ARGUMENT ...]]          (default: target/debug/tripgate; `st`, which gets the
 #                                               arguments, must be in PATH)
 #
-# FUZZ_EXAMPLES=1000 tries so many requests of each operation, which takes long; the number of every day
-# stands in schemathesis.toml.
+# FUZZ_EXAMPLES=1000 sets the number of requests for each operation; schemathesis.toml has the default.
 #
-# The server listens on a free loopback port and keeps its data in a temporary folder; both are gone
-# at the end. Hashing is cheap and limits are off, or the requests would only ever measure those.
+# The server listens on a free loopback port and stores its data in a temporary folder, which is removed
+# at the end. Hashing is cheap and rate limits are off, so that requests reach the operations.
 set -euo pipefail
 
 settings=$(dirname "$(realpath "$0")")/schemathesis.toml
@@ -22,7 +21,7 @@ stop() {
     local status=$?
     trap - EXIT
     if [ "$status" -ne 0 ] && [ -e "$folder/log" ]; then
-        echo "fuzz: the last lines of the server's log:" >&2
+        echo "fuzz: last lines of the server log:" >&2
         tail -n 50 "$folder/log" >&2
     fi
     if [ -n "$server" ] && kill -TERM "$server" 2>/dev/null; then
@@ -40,7 +39,7 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# From here no `.env` of the project is read, and schemathesis leaves nothing in the tree.
+# The server must not read the `.env` of the project, and schemathesis must not write to the tree.
 cd "$folder"
 
 TRIPGATE_LISTEN=127.0.0.1:$port TRIPGATE_DATA_DIR=$folder/data TRIPGATE_BCRYPT_COST=4 \
@@ -64,10 +63,10 @@ FUZZ_CLIENT_ID=$(sed -n 's/^client_id *//p' <<<"$client")
 FUZZ_CLIENT_SECRET=$(sed -n 's/^client_secret *//p' <<<"$client")
 export FUZZ_CLIENT_ID FUZZ_CLIENT_SECRET
 
-# Its own time limits make it repeat until they are spent; this one only ends what hangs.
+# A hang guard only: with its own time limits, schemathesis repeats tests until the time is used up.
 timeout "${FUZZ_TIMEOUT_SECS:-900}" st --config-file "$settings" run "$url/openapi.json" \
     --phases examples,coverage,fuzzing,stateful --checks all --no-color \
     ${FUZZ_EXAMPLES:+--max-examples "$FUZZ_EXAMPLES"} "${@:2}"
 
-# It may have ended after its last answer.
+# The server must still be running after the last request.
 curl --silent --show-error --fail --output /dev/null "$url/health/live"

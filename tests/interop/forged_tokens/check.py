@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Shows forged, malformed and confused tokens to running servers, which must refuse every one:
 
-    .ci/forge/run BINARY NODE_MODULES
+    tests/interop/forged_tokens/check.py BINARY NODE_MODULES
 
 PyJWT, joserfc and jwcrypto in Python, jose in Node and plain string work make them, anew for each
 algorithm that signs. Every answer must be a whole 401 problem with the challenge of RFC 6750, and at
@@ -22,15 +22,15 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(here.parent), str(here)]
+sys.path[:0] = [str(here.parents[1] / "support"), str(here)]
 
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 
-import byhand  # noqa: E402
+import manual  # noqa: E402
 from libraries import LIBRARIES, pem_of  # noqa: E402
 from keys import b64, public_jwk  # noqa: E402
 from recipes import Recipes  # noqa: E402
-from served import Served  # noqa: E402
+from test_server import TestServer  # noqa: E402
 
 CHALLENGE = 'Bearer realm="tripgate", error="invalid_token"'
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id", "client_action"}
@@ -48,7 +48,7 @@ class Battery:
             key_set = answer.read()
         own = server.signing_key()
         own = own if server.alg == "HS256" else load_der_private_key(own, None)
-        kid = json.loads(byhand.unb64(self.token.split(".")[0]))["kid"]
+        kid = json.loads(manual.unb64(self.token.split(".")[0]))["kid"]
         shown = next((key for key in json.loads(key_set)["keys"] if key["kid"] == kid), None)
         self.recipes = Recipes(server.alg, self.token, own, shown, key_set, server.issuer)
         self.recipes.own_jwk = shown
@@ -59,7 +59,7 @@ class Battery:
             self.recipes.job("", {"kid": "A" * 43}, {"iss": "http://127.0.0.1:1"}), own
         )
         tokens = (self.token, other["access_token"], elsewhere)
-        self.add("by hand", byhand.all_of(self.recipes, *tokens, self.strangers()))
+        self.add("by hand", manual.all_of(self.recipes, *tokens, self.strangers()))
 
     def add(self, maker, tokens):
         for what, token in tokens:
@@ -99,7 +99,7 @@ class Battery:
             "alg": self.server.alg,
         }
         answer = subprocess.run(
-            ["node", f"{self.folder}/forge.mjs"],
+            ["node", f"{self.folder}/with_jose.mjs"],
             input=json.dumps(given),
             check=True,
             stdout=subprocess.PIPE,
@@ -214,11 +214,11 @@ def main(binary, modules):
     faults = []
     with tempfile.TemporaryDirectory(prefix="tripgate-forge.") as folder:
         # An ES module finds its libraries beside itself alone.
-        shutil.copy(here / "forge.mjs", folder)
+        shutil.copy(here / "with_jose.mjs", folder)
         (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
         for alg in ("ES256", "EdDSA", "RS256", "HS256"):
             start = time.monotonic()
-            with Served(binary, alg, "trace") as server:
+            with TestServer(binary, alg, "trace") as server:
                 battery = Battery(server, folder)
                 found = list(battery.fire())
                 server.stop()

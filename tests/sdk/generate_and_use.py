@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes SDKs of the committed document, by the README's own commands, and uses them:
+"""Makes SDKs of the committed document, with the commands of docs/app-developers.md, and uses them:
 
-    tests/sdk/run BINARY NODE_MODULES CARGO_ROOT
+    tests/sdk/generate_and_use.py BINARY NODE_MODULES CARGO_ROOT
 
 TypeScript, Python and Rust are type-checked and go through one scenario against a running server:
 sign up, log in, refresh, page, retry, conflict, be told what is wrong, log out. Kotlin, Swift and
-Dart are parsed, Kotlin's models compiled. A generator that warns fails, and so does a method that the README names otherwise.
+Dart are parsed, Kotlin's models compiled. A generator that warns fails, and so does a method with another name than in docs/app-developers.md.
 NODE_MODULES and CARGO_ROOT hold the generators that the commands name, in the same versions.
 """
 
@@ -24,17 +24,17 @@ from pathlib import Path
 here = Path(__file__).resolve().parent
 root = here.parent.parent
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(root / ".ci"), str(here)]
+sys.path[:0] = [str(here.parent / "support"), str(here)]
 
 from names import check_names, marked  # noqa: E402
-from served import Served  # noqa: E402
+from test_server import TestServer  # noqa: E402
 from syntax import check_syntax, compile_kotlin  # noqa: E402
 
 COMPLAINT = re.compile(r"\bWARN|\bwarn(ing)?\b|Warning|\bERROR\b|\berror:|Exception in")
 
 
 class Tools:
-    """What stands for `npx`, `pipx run` and `cargo install` in the README's commands."""
+    """What stands for `npx`, `pipx run` and `cargo install` in the commands of docs/app-developers.md."""
 
     def __init__(self, modules, cargo_root):
         self.modules, self.cargo_root = Path(modules).resolve(), Path(cargo_root).resolve()
@@ -161,7 +161,7 @@ def main(binary, modules, cargo_root):
         sdk = generate(tools, folder)
         told("generated")
         with Rust(sdk, binary) as rust:
-            told(f"{check_names(root, sdk)} names are those of the README")
+            told(f"{check_names(root, sdk)} names are those of docs/app-developers.md")
             for language, files in check_syntax(sdk).items():
                 told(f"{language}: {files} files parsed")
             told(f"Kotlin: {compile_kotlin(sdk, tools.modules, folder)} classes compiled")
@@ -172,7 +172,7 @@ def main(binary, modules, cargo_root):
             told("Python: checked")
             scenarios["progenitor"] = [rust.built()]
             told("Rust: built")
-        with Served(binary, "ES256") as server:
+        with TestServer(binary, "ES256") as server:
             for generator, command in scenarios.items():
                 if run([*command, server.issuer], timeout=60).splitlines()[-1:] != ["done"]:
                     raise SystemExit(f"{generator}: the scenario does not end")

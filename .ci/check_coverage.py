@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
-"""Whether the tests have seen all that the document says:
+"""Checks that the tests observed every part of the OpenAPI document:
 
-    .ci/seen LOG [DOCUMENT]          (default: openapi/openapi.json)
+    .ci/check_coverage.py LOG [DOCUMENT]          (default: openapi/openapi.json)
 
-LOG is what the tests wrote to the file that TRIPGATE_TEST_SEEN named, on all databases. Ends with 1 if there is
-an operation, a status, a header of one, a parameter, a schema, a member of one or a value of a list that no
-test ever saw.
+LOG is the file that the tests on all databases wrote, named by TRIPGATE_TEST_SEEN. The exit status is 1 if
+no test observed some operation, status, response header, parameter, schema, schema field or enum value.
 """
 
 import json
 import pathlib
 import sys
 
-# What can't be provoked from outside, and why: a status of all operations.
-BEYOND = {
-    "500": "a fault of ours: whatever a test could do to cause one, it is not there to be found",
+# Statuses that no test can provoke from outside, with the reason.
+EXEMPT = {
+    "500": "an internal error: a request that causes one is a bug to fix",
 }
 
 
@@ -27,8 +26,8 @@ def resolved(document, value):
     return value
 
 
-def told(document):
-    """Every thing that the document says, as a line of the log."""
+def documented(document):
+    """Returns every part of the document in the format of the log, with its kind."""
     lines = {}
 
     def schema(name, said):
@@ -66,26 +65,26 @@ def told(document):
 
 
 def main(log, document="openapi/openapi.json"):
-    told_lines = told(json.loads(pathlib.Path(document).read_text()))
+    documented_lines = documented(json.loads(pathlib.Path(document).read_text()))
     seen = set(pathlib.Path(log).read_text().splitlines())
     seen |= {f"operation {line.split()[1]}" for line in seen if line.startswith("status ")}
-    missing, counts, beyond = [], {}, {}
-    for line, kind in told_lines.items():
+    missing, counts, exempt = [], {}, {}
+    for line, kind in documented_lines.items():
         all_of_kind, seen_of_kind = counts.get(kind, (0, 0))
         counts[kind] = (all_of_kind + 1, seen_of_kind + (line in seen))
         if line in seen:
             continue
         status = line.rsplit(" ", 1)[-1]
-        if kind == "status" and status in BEYOND:
-            beyond[status] = beyond.get(status, 0) + 1
+        if kind == "status" and status in EXEMPT:
+            exempt[status] = exempt.get(status, 0) + 1
         else:
             missing.append(line)
     for kind, (every, found) in counts.items():
         print(f"    {kind:<10} {found:>4} of {every}")
-    for status, count in beyond.items():
-        print(f"    {count} times {status}, not looked for: {BEYOND[status]}")
+    for status, count in exempt.items():
+        print(f"    {count} responses with status {status}, exempt: {EXEMPT[status]}")
     for line in missing:
-        print(f"no test ever saw: {line}", file=sys.stderr)
+        print(f"not observed by any test: {line}", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries the README's services in Node, Python and Rust against running servers:
 
-    .ci/verifiers/run BINARY EXAMPLE NODE_MODULES
+    tests/interop/verifiers/check.py BINARY EXAMPLE NODE_MODULES
 
 EXAMPLE is the built example `verifier`. One server for each algorithm that has public keys. Each
 service is shown good tokens, of an old key and of the one that replaced it, and tokens that are
@@ -17,13 +17,13 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(here.parent), str(here)]
+sys.path[:0] = [str(here.parents[1] / "support"), str(here)]
 
 import jwt  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: E402
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 
-from served import PASSWORD, Served  # noqa: E402
+from test_server import PASSWORD, TestServer  # noqa: E402
 
 AUDIENCE = "tripgate"
 OTHER = {"ES256": "HS256", "EdDSA": "HS256", "RS256": "RS512"}
@@ -90,7 +90,7 @@ def main(binary, example, modules):
             "rust, jsonwebtoken": [example],
         }
         for alg in OTHER:
-            with Served(binary, alg) as server:
+            with TestServer(binary, alg) as server:
                 failures += try_all(server, services)
     if failures:
         raise SystemExit(f"{failures} tokens were not taken or refused as they should be")

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Whether apps that were made for the last release go on working with the document of this tree:
+# Checks that the OpenAPI document is backward compatible with the last release:
 #
-#     .ci/released [BINARY]          (default: target/debug/tripgate)
+#     .ci/check_compatibility.sh [BINARY]          (default: target/debug/tripgate)
 #
-# The last release is the newest tag `v…` among this commit's ancestors. What counts as breaking is told by
-# `tripgate openapi --diff`; see README.md, "Versions".
+# The last release is the newest tag `v…` among this commit's ancestors. `tripgate openapi --diff` defines
+# breaking changes.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
 binary=${1:-${CARGO_TARGET_DIR:-target}/debug/tripgate}
-# Whoever runs this need not own the files.
+# Allow a clone that another user owns.
 git() { command git -c safe.directory="$PWD" "$@"; }
 if ! git rev-parse --verify --quiet HEAD >/dev/null 2>&1; then
-    echo "not a clone: there is no release to compare with"
+    echo "skipped: not a git clone"
     exit 0
 fi
 tag=$(git tag --merged HEAD --list 'v[0-9]*' --sort=-version:refname | head -n 1)
 if [ -z "$tag" ]; then
-    echo "nothing was released yet: there is no tag v…"
+    echo "skipped: no release tag v… found"
     exit 0
 fi
 old=$(mktemp "${TMPDIR:-/tmp}/tripgate-released.XXXXXX")

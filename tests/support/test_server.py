@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 PASSWORD = "a red kite over Lisbon"
 
 
-class Served:
+class TestServer:
     """A running server; `with` ends it and removes what it wrote."""
 
     def __init__(self, binary, alg, log="warn", **settings):

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::io::{Write, stdin, stdout};
 
 #[expect(unreachable_pub, reason = "it stands in a crate of its own in the README")]
-mod rust;
+mod access_tokens;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut given = std::env::args().skip(1);
     let (issuer, audience) = (given.next().ok_or("no issuer")?, given.next().ok_or("no audience")?);
-    let keys = rust::keys(&issuer).await?;
+    let keys = access_tokens::keys(&issuer).await?;
     for token in stdin().lines() {
-        match rust::verify(token?.trim(), &keys, &issuer, &audience) {
+        match access_tokens::verify(token?.trim(), &keys, &issuer, &audience) {
             Ok(claims) if !claims.scope.is_empty() => writeln!(stdout(), "takes {}", claims.sub)?,
             Ok(_) => writeln!(stdout(), "refuses a token for nothing")?,
             Err(error) => writeln!(stdout(), "refuses {error}")?,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Uses the pages as people do, in a real browser, against a running server:
 
-    tests/browser/run BINARY NODE_MODULES [TEST-NAME-PATTERN]
+    tests/browser/browser_tests.py BINARY NODE_MODULES [TEST-NAME-PATTERN]
 
 NODE_MODULES holds playwright-core; the browser is Debian's `chromium`. Access tokens are as short as
 the server allows, so that one runs out under the eyes of the tests. The screenshots are left in a
@@ -17,9 +17,9 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(here.parent.parent / ".ci"))
+sys.path.insert(0, str(here.parent / "support"))
 
-from served import Served  # noqa: E402
+from test_server import TestServer  # noqa: E402
 
 ACCESS_TTL_SECS = 60
 
@@ -28,7 +28,7 @@ def main(binary, modules, pattern="."):
     shots = tempfile.mkdtemp(prefix="tripgate-screenshots.")
     with (
         tempfile.TemporaryDirectory(prefix="tripgate-browser.") as folder,
-        Served(binary, "ES256", access_ttl_secs=ACCESS_TTL_SECS) as server,
+        TestServer(binary, "ES256", access_ttl_secs=ACCESS_TTL_SECS) as server,
     ):
         # An ES module finds its libraries beside itself alone.
         for file in here.glob("*.mjs"):

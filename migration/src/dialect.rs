@@ -1,15 +1,14 @@
-//! The few words in which the three databases differ.
+//! The SQL fragments that differ between the databases.
 //!
-//! A step is written once, as SQL with `{placeholders}`. Keys stand inside `CREATE TABLE`, because
-//! only there do all three accept `IF NOT EXISTS`, which makes a step repeatable where DDL is not
-//! transactional (MySQL).
+//! A step is SQL with `{placeholders}`. Keys are part of `CREATE TABLE`, the only statement for which all
+//! databases accept `IF NOT EXISTS`; this makes a step repeatable where DDL is not transactional (MySQL).
 
 use sea_orm_migration::prelude::{DbErr, SchemaManager};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 
 /// Placeholder, SQLite, PostgreSQL, MySQL or MariaDB.
 ///
-/// Instants are whole milliseconds since 1970 in UTC: they compare and index alike everywhere. The
+/// Instants are whole milliseconds since 1970 in UTC: they compare the same on all databases. The
 /// binary collation makes MySQL compare text as the other two do.
 const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{uuid}", "BLOB", "UUID", "BINARY(16)"),
@@ -27,12 +26,12 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{text200}", "TEXT", "VARCHAR(200)", "VARCHAR(200)"),
     ("{text254}", "TEXT", "VARCHAR(254)", "VARCHAR(254)"),
     ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
-    // More than the 64 KiB of MySQL's TEXT. There a default of such a column is an expression; on SQLite,
-    // where a column is added, it must be none.
+    // More than the 64 KiB of MySQL's TEXT. MySQL requires an expression as the default of such a column;
+    // SQLite rejects an expression when it adds a column.
     ("{long}", "TEXT", "TEXT", "MEDIUMTEXT"),
     ("{default_empty}", "DEFAULT ''", "DEFAULT ''", "DEFAULT ('')"),
     ("{default_list}", "DEFAULT '[]'", "DEFAULT '[]'", "DEFAULT ('[]')"),
-    // In the order of code points, which the other two follow anyway.
+    // Code point order, the default of the other two.
     ("{binary}", "", "COLLATE \"C\"", ""),
     (
         "{days(start_date)}",
@@ -56,7 +55,7 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
 ];
 
-/// Runs the statements in order, in the words of the database at hand.
+/// Runs the statements in order, in the dialect of the connected database.
 pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     for statement in statements {

@@ -1,14 +1,14 @@
-//! The schema of Tripgate, a file a step.
+//! The database schema, one file for each migration step.
 //!
-//! Every step runs on SQLite, PostgreSQL and MySQL or MariaDB, can be run again after it failed
-//! half-way, and is frozen once released: a change is a new step. Nothing here imports `entity`,
-//! because a step must keep meaning what it meant when the row shapes move on.
+//! Every step runs on SQLite, PostgreSQL, MySQL and MariaDB, can be repeated after a partial failure,
+//! and is frozen once released: a change is a new step. No step imports `entity`, because a step must
+//! not change when the row types change.
 
 mod dialect;
 mod m20261122_000001_foundation;
 mod m20261122_000002_sessions_and_keys;
-mod m20261122_000003_trips_whole;
-mod m20261122_000004_offline;
+mod m20261122_000003_trip_stops_and_search;
+mod m20261122_000004_idempotency_shares_sync;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -22,8 +22,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_foundation::Migration),
             Box::new(m20261122_000002_sessions_and_keys::Migration),
-            Box::new(m20261122_000003_trips_whole::Migration),
-            Box::new(m20261122_000004_offline::Migration),
+            Box::new(m20261122_000003_trip_stops_and_search::Migration),
+            Box::new(m20261122_000004_idempotency_shares_sync::Migration),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! Users, their sessions, the signing keys, trips and the counter of their changes.
+//! Creates users, sessions, signing keys, trips and the change counters of trips.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// `*_key` is the form under which an identifier is unique: normalised and without case.
+// `*_key` is the normalized, case-folded form of an identifier, which is unique.
 const USERS: &str = "
 CREATE TABLE IF NOT EXISTS users (
     id {uuid} NOT NULL PRIMARY KEY,
@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS users (
     CONSTRAINT users_display_name_length CHECK ({length}(display_name) BETWEEN 1 AND 100)
 ) {clustered}";
 
-// The refresh token names the session alone, so `id` is unique on its own; a user's sessions lie
-// together by the primary key.
+// A refresh token names only the session, so `id` alone is unique. The primary key clusters the sessions
+// of a user.
 const SESSIONS: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     user_id {uuid} NOT NULL,
@@ -53,8 +53,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     CONSTRAINT sessions_user_agent_length CHECK ({length}(user_agent) <= 512)
 ) {clustered}";
 
-// `active_slot` is 1 on the one key that signs and NULL on all others: the unique constraint lets
-// one of several replicas that start together win.
+// `active_slot` is 1 on the active key and NULL on all others. The unique constraint decides the race
+// between replicas that start at the same time.
 const SIGNING_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS signing_keys (
     kid {text64} NOT NULL PRIMARY KEY,
@@ -69,8 +69,8 @@ CREATE TABLE IF NOT EXISTS signing_keys (
     CONSTRAINT signing_keys_status CHECK (status IN ('standby', 'active', 'retired'))
 ) {clustered}";
 
-// The list is read newest first, so a user's trips lie in that order; `(owner_id, id)` is what
-// names one. Nothing is unique without its owner.
+// The primary key clusters a user's trips in list order. `(owner_id, id)` identifies a trip: every key
+// includes the owner.
 const TRIPS: &str = "
 CREATE TABLE IF NOT EXISTS trips (
     owner_id {uuid} NOT NULL,

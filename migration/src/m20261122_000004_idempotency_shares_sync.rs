@@ -1,5 +1,4 @@
-//! What apps need that lose replies and go offline: keys of requests that are sent again, links that show
-//! a trip, and the feed of changes.
+//! Adds idempotency keys, share links of trips, and the operations of offline apps.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -8,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A request that makes something, under the key that its client gave it: claimed by `holder` before it
-// runs, and answered in the transaction that does what it asks for. Without a status it still runs.
+// A request under its `Idempotency-Key`. `holder` claims the row before the request runs; the transaction
+// that does the work saves the response. `status` is NULL while the request runs.
 const IDEMPOTENCY_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     owner_id {uuid} NOT NULL,
@@ -28,7 +27,7 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     CONSTRAINT idempotency_keys_whole CHECK ((status IS NULL) = (body IS NULL))
 ) {clustered}";
 
-// Whoever has the link reads the trip. The link names `id`, which is random, and ends with the trip.
+// The link contains the random `id` and gives read access to the trip. It is deleted with the trip.
 const TRIP_SHARES: &str = "
 CREATE TABLE IF NOT EXISTS trip_shares (
     owner_id {uuid} NOT NULL,
@@ -40,7 +39,7 @@ CREATE TABLE IF NOT EXISTS trip_shares (
     CONSTRAINT trip_shares_trip FOREIGN KEY (owner_id, trip_id) REFERENCES trips (owner_id, id) ON DELETE CASCADE
 ) {clustered}";
 
-// An operation of a phone that was applied, so that it is not applied again.
+// Applied sync operations, recorded so that each is applied only once.
 const SYNC_OPERATIONS: &str = "
 CREATE TABLE IF NOT EXISTS sync_operations (
     owner_id {uuid} NOT NULL,

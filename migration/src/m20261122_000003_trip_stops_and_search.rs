@@ -1,4 +1,4 @@
-//! Stops, what trips are found and sorted by, and what remains of those that were deleted.
+//! Adds stops, search and sort columns to trips, and the tombstones of deleted trips.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// What the sync feed tells of a trip that is no more. Its version is the one after the last.
+// Deleted trips for the sync feed. `version` is the trip's last version plus one.
 const TRIP_TOMBSTONES: &str = "
 CREATE TABLE IF NOT EXISTS trip_tombstones (
     owner_id {uuid} NOT NULL,
@@ -20,19 +20,19 @@ CREATE TABLE IF NOT EXISTS trip_tombstones (
     CONSTRAINT trip_tombstones_owner FOREIGN KEY (owner_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Column by column, because that is what can be asked for and repeated.
+/// Added one at a time, because only then can each be checked for and the step repeated.
 const COLUMNS: &[(&str, &str)] = &[
-    // JSON, whole: a trip is one row and has one version, so its stops are in it.
+    // A JSON array: a trip is one row with one version, so the row contains its stops.
     ("stops", "{long} NOT NULL {default_list}"),
-    // What the list is sorted by, in one form everywhere. `start_key` counts days from 1970 and puts
-    // what has no start after everything that has; `title_key` is the title without case and accents.
+    // Sort keys, the same on all databases. `start_key` is the day number since 1970-01-01, with trips
+    // without a start date last; `title_key` is the title without case and accents.
     ("start_key", "{int} NOT NULL DEFAULT 9000000"),
     ("title_key", "{text200} {binary} NOT NULL DEFAULT ''"),
-    // Title, destination and notes without case and accents: what the list is searched in.
+    // Title, destination and notes without case and accents, for the search.
     ("search", "{long} NOT NULL {default_empty}"),
 ];
 
-// Of what was there before this step, as well as the database can: accents go with a trip's next change.
+// Fills existing rows. SQL can't remove accents; the next update of a trip removes them.
 const FILL: &str = "
 UPDATE trips SET start_key = COALESCE({days(start_date)}, 9000000), title_key = lower(title),
     search = lower(concat_ws('\n', title, destination, notes)) WHERE search = ''";

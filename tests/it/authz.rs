@@ -263,7 +263,7 @@ async fn a_token_that_lacks_the_scope_is_told_which() {
 }
 
 #[tokio::test]
-async fn two_credentials_in_one_request_are_refused() {
+async fn two_credentials_in_one_request_are_rejected() {
     // S-30
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

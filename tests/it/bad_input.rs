@@ -60,7 +60,7 @@ async fn who_sends_a_value_that_is_not_in_the_list_is_told_the_list() {
         ("sort=size", "/sort", r#"must be one of "-created_at", "start_date", "-updated_at", "title""#),
         ("limit=many", "/limit", "must be an integer from 1 to 100"),
         ("limit=101", "/limit", "must be an integer from 1 to 100"),
-        ("starts_after=soon", "/starts_after", "must be a calendar date, written YYYY-MM-DD"),
+        ("starts_from=soon", "/starts_from", "must be a calendar date, written YYYY-MM-DD"),
         ("q=", "/q", "must have 1 to 200 characters"),
     ] {
         let detail = told(ada.get(&format!("/api/v1/trips?{query}")).await, pointer);

@@ -249,7 +249,7 @@ fn the_document_is_printed_and_checked() {
 #[test]
 fn a_document_that_breaks_apps_is_told_by_its_exit_status() {
     let dir = TempDir::new().unwrap();
-    let mut old = tripgate::http::spec::document();
+    let mut old = tripgate::http::openapi::document();
     let save = |name: &str, document: &Value| {
         fs::write(dir.path().join(name), document.to_string()).unwrap();
     };

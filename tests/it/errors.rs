@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tripgate::http::json::BODY_MAX;
+use tripgate::http::body::BODY_MAX;
 
 use crate::harness::{Client, TestApp, conformance};
 

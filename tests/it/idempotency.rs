@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tripgate::housekeeping;
-use tripgate::idempotency::{self, Answer, Begun, Receipt};
-use tripgate::trips::{Draft, Trip, TripsError};
+use tripgate::idempotency::{self, Claimed, ResponseRecorder, SavedResponse};
+use tripgate::trips::{Trip, TripFields, TripsError};
 
 use crate::harness::{Call, Client, Reply, TestApp};
 use crate::stored;
@@ -226,7 +226,7 @@ async fn old_keys_are_swept_out_and_go_with_their_owner() {
     let ada = app.log_in("ada").await;
     post(&ada, "new", "Porto").await.expect(201);
     app.clock.advance(TimeDelta::days(1));
-    housekeeping::sweep_offline(app.rooms().clone()).await;
+    housekeeping::sweep_sync(app.rooms().clone()).await;
     assert_eq!(stored::keys(&app).await.len(), 1);
     let ada = app.log_in("ada").await;
     assert_eq!(post(&ada, "new", "Porto").await.expect(201).header("idempotency-replayed"), "true");
@@ -255,22 +255,22 @@ async fn whoever_was_overtaken_does_nothing() {
     let rooms = app.rooms();
     let request = idempotency::Request { owner, key: [1; 32], digest: [2; 32] };
     let claim = async || match rooms.idempotency.begin(&request).await.unwrap() {
-        Begun::Run(claim) => claim,
-        Begun::Done(answer) => panic!("{answer:?}"),
+        Claimed::Start(claim) => claim,
+        Claimed::Replay(answer) => panic!("{answer:?}"),
     };
     let make = async |claim| {
-        let answer = Answer { status: 201, location: None, etag: None, body: b"{}".to_vec() };
-        let receipt = Receipt::new(claim, Arc::new(move |_: &Trip| answer.clone()));
-        let draft = Draft { title: "Lisbon".to_owned(), ..Draft::default() };
+        let answer = SavedResponse { status: 201, location: None, etag: None, body: b"{}".to_vec() };
+        let receipt = ResponseRecorder::new(claim, Arc::new(move |_: &Trip| answer.clone()));
+        let draft = TripFields { title: "Lisbon".to_owned(), ..TripFields::default() };
         rooms.trips.create(owner, None, draft, Some(receipt)).await
     };
     let slow = claim().await;
     app.clock.advance(TimeDelta::seconds(30));
     let fast = claim().await;
-    assert!(matches!(make(slow.clone()).await, Err(TripsError::Overtaken)));
+    assert!(matches!(make(slow.clone()).await, Err(TripsError::ClaimLost)));
     assert_eq!(stored::trips(&app).await, 0);
-    rooms.idempotency.let_go(slow.clone()).await.unwrap();
+    rooms.idempotency.release(slow.clone()).await.unwrap();
     make(fast).await.unwrap();
-    assert!(matches!(make(slow).await, Err(TripsError::Overtaken)));
+    assert!(matches!(make(slow).await, Err(TripsError::ClaimLost)));
     assert_eq!(stored::trips(&app).await, 1);
 }

@@ -7,14 +7,14 @@ mod forged;
 mod rotation;
 mod secret;
 mod signers;
-mod strangers;
+mod unknown_kid;
 
 use std::process::Output;
 use std::time::Duration;
 
 use tripgate::config::SigningAlg;
 use tripgate::secrets::MasterSecret;
-use tripgate::tokens::Lifecycle;
+use tripgate::tokens::KeyRotation;
 
 use crate::harness::{Client, TestApp};
 use crate::process::{command, finish};
@@ -42,9 +42,9 @@ async fn beside(app: &TestApp, change: impl FnOnce(&mut tripgate::config::Settin
 }
 
 /// As an operator has it, beside the server.
-fn lifecycle(app: &TestApp) -> Lifecycle {
+fn lifecycle(app: &TestApp) -> KeyRotation {
     let secret = MasterSecret::read(&app.settings().secret_file).unwrap();
-    Lifecycle::new(&app.rooms().db, app.clock.clone(), &secret)
+    KeyRotation::new(&app.rooms().db, app.clock.clone(), &secret)
 }
 
 /// The program beside the server, on the same database and secret.

@@ -11,25 +11,28 @@
 )]
 
 mod architecture;
+mod auth_methods;
 mod authz;
 mod bad_input;
-mod canaries;
 mod cli;
 mod clients;
+mod concurrent_writes;
 mod crash;
+mod disk_full;
 mod docs;
+mod documents;
 mod errors;
 mod examples;
 mod first_steps;
-mod full;
 mod harness;
 mod idempotency;
 mod keys;
 mod lengths;
 mod login;
+mod no_echo;
 mod openapi;
-mod originals;
 mod outage;
+mod parity;
 mod problems;
 mod process;
 mod profile;
@@ -45,5 +48,3 @@ mod sync;
 mod tokens;
 mod trips;
 mod verify;
-mod ways_in;
-mod writes;

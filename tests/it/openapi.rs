@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use tripgate::http::spec;
+use tripgate::http::openapi;
 
 use crate::harness::conformance::{document, operations, resolved};
 
@@ -26,14 +26,14 @@ fn same(name: &str, generated: &str) {
 
 #[test]
 fn the_committed_documents_are_the_generated_ones() {
-    same("openapi.json", &spec::json());
-    same("openapi.yaml", &spec::yaml());
+    same("openapi.json", &openapi::json());
+    same("openapi.yaml", &openapi::yaml());
 }
 
 #[test]
 fn yaml_and_json_say_the_same() {
-    let yaml: Value = serde_saphyr::from_str(&spec::yaml()).unwrap();
-    let json: Value = serde_json::from_str(&spec::json()).unwrap();
+    let yaml: Value = serde_saphyr::from_str(&openapi::yaml()).unwrap();
+    let json: Value = serde_json::from_str(&openapi::json()).unwrap();
     // Not assert_eq: see above.
     assert!(yaml == json, "the YAML does not parse to what the JSON says");
     assert_eq!(&json, document());

@@ -129,12 +129,12 @@ async fn assert_away(app: &TestApp, ada: &Client) {
     for _ in 0..2 {
         let begin = Instant::now();
         for reply in all_kinds(ada, &nobody).await {
-            let told = reply.expect(503).problem("database_away");
+            let told = reply.expect(503).problem("database_unavailable");
             assert!(told.header("retry-after").parse::<u32>().unwrap() > 0);
         }
         assert!(begin.elapsed() < Duration::from_secs(7), "{:?}", begin.elapsed());
         let begin = Instant::now();
-        nobody.get("/health/ready").await.expect(503).problem("database_away");
+        nobody.get("/health/ready").await.expect(503).problem("database_unavailable");
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         nobody.get("/health/live").await.expect(200);
         ada.get("/api/v1/auth/session").await.expect(200);
@@ -200,7 +200,7 @@ async fn assert_cut_off(way: Way) {
     }
     assert!(begin.elapsed() > Duration::from_secs(8), "{:?}", begin.elapsed());
     for client in [&ada, &phone] {
-        client.get("/api/v1/auth/session").await.expect(503).problem("database_away");
+        client.get("/api/v1/auth/session").await.expect(503).problem("database_unavailable");
     }
     assert_eq!([status(&direct.anonymous().granted(ada.grant())).await, status(&ada).await], [200, 503]);
     let begin = Instant::now();

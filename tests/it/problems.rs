@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tripgate::config::Signup;
-use tripgate::http::problem::Code;
+use tripgate::http::problem::ProblemCode;
 
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
@@ -16,16 +16,16 @@ const LOGIN: &str = "/api/v1/auth/login";
 const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Those that only a broken, full or ending server answers. The unit tests of the pages make most of them.
-const HARD_TO_GET: [Code; 9] = [
-    Code::RequestTimeout,
-    Code::IdempotencyInProgress,
-    Code::Internal,
-    Code::Busy,
-    Code::DatabaseAway,
-    Code::StorageFull,
-    Code::Overloaded,
-    Code::ShuttingDown,
-    Code::NoSigningKey,
+const HARD_TO_GET: [ProblemCode; 9] = [
+    ProblemCode::RequestTimeout,
+    ProblemCode::IdempotencyInProgress,
+    ProblemCode::Internal,
+    ProblemCode::Busy,
+    ProblemCode::DatabaseUnavailable,
+    ProblemCode::StorageFull,
+    ProblemCode::Overloaded,
+    ProblemCode::ShuttingDown,
+    ProblemCode::NoSigningKey,
 ];
 
 /// What a page shows as an answer: its headers, and its body.
@@ -57,8 +57,8 @@ async fn every_code_has_a_page_and_every_page_a_code() {
     let app = TestApp::start().await;
     let nobody = app.anonymous();
     let list = nobody.get("/problems").undocumented().await.expect(200);
-    assert_eq!(list.text().matches("<li><a href=\"problems/").count(), Code::ALL.len());
-    for code in Code::ALL {
+    assert_eq!(list.text().matches("<li><a href=\"problems/").count(), ProblemCode::ALL.len());
+    for code in ProblemCode::ALL {
         let slug = code.name().replace('_', "-");
         assert!(list.text().contains(&format!("href=\"problems/{slug}\"")), "{slug}");
         assert!(list.text().contains(&format!("<section id=\"{}\">", code.status())), "{slug}");
@@ -101,7 +101,7 @@ async fn every_example_is_what_the_server_answers() {
         assert_eq!(body, real, "{code}");
         seen.push(code);
     }
-    let mut all: Vec<String> = Code::ALL.iter().map(|code| code.name().to_owned()).collect();
+    let mut all: Vec<String> = ProblemCode::ALL.iter().map(|code| code.name().to_owned()).collect();
     seen.extend(HARD_TO_GET.map(|code| code.name().to_owned()));
     seen.sort_unstable();
     all.sort_unstable();

@@ -1,4 +1,4 @@
-//! The built binary, from outside: in a directory and an environment of its own.
+//! Runs the built binary in its own directory and environment.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,25 +15,25 @@ use tripgate::config::Settings;
 
 use crate::harness::PASSWORD;
 
-/// Longer than any start or stop takes.
+/// An upper bound for a start or a stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The binary with these arguments, in `dir`, with nothing in its environment.
+/// Returns the command with `args` in `dir` and an empty environment.
 pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tripgate"));
     command.args(args).current_dir(dir).env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the binary until it exits.
 pub(crate) fn run(dir: &Path, args: &[&str]) -> Output {
     finish(&mut command(dir, args))
 }
 
-/// Runs a command to its end; one that serves instead of ending is killed and fails the test.
+/// Runs a command until it exits. Kills it and fails the test after the timeout.
 pub(crate) fn finish(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Read while it runs: who writes more than a pipe holds waits for its reader.
+    // Read during the run: a process blocks on a full pipe.
     let (out, err) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
     let ended = wait(&mut child);
     if ended.is_none() {
@@ -52,12 +52,12 @@ fn drain(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// What it wrote to standard error.
+/// Returns the standard error output.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// What it wrote to standard output.
+/// Returns the standard output.
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -77,9 +77,9 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) address: SocketAddr,
-    /// What it wrote to standard output when it was ready.
+    /// The standard output at readiness.
     pub(crate) banner: String,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -87,21 +87,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Serves from `dir` on a free port with cheap hashes; flags in `args` come on top.
+    /// Starts a server in `dir` on a free port with cheap hashes and the extra flags in `args`.
     pub(crate) fn serve(dir: &Path, args: &[&str]) -> Self {
         let mut command = command(dir, args);
         command.env("TRIPGATE_LISTEN", "127.0.0.1:0").env("TRIPGATE_BCRYPT_COST", "4");
         Self::start(command)
     }
 
-    /// Serves over a database and the secret that belongs to it.
+    /// Starts a server with a database and its master secret.
     pub(crate) fn serve_over(dir: &Path, settings: &Settings, args: &[&str]) -> Self {
         let secret_file = settings.secret_file.to_str().unwrap();
         let common = ["--database-url", settings.database_url.expose(), "--secret-file", secret_file];
         Self::serve(dir, &[&common, args].concat())
     }
 
-    /// Waits until the server says where it listens.
+    /// Waits until the server reports its address.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -122,19 +122,19 @@ impl Process {
                 panic!("the server did not start: {banner}{}", log.lock().unwrap());
             }
         }
-        // What comes later must not block the server.
+        // Later output must not block the server.
         thread::spawn(move || stdout.read_to_string(&mut String::new()));
         let address = address_in(&log);
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { child, address, banner, log, reader: Some(reader), http }
     }
 
-    /// A request to it.
+    /// Creates a request to the server.
     pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("http://{}{path}", self.address))
     }
 
-    /// Makes an account; the whole `TokenGrant`.
+    /// Creates an account and returns the whole `TokenGrant`.
     pub(crate) async fn sign_up(&self, username: &str) -> Value {
         let body = json!({ "username": username, "password": PASSWORD });
         let response = self.call(Method::POST, "/api/v1/auth/signup").json(&body).send().await.unwrap();
@@ -142,17 +142,17 @@ impl Process {
         response.json().await.unwrap()
     }
 
-    /// Ends it as `kill -9` does, at any moment.
+    /// Kills the server as `kill -9` does.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Asks it to stop.
+    /// Requests a graceful stop.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// No file that it writes grows past so many bytes.
+    /// Limits the size of every file that the server writes, in bytes.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
         prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
@@ -166,7 +166,7 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Its exit code, once it has ended, and everything that it logged.
+    /// Waits for the exit and returns the exit code and the whole log.
     pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let status = wait(&mut self.child).unwrap();
         self.reader.take().unwrap().join().unwrap();
@@ -177,13 +177,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Out of the log, once it is there: the banner may show another name for the same place.
+/// Reads the address from the log: the banner may show another name for it.
 fn address_in(log: &Mutex<String>) -> SocketAddr {
     let begin = Instant::now();
     loop {
@@ -200,7 +200,7 @@ fn address_in(log: &Mutex<String>) -> SocketAddr {
     }
 }
 
-/// A text as HPACK has it: its length as an integer of variable length (RFC 7541 §5.1), then its bytes.
+/// Encodes a string for HPACK: its length as a variable-length integer (RFC 7541 §5.1), then its bytes.
 fn hpack(text: &str) -> Vec<u8> {
     let short = u8::try_from(text.len()).unwrap_or(127).min(127);
     let mut bytes = vec![short];
@@ -216,10 +216,10 @@ fn hpack(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Asks for `/health/live` over HTTP/2, whose library logs more than any other, with this query and this
-/// `Authorization`.
+/// Requests `/health/live` over HTTP/2, whose library logs more than any other, with this query and
+/// `Authorization` header.
 pub(crate) fn over_h2(address: SocketAddr, query: &str, credential: &str) {
-    // GET, http, path and authority in letters; the last field is `authorization`.
+    // GET and http; path and authority as literals; the last field is `authorization`.
     let path = hpack(&format!("/health/live?{query}"));
     let fields = [b"\x82\x86\x41\x01a\x04".as_slice(), &path, b"\x0f\x08", &hpack(credential)].concat();
     let length = u16::try_from(fields.len()).unwrap().to_be_bytes();

@@ -1,4 +1,4 @@
-//! The caller's own account: what it shows, and what of it can be changed.
+//! The caller's own account: its fields and their changes.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -17,11 +17,11 @@ async fn me(client: &Client) -> Value {
     client.get(ME).await.expect(200).json()
 }
 
-/// Refused for this fault, and nothing was changed.
+/// Asserts that the change is rejected with this error and changes nothing.
 async fn refused(client: &Client, patch: &Value, pointer: &str, code: &str) {
     let before = me(client).await;
     let reply = change(client, patch).await.expect(422).problem("invalid");
-    // What is too short may be of the wrong form besides.
+    // A value that is too short may also have an invalid format.
     let faults = reply.faults();
     assert!(faults.contains(&(pointer.to_owned(), code.to_owned())), "{patch}: {faults:?}");
     assert!(faults.iter().all(|(other, _)| other == pointer), "{patch}: {faults:?}");
@@ -34,7 +34,7 @@ async fn log_in(app: &TestApp, identifier: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn the_account_is_that_of_the_token() {
+async fn me_returns_the_account_of_the_token() {
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
     assert_eq!(me(&ada).await, ada.grant()["user"]);
@@ -73,7 +73,7 @@ async fn a_display_name_has_1_to_100_characters() {
 }
 
 #[tokio::test]
-async fn who_changes_the_username_logs_in_with_the_new_one() {
+async fn after_a_username_change_only_the_new_username_logs_in() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let changed = change(&ada, &json!({ "username": "countess" })).await.expect(200).json();
@@ -83,26 +83,26 @@ async fn who_changes_the_username_logs_in_with_the_new_one() {
         let grant = log_in(&app, identifier).await.expect(200).json();
         assert_eq!(grant["user"]["id"], ada.id());
     }
-    // Tokens name the id, so those that are out stay good; and the old name is free again.
+    // Tokens contain the id, so issued tokens stay valid; the old username is free again.
     assert_eq!(me(&ada).await["username"], "countess");
     sign_up_with(&app, "ada", PASSWORD).await;
     assert_ne!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
 }
 
 #[tokio::test]
-async fn a_username_that_somebody_has_is_refused() {
+async fn a_taken_username_is_rejected() {
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
     let patch = json!({ "username": "ada", "display_name": "Brian" });
     change(&brian, &patch).await.expect(409).problem("identifier_taken");
     assert_eq!(me(&brian).await, brian.grant()["user"], "half of it was changed");
     assert_eq!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
-    // One's own is no conflict.
+    // The user's own username is no conflict.
     change(&ada, &json!({ "username": "ada" })).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_bad_username_is_refused() {
+async fn an_invalid_username_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for name in ["Ada", "ada l", "-ada", "ada@example.org", "adä"] {
@@ -113,7 +113,7 @@ async fn a_bad_username_is_refused() {
 }
 
 #[tokio::test]
-async fn a_username_is_cleared_where_there_is_an_email_address() {
+async fn a_username_can_be_cleared_if_the_account_has_an_email_address() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let changed = change(&ada, &json!({ "username": null })).await.expect(200).json();
@@ -123,7 +123,7 @@ async fn a_username_is_cleared_where_there_is_an_email_address() {
 }
 
 #[tokio::test]
-async fn the_last_identifier_is_not_cleared() {
+async fn the_last_identifier_cannot_be_cleared() {
     let app = TestApp::start().await;
     sign_up_with(&app, "ada", PASSWORD).await;
     let grant = log_in(&app, "ada").await.expect(200).json();
@@ -134,7 +134,7 @@ async fn the_last_identifier_is_not_cleared() {
 }
 
 #[tokio::test]
-async fn what_a_client_may_not_set_is_refused() {
+async fn read_only_and_unknown_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
@@ -167,7 +167,7 @@ async fn a_patch_must_be_an_object() {
 }
 
 #[tokio::test]
-async fn two_who_want_one_username_at_once_do_not_both_get_it() {
+async fn concurrent_changes_to_one_username_have_one_winner() {
     // S-18
     let app = TestApp::start().await;
     let replica = app.replica().await;

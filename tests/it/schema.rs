@@ -103,9 +103,9 @@ enum Refusal {
 
 async fn refusal(what: &str, insert: impl Future<Output = Result<u64, DbErr>>) -> Refusal {
     match insert.await.map_err(StoreError::from) {
-        Err(StoreError::Unique(_)) => Refusal::Unique,
-        Err(StoreError::Missing(_)) => Refusal::Missing,
-        Err(StoreError::Fault(_)) => Refusal::Other,
+        Err(StoreError::UniqueViolation(_)) => Refusal::Unique,
+        Err(StoreError::ForeignKeyViolation(_)) => Refusal::Missing,
+        Err(StoreError::Other(_)) => Refusal::Other,
         other => panic!("{what}: {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The server beneath the API: broken and slow requests, other origins, TLS, aborted requests, stopping.
+//! The server below the API: malformed and slow requests, CORS, TLS, aborted requests, graceful stop.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use crate::harness::{PASSWORD, TestApp};
 use crate::process::Process;
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-/// The deadline of everything slow.
+/// The deadline for slow connections.
 const SLOW: Duration = Duration::from_secs(10);
 
 async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
@@ -33,7 +33,7 @@ async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     stream
 }
 
-/// All that comes before the server closes, and when it did.
+/// Reads until the server closes; returns the data and the elapsed time.
 async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
     let begin = Instant::now();
     let mut all = Vec::new();
@@ -44,7 +44,7 @@ async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn two_lengths_of_one_body_never_make_two_requests() {
+async fn conflicting_body_lengths_never_make_two_requests() {
     // S-57
     let app = TestApp::start().await;
     let start = "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
@@ -66,7 +66,7 @@ async fn two_lengths_of_one_body_never_make_two_requests() {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host() {
+async fn a_request_must_have_exactly_one_host() {
     // S-57
     let app = TestApp::start().await;
     for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n", "Host: a/b\r\n", "Host: a@b\r\n"] {
@@ -135,7 +135,7 @@ async fn slow_connections_are_closed_while_others_are_served() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_closed() {
+async fn a_client_that_does_not_read_is_disconnected() {
     // S-75
     let app = TestApp::start().await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -150,7 +150,7 @@ async fn who_does_not_read_is_closed() {
 }
 
 #[tokio::test]
-async fn a_listed_origin_may_call_and_no_other_is_told_that_it_may() {
+async fn cors_headers_are_sent_only_to_listed_origins() {
     let listed = "https://trips.example";
     let app = TestApp::with(|settings| settings.cors_origins = vec![listed.to_owned()]).await;
     let ada = app.sign_up("ada").await;
@@ -199,7 +199,7 @@ async fn a_listed_origin_may_call_and_no_other_is_told_that_it_may() {
 }
 
 #[tokio::test]
-async fn without_listed_origins_no_page_of_another_may_call() {
+async fn without_listed_origins_no_cors_headers_are_sent() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for origin in ["https://trips.example", "null", "*"] {
@@ -208,7 +208,7 @@ async fn without_listed_origins_no_page_of_another_may_call() {
     }
 }
 
-/// A server with a certificate for `localhost`, and a client that trusts it and asks for `alpn`.
+/// Starts a server with a certificate for `localhost` and a client that trusts it and offers `alpn`.
 async fn encrypted(alpn: &[u8]) -> (TestApp, TempDir, TlsStream<TcpStream>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = TempDir::new().unwrap();
@@ -231,22 +231,22 @@ async fn encrypted(alpn: &[u8]) -> (TestApp, TempDir, TlsStream<TcpStream>) {
 }
 
 #[tokio::test]
-async fn a_certificate_makes_it_speak_https() {
+async fn a_server_with_a_certificate_serves_https() {
     let (app, _dir, mut stream) = encrypted(b"http/1.1").await;
     let request = LIVE.replace("Host: a", "Host: localhost\r\nConnection: close");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
-    // Who forgets the "s" is not served in the clear.
+    // Plain HTTP on the HTTPS port is not served.
     assert!(app.raw(LIVE).await.statuses().is_empty());
 }
 
 #[tokio::test]
-async fn over_https_it_speaks_http_2_too() {
+async fn http_2_is_available_over_https() {
     let (_app, _dir, mut stream) = encrypted(b"h2").await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    // Preface, empty SETTINGS, and HEADERS that end stream 1: GET, https, authority and path in letters.
+    // Preface, empty SETTINGS, HEADERS that end stream 1: GET, https, literal authority and path.
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let fields = b"\x82\x87\x41\x09localhost\x04\x0c/health/live";
     stream.write_all(b"\0\0\x1b\x01\x05\0\0\0\x01").await.unwrap();
@@ -265,7 +265,7 @@ async fn over_https_it_speaks_http_2_too() {
 }
 
 #[tokio::test]
-async fn requests_that_clients_abort_leave_the_server_well() {
+async fn aborted_requests_do_not_harm_the_server() {
     // S-68
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -287,7 +287,7 @@ async fn requests_that_clients_abort_leave_the_server_well() {
         });
         join_all(aborted).await;
     }
-    // More at once than there are connections to a database: each of them has to be good.
+    // More requests than database connections: every connection must still be usable.
     let calls = (0..60).map(async |number| {
         let made = ada.post("/api/v1/trips").json(&json!({ "title": format!("after {number}") })).await;
         let id = made.expect(201).json()["id"].as_str().unwrap().to_owned();
@@ -300,10 +300,10 @@ async fn requests_that_clients_abort_leave_the_server_well() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_flight_whoever_hangs_on_half_open() {
+async fn a_graceful_stop_completes_requests_in_flight_despite_half_open_connections() {
     // S-73
     let dir = TempDir::new().unwrap();
-    // At this cost the sign-up is still being hashed when the signal comes.
+    // At this cost the sign-up is still being hashed when the signal arrives.
     let server = Process::serve(dir.path(), &["--bcrypt-cost", "13"]);
     let mut half_open = Vec::new();
     for start in ["", "GET /hea", "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"]

@@ -1,4 +1,4 @@
-//! Staying logged in over lost replies and parallel requests, and the end of a session.
+//! Refreshes with lost responses and parallel requests, and the end of a session.
 
 mod ending;
 mod model;
@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Reply, TestApp};
 
-/// Sends this refresh token.
+/// Sends a refresh request with this token.
 async fn refresh(app: &TestApp, token: &str) -> Reply {
     let call = app.anonymous().post("/api/v1/auth/refresh");
     call.json(&json!({ "refresh_token": token })).await
 }
 
-/// The refresh token of a grant.
+/// Returns the refresh token of a grant.
 fn refresh_token(grant: &Value) -> &str {
     grant["refresh_token"].as_str().unwrap()
 }
 
-/// The next grant of a session that goes on.
+/// Refreshes an active session and returns the new grant.
 async fn next(app: &TestApp, grant: &Value) -> Value {
     refresh(app, refresh_token(grant)).await.expect(200).json()
 }
 
-/// Whether the access token of a grant is taken.
+/// Returns whether the access token of a grant is accepted.
 async fn gets_in(app: &TestApp, grant: &Value) -> bool {
     let reply = app.anonymous().granted(grant).get("/api/v1/auth/session").await;
     match reply.status {
@@ -38,7 +38,7 @@ async fn gets_in(app: &TestApp, grant: &Value) -> bool {
     }
 }
 
-/// The refresh token gets nobody in, and the answer does not repeat it.
+/// Asserts that the refresh token is rejected and not echoed.
 async fn is_refused(app: &TestApp, token: &str, code: &str) {
     let reply = refresh(app, token).await.expect(401).problem(code);
     assert_eq!(reply.header("www-authenticate"), r#"Bearer realm="tripgate""#);
@@ -46,7 +46,7 @@ async fn is_refused(app: &TestApp, token: &str, code: &str) {
     assert!(token.len() < 8 || !reply.text().contains(token));
 }
 
-/// The session as its owner sees it.
+/// Returns the sessions as their owner sees them.
 async fn listed(client: &Client) -> Vec<Value> {
     let list = client.get("/api/v1/me/sessions").await.expect(200).json();
     list["items"].as_array().unwrap().clone()

@@ -28,7 +28,7 @@ async fn link(client: &Client, trip: &str) -> String {
 }
 
 #[tokio::test]
-async fn whoever_has_the_link_reads_the_trip_and_nothing_of_its_owner() {
+async fn a_share_link_shows_the_trip_without_owner_data() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = trip(&ada).await;
@@ -58,7 +58,7 @@ async fn whoever_has_the_link_reads_the_trip_and_nothing_of_its_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trip_has_one_link_whoever_asks_for_it_and_when() {
+async fn concurrent_and_repeated_share_requests_return_one_link() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
@@ -75,7 +75,7 @@ async fn a_trip_has_one_link_whoever_asks_for_it_and_when() {
 }
 
 #[tokio::test]
-async fn a_link_that_was_ended_shows_nothing_and_the_next_one_is_another() {
+async fn a_revoked_link_gets_404_and_the_next_link_is_different() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = trip(&ada).await;
@@ -95,7 +95,7 @@ async fn a_link_that_was_ended_shows_nothing_and_the_next_one_is_another() {
 }
 
 #[tokio::test]
-async fn a_link_ends_with_its_trip_and_its_owner() {
+async fn deleting_the_trip_or_its_owner_revokes_the_link() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (one, two) = (trip(&ada).await, trip(&ada).await);
@@ -110,7 +110,7 @@ async fn a_link_ends_with_its_trip_and_its_owner() {
 }
 
 #[tokio::test]
-async fn nobody_else_makes_or_ends_a_link_and_nobody_guesses_one() {
+async fn only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable() {
     // S-53, S-54
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

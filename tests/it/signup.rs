@@ -42,7 +42,7 @@ async fn password_refused(app: &TestApp, password: &str, code: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn signing_up_gives_a_session_and_says_where_the_account_is() {
+async fn signing_up_returns_a_session_and_the_location_of_the_account() {
     let app = TestApp::start().await;
     let body = json!({
         "email": "Ada@Example.org", "username": "ada", "password": PASSWORD,
@@ -75,7 +75,7 @@ async fn signing_up_gives_a_session_and_says_where_the_account_is() {
 }
 
 #[tokio::test]
-async fn the_refresh_token_is_stored_nowhere() {
+async fn the_refresh_token_is_not_stored() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let refresh_token = ada.grant()["refresh_token"].as_str().unwrap();
@@ -85,7 +85,7 @@ async fn the_refresh_token_is_stored_nowhere() {
 }
 
 #[tokio::test]
-async fn an_email_address_alone_and_a_username_alone_are_enough() {
+async fn an_email_address_or_a_username_is_sufficient() {
     let app = TestApp::start().await;
     let by_email = sign_up(&app, &json!({ "email": email("ada"), "password": PASSWORD })).await;
     let user = by_email.expect(201).json()["user"].clone();
@@ -103,7 +103,7 @@ async fn one_of_email_and_username_is_required() {
 }
 
 #[tokio::test]
-async fn all_faults_are_told_at_once_and_nothing_is_echoed() {
+async fn all_errors_are_reported_together_without_echoing_input() {
     // S-63
     let app = TestApp::start().await;
     let long = format!("{SECRET}{}", "x".repeat(101));
@@ -129,7 +129,7 @@ async fn all_faults_are_told_at_once_and_nothing_is_echoed() {
 }
 
 #[tokio::test]
-async fn members_that_a_client_may_not_set_are_refused() {
+async fn unknown_and_read_only_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     for member in ["id", "email_verified", "role", "mfa_enabled", "created_at", "password_hash", "scope"] {
@@ -141,7 +141,7 @@ async fn members_that_a_client_may_not_set_are_refused() {
 }
 
 #[tokio::test]
-async fn values_of_another_type_are_refused_and_not_coerced() {
+async fn values_of_another_type_are_rejected_and_not_coerced() {
     let app = TestApp::start().await;
     for value in [json!(12_345_678), json!(true), json!(null), json!(["a quiet harbour"]), json!({})] {
         let body = json!({ "username": "ada", "password": value });
@@ -150,7 +150,7 @@ async fn values_of_another_type_are_refused_and_not_coerced() {
 }
 
 #[tokio::test]
-async fn a_member_twice_and_half_a_surrogate_pair_are_no_json() {
+async fn duplicate_fields_and_lone_surrogates_are_invalid_json() {
     // S-58
     let app = TestApp::start().await;
     let bodies: [&[u8]; 6] = [
@@ -169,7 +169,7 @@ async fn a_member_twice_and_half_a_surrogate_pair_are_no_json() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_sent_as_json_is_refused() {
+async fn a_body_with_another_media_type_is_rejected() {
     let app = TestApp::start().await;
     let body = json!({ "username": "ada", "password": PASSWORD }).to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
@@ -180,7 +180,7 @@ async fn a_body_that_is_not_sent_as_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_password_below_the_least_length_is_refused_and_one_at_it_is_taken() {
+async fn a_password_below_the_minimum_length_is_rejected() {
     // S-1
     let app = TestApp::start().await;
     let reply = password_refused(&app, "zq8-wx7", "too_short").await;
@@ -192,7 +192,7 @@ async fn a_password_below_the_least_length_is_refused_and_one_at_it_is_taken() {
 }
 
 #[tokio::test]
-async fn the_least_length_is_a_setting() {
+async fn the_minimum_password_length_is_configurable() {
     // S-1
     let app = TestApp::with(|settings| settings.password_min = 15).await;
     password_refused(&app, "fourteen chars", "too_short").await;
@@ -200,7 +200,7 @@ async fn the_least_length_is_a_setting() {
 }
 
 #[tokio::test]
-async fn a_password_over_71_bytes_is_refused_and_never_cut() {
+async fn a_password_over_71_bytes_is_rejected_and_never_truncated() {
     // S-2
     let app = TestApp::start().await;
     let longest = "0123456789".repeat(7) + "x";
@@ -217,7 +217,7 @@ async fn a_password_over_71_bytes_is_refused_and_never_cut() {
 }
 
 #[tokio::test]
-async fn a_nul_in_a_password_is_refused() {
+async fn a_nul_in_a_password_is_rejected() {
     // S-3
     let app = TestApp::start().await;
     with_password(&app, "ada", "a quiet harbour\0one").await.expect(400).problem("invalid_json");
@@ -238,7 +238,7 @@ async fn quickest(client: &Client, path: &str, body: &Value, status: u16) -> Dur
 }
 
 #[tokio::test]
-async fn a_huge_password_is_refused_before_anything_is_hashed() {
+async fn an_oversized_password_is_rejected_before_hashing() {
     // S-4
     let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
     let huge = "correct horse battery staple ".repeat(7000);
@@ -251,7 +251,7 @@ async fn a_huge_password_is_refused_before_anything_is_hashed() {
 }
 
 #[tokio::test]
-async fn a_body_of_a_megabyte_is_refused_unread() {
+async fn a_body_of_a_megabyte_is_rejected_unread() {
     // S-4
     let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
     let head = format!(
@@ -274,7 +274,7 @@ async fn a_body_of_a_megabyte_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn what_everybody_tries_first_is_refused_with_the_reason() {
+async fn common_passwords_are_rejected_with_the_reason() {
     // S-5
     let app = TestApp::start().await;
     for common in ["password123", "PassWord123", "iloveyou1", "Tripgate", "TRIPGATE"] {
@@ -287,7 +287,7 @@ async fn what_everybody_tries_first_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn there_are_no_rules_of_composition() {
+async fn passwords_have_no_composition_rules() {
     // S-6
     let app = TestApp::start().await;
     let passwords = ["only lower case letters", "        ", "🦀🦀🦀🦀🦀🦀🦀🦀", "40917352686", "ñandú y čaj"];
@@ -299,7 +299,7 @@ async fn there_are_no_rules_of_composition() {
 }
 
 #[tokio::test]
-async fn an_identifier_is_taken_whatever_its_case_on_every_replica() {
+async fn identifiers_are_unique_ignoring_case_on_every_replica() {
     // S-50
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -321,7 +321,7 @@ async fn an_identifier_is_taken_whatever_its_case_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_username_has_lower_case_letters_digits_and_three_marks() {
+async fn a_username_allows_lower_case_letters_digits_and_three_punctuation_marks() {
     let app = TestApp::start().await;
     let bad =
         ["Ada", "ADA", "ada lovelace", ".ada", "-ada", "_ada", "ada@example.org", "адa", "adä", "ada\n"];
@@ -340,7 +340,7 @@ async fn a_username_has_lower_case_letters_digits_and_three_marks() {
 }
 
 #[tokio::test]
-async fn an_email_address_must_be_one() {
+async fn an_invalid_email_address_is_rejected() {
     let app = TestApp::start().await;
     let bad = ["", "ada", "ada@", "@example.org", "ada@example", "ada @example.org", "a@b@example.org"];
     let tricky = ["ada@example.org\r\nBcc: x@example.org", "Ada <ada@example.org>", "ada@[127.0.0.1]"];
@@ -355,7 +355,7 @@ async fn an_email_address_must_be_one() {
 }
 
 #[tokio::test]
-async fn the_same_signing_up_in_parallel_makes_one_account() {
+async fn concurrent_identical_sign_ups_create_one_account() {
     // S-18
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -376,7 +376,7 @@ async fn the_same_signing_up_in_parallel_makes_one_account() {
 }
 
 #[tokio::test]
-async fn where_signing_up_is_closed_nobody_does_but_users_log_in() {
+async fn when_sign_up_is_disabled_existing_users_can_still_log_in() {
     let open = TestApp::start().await;
     open.sign_up("ada").await;
     let settings = open.settings().clone();

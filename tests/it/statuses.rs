@@ -68,7 +68,7 @@ fn media(row: &Row) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_is_not_well_formed_is_400_everywhere() {
+async fn malformed_requests_get_400_on_every_operation() {
     let app = TestApp::start().await;
     for row in with_status(400) {
         let (method, path) = (&row.1, row.2);
@@ -80,7 +80,7 @@ async fn what_is_not_well_formed_is_400_everywhere() {
 }
 
 #[tokio::test]
-async fn who_takes_no_json_is_told_what_there_is() {
+async fn an_unacceptable_accept_header_gets_406_with_the_available_types() {
     for (row, reply) in each(406, async |_, _, call| call.header("accept", "text/html").await).await {
         let told = reply.problem("not_acceptable").json();
         assert!(told["detail"].as_str().unwrap().contains("Accept: application/json"), "{}", row.0);
@@ -103,7 +103,7 @@ async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String,
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_waited_for_so_long_and_no_longer() {
+async fn a_body_that_does_not_arrive_times_out() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut waiting = Vec::new();
@@ -118,7 +118,7 @@ async fn a_body_that_does_not_come_is_waited_for_so_long_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_told_how_large_it_may_be() {
+async fn an_oversized_body_gets_413_with_the_limit() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for row in with_status(413) {
@@ -130,7 +130,7 @@ async fn a_body_that_is_too_large_is_told_how_large_it_may_be() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_told_which_it_shall_have() {
+async fn an_unsupported_media_type_gets_415_with_the_supported_types() {
     for other in ["text/plain", "application/xml", "application/merge-patch+json", "multipart/form-data"] {
         let replies = each(415, async |_, _, call| call.header("content-type", other).body("{}").await);
         for (row, reply) in replies.await {
@@ -142,7 +142,7 @@ async fn a_body_of_another_type_is_told_which_it_shall_have() {
 }
 
 #[tokio::test]
-async fn what_breaks_rules_is_told_every_one_that_it_breaks() {
+async fn a_422_lists_every_violated_rule() {
     let replies = each(422, async |app, row, call| match media(row) {
         "" => {
             let path = format!("{}?limit=0", row.2);
@@ -171,7 +171,7 @@ pub(crate) async fn all_are_away(app: &TestApp, ada: &Client, ids: &[String]) {
                 Needs::Token | Needs::Scope(_) => call.bearer(ada.token()).await,
             }
         };
-        reply.expect(503).problem("database_away");
+        reply.expect(503).problem("database_unavailable");
     }
 }
 

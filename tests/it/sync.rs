@@ -1,9 +1,9 @@
 //! Sync: the feed of changes, and operations that were done offline.
 
-mod phones;
+mod batches;
+mod dependent_operations;
 mod requests;
-mod stacked;
-mod together;
+mod two_devices;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn statuses(results: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_feed_tells_each_change_once_and_deletions_to_who_may_have_the_trip() {
+async fn the_feed_reports_each_change_once_and_includes_deletions() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let empty = feed(&ada, None, 10).await;
@@ -80,7 +80,7 @@ async fn the_feed_tells_each_change_once_and_deletions_to_who_may_have_the_trip(
 }
 
 #[tokio::test]
-async fn a_first_sync_in_pieces_misses_nothing_that_happens_meanwhile() {
+async fn a_paged_first_sync_includes_concurrent_changes() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut ids = Vec::new();
@@ -118,7 +118,7 @@ async fn a_first_sync_in_pieces_misses_nothing_that_happens_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_180_days_and_for_nobody_else() {
+async fn a_feed_cursor_is_valid_for_180_days_and_one_user() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -138,7 +138,7 @@ async fn a_cursor_is_good_for_180_days_and_for_nobody_else() {
     ada.get(&format!("{TRIPS}?cursor={cursor}")).await.expect(400).problem("invalid_cursor");
     ada.delete(&format!("{TRIPS}/{trip}")).await.expect(204);
     app.clock.advance(TimeDelta::days(180) - TimeDelta::milliseconds(1));
-    housekeeping::sweep_offline(app.rooms().clone()).await;
+    housekeeping::sweep_sync(app.rooms().clone()).await;
     let ada = app.log_in("ada").await;
     let rest = feed(&ada, Some(&cursor), 10).await;
     assert_eq!(told(&rest).last().map(|change| change.0.as_str()), Some("delete"));
@@ -148,7 +148,7 @@ async fn a_cursor_is_good_for_180_days_and_for_nobody_else() {
     feed(&ada, Some(&fresh), 10).await;
     assert_eq!(stored::tombstones(&app).await, 1);
     app.clock.advance(TimeDelta::days(2));
-    housekeeping::sweep_offline(app.rooms().clone()).await;
+    housekeeping::sweep_sync(app.rooms().clone()).await;
     assert_eq!(stored::tombstones(&app).await, 0);
     // A cursor from before a backup was restored.
     stored::set_counter(&app, 1).await;
@@ -157,7 +157,7 @@ async fn a_cursor_is_good_for_180_days_and_for_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_feed_misses_and_repeats_nothing_while_many_write() {
+async fn the_feed_neither_misses_nor_repeats_changes_during_concurrent_writes() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
@@ -219,7 +219,7 @@ fn new_id() -> String {
 }
 
 #[tokio::test]
-async fn operations_are_decided_one_by_one_in_their_order() {
+async fn operations_are_applied_individually_in_order() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (known, gone) = (make(&ada, "known").await, make(&ada, "gone").await);
@@ -331,7 +331,7 @@ async fn an_operation_is_applied_once_within_seven_days() {
     let late = send(&ada, &create).await;
     assert_eq!((statuses(&late), late[0].get("trip")), (vec!["duplicate"], None));
     app.clock.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
-    housekeeping::sweep_offline(app.rooms().clone()).await;
+    housekeeping::sweep_sync(app.rooms().clone()).await;
     let ada = app.log_in("ada").await;
     assert_eq!(statuses(&send(&ada, &create).await), ["duplicate"]);
     app.clock.advance(TimeDelta::milliseconds(1));
@@ -339,7 +339,7 @@ async fn an_operation_is_applied_once_within_seven_days() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_operations_sent_twenty_times_at_once_are_applied_once() {
+async fn operations_sent_twenty_times_concurrently_are_applied_once() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
@@ -368,7 +368,7 @@ async fn the_same_operations_sent_twenty_times_at_once_are_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twenty_who_change_one_version_one_does_and_the_others_are_told() {
+async fn of_twenty_changes_to_one_version_one_applies_and_the_others_conflict() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = make(&ada, "x").await;

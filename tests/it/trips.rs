@@ -1,8 +1,8 @@
 //! Trips: what they may be, their stops, finding them, and who changes what under which condition.
 
 mod conditions;
-mod finding;
-mod making;
+mod create;
+mod list;
 mod paging;
 mod plans;
 mod rules;

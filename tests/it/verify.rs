@@ -15,7 +15,7 @@ async fn verify(app: &TestApp, identifier: &str, password: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn basic_credentials_are_verified_and_nothing_is_kept() {
+async fn verifying_basic_credentials_stores_nothing() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for identifier in ["ada", "ada@example.org", "ADA@example.org"] {
@@ -36,7 +36,7 @@ async fn basic_credentials_split_at_the_first_colon() {
 }
 
 #[tokio::test]
-async fn basic_credentials_are_utf_8() {
+async fn basic_credentials_must_be_utf_8() {
     // S-17
     let app = TestApp::start().await;
     sign_up_with(&app, "ada", "Šťastný přístav 🦀").await;
@@ -48,7 +48,7 @@ async fn basic_credentials_are_utf_8() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_read_without_case() {
+async fn the_authentication_scheme_is_case_insensitive() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -64,7 +64,7 @@ async fn the_scheme_is_read_without_case() {
 }
 
 #[tokio::test]
-async fn malformed_basic_credentials_get_the_challenge_again() {
+async fn malformed_basic_credentials_get_the_challenge() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -105,7 +105,7 @@ async fn malformed_basic_credentials_get_the_challenge_again() {
 }
 
 #[tokio::test]
-async fn two_credentials_for_verify_are_refused() {
+async fn two_credentials_for_verify_are_rejected() {
     // S-30
     let app = TestApp::start().await;
     app.sign_up("ada").await;

@@ -45,7 +45,7 @@ fn a_step_in_the_wrong_direction_is_seen() {
         ("src/trips/store.rs", "use super::api::TripBody;"),
         ("src/trips/mod.rs", "use self::api::TripBody;"),
         ("src/clock.rs", "crate::db::open()"),
-        ("src/cli/mod.rs", "crate::http::problem::Code::ALL"),
+        ("src/cli/mod.rs", "crate::http::problem_code::ProblemCode::ALL"),
     ] {
         assert_eq!(wrong_ways(&made_up(path, code)).len(), 1, "{path}: {code}");
     }

@@ -17,7 +17,7 @@ use super::seen::{self, Asked};
 const UNTOLD: [&str; 6] =
     ["connection", "content-length", "content-type", "date", "vary", "x-content-type-options"];
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(tripgate::http::spec::document);
+static DOCUMENT: LazyLock<Value> = LazyLock::new(tripgate::http::openapi::document);
 
 /// The document that everything is compared with.
 pub(crate) fn document() -> &'static Value {

@@ -8,9 +8,9 @@ use entity::signing_keys;
 use futures_util::future::join_all;
 use serde_json::json;
 use tripgate::config::{Secret, SigningAlg};
-use tripgate::housekeeping::keep_keys;
+use tripgate::housekeeping::rotate_keys;
 use tripgate::secrets::MasterSecret;
-use tripgate::tokens::{LONGEST_LIFE, Lifecycle, TokensError};
+use tripgate::tokens::{KeyRotation, MAX_TTL, TokensError};
 
 use super::signers::{Signer, read};
 use super::{ALGORITHMS, a_second, beside, lifecycle, on, signing_with};
@@ -60,10 +60,10 @@ async fn a_retired_key_goes_when_its_last_token_has_expired() {
     lifecycle(&app).rotate().await.unwrap();
     // Whatever the settings of whoever rotated: the longest token is still good at its end.
     app.clock.advance(TimeDelta::seconds(604_800 - 1));
-    keep_keys(app.rooms().clone()).await;
+    rotate_keys(app.rooms().clone()).await;
     ada.get("/api/v1/me").await.expect(200);
-    app.clock.advance(LONGEST_LIFE - TimeDelta::seconds(604_800 - 1));
-    keep_keys(app.rooms().clone()).await;
+    app.clock.advance(MAX_TTL - TimeDelta::seconds(604_800 - 1));
+    rotate_keys(app.rooms().clone()).await;
     assert!(!stored::signing_keys(&app).await.iter().any(|key| key.kid == kid(&ada)));
     let mut claims = read(ada.token(), 1);
     let now = app.clock.now().timestamp();
@@ -86,7 +86,7 @@ async fn of_many_who_rotate_at_once_exactly_one_does_and_one_key_is_active() {
         for result in join_all(all).await {
             match result.unwrap() {
                 Ok(_) => done += 1,
-                Err(TokensError::Outrun) => {}
+                Err(TokensError::ConcurrentRotation) => {}
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -189,7 +189,7 @@ async fn keys_rotate_by_themselves_every_thirty_days() {
     let first = stored::active_key(&app).await.kid;
     let keep = async || {
         for server in [&app, &replica] {
-            keep_keys(server.rooms().clone()).await;
+            rotate_keys(server.rooms().clone()).await;
         }
     };
     app.clock.advance(TimeDelta::days(30) - TimeDelta::seconds(1));
@@ -212,11 +212,11 @@ async fn an_older_database_gets_a_standby_that_is_shown_before_it_signs() {
     let active = stored::active_key(&app).await.kid;
     app.clock.advance(TimeDelta::days(40));
     stored::remove_standby(&app).await;
-    keep_keys(app.rooms().clone()).await;
+    rotate_keys(app.rooms().clone()).await;
     assert_eq!(census(&app).await, [1, 1, 0]);
     assert_eq!(stored::active_key(&app).await.kid, active, "nobody knew the standby yet");
     app.clock.advance(TimeDelta::minutes(10));
-    keep_keys(app.rooms().clone()).await;
+    rotate_keys(app.rooms().clone()).await;
     assert_eq!(census(&app).await, [1, 1, 1]);
 }
 
@@ -229,13 +229,13 @@ async fn under_a_wrong_secret_nothing_rotates_and_no_key_is_made() {
     let mistaken = beside(&app, |settings| settings.secret = Some(Secret::new(wrong))).await;
     let before = stored::signing_keys(&app).await;
     let secret = MasterSecret::given(wrong, "here").unwrap();
-    let keys = Lifecycle::new(&app.rooms().db, app.clock.clone(), &secret);
+    let keys = KeyRotation::new(&app.rooms().db, app.clock.clone(), &secret);
     assert!(matches!(keys.rotate().await, Err(TokensError::NoSigningKey)));
-    assert!(matches!(keys.reseal().await, Err(TokensError::NoSigningKey)));
+    assert!(matches!(keys.reencrypt().await, Err(TokensError::NoSigningKey)));
     assert!(matches!(keys.revoke(&kid(&ada)).await, Err(TokensError::NoSigningKey)));
     // The clock of the mistaken server is its own.
     mistaken.clock.advance(TimeDelta::days(31));
-    keep_keys(mistaken.rooms().clone()).await;
+    rotate_keys(mistaken.rooms().clone()).await;
     // A change of algorithm is one of the key too.
     let other = beside(&app, |settings| {
         settings.secret = Some(Secret::new(wrong));
@@ -251,7 +251,7 @@ async fn under_a_wrong_secret_nothing_rotates_and_no_key_is_made() {
     on(&other, &ada).get("/api/v1/me").await.expect(200);
     // Who has the right one is not kept from it by a lease.
     app.clock.advance(TimeDelta::days(31));
-    keep_keys(app.rooms().clone()).await;
+    rotate_keys(app.rooms().clone()).await;
     assert_eq!(census(&app).await, [1, 1, 1]);
 }
 
@@ -266,7 +266,7 @@ async fn a_change_of_algorithm_is_a_rotation_at_the_start() {
         assert_eq!(read(again.token(), 0)["alg"], name);
         // Either server takes either token, and neither changes it back.
         for server in [&app, &changed] {
-            keep_keys(server.rooms().clone()).await;
+            rotate_keys(server.rooms().clone()).await;
             for client in [&ada, &again] {
                 on(server, client).get("/api/v1/me").await.expect(200);
             }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use tripgate::config::Secret;
-use tripgate::secrets::{Authenticator, MasterSecret, Purpose, SecretFile, Vault};
+use tripgate::secrets::{MacKey, MasterSecret, Purpose, SecretFile, Vault};
 use tripgate::sessions::RefreshToken;
 
 use super::{a_second, beside, lifecycle, on, tool};
@@ -24,7 +24,7 @@ fn lines(app: &TestApp) -> Vec<String> {
 
 /// Whether the refresh token is one that a server with this secret knows for its own.
 fn is_ours(app: &TestApp, client: &Client) -> bool {
-    let codes = Authenticator::of(&secret(app), Purpose::RefreshTokens);
+    let codes = MacKey::of(&secret(app), Purpose::RefreshTokens);
     RefreshToken::decode(client.grant()["refresh_token"].as_str().unwrap(), &codes).is_some()
 }
 

@@ -15,7 +15,7 @@ async fn log_out(app: &TestApp, token: &str) {
 }
 
 #[tokio::test]
-async fn logging_out_ends_the_session_and_no_other_and_repeats_safely() {
+async fn logging_out_revokes_only_that_session_and_is_idempotent() {
     // S-40, S-28
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -34,7 +34,7 @@ async fn logging_out_ends_the_session_and_no_other_and_repeats_safely() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_used_before_logs_out_too() {
+async fn a_used_refresh_token_can_still_log_out() {
     // S-40
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -45,7 +45,7 @@ async fn a_token_that_was_used_before_logs_out_too() {
 }
 
 #[tokio::test]
-async fn the_list_shows_ones_own_living_sessions() {
+async fn the_list_contains_only_the_callers_active_sessions() {
     // S-44
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -76,7 +76,7 @@ async fn the_list_shows_ones_own_living_sessions() {
 }
 
 #[tokio::test]
-async fn one_device_is_logged_out_by_another() {
+async fn one_device_can_log_out_another() {
     // S-40, S-44, S-54
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -124,7 +124,7 @@ async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
 }
 
 #[tokio::test]
-async fn what_was_ended_stays_ended_after_a_restart() {
+async fn revocations_survive_a_restart() {
     // S-28
     let app = TestApp::start().await;
     let (ada, gone) = (app.sign_up("ada").await, app.log_in("ada").await);
@@ -135,7 +135,7 @@ async fn what_was_ended_stays_ended_after_a_restart() {
 }
 
 #[tokio::test]
-async fn deleting_the_account_asks_for_the_password_and_takes_everything_along() {
+async fn deleting_an_account_requires_the_password_and_deletes_all_its_data() {
     // S-28, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -168,7 +168,7 @@ async fn deleting_the_account_asks_for_the_password_and_takes_everything_along()
 }
 
 #[tokio::test]
-async fn the_dead_are_swept_out_and_the_living_are_not() {
+async fn expired_sessions_are_deleted_and_active_sessions_are_not() {
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 20 * 86_400).await;
     let ada = app.sign_up("ada").await;
     let gone = app.log_in("ada").await;

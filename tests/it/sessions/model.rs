@@ -1,8 +1,8 @@
-//! Clients, thieves, servers and the clock in any order: the rules of refreshing hold (S-37, S-39, S-40).
+//! Property test: the refresh rules hold for any order of client, thief, server and clock events
 //!
-//! proptest makes up stories, plays each over two replicas and holds every answer against
-//! [`rules::Rules`]. A story that fails is shortened and shown. What is never stolen, ended by hand or
-//! run out must live on, whatever else happened; that is checked beside the rules and not by them.
+//! (S-37, S-39, S-40). proptest generates histories, runs each on two replicas, compares every response
+//! with [`rules::Rules`] and shrinks a failing history. A session that is never stolen, revoked or
+//! expired must stay active; this is checked independently of the rules.
 
 mod acts;
 mod rules;
@@ -23,18 +23,18 @@ use acts::{Act, Who, act};
 use rules::{IDLE_SECS, Rules, Verdict};
 
 const REPLICAS: usize = 2;
-/// The users of a story's sessions.
+/// The owners of the sessions of a history.
 const OWNERS: [usize; 3] = [0, 0, 1];
-/// Longer than the previous token is honoured in any case, in seconds.
+/// Longer than the grace period of the previous token, in seconds.
 const PAST_GRACE_SECS: i64 = 31;
 
-/// What somebody holds of a session.
+/// The tokens that an actor holds.
 #[derive(Clone, Debug)]
 struct Held {
     /// The number of the refresh token.
     number: usize,
     grant: Value,
-    /// When the access token is refused, whoever's clock is a little behind.
+    /// The time at which the access token is rejected, including the clock tolerance.
     expires_at: i64,
 }
 
@@ -48,11 +48,11 @@ impl Held {
 #[derive(Debug)]
 struct Session {
     rules: Rules,
-    /// Every refresh token of it, by its number.
+    /// All refresh tokens of the session, by number.
     tokens: Vec<String>,
     client: Held,
     thief: Option<Held>,
-    /// When it began or was last refreshed by its client.
+    /// The time of the login or of the client's last refresh.
     touched_at: i64,
     began_at: i64,
     ended_by_hand: bool,
@@ -75,7 +75,7 @@ impl Session {
         if is_thief { self.thief.as_ref() } else { Some(&self.client) }
     }
 
-    /// A token of this number was given out: the same one as ever.
+    /// Records an issued token and asserts that each number has one token.
     fn note(&mut self, number: usize, token: &str) {
         if let Some(known) = self.tokens.get(number) {
             assert_eq!(known, token, "a second successor of one token");
@@ -85,14 +85,14 @@ impl Session {
         }
     }
 
-    /// Holds whatever the rules say, and knows less than they do.
+    /// Returns whether the session must be active, independently of the rules.
     fn must_go_on(&self, now: i64) -> bool {
         let is_young = now - self.touched_at < IDLE_SECS && now - self.began_at < 300 * 86_400;
         self.thief.is_none() && !self.ended_by_hand && is_young
     }
 }
 
-/// The servers, for one story after the other.
+/// The servers, reused by all histories.
 struct World {
     replicas: Vec<Option<TestApp>>,
     /// In seconds.
@@ -134,7 +134,7 @@ impl World {
 struct Story<'a> {
     world: &'a mut World,
     sessions: Vec<Session>,
-    /// How many security events were written before.
+    /// The number of security events that were recorded before.
     events: usize,
 }
 
@@ -193,7 +193,7 @@ impl Story<'_> {
         }
     }
 
-    /// Shows a refresh token to replicas at once and checks what they say; one of the grants.
+    /// Sends a refresh token to replicas concurrently, checks the responses and returns one of the grants.
     async fn show(&mut self, number: usize, shown: usize, replicas: &[usize]) -> Option<Value> {
         let (world, session) = (&*self.world, &mut self.sessions[number]);
         let now = world.now;
@@ -202,11 +202,11 @@ impl Story<'_> {
         let mut grants = Vec::new();
         let mut is_refused = false;
         for (reply, replica) in replies.into_iter().zip(replicas) {
-            // The rules as they were before: all of them came at once.
+            // All requests are concurrent, so the state before them applies to each.
             let verdict = session.rules.verdict(shown, *replica, now);
             if reply.status == 401 {
                 assert!(!matches!(verdict, Verdict::Gives(_)), "{verdict:?}, but it was refused");
-                // Of what was dead before it may be forgotten why.
+                // The reason may be lost for a session that was already revoked.
                 let may_be_unknown = !session.rules.lives(now);
                 let code = &reply.json()["code"];
                 assert!(code == "session_revoked" || may_be_unknown && code == "invalid_refresh_token");
@@ -228,7 +228,7 @@ impl Story<'_> {
         grants.pop()
     }
 
-    /// Whether an access token must be good.
+    /// Returns whether an access token must be valid.
     fn is_good(&self, number: usize, held: &Held) -> bool {
         !self.sessions[number].rules.dead && self.world.now < held.expires_at
     }
@@ -237,7 +237,7 @@ impl Story<'_> {
         let Some(held) = self.sessions[who.session].held(who.is_thief).cloned() else { return };
         let is_good = self.is_good(who.session, &held);
         let at = self.world.at(replica);
-        // What another one has ended is known within a second.
+        // A revocation by another replica takes effect within a second.
         assert!(at.rooms().tokens.poll().await);
         assert_eq!(gets_in(at, &held.grant).await, is_good);
         if is_good {
@@ -246,7 +246,7 @@ impl Story<'_> {
     }
 
     async fn write(&mut self, replica: usize) {
-        self.world.at(replica).rooms().sessions.write_proofs().await.unwrap();
+        self.world.at(replica).rooms().sessions.flush_token_usage().await.unwrap();
         for session in &mut self.sessions {
             session.rules.wrote(replica);
         }
@@ -283,7 +283,7 @@ impl Story<'_> {
         }
     }
 
-    /// What lives must have one newest token, and what is behind it ends that session alone.
+    /// Asserts that an active session has one newest token, and that older tokens revoke only that session.
     async fn end(mut self) {
         let tokens: HashSet<&String> = self.sessions.iter().flat_map(|session| &session.tokens).collect();
         assert_eq!(tokens.len(), self.sessions.iter().map(|session| session.tokens.len()).sum::<usize>());
@@ -298,9 +298,9 @@ impl Story<'_> {
             let newest = self.sessions[number].rules.newest;
             let lives = self.sessions[number].rules.lives(self.world.now);
             assert_eq!(self.show(number, newest, &[0]).await.is_some(), lives, "another one was to live on");
-            // Now somebody has what only a thief can have.
+            // From here on, a stolen token is in use.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
-            // The newest of them may be honoured; the one before it is not, and then nothing is.
+            // The newest token may be accepted; the one before it is rejected, and then all are.
             for shown in [newest, newest.saturating_sub(1), newest] {
                 self.show(number, shown, &[1]).await;
             }
@@ -315,12 +315,12 @@ impl Story<'_> {
 }
 
 #[test]
-fn an_honest_client_stays_signed_in_and_a_thief_does_not_whatever_happens_in_between() {
+fn an_honest_client_stays_logged_in_and_a_thief_is_locked_out_in_any_history() {
     // S-37, S-39, S-40, S-42
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = RefCell::new(runtime.block_on(World::open()));
     let config = Config::default();
-    // A case is a whole story. PROPTEST_CASES tells more of them.
+    // Each case is a whole history. PROPTEST_CASES sets their number.
     let config =
         Config { cases: config.cases / 10, failure_persistence: None, max_shrink_iters: 500, ..config };
     let told = TestRunner::new(config).run(&vec(act(), 1..50), |acts| {
@@ -334,7 +334,7 @@ fn an_honest_client_stays_signed_in_and_a_thief_does_not_whatever_happens_in_bet
         });
         Ok(())
     });
-    // Within the runtime, because what they do ends there.
+    // Dropped inside the runtime, which their tasks require.
     runtime.block_on(async { drop(world.into_inner()) });
     if let Err(TestError::Fail(why, story)) = told {
         let acts: Vec<String> = story.iter().map(|act| format!("\n    {act:?}")).collect();

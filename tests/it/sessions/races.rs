@@ -43,7 +43,7 @@ fn granted(replies: Vec<Reply>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn of_many_who_show_a_used_up_token_at_once_all_are_told_the_same() {
+async fn concurrent_uses_of_a_used_up_token_get_the_same_response() {
     // S-37
     let replicas = three().await;
     replicas[0].sign_up("ada").await;
@@ -59,7 +59,7 @@ async fn of_many_who_show_a_used_up_token_at_once_all_are_told_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_refreshes_at_once_get_one_successor_round_after_round() {
+async fn fifty_concurrent_refreshes_get_one_successor_in_every_round() {
     // S-38
     let rounds = rounds(15);
     let replicas = three().await;
@@ -79,7 +79,7 @@ async fn fifty_refreshes_at_once_get_one_successor_round_after_round() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refreshing_while_it_is_ended_twice_leaves_a_dead_session() {
+async fn a_session_revoked_during_refreshes_is_revoked() {
     // S-38, S-40
     let replicas = three().await;
     let ada = replicas[0].sign_up("ada").await;
@@ -108,7 +108,7 @@ async fn refreshing_while_it_is_ended_twice_leaves_a_dead_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_is_deleted_twenty_times_while_it_refreshes_is_gone() {
+async fn an_account_deleted_twenty_times_during_refreshes_is_deleted() {
     // S-41
     let replicas = three().await;
     let eve = replicas[0].sign_up("eve").await;
@@ -143,10 +143,10 @@ async fn an_account_that_is_deleted_twenty_times_while_it_refreshes_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proof_that_is_written_while_the_reply_is_lost_logs_nobody_out() {
+async fn usage_recorded_while_a_refresh_response_is_lost_revokes_no_session() {
     // S-37, S-39
     let replicas = three().await;
-    let write = || join_all(replicas.iter().map(|at| at.rooms().sessions.write_proofs()));
+    let write = || join_all(replicas.iter().map(|at| at.rooms().sessions.flush_token_usage()));
     let mut grant = replicas[0].sign_up("ada").await.grant().clone();
     for _ in 0..20 {
         let token = refresh_token(&grant);
@@ -204,7 +204,7 @@ async fn delays(count: usize) -> Vec<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_replica_ends_another_refuses_within_a_second() {
+async fn a_revocation_reaches_other_replicas_within_a_second() {
     // S-41
     let count = rounds(50);
     let delays = delays(count).await;

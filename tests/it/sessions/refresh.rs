@@ -11,7 +11,7 @@ use crate::harness::TestApp;
 use crate::stored;
 
 #[tokio::test]
-async fn refreshing_gives_the_next_grant_of_the_same_session() {
+async fn refreshing_returns_a_new_grant_for_the_same_session() {
     // S-37
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -37,7 +37,7 @@ async fn refreshing_gives_the_next_grant_of_the_same_session() {
 }
 
 #[tokio::test]
-async fn refreshed_access_tokens_live_up_to_a_twentieth_less_each_another_time() {
+async fn refreshed_access_tokens_have_lifetimes_reduced_at_random_by_up_to_a_twentieth() {
     let app = TestApp::start().await;
     let mut grant = app.sign_up("ada").await.grant().clone();
     let mut lives = Vec::new();
@@ -52,7 +52,7 @@ async fn refreshed_access_tokens_live_up_to_a_twentieth_less_each_another_time()
 }
 
 #[tokio::test]
-async fn a_lost_reply_is_given_again_months_later() {
+async fn a_lost_refresh_response_is_repeated_months_later() {
     // S-39
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 365 * 86_400).await;
     let grant = app.sign_up("ada").await.grant().clone();
@@ -65,7 +65,7 @@ async fn a_lost_reply_is_given_again_months_later() {
 }
 
 #[tokio::test]
-async fn who_gets_a_lost_reply_again_was_not_idle() {
+async fn a_repeated_refresh_extends_the_idle_timeout() {
     // S-39, S-42
     let app = TestApp::with(|settings| {
         settings.refresh_idle_secs = 3600;
@@ -81,7 +81,7 @@ async fn who_gets_a_lost_reply_again_was_not_idle() {
 }
 
 #[tokio::test]
-async fn an_access_token_that_was_used_proves_that_its_reply_arrived() {
+async fn use_of_an_access_token_confirms_its_refresh_token() {
     // S-37
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();
@@ -100,7 +100,7 @@ async fn an_access_token_that_was_used_proves_that_its_reply_arrived() {
 }
 
 #[tokio::test]
-async fn a_proof_outlives_the_process_that_saw_it() {
+async fn recorded_token_usage_survives_a_restart() {
     // S-37
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();
@@ -112,7 +112,7 @@ async fn a_proof_outlives_the_process_that_saw_it() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_two_behind_ends_its_session_at_once() {
+async fn a_refresh_token_two_generations_old_revokes_its_session() {
     // S-37
     let app = TestApp::start().await;
     let first = app.sign_up("ada").await.grant().clone();
@@ -127,7 +127,7 @@ async fn a_refresh_token_that_is_two_behind_ends_its_session_at_once() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_it_is_idle_and_in_any_case_at_its_time() {
+async fn a_session_has_an_idle_timeout_and_an_absolute_timeout() {
     // S-42
     let app = TestApp::with(|settings| {
         settings.refresh_idle_secs = 3600;
@@ -172,7 +172,7 @@ async fn no_access_token_outlives_its_session() {
 }
 
 #[tokio::test]
-async fn what_is_no_refresh_token_of_ours_is_refused_and_harms_nobody() {
+async fn invalid_refresh_tokens_are_rejected_without_effect() {
     // S-26
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -196,7 +196,7 @@ async fn what_is_no_refresh_token_of_ours_is_refused_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn under_a_wrong_secret_nobody_is_logged_out() {
+async fn a_wrong_master_secret_revokes_no_session() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -212,7 +212,7 @@ async fn under_a_wrong_secret_nobody_is_logged_out() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_restored_from_a_backup_logs_nobody_out() {
+async fn restoring_a_database_backup_revokes_no_session() {
     let app = TestApp::start().await;
     let first = app.sign_up("ada").await.grant().clone();
     let second = next(&app, &first).await;
@@ -224,7 +224,7 @@ async fn a_database_that_was_restored_from_a_backup_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_refresh_and_a_token_in_use_are_what_last_seen_tells() {
+async fn last_seen_is_updated_by_refreshes_and_token_use() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));

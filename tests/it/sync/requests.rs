@@ -7,7 +7,7 @@ use crate::harness::{Reply, TestApp};
 use crate::stored;
 
 #[tokio::test]
-async fn what_is_wrong_with_the_whole_request_refuses_it() {
+async fn an_invalid_request_is_rejected_as_a_whole() {
     // S-55, S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -15,14 +15,14 @@ const ORDER: [u8; 32] = [
 ];
 
 #[tokio::test]
-async fn what_the_forge_makes_unchanged_is_taken() {
+async fn an_unmodified_forged_copy_is_accepted() {
     let scene = Scene::set().await;
     scene.takes("the server's own", scene.ada.token()).await;
     scene.takes("a copy under the server's key", &scene.forge.good()).await;
 }
 
 #[tokio::test]
-async fn a_token_without_an_algorithm_is_refused() {
+async fn a_token_without_an_algorithm_is_rejected() {
     // S-19
     let scene = Scene::set().await;
     let signature = scene.ada.token().rsplit('.').next().unwrap().to_owned();
@@ -56,7 +56,7 @@ async fn a_token_without_an_algorithm_is_refused() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_shared_key() {
+async fn the_public_key_is_not_accepted_as_an_hmac_key() {
     // S-20
     let scene = Scene::set().await;
     let forge = &scene.forge;
@@ -93,7 +93,7 @@ async fn a_public_key_is_no_shared_key() {
 }
 
 #[tokio::test]
-async fn a_signature_of_another_form_is_refused() {
+async fn a_signature_in_another_encoding_is_rejected() {
     // S-23
     let scene = Scene::set().await;
     let forge = &scene.forge;
@@ -139,7 +139,7 @@ async fn a_signature_of_another_form_is_refused() {
 }
 
 #[tokio::test]
-async fn somebody_elses_claims_under_a_good_signature_are_refused() {
+async fn parts_of_different_tokens_cannot_be_combined() {
     let scene = Scene::set().await;
     let brian = scene.app.sign_up("brian").await;
     let (a, b): (Vec<_>, Vec<_>) =
@@ -151,7 +151,7 @@ async fn somebody_elses_claims_under_a_good_signature_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_key_is_refused_also_under_our_kid() {
+async fn a_token_signed_with_another_key_is_rejected_even_with_a_known_kid() {
     // S-21
     let scene = Scene::set().await;
     let attacker = scene.forge.attacker();
@@ -163,7 +163,7 @@ async fn a_token_of_another_key_is_refused_also_under_our_kid() {
 }
 
 #[tokio::test]
-async fn no_single_character_of_a_token_can_be_changed() {
+async fn changing_any_character_of_a_token_invalidates_it() {
     // S-23
     let scene = Scene::set().await;
     let token = scene.ada.token().to_owned();

@@ -8,7 +8,7 @@ use super::Scene;
 use super::forge::part;
 
 #[tokio::test]
-async fn a_token_has_three_parts() {
+async fn a_token_must_have_three_parts() {
     // S-27
     let scene = Scene::set().await;
     let token = scene.ada.token();
@@ -53,7 +53,7 @@ async fn a_token_has_three_parts() {
 }
 
 #[tokio::test]
-async fn the_json_forms_of_a_signature_are_no_tokens() {
+async fn the_jws_json_serializations_are_rejected() {
     // S-27
     let scene = Scene::set().await;
     let parts: Vec<_> = scene.ada.token().split('.').collect();
@@ -70,7 +70,7 @@ async fn the_json_forms_of_a_signature_are_no_tokens() {
 }
 
 #[tokio::test]
-async fn padding_white_space_and_another_alphabet_are_refused() {
+async fn padding_whitespace_and_other_base64_alphabets_are_rejected() {
     // S-27
     let scene = Scene::set().await;
     let token = scene.ada.token();
@@ -112,7 +112,7 @@ async fn padding_white_space_and_another_alphabet_are_refused() {
 }
 
 #[tokio::test]
-async fn a_member_twice_is_refused_in_header_and_payload() {
+async fn duplicate_fields_in_header_and_payload_are_rejected() {
     // S-27
     let scene = Scene::set().await;
     let forge = &scene.forge;
@@ -185,7 +185,7 @@ async fn header_and_payload_must_be_objects_in_strict_json() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_too_long_is_refused_unread() {
+async fn an_oversized_token_is_rejected_before_parsing() {
     // S-22
     let scene = Scene::set().await;
     let token = scene.forge.claim("note", Some(json!("x".repeat(20_000))));
@@ -194,7 +194,7 @@ async fn a_token_that_is_too_long_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn what_is_no_access_token_gets_nobody_in() {
+async fn other_kinds_of_tokens_are_rejected_as_access_tokens() {
     // S-26
     let scene = Scene::set().await;
     let grant = scene.ada.grant();

@@ -10,7 +10,7 @@ use super::Scene;
 use super::forge::part;
 
 #[tokio::test]
-async fn a_kid_that_is_no_name_of_a_key_is_refused() {
+async fn an_unknown_kid_is_rejected() {
     // S-22
     let scene = Scene::set().await;
     let kid = scene.forge.kid();
@@ -57,7 +57,7 @@ async fn a_kid_that_is_no_name_of_a_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_kid_of_100_kilobytes_gets_nobody_in() {
+async fn a_kid_of_100_kilobytes_is_rejected() {
     // S-22
     let scene = Scene::set().await;
     let token = scene.forge.header_member("kid", Some(json!("x".repeat(100_000))));
@@ -71,7 +71,7 @@ async fn a_kid_of_100_kilobytes_gets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_token_brings_along_is_never_used() {
+async fn a_key_embedded_in_the_token_is_never_used() {
     // S-21
     let scene = Scene::set().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -112,7 +112,7 @@ async fn a_key_that_the_token_brings_along_is_never_used() {
 }
 
 #[tokio::test]
-async fn an_extension_that_must_be_understood_is_refused() {
+async fn a_critical_header_extension_is_rejected() {
     // S-27
     let scene = Scene::set().await;
     for crit in [
@@ -137,7 +137,7 @@ async fn an_extension_that_must_be_understood_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_type_is_refused() {
+async fn a_token_of_another_type_is_rejected() {
     // S-25
     let scene = Scene::set().await;
     for typ in

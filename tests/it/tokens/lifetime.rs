@@ -32,7 +32,7 @@ fn on(app: &TestApp, client: &Client) -> Client {
 }
 
 #[tokio::test]
-async fn a_token_says_what_rfc_9068_asks_and_nothing_personal() {
+async fn an_access_token_has_the_rfc_9068_claims_and_no_personal_data() {
     // S-31
     let app = TestApp::start().await;
     app.sign_up("quixote").await;
@@ -59,7 +59,7 @@ async fn a_token_says_what_rfc_9068_asks_and_nothing_personal() {
 }
 
 #[tokio::test]
-async fn every_token_has_a_name_of_its_own() {
+async fn every_token_has_a_unique_jti() {
     // S-31
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -73,7 +73,7 @@ async fn every_token_has_a_name_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_life_and_30_seconds_and_no_longer() {
+async fn a_token_is_valid_until_30_seconds_after_its_expiry() {
     // S-24
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -88,7 +88,7 @@ async fn a_token_is_good_for_its_life_and_30_seconds_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_never_seen_before_expires_too() {
+async fn an_uncached_token_expires_too() {
     // S-24
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -98,7 +98,7 @@ async fn a_token_that_was_never_seen_before_expires_too() {
 }
 
 #[tokio::test]
-async fn the_life_of_a_token_is_a_setting() {
+async fn the_token_lifetime_is_configurable() {
     for ttl_secs in [180, 604_800] {
         let app = TestApp::with(|settings| settings.access_ttl_secs = ttl_secs).await;
         let ada = app.sign_up("ada").await;
@@ -111,7 +111,7 @@ async fn the_life_of_a_token_is_a_setting() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_on_every_replica_and_after_a_restart() {
+async fn a_token_is_valid_on_every_replica_and_after_a_restart() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let (here, there) = (app.sign_up("ada").await, replica.sign_up("brian").await);
@@ -126,7 +126,7 @@ async fn a_token_is_good_on_every_replica_and_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_private_key_is_not_in_the_clear() {
+async fn the_private_key_is_stored_encrypted() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -140,7 +140,7 @@ async fn the_private_key_is_not_in_the_clear() {
 }
 
 #[tokio::test]
-async fn under_another_secret_tokens_stay_good_and_none_are_made() {
+async fn under_another_secret_existing_tokens_are_valid_and_none_are_issued() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -9,7 +9,7 @@ use crate::harness::{Client, PASSWORD, TestApp};
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 
 #[tokio::test]
-async fn a_credential_of_another_kind_is_none() {
+async fn another_authentication_scheme_counts_as_no_credential() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -39,7 +39,7 @@ async fn a_credential_of_another_kind_is_none() {
 }
 
 #[tokio::test]
-async fn two_credentials_in_one_request_are_refused() {
+async fn two_credentials_in_one_request_are_rejected() {
     // S-30
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);

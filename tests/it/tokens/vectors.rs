@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Scene;
 
 #[tokio::test]
-async fn the_examples_of_the_standards_get_nobody_in() {
+async fn the_example_tokens_of_the_standards_are_rejected() {
     // S-19, S-25
     let scene = Scene::set().await;
     let vectors: Value =

@@ -11,7 +11,7 @@ use super::{TRIPS, changes, count, etag, make, path, stop, stop_ids};
 use crate::harness::TestApp;
 
 #[tokio::test]
-async fn who_has_a_trip_is_told_so_without_a_body() {
+async fn a_matching_if_none_match_gets_304_without_a_body() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let place = path(&make(&ada, &json!({ "title": "Lisbon" })).await);
@@ -34,7 +34,7 @@ async fn who_has_a_trip_is_told_so_without_a_body() {
 }
 
 #[tokio::test]
-async fn what_changes_a_trip_checks_what_its_client_knows() {
+async fn every_trip_change_checks_if_match() {
     // S-60
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -70,7 +70,7 @@ async fn what_changes_a_trip_checks_what_its_client_knows() {
 }
 
 #[tokio::test]
-async fn of_fifty_writers_who_know_the_same_state_one_succeeds() {
+async fn of_fifty_writers_with_the_same_etag_one_succeeds() {
     // S-60
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -96,7 +96,7 @@ async fn of_fifty_writers_who_know_the_same_state_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_list_that_did_not_change_costs_no_body() {
+async fn an_unchanged_list_gets_304_without_a_body() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
@@ -107,7 +107,7 @@ async fn a_list_that_did_not_change_costs_no_body() {
         "?sort=title",
         "?status=planned",
         "?q=lisbon",
-        "?starts_after=2027-01-01",
+        "?starts_from=2027-01-01",
     ];
     let mut seen = BTreeSet::new();
     let trip = make(&ada, &json!({ "title": "Lisbon", "stops": [stop("Graça")] })).await;
@@ -139,7 +139,7 @@ async fn a_list_that_did_not_change_costs_no_body() {
 }
 
 #[tokio::test]
-async fn an_empty_list_has_a_tag_too() {
+async fn an_empty_list_has_an_etag() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let tag = etag(&ada, TRIPS).await;
@@ -152,7 +152,7 @@ async fn an_empty_list_has_a_tag_too() {
 }
 
 #[tokio::test]
-async fn a_trip_that_is_made_again_is_not_the_one_that_was() {
+async fn a_recreated_trip_has_a_new_etag() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let made_id = app.clock.new_id().to_string();
@@ -170,7 +170,7 @@ async fn a_trip_that_is_made_again_is_not_the_one_that_was() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_send_conditions() {
+async fn cors_allows_conditional_headers() {
     let app =
         TestApp::with(|settings| settings.cors_origins = vec!["https://app.example.org".to_owned()]).await;
     let asked = app.anonymous().call(Method::OPTIONS, TRIPS).undocumented();
@@ -184,7 +184,7 @@ async fn a_page_of_another_origin_may_send_conditions() {
 }
 
 #[tokio::test]
-async fn a_condition_or_a_body_that_an_operation_does_not_take_is_refused() {
+async fn unsupported_preconditions_and_bodies_are_rejected() {
     // S-60
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

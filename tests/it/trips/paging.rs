@@ -50,7 +50,7 @@ async fn walk(client: &Client, limit: u64) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_newest_trip_comes_first_also_among_those_of_one_millisecond() {
+async fn the_newest_trip_comes_first_even_within_one_millisecond() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut made = make(&ada, 5).await;
@@ -65,7 +65,7 @@ async fn the_newest_trip_comes_first_also_among_those_of_one_millisecond() {
 }
 
 #[tokio::test]
-async fn a_page_has_as_many_trips_as_were_asked_for_and_says_where_the_next_one_is() {
+async fn a_page_has_the_requested_size_and_links_to_the_next_page() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let empty = ada.get(TRIPS).await.expect(200);
@@ -89,7 +89,7 @@ async fn a_page_has_as_many_trips_as_were_asked_for_and_says_where_the_next_one_
 }
 
 #[tokio::test]
-async fn a_limit_outside_1_to_100_is_refused() {
+async fn a_limit_outside_1_to_100_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for limit in ["0", "101", "-1", "65536", "99999999999999999999", "1.5", "x", "", "1e1", "%31%00"] {
@@ -133,7 +133,7 @@ fn aged(owner: Uuid, id: Uuid, created_at: i64) -> trips::ActiveModel {
 }
 
 #[tokio::test]
-async fn while_others_come_and_go_nothing_that_stays_is_skipped_or_repeated() {
+async fn paging_during_inserts_and_deletes_neither_skips_nor_repeats_a_trip() {
     // S-62
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -193,7 +193,7 @@ async fn refused(client: &Client, cursor: &str) {
 }
 
 #[tokio::test]
-async fn a_cursor_that_was_tampered_with_is_refused() {
+async fn a_modified_cursor_is_rejected() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -218,7 +218,7 @@ async fn a_cursor_that_was_tampered_with_is_refused() {
 }
 
 #[tokio::test]
-async fn another_user_s_cursor_is_refused() {
+async fn another_users_cursor_is_rejected() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -232,7 +232,7 @@ async fn another_user_s_cursor_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cursor_outlives_a_restart_and_holds_on_every_replica() {
+async fn a_cursor_is_valid_after_a_restart_and_on_every_replica() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let made = make(&ada, 3).await;
@@ -248,7 +248,7 @@ async fn a_cursor_outlives_a_restart_and_holds_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_secret_is_refused() {
+async fn a_cursor_signed_with_another_secret_is_rejected() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -45,8 +45,8 @@ fn queries() -> Vec<Query> {
                 sort,
                 status: has(1).then_some(Status::Planned),
                 q: has(2).then(|| "lisbon".to_owned()),
-                starts_after: day.filter(|_| has(4)),
-                starts_before: day.filter(|_| has(8)),
+                starts_from: day.filter(|_| has(4)),
+                starts_until: day.filter(|_| has(8)),
                 cursor: None,
             });
         }
@@ -55,7 +55,7 @@ fn queries() -> Vec<Query> {
 }
 
 #[tokio::test]
-async fn no_combination_touches_what_is_somebody_else_s() {
+async fn no_query_plan_reads_rows_of_other_owners() {
     // S-53
     let app = TestApp::start().await;
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
@@ -109,8 +109,8 @@ async fn no_combination_touches_what_is_somebody_else_s() {
             // The order comes from an index where nothing else narrows the list.
             let is_plain = query.q.is_none()
                 && query.status.is_none()
-                && query.starts_after.is_none()
-                && query.starts_before.is_none();
+                && query.starts_from.is_none()
+                && query.starts_until.is_none();
             let sorts = ["TEMP B-TREE", "Sort", "filesort"];
             assert!(!is_plain || !sorts.iter().any(|word| plan.contains(word)), "{query:?}\n{plan}");
         }

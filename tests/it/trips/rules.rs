@@ -73,7 +73,7 @@ fn members() -> Vec<(&'static str, Value, Option<&'static str>)> {
 }
 
 #[tokio::test]
-async fn each_member_of_a_new_trip_obeys_its_rule() {
+async fn each_field_of_a_new_trip_is_validated() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut made = 0;
@@ -99,7 +99,7 @@ async fn each_member_of_a_new_trip_obeys_its_rule() {
 }
 
 #[tokio::test]
-async fn each_member_of_a_change_obeys_the_same_rule() {
+async fn each_field_of_a_patch_is_validated_by_the_same_rule() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut before = make(&ada, &json!({ "title": "Lisbon" })).await;
@@ -121,7 +121,7 @@ async fn each_member_of_a_change_obeys_the_same_rule() {
 }
 
 #[tokio::test]
-async fn a_client_can_t_set_what_is_not_its_own_to_set() {
+async fn server_managed_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -159,7 +159,7 @@ async fn a_client_can_t_set_what_is_not_its_own_to_set() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_trip_is_told_at_once() {
+async fn all_errors_of_a_trip_are_reported_together() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let shape = json!({ "destination": "", "status": "lost", "end_date": "soon", "owner": "me" });
@@ -181,7 +181,7 @@ async fn all_that_is_wrong_with_a_trip_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_trip_does_not_end_before_it_starts_whichever_date_moves() {
+async fn a_change_of_either_date_cannot_put_the_end_before_the_start() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let dated = |start: &str, end: &str| json!({ "title": "x", "start_date": start, "end_date": end });
@@ -205,7 +205,7 @@ async fn a_trip_does_not_end_before_it_starts_whichever_date_moves() {
 }
 
 #[tokio::test]
-async fn a_merge_patch_keeps_what_is_absent_and_clears_what_is_null() {
+async fn a_merge_patch_leaves_absent_fields_and_clears_null_fields() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let whole = json!({
@@ -233,7 +233,7 @@ async fn a_merge_patch_keeps_what_is_absent_and_clears_what_is_null() {
 }
 
 #[tokio::test]
-async fn a_version_counts_every_change_and_the_clock_says_when() {
+async fn every_change_increments_the_version_and_sets_updated_at() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let made = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
@@ -263,7 +263,7 @@ async fn a_version_counts_every_change_and_the_clock_says_when() {
 }
 
 #[tokio::test]
-async fn a_deleted_trip_is_gone_for_good() {
+async fn a_deleted_trip_stays_deleted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let kept = make(&ada, &json!({ "title": "Lisbon" })).await;
@@ -276,7 +276,7 @@ async fn a_deleted_trip_is_gone_for_good() {
 }
 
 #[tokio::test]
-async fn every_script_survives_the_round_trip() {
+async fn text_in_every_script_is_returned_unchanged() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for text in [
@@ -318,7 +318,7 @@ fn told(reply: &Reply) -> (u16, Value, Vec<(String, String)>) {
 }
 
 #[tokio::test]
-async fn a_stranger_s_trip_and_none_at_all_are_the_same() {
+async fn another_owners_trip_and_a_missing_trip_get_the_same_404() {
     // S-53, S-54
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -369,7 +369,7 @@ async fn a_stranger_s_trip_and_none_at_all_are_the_same() {
 }
 
 #[tokio::test]
-async fn what_is_no_id_names_no_trip() {
+async fn an_invalid_trip_id_gets_404() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = make(&ada, &json!({ "title": "Lisbon" })).await;

@@ -65,7 +65,7 @@ fn members() -> Vec<(&'static str, Value, Result<Value, &'static str>)> {
 }
 
 #[tokio::test]
-async fn each_member_of_a_stop_obeys_its_rule_however_it_comes() {
+async fn each_field_of_a_stop_is_validated_in_every_operation() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = trip(&ada, &["Graça"]).await;
@@ -109,7 +109,7 @@ async fn each_member_of_a_stop_obeys_its_rule_however_it_comes() {
 }
 
 #[tokio::test]
-async fn stops_come_one_by_one_and_each_change_is_a_version_of_the_trip() {
+async fn each_change_of_a_stop_increments_the_trip_version() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = trip(&ada, &[]).await;
@@ -156,7 +156,7 @@ async fn stops_come_one_by_one_and_each_change_is_a_version_of_the_trip() {
 }
 
 #[tokio::test]
-async fn a_whole_list_takes_the_place_of_the_old_one_and_known_stops_keep_their_ids() {
+async fn replacing_the_stop_list_preserves_ids_of_existing_stops() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let before = trip(&ada, &["Graça", "Alfama"]).await;
@@ -184,7 +184,7 @@ async fn a_whole_list_takes_the_place_of_the_old_one_and_known_stops_keep_their_
 }
 
 #[tokio::test]
-async fn an_order_names_each_stop_of_the_trip_once() {
+async fn a_stop_order_must_contain_each_stop_once() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let before = trip(&ada, &["a", "b", "c"]).await;
@@ -218,7 +218,7 @@ async fn an_order_names_each_stop_of_the_trip_once() {
 }
 
 #[tokio::test]
-async fn what_a_list_of_stops_may_not_be_is_told_with_its_place() {
+async fn errors_in_a_stop_list_point_to_the_invalid_value() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let before = trip(&ada, &["a"]).await;
@@ -285,7 +285,7 @@ async fn a_trip_has_at_most_500_stops() {
 }
 
 #[tokio::test]
-async fn a_stop_is_found_in_its_own_trip_alone() {
+async fn a_stop_is_found_only_in_its_own_trip() {
     // S-53, S-54
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

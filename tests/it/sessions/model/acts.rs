@@ -1,53 +1,53 @@
-//! What can happen in a story.
+//! The possible steps of a history.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{OWNERS, PAST_GRACE_SECS, REPLICAS};
 
-/// Who acts: the one who logged in, or whoever copied their tokens.
+/// The actor: the client that logged in, or the thief that copied its tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Who {
     pub(super) session: usize,
     pub(super) is_thief: bool,
 }
 
-/// One step of a story.
+/// One step of a history.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// Shows its refresh token to these replicas at once. If the replies are lost, it keeps its tokens.
+    /// Sends its refresh token to these replicas concurrently. Keeps its tokens if the responses are lost.
     Refresh {
         who: Who,
         replicas: Vec<usize>,
         is_lost: bool,
     },
-    /// Shows its access token.
+    /// Uses its access token.
     Use {
         who: Who,
         replica: usize,
     },
-    /// What an app does all day: the client refreshes and uses what it got.
+    /// The usual client behaviour: refreshes and uses the new access token.
     Live {
         session: usize,
         replica: usize,
     },
-    /// A thief shows the refresh token before the newest one.
+    /// A thief sends the previous refresh token.
     Reuse {
         session: usize,
         replica: usize,
     },
-    /// A thief copies all that the client has.
+    /// A thief copies all tokens of the client.
     Steal {
         session: usize,
     },
     Wait {
         secs: i64,
     },
-    /// The replica stops in good order and comes back.
+    /// The replica stops gracefully and restarts.
     Restart {
         replica: usize,
     },
-    /// The replica writes down which access tokens it saw; it does so by itself now and then.
+    /// The replica flushes its token usage, as it also does periodically.
     Write {
         replica: usize,
     },
@@ -61,7 +61,7 @@ pub(super) enum Act {
     },
 }
 
-/// Any step; refreshing more often than all else.
+/// Generates a step; refreshes are the most frequent.
 pub(super) fn act() -> impl Strategy<Value = Act> {
     let who = || {
         (0..OWNERS.len(), prop::bool::weighted(0.3)).prop_map(|(session, is_thief)| Who { session, is_thief })

@@ -1,41 +1,41 @@
-//! The rules of refreshing as the contract states them, for one session.
+//! The refresh rules of the API contract for one session.
 //!
-//! Its refresh tokens are numbered from 0 in the order in which they were first given out. Nothing
-//! here knows what a token looks like or how the server remembers it.
+//! Refresh tokens are numbered from 0 in the order in which they were first issued. This module does
+//! not depend on the token format or on the server's storage.
 
-/// Without a refresh for so long a session runs out, in seconds.
+/// The idle timeout of a session, in seconds.
 pub(super) const IDLE_SECS: i64 = 60 * 86_400;
-/// However often it is refreshed, in seconds.
+/// The absolute timeout of a session, in seconds.
 const ABSOLUTE_SECS: i64 = 365 * 86_400;
-/// For how long the previous token is honoured in any case, in seconds.
+/// The grace period in which the previous token is always accepted, in seconds.
 const GRACE_SECS: i64 = 30;
 
-/// What has to come back for a refresh token.
+/// The expected response to a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// The token of this number.
+    /// The token with this number.
     Gives(usize),
-    /// Nothing, and the session is dead afterwards if it was not before.
+    /// A rejection; the session is revoked afterwards.
     Refuses,
-    /// One of the two: that the successor arrived was seen by another replica and is written soon.
+    /// Either: another replica has seen use of the successor and records it soon.
     Either(usize),
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// The number of the newest token.
     pub(super) newest: usize,
-    /// Ended before its time.
+    /// Revoked before its expiry.
     pub(super) dead: bool,
     expires_at: i64,
     idle_until: i64,
     rotated_at: i64,
-    /// The newest token whose access token was seen in use.
+    /// The newest token whose access token was used.
     proven: usize,
-    /// Which replicas saw that themselves.
+    /// The replicas that saw this use themselves.
     saw: Vec<bool>,
-    /// Whether all others know it too.
+    /// Whether the use is recorded for all replicas.
     written: bool,
 }
 
@@ -57,7 +57,7 @@ impl Rules {
         !self.dead && now < self.idle_until
     }
 
-    /// What has to come back for the token of this number.
+    /// Returns the expected response to the token with this number.
     pub(super) fn verdict(&self, shown: usize, replica: usize, now: i64) -> Verdict {
         let successor = shown + 1;
         if !self.lives(now) || successor < self.newest {
@@ -72,7 +72,7 @@ impl Rules {
         }
     }
 
-    /// A refresh token bought the next one.
+    /// Records that a refresh token was exchanged for the next one.
     pub(super) fn given(&mut self, number: usize, now: i64) {
         if number > self.newest {
             self.newest = number;
@@ -81,12 +81,12 @@ impl Rules {
         self.idle_until = self.expires_at.min(now + IDLE_SECS);
     }
 
-    /// Somebody ended it, or showed a token that only a thief or a victim can have.
+    /// Records a revocation, by a request or by the use of a stolen token.
     pub(super) fn ended(&mut self, now: i64) {
         self.dead |= self.lives(now);
     }
 
-    /// The access token that came with this refresh token was used.
+    /// Records use of the access token that was issued with this refresh token.
     pub(super) fn used(&mut self, number: usize, replica: usize) {
         if number > self.proven {
             self.proven = number;
@@ -96,12 +96,12 @@ impl Rules {
         self.saw[replica] |= number == self.proven;
     }
 
-    /// The replica wrote down what it saw.
+    /// Records that the replica flushed its token usage.
     pub(super) fn wrote(&mut self, replica: usize) {
         self.written |= self.saw[replica];
     }
 
-    /// The replica forgot what it saw.
+    /// Records that the replica lost its unflushed token usage.
     pub(super) fn forgot(&mut self, replica: usize) {
         self.saw[replica] = false;
     }

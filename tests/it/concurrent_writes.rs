@@ -98,14 +98,14 @@ async fn storm(app: &TestApp, clients: &[Client]) {
 }
 
 #[tokio::test]
-async fn fifty_creates_and_fifty_changes_at_once_all_count_on_one_server() {
+async fn one_hundred_concurrent_writes_all_count_on_one_server() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     storm(&app, &[ada]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_creates_and_fifty_changes_at_once_all_count_on_two_replicas() {
+async fn one_hundred_concurrent_writes_all_count_on_two_replicas() {
     // S-69
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -115,7 +115,7 @@ async fn fifty_creates_and_fifty_changes_at_once_all_count_on_two_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_s_first_changes_on_two_replicas_are_both_counted() {
+async fn concurrent_first_changes_on_two_replicas_are_both_counted() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let database = direct(&app).await;
@@ -130,7 +130,7 @@ async fn a_user_s_first_changes_on_two_replicas_are_both_counted() {
 }
 
 #[tokio::test]
-async fn every_delete_counts_and_of_many_at_once_one_wins() {
+async fn of_many_concurrent_deletes_one_succeeds_and_counts() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
@@ -155,7 +155,7 @@ async fn every_delete_counts_and_of_many_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn one_user_s_counter_says_nothing_of_another_s() {
+async fn change_counters_of_users_are_independent() {
     // S-53
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -172,7 +172,7 @@ async fn one_user_s_counter_says_nothing_of_another_s() {
 }
 
 #[tokio::test]
-async fn a_write_that_fails_loses_and_doubles_nobody_else_s() {
+async fn a_failed_write_neither_loses_nor_repeats_other_writes() {
     let app = TestApp::start().await;
     let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);
     let trip = make(&ada, "Lisbon").await;
@@ -214,7 +214,7 @@ async fn a_write_that_fails_loses_and_doubles_nobody_else_s() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_gone_takes_everything_along_and_their_token_writes_nothing() {
+async fn a_deleted_users_data_is_gone_and_the_token_cannot_write() {
     // S-28
     let app = TestApp::start().await;
     let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);

@@ -20,7 +20,7 @@ async fn shown(client: &Client, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_made_on_top_of_what_is_not_applied_is_not_applied_either() {
+async fn operations_that_depend_on_a_failed_operation_are_not_applied() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     // Each is what one phone did to version 1, while another one made version 2 of it.
@@ -52,7 +52,7 @@ async fn what_was_made_on_top_of_what_is_not_applied_is_not_applied_either() {
 }
 
 #[tokio::test]
-async fn what_a_request_has_made_itself_is_gone_on_from_whatever_failed_between() {
+async fn operations_can_build_on_earlier_ones_despite_failures_between_them() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = new_id();
@@ -74,7 +74,7 @@ async fn what_a_request_has_made_itself_is_gone_on_from_whatever_failed_between(
 }
 
 #[tokio::test]
-async fn no_version_is_too_high() {
+async fn the_maximum_base_version_is_accepted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let operations = json!([op("delete", &new_id(), Some(i64::MAX), &Value::Null)]);
@@ -91,7 +91,7 @@ fn large(title: &str) -> Value {
 }
 
 #[tokio::test]
-async fn large_trips_come_in_answers_that_end_early_and_all_come() {
+async fn large_feed_pages_end_early_and_paging_returns_every_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut ids = Vec::new();
@@ -135,7 +135,7 @@ async fn large_trips_come_in_answers_that_end_early_and_all_come() {
 }
 
 #[tokio::test]
-async fn results_that_would_be_too_large_end_early_and_the_rest_is_sent_again() {
+async fn an_oversized_result_list_ends_early_and_the_rest_can_be_resent() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let made = ada.post(TRIPS).json(&large("large")).await.expect(201).json();

@@ -15,7 +15,7 @@ const OTHERS: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn a_client_may_name_what_it_makes() {
+async fn a_client_may_choose_the_id_of_a_new_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
@@ -47,7 +47,7 @@ async fn a_client_may_name_what_it_makes() {
 }
 
 #[tokio::test]
-async fn put_makes_what_is_not_there_and_nothing_else_when_asked_so() {
+async fn put_with_if_none_match_only_creates() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
@@ -71,7 +71,7 @@ async fn put_makes_what_is_not_there_and_nothing_else_when_asked_so() {
 }
 
 #[tokio::test]
-async fn put_says_what_it_overwrites() {
+async fn put_requires_if_match_to_overwrite() {
     // S-60
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -112,7 +112,7 @@ async fn put_says_what_it_overwrites() {
 }
 
 #[tokio::test]
-async fn fifty_who_make_the_same_trip_make_one() {
+async fn fifty_concurrent_creates_of_one_id_create_one_trip() {
     // S-60
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -10,7 +10,7 @@ use crate::stored;
 const TOKENS: &str = "/api/v1/auth/tokens";
 
 #[tokio::test]
-async fn a_password_buys_a_token_by_basic_and_no_session_is_kept() {
+async fn basic_credentials_get_a_token_without_a_session() {
     // S-31
     let app = TestApp::with(|settings| settings.access_ttl_secs = 3600).await;
     let ada = app.sign_up("ada").await;
@@ -31,7 +31,7 @@ async fn a_password_buys_a_token_by_basic_and_no_session_is_kept() {
 }
 
 #[tokio::test]
-async fn a_bought_token_says_that_it_has_no_session_and_was_bought_by_password() {
+async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
     // S-31
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -51,7 +51,7 @@ async fn a_bought_token_says_that_it_has_no_session_and_was_bought_by_password()
 }
 
 #[tokio::test]
-async fn a_bought_token_ends_and_the_password_buys_another() {
+async fn a_sessionless_token_expires_and_the_password_gets_another() {
     let app = TestApp::with(|settings| settings.access_ttl_secs = 180).await;
     app.sign_up("ada").await;
     let ada = with_bought(&app, "ada").await;
@@ -63,7 +63,7 @@ async fn a_bought_token_ends_and_the_password_buys_another() {
 }
 
 #[tokio::test]
-async fn a_token_never_buys_a_token() {
+async fn a_token_cannot_be_exchanged_for_another_token() {
     // S-26
     for basic in [false, true] {
         let app = TestApp::with(|settings| settings.ways_in.basic = basic).await;
@@ -84,7 +84,7 @@ async fn a_token_never_buys_a_token() {
 }
 
 #[tokio::test]
-async fn nobody_gets_a_token_for_nothing_or_for_a_wrong_password() {
+async fn missing_or_wrong_credentials_get_no_token() {
     // S-17
     let app = TestApp::start().await;
     app.sign_up("ada").await;

@@ -247,7 +247,7 @@ async fn run(client: &Client, seed: u64) {
 }
 
 #[tokio::test]
-async fn two_phones_end_with_the_servers_state_and_no_edit_is_lost_unsaid() {
+async fn two_devices_converge_and_every_edit_is_applied_or_reported() {
     let app = TestApp::start().await;
     for seed in 0..rounds(60) as u64 {
         println!("run {seed}");

@@ -19,7 +19,7 @@ async fn me(app: &TestApp, name: &str, password: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_password_opens_every_call_and_begins_no_session() {
+async fn basic_authenticates_every_operation_and_creates_no_session() {
     // S-17
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
@@ -42,7 +42,7 @@ async fn a_password_opens_every_call_and_begins_no_session() {
 }
 
 #[tokio::test]
-async fn a_token_stands_for_the_password_as_the_user_name_with_an_empty_password() {
+async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let bought = with_bought(&app, "ada").await;
@@ -65,7 +65,7 @@ async fn a_token_stands_for_the_password_as_the_user_name_with_an_empty_password
 }
 
 #[tokio::test]
-async fn the_server_tells_a_token_from_a_password() {
+async fn basic_distinguishes_tokens_from_passwords() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let session = |name: String, password: &'static str| {
@@ -90,7 +90,7 @@ async fn the_server_tells_a_token_from_a_password() {
 }
 
 #[tokio::test]
-async fn whatever_is_missing_or_wrong_is_told_with_both_challenges() {
+async fn missing_or_invalid_credentials_get_both_challenges() {
     // S-17, S-29
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
@@ -124,7 +124,7 @@ async fn whatever_is_missing_or_wrong_is_told_with_both_challenges() {
 }
 
 #[tokio::test]
-async fn basic_is_no_way_in_unless_it_is_switched_on() {
+async fn basic_is_rejected_unless_enabled() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -138,7 +138,7 @@ async fn basic_is_no_way_in_unless_it_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_password_beside_a_token_is_refused() {
+async fn a_password_together_with_a_token_is_rejected() {
     // S-30
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;

@@ -29,7 +29,7 @@ async fn walk(client: &Client, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_text_is_found_wherever_it_stands_without_regard_to_case_and_accents() {
+async fn search_matches_substrings_and_ignores_case_and_accents() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
@@ -91,7 +91,7 @@ async fn a_text_is_found_wherever_it_stands_without_regard_to_case_and_accents()
 }
 
 #[tokio::test]
-async fn a_search_that_is_no_utf_8_is_refused() {
+async fn a_search_with_invalid_utf_8_is_rejected() {
     // S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -103,7 +103,7 @@ async fn a_search_that_is_no_utf_8_is_refused() {
 }
 
 #[tokio::test]
-async fn a_list_is_narrowed_by_everything_at_once() {
+async fn filters_can_be_combined() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for (title, status, start) in [
@@ -165,7 +165,7 @@ async fn a_list_is_narrowed_by_everything_at_once() {
 }
 
 #[tokio::test]
-async fn each_order_is_the_same_on_every_database() {
+async fn every_sort_order_is_the_same_on_every_database() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let alphabet =
@@ -200,7 +200,7 @@ async fn each_order_is_the_same_on_every_database() {
 }
 
 #[tokio::test]
-async fn while_others_come_and_go_no_order_skips_or_repeats_what_stays() {
+async fn paging_in_every_order_during_inserts_and_deletes_neither_skips_nor_repeats() {
     // S-62
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -245,7 +245,7 @@ async fn while_others_come_and_go_no_order_skips_or_repeats_what_stays() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_its_own_list_alone() {
+async fn a_cursor_is_valid_only_for_its_own_list() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -7,7 +7,7 @@ use ::entity::{trip_counters, users};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryTrait};
-use tripgate::db::{RoomError, StoreError};
+use tripgate::db::{HasStoreError, StoreError};
 use uuid::Uuid;
 
 use super::direct;
@@ -26,7 +26,7 @@ impl From<StoreError> for Whim {
     }
 }
 
-impl RoomError for Whim {
+impl HasStoreError for Whim {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Refused => None,
@@ -63,7 +63,7 @@ async fn are_kept(app: &TestApp, expected: &[Uuid]) {
 }
 
 #[tokio::test]
-async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
+async fn a_function_that_fails_after_a_write_is_rolled_back_alone() {
     // The common transaction has to be split: every third function writes first and fails then.
     let app = TestApp::start().await;
     let db = &app.rooms().db;
@@ -83,7 +83,7 @@ async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
                         .map_err(StoreError::from)
                         .unwrap_err()
                         .into()),
-                    6 => Err(Whim::Store(StoreError::stale())),
+                    6 => Err(Whim::Store(StoreError::conflict())),
                     _ => Ok(*number),
                 }
             }
@@ -95,7 +95,7 @@ async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
     for (number, result) in (0_u128..).zip(results) {
         match (number % 9, result) {
             (0, Err(Whim::Refused))
-            | (3, Err(Whim::Store(StoreError::Missing(_))))
+            | (3, Err(Whim::Store(StoreError::ForeignKeyViolation(_))))
             | (6, Err(Whim::Store(StoreError::Conflict(_)))) => {}
             (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
             (_, other) => panic!("{number}: {other:?}"),
@@ -105,7 +105,7 @@ async fn what_fails_after_it_wrote_leaves_nothing_and_takes_nobody_along() {
 }
 
 #[tokio::test]
-async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along() {
+async fn a_function_with_a_failed_deferred_write_is_rolled_back_alone() {
     // Changes that nobody asks about are sent together; a function is told of its own alone.
     let app = TestApp::start().await;
     let db = &app.rooms().db;
@@ -128,7 +128,7 @@ async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along()
                         .push(trip_counters::Entity::delete_by_id(Uuid::from_u128(1 << 90)).build(backend)),
                     _ => {}
                 }
-                tx.change_each(changes).await?;
+                tx.execute_each(changes).await?;
                 if number % 9 == 6 {
                     assert!(find().await?.is_some(), "it sees what it has written");
                 }
@@ -141,7 +141,7 @@ async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along()
     let mut expected: Vec<Uuid> = Vec::new();
     for (number, result) in (0_u128..).zip(results) {
         match (number % 9, result) {
-            (0, Err(StoreError::Missing(_))) | (3, Err(StoreError::Conflict(_))) => {}
+            (0, Err(StoreError::ForeignKeyViolation(_))) | (3, Err(StoreError::Conflict(_))) => {}
             (_, Ok(told)) if told == number => expected.push(Uuid::from_u128(number + 1)),
             (_, other) => panic!("{number}: {other:?}"),
         }
@@ -150,7 +150,7 @@ async fn what_fails_after_it_was_put_off_leaves_nothing_and_takes_nobody_along()
 }
 
 #[tokio::test]
-async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
+async fn a_result_based_on_another_functions_failure_is_discarded() {
     let app = TestApp::start().await;
     let db = &app.rooms().db;
     let jobs = (0..50_u128).map(|number| {
@@ -159,7 +159,7 @@ async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
                 let backend = tx.get_database_backend();
                 if *number == 0 {
                     let change = trip_counters::Entity::insert(key(1 << 90)).build(backend);
-                    tx.change_each(vec![change]).await?;
+                    tx.execute_each(vec![change]).await?;
                 }
                 // The first to ask is the first to be told that the change before it has failed.
                 let id = Uuid::from_u128(*number);
@@ -169,12 +169,12 @@ async fn what_a_function_makes_of_somebody_else_s_failure_is_not_believed() {
         })
     });
     let mut results = join_all(jobs).await.into_iter();
-    assert!(matches!(results.next(), Some(Err(StoreError::Missing(_)))));
+    assert!(matches!(results.next(), Some(Err(StoreError::ForeignKeyViolation(_)))));
     assert!(results.all(|result| matches!(result, Ok(true))));
 }
 
 #[tokio::test]
-async fn who_is_refused_takes_nobody_along_that_has_written_before() {
+async fn a_rejected_function_does_not_split_the_shared_transaction() {
     // Were the common transaction split, some of its functions would run twice.
     let app = TestApp::start().await;
     let db = &app.rooms().db;
@@ -186,7 +186,7 @@ async fn who_is_refused_takes_nobody_along_that_has_written_before() {
                 let id = *number as u128 + 1;
                 if number % 2 == 0 {
                     let change = users::Entity::insert(somebody(id)).build(tx.get_database_backend());
-                    return Ok(tx.change_each(vec![change]).await?);
+                    return Ok(tx.execute_each(vec![change]).await?);
                 }
                 let found = users::Entity::find_by_id(Uuid::from_u128(id)).one(tx).await;
                 assert_eq!(found.map_err(StoreError::from)?, None);

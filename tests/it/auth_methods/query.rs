@@ -20,7 +20,7 @@ async fn with_query() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_opens_every_call_where_it_is_switched_on() {
+async fn a_query_token_authenticates_every_operation_when_enabled() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -41,7 +41,7 @@ async fn a_token_in_the_query_opens_every_call_where_it_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_good_for_its_life_and_no_longer() {
+async fn a_query_token_expires() {
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
     let me = format!("/api/v1/me?token={}", ada.token());
@@ -53,7 +53,7 @@ async fn a_token_in_the_query_is_good_for_its_life_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_bad_token_in_the_query_is_invalid_and_none_is_missing() {
+async fn an_invalid_query_token_is_distinguished_from_a_missing_one() {
     // S-26, S-29
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -70,7 +70,7 @@ async fn a_bad_token_in_the_query_is_invalid_and_none_is_missing() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_beside_any_other_credential_is_refused() {
+async fn a_query_token_with_another_credential_is_rejected() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -95,7 +95,7 @@ async fn a_token_in_the_query_beside_any_other_credential_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_ignored_unless_it_is_switched_on() {
+async fn a_query_token_is_ignored_unless_enabled() {
     // S-30
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -107,7 +107,7 @@ async fn a_token_in_the_query_is_ignored_unless_it_is_switched_on() {
 }
 
 #[tokio::test]
-async fn no_link_and_no_error_repeats_a_token_of_the_query() {
+async fn links_and_errors_never_contain_the_query_token() {
     // S-63
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -128,7 +128,7 @@ async fn no_link_and_no_error_repeats_a_token_of_the_query() {
 }
 
 #[tokio::test]
-async fn no_token_of_the_query_is_logged_at_any_level() {
+async fn query_tokens_are_not_logged_at_any_level() {
     // S-30, S-65
     for format in ["json", "text"] {
         let dir = TempDir::new().unwrap();

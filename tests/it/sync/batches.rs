@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::phones::Chance;
-use super::stacked::op;
+use super::dependent_operations::op;
+use super::two_devices::Chance;
 use super::{TRIPS, feed, new_id, send, told};
 use crate::harness::{Client, TestApp, rounds};
 
@@ -58,7 +58,7 @@ async fn state(client: &Client, anonymous: &Client, links: &[String]) -> (Vec<Va
 }
 
 #[tokio::test]
-async fn what_is_done_in_one_request_is_what_would_be_done_in_many() {
+async fn one_batched_request_equals_many_single_requests() {
     let app = TestApp::start().await;
     for seed in 0..rounds(20) as u64 {
         println!("run {seed}");

@@ -113,7 +113,7 @@ impl Example for UpdateProfile {
     }
 }
 
-/// TokenUse that it is still the owner who holds the device.
+/// Proof that it is still the owner who holds the device.
 #[derive(Debug, Object)]
 struct DeleteAccount {
     /// The password.

@@ -13,7 +13,7 @@ pub(super) fn command() -> Command {
     let id = Arg::new("id").value_name("ID").required(true).help("The client_id, as `list` shows it");
     let name = Arg::new("name").value_name("NAME").required(true).help("What to call it; must be new");
     Command::new("clients")
-        .about("ClientCommand the services that may introspect and revoke tokens")
+        .about("Manage the services that may introspect and revoke tokens")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(

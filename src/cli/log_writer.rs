@@ -37,7 +37,7 @@ impl Shared {
     }
 }
 
-/// ValueKind lines. Cheap to clone.
+/// Takes lines. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogWriter(Arc<Shared>);
 

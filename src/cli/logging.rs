@@ -20,7 +20,7 @@ use super::timestamp;
 use crate::config::{LogFormat, Settings};
 use crate::error_chain::chain;
 
-/// Starts the log for the whole process. LogWriter still under way are written when the guard is
+/// Starts the log for the whole process. Lines still under way are written when the guard is
 /// dropped.
 pub(super) fn start(settings: &Settings) -> Result<FlushGuard, String> {
     let (writer, guard) =

@@ -9,7 +9,7 @@ pub fn pad_to_power_of_two<T: Clone>(list: &[T]) -> Vec<T> {
     list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
 }
 
-/// The list in power_of_two_chunks: for what must be named once.
+/// The list in pieces: for what must be named once.
 pub fn power_of_two_chunks<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let (piece, rest) = list.split_at_checked(1 << list.len().checked_ilog2()?)?;

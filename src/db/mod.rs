@@ -281,7 +281,7 @@ mod tests {
 
     /// One connection, as if it led to a server.
     async fn pool_of_one() -> DatabaseConnection {
-        let mut options = ConnectOptions::new("sqlite_writer::memory:");
+        let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1).acquire_timeout(WAIT).sqlx_logging(false);
         Database::connect(options).await.unwrap()
     }

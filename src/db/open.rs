@@ -156,7 +156,7 @@ async fn change(connection: &DatabaseConnection, what: MigrateCommand) -> Result
     match what {
         MigrateCommand::Up if up_to_date => {}
         MigrateCommand::Up => {
-            locked(connection, None).await.map_err(|source| OpenError::Migration { source })?
+            locked(connection, None).await.map_err(|source| OpenError::Migration { source })?;
         }
         MigrateCommand::Down(steps) => {
             locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;

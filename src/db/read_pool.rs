@@ -143,7 +143,7 @@ mod tests {
 
     /// At most two connections, each to a database in memory of its own.
     async fn two() -> ReadPool {
-        let mut options = ConnectOptions::new("sqlite_writer::memory:");
+        let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(2).min_connections(0);
         ReadPool::of(&Database::connect(options).await.unwrap())
     }

@@ -226,7 +226,7 @@ async fn commit(link: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) {
             }
             Err(error) => {
                 tracing::debug!(%error, jobs = jobs.len(), "a common transaction is split");
-                // Until its gate comes, whoever waits for one may give it up.
+                // Until its turn comes, whoever waits for one may give it up.
                 for job in &mut jobs {
                     job.forget();
                 }

@@ -57,7 +57,7 @@ impl Tx {
         Self::on(Connection::Transaction(transaction))
     }
 
-    /// One in which several functions are run, and all of them again if it is [deferred_error](Self::deferred_error).
+    /// One in which several functions are run, and all of them again if it is [marked for rollback](Self::deferred_error).
     pub(super) fn shared(transaction: DatabaseTransaction) -> Self {
         Self { waiting: Some(Mutex::default()), ..Self::transaction(transaction) }
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Caller`] is whoever an operation acts for. An access token says so, under `Authorization: Bearer`;
 //! where the operator has switched it on, also in the query or as the user name of Basic, and there a
-//! password says so too. BatchBody that ask for Basic, and for nothing else, never
+//! password says so too. Operations that ask for Basic, and for nothing else, never
 //! take a token. What is not good enough is told by the challenges of RFC 6750 and RFC 7617.
 
 use std::marker::PhantomData;

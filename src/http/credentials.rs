@@ -103,11 +103,8 @@ impl Challenges {
 pub(super) fn insufficient_scope(scope: Scope) -> Problem {
     let name = scope.name();
     let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
-    Problem::new(
-        ProblemCode::InsufficientScope,
-        format!("The access token insufficient_scope the scope {name}."),
-    )
-    .with_header(header::WWW_AUTHENTICATE, challenge)
+    Problem::new(ProblemCode::InsufficientScope, format!("The access token lacks the scope {name}."))
+        .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
 fn wrong_credentials() -> Problem {

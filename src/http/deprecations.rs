@@ -1,4 +1,4 @@
-//! BatchBody that are to go: the one list, from which the document marks them and their answers say so.
+//! Operations that are to go: the one list, from which the document marks them and their answers say so.
 //!
 //! An operation stands here from the release that deprecates it until the first one after its sunset, which
 //! may remove both; `tripgate openapi --diff` lets it go then, and not before.

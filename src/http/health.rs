@@ -47,7 +47,7 @@ impl HealthApi {
     ///
     /// For whatever sends requests to the server: send them here only while this succeeds.
     ///
-    /// 503 `database_away` while the database can't be reached, and 503 `shutting_down` from the moment the
+    /// 503 `database_unavailable` while the database can't be reached, and 503 `shutting_down` from the moment the
     /// server begins to end.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, ProblemResponse<503>> {

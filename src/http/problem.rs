@@ -209,7 +209,7 @@ impl From<StoreError> for Problem {
                 Self::new(ProblemCode::Busy, "Too many changes at once; nothing was changed.").retry_after(1)
             }
             StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) => {
-                Self::new(ProblemCode::DatabaseAway, "The database can't be reached at the moment.")
+                Self::new(ProblemCode::DatabaseUnavailable, "The database can't be reached at the moment.")
                     .retry_after(SOON_SECS)
             }
             StoreError::StorageFull(_) => {

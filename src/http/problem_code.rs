@@ -62,7 +62,7 @@ pub enum ProblemCode {
     /// Other writers were in the way.
     Busy,
     /// No connection to the database.
-    DatabaseAway,
+    DatabaseUnavailable,
     /// No room to write.
     StorageFull,
     /// The hashing queue is full.
@@ -108,7 +108,7 @@ impl ProblemCode {
         Self::IdempotencyKeyReused,
         Self::Internal,
         Self::Busy,
-        Self::DatabaseAway,
+        Self::DatabaseUnavailable,
         Self::StorageFull,
         Self::Overloaded,
         Self::ShuttingDown,
@@ -176,7 +176,7 @@ impl ProblemCode {
                 "Something went wrong on the server, and it is not the request's fault."),
             Self::Busy => ("busy", 503, "Busy", "retry",
                 "Other changes were in the way several times in a row. Nothing was changed."),
-            Self::DatabaseAway => ("database_away", 503, "Database away", "retry",
+            Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
                 "The server has no connection to its database."),
             Self::StorageFull => ("storage_full", 503, "No room left", "retry",
                 "The server can read but not write at the moment. Nothing was changed."),

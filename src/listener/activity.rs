@@ -38,7 +38,7 @@ pub(super) struct Snapshot {
     pub(super) begun: u32,
     /// Requests in hand.
     pub(super) in_flight: u32,
-    /// Answers, or power_of_two_chunks of them, that still wait to be taken.
+    /// Answers, or pieces of them, that still wait to be taken.
     pub(super) answers: u32,
 }
 

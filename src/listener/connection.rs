@@ -66,7 +66,7 @@ pub(super) struct Shared<E> {
 /// How HTTP is spoken.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Answers are small: one buffer and one plain write cost less than a list of power_of_two_chunks.
+    // Answers are small: one buffer and one plain write cost less than a list of pieces.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
     builder
         .http2()
@@ -137,7 +137,7 @@ async fn serve_http<E: Endpoint + 'static>(
     let mut listening = false;
     poll_fn(|cx| {
         loop {
-            // RequestSchema once, it wakes this task when the time comes. To ask again at every request would
+            // Asked once, it wakes this task when the time comes. To ask again at every request would
             // have all connections queue for one lock.
             let ask = !listening || shared.stopping.load(Ordering::Acquire);
             listening = true;

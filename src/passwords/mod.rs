@@ -5,7 +5,7 @@
 //! beyond that the answer is "overloaded" at once. Nothing is ever truncated: bcrypt sees 71 bytes
 //! at most, and a longer password is refused where it is set.
 //!
-//! A failed verification always does the work of the max_cost hash there is, or of the configured cost
+//! A failed verification always does the work of the dearest hash there is, or of the configured cost
 //! if that is higher: its time tells neither whether there is such a user nor how old their hash is.
 
 mod hash_pool;
@@ -101,7 +101,7 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
     pub async fn verify_dummy(&self, password: Password) -> Result<(), Overloaded> {
-        // The verification adds what is missing to the max_cost hash.
+        // The verification adds what is missing to the dearest hash.
         self.verify(password, dummy(self.cost)).await.map(|_| ())
     }
 }
@@ -127,8 +127,8 @@ fn verify(password: &Password, stored: &str, wanted: u32, max_cost: &AtomicU32) 
         (true, true) => Verified::Match,
         (true, false) => Verified::MatchNeedsRehash,
         (false, _) => {
-            // A cheaper hash was refused sooner. The work that is missing to the max_cost is done on
-            // dummies (2^c + 2^c + 2^(c+1) + … = 2^max_cost), or the time would tell that there is such
+            // A cheaper hash was refused sooner. The work that is missing to the dearest is done on
+            // dummies (2^c + 2^c + 2^(c+1) + … = 2^dearest), or the time would tell that there is such
             // a user.
             (cost..max_cost).for_each(work);
             Verified::Mismatch

@@ -12,7 +12,7 @@ use crate::tokens::{self, Revocation, TokenUse};
 
 /// For how long it is remembered of a dead session that it was there.
 const REVOCATION_RETENTION: TimeDelta = TimeDelta::days(7);
-/// How many sessions are presented at most.
+/// How many sessions are shown at most.
 const MAX_LISTED: u64 = 500;
 /// How many rows one transaction changes at most, so that it keeps nobody waiting.
 const BATCH: u16 = 500;

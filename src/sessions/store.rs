@@ -104,7 +104,7 @@ fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions:
         .filter(is_active(rotation.now))
 }
 
-/// Begins the generation after the one that was presented, if that is the newest; `false` otherwise.
+/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
 pub(super) async fn rotate(
     tx: &Tx,
     presented: &RefreshToken,
@@ -122,7 +122,7 @@ pub(super) async fn rotate(
     Ok(done.rows_affected == 1)
 }
 
-/// Notes that the successor of the generation that was presented is handed out once more, if it may be;
+/// Notes that the successor of the generation that was shown is handed out once more, if it may be;
 /// `false` otherwise.
 pub(super) async fn reissue(
     tx: &Tx,

@@ -58,7 +58,7 @@ struct SyncChanges {
     changes: Vec<SyncChange>,
     /// Keep it, together with what you made of these changes, and send it as `cursor` next time.
     next_cursor: String,
-    /// Whether there is more right now. Go by this: power_of_two_chunks of large trips end before `limit`.
+    /// Whether there is more right now. Go by this: pieces of large trips end before `limit`.
     has_more: bool,
 }
 
@@ -105,7 +105,7 @@ struct SyncOperation {
     /// The trip's id; that of a new one is a UUIDv7 that you have made.
     id: AnyId,
     /// The `version` that the trip had when it was changed or deleted: required for `update` and `delete`. An
-    /// operation on what an earlier one of the same request leaves seq_offset names the version after that: one
+    /// operation on what an earlier one of the same request leaves behind names the version after that: one
     /// more. If the earlier one is not applied, neither is this one: `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: Option<i64>,

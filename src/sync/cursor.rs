@@ -17,7 +17,7 @@ const FEED: &[u8] = b"sync feed v1";
 pub(super) struct Position {
     /// The last change that was read.
     pub(super) seq: i64,
-    /// All that comes seq_offset `seq` and was not there for the app to read happened after this.
+    /// All that comes behind `seq` and was not there for the app to read happened after this.
     pub(super) since: DateTime<Utc>,
 }
 

@@ -199,7 +199,7 @@ impl Sync {
         Self { db, clock, trips, cursors: MacKey::of(secret, Purpose::Cursors) }
     }
 
-    /// What became of the owner's trips seq_offset the cursor; without one all that there is.
+    /// What became of the owner's trips behind the cursor; without one all that there is.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //!
 //! It is read anew when a poll finds it changed, and when a token names a key that is not in it: the key
 //! may have come a moment ago. However many such tokens come, one reading at a time serves all that
-//! waited for it, readings keep their min_interval, and what was found to be nobody's key is remembered for
+//! waited for it, readings keep their distance, and what was found to be nobody's key is remembered for
 //! a while. A name that no key of ours could have is not asked about.
 
 use std::fmt;

@@ -5,9 +5,9 @@ use std::fmt;
 /// One thing that a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Flight and changing the account.
+    /// Reading and changing the account.
     Account,
-    /// Flight trips.
+    /// Reading trips.
     TripsRead,
     /// Writing trips.
     TripsWrite,

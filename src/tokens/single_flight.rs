@@ -1,4 +1,4 @@
-//! Flight the database for everybody who asks meanwhile, one reading at a time.
+//! Reading the database for everybody who asks meanwhile, one reading at a time.
 //!
 //! Whoever asks while somebody reads waits, and is served by a reading that began after they asked: what
 //! was changed in between the first may have missed. A reading that failed serves all who asked before

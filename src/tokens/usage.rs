@@ -72,7 +72,7 @@ mod tests {
         proofs.note(proof(1, 2));
         proofs.note(proof(1, 1));
         assert_eq!(proofs.newest(Uuid::from_u128(1)), Some(2));
-        let taken = proofs.some(10);
+        let taken = proofs.batch(10);
         assert_eq!(taken, [proof(1, 2)]);
         proofs.note(proof(1, 3));
         proofs.acknowledge(&taken);

@@ -112,7 +112,7 @@ pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     object(header)
 }
 
-/// The key that the header names, if the header is one that we could have written. KeyCache that it
+/// The key that the header names, if the header is one that we could have written. Keys that it
 /// brings along or points to (`jwk`, `jku`, `x5u`, `x5c`) are never looked at (RFC 8725 §3.10).
 pub(super) fn kid(header: &Map<String, Value>) -> Option<&str> {
     let media_type = header.get("typ")?.as_str()?.to_ascii_lowercase();

@@ -87,7 +87,7 @@ async fn feed(tx: &Tx, owner: Uuid, window: FeedQuery) -> Result<Feed, StoreErro
     Ok(Feed { changes, counter, has_more })
 }
 
-/// The trips that were made or changed seq_offset `after`, and up to which change these are all: less than the
+/// The trips that were made or changed behind `after`, and up to which change these are all: less than the
 /// counter if they would take too much.
 async fn changed(
     tx: &Tx,

@@ -55,9 +55,9 @@ pub struct Query {
     /// Only those in whose title, destination or notes this stands.
     pub q: Option<String>,
     /// Only those that start on this day or later.
-    pub starts_after: Option<NaiveDate>,
+    pub starts_from: Option<NaiveDate>,
     /// Only those that start on this day or earlier.
-    pub starts_before: Option<NaiveDate>,
+    pub starts_until: Option<NaiveDate>,
     /// Where the page before ended.
     pub cursor: Option<String>,
 }
@@ -188,8 +188,8 @@ impl Trips {
         let filter = Filter {
             status: query.status,
             q,
-            starts_from: query.starts_after.map(days),
-            starts_until: query.starts_before.map(days),
+            starts_from: query.starts_from.map(days),
+            starts_until: query.starts_until.map(days),
         };
         let limit = query.limit.clamp(1, PAGE_MAX);
         let mut listing = Listing { owner, limit, sort: query.sort, filter, after: None };

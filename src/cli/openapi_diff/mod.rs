@@ -267,7 +267,7 @@ impl<'d> Compared<'d> {
             match way {
                 Direction::Request => self.tell(format!("{part}.{name} is required")),
                 Direction::Response if is.contains_key(name) => {
-                    self.tell(format!("{part}.{name} may be absent"))
+                    self.tell(format!("{part}.{name} may be absent"));
                 }
                 Direction::Response => {}
             }

@@ -12,7 +12,7 @@ fn compare(old: &Value, new: &Value) -> Vec<String> {
 }
 
 fn after(change: impl FnOnce(&mut Value)) -> Vec<String> {
-    let old = spec::document();
+    let old = openapi::document();
     let mut new = old.clone();
     change(&mut new);
     assert!(old != new, "nothing was changed");
@@ -44,7 +44,7 @@ fn fine(change: impl FnOnce(&mut Value)) {
 
 #[test]
 fn the_same_document_breaks_nothing() {
-    let document = spec::document();
+    let document = openapi::document();
     assert_eq!(compare(&document, &document), Vec::<String>::new());
 }
 
@@ -82,11 +82,11 @@ fn what_is_gone_or_has_another_name_breaks() {
     );
     broken(
         |new| {
-            let stop = remove(new, "/components/schemas", "CliError");
+            let stop = remove(new, "/components/schemas", "Stop");
             set(new, "/components/schemas", "Halt", stop);
             set(new, &format!("{TRIP}/properties/stops/items"), "$ref", json!("#/components/schemas/Halt"));
         },
-        "200.items[].stops[] is Halt, not CliError",
+        "200.items[].stops[] is Halt, not Stop",
     );
     broken(
         |new| drop(remove(new, &format!("{TRIPS}/get/responses/200/headers"), "Link")),
@@ -203,7 +203,7 @@ fn what_is_told_differently_breaks() {
     broken(|new| set(new, TRIP, "anyOf", json!([])), "anyOf can't be compared");
     // A list that was closed and grows, or is closed now.
     let old = |values: Value| {
-        let mut document = spec::document();
+        let mut document = openapi::document();
         set(&mut document, &format!("{TRIP}/properties/status"), "enum", values);
         document
     };
@@ -215,7 +215,7 @@ fn what_is_told_differently_breaks() {
 #[test]
 fn what_was_deprecated_may_go_when_its_time_is_over() {
     let gone = |sunset: &str| {
-        let mut old = spec::document();
+        let mut old = openapi::document();
         let mut new = old.clone();
         set(&mut old, &format!("{TRIPS}/post"), "x-sunset", json!(sunset));
         remove(&mut new, TRIPS, "post");

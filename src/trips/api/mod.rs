@@ -211,9 +211,9 @@ impl TripsApi {
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// Only trips whose first day is this one or a later one.
-        starts_after: Query<Option<DateParam>>,
+        starts_from: Query<Option<DateParam>>,
         /// Only trips whose first day is this one or an earlier one.
-        starts_before: Query<Option<DateParam>>,
+        starts_until: Query<Option<DateParam>>,
         /// The `ETag` of a page that you have: 304 if it would be the same now.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
@@ -225,16 +225,16 @@ impl TripsApi {
             ("sort", sort.map(|sort| sort.name().to_owned())),
             ("status", status.map(|status| status.name().to_owned())),
             ("q", q.0.clone()),
-            ("starts_after", day(&starts_after.0)),
-            ("starts_before", day(&starts_before.0)),
+            ("starts_from", day(&starts_from.0)),
+            ("starts_until", day(&starts_until.0)),
         ];
         let query = super::Query {
             limit: limit.0,
             sort: sort.unwrap_or_default(),
             status,
             q: q.0,
-            starts_after: starts_after.0.map(|day| day.0),
-            starts_before: starts_before.0.map(|day| day.0),
+            starts_from: starts_from.0.map(|day| day.0),
+            starts_until: starts_until.0.map(|day| day.0),
             cursor: cursor.0,
         };
         let listing = app.trips.listing(caller.user(), query)?;
@@ -248,7 +248,7 @@ impl TripsApi {
     ///
     /// With an `Idempotency-Key` the request can be sent again when its answer was lost: the trip is made once,
     /// and for 7 days the answer is the same each time, also after a crash of the server. A request that is
-    /// to_problem (4xx, 5xx) did nothing and leaves its key free. 409 `idempotency_in_progress` while the first
+    /// refused (4xx, 5xx) did nothing and leaves its key free. 409 `idempotency_in_progress` while the first
     /// request still runs; 409 `already_exists` if the caller has a trip of this `id`; 422
     /// `idempotency_key_reused` for another request under the same key.
     #[oai(path = "/", method = "post", operation_id = "create_trip")]

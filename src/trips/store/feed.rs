@@ -11,10 +11,10 @@ use super::{COLUMNS, Row, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::feed::Change;
 
-/// The column seq_offset those of the trip.
+/// The column behind those of the trip.
 const SEQ: usize = COLUMNS.len();
 
-/// Trips that were made or changed seq_offset `after` and up to `until`.
+/// Trips that were made or changed behind `after` and up to `until`.
 pub(in crate::trips) async fn changed(
     tx: &Tx,
     owner: Uuid,
@@ -37,7 +37,7 @@ pub(in crate::trips) async fn changed(
     Ok(changes)
 }
 
-/// Trips that were deleted seq_offset `after` and up to `until`.
+/// Trips that were deleted behind `after` and up to `until`.
 pub(in crate::trips) async fn deleted(
     tx: &Tx,
     owner: Uuid,

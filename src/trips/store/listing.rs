@@ -20,7 +20,7 @@ use super::{COLUMNS, Row, changes, counter, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::{PAGE_BYTES, Trip};
 
-/// Of the columns seq_offset those of the trip: the owner's counter.
+/// Of the columns behind those of the trip: the owner's counter.
 const COUNTER: usize = COLUMNS.len();
 /// What the list is sorted by, where the trip does not tell.
 const KEY: usize = COUNTER + 1;

@@ -16,7 +16,7 @@
 //! [`passwords`], accounts know passwords, clients know sessions and tokens, trips know their owner's id and
 //! the receipts of [`idempotency`], shares and sync know trips; what they show of a trip is in the words of
 //! its `api.rs`. Beneath them lie [`db`], [`leases`], [`idempotency`], [`secrets`], [`clock`], [`audit`] and
-//! [`json`]; [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and
+//! [`strict_json`]; [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and
 //! [`cli`] is what an operator types.
 
 pub mod accounts;

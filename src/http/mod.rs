@@ -1,8 +1,8 @@
 //! The edge: everything of HTTP that is not one resource's own.
 //!
-//! A request comes in through [`server`], passes the edge (`edge.rs`), is routed by the table below, and has
-//! its credential ([`caller`]) and body ([`json`]) checked before the handler in a room's `api.rs`
-//! sees it. Every error leaves as a [`problem`]. The document ([`spec`]) is generated from the same
+//! A request comes in through [`crate::listener`], passes the edge (`edge.rs`), is routed by the table below, and has
+//! its credential ([`caller`]) and body ([`body`]) checked before the handler in a room's `api.rs`
+//! sees it. Every error leaves as a [`problem`]. The document ([`openapi`]) is generated from the same
 //! table and types.
 
 pub mod batch;

@@ -123,14 +123,14 @@ async fn filters_can_be_combined() {
     for (query, found) in [
         ("status=active", "fdcb"),
         ("status=completed", ""),
-        ("starts_after=2027-01-02", "fcb"),
-        ("starts_before=2027-01-02", "eba"),
-        ("starts_after=2027-01-02&starts_before=2027-01-02", "b"),
-        ("starts_after=2027-01-03&starts_before=2027-01-01", ""),
-        ("starts_after=0001-01-01", "fecba"),
-        ("starts_before=9999-12-31", "fecba"),
-        ("status=active&starts_after=2027-01-03", "fc"),
-        ("status=active&q=SHARED&starts_before=2027-12-31&sort=title", "bc"),
+        ("starts_from=2027-01-02", "fcb"),
+        ("starts_until=2027-01-02", "eba"),
+        ("starts_from=2027-01-02&starts_until=2027-01-02", "b"),
+        ("starts_from=2027-01-03&starts_until=2027-01-01", ""),
+        ("starts_from=0001-01-01", "fecba"),
+        ("starts_until=9999-12-31", "fecba"),
+        ("status=active&starts_from=2027-01-03", "fc"),
+        ("status=active&q=SHARED&starts_until=2027-12-31&sort=title", "bc"),
         ("sort=start_date", "eabcfd"),
         ("sort=start_date&status=active", "bcfd"),
         ("sort=title", "abcdef"),
@@ -151,11 +151,11 @@ async fn filters_can_be_combined() {
         "sort=created_at",
         "sort=",
         "sort=-title",
-        "starts_after=2027-02-29",
-        "starts_after=2027-1-1",
-        "starts_before=%2B2027-01-01",
-        "starts_before=2027-01-01T00:00:00Z",
-        "starts_before=",
+        "starts_from=2027-02-29",
+        "starts_from=2027-1-1",
+        "starts_until=%2B2027-01-01",
+        "starts_until=2027-01-01T00:00:00Z",
+        "starts_until=",
     ] {
         let name = query.split('=').next().unwrap();
         let reply = ada.get(&format!("{TRIPS}?{query}")).await.expect(422).problem("invalid");
@@ -260,13 +260,13 @@ async fn a_cursor_is_valid_only_for_its_own_list() {
         "status=planned",
         "q=lisbon",
         "q=lisbo",
-        "starts_after=2027-01-01",
-        "starts_before=2027-01-02",
-        "starts_before=2027-01-03",
+        "starts_from=2027-01-01",
+        "starts_until=2027-01-02",
+        "starts_until=2027-01-03",
     ] {
         lists.push(filter.to_owned());
     }
-    lists.push("starts_after=2027-01-01&starts_before=2027-01-02".to_owned());
+    lists.push("starts_from=2027-01-01&starts_until=2027-01-02".to_owned());
     for list in &lists {
         let first = ada.get(&format!("{TRIPS}?{list}&limit=1")).await.expect(200).json();
         let cursor = first["next_cursor"].as_str().unwrap();

@@ -1,6 +1,7 @@
-//! The audit log: who got in, who did not, and what ended; a line each, with time and request id.
+//! The audit log: logins, failed logins, and revoked sessions and tokens. Each event is one log line with
+//! time and request id.
 //!
-//! Nothing that a client typed stands in it: identifiers of rows alone.
+//! The lines contain only identifiers of rows, never input from a client.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,33 +13,33 @@ tokio::task_local! {
     static REQUEST: Arc<str>;
 }
 
-/// What happened. The names stand in the log and in the table of security events.
+/// An audited event. Its name appears in the log and in the table of security events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// An account was made, and its first session begun.
+    /// An account and its first session were created.
     SignedUp,
-    /// A session was begun.
+    /// A session was started.
     LoggedIn,
-    /// Credentials were right, and no session was begun.
+    /// Credentials were correct. No session was started.
     Authenticated,
     /// Credentials were wrong.
     LoginFailed,
-    /// A session was prolonged.
+    /// A session was extended.
     Refreshed,
-    /// A refresh token was used that had been used before: the session was ended.
+    /// A refresh token was reused, so its session was revoked.
     RefreshTokenReused,
-    /// A session was ended by whoever held its refresh token.
+    /// The holder of a session's refresh token revoked the session.
     LoggedOut,
-    /// A session was ended by its owner.
+    /// The owner of a session revoked it.
     SessionEnded,
-    /// An access token was ended by a service that had been shown it.
+    /// A service that had received an access token revoked it.
     TokenRevoked,
-    /// An account was deleted by its owner.
+    /// The owner of an account deleted it.
     AccountDeleted,
 }
 
 impl Event {
-    /// Its stable name.
+    /// Returns the stable name of the event.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SignedUp => "signed_up",
@@ -55,18 +56,18 @@ impl Event {
     }
 }
 
-/// Runs the future as part of a request: what it notes carries the request's id.
-pub fn during<F: Future>(request_id: Arc<str>, request: F) -> TaskLocalFuture<Arc<str>, F> {
+/// Runs the future as part of a request: the events that it records contain the request's id.
+pub fn in_request<F: Future>(request_id: Arc<str>, request: F) -> TaskLocalFuture<Arc<str>, F> {
     REQUEST.scope(request_id, request)
 }
 
-/// The id of the request that is worked at; empty outside of one.
+/// Returns the id of the current request, or an empty string outside a request.
 pub fn request_id() -> Arc<str> {
     REQUEST.try_with(Arc::clone).unwrap_or_default()
 }
 
-/// Writes the line. A user or session that is not known is left out.
-pub fn note(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
+/// Writes an event to the audit log, without the user or the session if they are unknown.
+pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
     let request_id = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(
         target: "tripgate::audit",

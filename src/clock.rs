@@ -1,6 +1,6 @@
-//! Time and identifiers, both from outside, so that expiry and order are tested without sleeping.
+//! The source of time and of identifiers. It is passed in, so tests of expiry and order need no sleep.
 //!
-//! Nothing else in Tripgate asks what time it is.
+//! No other module reads the system clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-/// Where the time comes from, and identifiers with it. Cheap to clone.
+/// Returns the time and generates identifiers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
@@ -23,12 +23,12 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the system clock.
     pub fn system() -> Self {
         Self { source: Source::System, order: Arc::default() }
     }
 
-    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    /// Returns a clock that stays at `start` until [`Clock::advance`] moves it.
     pub fn fixed(start: DateTime<Utc>) -> Self {
         Self {
             source: Source::Fixed(Arc::new(AtomicI64::new(start.timestamp_millis()))),
@@ -36,27 +36,28 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock; the machine's goes its own way.
+    /// Moves a fixed clock. Has no effect on the system clock.
     pub fn advance(&self, by: TimeDelta) {
         if let Source::Fixed(millis) = &self.source {
             millis.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
         }
     }
 
-    /// Now, in whole milliseconds: what the database keeps and what responses show.
+    /// Returns the current time in whole milliseconds, the precision of the database and of responses.
     pub fn now(&self) -> DateTime<Utc> {
         from_millis(self.now_millis())
     }
 
     fn now_millis(&self) -> i64 {
         match &self.source {
-            #[expect(clippy::disallowed_methods, reason = "the one home of the machine's clock")]
+            #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
             Source::System => Utc::now().timestamp_millis(),
             Source::Fixed(millis) => millis.load(Ordering::SeqCst),
         }
     }
 
-    /// A UUIDv7 (RFC 9562 §5.7) of this moment. Those made here in one millisecond are in order too.
+    /// Returns a UUIDv7 (RFC 9562 §5.7) for the current time. The ids that one clock generates within a
+    /// millisecond are ordered too.
     pub fn new_id(&self) -> Uuid {
         let millis = self.now_millis().unsigned_abs();
         let nanos = u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
@@ -65,14 +66,14 @@ impl Clock {
     }
 }
 
-/// The machine's time, for the log: it tells that one, whatever the clock of the server says.
+/// Returns the system time since 1970 for the log, which uses it even if the server's clock is fixed.
 pub(crate) fn unix_time() -> Duration {
-    #[expect(clippy::disallowed_methods, reason = "the one home of the machine's clock")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The instant of so many milliseconds since 1970; the earliest one for what no calendar holds.
+/// Converts milliseconds since 1970. Returns the earliest instant if the value is out of range.
 pub fn from_millis(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
@@ -84,13 +85,13 @@ mod tests {
     #[test]
     fn identifiers_of_one_millisecond_are_in_order() {
         let clock = Clock::fixed(from_millis(1_700_000_000_123));
-        let made: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
-        assert!(made.is_sorted_by(|a, b| a < b));
-        assert_eq!(made[0].get_timestamp().unwrap().to_unix(), (1_700_000_000, 123_000_000));
+        let ids: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert_eq!(ids[0].get_timestamp().unwrap().to_unix(), (1_700_000_000, 123_000_000));
     }
 
     #[test]
-    fn a_fixed_clock_moves_only_when_told() {
+    fn a_fixed_clock_moves_only_when_advanced() {
         let clock = Clock::fixed(from_millis(5));
         let twin = clock.clone();
         assert_eq!(clock.now(), from_millis(5));

@@ -1,20 +1,20 @@
-//! What led to an error, as one line: for the log and for whoever starts the server.
+//! Formats an error and its sources as one line, for the log and for messages to the operator.
 
 use std::error::Error;
 
-/// The error and everything that caused it, outermost first. Libraries that write their source into
-/// their own text don't say it twice.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut told: Vec<String> = Vec::new();
+/// Returns the error and its sources, outermost first. Omits a source that the text before it already
+/// contains at its end, as some libraries include it in their own text.
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        if !told.last().is_some_and(|last| last.ends_with(&text)) {
-            told.push(text);
+        if !texts.last().is_some_and(|last| last.ends_with(&text)) {
+            texts.push(text);
         }
         next = error.source();
     }
-    told.join(": ")
+    texts.join(": ")
 }
 
 #[cfg(test)]
@@ -30,8 +30,8 @@ mod tests {
     struct Middle(#[source] std::fmt::Error);
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn every_source_appears_once() {
         let inner = std::fmt::Error;
-        assert_eq!(chain(&Outer(Middle(inner))), format!("outer: middle: {inner}"));
+        assert_eq!(error_chain(&Outer(Middle(inner))), format!("outer: middle: {inner}"));
     }
 }

@@ -1,8 +1,8 @@
-//! JSON as strictly as the contract wants it (RFC 8259, I-JSON of RFC 7493).
+//! A strict JSON parser (RFC 8259, I-JSON of RFC 7493).
 //!
-//! Refuses what parsers disagree about: a member twice, a NUL character, a lone surrogate, a number
-//! that no double holds, more than 128 levels; and more values than anybody needs, because each takes ten
-//! times the room that it takes as text.
+//! It rejects input that parsers treat differently: duplicate fields, NUL characters, lone surrogates,
+//! numbers beyond the range of a double, and more than 128 levels of nesting. It also limits the number of
+//! values, because a parsed value takes ten times the memory of its text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,54 +10,54 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Why a text is refused, without a word of the text.
+/// Why the input is rejected. The messages contain no part of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Not UTF-8, not JSON, or beyond what is accepted; where, if known (line and column from 1).
+    /// The input is not UTF-8 or not JSON, or a number or the nesting exceeds its limit.
     #[error("is not well-formed JSON (line {line}, column {column})")]
     Malformed {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
-        /// From 1.
+        /// The column, from 1.
         column: usize,
     },
-    /// A member stands twice in one object.
-    #[error("has a member twice in one object")]
-    DuplicateMember,
-    /// U+0000 in a string or a name.
+    /// An object contains the same field twice.
+    #[error("has a duplicate field")]
+    DuplicateField,
+    /// A string or a field name contains U+0000.
     #[error("contains a NUL character")]
     Nul,
-    /// More values than are taken.
+    /// There are more than 500,000 values.
     #[error("has too many values")]
-    TooMany,
+    TooManyValues,
 }
 
-/// The most values of one text: a trip has eleven, and each of its stops eight.
-const VALUES_MAX: usize = 500_000;
+/// Maximum number of values in the input. A trip has eleven, and each of its stops eight.
+const MAX_VALUES: usize = 500_000;
 
-const DUPLICATE: &str = "duplicate member";
+const DUPLICATE: &str = "duplicate field";
 const NUL: &str = "NUL character";
 const TOO_MANY: &str = "too many values";
 
-/// Parses strictly.
+/// Parses JSON strictly.
 ///
 /// # Errors
 ///
 /// [`JsonError`].
 pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let left = Cell::new(VALUES_MAX);
-    let parsed = Strict { left: &left }
+    let remaining = Cell::new(MAX_VALUES);
+    let parsed = Strict { remaining: &remaining }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| {
         let message = error.to_string();
         if message.starts_with(DUPLICATE) {
-            JsonError::DuplicateMember
+            JsonError::DuplicateField
         } else if message.starts_with(NUL) {
             JsonError::Nul
         } else if message.starts_with(TOO_MANY) {
-            JsonError::TooMany
+            JsonError::TooManyValues
         } else {
             JsonError::Malformed { line: error.line(), column: error.column() }
         }
@@ -65,22 +65,22 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict<'l> {
-    /// How many values there may still be.
-    left: &'l Cell<usize>,
+struct Strict<'c> {
+    /// Number of values that may follow.
+    remaining: &'c Cell<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left = self.left.get().checked_sub(1).ok_or_else(|| de::Error::custom(TOO_MANY))?;
-        self.left.set(left);
+        let remaining = self.remaining.get().checked_sub(1).ok_or_else(|| de::Error::custom(TOO_MANY))?;
+        self.remaining.set(remaining);
         deserializer.deserialize_any(self)
     }
 }
 
-fn without_nul<E: de::Error>(text: &str) -> Result<&str, E> {
+fn reject_nul<E: de::Error>(text: &str) -> Result<&str, E> {
     if text.contains('\0') { Err(E::custom(NUL)) } else { Ok(text) }
 }
 
@@ -108,11 +108,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        without_nul(value).map(|text| Value::String(text.to_owned()))
+        reject_nul(value).map(|text| Value::String(text.to_owned()))
     }
 
     fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
-        without_nul::<E>(&value)?;
+        reject_nul::<E>(&value)?;
         Ok(Value::String(value))
     }
 
@@ -128,11 +128,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Array(all))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut all = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            without_nul::<A::Error>(&name)?;
-            let value = members.next_value_seed(self)?;
+        while let Some(name) = fields.next_key::<String>()? {
+            reject_nul::<A::Error>(&name)?;
+            let value = fields.next_value_seed(self)?;
             if all.insert(name, value).is_some() {
                 return Err(de::Error::custom(DUPLICATE));
             }
@@ -147,13 +147,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_parsers_disagree_about_is_refused() {
+    fn input_that_parsers_treat_differently_is_rejected() {
         // S-58
         let deep = "[".repeat(100_000);
-        let many = format!("[{}1]", "1,".repeat(VALUES_MAX - 1));
+        let many = format!("[{}1]", "1,".repeat(MAX_VALUES - 1));
         for (text, error) in [
-            (r#"{"a":1,"a":1}"#, "twice"),
-            (r#"[{"b":{"a":1,"\u0061":2}}]"#, "twice"),
+            (r#"{"a":1,"a":1}"#, "duplicate"),
+            (r#"[{"b":{"a":1,"\u0061":2}}]"#, "duplicate"),
             (r#"{"a":"x\u0000"}"#, "NUL"),
             (r#"{"x\u0000":1}"#, "NUL"),
             (r#""\ud800""#, "well-formed"),
@@ -168,8 +168,8 @@ mod tests {
             (deep.as_str(), "well-formed"),
             (many.as_str(), "too many"),
         ] {
-            let refused = parse(text.as_bytes()).unwrap_err().to_string();
-            assert!(refused.contains(error), "{refused}");
+            let message = parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(error), "{message}");
         }
         assert!(parse(b"\"\xff\"").is_err());
     }
@@ -181,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_the_lenient_parser_on_what_it_accepts(text in r#"[\[\]{}:,"a0-9. \\u-]{0,40}"#) {
+        fn accepted_input_parses_as_with_the_lenient_parser(text in r#"[\[\]{}:,"a0-9. \\u-]{0,40}"#) {
             if let Ok(value) = parse(text.as_bytes()) {
                 prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
             }

@@ -1,4 +1,4 @@
-//! Other services that may ask about tokens.
+//! Services that may introspect and revoke tokens.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,7 +10,7 @@ pub struct Model {
     /// The `client_id`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    /// What the operator calls it.
+    /// The operator's name for the service.
     pub name: String,
     /// SHA-256 of the secret.
     pub secret_digest: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Requests that make something, under the keys that their clients gave them.
+//! Requests with an idempotency key, and their responses.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,17 +12,17 @@ pub struct Model {
     /// SHA-256 of the key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key_digest: Vec<u8>,
-    /// SHA-256 of what was asked.
+    /// SHA-256 of the request.
     pub request_digest: Vec<u8>,
-    /// Whoever runs it.
+    /// The id of the claim under which the request runs.
     pub holder: Uuid,
     pub claimed_at: i64,
     pub expires_at: i64,
-    /// Of the answer; NULL while it runs.
+    /// Status of the response. NULL while the request runs.
     pub status: Option<i64>,
     pub location: Option<String>,
     pub etag: Option<String>,
-    /// Of the answer; NULL while it runs.
+    /// Body of the response. NULL while the request runs.
     pub body: Option<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! Which replica does what only one should do.
+//! Leases, each of which selects one replica for a job.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The tables' row shapes, a file a table, and nothing else: no rules, no serde.
+//! The row types of the tables, one file for each table. They contain no rules and no serde.
 //!
 //! Instants are whole milliseconds since 1970 in UTC.
 

@@ -1,4 +1,4 @@
-//! Tokens that are refused before they expire.
+//! Tokens that are revoked before they expire.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,14 +7,14 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "revocations")]
 pub struct Model {
-    /// In the order in which they came.
+    /// The order of insertion.
     #[sea_orm(primary_key)]
     pub seq: i64,
     /// A session, a token or a user.
     pub subject: Uuid,
-    /// Tokens of the subject that were minted before this instant are refused.
+    /// Tokens of the subject that were minted before this instant are revoked.
     pub minted_before: i64,
-    /// When the last of them has expired.
+    /// When the last revoked token expires.
     pub until: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What happened to an account.
+//! Security events of accounts.
 
 use sea_orm::entity::prelude::*;
 

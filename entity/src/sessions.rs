@@ -1,4 +1,4 @@
-//! Logins that are kept, one row each.
+//! Sessions, one row for each.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,11 +11,11 @@ pub struct Model {
     pub user_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The number of the newest refresh token, from 1.
+    /// The generation of the latest refresh token, from 1.
     pub generation: i64,
-    /// Separated by spaces.
+    /// Scope names separated by spaces.
     pub scope: String,
-    /// How the person proved who they are (RFC 8176), separated by spaces.
+    /// Authentication methods (RFC 8176) separated by spaces.
     pub amr: String,
     pub device_name: Option<String>,
     pub user_agent: Option<String>,
@@ -23,13 +23,13 @@ pub struct Model {
     pub last_seen_at: i64,
     pub idle_expires_at: i64,
     pub expires_at: i64,
-    /// When the newest generation was begun.
+    /// When the latest generation was issued.
     pub rotated_at: i64,
-    /// The newest generation whose tokens were seen in use; 0 if none was.
+    /// The latest generation whose tokens have been used, or 0.
     pub used_generation: i64,
-    /// When the last access token that was minted for it expires.
+    /// When the last access token of the session expires.
     pub access_expires_at: i64,
-    /// When it was ended before its time.
+    /// When the session was revoked.
     pub ended_at: Option<i64>,
 }
 

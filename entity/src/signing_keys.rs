@@ -1,4 +1,4 @@
-//! The keys that sign access tokens.
+//! Keys that sign access tokens.
 
 use sea_orm::entity::prelude::*;
 
@@ -13,18 +13,18 @@ pub struct Model {
     pub alg: String,
     /// `standby`, `active` or `retired`.
     pub status: String,
-    /// 1 on the active key, NULL on all others: unique.
+    /// 1 for the active key, NULL for all others. Unique.
     pub active_slot: Option<i64>,
-    /// What verifies, in the clear.
+    /// The public key.
     pub public_key: Vec<u8>,
-    /// What signs, PKCS #8, encrypted under the master secret.
+    /// The private key (PKCS #8), encrypted under the master secret.
     pub sealed_private_key: Vec<u8>,
     pub created_at: i64,
-    /// When it began to sign.
+    /// When the key became active.
     pub activated_at: Option<i64>,
-    /// When it ceased to sign.
+    /// When the key was retired.
     pub retired_at: Option<i64>,
-    /// When the last token that it signed has expired, so that it can go.
+    /// When the last token signed with the key has expired, so that the key can be deleted.
     pub delete_at: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Operations of offline apps that were applied.
+//! Applied sync operations of offline apps.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! How many changes a user's trips have seen.
+//! Change counters of the users' trips.
 
 use sea_orm::entity::prelude::*;
 

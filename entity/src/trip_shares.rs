@@ -1,4 +1,4 @@
-//! Links that show a trip.
+//! Share links of trips.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,7 +11,7 @@ pub struct Model {
     pub owner_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub trip_id: Uuid,
-    /// Random; what the link names.
+    /// Random. The link contains it.
     pub id: Uuid,
     pub created_at: i64,
 }

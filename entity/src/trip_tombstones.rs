@@ -1,4 +1,4 @@
-//! Trips that were deleted.
+//! Tombstones of deleted trips.
 
 use sea_orm::entity::prelude::*;
 
@@ -13,7 +13,7 @@ pub struct Model {
     pub trip_id: Uuid,
     /// The value of the owner's counter at the deletion.
     pub change_seq: i64,
-    /// The one after the trip's last.
+    /// The trip's last version plus one.
     pub version: i64,
     pub deleted_at: i64,
 }

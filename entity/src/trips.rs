@@ -16,18 +16,18 @@ pub struct Model {
     pub destination: Option<String>,
     pub start_date: Option<Date>,
     pub end_date: Option<Date>,
-    /// An IANA name.
+    /// An IANA time zone name.
     pub time_zone: Option<String>,
     pub notes: Option<String>,
     pub status: String,
-    /// Counts the changes of this trip, from 1.
+    /// The version of the trip, from 1.
     pub version: i64,
     /// The value of the owner's counter at the last change.
     pub change_seq: i64,
     pub updated_at: i64,
     /// A JSON array, in travel order.
     pub stops: String,
-    /// The first day, counted from 1970-01-01; `9_000_000` if there is none.
+    /// The start date as a day number since 1970-01-01, or `9_000_000` without a start date.
     pub start_key: i64,
     /// The title without case and accents.
     pub title_key: String,

@@ -1,4 +1,4 @@
-//! People who signed up.
+//! User accounts.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,9 +9,9 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// As given.
+    /// As entered.
     pub email: Option<String>,
-    /// As compared: unique.
+    /// Normalized. Unique.
     pub email_key: Option<String>,
     pub email_verified: bool,
     pub username: Option<String>,

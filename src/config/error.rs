@@ -1,18 +1,18 @@
-//! What is wrong with the settings, in the operator's words. All problems are told at once, under
-//! the names that the operator wrote; no text here ever holds a secret.
+//! Errors in the settings. All problems are reported at once, under the names that the operator wrote. No
+//! message contains a secret.
 
 use std::fmt;
 
 use super::settings::{PREFIX, SETTINGS, Setting, ValueKind};
 use crate::secrets::{MASK, mask_url};
 
-/// Longest value that is repeated in a message, in characters.
-const ECHO_MAX: usize = 80;
+/// Maximum number of characters of a value that a message contains.
+const MAX_ECHO: usize = 80;
 
-/// Everything that is wrong with the settings; never empty.
+/// All problems with the settings. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// One finished line each.
+    /// One line for each problem.
     pub problems: Vec<String>,
 }
 
@@ -28,51 +28,53 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The line for a bad value: who, what is wrong, what would be right.
-pub(super) fn bad_value(written: &str, row: &Setting, value: &str, wrong: &str) -> String {
-    let allowed = row.takes.allowed();
-    let value = echo(row, value);
-    format!("{written}: {value} {wrong}; allowed: {allowed}")
+/// Formats the problem of an invalid value: the name, the value, the reason, and the allowed values.
+pub(super) fn invalid_value(name: &str, setting: &Setting, value: &str, reason: &str) -> String {
+    let allowed = setting.kind.allowed();
+    let value = echo(setting, value);
+    format!("{name}: {value} {reason}; allowed: {allowed}")
 }
 
-/// The line for a name that is no setting. `style` writes a known row as the operator would.
-pub(super) fn unknown(written: &str, name: &str, style: impl Fn(&Setting) -> String) -> String {
+/// Formats the problem of an unknown name. `key` returns the name of a setting in the operator's source.
+pub(super) fn unknown(written: &str, name: &str, key: impl Fn(&Setting) -> String) -> String {
     match nearest(name) {
-        Some(row) => format!("{written}: there is no such setting; did you mean {}?", style(row)),
+        Some(setting) => format!("{written}: there is no such setting; did you mean {}?", key(setting)),
         None => {
             format!("{written}: there is no such setting; `tripgate --help` lists all of them")
         }
     }
 }
 
-/// The value as `tripgate config` shows it.
-pub(super) fn shown(row: &Setting, value: &str) -> String {
-    if row.takes.is_secret() { MASK.to_owned() } else { mask_url(value) }
+/// Returns the value as `tripgate config` shows it.
+pub(super) fn displayed(setting: &Setting, value: &str) -> String {
+    if setting.kind.is_secret() { MASK.to_owned() } else { mask_url(value) }
 }
 
-fn echo(row: &Setting, value: &str) -> String {
-    // A malformed database URL may hide its password where no masking would look for it.
-    if matches!(row.takes, ValueKind::Secret | ValueKind::Database | ValueKind::Later) {
+fn echo(setting: &Setting, value: &str) -> String {
+    // Masking may miss the password in a malformed database URL.
+    if matches!(setting.kind, ValueKind::Secret | ValueKind::Database | ValueKind::Unavailable) {
         return "the value".to_owned();
     }
-    let shown = mask_url(value);
-    if shown.chars().count() > ECHO_MAX {
-        let start: String = shown.chars().take(ECHO_MAX).collect();
+    let masked = mask_url(value);
+    if masked.chars().count() > MAX_ECHO {
+        let start: String = masked.chars().take(MAX_ECHO).collect();
         return format!("{start:?}…");
     }
-    format!("{shown:?}")
+    format!("{masked:?}")
 }
 
-/// The known name that a typing error most likely meant.
+/// Returns the setting whose name is closest, if `name` is likely a misspelling of it.
 fn nearest(name: &str) -> Option<&'static Setting> {
     let lower = name.to_ascii_lowercase().replace('-', "_");
     let bare = lower.strip_prefix(&PREFIX.to_ascii_lowercase()).unwrap_or(&lower);
-    let (distance, row) =
-        SETTINGS.iter().map(|row| (distance(bare, row.name), row)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= (bare.chars().count() / 3).max(1)).then_some(row)
+    let (distance, setting) = SETTINGS
+        .iter()
+        .map(|setting| (distance(bare, setting.name), setting))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= (bare.chars().count() / 3).max(1)).then_some(setting)
 }
 
-/// The number of single-character edits between two names (Levenshtein).
+/// Returns the number of single-character edits between two names (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut costs: Vec<usize> = (0..=b.len()).collect();
@@ -80,8 +82,8 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![i + 1];
         let mut last = i + 1;
         for ((right, above), diagonal) in b.iter().zip(costs.iter().skip(1)).zip(&costs) {
-            let swap = diagonal + usize::from(left != *right);
-            last = swap.min(above + 1).min(last + 1);
+            let replaced = diagonal + usize::from(left != *right);
+            last = replaced.min(above + 1).min(last + 1);
             next.push(last);
         }
         costs = next;
@@ -94,8 +96,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typing_error_is_recognised_and_nonsense_is_not() {
-        let found = |name| nearest(name).map(|row| row.name);
+    fn a_misspelled_name_is_recognized_and_an_unrelated_one_is_not() {
+        let found = |name| nearest(name).map(|setting| setting.name);
         assert_eq!(found("lisen"), Some("listen"));
         assert_eq!(found("TRIPGATE_BCRYPT_COSTS"), Some("bcrypt_cost"));
         assert_eq!(found("log-fromat"), Some("log_format"));

@@ -1,10 +1,9 @@
-//! Typed settings. They come, each layer stronger than the one before, from defaults,
-//! `tripgate.toml`, `.env`, the environment and the command line; this is the only place that reads
-//! the environment.
+//! Typed settings. They come from defaults, `tripgate.toml`, `.env`, the environment and the command line, in
+//! ascending order of precedence. Only this module reads the environment.
 //!
-//! What always holds: a [`Settings`] that [`Settings::load`] returned is valid as a whole. What is
-//! refused: unknown names, bad values and contradictions, all of them reported at once, under the
-//! names the operator wrote. No message, table or `Debug` output shows a secret.
+//! A [`Settings`] that [`Settings::load`] returns is valid as a whole. Unknown names, invalid values and
+//! contradictions are rejected, and all of them are reported at once, under the names that the operator
+//! wrote. No message, table or `Debug` output contains a secret.
 
 mod error;
 mod parse;
@@ -26,10 +25,10 @@ use sources::{RawSettings, RawValue, Sources};
 
 use crate::secrets::MASK;
 
-/// The id of the global argument that names another settings file.
+/// The id of the global argument that selects the settings file.
 pub const FILE_ARG: &str = "config";
 
-/// A text that no `Debug` output shows.
+/// A text that `Debug` masks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -39,7 +38,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself; for its one use, never for a message.
+    /// Returns the text. Must not be used in messages.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -51,12 +50,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who may make an account over the API.
+/// Whether the API can create accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signup {
-    /// Anybody.
+    /// Every client can create an account.
     Open,
-    /// Nobody.
+    /// The API creates no accounts.
     Closed,
 }
 
@@ -69,20 +68,20 @@ pub enum SigningAlg {
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with 2048 bits.
     Rs256,
-    /// HMAC: no other service can verify.
+    /// HMAC-SHA-256: no other service can verify tokens.
     Hs256,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for humans.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The files that make the server speak HTTPS.
+/// The files for HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain, PEM.
@@ -91,7 +90,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// What is taken as a credential besides `Authorization: Bearer`.
+/// The accepted credentials in addition to `Authorization: Bearer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthMethods {
     /// Basic credentials on every call: a password, or a token as the user name.
@@ -100,94 +99,98 @@ pub struct AuthMethods {
     pub query_token: bool,
 }
 
-/// All settings of this version, valid as a whole. The help of each stands in [`settings::SETTINGS`].
+/// All settings, valid as a whole. [`settings::SETTINGS`] contains their help texts.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the API listens.
+    /// Address and port of the API.
     pub listen: SocketAddr,
-    /// As configured, without a trailing slash; [`Settings::public_url`] fills in the default.
+    /// As configured, without a trailing slash. [`Settings::public_url()`] returns the default if unset.
     pub public_url: Option<String>,
     /// Directory of the database, the secret and the secret.
     pub data_dir: PathBuf,
-    /// Scheme `sqlite`, `postgres`, `postgresql` or `mysql`; may hold a password.
+    /// URL with scheme `sqlite`, `postgres`, `postgresql` or `mysql`. It may contain a password.
     pub database_url: Secret,
-    /// The master secret, if it was given itself: at least 32 bytes.
+    /// The master secret, if set directly. At least 32 bytes.
     pub secret: Option<Secret>,
-    /// Where the master secret is read from, and made, when `secret` is none.
+    /// File of the master secret, if `secret` is `None`. Created at the first start.
     pub secret_file: PathBuf,
     /// Audience of access tokens.
     pub audience: String,
     /// Signature algorithm of access tokens.
     pub signing_alg: SigningAlg,
-    /// Life of an access token in seconds.
+    /// Lifetime of an access token in seconds.
     pub access_ttl_secs: u32,
-    /// Longest pause between two refreshes in seconds; at most `refresh_absolute_secs`.
+    /// Seconds without a refresh after which a session ends. At most `refresh_absolute_secs`.
     pub refresh_idle_secs: u32,
-    /// Life of a session in seconds.
+    /// Seconds after login at which a session ends.
     pub refresh_absolute_secs: u32,
     /// Work factor of password hashes, 4 to 15.
     pub bcrypt_cost: u32,
-    /// Least number of characters of a new password.
+    /// Minimum number of characters of a new password.
     pub password_min: usize,
-    /// Who may make an account.
+    /// Whether the API can create accounts.
     pub signup: Signup,
-    /// What is taken as a credential besides `Authorization: Bearer`.
-    pub ways_in: AuthMethods,
-    /// Kept for operators who set it already; this version limits nothing.
+    /// The accepted credentials in addition to `Authorization: Bearer`.
+    pub auth_methods: AuthMethods,
+    /// Accepted for compatibility. This version has no limits.
     pub limits: bool,
-    /// Origins whose pages may call the API, as browsers send them.
+    /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
     /// HTTPS, if configured.
     pub tls: Option<TlsFiles>,
-    /// A filter of log lines, in full valid.
+    /// A valid filter of log lines.
     pub log: String,
-    /// The form of a log line.
+    /// The format of a log line.
     pub log_format: LogFormat,
-    /// Whether the documentation is served.
+    /// Whether to serve the documentation.
     pub docs: bool,
-    /// Longest expected wait for a password hash, in seconds, that is still admitted.
+    /// Longest expected wait for a password hash that is still admitted, in seconds.
     pub hash_wait_secs: u32,
-    /// Connections held open at once.
+    /// Maximum number of open connections.
     pub max_connections: usize,
     /// Seconds that running requests have to finish after a signal to stop.
     pub shutdown_secs: u32,
 }
 
-/// Valid settings, and where each of them came from.
+/// Valid settings, with the source of each.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// One entry a setting, in the order of the table.
+    /// One entry for each setting, in the order of the table.
     pub origins: Vec<Origin>,
 }
 
-/// What `tripgate config` shows of one setting.
+/// A setting as `tripgate config` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The setting's name.
     pub name: &'static str,
-    /// Its value; secrets are masked; empty for "none".
+    /// The value, masked if it is a secret. Empty for none.
     pub value: String,
-    /// `default`, the file's name, `.env`, `environment` or the flag.
+    /// The source: `default`, the file name, `.env`, `environment` or the flag.
     pub from: String,
 }
 
 impl Settings {
-    /// Reads every layer; `args` are the matches of a command built with the flags of
-    /// [`settings::flags`] and [`FILE_ARG`].
+    /// Reads all sources. `args` are the matches of a command that has the flags of [`settings::flags`] and
+    /// [`FILE_ARG`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with all problems.
     pub fn load(args: &ArgMatches) -> Result<Loaded, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+        #[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
         let env = std::env::vars_os().collect();
-        let flags = SETTINGS.iter().filter_map(|row| {
-            let value = args.try_get_one::<String>(row.name).ok()??;
-            Some((row.name, value.clone()))
+        let flags = SETTINGS.iter().filter_map(|setting| {
+            let value = args.try_get_one::<String>(setting.name).ok()??;
+            Some((setting.name, value.clone()))
         });
         let file = args.try_get_one::<PathBuf>(FILE_ARG).ok().flatten();
         load_from(Sources { dir: Path::new(""), file: file.cloned(), env, flags: flags.collect() })
     }
 
-    /// Defaults for a server inside a test: cheap hashes, a free port, no log.
+    /// Returns settings for a server in a test: cheap hashes, a free port, no log.
     pub fn for_tests(data_dir: &Path) -> Self {
         let (settings, _) = read(RawSettings::default());
         let database = sqlite_url(data_dir);
@@ -202,8 +205,8 @@ impl Settings {
         }
     }
 
-    /// The issuer and the base of every link, without a trailing slash. By default it is made of
-    /// `bound`, the address the listener got: that has the real port where `listen` asks for 0.
+    /// Returns the issuer and base of every link, without a trailing slash. The default uses `bound`, the
+    /// listener's actual address, because `listen` may have port 0.
     pub fn public_url(&self, bound: SocketAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         match &self.public_url {
@@ -214,51 +217,50 @@ impl Settings {
 }
 
 fn load_from(sources: Sources<'_>) -> Result<Loaded, ConfigError> {
-    let gathered = sources.gather();
-    let given = gathered.given.clone();
-    let (settings, problems) = read(gathered);
+    let raw = sources.collect();
+    let values = raw.values.clone();
+    let (settings, problems) = read(raw);
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
     let origins = SETTINGS
         .iter()
-        .map(|row| match given.get(row.name) {
-            Some(given) => {
-                Origin { name: row.name, value: error::shown(row, &given.value), from: given.from.clone() }
-            }
-            None => {
-                Origin { name: row.name, value: default_shown(row, &settings), from: "default".to_owned() }
-            }
+        .map(|setting| {
+            let (value, from) = match values.get(setting.name) {
+                Some(raw) => (error::displayed(setting, &raw.value), raw.from.clone()),
+                None => (displayed_default(setting, &settings), "default".to_owned()),
+            };
+            Origin { name: setting.name, value, from }
         })
         .collect();
     Ok(Loaded { settings, origins })
 }
 
-/// The default as it came out, with what it is made of filled in.
-fn default_shown(row: &settings::Setting, settings: &Settings) -> String {
-    match row.name {
+/// Returns the default as `tripgate config` shows it, with the values of other settings filled in.
+fn displayed_default(setting: &settings::Setting, settings: &Settings) -> String {
+    match setting.name {
         "public_url" => settings.public_url(settings.listen),
         "database_url" => settings.database_url.expose().to_owned(),
         "secret_file" if settings.secret.is_some() => String::new(),
         "secret_file" => settings.secret_file.display().to_string(),
-        _ => row.default.to_owned(),
+        _ => setting.default.to_owned(),
     }
 }
 
-/// The default database. `%` and `?` would be read as parts of a URL.
+/// Returns the URL of the default database. Escapes `%` and `?`, which have a meaning in URLs.
 fn sqlite_url(data_dir: &Path) -> String {
     let dir = data_dir.to_string_lossy();
     let dir = dir.replace('%', "%25").replace('?', "%3F");
     format!("sqlite://{}/tripgate.db", dir.trim_end_matches('/'))
 }
 
-/// Reads every setting, so that all problems come out together. The settings are good only if
-/// there is no problem.
-fn read(gathered: RawSettings) -> (Settings, Vec<String>) {
-    let mut r = Reader { gathered };
+/// Parses every setting, so that all problems are reported together. The settings are valid only if there are
+/// no problems.
+fn read(raw: RawSettings) -> (Settings, Vec<String>) {
+    let mut r = Reader { raw };
     r.required("require_confirmed", (), parse::off_only);
     for name in ["trusted_proxies", "smtp_url", "mail_from", "metrics_listen"] {
-        r.optional(name, parse::later);
+        r.optional(name, parse::unavailable);
     }
     let data_dir = r.required("data_dir", PathBuf::new(), parse::path);
     let database_url =
@@ -281,7 +283,7 @@ fn read(gathered: RawSettings) -> (Settings, Vec<String>) {
         bcrypt_cost: r.required("bcrypt_cost", 0, parse::number),
         password_min: r.required("password_min", 0, parse::number),
         signup: r.required("signup", Signup::Closed, parse::signup),
-        ways_in: AuthMethods {
+        auth_methods: AuthMethods {
             basic: r.required("basic_on_api", false, parse::boolean),
             query_token: r.required("query_token", false, parse::boolean),
         },
@@ -296,88 +298,88 @@ fn read(gathered: RawSettings) -> (Settings, Vec<String>) {
         shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };
-    r.refuse_contradictions(&settings);
-    (settings, r.gathered.problems)
+    r.check_contradictions(&settings);
+    (settings, r.raw.problems)
 }
 
 struct Reader {
-    gathered: RawSettings,
+    raw: RawSettings,
 }
 
 impl Reader {
-    /// A setting with a default. `fallback` only fills the gap that a problem leaves.
+    /// Parses a setting with a default. Returns `fallback` if the setting has a problem.
     fn required<T>(
         &mut self,
         name: &'static str,
         fallback: T,
         parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
     ) -> T {
-        let Some(row) = settings::row(name) else {
+        let Some(setting) = settings::find(name) else {
             return fallback;
         };
-        if self.gathered.given.contains_key(name) {
-            return self.given(row, parse).unwrap_or(fallback);
+        if self.raw.values.contains_key(name) {
+            return self.parse(setting, parse).unwrap_or(fallback);
         }
-        parse(row.default, &row.takes).unwrap_or(fallback)
+        parse(setting.default, &setting.kind).unwrap_or(fallback)
     }
 
-    /// A setting that may be absent, or whose default is made from others. Where "none" is the
-    /// default, an empty text means none, as deployment tools write it.
+    /// Parses a setting that may be absent, or whose default depends on other settings. If the default is
+    /// none, an empty text means none, because deployment tools write it that way.
     fn optional<T>(
         &mut self,
         name: &'static str,
         parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
     ) -> Option<T> {
-        let row = settings::row(name)?;
-        let none = row.default.is_empty() && !row.takes.is_secret();
-        let given = self.gathered.given.get(name)?;
-        if none && given.value.is_empty() {
+        let setting = settings::find(name)?;
+        let is_empty_none = setting.default.is_empty() && !setting.kind.is_secret();
+        let raw = self.raw.values.get(name)?;
+        if is_empty_none && raw.value.is_empty() {
             return None;
         }
-        self.given(row, parse)
+        self.parse(setting, parse)
     }
 
-    fn given<T>(
+    fn parse<T>(
         &mut self,
-        row: &settings::Setting,
+        setting: &settings::Setting,
         parse: impl Fn(&str, &settings::ValueKind) -> Parsed<T>,
     ) -> Option<T> {
-        let RawValue { value, written, .. } = self.gathered.given.get(row.name)?;
-        match parse(value, &row.takes) {
+        let RawValue { value, written, .. } = self.raw.values.get(setting.name)?;
+        match parse(value, &setting.kind) {
             Ok(parsed) => Some(parsed),
-            Err(wrong) => {
-                let line = error::bad_value(written, row, value, &wrong);
-                self.gathered.problems.push(line);
+            Err(reason) => {
+                let line = error::invalid_value(written, setting, value, &reason);
+                self.raw.problems.push(line);
                 None
             }
         }
     }
 
-    /// How the operator wrote a setting, if at all; an empty text counts as absent.
+    /// Returns the name of a setting as the operator wrote it. An empty value counts as absent.
     fn written(&self, name: &str) -> Option<&str> {
-        let given = self.gathered.given.get(name)?;
-        (!given.value.is_empty()).then_some(given.written.as_str())
+        let raw = self.raw.values.get(name)?;
+        (!raw.value.is_empty()).then_some(raw.written.as_str())
     }
 
-    fn refuse_contradictions(&mut self, settings: &Settings) {
+    fn check_contradictions(&mut self, settings: &Settings) {
         let mut found = Vec::new();
         if let (Some(secret), Some(file)) = (self.written("secret"), self.written("secret_file")) {
-            found.push(format!("{secret} and {file}: give one of them, not both"));
+            found.push(format!("{secret} and {file}: set only one of them"));
         }
         for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
             if let (Some(written), None) = (self.written(one), self.written(other)) {
-                found.push(format!("{written}: {other} is missing; HTTPS needs both"));
+                found.push(format!("{written}: {other} is missing; HTTPS requires both"));
             }
         }
         let (idle, absolute) = (settings.refresh_idle_secs, settings.refresh_absolute_secs);
         if idle > absolute {
             let name = |name| self.written(name).unwrap_or(name).to_owned();
             found.push(format!(
-                "{}: {idle} is more than {absolute}, the value of {}; allowed: at most that",
+                "{}: {idle} is greater than {absolute}, the value of {}; allowed: at most that value",
                 name("refresh_idle_secs"),
                 name("refresh_absolute_secs"),
             ));
         }
-        self.gathered.problems.extend(found);
+        self.raw.problems.extend(found);
     }
 }

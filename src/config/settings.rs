@@ -1,69 +1,69 @@
-//! The one table of settings. A row gives a setting its name, its default, its line of help and
-//! the values it takes; the environment name, the key of the file, the flag and the text of a
-//! refusal are all derived from the row, so they can't disagree.
+//! The table of settings. An entry contains the name, the default, the allowed values and the help text of a
+//! setting. The environment variable, the key in the file, the flag and the error texts are derived from the
+//! entry, so they can't disagree.
 
 use std::sync::LazyLock;
 
 use crate::passwords;
 use crate::secrets::MIN_BYTES;
 
-/// What stands before a setting's name in the environment and in `.env`.
+/// The prefix of setting names in the environment and in `.env`.
 pub const PREFIX: &str = "TRIPGATE_";
 
-/// Names that the tests keep for themselves; they are no settings and are passed over.
+/// The prefix of variables for tests. They are not settings and are ignored.
 pub const TEST_PREFIX: &str = "TRIPGATE_TEST_";
 
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// The key in `tripgate.toml`, lower-case snake.
+    /// The key in `tripgate.toml`, in snake case.
     pub name: &'static str,
-    /// The default as an operator would write it; empty for "none". A default made from another
-    /// setting is written with that setting in angle brackets.
+    /// The default as an operator would write it, or empty for none. Angle brackets refer to the value of
+    /// another setting.
     pub default: &'static str,
-    /// The values it takes.
-    pub takes: ValueKind,
+    /// The kind of values that it accepts.
+    pub kind: ValueKind,
     /// One line of help.
     pub help: &'static str,
 }
 
-/// The kinds of values.
+/// A kind of values.
 #[derive(Debug)]
 pub enum ValueKind {
     /// An IP address with a port.
     Address,
-    /// An http or https URL, the base of others.
+    /// An http or https URL, the base of other URLs.
     BaseUrl,
-    /// The URL of a database; may hold a password.
+    /// The URL of a database. It may contain a password.
     Database,
-    /// The master secret itself.
+    /// The master secret.
     Secret,
     /// A path.
     Path,
-    /// The path of a file that can be read.
+    /// The path of a readable file.
     File,
-    /// Any text but an empty one.
+    /// Any text except an empty one.
     Text,
-    /// One of the words of `now`; those of `later` are known, but not in this version.
+    /// One of several words.
     OneOf {
-        /// Accepted words.
-        now: &'static [&'static str],
-        /// Words that have a meaning which this version does not have yet.
-        later: &'static [&'static str],
+        /// The accepted words.
+        accepted: &'static [&'static str],
+        /// Words that a later version will accept.
+        planned: &'static [&'static str],
     },
     /// A whole number.
     Number {
-        /// Smallest accepted.
+        /// The minimum.
         min: u64,
-        /// Largest accepted.
+        /// The maximum.
         max: u64,
     },
     /// On or off.
-    Switch,
-    /// A switch which this version can't turn on.
+    Boolean,
+    /// A boolean that must be off in this version.
     OffOnly,
-    /// Known, but without effect in this version, so that any value is refused.
-    Later,
+    /// A setting that this version does not implement, so every value is rejected.
+    Unavailable,
     /// A list of web origins.
     Origins,
     /// A filter of log lines.
@@ -71,7 +71,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// The placeholder in the help of the flag.
+    /// Returns the placeholder in the help of the flag.
     pub fn placeholder(&self) -> &'static str {
         match self {
             Self::Address => "IP:PORT",
@@ -80,14 +80,14 @@ impl ValueKind {
             Self::Path | Self::File => "PATH",
             Self::Text | Self::OneOf { .. } => "WORD",
             Self::Number { .. } => "NUMBER",
-            Self::Switch | Self::OffOnly => "ON|OFF",
-            Self::Later => "VALUE",
+            Self::Boolean | Self::OffOnly => "ON|OFF",
+            Self::Unavailable => "VALUE",
             Self::Origins => "ORIGINS",
             Self::Filter => "FILTER",
         }
     }
 
-    /// The accepted values in words, for a refusal.
+    /// Describes the allowed values, for error texts.
     pub fn allowed(&self) -> String {
         match self {
             Self::Address => "an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080".into(),
@@ -99,51 +99,51 @@ impl ValueKind {
             }
             Self::Secret => format!("at least {MIN_BYTES} bytes of text"),
             Self::Path => "a path".into(),
-            Self::File => "the path of a file that can be read".into(),
+            Self::File => "the path of a readable file".into(),
             Self::Text => "a text without control characters".into(),
-            Self::OneOf { now, .. } => now.join(", "),
+            Self::OneOf { accepted, .. } => accepted.join(", "),
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Switch => "on, off (also true, false, 1, 0)".into(),
+            Self::Boolean => "on, off (also true, false, 1, 0)".into(),
             Self::OffOnly => "off (also false, 0)".into(),
-            Self::Later => "leave it unset".into(),
-            Self::Origins => "scheme://host or scheme://host:port, several parted by commas".into(),
+            Self::Unavailable => "leave it unset".into(),
+            Self::Origins => "scheme://host or scheme://host:port, several separated by commas".into(),
             Self::Filter => "off, error, warn, info, debug or trace, or target=level, \
-                several parted by commas"
+                several separated by commas"
                 .into(),
         }
     }
 
-    /// Whether a refusal and `tripgate config` must not show the value.
+    /// Returns whether the value must not appear in errors and in `tripgate config`.
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Secret)
     }
 }
 
 impl Setting {
-    /// The name in the environment and in `.env`.
+    /// Returns the name in the environment and in `.env`.
     pub fn env_name(&self) -> String {
         format!("{PREFIX}{}", self.name.to_ascii_uppercase())
     }
 
-    /// The long flag, without its two dashes.
+    /// Returns the long flag without its two dashes.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 }
 
-/// The row of a name.
-pub fn row(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|row| row.name == name)
+/// Returns the setting with this name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// Every row beside its flag's name; clap wants names that live as long as the program.
+/// Returns every setting with the name of its flag. clap requires static names.
 pub fn flags() -> impl Iterator<Item = (&'static Setting, &'static str)> {
     static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| SETTINGS.iter().map(Setting::flag).collect());
     SETTINGS.iter().zip(FLAGS.iter().map(String::as_str))
 }
 
-const fn setting(name: &'static str, default: &'static str, takes: ValueKind, help: &'static str) -> Setting {
-    Setting { name, default, takes, help }
+const fn setting(name: &'static str, default: &'static str, kind: ValueKind, help: &'static str) -> Setting {
+    Setting { name, default, kind, help }
 }
 
 const fn number(min: u64, max: u64) -> ValueKind {
@@ -152,69 +152,70 @@ const fn number(min: u64, max: u64) -> ValueKind {
 
 const TEN_YEARS_SECS: u64 = 315_360_000;
 
-/// All settings, in the order in which they are listed everywhere.
+/// All settings, in the order in which they are listed.
 #[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
     setting("listen", "127.0.0.1:8080", ValueKind::Address,
-        "Where the API listens; port 0 takes a free one"),
+        "Address and port of the API; port 0 selects a free port"),
     setting("public_url", "http://<listen>", ValueKind::BaseUrl,
-        "What clients call the server: the issuer of tokens and the base of every link"),
+        "URL of the server for clients: the issuer of tokens and the base of every link"),
     setting("data_dir", "data", ValueKind::Path,
         "Directory of the database and the secret"),
     setting("database_url", "sqlite://<data_dir>/tripgate.db", ValueKind::Database,
         "The database: SQLite, PostgreSQL, MySQL or MariaDB"),
     setting("secret", "", ValueKind::Secret,
-        "The master secret itself; better kept in a file, where no process list shows it"),
+        "The master secret; prefer secret_file, because process lists may show this value"),
     setting("secret_file", "<data_dir>/secret", ValueKind::Path,
-        "File of the master secret; made at the first start"),
+        "File of the master secret; created at the first start"),
     setting("audience", "tripgate", ValueKind::Text,
-        "The audience that access tokens name and must name"),
-    setting("signing_alg", "ES256", ValueKind::OneOf { now: &["ES256", "EdDSA", "RS256", "HS256"], later: &[] },
-        "Algorithm that signs access tokens; a change takes effect at the start"),
+        "Audience of access tokens (the aud claim)"),
+    setting("signing_alg", "ES256",
+        ValueKind::OneOf { accepted: &["ES256", "EdDSA", "RS256", "HS256"], planned: &[] },
+        "Signature algorithm of access tokens; a change takes effect at the next start"),
     setting("access_ttl_secs", "900", number(60, 604_800),
-        "Life of an access token in seconds"),
+        "Lifetime of an access token in seconds"),
     setting("refresh_idle_secs", "5184000", number(60, TEN_YEARS_SECS),
-        "A session ends after so many seconds without a refresh"),
+        "Seconds without a refresh after which a session ends"),
     setting("refresh_absolute_secs", "31536000", number(60, TEN_YEARS_SECS),
-        "A session ends so many seconds after its login, whatever happens"),
+        "Seconds after login at which a session ends"),
     setting("bcrypt_cost", "12", number(passwords::COST_MIN as u64, passwords::COST_MAX as u64),
         "Work factor of password hashes; each step doubles the time"),
     setting("password_min", "8", number(1, passwords::MAX_BYTES as u64),
-        "Characters that a new password must have at least"),
-    setting("signup", "open", ValueKind::OneOf { now: &["open", "closed"], later: &["confirm_first"] },
-        "Whether new accounts can be made over the API"),
+        "Minimum number of characters of a new password"),
+    setting("signup", "open", ValueKind::OneOf { accepted: &["open", "closed"], planned: &["confirm_first"] },
+        "Whether the API can create accounts"),
     setting("require_confirmed", "false", ValueKind::OffOnly,
-        "Refuse accounts whose address is not confirmed; off only, in this version"),
-    setting("basic_on_api", "false", ValueKind::Switch,
-        "Take Basic credentials on every call: a password, or a token as the user name"),
-    setting("query_token", "false", ValueKind::Switch,
-        "Take the access token as ?token= too"),
-    setting("limits", "on", ValueKind::Switch,
-        "Limits on repeated attempts; this version has none, so on and off are alike"),
-    setting("trusted_proxies", "", ValueKind::Later,
-        "Proxies whose X-Forwarded-For is believed; not available in this version"),
-    setting("smtp_url", "", ValueKind::Later,
+        "Reject accounts without a confirmed address; must be off in this version"),
+    setting("basic_on_api", "false", ValueKind::Boolean,
+        "Accept Basic credentials on every call: a password, or a token as the user name"),
+    setting("query_token", "false", ValueKind::Boolean,
+        "Accept the access token also as ?token="),
+    setting("limits", "on", ValueKind::Boolean,
+        "Limits on repeated attempts; has no effect in this version"),
+    setting("trusted_proxies", "", ValueKind::Unavailable,
+        "Proxies whose X-Forwarded-For is trusted; not available in this version"),
+    setting("smtp_url", "", ValueKind::Unavailable,
         "Mail server; not available in this version"),
-    setting("mail_from", "", ValueKind::Later,
+    setting("mail_from", "", ValueKind::Unavailable,
         "Sender of mail; not available in this version"),
     setting("cors_origins", "", ValueKind::Origins,
         "Web origins whose pages may call the API"),
-    setting("metrics_listen", "", ValueKind::Later,
-        "Where metrics are served; not available in this version"),
+    setting("metrics_listen", "", ValueKind::Unavailable,
+        "Address that serves metrics; not available in this version"),
     setting("tls_cert", "", ValueKind::File,
-        "Certificate chain (PEM); together with tls_key the server speaks HTTPS"),
+        "Certificate chain (PEM); with tls_key, the server uses HTTPS"),
     setting("tls_key", "", ValueKind::File,
         "Private key (PEM) of the certificate"),
     setting("log", "info", ValueKind::Filter,
-        "Which log lines are written to stderr"),
-    setting("log_format", "text", ValueKind::OneOf { now: &["text", "json"], later: &[] },
-        "Form of a log line"),
-    setting("docs", "on", ValueKind::Switch,
+        "Filter of the log lines on stderr"),
+    setting("log_format", "text", ValueKind::OneOf { accepted: &["text", "json"], planned: &[] },
+        "Format of a log line"),
+    setting("docs", "on", ValueKind::Boolean,
         "Serve the documentation under /docs"),
     setting("hash_wait_secs", "5", number(1, 60),
-        "Logins that would wait longer than this for a password hash get 503 at once"),
+        "Logins that would wait longer than this for a password hash get 503 immediately"),
     setting("max_connections", "4096", number(1, 100_000),
-        "Connections held open at once"),
+        "Maximum number of open connections"),
     setting("shutdown_secs", "8", number(1, 60),
-        "Time that running requests have to finish after a signal to stop"),
+        "Seconds that running requests have to finish after a signal to stop"),
 ];

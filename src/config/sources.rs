@@ -1,6 +1,6 @@
-//! Where settings come from: `tripgate.toml`, `.env`, the environment, the command line, each
-//! stronger than the one before. Gathers the winning text of every setting with the name under
-//! which the operator wrote it, and refuses names that are no settings. Values are not judged here.
+//! The sources of settings: `tripgate.toml`, `.env`, the environment and the command line. Each overrides the
+//! ones before. This module collects the effective text of every setting with the name that the operator
+//! wrote, and rejects unknown names. It does not check values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,46 +9,46 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error;
-use super::settings::{PREFIX, SETTINGS, Setting, TEST_PREFIX, row};
+use super::settings::{PREFIX, SETTINGS, Setting, TEST_PREFIX, find};
 
-/// The file that is read when none is named.
+/// The file that is read if the operator names none.
 const DEFAULT_FILE: &str = "tripgate.toml";
 
 /// The text of one setting.
 #[derive(Clone, Debug)]
 pub(super) struct RawValue {
-    /// As it was written.
+    /// The value as written.
     pub(super) value: String,
-    /// The name as the operator wrote it, and where.
+    /// The name as the operator wrote it, with its source.
     pub(super) written: String,
-    /// Where it came from.
+    /// The source of the value.
     pub(super) from: String,
 }
 
-/// Outside input, so that tests need no real environment.
+/// The input of all sources. Tests pass their own instead of the real environment.
 pub(super) struct Sources<'a> {
     /// The working directory.
     pub(super) dir: &'a Path,
-    /// A settings file that must exist, in place of `tripgate.toml` that may.
+    /// A settings file that must exist and replaces the optional `tripgate.toml`.
     pub(super) file: Option<PathBuf>,
     /// Environment variables.
     pub(super) env: Vec<(OsString, OsString)>,
-    /// Values of flags, by the setting's name.
+    /// Values of flags, by setting name.
     pub(super) flags: Vec<(&'static str, String)>,
 }
 
-/// What all sources together say.
+/// The merged texts of all sources.
 #[derive(Default)]
 pub(super) struct RawSettings {
-    /// By the setting's name.
-    pub(super) given: BTreeMap<&'static str, RawValue>,
-    /// Finished lines.
+    /// The values by setting name.
+    pub(super) values: BTreeMap<&'static str, RawValue>,
+    /// One line for each problem.
     pub(super) problems: Vec<String>,
 }
 
 impl Sources<'_> {
-    /// Reads all layers, the weakest first.
-    pub(super) fn gather(self) -> RawSettings {
+    /// Reads all sources, in ascending order of precedence.
+    pub(super) fn collect(self) -> RawSettings {
         let mut all = RawSettings::default();
         all.read_file(self.dir, self.file.as_deref());
         all.read_dot_env(&self.dir.join(".env"));
@@ -56,9 +56,9 @@ impl Sources<'_> {
             all.add_variable(&name, value, "environment");
         }
         for (name, value) in self.flags {
-            if let Some(row) = row(name) {
-                let flag = format!("--{}", row.flag());
-                all.put(row, value, format!("{flag} (command line)"), &flag);
+            if let Some(setting) = find(name) {
+                let flag = format!("--{}", setting.flag());
+                all.put(setting, value, format!("{flag} (command line)"), &flag);
             }
         }
         all
@@ -66,9 +66,9 @@ impl Sources<'_> {
 }
 
 impl RawSettings {
-    fn put(&mut self, row: &'static Setting, value: String, written: String, from: &str) {
+    fn put(&mut self, setting: &'static Setting, value: String, written: String, from: &str) {
         let from = from.to_owned();
-        self.given.insert(row.name, RawValue { value, written, from });
+        self.values.insert(setting.name, RawValue { value, written, from });
     }
 
     fn read_file(&mut self, dir: &Path, named: Option<&Path>) {
@@ -78,17 +78,17 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return,
             Err(error) => {
-                self.problems.push(format!("{label}: the file can't be read: {error}"));
+                self.problems.push(format!("{label}: can't read the file: {error}"));
                 return;
             }
         };
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(table, &label),
-            // Not the error's own Display: that quotes the line, which may hold a secret.
+            // The error's `Display` quotes the line, which may contain a secret.
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start);
                 let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-                self.problems.push(format!("{label}: line {line} is not TOML"));
+                self.problems.push(format!("{label}: line {line} is not valid TOML"));
             }
         }
     }
@@ -96,16 +96,16 @@ impl RawSettings {
     fn add_table(&mut self, table: toml::Table, label: &str) {
         for (key, value) in table {
             let written = format!("{} ({label})", key.escape_debug());
-            let Some(row) = row(&key) else {
-                let line = error::unknown(&written, &key, |row| row.name.to_owned());
+            let Some(setting) = find(&key) else {
+                let line = error::unknown(&written, &key, |setting| setting.name.to_owned());
                 self.problems.push(line);
                 continue;
             };
-            match plain(value) {
-                Some(value) => self.put(row, value, written, label),
+            match to_text(value) {
+                Some(value) => self.put(setting, value, written, label),
                 None => self.problems.push(format!(
-                    "{written}: the value is of the wrong kind; allowed: {}",
-                    row.takes.allowed()
+                    "{written}: the value has the wrong type; allowed: {}",
+                    setting.kind.allowed()
                 )),
             }
         }
@@ -116,7 +116,7 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => {
-                self.problems.push(format!(".env: the file can't be read: {error}"));
+                self.problems.push(format!(".env: can't read the file: {error}"));
                 return;
             }
         };
@@ -125,13 +125,13 @@ impl RawSettings {
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
                 Ok((name, _)) if seen.contains(&name) && name.starts_with(PREFIX) => {
-                    self.problems.push(format!("{name} (.env): the name stands there twice"));
+                    self.problems.push(format!("{name} (.env): the name occurs twice"));
                 }
                 Ok((name, value)) => {
                     self.add_variable(&OsString::from(&name), OsString::from(value), ".env");
                     seen.push(name);
                 }
-                Err(error) => self.problems.push(bad_line(text, &error)),
+                Err(error) => self.problems.push(invalid_line(text, &error)),
             }
         }
     }
@@ -142,25 +142,25 @@ impl RawSettings {
             return;
         }
         let written = format!("{} ({from})", name.escape_debug());
-        let Some(row) = SETTINGS.iter().find(|row| row.env_name() == name) else {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.env_name() == name) else {
             self.problems.push(error::unknown(&written, &name, Setting::env_name));
             return;
         };
         match value.into_string() {
-            Ok(value) => self.put(row, value, written, from),
+            Ok(value) => self.put(setting, value, written, from),
             Err(_) => self
                 .problems
-                .push(format!("{written}: the value is not UTF-8; allowed: {}", row.takes.allowed())),
+                .push(format!("{written}: the value is not UTF-8; allowed: {}", setting.kind.allowed())),
         }
     }
 }
 
-/// A TOML value as it would be written in the environment.
-fn plain(value: toml::Value) -> Option<String> {
+/// Converts a TOML value to the text that the environment would contain.
+fn to_text(value: toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text),
         toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(switch) => Some(switch.to_string()),
+        toml::Value::Boolean(value) => Some(value.to_string()),
         toml::Value::Array(items) => {
             let texts: Option<Vec<String>> = items
                 .into_iter()
@@ -175,8 +175,9 @@ fn plain(value: toml::Value) -> Option<String> {
     }
 }
 
-/// Names the line by its number; its text may hold a secret.
-fn bad_line(text: &str, error: &dotenvy::Error) -> String {
+/// Formats the problem of an invalid line. Names the line by its number, because its text may contain a
+/// secret.
+fn invalid_line(text: &str, error: &dotenvy::Error) -> String {
     let number = match error {
         dotenvy::Error::LineParse(line, _) => {
             let first = line.lines().next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Layers and refusals, without the real environment.
+//! Precedence and validation of settings, without the real environment.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,19 +7,19 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A working directory with its variables and flags.
-struct Bench {
+/// A working directory with environment variables and flags.
+struct Fixture {
     dir: TempDir,
     env: Vec<(OsString, OsString)>,
     flags: Vec<(&'static str, String)>,
     file: Option<PathBuf>,
 }
 
-fn bench() -> Bench {
-    Bench { dir: TempDir::new().unwrap(), env: Vec::new(), flags: Vec::new(), file: None }
+fn fixture() -> Fixture {
+    Fixture { dir: TempDir::new().unwrap(), env: Vec::new(), flags: Vec::new(), file: None }
 }
 
-impl Bench {
+impl Fixture {
     fn file(self, name: &str, text: &str) -> Self {
         fs::write(self.dir.path().join(name), text).unwrap();
         self
@@ -35,7 +35,7 @@ impl Bench {
         self
     }
 
-    fn named(mut self, file: &str) -> Self {
+    fn named_file(mut self, file: &str) -> Self {
         self.file = Some(file.into());
         self
     }
@@ -53,7 +53,7 @@ impl Bench {
         self.load().map(|_| ()).unwrap_err().problems
     }
 
-    fn shown(&self, name: &str) -> (String, String) {
+    fn displayed(&self, name: &str) -> (String, String) {
         let loaded = self.load().unwrap();
         let origin = loaded.origins.into_iter().find(|o| o.name == name);
         origin.map(|o| (o.value, o.from)).unwrap()
@@ -65,31 +65,31 @@ fn pair(value: &str, from: &str) -> (String, String) {
 }
 
 #[test]
-fn every_layer_beats_the_ones_before() {
+fn every_source_overrides_the_ones_before() {
     let cost = "bcrypt_cost";
-    let bench = bench();
-    assert_eq!(bench.shown(cost), pair("12", "default"));
-    let bench = bench.file("tripgate.toml", "bcrypt_cost = 5\npassword_min = 9");
-    assert_eq!(bench.shown(cost), pair("5", "tripgate.toml"));
-    let bench = bench.file(".env", "TRIPGATE_BCRYPT_COST=6\nOTHER=1\n");
-    assert_eq!(bench.shown(cost), pair("6", ".env"));
-    let bench = bench.env("TRIPGATE_BCRYPT_COST", "7");
-    assert_eq!(bench.shown(cost), pair("7", "environment"));
-    let bench = bench.flag("bcrypt_cost", "8");
-    assert_eq!(bench.shown(cost), pair("8", "--bcrypt-cost"));
-    let settings = bench.load().unwrap().settings;
+    let fixture = fixture();
+    assert_eq!(fixture.displayed(cost), pair("12", "default"));
+    let fixture = fixture.file("tripgate.toml", "bcrypt_cost = 5\npassword_min = 9");
+    assert_eq!(fixture.displayed(cost), pair("5", "tripgate.toml"));
+    let fixture = fixture.file(".env", "TRIPGATE_BCRYPT_COST=6\nOTHER=1\n");
+    assert_eq!(fixture.displayed(cost), pair("6", ".env"));
+    let fixture = fixture.env("TRIPGATE_BCRYPT_COST", "7");
+    assert_eq!(fixture.displayed(cost), pair("7", "environment"));
+    let fixture = fixture.flag("bcrypt_cost", "8");
+    assert_eq!(fixture.displayed(cost), pair("8", "--bcrypt-cost"));
+    let settings = fixture.load().unwrap().settings;
     assert_eq!((settings.bcrypt_cost, settings.password_min), (8, 9));
 }
 
 #[test]
-fn a_bad_value_that_a_stronger_layer_replaces_does_no_harm() {
-    let bench = bench().env("TRIPGATE_LISTEN", "nowhere").flag("listen", "[::1]:0");
-    assert_eq!(bench.load().unwrap().settings.listen.to_string(), "[::1]:0");
+fn an_overridden_invalid_value_is_ignored() {
+    let fixture = fixture().env("TRIPGATE_LISTEN", "nowhere").flag("listen", "[::1]:0");
+    assert_eq!(fixture.load().unwrap().settings.listen.to_string(), "[::1]:0");
 }
 
 #[test]
-fn all_problems_are_told_at_once_under_the_names_as_written() {
-    let bench = bench()
+fn all_problems_are_reported_at_once_under_the_names_as_written() {
+    let fixture = fixture()
         .file("tripgate.toml", "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n")
         .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirm_first'")
         .env("TRIPGATE_BCRYPT_COST", "3")
@@ -98,7 +98,7 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
         .env("TRIPGATE_REQUIRE_CONFIRMED", "true")
         .env("TRIPGATE_SMTP_URL", "smtp://u:hush@h")
         .flag("refresh_idle_secs", "999999999999");
-    let mut problems = bench.problems();
+    let mut problems = fixture.problems();
     problems.sort();
     let text = "; allowed: a text without control characters";
     assert_eq!(
@@ -122,10 +122,10 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
             "TRIPGATE_SIGNUP (.env): \"confirm_first\" is not available in this version; \
              allowed: open, closed"
                 .to_owned(),
-            "TRIPGATE_SMTP_URL (environment): the value is refused: this setting is not \
+            "TRIPGATE_SMTP_URL (environment): the value is rejected: this setting is not \
              available in this version; allowed: leave it unset"
                 .to_owned(),
-            format!("audience (tripgate.toml): the value is of the wrong kind{text}"),
+            format!("audience (tripgate.toml): the value has the wrong type{text}"),
             "lisen (tripgate.toml): there is no such setting; did you mean listen?".to_owned(),
             "server (tripgate.toml): there is no such setting; `tripgate --help` lists all of them"
                 .to_owned(),
@@ -134,56 +134,57 @@ fn all_problems_are_told_at_once_under_the_names_as_written() {
 }
 
 #[test]
-fn every_setting_judges_its_value_and_accepts_its_default() {
-    for row in SETTINGS {
-        let bad = bench().env(&row.env_name(), "\u{1}?");
-        // A path may hold nearly anything.
-        if !matches!(row.takes, settings::ValueKind::Path) {
-            let problems = bad.problems().join("\n");
-            assert!(problems.contains("; allowed: "), "{}", row.name);
+fn every_setting_validates_its_value_and_accepts_its_default() {
+    for setting in SETTINGS {
+        let invalid = fixture().env(&setting.env_name(), "\u{1}?");
+        // Almost any text is a valid path.
+        if !matches!(setting.kind, settings::ValueKind::Path) {
+            let problems = invalid.problems().join("\n");
+            assert!(problems.contains("; allowed: "), "{}", setting.name);
         }
-        if !row.default.is_empty() && !row.default.contains('<') {
-            let good = bench().env(&row.env_name(), row.default);
-            assert!(good.load().is_ok(), "{}", row.name);
+        if !setting.default.is_empty() && !setting.default.contains('<') {
+            let valid = fixture().env(&setting.env_name(), setting.default);
+            assert!(valid.load().is_ok(), "{}", setting.name);
         }
     }
     for path in ["data_dir", "secret_file"] {
-        assert_eq!(bench().flag(path, "").problems().len(), 1);
+        assert_eq!(fixture().flag(path, "").problems().len(), 1);
     }
-    let defaults = bench().load().unwrap().settings;
+    let defaults = fixture().load().unwrap().settings;
     assert_eq!(defaults.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(defaults.database_url.expose(), "sqlite://data/tripgate.db");
     assert_eq!(defaults.secret_file, Path::new("data/secret"));
 }
 
 #[test]
-fn secrets_are_shown_nowhere() {
-    let secret = "a-secret-that-nobody-may-ever-see";
-    let good = bench().env("TRIPGATE_SECRET", secret).env("TRIPGATE_DATABASE_URL", "postgres://u:hush@h/d");
-    assert_eq!(good.shown("secret"), pair("********", "environment"));
-    assert_eq!(good.shown("database_url").0, "postgres://u:********@h/d");
-    let loaded = good.load().unwrap();
+fn no_output_contains_a_secret() {
+    let secret = "a-secret-that-must-never-be-visible";
+    let valid =
+        fixture().env("TRIPGATE_SECRET", secret).env("TRIPGATE_DATABASE_URL", "postgres://u:hush@h/d");
+    assert_eq!(valid.displayed("secret"), pair("********", "environment"));
+    assert_eq!(valid.displayed("database_url").0, "postgres://u:********@h/d");
+    let loaded = valid.load().unwrap();
     let debug = format!("{loaded:?}");
     assert!(!debug.contains(secret) && !debug.contains("hush"), "{debug}");
 
-    let bad = bench()
+    let invalid = fixture()
         .file(".env", "TRIPGATE_SECRET='hush hush\n")
         .file("tripgate.toml", "listen = \"x\"\nsecret = \"hush")
         .env("TRIPGATE_SECRET", "hush")
         .env("TRIPGATE_DATABASE_URL", "oracle:hush")
         .env("TRIPGATE_PUBLIC_URL", "http://u:hush@h");
-    let text = bad.load().map(|_| ()).unwrap_err().to_string();
+    let text = invalid.load().map(|_| ()).unwrap_err().to_string();
     assert!(!text.contains("hush"), "{text}");
     assert!(text.starts_with("5 problems"), "{text}");
-    assert!(text.contains("tripgate.toml: line 2 is not TOML"), "{text}");
+    assert!(text.contains("tripgate.toml: line 2 is not valid TOML"), "{text}");
     assert!(text.contains(".env: line 1 is not NAME=value"), "{text}");
     assert!(text.contains("TRIPGATE_SECRET (environment): the value has only 4 bytes"));
 }
 
 #[test]
-fn contradictions_are_refused() {
+fn contradictions_are_rejected() {
     let long = "x".repeat(32);
-    let problems = bench()
+    let problems = fixture()
         .file("cert.pem", "")
         .env("TRIPGATE_SECRET", &long)
         .flag("secret_file", "elsewhere")
@@ -195,50 +196,50 @@ fn contradictions_are_refused() {
     assert!(all.contains("TRIPGATE_SECRET (environment) and --secret-file (command line)"));
     assert!(all.contains("TRIPGATE_TLS_KEY (environment): tls_cert is missing"));
     assert!(all.contains("can't be read: "));
-    assert!(all.contains("refresh_idle_secs: 5184000 is more than 600"));
+    assert!(all.contains("refresh_idle_secs: 5184000 is greater than 600"));
 }
 
 #[test]
-fn a_named_file_must_exist_and_takes_the_place_of_the_usual_one() {
-    let missing = bench().named("other.toml").problems();
-    assert!(missing.concat().starts_with("other.toml: the file can't be read"));
-    let bench = bench()
+fn a_named_file_must_exist_and_replaces_the_default_file() {
+    let missing = fixture().named_file("other.toml").problems();
+    assert!(missing.concat().starts_with("other.toml: can't read the file"));
+    let fixture = fixture()
         .file("tripgate.toml", "docs = true")
         .file("other.toml", "docs = false\ncors_origins = [\"https://a.example\", \"https://b.example\"]")
-        .named("other.toml");
-    assert_eq!(bench.shown("docs"), pair("false", "other.toml"));
-    let settings = bench.load().unwrap().settings;
+        .named_file("other.toml");
+    assert_eq!(fixture.displayed("docs"), pair("false", "other.toml"));
+    let settings = fixture.load().unwrap().settings;
     assert!(!settings.docs);
     assert_eq!(settings.cors_origins, ["https://a.example", "https://b.example"]);
 }
 
 #[test]
-fn an_empty_text_is_none_where_none_is_the_default() {
-    let bench =
-        bench().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_SMTP_URL", "").env("TRIPGATE_TLS_CERT", "");
-    assert!(bench.load().is_ok());
+fn an_empty_text_means_none_if_the_default_is_none() {
+    let fixture =
+        fixture().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_SMTP_URL", "").env("TRIPGATE_TLS_CERT", "");
+    assert!(fixture.load().is_ok());
 }
 
 #[test]
-fn the_public_url_takes_the_bound_port_unless_it_is_given() {
+fn the_public_url_defaults_to_the_bound_address() {
     let bound = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
     let settings = Settings::for_tests(Path::new("/tmp/a?b"));
     assert_eq!(settings.public_url(bound), "http://127.0.0.1:4711");
     assert_eq!(settings.database_url.expose(), "sqlite:///tmp/a%3Fb/tripgate.db");
     assert_eq!((settings.bcrypt_cost, settings.log.as_str()), (4, "off"));
-    let given = bench().env("TRIPGATE_PUBLIC_URL", "https://trips.example/");
-    let settings = given.load().unwrap().settings;
+    let configured = fixture().env("TRIPGATE_PUBLIC_URL", "https://trips.example/");
+    let settings = configured.load().unwrap().settings;
     assert_eq!(settings.public_url(bound), "https://trips.example");
 }
 
 #[test]
-fn the_sample_lists_every_setting_with_its_default_and_changes_nothing() {
+fn the_sample_file_lists_every_setting_with_its_default_and_changes_nothing() {
     let sample = include_str!("../../.env.example");
-    for row in SETTINGS {
-        let line = format!("\n# {}={}\n", row.env_name(), row.default);
+    for setting in SETTINGS {
+        let line = format!("\n# {}={}\n", setting.env_name(), setting.default);
         assert!(sample.contains(&line), "{line}");
     }
-    let bench = bench().file(".env", sample);
-    let origins = bench.load().unwrap().origins;
+    let fixture = fixture().file(".env", sample);
+    let origins = fixture.load().unwrap().origins;
     assert!(origins.iter().all(|origin| origin.from == "default"));
 }

@@ -1,38 +1,38 @@
-//! What can go wrong with a database, told apart alike on SQLite, PostgreSQL and MySQL or MariaDB.
+//! Classifies database errors in the same way on SQLite, PostgreSQL, MySQL and MariaDB.
 
 use std::sync::Arc;
 
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// Why a query or a transaction failed. The driver's error is kept for the log alone.
+/// Why a query or a transaction failed. The driver's error is only for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// A unique constraint refused the row. The transaction may go on only on SQLite: return it.
-    #[error("a unique constraint refused a row")]
+    /// A row violates a unique constraint. Return this error: only on SQLite can the transaction continue.
+    #[error("a row violates a unique constraint")]
     UniqueViolation(#[source] Arc<DbErr>),
-    /// A foreign key refused the row: what it refers to is gone.
-    #[error("a foreign key refused a row")]
+    /// A row violates a foreign key: the row that it refers to does not exist.
+    #[error("a row violates a foreign key")]
     ForeignKeyViolation(#[source] Arc<DbErr>),
-    /// Another transaction was in the way, or moved a row on that was read here; worth trying again.
-    #[error("another transaction was in the way")]
+    /// A concurrent transaction holds a lock or has changed a row that this one read. Retryable.
+    #[error("conflict with another transaction")]
     Conflict(#[source] Option<Arc<DbErr>>),
-    /// No connection, or it broke; what was under way may or may not have happened.
-    #[error("the database is away")]
+    /// No connection is available, or it broke. The transaction may or may not have been committed.
+    #[error("the database is unavailable")]
     Unavailable(#[source] Option<Arc<DbErr>>),
-    /// A connection was dead before anything was asked of it; worth trying again.
+    /// The connection broke before the transaction ran anything. Retryable.
     #[error("a connection was lost while idle")]
     LostWhileIdle(#[source] Option<Arc<DbErr>>),
-    /// No room left on the device or in the quota.
-    #[error("the database has no room left")]
+    /// The disk or the quota is full.
+    #[error("the database's storage is full")]
     StorageFull(#[source] Arc<DbErr>),
-    /// Anything else: a fault of ours.
-    #[error("the database refused a statement")]
+    /// Any other error: a bug in this program.
+    #[error("a statement failed")]
     Other(#[source] Arc<DbErr>),
 }
 
 impl StoreError {
-    /// A conditional update whose row had moved on since it was read in the same transaction.
+    /// Returns the error for a conditional update whose row has changed since the same transaction read it.
     pub fn conflict() -> Self {
         Self::Conflict(None)
     }
@@ -41,27 +41,28 @@ impl StoreError {
         Self::Unavailable(None)
     }
 
-    pub(super) fn internal(what: String) -> Self {
-        Self::Other(Arc::new(DbErr::Custom(what)))
+    pub(super) fn internal(message: &str) -> Self {
+        Self::Other(Arc::new(DbErr::Custom(message.to_owned())))
     }
 
-    /// Whether running the whole transaction again may help.
+    /// Returns whether running the whole transaction again may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::LostWhileIdle(_))
     }
 
-    /// Whether the transaction can go on after this error on SQLite: only the statement was undone.
-    pub(super) fn leaves_transaction(&self) -> bool {
+    /// Returns whether the transaction can continue after this error on SQLite, which then undoes only the
+    /// statement.
+    pub(super) fn undoes_only_statement(&self) -> bool {
         matches!(self, Self::UniqueViolation(_) | Self::ForeignKeyViolation(_))
     }
 
-    /// Whether a connection broke. That none could be had is something else: who waited for one in vain
-    /// has waited long enough.
+    /// Returns whether a connection broke. Excludes a timeout while waiting for a connection, because the
+    /// caller must not wait a second time.
     pub(super) fn is_lost_connection(&self) -> bool {
         matches!(self, Self::Unavailable(Some(source)) if !is_pool_exhausted(source))
     }
 
-    /// This error, known to have come before the transaction did anything.
+    /// Converts the error of a transaction that had not run anything yet.
     pub(super) fn before_any_work(self) -> Self {
         let is_lost = self.is_lost_connection();
         match self {
@@ -116,13 +117,15 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         _ => {}
     }
     let conflict: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Conflict(Some(source));
-    let away: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Unavailable(Some(source));
+    let unavailable: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Unavailable(Some(source));
     if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         return match mysql.number() {
-            // Deadlock (and Galera's failed certification), lock wait timeout, changed since the snapshot.
+            // Deadlock (also Galera's failed certification), lock wait timeout, row changed since the
+            // snapshot.
             1213 | 1205 | 1020 => conflict,
-            // Shutting down, killed, gone, too many connections, a Galera node that is not ready, read only.
-            1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1158..=1161 | 1290 => away,
+            // Shutdown, killed, server gone, too many connections, Galera node not ready, network errors,
+            // read-only.
+            1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1158..=1161 | 1290 => unavailable,
             // Disk full, table full.
             1021 | 1114 => StoreError::StorageFull,
             _ => StoreError::Other,
@@ -134,18 +137,18 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => conflict,
             "53100" => StoreError::StorageFull,
-            // Connection exceptions, too many connections, shutting down, read-only standby.
-            "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" => away,
-            other if other.starts_with("08") => away,
+            // Connection exceptions, too many connections, shutdown, read-only standby.
+            "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" => unavailable,
+            other if other.starts_with("08") => unavailable,
             _ => StoreError::Other,
         };
     }
-    // SQLite: the low byte of the extended code is the primary one.
+    // SQLite: the low byte of an extended code is the primary code.
     match code.parse::<u32>().map(|code| code & 0xff) {
         // SQLITE_BUSY, SQLITE_LOCKED.
         Ok(5 | 6) => conflict,
-        // SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY: the disk, not the statement.
-        Ok(10 | 14 | 8) => away,
+        // SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY: errors of the disk, not of the statement.
+        Ok(10 | 14 | 8) => unavailable,
         // SQLITE_FULL.
         Ok(13) => StoreError::StorageFull,
         _ => StoreError::Other,

@@ -1,20 +1,20 @@
-//! Lists in statements.
+//! Lists of values in statements.
 //!
-//! A statement is kept prepared by its text, and its text tells how long a list in it is: so lists are
-//! brought to few lengths, the powers of two.
+//! The cache of prepared statements is keyed by SQL text, and the text depends on the length of its lists.
+//! Lists are therefore padded or split to powers of two, so that there are few texts.
 
-/// The list, filled up with its last item: for what may be named twice.
+/// Pads a list with its last item, for statements in which an item may occur twice.
 pub fn pad_to_power_of_two<T: Clone>(list: &[T]) -> Vec<T> {
-    let size = list.len().next_power_of_two();
-    list.iter().chain(std::iter::repeat_n(list.last(), size).flatten()).take(size).cloned().collect()
+    let len = list.len().next_power_of_two();
+    list.iter().chain(std::iter::repeat_n(list.last(), len).flatten()).take(len).cloned().collect()
 }
 
-/// The list in pieces: for what must be named once.
+/// Splits a list into chunks, for statements in which each item must occur once.
 pub fn power_of_two_chunks<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let (piece, rest) = list.split_at_checked(1 << list.len().checked_ilog2()?)?;
+        let (chunk, rest) = list.split_at_checked(1 << list.len().checked_ilog2()?)?;
         list = rest;
-        Some(piece)
+        Some(chunk)
     })
 }
 
@@ -25,14 +25,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lists_have_few_lengths(list in prop::collection::vec(any::<u8>(), 0..200)) {
-            let pad_to_power_of_two = pad_to_power_of_two(&list);
-            prop_assert!(pad_to_power_of_two.len() == list.len().next_power_of_two() || list.is_empty() && pad_to_power_of_two.is_empty());
-            prop_assert_eq!(&pad_to_power_of_two[..list.len()], &list);
-            prop_assert!(pad_to_power_of_two[list.len()..].iter().all(|one| Some(one) == list.last()));
-            let power_of_two_chunks: Vec<&[u8]> = power_of_two_chunks(&list).collect();
-            prop_assert!(power_of_two_chunks.iter().all(|piece| piece.len().is_power_of_two()));
-            prop_assert_eq!(power_of_two_chunks.concat(), list);
+        fn list_lengths_become_powers_of_two(list in prop::collection::vec(any::<u8>(), 0..200)) {
+            let padded = pad_to_power_of_two(&list);
+            let is_padded = padded.len() == list.len().next_power_of_two();
+            prop_assert!(is_padded || list.is_empty() && padded.is_empty());
+            prop_assert_eq!(&padded[..list.len()], &list);
+            prop_assert!(padded[list.len()..].iter().all(|item| Some(item) == list.last()));
+            let chunks: Vec<&[u8]> = power_of_two_chunks(&list).collect();
+            prop_assert!(chunks.iter().all(|chunk| chunk.len().is_power_of_two()));
+            prop_assert_eq!(chunks.concat(), list);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Reading a little for many at once.
+//! Batches small reads of concurrent requests.
 //!
-//! Where each of many requests wants one row, the way to the database costs more than the row. Whoever asks
-//! while somebody's statement is under way waits for the next one, which asks for all of them; who asks
-//! alone waits for nobody, and nobody waits long for a statement that is stuck. What is told was read after
-//! it was asked for.
+//! If many requests read one row each, the round trip to the database costs more than the row. Requests that
+//! arrive while a query runs are batched into the next query. A single request runs its query immediately,
+//! and a query that is stuck delays later requests only briefly. A value is always read after it was
+//! requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,35 +19,35 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 
-/// The most rows of one statement.
-const MOST: usize = 64;
-/// How long a statement may be under way before the next one is not kept waiting by it.
-const SLOW: Duration = Duration::from_millis(250);
-/// The most statements that are under way at once.
-const AT_ONCE: usize = 4;
+/// Maximum number of keys in a query.
+const MAX_BATCH: usize = 64;
+/// How long requests wait for a running query before the next query starts beside it.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
+/// Maximum number of queries that run at the same time.
+const MAX_WORKERS: usize = 4;
 
-/// The rows that are asked for, by their keys. Cheap to clone.
+/// Loads values by key. Cheap to clone.
 pub struct BatchLoader<K, V>(Arc<Inner<K, V>>);
 
-/// Reads the values of some keys; there may be none.
-type Read<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, StoreError>> + Send + Sync;
+/// Loads the values of some keys. A key without a value is absent from the map.
+type Load<K, V> = dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, StoreError>> + Send + Sync;
 
 struct Inner<K, V> {
-    read: Box<Read<K, V>>,
-    waiting: Mutex<Waiting<K, V>>,
+    load: Box<Load<K, V>>,
+    state: Mutex<State<K, V>>,
 }
 
-struct Waiting<K, V> {
-    /// How many tasks read for those who ask.
-    readers: usize,
-    /// When one of them began a statement last.
-    began: Instant,
-    asked: Vec<Asked<K, V>>,
+struct State<K, V> {
+    /// Number of tasks that run queries.
+    workers: usize,
+    /// When the latest query started.
+    started: Instant,
+    queue: Vec<Request<K, V>>,
 }
 
-struct Asked<K, V> {
+struct Request<K, V> {
     key: K,
-    tell: oneshot::Sender<Result<Option<V>, StoreError>>,
+    reply: oneshot::Sender<Result<Option<V>, StoreError>>,
 }
 
 impl<K, V> Clone for BatchLoader<K, V> {
@@ -67,78 +67,78 @@ where
     K: Copy + Eq + Hash + Send + 'static,
     V: Copy + Send + 'static,
 {
-    /// What `read` reads.
-    pub fn new<F>(read: F) -> Self
+    /// Creates a loader that loads values with `load`.
+    pub fn new<F>(load: F) -> Self
     where
         F: Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, StoreError>> + Send + Sync + 'static,
     {
-        let waiting = Waiting { readers: 0, began: Instant::now(), asked: Vec::new() };
-        Self(Arc::new(Inner { read: Box::new(read), waiting: Mutex::new(waiting) }))
+        let state = State { workers: 0, started: Instant::now(), queue: Vec::new() };
+        Self(Arc::new(Inner { load: Box::new(load), state: Mutex::new(state) }))
     }
 
-    /// The value of this key, if there is one.
+    /// Returns the value of a key, if it has one.
     ///
     /// # Errors
     ///
-    /// Those of reading. When one statement fails, so do all who wait by then: none of them waits for a failure
-    /// of its own.
+    /// Those of the query. A failed query fails every waiting request, so that none of them waits for a
+    /// failure of its own.
     pub async fn get(&self, key: K) -> Result<Option<V>, StoreError> {
-        let (tell, told) = oneshot::channel();
-        let is_served = {
-            let mut waiting = self.waiting();
-            waiting.asked.push(Asked { key, tell });
-            let is_stuck = waiting.readers < AT_ONCE && waiting.began.elapsed() > SLOW;
-            let is_served = waiting.readers > 0 && !is_stuck;
-            if !is_served {
-                waiting.readers += 1;
-                waiting.began = Instant::now();
+        let (reply, value) = oneshot::channel();
+        let needs_worker = {
+            let mut state = self.state();
+            state.queue.push(Request { key, reply });
+            let is_stuck = state.workers < MAX_WORKERS && state.started.elapsed() > STUCK_AFTER;
+            let needs_worker = state.workers == 0 || is_stuck;
+            if needs_worker {
+                state.workers += 1;
+                state.started = Instant::now();
             }
-            is_served
+            needs_worker
         };
-        if !is_served {
-            // In a task of its own, because others count on it when this caller goes away.
-            tokio::spawn(self.clone().serve());
+        if needs_worker {
+            // The worker is a separate task, because other requests need it even if this caller is dropped.
+            tokio::spawn(self.clone().run());
         }
-        told.await.unwrap_or_else(|_| Err(StoreError::internal("a reading for many ended early".to_owned())))
+        value.await.unwrap_or_else(|_| Err(StoreError::internal("a batched query ended without a result")))
     }
 
-    /// Reads for all who ask, until nobody does.
-    async fn serve(self) {
-        while let Some(asked) = self.next() {
-            let keys = asked.iter().map(|one| one.key).collect();
-            let panicked = |_| Err(StoreError::internal("a reading for many panicked".to_owned()));
-            let read = AssertUnwindSafe(async { (self.0.read)(keys).await }).catch_unwind();
-            match read.await.unwrap_or_else(panicked) {
-                // Who went away has no ear for the answer.
-                Ok(found) => {
-                    for Asked { key, tell } in asked {
-                        drop(tell.send(Ok(found.get(&key).copied())));
+    /// Runs queries until the queue is empty.
+    async fn run(self) {
+        while let Some(batch) = self.next_batch() {
+            let keys = batch.iter().map(|request| request.key).collect();
+            let panicked = |_| Err(StoreError::internal("a batched query panicked"));
+            let query = AssertUnwindSafe(async { (self.0.load)(keys).await }).catch_unwind();
+            match query.await.unwrap_or_else(panicked) {
+                // `send` fails if the caller was dropped; ignore that.
+                Ok(values) => {
+                    for Request { key, reply } in batch {
+                        drop(reply.send(Ok(values.get(&key).copied())));
                     }
                 }
                 Err(error) => {
-                    let later = mem::take(&mut self.waiting().asked);
-                    for Asked { tell, .. } in asked.into_iter().chain(later) {
-                        drop(tell.send(Err(error.clone())));
+                    let queued = mem::take(&mut self.state().queue);
+                    for Request { reply, .. } in batch.into_iter().chain(queued) {
+                        drop(reply.send(Err(error.clone())));
                     }
                 }
             }
         }
     }
 
-    /// Those to read for next; this reader is one no more if there are none.
-    fn next(&self) -> Option<Vec<Asked<K, V>>> {
-        let mut waiting = self.waiting();
-        let count = waiting.asked.len().min(MOST);
+    /// Takes the next requests from the queue. If there are none, removes this worker from the count.
+    fn next_batch(&self) -> Option<Vec<Request<K, V>>> {
+        let mut state = self.state();
+        let count = state.queue.len().min(MAX_BATCH);
         if count == 0 {
-            waiting.readers -= 1;
+            state.workers -= 1;
             return None;
         }
-        waiting.began = Instant::now();
-        Some(waiting.asked.drain(..count).collect())
+        state.started = Instant::now();
+        Some(state.queue.drain(..count).collect())
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting<K, V>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<K, V>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,25 +148,26 @@ mod tests {
     use std::time::Duration;
     use tokio::sync::Semaphore;
 
-    /// Readings that wait to be let through, and what each was asked for.
+    /// A loader whose queries wait at a gate, and the keys of each query.
     #[derive(Clone)]
     struct Table {
         gate: Arc<Semaphore>,
-        asked: Arc<Mutex<Vec<Vec<u8>>>>,
+        queries: Arc<Mutex<Vec<Vec<u8>>>>,
         rows: BatchLoader<u8, u16>,
     }
 
     impl Table {
-        /// Holds the double of an even key; odd ones have no row, and from 99 on a reading fails in its own way.
+        /// Creates a table in which an even key has its double as value and an odd key has none. A query with
+        /// key 99 fails, one with 100 panics, and one with 101 panics before it returns a future.
         fn new() -> Self {
-            let (gate, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
-            let (door, log) = (Arc::clone(&gate), Arc::clone(&asked));
+            let (gate, queries) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+            let (permits, log) = (Arc::clone(&gate), Arc::clone(&queries));
             let rows = BatchLoader::new(move |keys: Vec<u8>| {
-                let door = Arc::clone(&door);
+                let permits = Arc::clone(&permits);
                 log.lock().unwrap().push(keys.clone());
                 assert!(!keys.contains(&101));
                 async move {
-                    door.acquire().await.unwrap().forget();
+                    permits.acquire().await.unwrap().forget();
                     assert!(!keys.contains(&100));
                     if keys.contains(&99) {
                         return Err(StoreError::unavailable());
@@ -176,15 +177,16 @@ mod tests {
                 }
                 .boxed()
             });
-            Self { gate, asked, rows }
+            Self { gate, queries, rows }
         }
 
-        fn ask(&self, key: u8) -> tokio::task::JoinHandle<Result<Option<u16>, StoreError>> {
+        fn get(&self, key: u8) -> tokio::task::JoinHandle<Result<Option<u16>, StoreError>> {
             let table = self.clone();
             tokio::spawn(async move { table.rows.get(key).await })
         }
 
-        async fn acknowledge(&self) {
+        /// Lets the spawned tasks run until they wait.
+        async fn settle(&self) {
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
@@ -192,78 +194,78 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_meanwhile_is_served_by_the_next_reading() {
+    async fn requests_that_arrive_during_a_query_share_the_next_one() {
         let table = Table::new();
-        let first = table.ask(2);
-        table.acknowledge().await;
-        let later: Vec<_> = [4, 5, 4].map(|key| table.ask(key)).into();
-        table.acknowledge().await;
-        assert_eq!(*table.asked.lock().unwrap(), [vec![2]], "one reading at a time");
+        let first = table.get(2);
+        table.settle().await;
+        let later: Vec<_> = [4, 5, 4].map(|key| table.get(key)).into();
+        table.settle().await;
+        assert_eq!(*table.queries.lock().unwrap(), [vec![2]], "one query at a time");
         table.gate.add_permits(2);
         assert_eq!(first.await.unwrap().unwrap(), Some(4));
-        let mut told = Vec::new();
-        for one in later {
-            told.push(one.await.unwrap().unwrap());
+        let mut values = Vec::new();
+        for request in later {
+            values.push(request.await.unwrap().unwrap());
         }
-        assert_eq!(told, [Some(8), None, Some(8)]);
-        assert_eq!(*table.asked.lock().unwrap(), [vec![2], vec![4, 5, 4]]);
+        assert_eq!(values, [Some(8), None, Some(8)]);
+        assert_eq!(*table.queries.lock().unwrap(), [vec![2], vec![4, 5, 4]]);
     }
 
     #[tokio::test]
-    async fn who_goes_away_takes_nobody_along() {
+    async fn a_dropped_caller_does_not_affect_other_requests() {
         let table = Table::new();
-        let first = table.ask(2);
-        table.acknowledge().await;
-        let second = table.ask(4);
-        table.acknowledge().await;
+        let first = table.get(2);
+        table.settle().await;
+        let second = table.get(4);
+        table.settle().await;
         first.abort();
         table.gate.add_permits(2);
         assert_eq!(second.await.unwrap().unwrap(), Some(8));
     }
 
     #[tokio::test]
-    async fn a_reading_that_fails_is_told_to_all_who_wait_and_the_next_one_is_new() {
-        for bad in [99, 100, 101] {
+    async fn a_failed_query_fails_every_waiting_request_and_no_later_one() {
+        for failing in [99, 100, 101] {
             let table = Table::new();
-            let first = table.ask(bad);
-            table.acknowledge().await;
-            let second = if bad == 101 { None } else { Some(table.ask(2)) };
-            table.acknowledge().await;
+            let first = table.get(failing);
+            table.settle().await;
+            let second = if failing == 101 { None } else { Some(table.get(2)) };
+            table.settle().await;
             table.gate.add_permits(2);
             assert!(first.await.unwrap().is_err());
             if let Some(second) = second {
                 assert!(second.await.unwrap().is_err());
             }
-            let again = tokio::time::timeout(Duration::from_secs(5), table.rows.get(2)).await;
-            assert_eq!(again.unwrap().unwrap(), Some(4));
+            let retried = tokio::time::timeout(Duration::from_secs(5), table.rows.get(2)).await;
+            assert_eq!(retried.unwrap().unwrap(), Some(4));
         }
     }
 
     #[tokio::test]
-    async fn nobody_waits_long_for_a_reading_that_is_stuck() {
+    async fn a_stuck_query_does_not_block_later_requests() {
         let table = Table::new();
-        let stuck = table.ask(2);
-        table.acknowledge().await;
-        let late = table.ask(4);
-        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        let later = table.ask(6);
-        table.acknowledge().await;
-        assert_eq!(*table.asked.lock().unwrap(), [vec![2], vec![4, 6]]);
+        let stuck = table.get(2);
+        table.settle().await;
+        let late = table.get(4);
+        tokio::time::sleep(STUCK_AFTER + Duration::from_millis(50)).await;
+        let later = table.get(6);
+        table.settle().await;
+        assert_eq!(*table.queries.lock().unwrap(), [vec![2], vec![4, 6]]);
         table.gate.add_permits(2);
-        for (one, double) in [(stuck, 4), (late, 8), (later, 12)] {
-            assert_eq!(one.await.unwrap().unwrap(), Some(double));
+        for (request, double) in [(stuck, 4), (late, 8), (later, 12)] {
+            assert_eq!(request.await.unwrap().unwrap(), Some(double));
         }
     }
 
     #[tokio::test]
-    async fn many_are_read_in_pieces() {
+    async fn many_requests_are_split_into_batches() {
         let table = Table::new();
         let all: Vec<_> =
-            (0..=200).filter(|key| ![99, 100, 101].contains(key)).map(|key| table.ask(key)).collect();
+            (0..=200).filter(|key| ![99, 100, 101].contains(key)).map(|key| table.get(key)).collect();
         table.gate.add_permits(100);
-        for one in all {
-            one.await.unwrap().unwrap();
+        for request in all {
+            request.await.unwrap().unwrap();
         }
-        assert!(table.asked.lock().unwrap().iter().all(|keys| keys.len() <= MOST));
+        assert!(table.queries.lock().unwrap().iter().all(|keys| keys.len() <= MAX_BATCH));
     }
 }

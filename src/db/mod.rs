@@ -1,16 +1,19 @@
-//! The database behind `read` and `write`.
+//! Database access through [`Db::read`] and [`Db::write`].
 //!
-//! A use-case hands over its input and a function of a [`Tx`]; what happens below is each backend's
-//! own affair. SQLite has one writer that commits waiting functions together (`sqlite.rs`), and sends
-//! together what they change without asking ([`Tx::execute_each`]), beside a pool of read-only connections;
-//! PostgreSQL and MySQL or MariaDB run each function in a transaction of its own. Where many want one
-//! row each, one statement reads them ([`BatchLoader`]).
+//! A use-case passes its input and a function of a [`Tx`]. SQLite has one writer, which commits waiting
+//! functions together (`sqlite_writer.rs`) and batches their deferred changes ([`Tx::execute_each`]), and a
+//! pool of read-only connections. PostgreSQL, MySQL and MariaDB run each function in a transaction of its
+//! own. [`BatchLoader`] reads single rows for concurrent requests in one query.
 //!
-//! What always holds: a write that was answered is committed and synced; a retryable conflict is
-//! tried again a few times, so a function may run more than once and must do nothing but talk to its
-//! `Tx`; a client that goes away cancels nothing half-way, because no write
-//! runs in the caller's task; a write that is given up because the database was away for too long is not
-//! done later. Nothing here knows a table.
+//! Invariants:
+//!
+//! - When a write returns `Ok`, it is committed and synced.
+//! - A retryable conflict is retried a few times. A function may therefore run more than once, and must have
+//!   no effects except through its `Tx`.
+//! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
+//! - A write that fails because the database was unavailable for too long is not executed later.
+//!
+//! This module knows no table.
 
 mod error;
 mod in_lists;
@@ -35,14 +38,14 @@ pub use loader::BatchLoader;
 pub use open::{MigrateCommand, OpenError, migrate, open, open_existing};
 pub use tx::Tx;
 
-/// How long a caller waits for the database before it counts as away.
+/// How long a caller waits for the database before it counts as unavailable.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a function is run again after a conflict.
+/// Maximum number of runs of a function after conflicts.
 const ATTEMPTS: u32 = 6;
 
-/// What the error of every room can tell of the database beneath it.
+/// A module's error that may be caused by the database.
 pub trait HasStoreError: From<StoreError> + Send + 'static {
-    /// The database's part in this error, if it had one.
+    /// Returns the database error that caused this error, if any.
     fn store(&self) -> Option<&StoreError>;
 }
 
@@ -52,7 +55,7 @@ impl HasStoreError for StoreError {
     }
 }
 
-/// The database. Cheap to clone.
+/// A database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
     backend: Backend,
@@ -65,8 +68,12 @@ enum Backend {
 }
 
 impl Db {
-    /// Reads. Each statement sees what was committed before it; two statements may see different
-    /// moments.
+    /// Runs a function that only reads, without a transaction. Each statement sees what was committed before
+    /// it, so two statements may see different states.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, and [`StoreError::Unavailable`] if the database is unavailable for too long.
     pub async fn read<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
     where
         I: Send + Sync + 'static,
@@ -75,14 +82,14 @@ impl Db {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         match &self.backend {
-            // Dropping a read half-way harms nothing here: the connection's own thread ends it.
+            // A read may be dropped at any time: the connection's thread finishes it.
             Backend::Sqlite { writer, readers } => work(&Tx::reader(writer.readers(readers)), &input).await,
             Backend::Server { pool } => {
                 let pool = pool.clone();
                 detached(async move {
                     let tx = Tx::pooled(pool);
                     let first = work(&tx, &input).await;
-                    // A pooled connection may have died with a restarted server; the next one is new.
+                    // A restart of the server breaks pooled connections. Retry on a new connection.
                     match first.as_ref().err().and_then(HasStoreError::store) {
                         Some(error) if error.is_lost_connection() => work(&tx, &input).await,
                         _ => first,
@@ -93,7 +100,12 @@ impl Db {
         }
     }
 
-    /// Writes, in one transaction that is committed if `work` returns `Ok` and undone otherwise.
+    /// Runs a function in one transaction. Commits it if `work` returns `Ok`, and rolls it back otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work` and of the commit, and [`StoreError::Unavailable`] if the database is unavailable for
+    /// too long.
     pub async fn write<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
     where
         I: Send + Sync + 'static,
@@ -107,12 +119,12 @@ impl Db {
                 let (pool, gate) = (pool.clone(), WriteGate::default());
                 let task = gate.clone();
                 let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
-                gate.wait(async { work.await.unwrap_or_else(|stopped| Err(ended(&stopped).into())) }).await
+                gate.wait(async { work.await.unwrap_or_else(|error| Err(task_failed(&error).into())) }).await
             }
         }
     }
 
-    /// Whether the database answers, within a second.
+    /// Checks that the database responds within a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let connection = match &self.backend {
             Backend::Sqlite { readers, .. } => readers.clone(),
@@ -126,11 +138,11 @@ impl Db {
         Ok(())
     }
 
-    /// Commits what waits and closes all connections.
+    /// Commits the waiting writes and closes all connections.
     pub async fn close(&self) {
         let closed = match &self.backend {
             Backend::Sqlite { writer, readers } => {
-                // The writer last: who closes SQLite's last connection folds the log into the database.
+                // Close the writer last: closing SQLite's last connection checkpoints the WAL.
                 writer.readers(readers).close().await;
                 let closed = readers.close_by_ref().await;
                 writer.close().await;
@@ -139,13 +151,13 @@ impl Db {
             Backend::Server { pool } => pool.close_by_ref().await,
         };
         if let Err(error) = closed {
-            tracing::warn!(%error, "closing the database failed");
+            tracing::warn!(%error, "failed to close the database");
         }
     }
 }
 
-/// Runs the future in a task of its own, which goes on when the caller's is dropped: a `BEGIN` that
-/// is cancelled on its way leaves a pooled connection inside a transaction.
+/// Runs the future in a separate task, which continues if the caller is dropped. A cancelled `BEGIN` would
+/// leave a pooled connection inside a transaction.
 async fn detached<T, E, Fut>(work: Fut) -> Result<T, E>
 where
     T: Send + 'static,
@@ -154,53 +166,54 @@ where
 {
     match tokio::time::timeout(DATABASE_TIMEOUT, tokio::spawn(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(stopped)) => Err(ended(&stopped).into()),
-        // The task goes on by itself; a connection is never left half-way through a statement.
+        Ok(Err(error)) => Err(task_failed(&error).into()),
+        // The task continues, so that no connection is left in the middle of a statement.
         Err(_) => Err(StoreError::unavailable().into()),
     }
 }
 
-fn ended(stopped: &JoinError) -> StoreError {
-    StoreError::internal(format!("the task of a query ended: {stopped}"))
+fn task_failed(error: &JoinError) -> StoreError {
+    StoreError::internal(&format!("the task of a query failed: {error}"))
 }
 
-/// Whether a write has begun. Its caller, who gives up after a while, and whoever runs it agree through
-/// this: what was told to have failed must not be done afterwards.
+/// Whether a write has started. The caller, which gives up after a timeout, and the task that runs the write
+/// synchronize through this gate, because a write that was reported as failed must not be executed later.
 #[derive(Clone, Debug, Default)]
 struct WriteGate(Arc<AtomicU8>);
 
 impl WriteGate {
-    const WAITS: u8 = 0;
-    const RUNS: u8 = 1;
-    const GIVEN_UP: u8 = 2;
+    const WAITING: u8 = 0;
+    const RUNNING: u8 = 1;
+    const ABANDONED: u8 = 2;
 
-    /// Whether the write may run: not any more once it is given up.
-    fn begin(&self) -> bool {
-        self.pass(Self::WAITS, Self::RUNS) || self.0.load(Ordering::Acquire) == Self::RUNS
+    /// Marks the write as running. Returns `false` if the caller has abandoned it.
+    fn start(&self) -> bool {
+        self.change(Self::WAITING, Self::RUNNING) || self.0.load(Ordering::Acquire) == Self::RUNNING
     }
 
-    /// Its run was undone; before the next it may be given up again.
-    fn undone(&self) {
-        self.pass(Self::RUNS, Self::WAITS);
+    /// Marks the write as waiting after its run was rolled back. The caller may abandon it before the next
+    /// run.
+    fn reset(&self) {
+        self.change(Self::RUNNING, Self::WAITING);
     }
 
-    fn pass(&self, from: u8, to: u8) -> bool {
+    fn change(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Waits for the answer. A write that has not begun after [`DATABASE_TIMEOUT`] is given up. One that runs is
-    /// waited for as long again: whether it will be committed is not known until it is.
-    async fn wait<T, E: HasStoreError>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let mut answer = std::pin::pin!(answer);
-        if let Ok(answer) = tokio::time::timeout(DATABASE_TIMEOUT, &mut answer).await {
-            return answer;
+    /// Waits for the result of the write. Abandons a write that has not started after [`DATABASE_TIMEOUT`].
+    /// Waits for a running write for as long again, because it may still be committed.
+    async fn wait<T, E: HasStoreError>(&self, result: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut result = std::pin::pin!(result);
+        if let Ok(result) = tokio::time::timeout(DATABASE_TIMEOUT, &mut result).await {
+            return result;
         }
-        if self.pass(Self::WAITS, Self::GIVEN_UP) {
+        if self.change(Self::WAITING, Self::ABANDONED) {
             return Err(StoreError::unavailable().into());
         }
-        let answer = tokio::time::timeout(DATABASE_TIMEOUT, answer).await;
-        answer.unwrap_or_else(|_| {
-            self.pass(Self::WAITS, Self::GIVEN_UP);
+        let result = tokio::time::timeout(DATABASE_TIMEOUT, result).await;
+        result.unwrap_or_else(|_| {
+            self.change(Self::WAITING, Self::ABANDONED);
             Err(StoreError::unavailable().into())
         })
     }
@@ -224,8 +237,8 @@ where
         let is_last = attempt >= ATTEMPTS || started.elapsed() >= DATABASE_TIMEOUT;
         match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {
-                tracing::debug!(%error, attempt, "a transaction is run again");
-                tokio::time::sleep(pause(attempt)).await;
+                tracing::debug!(%error, attempt, "retrying a transaction");
+                tokio::time::sleep(retry_delay(attempt)).await;
             }
             _ => return result,
         }
@@ -242,28 +255,28 @@ where
     E: HasStoreError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
-    // Nothing was done yet, so a connection that turns out dead here is a reason to take another.
+    // Nothing has run yet, so the transaction can be retried if the connection turns out to be broken.
     let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
     let tx = Tx::transaction(begun);
-    if !gate.begin() {
+    if !gate.start() {
         tx.rollback().await;
         return Err(StoreError::unavailable().into());
     }
     match work(&tx, input).await {
         Ok(value) => {
-            tx.commit().await.map_err(|uncommitted| uncommitted.error)?;
+            tx.commit().await.map_err(|failed| failed.error)?;
             Ok(value)
         }
         Err(error) => {
             tx.rollback().await;
-            gate.undone();
+            gate.reset();
             Err(error)
         }
     }
 }
 
-/// Grows with the attempt and differs between those who collided.
-fn pause(attempt: u32) -> Duration {
+/// Returns the delay before the next attempt. It grows with the attempt and has jitter.
+fn retry_delay(attempt: u32) -> Duration {
     let [jitter] = crate::secrets::random_bytes::<1>();
     Duration::from_millis(u64::from(attempt) * 4 + u64::from(jitter) / 8 * u64::from(attempt))
 }
@@ -279,7 +292,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(200);
 
-    /// One connection, as if it led to a server.
+    /// Returns a pool of one connection, used as if it were a connection to a server.
     async fn pool_of_one() -> DatabaseConnection {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1).acquire_timeout(WAIT).sqlx_logging(false);
@@ -287,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_gets_no_connection_waits_for_one_only_once() {
+    async fn a_read_without_a_connection_times_out_only_once() {
         let pool = pool_of_one().await;
         let db = Db { backend: Backend::Server { pool: pool.clone() } };
         let held = pool.begin().await.unwrap();
@@ -305,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_whose_connection_was_lost_runs_once_more() {
+    async fn a_read_on_a_broken_connection_is_retried_once() {
         // S-67
         let db = Db { backend: Backend::Server { pool: pool_of_one().await } };
         let runs = Arc::new(AtomicU32::new(0));

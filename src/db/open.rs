@@ -1,8 +1,7 @@
-//! Opening a database: connections as each backend wants them, and the schema brought up to date.
+//! Opens a database: configures the connections for each backend and migrates the schema.
 //!
-//! Several replicas may start together: the schema is changed under a lock of the database's own. A
-//! schema that is newer than this program is refused, because an old program would write rows that
-//! the new rules don't know.
+//! Replicas may start at the same time, so the schema is migrated under a lock of the database. A schema that
+//! is newer than this program is rejected, because this program would write rows that violate newer rules.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,70 +10,71 @@ use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Connection};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait, sqlx,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
+    TransactionTrait, sqlx,
 };
 
-use super::sqlite_writer::Writer;
+use super::sqlite_writer::{Writer, immediate};
 use super::{Backend, Db};
 use crate::secrets::mask_url;
 
-/// How long a connection may take to come about before the database counts as away.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Read-only connections to SQLite: it reads from memory, so more than the cores only cost caches.
+/// How long to wait for a connection before the database counts as unavailable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Number of read-only connections to SQLite. Reads come from memory, so more connections than cores only
+/// cost cache memory.
 const SQLITE_READERS: u32 = 4;
-/// How long SQLite's log grows before it is folded into the database, in pages of 4 KiB: what many commits
-/// have changed is written there once.
-const LOG_PAGES: &str = "4000";
-/// How many texts of statements SQLite's writer keeps prepared: bundles and lists come in some lengths each.
-const PREPARED: usize = 256;
-/// Connections to a database server.
-const POOL: u32 = 16;
-/// How long a statement waits for somebody else's lock before its transaction is undone and run again: much
-/// less than a caller waits, so that what is told to have failed is not done afterwards.
-const LOCK_WAIT: Duration = Duration::from_secs(4);
-/// The key of the lock under which the schema changes; any number that nobody else uses.
+/// Size at which SQLite checkpoints the WAL, in pages of 4 KiB. A page that many commits have changed is
+/// written to the database once for each checkpoint.
+const CHECKPOINT_PAGES: &str = "4000";
+/// Number of prepared statements that SQLite's writer caches. Batches and lists of each length have texts of
+/// their own.
+const STATEMENT_CACHE: usize = 256;
+/// Number of connections to a database server.
+const SERVER_POOL: u32 = 16;
+/// How long a statement waits for a lock before its transaction is rolled back and retried. Much less than
+/// the timeout of the caller, so that a write that was reported as failed is not executed afterwards.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
+/// The key of PostgreSQL's advisory lock for migrations: a number that no other program uses.
 const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
 
-/// Why the database can't be used.
+/// Why the database can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory of the SQLite file can't be made.
-    #[error("the directory of the database {path} can't be made: {source}")]
+    /// The directory of the SQLite file can't be created.
+    #[error("can't create the directory of the database {path}: {source}")]
     Directory {
-        /// Of the directory.
+        /// The path of the directory.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The SQLite file is not there, and what was asked makes none.
-    #[error(
-        "there is no database at {path}: `tripgate migrate` makes one, and so does the server when it starts"
-    )]
+    /// The SQLite file does not exist, and the operation does not create it.
+    #[error("there is no database at {path}: run `tripgate migrate` or start the server to create it")]
     NotFound {
-        /// Of the file.
+        /// The path of the file.
         path: String,
     },
-    /// No connection.
-    #[error("the database {url} can't be opened: {source}")]
+    /// The database can't be reached or opened.
+    #[error("can't open the database {url}: {source}")]
     Unreachable {
-        /// Without its password.
+        /// The URL without its password.
         url: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A later version of Tripgate was here.
+    /// A newer version of Tripgate has migrated the schema.
     #[error(
-        "the database has a newer schema than this version knows ({step}): start the newer version, or restore a backup"
+        "the database has a newer schema than this version supports ({step}): start the newer version, or \
+         restore a backup"
     )]
     Newer {
-        /// The first unknown step.
+        /// The first unknown migration step.
         step: String,
     },
-    /// A step failed.
-    #[error("the schema of the database can't be brought up to date: {source}")]
+    /// A migration step failed.
+    #[error("can't migrate the schema of the database: {source}")]
     Migration {
-        /// Why.
+        /// The cause.
         source: DbErr,
     },
 }
@@ -82,84 +82,87 @@ pub enum OpenError {
 /// What to do with the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrateCommand {
-    /// Apply all steps that are missing.
+    /// Apply all pending steps.
     Up,
-    /// Undo so many of the last steps, with the data in them.
+    /// Revert this many of the last steps, including their data.
     Down(u32),
-    /// Apply and undo nothing.
+    /// Only report the state of each step.
     Status,
 }
 
-/// Opens a database that is there.
+/// Opens an existing database.
 ///
 /// # Errors
 ///
-/// [`OpenError::NotFound`], and as [`open`].
+/// [`OpenError::NotFound`], and the errors of [`open`].
 pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
-    refuse_absent(url)?;
+    require_existing(url)?;
     open(url).await
 }
 
-/// Opens the database at `url` and applies the steps that its schema lacks. The scheme is `sqlite`,
-/// `postgres`, `postgresql` or `mysql`.
+/// Opens the database at `url` and migrates its schema. The scheme is `sqlite`, `postgres`, `postgresql` or
+/// `mysql`.
 ///
 /// # Errors
 ///
-/// [`OpenError`], each case one clear line.
+/// [`OpenError`]. Each message is one line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let backend = if is_sqlite(url) {
-        make_directory(url)?;
+        create_directory(url)?;
         let options = sqlite_options(url, false);
         let writer = Database::connect(options.clone()).await.map_err(unreachable)?;
-        change(&writer, MigrateCommand::Up).await?;
-        // A file on a read-only disk opens, and then refuses every write: also one that changes nothing.
+        run_command(&writer, MigrateCommand::Up).await?;
+        // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
         let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
         Backend::Sqlite { writer: Writer::start(writer, options), readers }
     } else {
         migrate(url, MigrateCommand::Up).await?;
-        let mut options = server_options(url, POOL);
-        let lock_wait = LOCK_WAIT.as_millis().to_string();
+        let mut options = server_options(url, SERVER_POOL);
+        let lock_timeout = LOCK_TIMEOUT.as_millis().to_string();
         options.map_sqlx_postgres_opts(move |postgres| {
-            postgres.application_name("tripgate").options([("lock_timeout", &lock_wait)])
+            postgres.application_name("tripgate").options([("lock_timeout", &lock_timeout)])
         });
         Backend::Server { pool: Database::connect(options).await.map_err(unreachable)? }
     };
     Ok(Db { backend })
 }
 
-/// Changes the schema, or tells its state: a line for each step. Makes a SQLite database only on the
-/// way up.
+/// Migrates the schema, or reports its state. Returns one line for each step. Only [`MigrateCommand::Up`]
+/// creates a SQLite database.
 ///
 /// # Errors
 ///
-/// [`OpenError`], each case one clear line.
-pub async fn migrate(url: &str, what: MigrateCommand) -> Result<Vec<String>, OpenError> {
+/// [`OpenError`]. Each message is one line.
+pub async fn migrate(url: &str, command: MigrateCommand) -> Result<Vec<String>, OpenError> {
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
-    match what {
-        MigrateCommand::Up => make_directory(url)?,
-        MigrateCommand::Down(_) | MigrateCommand::Status => refuse_absent(url)?,
+    match command {
+        MigrateCommand::Up => create_directory(url)?,
+        MigrateCommand::Down(_) | MigrateCommand::Status => require_existing(url)?,
     }
-    try_to_connect(url).await?;
+    check_connection(url).await?;
     let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
     let connection = Database::connect(options).await.map_err(unreachable)?;
-    let done = change(&connection, what).await;
+    let result = run_command(&connection, command).await;
     connection.close().await.map_err(unreachable)?;
-    done
+    result
 }
 
-async fn change(connection: &DatabaseConnection, what: MigrateCommand) -> Result<Vec<String>, OpenError> {
-    let applied = refuse_newer(applied(connection).await?)?;
-    let known = names();
+async fn run_command(
+    connection: &DatabaseConnection,
+    command: MigrateCommand,
+) -> Result<Vec<String>, OpenError> {
+    let applied = reject_newer(applied(connection).await?)?;
+    let known = step_names();
     let up_to_date = applied.len() == known.len();
-    match what {
+    match command {
         MigrateCommand::Up if up_to_date => {}
         MigrateCommand::Up => {
-            locked(connection, None).await.map_err(|source| OpenError::Migration { source })?;
+            run_locked(connection, None).await.map_err(|source| OpenError::Migration { source })?;
         }
         MigrateCommand::Down(steps) => {
-            locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;
+            run_locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;
         }
         MigrateCommand::Status => {}
     }
@@ -170,25 +173,26 @@ async fn change(connection: &DatabaseConnection, what: MigrateCommand) -> Result
         .collect())
 }
 
-/// Runs the steps while nobody else does: up if `down` is none. On SQLite and PostgreSQL all of it is
-/// one transaction; on MySQL, whose DDL commits by itself, a named lock and repeatable steps serve.
-async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<(), DbErr> {
+/// Runs the pending steps, or reverts `down` steps, under a lock. On SQLite and PostgreSQL this is one
+/// transaction. MySQL commits each DDL statement implicitly, so it uses a named lock, and the steps are
+/// repeatable.
+async fn run_locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<(), DbErr> {
     let backend = connection.get_database_backend();
     if backend == DbBackend::MySql {
         let lock = "SELECT GET_LOCK('tripgate_migrate', 60)";
         let row = connection.query_one_raw(Statement::from_string(backend, lock)).await?;
         let held = row.and_then(|row| row.try_get_by_index::<Option<i64>>(0).ok().flatten());
         if held != Some(1) {
-            return Err(DbErr::Custom("somebody else has been changing it for a minute".to_owned()));
+            return Err(DbErr::Custom("another process has held the migration lock for a minute".to_owned()));
         }
-        let done = match down {
+        let result = match down {
             None => Migrator::up(connection, None).await,
             Some(steps) => Migrator::down(connection, Some(steps)).await,
         };
         connection
             .query_one_raw(Statement::from_string(backend, "SELECT RELEASE_LOCK('tripgate_migrate')"))
             .await?;
-        return done;
+        return result;
     }
     let transaction = connection.begin_with_options(immediate()).await?;
     if backend == DbBackend::Postgres {
@@ -201,21 +205,11 @@ async fn locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<()
     transaction.commit().await
 }
 
-/// A transaction that takes SQLite's write lock at once, because one that reads before it writes fails with
-/// `SQLITE_BUSY_SNAPSHOT` if anything else wrote in between, whatever the busy timeout. To a server it is like
-/// any other.
-pub(super) fn immediate() -> TransactionOptions {
-    TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..Default::default()
-    }
-}
-
-fn names() -> Vec<String> {
+fn step_names() -> Vec<String> {
     Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
-/// The applied steps; none in an empty database, which has no table of them yet.
+/// Returns the applied steps. An empty database has none, and no table of steps.
 async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
     let failed = |source| OpenError::Migration { source };
     let manager = SchemaManager::new(connection);
@@ -227,17 +221,16 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
     rows.map_err(failed)?.iter().map(|row| row.try_get_by_index(0).map_err(failed)).collect()
 }
 
-fn refuse_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
-    let known = names();
+fn reject_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
+    let known = step_names();
     match applied.iter().find(|name| !known.contains(name)) {
         Some(step) => Err(OpenError::Newer { step: step.clone() }),
         None => Ok(applied),
     }
 }
 
-/// Connects once without a pool: a pool tries again until its time is up, and then says no more than
-/// that.
-async fn try_to_connect(url: &str) -> Result<(), OpenError> {
+/// Connects once without a pool. A pool retries until its timeout and then reports only the timeout.
+async fn check_connection(url: &str) -> Result<(), OpenError> {
     let attempt = async {
         if url.starts_with("mysql:") {
             sqlx::MySqlConnection::connect(url).await?.close().await
@@ -247,12 +240,12 @@ async fn try_to_connect(url: &str) -> Result<(), OpenError> {
             sqlx::PgConnection::connect(url).await?.close().await
         }
     };
-    let source: Box<dyn std::error::Error + Send + Sync> = match tokio::time::timeout(CONNECT, attempt).await
-    {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.into(),
-        Err(elapsed) => elapsed.into(),
-    };
+    let source: Box<dyn std::error::Error + Send + Sync> =
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.into(),
+            Err(elapsed) => elapsed.into(),
+        };
     Err(OpenError::Unreachable { url: mask_url(url), source })
 }
 
@@ -260,7 +253,7 @@ fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
 
-/// The file of a SQLite database; none of one on a server.
+/// Returns the file of a SQLite database, or `None` for a server.
 fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     if !is_sqlite(url) {
         return Ok(None);
@@ -272,7 +265,7 @@ fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     }
 }
 
-fn make_directory(url: &str) -> Result<(), OpenError> {
+fn create_directory(url: &str) -> Result<(), OpenError> {
     match sqlite_file(url)?.as_deref().and_then(Path::parent) {
         Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
             .map_err(|source| OpenError::Directory { path: parent.display().to_string(), source }),
@@ -280,9 +273,9 @@ fn make_directory(url: &str) -> Result<(), OpenError> {
     }
 }
 
-fn refuse_absent(url: &str) -> Result<(), OpenError> {
+fn require_existing(url: &str) -> Result<(), OpenError> {
     match sqlite_file(url)? {
-        // Where it can't be seen whether it is there, opening it says why.
+        // If its existence can't be checked, opening it reports the cause.
         Some(path) if matches!(path.try_exists(), Ok(false)) => {
             Err(OpenError::NotFound { path: path.display().to_string() })
         }
@@ -296,22 +289,22 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
     options
         .max_connections(size)
         .min_connections(u32::from(!read_only))
-        .acquire_timeout(CONNECT)
-        // A connection to a file does not go stale.
+        .acquire_timeout(CONNECT_TIMEOUT)
+        // A connection to a file does not become stale.
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
-            let sqlite = sqlite.foreign_keys(true).busy_timeout(CONNECT);
+            let sqlite = sqlite.foreign_keys(true).busy_timeout(CONNECT_TIMEOUT);
             if read_only {
                 return sqlite.read_only(true);
             }
-            // FULL syncs the log at every COMMIT: what was acknowledged survives a power cut.
+            // FULL syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
             sqlite
                 .create_if_missing(true)
-                .pragma("wal_autocheckpoint", LOG_PAGES)
-                .statement_cache_capacity(PREPARED)
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                .statement_cache_capacity(STATEMENT_CACHE)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
         });
@@ -323,8 +316,8 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
     options
         .max_connections(size)
         .min_connections(1)
-        .connect_timeout(CONNECT)
-        .acquire_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .acquire_timeout(CONNECT_TIMEOUT)
         .idle_timeout(Some(Duration::from_mins(5)))
         .sqlx_logging(false)
         .map_sqlx_mysql_pool_opts(|pool| {
@@ -333,17 +326,17 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
     options
 }
 
-/// What a session of MySQL or MariaDB needs.
+/// Configures a session of MySQL or MariaDB.
 async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
-    // A statement sees what was committed before it, as on PostgreSQL: who waited for a row's lock
-    // then goes on with its newest version instead of failing.
+    // A statement sees what was committed before it, as on PostgreSQL. After waiting for the lock of a row,
+    // it continues with the row's newest version instead of failing.
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     sqlx::query(isolation).execute(&mut *connection).await?;
-    let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_WAIT.as_secs());
-    sqlx::query(AssertSqlSafe(lock_wait)).execute(&mut *connection).await?;
-    // On Galera a read on one node must not miss what another node has acknowledged.
+    let lock_timeout = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_TIMEOUT.as_secs());
+    sqlx::query(AssertSqlSafe(lock_timeout)).execute(&mut *connection).await?;
+    // On Galera, a read must see what another node has acknowledged.
     match sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(connection).await {
-        // A server without Galera does not know the variable, and has no other nodes.
+        // A server without Galera rejects the variable, and has only one node.
         Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
         Err(error) => Err(error),
     }

@@ -1,10 +1,10 @@
-//! SQLite's read-only connections, which stay here once they are open.
+//! The pool of SQLite's read-only connections.
 //!
-//! A connection that goes back to sqlx's pool is pinged on its way, from a task of its own: for each
-//! query two more changes of thread, although a file does not go away between two queries. What else the pool is for holds here too: there are no more
-//! connections than it allows, who waits for one does not wait for ever, and none is used again that
-//! failed. A query that is dropped half-way harms nothing: the connection's own thread ends it before
-//! it takes the next.
+//! `sqlx`'s pool pings a connection when it is returned, from a separate task. This costs two more thread
+//! switches for each query, and is useless for a file. This pool therefore takes its connections from the
+//! pool of `sqlx` and retains them. It never opens more than that pool allows, limits the wait for a
+//! connection, and closes a connection after an error. A query may be dropped at any time: the connection's
+//! thread finishes it before the next one.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,13 +38,13 @@ impl Inner {
     }
 
     async fn take(&self) -> Result<Reader<'_>, DbErr> {
-        let refused = |error| DbErr::ConnectionAcquire(error);
+        let failed = |error| DbErr::ConnectionAcquire(error);
         let permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
             Err(_) => timeout(DATABASE_TIMEOUT, self.permits.acquire())
                 .await
-                .map_err(|_| refused(ConnAcquireErr::Timeout))?
-                .map_err(|_| refused(ConnAcquireErr::ConnectionClosed))?,
+                .map_err(|_| failed(ConnAcquireErr::Timeout))?
+                .map_err(|_| failed(ConnAcquireErr::ConnectionClosed))?,
         };
         let idle = self.idle().pop();
         let connection = match idle {
@@ -55,11 +55,11 @@ impl Inner {
     }
 }
 
-/// A connection for the length of one query.
+/// A connection for one query. Returns to the pool when dropped.
 struct Reader<'a> {
     connection: Option<SqliteConnection>,
     inner: &'a Inner,
-    // Given back after the connection: fields are dropped in their order, and after `drop`.
+    // Released after the connection: `drop` runs before the fields are dropped.
     _permit: SemaphorePermit<'a>,
 }
 
@@ -68,8 +68,8 @@ impl Reader<'_> {
         self.connection.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
-    /// The result; after an error the connection is not used again.
-    fn end<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
+    /// Returns the result of the query. Closes the connection after an error.
+    fn finish<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
         result.map_err(|error| {
             self.connection = None;
             driver(error)
@@ -93,8 +93,8 @@ fn query(statement: Statement) -> Query<'static, Sqlite, SqlxValues> {
 }
 
 impl ReadPool {
-    /// As many as `pool` allows, opened by it when they are needed.
-    pub(super) fn of(pool: &DatabaseConnection) -> Self {
+    /// Opens connections on demand, up to the limit of `pool`.
+    pub(super) fn new(pool: &DatabaseConnection) -> Self {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
         let permits = Semaphore::new(usize::try_from(size).unwrap_or(1));
@@ -104,32 +104,32 @@ impl ReadPool {
     pub(super) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut reader = self.0.take().await?;
         let done = query(statement).execute(reader.connection()?).await;
-        reader.end(done).map(ExecResult::from).map_err(DbErr::Exec)
+        reader.finish(done).map(ExecResult::from).map_err(DbErr::Exec)
     }
 
     pub(super) async fn query_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut reader = self.0.take().await?;
         let row = query(statement).fetch_optional(reader.connection()?).await;
-        Ok(reader.end(row).map_err(DbErr::Query)?.map(QueryResult::from))
+        Ok(reader.finish(row).map_err(DbErr::Query)?.map(QueryResult::from))
     }
 
     pub(super) async fn query_all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut reader = self.0.take().await?;
         let rows = query(statement).fetch_all(reader.connection()?).await;
-        let rows = reader.end(rows).map_err(DbErr::Query)?;
+        let rows = reader.finish(rows).map_err(DbErr::Query)?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
-    /// Closes them when the queries under way have ended.
+    /// Closes the pool, after the running queries have ended.
     pub(super) async fn close(&self) {
-        // Who still reads after that much patience closes its connection by itself.
-        let ended = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size)).await;
+        // A query that still runs after the timeout keeps its connection, which closes with the pool.
+        let permits = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size)).await;
         self.0.permits.close();
-        drop(ended);
+        drop(permits);
         let idle = mem::take(&mut *self.0.idle());
         for connection in idle {
             if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "closing a connection failed");
+                tracing::warn!(%error, "failed to close a connection");
             }
         }
     }
@@ -141,22 +141,23 @@ mod tests {
     use sea_orm::{ConnectOptions, Database, DbBackend};
     use std::time::Duration;
 
-    /// At most two connections, each to a database in memory of its own.
-    async fn two() -> ReadPool {
+    /// Returns a pool of at most two connections, each to a separate in-memory database.
+    async fn pool_of_two() -> ReadPool {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(2).min_connections(0);
-        ReadPool::of(&Database::connect(options).await.unwrap())
+        ReadPool::new(&Database::connect(options).await.unwrap())
     }
 
     fn sql(text: &str) -> Statement {
         Statement::from_string(DbBackend::Sqlite, text)
     }
 
-    const SLOW: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT sum(i) FROM n";
+    const SLOW: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) \
+         SELECT sum(i) FROM n";
 
     #[tokio::test]
-    async fn no_more_are_open_than_allowed_and_all_queries_are_answered() {
-        let readers = two().await;
+    async fn all_queries_finish_within_the_connection_limit() {
+        let readers = pool_of_two().await;
         let queries = (0..50).map(|_| readers.query_all(sql("SELECT 1 UNION SELECT 2")));
         for rows in futures_util::future::join_all(queries).await {
             assert_eq!(rows.unwrap().len(), 2);
@@ -165,8 +166,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_failed_is_not_used_again() {
-        let readers = two().await;
+    async fn a_connection_is_not_reused_after_an_error() {
+        let readers = pool_of_two().await;
         readers.query_one(sql("SELECT 1")).await.unwrap();
         assert_eq!(readers.0.idle().len(), 1);
         assert!(readers.query_all(sql("SELECT * FROM nothing")).await.is_err());
@@ -175,8 +176,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_is_dropped_half_way_harms_no_other() {
-        let readers = two().await;
+    async fn a_dropped_query_does_not_affect_other_queries() {
+        let readers = pool_of_two().await;
         for _ in 0..4 {
             let dropped = timeout(Duration::from_millis(2), readers.query_all(sql(SLOW))).await;
             assert!(dropped.is_err());
@@ -186,8 +187,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_waits_for_queries_and_refuses_new_ones() {
-        let readers = two().await;
+    async fn closing_waits_for_running_queries_and_rejects_new_ones() {
+        let readers = pool_of_two().await;
         let slow = tokio::spawn({
             let readers = readers.clone();
             async move { readers.query_all(sql(SLOW)).await.map(|rows| rows.len()) }
@@ -198,7 +199,7 @@ mod tests {
         readers.close().await;
         assert!(slow.is_finished());
         assert_eq!(slow.await.unwrap().unwrap(), 1);
-        let refused = readers.query_all(sql("SELECT 1")).await;
-        assert!(matches!(refused, Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))));
+        let rejected = readers.query_all(sql("SELECT 1")).await;
+        assert!(matches!(rejected, Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))));
     }
 }

@@ -1,29 +1,32 @@
-//! SQLite's one writer.
+//! SQLite's single writer.
 //!
-//! All that waits is run in one `BEGIN IMMEDIATE` and answered after the common COMMIT, so that one
-//! sync to disk serves many writers, and changes that nobody asks about wait for each other and are
-//! sent together. There are no savepoints: they cost half of the throughput. If a function fails after
-//! it changed something, or a change that waited, or the common COMMIT, everything is rolled back and
-//! each function is run again alone; functions only talk to their [`Tx`], so nobody can tell.
+//! It runs all waiting functions in one `BEGIN IMMEDIATE` and returns their results after the shared COMMIT
+//! (group commit), so that one sync to disk serves many writers. Changes without a result are deferred and
+//! sent in batches. There are no savepoints, because they halve the throughput. If a function fails after it
+//! has changed something, or a deferred change or the COMMIT fails, the writer rolls back and runs each
+//! function again in a transaction of its own. Functions have no effects except through their [`Tx`], so a
+//! second run is not observable.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
 use tokio::sync::{mpsc, oneshot};
 
-use super::open::immediate;
 use super::read_pool::ReadPool;
-use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, pause};
+use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
 
-/// How many functions one COMMIT may serve: bounds how long the first of them waits.
-const BATCH: usize = 256;
-/// How many may wait in all.
-const QUEUE: usize = 8192;
+/// Maximum number of functions in one transaction. Bounds how long the first of them waits.
+const MAX_BATCH: usize = 256;
+/// Maximum number of waiting functions.
+const QUEUE_CAPACITY: usize = 8192;
 
-/// The way to the writer's task.
+/// A handle to the writer's task. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -35,22 +38,22 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
-/// How one function ended inside the common transaction.
+/// The state of the transaction after a function has run in it.
 enum Ended {
-    /// With what is to be committed, or with an error that changed nothing.
+    /// It can be committed: the function succeeded, or failed without a change.
     Clean,
-    /// The transaction can't be committed as it is.
+    /// It must be rolled back.
     MustRollBack,
 }
 
 trait Job: Send {
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended>;
-    /// Forgets the last run, which was undone.
-    fn forget(&mut self);
-    /// The error that the last run met in the database, if it did.
+    /// Discards the result of the last run, which was rolled back.
+    fn reset(&mut self);
+    /// Returns the database error of the last run, if any.
     fn store_error(&self) -> Option<&StoreError>;
-    /// Tells the caller: what the last run returned, or why it could not be committed.
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+    /// Sends the caller the result of the last run, or why it was not committed.
+    fn reply(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Function<I, T, E, F> {
@@ -58,7 +61,7 @@ struct Function<I, T, E, F> {
     work: F,
     result: Option<Result<T, E>>,
     gate: WriteGate,
-    reply: oneshot::Sender<Result<T, E>>,
+    sender: oneshot::Sender<Result<T, E>>,
 }
 
 impl<I, T, E, F> Job for Function<I, T, E, F>
@@ -70,19 +73,18 @@ where
 {
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended> {
         async move {
-            if !self.gate.begin() {
+            if !self.gate.start() {
                 return Ended::Clean;
             }
             tx.take_changed();
-            // A panic ends one request, not the only task that can write.
+            // A panic must fail one request, not the writer's task.
             let run = AssertUnwindSafe((self.work)(tx, &self.input)).catch_unwind().await;
-            let panicked =
-                |_| Err(StoreError::internal("a function of a transaction panicked".to_owned()).into());
+            let panicked = |_| Err(StoreError::internal("a function of a transaction panicked").into());
             let result = run.unwrap_or_else(panicked);
             let ended = match &result {
                 Ok(_) => Ended::Clean,
                 Err(error) => match error.store() {
-                    Some(store) if !store.leaves_transaction() => Ended::MustRollBack,
+                    Some(store) if !store.undoes_only_statement() => Ended::MustRollBack,
                     _ if tx.take_changed() => Ended::MustRollBack,
                     _ => Ended::Clean,
                 },
@@ -93,8 +95,8 @@ where
         .boxed()
     }
 
-    fn forget(&mut self) {
-        self.gate.undone();
+    fn reset(&mut self) {
+        self.gate.reset();
         self.result = None;
     }
 
@@ -102,32 +104,31 @@ where
         self.result.as_ref()?.as_ref().err()?.store()
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+    fn reply(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            // An error of the last run stands: it changed nothing.
+            // Return the function's own error: its run changed nothing.
             (Err(_), Some(Err(error))) => Err(error),
             (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => {
-                Err(StoreError::internal("a function was committed without being run".to_owned()).into())
-            }
+            (Ok(()), None) => Err(StoreError::internal("a function was committed before it ran").into()),
         };
-        // A caller that went away has no ear for the answer; the write stands all the same.
-        drop(self.reply.send(result));
+        // `send` fails if the caller was dropped. The write remains committed.
+        drop(self.sender.send(result));
     }
 }
 
 impl Writer {
-    /// Starts the writer's task on a connection of its own, and on further ones as `options` open them.
+    /// Starts the writer's task on `connection`. If that fails in a transaction, the task opens a new
+    /// connection with `options`.
     pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(WriterConnection { connection, options, is_in_doubt: false }, waiting));
+        let (queue, waiting) = mpsc::channel(QUEUE_CAPACITY);
+        tokio::spawn(serve(WriterConnection { connection, options, may_be_in_transaction: false }, waiting));
         Self { queue, readers: Arc::default() }
     }
 
-    /// The connections that are kept of `pool`; the same at each call.
+    /// Returns the pool of read-only connections, which the first call creates from `pool`.
     pub(super) fn readers(&self, pool: &DatabaseConnection) -> ReadPool {
-        self.readers.get_or_init(|| ReadPool::of(pool)).clone()
+        self.readers.get_or_init(|| ReadPool::new(pool)).clone()
     }
 
     pub(super) async fn submit<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
@@ -137,17 +138,17 @@ impl Writer {
         E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
-        let (reply, answer) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let gate = WriteGate::default();
-        let job = Function { input, work, result: None, gate: gate.clone(), reply };
+        let job = Function { input, work, result: None, gate: gate.clone(), sender };
         gate.wait(async {
             self.queue.send(Message::Run(Box::new(job))).await.map_err(|_| StoreError::unavailable())?;
-            answer.await.map_err(|_| StoreError::unavailable())?
+            result.await.map_err(|_| StoreError::unavailable())?
         })
         .await
     }
 
-    /// Waits until all that was submitted before is committed, and ends the task.
+    /// Waits until everything submitted before is committed, and ends the task.
     pub(super) async fn close(&self) {
         let (done, wait) = oneshot::channel();
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -156,48 +157,49 @@ impl Writer {
     }
 }
 
-/// The writer's connection. Where the disk is full or fails, SQLite ends a transaction by itself; the driver
-/// then takes it for open still, and what it begins inside of that is never committed. So a connection
-/// that is not known to be out of its last transaction begins no other: a new one takes its place.
+/// The writer's connection. When the disk is full or fails, SQLite may end a transaction by itself. The
+/// driver then still treats it as open, and never commits the transactions that it begins inside it.
+/// Therefore a connection that is not known to have left its last transaction is replaced before the next
+/// one.
 struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,
-    is_in_doubt: bool,
+    may_be_in_transaction: bool,
 }
 
 impl WriterConnection {
     async fn begin(&mut self, tx: fn(DatabaseTransaction) -> Tx) -> Result<Tx, StoreError> {
-        if self.is_in_doubt {
+        if self.may_be_in_transaction {
             let new = Database::connect(self.options.clone()).await?;
             self.close().await;
             self.connection = new;
-            tracing::warn!("a new connection writes to the database: the last one failed in a transaction");
+            tracing::warn!("replaced the connection for writes, because it failed in a transaction");
         }
-        // Until it has ended.
-        self.is_in_doubt = true;
+        // Reset by `commit` and `roll_back`.
+        self.may_be_in_transaction = true;
         Ok(tx(self.connection.begin_with_options(immediate()).await?))
     }
 
     async fn commit(&mut self, tx: Tx) -> Result<(), StoreError> {
-        let done = tx.commit().await;
-        self.is_in_doubt = done.as_ref().is_err_and(|uncommitted| !uncommitted.is_over);
-        done.map_err(|uncommitted| uncommitted.error)
+        let result = tx.commit().await;
+        self.may_be_in_transaction = result.as_ref().is_err_and(|failed| !failed.is_over);
+        result.map_err(|failed| failed.error)
     }
 
     async fn roll_back(&mut self, tx: Tx) {
-        self.is_in_doubt = !tx.rollback().await;
+        self.may_be_in_transaction = !tx.rollback().await;
     }
 
     async fn close(&self) {
         if let Err(error) = self.connection.close_by_ref().await {
-            tracing::warn!(%error, "closing the database's writer failed");
+            tracing::warn!(%error, "failed to close the connection for writes");
         }
     }
 }
 
-async fn serve(mut link: WriterConnection, mut waiting: mpsc::Receiver<Message>) {
-    let mut messages = Vec::with_capacity(BATCH);
-    while waiting.recv_many(&mut messages, BATCH).await > 0 {
+async fn serve(mut connection: WriterConnection, mut waiting: mpsc::Receiver<Message>) {
+    let mut messages = Vec::with_capacity(MAX_BATCH);
+    while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
         let mut jobs = Vec::with_capacity(messages.len());
         let mut closing = None;
         for message in messages.drain(..) {
@@ -206,74 +208,86 @@ async fn serve(mut link: WriterConnection, mut waiting: mpsc::Receiver<Message>)
                 Message::Close(done) => closing = Some(done),
             }
         }
-        commit(&mut link, jobs).await;
+        commit(&mut connection, jobs).await;
         if let Some(done) = closing {
-            link.close().await;
+            connection.close().await;
             let _ = done.send(());
             return;
         }
     }
 }
 
-async fn commit(link: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) {
+async fn commit(connection: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) {
     if jobs.len() > 1 {
-        match commit_batch(link, &mut jobs).await {
+        match commit_batch(connection, &mut jobs).await {
             Ok(()) => {
                 for job in jobs {
-                    job.answer(Ok(()));
+                    job.reply(Ok(()));
                 }
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, jobs = jobs.len(), "a common transaction is split");
-                // Until its turn comes, whoever waits for one may give it up.
+                tracing::debug!(%error, jobs = jobs.len(), "splitting a shared transaction");
+                // A caller may abandon its function until that runs again.
                 for job in &mut jobs {
-                    job.forget();
+                    job.reset();
                 }
             }
         }
     }
     for mut job in jobs {
-        let committed = commit_single(link, job.as_mut()).await;
-        job.answer(committed);
+        let committed = commit_single(connection, job.as_mut()).await;
+        job.reply(committed);
     }
 }
 
-async fn commit_batch(link: &mut WriterConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    let tx = link.begin(Tx::shared).await?;
+async fn commit_batch(
+    connection: &mut WriterConnection,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<(), StoreError> {
+    let tx = connection.begin(Tx::shared).await?;
     for job in jobs {
-        let is_spoilt = matches!(job.run(&tx).await, Ended::MustRollBack);
-        let cause = tx.deferred_error().or_else(|| job.store_error().filter(|_| is_spoilt)).cloned();
-        if is_spoilt || cause.is_some() {
-            link.roll_back(tx).await;
+        let must_roll_back = matches!(job.run(&tx).await, Ended::MustRollBack);
+        let cause = tx.deferred_error().or_else(|| job.store_error().filter(|_| must_roll_back)).cloned();
+        if must_roll_back || cause.is_some() {
+            connection.roll_back(tx).await;
             return Err(cause.unwrap_or_else(StoreError::conflict));
         }
     }
-    link.commit(tx).await
+    connection.commit(tx).await
 }
 
-async fn commit_single(link: &mut WriterConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+async fn commit_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Result<(), StoreError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let done = alone_once(link, job).await;
-        let error = done.as_ref().err().or_else(|| job.store_error());
+        let result = try_single(connection, job).await;
+        let error = result.as_ref().err().or_else(|| job.store_error());
         if attempt < ATTEMPTS && error.is_some_and(StoreError::is_retryable) {
-            tokio::time::sleep(pause(attempt)).await;
+            tokio::time::sleep(retry_delay(attempt)).await;
         } else {
-            return done;
+            return result;
         }
     }
 }
 
-async fn alone_once(link: &mut WriterConnection, job: &mut dyn Job) -> Result<(), StoreError> {
-    job.forget();
-    let tx = link.begin(Tx::transaction).await?;
+async fn try_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Result<(), StoreError> {
+    job.reset();
+    let tx = connection.begin(Tx::transaction).await?;
     match job.run(&tx).await {
-        Ended::Clean => link.commit(tx).await,
+        Ended::Clean => connection.commit(tx).await,
         Ended::MustRollBack => {
-            link.roll_back(tx).await;
+            connection.roll_back(tx).await;
             Ok(())
         }
+    }
+}
+/// Returns options that make a SQLite transaction take the write lock when it begins. A transaction that
+/// reads before it writes would otherwise fail with `SQLITE_BUSY_SNAPSHOT` if another one wrote in between,
+/// whatever the busy timeout. Has no effect on a server.
+pub(super) fn immediate() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
     }
 }

@@ -1,29 +1,31 @@
-//! Statements that are sent to SQLite together.
+//! Joins statements so that SQLite runs them in one call.
 //!
-//! Its connection lives on a thread of its own, and the way there and back takes longer than a small
-//! statement does. The driver keeps prepared those texts that it has seen last, and a bundle has one text: so
-//! statements are joined in ways of which there are few.
+//! The driver runs a SQLite connection on its own thread, and the round trip to that thread takes longer than
+//! a small statement. Batching is justified by two benchmarks of `benches/run` (results in
+//! `docs/benchmarks.md`): `POST /api/v1/sync` of 500 operations, and `POST /api/v1/trips` from 64 clients.
+//! The driver caches prepared statements by SQL text, and a batch has one text, so statements are joined only
+//! in a few ways.
 
 use std::mem;
 
 use sea_orm::{Statement, Values};
 
-/// The most statements that are joined whatever they are. A change of one trip has no more, and there are few
-/// kinds of it.
-const FEW: usize = 4;
-/// The most statements of one bundle: while they run, nothing else does.
-const MANY: u64 = 64;
+/// Maximum number of different statements that are joined. A change of one trip has at most this many, and
+/// there are few kinds of changes.
+const MAX_MIXED: usize = 4;
+/// Maximum number of statements in a batch. The connection can't run anything else until a batch has ended.
+const MAX_BATCH: u64 = 64;
 
-/// Statements that are sent at once.
+/// One or more statements that run in one call.
 #[derive(Debug)]
 pub(super) struct StatementBatch {
     pub(super) statement: Statement,
-    /// How many there are in it.
+    /// Number of statements in the batch.
     pub(super) count: u64,
 }
 
 impl StatementBatch {
-    pub(super) fn one(statement: Statement) -> Self {
+    pub(super) fn single(statement: Statement) -> Self {
         Self { statement, count: 1 }
     }
 
@@ -37,33 +39,34 @@ impl StatementBatch {
     }
 }
 
-/// The statements of one function: in one bundle if they are few, else in one each.
-pub(super) fn of(statements: Vec<Statement>) -> Vec<StatementBatch> {
-    let is_few = statements.len() <= FEW;
-    let bundles = statements.into_iter().map(StatementBatch::one);
-    if is_few { bundles.reduce(StatementBatch::join).into_iter().collect() } else { bundles.collect() }
+/// Returns the statements of one caller: as one batch if there are few, otherwise as one batch each.
+pub(super) fn from_statements(statements: Vec<Statement>) -> Vec<StatementBatch> {
+    let is_joined = statements.len() <= MAX_MIXED;
+    let batches = statements.into_iter().map(StatementBatch::single);
+    if is_joined { batches.reduce(StatementBatch::join).into_iter().collect() } else { batches.collect() }
 }
 
-/// The same statements in fewer bundles: neighbours with the same text are joined, a power of two of them.
-pub(super) fn merged(bundles: Vec<StatementBatch>) -> Vec<StatementBatch> {
+/// Joins consecutive batches with the same text, a power of two of them at a time. Keeps the order of the
+/// statements.
+pub(super) fn merge(batches: Vec<StatementBatch>) -> Vec<StatementBatch> {
     let mut merged = Vec::new();
     let mut run: Vec<StatementBatch> = Vec::new();
-    for bundle in bundles {
-        if run.last().is_some_and(|last| last.statement.sql != bundle.statement.sql) {
-            merge(mem::take(&mut run), &mut merged);
+    for batch in batches {
+        if run.last().is_some_and(|last| last.statement.sql != batch.statement.sql) {
+            merge_run(mem::take(&mut run), &mut merged);
         }
-        run.push(bundle);
+        run.push(batch);
     }
-    merge(run, &mut merged);
+    merge_run(run, &mut merged);
     merged
 }
 
-/// Joins bundles that all have the same text.
-fn merge(run: Vec<StatementBatch>, merged: &mut Vec<StatementBatch>) {
-    let most = run.first().map_or(1, |first| (MANY / first.count).max(1));
+/// Joins batches that all have the same text.
+fn merge_run(run: Vec<StatementBatch>, merged: &mut Vec<StatementBatch>) {
+    let limit = run.first().map_or(1, |first| (MAX_BATCH / first.count).max(1));
     let mut run = run.into_iter();
     while run.len() > 0 {
-        let size = 1 << run.len().min(usize::try_from(most).unwrap_or(1)).ilog2();
+        let size = 1 << run.len().min(usize::try_from(limit).unwrap_or(1)).ilog2();
         merged.extend(run.by_ref().take(size).reduce(StatementBatch::join));
     }
 }
@@ -74,41 +77,51 @@ mod tests {
     use proptest::prelude::*;
     use sea_orm::DbBackend;
 
-    /// The text and the one value of each.
+    /// Returns statements with these texts, each with one value.
     fn statements(texts: &[u8]) -> Vec<Statement> {
-        let statement = |(at, text): (usize, &u8)| {
-            Statement::from_sql_and_values(DbBackend::Sqlite, format!("{text} ?"), [(at as u64).into()])
+        let statement = |(index, text): (usize, &u8)| {
+            Statement::from_sql_and_values(DbBackend::Sqlite, format!("{text} ?"), [(index as u64).into()])
         };
         texts.iter().enumerate().map(statement).collect()
     }
 
-    fn texts(bundles: &[StatementBatch]) -> Vec<&str> {
-        bundles.iter().map(|bundle| bundle.statement.sql.as_str()).collect()
+    fn texts(batches: &[StatementBatch]) -> Vec<&str> {
+        batches.iter().map(|batch| batch.statement.sql.as_str()).collect()
     }
 
     #[test]
-    fn a_few_are_sent_together_and_many_with_their_like() {
-        assert_eq!(texts(&merged(of(statements(&[1, 2, 2])))), ["1 ?; 2 ?; 2 ?"]);
-        assert_eq!(texts(&merged(of(statements(&[1, 2, 2, 2, 3])))), ["1 ?", "2 ?; 2 ?", "2 ?", "3 ?"]);
-        let pairs = (0..5).flat_map(|_| of(statements(&[1, 2]))).collect();
-        assert_eq!(texts(&merged(pairs)), ["1 ?; 2 ?; 1 ?; 2 ?; 1 ?; 2 ?; 1 ?; 2 ?", "1 ?; 2 ?"]);
-        assert!(merged(of(Vec::new())).is_empty());
+    fn few_statements_are_joined_and_many_only_with_equal_texts() {
+        assert_eq!(texts(&merge(from_statements(statements(&[1, 2, 2])))), ["1 ?; 2 ?; 2 ?"]);
+        assert_eq!(
+            texts(&merge(from_statements(statements(&[1, 2, 2, 2, 3])))),
+            ["1 ?", "2 ?; 2 ?", "2 ?", "3 ?"]
+        );
+        let pairs = (0..5).flat_map(|_| from_statements(statements(&[1, 2]))).collect();
+        assert_eq!(texts(&merge(pairs)), ["1 ?; 2 ?; 1 ?; 2 ?; 1 ?; 2 ?; 1 ?; 2 ?", "1 ?; 2 ?"]);
+        assert!(merge(from_statements(Vec::new())).is_empty());
     }
 
     proptest! {
         #[test]
-        fn all_are_sent_in_their_order(kinds in prop::collection::vec(0..3_u8, 0..300), few in any::<bool>()) {
+        fn statements_keep_their_order_and_values(
+            kinds in prop::collection::vec(0..3_u8, 0..300),
+            in_pairs in any::<bool>(),
+        ) {
             let all = statements(&kinds);
-            let bundles = if few { all.chunks(2).flat_map(|pair| of(pair.to_vec())).collect() } else { of(all.clone()) };
-            let merged = merged(bundles);
-            let sent: Vec<&str> = merged.iter().flat_map(|bundle| bundle.statement.sql.split("; ")).collect();
-            prop_assert_eq!(sent, all.iter().map(|one| one.sql.as_str()).collect::<Vec<_>>());
-            let values = merged.iter().filter_map(|bundle| bundle.statement.values.clone());
+            let batches = if in_pairs {
+                all.chunks(2).flat_map(|pair| from_statements(pair.to_vec())).collect()
+            } else {
+                from_statements(all.clone())
+            };
+            let merged = merge(batches);
+            let sent: Vec<&str> = merged.iter().flat_map(|batch| batch.statement.sql.split("; ")).collect();
+            prop_assert_eq!(sent, all.iter().map(|statement| statement.sql.as_str()).collect::<Vec<_>>());
+            let values = merged.iter().filter_map(|batch| batch.statement.values.clone());
             let values: Vec<sea_orm::Value> = values.flatten().collect();
             prop_assert_eq!(values, (0..kinds.len() as u64).map(Into::into).collect::<Vec<_>>());
-            for bundle in &merged {
-                prop_assert_eq!(bundle.statement.sql.split("; ").count() as u64, bundle.count);
-                prop_assert!(bundle.count <= MANY);
+            for batch in &merged {
+                prop_assert_eq!(batch.statement.sql.split("; ").count() as u64, batch.count);
+                prop_assert!(batch.count <= MAX_BATCH);
             }
         }
     }

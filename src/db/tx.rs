@@ -1,4 +1,4 @@
-//! The connection that a store's queries run on, inside a transaction or not.
+//! The connection that queries run on, inside or outside a transaction.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,22 +14,22 @@ use super::StoreError;
 use super::read_pool::ReadPool;
 use super::statement_batch::{self, StatementBatch};
 
-/// What queries run on. Remembers whether the function that it is lent to has changed anything.
+/// The connection for queries. Records whether the current function has changed anything.
 #[derive(Debug)]
 pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
-    /// In a transaction that several functions have in common: changes that were put off, of whichever of them.
-    waiting: Option<Mutex<Vec<StatementBatch>>>,
-    /// Why they could not be made, so that nothing that was told here may be believed.
+    /// The deferred changes of all functions, in a transaction that several functions share.
+    deferred: Option<Mutex<Vec<StatementBatch>>>,
+    /// Why a deferred change failed. The results of all functions are then invalid.
     deferred_error: OnceLock<StoreError>,
 }
 
-/// A transaction that was not committed.
+/// Why a transaction was not committed.
 #[derive(Debug)]
 pub(super) struct CommitError {
     pub(super) error: StoreError,
-    /// Whether the connection is known to be out of it.
+    /// Whether the connection is known to have left the transaction.
     pub(super) is_over: bool,
 }
 
@@ -41,33 +41,34 @@ enum Connection {
 }
 
 impl Tx {
-    fn on(connection: Connection) -> Self {
-        Self { connection, changed: AtomicBool::new(false), waiting: None, deferred_error: OnceLock::new() }
+    fn new(connection: Connection) -> Self {
+        Self { connection, changed: AtomicBool::new(false), deferred: None, deferred_error: OnceLock::new() }
     }
 
     pub(super) fn pooled(pool: DatabaseConnection) -> Self {
-        Self::on(Connection::Pooled(pool))
+        Self::new(Connection::Pooled(pool))
     }
 
     pub(super) fn reader(readers: ReadPool) -> Self {
-        Self::on(Connection::Reader(readers))
+        Self::new(Connection::Reader(readers))
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
-        Self::on(Connection::Transaction(transaction))
+        Self::new(Connection::Transaction(transaction))
     }
 
-    /// One in which several functions are run, and all of them again if it is [marked for rollback](Self::deferred_error).
+    /// Creates a transaction that several functions share. If a [deferred change
+    /// fails](Self::deferred_error), all of them must run again.
     pub(super) fn shared(transaction: DatabaseTransaction) -> Self {
-        Self { waiting: Some(Mutex::default()), ..Self::transaction(transaction) }
+        Self { deferred: Some(Mutex::default()), ..Self::transaction(transaction) }
     }
 
-    /// Why changes that were put off could not be made, whoever asked for them.
+    /// Returns why a deferred change of any function failed.
     pub(super) fn deferred_error(&self) -> Option<&StoreError> {
         self.deferred_error.get()
     }
 
-    /// Whether anything was changed since the last time this was asked.
+    /// Returns whether anything has changed since the last call.
     pub(super) fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
     }
@@ -85,50 +86,50 @@ impl Tx {
         }
     }
 
-    /// Whether the connection is known to be out of the transaction. If not, nothing of this was committed, but
-    /// of what is begun on it next nobody knows.
+    /// Rolls back. Returns whether the connection is known to have left the transaction. If not, nothing of
+    /// this transaction was committed, but the state of the connection is unknown.
     pub(super) async fn rollback(self) -> bool {
         let Connection::Transaction(transaction) = self.connection else { return true };
-        let done = transaction.rollback().await;
-        done.inspect_err(|error| tracing::debug!(%error, "a rollback failed")).is_ok()
+        let result = transaction.rollback().await;
+        result.inspect_err(|error| tracing::debug!(%error, "rollback failed")).is_ok()
     }
 
-    /// Runs statements in their order, each of which is to change one row, found by its key. In a common
-    /// transaction they may be put off until something else is asked for, or to its end.
+    /// Executes statements in order. Each must change one row, selected by its key. A shared transaction may
+    /// defer them until the next other statement or the commit.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if one of them finds no row; as for any statement.
+    /// [`StoreError::Conflict`] if a statement changes no row, and the errors of any statement.
     pub async fn execute_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
-        // Also where one of them fails: those before it have changed something.
+        // Set it even if a statement fails, because earlier ones may have changed something.
         self.changed.store(true, Ordering::Relaxed);
         if self.get_database_backend() != DbBackend::Sqlite {
-            return Ok(self.send_all(statements.into_iter().map(StatementBatch::one).collect()).await?);
+            return Ok(self.send_all(statements.into_iter().map(StatementBatch::single).collect()).await?);
         }
-        let bundles = statement_batch::of(statements);
-        let Some(waiting) = &self.waiting else {
-            return Ok(self.send_all(statement_batch::merged(bundles)).await?);
+        let batches = statement_batch::from_statements(statements);
+        let Some(deferred) = &self.deferred else {
+            return Ok(self.send_all(statement_batch::merge(batches)).await?);
         };
-        waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(bundles);
+        deferred.lock().unwrap_or_else(PoisonError::into_inner).extend(batches);
         Ok(())
     }
 
-    /// Makes the changes that were put off.
+    /// Executes the deferred changes.
     async fn flush(&self) -> Result<(), DbErr> {
-        let Some(waiting) = &self.waiting else { return Ok(()) };
-        let bundles = mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let sent = self.send_all(statement_batch::merged(bundles)).await;
+        let Some(deferred) = &self.deferred else { return Ok(()) };
+        let batches = mem::take(&mut *deferred.lock().unwrap_or_else(PoisonError::into_inner));
+        let sent = self.send_all(statement_batch::merge(batches)).await;
         if let Err(error) = &sent {
-            // The first reason stays.
+            // Fails if there is an error already: the first one is retained.
             drop(self.deferred_error.set(error.clone().into()));
         }
         sent
     }
 
-    async fn send_all(&self, bundles: Vec<StatementBatch>) -> Result<(), DbErr> {
-        for StatementBatch { statement, count } in bundles {
+    async fn send_all(&self, batches: Vec<StatementBatch>) -> Result<(), DbErr> {
+        for StatementBatch { statement, count } in batches {
             let sent = self.send(statement).await?;
-            // MySQL counts a row twice that an insertion finds and updates.
+            // MySQL counts a row twice if an upsert updates it.
             if sent.rows_affected() < count {
                 return Err(DbErr::RecordNotUpdated);
             }
@@ -144,21 +145,22 @@ impl Tx {
         }
     }
 
-    fn note_query(&self, sql: &str) {
+    fn record_query(&self, sql: &str) {
         if !sql.starts_with("SELECT") {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
 
-    fn note_execution(&self, done: &ExecResult) {
-        if done.rows_affected() > 0 {
+    fn record_execution(&self, result: &ExecResult) {
+        if result.rows_affected() > 0 {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// SQLite parses a prepared statement anew at each run if its `LIMIT` is bound to a new value, which
-/// costs more than the run. There are few limits, so they may stand in the text.
+/// Moves the value of a bound `LIMIT` into the SQL text. SQLite parses a prepared statement again if its
+/// `LIMIT` is bound to a new value, which costs more than running it. There are few limits, so there are few
+/// texts.
 fn with_literal_limit(mut statement: Statement) -> Statement {
     const BOUND: &str = " LIMIT ?";
     if statement.db_backend == DbBackend::Sqlite
@@ -186,28 +188,28 @@ impl ConnectionTrait for Tx {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.flush().await?;
-        let done = self.send(statement).await?;
-        self.note_execution(&done);
-        Ok(done)
+        let result = self.send(statement).await?;
+        self.record_execution(&result);
+        Ok(result)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.flush().await?;
-        let done = match &self.connection {
+        let result = match &self.connection {
             Connection::Pooled(pool) => pool.execute_unprepared(sql).await,
             Connection::Reader(readers) => {
                 readers.execute(Statement::from_string(DbBackend::Sqlite, sql)).await
             }
             Connection::Transaction(transaction) => transaction.execute_unprepared(sql).await,
         }?;
-        self.note_execution(&done);
-        Ok(done)
+        self.record_execution(&result);
+        Ok(result)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.flush().await?;
         let statement = with_literal_limit(statement);
-        self.note_query(&statement.sql);
+        self.record_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_one_raw(statement).await,
             Connection::Reader(readers) => readers.query_one(statement).await,
@@ -218,7 +220,7 @@ impl ConnectionTrait for Tx {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.flush().await?;
         let statement = with_literal_limit(statement);
-        self.note_query(&statement.sql);
+        self.record_query(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.query_all_raw(statement).await,
             Connection::Reader(readers) => readers.query_all(statement).await,

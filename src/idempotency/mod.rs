@@ -1,14 +1,15 @@
-//! Idempotency keys: a request that makes something makes it once, however often it is sent.
+//! Idempotency keys: a request that creates something runs once, however often it is sent.
 //!
-//! The client names the request by a key of its own (draft-ietf-httpapi-idempotency-key-header). The key is
-//! claimed by one insert before anything is done, and the answer is kept by the very transaction that does
-//! it ([`ResponseRecorder::sign`]). So a server may be killed at any moment: before that transaction nothing
-//! happened, and the claim runs out ([`CLAIM_TIMEOUT`]) and is taken over by one conditional update; after it the
-//! answer is known. Whoever was overtaken can't finish: its claim is no longer there to be answered.
+//! The client chooses a key for the request (draft-ietf-httpapi-idempotency-key-header). One insert claims
+//! the key before the request runs. The transaction that does the work also saves the response
+//! ([`ResponseRecorder::save`]), so the server may be killed at any time. If it is killed before that
+//! transaction commits, nothing has happened: the claim times out ([`CLAIM_TIMEOUT`]), and one conditional
+//! update takes it over. Afterwards, the response is saved. A request whose claim was taken over can't
+//! finish, because it can no longer save a response under that claim.
 //!
-//! Keys belong to their owner: another user's request under the same key is another request. The same
-//! key for another request is refused. Only what was done is kept: a request that was refused did nothing,
-//! lets go of its key, and is decided anew when it is sent again.
+//! Keys are separate for each owner: two users may use the same key for different requests. Reuse of a key
+//! for a different request by the same user is rejected. Only successful responses are saved: a rejected
+//! request has changed nothing, releases its key, and runs again when it is sent again.
 
 mod store;
 
@@ -24,53 +25,53 @@ use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
 use crate::secrets::sha256;
 
-/// How long an answer is kept.
-pub const KEPT: TimeDelta = TimeDelta::days(7);
-/// How long a request may run before it counts as given up. One that runs longer all the same can't finish
-/// once it was taken over.
+/// How long a response is retained.
+pub const RESPONSE_RETENTION: TimeDelta = TimeDelta::days(7);
+/// How long a request may run before its claim counts as abandoned. A request that runs longer can't finish
+/// once its claim has been taken over.
 pub const CLAIM_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
-/// How often a key that changes hands meanwhile is looked at again.
+/// Maximum number of attempts to claim a key that other requests claim or release at the same time.
 const ATTEMPTS: u32 = 4;
-/// How many dead keys are deleted in one transaction.
+/// Maximum number of expired keys deleted in one transaction.
 const SWEEP_BATCH: u64 = 200;
 
-/// A SHA-256: keys and requests are told apart by their digests.
+/// Returns the SHA-256 digest that identifies a key or a request.
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     sha256(bytes)
 }
 
-/// The digest of the JSON that a request says: the same whatever the order of an object's members, which an
-/// app may write in another order each time.
+/// Returns the SHA-256 digest of a request's JSON. The digest does not depend on the order of the fields of
+/// an object, because an app may write them in a different order each time.
 pub fn digest_json(mut value: Value) -> [u8; 32] {
     value.sort_all_objects();
     digest(value.to_string().as_bytes())
 }
 
-/// A request under a key.
+/// A request with an idempotency key.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Whose key it is.
+    /// The owner of the key.
     pub owner: Uuid,
     /// SHA-256 of the key.
     pub key: [u8; 32],
-    /// SHA-256 of all that the request asks for.
+    /// SHA-256 of the whole request.
     pub digest: [u8; 32],
 }
 
-/// What the client is told.
+/// A response that is sent again if the request is repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedResponse {
     /// The HTTP status.
     pub status: u16,
-    /// The path of what was made.
+    /// The path of the created resource.
     pub location: Option<String>,
-    /// Its entity tag.
+    /// The entity tag of the created resource.
     pub etag: Option<String>,
-    /// JSON.
+    /// The body, JSON.
     pub body: Vec<u8>,
 }
 
-/// The right to run a request, until somebody takes it over.
+/// The right to run a request, until another request takes it over.
 #[derive(Debug, Clone)]
 pub struct Claim {
     owner: Uuid,
@@ -78,14 +79,14 @@ pub struct Claim {
     holder: Uuid,
 }
 
-/// A claim, and how the answer is made of what the request makes.
+/// A claim, with the function that renders the response from the result of the request.
 #[derive(Clone)]
 pub struct ResponseRecorder<T> {
     claim: Claim,
     render: Render<T>,
 }
 
-/// How the answer is made of what the request makes.
+/// Renders the response from the result of a request.
 pub type Render<T> = Arc<dyn Fn(&T) -> SavedResponse + Send + Sync>;
 
 impl<T> fmt::Debug for ResponseRecorder<T> {
@@ -95,68 +96,69 @@ impl<T> fmt::Debug for ResponseRecorder<T> {
 }
 
 impl<T> ResponseRecorder<T> {
-    /// For a request that makes a `T`.
+    /// Creates a recorder for a request that creates a `T`.
     pub fn new(claim: Claim, render: Render<T>) -> Self {
         Self { claim, render }
     }
 
-    /// Keeps the answer, in the transaction in which `made` is made; `false` if the claim was taken over,
-    /// and then that transaction must not be committed.
+    /// Saves the response, in the transaction that creates `created`. Returns `false` if the claim was taken
+    /// over; the transaction must then not be committed.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn sign(&self, tx: &Tx, made: &T) -> Result<bool, StoreError> {
-        store::answer(tx, self.claim.owner, &self.claim, &(self.render)(made)).await
+    pub async fn save(&self, tx: &Tx, created: &T) -> Result<bool, StoreError> {
+        store::save_response(tx, self.claim.owner, &self.claim, &(self.render)(created)).await
     }
 }
 
-/// How a request goes on.
+/// The result of claiming a key.
 #[derive(Debug)]
 pub enum Claimed {
-    /// It is to be run.
+    /// The caller must run the request.
     Start(Claim),
-    /// It was done before.
+    /// The request has already run; this is its response.
     Replay(SavedResponse),
 }
 
-/// What is known of a key.
+/// The stored state of a key.
 #[derive(Debug)]
 struct StoredKey {
     digest: Vec<u8>,
     holder: Uuid,
     claimed_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-    answer: Option<SavedResponse>,
+    response: Option<SavedResponse>,
 }
 
 impl StoredKey {
-    /// Whether whoever asks for the same may have the key: it ran out, or who held it has given up.
+    /// Returns whether a request with this digest may take the key over: the key has expired, or the same
+    /// request claimed it and abandoned it.
     fn is_free(&self, digest: &[u8], now: DateTime<Utc>) -> bool {
-        let given_up =
-            self.answer.is_none() && self.claimed_at <= now - CLAIM_TIMEOUT && self.digest == digest;
-        given_up || self.expires_at <= now
+        let is_abandoned =
+            self.response.is_none() && self.claimed_at <= now - CLAIM_TIMEOUT && self.digest == digest;
+        is_abandoned || self.expires_at <= now
     }
 }
 
-/// Why a request is not run.
+/// Why a request must not run.
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
-    /// The first request with this key still runs.
-    #[error("the first request with this key still runs")]
+    /// The first request with this key is still running.
+    #[error("the first request with this key is still running")]
     InProgress,
-    /// The key was used for another request.
-    #[error("the key was used for another request")]
+    /// The key was used for a different request.
+    #[error("the key was used for a different request")]
     Reused,
-    /// The owner's account is gone.
-    #[error("the owner is gone")]
+    /// The owner's account does not exist.
+    #[error("the owner's account does not exist")]
     NoSuchOwner,
-    /// The database.
-    #[error("the keys can't be read or written")]
+    /// A query failed.
+    #[error("can't read or write the idempotency keys")]
     Store(#[from] StoreError),
 }
 
-/// The keys. Cheap to clone.
+/// Claims and releases idempotency keys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     db: Db,
@@ -164,17 +166,17 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Over a database.
+    /// Creates the service on a database.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }
 
-    /// Claims the key of a request that is about to run, or finds the answer that it was given before.
+    /// Claims the key of a request that is about to run, or returns the saved response of an earlier run.
     ///
     /// # Errors
     ///
     /// [`IdempotencyError`].
-    pub async fn begin(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
+    pub async fn claim(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
         let now = self.clock.now();
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
         for _ in 0..ATTEMPTS {
@@ -189,11 +191,11 @@ impl Idempotency {
                 Err(error) => return Err(error.into()),
             }
             let input = (request.owner, request.key);
-            let kept = self.db.read(input, |tx, (owner, key)| store::find(tx, *owner, key).boxed()).await?;
-            // It was let go of meanwhile.
-            let Some(kept) = kept else { continue };
-            if kept.is_free(&request.digest, now) {
-                let input = (claim.clone(), request.digest, kept.holder, now);
+            let stored = self.db.read(input, |tx, (owner, key)| store::find(tx, *owner, key).boxed()).await?;
+            // The key was released after the insert failed.
+            let Some(stored) = stored else { continue };
+            if stored.is_free(&request.digest, now) {
+                let input = (claim.clone(), request.digest, stored.holder, now);
                 let taken = self.db.write(input, |tx, (claim, digest, holder, now)| {
                     store::take_over(tx, claim.owner, claim, *holder, digest, *now).boxed()
                 });
@@ -202,15 +204,15 @@ impl Idempotency {
                 }
                 continue;
             }
-            if kept.digest != request.digest {
+            if stored.digest != request.digest {
                 return Err(IdempotencyError::Reused);
             }
-            return kept.answer.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
+            return stored.response.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
         }
         Err(IdempotencyError::InProgress)
     }
 
-    /// Lets go of the key of a request that did nothing. One that was answered after all stays.
+    /// Releases the key of a request that changed nothing. Has no effect if a response was saved.
     ///
     /// # Errors
     ///
@@ -219,7 +221,7 @@ impl Idempotency {
         self.db.write(claim, |tx, claim| store::release(tx, claim.owner, claim).boxed()).await
     }
 
-    /// Deletes the keys that ran out.
+    /// Deletes expired keys.
     ///
     /// # Errors
     ///

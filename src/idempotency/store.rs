@@ -1,4 +1,5 @@
-//! The table of idempotency keys. Every query names the owner.
+//! Queries on the table of idempotency keys. Every query filters by owner, except the deletion of expired
+//! keys.
 
 use ::entity::idempotency_keys::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
@@ -8,13 +9,13 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{CLAIM_TIMEOUT, Claim, KEPT, SavedResponse, StoredKey};
+use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, SavedResponse, StoredKey};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
 impl From<Model> for StoredKey {
     fn from(row: Model) -> Self {
-        let answer = row.status.zip(row.body).map(|(status, body)| SavedResponse {
+        let response = row.status.zip(row.body).map(|(status, body)| SavedResponse {
             status: u16::try_from(status).unwrap_or_default(),
             location: row.location,
             etag: row.etag,
@@ -25,12 +26,12 @@ impl From<Model> for StoredKey {
             holder: row.holder,
             claimed_at: from_millis(row.claimed_at),
             expires_at: from_millis(row.expires_at),
-            answer,
+            response,
         }
     }
 }
 
-/// [`StoreError::UniqueViolation`] if somebody has claimed it.
+/// Claims a key. Returns [`StoreError::UniqueViolation`] if the key exists.
 pub(super) async fn claim(
     tx: &Tx,
     owner: Uuid,
@@ -44,7 +45,7 @@ pub(super) async fn claim(
         request_digest: Set(digest.to_vec()),
         holder: Set(claim.holder),
         claimed_at: Set(now.timestamp_millis()),
-        expires_at: Set((now + KEPT).timestamp_millis()),
+        expires_at: Set((now + RESPONSE_RETENTION).timestamp_millis()),
         status: Set(None),
         location: Set(None),
         etag: Set(None),
@@ -58,7 +59,7 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<
     Ok(Entity::find_by_id((owner, key.to_vec())).one(tx).await?.map(StoredKey::from))
 }
 
-/// Claims what `former` has given up or what ran out; `false` if it has moved on.
+/// Takes over an expired key, or one that `former` abandoned. Returns `false` if its state has changed.
 pub(super) async fn take_over(
     tx: &Tx,
     owner: Uuid,
@@ -67,14 +68,14 @@ pub(super) async fn take_over(
     digest: &[u8; 32],
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let given_up =
+    let abandoned =
         Column::Status.is_null().and(Column::ClaimedAt.lte((now - CLAIM_TIMEOUT).timestamp_millis()));
-    let free = Condition::any().add(given_up).add(Column::ExpiresAt.lte(now.timestamp_millis()));
-    let done = of(owner, claim.key, former)
+    let free = Condition::any().add(abandoned).add(Column::ExpiresAt.lte(now.timestamp_millis()));
+    let done = update_key(owner, claim.key, former)
         .col_expr(Column::Holder, Expr::value(claim.holder))
         .col_expr(Column::RequestDigest, Expr::value(digest.to_vec()))
         .col_expr(Column::ClaimedAt, Expr::value(now.timestamp_millis()))
-        .col_expr(Column::ExpiresAt, Expr::value((now + KEPT).timestamp_millis()))
+        .col_expr(Column::ExpiresAt, Expr::value((now + RESPONSE_RETENTION).timestamp_millis()))
         .col_expr(Column::Status, Expr::value(Value::BigInt(None)))
         .col_expr(Column::Location, Expr::value(Value::String(None)))
         .col_expr(Column::Etag, Expr::value(Value::String(None)))
@@ -85,18 +86,18 @@ pub(super) async fn take_over(
     Ok(done.rows_affected == 1)
 }
 
-/// Keeps the answer, if the claim still holds; whether it did.
-pub(super) async fn answer(
+/// Saves the response if the claim is still valid. Returns whether it is.
+pub(super) async fn save_response(
     tx: &Tx,
     owner: Uuid,
     claim: &Claim,
-    answer: &SavedResponse,
+    response: &SavedResponse,
 ) -> Result<bool, StoreError> {
-    let done = of(owner, claim.key, claim.holder)
-        .col_expr(Column::Status, Expr::value(i64::from(answer.status)))
-        .col_expr(Column::Location, Expr::value(answer.location.clone()))
-        .col_expr(Column::Etag, Expr::value(answer.etag.clone()))
-        .col_expr(Column::Body, Expr::value(answer.body.clone()))
+    let done = update_key(owner, claim.key, claim.holder)
+        .col_expr(Column::Status, Expr::value(i64::from(response.status)))
+        .col_expr(Column::Location, Expr::value(response.location.clone()))
+        .col_expr(Column::Etag, Expr::value(response.etag.clone()))
+        .col_expr(Column::Body, Expr::value(response.body.clone()))
         .filter(Column::Status.is_null())
         .exec(tx)
         .await?;
@@ -114,24 +115,24 @@ pub(super) async fn release(tx: &Tx, owner: Uuid, claim: &Claim) -> Result<(), S
     Ok(())
 }
 
-fn of(owner: Uuid, key: [u8; 32], holder: Uuid) -> UpdateMany<Entity> {
+fn update_key(owner: Uuid, key: [u8; 32], holder: Uuid) -> UpdateMany<Entity> {
     Entity::update_many()
         .filter(Column::OwnerId.eq(owner))
         .filter(Column::KeyDigest.eq(key.to_vec()))
         .filter(Column::Holder.eq(holder))
 }
 
-/// Deletes some of those that ran out; how many.
+/// Deletes at most `limit` expired keys and returns their number.
 pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
-    let dead = Column::ExpiresAt.lte(now.timestamp_millis());
+    let expired = Column::ExpiresAt.lte(now.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::KeyDigest);
-    let keys: Vec<(Uuid, Vec<u8>)> = query.filter(dead.clone()).limit(limit).into_tuple().all(tx).await?;
+    let keys: Vec<(Uuid, Vec<u8>)> = query.filter(expired.clone()).limit(limit).into_tuple().all(tx).await?;
     if keys.is_empty() {
         return Ok(0);
     }
-    let mut these = Condition::any();
+    let mut selected = Condition::any();
     for (owner, key) in keys {
-        these = these.add(Column::OwnerId.eq(owner).and(Column::KeyDigest.eq(key)));
+        selected = selected.add(Column::OwnerId.eq(owner).and(Column::KeyDigest.eq(key)));
     }
-    Ok(Entity::delete_many().filter(these).filter(dead).exec(tx).await?.rows_affected)
+    Ok(Entity::delete_many().filter(selected).filter(expired).exec(tx).await?.rows_affected)
 }

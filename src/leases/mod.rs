@@ -1,9 +1,8 @@
-//! Leases: which replica does what only one need do.
+//! Leases: they select one replica for a job that only one needs to do.
 //!
-//! A lease is a row with a name, a holder and an end. Whoever finds it free or past its end takes it, and
-//! its holder prolongs it, by one conditional update. It spares work and promises nothing: with clocks
-//! apart or a pause in the wrong place two replicas may act at once, so whatever is done under a lease
-//! must be right without one.
+//! A lease is a row with a name, a holder and an expiry. One conditional update acquires a free or expired
+//! lease, or extends it for its holder. A lease avoids duplicate work but does not guarantee exclusion: with
+//! clock skew or a badly timed pause, two replicas may run at once. A job must be correct without its lease.
 
 mod store;
 
@@ -14,16 +13,16 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 
-/// The leases, for one replica. Cheap to clone.
+/// Acquires and releases leases for one replica. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Leases {
     db: Db,
     clock: Clock,
-    /// This replica, since its start.
+    /// Identifies this replica until it restarts.
     holder: Uuid,
 }
 
-/// A lease that somebody wants.
+/// A request for a lease.
 #[derive(Debug, Clone)]
 struct Claim {
     name: &'static str,
@@ -33,34 +32,35 @@ struct Claim {
 }
 
 impl Leases {
-    /// For a replica that just started.
+    /// Creates the leases of a replica that has just started.
     pub fn new(db: Db, clock: Clock) -> Self {
         let holder = clock.new_id();
         Self { db, clock, holder }
     }
 
-    /// Takes or prolongs a lease; `false` if another replica holds it. `name` has at most 64 characters.
+    /// Acquires or extends a lease. Returns `false` if another replica holds it. `name` has at most 64
+    /// characters.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn hold(&self, name: &'static str, how_long: TimeDelta) -> Result<bool, StoreError> {
+    pub async fn acquire(&self, name: &'static str, ttl: TimeDelta) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let claim = Claim { name, holder: self.holder, now, until: now + how_long };
-        match self.db.write(claim, |tx, claim| store::hold(tx, claim).boxed()).await {
-            // Somebody else made the row at the same moment.
+        let claim = Claim { name, holder: self.holder, now, until: now + ttl };
+        match self.db.write(claim, |tx, claim| store::acquire(tx, claim).boxed()).await {
+            // Another replica inserted the row at the same time.
             Err(StoreError::UniqueViolation(_)) => Ok(false),
             other => other,
         }
     }
 
-    /// Lets go of a lease, if it is held here, for another replica to take at once.
+    /// Releases a lease if this replica holds it, so that another replica can acquire it immediately.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn give_up(&self, name: &'static str) -> Result<(), StoreError> {
+    pub async fn release(&self, name: &'static str) -> Result<(), StoreError> {
         let input = (name, self.holder);
-        self.db.write(input, |tx, (name, holder)| store::give_up(tx, name, *holder).boxed()).await
+        self.db.write(input, |tx, (name, holder)| store::release(tx, name, *holder).boxed()).await
     }
 }

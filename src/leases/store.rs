@@ -1,4 +1,4 @@
-//! The table of leases.
+//! Queries on the table of leases.
 
 use ::entity::leases;
 use sea_orm::sea_query::Expr;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Claim;
 use crate::db::{StoreError, Tx};
 
-pub(super) async fn hold(tx: &Tx, claim: &Claim) -> Result<bool, StoreError> {
+pub(super) async fn acquire(tx: &Tx, claim: &Claim) -> Result<bool, StoreError> {
     let (now, until) = (claim.now.timestamp_millis(), claim.until.timestamp_millis());
     let is_free =
         Condition::any().add(leases::Column::Until.lt(now)).add(leases::Column::Holder.eq(claim.holder));
@@ -22,7 +22,7 @@ pub(super) async fn hold(tx: &Tx, claim: &Claim) -> Result<bool, StoreError> {
     if done.rows_affected > 0 {
         return Ok(true);
     }
-    // Either it is held, or it was never there.
+    // Another replica holds the lease, or the row does not exist yet.
     if leases::Entity::find_by_id(claim.name).one(tx).await?.is_some() {
         return Ok(false);
     }
@@ -35,7 +35,7 @@ pub(super) async fn hold(tx: &Tx, claim: &Claim) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-pub(super) async fn give_up(tx: &Tx, name: &str, holder: Uuid) -> Result<(), StoreError> {
+pub(super) async fn release(tx: &Tx, name: &str, holder: Uuid) -> Result<(), StoreError> {
     leases::Entity::update_many()
         .col_expr(leases::Column::Until, Expr::value(0_i64))
         .filter(leases::Column::Name.eq(name))

@@ -1,4 +1,4 @@
-//! The hashing threads and the queue in front of them.
+//! The threads that hash passwords, and their queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// Nanoseconds that one round of bcrypt's 2^cost takes, before anything was measured.
-const FIRST_GUESS: u64 = 65_000;
-/// The niceness of the hashing threads: whatever else wants a core has it first.
+/// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
+const INITIAL_ROUND_NANOS: u64 = 65_000;
+/// The niceness of the hashing threads. All other threads run before them.
 const NICE: i32 = 19;
 
-/// The queue is as long as callers may be made to wait.
+/// The expected wait for a hash is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords wait to be hashed")]
+#[error("too many passwords are waiting to be hashed")]
 pub struct Overloaded {
-    /// When it is worth trying again, in whole seconds.
+    /// Seconds after which to retry.
     pub retry_after_secs: u64,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct HashPool {
     load: Arc<Load>,
 }
 
-/// What is known of the queue.
+/// The load of the queue.
 #[derive(Debug)]
 struct Load {
-    /// Admitted and not done.
+    /// Number of admitted jobs that have not finished.
     pending: AtomicUsize,
-    /// A moving average of what one hash takes on its thread.
+    /// Moving average of the duration of a hash, in nanoseconds.
     hash_nanos: AtomicU64,
     threads: u32,
     max_wait: Duration,
@@ -43,99 +43,104 @@ struct Load {
 impl HashPool {
     pub(super) fn start(cost: u32, max_wait: Duration) -> Self {
         let threads = u32::try_from(thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
-        let guess = FIRST_GUESS << cost;
+        let estimate = INITIAL_ROUND_NANOS << cost;
         let load =
-            Load { pending: AtomicUsize::new(0), hash_nanos: AtomicU64::new(guess), threads, max_wait };
+            Load { pending: AtomicUsize::new(0), hash_nanos: AtomicU64::new(estimate), threads, max_wait };
         let (queue, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads {
             let jobs = Arc::clone(&jobs);
-            let started = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&jobs));
+            let started =
+                thread::Builder::new().name(format!("hash-{number}")).spawn(move || run_jobs(&jobs));
             if let Err(error) = started {
-                tracing::error!(%error, "a hashing thread can't be started");
+                tracing::error!(%error, "failed to start a hashing thread");
             }
         }
         Self { queue, load: Arc::new(load) }
     }
 
     /// Runs `hash` on one of the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`], if the wait would exceed the limit or does, or if `hash` panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         hash: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
-        let place = self.load.admit()?;
-        let (reply, answer) = oneshot::channel();
+        let slot = self.load.admit()?;
+        let (reply, result) = oneshot::channel();
         let job = Box::new(move || {
-            // Nobody waits for it any more: the time is better spent on the next one.
+            // The caller has stopped waiting: leave the time to the next job.
             if reply.is_closed() {
                 return;
             }
             let started = Instant::now();
             let hashed = hash();
-            place.load.learn(started.elapsed());
-            drop(place);
+            slot.load.record_duration(started.elapsed());
+            drop(slot);
             drop(reply.send(hashed));
         });
         let lost = Overloaded { retry_after_secs: 1 };
         self.queue.send(job).map_err(|_| lost)?;
-        // Whatever else the machine does meanwhile, nobody waits longer than was promised: a job
-        // whose caller is gone is passed over.
-        let promised = self.load.max_wait + self.load.max_wait / 4;
-        match tokio::time::timeout(promised, answer).await {
-            Ok(answered) => answered.map_err(|_| lost),
+        // Bound the wait even if other work slows the machine down. The pool skips a job whose caller
+        // has timed out.
+        let timeout = self.load.max_wait + self.load.max_wait / 4;
+        match tokio::time::timeout(timeout, result).await {
+            Ok(received) => received.map_err(|_| lost),
             Err(_) => Err(Overloaded { retry_after_secs: self.load.max_wait.as_secs().max(1) }),
         }
     }
 }
 
 impl Load {
-    /// Takes a place in the queue, or tells when one will be free. The wait that counts is until the
-    /// own hash is done.
-    fn admit(self: &Arc<Self>) -> Result<Place, Overloaded> {
+    /// Reserves a slot in the queue, or returns when to retry. The expected wait includes the caller's own
+    /// hash.
+    fn admit(self: &Arc<Self>) -> Result<Slot, Overloaded> {
         let ahead = self.pending.fetch_add(1, Ordering::Relaxed);
-        let place = Place { load: Arc::clone(self) };
-        let wait = self.wait(ahead);
+        let slot = Slot { load: Arc::clone(self) };
+        let wait = self.expected_wait(ahead);
         if ahead >= self.threads as usize && wait > self.max_wait {
             return Err(Overloaded { retry_after_secs: wait.as_secs().max(1) });
         }
-        Ok(place)
+        Ok(slot)
     }
 
-    fn wait(&self, ahead: usize) -> Duration {
-        let one = Duration::from_nanos(self.hash_nanos.load(Ordering::Relaxed));
+    fn expected_wait(&self, ahead: usize) -> Duration {
+        let hash = Duration::from_nanos(self.hash_nanos.load(Ordering::Relaxed));
         let rounds = u32::try_from(ahead).unwrap_or(u32::MAX) / self.threads + 1;
-        one.saturating_mul(rounds)
+        hash.saturating_mul(rounds)
     }
 
-    fn learn(&self, took: Duration) {
+    fn record_duration(&self, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let before = self.hash_nanos.load(Ordering::Relaxed);
-        // Two threads that learn at once lose one of the two samples, which does no harm.
+        // If two threads store at the same time, one of the two samples is lost, which is harmless.
         self.hash_nanos.store(before - before / 4 + took / 4, Ordering::Relaxed);
     }
 }
 
-/// A place in the queue, given back when dropped.
-struct Place {
+/// A slot in the queue, released when dropped.
+struct Slot {
     load: Arc<Load>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.load.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
-    // On Linux niceness is each thread's own, and raising it needs no privilege.
+fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
+    // On Linux each thread has its own niceness, and raising it needs no privilege.
     if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "a hashing thread keeps its priority");
+        tracing::warn!(%error, "failed to lower the priority of a hashing thread");
     }
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            // A panic ends one request, not a thread that all of them need. The caller sees that its
-            // answer was lost.
+            // A panic fails one request, not the thread. The caller gets an error, because its sender is
+            // dropped.
             Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Err(mpsc::RecvError) => return,
         }
@@ -147,7 +152,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn more_than_the_queue_holds_is_turned_away_at_once() {
+    async fn jobs_beyond_the_wait_limit_are_rejected_immediately() {
         // S-74
         let pool = HashPool::start(12, Duration::from_millis(800));
         let slow = || thread::sleep(Duration::from_millis(200));
@@ -160,26 +165,26 @@ mod tests {
                 })
             })
             .collect();
-        let (mut served, mut turned_away) = (0, 0);
+        let (mut completed, mut rejected) = (0, 0);
         for one in waiting {
             match one.await.unwrap() {
                 (Ok(()), took) => {
                     assert!(took < Duration::from_millis(1040), "waited {took:?}");
-                    served += 1;
+                    completed += 1;
                 }
                 (Err(overloaded), took) => {
-                    assert!(took < Duration::from_millis(100), "refused after {took:?}");
+                    assert!(took < Duration::from_millis(100), "rejected after {took:?}");
                     assert!(overloaded.retry_after_secs >= 1);
-                    turned_away += 1;
+                    rejected += 1;
                 }
             }
         }
-        assert!(served >= 2 && turned_away >= 10, "{served} served, {turned_away} turned away");
+        assert!(completed >= 2 && rejected >= 10, "{completed} completed, {rejected} rejected");
         assert_eq!(pool.load.pending.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
-    async fn a_panic_costs_no_thread() {
+    async fn a_panic_does_not_end_its_thread() {
         let pool = HashPool::start(4, Duration::from_secs(5));
         for _ in 0..pool.load.threads * 2 {
             assert!(pool.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await.is_err());
@@ -190,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_went_away_gives_the_place_back() {
+    async fn a_cancelled_caller_releases_its_slot() {
         let pool = HashPool::start(4, Duration::from_secs(1));
         let threads = pool.load.threads as usize;
         let blocked: Vec<_> = (0..threads)
@@ -202,10 +207,12 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        let gone =
-            tokio::time::timeout(Duration::from_millis(1), pool.run(|| panic!("nobody waits for this")))
-                .await;
-        assert!(gone.is_err());
+        let cancelled = tokio::time::timeout(
+            Duration::from_millis(1),
+            pool.run(|| panic!("the job of a cancelled caller ran")),
+        )
+        .await;
+        assert!(cancelled.is_err());
         for one in blocked {
             one.await.unwrap().unwrap();
         }

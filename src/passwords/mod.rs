@@ -1,12 +1,12 @@
-//! Passwords: what is accepted as one, and hashing away from everything else.
+//! The password policy, and password hashing.
 //!
-//! bcrypt takes a quarter of a second of a core. It runs on threads of its own, as many as there are
-//! cores, at the lowest priority, behind a queue that is only as long as callers may be made to wait;
-//! beyond that the answer is "overloaded" at once. Nothing is ever truncated: bcrypt sees 71 bytes
-//! at most, and a longer password is refused where it is set.
+//! bcrypt uses a core for a quarter of a second. It runs on dedicated threads, one for each core, at the
+//! lowest priority. The queue in front of them is bounded by the expected wait; beyond the limit, a call
+//! fails with [`Overloaded`] immediately. Passwords are never truncated: bcrypt gets at most 71 bytes, and a
+//! longer new password is rejected.
 //!
-//! A failed verification always does the work of the dearest hash there is, or of the configured cost
-//! if that is higher: its time tells neither whether there is such a user nor how old their hash is.
+//! A failed verification always takes as long as the most expensive stored hash, or as the configured cost
+//! if that is higher. Its time reveals neither whether the user exists nor how old the hash is.
 
 mod hash_pool;
 mod policy;
@@ -21,10 +21,10 @@ pub use policy::{MAX_BYTES, Password, PolicyViolation, check};
 use crate::secrets::random_bytes;
 use hash_pool::HashPool;
 
-/// The lowest cost that bcrypt knows.
+/// The lowest cost that bcrypt supports.
 pub const COST_MIN: u32 = 4;
-/// The highest cost that the settings allow, so a stored hash that asks for more is none of ours: to
-/// verify it would take a thread for minutes or days.
+/// The highest cost that the settings allow. A stored hash with a higher cost counts as corrupt, because its
+/// verification would occupy a thread for minutes or days.
 pub const COST_MAX: u32 = 15;
 
 /// Hashes and verifies passwords. Cheap to clone.
@@ -32,32 +32,32 @@ pub const COST_MAX: u32 = 15;
 pub struct Passwords {
     pool: HashPool,
     cost: u32,
-    /// The highest cost met so far, the configured one among them.
+    /// The highest cost observed so far, including the configured one.
     max_cost: Arc<AtomicU32>,
     min_chars: usize,
 }
 
-/// How a verification ended.
+/// The result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
-    /// Another password, or a hash that is none.
+    /// The password is wrong, or the stored hash is corrupt.
     Mismatch,
-    /// The right one.
+    /// The password is correct.
     Match,
-    /// The right one, hashed at a cost that is not the configured one.
+    /// The password is correct, but its hash does not have the configured cost.
     MatchNeedsRehash,
 }
 
 impl Passwords {
-    /// `cost` is bcrypt's (each step doubles the time), `min_chars` the least length of a new
-    /// password, `max_wait` how long a caller may wait for a hash before being turned away.
+    /// Starts the hashing threads. `cost` is bcrypt's cost (each step doubles the time), `min_chars` the
+    /// minimum length of a new password, `max_wait` the longest expected wait that is still admitted.
     pub fn new(cost: u32, min_chars: usize, max_wait: Duration) -> Self {
         let max_cost = Arc::new(AtomicU32::new(cost));
         Self { pool: HashPool::start(cost, max_wait), cost, max_cost, min_chars }
     }
 
-    /// Takes note that there are hashes of this cost. Those of a higher cost than the configured one
-    /// remain when it is lowered, until their owners log in.
+    /// Records that stored hashes of this cost exist. If the configured cost is lowered, more expensive
+    /// hashes remain until their owners log in.
     pub fn observe_cost(&self, cost: u32) {
         if (COST_MIN..=COST_MAX).contains(&cost) {
             self.max_cost.fetch_max(cost, Ordering::Relaxed);
@@ -73,83 +73,82 @@ impl Passwords {
         check(password, identifiers, self.min_chars)
     }
 
-    /// Hashes with a fresh random salt.
+    /// Hashes a password with a new random salt.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
+    /// [`Overloaded`], if the wait would exceed the limit, or does.
     pub async fn hash(&self, password: Password) -> Result<String, Overloaded> {
         let cost = self.cost;
         self.pool.run(move || hash(&password, cost)).await
     }
 
-    /// Verifies against a stored hash, which brings its own cost and salt. A stored text that is no
-    /// bcrypt hash verifies nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
-    pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
-        let (wanted, max_cost) = (self.cost, Arc::clone(&self.max_cost));
-        self.pool.run(move || verify(&password, &stored, wanted, &max_cost)).await
-    }
-
-    /// Does the work of a verification for nobody, so that an unknown user takes as long as a wrong
+    /// Verifies a password against a stored hash, which contains its cost and salt. A corrupt hash matches no
     /// password.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the queue is full or the machine too busy to keep the promised wait.
+    /// [`Overloaded`], if the wait would exceed the limit, or does.
+    pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
+        let (configured, max_cost) = (self.cost, Arc::clone(&self.max_cost));
+        self.pool.run(move || verify(&password, &stored, configured, &max_cost)).await
+    }
+
+    /// Does the work of a failed verification, so that the login of an unknown user takes as long as a wrong
+    /// password.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`], if the wait would exceed the limit, or does.
     pub async fn verify_dummy(&self, password: Password) -> Result<(), Overloaded> {
-        // The verification adds what is missing to the dearest hash.
+        // `verify` adds the remaining work up to the highest cost.
         self.verify(password, dummy(self.cost)).await.map(|_| ())
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
+#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
 fn hash(password: &Password, cost: u32) -> String {
-    // It fails without randomness for the salt, and for what neither `Password` nor the settings let
-    // through; there is nothing to store then, and the pool turns the panic into a 503.
+    // bcrypt fails if there is no randomness for the salt, or for input that `Password` and the settings
+    // exclude. There is no hash to store then, and the pool turns the panic into a 503.
     #[expect(clippy::expect_used, reason = "no hash is better than a wrong one")]
-    bcrypt::non_truncating_hash(password.as_str(), cost).expect("bcrypt hashes what was checked")
+    bcrypt::non_truncating_hash(password.as_str(), cost).expect("bcrypt accepts the checked input")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
-fn verify(password: &Password, stored: &str, wanted: u32, max_cost: &AtomicU32) -> Verified {
-    let cost = cost_of(stored);
+#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
+fn verify(password: &Password, stored: &str, configured: u32, max_cost: &AtomicU32) -> Verified {
+    let cost = parse_cost(stored);
     let verified = cost.map(|_| bcrypt::non_truncating_verify(password.as_str(), stored));
-    let (Some(cost), Some(Ok(is_right))) = (cost, verified) else {
-        work(max_cost.load(Ordering::Relaxed));
+    let (Some(cost), Some(Ok(is_match))) = (cost, verified) else {
+        verify_at_cost(max_cost.load(Ordering::Relaxed));
         return Verified::Mismatch;
     };
     let max_cost = max_cost.fetch_max(cost, Ordering::Relaxed).max(cost);
-    match (is_right, cost == wanted) {
+    match (is_match, cost == configured) {
         (true, true) => Verified::Match,
         (true, false) => Verified::MatchNeedsRehash,
         (false, _) => {
-            // A cheaper hash was refused sooner. The work that is missing to the dearest is done on
-            // dummies (2^c + 2^c + 2^(c+1) + … = 2^dearest), or the time would tell that there is such
-            // a user.
-            (cost..max_cost).for_each(work);
+            // A cheaper hash fails sooner, which would reveal that the user exists. Dummies add the
+            // remaining work up to the highest cost: 2^c + 2^c + 2^(c+1) + … = 2^max_cost.
+            (cost..max_cost).for_each(verify_at_cost);
             Verified::Mismatch
         }
     }
 }
 
-/// Does the work of one verification at that cost.
-#[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
-fn work(cost: u32) {
-    // What comes out is known: nobody has this password.
+/// Does the work of one verification at a cost.
+#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
+fn verify_at_cost(cost: u32) {
+    // The result is always a mismatch.
     let _ = bcrypt::non_truncating_verify("", &dummy(cost));
 }
 
-/// The cost that stands in `$2b$12$…`, if it can be one of ours.
-fn cost_of(stored: &str) -> Option<u32> {
+/// Returns the cost in `$2b$12$…`, if it is in the supported range.
+fn parse_cost(stored: &str) -> Option<u32> {
     let cost = stored.split('$').nth(2)?.parse().ok()?;
     (COST_MIN..=COST_MAX).contains(&cost).then_some(cost)
 }
 
-/// A hash that no password has: random salt and random digest in bcrypt's own alphabet.
+/// Returns a hash that matches no password: a random salt and a random digest in bcrypt's alphabet.
 fn dummy(cost: u32) -> String {
     const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let letters = |bytes: &[u8]| -> String {
@@ -159,8 +158,8 @@ fn dummy(cost: u32) -> String {
             .map(|letter| char::from(*letter))
             .collect()
     };
-    // 22 letters hold 128 bits of salt, 31 hold 184 bits of digest; the last letter of each has
-    // spare bits, which must be zero: `.` has none set.
+    // 22 letters encode 128 bits of salt, and 31 encode 184 bits of digest. The unused bits of the last
+    // letter of each must be zero: in `.` all bits are zero.
     format!("$2b${cost:02}${}.{}.", letters(&random_bytes::<21>()), letters(&random_bytes::<30>()))
 }
 
@@ -169,7 +168,7 @@ mod tests {
     use super::*;
 
     fn password(text: &str) -> Password {
-        Password::given(text).unwrap()
+        Password::parse(text).unwrap()
     }
 
     fn at(cost: u32) -> Passwords {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_cost_says_so() {
+    async fn a_hash_of_another_cost_needs_a_rehash() {
         // S-9
         for (old, new) in [(4, 5), (5, 4)] {
             let stored = at(old).hash(password("correct horse")).await.unwrap();
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_corrupt_hash_verifies_nothing() {
+    async fn a_corrupt_hash_matches_no_password() {
         // S-9
         for stored in
             ["", "x", "$2b$", "$2b$99$abc", "$2b$04$short", "\u{0}", "$2b$04$!!!!!!!!!!!!!!!!!!!!!!!!!!!!"]
@@ -215,35 +214,35 @@ mod tests {
         }
     }
 
-    /// Seconds that it takes to refuse a password; the best of some tries.
-    fn seconds(stored: &str, wanted: u32, max_cost: u32) -> f64 {
+    /// Returns the seconds that a failed verification takes, the minimum of three.
+    fn seconds(stored: &str, configured: u32, max_cost: u32) -> f64 {
         let max_cost = AtomicU32::new(max_cost);
         let once = || {
             let started = std::time::Instant::now();
-            assert_eq!(verify(&password("correct horse"), stored, wanted, &max_cost), Verified::Mismatch);
+            assert_eq!(verify(&password("correct horse"), stored, configured, &max_cost), Verified::Mismatch);
             started.elapsed().as_secs_f64()
         };
         (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
     }
 
     #[test]
-    fn every_hash_is_refused_after_the_work_of_the_dearest() {
+    fn every_failed_verification_takes_as_long_as_the_highest_cost() {
         // S-10
-        for (wanted, max_cost) in [(10, 10), (6, 10)] {
-            let unknown = seconds(&dummy(max_cost), wanted, max_cost);
+        for (configured, max_cost) in [(10, 10), (6, 10)] {
+            let unknown = seconds(&dummy(max_cost), configured, max_cost);
             for stored in [dummy(4), dummy(6), dummy(10), "corrupt".to_owned(), dummy(COST_MAX + 1)] {
-                let known = seconds(&stored, wanted, max_cost);
+                let known = seconds(&stored, configured, max_cost);
                 assert!(known > unknown * 0.5 && known < unknown * 2.0, "{unknown} and {known}: {stored}");
             }
         }
     }
 
     #[tokio::test]
-    async fn an_unknown_user_takes_as_long_as_the_dearest_hash_that_was_met() {
+    async fn an_unknown_user_takes_as_long_as_the_highest_observed_cost() {
         // S-10
         let passwords = at(4);
         let max_cost = || passwords.max_cost.load(Ordering::Relaxed);
-        // What only looks like a dear hash is none.
+        // A corrupt hash with a high cost does not count.
         for corrupt in ["$2b$12$short", "$2b$31$", &dummy(31)] {
             passwords.verify(password("correct horse"), corrupt.to_owned()).await.unwrap();
         }
@@ -260,15 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn the_dummy_is_a_hash_of_the_wanted_cost() {
+    fn the_dummy_is_a_valid_hash_of_the_given_cost() {
         // S-10
         assert_eq!(dummy(12).len(), 60);
-        assert_eq!(cost_of(&dummy(12)), Some(12));
-        assert!(bcrypt_takes(&dummy(4)));
+        assert_eq!(parse_cost(&dummy(12)), Some(12));
+        assert!(bcrypt_accepts(&dummy(4)));
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one home of bcrypt")]
-    fn bcrypt_takes(stored: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
+    fn bcrypt_accepts(stored: &str) -> bool {
         bcrypt::non_truncating_verify("", stored).is_ok()
     }
 }

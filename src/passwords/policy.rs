@@ -1,18 +1,19 @@
-//! What is accepted as a password.
+//! The password policy.
 //!
-//! Length and a list of what everybody tries, no composition rules (NIST SP 800-63B-4 §3.1.1.2).
+//! It checks the length and a list of common passwords, and has no composition rules (NIST SP 800-63B-4
+//! §3.1.1.2).
 
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest password, in bytes of UTF-8 after NFC: bcrypt's 72 with its terminating NUL.
+/// Maximum length of a password in bytes of UTF-8 after NFC: bcrypt's 72 less the terminating NUL.
 pub const MAX_BYTES: usize = 71;
 
-/// The 19,640 commonest passwords (Royce Williams' list, as shipped with Django), sorted, in lower case.
+/// The 19,640 most common passwords (Royce Williams' list, as shipped with Django), sorted, in lower case.
 static COMMON: &str = include_str!("common.txt");
 
-/// A password that bcrypt can take whole: NFC, at most [`MAX_BYTES`], without NUL.
+/// A password that bcrypt hashes without truncation: NFC, at most [`MAX_BYTES`], without NUL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -23,14 +24,14 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// Takes what somebody typed to log in; `None` for what can't be anybody's password.
-    pub fn given(text: &str) -> Option<Self> {
-        // Normalising makes no text shorter than a third, so a huge one need not be looked at.
+    /// Parses a password entered at login. Returns `None` if the text can't be an accepted password.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Normalization shortens a text to no less than a third of its length, so a longer text can't fit.
         if text.len() > 4 * MAX_BYTES {
             return None;
         }
-        let normal: String = text.nfc().collect();
-        (normal.len() <= MAX_BYTES && !normal.contains('\0')).then_some(Self(normal))
+        let normalized: String = text.nfc().collect();
+        (normalized.len() <= MAX_BYTES && !normalized.contains('\0')).then_some(Self(normalized))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -38,27 +39,27 @@ impl Password {
     }
 }
 
-/// Why a new password is refused.
+/// Why a new password is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyViolation {
-    /// Fewer characters than the minimum, which is given.
-    #[error("must have at least {0} characters")]
+    /// The password has fewer characters than the given minimum.
+    #[error("Password is too short. Use at least {0} characters.")]
     TooShort(usize),
-    /// More than [`MAX_BYTES`].
-    #[error("must have at most {MAX_BYTES} bytes in UTF-8")]
+    /// The password is longer than [`MAX_BYTES`].
+    #[error("Password is too long. Use at most {MAX_BYTES} bytes in UTF-8.")]
     TooLong,
-    /// Contains U+0000.
-    #[error("must not contain a NUL character")]
+    /// The password contains U+0000.
+    #[error("Password must not contain a NUL character.")]
     Nul,
-    /// On the list, or the service's name.
-    #[error("is one of the passwords that are tried first; choose another")]
+    /// The password is on the list, or is the name of the service.
+    #[error("Password is too common. Choose another one.")]
     TooCommon,
-    /// The user's own email address or username.
-    #[error("must differ from the email address and the username")]
+    /// The password is the user's email address or username.
+    #[error("Password must not be the email address or the username. Choose another one.")]
     Identifier,
 }
 
-/// Checks a new password; `identifiers` are what its owner logs in with.
+/// Checks a new password. `identifiers` are the user's email address and username.
 ///
 /// # Errors
 ///
@@ -67,12 +68,12 @@ pub fn check(text: &str, identifiers: &[&str], min_chars: usize) -> Result<Passw
     if text.contains('\0') {
         return Err(PolicyViolation::Nul);
     }
-    let password = Password::given(text).ok_or(PolicyViolation::TooLong)?;
+    let password = Password::parse(text).ok_or(PolicyViolation::TooLong)?;
     if password.0.chars().count() < min_chars {
         return Err(PolicyViolation::TooShort(min_chars));
     }
     let folded = password.0.to_lowercase();
-    if identifiers.iter().any(|identifier| names(identifier, &folded)) {
+    if identifiers.iter().any(|identifier| is_identifier(&folded, identifier)) {
         return Err(PolicyViolation::Identifier);
     }
     if folded == "tripgate" || is_common(&folded) {
@@ -81,14 +82,14 @@ pub fn check(text: &str, identifiers: &[&str], min_chars: usize) -> Result<Passw
     Ok(password)
 }
 
-/// Whether the password is the identifier, or the name before an address's `@`.
-fn names(identifier: &str, folded: &str) -> bool {
+/// Returns whether the password is the identifier, or the part of an email address before the `@`.
+fn is_identifier(folded: &str, identifier: &str) -> bool {
     let identifier: String = identifier.nfc().collect::<String>().to_lowercase();
     identifier == folded || identifier.split('@').next() == Some(folded)
 }
 
 fn is_common(folded: &str) -> bool {
-    // Sorted by bytes, a line each: a binary search over byte positions needs no table in memory.
+    // The lines are sorted by bytes, so a binary search over byte positions needs no table in memory.
     let (mut low, mut high) = (0, COMMON.len());
     while low < high {
         let middle = low.midpoint(high);
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fault(text: &str) -> Option<PolicyViolation> {
+    fn violation(text: &str) -> Option<PolicyViolation> {
         check(text, &["Ada@example.org", "ada.l"], 8).err()
     }
 
@@ -122,53 +123,53 @@ mod tests {
     }
 
     #[test]
-    fn the_list_the_service_and_the_identifier_are_refused() {
+    fn common_passwords_the_service_name_and_identifiers_are_rejected() {
         // S-5
-        assert_eq!(fault("password123"), Some(PolicyViolation::TooCommon));
-        assert_eq!(fault("PassWord123"), Some(PolicyViolation::TooCommon));
-        assert_eq!(fault("Tripgate"), Some(PolicyViolation::TooCommon));
-        assert_eq!(fault("ada@EXAMPLE.org"), Some(PolicyViolation::Identifier));
+        assert_eq!(violation("password123"), Some(PolicyViolation::TooCommon));
+        assert_eq!(violation("PassWord123"), Some(PolicyViolation::TooCommon));
+        assert_eq!(violation("Tripgate"), Some(PolicyViolation::TooCommon));
+        assert_eq!(violation("ada@EXAMPLE.org"), Some(PolicyViolation::Identifier));
         assert_eq!(check("ada.lovelace", &["ada.lovelace@example.org"], 8), Err(PolicyViolation::Identifier));
     }
 
     #[test]
-    fn length_counts_characters_below_and_bytes_above() {
+    fn the_minimum_counts_characters_and_the_maximum_counts_bytes() {
         // S-1, S-2, S-3
-        assert_eq!(fault("öäüöäüö"), Some(PolicyViolation::TooShort(8)));
-        assert_eq!(fault("öäüöäüöä"), None);
-        assert_eq!(fault(&"x".repeat(71)), None);
-        assert_eq!(fault(&"x".repeat(72)), Some(PolicyViolation::TooLong));
-        assert_eq!(fault(&"ö".repeat(36)), Some(PolicyViolation::TooLong));
-        assert_eq!(fault("abcdefgh\0ijk"), Some(PolicyViolation::Nul));
+        assert_eq!(violation("öäüöäüö"), Some(PolicyViolation::TooShort(8)));
+        assert_eq!(violation("öäüöäüöä"), None);
+        assert_eq!(violation(&"x".repeat(71)), None);
+        assert_eq!(violation(&"x".repeat(72)), Some(PolicyViolation::TooLong));
+        assert_eq!(violation(&"ö".repeat(36)), Some(PolicyViolation::TooLong));
+        assert_eq!(violation("abcdefgh\0ijk"), Some(PolicyViolation::Nul));
     }
 
     #[test]
     fn there_are_no_composition_rules() {
         // S-6
         for text in ["only lower case", "        ", "🦀🦀🦀🦀🦀🦀🦀🦀", "98437598437"] {
-            assert_eq!(fault(text), None, "{text}");
+            assert_eq!(violation(text), None, "{text}");
         }
     }
 
     #[test]
-    fn spellings_of_the_same_text_are_the_same_password() {
+    fn canonically_equivalent_texts_are_the_same_password() {
         // S-7
-        assert_eq!(Password::given("Amélie-Zoë"), Password::given("Ame\u{301}lie-Zoe\u{308}"));
-        assert_ne!(Password::given("amélie-zoë"), Password::given("Amélie-Zoë"));
-        assert_ne!(Password::given("Amélie-Zoë "), Password::given("Amélie-Zoë"));
+        assert_eq!(Password::parse("Amélie-Zoë"), Password::parse("Ame\u{301}lie-Zoe\u{308}"));
+        assert_ne!(Password::parse("amélie-zoë"), Password::parse("Amélie-Zoë"));
+        assert_ne!(Password::parse("Amélie-Zoë "), Password::parse("Amélie-Zoë"));
     }
 
     proptest! {
         #[test]
-        fn what_is_accepted_fits_bcrypt_whole(text in "\\PC{0,80}") {
+        fn an_accepted_password_is_not_truncated(text in "\\PC{0,80}") {
             if let Ok(password) = check(&text, &[], 8) {
                 prop_assert!(password.as_str().len() <= MAX_BYTES);
-                prop_assert_eq!(Some(password), Password::given(&text));
+                prop_assert_eq!(Some(password), Password::parse(&text));
             }
         }
 
         #[test]
-        fn the_search_agrees_with_a_scan(text in "[a-z0-9]{1,6}") {
+        fn the_binary_search_agrees_with_a_scan(text in "[a-z0-9]{1,6}") {
             prop_assert_eq!(is_common(&text), COMMON.lines().any(|line| line == text));
         }
     }

@@ -1,9 +1,9 @@
-//! Where the master secret is kept: a file that only its owner reads, of one line or several.
+//! The file of the master secret. Only its owner can read it.
 //!
-//! The first line is the current secret. A line that begins with `next ` holds one that is known but not
-//! in use yet, so that every replica can know it before the first one uses it; lines that begin with
-//! `old ` hold former ones. The file is only ever replaced whole, and by one process at a time: nobody
-//! reads half a secret, and no crash loses one.
+//! The first line is the current secret. A line that begins with `next ` contains the next one, which is
+//! accepted but not used yet, so that every replica knows it before the first one uses it. Lines that begin
+//! with `old ` contain former secrets. The file is replaced atomically, and by one process at a time, so no
+//! process reads a partial secret and a crash loses none.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -19,14 +19,14 @@ use super::{MIN_BYTES, SecretError, random_bytes};
 const NEXT: &str = "next ";
 const OLD: &str = "old ";
 
-/// The secrets that are known, each at least [`MIN_BYTES`] long.
+/// The accepted secrets, each at least [`MIN_BYTES`] long.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretSet {
-    /// Seals and signs.
+    /// Encrypts and signs.
     pub current: String,
-    /// Is to become the current one.
+    /// Becomes the current secret at the next rotation.
     pub next: Option<String>,
-    /// Were the current one, the latest first.
+    /// Former current secrets, latest first.
     pub old: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for SecretSet {
 }
 
 impl SecretSet {
-    /// Reads them; empty lines don't count.
+    /// Parses the text of a secret file. Ignores empty lines.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl SecretSet {
             bytes @ ..MIN_BYTES => Err(SecretError::TooShort { from: from.to_owned(), bytes }),
             _ => Ok(secret.to_owned()),
         };
-        let bad = |line| SecretError::Line { from: from.to_owned(), line };
+        let invalid = |line| SecretError::Line { from: from.to_owned(), line };
         let mut lines = text
             .lines()
             .enumerate()
@@ -55,148 +55,153 @@ impl SecretSet {
             .filter(|(_, line)| !line.is_empty());
         let (at, first) = lines.next().unwrap_or((1, ""));
         if first.starts_with(NEXT) || first.starts_with(OLD) {
-            return Err(bad(at));
+            return Err(invalid(at));
         }
-        let mut read = Self { current: long_enough(first)?, next: None, old: Vec::new() };
+        let mut set = Self { current: long_enough(first)?, next: None, old: Vec::new() };
         for (at, line) in lines {
             if let Some(old) = line.strip_prefix(OLD) {
-                read.old.push(long_enough(old.trim_start())?);
-            } else if let (Some(next), None) = (line.strip_prefix(NEXT), &read.next) {
-                read.next = Some(long_enough(next.trim_start())?);
+                set.old.push(long_enough(old.trim_start())?);
+            } else if let (Some(next), None) = (line.strip_prefix(NEXT), &set.next) {
+                set.next = Some(long_enough(next.trim_start())?);
             } else {
-                return Err(bad(at));
+                return Err(invalid(at));
             }
         }
-        Ok(read)
+        Ok(set)
     }
 
-    fn text(&self) -> String {
+    fn to_text(&self) -> String {
         let next = self.next.iter().map(|secret| format!("{NEXT}{secret}\n"));
         let old = self.old.iter().map(|secret| format!("{OLD}{secret}\n"));
         std::iter::once(format!("{}\n", self.current)).chain(next).chain(old).collect()
     }
 }
 
-/// The file, for whoever changes it: nobody else can at the same time.
+/// A secret file, locked against changes by other processes.
 #[derive(Debug)]
 pub struct SecretFile {
     path: PathBuf,
-    lines: SecretSet,
-    /// Its directory, locked until this is dropped.
+    secrets: SecretSet,
+    /// The file's directory. It stays locked until this value is dropped.
     _directory: File,
 }
 
 impl SecretFile {
-    /// Locks and reads it.
+    /// Locks and reads the file.
     ///
     /// # Errors
     ///
     /// [`SecretError`].
     pub fn open(path: &Path) -> Result<Self, SecretError> {
-        // Through a link to the file itself, which is what is replaced.
+        // Resolve symbolic links, because the rename must replace the file and not the link.
         let path = path.canonicalize().map_err(failed(path, "read"))?;
-        let directory = File::open(folder(&path)).map_err(failed(&path, "locked"))?;
-        directory.try_lock().map_err(|error| failed(&path, "locked")(error.into()))?;
-        let lines = read(&path)?;
-        Ok(Self { path, lines, _directory: directory })
+        let directory = File::open(directory_of(&path)).map_err(failed(&path, "lock"))?;
+        directory.try_lock().map_err(|error| failed(&path, "lock")(error.into()))?;
+        let secrets = read(&path)?;
+        Ok(Self { path, secrets, _directory: directory })
     }
 
-    /// What it says.
-    pub fn lines(&self) -> &SecretSet {
-        &self.lines
+    /// Returns the secrets in the file.
+    pub fn secrets(&self) -> &SecretSet {
+        &self.secrets
     }
 
-    /// Adds a secret that is to become the current one; `false` if there is one already.
+    /// Adds a random next secret. Returns `false` if there is one already.
     ///
     /// # Errors
     ///
     /// [`SecretError::File`].
     pub fn prepare(&mut self) -> Result<bool, SecretError> {
-        if self.lines.next.is_some() {
+        if self.secrets.next.is_some() {
             return Ok(false);
         }
-        self.replace(SecretSet { next: Some(fresh()), ..self.lines.clone() })?;
+        self.replace(SecretSet { next: Some(random_secret()), ..self.secrets.clone() })?;
         Ok(true)
     }
 
-    /// Makes the next secret the current one, a fresh one if there is none; `true` if it was prepared.
+    /// Makes the next secret the current one, or a random one if there is no next secret. Returns whether
+    /// there was a next secret.
     ///
     /// # Errors
     ///
     /// [`SecretError::File`].
     pub fn advance(&mut self) -> Result<bool, SecretError> {
-        let SecretSet { current, next, old } = self.lines.clone();
+        let SecretSet { current, next, old } = self.secrets.clone();
         let was_prepared = next.is_some();
         let old = std::iter::once(current).chain(old).collect();
-        self.replace(SecretSet { current: next.unwrap_or_else(fresh), next: None, old })?;
+        self.replace(SecretSet { current: next.unwrap_or_else(random_secret), next: None, old })?;
         Ok(was_prepared)
     }
 
-    fn replace(&mut self, lines: SecretSet) -> Result<(), SecretError> {
+    fn replace(&mut self, secrets: SecretSet) -> Result<(), SecretError> {
         let write = || -> io::Result<()> {
-            let draft = draft(&self.path, &lines.text())?;
-            if let Err(error) = fs::rename(&draft, &self.path) {
-                fs::remove_file(&draft)?;
+            let temporary = write_temporary(&self.path, &secrets.to_text())?;
+            if let Err(error) = fs::rename(&temporary, &self.path) {
+                fs::remove_file(&temporary)?;
                 return Err(error);
             }
-            File::open(folder(&self.path))?.sync_all()
+            File::open(directory_of(&self.path))?.sync_all()
         };
-        write().map_err(failed(&self.path, "written"))?;
-        self.lines = lines;
+        write().map_err(failed(&self.path, "write"))?;
+        self.secrets = secrets;
         Ok(())
     }
 }
 
-fn folder(path: &Path) -> &Path {
+fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-fn failed(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> SecretError {
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> SecretError {
     let path = path.display().to_string();
-    move |source| SecretError::File { path, what, source }
+    move |source| SecretError::File { path, action, source }
 }
 
-fn fresh() -> String {
+fn random_secret() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<32>())
 }
 
 pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
     let text = fs::read_to_string(path).map_err(failed(path, "read"))?;
-    let lines = SecretSet::parse(&text, &format!("in {}", path.display()))?;
+    let secrets = SecretSet::parse(&text, &format!("in {}", path.display()))?;
     let mode = fs::metadata(path).map_err(failed(path, "read"))?.permissions().mode();
     if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others can read the secret; 600 is meant");
+        let mode = format!("{:o}", mode & 0o777);
+        let path = path.display();
+        tracing::warn!(%path, mode, "other users can access the secret file; set its mode to 600");
     }
-    Ok(lines)
+    Ok(secrets)
 }
 
-/// Written beside its place and then linked into it: of two processes that start together one wins,
-/// and nobody ever reads half a secret.
-pub(super) fn make(path: &Path) -> Result<(), SecretError> {
-    let lines = SecretSet { current: fresh(), next: None, old: Vec::new() };
+/// Creates the file with a random secret, unless it exists. Writes a temporary file and links it to `path`:
+/// if two processes start at the same time, both use the secret of the first, and neither reads a partial
+/// one.
+pub(super) fn create(path: &Path) -> Result<(), SecretError> {
+    let secrets = SecretSet { current: random_secret(), next: None, old: Vec::new() };
     let link = || -> io::Result<()> {
-        let draft = draft(path, &lines.text())?;
-        let linked = match fs::hard_link(&draft, path) {
+        let temporary = write_temporary(path, &secrets.to_text())?;
+        let linked = match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         };
-        fs::remove_file(&draft)?;
+        fs::remove_file(&temporary)?;
         linked
     };
-    link().map_err(failed(path, "made"))
+    link().map_err(failed(path, "create"))
 }
 
-fn draft(path: &Path, text: &str) -> io::Result<PathBuf> {
-    let draft = path.with_extension(URL_SAFE_NO_PAD.encode(random_bytes::<6>()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+/// Writes a file beside `path`, syncs it, and returns its path.
+fn write_temporary(path: &Path, text: &str) -> io::Result<PathBuf> {
+    let temporary = path.with_extension(URL_SAFE_NO_PAD.encode(random_bytes::<6>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
-        fs::remove_file(&draft)?;
+        fs::remove_file(&temporary)?;
         return Err(error);
     }
-    Ok(draft)
+    Ok(temporary)
 }
 
 #[cfg(test)]
@@ -208,30 +213,30 @@ mod tests {
     const TWO: &str = "the second secret, of at least 32 bytes";
 
     #[test]
-    fn a_secret_is_made_once_and_only_its_owner_reads_it() {
+    fn a_secret_is_created_once_and_only_its_owner_can_read_it() {
         // S-36
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
         let first = MasterSecret::read_or_create(&path).unwrap();
         let second = MasterSecret::read_or_create(&path).unwrap();
         assert_eq!(first.current, second.current);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn lines_are_read_as_they_are_written_and_no_other_is_guessed_at() {
-        let lines =
+    fn written_lines_parse_and_invalid_lines_are_rejected() {
+        let secrets =
             SecretSet { current: ONE.into(), next: Some(TWO.into()), old: vec![TWO.into(), ONE.into()] };
-        assert_eq!(SecretSet::parse(&lines.text(), "here").unwrap(), lines);
+        assert_eq!(SecretSet::parse(&secrets.to_text(), "here").unwrap(), secrets);
         assert_eq!(SecretSet::parse(&format!("\n  {ONE} \r\n\n"), "here").unwrap().old.len(), 0);
-        for bad in [
+        for invalid in [
             format!("{ONE}\n{TWO}"),
             format!("old {ONE}"),
             format!("next {ONE}\n{TWO}"),
             format!("{ONE}\nnext {TWO}\nnext {TWO}"),
         ] {
-            assert!(matches!(SecretSet::parse(&bad, "here"), Err(SecretError::Line { .. })), "{bad}");
+            assert!(matches!(SecretSet::parse(&invalid, "here"), Err(SecretError::Line { .. })), "{invalid}");
         }
         for short in [String::new(), "\n".to_owned(), format!("{ONE}\nold short"), format!("{ONE}\nnext x")] {
             // S-36
@@ -240,22 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_replaced_and_none_is_forgotten() {
+    fn advancing_replaces_the_secret_and_retains_the_former_ones() {
         // S-36
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
         fs::write(&path, ONE).unwrap();
         let mut file = SecretFile::open(&path).unwrap();
-        assert!(matches!(SecretFile::open(&path), Err(SecretError::File { what: "locked", .. })));
+        assert!(matches!(SecretFile::open(&path), Err(SecretError::File { action: "lock", .. })));
         assert!(!file.advance().unwrap());
         assert!(file.prepare().unwrap() && !file.prepare().unwrap());
-        let next = file.lines().next.clone();
+        let next = file.secrets().next.clone();
         assert!(file.advance().unwrap());
-        assert_eq!(Some(&file.lines().current), next.as_ref());
-        assert_eq!((file.lines().old.len(), file.lines().old.last().unwrap().as_str()), (2, ONE));
-        assert_eq!(&read(&path).unwrap(), file.lines());
+        assert_eq!(Some(&file.secrets().current), next.as_ref());
+        assert_eq!((file.secrets().old.len(), file.secrets().old.last().unwrap().as_str()), (2, ONE));
+        assert_eq!(&read(&path).unwrap(), file.secrets());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         drop(file);
         SecretFile::open(&path).unwrap();
     }

@@ -1,16 +1,15 @@
-//! What messages show in place of a secret.
+//! Masks secrets in messages.
 
-/// Stands for every hidden value.
+/// The text that replaces a hidden value.
 pub const MASK: &str = "********";
 
-/// Hides the password of a URL, and values of its query that look like one. Works on the text
-/// rather than on a parsed URL, so that a URL which does not parse is masked as well; when in
-/// doubt it hides too much.
+/// Masks the password of a URL, and values of its query whose names suggest a secret. Works on the text
+/// instead of a parsed URL, so that an invalid URL is masked too. In doubt it masks too much.
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
-    // A path and nothing else.
+    // The rest is only a path.
     if scheme == "sqlite" {
         return text.to_owned();
     }
@@ -40,8 +39,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_in_urls_are_hidden_wherever_they_stand() {
-        for (given, masked) in [
+    fn passwords_are_masked_in_any_part_of_a_url() {
+        for (url, masked) in [
             ("postgres://u:p@h/d", "postgres://u:********@h/d"),
             ("postgres://u:p@ss/w?rd@h/d", "postgres://u:********@h/d"),
             ("postgres://h/d?user=u&password=p", "postgres://h/d?user=u&password=********"),
@@ -49,7 +48,7 @@ mod tests {
             ("sqlite://a:b@c/tripgate.db", "sqlite://a:b@c/tripgate.db"),
             ("plain", "plain"),
         ] {
-            assert_eq!(mask_url(given), masked);
+            assert_eq!(mask_url(url), masked);
         }
     }
 }

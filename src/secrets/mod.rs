@@ -1,11 +1,11 @@
 //! The master secret, the keys derived from it, and encryption at rest.
 //!
-//! One secret is kept outside the database; every key is derived from it for one purpose (HKDF,
-//! RFC 5869), so that no key serves two ends and a new purpose needs no new secret. A secret shorter
-//! than 32 bytes is refused.
+//! The master secret is stored outside the database. Each key is derived from it for one purpose (HKDF,
+//! RFC 5869), so no key serves two purposes and a new purpose needs no new secret. Secrets shorter than 32
+//! bytes are rejected.
 //!
-//! So that it can be changed while servers run, more than one may be known at a time ([`SecretSet`]): the
-//! current one seals and signs, and what any known one sealed or signed is accepted.
+//! Several secrets may be known at a time ([`SecretSet`]), so that the secret can be changed while servers
+//! run. The current one encrypts and signs; ciphertexts and tags of every known secret are accepted.
 
 mod file;
 mod mask;
@@ -21,43 +21,44 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use file::{SecretFile, SecretSet};
 pub use mask::{MASK, mask_url};
 
-/// The shortest secret that is accepted, in bytes.
+/// Minimum length of a secret in bytes.
 pub const MIN_BYTES: usize = 32;
 
 /// Why there is no master secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The file can't be read or made.
-    #[error("the secret file {path} can't be {what}: {source}")]
+    /// The file can't be read, created, written or locked.
+    #[error("can't {action} the secret file {path}: {source}")]
     File {
-        /// Of the file.
+        /// The path of the file.
         path: String,
-        /// `read`, `made`, `written` or `locked`.
-        what: &'static str,
-        /// Why.
+        /// `read`, `create`, `write` or `lock`.
+        action: &'static str,
+        /// The cause.
         source: io::Error,
     },
-    /// Too easy to guess.
-    #[error("the secret {from} has {bytes} bytes; at least {MIN_BYTES} are needed")]
+    /// The secret is too short.
+    #[error("the secret {from} has {bytes} bytes; it needs at least {MIN_BYTES}")]
     TooShort {
-        /// Where it came from.
+        /// The source of the secret.
         from: String,
-        /// How many it has.
+        /// Its length.
         bytes: usize,
     },
-    /// A line that is neither the current secret nor marked as another one.
+    /// A line after the first is not marked as a next or former secret, or the first line is.
     #[error(
-        "line {line} of the secret {from} can't be read: the first line is the current secret, any other begins with `old ` or `next `"
+        "line {line} of the secret {from} is invalid: the first line must be the current secret, \
+         every other line must begin with `old ` or `next `, and only one with `next `"
     )]
     Line {
-        /// Where it came from.
+        /// The source of the secret.
         from: String,
-        /// Which line, from 1.
+        /// The line number, from 1.
         line: usize,
     },
 }
 
-/// The secret that everything else is derived from, and those whose work is still accepted.
+/// The secret that all keys are derived from, and the other secrets that are still or already accepted.
 #[derive(Clone)]
 pub struct MasterSecret {
     current: Vec<u8>,
@@ -70,16 +71,16 @@ impl fmt::Debug for MasterSecret {
     }
 }
 
-/// What a derived key is for.
+/// The purpose of a derived key.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     /// Encrypting private keys at rest.
     KeyRing,
-    /// The last part of refresh tokens.
+    /// Authenticating refresh tokens.
     RefreshTokens,
     /// Authenticating page cursors.
     Cursors,
-    /// The last part of links that show a trip.
+    /// Authenticating share links.
     Shares,
 }
 
@@ -95,17 +96,17 @@ impl Purpose {
 }
 
 impl MasterSecret {
-    /// Takes what the operator gave: a secret, or several lines as in the file. White space around a
-    /// line does not count.
+    /// Parses a secret, or several lines as in the secret file. Ignores white space around a line. `from`
+    /// names the source in errors.
     ///
     /// # Errors
     ///
     /// [`SecretError::TooShort`], [`SecretError::Line`].
-    pub fn given(text: &str, from: &str) -> Result<Self, SecretError> {
+    pub fn parse(text: &str, from: &str) -> Result<Self, SecretError> {
         Ok(SecretSet::parse(text, from)?.into())
     }
 
-    /// Reads the secret at `path`.
+    /// Reads the secret file at `path`.
     ///
     /// # Errors
     ///
@@ -114,33 +115,33 @@ impl MasterSecret {
         Ok(file::read(path)?.into())
     }
 
-    /// Reads the secret at `path`, and makes it first (mode 0600) if there is none.
+    /// Reads the secret file at `path`. Creates it first (mode 0600) if it does not exist.
     ///
     /// # Errors
     ///
     /// [`SecretError`].
     pub fn read_or_create(path: &Path) -> Result<Self, SecretError> {
         if !path.exists() {
-            file::make(path)?;
+            file::create(path)?;
         }
         Self::read(path)
     }
 
-    /// The current secret's key for one purpose: 32 bytes (HKDF-SHA-256, RFC 5869).
+    /// Derives a 32-byte key for one purpose from the current secret (HKDF-SHA-256, RFC 5869).
     pub fn derive(&self, purpose: Purpose) -> [u8; 32] {
         derive(&self.current, purpose)
     }
 
-    /// The keys for one purpose of all other secrets that are known.
+    /// Derives a key for one purpose from each of the other known secrets.
     fn derive_others(&self, purpose: Purpose) -> impl Iterator<Item = [u8; 32]> {
         self.others.iter().map(move |secret| derive(secret, purpose))
     }
 }
 
 impl From<SecretSet> for MasterSecret {
-    fn from(lines: SecretSet) -> Self {
-        let others = lines.next.into_iter().chain(lines.old);
-        Self { current: lines.current.into_bytes(), others: others.map(String::into_bytes).collect() }
+    fn from(secrets: SecretSet) -> Self {
+        let others = secrets.next.into_iter().chain(secrets.old);
+        Self { current: secrets.current.into_bytes(), others: others.map(String::into_bytes).collect() }
     }
 }
 
@@ -156,11 +157,11 @@ fn derive(secret: &[u8], purpose: Purpose) -> [u8; 32] {
         .extract(secret)
         .expand(&[purpose.label()], Length)
         .and_then(|material| material.fill(&mut key));
-    assert!(filled.is_ok(), "HKDF gives 32 bytes for any input");
+    assert!(filled.is_ok(), "HKDF derives 32 bytes from any input");
     key
 }
 
-/// Encrypts what is kept in the database (AES-256-GCM).
+/// Encrypts data at rest (AES-256-GCM).
 #[derive(Debug)]
 pub struct Vault {
     current: RandomizedNonceKey,
@@ -168,42 +169,42 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// A vault under one derived key.
+    /// Creates a vault that uses one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
         Self { current: aes(key), others: Vec::new() }
     }
 
-    /// Seals under the current secret, opens what was sealed under any known one.
-    pub fn of(secret: &MasterSecret, purpose: Purpose) -> Self {
+    /// Creates a vault that encrypts under the current secret and decrypts under every known one.
+    pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
         let others = secret.derive_others(purpose).map(|key| aes(&key)).collect();
         Self { current: aes(&secret.derive(purpose)), others }
     }
 
-    /// Encrypts `plain`; `name` says what it is and must be given again to open it.
+    /// Encrypts `plain`. The ciphertext is bound to `name`, so decryption requires the same name.
     ///
     /// # Errors
     ///
-    /// None that can occur for what is kept here (it would take 64 GiB).
+    /// [`DecryptError`], if `plain` is longer than 64 GiB, which does not occur here.
     pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, DecryptError> {
         let mut sealed = plain.to_vec();
         let nonce =
             self.current.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| DecryptError)?;
-        let mut whole = nonce.as_ref().to_vec();
-        whole.append(&mut sealed);
-        Ok(whole)
+        let mut message = nonce.as_ref().to_vec();
+        message.append(&mut sealed);
+        Ok(message)
     }
 
-    /// Decrypts what [`Vault::seal`] gave.
+    /// Decrypts a result of [`Vault::seal`].
     ///
     /// # Errors
     ///
-    /// [`DecryptError`], if it was sealed under a key that is not known, for another name, or changed since.
+    /// [`DecryptError`], if `sealed` was encrypted under an unknown key or for another name, or was modified.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, DecryptError> {
         let others = || self.others.iter().find_map(|key| open(key, name, sealed).ok());
         open(&self.current, name, sealed).or_else(|_| others().ok_or(DecryptError))
     }
 
-    /// Whether it was sealed under the current secret.
+    /// Returns whether `sealed` was encrypted under the current secret.
     pub fn is_current(&self, name: &str, sealed: &[u8]) -> bool {
         open(&self.current, name, sealed).is_ok()
     }
@@ -211,7 +212,7 @@ impl Vault {
 
 fn aes(key: &[u8; 32]) -> RandomizedNonceKey {
     let key = RandomizedNonceKey::new(&AES_256_GCM, key);
-    let Ok(key) = key else { unreachable!("AES-256 takes every key of 32 bytes") };
+    let Ok(key) = key else { unreachable!("AES-256 accepts every 32-byte key") };
     key
 }
 
@@ -224,15 +225,15 @@ fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Vec<u8>, 
     Ok(plain)
 }
 
-/// The vault did not open.
+/// The data can't be decrypted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("it was encrypted under another master secret, or changed since")]
+#[error("encrypted under another master secret, or modified")]
 pub struct DecryptError;
 
-/// The shortest code that is taken, and as much of one as is put into a text, in bytes.
-const CODE_BYTES: usize = 16;
+/// Minimum length of an accepted tag, and length of the tag in a signed text, in bytes.
+const TAG_BYTES: usize = 16;
 
-/// Computes and checks authentication codes (HMAC-SHA-256, RFC 2104).
+/// Computes and verifies message authentication tags (HMAC-SHA-256, RFC 2104).
 #[derive(Clone, Debug)]
 pub struct MacKey {
     current: hmac::Key,
@@ -240,69 +241,70 @@ pub struct MacKey {
 }
 
 impl MacKey {
-    /// An authenticator under one derived key.
+    /// Creates a MAC key from one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
         Self { current: hmac::Key::new(hmac::HMAC_SHA256, key), others: Vec::new() }
     }
 
-    /// Computes codes under the current secret, accepts those of any known one.
-    pub fn of(secret: &MasterSecret, purpose: Purpose) -> Self {
+    /// Creates a MAC key that signs under the current secret and accepts tags of every known one.
+    pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
         let others = secret.derive_others(purpose).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
         Self { others: others.collect(), ..Self::new(&secret.derive(purpose)) }
     }
 
-    /// The code of a message: 32 bytes.
-    pub fn code(&self, message: &[u8]) -> impl AsRef<[u8]> {
+    /// Returns the 32-byte tag of a message.
+    pub fn tag(&self, message: &[u8]) -> impl AsRef<[u8]> {
         hmac::sign(&self.current, message)
     }
 
-    /// Whether `code` is, or begins, the code of the message; in constant time.
-    pub fn matches(&self, message: &[u8], code: &[u8]) -> bool {
-        let begins = |key| {
-            let right = hmac::sign(key, message);
-            let right = right.as_ref().get(..code.len());
-            right.is_some_and(|right| equal(right, code))
+    /// Returns whether `tag` is the message's tag or a prefix of it with at least 16 bytes. Compares in
+    /// constant time.
+    pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        let is_prefix = |key| {
+            let expected = hmac::sign(key, message);
+            let expected = expected.as_ref().get(..tag.len());
+            expected.is_some_and(|expected| constant_time_eq(expected, tag))
         };
-        code.len() >= CODE_BYTES && std::iter::once(&self.current).chain(&self.others).any(begins)
+        tag.len() >= TAG_BYTES && std::iter::once(&self.current).chain(&self.others).any(is_prefix)
     }
 
-    /// `said` as a text for a URL that nobody else can make. `context` is what it is good for: no other text
-    /// under the same key begins with it.
-    pub fn seal(&self, context: &[u8], said: &[u8]) -> String {
-        let whole = [context, said].concat();
-        let code = self.code(&whole);
-        let code = code.as_ref().get(..CODE_BYTES).unwrap_or_default();
-        URL_SAFE_NO_PAD.encode([said, code].concat())
+    /// Returns `payload` and its tag as URL-safe text. `context` distinguishes the uses of the key: no other
+    /// message that is signed with this key may begin with it.
+    pub fn sign(&self, context: &[u8], payload: &[u8]) -> String {
+        let message = [context, payload].concat();
+        let tag = self.tag(&message);
+        let tag = tag.as_ref().get(..TAG_BYTES).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode([payload, tag].concat())
     }
 
-    /// What [`MacKey::seal`] was given in this context; `None` for any other text.
-    pub fn open(&self, context: &[u8], text: &str) -> Option<Vec<u8>> {
-        let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let code = bytes.split_off(bytes.len().checked_sub(CODE_BYTES)?);
-        self.matches(&[context, &bytes].concat(), &code).then_some(bytes)
+    /// Returns the payload if `signed` carries a valid tag for this context.
+    pub fn open_signed(&self, context: &[u8], signed: &str) -> Option<Vec<u8>> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(signed).ok()?;
+        let tag = bytes.split_off(bytes.len().checked_sub(TAG_BYTES)?);
+        self.verify(&[context, &bytes].concat(), &tag).then_some(bytes)
     }
 }
 
-/// Whether two texts are the same, in a time that tells nothing of where they differ.
-pub fn equal(one: &[u8], other: &[u8]) -> bool {
+/// Compares two byte strings in time that does not depend on where they differ.
+pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
-/// The SHA-256 of some bytes.
+/// Returns the SHA-256 digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }
 
-/// Unguessable bytes.
+/// Returns cryptographically secure random bytes.
 ///
 /// # Panics
 ///
-/// If the machine has no randomness to give; nothing safe could be done without.
+/// If the system's random number generator fails, because no safe operation is possible without it.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    assert!(rand::fill(&mut bytes).is_ok(), "the machine's random number generator failed");
+    assert!(rand::fill(&mut bytes).is_ok(), "the system's random number generator failed");
     bytes
 }
 
@@ -311,14 +313,14 @@ mod tests {
     use super::*;
 
     fn secret(text: &str) -> MasterSecret {
-        MasterSecret::given(text, "in a test").unwrap()
+        MasterSecret::parse(text, "in a test").unwrap()
     }
 
     #[test]
-    fn a_short_secret_is_refused() {
+    fn a_short_secret_is_rejected() {
         // S-36
-        let error = MasterSecret::given("0123456789012345678901234567890 ", "TRIPGATE_SECRET").unwrap_err();
-        assert_eq!(error.to_string(), "the secret TRIPGATE_SECRET has 31 bytes; at least 32 are needed");
+        let error = MasterSecret::parse("0123456789012345678901234567890 ", "TRIPGATE_SECRET").unwrap_err();
+        assert_eq!(error.to_string(), "the secret TRIPGATE_SECRET has 31 bytes; it needs at least 32");
     }
 
     #[test]
@@ -344,35 +346,35 @@ mod tests {
     }
 
     #[test]
-    fn a_code_matches_only_its_message_and_never_when_cut_short() {
-        let codes = MacKey::new(&[7; 32]);
-        let code = codes.code(b"message");
-        assert!(codes.matches(b"message", code.as_ref()));
-        assert!(codes.matches(b"message", &code.as_ref()[..16]));
-        assert!(!codes.matches(b"message", &code.as_ref()[..15]));
-        assert!(!codes.matches(b"message", b""));
-        assert!(!codes.matches(b"massage", code.as_ref()));
+    fn a_tag_verifies_only_for_its_message_and_not_if_shorter_than_16_bytes() {
+        let key = MacKey::new(&[7; 32]);
+        let tag = key.tag(b"message");
+        assert!(key.verify(b"message", tag.as_ref()));
+        assert!(key.verify(b"message", &tag.as_ref()[..16]));
+        assert!(!key.verify(b"message", &tag.as_ref()[..15]));
+        assert!(!key.verify(b"message", b""));
+        assert!(!key.verify(b"massage", tag.as_ref()));
     }
 
     #[test]
-    fn what_a_former_secret_made_is_accepted_and_the_current_one_makes_what_is_new() {
+    fn former_secrets_decrypt_and_verify_but_only_the_current_one_encrypts_and_signs() {
         let (one, two) =
             ("a secret of at least thirty-two bytes", "another secret of at least thirty-two bytes");
         let (before, after) = (secret(one), secret(&format!("{two}\nold {one}")));
-        let vault = Vault::of(&after, Purpose::KeyRing);
-        let sealed = Vault::of(&before, Purpose::KeyRing).seal("key 1", b"private").unwrap();
+        let vault = Vault::from_secret(&after, Purpose::KeyRing);
+        let sealed = Vault::from_secret(&before, Purpose::KeyRing).seal("key 1", b"private").unwrap();
         assert_eq!(vault.open("key 1", &sealed).unwrap(), b"private");
         assert!(!vault.is_current("key 1", &sealed));
         assert!(vault.open("key 2", &sealed).is_err());
         let sealed = vault.seal("key 1", b"private").unwrap();
         assert!(vault.is_current("key 1", &sealed));
-        assert!(Vault::of(&before, Purpose::KeyRing).open("key 1", &sealed).is_err());
+        assert!(Vault::from_secret(&before, Purpose::KeyRing).open("key 1", &sealed).is_err());
 
-        let codes = MacKey::of(&after, Purpose::Cursors);
-        let old = MacKey::of(&before, Purpose::Cursors);
-        assert!(codes.matches(b"message", old.code(b"message").as_ref()));
-        assert!(!old.matches(b"message", codes.code(b"message").as_ref()));
-        let elsewhere = MacKey::of(&before, Purpose::RefreshTokens);
-        assert!(!codes.matches(b"message", elsewhere.code(b"message").as_ref()));
+        let new = MacKey::from_secret(&after, Purpose::Cursors);
+        let old = MacKey::from_secret(&before, Purpose::Cursors);
+        assert!(new.verify(b"message", old.tag(b"message").as_ref()));
+        assert!(!old.verify(b"message", new.tag(b"message").as_ref()));
+        let other_purpose = MacKey::from_secret(&before, Purpose::RefreshTokens);
+        assert!(!new.verify(b"message", other_purpose.tag(b"message").as_ref()));
     }
 }

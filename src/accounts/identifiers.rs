@@ -1,50 +1,50 @@
-//! What people log in with: an email address, a username, or both.
+//! The identifiers of a login: email addresses and usernames.
 
 use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest address, in characters (RFC 5321 §4.5.3.1.3 allows 256 with its angle brackets).
+/// The maximum length of an address, in characters (RFC 5321 §4.5.3.1.3 allows 256 with its angle brackets).
 pub const EMAIL_MAX: usize = 254;
-/// The shortest username, in characters.
+/// The minimum length of a username, in characters.
 pub const USERNAME_MIN: usize = 3;
-/// The longest username, in characters.
+/// The maximum length of a username, in characters.
 pub const USERNAME_MAX: usize = 32;
 
-/// An email address: as given, and as compared.
+/// An email address, as entered and in normalized form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email {
-    given: String,
-    key: String,
+    as_entered: String,
+    normalized: String,
 }
 
-/// A username: as given, and as compared.
+/// A username, as entered and in normalized form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username {
-    given: String,
-    key: String,
+    as_entered: String,
+    normalized: String,
 }
 
-/// The text is no email address or no username.
+/// The text is not a valid email address or not a valid username.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidIdentifier;
 
-/// Spellings that look the same to a reader or to a mail server are the same: compatibility forms
-/// are folded (NFKC) and case is dropped.
-fn key(text: &str) -> String {
+/// Folds compatibility forms (NFKC) and case, so that spellings which look the same to a reader or to a mail
+/// server compare equal.
+fn normalize(text: &str) -> String {
     text.nfkc().collect::<String>().to_lowercase().nfkc().collect()
 }
 
 impl Email {
-    /// As its owner wrote it.
-    pub fn given(&self) -> &str {
-        &self.given
+    /// Returns the text as the user entered it.
+    pub fn as_entered(&self) -> &str {
+        &self.as_entered
     }
 
-    /// The form under which it is unique.
-    pub fn key(&self) -> &str {
-        &self.key
+    /// Returns the normalized form, which is unique.
+    pub fn normalized(&self) -> &str {
+        &self.normalized
     }
 }
 
@@ -54,56 +54,60 @@ impl FromStr for Email {
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         let address = EmailAddress::parse_with_options(text, options).map_err(|_| InvalidIdentifier)?;
-        let key = key(address.as_str());
-        // Folding must not turn it into something else, such as an address with a second `@`.
-        let same = EmailAddress::parse_with_options(&key, options).is_ok();
-        let short = text.chars().count() <= EMAIL_MAX && key.chars().count() <= EMAIL_MAX;
-        if !same || !short || text.chars().any(char::is_control) {
+        let normalized = normalize(address.as_str());
+        // Folding can make an address invalid, for example by adding a second `@`.
+        let is_still_valid = EmailAddress::parse_with_options(&normalized, options).is_ok();
+        let fits = text.chars().count() <= EMAIL_MAX && normalized.chars().count() <= EMAIL_MAX;
+        if !is_still_valid || !fits || text.chars().any(char::is_control) {
             return Err(InvalidIdentifier);
         }
-        Ok(Self { given: text.to_owned(), key })
+        Ok(Self { as_entered: text.to_owned(), normalized })
     }
 }
 
 impl Username {
-    /// As its owner wrote it.
-    pub fn given(&self) -> &str {
-        &self.given
+    /// Returns the text as the user entered it.
+    pub fn as_entered(&self) -> &str {
+        &self.as_entered
     }
 
-    /// The form under which it is unique.
-    pub fn key(&self) -> &str {
-        &self.key
+    /// Returns the normalized form, which is unique.
+    pub fn normalized(&self) -> &str {
+        &self.normalized
     }
 }
 
 impl FromStr for Username {
     type Err = InvalidIdentifier;
 
-    /// Lower-case letters, digits, `.`, `_` and `-`, the first a letter or digit.
+    /// Accepts lower-case ASCII letters, digits, `.`, `_` and `-`; the first character is a letter or digit.
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fits = (USERNAME_MIN..=USERNAME_MAX).contains(&text.len())
-            && text.starts_with(plain)
-            && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
-        if fits { Ok(Self { given: text.to_owned(), key: text.to_owned() }) } else { Err(InvalidIdentifier) }
+            && text.starts_with(is_alphanumeric)
+            && text.chars().all(|c| is_alphanumeric(c) || matches!(c, '.' | '_' | '-'));
+        if fits {
+            Ok(Self { as_entered: text.to_owned(), normalized: text.to_owned() })
+        } else {
+            Err(InvalidIdentifier)
+        }
     }
 }
 
-/// What somebody typed to log in: which of the two it is, as compared. A username never has an `@`.
+/// The identifier in a login request, in normalized form. A username never contains an `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identifier {
-    /// An email address, perhaps nobody's.
+    /// An email address; it may not exist.
     Email(String),
-    /// A username, perhaps nobody's.
+    /// A username; it may not exist.
     Username(String),
 }
 
 impl Identifier {
-    /// Takes whatever was typed.
-    pub fn given(text: &str) -> Self {
-        let key = key(text);
-        if key.contains('@') { Self::Email(key) } else { Self::Username(key) }
+    /// Normalizes any text that a client sent.
+    pub fn from_entered(text: &str) -> Self {
+        let normalized = normalize(text);
+        if normalized.contains('@') { Self::Email(normalized) } else { Self::Username(normalized) }
     }
 }
 
@@ -112,23 +116,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_stored_as_given_and_compared_without_case() {
+    fn an_address_keeps_its_case_and_compares_without_case() {
         let email: Email = "Ada.Lovelace@Example.ORG".parse().unwrap();
-        assert_eq!((email.given(), email.key()), ("Ada.Lovelace@Example.ORG", "ada.lovelace@example.org"));
-        assert_eq!(Identifier::given("ADA.lovelace@example.org"), Identifier::Email(email.key().to_owned()));
+        assert_eq!(email.as_entered(), "Ada.Lovelace@Example.ORG");
+        assert_eq!(email.normalized(), "ada.lovelace@example.org");
+        assert_eq!(
+            Identifier::from_entered("ADA.lovelace@example.org"),
+            Identifier::Email(email.normalized().to_owned())
+        );
     }
 
     #[test]
-    fn spellings_that_look_alike_are_one_address() {
+    fn spellings_that_look_alike_are_the_same_address() {
         // S-50
         let plain: Email = "ada@example.org".parse().unwrap();
         for text in ["ＡＤＡ@example.org", "ada@EXAMPLE.org", "ⓐda@example.org"] {
-            assert_eq!(text.parse::<Email>().unwrap().key(), plain.key(), "{text}");
+            assert_eq!(text.parse::<Email>().unwrap().normalized(), plain.normalized(), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         let long = format!("{}@example.org", "x".repeat(65));
         for text in [
             "",
@@ -149,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn usernames_follow_their_pattern() {
+    fn usernames_must_match_the_pattern() {
         for text in ["ada", "a.l", "4ever-young_x", &"x".repeat(32)] {
             assert!(text.parse::<Username>().is_ok(), "{text}");
         }

@@ -1,8 +1,8 @@
-//! Accounts: who people are here, and how they prove it.
+//! Accounts: users, their identifiers and their passwords.
 //!
-//! An account has an email address, a username or both, each unique without regard to case, and a
-//! password. An unknown user and a wrong password are the same answer after the same work. Nothing
-//! here knows of sessions or tokens.
+//! An account has an email address, a username or both, each unique without regard to case, and a password.
+//! An unknown user and a wrong password give the same error after the same work. This module does not depend
+//! on sessions or tokens.
 
 pub mod api;
 mod identifiers;
@@ -21,70 +21,70 @@ pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, Username,
 };
 
-/// The longest display name, in characters.
+/// The maximum length of a display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;
 
-/// Somebody who signed up.
+/// A registered user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Names them for ever.
+    /// The permanent id.
     pub id: Uuid,
-    /// As given.
+    /// The email address as entered.
     pub email: Option<String>,
-    /// Whether they have shown that the address is theirs.
+    /// Whether the user has proven ownership of the address.
     pub email_verified: bool,
-    /// As given.
+    /// The username as entered.
     pub username: Option<String>,
-    /// What the app calls them.
+    /// The name that the app displays.
     pub display_name: Option<String>,
-    /// When they signed up.
+    /// When the user signed up.
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Somebody who signs up, checked: at least one identifier, and a password that the policy accepts.
+/// A validated sign-up: at least one identifier, and a password that the policy accepts.
 #[derive(Debug, Clone)]
 pub struct NewUser {
-    /// At least one of the two is there.
+    /// Required without a username.
     pub email: Option<Email>,
-    /// At least one of the two is there.
+    /// Required without an email address.
     pub username: Option<Username>,
-    /// In the clear, as briefly as can be.
+    /// The plaintext password, not hashed yet.
     pub password: Password,
     /// 1 to [`DISPLAY_NAME_MAX`] characters.
     pub display_name: Option<String>,
 }
 
-/// A change of the profile: `None` keeps, `Some(None)` clears.
+/// A change of the profile. `None` leaves a field unchanged, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct ProfilePatch {
     /// 1 to [`DISPLAY_NAME_MAX`] characters.
     pub display_name: Option<Option<String>>,
-    /// Cleared only where an email address remains.
+    /// Can be cleared only if the user has an email address.
     pub username: Option<Option<Username>>,
 }
 
-/// Why an account can't be made, found or changed.
+/// Why an account can't be created, found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
-    /// The email address or username belongs to somebody.
+    /// Another user has the email address or username.
     #[error("the identifier is taken")]
     IdentifierTaken,
-    /// Nobody, or not their password.
+    /// The user does not exist, or the password is wrong.
     #[error("wrong identifier or password")]
-    BadCredentials,
-    /// The account is gone.
-    #[error("there is no such user")]
+    InvalidCredentials,
+    /// The account does not exist or was deleted.
+    #[error("no such user")]
     NoSuchUser,
-    /// Clearing the username would leave nothing to log in with.
+    /// Without the username the user could not log in.
     #[error("the last identifier can't be cleared")]
     LastIdentifier,
-    /// Too many passwords wait to be hashed.
+    /// The queue of passwords to hash is full.
     #[error("overloaded")]
     Overloaded(#[from] Overloaded),
-    /// The database.
-    #[error("the accounts can't be read or written")]
+    /// An error of the database.
+    #[error("can't read or write the accounts")]
     Store(#[from] StoreError),
 }
 
@@ -97,7 +97,7 @@ impl HasStoreError for AccountsError {
     }
 }
 
-/// A user as it will be stored, its password hashed.
+/// A new user with a hashed password, ready to be stored.
 #[derive(Debug, Clone)]
 pub struct HashedUser {
     user: User,
@@ -107,13 +107,13 @@ pub struct HashedUser {
 }
 
 impl HashedUser {
-    /// The user that this will be.
+    /// Returns the user to be stored.
     pub fn user(&self) -> &User {
         &self.user
     }
 }
 
-/// The accounts. Cheap to clone.
+/// The use-cases of accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     db: Db,
@@ -122,17 +122,18 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Over a database, with a clock and hashing threads.
+    /// Creates the use-cases.
     pub fn new(db: Db, clock: Clock, passwords: Passwords) -> Self {
         Self { db, clock, passwords }
     }
 
-    /// Lets the hashing threads know what the dearest stored hash costs. Reads every user's hash: 0.4 s of
-    /// one core for a million, so no start waits for it.
+    /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at
+    /// that cost. Reads every user's hash (0.4 s of one core for a million users), so the server starts
+    /// without waiting for it.
     ///
     /// # Errors
     ///
-    /// Those of the database.
+    /// [`StoreError`].
     pub async fn load_max_hash_cost(&self) -> Result<(), StoreError> {
         if let Some(cost) = self.db.read((), |tx, ()| store::highest_cost(tx).boxed()).await? {
             self.passwords.observe_cost(cost);
@@ -140,13 +141,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// The rules for passwords.
+    /// Returns the password hasher and policy.
     pub fn passwords(&self) -> &Passwords {
         &self.passwords
     }
 
-    /// Hashes the password of somebody who signs up; [`insert`] then stores them, in the same
-    /// transaction as whatever else signing up makes.
+    /// Hashes the password of a new user. [`insert`] stores the result in the caller's transaction.
     ///
     /// # Errors
     ///
@@ -155,14 +155,14 @@ impl Accounts {
         let password_hash = self.passwords.hash(new.password).await?;
         let now = self.clock.now();
         Ok(HashedUser {
-            email_key: new.email.as_ref().map(|email| email.key().to_owned()),
-            username_key: new.username.as_ref().map(|name| name.key().to_owned()),
+            email_key: new.email.as_ref().map(|email| email.normalized().to_owned()),
+            username_key: new.username.as_ref().map(|name| name.normalized().to_owned()),
             password_hash,
             user: User {
                 id: self.clock.new_id(),
-                email: new.email.map(|email| email.given().to_owned()),
+                email: new.email.map(|email| email.as_entered().to_owned()),
                 email_verified: false,
-                username: new.username.map(|name| name.given().to_owned()),
+                username: new.username.map(|name| name.as_entered().to_owned()),
                 display_name: new.display_name,
                 created_at: now,
                 updated_at: now,
@@ -170,31 +170,31 @@ impl Accounts {
         })
     }
 
-    /// Finds out who somebody is from what they typed. Takes the same time and does the same work
-    /// whether or not there is such a user.
+    /// Returns the user with this identifier and password. Takes the same time and does the same work whether
+    /// or not the user exists.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
     pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        // No user has such a password, so this is no news about any of them, and no hash is spent on it.
-        let password = Password::given(password).ok_or(AccountsError::BadCredentials)?;
-        // Nor such an identifier; and to fold a quarter of a megabyte of it takes a worker's time.
+        // Every stored password parses, so the early return reveals nothing about a user.
+        let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
+        // The same holds for such an identifier, and normalizing 256 KiB would occupy a worker thread.
         if identifier.len() > 4 * EMAIL_MAX {
-            return Err(AccountsError::BadCredentials);
+            return Err(AccountsError::InvalidCredentials);
         }
-        let name = Identifier::given(identifier);
-        let found = self.db.read(name, |tx, name| store::find_by_login(tx, name).boxed()).await;
+        let identifier = Identifier::from_entered(identifier);
+        let found = self.db.read(identifier, |tx, of| store::find_by_identifier(tx, of).boxed()).await;
         self.check_password(found.map_err(AccountsError::Store)?, password).await
     }
 
-    /// Makes sure once more that whoever is logged in knows their password.
+    /// Verifies the password of a logged-in user again.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
     pub async fn authenticate_user(&self, user: Uuid, password: &str) -> Result<User, AccountsError> {
-        let password = Password::given(password).ok_or(AccountsError::BadCredentials)?;
+        let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
         self.check_password(found.map_err(AccountsError::Store)?, password).await
     }
@@ -206,14 +206,14 @@ impl Accounts {
     ) -> Result<User, AccountsError> {
         let Some(found) = found else {
             self.passwords.verify_dummy(password).await?;
-            audit::note(Event::LoginFailed, None, None);
-            return Err(AccountsError::BadCredentials);
+            audit::record(Event::LoginFailed, None, None);
+            return Err(AccountsError::InvalidCredentials);
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
             Verified::Match => Ok(found.user),
             Verified::Mismatch => {
-                audit::note(Event::LoginFailed, Some(found.user.id), None);
-                Err(AccountsError::BadCredentials)
+                audit::record(Event::LoginFailed, Some(found.user.id), None);
+                Err(AccountsError::InvalidCredentials)
             }
             Verified::MatchNeedsRehash => {
                 self.rehash(&found, password).await;
@@ -222,8 +222,8 @@ impl Accounts {
         }
     }
 
-    /// Stores the password under the configured cost. It is an improvement, not a condition: a failure
-    /// is logged and the next login tries again.
+    /// Hashes the password at the configured cost and stores the hash. A failure does not fail the login; the
+    /// next login tries again.
     async fn rehash(&self, found: &store::Credentials, password: Password) {
         let (id, old) = (found.user.id, found.password_hash.clone());
         let Ok(new) = self.passwords.hash(password).await else {
@@ -234,11 +234,11 @@ impl Accounts {
             .write((id, old, new), |tx, (id, old, new)| store::replace_hash(tx, *id, old, new).boxed())
             .await;
         if let Err(error) = written {
-            tracing::warn!(%error, "a password was not hashed again at the configured cost");
+            tracing::warn!(%error, "failed to store a password hash at the configured cost");
         }
     }
 
-    /// A user by id.
+    /// Returns a user by id.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl Accounts {
         found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)
     }
 
-    /// Changes what the user calls themselves.
+    /// Changes the display name and the username.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ async fn change_profile(
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
 }
 
-/// A user by id, as part of a transaction.
+/// Returns a user by id, within a transaction.
 ///
 /// # Errors
 ///
@@ -288,7 +288,7 @@ pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
 }
 
-/// Deletes a user, and with them everything that is theirs.
+/// Deletes a user and all of the user's data.
 ///
 /// # Errors
 ///
@@ -297,13 +297,13 @@ pub async fn delete(tx: &Tx, user: Uuid) -> Result<(), AccountsError> {
     if store::delete(tx, user).await? { Ok(()) } else { Err(AccountsError::NoSuchUser) }
 }
 
-/// Stores a prepared user.
+/// Inserts a new user.
 ///
 /// # Errors
 ///
-/// [`AccountsError::IdentifierTaken`]: whether it is, is the database's to say.
-pub async fn insert(tx: &Tx, prepared: &HashedUser) -> Result<(), AccountsError> {
-    match store::insert(tx, prepared).await {
+/// [`AccountsError::IdentifierTaken`], from the unique index of the database.
+pub async fn insert(tx: &Tx, user: &HashedUser) -> Result<(), AccountsError> {
+    match store::insert(tx, user).await {
         Err(StoreError::UniqueViolation(_)) => Err(AccountsError::IdentifierTaken),
         other => Ok(other?),
     }

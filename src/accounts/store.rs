@@ -1,4 +1,4 @@
-//! The table of users.
+//! Queries on the table of users.
 
 use ::entity::users;
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::passwords::COST_MAX;
 
-/// A user and what their password must match.
+/// A user with the stored password hash.
 #[derive(Debug, Clone)]
 pub(super) struct Credentials {
     pub(super) user: User,
@@ -35,8 +35,8 @@ impl From<users::Model> for Credentials {
     }
 }
 
-pub(super) async fn insert(tx: &Tx, prepared: &HashedUser) -> Result<(), StoreError> {
-    let HashedUser { user, email_key, username_key, password_hash } = prepared.clone();
+pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> {
+    let HashedUser { user, email_key, username_key, password_hash } = new.clone();
     let row = users::ActiveModel {
         id: Set(user.id),
         email: Set(user.email),
@@ -62,28 +62,31 @@ pub(super) async fn find_credentials(tx: &Tx, user: Uuid) -> Result<Option<Crede
     Ok(users::Entity::find_by_id(user).one(tx).await?.map(Credentials::from))
 }
 
-/// Whether there was one. What is theirs goes by the keys of the tables.
+/// Deletes a user; foreign keys cascade to the user's other rows. Returns `false` if there was none.
 pub(super) async fn delete(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     Ok(users::Entity::delete_by_id(user).exec(tx).await?.rows_affected == 1)
 }
 
-pub(super) async fn find_by_login(tx: &Tx, name: &Identifier) -> Result<Option<Credentials>, StoreError> {
-    let condition = match name {
-        Identifier::Email(key) => users::Column::EmailKey.eq(key.as_str()),
-        Identifier::Username(key) => users::Column::UsernameKey.eq(key.as_str()),
+pub(super) async fn find_by_identifier(
+    tx: &Tx,
+    identifier: &Identifier,
+) -> Result<Option<Credentials>, StoreError> {
+    let condition = match identifier {
+        Identifier::Email(email) => users::Column::EmailKey.eq(email.as_str()),
+        Identifier::Username(name) => users::Column::UsernameKey.eq(name.as_str()),
     };
     let row = users::Entity::find().filter(condition).one(tx).await?;
     Ok(row.map(Credentials::from))
 }
 
-/// The highest cost of a stored hash: the two digits of `$2b$12$…`.
+/// Returns the highest cost of all stored hashes: the two digits in `$2b$12$…`.
 pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
-    // A damaged one must not hide the others: only what can be a hash of ours counts.
-    let form = format!("$2b$__${}", "_".repeat(53));
+    // Ignore corrupt values: they would sort above the valid ones.
+    let pattern = format!("$2b$__${}", "_".repeat(53));
     let digits: Option<Option<String>> = users::Entity::find()
         .select_only()
         .expr(Expr::cust("MAX(SUBSTR(password_hash, 5, 2))"))
-        .filter(users::Column::PasswordHash.like(form))
+        .filter(users::Column::PasswordHash.like(pattern))
         .filter(Expr::cust("SUBSTR(password_hash, 5, 2)").lte(format!("{COST_MAX:02}")))
         .into_tuple()
         .one(tx)
@@ -91,7 +94,7 @@ pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
     Ok(digits.flatten().and_then(|digits| digits.parse().ok()))
 }
 
-/// Replaces the hash if it is still `old`: a password that was changed meanwhile stays changed.
+/// Replaces the hash if it is still `old`, so that a concurrent change of the password is not overwritten.
 pub(super) async fn replace_hash(tx: &Tx, user: Uuid, old: &str, new: &str) -> Result<bool, StoreError> {
     let done = users::Entity::update_many()
         .col_expr(users::Column::PasswordHash, Expr::value(new))
@@ -113,8 +116,8 @@ pub(super) async fn change_profile(
         row.display_name = Set(display_name.clone());
     }
     if let Some(username) = &patch.username {
-        row.username = Set(username.as_ref().map(|name| name.given().to_owned()));
-        row.username_key = Set(username.as_ref().map(|name| name.key().to_owned()));
+        row.username = Set(username.as_ref().map(|name| name.as_entered().to_owned()));
+        row.username_key = Set(username.as_ref().map(|name| name.normalized().to_owned()));
     }
     let done = users::Entity::update_many().set(row).filter(users::Column::Id.eq(user)).exec(tx).await?;
     Ok(done.rows_affected == 1)

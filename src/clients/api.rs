@@ -1,22 +1,21 @@
 //! Introspection and revocation over HTTP, for services that have credentials of their own.
 
-use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{ActiveToken, ClientsError};
-use crate::app::App;
+use crate::clients::Introspector;
 use crate::db::StoreError;
-use crate::http::Tag;
-use crate::http::body::Json;
-use crate::http::caller;
-use crate::http::client::AuthenticatedClient;
-use crate::http::examples;
-use crate::http::form::Form;
-use crate::http::problem::{Problem, ProblemResponse};
 use crate::tokens::CLIENT_ID;
+use crate::web::Tag;
+use crate::web::caller;
+use crate::web::client::AuthenticatedClient;
+use crate::web::examples;
+use crate::web::form::Form;
+use crate::web::json::Json;
+use crate::web::problem::{Problem, ProblemResponse};
 
 /// A token that a service was shown.
 #[derive(Debug, Object)]
@@ -139,12 +138,12 @@ enum Revoked {
 impl From<ClientsError> for Problem {
     fn from(error: ClientsError) -> Self {
         match error {
-            ClientsError::BadCredentials => caller::bad_client(),
-            ClientsError::Unknown => StoreError::unavailable().into(),
+            ClientsError::InvalidCredentials => caller::invalid_client(),
+            ClientsError::Unverifiable => StoreError::unavailable().into(),
             ClientsError::Sessions(error) => error.into(),
             ClientsError::Store(error) => error.into(),
             // Only an operator meets these, and not over HTTP.
-            ClientsError::BadName | ClientsError::NameTaken | ClientsError::NoSuchClient => {
+            ClientsError::InvalidName | ClientsError::NameTaken | ClientsError::NoSuchClient => {
                 Self::internal(error)
             }
         }
@@ -153,7 +152,16 @@ impl From<ClientsError> for Problem {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct ClientsApi;
+pub struct ClientsApi {
+    introspector: Introspector,
+}
+
+impl ClientsApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(introspector: &Introspector) -> Self {
+        Self { introspector: introspector.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Services")]
 impl ClientsApi {
@@ -168,11 +176,10 @@ impl ClientsApi {
     #[oai(path = "/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
-        app: Data<&App>,
         _service: AuthenticatedClient,
         form: Form<ShownToken>,
     ) -> Result<Introspected, ProblemResponse> {
-        let found = app.inspector.introspect(&form.0.token).await?;
+        let found = self.introspector.introspect(&form.0.token).await?;
         let told = found.map_or_else(Introspection::default, Introspection::from);
         Ok(Introspected::Ok(Json(told), "no-store".to_owned()))
     }
@@ -188,11 +195,10 @@ impl ClientsApi {
     #[oai(path = "/revoke", method = "post", operation_id = "revoke_token")]
     async fn revoke(
         &self,
-        app: Data<&App>,
         _service: AuthenticatedClient,
         form: Form<ShownToken>,
     ) -> Result<Revoked, ProblemResponse> {
-        app.inspector.revoke(&form.0.token).await?;
+        self.introspector.revoke(&form.0.token).await?;
         Ok(Revoked::Ok("no-store".to_owned()))
     }
 }

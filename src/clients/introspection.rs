@@ -1,4 +1,4 @@
-//! What other services may do with a token: ask what it is (RFC 7662), and end it (RFC 7009).
+//! Token introspection (RFC 7662) and token revocation (RFC 7009) for other services.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -10,37 +10,37 @@ use crate::db::{Db, StoreError};
 use crate::sessions::Sessions;
 use crate::tokens::{self, CLIENT_ID, Revocation, Scopes, TokenError, Tokens};
 
-/// A token that is good at this moment.
+/// The metadata of a token that is valid now.
 #[derive(Debug, Clone)]
 pub struct ActiveToken {
-    /// The user whose it is.
+    /// The user that it was issued to.
     pub user: Uuid,
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// Who got it.
+    /// The client that it was issued to.
     pub client_id: &'static str,
-    /// Who made it.
+    /// The issuer.
     pub issuer: String,
-    /// The session that it belongs to, if one is kept.
+    /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// When it ends if nobody ends it before.
+    /// When it expires.
     pub expires_at: DateTime<Utc>,
-    /// What an access token says besides; a refresh token has none of it.
+    /// Further claims of an access token; `None` for a refresh token.
     pub access: Option<AccessClaims>,
 }
 
-/// What only an access token says.
+/// The claims that only an access token has.
 #[derive(Debug, Clone)]
 pub struct AccessClaims {
-    /// Its own name.
+    /// Its id (`jti`).
     pub id: Uuid,
-    /// For whom it was made.
+    /// Its audience (`aud`).
     pub audience: String,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: DateTime<Utc>,
 }
 
-/// Looks at tokens for other services. Cheap to clone.
+/// Introspects and revokes tokens for other services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Introspector {
     db: Db,
@@ -49,17 +49,17 @@ pub struct Introspector {
 }
 
 impl Introspector {
-    /// Over the rooms that make tokens.
+    /// Creates an introspector.
     pub fn new(db: Db, tokens: Tokens, sessions: Sessions) -> Self {
         Self { db, tokens, sessions }
     }
 
-    /// What a token is; `None` if it is not good, whatever the reason. Asking does not use a refresh token
-    /// up.
+    /// Returns the metadata of a token, or `None` if the token is not valid for any reason. Does not consume
+    /// a refresh token.
     ///
     /// # Errors
     ///
-    /// [`ClientsError::Unknown`], [`ClientsError::Sessions`].
+    /// [`ClientsError::Unverifiable`], [`ClientsError::Sessions`].
     pub async fn introspect(&self, token: &str) -> Result<Option<ActiveToken>, ClientsError> {
         match self.tokens.verify(token).await {
             Ok(token) => Ok(Some(ActiveToken {
@@ -75,14 +75,14 @@ impl Introspector {
                     issued_at: token.issued_at,
                 }),
             })),
-            Err(TokenError::Unverifiable) => Err(ClientsError::Unknown),
+            Err(TokenError::Unverifiable) => Err(ClientsError::Unverifiable),
             Err(TokenError::Expired | TokenError::Revoked | TokenError::Invalid) => {
-                self.refresh_token(token).await
+                self.introspect_refresh_token(token).await
             }
         }
     }
 
-    async fn refresh_token(&self, token: &str) -> Result<Option<ActiveToken>, ClientsError> {
+    async fn introspect_refresh_token(&self, token: &str) -> Result<Option<ActiveToken>, ClientsError> {
         let found = self.sessions.introspect(token).await?;
         Ok(found.map(|found| ActiveToken {
             user: found.user,
@@ -95,12 +95,13 @@ impl Introspector {
         }))
     }
 
-    /// Ends an access token, here at once and everywhere within a second, or the session of a refresh
-    /// token, with all its access tokens (RFC 7009 §2.1). What is not good needs no ending.
+    /// Revokes an access token, on this replica at once and on every other within a second. Of a refresh
+    /// token, ends the session and revokes all of its access tokens (RFC 7009 §2.1). Succeeds without an
+    /// effect if the token is not valid.
     ///
     /// # Errors
     ///
-    /// [`ClientsError::Unknown`], [`ClientsError::Sessions`] and [`ClientsError::Store`].
+    /// [`ClientsError::Unverifiable`], [`ClientsError::Sessions`] and [`ClientsError::Store`].
     pub async fn revoke(&self, token: &str) -> Result<(), ClientsError> {
         match self.tokens.verify(token).await {
             Ok(token) => {
@@ -110,10 +111,10 @@ impl Introspector {
                     self.db.write(revocation, |tx, revocation| tokens::revoke(tx, revocation).boxed()).await;
                 written?;
                 self.tokens.apply(&revocation);
-                audit::note(Event::TokenRevoked, Some(token.user), token.session);
+                audit::record(Event::TokenRevoked, Some(token.user), token.session);
                 Ok(())
             }
-            Err(TokenError::Unverifiable) => Err(ClientsError::Unknown),
+            Err(TokenError::Unverifiable) => Err(ClientsError::Unverifiable),
             Err(TokenError::Expired | TokenError::Revoked | TokenError::Invalid) => {
                 Ok(self.sessions.log_out(token).await?)
             }

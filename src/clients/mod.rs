@@ -1,9 +1,9 @@
-//! Clients: other services that may ask whether a token is good, and may end it.
+//! Clients: other services that may introspect and revoke tokens.
 //!
-//! The operator makes them; nobody signs up for this. A client's secret is random, told once, and kept
-//! as its digest, so that the database lets nobody in. Each request of a client is looked up anew:
-//! who was removed gets no further answer. What a client is told of a token is what this server itself
-//! would make of it ([`Introspector`]).
+//! Only the operator creates clients. A client's secret is random and shown once. The database stores only
+//! its digest, so a copy of the database reveals no credentials. Each request looks the client up in the
+//! database, so a removal takes effect with the next request. Introspection applies the same checks as the
+//! server's own API ([`Introspector`]).
 
 pub mod api;
 mod introspection;
@@ -16,70 +16,70 @@ use futures_util::FutureExt;
 
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
-use crate::secrets::{equal, random_bytes, sha256};
+use crate::secrets::{constant_time_eq, random_bytes, sha256};
 use crate::sessions::SessionsError;
 
 pub use introspection::{ActiveToken, Introspector};
 
-/// The longest name of a client, in characters.
+/// The maximum length of a client's name, in characters.
 pub const NAME_MAX: usize = 100;
-/// The longest id that is looked up, in bytes; ours have 36.
+/// The maximum length of an id to look up, in bytes; a generated id has 36.
 const ID_MAX: usize = 64;
 
-/// A service that may ask.
+/// A service that may introspect and revoke tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
-    /// What the operator calls it; no two have the same.
+    /// Its unique name, chosen by the operator.
     pub name: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// What the operator hands to the service.
+/// The credentials of a new client.
 #[derive(Clone)]
 pub struct ClientCredentials {
     /// Its `client_id`.
     pub id: String,
-    /// Its `client_secret`: 256 random bits, told here and never again.
+    /// Its `client_secret`: 256 random bits, not retrievable later.
     pub secret: String,
 }
 
-/// What an operator may want done.
+/// A command of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientCommand {
-    /// Make one of this name.
+    /// Creates a client with this name.
     Add(String),
-    /// Say which there are.
+    /// Lists all clients.
     List,
-    /// Take the credentials of this id back.
+    /// Removes the client with this id.
     Remove(String),
 }
 
-/// Why a client can't be made, found or answered.
+/// Why a client can't be created, found or served.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientsError {
-    /// Of no use as a name.
+    /// The name is empty, too long, or has a control character.
     #[error("a client's name has 1 to {NAME_MAX} characters, none of them a control character")]
-    BadName,
-    /// There is one of this name.
-    #[error("there is a client of this name already")]
+    InvalidName,
+    /// Another client has this name.
+    #[error("a client with this name already exists")]
     NameTaken,
-    /// There is none of this id.
-    #[error("there is no client with this id")]
+    /// No client has this id.
+    #[error("no client with this id")]
     NoSuchClient,
     /// No client has these credentials.
     #[error("wrong client id or secret")]
-    BadCredentials,
-    /// Whether a token was revoked can't be told.
-    #[error("what was revoked can't be read")]
-    Unknown,
-    /// The sessions.
+    InvalidCredentials,
+    /// The token can't be verified: the keys or the revocations can't be read.
+    #[error("can't verify the token")]
+    Unverifiable,
+    /// An error of the sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
-    /// The database.
-    #[error("the clients can't be read or written")]
+    /// An error of the database.
+    #[error("can't read or write the clients")]
     Store(#[from] StoreError),
 }
 
@@ -93,7 +93,7 @@ impl HasStoreError for ClientsError {
     }
 }
 
-/// The clients. Cheap to clone.
+/// The use-cases of clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
     db: Db,
@@ -101,20 +101,20 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Over a database, with a clock.
+    /// Creates the use-cases.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }
 
-    /// Makes a client.
+    /// Creates a client.
     ///
     /// # Errors
     ///
-    /// [`ClientsError::BadName`] or [`ClientsError::NameTaken`].
+    /// [`ClientsError::InvalidName`] or [`ClientsError::NameTaken`].
     pub async fn add(&self, name: &str) -> Result<ClientCredentials, ClientsError> {
         let name = name.trim();
         if !(1..=NAME_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            return Err(ClientsError::BadName);
+            return Err(ClientsError::InvalidName);
         }
         let secret = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
         let client = Client {
@@ -135,7 +135,7 @@ impl Clients {
         }
     }
 
-    /// All of them, oldest first.
+    /// Returns all clients, oldest first.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Clients {
         self.db.read((), |tx, ()| store::all(tx).boxed()).await.map_err(ClientsError::Store)
     }
 
-    /// Takes a client's credentials back, from its next request on.
+    /// Removes a client; its next request is rejected.
     ///
     /// # Errors
     ///
@@ -156,39 +156,39 @@ impl Clients {
         if removed? { Ok(()) } else { Err(ClientsError::NoSuchClient) }
     }
 
-    /// Finds out which client has these credentials.
+    /// Returns the client with these credentials.
     ///
     /// # Errors
     ///
-    /// [`ClientsError::BadCredentials`].
+    /// [`ClientsError::InvalidCredentials`].
     pub async fn authenticate(&self, id: &str, secret: &str) -> Result<Client, ClientsError> {
-        // Nothing else is an id of ours, and not every database takes every character.
+        // Generated ids are ASCII, and some databases reject some characters.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(ClientsError::BadCredentials);
+            return Err(ClientsError::InvalidCredentials);
         }
         let found: Result<Option<(Client, Vec<u8>)>, StoreError> =
             self.db.read(id.to_owned(), |tx, id| store::find(tx, id).boxed()).await;
         match found? {
-            Some((client, digest)) if equal(&digest, &sha256(secret.as_bytes())) => Ok(client),
-            _ => Err(ClientsError::BadCredentials),
+            Some((client, digest)) if constant_time_eq(&digest, &sha256(secret.as_bytes())) => Ok(client),
+            _ => Err(ClientsError::InvalidCredentials),
         }
     }
 
-    /// Does what an operator wants done, and says so in lines.
+    /// Runs a command and returns the lines to print.
     ///
     /// # Errors
     ///
     /// Those of [`Clients::add`], [`Clients::list`] and [`Clients::remove`].
-    pub async fn manage(&self, what: &ClientCommand) -> Result<Vec<String>, ClientsError> {
-        match what {
+    pub async fn manage(&self, command: &ClientCommand) -> Result<Vec<String>, ClientsError> {
+        match command {
             ClientCommand::Add(name) => {
                 let ClientCredentials { id, secret } = self.add(name).await?;
                 Ok(vec![format!("client_id      {id}"), format!("client_secret  {secret}")])
             }
             ClientCommand::List => {
                 let line = |client: Client| {
-                    let made = client.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                    format!("{}  {made}  {}", client.id, client.name)
+                    let created_at = client.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+                    format!("{}  {created_at}  {}", client.id, client.name)
                 };
                 Ok(self.list().await?.into_iter().map(line).collect())
             }

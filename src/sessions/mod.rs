@@ -1,25 +1,25 @@
-//! Sessions: signing up, logging in, staying logged in, and the end of it.
+//! Sessions: sign-up, login, refresh, logout and revocation.
 //!
-//! A session is one login of one device. It is written before its tokens are handed out, in the same
-//! transaction as the user where somebody signs up. Access tokens come from `tokens`; refresh tokens
-//! are computed from the session and its generation, and never stored. A session that ends takes its
-//! access tokens with it, in the same transaction.
+//! A session is one login of one device. Its row is committed before the client receives its tokens. Sign-up
+//! writes it in the same transaction as the user. `tokens` mints the access tokens. Refresh tokens are
+//! computed from the session id and the generation, and never stored. The transaction that ends a session
+//! also revokes its access tokens.
 
 pub mod api;
+mod login;
 mod refresh;
 mod refresh_token;
 mod revocation;
 mod sessionless_token;
+mod signup;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::FutureExt;
 use uuid::Uuid;
 
-use crate::accounts::{self, Accounts, AccountsError, HashedUser, NewUser, User};
-use crate::audit::{self, Event};
+use crate::accounts::{Accounts, AccountsError, User};
 use crate::clock::Clock;
-use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::db::{Db, HasStoreError, StoreError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
@@ -29,31 +29,31 @@ pub use refresh_token::RefreshToken;
 pub use revocation::SessionSummary;
 pub use sessionless_token::SessionlessToken;
 
-/// The longest name of a device, in characters.
+/// The maximum length of a device name, in characters.
 pub const DEVICE_NAME_MAX: usize = 100;
-/// The longest part of a `User-Agent` that is kept, in characters.
+/// The maximum length of a stored `User-Agent`, in characters; the rest is cut off.
 pub const USER_AGENT_MAX: usize = 512;
 
-/// How sessions end by themselves, in seconds.
+/// When a session expires, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// Without a refresh for so long.
+    /// After this time without a refresh.
     pub idle_secs: u32,
-    /// However often it is refreshed.
+    /// After this time since the login, however often it is refreshed.
     pub absolute_secs: u32,
 }
 
 /// The device that signs up or logs in.
 #[derive(Debug, Clone, Default)]
 pub struct Device {
-    /// What its owner calls it: 1 to [`DEVICE_NAME_MAX`] characters.
+    /// Its name, chosen by the client: 1 to [`DEVICE_NAME_MAX`] characters.
     pub name: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
 }
 
 impl Device {
-    /// With a user agent cut to what is kept.
+    /// Creates a device, with the user agent cut to [`USER_AGENT_MAX`] characters.
     pub fn new(name: Option<String>, user_agent: Option<&str>) -> Self {
         let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect());
         Self { name, user_agent }
@@ -65,7 +65,7 @@ impl Device {
 struct Session {
     id: Uuid,
     user: Uuid,
-    /// The number of its newest refresh token, from 1.
+    /// The number of its newest refresh token, starting at 1.
     generation: i64,
     scopes: Scopes,
     amr: Vec<String>,
@@ -76,50 +76,50 @@ struct Session {
     access_expires_at: DateTime<Utc>,
 }
 
-/// What somebody gets who signed up or logged in.
+/// The result of a sign-up, a login or a refresh.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// A JWT.
+    /// The access token: a JWT.
     pub access_token: String,
-    /// Its life, in seconds.
+    /// The lifetime of the access token, in seconds.
     pub expires_in_secs: i64,
-    /// Buys the next grant.
+    /// The token that is exchanged for the next grant.
     pub refresh_token: String,
-    /// Its life if it is not used, in seconds.
+    /// The lifetime of the refresh token, in seconds.
     pub refresh_expires_in_secs: i64,
-    /// The session that was begun.
+    /// The id of the session.
     pub session: Uuid,
-    /// What the access token may be used for.
+    /// The scopes of the access token.
     pub scopes: Scopes,
-    /// When this was made.
+    /// When the grant was issued.
     pub at: DateTime<Utc>,
-    /// Who.
+    /// The owner of the session.
     pub user: User,
 }
 
-/// Why no session was begun, prolonged or ended.
+/// Why a session can't be started, refreshed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
-    /// Nobody may sign up here.
-    #[error("signing up is closed")]
+    /// Sign-up is disabled in the settings.
+    #[error("sign-up is disabled")]
     SignupClosed,
-    /// Not a refresh token of ours, or its session has run out.
-    #[error("the refresh token is not good")]
+    /// The text is not a refresh token of this server, or the session has expired.
+    #[error("invalid refresh token")]
     InvalidRefreshToken,
-    /// The session was ended before its time.
-    #[error("the session was ended")]
+    /// The session was ended before it expired.
+    #[error("the session was revoked")]
     Revoked,
-    /// Not a session of theirs.
-    #[error("there is no such session")]
+    /// The user has no session with this id.
+    #[error("no such session")]
     NoSuchSession,
-    /// The account.
+    /// An error of the accounts.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    /// The tokens.
+    /// An error of the tokens.
     #[error(transparent)]
     Tokens(#[from] TokensError),
-    /// The database.
-    #[error("the sessions can't be read or written")]
+    /// An error of the database.
+    #[error("can't read or write the sessions")]
     Store(#[from] StoreError),
 }
 
@@ -134,7 +134,7 @@ impl HasStoreError for SessionsError {
     }
 }
 
-/// The sessions. Cheap to clone.
+/// The use-cases of sessions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     db: Db,
@@ -147,7 +147,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Over the accounts and tokens; `signup_open` says whether strangers may sign up.
+    /// Creates the use-cases; `signup_open` allows sign-up.
     pub fn new(
         db: Db,
         clock: Clock,
@@ -157,62 +157,12 @@ impl Sessions {
         lifetimes: Lifetimes,
         signup_open: bool,
     ) -> Self {
-        let mac = MacKey::of(secret, Purpose::RefreshTokens);
+        let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
         Self { db, clock, accounts, tokens, mac, lifetimes, signup_open }
     }
 
-    /// Makes an account and its first session, both or neither.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionsError::SignupClosed`], or [`AccountsError::IdentifierTaken`] within.
-    pub async fn sign_up(&self, new: NewUser, device: Device) -> Result<Grant, SessionsError> {
-        if !self.signup_open {
-            return Err(SessionsError::SignupClosed);
-        }
-        let prepared = self.accounts.hash_password(new).await?;
-        let user = prepared.user().clone();
-        let mut session = self.begin(user.id, Scopes::all(), device);
-        let begun_at = session.created_at;
-        let grant = self.grant(&mut session, user, begun_at)?;
-        self.db
-            .write((prepared, session), |tx, (prepared, session)| insert_both(tx, prepared, session).boxed())
-            .await?;
-        audit::note(Event::SignedUp, Some(grant.user.id), Some(grant.session));
-        Ok(grant)
-    }
-
-    /// Begins a session for whoever the identifier and password belong to. `scopes` narrows what its
-    /// tokens may be used for.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`] within.
-    pub async fn log_in(
-        &self,
-        identifier: &str,
-        password: &str,
-        scopes: Scopes,
-        device: Device,
-    ) -> Result<Grant, SessionsError> {
-        let user = self.accounts.authenticate(identifier, password).await?;
-        let mut session = self.begin(user.id, scopes, device);
-        let begun_at = session.created_at;
-        let grant = self.grant(&mut session, user, begun_at)?;
-        let written: Result<(), StoreError> =
-            self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
-        match written {
-            // The account was deleted while its password was being checked.
-            Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::BadCredentials.into()),
-            Err(error) => Err(error.into()),
-            Ok(()) => {
-                audit::note(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
-                Ok(grant)
-            }
-        }
-    }
-
-    fn begin(&self, user: Uuid, scopes: Scopes, device: Device) -> Session {
+    /// Creates the first generation of a session, not stored yet.
+    fn new_session(&self, user: Uuid, scopes: Scopes, device: Device) -> Session {
         let created_at = self.clock.now();
         let after = |secs: u32| created_at + TimeDelta::seconds(secs.into());
         Session {
@@ -229,9 +179,14 @@ impl Sessions {
         }
     }
 
-    /// The tokens of a session's generation. Where a session is begun this comes before it is written,
-    /// so that a server that can't mint begins none that nobody can use.
-    fn grant(&self, session: &mut Session, user: User, now: DateTime<Utc>) -> Result<Grant, TokensError> {
+    /// Mints the tokens for the session's generation. Sign-up and login call it before they store the
+    /// session, so a server that can't mint tokens creates no unusable session.
+    fn issue_grant(
+        &self,
+        session: &mut Session,
+        user: User,
+        now: DateTime<Utc>,
+    ) -> Result<Grant, TokensError> {
         let generation = session.generation;
         let minted = self.tokens.mint(Subject {
             user: session.user,
@@ -255,9 +210,4 @@ impl Sessions {
             user,
         })
     }
-}
-
-async fn insert_both(tx: &Tx, prepared: &HashedUser, session: &Session) -> Result<(), SessionsError> {
-    accounts::insert(tx, prepared).await?;
-    Ok(store::insert(tx, session.user, session).await?)
 }

@@ -1,19 +1,19 @@
-//! Refreshing: one successor for each refresh token, whatever the network does to the reply.
+//! Refresh: each refresh token has exactly one successor, even if a response is lost.
 //!
-//! The row holds the number of the newest generation, and rotation is one conditional update: of any
-//! number of requests that show the same token, on any number of replicas, one raises the number.
-//! All others find that the generation after theirs is the newest, and get the same successor, because
-//! it is computed and not random. So parallel refreshes all succeed, and none forks the session.
+//! The row holds the number of the newest generation, and a rotation is one conditional update. If several
+//! requests send the same token, on any number of replicas, one of them raises the number. The others find
+//! that the next generation is the newest and return the same successor, because it is computed and not
+//! random. Parallel refreshes therefore all succeed, and the session never forks.
 //!
-//! A phone that never got its reply shows the previous token again, be it months later. It gets the
-//! successor once more as long as nobody is known to have it: no access token that came with it was
-//! seen, and it was not used itself (then the generation would be higher). Thirty seconds after the
-//! rotation the mercy holds in any case, because requests that were sent together may arrive in any
-//! order. Beyond that, two parties hold tokens of one session, and which of them is the thief can't be
-//! told: the session ends, and this one alone (RFC 9700 §4.14.2).
+//! A client that lost the response sends the previous token again, perhaps months later. It receives the same
+//! successor as long as the successor is unused: no access token issued with it was used, and it was not
+//! refreshed itself (the generation would be higher). Within a grace period of 30 seconds after the rotation
+//! a use of the access token does not matter, because parallel requests may arrive in any order. In all other
+//! cases two parties hold tokens of the session, and the server can't tell which one is the thief. It ends
+//! this session and no other (RFC 9700 §4.14.2).
 //!
-//! That an access token was seen is kept in memory and written within seconds. If that is lost with
-//! the process, the previous token is honoured longer; nobody is ever logged out by it.
+//! The use of an access token is recorded in memory and written to the database within seconds. If a crash
+//! loses the record, the previous token stays usable for longer; no client loses its session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -25,23 +25,24 @@ use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{Revocation, Scopes, TokensError};
 
-/// How long after a rotation the previous token is honoured in any case.
+/// How long the previous token stays usable after a rotation, even if the successor's access token was used.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
 
-/// What a rotation writes, and what it rests on.
+/// The values that a rotation writes, and its conditions.
 #[derive(Debug, Clone)]
 pub(super) struct Rotation {
     pub(super) now: DateTime<Utc>,
     pub(super) idle_expires_at: DateTime<Utc>,
     pub(super) access_expires_at: DateTime<Utc>,
-    /// The previous token is honoured in any case if it was replaced since.
+    /// The start of the grace period: a token that was replaced at or after this time stays usable.
     pub(super) rotated_since: DateTime<Utc>,
-    /// The newest generation that is proven in memory and perhaps not in the database yet.
+    /// The newest generation with a used access token, from memory; the database may not have it yet.
     pub(super) used_generation: Option<i64>,
-    /// The name of the event, if one is to be written.
+    /// The id of the security event, if one is written.
     event: Uuid,
 }
 
+/// The result of a rotation.
 enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
@@ -49,28 +50,28 @@ enum Outcome {
     Unknown,
 }
 
-/// What a refresh token is good for (RFC 7662 §2.2).
+/// The metadata of a valid refresh token (RFC 7662 §2.2).
 #[derive(Debug, Clone)]
 pub struct RefreshInfo {
-    /// The session that it prolongs.
+    /// The session that it refreshes.
     pub session: Uuid,
-    /// Whose it is.
+    /// The owner of the session.
     pub user: Uuid,
-    /// What its access tokens may be used for.
+    /// The scopes of its access tokens.
     pub scopes: Scopes,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: DateTime<Utc>,
 }
 
 impl Sessions {
-    /// Trades a refresh token for the next grant of its session.
+    /// Exchanges a refresh token for the next grant of its session.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::InvalidRefreshToken`], [`SessionsError::Revoked`], and
-    /// [`TokensError::NoSigningKey`] within.
+    /// [`SessionsError::InvalidRefreshToken`], [`SessionsError::Revoked`], or a wrapped
+    /// [`TokensError::NoSigningKey`].
     pub async fn refresh(&self, token: &str) -> Result<Grant, SessionsError> {
-        let presented = self.read(token)?;
+        let presented = self.decode(token)?;
         let now = self.clock.now();
         let rotation = Rotation {
             now,
@@ -89,13 +90,13 @@ impl Sessions {
             Outcome::Rotated(found) => {
                 let (mut session, user) = *found;
                 session.generation = presented.generation + 1;
-                let grant = self.grant(&mut session, user, now)?;
-                audit::note(Event::Refreshed, Some(session.user), Some(session.id));
+                let grant = self.issue_grant(&mut session, user, now)?;
+                audit::record(Event::Refreshed, Some(session.user), Some(session.id));
                 Ok(grant)
             }
             Outcome::Reused(revocation) => {
                 self.tokens.apply(&revocation);
-                audit::note(Event::RefreshTokenReused, None, Some(presented.session));
+                audit::record(Event::RefreshTokenReused, None, Some(presented.session));
                 Err(SessionsError::Revoked)
             }
             Outcome::Revoked => Err(SessionsError::Revoked),
@@ -103,22 +104,22 @@ impl Sessions {
         }
     }
 
-    /// What the refresh token is good for; `None` if it would not be taken.
+    /// Returns the metadata of a refresh token, or `None` unless it is the newest of an active session.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`], and [`TokensError::NoSigningKey`] within.
+    /// [`SessionsError::Store`], or a wrapped [`TokensError::NoSigningKey`].
     pub async fn introspect(&self, token: &str) -> Result<Option<RefreshInfo>, SessionsError> {
-        let presented = match self.read(token) {
+        let presented = match self.decode(token) {
             Err(SessionsError::InvalidRefreshToken) => return Ok(None),
-            read => read?,
+            decoded => decoded?,
         };
         let now = self.clock.now();
         let found: Result<_, StoreError> =
-            self.db.read(presented, |tx, presented| store::of_token(tx, presented).boxed()).await;
+            self.db.read(presented, |tx, presented| store::find_by_token(tx, presented).boxed()).await;
         let is_newest = |session: &Session| session.generation <= presented.generation;
-        let alive = found?.filter(|found| !found.ended && found.session.idle_expires_at > now);
-        Ok(alive.map(|found| found.session).filter(is_newest).map(|session| RefreshInfo {
+        let active = found?.filter(|found| !found.ended && found.session.idle_expires_at > now);
+        Ok(active.map(|found| found.session).filter(is_newest).map(|session| RefreshInfo {
             session: session.id,
             user: session.user,
             scopes: session.scopes,
@@ -126,9 +127,10 @@ impl Sessions {
         }))
     }
 
-    /// Under a wrong master secret every token looks forged. Nobody is to be logged out by that, or to
-    /// believe that they are: whatever looks like a token is for a server that can tell.
-    pub(super) fn read(&self, token: &str) -> Result<RefreshToken, SessionsError> {
+    /// Decodes a refresh token. Under a wrong master secret the MAC of every token is wrong. A text in the
+    /// format of a token then gives [`TokensError::NoSigningKey`], so that clients don't discard valid
+    /// tokens.
+    pub(super) fn decode(&self, token: &str) -> Result<RefreshToken, SessionsError> {
         if !self.tokens.can_mint() && RefreshToken::looks_like_token(token) {
             return Err(TokensError::NoSigningKey.into());
         }
@@ -137,14 +139,14 @@ impl Sessions {
 }
 
 async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Result<Outcome, SessionsError> {
-    let goes_on = store::rotate(tx, presented, rotation).await?
-        // The successor is unproven or fresh, so its reply may have been lost: hand it out again.
+    let rotated = store::rotate(tx, presented, rotation).await?
+        // The successor is unused or in its grace period, so its response may have been lost: return it again.
         || store::reissue(tx, presented, rotation).await?;
-    let Some(found) = store::of_token(tx, presented).await? else {
+    let Some(found) = store::find_by_token(tx, presented).await? else {
         return Ok(Outcome::Unknown);
     };
     let session = found.session;
-    if goes_on {
+    if rotated {
         let user = accounts::find(tx, session.user).await?;
         return Ok(Outcome::Rotated(Box::new((session, user))));
     }
@@ -152,8 +154,8 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
         return Ok(Outcome::Revoked);
     }
     let Some(revocation) = revocation::end(tx, session.user, session.id, rotation.now).await? else {
-        // It has run out, or somebody who showed the same was faster.
-        let ended = store::of_token(tx, presented).await?.is_some_and(|found| found.ended);
+        // The session has expired, or a concurrent request with the same token has ended it.
+        let ended = store::find_by_token(tx, presented).await?.is_some_and(|found| found.ended);
         return Ok(if ended { Outcome::Revoked } else { Outcome::Unknown });
     };
     let event = Event::RefreshTokenReused;

@@ -1,8 +1,8 @@
-//! Refresh tokens: `v1.<session>.<generation>.<code>`.
+//! Refresh tokens: `v1.<session>.<generation>.<mac>`.
 //!
-//! The code is an HMAC under a key that is derived from the master secret and stored nowhere, so
-//! neither the database alone nor another token yields one, and handing the same one out again needs
-//! no memory of it.
+//! The MAC is an HMAC under a key that is derived from the master secret and never stored. A token can't be
+//! forged from the database or from another token. The server can compute the same token again without
+//! storing it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,40 +10,40 @@ use uuid::Uuid;
 
 use crate::secrets::MacKey;
 
-/// What a refresh token says: it is the `generation`th of its session, from 1.
+/// The content of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// The session that it prolongs.
+    /// The session that it refreshes.
     pub session: Uuid,
-    /// Counts its rotations, from 1.
+    /// The number of the token within its session, starting at 1.
     pub generation: i64,
 }
 
 impl RefreshToken {
-    /// The token in full.
-    pub fn encode(&self, mac: &MacKey) -> String {
-        let said = self.payload();
-        format!("{said}.{}", URL_SAFE_NO_PAD.encode(mac.code(said.as_bytes())))
+    /// Returns the token as text.
+    pub fn encode(&self, key: &MacKey) -> String {
+        let payload = self.payload();
+        format!("{payload}.{}", URL_SAFE_NO_PAD.encode(key.tag(payload.as_bytes())))
     }
 
-    /// Reads a token that we made; `None` for any other text.
-    pub fn decode(text: &str, mac: &MacKey) -> Option<Self> {
-        let (said, code) = text.rsplit_once('.')?;
-        let code = URL_SAFE_NO_PAD.decode(code).ok().filter(|code| code.len() == 32)?;
-        let mut parts = said.strip_prefix("v1.")?.split('.');
+    /// Parses a token and verifies its MAC. Returns `None` for any other text.
+    pub fn decode(text: &str, key: &MacKey) -> Option<Self> {
+        let (payload, mac) = text.rsplit_once('.')?;
+        let mac = URL_SAFE_NO_PAD.decode(mac).ok().filter(|mac| mac.len() == 32)?;
+        let mut parts = payload.strip_prefix("v1.")?.split('.');
         let session = Uuid::try_parse(parts.next()?).ok()?;
         let generation = parts.next()?.parse().ok()?;
         let token = Self { session, generation };
-        (token.payload() == said && mac.matches(said.as_bytes(), &code)).then_some(token)
+        (token.payload() == payload && key.verify(payload.as_bytes(), &mac)).then_some(token)
     }
 
-    /// Whether a text has the form of one of ours, whoever made it.
+    /// Returns true if the text has the format of a refresh token; the MAC is not verified.
     pub fn looks_like_token(text: &str) -> bool {
         let mut parts = text.split('.');
         parts.next() == Some("v1")
             && parts.next().is_some_and(|session| Uuid::try_parse(session).is_ok())
             && parts.next().is_some_and(|generation| generation.parse::<i64>().is_ok())
-            && parts.next().is_some_and(|code| code.len() == 43)
+            && parts.next().is_some_and(|mac| mac.len() == 43)
             && parts.next().is_none()
     }
 
@@ -57,31 +57,37 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn mac(key: u8) -> MacKey {
-        MacKey::new(&[key; 32])
+    fn key(byte: u8) -> MacKey {
+        MacKey::new(&[byte; 32])
     }
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_read_back_and_only_under_its_key(session in any::<u128>(), generation in 1..i64::MAX) {
+        fn an_encoded_token_decodes_only_under_its_own_key(
+            session in any::<u128>(),
+            generation in 1..i64::MAX,
+        ) {
             let token = RefreshToken { session: Uuid::from_u128(session), generation };
-            let text = token.encode(&mac(1));
-            prop_assert_eq!(RefreshToken::decode(&text, &mac(1)), Some(token));
-            prop_assert_eq!(RefreshToken::decode(&text, &mac(2)), None);
+            let text = token.encode(&key(1));
+            prop_assert_eq!(RefreshToken::decode(&text, &key(1)), Some(token));
+            prop_assert_eq!(RefreshToken::decode(&text, &key(2)), None);
         }
 
         #[test]
-        fn a_changed_character_makes_another_text_of_it(at in any::<prop::sample::Index>(), new in "[A-Za-z0-9._-]") {
-            let text = RefreshToken { session: Uuid::from_u128(7), generation: 12 }.encode(&mac(1));
+        fn a_token_with_one_changed_character_is_rejected(
+            at in any::<prop::sample::Index>(),
+            new in "[A-Za-z0-9._-]",
+        ) {
+            let text = RefreshToken { session: Uuid::from_u128(7), generation: 12 }.encode(&key(1));
             let at = at.index(text.len());
             let changed = format!("{}{new}{}", &text[..at], &text[at + 1..]);
             prop_assume!(changed != text);
-            prop_assert_eq!(RefreshToken::decode(&changed, &mac(1)), None);
+            prop_assert_eq!(RefreshToken::decode(&changed, &key(1)), None);
         }
 
         #[test]
-        fn any_text_is_read_without_harm(text in "\\PC{0,200}") {
-            prop_assert_eq!(RefreshToken::decode(&text, &mac(1)), None);
+        fn arbitrary_text_is_rejected(text in "\\PC{0,200}") {
+            prop_assert_eq!(RefreshToken::decode(&text, &key(1)), None);
         }
     }
 }

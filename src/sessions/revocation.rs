@@ -1,4 +1,4 @@
-//! Sessions that are ended before their time, by whoever may; and those that are forgotten.
+//! Ends sessions before they expire, deletes accounts, and removes old sessions from the database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -10,45 +10,45 @@ use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation, TokenUse};
 
-/// For how long it is remembered of a dead session that it was there.
-const REVOCATION_RETENTION: TimeDelta = TimeDelta::days(7);
-/// How many sessions are shown at most.
+/// How long the row of an ended or expired session is retained.
+const ENDED_SESSION_RETENTION: TimeDelta = TimeDelta::days(7);
+/// The maximum number of sessions in a list.
 const MAX_LISTED: u64 = 500;
-/// How many rows one transaction changes at most, so that it keeps nobody waiting.
-const BATCH: u16 = 500;
-/// How many sessions one transaction ends at most.
-const MAX_ENDED_AT_ONCE: usize = 100;
+/// The maximum number of rows that one transaction changes; it must not delay other writes.
+const BATCH_SIZE: u16 = 500;
+/// The maximum number of sessions that one transaction ends.
+const END_BATCH_SIZE: usize = 100;
 
-/// A session as its owner sees it.
+/// A session as listed for its owner.
 #[derive(Debug, Clone)]
 pub struct SessionSummary {
-    /// Its name.
+    /// Its id.
     pub id: Uuid,
-    /// On which device.
+    /// The device that logged in.
     pub device: Device,
-    /// When it began.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it was refreshed, or a new access token of it first used.
+    /// The time of the last refresh, or of the first use of its newest access token.
     pub last_seen_at: DateTime<Utc>,
 }
 
 impl Sessions {
-    /// Ends the session of a refresh token, also of one that was used before. What is no token of ours,
-    /// or has ended already, is left as it is: the caller has what they want.
+    /// Ends the session of a refresh token, even if the token was used before. Succeeds without an effect if
+    /// the token is invalid or the session has already ended.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`], and [`crate::tokens::TokensError::NoSigningKey`] within.
+    /// [`SessionsError::Store`], or a wrapped [`crate::tokens::TokensError::NoSigningKey`].
     pub async fn log_out(&self, token: &str) -> Result<(), SessionsError> {
-        let presented = match self.read(token) {
+        let presented = match self.decode(token) {
             Err(SessionsError::InvalidRefreshToken) => return Ok(()),
-            read => read?,
+            decoded => decoded?,
         };
         let ended: Result<_, SessionsError> = self
             .db
             .write((presented, self.clock.now()), |tx, (presented, now)| {
                 async move {
-                    let Some(found) = store::of_token(tx, presented).await? else {
+                    let Some(found) = store::find_by_token(tx, presented).await? else {
                         return Ok(None);
                     };
                     let owner = found.session.user;
@@ -59,12 +59,12 @@ impl Sessions {
             .await;
         if let Some((owner, revocation)) = ended? {
             self.tokens.apply(&revocation);
-            audit::note(Event::LoggedOut, Some(owner), Some(presented.session));
+            audit::record(Event::LoggedOut, Some(owner), Some(presented.session));
         }
         Ok(())
     }
 
-    /// The user's sessions that live, the one that was seen last first; at most 500.
+    /// Returns the user's active sessions, most recently seen first; at most 500.
     ///
     /// # Errors
     ///
@@ -76,20 +76,20 @@ impl Sessions {
                 store::list(tx, *user, *now, MAX_LISTED).boxed()
             })
             .await;
-        let known = |stored: store::StoredSession| SessionSummary {
+        let summary = |stored: store::StoredSession| SessionSummary {
             id: stored.session.id,
             device: stored.session.device,
             created_at: stored.session.created_at,
             last_seen_at: stored.last_seen_at,
         };
-        Ok(found?.into_iter().map(known).collect())
+        Ok(found?.into_iter().map(summary).collect())
     }
 
-    /// Ends one of the user's sessions; once more is fine.
+    /// Ends one of the user's sessions. Succeeds if it has already ended.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::NoSuchSession`] if it is not theirs.
+    /// [`SessionsError::NoSuchSession`] if the user has no such session.
     pub async fn end(&self, user: Uuid, id: Uuid) -> Result<(), SessionsError> {
         let ended: Result<_, SessionsError> = self
             .db
@@ -106,46 +106,46 @@ impl Sessions {
             .await;
         if let Some(revocation) = ended? {
             self.tokens.apply(&revocation);
-            audit::note(Event::SessionEnded, Some(user), Some(id));
+            audit::record(Event::SessionEnded, Some(user), Some(id));
         }
         Ok(())
     }
 
-    /// Ends all of the user's sessions but the one with this name.
+    /// Ends all of the user's sessions except `keep`.
     ///
     /// # Errors
     ///
     /// [`SessionsError::Store`].
     pub async fn end_others(&self, user: Uuid, keep: Option<Uuid>) -> Result<(), SessionsError> {
         let now = self.clock.now();
-        let living: Result<Vec<Uuid>, StoreError> =
+        let active: Result<Vec<Uuid>, StoreError> =
             self.db.read((user, now), |tx, (user, now)| store::active_ids(tx, *user, *now).boxed()).await;
-        let mut living = living?;
-        living.retain(|id| Some(*id) != keep);
-        // However many they are, no other write waits for all of them.
-        for some in living.chunks(MAX_ENDED_AT_ONCE) {
-            let input = (user, some.to_vec(), now);
+        let mut ids = active?;
+        ids.retain(|id| Some(*id) != keep);
+        // In batches, so that other writes don't wait for all of them.
+        for batch in ids.chunks(END_BATCH_SIZE) {
+            let input = (user, batch.to_vec(), now);
             let ended: Result<Vec<Revocation>, SessionsError> =
                 self.db.write(input, |tx, (user, ids, now)| end_all(tx, *user, ids, *now).boxed()).await;
             for revocation in ended? {
                 self.tokens.apply(&revocation);
-                audit::note(Event::SessionEnded, Some(user), Some(revocation.subject));
+                audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
             }
         }
         Ok(())
     }
 
-    /// Deletes the account and everything that is its owner's, once more for their password.
+    /// Deletes the account and all data of its user, after verifying the password again.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::BadCredentials`] or [`AccountsError::Overloaded`] within.
+    /// A wrapped [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
     pub async fn delete_account(&self, user: Uuid, password: &str) -> Result<(), SessionsError> {
         self.accounts.authenticate_user(user, password).await?;
         let revocation = Revocation {
             subject: user,
             minted_before: None,
-            // Also of a token that was minted under a longer setting.
+            // The access token may have been minted under a longer configured lifetime.
             until: self.clock.now() + tokens::MAX_TTL,
         };
         let deleted: Result<(), SessionsError> = self
@@ -159,45 +159,47 @@ impl Sessions {
             })
             .await;
         match deleted {
-            // Somebody else was as fast; it is gone.
+            // A concurrent request deleted the account.
             Ok(()) | Err(SessionsError::Accounts(AccountsError::NoSuchUser)) => {}
             Err(error) => return Err(error),
         }
         self.tokens.apply(&revocation);
-        audit::note(Event::AccountDeleted, Some(user), None);
+        audit::record(Event::AccountDeleted, Some(user), None);
         Ok(())
     }
 
-    /// Writes down which access tokens were seen in use.
+    /// Writes the recorded uses of access tokens to the database.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`]; they are kept for the next time.
+    /// [`SessionsError::Store`]; the unwritten uses stay in memory for the next call.
     pub async fn flush_token_usage(&self) -> Result<(), SessionsError> {
         loop {
-            let mut proofs = self.tokens.usage_batch(BATCH.into());
-            if proofs.is_empty() {
+            let mut uses = self.tokens.usage_batch(BATCH_SIZE.into());
+            if uses.is_empty() {
                 return Ok(());
             }
-            // In one order on all replicas, so that none waits for the other in a circle.
-            proofs.sort_by_key(|proof| proof.session);
-            let input = (proofs.clone(), self.clock.now());
-            self.db.write(input, |tx, (proofs, now)| mark_used(tx, proofs, *now).boxed()).await?;
-            self.tokens.acknowledge(&proofs);
+            // The same order on every replica prevents deadlocks.
+            uses.sort_by_key(|token_use| token_use.session);
+            let input = (uses.clone(), self.clock.now());
+            self.db.write(input, |tx, (uses, now)| mark_used(tx, uses, *now).boxed()).await?;
+            self.tokens.acknowledge(&uses);
         }
     }
 
-    /// Deletes what has been dead for a week.
+    /// Deletes sessions that ended or expired more than 7 days ago.
     ///
     /// # Errors
     ///
     /// [`SessionsError::Store`].
     pub async fn sweep(&self) -> Result<(), SessionsError> {
-        let before = self.clock.now() - REVOCATION_RETENTION;
+        let before = self.clock.now() - ENDED_SESSION_RETENTION;
         loop {
-            let swept: Result<u64, StoreError> =
-                self.db.write(before, |tx, before| store::sweep(tx, *before, BATCH.into()).boxed()).await;
-            if swept? < BATCH.into() {
+            let swept: Result<u64, StoreError> = self
+                .db
+                .write(before, |tx, before| store::sweep(tx, *before, BATCH_SIZE.into()).boxed())
+                .await;
+            if swept? < BATCH_SIZE.into() {
                 return Ok(());
             }
         }
@@ -217,14 +219,14 @@ async fn end_all(
     Ok(ended)
 }
 
-async fn mark_used(tx: &Tx, proofs: &[TokenUse], now: DateTime<Utc>) -> Result<(), SessionsError> {
-    for proof in proofs {
-        store::mark_used(tx, proof.user, proof, now).await?;
+async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(), SessionsError> {
+    for token_use in uses {
+        store::mark_used(tx, token_use.user, token_use, now).await?;
     }
     Ok(())
 }
 
-/// Ends a session and revokes its access tokens; `None` if it lives no more.
+/// Ends a session and revokes its access tokens. Returns `None` if the session is not active.
 pub(super) async fn end(
     tx: &Tx,
     owner: Uuid,
@@ -234,7 +236,7 @@ pub(super) async fn end(
     if !store::end(tx, owner, id, now).await? {
         return Ok(None);
     }
-    // After the update, so that it is the last access token that ever will be.
+    // Read after the update: from now on no refresh can raise the expiry of the access tokens.
     let Some(ended) = store::find(tx, owner, id).await? else {
         return Ok(None);
     };

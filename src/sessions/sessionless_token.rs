@@ -1,5 +1,7 @@
-//! An access token for a password, and nothing else: no session is kept, so there is nothing to refresh
-//! and nothing to list, and when it has expired the password is asked for again.
+//! Access tokens without a session.
+//!
+//! They can't be refreshed and don't appear in the session list. After expiry the client sends the password
+//! again.
 
 use super::{Sessions, SessionsError};
 use crate::audit::{self, Event};
@@ -8,21 +10,21 @@ use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 /// An access token without a session.
 #[derive(Debug, Clone)]
 pub struct SessionlessToken {
-    /// A JWT.
+    /// The access token: a JWT.
     pub access_token: String,
-    /// Its life, in seconds.
+    /// The lifetime of the access token, in seconds.
     pub expires_in_secs: i64,
-    /// What it may be used for.
+    /// The scopes of the access token.
     pub scopes: Scopes,
 }
 
 impl Sessions {
-    /// Mints a token for whoever the identifier and password belong to.
+    /// Mints an access token for the user with this identifier and password.
     ///
     /// # Errors
     ///
-    /// [`crate::accounts::AccountsError::BadCredentials`] or
-    /// [`crate::accounts::AccountsError::Overloaded`] within.
+    /// A wrapped [`crate::accounts::AccountsError::InvalidCredentials`] or
+    /// [`crate::accounts::AccountsError::Overloaded`].
     pub async fn issue_token(
         &self,
         identifier: &str,
@@ -39,7 +41,7 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        audit::note(Event::Authenticated, Some(user.id), None);
+        audit::record(Event::Authenticated, Some(user.id), None);
         Ok(SessionlessToken { access_token: minted.token, expires_in_secs: minted.expires_in_secs, scopes })
     }
 }

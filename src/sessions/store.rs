@@ -1,7 +1,7 @@
-//! The table of sessions, and that of security events.
+//! Queries on the tables of sessions and security events.
 //!
-//! Whoever holds a refresh token names its session without naming the owner; that the token is ours
-//! was checked before. Everybody else says whose session they mean.
+//! Queries by refresh token need no owner, because the MAC of the token was verified before. All other
+//! queries take the owner.
 
 use ::entity::{security_events, sessions};
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::tokens::{Scopes, TokenUse};
 
-/// A session as it is kept.
+/// A session as stored, with its state.
 #[derive(Debug, Clone)]
 pub(super) struct StoredSession {
     pub(super) session: Session,
@@ -47,6 +47,7 @@ impl From<sessions::Model> for StoredSession {
     }
 }
 
+/// Inserts a session.
 pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<(), StoreError> {
     let row = sessions::ActiveModel {
         user_id: Set(owner),
@@ -69,26 +70,28 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
     Ok(())
 }
 
-/// Neither ended nor run out. The idle limit never lies beyond the absolute one.
+/// Returns the condition that a session has neither ended nor expired. The idle expiry is never later than
+/// the absolute one.
 fn is_active(now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(sessions::Column::EndedAt.is_null())
         .add(sessions::Column::IdleExpiresAt.gt(now.timestamp_millis()))
 }
 
-/// The lesser of a moment and the end of the session, whatever is refreshed.
+/// Returns the earlier of `millis` and the absolute expiry: a refresh can't extend a session beyond that.
 fn at_most_expiry(millis: i64) -> SimpleExpr {
     let expires = Expr::col(sessions::Column::ExpiresAt);
     Expr::case(expires.clone().lt(millis), expires).finally(millis).into()
 }
 
-/// A token that was minted under a longer setting may expire later still.
-fn at_least_known(millis: i64) -> SimpleExpr {
-    let known = Expr::col(sessions::Column::AccessExpiresAt);
-    Expr::case(known.clone().gt(millis), known).finally(millis).into()
+/// Returns the later of `millis` and the stored expiry of the access tokens: a token that was minted under a
+/// longer configured lifetime may expire later.
+fn at_least_stored(millis: i64) -> SimpleExpr {
+    let stored = Expr::col(sessions::Column::AccessExpiresAt);
+    Expr::case(stored.clone().gt(millis), stored).finally(millis).into()
 }
 
-/// What each refresh changes of a session that lives.
+/// Returns the update that every refresh applies to an active session.
 fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions::Entity> {
     sessions::Entity::update_many()
         .col_expr(sessions::Column::LastSeenAt, Expr::value(rotation.now.timestamp_millis()))
@@ -98,13 +101,13 @@ fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions:
         )
         .col_expr(
             sessions::Column::AccessExpiresAt,
-            at_least_known(rotation.access_expires_at.timestamp_millis()),
+            at_least_stored(rotation.access_expires_at.timestamp_millis()),
         )
         .filter(sessions::Column::Id.eq(presented.session))
         .filter(is_active(rotation.now))
 }
 
-/// Begins the generation after the one that was shown, if that is the newest; `false` otherwise.
+/// Starts the generation after the presented one. Returns `false` if the presented one is not the newest.
 pub(super) async fn rotate(
     tx: &Tx,
     presented: &RefreshToken,
@@ -114,46 +117,50 @@ pub(super) async fn rotate(
     let done = extend(presented, rotation)
         .col_expr(sessions::Column::Generation, Expr::value(presented.generation + 1))
         .col_expr(sessions::Column::RotatedAt, Expr::value(now))
-        // A generation that the database has not heard of was given out before it was restored from a
-        // backup: the token is ours and newer, so the phone that holds it is right.
+        // `lte`, not `eq`: after the database was restored from a backup, a client may hold a newer
+        // generation than the row. Its MAC is valid, so it is accepted.
         .filter(sessions::Column::Generation.lte(presented.generation))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Notes that the successor of the generation that was shown is handed out once more, if it may be;
-/// `false` otherwise.
+/// Extends the session to return the successor of the presented generation again. Returns `false` if the
+/// successor was used and the grace period is over.
 pub(super) async fn reissue(
     tx: &Tx,
     presented: &RefreshToken,
     rotation: &Rotation,
 ) -> Result<bool, StoreError> {
     let successor = presented.generation + 1;
-    let mut mercy =
+    let mut grace =
         Condition::any().add(sessions::Column::RotatedAt.gte(rotation.rotated_since.timestamp_millis()));
-    if rotation.used_generation.is_none_or(|proven| proven < successor) {
-        mercy = mercy.add(sessions::Column::UsedGeneration.lt(successor));
+    if rotation.used_generation.is_none_or(|used| used < successor) {
+        grace = grace.add(sessions::Column::UsedGeneration.lt(successor));
     }
     let done = extend(presented, rotation)
         .filter(sessions::Column::Generation.eq(successor))
-        .filter(mercy)
+        .filter(grace)
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// The session of a refresh token, alive or not.
-pub(super) async fn of_token(tx: &Tx, presented: &RefreshToken) -> Result<Option<StoredSession>, StoreError> {
+/// Returns the session of a refresh token, active or not.
+pub(super) async fn find_by_token(
+    tx: &Tx,
+    presented: &RefreshToken,
+) -> Result<Option<StoredSession>, StoreError> {
     let row = sessions::Entity::find().filter(sessions::Column::Id.eq(presented.session)).one(tx).await?;
     Ok(row.map(StoredSession::from))
 }
 
+/// Returns a session of the owner, active or not.
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<StoredSession>, StoreError> {
     Ok(sessions::Entity::find_by_id((owner, id)).one(tx).await?.map(StoredSession::from))
 }
 
-/// Those that live, the one that was seen last first.
+/// Returns the user's active sessions, most recently seen first.
 pub(super) async fn list(
     tx: &Tx,
     owner: Uuid,
@@ -171,18 +178,18 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(StoredSession::from).collect())
 }
 
-/// The names of those that live.
+/// Returns the ids of the user's active sessions.
 pub(super) async fn active_ids(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
     let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
     let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(is_active(now)).into_tuple();
     Ok(ids.all(tx).await?)
 }
 
-/// Ends a session; `false` if it lives no more.
+/// Ends a session. Returns `false` if it is not active.
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
-        // So that it is swept in its time.
+        // The sweep selects by this column.
         .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(id))
@@ -192,37 +199,38 @@ pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> R
     Ok(done.rows_affected == 1)
 }
 
-/// Notes that an access token of this generation was seen in use.
+/// Records that an access token of this generation was used.
 pub(super) async fn mark_used(
     tx: &Tx,
     owner: Uuid,
-    proof: &TokenUse,
+    token_use: &TokenUse,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sessions::Entity::update_many()
-        .col_expr(sessions::Column::UsedGeneration, Expr::value(proof.generation))
+        .col_expr(sessions::Column::UsedGeneration, Expr::value(token_use.generation))
         .col_expr(sessions::Column::LastSeenAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
-        .filter(sessions::Column::Id.eq(proof.session))
-        .filter(sessions::Column::UsedGeneration.lt(proof.generation))
+        .filter(sessions::Column::Id.eq(token_use.session))
+        .filter(sessions::Column::UsedGeneration.lt(token_use.generation))
         .filter(is_active(now))
         .exec(tx)
         .await?;
     Ok(())
 }
 
-/// Deletes some of those that ended or ran out before; how many.
+/// Deletes up to `limit` sessions that ended or expired before the given time. Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
-    let dead = sessions::Column::IdleExpiresAt.lt(before.timestamp_millis());
+    let expired = sessions::Column::IdleExpiresAt.lt(before.timestamp_millis());
     let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
-    let ids: Vec<Uuid> = query.filter(dead.clone()).limit(limit).into_tuple().all(tx).await?;
+    let ids: Vec<Uuid> = query.filter(expired.clone()).limit(limit).into_tuple().all(tx).await?;
     if ids.is_empty() {
         return Ok(0);
     }
-    let deleted = sessions::Entity::delete_many().filter(sessions::Column::Id.is_in(ids)).filter(dead);
+    let deleted = sessions::Entity::delete_many().filter(sessions::Column::Id.is_in(ids)).filter(expired);
     Ok(deleted.exec(tx).await?.rows_affected)
 }
 
+/// Inserts a security event.
 pub(super) async fn record(
     tx: &Tx,
     owner: Uuid,

@@ -1,16 +1,15 @@
 //! What other services read: the public keys, and where the rest is found.
 
-use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::{Alg, KeyParameters, PublicKey, Scope};
-use crate::app::App;
-use crate::http::body::Json;
-use crate::http::conditional::{IfNoneMatch, etag};
-use crate::http::examples;
-use crate::http::{API, Tag};
+use crate::tokens::Tokens;
+use crate::web::conditional::{IfNoneMatch, etag};
+use crate::web::examples;
+use crate::web::json::Json;
+use crate::web::{API, Tag};
 
 /// A key is shown long before it signs, so what was read five minutes ago will do.
 const KEEP: &str = "public, max-age=300";
@@ -52,7 +51,7 @@ impl Example for KeySetBody {
         let key = |kid: &str, x: &str, y: &str| PublicKey {
             kid: kid.to_owned(),
             alg: Alg::Es256,
-            numbers: KeyParameters::Ec { x: x.to_owned(), y: y.to_owned() },
+            parameters: KeyParameters::Ec { x: x.to_owned(), y: y.to_owned() },
         };
         let signing = key(
             "019cadb7e4a97000",
@@ -71,7 +70,7 @@ impl Example for KeySetBody {
 impl From<PublicKey> for JwkBody {
     fn from(key: PublicKey) -> Self {
         let text = |text: &str| Some(text.to_owned());
-        let (kty, crv, x, y, n, e) = match key.numbers {
+        let (kty, crv, x, y, n, e) = match key.parameters {
             KeyParameters::Ec { x, y } => ("EC", text("P-256"), Some(x), Some(y), None, None),
             KeyParameters::Ed { x } => ("OKP", text("Ed25519"), Some(x), None, None, None),
             KeyParameters::Rsa { n, e } => ("RSA", None, None, None, Some(n), Some(e)),
@@ -177,7 +176,16 @@ enum MetadataAnswer {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct DiscoveryApi;
+pub struct DiscoveryApi {
+    tokens: Tokens,
+}
+
+impl DiscoveryApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(tokens: &Tokens) -> Self {
+        Self { tokens: tokens.clone() }
+    }
+}
 
 #[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/.well-known", tag = "Tag::Services")]
@@ -192,12 +200,11 @@ impl DiscoveryApi {
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]
     async fn key_set(
         &self,
-        app: Data<&App>,
         /// The `ETag` of keys that you have: 304 if they are still the same.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
     ) -> KeySetAnswer {
-        let (keys, tag) = app.tokens.public_keys();
+        let (keys, tag) = self.tokens.public_keys();
         let is_known = if_none_match.matches(&tag);
         let etag = etag(&tag);
         if is_known {
@@ -212,7 +219,7 @@ impl DiscoveryApi {
     /// For services and libraries that find everything else by themselves: the metadata of RFC 8414 say who
     /// issues the tokens, and where keys, introspection and revocation are.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "get_server_metadata")]
-    async fn metadata(&self, app: Data<&App>) -> MetadataAnswer {
-        MetadataAnswer::Ok(Json(MetadataBody::of(app.tokens.issuer())), KEEP.to_owned())
+    async fn metadata(&self) -> MetadataAnswer {
+        MetadataAnswer::Ok(Json(MetadataBody::of(self.tokens.issuer())), KEEP.to_owned())
     }
 }

@@ -1,22 +1,22 @@
-//! A verified token as the key under which it is remembered.
+//! The cache key of a verified token: the whole token.
 //!
-//! Only a token that is the same in every byte is found. Where to look for it is told by its end
-//! alone, which is its signature: no two tokens share one, and nobody but us can choose one, so that
-//! a digest of the whole would find nothing more.
+//! A lookup compares every byte. The hash uses only the end of the token, which is its signature: signatures
+//! differ between tokens, and only this server can create a valid one. Hashing the whole token would
+//! distribute the entries no better.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use quick_cache::Equivalent;
 
-/// How much of the end tells tokens apart: nearly all of an ES256 signature.
+/// The number of bytes to hash: nearly all of an ES256 signature.
 const END_BYTES: usize = 64;
 
-/// A token that was verified.
+/// A verified token.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct CacheKey(pub(super) Box<str>);
 
-/// A token that is looked for.
+/// A token to look up.
 #[derive(Clone, Copy)]
 pub(super) struct CacheKeyRef<'a>(pub(super) &'a str);
 
@@ -41,7 +41,7 @@ impl Equivalent<CacheKey> for CacheKeyRef<'_> {
 
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A token is as good as a password.
+        // A token is a credential: never log it.
         f.write_str("CacheKey(..)")
     }
 }
@@ -54,11 +54,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_same_token_is_found(token in "[A-Za-z0-9._-]{1,200}", other in "[A-Za-z0-9._-]{1,200}") {
+        fn a_lookup_finds_only_the_identical_token(
+            token in "[A-Za-z0-9._-]{1,200}",
+            other in "[A-Za-z0-9._-]{1,200}",
+        ) {
             let cache = Cache::new(10);
             cache.insert(CacheKey(token.as_str().into()), ());
             prop_assert!(cache.get(&CacheKeyRef(&token)).is_some());
-            // The same signature under another payload.
+            // The same signature with another payload.
             let end = token.get(token.len().saturating_sub(END_BYTES)..).unwrap();
             for forged in [format!("{other}{end}"), format!("{token}{other}"), other] {
                 prop_assert_eq!(cache.get(&CacheKeyRef(&forged)).is_some(), forged == token);

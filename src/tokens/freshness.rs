@@ -1,8 +1,8 @@
-//! Whether what is remembered of the database may be trusted.
+//! Tracks whether the in-memory keys and revocations are fresh enough to use.
 //!
-//! It is read anew twice a second. When that has failed for [`MAX_STALENESS`], every request asks first,
-//! and is told to come again if there is no answer: a replica that is cut off must not go on letting
-//! in whom another one has shut out.
+//! They are polled twice a second. After [`MAX_STALENESS`] without a successful poll, every request polls
+//! first and fails with a retryable error if the database is unavailable. A replica without its database must
+//! not accept tokens that another replica has revoked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,31 +10,31 @@ use std::time::{Duration, Instant};
 
 use super::single_flight::{Flight, SingleFlight};
 
-/// For how long what was read last is trusted.
+/// How long the result of the last successful poll is trusted.
 const MAX_STALENESS: Duration = Duration::from_secs(10);
-/// For how long one reading may take.
+/// The maximum duration of a poll.
 pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Freshness {
-    trusted: Duration,
-    readings: SingleFlight,
+    max_staleness: Duration,
+    polls: SingleFlight,
     stale: AtomicBool,
-    last_good: Mutex<Instant>,
+    last_success: Mutex<Instant>,
 }
 
 impl Freshness {
-    /// Everything was read just now.
+    /// Creates a fresh state; call it right after a successful poll.
     pub(super) fn new() -> Self {
-        Self::within(MAX_STALENESS, POLL_TIMEOUT)
+        Self::with_limits(MAX_STALENESS, POLL_TIMEOUT)
     }
 
-    fn within(trusted: Duration, timeout: Duration) -> Self {
+    fn with_limits(max_staleness: Duration, timeout: Duration) -> Self {
         Self {
-            trusted,
-            readings: SingleFlight::new(timeout),
+            max_staleness,
+            polls: SingleFlight::new(timeout),
             stale: AtomicBool::new(false),
-            last_good: Mutex::new(Instant::now()),
+            last_success: Mutex::new(Instant::now()),
         }
     }
 
@@ -42,27 +42,27 @@ impl Freshness {
         self.stale.load(Ordering::Relaxed)
     }
 
-    /// Reads anew, unless somebody else did so since we asked; `false` if that failed.
-    pub(super) async fn renew<E: std::error::Error>(
+    /// Polls, unless another call polls after this call. Returns `false` if the poll failed.
+    pub(super) async fn refresh<E: std::error::Error>(
         &self,
-        read: impl Future<Output = Result<(), E>>,
+        poll: impl Future<Output = Result<(), E>>,
     ) -> bool {
-        let Flight { worked, began, .. } = self.readings.share(Duration::ZERO, read).await;
-        self.note(worked, began);
-        worked
+        let Flight { succeeded, started_at, .. } = self.polls.run(Duration::ZERO, poll).await;
+        self.record(succeeded, started_at);
+        succeeded
     }
 
-    fn note(&self, worked: bool, began: Instant) {
-        let mut last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
-        if worked {
-            *last_good = began.max(*last_good);
+    fn record(&self, succeeded: bool, started_at: Instant) {
+        let mut last_success = self.last_success.lock().unwrap_or_else(PoisonError::into_inner);
+        if succeeded {
+            *last_success = started_at.max(*last_success);
         }
-        let stale = last_good.elapsed() >= self.trusted;
+        let stale = last_success.elapsed() >= self.max_staleness;
         if self.stale.swap(stale, Ordering::Relaxed) != stale {
             if stale {
-                tracing::warn!("what was revoked can't be read: every request asks the database from now on");
+                tracing::warn!("can't read the revocations; every request now polls the database first");
             } else {
-                tracing::info!("what was revoked can be read again");
+                tracing::info!("can read the revocations again");
             }
         }
     }
@@ -78,46 +78,49 @@ mod tests {
 
     const MAX_STALENESS: Duration = Duration::from_millis(400);
 
-    async fn works(freshness: &Freshness) -> bool {
-        freshness.renew(ready(Ok::<_, Infallible>(()))).await
+    async fn succeeds(freshness: &Freshness) -> bool {
+        freshness.refresh(ready(Ok::<_, Infallible>(()))).await
     }
 
     async fn fails(freshness: &Freshness) -> bool {
-        freshness.renew(ready(Err(io::Error::other("away")))).await
+        freshness.refresh(ready(Err(io::Error::other("unavailable")))).await
     }
 
     #[tokio::test]
-    async fn what_was_read_is_trusted_for_a_while_and_not_beyond() {
-        let freshness = Freshness::within(MAX_STALENESS, POLL_TIMEOUT);
-        let begin = Instant::now();
+    async fn the_state_becomes_stale_after_the_maximum_and_fresh_after_a_success() {
+        let freshness = Freshness::with_limits(MAX_STALENESS, POLL_TIMEOUT);
+        let start = Instant::now();
         while !freshness.is_stale() {
-            let before = begin.elapsed();
+            let before = start.elapsed();
             assert!(!fails(&freshness).await);
             assert!(before < MAX_STALENESS || freshness.is_stale());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(begin.elapsed() >= MAX_STALENESS, "one failure is no outage");
+        assert!(start.elapsed() >= MAX_STALENESS, "became stale too early");
         assert!(!fails(&freshness).await);
-        assert!(works(&freshness).await && !freshness.is_stale());
-        assert!(!fails(&freshness).await && !freshness.is_stale(), "it is trusted anew");
+        assert!(succeeds(&freshness).await && !freshness.is_stale());
+        assert!(
+            !fails(&freshness).await && !freshness.is_stale(),
+            "one failure after a success must not make it stale"
+        );
     }
 
     #[tokio::test]
-    async fn who_gets_no_answer_does_not_wait_for_ever() {
-        let freshness = Freshness::within(Duration::ZERO, Duration::from_millis(20));
-        assert!(!freshness.renew(pending::<io::Result<()>>()).await);
+    async fn a_poll_without_a_response_times_out() {
+        let freshness = Freshness::with_limits(Duration::ZERO, Duration::from_millis(20));
+        assert!(!freshness.refresh(pending::<io::Result<()>>()).await);
         assert!(freshness.is_stale());
     }
 
     #[tokio::test]
-    async fn who_asks_while_it_is_read_is_answered_only_by_what_was_read_since() {
-        let freshness = Freshness::within(MAX_STALENESS, POLL_TIMEOUT);
+    async fn a_call_during_a_poll_shares_only_a_later_poll() {
+        let freshness = Freshness::with_limits(MAX_STALENESS, POLL_TIMEOUT);
         let slow = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok::<_, Infallible>(())
         };
-        // The second one asks when the first reading has begun: what was revoked in between it may miss.
-        let (first, second) = tokio::join!(freshness.renew(slow), fails(&freshness));
+        // The second call arrives during the first poll, which may miss a revocation committed in between.
+        let (first, second) = tokio::join!(freshness.refresh(slow), fails(&freshness));
         assert!(first && !second);
     }
 }

@@ -1,9 +1,9 @@
-//! The key ring as the database has it now, in memory.
+//! The in-memory copy of the key ring in the database.
 //!
-//! It is read anew when a poll finds it changed, and when a token names a key that is not in it: the key
-//! may have come a moment ago. However many such tokens come, one reading at a time serves all that
-//! waited for it, readings keep their distance, and what was found to be nobody's key is remembered for
-//! a while. A name that no key of ours could have is not asked about.
+//! The cache reloads the ring when a poll finds a change, and when a token names a key that is not in the
+//! ring, because the key may be new. Such tokens can't overload the database: concurrent reloads share one
+//! query, queries have a minimum interval, and unknown kids are cached for a while. A kid in a wrong format
+//! causes no query.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,30 +14,30 @@ use futures_util::FutureExt;
 use quick_cache::sync::Cache;
 
 use super::freshness::POLL_TIMEOUT;
-use super::key_ring::{Key, KeyRing};
+use super::key_ring::{KeyRing, RingKey};
 use super::single_flight::SingleFlight;
 use super::store;
 use super::{Inner, PublicKey, TokenError, Tokens, TokensError};
 use crate::db::{Db, StoreError};
 use crate::secrets::Vault;
 
-/// The least time between two readings that a token asked for.
+/// The minimum interval between two reloads caused by unknown kids.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(50);
-/// For how long it is remembered that there is no such key.
+/// How long an unknown kid is cached.
 const UNKNOWN_KID_RETENTION: Duration = Duration::from_secs(10);
-/// Of how many that is remembered.
+/// The maximum number of cached unknown kids.
 const UNKNOWN_KIDS_CAPACITY: usize = 1_024;
-/// The length of every `kid` of ours: 32 bytes in base64url.
+/// The length of every generated `kid`: 32 bytes in base64url.
 const KID_CHARS: usize = 43;
 
 pub(super) struct KeyCache {
     db: Db,
     vault: Arc<Vault>,
     ring: RwLock<Arc<KeyRing>>,
-    /// Raised when a key has gone: what was verified before is to be verified again.
+    /// Raised when a key was deleted. Tokens that were verified at a lower epoch must be verified again.
     epoch: AtomicU64,
-    /// One at a time, so that an older reading never replaces a newer one.
-    readings: SingleFlight,
+    /// Runs one reload at a time, so that an older result never replaces a newer one.
+    reloads: SingleFlight,
     unknown_kids: Cache<String, Instant>,
 }
 
@@ -56,7 +56,7 @@ impl KeyCache {
             vault,
             ring: RwLock::new(Arc::new(ring)),
             epoch: AtomicU64::new(0),
-            readings: SingleFlight::new(POLL_TIMEOUT),
+            reloads: SingleFlight::new(POLL_TIMEOUT),
             unknown_kids: Cache::new(UNKNOWN_KIDS_CAPACITY),
         })
     }
@@ -65,52 +65,52 @@ impl KeyCache {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ask for it before the ring: then it is never newer than what the ring verified.
+    /// Returns the epoch. Read it before the ring; it is then never newer than the ring that verifies.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Reads what has changed.
+    /// Reloads the ring if it has changed.
     pub(super) async fn poll(&self) -> Result<(), StoreError> {
-        self.read(Duration::ZERO).await
+        self.reload(Duration::ZERO).await
     }
 
-    /// The key of this name, from the database if need be.
-    pub(super) async fn find(&self, kid: &str) -> Result<Arc<Key>, TokenError> {
+    /// Returns the key with this kid. Reloads the ring if the kid is unknown.
+    pub(super) async fn find(&self, kid: &str) -> Result<Arc<RingKey>, TokenError> {
         if let Some(key) = self.ring().key(kid) {
             return Ok(key);
         }
-        let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let known = |at: Instant| at.elapsed() < UNKNOWN_KID_RETENTION;
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let is_recent = |at: Instant| at.elapsed() < UNKNOWN_KID_RETENTION;
         if kid.len() != KID_CHARS
-            || !kid.bytes().all(is_ours)
-            || self.unknown_kids.get(kid).is_some_and(known)
+            || !kid.bytes().all(is_base64url)
+            || self.unknown_kids.get(kid).is_some_and(is_recent)
         {
             return Err(TokenError::Invalid);
         }
-        self.read(MIN_REFRESH_INTERVAL).await.map_err(|_| TokenError::Unverifiable)?;
+        self.reload(MIN_REFRESH_INTERVAL).await.map_err(|_| TokenError::Unverifiable)?;
         self.ring().key(kid).ok_or_else(|| {
             self.unknown_kids.insert(kid.to_owned(), Instant::now());
             TokenError::Invalid
         })
     }
 
-    async fn read(&self, min_interval: Duration) -> Result<(), StoreError> {
-        let reading = self.readings.share(min_interval, self.replace()).await;
-        if reading.worked { Ok(()) } else { Err(StoreError::unavailable()) }
+    async fn reload(&self, min_interval: Duration) -> Result<(), StoreError> {
+        let flight = self.reloads.run(min_interval, self.replace_if_changed()).await;
+        if flight.succeeded { Ok(()) } else { Err(StoreError::unavailable()) }
     }
 
-    async fn replace(&self) -> Result<(), StoreError> {
-        let before = self.ring();
-        let marks = self.db.read((), |tx, ()| store::key_version(tx).boxed()).await?;
-        if before.is_of(marks) {
+    async fn replace_if_changed(&self) -> Result<(), StoreError> {
+        let previous = self.ring();
+        let versions = self.db.read((), |tx, ()| store::key_versions(tx).boxed()).await?;
+        if previous.has_versions(versions) {
             return Ok(());
         }
         let stored = self.db.read((), |tx, ()| store::keys(tx).boxed()).await?;
-        let after = KeyRing::assemble(&stored, &self.vault, Some(&before));
-        let loses = before.loses_by(&after);
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
-        if loses {
+        let current = KeyRing::assemble(&stored, &self.vault, Some(&previous));
+        let has_deleted_key = previous.has_key_missing_in(&current);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        if has_deleted_key {
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
         Ok(())
@@ -118,18 +118,19 @@ impl KeyCache {
 }
 
 impl Tokens {
-    /// Does what is due for the keys: makes a standby, rotates, removes what is gone. One replica suffices.
+    /// Maintains the keys: creates a standby, rotates, and deletes retired keys when they are due. Call it on
+    /// one replica.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret: another replica may have the right one.
+    /// [`TokensError::NoSigningKey`] under a wrong master secret; another replica may have the correct one.
     pub async fn housekeep(&self) -> Result<(), TokensError> {
-        let Inner { lifecycle, keys, .. } = &*self.inner;
-        lifecycle.housekeep().await?;
+        let Inner { rotation, keys, .. } = &*self.inner;
+        rotation.housekeep().await?;
         Ok(keys.poll().await?)
     }
 
-    /// The public keys, for whoever verifies our tokens, and a name for just these.
+    /// Returns the public keys for other services that verify tokens, and the etag of this set.
     pub fn public_keys(&self) -> (Vec<PublicKey>, String) {
         let ring = self.inner.keys.ring();
         let (keys, etag) = ring.published();

@@ -1,8 +1,8 @@
-//! The key ring at one moment: public keys in the clear, private ones decrypted in memory only.
+//! An immutable snapshot of the key ring. Private keys are decrypted in memory only.
 //!
-//! A ring never changes; when the database's has changed, another takes its place. A private key that
-//! was decrypted once is carried over: while the keys are encrypted anew under another master secret,
-//! a server that knows only the former one goes on signing.
+//! When the keys in the database change, a new ring replaces the old one. It reuses private keys that are
+//! already decrypted. While the keys are re-encrypted under another master secret, a server that knows only
+//! the previous secret therefore continues to sign.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,60 +12,61 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
+use super::KeyStatus;
 use super::algorithms::{self, Alg, PublicKey};
-use super::store::{KeyVersion, Status, StoredKey};
+use super::store::{KeyVersion, StoredKey};
 use crate::secrets::{Vault, sha256};
 
-/// The keys that verify, by `kid`, and the one that signs.
+/// The keys that verify, by `kid`, and the key that signs.
 pub(super) struct KeyRing {
-    keys: HashMap<String, Arc<Key>>,
-    active: Option<Arc<Key>>,
+    keys: HashMap<String, Arc<RingKey>>,
+    active: Option<Arc<RingKey>>,
     published: Vec<PublicKey>,
     etag: String,
-    /// What was read, to see whether it has changed.
-    marks: Vec<KeyVersion>,
+    /// The versions of the keys as loaded, to detect a change.
+    versions: Vec<KeyVersion>,
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("marks", &self.marks).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("versions", &self.versions).finish_non_exhaustive()
     }
 }
 
-/// One key.
-pub(super) struct Key {
+/// A loaded key.
+pub(super) struct RingKey {
     pub(super) kid: String,
     pub(super) alg: Alg,
-    /// Absent if it takes the private key, and that can't be decrypted.
-    pub(super) verifying: Option<DecodingKey>,
-    signing: Option<EncodingKey>,
+    /// `None` if it needs the private key (HS256) and that can't be decrypted.
+    pub(super) decoding_key: Option<DecodingKey>,
+    encoding_key: Option<EncodingKey>,
 }
 
 impl KeyRing {
-    /// From the rows; `before` is the ring whose place it takes.
-    pub(super) fn assemble(stored: &[StoredKey], vault: &Vault, before: Option<&Self>) -> Self {
+    /// Creates a ring from the stored keys; `previous` is the ring that it replaces.
+    pub(super) fn assemble(stored: &[StoredKey], vault: &Vault, previous: Option<&Self>) -> Self {
         let mut ring = Self {
             keys: HashMap::new(),
             active: None,
             published: Vec::new(),
             etag: String::new(),
-            marks: stored.iter().map(StoredKey::key_version).collect(),
+            versions: stored.iter().map(StoredKey::key_version).collect(),
         };
-        ring.marks.sort_unstable();
+        ring.versions.sort_unstable();
         for row in stored {
-            let known = before.and_then(|ring| ring.keys.get(&row.kid));
-            // Without its private key it may be one that could not be decrypted then.
-            let known = known.filter(|key| key.signing.is_some() || row.status == Status::Retired);
-            let Some(key) = known.map(Arc::clone).or_else(|| read(row, vault).map(Arc::new)) else {
-                tracing::error!(kid = row.kid, "a signing key in the database is damaged and left out");
+            let loaded = previous.and_then(|ring| ring.keys.get(&row.kid));
+            // A key without its private part may be decryptable now.
+            let loaded = loaded.filter(|key| key.encoding_key.is_some() || row.status == KeyStatus::Retired);
+            let Some(key) = loaded.map(Arc::clone).or_else(|| decode(row, vault).map(Arc::new)) else {
+                tracing::error!(kid = row.kid, "ignoring a corrupt signing key in the database");
                 continue;
             };
-            if row.status == Status::Active {
-                if key.signing.is_none() {
-                    // Tokens that are out still verify; nobody is logged out by a mistake in deployment.
+            if row.status == KeyStatus::Active {
+                if key.encoding_key.is_none() {
+                    // Issued tokens stay valid, so a deployment mistake ends no session.
                     tracing::error!(
                         kid = row.kid,
-                        "no tokens can be minted: the signing key was encrypted under another master secret"
+                        "can't mint tokens: the signing key is encrypted under another master secret"
                     );
                 }
                 ring.active = Some(Arc::clone(&key));
@@ -76,61 +77,63 @@ impl KeyRing {
         ring
     }
 
-    /// Alike on every replica: in the order in which the keys were made.
+    /// Sets the public keys and their etag, the same on every replica: in the order of creation.
     fn publish(&mut self, stored: &[StoredKey]) {
         let mut order: Vec<&StoredKey> = stored.iter().collect();
         order.sort_by(|a, b| (a.created_at, &a.kid).cmp(&(b.created_at, &b.kid)));
         let key = |row: &StoredKey| {
             let key = self.keys.get(&row.kid)?;
-            algorithms::shown(&key.kid, key.alg, key.verifying.as_ref()?)
+            algorithms::to_public_key(&key.kid, key.alg, key.decoding_key.as_ref()?)
         };
         self.published = order.into_iter().filter_map(key).collect();
-        // The names are thumbprints: they stand for all the rest.
-        let mut said = env!("CARGO_PKG_VERSION").to_owned();
+        // The kids are thumbprints, so they identify the whole keys.
+        let mut content = env!("CARGO_PKG_VERSION").to_owned();
         for key in &self.published {
-            said.push(' ');
-            said.push_str(&key.kid);
+            content.push(' ');
+            content.push_str(&key.kid);
         }
-        let digest = sha256(said.as_bytes());
+        let digest = sha256(content.as_bytes());
         self.etag = URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest));
     }
 
-    /// The key that signs, and how; `None` if it can't be decrypted.
-    pub(super) fn signing(&self) -> Option<(&Key, &EncodingKey)> {
+    /// Returns the active key and its encoding key, or `None` if it can't be decrypted.
+    pub(super) fn signing_key(&self) -> Option<(&RingKey, &EncodingKey)> {
         let key = self.active.as_deref()?;
-        Some((key, key.signing.as_ref()?))
+        Some((key, key.encoding_key.as_ref()?))
     }
 
-    pub(super) fn key(&self, kid: &str) -> Option<Arc<Key>> {
+    pub(super) fn key(&self, kid: &str) -> Option<Arc<RingKey>> {
         self.keys.get(kid).map(Arc::clone)
     }
 
-    /// Whether these are its rows, in any order.
-    pub(super) fn is_of(&self, mut marks: Vec<KeyVersion>) -> bool {
-        marks.sort_unstable();
-        self.marks == marks
+    /// Returns true if the ring was loaded from these versions, in any order.
+    pub(super) fn has_versions(&self, mut versions: Vec<KeyVersion>) -> bool {
+        versions.sort_unstable();
+        self.versions == versions
     }
 
-    /// Whether `other` lacks a key that is here.
-    pub(super) fn loses_by(&self, other: &Self) -> bool {
+    /// Returns true if a key of this ring is not in `other`.
+    pub(super) fn has_key_missing_in(&self, other: &Self) -> bool {
         self.keys.keys().any(|kid| !other.keys.contains_key(kid))
     }
 
+    /// Returns the public keys and their etag.
     pub(super) fn published(&self) -> (&[PublicKey], &str) {
         (&self.published, &self.etag)
     }
 }
 
-fn read(row: &StoredKey, vault: &Vault) -> Option<Key> {
-    let alg = Alg::named(&row.alg)?;
-    // A retired key signs nothing any more.
-    let private = (row.status != Status::Retired || alg == Alg::Hs256)
+/// Decodes a stored key. Returns `None` if it is corrupt.
+fn decode(row: &StoredKey, vault: &Vault) -> Option<RingKey> {
+    let alg = Alg::from_name(&row.alg)?;
+    // A retired key does not sign.
+    let private = (row.status != KeyStatus::Retired || alg == Alg::Hs256)
         .then(|| vault.open(&row.kid, &row.sealed_private_key).ok())
         .flatten();
-    let verifying = algorithms::verifying(alg, &row.public_key, private.as_deref());
-    if verifying.is_none() && (alg != Alg::Hs256 || private.is_some()) {
+    let decoding_key = algorithms::decoding_key(alg, &row.public_key, private.as_deref());
+    if decoding_key.is_none() && (alg != Alg::Hs256 || private.is_some()) {
         return None;
     }
-    let signing = private.and_then(|private| algorithms::signing(alg, &private));
-    Some(Key { kid: row.kid.clone(), alg, verifying, signing })
+    let encoding_key = private.and_then(|private| algorithms::encoding_key(alg, &private));
+    Some(RingKey { kid: row.kid.clone(), alg, decoding_key, encoding_key })
 }

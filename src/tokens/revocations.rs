@@ -1,13 +1,13 @@
-//! What was revoked before its time, in memory: no query for a request.
+//! The in-memory set of revocations: a request needs no query.
 //!
-//! A revocation names a session, a token or a user, and refuses their tokens that were minted before
-//! an instant. Our own take effect when they are committed; those of other replicas are polled for.
-//! An entry goes when the last token that it concerns has expired.
+//! A revocation names a session, a token or a user, and rejects its tokens that were minted before an
+//! instant. A revocation of this replica takes effect at its commit. Those of other replicas are polled. An
+//! entry is removed when its last token has expired.
 //!
-//! Rows are numbered when they are written but seen when they are committed, so a poll that asked
-//! only for higher numbers would miss a slow transaction. Each poll therefore reads again whatever
-//! was new in the last [`OVERLAP`], which is longer than any transaction may take; of very many rows
-//! the newest each time, and all of them now and then.
+//! A row gets its number at the insert but becomes visible at the commit. A poll that reads only higher
+//! numbers would therefore miss rows of a slow transaction. Each poll reads again all rows that were new
+//! within the last [`OVERLAP`], which is longer than any transaction may take. If there are very many, each
+//! poll reads the newest, and one poll in [`FULL_POLL_EVERY`] reads all.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,50 +21,50 @@ use uuid::Uuid;
 use super::store;
 use crate::db::{Db, StoreError};
 
-/// For how long a number that was seen may still have lower ones come after it.
+/// How long after a number was read a lower number can still become visible.
 const OVERLAP: Duration = Duration::from_secs(20);
-/// Rows that are read at a time, and that are read again by every poll.
+/// The number of rows in one query, and the maximum number that every poll reads again.
 const PAGE: u16 = 10_000;
-/// One poll of so many reads everything again that is not settled.
+/// One poll in this many reads again all rows that are not settled.
 const FULL_POLL_EVERY: u32 = 20;
 const SHARDS: usize = 16;
 
-/// Tokens that are refused from now on.
+/// Rejects tokens before they expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// A session, a token or a user.
+    /// The id of a session, a token or a user.
     pub subject: Uuid,
-    /// Only tokens that were minted before are refused; `None` refuses all.
+    /// Rejects only tokens that were minted before this time; `None` rejects all.
     pub minted_before: Option<DateTime<Utc>>,
-    /// When the last of them has expired.
+    /// When the last of these tokens expires.
     pub until: DateTime<Utc>,
 }
 
-/// The revocations in memory.
+/// The set of revocations.
 #[derive(Debug)]
 pub(super) struct Revocations {
-    /// Until when all tokens of a subject are refused, in seconds since 1970.
-    whole: [RwLock<HashMap<Uuid, u32>>; SHARDS],
-    /// Subjects whose later tokens are good.
-    partly: RwLock<HashMap<Uuid, Revocation>>,
-    /// Raised with each entry: whoever looked at this revision need not look again.
+    /// The time until which all tokens of a subject are rejected, in Unix seconds.
+    all_tokens: [RwLock<HashMap<Uuid, u32>>; SHARDS],
+    /// Subjects whose older tokens are rejected.
+    older_tokens: RwLock<HashMap<Uuid, Revocation>>,
+    /// Raised with each new entry. A token that was checked at this revision needs no further check.
     revision: AtomicU64,
-    seen: Mutex<Seen>,
+    position: Mutex<PollPosition>,
 }
 
-/// How far the table was read.
+/// The position of the polls in the table.
 #[derive(Debug, Default)]
-struct Seen {
-    /// All rows up to here were read, and none can still appear.
+struct PollPosition {
+    /// All rows up to this number are read, and no further ones can appear.
     settled: i64,
-    /// The highest numbers of the last polls, and when they were seen.
+    /// The highest numbers of the last polls, with the times of the polls.
     recent: VecDeque<(Instant, i64)>,
     polls: u32,
 }
 
-impl Seen {
-    /// Behind which number the next poll begins.
-    fn next(&mut self) -> i64 {
+impl PollPosition {
+    /// Returns the number after which the next poll starts.
+    fn next_start(&mut self) -> i64 {
         self.polls = self.polls.wrapping_add(1);
         let highest = self.recent.back().map_or(0, |(_, highest)| *highest);
         if self.polls.is_multiple_of(FULL_POLL_EVERY) {
@@ -73,86 +73,87 @@ impl Seen {
         self.settled.max(highest - i64::from(PAGE))
     }
 
-    fn note(&mut self, now: Instant, highest: i64) {
+    /// Records the highest number of a poll that started at `now`.
+    fn record(&mut self, now: Instant, highest: i64) {
         while let Some((_, number)) =
             self.recent.pop_front_if(|(at, _)| now.saturating_duration_since(*at) > OVERLAP)
         {
             self.settled = number;
         }
-        let before = self.recent.back().map_or(0, |(_, number)| *number);
-        self.recent.push_back((now, highest.max(before)));
+        let previous = self.recent.back().map_or(0, |(_, number)| *number);
+        self.recent.push_back((now, highest.max(previous)));
     }
 }
 
 impl Revocations {
     pub(super) fn new() -> Self {
         Self {
-            whole: std::array::from_fn(|_| RwLock::default()),
-            partly: RwLock::default(),
-            // Above 0, which stands for a token that was never looked up.
+            all_tokens: std::array::from_fn(|_| RwLock::default()),
+            older_tokens: RwLock::default(),
+            // 0 is the revision of a token that was never checked.
             revision: AtomicU64::new(1),
-            seen: Mutex::default(),
+            position: Mutex::default(),
         }
     }
 
-    /// Changes when something was revoked.
+    /// Returns the revision; it changes with each new entry.
     pub(super) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Whether a token that carries `subject` and was minted at `minted_at` is refused.
-    pub(super) fn refuses(&self, subject: Uuid, minted_at: DateTime<Utc>) -> bool {
+    /// Returns true if a token of `subject` that was minted at `minted_at` is rejected.
+    pub(super) fn rejects(&self, subject: Uuid, minted_at: DateTime<Utc>) -> bool {
         let all = self.shard(subject).read().unwrap_or_else(PoisonError::into_inner);
         if all.contains_key(&subject) {
             return true;
         }
         drop(all);
-        let partly = self.partly.read().unwrap_or_else(PoisonError::into_inner);
-        let before = partly.get(&subject).and_then(|entry| entry.minted_before);
+        let older = self.older_tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let before = older.get(&subject).and_then(|entry| entry.minted_before);
         before.is_some_and(|before| minted_at < before)
     }
 
-    /// From now on.
+    /// Adds a revocation, with immediate effect.
     pub(super) fn apply(&self, new: &Revocation) {
         let until = u32::try_from(new.until.timestamp()).unwrap_or(u32::MAX);
-        let is_news = if new.minted_before.is_none() {
+        let is_new = if new.minted_before.is_none() {
             let mut all = self.shard(new.subject).write().unwrap_or_else(PoisonError::into_inner);
             let entry = all.entry(new.subject).or_default();
-            let is_news = *entry < until;
+            let is_new = *entry < until;
             *entry = until.max(*entry);
-            is_news
+            is_new
         } else {
-            let mut partly = self.partly.write().unwrap_or_else(PoisonError::into_inner);
-            let entry = partly.entry(new.subject).or_insert(Revocation { minted_before: None, ..*new });
-            let is_news = entry.minted_before < new.minted_before;
+            let mut older = self.older_tokens.write().unwrap_or_else(PoisonError::into_inner);
+            let entry = older.entry(new.subject).or_insert(Revocation { minted_before: None, ..*new });
+            let is_new = entry.minted_before < new.minted_before;
             entry.minted_before = entry.minted_before.max(new.minted_before);
             entry.until = entry.until.max(new.until);
-            is_news
+            is_new
         };
-        if is_news {
+        if is_new {
             self.revision.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Drops what concerns only tokens that have expired.
-    pub(super) fn forget_before(&self, now: DateTime<Utc>) {
+    /// Removes entries of tokens that expired before `now`.
+    pub(super) fn prune(&self, now: DateTime<Utc>) {
         let seconds = u32::try_from(now.timestamp()).unwrap_or(0);
-        for shard in &self.whole {
+        for shard in &self.all_tokens {
             let mut all = shard.write().unwrap_or_else(PoisonError::into_inner);
             all.retain(|_, until| *until >= seconds);
-            // What a storm of revocations took is given back.
+            // Free the memory after a burst of revocations.
             if all.capacity() > 4 * all.len() {
                 all.shrink_to_fit();
             }
         }
-        let mut partly = self.partly.write().unwrap_or_else(PoisonError::into_inner);
-        partly.retain(|_, entry| entry.until >= now);
+        let mut older = self.older_tokens.write().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|_, entry| entry.until >= now);
     }
 
-    /// Reads what others revoked. Two polls at once are harmless.
+    /// Reads the revocations of other replicas. Concurrent polls are safe.
     pub(super) async fn poll(&self, db: &Db) -> Result<(), StoreError> {
-        let began = Instant::now();
-        let mut at = self.seen.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let started_at = Instant::now();
+        let mut at = self.position.lock().unwrap_or_else(PoisonError::into_inner).next_start();
         loop {
             let page: Vec<(i64, Revocation)> =
                 db.read(at, |tx, at| store::revocations_after(tx, *at, PAGE).boxed()).await?;
@@ -167,14 +168,14 @@ impl Revocations {
                 break;
             }
         }
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(began, at);
+        self.position.lock().unwrap_or_else(PoisonError::into_inner).record(started_at, at);
         Ok(())
     }
 
     fn shard(&self, subject: Uuid) -> &RwLock<HashMap<Uuid, u32>> {
         // The last byte of a UUIDv7 is random.
         let at = usize::from(*subject.as_bytes().last().unwrap_or(&0)) % SHARDS;
-        self.whole.get(at).unwrap_or(&self.whole[0])
+        self.all_tokens.get(at).unwrap_or(&self.all_tokens[0])
     }
 }
 
@@ -188,21 +189,24 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_revocation_refuses_every_token_until_it_is_forgotten() {
+    fn a_full_revocation_rejects_every_token_until_it_is_pruned() {
         let revoked = Revocations::new();
         let before = revoked.revision();
         revoked.apply(&all_of(1, 60_000));
         assert_ne!(revoked.revision(), before);
-        assert!(revoked.refuses(Uuid::from_u128(1), from_millis(99)));
-        assert!(!revoked.refuses(Uuid::from_u128(2), from_millis(99)));
-        revoked.forget_before(from_millis(60_000));
-        assert!(revoked.refuses(Uuid::from_u128(1), from_millis(99)), "its last token may be good still");
-        revoked.forget_before(from_millis(61_000));
-        assert!(!revoked.refuses(Uuid::from_u128(1), from_millis(99)));
+        assert!(revoked.rejects(Uuid::from_u128(1), from_millis(99)));
+        assert!(!revoked.rejects(Uuid::from_u128(2), from_millis(99)));
+        revoked.prune(from_millis(60_000));
+        assert!(
+            revoked.rejects(Uuid::from_u128(1), from_millis(99)),
+            "the entry must remain while its last token can be valid"
+        );
+        revoked.prune(from_millis(61_000));
+        assert!(!revoked.rejects(Uuid::from_u128(1), from_millis(99)));
     }
 
     #[test]
-    fn a_revocation_of_a_user_spares_what_was_minted_afterwards() {
+    fn a_revocation_of_a_user_accepts_tokens_minted_later() {
         let revoked = Revocations::new();
         let user = Uuid::from_u128(3);
         let at = |millis| Revocation {
@@ -212,12 +216,12 @@ mod tests {
         };
         revoked.apply(&at(1_000));
         revoked.apply(&at(500));
-        assert!(revoked.refuses(user, from_millis(999)));
-        assert!(!revoked.refuses(user, from_millis(1_000)));
+        assert!(revoked.rejects(user, from_millis(999)));
+        assert!(!revoked.rejects(user, from_millis(1_000)));
     }
 
     #[test]
-    fn what_is_known_already_is_no_news() {
+    fn a_repeated_revocation_keeps_the_revision() {
         let revoked = Revocations::new();
         revoked.apply(&all_of(1, 60_000));
         let revision = revoked.revision();
@@ -227,25 +231,25 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_settled_only_when_no_lower_one_can_still_come() {
+    fn a_number_is_settled_only_when_no_lower_number_can_appear() {
         let start = Instant::now();
-        let mut seen = Seen::default();
-        seen.note(start, 7);
-        seen.note(start + Duration::from_secs(19), 9);
-        assert_eq!(seen.settled, 0);
-        seen.note(start + Duration::from_secs(21), 9);
-        assert_eq!(seen.settled, 7);
-        seen.note(start + Duration::from_mins(1), 12);
-        assert_eq!(seen.settled, 9);
+        let mut position = PollPosition::default();
+        position.record(start, 7);
+        position.record(start + Duration::from_secs(19), 9);
+        assert_eq!(position.settled, 0);
+        position.record(start + Duration::from_secs(21), 9);
+        assert_eq!(position.settled, 7);
+        position.record(start + Duration::from_mins(1), 12);
+        assert_eq!(position.settled, 9);
     }
 
     #[test]
-    fn very_many_rows_are_not_all_read_by_every_poll() {
-        let mut seen = Seen::default();
-        assert_eq!(seen.next(), 0);
-        seen.note(Instant::now(), 1_000_000);
-        assert_eq!(seen.next(), 990_000);
-        let again: Vec<i64> = (0..FULL_POLL_EVERY).map(|_| seen.next()).collect();
-        assert!(again.contains(&0), "all of them now and then");
+    fn of_very_many_rows_a_poll_reads_only_the_newest() {
+        let mut position = PollPosition::default();
+        assert_eq!(position.next_start(), 0);
+        position.record(Instant::now(), 1_000_000);
+        assert_eq!(position.next_start(), 990_000);
+        let starts: Vec<i64> = (0..FULL_POLL_EVERY).map(|_| position.next_start()).collect();
+        assert!(starts.contains(&0), "one of these polls must read all rows");
     }
 }

@@ -1,12 +1,12 @@
-//! The life of a key: standby, active, retired, gone.
+//! The life cycle of signing keys: standby, active, retired, deleted.
 //!
-//! There is one active key, and a standby that everybody knows before it signs. To rotate is one
-//! transaction: the active key retires, the oldest standby takes its place, a new standby is made.
-//! Every step says which key it takes to be what, and its row count tells whether that was so: of two
-//! who rotate at once one does, and the other finds it done.
+//! There is one active key, and a standby key that every verifier knows before it signs. A rotation is one
+//! transaction: it retires the active key, activates the oldest standby and creates a new standby. Every
+//! statement has the expected status of its key as a condition. If two processes rotate at the same time, the
+//! row count shows the second one that the keys have changed.
 //!
-//! Under a master secret that does not open the active key nothing is rotated and no key is made: it
-//! would be one that nobody else can use.
+//! If the master secret can't decrypt the active key, no key is rotated or created: other replicas could not
+//! decrypt a new key.
 
 use std::sync::Arc;
 
@@ -14,41 +14,42 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 
 use super::algorithms::{self, Alg};
-use super::store::{self, Status, StoredKey};
-use super::{MAX_TTL, TokensError};
+use super::store::{self, StoredKey};
+use super::{KeyStatus, MAX_TTL, TokensError};
 use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
 use crate::secrets::{MasterSecret, Purpose, Vault};
 
-/// How long a key signs.
+/// How long a key is active before the automatic rotation.
 const SIGNING_PERIOD: TimeDelta = TimeDelta::days(30);
-/// How long a standby is shown before it may sign unasked: others keep what they read for five minutes.
+/// The minimum age of a standby key before the automatic rotation: other services cache the keys for five
+/// minutes.
 const MIN_STANDBY: TimeDelta = TimeDelta::minutes(10);
-/// How long every replica may take to learn of a key.
+/// The maximum time until every replica knows a new key.
 const PROPAGATION_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
-/// How often it is tried again after somebody else was faster.
+/// The maximum number of attempts when other processes change the keys at the same time.
 const ATTEMPTS: u32 = 5;
 
-/// A key, without anything private.
+/// A key, without its private part.
 #[derive(Debug, Clone)]
 pub struct KeySummary {
-    /// Its name.
+    /// Its id.
     pub kid: String,
     /// Its algorithm, as in RFC 7518.
     pub alg: String,
-    /// Where it is in its life.
-    pub status: Status,
-    /// When it was made.
+    /// Its status.
+    pub status: KeyStatus,
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it began to sign.
+    /// When it became active.
     pub activated_at: Option<DateTime<Utc>>,
-    /// When it ceased to sign.
+    /// When it was retired.
     pub retired_at: Option<DateTime<Utc>>,
-    /// When it goes.
+    /// When it is deleted.
     pub delete_at: Option<DateTime<Utc>>,
 }
 
-/// Makes, rotates and removes keys, on a server or beside one.
+/// Creates, rotates and deletes keys, in a server or on the command line.
 #[derive(Debug, Clone)]
 pub struct KeyRotation {
     db: Db,
@@ -56,43 +57,44 @@ pub struct KeyRotation {
     vault: Arc<Vault>,
 }
 
-/// One step of the ring.
-struct Step {
-    /// From which status the active key, or the one to be removed, goes.
-    leaves: Transition,
-    /// The standby that becomes active.
-    promotes: Option<String>,
-    /// Standbys that make room.
-    discards: Vec<String>,
-    makes: Vec<StoredKey>,
+/// A change of the key ring, applied in one transaction.
+struct Change {
+    /// The key that is retired or deleted.
+    transition: Transition,
+    /// The standby key that becomes active.
+    promoted: Option<String>,
+    /// The standby keys that are deleted.
+    discarded: Vec<String>,
+    /// The keys that are inserted.
+    created: Vec<StoredKey>,
     now: DateTime<Utc>,
 }
 
 enum Transition {
-    Nobody,
-    Retires(String),
-    Goes(String, Status),
+    None,
+    Retire(String),
+    Delete(String, KeyStatus),
 }
 
 impl KeyRotation {
-    /// Over a database; keys are sealed under `secret`.
+    /// Creates the rotation; private keys are encrypted under `secret`.
     pub fn new(db: &Db, clock: Clock, secret: &MasterSecret) -> Self {
-        Self { db: db.clone(), clock, vault: Arc::new(Vault::of(secret, Purpose::KeyRing)) }
+        Self { db: db.clone(), clock, vault: Arc::new(Vault::from_secret(secret, Purpose::KeyRing)) }
     }
 
     pub(super) fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
     }
 
-    /// At the start of a server: makes the first two keys, and changes the algorithm if the active key
-    /// has another.
-    pub(super) async fn begin(&self, alg: Alg) -> Result<(), TokensError> {
+    /// Creates the first two keys if there are none, and rotates if the active key has another algorithm. The
+    /// server calls it at startup.
+    pub(super) async fn ensure_keys(&self, alg: Alg) -> Result<(), TokensError> {
         for _ in 0..ATTEMPTS {
-            let stored = self.stored().await?;
+            let stored = self.load().await?;
             let done = match active(&stored) {
                 None => self.create_first_keys(alg).await,
                 Some(key) if key.alg == alg.name() => return Ok(()),
-                Some(key) if !self.opens(key) => return Ok(()),
+                Some(key) if !self.can_decrypt(key) => return Ok(()),
                 Some(key) => self.change_algorithm(key, &stored, alg).await,
             };
             match done {
@@ -104,11 +106,13 @@ impl KeyRotation {
     }
 
     async fn create_first_keys(&self, alg: Alg) -> Result<(), TokensError> {
-        let makes = vec![self.make(alg, Status::Active).await?, self.make(alg, Status::Standby).await?];
-        let kept = self.take(Transition::Nobody, None, makes).await;
-        match kept {
-            Ok(()) => tracing::info!("the first signing keys were made"),
-            // Another replica was faster: its keys are the ones.
+        let created = vec![
+            self.create_key(alg, KeyStatus::Active).await?,
+            self.create_key(alg, KeyStatus::Standby).await?,
+        ];
+        match self.change(Transition::None, None, created).await {
+            Ok(()) => tracing::info!("created the first signing keys"),
+            // Another replica has created its keys first; those are used.
             Err(TokensError::Store(StoreError::UniqueViolation(_))) => {}
             Err(error) => return Err(error),
         }
@@ -121,71 +125,73 @@ impl KeyRotation {
         stored: &[StoredKey],
         alg: Alg,
     ) -> Result<(), TokensError> {
-        let known = self.standby(stored, |key| key.alg == alg.name());
-        let next = match known {
+        let existing = self.standby(stored, |key| key.alg == alg.name());
+        let next = match existing {
             Some(key) => key.kid.clone(),
-            None => self.show_new(stored, alg).await?,
+            None => self.publish_standby(stored, alg).await?,
         };
-        let makes = vec![self.make(alg, Status::Standby).await?];
-        self.take(Transition::Retires(active.kid.clone()), Some(next), makes).await?;
-        tracing::info!(from = active.alg, to = alg.name(), "tokens are signed with another algorithm");
+        let created = vec![self.create_key(alg, KeyStatus::Standby).await?];
+        self.change(Transition::Retire(active.kid.clone()), Some(next), created).await?;
+        tracing::info!(from = active.alg, to = alg.name(), "changed the signing algorithm");
         Ok(())
     }
 
-    /// A standby in place of those that are there, once everybody may know it.
-    async fn show_new(&self, stored: &[StoredKey], alg: Alg) -> Result<String, TokensError> {
-        let key = self.make(alg, Status::Standby).await?;
+    /// Replaces the standby keys with a new one, and waits until every replica knows it. Returns its kid.
+    async fn publish_standby(&self, stored: &[StoredKey], alg: Alg) -> Result<String, TokensError> {
+        let key = self.create_key(alg, KeyStatus::Standby).await?;
         let kid = key.kid.clone();
-        let discards = standbys(stored).map(|key| key.kid.clone()).collect();
+        let discarded = standbys(stored).map(|key| key.kid.clone()).collect();
         let now = self.clock.now();
-        let step = Step { leaves: Transition::Nobody, promotes: None, discards, makes: vec![key], now };
-        self.write(step).await?;
+        let change =
+            Change { transition: Transition::None, promoted: None, discarded, created: vec![key], now };
+        self.write(change).await?;
         tokio::time::sleep(PROPAGATION_DELAY).await;
         Ok(kid)
     }
 
-    /// Rotates at once; the name of the key that signs now.
+    /// Rotates the keys at once. Returns the kid of the new active key.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret, [`TokensError::ConcurrentRotation`] if somebody else
-    /// rotated at the same time.
+    /// [`TokensError::NoSigningKey`] under a wrong master secret, or [`TokensError::ConcurrentRotation`] if
+    /// another process rotated at the same time.
     pub async fn rotate(&self) -> Result<String, TokensError> {
-        let stored = self.stored().await?;
-        let active = active(&stored).filter(|key| self.opens(key)).ok_or(TokensError::NoSigningKey)?;
-        let alg = Alg::named(&active.alg).ok_or(TokensError::NoSigningKey)?;
+        let stored = self.load().await?;
+        let active = active(&stored).filter(|key| self.can_decrypt(key)).ok_or(TokensError::NoSigningKey)?;
+        let alg = Alg::from_name(&active.alg).ok_or(TokensError::NoSigningKey)?;
         let next = match self.standby(&stored, |_| true) {
             Some(key) => key.kid.clone(),
-            None => self.show_new(&stored, alg).await?,
+            None => self.publish_standby(&stored, alg).await?,
         };
-        // If two were made at once there is one already that comes after.
-        let follows = self.standby(&stored, |key| key.kid != next).is_some();
-        let makes = if follows { Vec::new() } else { vec![self.make(alg, Status::Standby).await?] };
-        self.take(Transition::Retires(active.kid.clone()), Some(next.clone()), makes).await?;
-        tracing::info!(retired = active.kid, active = next, "the signing keys were rotated");
+        // Two processes may have created a standby key at the same time; then one remains.
+        let has_another = self.standby(&stored, |key| key.kid != next).is_some();
+        let created =
+            if has_another { Vec::new() } else { vec![self.create_key(alg, KeyStatus::Standby).await?] };
+        self.change(Transition::Retire(active.kid.clone()), Some(next.clone()), created).await?;
+        tracing::info!(retired = active.kid, active = next, "rotated the signing keys");
         Ok(next)
     }
 
-    /// Removes a key at once, with all tokens that it signed; if it was the active one the standby takes
-    /// its place. `false` if there is no such key.
+    /// Deletes a key at once, which invalidates all tokens that it signed. If it is the active key, the
+    /// standby key replaces it. Returns `false` if there is no such key.
     ///
     /// # Errors
     ///
     /// [`TokensError::NoSigningKey`] under a wrong master secret, unless the key is retired.
     pub async fn revoke(&self, kid: &str) -> Result<bool, TokensError> {
         for _ in 0..ATTEMPTS {
-            let stored = self.stored().await?;
+            let stored = self.load().await?;
             let Some(key) = stored.iter().find(|key| key.kid == kid) else {
                 return Ok(false);
             };
-            let leaves = Transition::Goes(key.kid.clone(), key.status);
+            let transition = Transition::Delete(key.kid.clone(), key.status);
             let done = match key.status {
-                Status::Retired => self.take(leaves, None, Vec::new()).await,
-                status => self.replace(leaves, status, &stored).await,
+                KeyStatus::Retired => self.change(transition, None, Vec::new()).await,
+                status => self.replace(transition, status, &stored).await,
             };
             match done {
                 Ok(()) => {
-                    tracing::warn!(kid, "a signing key was revoked, with every token that it signed");
+                    tracing::warn!(kid, "revoked a signing key and every token that it signed");
                     return Ok(true);
                 }
                 Err(TokensError::ConcurrentRotation) => {}
@@ -197,37 +203,37 @@ impl KeyRotation {
 
     async fn replace(
         &self,
-        leaves: Transition,
-        status: Status,
+        transition: Transition,
+        status: KeyStatus,
         stored: &[StoredKey],
     ) -> Result<(), TokensError> {
-        let active = active(stored).filter(|key| self.opens(key)).ok_or(TokensError::NoSigningKey)?;
-        let alg = Alg::named(&active.alg).ok_or(TokensError::NoSigningKey)?;
-        let mut makes = vec![self.make(alg, Status::Standby).await?];
+        let active = active(stored).filter(|key| self.can_decrypt(key)).ok_or(TokensError::NoSigningKey)?;
+        let alg = Alg::from_name(&active.alg).ok_or(TokensError::NoSigningKey)?;
+        let mut created = vec![self.create_key(alg, KeyStatus::Standby).await?];
         let mut next = None;
-        if status == Status::Active {
+        if status == KeyStatus::Active {
             next = self.standby(stored, |_| true).map(|key| key.kid.clone());
-            // One that nobody has seen is better than one that somebody stole.
+            // A key that verifiers don't know yet is better than a stolen one.
             if next.is_none() {
-                makes.push(self.make(alg, Status::Active).await?);
+                created.push(self.create_key(alg, KeyStatus::Active).await?);
             }
         }
-        self.take(leaves, next, makes).await
+        self.change(transition, next, created).await
     }
 
-    /// What is due: a standby where there is none, a rotation, the end of retired keys.
+    /// Deletes retired keys, creates a missing standby key, and rotates, each when it is due.
     pub(super) async fn housekeep(&self) -> Result<(), TokensError> {
         let now = self.clock.now();
-        let gone = self.db.write(now, |tx, now| store::remove_gone(tx, *now).boxed()).await?;
-        if gone > 0 {
-            tracing::info!(keys = gone, "retired signing keys are gone");
+        let deleted = self.db.write(now, |tx, now| store::delete_expired_keys(tx, *now).boxed()).await?;
+        if deleted > 0 {
+            tracing::info!(keys = deleted, "deleted retired signing keys");
         }
-        let stored = self.stored().await?;
-        let active = active(&stored).filter(|key| self.opens(key)).ok_or(TokensError::NoSigningKey)?;
-        let alg = Alg::named(&active.alg).ok_or(TokensError::NoSigningKey)?;
+        let stored = self.load().await?;
+        let active = active(&stored).filter(|key| self.can_decrypt(key)).ok_or(TokensError::NoSigningKey)?;
+        let alg = Alg::from_name(&active.alg).ok_or(TokensError::NoSigningKey)?;
         let Some(standby) = self.standby(&stored, |_| true) else {
-            let makes = vec![self.make(alg, Status::Standby).await?];
-            return self.take(Transition::Nobody, None, makes).await;
+            let created = vec![self.create_key(alg, KeyStatus::Standby).await?];
+            return self.change(Transition::None, None, created).await;
         };
         let since = active.activated_at.unwrap_or(active.created_at);
         if now - since < SIGNING_PERIOD || now - standby.created_at < MIN_STANDBY {
@@ -239,15 +245,15 @@ impl KeyRotation {
         }
     }
 
-    /// Encrypts every key under the current master secret that was encrypted under another known one;
-    /// how many.
+    /// Re-encrypts under the current master secret every key that is encrypted under another known one.
+    /// Returns their number.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] if a key that signs or will can't be decrypted: nothing is changed.
+    /// [`TokensError::NoSigningKey`] if an active or standby key can't be decrypted; no key is changed then.
     pub async fn reencrypt(&self) -> Result<usize, TokensError> {
-        let mut anew = Vec::new();
-        for key in self.stored().await? {
+        let mut reencrypted = Vec::new();
+        for key in self.load().await? {
             let (kid, sealed) = (&key.kid, &key.sealed_private_key);
             if self.vault.is_current(kid, sealed) {
                 continue;
@@ -255,36 +261,38 @@ impl KeyRotation {
             match self.vault.open(kid, sealed) {
                 Ok(private) => {
                     let sealed = self.vault.seal(kid, &private);
-                    anew.push((key.kid, sealed.map_err(|error| TokensError::Signing(error.to_string()))?));
+                    let sealed = sealed.map_err(|error| TokensError::Signing(error.to_string()))?;
+                    reencrypted.push((key.kid, sealed));
                 }
-                // It signs nothing any more.
-                Err(_) if key.status == Status::Retired => {}
+                // A retired key does not sign.
+                Err(_) if key.status == KeyStatus::Retired => {}
                 Err(_) => return Err(TokensError::NoSigningKey),
             }
         }
-        let count = anew.len();
-        self.db.write(anew, |tx, anew| reencrypt_all(tx, anew).boxed()).await?;
+        let count = reencrypted.len();
+        self.db.write(reencrypted, |tx, keys| store_reencrypted(tx, keys).boxed()).await?;
         Ok(count)
     }
 
-    async fn stored(&self) -> Result<Vec<StoredKey>, StoreError> {
-        stored(&self.db).await
+    async fn load(&self) -> Result<Vec<StoredKey>, StoreError> {
+        load_keys(&self.db).await
     }
 
-    fn opens(&self, key: &StoredKey) -> bool {
+    fn can_decrypt(&self, key: &StoredKey) -> bool {
         self.vault.open(&key.kid, &key.sealed_private_key).is_ok()
     }
 
-    /// The oldest standby that can be decrypted.
+    /// Returns the oldest standby key that can be decrypted and matches the filter.
     fn standby<'a>(
         &self,
         stored: &'a [StoredKey],
-        fits: impl Fn(&StoredKey) -> bool,
+        matches: impl Fn(&StoredKey) -> bool,
     ) -> Option<&'a StoredKey> {
-        standbys(stored).filter(|key| fits(key) && self.opens(key)).min_by_key(|key| key.created_at)
+        standbys(stored).filter(|key| matches(key) && self.can_decrypt(key)).min_by_key(|key| key.created_at)
     }
 
-    async fn make(&self, alg: Alg, status: Status) -> Result<StoredKey, TokensError> {
+    /// Generates a key with an encrypted private part; does not store it.
+    async fn create_key(&self, alg: Alg, status: KeyStatus) -> Result<StoredKey, TokensError> {
         let failed = |what: &dyn std::fmt::Display| TokensError::Signing(what.to_string());
         let fresh = tokio::task::spawn_blocking(move || algorithms::generate(alg));
         let fresh = fresh.await.map_err(|error| failed(&error))??;
@@ -299,34 +307,34 @@ impl KeyRotation {
             public_key: fresh.public,
             kid: fresh.kid,
             created_at: now,
-            activated_at: (status == Status::Active).then_some(now),
+            activated_at: (status == KeyStatus::Active).then_some(now),
             retired_at: None,
             delete_at: None,
         })
     }
 
-    async fn take(
+    async fn change(
         &self,
-        leaves: Transition,
-        promotes: Option<String>,
-        makes: Vec<StoredKey>,
+        transition: Transition,
+        promoted: Option<String>,
+        created: Vec<StoredKey>,
     ) -> Result<(), TokensError> {
         let now = self.clock.now();
-        self.write(Step { leaves, promotes, discards: Vec::new(), makes, now }).await
+        self.write(Change { transition, promoted, discarded: Vec::new(), created, now }).await
     }
 
-    async fn write(&self, step: Step) -> Result<(), TokensError> {
-        self.db.write(step, |tx, step| write(tx, step).boxed()).await
+    async fn write(&self, change: Change) -> Result<(), TokensError> {
+        self.db.write(change, |tx, change| write(tx, change).boxed()).await
     }
 }
 
-/// Every key, the oldest first: nothing of it is secret.
+/// Returns all keys, oldest first, without their private parts.
 ///
 /// # Errors
 ///
 /// [`TokensError::Store`].
 pub async fn list_keys(db: &Db) -> Result<Vec<KeySummary>, TokensError> {
-    let row = |key: StoredKey| KeySummary {
+    let summary = |key: StoredKey| KeySummary {
         kid: key.kid,
         alg: key.alg,
         status: key.status,
@@ -335,45 +343,45 @@ pub async fn list_keys(db: &Db) -> Result<Vec<KeySummary>, TokensError> {
         retired_at: key.retired_at,
         delete_at: key.delete_at,
     };
-    Ok(stored(db).await?.into_iter().map(row).collect())
+    Ok(load_keys(db).await?.into_iter().map(summary).collect())
 }
 
-async fn stored(db: &Db) -> Result<Vec<StoredKey>, StoreError> {
+async fn load_keys(db: &Db) -> Result<Vec<StoredKey>, StoreError> {
     db.read((), |tx, ()| store::keys(tx).boxed()).await
 }
 
 fn active(stored: &[StoredKey]) -> Option<&StoredKey> {
-    stored.iter().find(|key| key.status == Status::Active)
+    stored.iter().find(|key| key.status == KeyStatus::Active)
 }
 
 fn standbys(stored: &[StoredKey]) -> impl Iterator<Item = &StoredKey> {
-    stored.iter().filter(|key| key.status == Status::Standby)
+    stored.iter().filter(|key| key.status == KeyStatus::Standby)
 }
 
-async fn write(tx: &Tx, step: &Step) -> Result<(), TokensError> {
-    let was_so = |was_so: bool| was_so.then_some(()).ok_or(TokensError::ConcurrentRotation);
-    match &step.leaves {
-        Transition::Nobody => {}
-        // Whatever the settings of whoever signed with it were, its last token has expired by then.
-        Transition::Retires(kid) => {
-            was_so(store::retire_key(tx, kid, step.now, step.now + MAX_TTL).await?)?;
+async fn write(tx: &Tx, change: &Change) -> Result<(), TokensError> {
+    let expect = |changed: bool| changed.then_some(()).ok_or(TokensError::ConcurrentRotation);
+    match &change.transition {
+        Transition::None => {}
+        // By then its last token has expired, whatever lifetime the replicas were configured with.
+        Transition::Retire(kid) => {
+            expect(store::retire_key(tx, kid, change.now, change.now + MAX_TTL).await?)?;
         }
-        Transition::Goes(kid, status) => was_so(store::remove_key(tx, kid, *status).await?)?,
+        Transition::Delete(kid, status) => expect(store::delete_key(tx, kid, *status).await?)?,
     }
-    if let Some(kid) = &step.promotes {
-        was_so(store::promote_key(tx, kid, step.now).await?)?;
+    if let Some(kid) = &change.promoted {
+        expect(store::promote_key(tx, kid, change.now).await?)?;
     }
-    for kid in &step.discards {
-        was_so(store::remove_key(tx, kid, Status::Standby).await?)?;
+    for kid in &change.discarded {
+        expect(store::delete_key(tx, kid, KeyStatus::Standby).await?)?;
     }
-    for key in &step.makes {
+    for key in &change.created {
         store::insert_key(tx, key).await?;
     }
     Ok(())
 }
 
-async fn reencrypt_all(tx: &Tx, anew: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
-    for (kid, sealed) in anew {
+async fn store_reencrypted(tx: &Tx, keys: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+    for (kid, sealed) in keys {
         store::reencrypt_key(tx, kid, sealed).await?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! What a token may be used for (RFC 6749 §3.3).
+//! Scopes: the permissions of a token (RFC 6749 §3.3).
 
 use std::fmt;
 
-/// One thing that a token may be used for.
+/// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Reading and changing the account.
@@ -14,10 +14,10 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them, in the order in which they are written.
+    /// All scopes, in the order of their text form.
     pub const ALL: [Self; 3] = [Self::Account, Self::TripsRead, Self::TripsWrite];
 
-    /// As it stands in tokens and in the document.
+    /// Returns the name in tokens and in the OpenAPI document.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Account => "account",
@@ -36,17 +36,17 @@ impl Scope {
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Every scope there is.
+    /// Returns all scopes.
     pub fn all() -> Self {
         Scope::ALL.into_iter().collect()
     }
 
-    /// Whether `scope` is one of these.
+    /// Returns true if the set contains `scope`.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
 
-    /// Parses names separated by single spaces; `None` for an unknown name or no name at all.
+    /// Parses names separated by single spaces. Returns `None` for an unknown name or an empty text.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(' ').map(|name| Scope::ALL.into_iter().find(|scope| scope.name() == name)).collect()
     }
@@ -60,10 +60,10 @@ impl FromIterator<Scope> for Scopes {
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut between = "";
+        let mut separator = "";
         for scope in Scope::ALL.into_iter().filter(|scope| self.contains(*scope)) {
-            write!(f, "{between}{}", scope.name())?;
-            between = " ";
+            write!(f, "{separator}{}", scope.name())?;
+            separator = " ";
         }
         Ok(())
     }
@@ -74,15 +74,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_are_written_in_one_order_and_read_in_any() {
+    fn scopes_format_in_a_fixed_order_and_parse_in_any_order() {
         assert_eq!(Scopes::all().to_string(), "account trips:read trips:write");
-        let some = Scopes::parse("trips:write account").unwrap();
-        assert_eq!(some.to_string(), "account trips:write");
-        assert!(some.contains(Scope::Account) && !some.contains(Scope::TripsRead));
+        let scopes = Scopes::parse("trips:write account").unwrap();
+        assert_eq!(scopes.to_string(), "account trips:write");
+        assert!(scopes.contains(Scope::Account) && !scopes.contains(Scope::TripsRead));
     }
 
     #[test]
-    fn an_unknown_scope_is_none() {
+    fn invalid_scope_texts_are_rejected() {
         for text in ["", " ", "admin", "account admin", "account  trips:read", "Account", "account "] {
             assert_eq!(Scopes::parse(text), None, "{text:?}");
         }

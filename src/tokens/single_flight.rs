@@ -1,59 +1,60 @@
-//! Reading the database for everybody who asks meanwhile, one reading at a time.
+//! Shares one query between all concurrent callers; one query runs at a time.
 //!
-//! Whoever asks while somebody reads waits, and is served by a reading that began after they asked: what
-//! was changed in between the first may have missed. A reading that failed serves all who asked before
-//! it ended, so that those who wait don't each wait for a failure of their own.
+//! A call that arrives while a query runs waits, and shares a query that started after its arrival: the
+//! running query may have missed a recent change. A failed query fails every call that arrived before it
+//! ended, so that waiting calls don't each wait for a timeout of their own.
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex;
 
-/// The readings of one thing.
+/// Runs one query at a time and shares its result.
 #[derive(Debug)]
 pub(super) struct SingleFlight {
-    /// For how long one may take.
+    /// The maximum duration of a query.
     timeout: Duration,
-    last: Turn<Option<Flight>>,
+    last: Mutex<Option<Flight>>,
 }
 
-/// How a reading ended.
+/// A finished query.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flight {
-    pub(super) began: Instant,
-    ended: Instant,
-    pub(super) worked: bool,
+    pub(super) started_at: Instant,
+    ended_at: Instant,
+    pub(super) succeeded: bool,
 }
 
 impl SingleFlight {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, last: Turn::const_new(None) }
+        Self { timeout, last: Mutex::const_new(None) }
     }
 
-    /// Reads, at least `min_interval` after the last reading began, unless somebody else did so since we asked.
-    pub(super) async fn share<E: std::error::Error>(
+    /// Runs `query`, unless another call ran one that started after this call. Waits until `min_interval` has
+    /// passed since the start of the last query.
+    pub(super) async fn run<E: std::error::Error>(
         &self,
         min_interval: Duration,
-        read: impl Future<Output = Result<(), E>>,
+        query: impl Future<Output = Result<(), E>>,
     ) -> Flight {
-        let asked = Instant::now();
+        let called_at = Instant::now();
         let mut last = self.last.lock().await;
-        if let Some(reading) = *last {
-            if (if reading.worked { reading.began } else { reading.ended }) >= asked {
-                return reading;
+        if let Some(flight) = *last {
+            if (if flight.succeeded { flight.started_at } else { flight.ended_at }) >= called_at {
+                return flight;
             }
-            tokio::time::sleep_until((reading.began + min_interval).into()).await;
+            tokio::time::sleep_until((flight.started_at + min_interval).into()).await;
         }
-        let began = Instant::now();
-        let worked = match tokio::time::timeout(self.timeout, read).await {
+        let started_at = Instant::now();
+        let succeeded = match tokio::time::timeout(self.timeout, query).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "what others changed can't be read");
+                tracing::debug!(%error, "failed to read the changes of other replicas");
                 false
             }
             Err(_) => false,
         };
-        let reading = Flight { began, ended: Instant::now(), worked };
-        *last = Some(reading);
-        reading
+        let flight = Flight { started_at, ended_at: Instant::now(), succeeded };
+        *last = Some(flight);
+        flight
     }
 }

@@ -1,53 +1,23 @@
-//! The tables of the key ring and of what was revoked.
+//! Queries on the tables of signing keys and revocations.
 
 use ::entity::{revocations, signing_keys};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::Revocation;
+use super::{KeyStatus, Revocation};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
-/// Where a key is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
-    /// Published, so that everybody knows it before it signs.
-    Standby,
-    /// Signs.
-    Active,
-    /// Signed; verifies until the last of its tokens has expired.
-    Retired,
-}
-
-impl Status {
-    /// As it is kept and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standby => "standby",
-            Self::Active => "active",
-            Self::Retired => "retired",
-        }
-    }
-
-    fn named(name: &str) -> Self {
-        match name {
-            "active" => Self::Active,
-            "standby" => Self::Standby,
-            _ => Self::Retired,
-        }
-    }
-}
-
-/// A key as it is kept.
+/// A key as stored.
 #[derive(Debug, Clone)]
 pub(super) struct StoredKey {
     pub(super) kid: String,
     pub(super) alg: String,
-    pub(super) status: Status,
-    /// See `algorithms::verifying`.
+    pub(super) status: KeyStatus,
+    /// See `algorithms::decoding_key` for the format.
     pub(super) public_key: Vec<u8>,
-    /// Encrypted under the key's `kid`.
+    /// Encrypted, with the `kid` as associated data.
     pub(super) sealed_private_key: Vec<u8>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) activated_at: Option<DateTime<Utc>>,
@@ -55,8 +25,8 @@ pub(super) struct StoredKey {
     pub(super) delete_at: Option<DateTime<Utc>>,
 }
 
-/// What changes when the ring does: a key and where it is in its life.
-pub(super) type KeyVersion = (String, Status);
+/// The kid and status of a key. The ring has changed if the set of these has.
+pub(super) type KeyVersion = (String, KeyStatus);
 
 impl StoredKey {
     pub(super) fn key_version(&self) -> KeyVersion {
@@ -69,7 +39,7 @@ impl From<signing_keys::Model> for StoredKey {
         Self {
             kid: row.kid,
             alg: row.alg,
-            status: Status::named(&row.status),
+            status: KeyStatus::from_name(&row.status),
             public_key: row.public_key,
             sealed_private_key: row.sealed_private_key,
             created_at: from_millis(row.created_at),
@@ -80,30 +50,31 @@ impl From<signing_keys::Model> for StoredKey {
     }
 }
 
-/// Every key, the oldest first.
+/// Returns all keys, oldest first.
 pub(super) async fn keys(tx: &Tx) -> Result<Vec<StoredKey>, StoreError> {
-    let order = signing_keys::Entity::find().order_by_asc(signing_keys::Column::CreatedAt);
-    Ok(order.all(tx).await?.into_iter().map(StoredKey::from).collect())
+    let query = signing_keys::Entity::find().order_by_asc(signing_keys::Column::CreatedAt);
+    Ok(query.all(tx).await?.into_iter().map(StoredKey::from).collect())
 }
 
-pub(super) async fn key_version(tx: &Tx) -> Result<Vec<KeyVersion>, StoreError> {
+/// Returns the versions of all keys.
+pub(super) async fn key_versions(tx: &Tx) -> Result<Vec<KeyVersion>, StoreError> {
     let rows: Vec<(String, String)> = signing_keys::Entity::find()
         .select_only()
         .columns([signing_keys::Column::Kid, signing_keys::Column::Status])
         .into_tuple()
         .all(tx)
         .await?;
-    Ok(rows.into_iter().map(|(kid, status)| (kid, Status::named(&status))).collect())
+    Ok(rows.into_iter().map(|(kid, status)| (kid, KeyStatus::from_name(&status))).collect())
 }
 
-/// Inserts a key; [`StoreError::UniqueViolation`] if it is to be the active one and there is one.
+/// Inserts a key. Fails with [`StoreError::UniqueViolation`] if it is active and another active key exists.
 pub(super) async fn insert_key(tx: &Tx, key: &StoredKey) -> Result<(), StoreError> {
     let millis = |at: DateTime<Utc>| at.timestamp_millis();
     let row = signing_keys::ActiveModel {
         kid: Set(key.kid.clone()),
         alg: Set(key.alg.clone()),
         status: Set(key.status.name().to_owned()),
-        active_slot: Set((key.status == Status::Active).then_some(1)),
+        active_slot: Set((key.status == KeyStatus::Active).then_some(1)),
         public_key: Set(key.public_key.clone()),
         sealed_private_key: Set(key.sealed_private_key.clone()),
         created_at: Set(millis(key.created_at)),
@@ -115,7 +86,7 @@ pub(super) async fn insert_key(tx: &Tx, key: &StoredKey) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The active key retires; `false` if it is not the active one.
+/// Retires the active key. Returns `false` if the key is not active.
 pub(super) async fn retire_key(
     tx: &Tx,
     kid: &str,
@@ -123,7 +94,7 @@ pub(super) async fn retire_key(
     delete_at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = signing_keys::Entity::update_many()
-        .col_expr(signing_keys::Column::Status, Expr::value(Status::Retired.name()))
+        .col_expr(signing_keys::Column::Status, Expr::value(KeyStatus::Retired.name()))
         .col_expr(signing_keys::Column::ActiveSlot, Expr::value(None::<i64>))
         .col_expr(signing_keys::Column::RetiredAt, Expr::value(now.timestamp_millis()))
         .col_expr(signing_keys::Column::DeleteAt, Expr::value(delete_at.timestamp_millis()))
@@ -134,21 +105,21 @@ pub(super) async fn retire_key(
     Ok(done.rows_affected == 1)
 }
 
-/// A standby becomes the active key; `false` if it is no standby.
+/// Makes a standby key active. Returns `false` if the key is not a standby.
 pub(super) async fn promote_key(tx: &Tx, kid: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = signing_keys::Entity::update_many()
-        .col_expr(signing_keys::Column::Status, Expr::value(Status::Active.name()))
+        .col_expr(signing_keys::Column::Status, Expr::value(KeyStatus::Active.name()))
         .col_expr(signing_keys::Column::ActiveSlot, Expr::value(1_i64))
         .col_expr(signing_keys::Column::ActivatedAt, Expr::value(now.timestamp_millis()))
         .filter(signing_keys::Column::Kid.eq(kid))
-        .filter(signing_keys::Column::Status.eq(Status::Standby.name()))
+        .filter(signing_keys::Column::Status.eq(KeyStatus::Standby.name()))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// A key goes, with the tokens that it signed; `false` if it is not there in that status.
-pub(super) async fn remove_key(tx: &Tx, kid: &str, status: Status) -> Result<bool, StoreError> {
+/// Deletes a key, which invalidates its tokens. Returns `false` if there is no such key with this status.
+pub(super) async fn delete_key(tx: &Tx, kid: &str, status: KeyStatus) -> Result<bool, StoreError> {
     let done = signing_keys::Entity::delete_many()
         .filter(signing_keys::Column::Kid.eq(kid))
         .filter(signing_keys::Column::Status.eq(status.name()))
@@ -157,17 +128,17 @@ pub(super) async fn remove_key(tx: &Tx, kid: &str, status: Status) -> Result<boo
     Ok(done.rows_affected == 1)
 }
 
-/// Retired keys go when the last of their tokens has expired.
-pub(super) async fn remove_gone(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
+/// Deletes retired keys whose last token has expired. Returns their number.
+pub(super) async fn delete_expired_keys(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let done = signing_keys::Entity::delete_many()
-        .filter(signing_keys::Column::Status.eq(Status::Retired.name()))
+        .filter(signing_keys::Column::Status.eq(KeyStatus::Retired.name()))
         .filter(signing_keys::Column::DeleteAt.lte(now.timestamp_millis()))
         .exec(tx)
         .await?;
     Ok(done.rows_affected)
 }
 
-/// A key is encrypted anew; one that is gone meanwhile need not be.
+/// Stores a re-encrypted private key. Does nothing if the key was deleted meanwhile.
 pub(super) async fn reencrypt_key(tx: &Tx, kid: &str, sealed: &[u8]) -> Result<(), StoreError> {
     signing_keys::Entity::update_many()
         .col_expr(signing_keys::Column::SealedPrivateKey, Expr::value(sealed.to_vec()))
@@ -177,7 +148,7 @@ pub(super) async fn reencrypt_key(tx: &Tx, kid: &str, sealed: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Those with a higher number, lowest first.
+/// Returns revocations with a number above `seq`, lowest first.
 pub(super) async fn revocations_after(
     tx: &Tx,
     seq: i64,
@@ -197,6 +168,7 @@ pub(super) async fn revocations_after(
     Ok(rows.into_iter().map(|row| (row.seq, revocation(row))).collect())
 }
 
+/// Inserts a revocation.
 pub(super) async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
     let before = revocation.minted_before.map_or(i64::MAX, |before| before.timestamp_millis());
     let row = revocations::ActiveModel {
@@ -209,8 +181,8 @@ pub(super) async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), Store
     Ok(())
 }
 
-/// Drops those that concern only tokens that have expired.
-pub(super) async fn drop_revocations(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
+/// Deletes revocations of tokens that expired before `now`. Returns their number.
+pub(super) async fn delete_revocations(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let done = revocations::Entity::delete_many()
         .filter(revocations::Column::Until.lt(now.timestamp_millis()))
         .exec(tx)

@@ -1,58 +1,59 @@
-//! Which access tokens were seen in use, until the sessions room has written it down.
+//! The uses of access tokens, until the `sessions` module has written them to the database.
 //!
-//! Whoever shows an access token got the reply that it came in, and with it the refresh token of the
-//! same generation. That proof is kept in memory and written in batches; what is lost with the
-//! process only makes refreshing more lenient.
+//! A client that uses an access token has received the response with it and with the refresh token of the
+//! same generation. The use is recorded in memory and written in batches. Uses that are lost in a crash only
+//! make refresh more lenient.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// How many are kept. Beyond, new ones are not noted: leniency, never a lockout.
+/// The maximum number of unwritten uses. Further ones are not recorded; that makes refresh more lenient and
+/// rejects no client.
 const USAGE_CAPACITY: usize = 100_000;
 
-/// An access token of this generation of the session was seen.
+/// The use of an access token of this generation of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenUse {
-    /// Whose session it is.
+    /// The owner of the session.
     pub user: Uuid,
     /// The session.
     pub session: Uuid,
-    /// Which of its refresh tokens came with the access token.
+    /// The generation of the refresh token that was issued with the access token.
     pub generation: i64,
 }
 
-/// The proofs that are not written yet.
+/// The uses that are not written yet: the newest of each session.
 #[derive(Debug, Default)]
 pub(super) struct TokenUsage(Mutex<HashMap<Uuid, TokenUse>>);
 
 impl TokenUsage {
-    pub(super) fn note(&self, new: TokenUse) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < USAGE_CAPACITY || kept.contains_key(&new.session) {
-            let proof = kept.entry(new.session).or_insert(new);
-            proof.generation = proof.generation.max(new.generation);
+    pub(super) fn record(&self, new: TokenUse) {
+        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if unwritten.len() < USAGE_CAPACITY || unwritten.contains_key(&new.session) {
+            let newest = unwritten.entry(new.session).or_insert(new);
+            newest.generation = newest.generation.max(new.generation);
         }
     }
 
     pub(super) fn newest(&self, session: Uuid) -> Option<i64> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&session).map(|proof| proof.generation)
+        let unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.get(&session).map(|token_use| token_use.generation)
     }
 
-    /// At most so many. They stay until they are settled, so that none is unknown while it is written.
+    /// Returns up to `limit` uses. They stay recorded until [`TokenUsage::acknowledge`] removes them.
     pub(super) fn batch(&self, limit: usize) -> Vec<TokenUse> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.values().take(limit).copied().collect()
+        let unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.values().take(limit).copied().collect()
     }
 
-    /// These are written.
+    /// Removes uses that are written.
     pub(super) fn acknowledge(&self, written: &[TokenUse]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for proof in written {
-            if kept.get(&proof.session) == Some(proof) {
-                kept.remove(&proof.session);
+        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for token_use in written {
+            if unwritten.get(&token_use.session) == Some(token_use) {
+                unwritten.remove(&token_use.session);
             }
         }
     }
@@ -62,22 +63,22 @@ impl TokenUsage {
 mod tests {
     use super::*;
 
-    fn proof(session: u128, generation: i64) -> TokenUse {
+    fn token_use(session: u128, generation: i64) -> TokenUse {
         TokenUse { user: Uuid::nil(), session: Uuid::from_u128(session), generation }
     }
 
     #[test]
-    fn the_newest_generation_stays_until_it_is_written() {
-        let proofs = TokenUsage::default();
-        proofs.note(proof(1, 2));
-        proofs.note(proof(1, 1));
-        assert_eq!(proofs.newest(Uuid::from_u128(1)), Some(2));
-        let taken = proofs.batch(10);
-        assert_eq!(taken, [proof(1, 2)]);
-        proofs.note(proof(1, 3));
-        proofs.acknowledge(&taken);
-        assert_eq!(proofs.newest(Uuid::from_u128(1)), Some(3), "a newer one came meanwhile");
-        proofs.acknowledge(&[proof(1, 3)]);
-        assert_eq!(proofs.newest(Uuid::from_u128(1)), None);
+    fn the_newest_generation_stays_until_it_is_acknowledged() {
+        let usage = TokenUsage::default();
+        usage.record(token_use(1, 2));
+        usage.record(token_use(1, 1));
+        assert_eq!(usage.newest(Uuid::from_u128(1)), Some(2));
+        let taken = usage.batch(10);
+        assert_eq!(taken, [token_use(1, 2)]);
+        usage.record(token_use(1, 3));
+        usage.acknowledge(&taken);
+        assert_eq!(usage.newest(Uuid::from_u128(1)), Some(3), "a newer use must remain");
+        usage.acknowledge(&[token_use(1, 3)]);
+        assert_eq!(usage.newest(Uuid::from_u128(1)), None);
     }
 }

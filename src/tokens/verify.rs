@@ -1,8 +1,8 @@
-//! Verifying a token that was not seen before.
+//! Verifies tokens that are not in the cache.
 //!
-//! jsonwebtoken checks signature, algorithm, issuer and audience. By default it lets pass what RFC
-//! 8725 wants refused (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
-//! member twice) and asks the machine for the time: all of that is switched on or checked here.
+//! `jsonwebtoken` checks signature, algorithm, issuer and audience. By default it accepts tokens that RFC
+//! 8725 requires to be rejected (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
+//! duplicate field) and uses the system clock. This module enables or adds all of these checks.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::key_ring::Key;
+use super::key_ring::RingKey;
 use super::{AccessToken, CLIENT_ID, Inner, Scopes, TYPE};
 use crate::strict_json;
 
-/// How far the clocks of two replicas may be apart.
+/// The maximum difference between the clocks of two replicas.
 pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
-/// The longest token that is looked at, in bytes; ours have some 700.
+/// The maximum length of a token, in bytes; a minted token has about 700.
 const MAX_BYTES: usize = 4096;
 
-/// What an access token says, on the wire (RFC 9068 §2.2).
+/// The claims of an access token, in wire format (RFC 9068 §2.2).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
@@ -37,7 +37,7 @@ pub(super) struct Claims {
     pub(super) jti: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<Uuid>,
-    /// Which refresh token of the session came with it; a name of our own.
+    /// The generation of the refresh token that was issued with it; a private claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) generation: Option<i64>,
     pub(super) scope: String,
@@ -45,20 +45,20 @@ pub(super) struct Claims {
     pub(super) amr: Vec<String>,
 }
 
-/// Why a token is refused.
+/// Why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was good once.
+    /// The token was valid and has expired.
     #[error("the access token has expired")]
     Expired,
-    /// It was revoked, with its session or its user or by itself.
+    /// The token, its session or its user was revoked.
     #[error("the access token was revoked")]
     Revoked,
-    /// It never was; why is nobody's business.
+    /// The token was never valid. The reason is not reported.
     #[error("the access token is invalid")]
     Invalid,
-    /// Whether it is good can't be told: the database is away, or the secret that would verify it.
-    #[error("what verifies and what was revoked can't be read")]
+    /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
+    #[error("can't read the keys or the revocations")]
     Unverifiable,
 }
 
@@ -66,35 +66,35 @@ pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool
     now - SKEW >= expires_at
 }
 
-/// Verifies a token whose header was read and whose key was found; `epoch` is that of the ring.
+/// Verifies a token with its parsed header and the key that the header names; `epoch` is that of the ring.
 pub(super) fn verify(
     tokens: &Inner,
     token: &str,
     header: &Map<String, Value>,
-    key: &Key,
+    key: &RingKey,
     epoch: u64,
 ) -> Result<AccessToken, TokenError> {
     if header.get("alg").and_then(Value::as_str) != Some(key.alg.name()) {
         return Err(TokenError::Invalid);
     }
-    // It may be one of ours: nobody is logged out by a mistake in deployment.
-    let verifying = key.verifying.as_ref().ok_or(TokenError::Unverifiable)?;
+    // The token may be valid. `Invalid` would make clients discard it after a deployment mistake.
+    let decoding_key = key.decoding_key.as_ref().ok_or(TokenError::Unverifiable)?;
     let mut validation = Validation::new(key.alg.jose());
     validation.set_issuer(&[&tokens.issuer]);
     validation.set_audience(&[&tokens.audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // By our own clock, below.
+    // Checked below, with the injected clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, verifying, &validation)
+    let claims = jsonwebtoken::decode::<Claims>(token, decoding_key, &validation)
         .map_err(|_| TokenError::Invalid)?
         .claims;
     accept(claims, tokens.clock.now(), epoch)
 }
 
-/// The header of a token of three parts, of which the first two are JSON objects in canonical
-/// base64url. A member twice in either is refused, because somebody else's parser may read another
-/// token than we do.
+/// Returns the header of a token. The token must have three parts, and the first two must be JSON objects in
+/// canonical base64url. A duplicate field in either is rejected, because parsers differ in which one they
+/// use.
 pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     if token.len() > MAX_BYTES {
         return None;
@@ -105,28 +105,29 @@ pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
         return None;
     }
     let object = |part: &str| match strict_json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?) {
-        Ok(Value::Object(members)) => Some(members),
+        Ok(Value::Object(fields)) => Some(fields),
         _ => None,
     };
     object(payload)?;
     object(header)
 }
 
-/// The key that the header names, if the header is one that we could have written. Keys that it
-/// brings along or points to (`jwk`, `jku`, `x5u`, `x5c`) are never looked at (RFC 8725 §3.10).
+/// Returns the `kid` of a header if the header has the correct type and no extensions. Keys in the header
+/// (`jwk`, `x5c`) or behind its links (`jku`, `x5u`) are never used (RFC 8725 §3.10).
 pub(super) fn kid(header: &Map<String, Value>) -> Option<&str> {
     let media_type = header.get("typ")?.as_str()?.to_ascii_lowercase();
-    // RFC 7515 §4.1.9: `application/` may be left out or not.
+    // RFC 7515 §4.1.9: the prefix `application/` is optional.
     if media_type.strip_prefix("application/").unwrap_or(&media_type) != TYPE {
         return None;
     }
-    // RFC 7515 §4.1.11: an extension that is not understood refuses the token; we understand none.
+    // RFC 7515 §4.1.11: a token with an unsupported extension is rejected; none is supported.
     if header.contains_key("crit") || header.contains_key("b64") {
         return None;
     }
     header.get("kid")?.as_str()
 }
 
+/// Checks the claims that `jsonwebtoken` does not.
 fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken, TokenError> {
     let instant = |seconds: i64| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
     let issued_at = instant(claims.iat)?;
@@ -139,7 +140,7 @@ fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken,
         return Err(TokenError::Expired);
     }
     let scopes = Scopes::parse(&claims.scope).ok_or(TokenError::Invalid)?;
-    // The identifier tells the millisecond, which `iat` does not (RFC 9562 §5.7).
+    // The UUIDv7 has millisecond precision, `iat` does not (RFC 9562 §5.7).
     let (seconds, nanos) = claims.jti.get_timestamp().ok_or(TokenError::Invalid)?.to_unix();
     let minted_at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, nanos));
     Ok(AccessToken {
@@ -155,4 +156,22 @@ fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken,
         checked_revision: AtomicU64::new(0),
         epoch,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_example_of_the_standards_has_an_acceptable_header() {
+        // S-19, S-25
+        let vectors: Value = serde_json::from_str(include_str!("algorithms/vectors.json")).unwrap();
+        for (name, token) in vectors["jws"].as_object().unwrap() {
+            // The payload of RFC 8037 A.4 is not JSON. The headers of the others have no `kid` and another
+            // `typ`.
+            let header = header(token.as_str().unwrap());
+            assert_eq!(header.is_none(), name == "RFC 8037 A.4");
+            assert_eq!(header.as_ref().and_then(kid), None, "{name}");
+        }
+    }
 }

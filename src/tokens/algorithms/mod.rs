@@ -1,7 +1,7 @@
-//! The signature algorithms: how a key of each is made, stored, used and shown.
+//! The signature algorithms: generates, encodes, decodes and publishes keys.
 //!
-//! A key has one algorithm for all its life, and its name comes from the key: what a token says of its
-//! algorithm must be that, and chooses nothing (RFC 8725 §3.1).
+//! A key has exactly one algorithm, and its kid derives from the key. The `alg` of a token must equal the
+//! algorithm of its key and never selects one (RFC 8725 §3.1).
 
 #[cfg(test)]
 mod vectors;
@@ -29,15 +29,15 @@ pub enum Alg {
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with 2048 bits.
     Rs256,
-    /// HMAC: nobody but us can verify, so nothing of it is ever shown.
+    /// HMAC with SHA-256. Only this server can verify, and the key is never published.
     Hs256,
 }
 
 impl Alg {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Hs256];
 
-    /// As it stands in tokens and in the database.
+    /// Returns the name in tokens and in the database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
@@ -47,7 +47,7 @@ impl Alg {
         }
     }
 
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|alg| alg.name() == name)
     }
 
@@ -61,19 +61,19 @@ impl Alg {
     }
 }
 
-/// A key that was just made.
+/// A newly generated key.
 pub(super) struct FreshKey {
-    /// 43 characters of base64url: the thumbprint (RFC 7638) of a public key, chance for a secret one.
+    /// 43 characters of base64url: the thumbprint (RFC 7638) of a public key, random for HS256.
     pub(super) kid: String,
-    /// See [`verifying`]; empty for HS256.
+    /// See [`decoding_key`]; empty for HS256.
     pub(super) public: Vec<u8>,
     /// PKCS #8; the secret itself for HS256.
     pub(super) private: Vec<u8>,
 }
 
-/// Makes a key. For RS256 it takes some tenths of a second.
+/// Generates a key. Takes some tenths of a second for RS256.
 pub(super) fn generate(alg: Alg) -> Result<FreshKey, TokensError> {
-    let failed = |what: &dyn std::fmt::Display| TokensError::Signing(what.to_string());
+    let failed = |error: &dyn std::fmt::Display| TokensError::Signing(error.to_string());
     let random = SystemRandom::new();
     let (private, public) = match alg {
         Alg::Es256 => {
@@ -97,19 +97,20 @@ pub(super) fn generate(alg: Alg) -> Result<FreshKey, TokensError> {
             return Ok(FreshKey { kid, public: Vec::new(), private: random_bytes::<32>().to_vec() });
         }
     };
-    let key = verifying(alg, &public, None).ok_or_else(|| failed(&"the new key can't be read"))?;
+    let key = decoding_key(alg, &public, None).ok_or_else(|| failed(&"can't decode the new key"))?;
     let kid = thumbprint(alg, &key).map_err(|e| failed(&e))?;
     Ok(FreshKey { kid, public, private })
 }
 
-/// The name of a public key (RFC 7638): 43 characters.
+/// Returns the thumbprint of a public key (RFC 7638): 43 characters.
 pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::Result<String> {
     Jwk::from_decoding_key(key, Some(alg.jose()))?.thumbprint(ThumbprintHash::SHA256)
 }
 
-/// What verifies: from an uncompressed point (SEC 1 §2.3.3), the 32 bytes of RFC 8032, an
-/// `RSAPublicKey` in DER (RFC 8017), or the secret itself.
-pub(super) fn verifying(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
+/// Returns the key that verifies. The format of `public` is an uncompressed point (SEC 1 §2.3.3), the 32
+/// bytes of RFC 8032, or an `RSAPublicKey` in DER (RFC 8017). HS256 uses `private`. Returns `None` for a
+/// corrupt key.
+pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
     match alg {
         Alg::Es256 => {
             let (4, point) = public.split_first()? else { return None };
@@ -119,18 +120,18 @@ pub(super) fn verifying(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Opti
         }
         Alg::EdDsa => (public.len() == 32).then(|| DecodingKey::from_ed_der(public)),
         Alg::Rs256 => Some(DecodingKey::from_rsa_der(public)),
-        // One of no length would be everybody's.
+        // Anyone could forge tokens under an empty secret.
         Alg::Hs256 => private.filter(|secret| secret.len() >= 32).map(DecodingKey::from_secret),
     }
 }
 
-/// What signs.
-pub(super) fn signing(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
+/// Returns the key that signs, or `None` if it is corrupt.
+pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
     match alg {
         Alg::Es256 => Some(EncodingKey::from_ec_der(private)),
         Alg::EdDsa => Some(EncodingKey::from_ed_der(private)),
         Alg::Rs256 => {
-            // Only its PEM reader knows PKCS #8.
+            // jsonwebtoken parses PKCS #8 of RSA only in PEM format.
             let body = STANDARD.encode(private);
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
             EncodingKey::from_rsa_pem(pem.as_bytes()).ok()
@@ -139,33 +140,33 @@ pub(super) fn signing(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
     }
 }
 
-/// A public key as other services read it (RFC 7517): nothing private has a place in it.
+/// A public key for other services (RFC 7517). The type has no private fields of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// Its name.
+    /// Its id.
     pub kid: String,
     /// Its algorithm.
     pub alg: Alg,
-    /// Its numbers.
-    pub numbers: KeyParameters,
+    /// Its parameters.
+    pub parameters: KeyParameters,
 }
 
-/// The numbers of a public key, each in base64url.
+/// The parameters of a public key, each in base64url.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyParameters {
-    /// On P-256 (RFC 7518 §6.2).
+    /// A key on P-256 (RFC 7518 §6.2).
     Ec {
         /// The x coordinate.
         x: String,
         /// The y coordinate.
         y: String,
     },
-    /// On Ed25519 (RFC 8037 §2).
+    /// A key on Ed25519 (RFC 8037 §2).
     Ed {
-        /// The key.
+        /// The public key.
         x: String,
     },
-    /// RSA (RFC 7518 §6.3).
+    /// An RSA key (RFC 7518 §6.3).
     Rsa {
         /// The modulus.
         n: String,
@@ -174,18 +175,18 @@ pub enum KeyParameters {
     },
 }
 
-/// What is shown of a key; nothing of a secret one.
-pub(super) fn shown(kid: &str, alg: Alg, key: &DecodingKey) -> Option<PublicKey> {
+/// Returns the public form of a key, or `None` for HS256.
+pub(super) fn to_public_key(kid: &str, alg: Alg, key: &DecodingKey) -> Option<PublicKey> {
     if alg == Alg::Hs256 {
         return None;
     }
-    let numbers = match Jwk::from_decoding_key(key, Some(alg.jose())).ok()?.algorithm {
+    let parameters = match Jwk::from_decoding_key(key, Some(alg.jose())).ok()?.algorithm {
         AlgorithmParameters::EllipticCurve(point) => KeyParameters::Ec { x: point.x, y: point.y },
         AlgorithmParameters::OctetKeyPair(key) => KeyParameters::Ed { x: key.x },
         AlgorithmParameters::RSA(key) => KeyParameters::Rsa { n: key.n, e: key.e },
         _ => return None,
     };
-    Some(PublicKey { kid: kid.to_owned(), alg, numbers })
+    Some(PublicKey { kid: kid.to_owned(), alg, parameters })
 }
 
 #[cfg(test)]
@@ -193,32 +194,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_of_each_algorithm_signs_what_it_verifies_and_another_does_not() {
+    fn a_key_of_each_algorithm_verifies_only_its_own_signatures() {
         for alg in Alg::ALL {
             let [one, two] = [generate(alg).unwrap(), generate(alg).unwrap()];
             assert_ne!(one.kid, two.kid);
             assert_eq!(one.kid.len(), 43);
             let secret = (alg == Alg::Hs256).then_some(one.private.as_slice());
-            let key = verifying(alg, &one.public, secret).unwrap();
+            let key = decoding_key(alg, &one.public, secret).unwrap();
             let sign = |private: &[u8]| {
-                jsonwebtoken::crypto::sign(b"said", &signing(alg, private).unwrap(), alg.jose()).unwrap()
+                jsonwebtoken::crypto::sign(b"payload", &encoding_key(alg, private).unwrap(), alg.jose())
+                    .unwrap()
             };
-            let verify =
-                |signature: &str| jsonwebtoken::crypto::verify(signature, b"said", &key, alg.jose()).unwrap();
+            let verify = |signature: &str| {
+                jsonwebtoken::crypto::verify(signature, b"payload", &key, alg.jose()).unwrap()
+            };
             assert!(verify(&sign(&one.private)), "{alg:?}");
             assert!(!verify(&sign(&two.private)), "{alg:?}");
-            assert_eq!(shown(&one.kid, alg, &key).is_none(), alg == Alg::Hs256);
+            assert_eq!(to_public_key(&one.kid, alg, &key).is_none(), alg == Alg::Hs256);
         }
     }
 
     #[test]
-    fn a_damaged_key_is_none() {
+    fn a_corrupt_key_is_rejected() {
         for alg in [Alg::Es256, Alg::EdDsa] {
-            assert!(verifying(alg, b"", None).is_none());
-            assert!(verifying(alg, &[4; 31], None).is_none());
+            assert!(decoding_key(alg, b"", None).is_none());
+            assert!(decoding_key(alg, &[4; 31], None).is_none());
         }
-        assert!(verifying(Alg::Hs256, b"", None).is_none());
-        assert!(verifying(Alg::Hs256, b"", Some(&[7; 31])).is_none());
-        assert!(signing(Alg::Hs256, b"").is_none());
+        assert!(decoding_key(Alg::Hs256, b"", None).is_none());
+        assert!(decoding_key(Alg::Hs256, b"", Some(&[7; 31])).is_none());
+        assert!(encoding_key(Alg::Hs256, b"").is_none());
     }
 }

@@ -1,22 +1,22 @@
 //! Links over HTTP: made and ended by the owner, opened by anyone.
 
 use chrono::NaiveDate;
-use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::SharesError;
-use crate::app::App;
-use crate::http::body::{Json, NoBody, day};
-use crate::http::caller::{Caller, TripsWrite};
-use crate::http::examples;
-use crate::http::path_id::Id;
-use crate::http::problem::{Problem, ProblemResponse};
-use crate::http::{API, Tag};
+use crate::shares::Shares;
 use crate::trips::Trip;
 use crate::trips::api::{StopList, example_trip};
+use crate::web::body::NoBody;
+use crate::web::caller::{Caller, TripsWrite};
+use crate::web::examples;
+use crate::web::json::{Json, serialize_date};
+use crate::web::path_id::PathId;
+use crate::web::problem::{Problem, ProblemResponse};
+use crate::web::{API, Tag};
 
 /// A link to a trip.
 #[derive(Debug, Object, Serialize)]
@@ -48,10 +48,10 @@ struct SharedTrip {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
     /// The first day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     start_date: Option<NaiveDate>,
     /// The last day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
     /// The time zone that its local times are in (IANA name).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,16 +73,16 @@ impl Example for SharedTrip {
 
 impl From<Trip> for SharedTrip {
     fn from(trip: Trip) -> Self {
-        let draft = trip.draft;
+        let fields = trip.fields;
         Self {
-            title: draft.title,
-            destination: draft.destination,
-            start_date: draft.start_date,
-            end_date: draft.end_date,
-            time_zone: draft.time_zone,
-            notes: draft.notes,
-            status: draft.status.name().to_owned(),
-            stops: StopList(draft.stops),
+            title: fields.title,
+            destination: fields.destination,
+            start_date: fields.start_date,
+            end_date: fields.end_date,
+            time_zone: fields.time_zone,
+            notes: fields.notes,
+            status: fields.status.name().to_owned(),
+            stops: StopList(fields.stops),
         }
     }
 }
@@ -136,7 +136,16 @@ impl From<SharesError> for Problem {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct SharesApi;
+pub struct SharesApi {
+    shares: Shares,
+}
+
+impl SharesApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(shares: &Shares) -> Self {
+        Self { shares: shares.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Trips")]
 impl SharesApi {
@@ -150,14 +159,13 @@ impl SharesApi {
     #[oai(path = "/trips/:id/share", method = "put", operation_id = "share_trip")]
     async fn share(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         _nothing: NoBody,
     ) -> Result<SharedLink, ProblemResponse<404>> {
-        let token = app.shares.share(caller.user(), id.uuid()).await?;
-        let share = Share::of(app.shares.public_url(), token);
+        let token = self.shares.share(caller.user(), id.uuid()).await?;
+        let share = Share::of(self.shares.public_url(), token);
         Ok(SharedLink::Ok(Json(share), "no-store".to_owned()))
     }
 
@@ -170,13 +178,12 @@ impl SharesApi {
     #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
     async fn revoke(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         _nothing: NoBody,
     ) -> Result<EndedLink, ProblemResponse<404>> {
-        app.shares.revoke(caller.user(), id.uuid()).await?;
+        self.shares.revoke(caller.user(), id.uuid()).await?;
         Ok(EndedLink::Gone)
     }
 
@@ -189,11 +196,10 @@ impl SharesApi {
     #[oai(path = "/shared/:token", method = "get", operation_id = "get_shared_trip")]
     async fn open(
         &self,
-        app: Data<&App>,
         /// The last part of the link.
         token: Path<String>,
     ) -> Result<Presented, ProblemResponse<404>> {
-        let trip = app.shares.open(&token).await?;
+        let trip = self.shares.resolve(&token).await?;
         let own = |text: &str| text.to_owned();
         Ok(Presented::Ok(Json(trip.into()), own("no-store"), own("no-referrer"), own("noindex")))
     }

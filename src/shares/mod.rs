@@ -1,8 +1,8 @@
-//! Links that show a trip to whoever has them, without signing in.
+//! Share links: read access to a trip for everyone who has the link, without authentication.
 //!
-//! A trip has one link at most; asking for it again gives the same one, and after it was ended a new one.
-//! It ends with its trip. What it shows is the trip and nothing of its owner, and nobody can change
-//! anything by it.
+//! A trip has at most one link. Sharing a trip again returns the same link until the link is revoked, then a
+//! new one. Deleting the trip revokes its link. A link gives access to the trip only: it shows nothing of the
+//! owner and allows no changes.
 
 pub mod api;
 mod store;
@@ -18,20 +18,20 @@ use crate::trips::{Trip, Trips, TripsError};
 
 use token::ShareToken;
 
-/// How often a link that comes and goes meanwhile is looked for.
+/// The number of attempts to find or create a link that concurrent requests create and revoke.
 const ATTEMPTS: u32 = 4;
 
-/// Why a trip can't be shared or seen.
+/// The error of an operation on share links.
 #[derive(Debug, thiserror::Error)]
 pub enum SharesError {
-    /// There is no such trip, or it is somebody else's; or no such link.
+    /// The owner has no such trip, or the link does not exist.
     #[error("there is no such trip or link")]
     NotFound,
-    /// The trip can't be read.
-    #[error("the trip can't be read")]
+    /// Reading the trip failed.
+    #[error("failed to read the trip")]
     Trips(#[source] TripsError),
-    /// The database.
-    #[error("the links can't be read or written")]
+    /// The database failed.
+    #[error("failed to read or write share links")]
     Store(#[from] StoreError),
 }
 
@@ -44,48 +44,49 @@ impl From<TripsError> for SharesError {
     }
 }
 
-/// The links. Cheap to clone.
+/// The use-cases on share links. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shares {
     db: Db,
     clock: Clock,
     trips: Trips,
-    codes: MacKey,
+    mac: MacKey,
     public_url: String,
 }
 
 impl Shares {
-    /// Over a database; `secret` authenticates links, which lie under `public_url`.
+    /// Creates the service; `secret` authenticates the tokens of links, and the links begin with
+    /// `public_url`.
     pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret, public_url: String) -> Self {
-        let codes = MacKey::of(secret, Purpose::Shares);
-        Self { db, clock, trips, codes, public_url }
+        let mac = MacKey::from_secret(secret, Purpose::Shares);
+        Self { db, clock, trips, mac, public_url }
     }
 
-    /// Where the server is reached.
+    /// Returns the URL of the server, as configured.
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    /// The token of the link to one of the owner's trips, which is made if there is none.
+    /// Returns the token of the link to one of the owner's trips; creates the link if there is none.
     ///
     /// # Errors
     ///
     /// [`SharesError::NotFound`].
     pub async fn share(&self, owner: Uuid, trip: Uuid) -> Result<String, SharesError> {
         for _ in 0..ATTEMPTS {
-            let known =
+            let existing =
                 self.db.read((owner, trip), |tx, (owner, trip)| store::find(tx, *owner, *trip).boxed());
-            if let Some(share) = known.await? {
-                return Ok(ShareToken { share }.encode(&self.codes));
+            if let Some(id) = existing.await? {
+                return Ok(ShareToken { id }.encode(&self.mac));
             }
-            let share = Uuid::from_bytes(random_bytes());
-            let made =
-                self.db.write((owner, trip, share, self.clock.now()), |tx, (owner, trip, share, now)| {
-                    store::insert(tx, *owner, *trip, *share, *now).boxed()
-                });
-            match made.await {
-                Ok(()) => return Ok(ShareToken { share }.encode(&self.codes)),
-                // Somebody else has made it meanwhile.
+            let id = Uuid::from_bytes(random_bytes());
+            let input = (owner, trip, id, self.clock.now());
+            let inserted = self.db.write(input, |tx, (owner, trip, id, now)| {
+                store::insert(tx, *owner, *trip, *id, *now).boxed()
+            });
+            match inserted.await {
+                Ok(()) => return Ok(ShareToken { id }.encode(&self.mac)),
+                // A concurrent request has created the link: read it.
                 Err(StoreError::UniqueViolation(_)) => {}
                 Err(StoreError::ForeignKeyViolation(_)) => return Err(SharesError::NotFound),
                 Err(error) => return Err(error.into()),
@@ -94,28 +95,28 @@ impl Shares {
         Err(StoreError::conflict().into())
     }
 
-    /// Ends the link to one of the owner's trips, if there is one.
+    /// Revokes the link to one of the owner's trips, if there is one.
     ///
     /// # Errors
     ///
     /// [`SharesError::NotFound`] if there is no such trip.
     pub async fn revoke(&self, owner: Uuid, trip: Uuid) -> Result<(), SharesError> {
-        let ended =
+        let deleted =
             self.db.write((owner, trip), |tx, (owner, trip)| store::delete(tx, *owner, *trip).boxed());
-        if !ended.await? {
+        if !deleted.await? {
             self.trips.find(owner, trip).await?;
         }
         Ok(())
     }
 
-    /// The trip that a link shows.
+    /// Returns the trip that the link with this token shows.
     ///
     /// # Errors
     ///
-    /// [`SharesError::NotFound`] if it is no link of ours, or has ended.
-    pub async fn open(&self, token: &str) -> Result<Trip, SharesError> {
-        let shown = ShareToken::decode(token, &self.codes).ok_or(SharesError::NotFound)?;
-        let found = self.db.read(shown, |tx, shown| store::of_token(tx, shown).boxed()).await?;
+    /// [`SharesError::NotFound`] if the token is invalid or the link was revoked.
+    pub async fn resolve(&self, token: &str) -> Result<Trip, SharesError> {
+        let token = ShareToken::decode(token, &self.mac).ok_or(SharesError::NotFound)?;
+        let found = self.db.read(token, |tx, token| store::find_by_token(tx, token).boxed()).await?;
         let (owner, trip) = found.ok_or(SharesError::NotFound)?;
         Ok(self.trips.find(owner, trip).await?)
     }

@@ -1,4 +1,4 @@
-//! The table of links. Every query names the owner, or a token that was checked.
+//! The table of share links. Every query names the owner or a verified token.
 
 use ::entity::trip_shares::{ActiveModel, Column, Entity};
 use chrono::{DateTime, Utc};
@@ -8,35 +8,41 @@ use uuid::Uuid;
 use super::token::ShareToken;
 use crate::db::{StoreError, Tx};
 
+/// Returns the id of the link to a trip.
 pub(super) async fn find(tx: &Tx, owner: Uuid, trip: Uuid) -> Result<Option<Uuid>, StoreError> {
     Ok(Entity::find_by_id((owner, trip)).one(tx).await?.map(|row| row.id))
 }
 
-/// [`StoreError::UniqueViolation`] if there is one; [`StoreError::ForeignKeyViolation`] if there is no such trip.
+/// Inserts a link.
+///
+/// # Errors
+///
+/// [`StoreError::UniqueViolation`] if the trip has a link; [`StoreError::ForeignKeyViolation`] if the trip
+/// does not exist.
 pub(super) async fn insert(
     tx: &Tx,
     owner: Uuid,
     trip: Uuid,
-    share: Uuid,
+    id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         owner_id: Set(owner),
         trip_id: Set(trip),
-        id: Set(share),
+        id: Set(id),
         created_at: Set(now.timestamp_millis()),
     };
     Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }
 
-/// Whether there was one.
+/// Deletes the link to a trip; returns whether there was one.
 pub(super) async fn delete(tx: &Tx, owner: Uuid, trip: Uuid) -> Result<bool, StoreError> {
     Ok(Entity::delete_by_id((owner, trip)).exec(tx).await?.rows_affected == 1)
 }
 
-/// The owner and the trip.
-pub(super) async fn of_token(tx: &Tx, shown: &ShareToken) -> Result<Option<(Uuid, Uuid)>, StoreError> {
+/// Returns the owner and the trip of a link.
+pub(super) async fn find_by_token(tx: &Tx, token: &ShareToken) -> Result<Option<(Uuid, Uuid)>, StoreError> {
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::TripId);
-    Ok(query.filter(Column::Id.eq(shown.share)).into_tuple().one(tx).await?)
+    Ok(query.filter(Column::Id.eq(token.id)).into_tuple().one(tx).await?)
 }

@@ -1,31 +1,31 @@
-//! The token of a link: 16 random bytes that name it, and 16 of a code over them.
+//! The token of a share link: the link's id of 16 random bytes, and the first 16 bytes of a MAC over it.
 //!
-//! Computed, not stored: who reads the database alone can't make one, and a made-up one is refused without
-//! asking the database. It is longer than any id, so that no log shows it.
+//! Tokens are computed and not stored, so read access to the database is not enough to create one. An invalid
+//! token is rejected without a query. A token is longer than any id, so the log redacts it.
 
 use uuid::Uuid;
 
 use crate::secrets::MacKey;
 
-/// What no other text that is authenticated with the same key begins with.
-const KIND: &[u8] = b"trip share v1";
+/// The prefix that separates share tokens from all other messages under the same MAC key.
+const CONTEXT: &[u8] = b"trip share v1";
 
-/// A token that is one of ours, whether or not its link still stands.
+/// A verified token. Its link may have been revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShareToken {
-    /// What the link is called in the database.
-    pub(super) share: Uuid,
+    /// The id of the link in the database.
+    pub(super) id: Uuid,
 }
 
 impl ShareToken {
-    /// As it stands in the link.
-    pub(super) fn encode(self, codes: &MacKey) -> String {
-        codes.seal(KIND, self.share.as_bytes())
+    /// Returns the token as text.
+    pub(super) fn encode(self, mac: &MacKey) -> String {
+        mac.sign(CONTEXT, self.id.as_bytes())
     }
 
-    /// Reads what [`ShareToken::encode`] gave; `None` for any other text.
-    pub(super) fn decode(text: &str, codes: &MacKey) -> Option<Self> {
-        Some(Self { share: Uuid::from_slice(&codes.open(KIND, text)?).ok()? })
+    /// Verifies a token and returns it; returns `None` for any other text.
+    pub(super) fn decode(text: &str, mac: &MacKey) -> Option<Self> {
+        Some(Self { id: Uuid::from_slice(&mac.open_signed(CONTEXT, text)?).ok()? })
     }
 }
 
@@ -34,26 +34,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn codes() -> MacKey {
+    fn mac() -> MacKey {
         MacKey::new(&[3; 32])
     }
 
     proptest! {
         #[test]
-        fn a_token_names_its_link_and_a_changed_one_names_none(share in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
-            let token = ShareToken { share: Uuid::from_u128(share) };
-            let text = token.encode(&codes());
+        fn a_token_decodes_to_its_id_and_a_modified_token_is_rejected(id in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
+            let token = ShareToken { id: Uuid::from_u128(id) };
+            let text = token.encode(&mac());
             prop_assert_eq!(text.len(), 43);
-            prop_assert_eq!(ShareToken::decode(&text, &codes()), Some(token));
+            prop_assert_eq!(ShareToken::decode(&text, &mac()), Some(token));
             prop_assert_eq!(ShareToken::decode(&text, &MacKey::new(&[4; 32])), None);
-            let changed = format!("{}{new}{}", &text[..at], &text[at + 1..]);
-            prop_assume!(changed != text);
-            prop_assert_eq!(ShareToken::decode(&changed, &codes()), None);
+            let modified = format!("{}{new}{}", &text[..at], &text[at + 1..]);
+            prop_assume!(modified != text);
+            prop_assert_eq!(ShareToken::decode(&modified, &mac()), None);
         }
 
         #[test]
-        fn any_text_is_read_without_harm(text in "\\PC{0,100}") {
-            prop_assert_eq!(ShareToken::decode(&text, &codes()), None);
+        fn any_other_text_is_rejected(text in "\\PC{0,100}") {
+            prop_assert_eq!(ShareToken::decode(&text, &mac()), None);
         }
     }
 }

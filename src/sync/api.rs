@@ -1,6 +1,5 @@
 //! Sync over HTTP.
 
-use poem::web::Data;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
@@ -9,18 +8,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Mutation, OPERATIONS_MAX, Operation, Outcome, SyncError};
-use crate::app::App;
 use crate::audit;
-use crate::http::Tag;
-use crate::http::batch::{Batch, BatchBody, Item};
-use crate::http::body::Json;
-use crate::http::caller::{Caller, TripsRead, TripsWrite};
-use crate::http::examples;
-use crate::http::idempotency_key::reused;
-use crate::http::path_id::{AnyId, BodyId};
-use crate::http::problem::{FieldError, Problem, ProblemBody, ProblemCode, ProblemResponse};
+use crate::sync::Sync;
 use crate::trips::api::{TripBody, UpdateTrip, offending_date, to_problem};
 use crate::trips::{Change, Patch, Trips, TripsError};
+use crate::web::Tag;
+use crate::web::batch::{Batch, BatchBody, Item};
+use crate::web::caller::{Caller, TripsRead, TripsWrite};
+use crate::web::examples;
+use crate::web::idempotency_key::reused;
+use crate::web::json::Json;
+use crate::web::path_id::{AnyId, BodyId};
+use crate::web::problem::{FieldError, Problem, ProblemBody, ProblemCode, ProblemResponse};
 
 /// What became of something.
 #[derive(Debug, Object, Serialize)]
@@ -127,7 +126,7 @@ const OP_ID: Uuid = Uuid::from_u128(0x1b9d_6bcd_bbfd_4b2d_9b5d_ab8d_fbbd_4bed);
 
 impl BatchBody for SyncOperations {
     type Operation = SyncOperation;
-    const MOST: usize = OPERATIONS_MAX;
+    const MAX_OPERATIONS: usize = OPERATIONS_MAX;
 }
 
 impl Example for SyncOperations {
@@ -208,7 +207,7 @@ impl SyncResult {
 }
 
 /// What the operation does, or what no schema can say is wrong with it.
-fn deed(
+fn parse_mutation(
     op: SyncVerb,
     base: Option<i64>,
     trip: Option<UpdateTrip>,
@@ -216,24 +215,24 @@ fn deed(
 ) -> Result<Mutation, Vec<FieldError>> {
     let mut faults = Vec::new();
     if trip.is_none() && op != SyncVerb::Delete {
-        faults.push(FieldError::new("/trip", "required", "is required to create or update"));
+        faults.push(FieldError::new("/trip", "required", "Trip is required to create or update a trip."));
     }
     if trip.is_some() && op == SyncVerb::Delete {
-        faults.push(FieldError::new("/trip", "not_allowed", "says nothing where a trip is deleted"));
+        faults.push(FieldError::new("/trip", "not_allowed", "Trip must be absent when a trip is deleted."));
     }
     if base.is_none() && op != SyncVerb::Create {
-        let detail = "is required to update or delete: nothing is overwritten that you have not seen";
+        let detail = "Base version is required to update or delete a trip.";
         faults.push(FieldError::new("/base_version", "required", detail));
     }
     if base.is_some() && op == SyncVerb::Create {
         faults.push(FieldError::new(
             "/base_version",
             "not_allowed",
-            "says nothing of a trip that is not there yet",
+            "Base version must be absent when a trip is created.",
         ));
     }
     if op == SyncVerb::Create && trip.as_ref().is_some_and(|trip| !trip.has_title()) {
-        faults.push(FieldError::new("/trip/title", "required", "is required to create"));
+        faults.push(FieldError::new("/trip/title", "required", "Title is required to create a trip."));
     }
     let patch = match trip.map(|trip| trip.check(trips)).transpose() {
         Ok(patch) => patch.unwrap_or_default(),
@@ -264,7 +263,7 @@ enum Sent {
 fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
     let Item { op_id, digest, checked, .. } = item;
     let unreadable = |id, base, faults| {
-        (Operation { op_id, digest, id, base, deed: Mutation::Unreadable }, Sent::Unreadable(faults))
+        (Operation { op_id, digest, id, base, mutation: Mutation::Unreadable }, Sent::Unreadable(faults))
     };
     let SyncOperation { op, id: BodyId(id), base_version, trip, .. } = match checked {
         Ok(operation) => operation,
@@ -275,11 +274,11 @@ fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
         }
     };
     let base = base_version.unwrap_or_default();
-    match deed(op, base_version, trip, trips) {
-        Ok(deed) => {
+    match parse_mutation(op, base_version, trip, trips) {
+        Ok(mutation) => {
             let offending_date =
-                if let Mutation::Update(patch) = &deed { offending_date(patch) } else { "/end_date" };
-            (Operation { op_id, digest, id, base, deed }, Sent::Readable(offending_date))
+                if let Mutation::Update(patch) = &mutation { offending_date(patch) } else { "/end_date" };
+            (Operation { op_id, digest, id, base, mutation }, Sent::Readable(offending_date))
         }
         Err(faults) => unreadable(id, base, faults),
     }
@@ -288,12 +287,13 @@ fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
 impl From<SyncError> for Problem {
     fn from(error: SyncError) -> Self {
         match error {
-            SyncError::BadCursor => {
-                Self::new(ProblemCode::InvalidCursor, "The cursor was not given by this feed to this user.")
-            }
-            SyncError::TooOld => Self::new(
+            SyncError::InvalidCursor => Self::new(
+                ProblemCode::InvalidCursor,
+                "The list can't be continued from here. Please load it again.",
+            ),
+            SyncError::CursorTooOld => Self::new(
                 ProblemCode::ResyncRequired,
-                "The cursor is too old: start again without one, and drop the trips that don't come.",
+                "This device was offline for too long. Please load all trips again.",
             ),
             SyncError::Trips(error) => error.into(),
             SyncError::Store(error) => error.into(),
@@ -303,7 +303,17 @@ impl From<SyncError> for Problem {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct SyncApi;
+pub struct SyncApi {
+    sync: Sync,
+    trips: Trips,
+}
+
+impl SyncApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(sync: &Sync, trips: &Trips) -> Self {
+        Self { sync: sync.clone(), trips: trips.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Sync")]
 impl SyncApi {
@@ -319,7 +329,6 @@ impl SyncApi {
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsRead>,
         /// `next_cursor` of the last answer. From the start if absent.
         cursor: Query<Option<String>>,
@@ -327,7 +336,7 @@ impl SyncApi {
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<u16>,
     ) -> Result<Json<SyncChanges>, ProblemResponse<410>> {
-        let piece = app.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
+        let piece = self.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
         let changes = piece.changes.into_iter().map(SyncChange::from).collect();
         Ok(Json(SyncChanges { changes, next_cursor: piece.next, has_more: piece.has_more }))
     }
@@ -346,18 +355,17 @@ impl SyncApi {
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
     async fn send(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         body: Batch<SyncOperations>,
     ) -> Result<Json<SyncResults>, ProblemResponse> {
         let (mut operations, mut all) = (Vec::new(), Vec::new());
         for item in body.0 {
-            let name = item.name.clone();
-            let (operation, sent) = read(item, &app.trips);
+            let name = item.raw_op_id.clone();
+            let (operation, sent) = read(item, &self.trips);
             operations.push(operation);
             all.push((name, sent));
         }
-        let outcomes = app.sync.apply(caller.user(), operations).await?;
+        let outcomes = self.sync.apply(caller.user(), operations).await?;
         let result = |((name, sent), outcome)| match sent {
             Sent::Readable(offending_date) => SyncResult::of(name, outcome, offending_date),
             Sent::Unreadable(faults) => SyncResult::refused(name, faults),

@@ -1,7 +1,7 @@
-//! Cursors of the feed: how far an app has read.
+//! Cursors of the feed: the position up to which an app has read.
 //!
-//! Opaque and authenticated, and bound to their owner: a changed one, another user's and a list's are
-//! all the same "bad cursor".
+//! A cursor is opaque, authenticated, and bound to its owner. A modified cursor, another user's and the
+//! cursor of a list are all rejected as an invalid cursor.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -9,36 +9,36 @@ use uuid::Uuid;
 use crate::clock::from_millis;
 use crate::secrets::MacKey;
 
-/// What no other text that is authenticated with the same key begins with.
-const FEED: &[u8] = b"sync feed v1";
+/// The prefix that separates feed cursors from all other messages under the same MAC key.
+const CONTEXT_PREFIX: &[u8] = b"sync feed v1";
 
-/// A place in an owner's feed.
+/// A position in an owner's feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    /// The last change that was read.
+pub(super) struct FeedPosition {
+    /// The number of the last change that was read.
     pub(super) seq: i64,
-    /// All that comes behind `seq` and was not there for the app to read happened after this.
+    /// The time at which the feed was read: changes that the app could not read yet happened after it.
     pub(super) since: DateTime<Utc>,
 }
 
-impl Position {
-    /// As a cursor for `owner`.
-    pub(super) fn encode(&self, owner: Uuid, codes: &MacKey) -> String {
-        let said = [self.seq, self.since.timestamp_millis()].map(i64::to_be_bytes).concat();
-        codes.seal(&context(owner), &said)
+impl FeedPosition {
+    /// Returns this position as a cursor for `owner`.
+    pub(super) fn encode(&self, owner: Uuid, mac: &MacKey) -> String {
+        let payload = [self.seq, self.since.timestamp_millis()].map(i64::to_be_bytes).concat();
+        mac.sign(&context(owner), &payload)
     }
 
-    /// Reads a cursor that the feed gave to `owner`; `None` for any other text.
-    pub(super) fn decode(text: &str, owner: Uuid, codes: &MacKey) -> Option<Self> {
-        let said = codes.open(&context(owner), text)?;
-        let (seq, since) = said.split_first_chunk::<8>()?;
+    /// Parses a feed cursor of `owner`; returns `None` for any other text.
+    pub(super) fn decode(text: &str, owner: Uuid, mac: &MacKey) -> Option<Self> {
+        let payload = mac.open_signed(&context(owner), text)?;
+        let (seq, since) = payload.split_first_chunk::<8>()?;
         let since = i64::from_be_bytes(since.try_into().ok()?);
         Some(Self { seq: i64::from_be_bytes(*seq), since: from_millis(since) })
     }
 }
 
 fn context(owner: Uuid) -> Vec<u8> {
-    [FEED, owner.as_bytes()].concat()
+    [CONTEXT_PREFIX, owner.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -46,22 +46,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn codes() -> MacKey {
+    fn mac() -> MacKey {
         MacKey::new(&[3; 32])
     }
 
     proptest! {
         #[test]
-        fn a_cursor_is_good_for_its_owner_alone(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
+        fn a_cursor_is_valid_only_for_its_owner_and_unmodified(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
             // S-56
-            let position = Position { seq, since: from_millis(millis) };
-            let text = position.encode(Uuid::from_u128(owner), &codes());
-            prop_assert_eq!(Position::decode(&text, Uuid::from_u128(owner), &codes()), Some(position));
+            let position = FeedPosition { seq, since: from_millis(millis) };
+            let text = position.encode(Uuid::from_u128(owner), &mac());
+            prop_assert_eq!(FeedPosition::decode(&text, Uuid::from_u128(owner), &mac()), Some(position));
             prop_assume!(owner != other);
-            prop_assert_eq!(Position::decode(&text, Uuid::from_u128(other), &codes()), None);
-            let changed = format!("{}{new}{}", &text[..at], &text[at + 1..]);
-            prop_assume!(changed != text);
-            prop_assert_eq!(Position::decode(&changed, Uuid::from_u128(owner), &codes()), None);
+            prop_assert_eq!(FeedPosition::decode(&text, Uuid::from_u128(other), &mac()), None);
+            let modified = format!("{}{new}{}", &text[..at], &text[at + 1..]);
+            prop_assume!(modified != text);
+            prop_assert_eq!(FeedPosition::decode(&modified, Uuid::from_u128(owner), &mac()), None);
         }
     }
 }

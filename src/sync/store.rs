@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 
-/// Those of these operations that were applied, with their digests, and whether that was since.
+/// Returns the stored rows of these operations: the id, the digest, and whether it was applied after `since`.
 pub(super) async fn applied(
     tx: &Tx,
     owner: Uuid,
@@ -21,9 +21,9 @@ pub(super) async fn applied(
     Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
 }
 
-/// Forgets those of these operations that were applied before: somebody else may have done so, and have applied
-/// another under the same id since.
-pub(super) async fn forget(
+/// Deletes the rows of these operations that were applied at `before` or earlier. The condition on the time
+/// keeps a row that another transaction has written since, after it deleted the expired one itself.
+pub(super) async fn delete_expired(
     tx: &Tx,
     owner: Uuid,
     ops: &[Uuid],
@@ -38,15 +38,19 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// [`StoreError::UniqueViolation`] if somebody else applied one of them meanwhile.
-pub(super) async fn remember(
+/// Inserts the rows of applied operations.
+///
+/// # Errors
+///
+/// [`StoreError::UniqueViolation`] if another transaction has applied one of them since they were read.
+pub(super) async fn insert(
     tx: &Tx,
     owner: Uuid,
     ops: &[(Uuid, [u8; 32])],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for some in power_of_two_chunks(ops) {
-        let rows = some.iter().map(|(op, digest)| ActiveModel {
+    for chunk in power_of_two_chunks(ops) {
+        let rows = chunk.iter().map(|(op, digest)| ActiveModel {
             owner_id: Set(owner),
             op_id: Set(*op),
             digest: Set(digest.to_vec()),
@@ -57,17 +61,17 @@ pub(super) async fn remember(
     Ok(())
 }
 
-/// Deletes some of those that were applied before; how many.
+/// Deletes up to `limit` rows of operations that were applied at `before` or earlier; returns how many.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
-    let old = Column::AppliedAt.lte(before.timestamp_millis());
+    let is_expired = Column::AppliedAt.lte(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::OpId);
-    let keys: Vec<(Uuid, Uuid)> = query.filter(old.clone()).limit(limit).into_tuple().all(tx).await?;
+    let keys: Vec<(Uuid, Uuid)> = query.filter(is_expired.clone()).limit(limit).into_tuple().all(tx).await?;
     if keys.is_empty() {
         return Ok(0);
     }
-    let mut these = Condition::any();
+    let mut is_selected = Condition::any();
     for (owner, op) in keys {
-        these = these.add(Column::OwnerId.eq(owner).and(Column::OpId.eq(op)));
+        is_selected = is_selected.add(Column::OwnerId.eq(owner).and(Column::OpId.eq(op)));
     }
-    Ok(Entity::delete_many().filter(these).filter(old).exec(tx).await?.rows_affected)
+    Ok(Entity::delete_many().filter(is_selected).filter(is_expired).exec(tx).await?.rows_affected)
 }

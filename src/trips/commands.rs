@@ -1,67 +1,67 @@
-//! Making, changing and deleting trips: each is one transaction with one condition.
+//! Creates, changes and deletes trips: each command is one transaction with one precondition.
 
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::unit_of_work::{self, UnitOfWork};
-use super::{Patch, Precondition, Trip, TripFields, Trips, TripsError};
+use super::{Patch, Precondition, StopChange, Stops, Trip, TripFields, Trips, TripsError};
 use crate::db::Tx;
 use crate::idempotency::ResponseRecorder;
 
 impl Trips {
-    /// Makes a trip, under an id that the client has made or a new one; with a receipt if the request has
-    /// an idempotency key.
+    /// Creates a trip with the id that the client has chosen, or with a new one. If the request has an
+    /// idempotency key, `receipt` saves the response in the same transaction.
     ///
     /// # Errors
     ///
-    /// [`TripsError::BadId`]; [`TripsError::IdTaken`]; [`TripsError::Invalid`]; [`TripsError::NoSuchOwner`];
-    /// [`TripsError::ClaimLost`].
+    /// [`TripsError::InvalidId`]; [`TripsError::IdTaken`]; [`TripsError::Invalid`];
+    /// [`TripsError::NoSuchOwner`]; [`TripsError::ClaimLost`].
     pub async fn create(
         &self,
         owner: Uuid,
         id: Option<Uuid>,
-        draft: TripFields,
+        fields: TripFields,
         receipt: Option<ResponseRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let is_given = id.is_some();
+        let is_client_id = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.new_id());
-        // Before anybody waits for the database.
-        unit_of_work::check(id, &draft)?;
-        let input = (owner, id, is_given, draft, self.clock.now(), receipt);
-        let made = self.db.write(input, |tx, (owner, id, is_given, draft, now, receipt)| {
+        // Rejects an invalid trip before the request waits for the database.
+        unit_of_work::check(id, &fields)?;
+        let input = (owner, id, is_client_id, fields, self.clock.now(), receipt);
+        let created = self.db.write(input, |tx, (owner, id, is_client_id, fields, now, receipt)| {
             async move {
-                let mut work = if *is_given {
-                    UnitOfWork::on(tx, *owner, &[*id], &[*id], *now).await?
+                let mut work = if *is_client_id {
+                    UnitOfWork::load(tx, *owner, &[*id], &[*id], *now).await?
                 } else {
-                    // Nobody else has an id that was made here just now.
-                    UnitOfWork::on_new(*owner, *now)
+                    // A server-generated id is unique, so there is no row to read.
+                    UnitOfWork::new(*owner, *now)
                 };
-                let made = work.create(*id, draft.clone())?;
+                let trip = work.create(*id, fields.clone())?;
                 work.save(tx).await?;
-                save_receipt(tx, receipt.as_ref(), made).await
+                save_receipt(tx, receipt.as_ref(), trip).await
             }
             .boxed()
         });
-        made.await
+        created.await
     }
 
-    /// Changes one of the owner's trips.
+    /// Applies a patch to one of the owner's trips.
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`], also where only the
-    /// whole breaks a rule.
+    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`], also if only the
+    /// patched trip as a whole violates a rule.
     pub async fn change(
         &self,
         owner: Uuid,
         id: Uuid,
-        condition: Precondition,
+        precondition: Precondition,
         patch: Patch,
     ) -> Result<Trip, TripsError> {
-        self.modify(owner, id, condition, patch, |patch, before| Ok(patch.apply(before)), None).await
+        self.modify(owner, id, precondition, patch, |patch, before| Ok(patch.apply(before)), None).await
     }
 
-    /// Puts a whole draft in the place of what is said of one of the owner's trips.
+    /// Replaces all fields of one of the owner's trips.
     ///
     /// # Errors
     ///
@@ -70,10 +70,10 @@ impl Trips {
         &self,
         owner: Uuid,
         id: Uuid,
-        condition: Precondition,
-        draft: TripFields,
+        precondition: Precondition,
+        fields: TripFields,
     ) -> Result<Trip, TripsError> {
-        self.modify(owner, id, condition, draft, |draft, _| Ok(draft.clone()), None).await
+        self.modify(owner, id, precondition, fields, |fields, _| Ok(fields.clone()), None).await
     }
 
     /// Deletes one of the owner's trips.
@@ -81,51 +81,81 @@ impl Trips {
     /// # Errors
     ///
     /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`].
-    pub async fn delete(&self, owner: Uuid, id: Uuid, condition: Precondition) -> Result<(), TripsError> {
-        let input = (owner, id, condition, self.clock.now());
-        let gone = self.db.write(input, |tx, (owner, id, condition, now)| {
+    pub async fn delete(&self, owner: Uuid, id: Uuid, precondition: Precondition) -> Result<(), TripsError> {
+        let input = (owner, id, precondition, self.clock.now());
+        let deleted = self.db.write(input, |tx, (owner, id, precondition, now)| {
             async move {
-                let mut work = UnitOfWork::on(tx, *owner, &[*id], &[], *now).await?;
-                work.delete(*id, condition)?;
+                let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now).await?;
+                work.delete(*id, precondition)?;
                 work.save(tx).await
             }
             .boxed()
         });
-        gone.await
+        deleted.await
     }
 
-    /// Makes what `edit` says with `input` of what is said of a trip that is in the wanted state.
+    /// Replaces the fields of a trip with the result of `edit`, if the trip meets the precondition. `edit`
+    /// gets `input` and the current fields.
     pub(super) async fn modify<I: Send + Sync + 'static>(
         &self,
         owner: Uuid,
         id: Uuid,
-        condition: Precondition,
+        precondition: Precondition,
         input: I,
         edit: fn(&I, &TripFields) -> Result<TripFields, TripsError>,
         receipt: Option<ResponseRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let input = (owner, id, condition, input, self.clock.now(), receipt);
-        let altered = self.db.write(input, move |tx, (owner, id, condition, input, now, receipt)| {
+        let input = (owner, id, precondition, input, self.clock.now(), receipt);
+        let modified = self.db.write(input, move |tx, (owner, id, precondition, input, now, receipt)| {
             async move {
-                let mut work = UnitOfWork::on(tx, *owner, &[*id], &[], *now).await?;
-                let made = work.modify(*id, condition, |before| edit(input, before))?;
+                let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now).await?;
+                let trip = work.modify(*id, precondition, |before| edit(input, before))?;
                 work.save(tx).await?;
-                save_receipt(tx, receipt.as_ref(), made).await
+                save_receipt(tx, receipt.as_ref(), trip).await
             }
             .boxed()
         });
-        altered.await
+        modified.await
+    }
+
+    /// Changes the stops of one of the owner's trips, which makes a new version of the trip. If the request
+    /// has an idempotency key, `receipt` saves the response in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`TripsError::NotFound`] if the trip or the stop does not exist; [`TripsError::VersionMismatch`];
+    /// [`TripsError::IdTaken`] if the trip already has a stop with the new stop's id;
+    /// [`TripsError::InvalidOrder`]; [`TripsError::Invalid`], with the stop's index in the list;
+    /// [`TripsError::CorruptStops`]; [`TripsError::ClaimLost`].
+    pub async fn change_stops(
+        &self,
+        owner: Uuid,
+        id: Uuid,
+        precondition: Precondition,
+        change: StopChange,
+        receipt: Option<ResponseRecorder<Trip>>,
+    ) -> Result<Trip, TripsError> {
+        let edit = |change: &StopChange, before: &TripFields| {
+            let list = change.apply(before.stops.list()?)?;
+            let stops = Stops::new(&list).map_err(TripsError::Invalid)?;
+            Ok(TripFields { stops, ..before.clone() })
+        };
+        self.modify(owner, id, precondition, change, edit, receipt).await
     }
 }
 
-/// What was made, if nobody has taken the request over.
+/// Saves the response if the request has an idempotency key, and returns the trip.
+///
+/// # Errors
+///
+/// [`TripsError::ClaimLost`] if another request took over the claim; the transaction must not be committed.
 async fn save_receipt(
     tx: &Tx,
     receipt: Option<&ResponseRecorder<Trip>>,
-    made: Trip,
+    trip: Trip,
 ) -> Result<Trip, TripsError> {
     match receipt {
-        Some(receipt) if !receipt.sign(tx, &made).await? => Err(TripsError::ClaimLost),
-        _ => Ok(made),
+        Some(receipt) if !receipt.save(tx, &trip).await? => Err(TripsError::ClaimLost),
+        _ => Ok(trip),
     }
 }

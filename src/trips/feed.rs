@@ -1,66 +1,54 @@
-//! What an app that was offline needs: the feed of changes.
+//! The feed of changes to an owner's trips, for apps that sync.
 //!
-//! Each change is counted, and leaves its number with the trip or its tombstone. The row of
-//! the counter is locked from there to the commit, so that whoever reads the counter has before them
-//! all changes up to it and none that is under way: that is why the feed misses nothing.
+//! Each change increments the owner's counter and stores the new value, the change number, with the trip or
+//! its tombstone. The transaction locks the counter's row from the increment to the commit. A reader of the
+//! counter therefore sees every change up to its value, and no uncommitted change has a lower number: the
+//! feed misses no change.
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{PAGE_BYTES, Trip, Trips, store};
+use super::{Change, PAGE_BYTES, Trip, Trips, store};
 use crate::db::{StoreError, Tx};
 
-/// How many tombstones are deleted in one transaction.
+/// The number of tombstones that one transaction deletes.
 const SWEEP_BATCH: u64 = 200;
 
-/// How many trips are read at a time, because each may be large.
+/// The number of trips that one query reads; bounded because a trip can be large.
 const CHUNK: usize = 50;
 
-/// What became of a trip.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// Its place in the order of the owner's changes.
-    pub seq: i64,
-    /// The trip's.
-    pub id: Uuid,
-    /// Of the trip; of one that was deleted, the one after its last.
-    pub version: i64,
-    /// As it is; `None` if it was deleted.
-    pub trip: Option<Trip>,
-}
-
-/// What is read of the feed.
+/// The part of the feed to read.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedQuery {
-    /// Behind this change.
+    /// The change number after which to start.
     pub after: i64,
-    /// At most so many.
+    /// The maximum number of changes.
     pub limit: u16,
 }
 
-/// A piece of the feed.
+/// A page of the feed.
 #[derive(Debug)]
 pub struct Feed {
-    /// In order.
+    /// The changes, by ascending change number.
     pub changes: Vec<Change>,
-    /// The owner's counter: all up to it had happened when this was read.
+    /// The owner's counter at the time of reading; all changes up to it were committed.
     pub counter: i64,
-    /// Whether there is more up to the counter.
+    /// Whether more changes up to the counter exist.
     pub has_more: bool,
 }
 
 impl Trips {
-    /// What became of the owner's trips, in order; each trip stands at its last change alone.
+    /// Returns the changes to the owner's trips, in order. Each trip occurs once, at its last change.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn feed(&self, owner: Uuid, window: FeedQuery) -> Result<Feed, StoreError> {
-        self.db.read((owner, window), |tx, (owner, window)| feed(tx, *owner, *window).boxed()).await
+    pub async fn feed(&self, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
+        self.db.read((owner, query), |tx, (owner, query)| feed(tx, *owner, *query).boxed()).await
     }
 
-    /// Deletes the tombstones of trips that were deleted so long ago.
+    /// Deletes the tombstones that are older than `age`.
     ///
     /// # Errors
     ///
@@ -74,36 +62,36 @@ impl Trips {
     }
 }
 
-async fn feed(tx: &Tx, owner: Uuid, window: FeedQuery) -> Result<Feed, StoreError> {
-    // First of all: the other two statements may see later moments, and then what happened since must
-    // wait for the next piece, or a change between them would be passed over.
-    let counter = store::changes(tx, owner).await?;
-    let limit = usize::from(window.limit);
-    let (mut changes, until) = changed(tx, owner, window.after, counter, limit + 1).await?;
-    changes.extend(store::deleted(tx, owner, window.after, until, limit + 1).await?);
+async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
+    // The counter is read first. The other two statements may run on later snapshots; changes above the
+    // counter are left to the next page, because otherwise a change between the snapshots could be skipped.
+    let counter = store::change_counter(tx, owner).await?;
+    let limit = usize::from(query.limit);
+    let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
+    changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
     let has_more = changes.len() > limit || until < counter;
     changes.truncate(limit);
     Ok(Feed { changes, counter, has_more })
 }
 
-/// The trips that were made or changed behind `after`, and up to which change these are all: less than the
-/// counter if they would take too much.
+/// Returns the trips that were created or changed after `after`, and the change number up to which they are
+/// complete: less than `counter` if the trips exceed [`PAGE_BYTES`].
 async fn changed(
     tx: &Tx,
     owner: Uuid,
     mut after: i64,
     counter: i64,
-    most: usize,
+    limit: usize,
 ) -> Result<(Vec<Change>, i64), StoreError> {
     let (mut changes, mut bytes) = (Vec::new(), 0);
-    while changes.len() < most {
-        let take = CHUNK.min(most - changes.len());
-        let some = store::changed(tx, owner, after, counter, take).await?;
-        let is_last = some.len() < take;
-        after = some.last().map_or(after, |change| change.seq);
-        bytes += some.iter().filter_map(|change| change.trip.as_ref()).map(Trip::json_len).sum::<usize>();
-        changes.extend(some);
+    while changes.len() < limit {
+        let take = CHUNK.min(limit - changes.len());
+        let chunk = store::changed(tx, owner, after, counter, take).await?;
+        let is_last = chunk.len() < take;
+        after = chunk.last().map_or(after, |change| change.seq);
+        bytes += chunk.iter().filter_map(|change| change.trip.as_ref()).map(Trip::json_len).sum::<usize>();
+        changes.extend(chunk);
         if is_last {
             break;
         }

@@ -1,12 +1,13 @@
-//! What an owner says of a trip, how that changes, and the rules that it obeys.
+//! The fields of a trip that its owner sets, the patch that changes them, and their rules.
 
 use chrono::{Datelike, NaiveDate};
 
-use super::stops::{StopViolation, Stops};
+use super::stops::Stops;
+use super::violations::TripViolation;
 #[expect(unused_imports, reason = "the documentation names them")]
 use super::{DESTINATION_MAX, NOTES_MAX, TITLE_MAX};
 
-/// What an owner says of a trip.
+/// The fields of a trip that its owner sets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TripFields {
     /// 1 to [`TITLE_MAX`] characters.
@@ -17,35 +18,35 @@ pub struct TripFields {
     pub start_date: Option<NaiveDate>,
     /// The last day, not before the first.
     pub end_date: Option<NaiveDate>,
-    /// An IANA name.
+    /// The name of a time zone in the IANA database.
     pub time_zone: Option<String>,
     /// At most [`NOTES_MAX`] characters.
     pub notes: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// Where it goes, stop by stop.
+    /// The stops, in travel order.
     pub stops: Stops,
 }
 
-/// Where a trip stands.
+/// The status of a trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
-    /// Ahead.
+    /// Not started.
     #[default]
     Planned,
-    /// Under way.
+    /// In progress.
     Active,
-    /// Over.
+    /// Finished.
     Completed,
-    /// Put away.
+    /// Archived by the owner.
     Archived,
 }
 
 impl Status {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 4] = [Self::Planned, Self::Active, Self::Completed, Self::Archived];
 
-    /// As it is written and kept.
+    /// Returns the name that the API and the database use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -55,13 +56,13 @@ impl Status {
         }
     }
 
-    /// The status of that name.
+    /// Returns the status with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }
 
-/// A change: `None` keeps, `Some(None)` clears (RFC 7396).
+/// A merge patch (RFC 7396): `None` leaves a field unchanged, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct Patch {
     /// Can't be cleared.
@@ -78,12 +79,12 @@ pub struct Patch {
     pub notes: Option<Option<String>>,
     /// Can't be cleared.
     pub status: Option<Status>,
-    /// All of them, in order; cleared by an empty list.
+    /// Replaces all stops; an empty list clears them.
     pub stops: Option<Stops>,
 }
 
 impl Patch {
-    /// The draft after this change.
+    /// Returns the fields with this patch applied.
     pub fn apply(&self, before: &TripFields) -> TripFields {
         let Self { title, destination, start_date, end_date, time_zone, notes, status, stops } = self.clone();
         let before = before.clone();
@@ -100,50 +101,24 @@ impl Patch {
     }
 }
 
-/// A rule that a draft breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TripViolation {
-    /// `end_date` lies before `start_date`.
-    #[error("end_date must not be before start_date")]
-    EndsBeforeStart,
-    /// `start_date` lies outside the years 1 to 9999.
-    #[error("must be in the years 0001 to 9999")]
-    StartOutOfRange,
-    /// `end_date` lies outside the years 1 to 9999.
-    #[error("must be in the years 0001 to 9999")]
-    EndOutOfRange,
-    /// `time_zone` is not in the IANA database.
-    #[error("must be the name of a time zone in the IANA database, such as Europe/Lisbon")]
-    UnknownTimeZone,
-    /// The stop at this place breaks a rule.
-    #[error("{1}")]
-    Stop(usize, StopViolation),
-    /// More than [`STOPS_MAX`](super::STOPS_MAX).
-    #[error("must have at most {} stops", super::STOPS_MAX)]
-    TooManyStops,
-    /// More than [`STOPS_BYTES_MAX`](super::STOPS_BYTES_MAX).
-    #[error("all stops together must take at most {} KiB as JSON", super::STOPS_BYTES_MAX / 1024)]
-    StopsTooLarge,
-}
-
 impl TripFields {
-    /// Checks what no single member shows. Lengths are checked where the text comes in, and once more
-    /// by the database.
+    /// Checks the rules that involve several fields, and those that the request schema can't express. The API
+    /// checks lengths, and the database checks them again.
     pub(super) fn check(&self) -> Result<(), Vec<TripViolation>> {
         let in_range = |date: Option<NaiveDate>| date.is_none_or(|date| (1..=9999).contains(&date.year()));
-        let mut faults = Vec::new();
+        let mut violations = Vec::new();
         if !in_range(self.start_date) {
-            faults.push(TripViolation::StartOutOfRange);
+            violations.push(TripViolation::StartOutOfRange);
         }
         if !in_range(self.end_date) {
-            faults.push(TripViolation::EndOutOfRange);
+            violations.push(TripViolation::EndOutOfRange);
         }
         if self.start_date.zip(self.end_date).is_some_and(|(start, end)| end < start) {
-            faults.push(TripViolation::EndsBeforeStart);
+            violations.push(TripViolation::EndsBeforeStart);
         }
         if self.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
-            faults.push(TripViolation::UnknownTimeZone);
+            violations.push(TripViolation::UnknownTimeZone);
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 }

@@ -1,8 +1,8 @@
-//! Trips: each belongs to one user, and to anybody else it does not exist.
+//! Trips: each belongs to one user; for every other user it does not exist.
 //!
-//! Every use-case takes the owner first. Each change raises the trip's version and, in the same
-//! transaction, the owner's change counter; each deletion leaves a tombstone. Rules stand here once:
-//! all that makes or changes a trip ends in `TripFields::check`, and stops are made by [`Stops::new`].
+//! Every use-case takes the owner as its first argument. Each change raises the trip's version and, in the
+//! same transaction, the owner's change counter; each deletion leaves a tombstone. Each rule is checked in
+//! one place: every create and change calls `TripFields::check`, and only [`Stops::new`] accepts new stops.
 
 pub mod api;
 mod commands;
@@ -10,9 +10,12 @@ mod cursor;
 mod feed;
 mod fields;
 mod listing;
+mod query;
+mod sort_keys;
 mod stops;
 mod store;
 mod unit_of_work;
+mod violations;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -22,119 +25,134 @@ use crate::clock::Clock;
 use crate::db::{BatchLoader, Db, HasStoreError, StoreError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 
-pub use feed::{Change, Feed, FeedQuery};
-pub use fields::{Patch, Status, TripFields, TripViolation};
-pub use listing::{Listing, Page, Query, SEARCH_MAX, Sort};
+pub use feed::{Feed, FeedQuery};
+pub use fields::{Patch, Status, TripFields};
+pub use listing::Page;
+pub use query::{Listing, Query, SEARCH_MAX, Sort};
 pub use stops::{
-    STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, StopViolation,
-    Stops,
+    STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, Stops,
 };
 pub(crate) use unit_of_work::UnitOfWork;
+pub use violations::{StopViolation, TripViolation};
 
-/// The longest title, in characters.
+/// The maximum length of a title, in characters.
 pub const TITLE_MAX: usize = 200;
-/// The longest destination, in characters.
+/// The maximum length of a destination, in characters.
 pub const DESTINATION_MAX: usize = 200;
-/// The longest name of a time zone that is looked at, in characters.
+/// The maximum length of a time zone name, in characters; longer ones are rejected without a lookup.
 pub const TIME_ZONE_MAX: usize = 64;
-/// The longest notes, in characters.
+/// The maximum length of the notes, in characters.
 pub const NOTES_MAX: usize = 10_000;
-/// The most trips on a page.
+/// The maximum number of trips on a page.
 pub const PAGE_MAX: u16 = 100;
-/// Where a page of the list or of the feed ends early, in bytes of text: so much and one step of reading.
+/// The size of trips, in bytes of JSON, at which a page of the list or the feed ends early. It is checked
+/// after each chunk, so a page can exceed it by one chunk.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// A trip as its owner sees it.
+/// A trip, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trip {
-    /// Unique among the owner's.
+    /// Unique among the owner's trips.
     pub id: Uuid,
-    /// What the owner says of it.
-    pub draft: TripFields,
-    /// Counts its changes, from 1.
+    /// The fields that the owner sets.
+    pub fields: TripFields,
+    /// Starts at 1; each change adds 1.
     pub version: i64,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
+/// The last change of a trip.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The change number: the position in the order of the owner's changes.
+    pub seq: i64,
+    /// The trip's id.
+    pub id: Uuid,
+    /// The trip's version; for a deleted trip, its last version plus 1.
+    pub version: i64,
+    /// The current trip; `None` if it was deleted.
+    pub trip: Option<Trip>,
+}
+
 impl Trip {
-    /// Names this state of this trip: no other trip and no other version has the same, nor has one that
-    /// is made under the same id after this one was deleted.
+    /// Returns the entity tag of this version of this trip. No other trip and no other version has the same
+    /// tag, nor does a trip that is created with the same id after this one was deleted.
     pub fn etag(&self) -> String {
         let (_, low) = self.id.as_u64_pair();
         format!("{}-{:x}", self.version, low ^ self.created_at.timestamp_millis().unsigned_abs())
     }
 
-    /// How much it takes to tell its texts, in bytes: as JSON, where a control character takes six.
+    /// Returns the size of the trip's texts as JSON, in bytes. A control character takes six.
     pub fn json_len(&self) -> usize {
         let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
         let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
-        let TripFields { title, destination, notes, stops, .. } = &self.draft;
+        let TripFields { title, destination, notes, stops, .. } = &self.fields;
         escaped(title) + text(destination) + text(notes) + stops.as_json().len()
     }
 }
 
-/// The state that a trip must be in to be changed.
+/// The state that a trip must be in for a change to apply (RFC 9110 §13.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// Any.
+    /// Any state.
     Always,
-    /// One of those that these tags name.
+    /// The trip's entity tag is one of these.
     OneOf(Vec<String>),
-    /// This version.
+    /// The trip has this version.
     Version(i64),
 }
 
 impl Precondition {
     fn check(&self, trip: &Trip) -> Result<(), TripsError> {
         match self {
-            Self::OneOf(tags) if !tags.contains(&trip.etag()) => Err(TripsError::VersionMismatch),
+            Self::OneOf(etags) if !etags.contains(&trip.etag()) => Err(TripsError::VersionMismatch),
             Self::Version(version) if *version != trip.version => Err(TripsError::VersionMismatch),
             Self::Always | Self::OneOf(_) | Self::Version(_) => Ok(()),
         }
     }
 }
 
-/// Why a trip can't be read or written.
+/// The error of an operation on trips.
 #[derive(Debug, thiserror::Error)]
 pub enum TripsError {
-    /// There is none of that id, or it is somebody else's.
+    /// The owner has no trip, or the trip no stop, with this id.
     #[error("there is no such trip")]
     NotFound,
-    /// The owner's account is gone.
-    #[error("the owner is gone")]
+    /// The owner's account does not exist.
+    #[error("the owner does not exist")]
     NoSuchOwner,
-    /// Rules are broken; all of them are listed.
-    #[error("the trip breaks a rule")]
+    /// The trip violates rules; lists all of them.
+    #[error("the trip violates a rule")]
     Invalid(Vec<TripViolation>),
-    /// Not in the state that was asked for.
+    /// The trip does not meet the [`Precondition`].
     #[error("the trip has changed")]
     VersionMismatch,
-    /// The owner has a trip of that id, or the trip a stop of that id.
+    /// The owner already has a trip, or the trip a stop, with this id.
     #[error("the id is taken")]
     IdTaken,
-    /// Not a UUID of version 7.
+    /// The id is not a UUID of version 7.
     #[error("the id is not a UUIDv7")]
-    BadId,
-    /// Not the ids of the trip's stops, each of them once.
-    #[error("the order does not name each stop once")]
+    InvalidId,
+    /// The new order does not contain the id of each stop of the trip exactly once.
+    #[error("the order must contain the id of each stop exactly once")]
     InvalidOrder,
-    /// Nothing but blanks to search for.
-    #[error("there is nothing to search for")]
+    /// The search text is empty after folding.
+    #[error("the search text is empty")]
     EmptySearch,
-    /// Not a cursor that this list gave to this owner.
-    #[error("the cursor is not one of this list")]
-    BadCursor,
-    /// The stops are not as this program writes them.
-    #[error("the stops of a trip can't be read")]
-    Unreadable(#[source] serde_json::Error),
-    /// Another request with the same idempotency key is at it, or did it.
-    #[error("another request with the same key took over")]
+    /// The cursor was not issued for this list and this owner.
+    #[error("the cursor does not belong to this list")]
+    InvalidCursor,
+    /// The stored stops are not valid JSON.
+    #[error("failed to parse the stored stops of a trip")]
+    CorruptStops(#[source] serde_json::Error),
+    /// Another request with the same idempotency key has taken over the claim of this one.
+    #[error("another request with the same idempotency key took over")]
     ClaimLost,
-    /// The database.
-    #[error("the trips can't be read or written")]
+    /// The database failed.
+    #[error("failed to read or write trips")]
     Store(#[from] StoreError),
 }
 
@@ -147,7 +165,7 @@ impl HasStoreError for TripsError {
     }
 }
 
-/// The trips. Cheap to clone.
+/// The use-cases on trips. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Trips {
     db: Db,
@@ -157,9 +175,9 @@ pub struct Trips {
 }
 
 impl Trips {
-    /// Over a database; `secret` authenticates cursors.
+    /// Creates the service; `secret` authenticates cursors.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
-        let cursors = MacKey::of(secret, Purpose::Cursors);
+        let cursors = MacKey::from_secret(secret, Purpose::Cursors);
         let reader = db.clone();
         let counters = BatchLoader::new(move |owners| {
             let db = reader.clone();
@@ -169,16 +187,16 @@ impl Trips {
         Self { db, clock, cursors, counters }
     }
 
-    /// An id for something new.
+    /// Returns a new id for a trip or a stop.
     pub fn new_id(&self) -> Uuid {
         self.clock.new_id()
     }
 
-    /// One of the owner's trips.
+    /// Returns one of the owner's trips.
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`].
+    /// [`TripsError::NotFound`]; [`TripsError::Store`].
     pub async fn find(&self, owner: Uuid, id: Uuid) -> Result<Trip, TripsError> {
         let found = self.db.read((owner, id), |tx, (owner, id)| store::find(tx, *owner, *id).boxed()).await;
         found.map_err(TripsError::Store)?.ok_or(TripsError::NotFound)

@@ -1,7 +1,7 @@
-//! The stops of a trip: one list, in travel order, kept and shown as one JSON text.
+//! The stops of a trip: one list in travel order, stored and returned as one JSON text.
 //!
-//! A list of trips passes that text on as it is; only who changes a stop reads it. A stop's id is
-//! unique in its trip alone, so nothing can be learnt from it of any other trip.
+//! Reading trips copies that text unparsed; only a change of a stop parses it. A stop's id is unique only
+//! within its trip, so a conflict of ids reveals nothing about other trips.
 
 use std::collections::HashSet;
 
@@ -9,21 +9,20 @@ use chrono::{Datelike, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::fields::{TripFields, TripViolation};
-use super::{Precondition, Trip, Trips, TripsError};
-use crate::idempotency::ResponseRecorder;
+use super::TripsError;
+use super::violations::{StopViolation, TripViolation};
 
-/// The most stops of a trip.
+/// The maximum number of stops of a trip.
 pub const STOPS_MAX: usize = 500;
-/// The most bytes of all stops of a trip as JSON: with everything else that a trip has, it still fits
-/// into one request.
+/// The maximum size of all stops of a trip as JSON, in bytes. A trip of this size still fits into one
+/// request.
 pub const STOPS_BYTES_MAX: usize = 192 * 1024;
-/// The longest name of a stop, in characters.
+/// The maximum length of a stop's name, in characters.
 pub const STOP_NAME_MAX: usize = 200;
-/// The longest notes of a stop, in characters.
+/// The maximum length of a stop's notes, in characters.
 pub const STOP_NOTES_MAX: usize = 2000;
 
-/// A place on the way.
+/// A stop of a trip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stop {
     /// Unique in its trip.
@@ -34,10 +33,10 @@ pub struct Stop {
     pub latitude: f64,
     /// Degrees, from −180 to 180.
     pub longitude: f64,
-    /// In the trip's time zone.
+    /// The arrival, in the trip's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrives_at: Option<NaiveDateTime>,
-    /// In the trip's time zone; not before the arrival.
+    /// The departure, in the trip's time zone; not before the arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub departs_at: Option<NaiveDateTime>,
     /// At most [`STOP_NOTES_MAX`] characters.
@@ -45,42 +44,25 @@ pub struct Stop {
     pub notes: Option<String>,
 }
 
-/// A rule that a stop breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StopViolation {
-    /// `departs_at` lies before `arrives_at`.
-    #[error("departs_at must not be before arrives_at")]
-    DepartsBeforeArrival,
-    /// `arrives_at` lies outside the years 1 to 9999.
-    #[error("must be in the years 0001 to 9999")]
-    ArrivalOutOfRange,
-    /// `departs_at` lies outside the years 1 to 9999.
-    #[error("must be in the years 0001 to 9999")]
-    DepartureOutOfRange,
-    /// Another stop of the trip has its id.
-    #[error("must not be the id of another stop of the trip")]
-    DuplicateId,
-}
-
 impl Stop {
-    /// Checks what no single member shows. Lengths and degrees are checked where they come in.
+    /// Checks the rules that the request schema can't express. The API checks lengths and degrees.
     fn check(&self) -> Vec<StopViolation> {
         let in_range = |at: Option<NaiveDateTime>| at.is_none_or(|at| (1..=9999).contains(&at.year()));
-        let mut faults = Vec::new();
+        let mut violations = Vec::new();
         if !in_range(self.arrives_at) {
-            faults.push(StopViolation::ArrivalOutOfRange);
+            violations.push(StopViolation::ArrivalOutOfRange);
         }
         if !in_range(self.departs_at) {
-            faults.push(StopViolation::DepartureOutOfRange);
+            violations.push(StopViolation::DepartureOutOfRange);
         }
         if self.arrives_at.zip(self.departs_at).is_some_and(|(arrives, departs)| departs < arrives) {
-            faults.push(StopViolation::DepartsBeforeArrival);
+            violations.push(StopViolation::DepartsBeforeArrival);
         }
-        faults
+        violations
     }
 }
 
-/// The stops of a trip in travel order, as the JSON array in which they are kept and shown.
+/// The stops of a trip in travel order, as the JSON array that is stored and returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stops(String);
 
@@ -91,52 +73,53 @@ impl Default for Stops {
 }
 
 impl Stops {
-    /// Of these.
+    /// Checks and serializes a list of stops.
     ///
     /// # Errors
     ///
-    /// All rules that they break.
+    /// All rules that the stops violate.
     pub fn new(list: &[Stop]) -> Result<Self, Vec<TripViolation>> {
-        let mut faults = Vec::new();
-        let mut known = HashSet::new();
-        for (at, stop) in list.iter().enumerate() {
-            faults.extend(stop.check().into_iter().map(|fault| TripViolation::Stop(at, fault)));
-            if !known.insert(stop.id) {
-                faults.push(TripViolation::Stop(at, StopViolation::DuplicateId));
+        let mut violations = Vec::new();
+        let mut ids = HashSet::new();
+        for (index, stop) in list.iter().enumerate() {
+            violations
+                .extend(stop.check().into_iter().map(|violation| TripViolation::Stop(index, violation)));
+            if !ids.insert(stop.id) {
+                violations.push(TripViolation::Stop(index, StopViolation::DuplicateId));
             }
         }
         if list.len() > STOPS_MAX {
-            faults.push(TripViolation::TooManyStops);
+            violations.push(TripViolation::TooManyStops);
         }
-        // Numbers and texts alone: there is nothing that could not be written.
+        // Serialization can't fail: stops contain only strings and finite numbers.
         let text = serde_json::to_string(list).unwrap_or_default();
         if text.len() > STOPS_BYTES_MAX {
-            faults.push(TripViolation::StopsTooLarge);
+            violations.push(TripViolation::StopsTooLarge);
         }
-        if faults.is_empty() { Ok(Self(text)) } else { Err(faults) }
+        if violations.is_empty() { Ok(Self(text)) } else { Err(violations) }
     }
 
-    /// As they were written by [`Stops::new`].
-    pub(super) fn kept(text: String) -> Self {
+    /// Wraps a stored text, which [`Stops::new`] has written.
+    pub(super) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The JSON array.
+    /// Returns the JSON array.
     pub fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// One by one.
+    /// Parses the list.
     ///
     /// # Errors
     ///
-    /// [`TripsError::Unreadable`] if somebody else has written them.
+    /// [`TripsError::CorruptStops`] if the stored text is invalid.
     pub fn list(&self) -> Result<Vec<Stop>, TripsError> {
-        serde_json::from_str(&self.0).map_err(TripsError::Unreadable)
+        serde_json::from_str(&self.0).map_err(TripsError::CorruptStops)
     }
 }
 
-/// A change of a stop: `None` keeps, `Some(None)` clears (RFC 7396).
+/// A merge patch (RFC 7396) of a stop: `None` leaves a field unchanged, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct StopPatch {
     /// Can't be cleared.
@@ -168,29 +151,29 @@ impl StopPatch {
 /// One change of a trip's stops.
 #[derive(Debug, Clone)]
 pub enum StopChange {
-    /// One more, at the end.
+    /// Appends a stop.
     Add(Stop),
-    /// That of this id.
+    /// Changes the stop with this id.
     Change(Uuid, StopPatch),
-    /// That of this id.
+    /// Removes the stop with this id.
     Remove(Uuid),
-    /// All of them, in this order.
+    /// Reorders the stops; contains the id of each stop once.
     Order(Vec<Uuid>),
 }
 
 impl StopChange {
-    fn apply(&self, mut list: Vec<Stop>) -> Result<Vec<Stop>, TripsError> {
-        let place = |list: &[Stop], id: &Uuid| list.iter().position(|stop| stop.id == *id);
+    pub(super) fn apply(&self, mut list: Vec<Stop>) -> Result<Vec<Stop>, TripsError> {
+        let index_of = |list: &[Stop], id: &Uuid| list.iter().position(|stop| stop.id == *id);
         match self {
-            Self::Add(stop) if place(&list, &stop.id).is_some() => return Err(TripsError::IdTaken),
+            Self::Add(stop) if index_of(&list, &stop.id).is_some() => return Err(TripsError::IdTaken),
             Self::Add(stop) => list.push(stop.clone()),
             Self::Change(id, patch) => {
                 let stop = list.iter_mut().find(|stop| stop.id == *id).ok_or(TripsError::NotFound)?;
                 patch.apply(stop);
             }
             Self::Remove(id) => {
-                let at = place(&list, id).ok_or(TripsError::NotFound)?;
-                list.remove(at);
+                let index = index_of(&list, id).ok_or(TripsError::NotFound)?;
+                list.remove(index);
             }
             Self::Order(ids) => {
                 if ids.len() != list.len() {
@@ -198,40 +181,14 @@ impl StopChange {
                 }
                 let mut ordered = Vec::with_capacity(list.len());
                 for id in ids {
-                    // One that stands there twice is gone the second time.
-                    let at = place(&list, id).ok_or(TripsError::InvalidOrder)?;
-                    ordered.push(list.swap_remove(at));
+                    // A duplicate id fails here: its stop was removed at its first occurrence.
+                    let index = index_of(&list, id).ok_or(TripsError::InvalidOrder)?;
+                    ordered.push(list.swap_remove(index));
                 }
                 list = ordered;
             }
         }
         Ok(list)
-    }
-}
-
-impl Trips {
-    /// Changes the stops of one of the owner's trips, and with them the trip; with a receipt if the request
-    /// has an idempotency key.
-    ///
-    /// # Errors
-    ///
-    /// [`TripsError::NotFound`] if there is no such trip or stop; [`TripsError::VersionMismatch`];
-    /// [`TripsError::IdTaken`] if the trip has a stop of the new one's id;
-    /// [`TripsError::InvalidOrder`]; [`TripsError::Invalid`], told of the place in the list.
-    pub async fn change_stops(
-        &self,
-        owner: Uuid,
-        id: Uuid,
-        condition: Precondition,
-        change: StopChange,
-        receipt: Option<ResponseRecorder<Trip>>,
-    ) -> Result<Trip, TripsError> {
-        let edit = |change: &StopChange, before: &TripFields| {
-            let list = change.apply(before.stops.list()?)?;
-            let stops = Stops::new(&list).map_err(TripsError::Invalid)?;
-            Ok(TripFields { stops, ..before.clone() })
-        };
-        self.modify(owner, id, condition, change, edit, receipt).await
     }
 }
 
@@ -255,32 +212,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_is_what_was_said(latitude in -90.0..=90.0_f64, longitude in -180.0..=180.0_f64, name in "\\PC{1,20}", seconds in 0..253_402_300_800_i64) {
+        fn stored_stops_parse_to_the_same_stops(latitude in -90.0..=90.0_f64, longitude in -180.0..=180.0_f64, name in "\\PC{1,20}", seconds in 0..253_402_300_800_i64) {
             let arrives_at = DateTime::from_timestamp(seconds, 0).map(|at| at.naive_utc());
             let one = Stop { name, latitude, longitude, arrives_at, ..stop(1) };
             prop_assert_eq!(Stops::new(&[one.clone(), stop(2)]).unwrap().list().unwrap(), vec![one, stop(2)]);
         }
 
         #[test]
-        fn an_order_is_taken_if_it_is_a_permutation(ids in prop::collection::vec(0..4_u128, 0..6)) {
+        fn an_order_is_valid_only_if_it_is_a_permutation(ids in prop::collection::vec(0..4_u128, 0..6)) {
             let list: Vec<Stop> = (0..4).map(stop).collect();
             let mut sorted = ids.clone();
             sorted.sort_unstable();
             let ordered = StopChange::Order(ids.iter().copied().map(Uuid::from_u128).collect()).apply(list);
             prop_assert_eq!(ordered.is_ok(), sorted == [0, 1, 2, 3]);
             if let Ok(ordered) = ordered {
-                let places: Vec<u128> = ordered.iter().map(|stop| stop.id.as_u128()).collect();
-                prop_assert_eq!(places, ids);
+                let ordered_ids: Vec<u128> = ordered.iter().map(|stop| stop.id.as_u128()).collect();
+                prop_assert_eq!(ordered_ids, ids);
             }
         }
     }
 
     #[test]
-    fn all_that_is_wrong_with_stops_is_told() {
-        let late = Stop { departs_at: "2027-04-02T09:29:59".parse().ok(), ..stop(1) };
-        let early = Stop { arrives_at: "0000-04-02T09:29:59".parse().ok(), ..stop(2) };
+    fn all_violations_of_stops_are_reported() {
+        let departs_early = Stop { departs_at: "2027-04-02T09:29:59".parse().ok(), ..stop(1) };
+        let year_zero = Stop { arrives_at: "0000-04-02T09:29:59".parse().ok(), ..stop(2) };
         assert_eq!(
-            Stops::new(&[late.clone(), early, stop(1)]),
+            Stops::new(&[departs_early.clone(), year_zero, stop(1)]),
             Err(vec![
                 TripViolation::Stop(0, StopViolation::DepartsBeforeArrival),
                 TripViolation::Stop(1, StopViolation::ArrivalOutOfRange),
@@ -290,8 +247,8 @@ mod tests {
         let many: Vec<Stop> = (0..501).map(stop).collect();
         assert_eq!(Stops::new(&many), Err(vec![TripViolation::TooManyStops]));
         assert!(Stops::new(&many[1..]).is_ok());
-        let wordy: Vec<Stop> =
+        let too_large: Vec<Stop> =
             (0..100).map(|number| Stop { notes: Some("x".repeat(2000)), ..stop(number) }).collect();
-        assert_eq!(Stops::new(&wordy), Err(vec![TripViolation::StopsTooLarge]));
+        assert_eq!(Stops::new(&too_large), Err(vec![TripViolation::StopsTooLarge]));
     }
 }

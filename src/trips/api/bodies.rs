@@ -7,12 +7,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::errors::field_errors;
-use super::stops::{NewStop, StopList, example_stop, parse_stops};
-use crate::http::body::{day, instant, patched};
-use crate::http::examples;
-use crate::http::path_id::ClientMadeId;
-use crate::http::problem::FieldError;
+use super::stop_bodies::{NewStop, StopList, example_stop, parse_stops};
 use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, Trips};
+use crate::web::body::into_patch;
+use crate::web::examples;
+use crate::web::json::{serialize_date, serialize_instant};
+use crate::web::path_id::ClientMadeId;
+use crate::web::problem::FieldError;
 
 /// What comes first in a list.
 #[derive(Debug, Clone, Copy, Default, Enum)]
@@ -80,10 +81,10 @@ pub(crate) struct TripBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
     /// The first day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     start_date: Option<NaiveDate>,
     /// The last day.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "day")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
     /// The time zone that its local times are in (IANA name).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,26 +100,26 @@ pub(crate) struct TripBody {
     /// under the id of a deleted one counts on from there.
     version: i64,
     /// When it was made.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
     /// When it last changed.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
 }
 
 impl From<Trip> for TripBody {
     fn from(trip: Trip) -> Self {
-        let Trip { id, draft, version, created_at, updated_at } = trip;
+        let Trip { id, fields, version, created_at, updated_at } = trip;
         Self {
             id,
-            title: draft.title,
-            destination: draft.destination,
-            start_date: draft.start_date,
-            end_date: draft.end_date,
-            time_zone: draft.time_zone,
-            notes: draft.notes,
-            status: draft.status.name().to_owned(),
-            stops: StopList(draft.stops),
+            title: fields.title,
+            destination: fields.destination,
+            start_date: fields.start_date,
+            end_date: fields.end_date,
+            time_zone: fields.time_zone,
+            notes: fields.notes,
+            status: fields.status.name().to_owned(),
+            stops: StopList(fields.stops),
             version,
             created_at,
             updated_at,
@@ -129,7 +130,7 @@ impl From<Trip> for TripBody {
 /// The trip that the examples tell of: the one that their requests make and change.
 pub(crate) fn example_trip() -> Trip {
     let new = CreateTrip::example();
-    let draft = TripFields {
+    let fields = TripFields {
         title: new.title,
         destination: new.destination,
         start_date: new.start_date,
@@ -139,7 +140,13 @@ pub(crate) fn example_trip() -> Trip {
         status: new.status.map_or(Status::Planned, Status::from),
         stops: Stops::new(&[example_stop()]).unwrap_or_default(),
     };
-    Trip { id: examples::TRIP, draft, version: 2, created_at: examples::at(20), updated_at: examples::at(95) }
+    Trip {
+        id: examples::TRIP,
+        fields,
+        version: 2,
+        created_at: examples::at(20),
+        updated_at: examples::at(95),
+    }
 }
 
 impl Example for TripBody {
@@ -273,7 +280,7 @@ impl ReplaceTrip {
     /// The trip, or the rules that it breaks.
     pub(super) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
         let (stops, mut faults) = parse_stops(self.stops.unwrap_or_default(), trips);
-        let draft = TripFields {
+        let fields = TripFields {
             title: self.title,
             destination: self.destination,
             start_date: self.start_date,
@@ -283,8 +290,8 @@ impl ReplaceTrip {
             status: self.status.map(Status::from).unwrap_or_default(),
             stops,
         };
-        faults.extend(draft.check().err().unwrap_or_default());
-        if faults.is_empty() { Ok(draft) } else { Err(field_errors(faults, "/end_date")) }
+        faults.extend(fields.check().err().unwrap_or_default());
+        if faults.is_empty() { Ok(fields) } else { Err(field_errors(faults, "/end_date")) }
     }
 }
 
@@ -334,15 +341,15 @@ impl UpdateTrip {
 
     /// The change, or the rules that no trip after it could obey.
     pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldError>> {
-        let stops = patched(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));
+        let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));
         let (stops, faults) = stops.map_or((None, Vec::new()), |(stops, faults)| (Some(stops), faults));
         let patch = Patch {
             title: self.title,
-            destination: patched(self.destination),
-            start_date: patched(self.start_date),
-            end_date: patched(self.end_date),
-            time_zone: patched(self.time_zone),
-            notes: patched(self.notes),
+            destination: into_patch(self.destination),
+            start_date: into_patch(self.start_date),
+            end_date: into_patch(self.end_date),
+            time_zone: into_patch(self.time_zone),
+            notes: into_patch(self.notes),
             status: self.status.map(Status::from),
             stops,
         };

@@ -1,9 +1,9 @@
 //! What is said when a trip can't be read or changed.
 
-use crate::http::caller;
-use crate::http::idempotency_key;
-use crate::http::problem::{FieldError, Problem, ProblemCode};
 use crate::trips::{Patch, StopViolation, TripViolation, TripsError};
+use crate::web::caller;
+use crate::web::idempotency_key;
+use crate::web::problem::{FieldError, Problem, ProblemCode};
 
 impl From<TripsError> for Problem {
     fn from(error: TripsError) -> Self {
@@ -24,26 +24,30 @@ pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
         TripsError::Invalid(faults) => Problem::invalid(field_errors(faults, offending_date)),
         TripsError::VersionMismatch => changed(),
         TripsError::IdTaken => {
-            Problem::new(ProblemCode::AlreadyExists, "You have one under this id already.")
+            Problem::new(ProblemCode::AlreadyExists, "You already have an entry with this ID.")
         }
-        TripsError::BadId => one("/id", "invalid_format", "must be a UUID of version 7"),
+        TripsError::InvalidId => one("/id", "invalid_format", "ID must be a UUID of version 7."),
         TripsError::InvalidOrder => {
-            let detail = "must hold the ids of all stops of this trip, each of them once";
+            let detail = "Stop IDs must contain the ID of each stop of the trip exactly once.";
             one("/stop_ids", "not_an_order", detail)
         }
-        TripsError::EmptySearch => one("/q", "too_short", "must have something in it to search for"),
-        TripsError::BadCursor => {
-            Problem::new(ProblemCode::InvalidCursor, "The cursor was not given by this list to this user.")
-        }
+        TripsError::EmptySearch => one("/q", "too_short", "Search text must not be blank."),
+        TripsError::InvalidCursor => Problem::new(
+            ProblemCode::InvalidCursor,
+            "The list can't be continued from here. Please load it again.",
+        ),
         TripsError::ClaimLost => idempotency_key::in_progress(),
-        TripsError::Unreadable(error) => Problem::internal(error),
+        TripsError::CorruptStops(error) => Problem::internal(error),
         TripsError::Store(error) => error.into(),
     }
 }
 
 /// The condition does not hold.
 pub(super) fn changed() -> Problem {
-    Problem::new(ProblemCode::PreconditionFailed, "The trip is not in the state that the condition names.")
+    Problem::new(
+        ProblemCode::PreconditionFailed,
+        "The trip was changed or deleted in the meantime. Load it again before you change it.",
+    )
 }
 
 fn one(pointer: &str, code: &str, detail: &str) -> Problem {

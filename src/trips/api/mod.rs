@@ -3,9 +3,9 @@
 mod bodies;
 mod errors;
 mod responses;
+mod stop_bodies;
 mod stops;
 
-use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{ApiResponse, OpenApi};
 
@@ -14,17 +14,19 @@ pub(crate) use self::bodies::{TripBody, UpdateTrip, example_trip};
 use self::errors::changed;
 pub(crate) use self::errors::{offending_date, to_problem};
 use self::responses::{CreatedTrip, trip_created};
-pub(crate) use self::stops::StopList;
+pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
 use super::{Listing, Precondition, Sort, Trip, TripsError};
-use crate::app::App;
-use crate::http::body::{Body, Json, NoBody, Written, text};
-use crate::http::caller::{Caller, TripsRead, TripsWrite};
-use crate::http::conditional::{IfMatch, IfNoneMatch, Tags, etag};
-use crate::http::idempotency_key::{self, IdempotencyKey};
-use crate::http::local_time::DateParam;
-use crate::http::problem::{Problem, ProblemCode, ProblemResponse};
-use crate::http::{API, Tag, path_id::Id};
+use crate::idempotency::Idempotency;
+use crate::trips::Trips;
+use crate::web::body::{Body, NoBody};
+use crate::web::caller::{Caller, TripsRead, TripsWrite};
+use crate::web::conditional::{EntityTags, IfMatch, IfNoneMatch, etag};
+use crate::web::idempotency_key::{self, IdempotencyKey};
+use crate::web::json::{Json, RawJson, to_vec};
+use crate::web::local_time::DateParam;
+use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
+use crate::web::{API, Tag, path_id::PathId};
 
 #[derive(ApiResponse)]
 enum ListedTrips {
@@ -92,7 +94,7 @@ enum PutTrip {
     /// The trip exists.
     #[oai(status = 201)]
     Created(
-        Written<TripBody, NewTrip>,
+        RawJson<TripBody, NewTrip>,
         /// Where the trip is.
         #[oai(header = "Location")]
         String,
@@ -120,7 +122,7 @@ fn location(trip: &Trip) -> String {
 
 /// `*` asks for nothing but that the trip is there, which is asked anyway.
 fn condition(if_match: IfMatch) -> Precondition {
-    if_match.0.and_then(Tags::strong).map_or(Precondition::Always, Precondition::OneOf)
+    if_match.0.and_then(EntityTags::strong).map_or(Precondition::Always, Precondition::OneOf)
 }
 
 /// How `PUT` is meant: to make what is not there, or to change what is in this state.
@@ -130,13 +132,13 @@ fn put_condition(
 ) -> Result<Option<Precondition>, Problem> {
     match (if_match.0, if_none_match.0) {
         (Some(tags), None) => Ok(Some(condition(IfMatch(Some(tags))))),
-        (None, Some(Tags::Any)) => Ok(None),
+        (None, Some(EntityTags::Any)) => Ok(None),
         (Some(_), Some(_)) => {
-            Err(Problem::new(ProblemCode::BadRequest, "Send If-Match or If-None-Match, not both."))
+            Err(Problem::new(ProblemCode::BadRequest, "Send either If-Match or If-None-Match, not both."))
         }
-        (None, None | Some(Tags::List(_))) => Err(Problem::new(
+        (None, None | Some(EntityTags::List(_))) => Err(Problem::new(
             ProblemCode::PreconditionRequired,
-            "Send If-Match with the trip's ETag, or If-None-Match: * to make it.",
+            "Send If-Match with the ETag of the trip, or If-None-Match: * to create it.",
         )),
     }
 }
@@ -154,27 +156,37 @@ fn link(asked: &[(&str, Option<String>)], next: &str) -> String {
 }
 
 async fn answer(
-    app: &App,
+    trips: &Trips,
     listing: Listing,
     if_none_match: &IfNoneMatch,
     asked: &[(&str, Option<String>)],
 ) -> Result<ListedTrips, TripsError> {
     if if_none_match.0.is_some() {
         // Costs one row: that which counts the caller's changes.
-        let tag = app.trips.tag(&listing).await?;
+        let tag = trips.etag(&listing).await?;
         if if_none_match.matches(&tag) {
             return Ok(ListedTrips::Unchanged(etag(&tag)));
         }
     }
-    let page = app.trips.list(listing).await?;
+    let page = trips.list(listing).await?;
     let link = page.next.as_ref().map(|next| link(asked, next));
     let items = page.items.into_iter().map(TripBody::from).collect();
-    Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), etag(&page.tag), link))
+    Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), etag(&page.etag), link))
 }
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct TripsApi;
+pub struct TripsApi {
+    trips: Trips,
+    idempotency: Idempotency,
+}
+
+impl TripsApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(trips: &Trips, idempotency: &Idempotency) -> Self {
+        Self { trips: trips.clone(), idempotency: idempotency.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1/trips", tag = "Tag::Trips")]
 impl TripsApi {
@@ -193,7 +205,6 @@ impl TripsApi {
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsRead>,
         /// The most trips to return.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
@@ -237,8 +248,8 @@ impl TripsApi {
             starts_until: starts_until.0.map(|day| day.0),
             cursor: cursor.0,
         };
-        let listing = app.trips.listing(caller.user(), query)?;
-        Ok(answer(&app, listing, &if_none_match, &asked).await?)
+        let listing = self.trips.listing(caller.user(), query)?;
+        Ok(answer(&self.trips, listing, &if_none_match, &asked).await?)
     }
 
     /// Make a trip
@@ -254,7 +265,6 @@ impl TripsApi {
     #[oai(path = "/", method = "post", operation_id = "create_trip")]
     async fn create(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// Names what is to be made, so that it is made once: a random UUID, say, the same for all tries. 1 to
         /// 255 visible ASCII characters, with or without quotation marks around them.
@@ -262,11 +272,11 @@ impl TripsApi {
         key: IdempotencyKey,
         body: Body<CreateTrip>,
     ) -> Result<CreatedTrip, ProblemResponse<409>> {
-        let (owner, trips) = (caller.user(), app.trips.clone());
+        let (owner, trips) = (caller.user(), self.trips.clone());
         let request = key.request(owner, body.digest());
-        let (id, draft) = body.check(|body, _| body.check(&trips))?;
-        let make = move |receipt| async move { trips.create(owner, id, draft, receipt).await };
-        Ok(idempotency_key::run_once(&app, request, trip_created, make).await?.into())
+        let (id, fields) = body.check(|body, _| body.check(&trips))?;
+        let make = move |receipt| async move { trips.create(owner, id, fields, receipt).await };
+        Ok(idempotency_key::run_once(&self.idempotency, request, trip_created, make).await?.into())
     }
 
     /// Get a trip
@@ -279,15 +289,14 @@ impl TripsApi {
     #[oai(path = "/:id", method = "get", operation_id = "get_trip")]
     async fn get(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsRead>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         /// The `ETag` of the trip that you have: 304 if it is still the same.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
     ) -> Result<GotTrip, ProblemResponse<404>> {
-        let trip = app.trips.find(caller.user(), id.uuid()).await?;
+        let trip = self.trips.find(caller.user(), id.uuid()).await?;
         let tag = trip.etag();
         Ok(if if_none_match.matches(&tag) {
             GotTrip::Unchanged(etag(&tag))
@@ -308,10 +317,9 @@ impl TripsApi {
     #[oai(path = "/:id", method = "put", operation_id = "replace_trip")]
     async fn replace(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         /// The `ETag` of the trip that you know: 412 if it has changed since. `*` replaces any.
         #[oai(name = "If-Match")]
         if_match: IfMatch<false>,
@@ -320,18 +328,18 @@ impl TripsApi {
         if_none_match: IfNoneMatch<false>,
         body: Body<ReplaceTrip>,
     ) -> Result<PutTrip, ProblemResponse<404, 412, 428>> {
-        let draft = body.check(|body, _| body.check(&app.trips))?;
+        let fields = body.check(|body, _| body.check(&self.trips))?;
         let Some(condition) = put_condition(if_match, if_none_match)? else {
-            let made = app.trips.create(caller.user(), Some(id.uuid()), draft, None).await;
+            let made = self.trips.create(caller.user(), Some(id.uuid()), fields, None).await;
             let trip = made.map_err(|error| match error {
                 TripsError::IdTaken => changed(),
                 error => error.into(),
             })?;
             let (location, etag) = (location(&trip), etag(&trip.etag()));
-            let written = Written::new(text(&TripBody::from(trip)));
+            let written = RawJson::new(to_vec(&TripBody::from(trip)));
             return Ok(PutTrip::Created(written, location, etag));
         };
-        let trip = app.trips.replace(caller.user(), id.uuid(), condition, draft).await?;
+        let trip = self.trips.replace(caller.user(), id.uuid(), condition, fields).await?;
         let etag = etag(&trip.etag());
         Ok(PutTrip::Replaced(Json(trip.into()), etag))
     }
@@ -346,18 +354,17 @@ impl TripsApi {
     #[oai(path = "/:id", method = "patch", operation_id = "update_trip")]
     async fn update(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateTrip>,
     ) -> Result<OneTrip, ProblemResponse<404, 412>> {
-        let patch = body.check(|body, _| body.check(&app.trips))?;
+        let patch = body.check(|body, _| body.check(&self.trips))?;
         let offending_date = offending_date(&patch);
-        let after = app.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
+        let after = self.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
         Ok(one(after.map_err(|error| to_problem(error, offending_date))?))
     }
 
@@ -371,16 +378,15 @@ impl TripsApi {
     #[oai(path = "/:id", method = "delete", operation_id = "delete_trip")]
     async fn delete(
         &self,
-        app: Data<&App>,
         caller: Caller<TripsWrite>,
         /// The trip's id.
-        id: Path<Id>,
+        id: Path<PathId>,
         /// The `ETag` of the trip that you know: 412 if it has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         _nothing: NoBody,
     ) -> Result<DeletedTrip, ProblemResponse<404, 412>> {
-        app.trips.delete(caller.user(), id.uuid(), condition(if_match)).await?;
+        self.trips.delete(caller.user(), id.uuid(), condition(if_match)).await?;
         Ok(DeletedTrip::Gone)
     }
 }

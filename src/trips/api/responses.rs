@@ -3,20 +3,20 @@
 use poem_openapi::ApiResponse;
 
 use super::bodies::NewTrip;
-use super::stops::StopBody;
+use super::stop_bodies::StopBody;
 use super::{TripBody, location};
-use crate::http::body::{Written, text};
-use crate::http::conditional::etag;
-use crate::http::idempotency_key::IdempotentResponse;
 use crate::idempotency::SavedResponse;
 use crate::trips::{Stop, Trip};
+use crate::web::conditional::etag;
+use crate::web::idempotency_key::IdempotentResponse;
+use crate::web::json::{RawJson, to_vec};
 
 #[derive(ApiResponse)]
 pub(super) enum CreatedTrip {
     /// The trip exists.
     #[oai(status = 201)]
     Created(
-        Written<TripBody, NewTrip>,
+        RawJson<TripBody, NewTrip>,
         /// Where the trip is.
         #[oai(header = "Location")]
         String,
@@ -35,23 +35,23 @@ pub(super) fn trip_created(trip: &Trip) -> SavedResponse {
         status: 201,
         location: Some(location(trip)),
         etag: Some(etag(&trip.etag())),
-        body: text(&TripBody::from(trip.clone())),
+        body: to_vec(&TripBody::from(trip.clone())),
     }
 }
 
 impl From<IdempotentResponse> for CreatedTrip {
     fn from(told: IdempotentResponse) -> Self {
         let (body, location, etag, replayed) = parts(told);
-        Self::Created(Written::new(body), location, etag, replayed)
+        Self::Created(RawJson::new(body), location, etag, replayed)
     }
 }
 
 /// The body, and the headers in their order.
 fn parts(
-    IdempotentResponse { answer, replayed }: IdempotentResponse,
+    IdempotentResponse { response, replayed }: IdempotentResponse,
 ) -> (Vec<u8>, String, String, Option<String>) {
-    let (location, etag) = (answer.location.unwrap_or_default(), answer.etag.unwrap_or_default());
-    (answer.body, location, etag, replayed.then(|| "true".to_owned()))
+    let (location, etag) = (response.location.unwrap_or_default(), response.etag.unwrap_or_default());
+    (response.body, location, etag, replayed.then(|| "true".to_owned()))
 }
 
 #[derive(ApiResponse)]
@@ -59,7 +59,7 @@ pub(super) enum AddedStop {
     /// The trip has this stop, as its last.
     #[oai(status = 201)]
     Added(
-        Written<StopBody>,
+        RawJson<StopBody>,
         /// Where the stop is changed and removed.
         #[oai(header = "Location")]
         String,
@@ -78,13 +78,13 @@ pub(super) fn stop_added(trip: &Trip, stop: &Stop) -> SavedResponse {
         status: 201,
         location: Some(format!("{}/stops/{}", location(trip), stop.id)),
         etag: Some(etag(&trip.etag())),
-        body: text(&StopBody::from(stop.clone())),
+        body: to_vec(&StopBody::from(stop.clone())),
     }
 }
 
 impl From<IdempotentResponse> for AddedStop {
     fn from(told: IdempotentResponse) -> Self {
         let (body, location, etag, replayed) = parts(told);
-        Self::Added(Written::new(body), location, etag, replayed)
+        Self::Added(RawJson::new(body), location, etag, replayed)
     }
 }

@@ -1,4 +1,4 @@
-//! The queries of the feed of changes.
+//! The queries of the change feed.
 
 use ::entity::{trip_tombstones, trips};
 use chrono::{DateTime, Utc};
@@ -9,25 +9,25 @@ use uuid::Uuid;
 
 use super::{COLUMNS, Row, select, trip};
 use crate::db::{StoreError, Tx};
-use crate::trips::feed::Change;
+use crate::trips::Change;
 
-/// The column behind those of the trip.
+/// The index of the change number, after the columns of the trip.
 const SEQ: usize = COLUMNS.len();
 
-/// Trips that were made or changed behind `after` and up to `until`.
+/// Returns the trips whose last change is after `after` and at most `until`, up to `limit` of them.
 pub(in crate::trips) async fn changed(
     tx: &Tx,
     owner: Uuid,
     after: i64,
     until: i64,
-    take: usize,
+    limit: usize,
 ) -> Result<Vec<Change>, StoreError> {
     let query = select(owner)
         .column(trips::Column::ChangeSeq)
         .filter(trips::Column::ChangeSeq.gt(after))
         .filter(trips::Column::ChangeSeq.lte(until))
         .order_by_asc(trips::Column::ChangeSeq)
-        .limit(take as u64);
+        .limit(limit as u64);
     let mut changes = Vec::new();
     for row in tx.query_all_raw(query.build(tx.get_database_backend())).await? {
         let trip = trip(row.try_get_many_by_index::<Row>()?);
@@ -37,20 +37,20 @@ pub(in crate::trips) async fn changed(
     Ok(changes)
 }
 
-/// Trips that were deleted behind `after` and up to `until`.
+/// Returns the deletions after `after` and at most `until`, up to `limit` of them.
 pub(in crate::trips) async fn deleted(
     tx: &Tx,
     owner: Uuid,
     after: i64,
     until: i64,
-    take: usize,
+    limit: usize,
 ) -> Result<Vec<Change>, StoreError> {
     let rows = trip_tombstones::Entity::find()
         .filter(trip_tombstones::Column::OwnerId.eq(owner))
         .filter(trip_tombstones::Column::ChangeSeq.gt(after))
         .filter(trip_tombstones::Column::ChangeSeq.lte(until))
         .order_by_asc(trip_tombstones::Column::ChangeSeq)
-        .limit(take as u64)
+        .limit(limit as u64)
         .all(tx)
         .await?;
     let change = |row: trip_tombstones::Model| Change {
@@ -62,18 +62,18 @@ pub(in crate::trips) async fn deleted(
     Ok(rows.into_iter().map(change).collect())
 }
 
-/// Deletes some of the tombstones from before; how many.
+/// Deletes up to `limit` of the tombstones from before `before`; returns how many.
 pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use trip_tombstones::{Column, Entity};
-    let old = Column::DeletedAt.lt(before.timestamp_millis());
+    let is_expired = Column::DeletedAt.lt(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::TripId);
-    let keys: Vec<(Uuid, Uuid)> = query.filter(old.clone()).limit(limit).into_tuple().all(tx).await?;
+    let keys: Vec<(Uuid, Uuid)> = query.filter(is_expired.clone()).limit(limit).into_tuple().all(tx).await?;
     if keys.is_empty() {
         return Ok(0);
     }
-    let mut these = Condition::any();
+    let mut is_selected = Condition::any();
     for (owner, trip) in keys {
-        these = these.add(Column::OwnerId.eq(owner).and(Column::TripId.eq(trip)));
+        is_selected = is_selected.add(Column::OwnerId.eq(owner).and(Column::TripId.eq(trip)));
     }
-    Ok(Entity::delete_many().filter(these).filter(old).exec(tx).await?.rows_affected)
+    Ok(Entity::delete_many().filter(is_selected).filter(is_expired).exec(tx).await?.rows_affected)
 }

@@ -1,7 +1,7 @@
-//! The queries of the list: one statement a page, whatever it is narrowed to and sorted by.
+//! The queries of the list: one statement per chunk of a page, for every filter and sort order.
 //!
-//! Each begins at the owner, so that no row of anybody else is touched, and goes on from a place in an
-//! index, so that a page costs the same wherever it lies.
+//! Each query filters by the owner first and so reads no other owner's rows. It continues from a position in
+//! an index (keyset pagination), so every page of a list costs the same.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,33 +14,34 @@ use sea_orm::{
 #[cfg(test)]
 use uuid::Uuid;
 
-use super::super::cursor::{Key, Position};
-use super::super::listing::{Listing, Sort, start_key};
-use super::{COLUMNS, Row, changes, counter, select, trip};
+use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
+use super::super::sort_keys::start_key;
+use super::{COLUMNS, Row, change_counter, counter_query, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::{PAGE_BYTES, Trip};
 
-/// Of the columns behind those of the trip: the owner's counter.
+/// The index of the owner's counter, after the columns of the trip.
 const COUNTER: usize = COLUMNS.len();
-/// What the list is sorted by, where the trip does not tell.
-const KEY: usize = COUNTER + 1;
+/// The index of the sort value, if the list sorts by a column that the trip does not contain.
+const SORT_VALUE: usize = COUNTER + 1;
 
-/// A page as it was found.
+/// A page, as read from the database.
 #[derive(Debug)]
-pub(in crate::trips) struct Found {
-    /// As many as were asked for, or fewer if they are large.
+pub(in crate::trips) struct FoundPage {
+    /// The trips, fewer than the limit if they are large.
     pub(in crate::trips) trips: Vec<Trip>,
-    /// The owner's counter when they were read.
+    /// The owner's change counter at the time of reading.
     pub(in crate::trips) changes: i64,
-    /// The last one of the page, if there are more.
-    pub(in crate::trips) last: Option<Position>,
+    /// The position of the last trip, if the list continues after it.
+    pub(in crate::trips) last: Option<ListPosition>,
 }
 
-/// How many trips are read at a time, because each may be large; more than most pages have.
+/// The number of trips that one statement reads; bounded because a trip can be large. Most pages fit into
+/// one.
 const CHUNK: u16 = 25;
 
-/// Reads a page, in one statement if it is not a long one.
-pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<Found, StoreError> {
+/// Reads a page, in one statement if the limit is at most [`CHUNK`].
+pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError> {
     if listing.limit <= CHUNK {
         return load_chunk(tx, listing).await;
     }
@@ -53,52 +54,54 @@ pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<Found, 
         let next = load_chunk(tx, &next).await?;
         bytes += next.trips.iter().map(Trip::json_len).sum::<usize>();
         found.trips.extend(next.trips);
-        // The counter stays that of the first piece: it may not count a trip that the page misses.
+        // The page keeps the counter of its first chunk: a later counter could include a change that the page
+        // does not contain, and the entity tag would then name a state that the client has not seen.
         found.last = next.last;
     }
     Ok(found)
 }
 
-/// Reads a piece of a page and, in the same statement and so at the same moment, the owner's counter.
-async fn load_chunk(tx: &Tx, listing: &Listing) -> Result<Found, StoreError> {
-    let found = rows(tx, listing).await?;
-    if !found.is_empty() {
-        return read(&found, listing);
+/// Reads a chunk of a page and the owner's counter, in one statement and therefore in one snapshot.
+async fn load_chunk(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError> {
+    let rows = fetch_rows(tx, listing).await?;
+    if !rows.is_empty() {
+        return parse_rows(&rows, listing);
     }
-    // No row tells the counter. It is read before the page, or it might count a trip that the page misses.
-    let changes = changes(tx, listing.owner).await?;
-    let found = rows(tx, listing).await?;
-    if found.is_empty() {
-        Ok(Found { trips: Vec::new(), changes, last: None })
+    // Without a row there is no counter. It is read before the rows are read again: a later counter could
+    // include a trip that the page does not contain.
+    let changes = change_counter(tx, listing.owner).await?;
+    let rows = fetch_rows(tx, listing).await?;
+    if rows.is_empty() {
+        Ok(FoundPage { trips: Vec::new(), changes, last: None })
     } else {
-        read(&found, listing)
+        parse_rows(&rows, listing)
     }
 }
 
-async fn rows(tx: &Tx, listing: &Listing) -> Result<Vec<QueryResult>, StoreError> {
+async fn fetch_rows(tx: &Tx, listing: &Listing) -> Result<Vec<QueryResult>, StoreError> {
     Ok(tx.query_all_raw(statement(tx.get_database_backend(), listing)).await?)
 }
 
-/// One row more than are asked for tells that there are more.
-fn read(rows: &[QueryResult], listing: &Listing) -> Result<Found, StoreError> {
+/// Converts the rows to a page. One row more than the limit means that the list continues.
+fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, StoreError> {
     let (limit, first) = (usize::from(listing.limit), rows.first());
     let trips = rows.iter().take(limit).map(|row| row.try_get_many_by_index::<Row>().map(trip));
     let trips = trips.collect::<Result<Vec<_>, _>>()?;
     let changes: Option<i64> = first.map(|row| row.try_get_by_index(COUNTER)).transpose()?.flatten();
     let last = rows.iter().zip(&trips).last().filter(|_| rows.len() > limit);
     let last = last.map(|(row, trip)| {
-        let key = match listing.sort {
-            Sort::Created => Key::Number(trip.created_at.timestamp_millis()),
-            Sort::Start => Key::Number(start_key(trip.draft.start_date)),
-            Sort::Updated => Key::Number(row.try_get_by_index(KEY)?),
-            Sort::Title => Key::Text(row.try_get_by_index(KEY)?),
+        let value = match listing.sort {
+            Sort::Created => SortValue::Number(trip.created_at.timestamp_millis()),
+            Sort::Start => SortValue::Number(start_key(trip.fields.start_date)),
+            Sort::Updated => SortValue::Number(row.try_get_by_index(SORT_VALUE)?),
+            Sort::Title => SortValue::Text(row.try_get_by_index(SORT_VALUE)?),
         };
-        Ok::<_, StoreError>(Position { key, id: trip.id })
+        Ok::<_, StoreError>(ListPosition { value, id: trip.id })
     });
-    Ok(Found { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
+    Ok(FoundPage { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
 }
 
-/// How the database would run the statement of a page.
+/// Returns the database's plan for the statement of a page.
 pub(in crate::trips) async fn explain(tx: &Tx, listing: &Listing) -> Result<String, StoreError> {
     let backend = tx.get_database_backend();
     let (explain, columns): (_, &[&str]) = match backend {
@@ -119,16 +122,17 @@ pub(in crate::trips) async fn explain(tx: &Tx, listing: &Listing) -> Result<Stri
     Ok(plan)
 }
 
-/// The statement of a page. The text of the plain list is built once for each database and kind:
-/// building it takes as long as running it.
+/// Builds the statement of a page. The SQL text of the default list is cached, once per backend and with or
+/// without a cursor, because building it takes as long as running it.
 fn statement(backend: DbBackend, listing: &Listing) -> Statement {
     static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
-    if listing.sort != Sort::Created || listing.filter != super::super::listing::Filter::default() {
+    if listing.sort != Sort::Created || listing.filter != Filter::default() {
         return query(backend, listing).build(backend);
     }
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = texts.iter().find(|(of, next, _)| (*of, *next) == (backend, listing.after.is_some()));
-    let text = if let Some((_, _, text)) = known {
+    let cached =
+        texts.iter().find(|(of, has_cursor, _)| (*of, *has_cursor) == (backend, listing.after.is_some()));
+    let text = if let Some((_, _, text)) = cached {
         text.clone()
     } else {
         let text = query(backend, listing).build(backend).sql;
@@ -136,23 +140,23 @@ fn statement(backend: DbBackend, listing: &Listing) -> Statement {
         text
     };
     let mut values: Vec<Value> = vec![listing.owner.into(), listing.owner.into()];
-    if let Some(Position { key, id }) = &listing.after {
-        let key = value(key);
-        values.extend([key.clone(), key.clone(), key, (*id).into()]);
+    if let Some(ListPosition { value, id }) = &listing.after {
+        let value = sql_value(value);
+        values.extend([value.clone(), value.clone(), value, (*id).into()]);
     }
-    values.push(take(listing).into());
+    values.push(row_limit(listing).into());
     Statement::from_sql_and_values(backend, text, values)
 }
 
-/// One more than the page holds: whether there is a next one.
-fn take(listing: &Listing) -> u64 {
+/// Returns the number of rows to read: one more than the page contains, to detect a next page.
+fn row_limit(listing: &Listing) -> u64 {
     u64::from(listing.limit) + 1
 }
 
-fn value(key: &Key) -> Value {
-    match key {
-        Key::Number(number) => (*number).into(),
-        Key::Text(text) => text.clone().into(),
+fn sql_value(value: &SortValue) -> Value {
+    match value {
+        SortValue::Number(number) => (*number).into(),
+        SortValue::Text(text) => text.clone().into(),
     }
 }
 
@@ -163,37 +167,38 @@ fn query(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
         Sort::Updated => (trips::Column::ChangeSeq, Order::Desc),
         Sort::Title => (trips::Column::TitleKey, Order::Asc),
     };
-    let mut query = narrowed(backend, listing);
-    query = query.expr(Expr::SubQuery(None, Box::new(counter(listing.owner).into())));
+    let mut query = filtered(backend, listing);
+    query = query.expr(Expr::SubQuery(None, Box::new(counter_query(listing.owner).into())));
     if matches!(listing.sort, Sort::Updated | Sort::Title) {
         query = query.column(column);
     }
-    if let Some(Position { key, id }) = &listing.after {
-        let key = value(key);
-        // The first condition is implied by the second; it is what an index is entered by.
-        let (reached, beyond, later) = match order {
-            Order::Desc => (column.lte(key.clone()), column.lt(key.clone()), trips::Column::Id.lt(*id)),
-            _ => (column.gte(key.clone()), column.gt(key.clone()), trips::Column::Id.gt(*id)),
+    if let Some(ListPosition { value, id }) = &listing.after {
+        let value = sql_value(value);
+        // The second condition implies the first, but databases only use the first one to seek in an index.
+        let (index_range, after, id_after) = match order {
+            Order::Desc => (column.lte(value.clone()), column.lt(value.clone()), trips::Column::Id.lt(*id)),
+            _ => (column.gte(value.clone()), column.gt(value.clone()), trips::Column::Id.gt(*id)),
         };
-        query = query.filter(reached).filter(Condition::any().add(beyond).add(column.eq(key).and(later)));
+        let tie = column.eq(value).and(id_after);
+        query = query.filter(index_range).filter(Condition::any().add(after).add(tie));
     }
-    query.order_by(column, order.clone()).order_by(trips::Column::Id, order).limit(take(listing))
+    query.order_by(column, order.clone()).order_by(trips::Column::Id, order).limit(row_limit(listing))
 }
 
-fn narrowed(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
+fn filtered(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
     let mut query = select(listing.owner);
     let filter = &listing.filter;
     if let Some(status) = filter.status {
         query = query.filter(trips::Column::Status.eq(status.name()));
     }
-    if let Some((from, until)) = filter.starts() {
+    if let Some((from, until)) = filter.start_range() {
         query = query.filter(trips::Column::StartKey.between(from, until));
     }
     if let Some(q) = &filter.q {
-        // Not LIKE: in what is searched for, no character means anything but itself.
-        let place = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
-        let place = Func::cust(place).arg(trips::Column::Search.into_expr()).arg(q.as_str());
-        query = query.filter(Expr::from(place).gt(0));
+        // Not LIKE, which would treat `%` and `_` in the search text as wildcards.
+        let function = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
+        let position = Func::cust(function).arg(trips::Column::Search.into_expr()).arg(q.as_str());
+        query = query.filter(Expr::from(position).gt(0));
     }
     query
 }
@@ -201,11 +206,10 @@ fn narrowed(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trips::listing::Filter;
 
     #[test]
-    fn the_remembered_statement_is_the_one_that_would_be_built() {
-        let position = Position { key: Key::Number(7), id: Uuid::from_u128(8) };
+    fn the_cached_statement_equals_the_built_statement() {
+        let position = ListPosition { value: SortValue::Number(7), id: Uuid::from_u128(8) };
         for backend in [DbBackend::Sqlite, DbBackend::Postgres, DbBackend::MySql] {
             for after in [None, Some(position.clone()), None, Some(position.clone())] {
                 let (owner, filter) = (Uuid::from_u128(9), Filter::default());

@@ -1,5 +1,4 @@
-//! The tables of trips, of what remains of them and of the counters of their changes. Every query names
-//! the owner.
+//! The tables of trips, tombstones and change counters. Every query names the owner.
 
 mod feed;
 mod listing;
@@ -18,14 +17,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 pub(super) use self::feed::{changed, deleted, sweep};
-pub(super) use self::listing::{Found, explain, page};
-use super::listing::SortKeys;
+pub(super) use self::listing::{FoundPage, explain, page};
+use super::sort_keys::SortKeys;
 use super::{Status, Stops, Trip, TripFields};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, pad_to_power_of_two};
 
-/// The columns that a trip is read from, in the order of [`Row`]. By position, because looking each
-/// up by its name takes longer than reading it.
+/// The columns of a trip, in the order of [`Row`]. They are read by index, because looking a column up by
+/// name takes longer than reading it.
 const COLUMNS: [trips::Column; 12] = [
     trips::Column::Id,
     trips::Column::Title,
@@ -44,11 +43,12 @@ const COLUMNS: [trips::Column; 12] = [
 type Text = Option<String>;
 type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64, String);
 
-/// A calendar day, if there is one.
+/// A nullable calendar day.
 struct Day(Option<NaiveDate>);
 
 impl TryGetable for Day {
-    /// SQLite keeps a day as text, which chrono reads by interpreting a pattern: ours are all of one form.
+    /// Reads a day. SQLite stores a day as text, for which [`parse_day`] is faster than the pattern of
+    /// chrono.
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let text =
             row.try_as_sqlite_row().map(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()));
@@ -60,7 +60,7 @@ impl TryGetable for Day {
     }
 }
 
-/// Reads a day as it is written here: `2026-11-22`.
+/// Parses a day in the stored form `2026-11-22`.
 fn parse_day(text: &str) -> Option<NaiveDate> {
     let number = |text: &[u8]| {
         text.iter().try_fold(0, |number, digit| {
@@ -87,12 +87,12 @@ fn trip(row: Row) -> Trip {
         updated_at,
         stops,
     ) = row;
-    // Written by this program alone; a later version's status shows as the first one.
+    // Only this program writes the column. A status that a later version has added reads as the default.
     let status = Status::parse(&status).unwrap_or_default();
     let (Day(start_date), Day(end_date)) = (start_date, end_date);
-    let stops = Stops::kept(stops);
-    let draft = TripFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
-    Trip { id, draft, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
+    let stops = Stops::from_stored(stops);
+    let fields = TripFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
+    Trip { id, fields, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
 }
 
 fn select(owner: Uuid) -> Select<trips::Entity> {
@@ -104,17 +104,17 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>,
     Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
 }
 
-/// Those of the owner's trips that have these ids; nobody else changes them before this transaction ends
-/// (SQLite has one writer anyway).
+/// Returns and locks the owner's trips with these ids. No other transaction can change them before this one
+/// ends. SQLite ignores the lock, but has only one writer.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
     let query = select(owner)
         .filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)))
         .order_by_asc(trips::Column::Id);
-    let found = query.lock_exclusive().into_tuple::<Row>().all(tx).await?;
-    Ok(found.into_iter().map(trip).collect())
+    let rows = query.lock_exclusive().into_tuple::<Row>().all(tx).await?;
+    Ok(rows.into_iter().map(trip).collect())
 }
 
-/// Ids and versions of those of the owner's deleted trips that have these ids.
+/// Returns the id and version of each of the owner's tombstones with these ids.
 pub(super) async fn tombstones(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, StoreError> {
     use trip_tombstones::{Column, Entity};
     let query = Entity::find().select_only().column(Column::TripId).column(Column::Version);
@@ -123,13 +123,13 @@ pub(super) async fn tombstones(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec
     Ok(query.into_tuple().all(tx).await?)
 }
 
-/// The owner's counter; 0 before the first change.
-pub(super) async fn changes(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
-    let row = tx.query_one(&counter(owner)).await?;
+/// Returns the owner's change counter; 0 before the first change.
+pub(super) async fn change_counter(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
+    let row = tx.query_one(&counter_query(owner)).await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
 }
 
-/// The counters of those of these owners that have changed anything.
+/// Returns the change counters of these owners; owners without a change are missing.
 pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, i64>, StoreError> {
     use trip_counters::{Column, Entity};
     let query = Entity::find().select_only().columns([Column::OwnerId, Column::Value]);
@@ -137,8 +137,9 @@ pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, i
     Ok(query.into_tuple().all(tx).await?.into_iter().collect())
 }
 
-/// The counter's value, read by the statement that writes it into a trip.
-fn counter(owner: Uuid) -> SelectStatement {
+/// Builds the query of the counter's value, also used as a subquery by the statements that store it in a
+/// trip.
+fn counter_query(owner: Uuid) -> SelectStatement {
     Query::select()
         .column(trip_counters::Column::Value)
         .from(trip_counters::Entity)
@@ -146,26 +147,32 @@ fn counter(owner: Uuid) -> SelectStatement {
         .take()
 }
 
-/// One row that is written, if it is as expected. What lies `seq_offset` so many changes of those that were
-/// counted together has its place in the owner's order before them.
+/// A conditional write of one row. The row's change number is the counter, after it was incremented, minus
+/// `seq_offset`.
 #[derive(Debug)]
 pub(super) enum Write<'a> {
-    /// Raises the owner's counter by so much. Its row is locked from here to the end of the transaction, which
-    /// puts the owner's changes in one order.
+    /// Increments the owner's counter by the number of changes. Its row stays locked until the transaction
+    /// ends, so the changes of an owner have one order.
     BumpCounter(i64),
-    /// Removes a trip.
-    Remove { id: Uuid, version: i64 },
-    /// Removes the tombstone of a trip that comes to life again, or gets a new one.
+    /// Deletes the trip with this version.
+    Delete { id: Uuid, version: i64 },
+    /// Deletes the tombstone with this version, before a trip or a new tombstone with the same id is
+    /// inserted.
     DeleteTombstone { id: Uuid, version: i64 },
-    /// Puts a trip in the place of its version.
-    Replace { trip: &'a Trip, version: i64, seq_offset: i64 },
-    /// Adds a trip.
+    /// Updates the trip if the stored row has this version.
+    Update { trip: &'a Trip, version: i64, seq_offset: i64 },
+    /// Inserts a trip.
     Insert { trip: &'a Trip, seq_offset: i64 },
-    /// Leaves a tombstone.
+    /// Inserts the tombstone of a deleted trip.
     InsertTombstone { id: Uuid, version: i64, seq_offset: i64, at: DateTime<Utc> },
 }
 
-/// [`StoreError::ForeignKeyViolation`] if there is no such owner; [`StoreError::UniqueViolation`] if what is added is there.
+/// Executes the writes.
+///
+/// # Errors
+///
+/// [`StoreError::ForeignKeyViolation`] if the owner does not exist; [`StoreError::UniqueViolation`] if a row
+/// to insert exists; a conflict if a write affects no row.
 pub(super) async fn write(tx: &Tx, owner: Uuid, writes: &[Write<'_>]) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let statements: Result<_, _> = writes.iter().map(|write| write.statement(backend, owner)).collect();
@@ -173,13 +180,14 @@ pub(super) async fn write(tx: &Tx, owner: Uuid, writes: &[Write<'_>]) -> Result<
 }
 
 impl Write<'_> {
-    /// Its place among those of other kinds: what is to be gone is gone before what comes in its place.
-    pub(super) fn kind(&self) -> u8 {
+    /// Returns the position of this kind of write in a transaction: deletes come before the inserts that
+    /// reuse their ids.
+    pub(super) fn order(&self) -> u8 {
         match self {
             Self::BumpCounter(_) => 0,
-            Self::Remove { .. } => 1,
+            Self::Delete { .. } => 1,
             Self::DeleteTombstone { .. } => 2,
-            Self::Replace { .. } => 3,
+            Self::Update { .. } => 3,
             Self::Insert { .. } => 4,
             Self::InsertTombstone { .. } => 5,
         }
@@ -187,8 +195,8 @@ impl Write<'_> {
 
     fn statement(&self, backend: DbBackend, owner: Uuid) -> Result<Statement, DbErr> {
         Ok(match *self {
-            Self::BumpCounter(changes) => backend.build(&count(owner, changes)),
-            Self::Remove { id, version } => {
+            Self::BumpCounter(changes) => backend.build(&bump_counter(owner, changes)),
+            Self::Delete { id, version } => {
                 let rows = trips::Entity::delete_many().filter(trips::Column::OwnerId.eq(owner));
                 rows.filter(trips::Column::Id.eq(id))
                     .filter(trips::Column::Version.eq(version))
@@ -199,9 +207,9 @@ impl Write<'_> {
                 .filter(trip_tombstones::Column::TripId.eq(id))
                 .filter(trip_tombstones::Column::Version.eq(version))
                 .build(backend),
-            Self::Replace { trip, version, seq_offset } => trips::Entity::update_many()
+            Self::Update { trip, version, seq_offset } => trips::Entity::update_many()
                 .set(columns(owner, trip))
-                .col_expr(trips::Column::ChangeSeq, place(owner, seq_offset))
+                .col_expr(trips::Column::ChangeSeq, change_seq(owner, seq_offset))
                 .filter(trips::Column::OwnerId.eq(owner))
                 .filter(trips::Column::Id.eq(trip.id))
                 .filter(trips::Column::Version.eq(version))
@@ -214,27 +222,29 @@ impl Write<'_> {
     }
 }
 
-fn count(owner: Uuid, changes: i64) -> InsertStatement {
+/// Adds `changes` to the owner's counter, or inserts the counter with that value.
+fn bump_counter(owner: Uuid, changes: i64) -> InsertStatement {
     use trip_counters::{Column, Entity};
-    let raised = Expr::col((Entity, Column::Value)).add(changes);
+    let incremented = Expr::col((Entity, Column::Value)).add(changes);
     Query::insert()
         .into_table(Entity)
         .columns([Column::OwnerId, Column::Value])
         .values_panic([owner.into(), changes.into()])
-        .on_conflict(OnConflict::column(Column::OwnerId).value(Column::Value, raised).to_owned())
+        .on_conflict(OnConflict::column(Column::OwnerId).value(Column::Value, incremented).to_owned())
         .take()
 }
 
-/// A place in the order of the owner's changes: so many before the one that was counted last.
-fn place(owner: Uuid, seq_offset: i64) -> Expr {
-    Expr::SubQuery(None, Box::new(counter(owner).into())).sub(seq_offset)
+/// Returns the expression of a change number: the owner's counter minus `seq_offset`.
+fn change_seq(owner: Uuid, seq_offset: i64) -> Expr {
+    Expr::SubQuery(None, Box::new(counter_query(owner).into())).sub(seq_offset)
 }
 
-/// Adds nothing where there is a tombstone: who deleted the trip meanwhile has counted on from its version.
+/// Inserts a trip, unless a tombstone with its id exists: then another transaction has deleted a trip with
+/// this id since this one read the tombstones, and the new trip's version must continue from that deletion.
 fn insert(owner: Uuid, trip: &Trip, seq_offset: i64) -> Result<InsertStatement, DbErr> {
     let row = columns(owner, trip);
-    let place = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(seq_offset);
-    let value = |column| row.get(column).into_value().map_or_else(place, Expr::value);
+    let change_seq = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(seq_offset);
+    let value = |column| row.get(column).into_value().map_or_else(change_seq, Expr::value);
     let tombstone = Query::select()
         .expr(Expr::value(1))
         .from(trip_tombstones::Entity)
@@ -261,33 +271,33 @@ fn insert_tombstone(
     at: DateTime<Utc>,
 ) -> InsertStatement {
     use trip_tombstones::{Column, Entity};
-    let (at, place) = (Expr::value(at.timestamp_millis()), place(owner, seq_offset));
+    let (at, seq) = (Expr::value(at.timestamp_millis()), change_seq(owner, seq_offset));
     Query::insert()
         .into_table(Entity)
         .columns([Column::OwnerId, Column::TripId, Column::ChangeSeq, Column::Version, Column::DeletedAt])
-        .values_panic([Expr::value(owner), Expr::value(id), place, Expr::value(version), at])
+        .values_panic([Expr::value(owner), Expr::value(id), seq, Expr::value(version), at])
         .take()
 }
 
-/// All columns but `change_seq`, which the database fills in.
+/// Returns all columns except `change_seq`, which each statement computes from the counter.
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
-    let SortKeys { start, title: title_key, search } = SortKeys::of(&trip.draft);
-    let Trip { id, draft, version, created_at, updated_at } = trip.clone();
+    let SortKeys { start, title: title_key, search } = SortKeys::new(&trip.fields);
+    let Trip { id, fields, version, created_at, updated_at } = trip.clone();
     trips::ActiveModel {
         owner_id: Set(owner),
         created_at: Set(created_at.timestamp_millis()),
         id: Set(id),
-        title: Set(draft.title),
-        destination: Set(draft.destination),
-        start_date: Set(draft.start_date),
-        end_date: Set(draft.end_date),
-        time_zone: Set(draft.time_zone),
-        notes: Set(draft.notes),
-        status: Set(draft.status.name().to_owned()),
+        title: Set(fields.title),
+        destination: Set(fields.destination),
+        start_date: Set(fields.start_date),
+        end_date: Set(fields.end_date),
+        time_zone: Set(fields.time_zone),
+        notes: Set(fields.notes),
+        status: Set(fields.status.name().to_owned()),
         version: Set(version),
         change_seq: sea_orm::ActiveValue::NotSet,
         updated_at: Set(updated_at.timestamp_millis()),
-        stops: Set(draft.stops.as_json().to_owned()),
+        stops: Set(fields.stops.as_json().to_owned()),
         start_key: Set(start),
         title_key: Set(title_key),
         search: Set(search),
@@ -299,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_read_as_chrono_would() {
+    fn parse_day_agrees_with_chrono() {
         for text in
             ["2026-11-22", "0001-01-01", "9999-12-31", "2024-02-29", "2026-02-29", "2026-13-01", "2026-00-10"]
         {

@@ -30,20 +30,20 @@ def documented(document):
     """Returns every part of the document in the format of the log, with its kind."""
     lines = {}
 
-    def schema(name, said):
-        if "$ref" in said:
-            name = said["$ref"].rsplit("/", 1)[-1]
+    def add_schema(name, definition):
+        if "$ref" in definition:
+            name = definition["$ref"].rsplit("/", 1)[-1]
             if f"schema {name}" in lines:
                 return
             lines[f"schema {name}"] = "schema"
-            said = resolved(document, said)
-        for value in said.get("enum", []):
+            definition = resolved(document, definition)
+        for value in definition.get("enum", []):
             lines[f"value {name} {value}"] = "value"
-        for member, inner in said.get("properties", {}).items():
+        for member, inner in definition.get("properties", {}).items():
             lines[f"member {name} {member}"] = "member"
-            schema(f"{name}.{member}", inner)
-        if "items" in said:
-            schema(name, said["items"])
+            add_schema(f"{name}.{member}", inner)
+        if "items" in definition:
+            add_schema(name, definition["items"])
 
     for path in document["paths"].values():
         for operation in path.values():
@@ -57,7 +57,7 @@ def documented(document):
                 bodies.append(resolved(document, response))
             for body in bodies:
                 for media in body.get("content", {}).values():
-                    schema("", media["schema"])
+                    add_schema("", media["schema"])
             for parameter in operation.get("parameters", []):
                 if parameter["in"] != "path":
                     lines[f"parameter {name} {parameter['name']}"] = "parameter"

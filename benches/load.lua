@@ -1,7 +1,7 @@
--- wrk's part of benches/run: requests of one kind, each with the next token of a list.
--- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and taken in turn; TOKENS is a
--- file of tokens, each with a tab and an entity tag if it has a condition; each connection waits PAUSE
--- milliseconds before a request.
+-- The wrk script of benches/run: sends requests of one kind, each with the next token of a list.
+-- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and used in turn. TOKENS is a file
+-- with one token per line, followed by a tab and an entity tag for a conditional request. Each connection
+-- waits PAUSE milliseconds before a request.
 
 local requests, at = {}, 0
 
@@ -9,7 +9,7 @@ function init(args)
   local method, paths, tokens = args[1], args[2], args[3]
   local pause = tonumber(args[4])
   if pause > 0 then
-    -- Only then: wrk sets a timer for every request as soon as this function is there.
+    -- Only then: if this function is defined, wrk sets a timer for every request.
     delay = function() return pause end
   end
   local body, headers = nil, {}
@@ -28,7 +28,7 @@ function init(args)
     headers["If-None-Match"] = tag ~= "" and tag or nil
     add()
   end
-  -- The threads begin at different places of the list.
+  -- The threads start at different positions of the list.
   math.randomseed(tonumber(tostring(requests):match("0x(%x+)"), 16) % 2147483647)
   at = math.random(#requests)
 end

@@ -1,4 +1,4 @@
-"""Clients that log in."""
+"""Measures logins."""
 
 import selectors
 import socket
@@ -6,13 +6,13 @@ import threading
 import time
 
 from report import note, row
-from server import answer, request
+from server import exchange, request
 
 LOGIN = {"identifier": "login", "password": "violet kettle over the harbour"}
 
 
 class Logins:
-    """So many clients that log in again and again, for the length of a `with`."""
+    """Runs `clients` clients that log in repeatedly, for the duration of a `with` block."""
 
     def __init__(self, port, clients):
         self.port, self.done, self.failed, self.stop = port, [], [], threading.Event()
@@ -20,7 +20,7 @@ class Logins:
 
     def client(self):
         while not self.stop.is_set():
-            status, _ = answer(self.port, "POST", "/api/v1/auth/login", LOGIN)
+            status, _ = exchange(self.port, "POST", "/api/v1/auth/login", LOGIN)
             if status == 200:
                 self.done.append(time.perf_counter())
             elif status == 503:
@@ -35,7 +35,7 @@ class Logins:
         return self
 
     def __exit__(self, *_):
-        # What is answered from here on is waited for, but not counted.
+        # Responses after this time are awaited, but not counted.
         self.until = time.perf_counter()
         self.stop.set()
         for thread in self.threads:
@@ -49,7 +49,7 @@ class Logins:
 
 
 def burst(port, clients=200, wait_secs=5):
-    """So many logins at once: who is turned away, and how soon; how long the others wait."""
+    """Sends many logins at once and measures how soon the excess gets 503 and how long the others wait."""
     ready, left = selectors.DefaultSelector(), clients
     for _ in range(clients):
         connection = socket.create_connection(("127.0.0.1", port))
@@ -58,7 +58,7 @@ def burst(port, clients=200, wait_secs=5):
     for key in list(ready.get_map().values()):
         key.data[0] = time.perf_counter()
         key.fileobj.sendall(request("POST", "/api/v1/auth/login", LOGIN))
-    served, refused = [], []
+    accepted, rejected = [], []
     while left:
         for key, _ in ready.select(timeout=60):
             took = time.perf_counter() - key.data[0]
@@ -67,14 +67,14 @@ def burst(port, clients=200, wait_secs=5):
             key.fileobj.close()
             left -= 1
             if head.startswith(b"http/1.1 503") and b"\r\nretry-after: " in head:
-                refused.append(took)
+                rejected.append(took)
             elif head.startswith(b"http/1.1 200"):
-                served.append(took)
+                accepted.append(took)
             else:
                 raise SystemExit(f"logging in: {head[:200]!r}")
-    last, longest = max(refused, default=0), max(served, default=0)
-    note(f"Of {clients} logins at once {len(served)} were let in and {len(refused)} turned away.")
-    row(f"{clients} logins at once: the last 503 with `Retry-After` came after", f"{last * 1000:.0f} ms",
+    last, longest = max(rejected, default=0), max(accepted, default=0)
+    note(f"Of {clients} simultaneous logins, {len(accepted)} were accepted and {len(rejected)} rejected.")
+    row(f"{clients} simultaneous logins: time of the last 503 with `Retry-After`", f"{last * 1000:.0f} ms",
         "at most 100 ms", last <= 0.1)
-    row("the same: the longest wait of a login that was let in", f"{longest:.1f} s",
+    row("the same: longest wait of an accepted login", f"{longest:.1f} s",
         f"at most {wait_secs * 1.3:.1f} s", longest <= wait_secs * 1.3)

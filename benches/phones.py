@@ -1,4 +1,4 @@
-"""A phone that was offline."""
+"""The sync requests of a phone that was offline."""
 
 import http.client
 import json
@@ -16,21 +16,21 @@ TRIP = {"title": "Ten days along the coast", "destination": "Lisbon", "start_dat
 
 
 def version_7():
-    """RFC 9562 section 5.7."""
+    """Returns a UUIDv7 (RFC 9562 section 5.7)."""
     random = int.from_bytes(os.urandom(10), "big")
     fixed = int(time.time() * 1000) << 80 | 0x7 << 76 | 0b10 << 62
     return str(uuid.UUID(int=fixed | random >> 68 << 64 | random & (1 << 62) - 1))
 
 
 class Phone:
-    """Whoever has the token, on one connection."""
+    """A client with one connection and one access token."""
 
     def __init__(self, port, token):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
-    def ask(self, method, path, body=None):
-        """Seconds until the whole answer was there, and the answer."""
+    def request(self, method, path, body=None):
+        """Returns the seconds until the whole response arrived, and its body."""
         content = json.dumps(body) if body else None
         begin = time.perf_counter()
         self.connection.request(method, path, content, self.headers)
@@ -48,17 +48,17 @@ class Phone:
                 "trip": {"title": "Eleven days along the coast", "stops": STOPS[:2]}}
 
     def send(self, operations):
-        """Seconds that it takes to have them applied, every one."""
-        took, answer = self.ask("POST", "/api/v1/sync", {"operations": operations})
-        states = {result["status"] for result in answer["results"]}
+        """Sends the operations, checks that all were applied, and returns the seconds it took."""
+        took, response = self.request("POST", "/api/v1/sync", {"operations": operations})
+        states = {result["status"] for result in response["results"]}
         assert states == {"applied"}, f"sending: {states}"
         return took
 
     def read_all(self):
-        """Seconds that it takes to learn all there is, and how much that is."""
+        """Reads all changes; returns the seconds it took and the number of changes."""
         took, count, cursor, more = 0, 0, "", True
         while more:
-            seconds, piece = self.ask("GET", f"/api/v1/sync?limit={SYNC_OPERATIONS}{cursor}")
-            took, count = took + seconds, count + len(piece["changes"])
-            cursor, more = f"&cursor={piece['next_cursor']}", piece["has_more"]
+            seconds, page = self.request("GET", f"/api/v1/sync?limit={SYNC_OPERATIONS}{cursor}")
+            took, count = took + seconds, count + len(page["changes"])
+            cursor, more = f"&cursor={page['next_cursor']}", page["has_more"]
         return took, count

@@ -1,4 +1,4 @@
-"""What was measured."""
+"""Collects and prints the results."""
 
 import sys
 

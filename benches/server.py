@@ -1,4 +1,4 @@
-"""Servers under test, and one request at a time."""
+"""Runs servers under test and sends single requests."""
 
 import json
 import os
@@ -9,13 +9,13 @@ import time
 
 
 def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
-def reply(port, method, path, body=None, headers=None):
-    """Status, headers and content of one request on a connection of its own."""
+def full_exchange(port, method, path, body=None, headers=None):
+    """Sends one request on a new connection; returns status, headers and content of the response."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request(method, path, body, close=True, headers=headers))
         response = b""
@@ -23,13 +23,13 @@ def reply(port, method, path, body=None, headers=None):
             response += part
     head, _, content = response.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
-    named = dict(line.split(": ", 1) for line in lines)
-    return int(status.split(" ", 2)[1]), {name.lower(): value for name, value in named.items()}, content
+    fields = dict(line.split(": ", 1) for line in lines)
+    return int(status.split(" ", 2)[1]), {name.lower(): value for name, value in fields.items()}, content
 
 
-def answer(port, method, path, body=None, headers=None):
-    """Status and content of one request on a connection of its own."""
-    status, _, content = reply(port, method, path, body, headers)
+def exchange(port, method, path, body=None, headers=None):
+    """Sends one request on a new connection; returns status and content of the response."""
+    status, _, content = full_exchange(port, method, path, body, headers)
     return status, content
 
 
@@ -45,7 +45,7 @@ def request(method, path, body, close=False, headers=None):
 
 
 class Process:
-    """Something that listens, for the length of a `with`."""
+    """A server process, for the duration of a `with` block."""
 
     def __init__(self, command, port, path, environment, directory):
         self.port, self.path, self.started = port, path, time.perf_counter()
@@ -57,7 +57,7 @@ class Process:
     def __enter__(self):
         while True:
             try:
-                if answer(self.port, "GET", self.path)[0] == 200:
+                if exchange(self.port, "GET", self.path)[0] == 200:
                     self.ready = time.perf_counter() - self.started
                     return self
             except OSError:

@@ -1,8 +1,8 @@
-//! What runs beside the requests, for as long as the server does.
+//! Background jobs that run for as long as the server.
 //!
-//! Twice a second every replica reads what the others changed. The chores of a whole installation are
-//! done by whichever replica holds the lease. Nothing here is needed for an answer to be right: a
-//! replica whose housekeeping fails goes on serving, and says so in the log.
+//! Every replica polls for the changes of the others every 400 ms. Jobs that concern the whole
+//! installation run on the replica that holds the job's lease. No response depends on these jobs for
+//! correctness: a replica whose jobs fail keeps serving and logs the failures.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use chrono::TimeDelta;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::App;
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 
-/// How often the changes of other replicas are read.
+/// How often to poll for the changes of other replicas.
 const POLL_EVERY: Duration = Duration::from_millis(400);
-/// How often it is written which tokens were seen.
+/// How often to store the usage of tokens.
 const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
-/// How often what is dead is swept out, and the keys are looked after.
+/// How often to delete expired rows and to check whether the signing keys need rotation.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// How often it is looked up what the dearest password hash costs, which another replica may have made.
+/// How often to load the highest bcrypt cost in the database; another replica may have stored a higher one.
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
-/// How long a replica that says no more keeps the others from a chore.
+/// How long a replica that has died still blocks the others from a job.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
-/// The lease of whoever keeps the keys.
+/// The lease of the key rotation.
 const KEYS_LEASE: &str = "keys";
-/// The lease of whoever sweeps.
+/// The lease of [`sweep`].
 const SWEEP_LEASE: &str = "sweep";
-/// The lease of whoever sweeps out what apps no longer ask for.
+/// The lease of [`sweep_sync`].
 const SYNC_LEASE: &str = "offline";
 
-/// Runs until it is dropped.
+/// Runs all jobs until the future is dropped.
 pub async fn run(app: App) {
     tokio::join!(
         every(POLL_EVERY, &app, poll),
@@ -44,18 +44,18 @@ pub async fn run(app: App) {
     );
 }
 
-/// What is still to be written when the server stops.
+/// Stores pending token usage when the server stops.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
 }
 
-async fn every<F: Future<Output = ()>>(period: Duration, app: &App, chore: fn(App) -> F) {
-    // Everything was read just now, at the start.
+async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App) -> F) {
+    // The first run is one period from now: the start has just read everything.
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        chore(app.clone()).await;
+        job(app.clone()).await;
     }
 }
 
@@ -65,60 +65,60 @@ async fn poll(app: App) {
 
 async fn load_max_hash_cost(app: App) {
     if let Err(error) = app.accounts.load_max_hash_cost().await {
-        tracing::warn!(causes = chain(&error), "what the stored password hashes cost is not known");
+        tracing::warn!(causes = error_chain(&error), "failed to load the cost of the stored password hashes");
     }
 }
 
 async fn flush_token_usage(app: App) {
     if let Err(error) = app.sessions.flush_token_usage().await {
-        tracing::debug!(causes = chain(&error), "it was not written which tokens were seen");
+        tracing::debug!(causes = error_chain(&error), "failed to record token usage");
     }
 }
 
-/// Deletes what has been dead for long; one replica does.
+/// Deletes expired sessions and revocations, if this replica holds the lease.
 pub async fn sweep(app: App) {
-    app.tokens.forget();
-    if !holds(&app, SWEEP_LEASE).await {
+    app.tokens.prune_revocations();
+    if !has_lease(&app, SWEEP_LEASE).await {
         return;
     }
     if let Err(error) = app.sessions.sweep().await {
-        tracing::warn!(causes = chain(&error), "dead sessions were not swept out");
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired sessions");
     }
     if let Err(error) = app.tokens.sweep().await {
-        tracing::warn!(causes = chain(&error), "old revocations were not swept out");
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
     }
 }
 
-async fn holds(app: &App, lease: &'static str) -> bool {
-    app.leases.hold(lease, LEASE_TTL).await.unwrap_or_else(|error| {
-        tracing::debug!(lease, causes = chain(&error), "a lease can't be had");
+async fn has_lease(app: &App, lease: &'static str) -> bool {
+    app.leases.acquire(lease, LEASE_TTL).await.unwrap_or_else(|error| {
+        tracing::debug!(lease, causes = error_chain(&error), "failed to acquire a lease");
         false
     })
 }
 
-/// Deletes what was kept for apps that were offline, when they have been for too long; one replica does.
+/// Deletes expired idempotency keys, tombstones and recorded operations, if this replica holds the lease.
 pub async fn sweep_sync(app: App) {
-    if !holds(&app, SYNC_LEASE).await {
+    if !has_lease(&app, SYNC_LEASE).await {
         return;
     }
     if let Err(error) = app.idempotency.sweep().await {
-        tracing::warn!(causes = chain(&error), "old idempotency keys were not swept out");
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired idempotency keys");
     }
     if let Err(error) = app.sync.sweep().await {
-        tracing::warn!(causes = chain(&error), "old tombstones and operations were not swept out");
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired tombstones and operations");
     }
 }
 
-/// Rotates the signing keys when it is time; one replica does.
+/// Rotates the signing keys when they are due, if this replica holds the lease.
 pub async fn rotate_keys(app: App) {
-    if !holds(&app, KEYS_LEASE).await {
+    if !has_lease(&app, KEYS_LEASE).await {
         return;
     }
     if let Err(error) = app.tokens.housekeep().await {
-        tracing::warn!(causes = chain(&error), "the signing keys were not looked after");
-        // Another replica may have the right master secret.
-        if let Err(error) = app.leases.give_up(KEYS_LEASE).await {
-            tracing::debug!(causes = chain(&error), "the lease of the keys was not given up");
+        tracing::warn!(causes = error_chain(&error), "failed to rotate the signing keys");
+        // Release the lease: another replica may have the right master secret.
+        if let Err(error) = app.leases.release(KEYS_LEASE).await {
+            tracing::debug!(causes = error_chain(&error), "failed to release the lease of the key rotation");
         }
     }
 }

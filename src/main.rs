@@ -1,4 +1,4 @@
-//! The binary: hands its arguments to [`tripgate::cli`].
+//! The binary: passes its arguments to [`tripgate::cli`].
 
 use std::process::ExitCode;
 

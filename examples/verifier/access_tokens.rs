@@ -9,7 +9,7 @@ pub struct Claims {
     pub scope: String,
 }
 
-/// Ask again after five minutes.
+/// Fetches the key set. Refresh it every five minutes.
 pub async fn keys(issuer: &str) -> Result<JwkSet, reqwest::Error> {
     reqwest::get(format!("{issuer}/.well-known/jwks.json")).await?.json().await
 }
@@ -20,8 +20,9 @@ pub fn verify(token: &str, keys: &JwkSet, issuer: &str, audience: &str) -> Resul
         return Err("not an access token".into());
     }
     let key = header.kid.and_then(|kid| keys.find(&kid)).ok_or("signed with an unknown key")?;
-    // The key says which algorithm it is for, never the token.
-    let algorithm: Algorithm = key.common.key_algorithm.ok_or("a key for nothing")?.to_string().parse()?;
+    // Take the algorithm from the key, never from the token.
+    let algorithm: Algorithm =
+        key.common.key_algorithm.ok_or("the key has no algorithm")?.to_string().parse()?;
     let mut rules = Validation::new(algorithm);
     rules.set_issuer(&[issuer]);
     rules.set_audience(&[audience]);

@@ -1,4 +1,4 @@
-//! Commands that work on the database beside servers that run: they tell a few lines and end.
+//! Runs commands that change the database while servers run, and prints the lines that they return.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use super::{CliError, logging};
-use crate::app::KeysError;
+use crate::admin::KeysError;
 use crate::config::Settings;
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 
-/// Time that blocking work has to end after the command is done.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long to wait for blocking tasks after the command has finished.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     settings: &Settings,
-    work: impl Future<Output = Result<Vec<String>, KeysError>>,
+    command: impl Future<Output = Result<Vec<String>, KeysError>>,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::NoStart(format!("the runtime can't be started: {error}")))?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_timeout(LINGER);
-    let lines = done.map_err(|error| match error {
+        .map_err(|error| CliError::NoStart(format!("can't start the async runtime: {error}")))?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    let lines = result.map_err(|error| match error {
         KeysError::Refused(why) => CliError::Failed(why),
-        KeysError::Start(error) => CliError::NoStart(chain(&error)),
+        KeysError::Start(error) => CliError::NoStart(error_chain(&error)),
     })?;
     lines
         .iter()

@@ -1,4 +1,4 @@
-//! `tripgate config`: a table of every setting, its value and where that came from.
+//! `tripgate config`: prints every setting with its value and its source.
 
 use std::io::{self, Write};
 
@@ -36,7 +36,7 @@ mod tests {
     use crate::config::{Origin, Settings};
 
     #[test]
-    fn columns_are_aligned_and_values_stay_on_their_line() {
+    fn columns_are_aligned_and_line_breaks_in_values_are_escaped() {
         let origin =
             |name, value: &str, from: &str| Origin { name, value: value.to_owned(), from: from.to_owned() };
         let loaded = Loaded {

@@ -1,9 +1,8 @@
-//! Where the log's lines go: into memory, and from there to their end by a thread of their own, many at
-//! once.
+//! A buffered log writer: a separate thread writes the lines in batches.
 //!
-//! A request never waits for a terminal or a disk, and a thousand lines cost one write. What that
-//! costs: a process that is killed takes the lines of its last moments with it, and if nobody reads
-//! what is written, lines are dropped, and counted, before memory is.
+//! A request never waits for a terminal or a disk, and a thousand lines cost one write. In exchange, a
+//! killed process loses the lines of its last moments. If the output blocks, the buffer stays bounded:
+//! further lines are dropped and counted.
 
 use std::io::{self, Write};
 use std::mem;
@@ -11,52 +10,52 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// How long a first line waits for company.
-const GATHER: Duration = Duration::from_millis(20);
-/// How long the end waits for the last lines.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// The most bytes that wait.
-const MOST: usize = 4 * 1024 * 1024;
+/// How long the first line of a batch waits for more lines.
+const BATCH_WINDOW: Duration = Duration::from_millis(20);
+/// How long dropping the guard waits until the last lines are written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of buffered bytes.
+const MAX_BUFFERED_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    buffer: Mutex<Buffer>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Buffer {
     bytes: Vec<u8>,
-    lost: u64,
-    closing: bool,
+    dropped_lines: u64,
+    is_closing: bool,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes lines. Cheap to clone.
+/// Adds lines to the buffer. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogWriter(Arc<Shared>);
 
-/// When it is dropped, what still waits is written.
+/// Flushes the buffer when it is dropped.
 pub(super) struct FlushGuard {
     shared: Arc<Shared>,
     done: mpsc::Receiver<()>,
 }
 
-/// The way to `out`.
-pub(super) fn to(out: impl Write + Send + 'static) -> io::Result<(LogWriter, FlushGuard)> {
+/// Starts the thread that writes to `out`.
+pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<(LogWriter, FlushGuard)> {
     let shared = Arc::new(Shared::default());
-    let (ended, done) = mpsc::channel();
+    let (done_tx, done) = mpsc::channel();
     thread::Builder::new().name("log".to_owned()).spawn({
         let shared = Arc::clone(&shared);
         move || {
             drain(&shared, out);
-            // Nobody waits for a log that outlived its process's patience.
-            let _ = ended.send(());
+            // An error means that the guard has stopped waiting.
+            let _ = done_tx.send(());
         }
     })?;
     Ok((LogWriter(Arc::clone(&shared)), FlushGuard { shared, done }))
@@ -64,16 +63,16 @@ pub(super) fn to(out: impl Write + Send + 'static) -> io::Result<(LogWriter, Flu
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.0.lock();
-        if waiting.bytes.len() + line.len() > MOST {
-            waiting.lost += 1;
+        let mut buffer = self.0.lock();
+        if buffer.bytes.len() + line.len() > MAX_BUFFERED_BYTES {
+            buffer.dropped_lines += 1;
             return Ok(line.len());
         }
-        // The writer sleeps only while nothing waits.
-        if waiting.bytes.is_empty() {
+        // The writer thread sleeps only while the buffer is empty.
+        if buffer.bytes.is_empty() {
             self.0.changed.notify_one();
         }
-        waiting.bytes.extend_from_slice(line);
+        buffer.bytes.extend_from_slice(line);
         Ok(line.len())
     }
 
@@ -84,32 +83,32 @@ impl Write for LogWriter {
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
+        self.shared.lock().is_closing = true;
         self.shared.changed.notify_one();
-        // A terminal that takes no more keeps nobody from ending.
-        let _ = self.done.recv_timeout(FAREWELL);
+        // A blocked output must not keep the process from exiting.
+        let _ = self.done.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
 fn drain(shared: &Shared, mut out: impl Write) {
     let mut batch = Vec::new();
     loop {
-        let waiting = shared.lock();
-        let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.closing;
-        let waiting = shared.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
-        let gathering = shared.changed.wait_timeout_while(waiting, GATHER, |waiting| !waiting.closing);
-        let (mut waiting, _) = gathering.unwrap_or_else(PoisonError::into_inner);
-        mem::swap(&mut batch, &mut waiting.bytes);
-        let (lost, closing) = (mem::take(&mut waiting.lost), waiting.closing);
-        drop(waiting);
-        // There is nobody left to tell that the log can't be written.
+        let buffer = shared.lock();
+        let is_idle = |buffer: &mut Buffer| buffer.bytes.is_empty() && !buffer.is_closing;
+        let buffer = shared.changed.wait_while(buffer, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let waited = shared.changed.wait_timeout_while(buffer, BATCH_WINDOW, |buffer| !buffer.is_closing);
+        let (mut buffer, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut batch, &mut buffer.bytes);
+        let (dropped, is_closing) = (mem::take(&mut buffer.dropped_lines), buffer.is_closing);
+        drop(buffer);
+        // A failure to write the log can't be reported anywhere.
         let _ = out.write_all(&batch);
-        if lost > 0 {
-            let _ = writeln!(out, "{lost} log lines were dropped: nobody took them in time");
+        if dropped > 0 {
+            let _ = writeln!(out, "{dropped} log lines were dropped: the log output was blocked");
         }
         let _ = out.flush();
         batch.clear();
-        if closing {
+        if is_closing {
             return;
         }
     }
@@ -119,7 +118,7 @@ fn drain(shared: &Shared, mut out: impl Write) {
 mod tests {
     use super::*;
 
-    /// Hands on what is written, and waits to be read.
+    /// Sends what is written to a channel, and blocks while the channel is full.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -134,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn every_line_arrives_in_order_and_at_the_latest_at_the_end() {
+    fn dropping_the_guard_writes_all_lines_in_order() {
         let (sender, written) = mpsc::sync_channel(1000);
-        let (mut lines, flush) = to(Pipe(sender)).unwrap();
+        let (mut lines, flush) = start(Pipe(sender)).unwrap();
         let mut expected = String::new();
         for number in 0..500 {
             let line = format!("{number}\n");
@@ -149,17 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_written_without_waiting_for_the_next() {
+    fn a_single_line_is_written_without_waiting_for_another() {
         let (sender, written) = mpsc::sync_channel(10);
-        let (mut lines, _flush) = to(Pipe(sender)).unwrap();
+        let (mut lines, _flush) = start(Pipe(sender)).unwrap();
         writeln!(lines, "alone").unwrap();
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b"alone\n");
     }
 
     #[test]
-    fn a_log_that_nobody_reads_is_cut_and_says_so() {
+    fn a_blocked_output_drops_lines_and_reports_their_number() {
         let (sender, written) = mpsc::sync_channel(0);
-        let (mut lines, flush) = to(Pipe(sender)).unwrap();
+        let (mut lines, flush) = start(Pipe(sender)).unwrap();
         let line = vec![b'x'; 1024 * 1024];
         for _ in 0..20 {
             lines.write_all(&line).unwrap();

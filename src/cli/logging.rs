@@ -1,6 +1,5 @@
-//! The log: lines on standard error, as text or as JSON, written by a thread of their own. Nothing
-//! that a client sent can forge a line or command a terminal: control characters leave escaped, in
-//! either form.
+//! The log: lines on standard error, as text or as JSON, written by a separate thread. Both formats
+//! escape control characters, so data from a client can't forge a line or control a terminal.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -18,16 +17,15 @@ use tracing_subscriber::registry::LookupSpan;
 use super::log_writer::{self, FlushGuard};
 use super::timestamp;
 use crate::config::{LogFormat, Settings};
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 
-/// Starts the log for the whole process. Lines still under way are written when the guard is
-/// dropped.
+/// Starts the log for the whole process. Dropping the guard writes the lines that are still buffered.
 pub(super) fn start(settings: &Settings) -> Result<FlushGuard, String> {
     let (writer, guard) =
-        log_writer::to(io::stderr()).map_err(|error| format!("the log can't be started: {error}"))?;
+        log_writer::start(io::stderr()).map_err(|error| format!("can't start the log: {error}"))?;
     let ansi = io::stderr().is_terminal();
     let log = subscriber(&settings.log, settings.log_format, ansi, writer)?;
-    tracing::subscriber::set_global_default(log).map_err(|_| "the log can't be started twice".to_owned())?;
+    tracing::subscriber::set_global_default(log).map_err(|_| "the log is already started".to_owned())?;
     Ok(guard)
 }
 
@@ -40,9 +38,10 @@ fn subscriber<W>(
 where
     W: io::Write + Clone + Send + Sync + 'static,
 {
-    // The libraries beneath us tell at `info` what is our own affair; whoever names them gets them.
+    // At `info`, these libraries log internals. A filter that names them overrides these defaults.
     let filter = format!("sqlx=warn,sea_orm_migration=warn,{filter}");
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("bad log filter: {error}"))?;
+    let filter =
+        EnvFilter::builder().parse(filter).map_err(|error| format!("invalid log filter: {error}"))?;
     let log = Log::builder().with_env_filter(filter);
     Ok(match format {
         LogFormat::Text => Box::new(
@@ -58,7 +57,7 @@ where
     })
 }
 
-/// Writes a text with every character escaped that could end the line or command a terminal.
+/// Escapes every character that could end the line or control a terminal.
 struct Escaped<W>(W);
 
 impl<W: fmt::Write> fmt::Write for Escaped<W> {
@@ -72,12 +71,12 @@ impl<W: fmt::Write> fmt::Write for Escaped<W> {
     }
 }
 
-/// Control characters, line separators and marks that turn the direction of text.
+/// Returns whether `c` is a control character, a line separator or a mark that changes text direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with unsafe characters escaped, for one line of output.
+/// Returns the text with unsafe characters escaped, for one line of output.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = Escaped(String::new());
     // Writing to a String can't fail.
@@ -85,8 +84,8 @@ pub(super) fn escaped(text: &str) -> String {
     out.0
 }
 
-/// Writes an event as [`Full`] does. What nearly every line is, an event outside of spans that goes to
-/// no terminal, is put together by hand.
+/// Formats events in the same way as [`Full`]. An event outside of spans and without colours, as nearly
+/// all are, is formatted by a faster path.
 #[derive(Default)]
 struct PlainEvents(Format<Full>);
 
@@ -121,12 +120,12 @@ where
 }
 
 /// Formats fields as `name=value`. The formatter of `tracing_subscriber` escapes the message, but
-/// neither line ends in it nor anything in a field recorded by `Display`.
+/// not its line breaks, and escapes nothing in a field recorded by `Display`.
 struct PlainFields;
 
 impl<'w> FormatFields<'w> for PlainFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut line = Line { writer, first: true, result: Ok(()) };
+        let mut line = Line { writer, is_first: true, result: Ok(()) };
         fields.record(&mut line);
         line.result
     }
@@ -134,24 +133,24 @@ impl<'w> FormatFields<'w> for PlainFields {
 
 struct Line<'w> {
     writer: Writer<'w>,
-    first: bool,
+    is_first: bool,
     result: fmt::Result,
 }
 
 impl Line<'_> {
-    /// Writes a field whose value may be anything.
+    /// Writes a field and escapes its value.
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.put_safe(field, |writer| Escaped(writer).write_fmt(value));
     }
 
-    /// Writes a field whose value holds nothing that needs escaping.
+    /// Writes a field whose value contains nothing to escape.
     fn put_safe(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         let written = self.label(field).and_then(|()| value(&mut self.writer));
         self.result = self.result.and(written);
     }
 
     fn label(&mut self, field: &Field) -> fmt::Result {
-        if !mem::take(&mut self.first) {
+        if !mem::take(&mut self.is_first) {
             self.writer.write_char(' ')?;
         }
         let name = field.name();
@@ -169,7 +168,7 @@ impl Visit for Line<'_> {
         if field.name() == "message" {
             self.put(field, format_args!("{value}"));
         } else if value.bytes().all(is_plain) {
-            // Nearly every value, and much faster than looking for what to escape in it.
+            // Applies to nearly every value, and is much faster than escaping.
             self.put_safe(field, |writer| {
                 writer.write_char('"')?;
                 writer.write_str(value)?;
@@ -185,7 +184,7 @@ impl Visit for Line<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let chain = chain(value);
+        let chain = error_chain(value);
         self.put(field, format_args!("{chain:?}"));
     }
 
@@ -194,12 +193,12 @@ impl Visit for Line<'_> {
     }
 }
 
-/// Escapes what JSON leaves as it is although a terminal may act on it: DEL, C1 controls and marks
-/// of direction, all of which stand inside of strings only.
+/// Escapes characters that JSON allows unescaped but a terminal may interpret: DEL, C1 controls and
+/// direction marks. In JSON they occur only inside strings.
 struct Ascii<W>(W);
 
 impl<W: io::Write> io::Write for Ascii<W> {
-    /// A line comes in one piece.
+    /// Expects a complete line in each call.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let mut line = String::with_capacity(text.len());
@@ -226,9 +225,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct MemoryLog(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Page {
+    impl io::Write for MemoryLog {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -239,58 +238,64 @@ mod tests {
         }
     }
 
-    const EVIL: &str = "a\r\nERROR forged \u{1b}[2J\u{9b}2J\u{7f}\u{202e}z";
+    const MALICIOUS: &str = "a\r\nERROR forged \u{1b}[2J\u{9b}2J\u{7f}\u{202e}z";
 
-    fn written(format: LogFormat, ansi: bool, act: impl Fn()) -> String {
-        let page = Page::default();
-        let writer = page.clone();
+    fn log_output(format: LogFormat, ansi: bool, act: impl Fn()) -> String {
+        let output = MemoryLog::default();
+        let writer = output.clone();
         let log = subscriber("trace", format, ansi, writer).unwrap();
         tracing::subscriber::with_default(log, act);
-        let bytes = page.0.lock().unwrap().clone();
+        let bytes = output.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
-    fn attack() {
-        let error = io::Error::other(EVIL);
-        let span = tracing::info_span!("call", path = %EVIL, agent = EVIL);
+    fn log_malicious_values() {
+        let error = io::Error::other(MALICIOUS);
+        let span = tracing::info_span!("call", path = %MALICIOUS, agent = MALICIOUS);
         let _entered = span.enter();
-        tracing::info!(shown = %EVIL, text = EVIL, debug = ?EVIL, error = &error as &dyn Error, "{EVIL}");
+        tracing::info!(
+            display = %MALICIOUS,
+            text = MALICIOUS,
+            debug = ?MALICIOUS,
+            error = &error as &dyn Error,
+            "{MALICIOUS}"
+        );
     }
 
     #[test]
-    fn a_field_can_neither_forge_a_line_nor_command_a_terminal() {
+    fn a_field_can_neither_forge_a_line_nor_control_a_terminal() {
         for format in [LogFormat::Text, LogFormat::Json] {
-            let text = written(format, false, attack);
+            let text = log_output(format, false, log_malicious_values);
             assert_eq!(text.lines().count(), 1, "{text:?}");
             assert!(text.contains("forged"), "{text:?}");
             let line = text.trim_end_matches('\n');
             assert!(!line.chars().any(is_unsafe), "{text:?}");
         }
-        let coloured = written(LogFormat::Text, true, attack);
+        let coloured = log_output(LogFormat::Text, true, log_malicious_values);
         assert!(coloured.contains('\u{1b}') && !coloured.contains("\u{1b}[2J"));
     }
 
     #[test]
-    fn a_json_line_stays_json_and_keeps_the_value() {
-        let text = written(LogFormat::Json, false, || tracing::info!(shown = %EVIL, "hello"));
+    fn a_json_line_contains_the_exact_value() {
+        let text = log_output(LogFormat::Json, false, || tracing::info!(display = %MALICIOUS, "hello"));
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line.get("shown").unwrap(), EVIL);
+        assert_eq!(line.get("display").unwrap(), MALICIOUS);
         assert_eq!(line.get("message").unwrap(), "hello");
     }
 
     #[test]
-    fn a_text_line_reads_plainly() {
-        let text = written(LogFormat::Text, false, || {
-            tracing::info!(shown = %"a", text = "b", n = 3, "hello \"you\"");
+    fn a_text_line_has_the_message_and_then_the_fields() {
+        let text = log_output(LogFormat::Text, false, || {
+            tracing::info!(display = %"a", text = "b", n = 3, "hello \"you\"");
         });
-        assert!(text.ends_with(": hello \"you\" shown=a text=\"b\" n=3\n"), "{text:?}");
-        assert!(written(LogFormat::Text, false, || ()).is_empty());
+        assert!(text.ends_with(": hello \"you\" display=a text=\"b\" n=3\n"), "{text:?}");
+        assert!(log_output(LogFormat::Text, false, || ()).is_empty());
     }
 
     #[test]
-    fn what_is_put_together_by_hand_is_what_the_library_writes() {
-        let page = Page::default();
-        let writer = page.clone();
+    fn the_fast_path_writes_the_same_as_the_library() {
+        let output = MemoryLog::default();
+        let writer = output.clone();
         let library = Log::builder()
             .with_max_level(Level::TRACE)
             .with_ansi(false)
@@ -305,12 +310,12 @@ mod tests {
             tracing::trace!(b = %2);
         };
         tracing::subscriber::with_default(library, act);
-        let theirs = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        let ours = written(LogFormat::Text, false, act);
+        let expected = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        let actual = log_output(LogFormat::Text, false, act);
         let after_time = |text: &str| -> Vec<String> {
             text.lines().map(|line| line.split_once('Z').unwrap().1.to_owned()).collect()
         };
-        assert_eq!(after_time(&ours), after_time(&theirs));
-        assert_eq!(ours.lines().count(), 5);
+        assert_eq!(after_time(&actual), after_time(&expected));
+        assert_eq!(actual.lines().count(), 5);
     }
 }

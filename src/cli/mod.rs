@@ -1,6 +1,5 @@
-//! The command line: what the program can be asked to do, and how it answers the shell. Command
-//! output goes to standard output, the log and refusals to standard error. Exit codes: 0 done,
-//! 1 a check failed, 2 bad settings or no start.
+//! The command line. A command's output goes to standard output; the log and errors go to standard
+//! error. Exit codes: 0 success, 1 a check failed, 2 invalid settings or a failure to start.
 
 mod admin;
 mod clients;
@@ -21,24 +20,24 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::app::MigrateCommand;
+use crate::admin::MigrateCommand;
 use crate::config::settings::{self, ValueKind};
 use crate::config::{FILE_ARG, Settings};
 
-/// Why a command did not do what it was asked; each is one message for standard error.
+/// Why a command failed. Its message is printed on standard error.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
     /// A check failed, or the output could not be written.
     #[error("{0}")]
     Failed(String),
-    /// Bad settings, or something that the start needs is missing.
+    /// The settings are invalid, or a requirement for starting is missing.
     #[error("{0}")]
     NoStart(String),
 }
 
 impl CliError {
     fn output(error: &io::Error) -> Self {
-        Self::Failed(format!("the output can't be written: {error}"))
+        Self::Failed(format!("can't write the output: {error}"))
     }
 
     fn code(&self) -> u8 {
@@ -49,21 +48,21 @@ impl CliError {
     }
 }
 
-/// Does what the arguments ask for; the first one is the program's name.
+/// Runs the command that the arguments select; the first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
-            // Help and version come here too, and end with 0.
+            // Help and version arrive here too, with exit code 0.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     match dispatch(&matches) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(stop) => {
-            let _ = writeln!(io::stderr(), "tripgate: {stop}");
-            ExitCode::from(stop.code())
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tripgate: {error}");
+            ExitCode::from(error.code())
         }
     }
 }
@@ -90,34 +89,34 @@ fn migration(args: &ArgMatches) -> MigrateCommand {
     }
 }
 
-/// The whole command line.
+/// Returns the definition of the command line.
 fn command() -> Command {
     let file = Arg::new(FILE_ARG)
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .global(true)
-        .help("Read this file in place of tripgate.toml; it must exist");
+        .help("Read this file instead of tripgate.toml; it must exist");
     let migrate = Command::new("migrate")
-        .about("Bring the database's tables up to date")
-        .subcommand(Command::new("up").about("Apply what is missing (the default)"))
+        .about("Migrate the database's schema")
+        .subcommand(Command::new("up").about("Apply all pending steps (the default)"))
         .subcommand(
-            Command::new("down").about("Take back the newest steps").arg(
+            Command::new("down").about("Revert the newest steps").arg(
                 Arg::new("steps")
                     .long("steps")
                     .value_name("N")
                     .value_parser(value_parser!(u32).range(1..))
                     .default_value("1")
-                    .help("How many steps"),
+                    .help("Number of steps"),
             ),
         )
-        .subcommand(Command::new("status").about("List the steps and which are applied"));
+        .subcommand(Command::new("status").about("List all steps and whether they are applied"));
     Command::new("tripgate")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
-            "Without a command, tripgate serves. `tripgate --help` lists the settings; each can \
-             also stand in\nthe environment or in .env (--bcrypt-cost is TRIPGATE_BCRYPT_COST) \
+            "Without a command, tripgate serves. `tripgate --help` lists the settings. Each can \
+             also be set in\nthe environment or in .env (--bcrypt-cost is TRIPGATE_BCRYPT_COST) \
              and in tripgate.toml (bcrypt_cost).",
         )
         .subcommand(Command::new("serve").about("Serve the API (the default)"))
@@ -126,28 +125,28 @@ fn command() -> Command {
         .subcommand(secret::command())
         .subcommand(openapi::command())
         .subcommand(clients::command())
-        .subcommand(Command::new("config").about("Show every setting and where it comes from"))
+        .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
-        .args(settings::flags().map(|(row, flag)| setting_arg(row, flag)))
+        .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))
 }
 
-fn setting_arg(row: &'static settings::Setting, flag: &'static str) -> Arg {
-    let words = match &row.takes {
-        ValueKind::OneOf { now, .. } if now.len() > 1 => format!(" ({})", now.join(", ")),
+fn setting_arg(setting: &'static settings::Setting, flag: &'static str) -> Arg {
+    let choices = match &setting.kind {
+        ValueKind::OneOf { accepted, .. } if accepted.len() > 1 => format!(" ({})", accepted.join(", ")),
         _ => String::new(),
     };
-    let default = match row.default {
+    let default = match setting.default {
         "" => String::new(),
         text => format!(" [default: {text}]"),
     };
-    Arg::new(row.name)
+    Arg::new(setting.name)
         .long(flag)
-        .value_name(row.takes.placeholder())
+        .value_name(setting.kind.placeholder())
         .action(ArgAction::Set)
         .global(true)
         .hide_short_help(true)
         .help_heading("Settings")
-        .help(format!("{}{words}{default}", row.help))
+        .help(format!("{}{choices}{default}", setting.help))
 }
 
 #[cfg(test)]
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_may_stand_before_and_after_the_command() {
+    fn a_setting_is_accepted_before_and_after_the_command() {
         for args in
             [["tripgate", "--bcrypt-cost", "5", "config"], ["tripgate", "config", "--bcrypt-cost", "5"]]
         {
@@ -174,21 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn migrate_alone_goes_up_and_down_takes_one_step() {
-        let asked = |args: &[&str]| match parse(args).subcommand() {
+    fn migrate_defaults_to_up_and_down_defaults_to_one_step() {
+        let parsed = |args: &[&str]| match parse(args).subcommand() {
             Some((_, args)) => migration(args),
             None => MigrateCommand::Status,
         };
-        assert!(matches!(asked(&["tripgate", "migrate"]), MigrateCommand::Up));
-        assert!(matches!(asked(&["tripgate", "migrate", "down"]), MigrateCommand::Down(1)));
-        let three = asked(&["tripgate", "migrate", "down", "--steps", "3"]);
+        assert!(matches!(parsed(&["tripgate", "migrate"]), MigrateCommand::Up));
+        assert!(matches!(parsed(&["tripgate", "migrate", "down"]), MigrateCommand::Down(1)));
+        let three = parsed(&["tripgate", "migrate", "down", "--steps", "3"]);
         assert!(matches!(three, MigrateCommand::Down(3)));
         let zero = ["tripgate", "migrate", "down", "--steps", "0"];
         assert!(command().try_get_matches_from(zero).is_err());
     }
 
     #[test]
-    fn long_help_lists_every_setting_under_its_heading() {
+    fn long_help_lists_every_setting_under_the_settings_heading() {
         let help = command().render_long_help().to_string();
         assert!(help.contains("\nSettings:\n"), "{help}");
         for (_, flag) in settings::flags() {

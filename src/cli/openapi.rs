@@ -1,6 +1,5 @@
-//! `tripgate openapi`: prints the API's document, writes the committed files from it, checks that they
-//! are the same, or tells what it breaks for apps made for another. Needs no settings, no database and no
-//! network.
+//! `tripgate openapi`: prints the OpenAPI document, writes the committed files, checks that they are up
+//! to date, or lists the breaking changes between two documents. Needs no settings, database or network.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,10 +13,10 @@ use super::{CliError, openapi_diff};
 use crate::clock::Clock;
 use crate::http::openapi;
 
-/// Where the committed document lies.
+/// The directory of the committed document.
 const DIR: &str = "openapi";
-/// What mends a committed document that is out of date.
-const MEND: &str = "cargo run -- openapi --write";
+/// The command that updates the committed document.
+const UPDATE_COMMAND: &str = "cargo run -- openapi --write";
 
 pub(super) fn command() -> Command {
     Command::new("openapi")
@@ -27,21 +26,21 @@ pub(super) fn command() -> Command {
                 .value_name("json|yaml")
                 .value_parser(["json", "yaml"])
                 .default_value("json")
-                .help("Form to print"),
+                .help("Format to print"),
         )
         .arg(
             Arg::new("check")
                 .long("check")
                 .action(ArgAction::SetTrue)
                 .conflicts_with_all(["form", "write"])
-                .help("Compare openapi/openapi.json and openapi/openapi.yaml; 1 if they differ"),
+                .help("Check that openapi/openapi.json and openapi/openapi.yaml are up to date; exit with 1 if not"),
         )
         .arg(
             Arg::new("write")
                 .long("write")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("form")
-                .help("Write both files"),
+                .help("Write both files from this program's document"),
         )
         .arg(
             Arg::new("diff")
@@ -50,11 +49,11 @@ pub(super) fn command() -> Command {
                 .num_args(1..=2)
                 .value_parser(clap::value_parser!(PathBuf))
                 .conflicts_with_all(["form", "check", "write"])
-                .help("Tell what breaks for apps made for OLD; NEW is this program's unless given; 1 if anything does"),
+                .help("List changes from OLD to NEW (default: this program's document) that break clients; exit with 1 if any"),
         )
 }
 
-/// `root` is the directory in which `openapi/` lies.
+/// Runs the command; `root` is the directory that contains `openapi/`.
 pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     if args.get_flag("check") {
         check(root, out)
@@ -64,13 +63,13 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
         let paths: Vec<&PathBuf> = paths.collect();
         diff(&paths, root, out)
     } else {
-        let form = args.get_one::<String>("form").map(String::as_str);
-        let text = if form == Some("yaml") { openapi::yaml() } else { openapi::json() };
+        let format = args.get_one::<String>("form").map(String::as_str);
+        let text = if format == Some("yaml") { openapi::yaml() } else { openapi::json() };
         print(out, &text)
     }
 }
 
-/// The committed files, beside what they should hold.
+/// Returns the committed files' paths with their expected contents.
 fn files() -> [(PathBuf, String); 2] {
     let dir = Path::new(DIR);
     [(dir.join("openapi.json"), openapi::json()), (dir.join("openapi.yaml"), openapi::yaml())]
@@ -81,23 +80,22 @@ fn check(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     for (path, text) in files() {
         let name = path.display();
         match fs::read_to_string(root.join(&path)) {
-            // Git may check files out with the line ends of the platform.
+            // Git may check files out with the platform's line endings.
             Ok(found) if found.replace("\r\n", "\n") == text => {}
             Ok(_) => stale.push(format!("{name} is out of date")),
-            Err(error) => stale.push(format!("{name} can't be read ({error})")),
+            Err(error) => stale.push(format!("{name} is not readable ({error})")),
         }
     }
     if stale.is_empty() {
         return print(out, "the committed OpenAPI document is up to date\n");
     }
     let stale = stale.join(", ");
-    Err(CliError::Failed(format!("{stale}; mend it with `{MEND}`")))
+    Err(CliError::Failed(format!("{stale}; update it with `{UPDATE_COMMAND}`")))
 }
 
 fn write(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let failed = |name: &Path, error: &io::Error| {
-        CliError::Failed(format!("{} can't be written: {error}", name.display()))
-    };
+    let failed =
+        |name: &Path, error: &io::Error| CliError::Failed(format!("can't write {}: {error}", name.display()));
     fs::create_dir_all(root.join(DIR)).map_err(|error| failed(Path::new(DIR), &error))?;
     for (path, text) in files() {
         fs::write(root.join(&path), text).map_err(|error| failed(&path, &error))?;
@@ -108,23 +106,21 @@ fn write(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn diff(paths: &[&PathBuf], root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let read = |path: &PathBuf| {
-        let failed = |why: String| CliError::Failed(format!("{} can't be read: {why}", path.display()));
+        let failed = |error: String| CliError::Failed(format!("can't read {}: {error}", path.display()));
         let text = fs::read_to_string(root.join(path)).map_err(|error| failed(error.to_string()))?;
         serde_json::from_str::<Value>(&text).map_err(|error| failed(error.to_string()))
     };
     let mut documents = paths.iter().map(|path| read(path));
     let old = documents.next().unwrap_or_else(|| Ok(openapi::document()))?;
     let new = documents.next().unwrap_or_else(|| Ok(openapi::document()))?;
-    let broken = openapi_diff::changes(&old, &new, Clock::system().now().date_naive());
-    for line in &broken {
+    let breaking = openapi_diff::breaking_changes(&old, &new, Clock::system().now().date_naive());
+    for line in &breaking {
         print(out, &format!("{line}\n"))?;
     }
-    match broken.len() {
-        0 => print(out, "nothing breaks\n"),
-        1 => Err(CliError::Failed("1 change breaks apps that were made for the old document".to_owned())),
-        count => {
-            Err(CliError::Failed(format!("{count} changes break apps that were made for the old document")))
-        }
+    match breaking.len() {
+        0 => print(out, "no breaking changes\n"),
+        1 => Err(CliError::Failed("1 change breaks clients of the old document".to_owned())),
+        count => Err(CliError::Failed(format!("{count} changes break clients of the old document"))),
     }
 }
 
@@ -138,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(root: &Path, args: &[&str]) -> Result<String, CliError> {
+    fn run_with(root: &Path, args: &[&str]) -> Result<String, CliError> {
         let args = std::iter::once("openapi").chain(args.iter().copied());
         let matches = command().try_get_matches_from(args).unwrap();
         let mut out = Vec::new();
@@ -147,23 +143,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_passes_the_check_and_a_change_fails_it() {
+    fn written_files_pass_the_check_and_changed_files_fail_it() {
         let dir = TempDir::new().unwrap();
-        let missing = ask(dir.path(), &["--check"]).unwrap_err();
-        assert!(missing.to_string().ends_with("mend it with `cargo run -- openapi --write`"));
+        let missing = run_with(dir.path(), &["--check"]).unwrap_err();
+        assert!(missing.to_string().ends_with("update it with `cargo run -- openapi --write`"));
         assert_eq!(missing.code(), 1);
-        ask(dir.path(), &["--write"]).unwrap();
-        ask(dir.path(), &["--check"]).unwrap();
+        run_with(dir.path(), &["--write"]).unwrap();
+        run_with(dir.path(), &["--check"]).unwrap();
         fs::write(dir.path().join("openapi/openapi.yaml"), "other").unwrap();
-        let stale = ask(dir.path(), &["--check"]).unwrap_err();
+        let stale = run_with(dir.path(), &["--check"]).unwrap_err();
         assert!(stale.to_string().starts_with("openapi/openapi.yaml is out of date;"));
     }
 
     #[test]
-    fn json_is_printed_unless_yaml_is_asked_for() {
+    fn the_default_format_is_json() {
         let dir = TempDir::new().unwrap();
-        assert_eq!(ask(dir.path(), &[]).unwrap(), openapi::json());
-        assert_eq!(ask(dir.path(), &["yaml"]).unwrap(), openapi::yaml());
+        assert_eq!(run_with(dir.path(), &[]).unwrap(), openapi::json());
+        assert_eq!(run_with(dir.path(), &["yaml"]).unwrap(), openapi::yaml());
         assert!(command().try_get_matches_from(["openapi", "xml"]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `tripgate serve` and `tripgate migrate`: the commands that need the runtime and the log.
+//! `tripgate serve` and `tripgate migrate`, and the multi-threaded runtime for commands.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,25 +6,26 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{CliError, logging};
-use crate::app::{self, MigrateCommand};
+use crate::admin::{self, MigrateCommand};
 use crate::config::Settings;
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 
-/// Time that blocking work has to end after the command is done.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long to wait for blocking tasks after the command has finished.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(settings: Settings) -> Result<(), CliError> {
     let _log = logging::start(&settings).map_err(CliError::NoStart)?;
-    block_on(app::serve(settings))?.map_err(|error| CliError::NoStart(chain(&error)))
+    block_on(crate::serve::serve(settings))?.map_err(|error| CliError::NoStart(error_chain(&error)))
 }
 
 pub(super) fn migrate(
     settings: &Settings,
-    what: MigrateCommand,
+    command: MigrateCommand,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
-    let lines = block_on(app::migrate(settings, what))?.map_err(|error| CliError::NoStart(chain(&error)))?;
+    let lines = block_on(admin::migrate(settings, command))?
+        .map_err(|error| CliError::NoStart(error_chain(&error)))?;
     lines
         .iter()
         .try_for_each(|line| writeln!(out, "{line}"))
@@ -32,18 +33,18 @@ pub(super) fn migrate(
         .map_err(|error| CliError::output(&error))
 }
 
-/// Runs one command's work to its end.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+/// Runs a command's future to completion.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = runtime()?;
-    let result = runtime.block_on(work);
-    runtime.shutdown_timeout(LINGER);
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(result)
 }
 
-/// A worker for every core.
+/// Builds a runtime with one worker thread per core.
 fn runtime() -> Result<Runtime, CliError> {
     Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::NoStart(format!("the runtime can't be started: {error}")))
+        .map_err(|error| CliError::NoStart(format!("can't start the async runtime: {error}")))
 }

@@ -1,6 +1,6 @@
-//! The time at the beginning of a line of the log, as `2026-11-22T01:16:00.123456Z`.
+//! Formats the time at the start of a log line, as `2026-11-22T01:16:00.123456Z`.
 //!
-//! Many lines stand in one second: only what differs within it is worked out for each.
+//! Many lines share one second, so each thread caches the date and time of its last second.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use crate::clock::unix_time;
 
-/// `2026-11-22T01:16:00`; only a year of five digits would need more.
+/// Length of `2026-11-22T01:16:00`; only a five-digit year would need more.
 const SECOND_BYTES: usize = 19;
 
 thread_local! {
@@ -17,10 +17,10 @@ thread_local! {
     static LAST: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [b'0'; SECOND_BYTES])) };
 }
 
-/// Writes the machine's time.
+/// Writes the current system time.
 pub(super) fn write_now(out: &mut impl fmt::Write) -> fmt::Result {
-    let since = unix_time();
-    write(out, since.as_secs(), since.subsec_micros())
+    let now = unix_time();
+    write(out, now.as_secs(), now.subsec_micros())
 }
 
 fn write(out: &mut impl fmt::Write, second: u64, mut micros: u32) -> fmt::Result {
@@ -30,12 +30,12 @@ fn write(out: &mut impl fmt::Write, second: u64, mut micros: u32) -> fmt::Result
         LAST.set((second, text));
     }
     out.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)?;
-    let mut rest = *b".000000Z";
-    for place in rest.iter_mut().skip(1).take(6).rev() {
-        *place += u8::try_from(micros % 10).unwrap_or_default();
+    let mut fraction = *b".000000Z";
+    for digit in fraction.iter_mut().skip(1).take(6).rev() {
+        *digit += u8::try_from(micros % 10).unwrap_or_default();
         micros /= 10;
     }
-    out.write_str(std::str::from_utf8(&rest).map_err(|_| fmt::Error)?)
+    out.write_str(std::str::from_utf8(&fraction).map_err(|_| fmt::Error)?)
 }
 
 fn date_and_time(second: u64) -> Option<[u8; SECOND_BYTES]> {
@@ -51,8 +51,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_time_is_written_as_chrono_would(second in 0..253_402_300_800_u64, micros in 0..1_000_000_u32, again in 0..1_000_000_u32) {
-            for micros in [micros, again] {
+        fn the_format_is_the_same_as_chronos(
+            second in 0..253_402_300_800_u64,
+            micros in 0..1_000_000_u32,
+            other_micros in 0..1_000_000_u32,
+        ) {
+            for micros in [micros, other_micros] {
                 let mut text = String::new();
                 write(&mut text, second, micros).unwrap();
                 let at = DateTime::from_timestamp(second.cast_signed(), micros * 1000).unwrap();

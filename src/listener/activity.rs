@@ -1,114 +1,115 @@
-//! What socket, service and answers of one connection tell its watchdog.
+//! Counters through which a connection's socket, service and responses report to its watchdog.
 //!
-//! What always holds: nothing here waits, locks or allocates. A request counts as in hand from its
-//! complete head until the last byte of its answer was taken to be sent, or the answer was dropped:
-//! an answer that an h2 client's window has no room for stays in hand.
+//! Invariant: no method here waits, locks or allocates. A request is in flight from its complete head
+//! until hyper takes the last byte of its response, or drops the response. So a request whose response
+//! does not fit into an h2 client's window stays in flight.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
-/// What happened on one connection since its watchdog last looked, and what is the case now.
+/// The activity of one connection since the watchdog's last snapshot, and its current state.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     read: AtomicBool,
     blocked: AtomicBool,
     h2: AtomicBool,
-    given_up: AtomicBool,
+    abandoned: AtomicBool,
     written: AtomicUsize,
-    taken: AtomicUsize,
+    body_sent: AtomicUsize,
     begun: AtomicU32,
     in_flight: AtomicU32,
-    answers: AtomicU32,
+    pending_bodies: AtomicU32,
 }
 
-/// One look at a [`Activity`].
+/// A snapshot of an [`Activity`].
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    /// Whether anything came since the last look.
+    /// Whether bytes arrived since the last snapshot.
     pub(super) read: bool,
-    /// Whether the socket takes no more for now.
+    /// Whether the last write to the socket blocked.
     pub(super) blocked: bool,
-    /// Bytes that the socket took since the last look.
+    /// Bytes that the socket accepted since the last snapshot.
     pub(super) written: usize,
-    /// Bytes of answers that were taken to be sent since the last look.
-    pub(super) taken: usize,
-    /// Requests that ever began.
+    /// Bytes of response bodies that hyper took for sending since the last snapshot.
+    pub(super) body_sent: usize,
+    /// Number of requests since the connection was accepted.
     pub(super) begun: u32,
-    /// Requests in hand.
+    /// Number of requests in flight.
     pub(super) in_flight: u32,
-    /// Answers, or pieces of them, that still wait to be taken.
-    pub(super) answers: u32,
+    /// Number of response bodies, or chunks of them, that hyper has not taken completely.
+    pub(super) pending_bodies: u32,
 }
 
 impl Activity {
-    /// A request's head is complete: it is in hand until the returned value is dropped.
+    /// Counts a request whose head is complete. It is in flight until the returned value is dropped.
     pub(super) fn begin(activity: &Arc<Self>) -> InFlight {
         activity.in_flight.fetch_add(1, Relaxed);
         activity.begun.fetch_add(1, Relaxed);
         InFlight(Arc::clone(activity))
     }
 
-    /// The preface has come: from here on the connection speaks HTTP/2.
+    /// Records that the HTTP/2 preface arrived.
     pub(super) fn mark_http2(&self) {
         self.h2.store(true, Relaxed);
     }
 
-    /// Whether the preface has come.
+    /// Returns whether the connection speaks HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.h2.load(Relaxed)
     }
 
-    /// The client does not read: what still lies in the kernel for it is to be thrown away.
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Relaxed);
+    /// Records that the client does not read, so that the close discards the kernel's send buffer.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Relaxed);
     }
 
-    /// Whether the client does not read.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Relaxed)
+    /// Returns whether [`Activity::abandon`] was called.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Relaxed)
     }
 
-    pub(super) fn note_read(&self) {
+    pub(super) fn record_read(&self) {
         self.read.store(true, Relaxed);
     }
 
-    pub(super) fn note_write(&self, written: &Poll<io::Result<usize>>) {
+    pub(super) fn record_write(&self, written: &Poll<io::Result<usize>>) {
         self.blocked.store(written.is_pending(), Relaxed);
         if let Poll::Ready(Ok(written)) = written {
             self.written.fetch_add(*written, Relaxed);
         }
     }
 
-    /// Forgets what was read and written so far.
-    pub(super) fn forget(&self) {
+    /// Resets the records of reads and writes.
+    pub(super) fn reset(&self) {
         self.read.store(false, Relaxed);
         self.written.store(0, Relaxed);
     }
 
+    /// Returns a snapshot and resets what counts since the last one.
     pub(super) fn take(&self) -> Snapshot {
         Snapshot {
             read: self.read.swap(false, Relaxed),
             blocked: self.blocked.load(Relaxed),
             written: self.written.swap(0, Relaxed),
-            taken: self.taken.swap(0, Relaxed),
+            body_sent: self.body_sent.swap(0, Relaxed),
             begun: self.begun.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            answers: self.answers.load(Relaxed),
+            pending_bodies: self.pending_bodies.load(Relaxed),
         }
     }
 }
 
-/// One request in hand.
+/// One request in flight.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    /// The answer is there; what is left is to have it taken.
-    pub(super) fn answering(self) -> Answering {
-        self.0.answers.fetch_add(1, Relaxed);
-        Answering(self)
+    /// Counts the request's response body as pending.
+    pub(super) fn into_pending_body(self) -> PendingBody {
+        self.0.pending_bodies.fetch_add(1, Relaxed);
+        PendingBody(self)
     }
 }
 
@@ -118,27 +119,27 @@ impl Drop for InFlight {
     }
 }
 
-/// One answer, or a piece of one, that waits to be taken.
+/// One response body, or a chunk of one, that hyper has not taken completely.
 #[derive(Debug)]
-pub(super) struct Answering(InFlight);
+pub(super) struct PendingBody(InFlight);
 
-impl Answering {
-    /// So many bytes of it were taken.
-    pub(super) fn note_taken(&self, bytes: usize) {
-        self.0.0.taken.fetch_add(bytes, Relaxed);
+impl PendingBody {
+    /// Records that hyper took `bytes` of it for sending.
+    pub(super) fn record_sent(&self, bytes: usize) {
+        self.0.0.body_sent.fetch_add(bytes, Relaxed);
     }
 }
 
-impl Clone for Answering {
+impl Clone for PendingBody {
     fn clone(&self) -> Self {
         let activity = &self.0.0;
         activity.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(activity)).answering()
+        InFlight(Arc::clone(activity)).into_pending_body()
     }
 }
 
-impl Drop for Answering {
+impl Drop for PendingBody {
     fn drop(&mut self) {
-        self.0.0.answers.fetch_sub(1, Relaxed);
+        self.0.0.pending_bodies.fetch_sub(1, Relaxed);
     }
 }

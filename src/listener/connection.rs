@@ -1,10 +1,11 @@
 //! One connection, from the accepted socket to its end.
 //!
-//! What always holds: everything slow, the TLS handshake included, happens in the connection's own
-//! task and under a deadline. What it refuses, before the endpoint sees it: an HTTP/1.1 request
-//! without exactly one valid `Host` (RFC 9112 §3.2), one whose `Host` differs from `:authority`
-//! (RFC 9113 §8.3.1), and one whose authority names a user (RFC 9110 §4.2.4). A request with both `Content-Length` and `Transfer-Encoding` is read by the
-//! latter, without the former, and is the connection's last: hyper sees to that (RFC 9112 §6.1).
+//! Invariant: everything slow, including the TLS handshake, runs in the connection's own task and under
+//! a deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host`
+//! (RFC 9112 §3.2), a request whose `Host` differs from `:authority` (RFC 9113 §8.3.1), and a request
+//! whose authority contains userinfo (RFC 9110 §4.2.4). hyper reads a request with both
+//! `Content-Length` and `Transfer-Encoding` by the latter, removes the former, and closes the connection
+//! after the response (RFC 9112 §6.1).
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -40,33 +41,34 @@ use super::unread_body::{self, UnreadBody};
 
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
-/// Each may hold a whole answer in memory for as long as its reader keeps pace.
+/// Each stream may hold a whole response in memory for as long as its reader meets the minimum rate.
 const MAX_H2_STREAMS: u32 = 32;
-/// What a client may send ahead of being read, for each stream and for the connection.
+/// Bytes that a client may send before the server reads them, per stream and per connection.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Streams that the client resets before they are taken up, and that we reset for its mistakes: with
-/// more of either at a time the connection ends (CVE-2023-44487, CVE-2025-8671).
+/// Maximum number of pending streams that the client reset before the server accepted them, and of
+/// streams that the server reset because of client errors. When either is exceeded, the connection is
+/// closed (CVE-2023-44487, CVE-2025-8671).
 const MAX_H2_UNUSED_STREAMS: usize = 20;
 const MAX_H2_FAULTY_STREAMS: usize = 100;
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
 const H2_PING_WAIT: Duration = Duration::from_secs(10);
 
-/// What all connections share.
+/// State shared by all connections.
 pub(super) struct Shared<E> {
     pub(super) server: Server,
     pub(super) endpoint: Arc<E>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) local: LocalAddr,
-    /// Set before the connections are told to stop.
+    /// Set before the connections receive the stop signal.
     pub(super) stopping: AtomicBool,
 }
 
-/// How HTTP is spoken.
+/// Returns the configuration of HTTP/1.1 and HTTP/2.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Answers are small: one buffer and one plain write cost less than a list of pieces.
+    // Responses are small: copying into one buffer and one plain write cost less than a vectored write.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
     builder
         .http2()
@@ -83,8 +85,8 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until it ends, its time is up, or, after `stop`, its last request is
-/// answered.
+/// Serves one connection until it ends, a deadline passes, or, after `stop`, the response to its last
+/// request is sent.
 pub(super) async fn run<E: Endpoint + 'static>(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -92,7 +94,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut stopping = pin!(async move {
-        // A lost sender means that the server is gone: stop as well.
+        // A dropped sender means that the server has ended: stop as well.
         let _ = stop.wait_for(|stop| *stop).await;
     });
     let activity = Arc::new(Activity::default());
@@ -128,21 +130,21 @@ async fn serve_http<E: Endpoint + 'static>(
         let shared = Arc::clone(shared);
         let scheme = scheme.clone();
         async move {
-            let response = hyper::Response::from(answer(&shared, request, scheme, peer).await);
+            let response = hyper::Response::from(respond(&shared, request, scheme, peer).await);
             Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
         }
     });
     let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
-    let mut told = false;
-    let mut listening = false;
+    let mut is_draining = false;
+    let mut is_registered = false;
     poll_fn(|cx| {
         loop {
-            // Asked once, it wakes this task when the time comes. To ask again at every request would
-            // have all connections queue for one lock.
-            let ask = !listening || shared.stopping.load(Ordering::Acquire);
-            listening = true;
-            if !told && ask && stopping.as_mut().poll(cx).is_ready() {
-                told = true;
+            // The first poll registers this task's waker. Polling at every request would make all
+            // connections contend for one lock.
+            let poll_stop = !is_registered || shared.stopping.load(Ordering::Acquire);
+            is_registered = true;
+            if !is_draining && poll_stop && stopping.as_mut().poll(cx).is_ready() {
+                is_draining = true;
                 conn.as_mut().graceful_shutdown();
             }
             if let Poll::Ready(end) = conn.as_mut().poll(cx) {
@@ -153,16 +155,16 @@ async fn serve_http<E: Endpoint + 'static>(
             }
             match watchdog.poll(cx, &activity) {
                 Poll::Pending => return Poll::Pending,
-                // An h2 client that is told so first (GOAWAY) loses no request to the closing.
-                Poll::Ready(Timeout::Idle) if activity.is_http2() && !told => {
-                    told = true;
+                // GOAWAY first: without it, an h2 client may lose a request that it sends meanwhile.
+                Poll::Ready(Timeout::Idle) if activity.is_http2() && !is_draining => {
+                    is_draining = true;
                     conn.as_mut().graceful_shutdown();
                     watchdog.drain();
                 }
                 Poll::Ready(expired) => {
                     debug!(%peer, why = expired.name(), "connection closed");
-                    if matches!(expired, Timeout::WriteStall | Timeout::AnswerStall) {
-                        activity.give_up();
+                    if matches!(expired, Timeout::WriteStall | Timeout::WindowStall) {
+                        activity.abandon();
                     }
                     return Poll::Ready(());
                 }
@@ -172,14 +174,14 @@ async fn serve_http<E: Endpoint + 'static>(
     .await;
 }
 
-async fn answer<E: Endpoint>(
+async fn respond<E: Endpoint>(
     shared: &Shared<E>,
     request: HttpRequest<Incoming>,
     scheme: Scheme,
     peer: SocketAddr,
 ) -> Response {
-    if let Err(fault) = check_host(&request) {
-        let response = (shared.server.bad_request)(fault);
+    if let Err(detail) = check_host(&request) {
+        let response = (shared.server.bad_request)(detail);
         return if request.version() < Version::HTTP_2 { close_connection(response) } else { response };
     }
     let remote = RemoteAddr(peer.into());
@@ -187,10 +189,10 @@ async fn answer<E: Endpoint>(
     if request.version() >= Version::HTTP_2 {
         return shared.endpoint.get_response(request).await;
     }
-    let leftover = match unread_body::lend(request.take_body().into()) {
-        Ok((lent, leftover)) => {
-            request.set_body(BoxBody::new(lent));
-            Some(leftover)
+    let unread = match unread_body::share(request.take_body().into()) {
+        Ok((body, unread)) => {
+            request.set_body(BoxBody::new(body));
+            Some(unread)
         }
         Err(empty) => {
             request.set_body(empty);
@@ -198,43 +200,43 @@ async fn answer<E: Endpoint>(
         }
     };
     let response = shared.endpoint.get_response(request).await;
-    if leftover.is_some_and(UnreadBody::remains) { close_connection(response) } else { response }
+    if unread.is_some_and(UnreadBody::has_rest) { close_connection(response) } else { response }
 }
 
-/// No other request is read from the connection.
+/// Adds `Connection: close`, so that hyper reads no other request from the connection.
 fn close_connection(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// One `Host` where HTTP/1.1 demands it, never two, and none that no host could be named.
+/// Checks that `Host` is present where HTTP/1.1 requires it, occurs at most once, and is a valid host.
 fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err("the request has more than one Host header");
+        return Err("The request has more than one Host header.");
     }
     let h2 = request.version() == Version::HTTP_2;
     let authority = request.uri().authority();
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("the authority names a user");
+        return Err("The authority of the request contains userinfo.");
     }
     match (host, authority) {
-        (None, _) if request.version() == Version::HTTP_11 => Err("the Host header is missing"),
-        (None, None) if h2 => Err("the request names no authority"),
+        (None, _) if request.version() == Version::HTTP_11 => Err("The Host header is missing."),
+        (None, None) if h2 => Err("The request has no authority."),
         (Some(host), Some(authority))
             if h2 && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
         {
-            Err("the Host header differs from the authority")
+            Err("The Host header differs from the authority.")
         }
         (Some(host), _) if !host.as_bytes().iter().all(|byte| is_host_byte(*byte)) => {
-            Err("the Host header is not a host")
+            Err("The Host header is not a valid host.")
         }
         _ => Ok(()),
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 3986 §3.2.2), byte by byte.
+/// Returns whether `byte` may occur in `uri-host [ ":" port ]` (RFC 3986 §3.2.2).
 const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

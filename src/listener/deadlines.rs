@@ -1,15 +1,15 @@
 //! The deadlines of one connection.
 //!
-//! [`MonitoredStream`] wraps the socket and only notes what moves; [`Watchdog`] lives in the connection's
-//! task, is polled after the connection and says when its time is up. hyper's own
-//! `header_read_timeout` is not used: it counts the idle time between two requests too, so it can't
-//! tell a slow header from an idle phone.
+//! [`MonitoredStream`] wraps the socket and records reads and writes. [`Watchdog`] is polled in the
+//! connection's task, after the connection, and reports when a deadline has passed. hyper's own
+//! `header_read_timeout` is not used: it includes the idle time between two requests, so it can't
+//! distinguish a slow header from an idle client.
 //!
-//! What always holds: while a request is in hand no read deadline runs here (the body's deadline is
-//! kept where bodies are read); whatever waits for the client to take it, in the socket or behind an
-//! h2 window, has to move at [`Limits::write_rate`] or better; one timer per connection, which is
-//! moved only when a deadline comes nearer, so an undisturbed request costs one look at the clock for
-//! each poll of its task.
+//! Invariants: while a request is in flight, no read deadline runs here (the deadline of the body is
+//! enforced where bodies are read). Output that waits for the client, in the socket or for an h2 window,
+//! must progress at [`Limits::write_rate`] or faster. Each connection has one timer, which is reset
+//! only to an earlier deadline or after it fired, so a normal request costs one clock reading per poll
+//! of its task.
 
 use std::io;
 use std::pin::Pin;
@@ -26,12 +26,12 @@ use super::Limits;
 use super::activity::Activity;
 use super::lingering_close::Closing;
 
-/// A socket that notes what moves. It sits beneath TLS, where a drop of progress is still visible.
+/// A socket that records reads and writes. It is below TLS, where even one byte of progress is visible.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
     io: TcpStream,
     activity: Arc<Activity>,
-    /// Once our side is closed.
+    /// Set after the server's side of the connection is shut down.
     closing: Option<Closing>,
 }
 
@@ -42,13 +42,13 @@ impl MonitoredStream {
 }
 
 impl Drop for MonitoredStream {
-    /// Closes a client that does not read with a reset: the kernel would go on for minutes to offer it
-    /// what it has.
+    /// Resets the connection of a client that does not read. Otherwise the kernel would retransmit its
+    /// send buffer for minutes.
     fn drop(&mut self) {
-        if self.activity.is_given_up()
+        if self.activity.is_abandoned()
             && let Err(error) = self.io.set_zero_linger()
         {
-            debug!(%error, "SO_LINGER");
+            debug!(%error, "cannot set SO_LINGER");
         }
     }
 }
@@ -62,7 +62,7 @@ impl AsyncRead for MonitoredStream {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.activity.note_read();
+            self.activity.record_read();
         }
         read
     }
@@ -71,7 +71,7 @@ impl AsyncRead for MonitoredStream {
 impl AsyncWrite for MonitoredStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.activity.note_write(&written);
+        self.activity.record_write(&written);
         written
     }
 
@@ -81,7 +81,7 @@ impl AsyncWrite for MonitoredStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.activity.note_write(&written);
+        self.activity.record_write(&written);
         written
     }
 
@@ -109,23 +109,23 @@ pub(super) enum Timeout {
     Header,
     Idle,
     WriteStall,
-    AnswerStall,
+    WindowStall,
 }
 
 impl Timeout {
-    /// The name for the log.
+    /// Returns the reason for the log.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::FirstByte => "nothing came",
+            Self::FirstByte => "no byte arrived in time",
             Self::Header => "the request head took too long",
             Self::Idle => "idle",
             Self::WriteStall => "the client reads too slowly",
-            Self::AnswerStall => "the client takes its answers too slowly",
+            Self::WindowStall => "the client opens its HTTP/2 window too slowly",
         }
     }
 }
 
-/// What the connection waits for, and since when.
+/// The state of the connection, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Fresh(Instant),
@@ -135,68 +135,74 @@ enum Phase {
     Draining(Instant),
 }
 
-/// How many times the first wait may last that of a client which has kept pace for as long.
-const TIMEOUT: u32 = 3;
+/// How many times [`Limits::write_stall`] the deadline may be ahead for a client that has kept up.
+const MAX_STALL_FACTOR: u32 = 3;
 
-/// Until when something that waits for the client may go on as it does.
+/// The deadline of pending output, extended as the client reads it.
 ///
-/// Every byte that moves buys the time that it takes at the least rate, so a drip buys next to
-/// nothing. It can be bought ahead no further than [`Limits::write_stall`] and the time for which the
-/// client has kept pace: reading shows in steps (a socket frees room for tens of KiB at a time, an h2
-/// client reports half a window, commonly 32 KiB), which at 2 KiB/s are far between, but a kernel
-/// that fills its buffers in an instant is not yet a client that reads.
+/// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes
+/// extend it by next to nothing. The deadline may be ahead of now by [`Limits::write_stall`] plus the
+/// time since the output became pending. Progress becomes visible only in steps (a socket frees tens of
+/// KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s are far apart.
+/// But a kernel that fills its buffers in an instant does not prove that the client reads.
 #[derive(Clone, Copy, Debug)]
 struct MinimumRate {
-    since: Instant,
-    until: Instant,
+    pending_since: Instant,
+    deadline: Instant,
 }
 
 impl MinimumRate {
-    /// What becomes of `pace`, now that `moved` more bytes have left; nothing unless some wait.
-    fn next(pace: Option<Self>, waits: bool, moved: usize, now: Instant, limits: &Limits) -> Option<Self> {
+    /// Updates `current` after `sent` more bytes were sent; `None` unless output is pending.
+    fn next(
+        current: Option<Self>,
+        is_pending: bool,
+        sent: usize,
+        now: Instant,
+        limits: &Limits,
+    ) -> Option<Self> {
         let stall = limits.write_stall;
-        waits.then(|| match pace {
-            None => Self { since: now, until: now + stall },
-            Some(Self { since, until }) => {
-                let moved = u32::try_from(moved).unwrap_or(u32::MAX);
-                let bought = Duration::from_secs(1) * moved / limits.write_rate.max(1);
-                let ahead = (stall + (now - since)).min(TIMEOUT * stall);
-                Self { since, until: (until + bought).min(now + ahead) }
+        is_pending.then(|| match current {
+            None => Self { pending_since: now, deadline: now + stall },
+            Some(Self { pending_since, deadline }) => {
+                let sent = u32::try_from(sent).unwrap_or(u32::MAX);
+                let extension = Duration::from_secs(1) * sent / limits.write_rate.max(1);
+                let max_ahead = (stall + (now - pending_since)).min(MAX_STALL_FACTOR * stall);
+                Self { pending_since, deadline: (deadline + extension).min(now + max_ahead) }
             }
         })
     }
 }
 
-/// Says when a connection's time is up.
+/// Reports when a deadline of a connection has passed.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     limits: Limits,
     phase: Phase,
-    /// Of what the socket does not take.
-    writing: Option<MinimumRate>,
-    /// Of what an h2 client's window has no room for.
-    answering: Option<MinimumRate>,
+    /// For output that the socket does not accept yet.
+    socket_rate: Option<MinimumRate>,
+    /// For response bodies that wait for an h2 client's window.
+    window_rate: Option<MinimumRate>,
     begun: u32,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watchdog {
-    /// Starts to wait for the first byte; what the TLS handshake read and wrote is forgotten.
+    /// Starts the deadline of the first byte; ignores the bytes of the TLS handshake.
     pub(super) fn new(limits: Limits, activity: &Activity) -> Self {
-        activity.forget();
+        activity.reset();
         let phase = Phase::Fresh(Instant::now());
-        Self { limits, phase, writing: None, answering: None, begun: 0, sleep: None }
+        Self { limits, phase, socket_rate: None, window_rate: None, begun: 0, sleep: None }
     }
 
-    /// The connection was told to finish; it has as long as a request head for its farewell.
+    /// Starts the deadline of a graceful shutdown: [`Limits::header`].
     pub(super) fn drain(&mut self) {
         self.phase = Phase::Draining(Instant::now());
     }
 
-    /// Ready when a deadline has passed. To be polled after the connection, in the same task.
+    /// Returns ready when a deadline has passed. Must be polled after the connection, in the same task.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<Timeout> {
         let now = Instant::now();
-        self.look(activity, now);
+        self.update(activity, now);
         let Some((deadline, expired)) = self.deadline() else {
             return Poll::Pending;
         };
@@ -204,7 +210,7 @@ impl Watchdog {
             return Poll::Ready(expired);
         }
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // A timer that is set too early only wakes the task once, to be set anew; moving it at each
+        // A timer that fires too early wakes the task once and is then reset. Resetting it at each
         // request would cost more.
         if sleep.deadline() > deadline || sleep.is_elapsed() {
             sleep.as_mut().reset(deadline);
@@ -215,20 +221,22 @@ impl Watchdog {
         Poll::Pending
     }
 
-    /// Takes in what happened since the last look.
-    fn look(&mut self, activity: &Activity, now: Instant) {
+    /// Updates the phase and the rates with the activity since the last call.
+    fn update(&mut self, activity: &Activity, now: Instant) {
         let seen = activity.take();
         let (read, wrote, blocked) = (seen.read, seen.written > 0, seen.blocked);
-        let answered = seen.begun != self.begun || self.phase == Phase::Busy;
+        let has_finished = seen.begun != self.begun || self.phase == Phase::Busy;
+        let limits = &self.limits;
         self.begun = seen.begun;
-        self.writing = MinimumRate::next(self.writing, blocked, seen.written, now, &self.limits);
-        self.answering = MinimumRate::next(self.answering, seen.answers > 0, seen.taken, now, &self.limits);
+        self.socket_rate = MinimumRate::next(self.socket_rate, blocked, seen.written, now, limits);
+        let is_pending = seen.pending_bodies > 0;
+        self.window_rate = MinimumRate::next(self.window_rate, is_pending, seen.body_sent, now, limits);
         self.phase = if seen.in_flight > 0 {
             Phase::Busy
-        } else if answered {
+        } else if has_finished {
             Phase::Idle(now)
         } else if activity.is_http2() {
-            // Answers to pings are bytes too, but no sign of use: idle counts from the last request.
+            // Replies to pings are bytes too, but not use: idle time counts from the last request.
             match self.phase {
                 Phase::Fresh(_) | Phase::Head(_) => Phase::Idle(now),
                 phase => phase,
@@ -236,7 +244,7 @@ impl Watchdog {
         } else {
             match self.phase {
                 Phase::Fresh(_) | Phase::Idle(_) if read => Phase::Head(now),
-                // The last answer is still leaving: a pipelined head may not be taken up yet.
+                // The last response is still being sent, so a pipelined head may not be read yet.
                 Phase::Head(_) if wrote || blocked => Phase::Head(now),
                 Phase::Idle(_) if wrote || blocked => Phase::Idle(now),
                 phase => phase,
@@ -244,11 +252,11 @@ impl Watchdog {
         };
     }
 
-    /// The deadline that runs now. Where something waits to be taken, that decides alone.
+    /// Returns the current deadline. While output is pending, only the minimum rate applies.
     fn deadline(&self) -> Option<(Instant, Timeout)> {
-        let writing = self.writing.map(|pace| (pace.until, Timeout::WriteStall));
-        let answering = self.answering.map(|pace| (pace.until, Timeout::AnswerStall));
-        match (writing, answering) {
+        let socket = self.socket_rate.map(|rate| (rate.deadline, Timeout::WriteStall));
+        let window = self.window_rate.map(|rate| (rate.deadline, Timeout::WindowStall));
+        match (socket, window) {
             (Some(one), Some(other)) => return Some(if other.0 < one.0 { other } else { one }),
             (None, None) => {}
             (one, other) => return one.or(other),
@@ -279,107 +287,107 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drip_of_header_bytes_extends_nothing() {
+    async fn single_header_bytes_do_not_extend_the_header_deadline() {
         let (activity, mut watchdog, start) = fixture();
         assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::FirstByte)));
         for second in 1..4 {
-            activity.note_read();
-            watchdog.look(&activity, start + secs(second));
+            activity.record_read();
+            watchdog.update(&activity, start + secs(second));
         }
         assert_eq!(watchdog.deadline(), Some((start + secs(6), Timeout::Header)));
     }
 
     #[tokio::test]
-    async fn no_deadline_runs_while_a_request_is_in_hand() {
+    async fn no_deadline_runs_while_a_request_is_in_flight() {
         let (activity, mut watchdog, start) = fixture();
-        activity.note_read();
+        activity.record_read();
         let flight = Activity::begin(&activity);
-        watchdog.look(&activity, start);
+        watchdog.update(&activity, start);
         assert_eq!(watchdog.deadline(), None);
         drop(flight);
-        watchdog.look(&activity, start + secs(60));
+        watchdog.update(&activity, start + secs(60));
         assert_eq!(watchdog.deadline(), Some((start + secs(135), Timeout::Idle)));
     }
 
     #[tokio::test]
-    async fn a_request_that_came_and_went_unseen_leaves_an_idle_connection() {
+    async fn a_request_that_ends_between_two_updates_leaves_an_idle_connection() {
         let (activity, mut watchdog, start) = fixture();
-        activity.note_read();
+        activity.record_read();
         drop(Activity::begin(&activity));
-        watchdog.look(&activity, start);
+        watchdog.update(&activity, start);
         assert_eq!(watchdog.deadline(), Some((start + secs(75), Timeout::Idle)));
     }
 
     #[tokio::test]
-    async fn pings_do_not_keep_an_unused_h2_connection() {
+    async fn pings_do_not_extend_the_idle_deadline_of_h2() {
         let (activity, mut watchdog, start) = fixture();
         activity.mark_http2();
         for second in [1, 20, 40] {
-            activity.note_read();
-            activity.note_write(&Poll::Ready(Ok(17)));
-            watchdog.look(&activity, start + secs(second));
+            activity.record_read();
+            activity.record_write(&Poll::Ready(Ok(17)));
+            watchdog.update(&activity, start + secs(second));
         }
         assert_eq!(watchdog.deadline(), Some((start + secs(76), Timeout::Idle)));
     }
 
     #[tokio::test]
-    async fn a_stuck_write_is_given_time_by_the_byte() {
+    async fn each_byte_written_extends_the_deadline_of_a_blocked_write() {
         // S-75
         let (activity, mut watchdog, start) = fixture();
         let _flight = Activity::begin(&activity);
-        activity.note_write(&Poll::Ready(Ok(1 << 20)));
-        activity.note_write(&Poll::Pending);
-        watchdog.look(&activity, start);
-        watchdog.look(&activity, start + secs(4));
+        activity.record_write(&Poll::Ready(Ok(1 << 20)));
+        activity.record_write(&Poll::Pending);
+        watchdog.update(&activity, start);
+        watchdog.update(&activity, start + secs(4));
         assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::WriteStall)));
-        // A drip is worth what it weighs: eight bytes of 1,024 a second.
+        // Eight single bytes extend the deadline by 8/1,024 of a second.
         for second in 1..9 {
-            activity.note_write(&Poll::Ready(Ok(1)));
-            activity.note_write(&Poll::Pending);
-            watchdog.look(&activity, start + secs(second));
+            activity.record_write(&Poll::Ready(Ok(1)));
+            activity.record_write(&Poll::Pending);
+            watchdog.update(&activity, start + secs(second));
         }
         let (mut until, _) = watchdog.deadline().unwrap();
         assert!((start + secs(10)..start + Duration::from_millis(10_008)).contains(&until));
-        // A phone at 2 KiB/s is waited for however long it takes, even if that shows in steps.
+        // A client at 2 KiB/s never times out, even if its progress is visible only in large steps.
         for second in (9..600).step_by(16) {
             assert!(until > start + secs(second), "{second}");
-            activity.note_write(&Poll::Ready(Ok(32 * 1_024)));
-            activity.note_write(&Poll::Pending);
-            watchdog.look(&activity, start + secs(second));
+            activity.record_write(&Poll::Ready(Ok(32 * 1_024)));
+            activity.record_write(&Poll::Pending);
+            watchdog.update(&activity, start + secs(second));
             until = watchdog.deadline().unwrap().0;
         }
         assert_eq!(until, start + secs(585 + 30));
-        activity.note_write(&Poll::Ready(Ok(1)));
-        watchdog.look(&activity, start + secs(600));
+        activity.record_write(&Poll::Ready(Ok(1)));
+        watchdog.update(&activity, start + secs(600));
         assert_eq!(watchdog.deadline(), None);
     }
 
     #[tokio::test]
-    async fn an_answer_that_waits_for_a_window_is_given_time_by_the_byte() {
+    async fn each_body_byte_sent_extends_the_deadline_of_a_closed_window() {
         // S-75
         let (activity, mut watchdog, start) = fixture();
         activity.mark_http2();
-        let answering = Activity::begin(&activity).answering();
-        watchdog.look(&activity, start);
-        assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::AnswerStall)));
-        // Neither pings nor what else is sent count, only the answers' own bytes.
-        activity.note_write(&Poll::Ready(Ok(1 << 20)));
-        watchdog.look(&activity, start + secs(5));
-        assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::AnswerStall)));
-        answering.note_taken(2_048);
-        watchdog.look(&activity, start + secs(6));
-        assert_eq!(watchdog.deadline(), Some((start + secs(12), Timeout::AnswerStall)));
-        // Half of a common window has come through.
-        answering.note_taken(32 * 1_024);
-        watchdog.look(&activity, start + secs(7));
-        assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::AnswerStall)));
-        // A second piece of the same answer, and then none.
-        let piece = answering.clone();
-        drop(answering);
-        watchdog.look(&activity, start + secs(8));
-        assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::AnswerStall)));
-        drop(piece);
-        watchdog.look(&activity, start + secs(9));
+        let pending = Activity::begin(&activity).into_pending_body();
+        watchdog.update(&activity, start);
+        assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::WindowStall)));
+        // Only bytes of response bodies count, not pings or other output.
+        activity.record_write(&Poll::Ready(Ok(1 << 20)));
+        watchdog.update(&activity, start + secs(5));
+        assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::WindowStall)));
+        pending.record_sent(2_048);
+        watchdog.update(&activity, start + secs(6));
+        assert_eq!(watchdog.deadline(), Some((start + secs(12), Timeout::WindowStall)));
+        // Half of a common window was sent.
+        pending.record_sent(32 * 1_024);
+        watchdog.update(&activity, start + secs(7));
+        assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::WindowStall)));
+        // A second chunk of the same body replaces the first, then ends.
+        let chunk = pending.clone();
+        drop(pending);
+        watchdog.update(&activity, start + secs(8));
+        assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::WindowStall)));
+        drop(chunk);
+        watchdog.update(&activity, start + secs(9));
         assert_eq!(watchdog.deadline(), Some((start + secs(84), Timeout::Idle)));
     }
 }

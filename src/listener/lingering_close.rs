@@ -1,8 +1,8 @@
-//! Closing a connection so that its last answer arrives.
+//! Closes a connection so that its last response reaches the client.
 //!
-//! To close a socket with bytes that nobody read resets the connection, and a client that still sends a
-//! body loses the answer that refuses it. So our side is closed first, and what still comes is read and
-//! thrown away until the client closes its own, for a while and up to a bound (RFC 9112 §9.6).
+//! Closing a socket that has unread bytes resets the connection, and a client that is still sending a
+//! body loses the response that rejects it. So the server first shuts down its own side, then reads and
+//! discards what still arrives until the client closes, bounded in time and bytes (RFC 9112 §9.6).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// For how long the client is waited for.
+/// How long to wait for the client to close.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How much of what it sends is thrown away, in bytes: twice the largest body that is taken.
+/// Maximum number of bytes to discard: twice the largest request body that the API accepts.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Waits for the client to close its side.
@@ -26,7 +26,7 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Our side is closed.
+    /// Starts the timeout; the server's own side must be shut down already.
     pub(super) fn new() -> Self {
         Self { until: Box::pin(sleep(TIMEOUT)), discarded: 0 }
     }

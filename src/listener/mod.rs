@@ -1,11 +1,10 @@
-//! The accept loop: poem's endpoint on hyper-util's connections.
+//! The accept loop: serves a poem endpoint on hyper-util's connections.
 //!
 //! poem's own server has no deadline for a slow header, no limit on connections, and spins when
-//! file descriptors run out. What always holds here: never more than
-//! [`Limits::max_connections`] connections (the rest waits in the listener's queue); every
-//! connection has a deadline at every moment except while the endpoint has a request in hand; the
-//! loop neither ends nor spins because of an accept error; a stop takes less than [`Limits::grace`]
-//! and one second. What it refuses by itself: requests without exactly one `Host`.
+//! file descriptors run out. Invariants: at most [`Limits::max_connections`] connections are open (the
+//! rest wait in the listen queue); every connection has a deadline at every moment except while the
+//! endpoint handles a request; an accept error neither ends the loop nor makes it spin; a stop takes
+//! less than [`Limits::grace`] plus one second. Rejects requests without exactly one `Host`.
 
 mod activity;
 mod connection;
@@ -40,37 +39,37 @@ use tracing::warn;
 use connection::Shared;
 pub use tls::tls;
 
-/// Descriptors kept back for the database, the log and the listener.
+/// File descriptors reserved for the database, the log and the listener.
 const RESERVED_DESCRIPTORS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(1);
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
-/// What the kernel may hold of one connection beyond what is under way. By itself it takes megabytes,
-/// and says nothing for half a minute while a phone at 2 KiB/s reads some of them.
+/// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default it
+/// buffers megabytes, and reports no progress for half a minute while a phone reads at 2 KiB/s.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 16 * 1024;
 
-/// What one client may take, in connections and in time.
+/// Limits on connections and on the time that a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections held at once; lowered at start if the process may not open as many files.
+    /// Maximum number of open connections; lowered at start if the process may not open as many files.
     pub max_connections: usize,
-    /// How long the TLS handshake may take.
+    /// Maximum duration of the TLS handshake.
     pub handshake: Duration,
-    /// How long a new connection may stay silent.
+    /// Maximum time until the first byte of a new connection arrives.
     pub first_byte: Duration,
-    /// How long a request head may take from its first byte.
+    /// Maximum duration of a request head, counted from its first byte.
     pub header: Duration,
-    /// How long a connection may lie unused between two requests.
+    /// Maximum time that a connection may be idle between two requests.
     pub idle: Duration,
-    /// How long what waits for the client to read may make no progress.
+    /// Maximum time that pending output may make no progress.
     pub write_stall: Duration,
-    /// Bytes per second, the least at which a client has to read what waits for it: each byte that it
-    /// reads gives it that much more time; how much it may have ahead grows from `write_stall` to three
-    /// times that with the time for which it has kept pace.
+    /// Minimum rate, in bytes per second, at which a client must read pending output. Each byte read
+    /// extends the deadline accordingly. The deadline is at most `write_stall` ahead at first; this
+    /// bound grows to three times `write_stall` with the time that the client has kept up.
     pub write_rate: u32,
-    /// How long a stop waits for the requests in hand.
+    /// How long a stop waits for the requests in progress.
     pub grace: Duration,
 }
 
@@ -92,35 +91,35 @@ impl Default for Limits {
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Another process listens there.
+    /// Another process listens on this address.
     #[error("address already in use: {0}")]
     AddressInUse(SocketAddr),
     /// The address can't be listened on.
     #[error("cannot listen on {addr}")]
     Bind {
-        /// Where to.
+        /// The address.
         addr: SocketAddr,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A PEM file is missing, unreadable, or holds nothing of use.
+    /// A PEM file is missing, unreadable, or contains no certificate or key.
     #[error("cannot read {}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// Certificate and key can't be used, or not together.
+    /// The certificate or the key is unusable, or they do not match.
     #[error("cannot use the certificate {} with the key {}", cert.display(), key.display())]
     Certificate {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: rustls::Error,
     },
@@ -136,15 +135,15 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
         ErrorKind::AddrInUse => ServerError::AddressInUse(addr),
         _ => ServerError::Bind { addr, source },
     })?;
-    // Connections inherit it. Other systems show a slow reader's progress in larger steps.
+    // Connections inherit this option. Other systems report a slow reader's progress in larger steps.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        warn!(%error, "TCP_NOTSENT_LOWAT");
+        warn!(%error, "cannot set TCP_NOTSENT_LOWAT");
     }
     Ok(listener)
 }
 
-/// Resolves on SIGTERM or SIGINT; from this call on neither ends the process by itself.
+/// Resolves on SIGTERM or SIGINT. After this call, neither signal terminates the process by default.
 ///
 /// # Errors
 ///
@@ -160,22 +159,22 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     })
 }
 
-/// How connections are served.
+/// The configuration of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
-    /// What one client may take.
+    /// The limits of connections.
     pub limits: Limits,
-    /// Builds the 400 for a request that the endpoint never sees, from a sentence about its fault.
+    /// Builds the 400 response, with the given detail, for a request that never reaches the endpoint.
     pub bad_request: fn(&'static str) -> Response,
 }
 
 impl Server {
-    /// Serves `endpoint` on `listener` until `stop` resolves, then lets requests in hand finish for
-    /// [`Limits::grace`] and aborts what is left.
+    /// Serves `endpoint` on `listener` until `stop` resolves, then lets requests in progress finish for
+    /// [`Limits::grace`] and aborts the rest.
     ///
     /// # Errors
     ///
-    /// If the listener does not know its own address.
+    /// If the listener's local address can't be read.
     pub async fn serve<E: Endpoint + 'static>(
         mut self,
         listener: TcpListener,
@@ -192,61 +191,61 @@ impl Server {
             local: LocalAddr(listener.local_addr()?.into()),
             stopping: AtomicBool::new(false),
         });
-        let mut door = Acceptor::new(listener, self.limits.max_connections);
-        let (tell, told) = watch::channel(false);
+        let mut acceptor = Acceptor::new(listener, self.limits.max_connections);
+        let (stop_tx, stop_rx) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
             let (tcp, peer, permit) = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                next = door.next() => next,
+                next = acceptor.next() => next,
             };
             while tasks.try_join_next().is_some() {}
-            let conn = connection::run(tcp, peer, Arc::clone(&shared), told.clone());
+            let conn = connection::run(tcp, peer, Arc::clone(&shared), stop_rx.clone());
             tasks.spawn(async move {
                 conn.await;
                 drop(permit);
             });
         }
-        drop(door);
+        drop(acceptor);
         shared.stopping.store(true, Ordering::Release);
-        // Without a receiver there is no connection to tell.
-        let _ = tell.send(true);
+        // An error means that no receiver is left, so no connection needs the signal.
+        let _ = stop_tx.send(true);
         let all = async { while tasks.join_next().await.is_some() {} };
         if timeout(self.limits.grace, all).await.is_err() {
-            warn!(connections = tasks.len(), "aborting what did not finish in time");
+            warn!(connections = tasks.len(), "aborting connections that did not finish in time");
             if timeout(ABORT_WAIT, tasks.shutdown()).await.is_err() {
-                warn!("some connections would not be aborted");
+                warn!("some connections could not be aborted in time");
             }
         }
         Ok(())
     }
 }
 
-/// Lets connections in, as many as there are permits.
+/// Accepts connections, at most one per permit at a time.
 struct Acceptor {
     listener: TcpListener,
     permits: Arc<Semaphore>,
-    logged: Option<Instant>,
+    last_logged: Option<Instant>,
 }
 
 impl Acceptor {
     fn new(listener: TcpListener, max_connections: usize) -> Self {
         let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self { listener, permits: Arc::new(permits), logged: None }
+        Self { listener, permits: Arc::new(permits), last_logged: None }
     }
 
     async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                // Never closed; should it be, nobody is let in any more.
+                // The semaphore is never closed. If it were, no connection would be accepted any more.
                 std::future::pending().await
             };
             match self.listener.accept().await {
                 Ok((tcp, peer)) => {
                     if let Err(error) = tcp.set_nodelay(true) {
-                        tracing::debug!(%peer, %error, "TCP_NODELAY");
+                        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
                     }
                     return (tcp, peer, permit);
                 }
@@ -255,21 +254,21 @@ impl Acceptor {
         }
     }
 
-    /// Out of descriptors the same error would come back at once, and for ever.
+    /// Pauses after an accept error: when descriptors run out, a retry would fail at once, in a busy loop.
     async fn pause(&mut self, error: &io::Error) {
-        // The client gave up while it waited: its place in the queue is free, the next may be fine.
+        // The client gave up while it was queued; the next accept may succeed.
         if error.kind() == ErrorKind::ConnectionAborted {
             return;
         }
-        if self.logged.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_EVERY) {
+        if self.last_logged.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_EVERY) {
             warn!(%error, "cannot accept connections");
-            self.logged = Some(Instant::now());
+            self.last_logged = Some(Instant::now());
         }
         sleep(ACCEPT_PAUSE).await;
     }
 }
 
-/// Raises the limit on open files as far as allowed and returns it; `None` is unlimited.
+/// Raises the soft limit on open files to the hard limit and returns it; `None` means unlimited.
 fn raise_descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
@@ -285,13 +284,17 @@ fn raise_descriptors() -> Option<u64> {
     }
 }
 
-/// As many connections as the limit on open files leaves room for.
-fn connection_limit(wanted: usize, descriptors: Option<u64>) -> usize {
-    let room = descriptors
+/// Returns `configured`, lowered to what the limit on open files allows.
+fn connection_limit(configured: usize, descriptors: Option<u64>) -> usize {
+    let available = descriptors
         .and_then(|limit| usize::try_from(limit).ok())
         .map_or(usize::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS).max(1));
-    if room < wanted {
-        warn!(wanted, max_connections = room, "too few open files allowed: fewer connections");
+    if available < configured {
+        warn!(
+            configured,
+            max_connections = available,
+            "lowered max_connections: the limit on open files is too low"
+        );
     }
-    wanted.min(room)
+    configured.min(available)
 }

@@ -1,9 +1,9 @@
-//! An answer's body, in hand until its last byte was taken.
+//! A response body that keeps its request in flight until hyper has taken its last byte.
 //!
-//! hyper gives a whole body to its HTTP/2 layer as soon as one byte of the client's window is free,
-//! and there it lies for as long as the window stays shut. What always holds: the request counts as
-//! in hand for as long as the body, or any piece of it, is in memory, wherever that is; every byte that
-//! leaves is noted. HTTP/1.1 copies what it is given at once, so there nothing is held by this.
+//! hyper passes a whole body to its HTTP/2 layer as soon as one byte of the client's window is free, and
+//! the body stays there while the window is closed. Invariants: a request is in flight for as long as
+//! its body, or any chunk of it, is in memory; every byte that leaves is recorded. HTTP/1.1 copies each
+//! chunk at once, so there the chunks do not keep the request in flight.
 
 use std::io;
 use std::pin::Pin;
@@ -13,25 +13,25 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 
-use super::activity::{Answering, InFlight};
+use super::activity::{InFlight, PendingBody};
 
-/// The most that hyper is given at a time. It copies what it writes over HTTP/1.1, and asks for no more
-/// while a client does not take it.
-const CHUNK_MAX: usize = 64 * 1024;
+/// Maximum size of one frame. hyper copies each frame over HTTP/1.1, and polls for no more while the
+/// client does not read.
+const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
-/// A body that keeps its request in hand.
+/// A body that keeps its request in flight.
 pub(super) struct TrackedBody {
     body: BoxBody<Bytes, io::Error>,
-    /// What of the last frame was not handed on yet.
+    /// The part of the inner body's last frame that was not returned yet.
     rest: Bytes,
-    /// Gone with the last frame.
-    answering: Option<Answering>,
+    /// `None` after the last frame.
+    pending: Option<PendingBody>,
 }
 
 impl TrackedBody {
     pub(super) fn new(body: BoxBody<Bytes, io::Error>, in_flight: InFlight) -> Self {
-        let answering = (!body.is_end_stream()).then(|| in_flight.answering());
-        Self { body, rest: Bytes::new(), answering }
+        let pending = (!body.is_end_stream()).then(|| in_flight.into_pending_body());
+        Self { body, rest: Bytes::new(), pending }
     }
 }
 
@@ -46,19 +46,19 @@ impl Body for TrackedBody {
         let this = &mut *self;
         if this.rest.is_empty() {
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose()? else {
-                this.answering = None;
+                this.pending = None;
                 return Poll::Ready(None);
             };
             match frame.into_data() {
                 Ok(data) => this.rest = data,
                 Err(other) => {
-                    return Poll::Ready(Some(Ok(other.map_data(|data| Chunk { data, answering: None }))));
+                    return Poll::Ready(Some(Ok(other.map_data(|data| Chunk { data, pending: None }))));
                 }
             }
         }
-        let data = this.rest.split_to(this.rest.len().min(CHUNK_MAX));
-        let answering = if this.is_end_stream() { this.answering.take() } else { this.answering.clone() };
-        Poll::Ready(Some(Ok(Frame::data(Chunk { data, answering }))))
+        let data = this.rest.split_to(this.rest.len().min(MAX_CHUNK_BYTES));
+        let pending = if this.is_end_stream() { this.pending.take() } else { this.pending.clone() };
+        Poll::Ready(Some(Ok(Frame::data(Chunk { data, pending }))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -75,11 +75,11 @@ impl Body for TrackedBody {
     }
 }
 
-/// Some bytes of an answer.
+/// A part of a response body.
 #[derive(Debug)]
 pub(super) struct Chunk {
     data: Bytes,
-    answering: Option<Answering>,
+    pending: Option<PendingBody>,
 }
 
 impl Buf for Chunk {
@@ -92,8 +92,8 @@ impl Buf for Chunk {
     }
 
     fn advance(&mut self, bytes: usize) {
-        if let Some(answering) = &self.answering {
-            answering.note_taken(bytes);
+        if let Some(pending) = &self.pending {
+            pending.record_sent(bytes);
         }
         self.data.advance(bytes);
     }
@@ -109,20 +109,20 @@ mod tests {
     use crate::listener::activity::Activity;
 
     #[tokio::test]
-    async fn a_large_answer_is_handed_on_piece_by_piece_and_whole() {
+    async fn a_large_body_is_split_into_chunks_and_arrives_complete() {
         // S-76
         let sent: Vec<u8> = (0..200_001_u32).flat_map(u32::to_le_bytes).collect();
         let body = Full::new(Bytes::from(sent.clone())).map_err(|never| match never {});
-        let mut answer =
+        let mut tracked =
             TrackedBody::new(BoxBody::new(body), Activity::begin(&Arc::new(Activity::default())));
-        let mut taken = Vec::new();
-        assert_eq!(answer.size_hint().exact(), Some(sent.len() as u64));
-        while let Some(frame) = answer.frame().await {
-            let piece = frame.unwrap().into_data().unwrap();
-            assert!((1..=CHUNK_MAX).contains(&piece.remaining()));
-            taken.extend_from_slice(piece.chunk());
-            assert_eq!(answer.size_hint().exact(), Some((sent.len() - taken.len()) as u64));
+        let mut received = Vec::new();
+        assert_eq!(tracked.size_hint().exact(), Some(sent.len() as u64));
+        while let Some(frame) = tracked.frame().await {
+            let chunk = frame.unwrap().into_data().unwrap();
+            assert!((1..=MAX_CHUNK_BYTES).contains(&chunk.remaining()));
+            received.extend_from_slice(chunk.chunk());
+            assert_eq!(tracked.size_hint().exact(), Some((sent.len() - received.len()) as u64));
         }
-        assert!(answer.is_end_stream() && taken == sent);
+        assert!(tracked.is_end_stream() && received == sent);
     }
 }

@@ -1,8 +1,8 @@
-//! TLS by rustls, and the stream that is either plain or encrypted.
+//! TLS with rustls, and the stream that is either plain or encrypted.
 //!
-//! What always holds: the crypto provider is given explicitly, never taken from a process-wide
-//! default; TLS 1.2 is the oldest version; HTTP/2 and HTTP/1.1 are offered. What it refuses: a file
-//! without certificates or without a key, and a key that does not belong to the certificate.
+//! Invariants: the crypto provider is passed explicitly, never taken from a process-wide default;
+//! TLS 1.2 is the oldest version; ALPN offers HTTP/2 and HTTP/1.1. Rejects a file without a certificate
+//! or without a key, and a key that does not match the certificate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ use super::deadlines::MonitoredStream;
 ///
 /// # Errors
 ///
-/// A file that can't be read or holds no certificate or key, and a pair that does not match.
+/// If a file can't be read or contains no certificate or key, or if the key does not match the
+/// certificate.
 pub fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServerError> {
     let unreadable = |path: &Path| {
         let path = PathBuf::from(path);
@@ -50,13 +51,13 @@ pub fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServerError> {
 /// The first bytes of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What hyper reads and writes: a connection, plain or through TLS, that tells when it turns out to
-/// speak HTTP/2.
+/// The stream that hyper reads and writes: a plain or a TLS connection. Records in its [`Activity`] when
+/// the client speaks HTTP/2.
 #[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,
-    /// What is still to come of the preface; empty once it is decided.
+    /// The part of the preface that has not arrived yet; empty once the version is known.
     preface: &'static [u8],
 }
 
@@ -80,8 +81,8 @@ impl Stream {
     }
 
     fn sniff(&mut self, new: &[u8]) {
-        let (seen, _) = new.split_at(new.len().min(self.preface.len()));
-        if let Some(rest) = self.preface.strip_prefix(seen) {
+        let (start, _) = new.split_at(new.len().min(self.preface.len()));
+        if let Some(rest) = self.preface.strip_prefix(start) {
             self.preface = rest;
             if rest.is_empty() {
                 self.activity.mark_http2();

@@ -1,9 +1,9 @@
-//! What a handler left of an HTTP/1.1 request's body.
+//! Finds out whether a handler left a part of an HTTP/1.1 request's body unread.
 //!
-//! The next request of a connection stands behind the body, so where the rest has not come yet the
-//! connection ends with the answer. hyper ends it too, but without a word: a client that keeps the
-//! connection for its next request then loses that one. What is there already is read and thrown away,
-//! so that refusing a small body costs no connection.
+//! The next request on a connection follows the body. So if the rest of the body has not arrived yet,
+//! the connection closes after the response. hyper closes it too, but without `Connection: close`, and a
+//! client that reuses the connection would lose its next request. Bytes that have arrived already are
+//! read and discarded, so that rejecting a small body does not close the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -16,19 +16,20 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 
-/// The most that is thrown away, in bytes.
+/// Maximum number of bytes to discard.
 const MAX_BYTES: usize = 64 * 1024;
 
 type Shared = Arc<Mutex<BoxBody<Bytes, io::Error>>>;
 
-/// A body that is lent to a handler.
+/// The handler's share of a body.
 pub(super) struct SharedBody(Shared);
 
-/// Whoever lent a body to a handler, and looks at it afterwards.
+/// The connection's share of the same body, inspected after the handler has returned.
 pub(super) struct UnreadBody(Shared);
 
-/// Lends a body; gives an empty one back, of which nothing can be left.
-pub(super) fn lend(
+/// Splits a body into the handler's and the connection's share. Returns an empty body as the error: it
+/// can have no unread rest.
+pub(super) fn share(
     body: BoxBody<Bytes, io::Error>,
 ) -> Result<(SharedBody, UnreadBody), BoxBody<Bytes, io::Error>> {
     if body.is_end_stream() {
@@ -39,8 +40,8 @@ pub(super) fn lend(
 }
 
 impl UnreadBody {
-    /// Whether something is left that has not come yet, or too much to wait for.
-    pub(super) fn remains(self) -> bool {
+    /// Discards what has arrived. Returns whether more is to come, or more than the limit was left.
+    pub(super) fn has_rest(self) -> bool {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut discarded = 0;
         while !body.is_end_stream() && discarded <= MAX_BYTES {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Uses the pages as people do, in a real browser, against a running server:
+"""Tests the documentation pages in a real browser against a running server:
 
     tests/browser/browser_tests.py BINARY NODE_MODULES [TEST-NAME-PATTERN]
 
-NODE_MODULES holds playwright-core; the browser is Debian's `chromium`. Access tokens are as short as
-the server allows, so that one runs out under the eyes of the tests. The screenshots are left in a
-folder of their own, to be looked at.
+NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. The lifetime of access tokens is
+the server's minimum, so that one expires during the tests. The screenshots are stored in a temporary
+folder, which is not removed.
 """
 
 import os
@@ -30,22 +30,22 @@ def main(binary, modules, pattern="."):
         tempfile.TemporaryDirectory(prefix="tripgate-browser.") as folder,
         TestServer(binary, "ES256", access_ttl_secs=ACCESS_TTL_SECS) as server,
     ):
-        # An ES module finds its libraries beside itself alone.
+        # An ES module finds its libraries only in a `node_modules` beside it.
         for file in here.glob("*.mjs"):
             shutil.copy(file, folder)
         (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
-        told = {
+        environment = {
             "SERVER": server.issuer,
             "SCREENSHOTS": shots,
             "CHROMIUM": shutil.which("chromium") or "chromium",
-            # A browser without a home of its own writes into that of whoever runs this.
+            # Keeps the browser from writing to the user's home directory.
             "HOME": folder,
         }
         command = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"]
         command.append(f"--test-name-pattern={pattern}")
-        done = subprocess.run([*command, "pages.test.mjs"], cwd=folder, env=os.environ | told)
-    print(f"    the screenshots are in {shots}")
-    raise SystemExit(done.returncode)
+        result = subprocess.run([*command, "pages.test.mjs"], cwd=folder, env=os.environ | environment)
+    print(f"    screenshots: {shots}")
+    raise SystemExit(result.returncode)
 
 
 main(*sys.argv[1:])

@@ -1,47 +1,47 @@
-// What a newcomer does on /docs, what happens to their session, and how the pages look.
+// Tests the use of /docs by a new user, the handling of the session, and the layout of the pages.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
-  PASSWORD, PHONE, SERVER, SHOTS, alter, api, call, close, kept, open, overflow, person, signUp, signedIn,
-  stored, visit,
+  PASSWORD, PHONE, SERVER, SHOTS, allStored, alterSession, api, call, close, open, openProfile, overflow, signUp,
+  signedIn, storedSession, visit,
 } from "./swagger.mjs";
 
 before(open);
 after(close);
 
-const NOWHERE = "https://elsewhere.example";
+const OTHER_ORIGIN = "https://elsewhere.example";
 
 describe("the documentation", { concurrency: 3 }, () => {
-  test("an access token that ran out is refreshed by itself", async () => {
-    const ada = await person();
+  test("an expired access token is refreshed automatically", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "expiry");
-    const old = await kept(ada.page);
-    const isGood = async () => (await api("/auth/session", { token: old.access_token })).status === 200;
-    for (let tries = 0; await isGood(); tries += 1) {
-      assert.ok(tries < 60, "the token never runs out");
+    const old = await storedSession(ada.page);
+    const isValid = async () => (await api("/auth/session", { token: old.access_token })).status === 200;
+    for (let tries = 0; await isValid(); tries += 1) {
+      assert.ok(tries < 60, "the token does not expire");
       await pause(2_000);
     }
-    const answer = await call(ada.page, "list_trips");
-    assert.equal(answer.status, 200, answer.text);
+    const response = await call(ada.page, "list_trips");
+    assert.equal(response.status, 200, response.text);
     assert.equal(ada.refreshes().length, 1);
-    const now = await kept(ada.page);
+    const now = await storedSession(ada.page);
     assert.notEqual(now.access_token, old.access_token);
     assert.notEqual(now.refresh_token, old.refresh_token);
-    assert.deepEqual(ada.errors, [], "it was refreshed before anything was refused");
-    await ada.leave();
+    assert.deepEqual(ada.errors, [], "the refresh came after a rejected request");
+    await ada.close();
   });
 
-  test("sign up, make a trip, reload, log out", async () => {
-    const ada = await person();
+  test("sign up, create a trip, reload, log out", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     assert.equal(await signedIn(ada.page), false);
     assert.equal((await call(ada.page, "list_trips")).status, 401);
     assert.equal((await signUp(ada.page, "newcomer")).status, 201);
     assert.equal(await ada.page.locator("#who").innerText(), "newcomer");
-    const made = await call(ada.page, "create_trip", { body: { title: "Lisbon by tram" } });
-    assert.equal(made.status, 201, made.text);
+    const created = await call(ada.page, "create_trip", { body: { title: "Lisbon by tram" } });
+    assert.equal(created.status, 201, created.text);
     assert.match((await call(ada.page, "list_trips")).text, /Lisbon by tram/);
     await ada.page.evaluate(() => scrollTo(0, 0));
     await ada.page.screenshot({ path: `${SHOTS}/docs-signed-in.png` });
@@ -51,90 +51,90 @@ describe("the documentation", { concurrency: 3 }, () => {
     assert.equal(await signedIn(ada.page), true);
     assert.match((await call(ada.page, "list_trips")).text, /Lisbon by tram/);
 
-    const { refresh_token } = await kept(ada.page);
-    const told = ada.page.waitForResponse((response) => response.url().endsWith("/auth/logout"));
+    const { refresh_token } = await storedSession(ada.page);
+    const loggedOut = ada.page.waitForResponse((response) => response.url().endsWith("/auth/logout"));
     await ada.page.locator("#log-out").click();
-    assert.equal((await told).status(), 204);
+    assert.equal((await loggedOut).status(), 204);
     assert.equal(await signedIn(ada.page), false);
-    assert.equal(await stored(ada.page), '[{},{},""]');
+    assert.equal(await allStored(ada.page), '[{},{},""]');
     assert.equal((await call(ada.page, "list_trips")).status, 401);
     assert.equal((await api("/auth/refresh", { body: { refresh_token } })).status, 401);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("logging in authorises, and so does refreshing by hand", async () => {
-    const ada = await person();
-    const made = await api("/auth/signup", { body: { username: "returner", password: PASSWORD } });
-    const grant = await made.json();
+  test("log_in and refresh_session authorize the page", async () => {
+    const ada = await openProfile();
+    const account = await api("/auth/signup", { body: { username: "returner", password: PASSWORD } });
+    const grant = await account.json();
     await visit(ada.page);
     await call(ada.page, "refresh_session", { body: { refresh_token: grant.refresh_token } });
     assert.equal((await call(ada.page, "get_me")).status, 200);
-    const refreshed = await kept(ada.page);
+    const refreshed = await storedSession(ada.page);
     await call(ada.page, "log_in", { body: { identifier: "returner", password: PASSWORD } });
-    assert.notEqual((await kept(ada.page)).refresh_token, refreshed.refresh_token);
+    assert.notEqual((await storedSession(ada.page)).refresh_token, refreshed.refresh_token);
     assert.equal((await call(ada.page, "get_me")).status, 200);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("a token that is refused before its time is refreshed, and the call sent again", async () => {
-    const ada = await person();
+  test("a token rejected before its expiry is refreshed, and the request is repeated", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "revoked");
-    await alter(ada.page, { access_token: `${(await kept(ada.page)).access_token.slice(0, -4)}AAAA` });
+    await alterSession(ada.page, { access_token: `${(await storedSession(ada.page)).access_token.slice(0, -4)}AAAA` });
     await ada.page.reload();
     await ada.page.locator(".opblock").first().waitFor();
     assert.equal((await call(ada.page, "create_trip", { body: { title: "Twice?" } })).status, 201);
     assert.equal(ada.refreshes().length, 1);
     assert.equal((await call(ada.page, "list_trips")).text.match(/"Twice\?"/g).length, 1);
-    await ada.leave();
+    await ada.close();
   });
 
   for (const locks of [true, false]) {
-    test(`tabs that refresh at once don't break each other, ${locks ? "with" : "without"} locks`, async () => {
-      const ada = await person();
+    test(`simultaneous refreshes in several tabs keep the session, ${locks ? "with" : "without"} locks`, async () => {
+      const ada = await openProfile();
       if (!locks) {
         await ada.context.addInitScript(() => Object.defineProperty(navigator, "locks", { value: undefined }));
       }
       const pages = [ada.page, await ada.context.newPage(), await ada.context.newPage()];
       await Promise.all(pages.map((page) => visit(page)));
       await signUp(pages[0], `tabs-${locks}`);
-      // Slow enough that all want one while the first is under way.
-      let underWay = 0;
-      let most = 0;
+      // Delays each refresh, so that all tabs need one while the first is in progress.
+      let inProgress = 0;
+      let maxInProgress = 0;
       await ada.context.route("**/auth/refresh", async (route) => {
-        underWay += 1;
-        most = Math.max(most, underWay);
-        const answer = await route.fetch();
+        inProgress += 1;
+        maxInProgress = Math.max(maxInProgress, inProgress);
+        const response = await route.fetch();
         await pause(1_500);
-        underWay -= 1;
-        await route.fulfill({ response: answer });
+        inProgress -= 1;
+        await route.fulfill({ response });
       });
       for (let round = 0; round < 2; round += 1) {
-        await alter(pages[0], { stale_at: 0 });
+        await alterSession(pages[0], { stale_at: 0 });
         await Promise.all(pages.map((page) => page.evaluate(() => Promise.all([session.token(), session.token()]))));
         for (const page of pages) assert.equal((await call(page, "get_me")).status, 200);
       }
-      assert.equal(most, locks ? 1 : pages.length);
-      const [{ refresh_token }, ...others] = await Promise.all(pages.map(kept));
+      assert.equal(maxInProgress, locks ? 1 : pages.length);
+      const [{ refresh_token }, ...others] = await Promise.all(pages.map(storedSession));
       assert.ok(others.every((other) => other.refresh_token === refresh_token));
-      assert.equal((await api("/auth/refresh", { body: { refresh_token } })).status, 200, "the session lives");
-      await ada.leave();
+      assert.equal((await api("/auth/refresh", { body: { refresh_token } })).status, 200, "the session is active");
+      await ada.close();
     });
   }
 
-  test("all calls of a tab wait for one refresh", async () => {
-    const ada = await person();
+  test("all requests of a tab share one refresh", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "waiting");
-    await alter(ada.page, { stale_at: 0 });
-    const ask = () => Promise.all([session.token(), session.token(), session.token()]);
-    assert.equal(new Set(await ada.page.evaluate(ask)).size, 1);
+    await alterSession(ada.page, { stale_at: 0 });
+    const getTokens = () => Promise.all([session.token(), session.token(), session.token()]);
+    assert.equal(new Set(await ada.page.evaluate(getTokens)).size, 1);
     assert.equal(ada.refreshes().length, 1);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("logging out in one tab logs out in all", async () => {
-    const ada = await person();
+  test("logging out in one tab logs out in all tabs", async () => {
+    const ada = await openProfile();
     const other = await ada.context.newPage();
     await Promise.all([ada.page, other].map((page) => visit(page)));
     await signUp(ada.page, "elsewhere");
@@ -142,11 +142,11 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.page.locator("#log-out").click();
     await other.locator("#session").waitFor({ state: "hidden" });
     assert.equal((await call(other, "get_me")).status, 401);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("a lost reply is asked for again with the same token", async () => {
-    const ada = await person();
+  test("a refresh whose response was lost is repeated with the same token", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "lost");
     let lost = 0;
@@ -156,33 +156,33 @@ describe("the documentation", { concurrency: 3 }, () => {
       await route.fetch();
       await route.abort("connectionreset");
     });
-    await alter(ada.page, { stale_at: 0 });
+    await alterSession(ada.page, { stale_at: 0 });
     assert.equal((await call(ada.page, "get_me")).status, 200);
     const sent = ada.refreshes().map((request) => request.postData());
     assert.equal(sent.length, 2);
     assert.equal(sent[0], sent[1]);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("a session that was ended elsewhere is forgotten, one whose server is away is not", async () => {
-    const ada = await person();
+  test("a session ended elsewhere is removed, but not while the server is unavailable", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "ended");
-    const before = await kept(ada.page);
+    const before = await storedSession(ada.page);
     await ada.page.route("**/auth/refresh", (route) => route.fulfill({ status: 503, body: "{}" }));
-    await alter(ada.page, { stale_at: 0 });
+    await alterSession(ada.page, { stale_at: 0 });
     assert.equal((await call(ada.page, "get_me")).status, 200);
-    assert.equal((await kept(ada.page)).refresh_token, before.refresh_token);
+    assert.equal((await storedSession(ada.page)).refresh_token, before.refresh_token);
     await ada.page.unroute("**/auth/refresh");
     await api("/auth/logout", { body: { refresh_token: before.refresh_token } });
     assert.equal((await call(ada.page, "get_me")).status, 401);
     assert.equal(await signedIn(ada.page), false);
-    assert.equal(await kept(ada.page), null);
-    await ada.leave();
+    assert.equal(await storedSession(ada.page), null);
+    await ada.close();
   });
 
-  test("logging out does not wait for a refresh, and no refresh undoes it", async () => {
-    const ada = await person();
+  test("logging out does not wait for a refresh, and a refresh does not undo it", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "leaving");
     const started = Promise.withResolvers();
@@ -191,46 +191,46 @@ describe("the documentation", { concurrency: 3 }, () => {
       await new Promise((done) => setTimeout(done, 1_500));
       await route.continue();
     });
-    await alter(ada.page, { stale_at: 0 });
+    await alterSession(ada.page, { stale_at: 0 });
     const calling = call(ada.page, "get_me");
     await started.promise;
     await ada.page.locator("#log-out").click();
-    assert.equal(await kept(ada.page), null);
+    assert.equal(await storedSession(ada.page), null);
     assert.equal((await calling).status, 401);
-    assert.equal(await kept(ada.page), null);
+    assert.equal(await storedSession(ada.page), null);
     assert.equal(await signedIn(ada.page), false);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("the refresh token goes to refresh and logout alone", async () => {
-    const ada = await person();
+  test("the refresh token is sent only to refresh and logout", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "secretive");
-    const secrets = [(await kept(ada.page)).refresh_token];
+    const secrets = [(await storedSession(ada.page)).refresh_token];
     for (const operation of ["get_me", "list_trips", "get_session"]) {
-      await alter(ada.page, { stale_at: 0 });
+      await alterSession(ada.page, { stale_at: 0 });
       await call(ada.page, operation);
-      secrets.push((await kept(ada.page)).refresh_token);
+      secrets.push((await storedSession(ada.page)).refresh_token);
     }
     assert.equal(new Set(secrets).size, 4);
-    for (const request of ada.asked) {
+    for (const request of ada.requests) {
       const sent = [request.url(), JSON.stringify(request.headers()), request.postData()].join(" ");
-      const isFor = /\/api\/v1\/auth\/(refresh|logout)$/.test(request.url());
-      assert.ok(isFor || !secrets.some((secret) => sent.includes(secret)), request.url());
+      const isExpected = /\/api\/v1\/auth\/(refresh|logout)$/.test(request.url());
+      assert.ok(isExpected || !secrets.some((secret) => sent.includes(secret)), request.url());
     }
-    await ada.leave();
+    await ada.close();
   });
 
-  test("logging out by hand or in the window forgets too", async () => {
-    const ada = await person();
+  test("log_out and the logout in the authorization window remove the session too", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "handy");
-    const { refresh_token } = await kept(ada.page);
-    assert.equal((await call(ada.page, "log_out", { body: { refresh_token: "somebody-elses" } })).status, 204);
+    const { refresh_token } = await storedSession(ada.page);
+    assert.equal((await call(ada.page, "log_out", { body: { refresh_token: "another-users" } })).status, 204);
     assert.equal(await signedIn(ada.page), true);
     assert.equal((await call(ada.page, "log_out", { body: { refresh_token } })).status, 204);
     await ada.page.locator("#session").waitFor({ state: "hidden" });
-    assert.equal(await stored(ada.page), '[{},{},""]');
+    assert.equal(await allStored(ada.page), '[{},{},""]');
     assert.equal((await call(ada.page, "get_me")).status, 401);
 
     await call(ada.page, "log_in", { body: { identifier: "handy", password: PASSWORD } });
@@ -239,77 +239,77 @@ describe("the documentation", { concurrency: 3 }, () => {
     await bearer.getByText("Logout").click();
     await ada.page.locator("#session").waitFor({ state: "hidden" });
     await ada.page.locator(".btn-done").first().click();
-    assert.equal(await stored(ada.page), '[{},{},""]');
+    assert.equal(await allStored(ada.page), '[{},{},""]');
     assert.equal((await call(ada.page, "get_me")).status, 401);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("passwords, services' secrets and tokens that are typed in are not stored", async () => {
-    const ada = await person();
+  test("entered passwords, client secrets and tokens are not stored", async () => {
+    const ada = await openProfile();
     await api("/auth/signup", { body: { username: "typist", password: PASSWORD } });
     const login = await api("/auth/login", { body: { identifier: "typist", password: PASSWORD } });
     const { access_token } = await login.json();
     await visit(ada.page);
-    await ada.page.evaluate(() => localStorage.setItem("authorized", "what an earlier page kept"));
+    await ada.page.evaluate(() => localStorage.setItem("authorized", "from an earlier version of the page"));
     await ada.page.reload();
     await ada.page.locator(".btn.authorize").first().click();
     const clientAuth = ["a-service", "its-secret"];
     const typed = { basicAuth: ["typist", PASSWORD], clientAuth, bearerAuth: [access_token] };
     for (const [scheme, values] of Object.entries(typed)) {
       const container = ada.page.locator(".auth-container", { hasText: scheme });
-      for (const [at, value] of values.entries()) await container.locator("input").nth(at).fill(value);
+      for (const [index, value] of values.entries()) await container.locator("input").nth(index).fill(value);
       await container.locator(".btn.authorize").click();
     }
     await ada.page.locator(".btn-done").first().click();
     assert.equal((await call(ada.page, "verify_credentials")).status, 200);
     assert.equal((await call(ada.page, "get_me")).status, 200);
-    assert.equal(await stored(ada.page), '[{},{},""]');
+    assert.equal(await allStored(ada.page), '[{},{},""]');
     await ada.page.reload();
     await ada.page.locator(".opblock").first().waitFor();
     assert.equal((await call(ada.page, "get_me")).status, 401);
-    await ada.leave();
+    await ada.close();
   });
 
-  test("a link into the page opens its operation, and opening one makes a link", async () => {
-    const ada = await person();
+  test("a link with a fragment opens its operation, and opening one sets the fragment", async () => {
+    const ada = await openProfile();
     await visit(ada.page, "/docs#/Trips/create_trip");
     await ada.page.locator("#operations-Trips-create_trip.is-open").waitFor();
     await ada.page.locator("#operations-Trips-list_trips .opblock-summary-control").click();
     await ada.page.waitForFunction(() => location.hash === "#/Trips/list_trips");
-    await ada.leave();
+    await ada.close();
   });
 
-  test("an address in the query does nothing", async () => {
-    const ada = await person();
-    const queries = ["url=", "configUrl=", "urls.primaryName=x&url="].map((name) => `${name}${NOWHERE}/openapi.json`);
+  test("URLs in the query string are ignored", async () => {
+    const ada = await openProfile();
+    const queries = ["url=", "configUrl=", "urls.primaryName=x&url="].map((name) => `${name}${OTHER_ORIGIN}/openapi.json`);
     for (const query of queries) {
-      await visit(ada.page, `/docs?${query}&persistAuthorization=true&validatorUrl=${NOWHERE}`);
+      await visit(ada.page, `/docs?${query}&persistAuthorization=true&validatorUrl=${OTHER_ORIGIN}`);
       assert.equal(await ada.page.locator(".info .title").innerText(), "Tripgate");
     }
-    // Nothing but this server was asked: `leave` looks at every request.
-    assert.ok(ada.asked.filter((request) => request.url() === `${SERVER}/openapi.json`).length === 3);
-    await ada.leave();
+    // `close` checks that every request went to this server.
+    assert.ok(ada.requests.filter((request) => request.url() === `${SERVER}/openapi.json`).length === 3);
+    await ada.close();
   });
 
-  test("operations show their scopes, and problems lead to their pages", async () => {
-    const ada = await person();
+  test("operations show their scopes, and problems link to their pages", async () => {
+    const ada = await openProfile();
     await visit(ada.page);
-    const asks = async (operation) => ada.page.locator(`[id$="-${operation}"] .scope`).allInnerTexts();
+    const scopes = async (operation) => ada.page.locator(`[id$="-${operation}"] .scope`).allInnerTexts();
     await ada.page.locator(".scope").first().waitFor();
-    assert.deepEqual(await asks("create_trip"), ["trips:write"]);
-    assert.deepEqual(await asks("verify_credentials"), ["password"]);
-    assert.deepEqual(await asks("introspect_token"), ["service"]);
-    assert.deepEqual(await asks("sign_up"), []);
+    assert.deepEqual(await scopes("create_trip"), ["trips:write"]);
+    assert.deepEqual(await scopes("verify_credentials"), ["password"]);
+    assert.deepEqual(await scopes("introspect_token"), ["service"]);
+    assert.deepEqual(await scopes("sign_up"), []);
     const { status, block } = await call(ada.page, "list_trips");
     assert.equal(status, 401);
-    const [page] = await Promise.all([ada.context.waitForEvent("page"), block.locator(".meaning a").click()]);
+    const [page] = await Promise.all([ada.context.waitForEvent("page"), block.locator(".problem-link a").click()]);
     await page.waitForURL(`${SERVER}/problems/unauthenticated`);
     assert.equal(await page.locator("dd code").first().innerText(), "unauthenticated");
     await page.getByRole("link", { name: "All problems" }).click();
     await page.waitForURL(`${SERVER}/problems#401`);
     const documented = block.locator('.responses-table:not(.live-responses-table) tr[data-code="422"] a').first();
     assert.equal(await documented.getAttribute("href"), "problems#422");
-    await ada.leave();
+    await ada.close();
   });
 });
 
@@ -317,35 +317,35 @@ describe("every page", { concurrency: 3 }, () => {
   for (const [name, options] of Object.entries({ desktop: {}, phone: PHONE })) {
     for (const colorScheme of ["light", "dark"]) {
       test(`${name}, ${colorScheme}`, async () => {
-        const ada = await person({ ...options, colorScheme });
-        const grounds = new Set();
+        const ada = await openProfile({ ...options, colorScheme });
+        const backgrounds = new Set();
         const operations = ["docs#/Trips/create_trip", "docs#/Sync/send_operations"];
         const paths = ["docs", ...operations, "problems", "problems/invalid"];
         for (const path of paths) {
-          // Else the next link into the page would be no new page.
+          // Otherwise a link that differs only in the fragment would not load the page again.
           await ada.page.goto("about:blank");
           await ada.page.goto(`${SERVER}/${path}`);
           if (path.startsWith("docs")) await ada.page.locator(".opblock").first().waitFor();
           assert.match(await ada.page.locator(".brand").innerText(), /^Tripgate\s\d+\.\d+\.\d+$/);
           const links = await ada.page.locator(".top nav a").allInnerTexts();
           assert.deepEqual(links, ["Docs", "Problems", "openapi.json"]);
-          grounds.add(await ada.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+          backgrounds.add(await ada.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
           if (operations.includes(path)) await ada.page.locator(".is-open .responses-table").first().waitFor();
           await pause(300);
           assert.deepEqual(await overflow(ada.page), [], path);
           const file = `${path.replace(/\W+/g, "-")}-${name}-${colorScheme}.png`;
           await ada.page.screenshot({ path: `${SHOTS}/${file}` });
         }
-        assert.equal(grounds.size, 1, "one ground under all pages");
+        assert.equal(backgrounds.size, 1, "all pages have the same background");
         await visit(ada.page);
         await signUp(ada.page, `look-${name}-${colorScheme}`);
         const { block } = await call(ada.page, "create_trip", { body: { title: "" } });
-        await block.locator(".meaning").scrollIntoViewIfNeeded();
+        await block.locator(".problem-link").scrollIntoViewIfNeeded();
         await ada.page.screenshot({ path: `${SHOTS}/docs-problem-${name}-${colorScheme}.png` });
-        assert.deepEqual(await overflow(ada.page), [], "with an answer");
+        assert.deepEqual(await overflow(ada.page), [], "with a response");
         await ada.page.locator(".btn.authorize").first().click();
-        assert.deepEqual(await overflow(ada.page), [], "with the window");
-        await ada.leave();
+        assert.deepEqual(await overflow(ada.page), [], "with the authorization window");
+        await ada.close();
       });
     }
   }

@@ -1,4 +1,4 @@
-// Swagger UI as a person uses it, and what may never happen while they do.
+// Operates Swagger UI like a user, and records violations of what must never happen.
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
@@ -13,44 +13,44 @@ export const PHONE = { viewport, isMobile: true, hasTouch: true, deviceScaleFact
 let browser;
 
 export async function open() {
-  // Without its sandbox, which root can't have: it sees nothing but this server.
+  // Root can't use the browser's sandbox. The browser loads pages from this server only.
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 }
 
 export const close = () => browser.close();
 
-// A person with a browser profile of their own; `faults` fills with whatever may never happen.
-export async function person(options = {}) {
+// Opens a separate browser profile; `violations` collects what must never happen.
+export async function openProfile(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const faults = [];
-  const asked = [];
+  const violations = [];
+  const requests = [];
   const errors = [];
-  await context.exposeBinding("violated", (_, what) => faults.push(`policy: ${what}`));
+  await context.exposeBinding("violated", (_, detail) => violations.push(`policy: ${detail}`));
   await context.addInitScript(() => addEventListener("securitypolicyviolation", (event) =>
     window.violated(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`)));
   context.on("request", (request) => {
-    asked.push(request);
-    const isOurs = [`${SERVER}/`, "data:"].some((start) => request.url().startsWith(start));
-    if (!isOurs) faults.push(`asked ${request.url()}`);
+    requests.push(request);
+    const isOwn = [`${SERVER}/`, "data:"].some((start) => request.url().startsWith(start));
+    if (!isOwn) violations.push(`request to ${request.url()}`);
   });
   context.on("console", (message) => {
     if (message.type() !== "error") return;
     errors.push(message.text());
-    // The browser itself reports each answer that is an error; the tests look at those.
-    if (!message.text().startsWith("Failed to load resource:")) faults.push(message.text());
+    // The browser reports each error response itself; the tests check those separately.
+    if (!message.text().startsWith("Failed to load resource:")) violations.push(message.text());
   });
-  context.on("weberror", (error) => faults.push(error.error().message));
+  context.on("weberror", (error) => violations.push(error.error().message));
   return {
     context,
-    asked,
-    faults,
+    requests,
+    violations,
     errors,
     page: await context.newPage(),
-    refreshes: () => asked.filter((request) => request.url().endsWith("/auth/refresh")),
-    // Ends the profile, and says whether anything happened that may never happen.
-    async leave() {
+    refreshes: () => requests.filter((request) => request.url().endsWith("/auth/refresh")),
+    // Closes the profile and checks that there were no violations.
+    async close() {
       await context.close();
-      assert.deepEqual(faults, []);
+      assert.deepEqual(violations, []);
     },
   };
 }
@@ -60,7 +60,7 @@ export async function visit(page, path = "/docs") {
   await page.locator(".opblock").first().waitFor();
 }
 
-// Runs an operation; gives the status and the text that the page shows for it.
+// Runs an operation; returns the status and the text that the page shows.
 export async function call(page, operation, { body, parameters = {} } = {}) {
   const block = page.locator(`[id$="-${operation}"].opblock`);
   if (!(await block.evaluate((element) => element.classList.contains("is-open")))) {
@@ -73,30 +73,30 @@ export async function call(page, operation, { body, parameters = {} } = {}) {
   const clear = block.locator(".btn-clear");
   if (await clear.count()) await clear.click();
   await block.locator(".btn.execute").click();
-  const answer = block.locator(".live-responses-table .response");
-  await answer.waitFor();
-  const status = Number.parseInt(await answer.locator(".response-col_status").innerText(), 10);
-  return { status, text: await answer.innerText(), block };
+  const response = block.locator(".live-responses-table .response");
+  await response.waitFor();
+  const status = Number.parseInt(await response.locator(".response-col_status").innerText(), 10);
+  return { status, text: await response.innerText(), block };
 }
 
 export const signUp = (page, username) => call(page, "sign_up", { body: { username, password: PASSWORD } });
 
-// What the page keeps of the session.
-export const kept = (page) => page.evaluate((key) => JSON.parse(localStorage.getItem(key)), KEY);
+// Returns the session that the page has stored.
+export const storedSession = (page) => page.evaluate((key) => JSON.parse(localStorage.getItem(key)), KEY);
 
-// Changes what the page keeps, behind its back.
-export const alter = (page, change) =>
+// Changes the stored session without the page's knowledge.
+export const alterSession = (page, change) =>
   page.evaluate(([key, change]) => {
     localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), ...change }));
   }, [KEY, change]);
 
-// Everything that the page has stored, as one text.
-export const stored = (page) =>
+// Returns everything that the page has stored, as one string.
+export const allStored = (page) =>
   page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
 
 export const signedIn = (page) => page.locator("#session").isVisible();
 
-// The server's own word, past the page.
+// Calls the server directly, without the page.
 export async function api(path, { body, token } = {}) {
   const headers = new Headers();
   if (body) headers.set("Content-Type", "application/json");
@@ -105,6 +105,7 @@ export async function api(path, { body, token } = {}) {
   return fetch(`${SERVER}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
 }
 
+// Returns the elements that are wider than the window.
 export async function overflow(page) {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes SDKs of the committed document, with the commands of docs/app-developers.md, and uses them:
+"""Generates SDKs from the committed document, with the commands of docs/app-developers.md, and tests them:
 
     tests/sdk/generate_and_use.py BINARY NODE_MODULES CARGO_ROOT
 
-TypeScript, Python and Rust are type-checked and go through one scenario against a running server:
-sign up, log in, refresh, page, retry, conflict, be told what is wrong, log out. Kotlin, Swift and
-Dart are parsed, Kotlin's models compiled. A generator that warns fails, and so does a method with another name than in docs/app-developers.md.
-NODE_MODULES and CARGO_ROOT hold the generators that the commands name, in the same versions.
+The TypeScript, Python and Rust SDKs are type-checked and run one scenario against a server: sign up, log
+in, refresh, page, retry, conflict, validation errors, log out. The Kotlin, Swift and Dart SDKs are parsed,
+and Kotlin's models are compiled. A generator's warning is a failure, and so is a method whose name differs
+from docs/app-developers.md. NODE_MODULES and CARGO_ROOT contain the generators that the commands name, in
+the same versions.
 """
 
 import json
@@ -30,20 +31,20 @@ from names import check_names, marked  # noqa: E402
 from test_server import TestServer  # noqa: E402
 from syntax import check_syntax, compile_kotlin  # noqa: E402
 
-COMPLAINT = re.compile(r"\bWARN|\bwarn(ing)?\b|Warning|\bERROR\b|\berror:|Exception in")
+WARNING = re.compile(r"\bWARN|\bwarn(ing)?\b|Warning|\bERROR\b|\berror:|Exception in")
 
 
 class Tools:
-    """What stands for `npx`, `pipx run` and `cargo install` in the commands of docs/app-developers.md."""
+    """Replaces `npx`, `pipx run` and `cargo install` in the commands of docs/app-developers.md."""
 
     def __init__(self, modules, cargo_root):
         self.modules, self.cargo_root = Path(modules).resolve(), Path(cargo_root).resolve()
 
     def installed(self, command):
-        """The command with the installed generator; nothing for one that only installs."""
+        """Returns the command with the installed generator, or None for a command that only installs."""
         words = shlex.split(command)
         if words[0] == "npx":
-            return self.of_npm(words)
+            return self.npm_command(words)
         if words[:2] == ["pipx", "run"]:
             name, version = words[2].split("==")
             self.expect(command, version, metadata.version(name))
@@ -55,24 +56,24 @@ class Tools:
             return None
         return command
 
-    def of_npm(self, words):
-        at = 1 + 2 * words.count("-p")
-        packages = [words[i + 1] for i, word in enumerate(words) if word == "-p"] or [words[at]]
+    def npm_command(self, words):
+        program_index = 1 + 2 * words.count("-p")
+        packages = [words[i + 1] for i, word in enumerate(words) if word == "-p"] or [words[program_index]]
         for package in packages:
             name, version = package.rsplit("@", 1)
             manifest = json.loads((self.modules / name / "package.json").read_text())
             self.expect(package, version, manifest["version"])
-        program = self.modules / ".bin" / words[at].rsplit("@", 1)[0]
-        return shlex.join([str(program), *words[at + 1 :]])
+        program = self.modules / ".bin" / words[program_index].rsplit("@", 1)[0]
+        return shlex.join([str(program), *words[program_index + 1 :]])
 
-    def expect(self, what, named, *had):
-        if named not in had:
-            raise SystemExit(f"{what}: {', '.join(had)} is installed, and not {named}")
+    def expect(self, command, expected, *installed):
+        if expected not in installed:
+            raise SystemExit(f"{command}: expected {expected}, but {', '.join(installed)} is installed")
 
 
 def run(command, **options):
-    """Runs a program that must succeed, and say nothing that sounds like a complaint."""
-    done = subprocess.run(
+    """Runs a program that must succeed without a warning or an error in its output."""
+    result = subprocess.run(
         command,
         check=False,
         stdout=subprocess.PIPE,
@@ -81,11 +82,11 @@ def run(command, **options):
         errors="replace",
         **options,
     )
-    if done.returncode or COMPLAINT.search(done.stdout):
-        lines = done.stdout.splitlines()
-        told = [line for line in lines if COMPLAINT.search(line)] or lines
-        raise SystemExit("\n".join([f"{command}: status {done.returncode}", *told[:60]]))
-    return done.stdout
+    if result.returncode or WARNING.search(result.stdout):
+        lines = result.stdout.splitlines()
+        warnings = [line for line in lines if WARNING.search(line)] or lines
+        raise SystemExit("\n".join([f"{command}: status {result.returncode}", *warnings[:60]]))
+    return result.stdout
 
 
 def generate(tools, folder):
@@ -98,10 +99,10 @@ def generate(tools, folder):
 
 
 class Rust:
-    """The Rust client takes longest to build, so that goes on beside the rest."""
+    """Builds the Rust client in the background, because it takes longest."""
 
     def __init__(self, sdk, binary):
-        # Always the same folder, outside the tree: what was built in the last run is found again.
+        # A fixed folder outside the tree, so that builds are incremental across runs.
         self.folder = Path(binary).resolve().parent.parent / "sdk"
         shutil.rmtree(self.folder / "scenario", ignore_errors=True)
         shutil.copytree(here / "rust", self.folder / "scenario")
@@ -132,7 +133,7 @@ class Rust:
 
 
 def typescript(tools, sdk, folder):
-    """Checks both TypeScript clients and gives the commands that run them."""
+    """Type-checks both TypeScript clients and returns the commands that run them."""
     shutil.copytree(here / "typescript", folder / "typescript", dirs_exist_ok=True)
     shutil.copytree(sdk / "typescript", folder / "typescript" / "sdk")
     shutil.copy(sdk / "tripgate.d.ts", folder / "typescript")
@@ -153,30 +154,30 @@ def python(sdk, folder):
 def main(binary, modules, cargo_root):
     tools, start = Tools(modules, cargo_root), time.monotonic()
 
-    def told(what):
-        print(f"    {what}, {time.monotonic() - start:.0f} s", flush=True)
+    def report(message):
+        print(f"    {message}, {time.monotonic() - start:.0f} s", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="tripgate-sdk.") as name:
         folder = Path(name)
         sdk = generate(tools, folder)
-        told("generated")
+        report("generated")
         with Rust(sdk, binary) as rust:
-            told(f"{check_names(root, sdk)} names are those of docs/app-developers.md")
+            report(f"{check_names(root, sdk)} names match docs/app-developers.md")
             for language, files in check_syntax(sdk).items():
-                told(f"{language}: {files} files parsed")
-            told(f"Kotlin: {compile_kotlin(sdk, tools.modules, folder)} classes compiled")
+                report(f"{language}: {files} files parsed")
+            report(f"Kotlin: {compile_kotlin(sdk, tools.modules, folder)} classes compiled")
             hey, fetch = typescript(tools, sdk, folder)
-            told("TypeScript: checked")
+            report("TypeScript: checked")
             scenarios = {"@hey-api/openapi-ts": hey, "openapi-fetch": fetch}
             scenarios["openapi-python-client"] = python(sdk, folder)
-            told("Python: checked")
+            report("Python: checked")
             scenarios["progenitor"] = [rust.built()]
-            told("Rust: built")
+            report("Rust: built")
         with TestServer(binary, "ES256") as server:
             for generator, command in scenarios.items():
                 if run([*command, server.issuer], timeout=60).splitlines()[-1:] != ["done"]:
-                    raise SystemExit(f"{generator}: the scenario does not end")
-                told(f"{generator}: the scenario is done")
+                    raise SystemExit(f"{generator}: the scenario did not finish")
+                report(f"{generator}: the scenario passed")
 
 
 main(*sys.argv[1:])

@@ -28,7 +28,7 @@ def texts(folder, pattern):
 
 
 def generated(sdk):
-    """For each column of the table, what defines a method in what was generated; `Class.method` where
+    """Returns the names of the generated methods for each column of the table, as `Class.method` where
     methods belong to a class or module."""
     functions = texts(sdk / "typescript", "sdk.gen.ts")
     found = {"TypeScript": set(re.findall(r"^export const (\w+) = <", functions, re.MULTILINE))}
@@ -44,15 +44,15 @@ def generated(sdk):
     for language, (folder, pattern, outer, method) in kinds.items():
         names = found[language] = set()
         for part in re.split(rf"(?={outer})", texts(sdk / folder, pattern))[2::2]:
-            within = re.match(outer, part)[1]
-            names |= {f"{within}.{name}" for name in re.findall(method, part)}
+            class_name = re.match(outer, part)[1]
+            names |= {f"{class_name}.{name}" for name in re.findall(method, part)}
     return found
 
 
 def check_names(root, sdk):
-    """How many methods are named as they should be: all of them."""
+    """Checks the names of all methods and returns their number."""
     document = json.loads((root / "openapi" / "openapi.json").read_text())
-    operations = [way["operationId"] for item in document["paths"].values() for way in item.values()]
+    operations = [method["operationId"] for item in document["paths"].values() for method in item.values()]
     found, count = generated(sdk), 0
     for language, names in found.items():
         bare = {name.rsplit(".", 1)[-1] for name in names}
@@ -65,11 +65,11 @@ def check_names(root, sdk):
     head, _, *rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table]
     for row in rows:
         if row[0] not in operations:
-            raise SystemExit(f"docs/app-developers.md names {row[0]}, which is no operation")
+            raise SystemExit(f"docs/app-developers.md names {row[0]}, which is not an operation")
         for language, name in zip(head[1:], row[1:], strict=True):
             if name not in found[language] or name.rsplit(".", 1)[-1] not in (row[0], camel(row[0])):
-                had = sorted(found[language])
-                raise SystemExit(f"docs/app-developers.md calls {row[0]} {name} in {language}, which has {had}")
+                names = sorted(found[language])
+                raise SystemExit(f"docs/app-developers.md calls {row[0]} {name} in {language}; the SDK has {names}")
     if len(rows) < 6 or head[1:] != list(found):
         raise SystemExit("the table of names in docs/app-developers.md is incomplete")
     return count

@@ -1,7 +1,6 @@
-"""Parses the Kotlin, Swift and Dart that was generated, with the grammars of tree-sitter, and compiles
-Kotlin's models.
+"""Parses the generated Kotlin, Swift and Dart with tree-sitter grammars, and compiles Kotlin's models.
 
-The rest of Kotlin's client needs libraries that are to be had from Maven alone.
+The rest of the Kotlin client needs libraries that only Maven repositories provide.
 """
 
 import subprocess
@@ -12,8 +11,8 @@ import tree_sitter_kotlin
 import tree_sitter_swift
 from tree_sitter import Language, Parser
 
-# What depends on the document. The rest is the generators' own, the same for every document, and in
-# Swift and Dart uses syntax that the grammars don't know yet.
+# The files that depend on the document. The others are the same for every document, and in Swift and Dart
+# they use syntax that the grammars do not support yet.
 FILES = {
     "Kotlin": (tree_sitter_kotlin, "kotlin/src/main", "*/client/[am]*/*.kt"),
     "Swift": (tree_sitter_swift, "swift/Sources", "*/[AM]*s/*.swift"),
@@ -22,7 +21,7 @@ FILES = {
 
 
 def check_syntax(sdk):
-    """How many files there are of each language, all of them well-formed."""
+    """Checks that all files are well-formed and returns their number per language."""
     counts = {}
     for language, (grammar, folder, pattern) in FILES.items():
         parser = Parser(Language(grammar.language()))
@@ -30,32 +29,32 @@ def check_syntax(sdk):
         if len(files) < 40:
             raise SystemExit(f"{language}: only {len(files)} files under {folder}")
         for file in files:
-            fault = first_fault(parser.parse(file.read_bytes()).root_node)
-            if fault:
-                line = fault.start_point[0] + 1
-                raise SystemExit(f"{language}: {file.relative_to(sdk)}:{line}: {fault.text[:200]!r}")
+            error = first_error(parser.parse(file.read_bytes()).root_node)
+            if error:
+                line = error.start_point[0] + 1
+                raise SystemExit(f"{language}: {file.relative_to(sdk)}:{line}: {error.text[:200]!r}")
         counts[language] = len(files)
     return counts
 
 
-def first_fault(node):
+def first_error(node):
     if node.is_error or node.is_missing:
         return node
     if node.has_error:
-        return next(filter(None, map(first_fault, node.children)), None)
+        return next(filter(None, map(first_error, node.children)), None)
     return None
 
 
 def compile_kotlin(sdk, modules, folder):
-    """Compiles the models, where a warning is an error."""
+    """Compiles the models with warnings as errors and returns the number of classes."""
     library = modules / "kotlin-compiler" / "lib"
     models = [path for path in (sdk / "kotlin" / "src" / "main").rglob("models") if path.is_dir()]
     command = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
     command += ["-jar", str(library / "kotlin-compiler.jar")]
     command += ["-no-stdlib", "-no-reflect", "-classpath", str(library / "kotlin-stdlib.jar"), "-Werror"]
     command += ["-d", str(folder / "kotlin"), str(Path(__file__).parent / "kotlin"), *map(str, models)]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    result = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     count = len(list((folder / "kotlin").rglob("models/*.class")))
-    if done.returncode or count < 30:
-        raise SystemExit(f"Kotlin: {count} classes compiled\n{done.stdout[-4000:]}")
+    if result.returncode or count < 30:
+        raise SystemExit(f"Kotlin: {count} classes compiled\n{result.stdout[-4000:]}")
     return count

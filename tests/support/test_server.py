@@ -1,7 +1,7 @@
-"""A server of one's own for a check: on a free loopback port, with its data in a temporary folder.
+"""Runs a server for a test, on a free loopback port and with its data in a temporary folder.
 
-The check also gets the key that the server signs with, out of its database and opened with its
-secret: only so can it make tokens that are wrong in one thing and good in every other.
+It also returns the server's private signing key, read from the database and decrypted with the master
+secret. Tests need it to sign tokens that have a single defect.
 """
 
 import json
@@ -24,7 +24,7 @@ PASSWORD = "a red kite over Lisbon"
 
 
 class TestServer:
-    """A running server; `with` ends it and removes what it wrote."""
+    """A running server; leaving the `with` block stops it and removes its data."""
 
     def __init__(self, binary, alg, log="warn", **settings):
         self.alg = alg
@@ -61,17 +61,17 @@ class TestServer:
                     break
                 time.sleep(0.1)
         self.__exit__(RuntimeError, None, None)
-        raise SystemExit("the server does not start")
+        raise SystemExit("the server failed to start")
 
     def __exit__(self, failed, _value, _trace):
         if failed:
             lines = self.log.read_text(errors="replace").splitlines()[-20:]
-            print("the last lines of the server's log:", *(line[:500] for line in lines), sep="\n")
+            print("last lines of the server log:", *(line[:500] for line in lines), sep="\n")
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def stop(self):
-        """Ends the server, after which its log is whole."""
+        """Stops the server; afterwards its log is complete."""
         self.process.terminate()
         try:
             self.process.wait(15)
@@ -80,7 +80,7 @@ class TestServer:
             self.process.wait()
 
     def command(self, *words):
-        """Runs a command of the binary beside the server."""
+        """Runs a command of the binary while the server runs, and returns its output."""
         return subprocess.run(
             [self.binary, *words],
             cwd=self.folder,
@@ -91,26 +91,26 @@ class TestServer:
         ).stdout
 
     def call(self, path, body=None, token=None):
-        """The answer to a request, as JSON."""
+        """Sends a request and returns the JSON response."""
         request = urllib.request.Request(f"{self.issuer}{path}")
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
 
     def sign_up(self, name):
         return self.call("/api/v1/auth/signup", {"username": name, "password": PASSWORD})
 
     def signing_key(self):
-        """The active key's private part: PKCS #8, or the secret of HS256."""
+        """Returns the active private key: PKCS #8, or the secret of HS256."""
         secret = (self.folder / "data" / "secret").read_text().splitlines()[0].strip().encode()
         with sqlite3.connect(f"file:{self.folder}/data/tripgate.db?mode=ro", uri=True) as database:
-            kid, sealed = database.execute(
+            kid, encrypted = database.execute(
                 "SELECT kid, sealed_private_key FROM signing_keys WHERE status = 'active'"
             ).fetchone()
         database.close()
-        vault = HKDF(SHA256(), 32, None, b"tripgate key ring v1").derive(secret)
-        return AESGCM(vault).decrypt(sealed[:12], sealed[12:], kid.encode())
+        key_ring_key = HKDF(SHA256(), 32, None, b"tripgate key ring v1").derive(secret)
+        return AESGCM(key_ring_key).decrypt(encrypted[:12], encrypted[12:], kid.encode())

@@ -1,9 +1,9 @@
-//! How many hashes a second the machine can make.
+//! Measures how many bcrypt hashes per second the machine computes.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Hashes on so many threads for so long; the rate as a member of a JSON object.
+/// Hashes on `threads` threads for `seconds`; returns the rate as a JSON object.
 pub(crate) fn measure(cost: u32, threads: usize, seconds: u64) -> String {
     let workers: Vec<_> =
         (0..threads).map(|_| thread::spawn(move || rate(cost, Duration::from_secs(seconds)))).collect();
@@ -11,7 +11,7 @@ pub(crate) fn measure(cost: u32, threads: usize, seconds: u64) -> String {
     format!("{{\"per_second\": {sum}}}")
 }
 
-/// Whole hashes over the time that they took.
+/// Returns the number of complete hashes divided by the time that they took.
 fn rate(cost: u32, time: Duration) -> f64 {
     let started = Instant::now();
     let mut hashes = 0_u32;

@@ -1,4 +1,4 @@
-//! The least that can be done for a request: a route that says hello.
+//! The minimal work per request: a hello-world route.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ fn routes() -> Route {
     Route::new().at("/", get(hello))
 }
 
-/// Says hello on Tripgate's own accept loop, with its deadlines and checks and without its edge,
-/// until the process is ended.
+/// Serves the route on Tripgate's accept loop, with its deadlines and checks but without its middleware,
+/// until the process is terminated.
 pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Error>> {
     let listener = bind(([127, 0, 0, 1], port).into()).await?;
     let server = Server { limits: Limits::default(), bad_request };
     Ok(server.serve(listener, None, Arc::new(routes().into_endpoint()), std::future::pending()).await?)
 }
 
-/// Says hello on poem's own server, which has none of those, until the process is ended.
+/// Serves the route on poem's own server, which has none of these, until the process is terminated.
 pub(crate) async fn on_poem(port: u16) -> std::io::Result<()> {
     poem::Server::new(TcpListener::bind(("127.0.0.1", port))).run(routes()).await
 }

@@ -1,10 +1,10 @@
-//! What the benchmarks compare with, each as fast as its library alone goes.
+//! Baselines for the benchmarks, each as fast as its library alone.
 //!
-//! `yardstick hello PORT`: a route that says hello on the same server as Tripgate's. `yardstick
-//! hello-on-poem PORT`: the same on poem's. `yardstick bcrypt COST THREADS SECONDS`: a loop
-//! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: a transaction for each new trip.
-//! `yardstick refreshes PORT FILE SECONDS`: a client for each refresh token in the file.
-//! Called otherwise, as `cargo test --all-targets` does, it does nothing.
+//! `yardstick hello PORT`: a hello-world route on Tripgate's own accept loop. `yardstick
+//! hello-on-poem PORT`: the same on poem's server. `yardstick bcrypt COST THREADS SECONDS`: a loop
+//! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: one transaction per new trip.
+//! `yardstick refreshes PORT FILE SECONDS`: one client per refresh token in the file.
+//! With other arguments, as from `cargo test --all-targets`, it only prints its usage.
 
 mod hashes;
 mod hello;

@@ -1,4 +1,4 @@
-//! Clients that refresh their sessions one after the other, each on a connection of its own.
+//! Clients that refresh their sessions repeatedly, each on its own connection.
 
 use std::error::Error;
 use std::fs;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A line of JSON: refreshes a second, and how long the slowest hundredth took at least.
+/// Returns a line of JSON: refreshes per second and the p99 latency.
 ///
 /// # Errors
 ///
-/// Anything but a next refresh token.
+/// If a response does not contain the next refresh token.
 pub(crate) async fn measure(port: u16, file: &str, seconds: u64) -> Result<String, Box<dyn Error>> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let tokens = fs::read_to_string(file)?;
@@ -36,26 +36,26 @@ async fn client(
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
     connection.set_nodelay(true)?;
     let mut took = Vec::new();
-    let mut answer = vec![0; 16 * 1024];
+    let mut response = vec![0; 16 * 1024];
     while Instant::now() < until {
         let body = format!(r#"{{"refresh_token":"{token}"}}"#);
         let request = format!(
             "POST /api/v1/auth/refresh HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let begun = Instant::now();
+        let started = Instant::now();
         connection.write_all(request.as_bytes()).await?;
         let mut length = 0;
-        // The user stands last in a grant.
-        while !answer.get(..length).is_some_and(|read| read.ends_with(b"}}")) {
-            let read = connection.read(answer.get_mut(length..).unwrap_or_default()).await?;
+        // The user is the last field of a grant, so the body ends with two braces.
+        while !response.get(..length).is_some_and(|read| read.ends_with(b"}}")) {
+            let read = connection.read(response.get_mut(length..).unwrap_or_default()).await?;
             length += read;
             if read == 0 {
                 return Err("the connection was closed".into());
             }
         }
-        took.push(begun.elapsed());
-        let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
+        took.push(started.elapsed());
+        let text = String::from_utf8_lossy(response.get(..length).unwrap_or_default());
         let next = text.split(r#""refresh_token":""#).nth(1).and_then(|rest| rest.split('"').next());
         token = next.ok_or_else(|| text.lines().next().unwrap_or_default().to_owned())?.to_owned();
     }

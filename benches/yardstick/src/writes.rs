@@ -1,5 +1,5 @@
-//! New trips with a transaction of their own each, as one would write them first: the same two
-//! statements as the server, through sea-orm, on one connection with a fair queue in front of it.
+//! Inserts trips with one transaction each, the straightforward way: the same two statements as the
+//! server, through sea-orm, on one connection with a fair queue in front of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ const INSERT: &str = "INSERT INTO trips (owner_id, created_at, id, title, destin
      change_seq, updated_at) VALUES (?, ?, ?, ?, ?, 'planned', 1, \
      (SELECT value FROM trip_counters WHERE owner_id = ?), ?)";
 
-/// Writes with so many clients for so long; rate and latency as a JSON object.
+/// Writes with `clients` clients for `seconds`; returns rate and latency as a JSON object.
 pub(crate) async fn measure(database: &str, clients: u64, seconds: u64) -> Result<String, DbErr> {
     let connection = open(database).await?;
     let owners: Vec<Vec<u8>> = connection
@@ -38,9 +38,9 @@ pub(crate) async fn measure(database: &str, clients: u64, seconds: u64) -> Resul
                 let mut took = Vec::new();
                 while started.elapsed() < Duration::from_secs(seconds) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let begun = Instant::now();
+                    let write_started = Instant::now();
                     write(&connection, &owners, number).await?;
-                    took.push(begun.elapsed());
+                    took.push(write_started.elapsed());
                 }
                 Ok::<_, DbErr>(took)
             })
@@ -62,7 +62,7 @@ pub(crate) async fn measure(database: &str, clients: u64, seconds: u64) -> Resul
     ))
 }
 
-/// The trips that are there; what is numbered from here on is new.
+/// Returns the number of existing trips, from which the numbers of new trips continue.
 async fn count(connection: &DatabaseConnection) -> Result<u64, DbErr> {
     let statement = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM trips");
     let row = connection.query_one_raw(statement).await?;
@@ -70,7 +70,7 @@ async fn count(connection: &DatabaseConnection) -> Result<u64, DbErr> {
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// As the server opens it: write-ahead log, every COMMIT synced.
+/// Opens the database in the same way as the server: write-ahead log, every COMMIT synced.
 async fn open(database: &str) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(format!("sqlite://{database}"));
     options
@@ -90,7 +90,7 @@ async fn open(database: &str) -> Result<DatabaseConnection, DbErr> {
 async fn write(connection: &DatabaseConnection, owners: &[Vec<u8>], number: u64) -> Result<(), DbErr> {
     let turn = usize::try_from(number).unwrap_or_default() % owners.len().max(1);
     let owner: Value = owners.get(turn).cloned().unwrap_or_default().into();
-    // Later than what is there, as a new trip is.
+    // Later than all existing trips, as a new trip is.
     let millis = 2_000_000_000_000_u64 + number;
     let id = [millis.to_be_bytes(), number.to_be_bytes()].concat();
     let now = Value::from(i64::try_from(millis).unwrap_or_default());

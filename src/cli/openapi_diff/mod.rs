@@ -1,78 +1,79 @@
-//! What a change of the document breaks for the apps that were made for the old one.
+//! Finds the differences between two OpenAPI documents that break clients of the old one.
 //!
-//! An app sends what the old document let it send, and reads what that promised: both must go on. So a
-//! request may only be asked for less, an answer may only say more. Names that generated SDKs take over
-//! (operations, schemas) stay. What can't be compared counts as broken.
+//! A client sends requests that the old document allowed, and relies on the responses that it promised.
+//! So a new document may only require less of a request and guarantee more of a response. Names from
+//! which SDKs are generated (operations, schemas) must not change. Parts that can't be compared count as
+//! breaking.
 
 use std::collections::HashSet;
 
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
-/// Everything that an app made for `old` would stumble over, a line each; empty if nothing.
-pub(super) fn changes(old: &Value, new: &Value, today: NaiveDate) -> Vec<String> {
-    let (at, done, broken) = (String::new(), HashSet::new(), Vec::new());
-    let mut compared = Compared { old, new, at, done, today, broken };
-    compared.documents();
-    compared.broken
+/// Returns one line per breaking change from `old` to `new`; empty if there is none.
+pub(super) fn breaking_changes(old: &Value, new: &Value, today: NaiveDate) -> Vec<String> {
+    let (operation, compared, breaking) = (String::new(), HashSet::new(), Vec::new());
+    let mut comparison = Comparison { old, new, operation, compared, today, breaking };
+    comparison.documents();
+    comparison.breaking
 }
 
-/// Which way a value goes.
+/// The direction in which a value is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Direction {
-    /// From the app: what was taken must be taken still.
+    /// From the client: every value accepted by the old document must still be accepted.
     Request,
-    /// To the app: what was told must be told still.
+    /// To the client: everything guaranteed by the old document must still hold.
     Response,
 }
 
-struct Compared<'d> {
+struct Comparison<'d> {
     old: &'d Value,
     new: &'d Value,
-    /// The operation that is looked at.
-    at: String,
-    /// The pairs of named schemas that were compared: they may refer to themselves.
-    done: HashSet<(Direction, &'d str, &'d str)>,
+    /// The current operation.
+    operation: String,
+    /// The pairs of named schemas that were compared already, because schemas may be recursive.
+    compared: HashSet<(Direction, &'d str, &'d str)>,
     today: NaiveDate,
-    broken: Vec<String>,
+    breaking: Vec<String>,
 }
 
-impl<'d> Compared<'d> {
+impl<'d> Comparison<'d> {
     fn documents(&mut self) {
         for (path, item) in members(self.old.get("paths")) {
             for (method, old) in members(Some(item)) {
-                self.at = format!("{} {path}", method.to_uppercase());
+                self.operation = format!("{} {path}", method.to_uppercase());
                 let new =
                     self.new.get("paths").and_then(|paths| paths.get(path)).and_then(|item| item.get(method));
                 match new {
                     Some(new) => self.operation(old, new),
-                    // What was deprecated may go once its time is over.
+                    // A deprecated operation may be removed after its sunset date.
                     None if sunset(old).is_some_and(|day| day < self.today) => {}
-                    None => self.tell("is gone".to_owned()),
+                    None => self.report("was removed".to_owned()),
                 }
             }
         }
     }
 
-    fn tell(&mut self, what: String) {
-        let line = if self.at.is_empty() { what } else { format!("{}: {what}", self.at) };
-        if !self.broken.contains(&line) {
-            self.broken.push(line);
+    fn report(&mut self, change: String) {
+        let line = if self.operation.is_empty() { change } else { format!("{}: {change}", self.operation) };
+        if !self.breaking.contains(&line) {
+            self.breaking.push(line);
         }
     }
 
     fn operation(&mut self, old: &'d Value, new: &'d Value) {
         if old.get("operationId") != new.get("operationId") {
-            self.tell("has another operationId, after which SDKs name the method".to_owned());
+            self.report("has another operationId, from which SDKs generate the method name".to_owned());
         }
-        // Each way in that was open stays open; no way in asked for means that all are open.
+        // Every accepted security scheme must stay accepted; an empty list requires no credential.
         let (was, is) = (items(old.get("security")), items(new.get("security")));
-        if !is.is_empty() && (was.is_empty() || was.iter().any(|way| !is.contains(way))) {
-            self.tell("asks for another credential".to_owned());
+        if !is.is_empty() && (was.is_empty() || was.iter().any(|scheme| !is.contains(scheme))) {
+            self.report("requires another credential".to_owned());
         }
-        let had = items(old.get("x-required-scopes"));
-        for scope in items(new.get("x-required-scopes")).iter().filter(|scope| !had.contains(scope)) {
-            self.tell(format!("needs the scope {scope} too"));
+        let old_scopes = items(old.get("x-required-scopes"));
+        for scope in items(new.get("x-required-scopes")).iter().filter(|scope| !old_scopes.contains(scope)) {
+            self.report(format!("requires the additional scope {scope}"));
         }
         self.parameters(old, new);
         self.request(old, new);
@@ -85,7 +86,7 @@ impl<'d> Compared<'d> {
         for new in is {
             let old = was.iter().find(|old| key(old) == key(new));
             if flag(new, "required") && !old.is_some_and(|old| flag(old, "required")) {
-                self.tell(format!("the parameter {} is required", name(new)));
+                self.report(format!("the parameter {} became required", name(new)));
             }
         }
         for old in was {
@@ -98,7 +99,7 @@ impl<'d> Compared<'d> {
                         new.get("schema"),
                     );
                 }
-                None => self.tell(format!("the parameter {} is gone", name(old))),
+                None => self.report(format!("the parameter {} was removed", name(old))),
             }
         }
     }
@@ -108,13 +109,13 @@ impl<'d> Compared<'d> {
             (None, None) => {}
             (None, Some(new)) => {
                 if flag(new, "required") {
-                    self.tell("needs a body".to_owned());
+                    self.report("requires a body".to_owned());
                 }
             }
-            (Some(_), None) => self.tell("takes no body any more".to_owned()),
+            (Some(_), None) => self.report("no longer accepts a body".to_owned()),
             (Some(old), Some(new)) => {
                 if flag(new, "required") && !flag(old, "required") {
-                    self.tell("needs a body".to_owned());
+                    self.report("requires a body".to_owned());
                 }
                 self.content(Direction::Request, "request", old, new);
             }
@@ -125,102 +126,102 @@ impl<'d> Compared<'d> {
         let (was, is) = (members(old.get("responses")), members(new.get("responses")));
         for (status, old) in was {
             let Some(new) = is.get(status) else {
-                self.tell(format!("{status} is gone"));
+                self.report(format!("{status} was removed"));
                 continue;
             };
             let (old, new) = (resolved(self.old, old), resolved(self.new, new));
             let new_headers = members(new.get("headers"));
             for (header, old) in members(old.get("headers")) {
                 let new = new_headers.get(header).map(|new| resolved(self.new, new));
-                let was_sure = flag(resolved(self.old, old), "required");
-                if new.is_none_or(|new| was_sure && !flag(new, "required")) {
-                    self.tell(format!("{status} need not have the header {header} any more"));
+                let was_required = flag(resolved(self.old, old), "required");
+                if new.is_none_or(|new| was_required && !flag(new, "required")) {
+                    self.report(format!("{status} no longer guarantees the header {header}"));
                 }
             }
             self.content(Direction::Response, status, old, new);
         }
-        // An app knows what to do about an error by its class, but not about another success.
+        // A client can handle an unknown error by its class, but not an unknown success.
         for status in is.keys().filter(|status| status.starts_with(['2', '3']) && !was.contains_key(*status))
         {
-            self.tell(format!("{status} is a new kind of success"));
+            self.report(format!("{status} is a new kind of success"));
         }
     }
 
-    fn content(&mut self, way: Direction, part: &str, old: &'d Value, new: &'d Value) {
+    fn content(&mut self, direction: Direction, part: &str, old: &'d Value, new: &'d Value) {
         let (was, is) = (members(old.get("content")), members(new.get("content")));
         for (media, old) in was {
             match is.get(media) {
-                Some(new) => self.schema(way, part, old.get("schema"), new.get("schema")),
-                None => self.tell(format!("{part} is not {media} any more")),
+                Some(new) => self.schema(direction, part, old.get("schema"), new.get("schema")),
+                None => self.report(format!("{part} is no longer available as {media}")),
             }
         }
-        if way == Direction::Response && was.is_empty() && !is.is_empty() {
-            self.tell(format!("{part} has a body"));
+        if direction == Direction::Response && was.is_empty() && !is.is_empty() {
+            self.report(format!("{part} now has a body"));
         }
     }
 
-    fn schema(&mut self, way: Direction, part: &str, old: Option<&'d Value>, new: Option<&'d Value>) {
+    fn schema(&mut self, direction: Direction, part: &str, old: Option<&'d Value>, new: Option<&'d Value>) {
         let (Some(old), Some(new)) = (old, new) else {
             if old != new {
-                self.tell(format!("{part}: can't be compared"));
+                self.report(format!("{part}: can't be compared"));
             }
             return;
         };
-        if let (Some(was), Some(is)) = (named(old), named(new)) {
+        if let (Some(was), Some(is)) = (reference_name(old), reference_name(new)) {
             if was != is {
-                self.tell(format!("{part} is {is}, not {was}, after which SDKs name its type"));
+                self.report(format!("{part} is {is}, not {was}, from which SDKs generate the type name"));
             }
-            if !self.done.insert((way, was, is)) {
+            if !self.compared.insert((direction, was, is)) {
                 return;
             }
         }
         let (old, new) = (resolved(self.old, old), resolved(self.new, new));
         for union in ["allOf", "anyOf", "oneOf", "not"] {
             if old.get(union) != new.get(union) {
-                self.tell(format!("{part}: {union} can't be compared"));
+                self.report(format!("{part}: {union} can't be compared"));
             }
         }
         for fixed in ["type", "format"] {
             if old.get(fixed) != new.get(fixed) {
-                self.tell(format!("{part} has another {fixed}"));
+                self.report(format!("{part} has another {fixed}"));
             }
         }
-        self.values(way, part, old, new);
-        if way == Direction::Request {
+        self.values(direction, part, old, new);
+        if direction == Direction::Request {
             self.bounds(part, old, new);
         }
         if old.get("items").is_some() {
-            self.schema(way, &format!("{part}[]"), old.get("items"), new.get("items"));
+            self.schema(direction, &format!("{part}[]"), old.get("items"), new.get("items"));
         }
-        self.members(way, part, old, new);
+        self.properties(direction, part, old, new);
     }
 
-    /// Lists of values and `null`: a request may be given more of them, an answer fewer.
-    fn values(&mut self, way: Direction, part: &str, old: &Value, new: &Value) {
-        let (narrow, wide) = if way == Direction::Request { (old, new) } else { (new, old) };
-        let fits = match (narrow.get("enum"), wide.get("enum")) {
+    /// Compares `enum` and `nullable`: a request may allow more values, a response may have fewer.
+    fn values(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
+        let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
+        let is_compatible = match (narrow.get("enum"), wide.get("enum")) {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(narrow), Some(wide)) => items(Some(narrow)).iter().all(|it| items(Some(wide)).contains(it)),
         };
-        if !fits {
-            self.tell(match way {
-                Direction::Request => format!("{part} takes fewer values"),
-                Direction::Response => format!("{part} may have values that nobody knew"),
+        if !is_compatible {
+            self.report(match direction {
+                Direction::Request => format!("{part} accepts fewer values"),
+                Direction::Response => format!("{part} may have new values"),
             });
         }
         if flag(narrow, "nullable") && !flag(wide, "nullable") {
-            self.tell(match way {
-                Direction::Request => format!("{part} can't be null any more"),
+            self.report(match direction {
+                Direction::Request => format!("{part} can no longer be null"),
                 Direction::Response => format!("{part} may be null"),
             });
         }
     }
 
-    /// Of requests: what was long enough, large enough or of the right form before is so still.
+    /// Compares the constraints on a value in a request: every valid value must stay valid.
     fn bounds(&mut self, part: &str, old: &Value, new: &Value) {
         let bound = |schema: &Value, name: &str| schema.get(name).and_then(Value::as_f64);
-        for (name, no_bound, is_least) in [
+        for (name, no_bound, is_lower) in [
             ("minimum", f64::NEG_INFINITY, true),
             ("minLength", 0.0, true),
             ("minItems", 0.0, true),
@@ -231,43 +232,43 @@ impl<'d> Compared<'d> {
             ("maxProperties", f64::INFINITY, false),
         ] {
             let (was, is) = (bound(old, name).unwrap_or(no_bound), bound(new, name).unwrap_or(no_bound));
-            if if is_least { is > was } else { is < was } {
-                self.tell(format!("{part} has a narrower {name}"));
+            if if is_lower { is > was } else { is < was } {
+                self.report(format!("{part} has a narrower {name}"));
             }
         }
         if new.get("pattern").is_some_and(|pattern| old.get("pattern") != Some(pattern)) {
-            self.tell(format!("{part} has another pattern"));
+            self.report(format!("{part} has another pattern"));
         }
         if flag(new, "uniqueItems") && !flag(old, "uniqueItems") {
-            self.tell(format!("{part} may hold nothing twice"));
+            self.report(format!("{part} no longer allows duplicates"));
         }
         if old.get("default").is_some_and(|default| new.get("default") != Some(default)) {
-            self.tell(format!("{part} is something else if absent"));
+            self.report(format!("{part} has another default"));
         }
         let is_closed = |schema: &Value| schema.get("additionalProperties") == Some(&json!(false));
         if is_closed(new) && !is_closed(old) {
-            self.tell(format!("{part} takes no other members any more"));
+            self.report(format!("{part} no longer accepts other fields"));
         }
     }
 
-    fn members(&mut self, way: Direction, part: &str, old: &'d Value, new: &'d Value) {
+    fn properties(&mut self, direction: Direction, part: &str, old: &'d Value, new: &'d Value) {
         let (was, is) = (members(old.get("properties")), members(new.get("properties")));
         let required = |schema: &'d Value| items(schema.get("required"));
         for (name, old) in was {
             match is.get(name) {
-                Some(new) => self.schema(way, &format!("{part}.{name}"), Some(old), Some(new)),
-                None => self.tell(format!("{part}.{name} is gone")),
+                Some(new) => self.schema(direction, &format!("{part}.{name}"), Some(old), Some(new)),
+                None => self.report(format!("{part}.{name} was removed")),
             }
         }
-        let (needed, sure) = match way {
+        let (needed, guaranteed) = match direction {
             Direction::Request => (required(new), required(old)),
             Direction::Response => (required(old), required(new)),
         };
-        for name in needed.iter().filter(|name| !sure.contains(name)).filter_map(Value::as_str) {
-            match way {
-                Direction::Request => self.tell(format!("{part}.{name} is required")),
+        for name in needed.iter().filter(|name| !guaranteed.contains(name)).filter_map(Value::as_str) {
+            match direction {
+                Direction::Request => self.report(format!("{part}.{name} became required")),
                 Direction::Response if is.contains_key(name) => {
-                    self.tell(format!("{part}.{name} may be absent"));
+                    self.report(format!("{part}.{name} may be absent"));
                 }
                 Direction::Response => {}
             }
@@ -275,13 +276,13 @@ impl<'d> Compared<'d> {
     }
 }
 
-/// The last day on which it works for sure.
+/// Returns the last day on which a deprecated operation is guaranteed to work.
 fn sunset(operation: &Value) -> Option<NaiveDate> {
     operation.get("x-sunset")?.as_str()?.parse().ok()
 }
 
-/// The schema that it refers to.
-fn named(schema: &Value) -> Option<&str> {
+/// Returns the name of the referenced schema.
+fn reference_name(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.rsplit('/').next()
 }
 
@@ -302,10 +303,10 @@ fn members(value: Option<&Value>) -> &Map<String, Value> {
     value.and_then(Value::as_object).unwrap_or(&NONE)
 }
 
-/// What it refers to, or itself.
+/// Returns the referenced value, or `value` itself if it is no reference.
 fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     let reference = value.get("$ref").and_then(Value::as_str);
-    reference.and_then(|at| document.pointer(at.trim_start_matches('#'))).unwrap_or(value)
+    reference.and_then(|path| document.pointer(path.trim_start_matches('#'))).unwrap_or(value)
 }
 
 #[cfg(test)]

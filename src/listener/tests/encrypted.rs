@@ -1,4 +1,4 @@
-//! TLS: certificates, handshakes, both versions of HTTP.
+//! TLS: certificates, handshakes, and both versions of HTTP.
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -6,13 +6,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 use super::*;
 
-/// A certificate for `localhost` on disk, what the server makes of it, and a client that trusts it.
+/// Returns a directory with a certificate for `localhost`, the server's configuration from it, and a
+/// client that trusts it.
 fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&cert, generated.cert.pem()).unwrap();
+    std::fs::write(&key, generated.signing_key.serialize_pem()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&cert).unwrap()).unwrap();
     let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -26,7 +27,7 @@ fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnect
 }
 
 #[tokio::test]
-async fn tls_is_served_in_both_versions_of_http() {
+async fn tls_serves_both_versions_of_http() {
     for alpn in [&b"http/1.1"[..], b"h2"] {
         let (_dir, config, connector) = certificate(alpn);
         let server = start_tls(short(), Some(config)).await;
@@ -35,7 +36,7 @@ async fn tls_is_served_in_both_versions_of_http() {
         let mut io = connector.connect(name, tcp).await.unwrap();
         assert_eq!(io.get_ref().1.alpn_protocol(), Some(alpn));
         if alpn == b"h2" {
-            assert_h2_answer(&mut io).await;
+            assert_h2_response(&mut io).await;
         } else {
             io.write_all(GET).await.unwrap();
             assert!(read_until(&mut io, b"/!").await.ends_with(b"/!"));
@@ -44,7 +45,7 @@ async fn tls_is_served_in_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn a_handshake_holds_up_neither_the_others_nor_the_stop() {
+async fn a_stalled_handshake_times_out_and_does_not_delay_the_stop() {
     let (_dir, config, _) = certificate(b"h2");
     let server = start_tls(short(), Some(config)).await;
     let begin = Instant::now();
@@ -59,7 +60,7 @@ async fn a_handshake_holds_up_neither_the_others_nor_the_stop() {
 }
 
 #[tokio::test]
-async fn certificates_that_cannot_serve_are_refused_by_name() {
+async fn an_unusable_certificate_fails_with_its_path() {
     let ((one, ..), (other, ..)) = (certificate(b"h2"), certificate(b"h2"));
     let (cert, key) = (one.path().join("cert.pem"), other.path().join("key.pem"));
     assert!(matches!(tls(&cert, &key), Err(ServerError::Certificate { .. })));

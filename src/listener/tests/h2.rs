@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame: which host a request names, and floods of resets.
+//! HTTP/2 at the level of frames: the host of a request, and floods of resets.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -12,9 +12,9 @@ pub(super) const WINDOW_UPDATE: u8 = 8;
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// Requests to `/held` that are in its handler now.
+/// Number of requests that are in the handler of `/held` now.
 static HELD: AtomicUsize = AtomicUsize::new(0);
-/// Requests to `/held` that ever were.
+/// Number of requests that ever reached the handler of `/held`.
 static EVER_HELD: AtomicUsize = AtomicUsize::new(0);
 
 struct Held;
@@ -25,7 +25,7 @@ impl Drop for Held {
     }
 }
 
-/// Answers never, and counts who waits.
+/// Never responds, and counts the waiting requests.
 pub(super) async fn hold() -> poem::Result<Response> {
     EVER_HELD.fetch_add(1, Ordering::SeqCst);
     HELD.fetch_add(1, Ordering::SeqCst);
@@ -38,7 +38,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length, &[kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// HEADERS that end the stream: GET, http, these fields. RFC 7541 §6.2.2 for what they look like.
+/// Returns HEADERS that end the stream: GET, http, and `fields`, encoded as in RFC 7541 §6.2.2.
 fn request(stream: u32, fields: &[u8]) -> Vec<u8> {
     frame(HEADERS, 5, stream, &[b"\x82\x86", fields].concat())
 }
@@ -49,7 +49,7 @@ pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_h2_request_names_one_host_and_no_user() {
+async fn an_h2_request_needs_one_host_without_userinfo() {
     // S-57; 0x84 is `:path: /`, 0x41 and a length `:authority`, 0x0f 0x17 and a length `host`.
     for (fields, accepted) in [
         (&b"\x84\x41\x01a"[..], true),
@@ -73,31 +73,31 @@ async fn an_h2_request_names_one_host_and_no_user() {
 }
 
 #[tokio::test]
-async fn no_request_target_names_a_user() {
+async fn a_request_target_with_userinfo_gets_400() {
     for target in ["http://u@a/", "http://u:p@a/", "http://@a/"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = only_answer(request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{target}: {answer}");
+        let response = only_response(request.as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{target}: {response}");
     }
 }
 
 #[tokio::test]
-async fn a_flood_of_resets_ends_the_connection_and_nobody_elses() {
+async fn a_flood_of_resets_closes_only_its_own_connection() {
     // S-76
     let server = start(short()).await;
     let flood = (0..1_000).map(|n| [get(2 * n + 1, "/"), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat());
     let flood = flood.collect::<Vec<_>>().concat();
     let mut tcp = send(&server, H2_OPEN).await;
-    // The server may hang up before it has read all.
+    // The server may close the connection before it has read everything.
     tcp.write_all(&flood).await.ok();
     let frames = frames(&mut tcp, Some(GOAWAY)).await;
-    let (kind, farewell) = frames.last().unwrap();
-    assert_eq!((*kind, farewell.get(4..8)), (GOAWAY, Some(&ENHANCE_YOUR_CALM[..])));
-    assert_h2_answer(&mut send(&server, b"").await).await;
+    let (kind, payload) = frames.last().unwrap();
+    assert_eq!((*kind, payload.get(4..8)), (GOAWAY, Some(&ENHANCE_YOUR_CALM[..])));
+    assert_h2_response(&mut send(&server, b"").await).await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_reset_leaves_its_handler() {
+async fn a_reset_request_cancels_its_handler() {
     // S-76
     let server = start(short()).await;
     let mut tcp = send(&server, H2_OPEN).await;

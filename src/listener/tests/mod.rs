@@ -1,4 +1,4 @@
-//! The server over raw TCP, with short limits.
+//! Tests of the server over raw TCP, with short limits.
 
 mod encrypted;
 mod h2;
@@ -67,7 +67,7 @@ async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let server =
-        Server { limits, bad_request: |fault| fault.with_status(StatusCode::BAD_REQUEST).into_response() };
+        Server { limits, bad_request: |detail| detail.with_status(StatusCode::BAD_REQUEST).into_response() };
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let stop = async {
@@ -88,7 +88,7 @@ async fn send(server: &Running, bytes: &[u8]) -> TcpStream {
     tcp
 }
 
-/// Reads until the text ends with `end` or the server closes.
+/// Reads until the bytes read end with `end` or the server closes.
 async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     let reading = async {
@@ -106,15 +106,15 @@ async fn read_all(io: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(read_until(io, b"").await).unwrap()
 }
 
-/// The only answer to these bytes, after which the server closes.
-async fn only_answer(bytes: &[u8]) -> String {
+/// Sends these bytes and returns the only response, after which the server must close.
+async fn only_response(bytes: &[u8]) -> String {
     let limits = Limits { idle: ms(5_000), ..short() };
-    let answer = read_all(&mut send(&start(limits).await, bytes).await).await;
-    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-    answer
+    let response = read_all(&mut send(&start(limits).await, bytes).await).await;
+    assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
+    response
 }
 
-/// Types and payloads of the frames, until the server closes or one of type `last` comes.
+/// Returns types and payloads of frames, until the server closes or a frame of type `last` arrives.
 async fn frames(io: &mut (impl AsyncRead + Unpin), last: Option<u8>) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     let reading = async {
@@ -136,7 +136,7 @@ async fn frames(io: &mut (impl AsyncRead + Unpin), last: Option<u8>) -> Vec<(u8,
     frames
 }
 
-async fn assert_h2_answer(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+async fn assert_h2_response(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     io.write_all(H2_OPEN).await.unwrap();
     io.write_all(H2_GET).await.unwrap();
     let frames = frames(io, Some(DATA)).await;
@@ -154,7 +154,7 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn half_a_header_is_closed_even_if_it_drips() {
+async fn a_header_that_arrives_byte_by_byte_is_closed() {
     let server = start(short()).await;
     let begin = Instant::now();
     let (mut read, mut write) = send(&server, b"GET / HTTP/1.1\r\nX: ").await.into_split();
@@ -170,7 +170,7 @@ async fn half_a_header_is_closed_even_if_it_drips() {
 }
 
 #[tokio::test]
-async fn a_partial_h2_preface_is_half_a_header() {
+async fn a_partial_h2_preface_has_the_header_deadline() {
     let server = start(short()).await;
     let begin = Instant::now();
     assert_eq!(read_all(&mut send(&server, b"PRI * HTTP/2.0\r\n").await).await, "");
@@ -178,7 +178,7 @@ async fn a_partial_h2_preface_is_half_a_header() {
 }
 
 #[tokio::test]
-async fn an_idle_phone_may_come_back_until_idle_is_over() {
+async fn an_idle_connection_is_reusable_until_the_idle_deadline() {
     let server = start(short()).await;
     let mut tcp = send(&server, GET).await;
     assert!(read_until(&mut tcp, b"/!").await.ends_with(b"/!"));
@@ -191,7 +191,7 @@ async fn an_idle_phone_may_come_back_until_idle_is_over() {
 }
 
 #[tokio::test]
-async fn the_second_header_has_its_deadline_too() {
+async fn the_second_header_has_a_deadline_too() {
     let server = start(short()).await;
     let mut tcp = send(&server, GET).await;
     read_until(&mut tcp, b"/!").await;
@@ -202,11 +202,11 @@ async fn the_second_header_has_its_deadline_too() {
 }
 
 #[tokio::test]
-async fn a_request_in_hand_outlives_every_read_deadline() {
+async fn no_read_deadline_ends_a_request_in_flight() {
     let limits = Limits { first_byte: ms(50), header: ms(50), idle: ms(50), ..short() };
     let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
-    let answer = read_all(&mut send(&start(limits).await, request).await).await;
-    assert!(answer.ends_with("/slow!"), "{answer}");
+    let response = read_all(&mut send(&start(limits).await, request).await).await;
+    assert!(response.ends_with("/slow!"), "{response}");
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait_for_their_turn() {
+async fn connections_above_the_limit_wait_until_another_closes() {
     let limits = Limits { max_connections: 1, ..short() };
     let server = start(limits).await;
     let mut first = send(&server, GET).await;
@@ -241,7 +241,7 @@ async fn connections_above_the_limit_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_hand() {
+async fn a_stop_finishes_requests_in_flight() {
     let server = start(short()).await;
     let mut slow = send(&server, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut idle = send(&server, GET).await;
@@ -251,7 +251,7 @@ async fn a_stop_finishes_what_is_in_hand() {
     let begin = Instant::now();
     server.stop.send(()).unwrap();
     assert_eq!(read_all(&mut idle).await, "");
-    assert!(begin.elapsed() < ms(200), "the idle connection was kept");
+    assert!(begin.elapsed() < ms(200), "the idle connection stayed open");
     assert!(TcpStream::connect(server.addr).await.is_err());
     assert!(read_all(&mut slow).await.ends_with("/slow!"));
     server.task.await.unwrap().unwrap();
@@ -259,7 +259,7 @@ async fn a_stop_finishes_what_is_in_hand() {
 }
 
 #[tokio::test]
-async fn a_stop_aborts_what_does_not_end() {
+async fn a_stop_aborts_requests_that_do_not_end() {
     let server = start(short()).await;
     let mut never = send(&server, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut h2 = send(&server, H2_OPEN).await;
@@ -276,18 +276,18 @@ async fn a_stop_aborts_what_does_not_end() {
 #[tokio::test]
 async fn a_request_needs_exactly_one_valid_host() {
     for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n", "Host: a b\r\n"] {
-        // The pipelined second request must not be answered.
+        // The pipelined second request must not get a response.
         let request = format!("GET / HTTP/1.1\r\n{hosts}\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = only_answer(request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{hosts}: {answer}");
-        assert!(answer.contains("connection: close"), "{hosts}: {answer}");
+        let response = only_response(request.as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{hosts}: {response}");
+        assert!(response.contains("connection: close"), "{hosts}: {response}");
     }
-    let answer = read_all(&mut send(&start(short()).await, b"GET / HTTP/1.0\r\n\r\n").await).await;
-    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let response = read_all(&mut send(&start(short()).await, b"GET / HTTP/1.0\r\n\r\n").await).await;
+    assert!(response.starts_with("HTTP/1.0 200"), "{response}");
 }
 
 #[tokio::test]
-async fn conflicting_lengths_get_one_answer() {
+async fn conflicting_lengths_get_one_response() {
     for lengths in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
@@ -295,21 +295,21 @@ async fn conflicting_lengths_get_one_answer() {
         "Transfer-Encoding: chunked, identity",
     ] {
         let head = format!("POST /first HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n");
-        let answer = only_answer(&[head.as_bytes(), TWO_REQUESTS_IN_ONE].concat()).await;
-        assert!(!answer.contains("/second"), "{lengths}: {answer}");
+        let response = only_response(&[head.as_bytes(), TWO_REQUESTS_IN_ONE].concat()).await;
+        assert!(!response.contains("/second"), "{lengths}: {response}");
     }
 }
 
 #[tokio::test]
-async fn a_huge_header_is_refused() {
+async fn a_header_above_the_size_limit_is_rejected() {
     let server = start(short()).await;
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
-    let answer = read_all(&mut send(&server, request.as_bytes()).await).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let response = read_all(&mut send(&server, request.as_bytes()).await).await;
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 431"), "{response}");
 }
 
 #[tokio::test]
-async fn an_h2_connection_without_a_request_outlives_the_header_deadline() {
+async fn the_header_deadline_does_not_close_an_h2_connection_without_a_request() {
     let server = start(short()).await;
     let (half, rest) = H2_OPEN.split_at(10);
     let mut tcp = send(&server, half).await;
@@ -321,32 +321,32 @@ async fn an_h2_connection_without_a_request_outlives_the_header_deadline() {
 }
 
 #[tokio::test]
-async fn an_error_becomes_its_response() {
+async fn an_endpoint_error_becomes_a_response() {
     let request = b"GET /missing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    assert!(only_answer(request).await.starts_with("HTTP/1.1 404"));
+    assert!(only_response(request).await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]
-async fn h2_with_prior_knowledge_is_served_and_told_when_idle_is_over() {
+async fn h2_with_prior_knowledge_is_served_and_gets_goaway_when_idle() {
     let server = start(short()).await;
     let mut tcp = send(&server, b"").await;
-    assert_h2_answer(&mut tcp).await;
+    assert_h2_response(&mut tcp).await;
     let begin = Instant::now();
-    let farewell = frames(&mut tcp, None).await;
-    assert!(farewell.iter().any(|(kind, _)| *kind == GOAWAY));
+    let rest = frames(&mut tcp, None).await;
+    assert!(rest.iter().any(|(kind, _)| *kind == GOAWAY));
     assert!(begin.elapsed() >= ms(580));
     assert!(begin.elapsed() < ms(2_000));
 }
 
 #[tokio::test]
-async fn a_taken_address_is_named() {
+async fn an_address_in_use_is_reported() {
     let server = start(short()).await;
     let error = bind(server.addr).await.unwrap_err();
     assert_eq!(error.to_string(), format!("address already in use: {}", server.addr));
 }
 
 #[tokio::test]
-async fn sigterm_stops() {
+async fn sigterm_resolves_the_stop_signal() {
     let stop = stop_signal().unwrap();
     let own = rustix::process::getpid();
     rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
@@ -354,7 +354,7 @@ async fn sigterm_stops() {
 }
 
 #[test]
-fn connections_leave_room_for_other_descriptors() {
+fn the_connection_limit_reserves_descriptors() {
     assert_eq!(connection_limit(10_000, None), 10_000);
     assert_eq!(connection_limit(10_000, Some(1_024)), 960);
     assert_eq!(connection_limit(10_000, Some(10)), 1);
@@ -362,13 +362,13 @@ fn connections_leave_room_for_other_descriptors() {
 }
 
 #[tokio::test]
-async fn an_accept_error_pauses_and_an_aborted_client_does_not() {
+async fn an_accept_error_pauses_but_an_aborted_connection_does_not() {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let mut door = Acceptor::new(listener, 1);
+    let mut acceptor = Acceptor::new(listener, 1);
     let begin = Instant::now();
-    door.pause(&ErrorKind::ConnectionAborted.into()).await;
+    acceptor.pause(&ErrorKind::ConnectionAborted.into()).await;
     assert!(begin.elapsed() < ms(40));
     // EMFILE
-    door.pause(&io::Error::from_raw_os_error(24)).await;
+    acceptor.pause(&io::Error::from_raw_os_error(24)).await;
     assert!(begin.elapsed() >= ms(50));
 }

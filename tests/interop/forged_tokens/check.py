@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Shows forged, malformed and confused tokens to running servers, which must refuse every one:
+"""Sends forged, malformed and confused tokens to running servers, which must reject every one:
 
     tests/interop/forged_tokens/check.py BINARY NODE_MODULES
 
-PyJWT, joserfc and jwcrypto in Python, jose in Node and plain string work make them, anew for each
-algorithm that signs. Every answer must be a whole 401 problem with the challenge of RFC 6750, and at
-the end the log, at its most talkative, must hold nothing of any token.
+PyJWT, joserfc and jwcrypto in Python, jose in Node and plain string operations create the tokens, for
+each signing algorithm separately. Every response must be a complete 401 problem with the challenge of
+RFC 6750. At the end, the log at level `trace` must contain no part of any token.
 """
 
 import collections
@@ -33,87 +33,87 @@ from recipes import Recipes  # noqa: E402
 from test_server import TestServer  # noqa: E402
 
 CHALLENGE = 'Bearer realm="tripgate", error="invalid_token"'
-MEMBERS = {"type", "title", "status", "detail", "code", "request_id", "client_action"}
-LEAST = 1_000
+FIELDS = {"type", "title", "status", "detail", "code", "request_id", "client_action"}
+MIN_TOKENS = 1_000
 
 
 class Battery:
-    """The tokens against one server, by who made them."""
+    """All tokens for one server, grouped by the library that created them."""
 
     def __init__(self, server, folder):
         self.server, self.folder = server, folder
         self.grant, other = server.sign_up("ada"), server.sign_up("bob")
         self.token = self.grant["access_token"]
-        with urllib.request.urlopen(f"{server.issuer}/.well-known/jwks.json", timeout=5) as answer:
-            key_set = answer.read()
+        with urllib.request.urlopen(f"{server.issuer}/.well-known/jwks.json", timeout=5) as response:
+            key_set = response.read()
         own = server.signing_key()
         own = own if server.alg == "HS256" else load_der_private_key(own, None)
         kid = json.loads(manual.unb64(self.token.split(".")[0]))["kid"]
-        shown = next((key for key in json.loads(key_set)["keys"] if key["kid"] == kid), None)
-        self.recipes = Recipes(server.alg, self.token, own, shown, key_set, server.issuer)
-        self.recipes.own_jwk = shown
-        self.good, self.made, self.seen = [self.token], collections.defaultdict(list), set()
+        jwk = next((key for key in json.loads(key_set)["keys"] if key["kid"] == kid), None)
+        self.recipes = Recipes(server.alg, self.token, own, jwk, key_set, server.issuer)
+        self.recipes.own_jwk = jwk
+        self.valid, self.forged, self.seen = [self.token], collections.defaultdict(list), set()
         self.in_python()
         self.in_node()
-        elsewhere = LIBRARIES[0].make(
+        foreign = LIBRARIES[0].make(
             self.recipes.job("", {"kid": "A" * 43}, {"iss": "http://127.0.0.1:1"}), own
         )
-        tokens = (self.token, other["access_token"], elsewhere)
-        self.add("by hand", manual.all_of(self.recipes, *tokens, self.strangers()))
+        tokens = (self.token, other["access_token"], foreign)
+        self.add("manual", manual.all_of(self.recipes, *tokens, self.other_secrets()))
 
     def add(self, maker, tokens):
         for what, token in tokens:
             if token not in self.seen:
                 self.seen.add(token)
-                self.made[maker].append((what, token))
+                self.forged[maker].append((what, token))
 
     def in_python(self):
         for library in LIBRARIES:
-            self.good.append(library.make(self.recipes.good(), self.recipes.keys["ours"]))
+            self.valid.append(library.make(self.recipes.valid(), self.recipes.keys["own"]))
 
             def signed(library=library):
                 for job in self.recipes.all():
                     try:
                         yield job["what"], library.make(job, self.recipes.keys[job["key"]])
-                    except Exception:  # the library can't, whatever it raises
+                    except Exception:  # the library can't create this token
                         continue
 
             self.add(library.name, signed())
             self.add(library.name, library.extra(self.recipes))
 
     def in_node(self):
-        def written(key):
+        def encode(key):
             return (
                 {"secret": b64(key)}
                 if isinstance(key, bytes)
                 else {"pem": pem_of(key).decode(), "public": public_jwk(key)}
             )
 
-        jobs = [job | {"payload": b64(job["payload"])} for job in [self.recipes.good(), *self.recipes.all()]]
-        keys = {name: written(key) for name, key in self.recipes.keys.items()}
-        given = {
+        jobs = [job | {"payload": b64(job["payload"])} for job in [self.recipes.valid(), *self.recipes.all()]]
+        keys = {name: encode(key) for name, key in self.recipes.keys.items()}
+        job_input = {
             "jobs": jobs,
             "keys": keys,
             "claims": self.recipes.claims,
             "kid": self.recipes.kid,
             "alg": self.server.alg,
         }
-        answer = subprocess.run(
+        output = subprocess.run(
             ["node", f"{self.folder}/with_jose.mjs"],
-            input=json.dumps(given),
+            input=json.dumps(job_input),
             check=True,
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,
         ).stdout
-        tokens = json.loads(answer)
-        if tokens[0][0] != "good":
-            raise SystemExit("jose made no good token")
-        self.good.append(tokens[0][1])
+        tokens = json.loads(output)
+        if tokens[0][0] != "valid":
+            raise SystemExit("jose created no valid token")
+        self.valid.append(tokens[0][1])
         self.add("jose", tokens[1:])
 
-    def strangers(self):
-        """What the server gives out that is no access token."""
+    def other_secrets(self):
+        """Returns values from the server that are not access tokens."""
         token = self.token
         for title in ("Lisbon", "Sintra"):
             self.server.call("/api/v1/trips", {"title": title}, token)
@@ -135,66 +135,67 @@ class Battery:
             "kid": self.recipes.kid,
         }
 
-    def fire(self):
-        """What is wrong with the answers, a line each."""
+    def send_all(self):
+        """Sends all tokens; yields a line for each wrong response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
-        for token in self.good:
-            status, _, body = ask(connection, token)
+        for token in self.valid:
+            status, _, body = send(connection, token)
             if status != 200:
-                yield f"a good token: {status} {body[:200]}"
-        for maker, tokens in self.made.items():
+                yield f"a valid token: {status} {body[:200]}"
+        for maker, tokens in self.forged.items():
             for what, token in tokens:
                 try:
-                    fault = judge(token, *ask(connection, token))
+                    defect = find_defect(token, *send(connection, token))
                 except (OSError, http.client.HTTPException) as error:
                     connection.close()
-                    fault = f"no answer: {error!r}"
-                if fault:
-                    yield f"{self.server.alg}, {maker}: {what}: {fault}: {token[:60]!r} ({len(token)})"
-        if ask(connection, self.token)[0] != 200:
-            yield "the good token is no longer taken"
+                    defect = f"no response: {error!r}"
+                if defect:
+                    yield f"{self.server.alg}, {maker}: {what}: {defect}: {token[:60]!r} ({len(token)})"
+        if send(connection, self.token)[0] != 200:
+            yield "the valid token is no longer accepted"
         connection.close()
 
-    def logged(self):
-        """No 16 characters in a row of any token stand in the log; the ids of requests and people may."""
+    def check_log(self):
+        """Yields a line for each run of 16 characters of a token in the log, except request and user ids."""
         log = self.server.log.read_text(errors="replace")
         if "panicked" in log:
             yield "the server panicked"
-        named, sent = log.count("/api/v1/auth/session"), sum(map(len, self.made.values()))
-        if named < sent:
-            yield f"the log names {named} of {sent} requests: is it at trace?"
+        logged, sent = log.count("/api/v1/auth/session"), sum(map(len, self.forged.values()))
+        if logged < sent:
+            yield f"the log has {logged} of {sent} requests: is its level `trace`?"
         ids = r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
         runs = set(re.findall(r"[A-Za-z0-9_=+/.-]{16,}", re.sub(ids, " ", log)))
         forged = "\n".join(
             [
-                *self.good,
-                *(token for tokens in self.made.values() for _, token in tokens if len(token) < 8_000),
+                *self.valid,
+                *(token for tokens in self.forged.values() for _, token in tokens if len(token) < 8_000),
             ]
         )
         for run in runs:
             for piece in {run, *re.split(r"[./=+]", run)}:
                 if len(piece) >= 16 and piece in forged:
-                    yield f"the log has {piece[:60]!r} of a token"
-        # A run may hold more than a token: each token's signature is looked for as well.
-        ends = {token.rsplit(".", 1)[-1] for tokens in self.made.values() for _, token in tokens}
+                    yield f"the log contains {piece[:60]!r} of a token"
+        # A run may contain more than a token, so search for the signatures separately.
+        ends = {token.rsplit(".", 1)[-1] for tokens in self.forged.values() for _, token in tokens}
         yield from (
-            f"the log has the signature {end[:40]!r}"
+            f"the log contains the signature {end[:40]!r}"
             for run in runs
             for end in ends & {run[-len(run) :]}
             if len(end) >= 16
         )
 
 
-def ask(connection, token):
+def send(connection, token):
+    """Returns status, headers and body of the response to a request with the token."""
     connection.putrequest("GET", "/api/v1/auth/session")
     connection.putheader("Authorization", f"Bearer {token}".encode("latin-1"))
     connection.endheaders()
-    answer = connection.getresponse()
-    return answer.status, answer.headers, answer.read()
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
 
 
-def judge(token, status, headers, body):
-    """What is wrong with an answer to a token that must be refused; nothing if nothing is."""
+def find_defect(token, status, headers, body):
+    """Returns what is wrong with the rejection of a token, or None."""
     if status != 401:
         return f"status {status}"
     if not headers.get("www-authenticate", "").startswith(CHALLENGE):
@@ -202,37 +203,37 @@ def judge(token, status, headers, body):
     if headers.get("content-type") != "application/problem+json":
         return f"type {headers.get('content-type')}"
     problem = json.loads(body)
-    if set(problem) != MEMBERS or problem["code"] != "invalid_token" or problem["status"] != 401:
+    if set(problem) != FIELDS or problem["code"] != "invalid_token" or problem["status"] != 401:
         return f"problem {problem}"
-    # Short ones occur in any text.
+    # Short tokens may occur in any text.
     if len(token) >= 16 and token in body.decode():
         return "the token is echoed"
     return None
 
 
 def main(binary, modules):
-    faults = []
+    defects = []
     with tempfile.TemporaryDirectory(prefix="tripgate-forge.") as folder:
-        # An ES module finds its libraries beside itself alone.
+        # An ES module finds its libraries only in a `node_modules` beside it.
         shutil.copy(here / "with_jose.mjs", folder)
         (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
         for alg in ("ES256", "EdDSA", "RS256", "HS256"):
             start = time.monotonic()
             with TestServer(binary, alg, "trace") as server:
                 battery = Battery(server, folder)
-                found = list(battery.fire())
+                found = list(battery.send_all())
                 server.stop()
-                found += battery.logged()
-            counts = {maker: len(tokens) for maker, tokens in battery.made.items()}
-            if sum(counts.values()) < LEAST or len(counts) < 5 or min(counts.values()) < 100:
-                found.append(f"{alg}: too few: {counts}")
+                found += battery.check_log()
+            counts = {maker: len(tokens) for maker, tokens in battery.forged.items()}
+            if sum(counts.values()) < MIN_TOKENS or len(counts) < 5 or min(counts.values()) < 100:
+                found.append(f"{alg}: too few tokens: {counts}")
             listed = ", ".join(f"{maker} {count}" for maker, count in counts.items())
-            took = f"{len(found)} faults, {time.monotonic() - start:.0f} s"
+            took = f"{len(found)} defects, {time.monotonic() - start:.0f} s"
             print(f"    {alg}: {sum(counts.values())} forged tokens ({listed}), {took}")
-            faults += found
-    if faults:
-        print(*faults[:40], sep="\n", file=sys.stderr)
-        raise SystemExit(f"{len(faults)} faults")
+            defects += found
+    if defects:
+        print(*defects[:40], sep="\n", file=sys.stderr)
+        raise SystemExit(f"{len(defects)} defects")
 
 
 main(*sys.argv[1:])

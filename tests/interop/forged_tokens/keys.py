@@ -1,4 +1,4 @@
-"""Keys: the attacker's, and all that can be read of the server's public one."""
+"""Keys: the attacker's keys, and the encodings of the server's public key."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ def unb64(text):
 
 
 def attackers_keys():
-    """A private key for each algorithm; a secret for HMAC."""
+    """Returns a private key for each algorithm, and a secret for HMAC."""
     rsa_key = rsa.generate_private_key(65537, 2048)
     keys = {f"{family}{bits}": rsa_key for family in ("RS", "PS") for bits in (256, 384, 512)}
     keys |= {
@@ -34,7 +34,7 @@ def attackers_keys():
 
 
 def public_jwk(key):
-    """Of a private key, as RFC 7517 writes it; of a secret the secret."""
+    """Returns the public JWK (RFC 7517) of a private key; for a secret, the secret itself as a JWK."""
     if isinstance(key, bytes):
         return {"kty": "oct", "k": b64(key)}
     public = key.public_key()
@@ -51,9 +51,9 @@ def public_jwk(key):
 
 
 def public_forms(key, jwk, key_set):
-    """Every form in which somebody may have the server's public key at hand, as bytes."""
+    """Returns the server's public key in every encoding that an attacker may try, as bytes."""
     forms = {
-        "nothing": b"",
+        "empty": b"",
         "zeros": bytes(32),
         "one zero": b"\0",
         "secret": b"secret",
@@ -65,8 +65,8 @@ def public_forms(key, jwk, key_set):
     forms["JWK, spaced"] = json.dumps(jwk).encode()
     forms["JWK, indented"] = json.dumps(jwk, indent=2).encode()
     forms["JWK, sorted"] = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
-    members = {name: jwk[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in jwk}
-    forms["JWK of the thumbprint"] = json.dumps(members, separators=(",", ":")).encode()
+    fields = {name: jwk[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in jwk}
+    forms["JWK of the thumbprint"] = json.dumps(fields, separators=(",", ":")).encode()
     forms["thumbprint"] = hashlib.sha256(forms["JWK of the thumbprint"]).digest()
     for name in ("n", "e", "x", "y"):
         if name in jwk:
@@ -76,8 +76,8 @@ def public_forms(key, jwk, key_set):
         return forms
     public = key.public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    forms |= {"PEM": pem, "PEM without end": pem.rstrip(), "PEM of Windows": pem.replace(b"\n", b"\r\n")}
-    forms["PEM, its middle"] = b"".join(pem.splitlines()[1:-1])
+    forms |= {"PEM": pem, "PEM without last newline": pem.rstrip(), "PEM with CRLF": pem.replace(b"\n", b"\r\n")}
+    forms["PEM body"] = b"".join(pem.splitlines()[1:-1])
     forms["DER"] = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     forms["DER in hex"] = forms["DER"].hex().encode()
     if isinstance(public, rsa.RSAPublicKey):

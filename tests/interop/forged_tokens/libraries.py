@@ -1,7 +1,7 @@
-"""The libraries in Python that forge: each signs and writes by its own code, checks aside.
+"""Forges tokens with Python libraries. Each signs and serializes with its own code, without its checks.
 
-Where a library refuses to make what is asked for (a PEM as a secret, a name that it does not know), the
-step below its check is taken; where there is none, it makes nothing.
+If a library refuses to create a token (a PEM as a secret, an unknown name), the function below its check
+is called; if there is none, the token is skipped.
 """
 
 import functools
@@ -29,8 +29,8 @@ def pem_of(key):
 
 
 def compact(header, payload, signature):
-    said = header + b"." + b64(payload).encode()
-    return (said + b"." + b64(signature(said)).encode()).decode()
+    signing_input = header + b"." + b64(payload).encode()
+    return (signing_input + b"." + b64(signature(signing_input)).encode()).decode()
 
 
 def dumps(value, **options):
@@ -40,7 +40,7 @@ def dumps(value, **options):
 class PyJwt:
     name = "PyJWT"
 
-    @functools.cache  # reading an RSA key takes long
+    @functools.cache  # parsing an RSA key is slow
     def key(self, algorithm, key):
         return key if isinstance(key, bytes) else algorithm.prepare_key(pem_of(key))
 
@@ -48,12 +48,12 @@ class PyJwt:
         algorithm = jwt.get_algorithm_by_name(job["alg"])
         key = self.key(algorithm, key)
         header = b64(dumps(job["header"])).encode()
-        return compact(header, job["payload"], lambda said: algorithm.sign(said, key))
+        return compact(header, job["payload"], lambda data: algorithm.sign(data, key))
 
     def extra(self, recipes):
-        said = recipes.claims
-        yield "none", jwt.encode(said, None, "none", {"typ": "at+jwt", "kid": recipes.kid})
-        yield "none, key", jwt.encode(said, "", "none", {"kid": recipes.kid, "jwk": {"kty": "oct", "k": ""}})
+        claims = recipes.claims
+        yield "none", jwt.encode(claims, None, "none", {"typ": "at+jwt", "kid": recipes.kid})
+        yield "none, key", jwt.encode(claims, "", "none", {"kid": recipes.kid, "jwk": {"kty": "oct", "k": ""}})
 
 
 class Joserfc:
@@ -70,20 +70,20 @@ class Joserfc:
     def make(self, job, key):
         algorithm, key = joserfc.jws.JWSRegistry.algorithms[job["alg"]], self.key(key)
         header = joserfc.util.json_b64encode(job["header"])
-        return compact(header, job["payload"], lambda said: algorithm.sign(said, key))
+        return compact(header, job["payload"], lambda data: algorithm.sign(data, key))
 
     def extra(self, recipes):
         payload, secret = dumps(recipes.claims), OctKey.import_key(recipes.attackers["HS256"])
         registry = joserfc.jws.JWSRegistry(strict_check_header=False, algorithms=["HS256"])
         head = {"alg": "HS256", "typ": "at+jwt", "kid": recipes.kid}
-        for members in ({"protected": head}, {"protected": {"alg": "HS256"}, "header": {"kid": recipes.kid}}):
-            whole = joserfc.jws.serialize_json(members, payload, secret, registry=registry)
-            yield "flattened", json.dumps(whole)
+        for headers in ({"protected": head}, {"protected": {"alg": "HS256"}, "header": {"kid": recipes.kid}}):
+            token = joserfc.jws.serialize_json(headers, payload, secret, registry=registry)
+            yield "flattened", json.dumps(token)
             yield (
                 "general",
-                json.dumps(joserfc.jws.serialize_json([members], payload, secret, registry=registry)),
+                json.dumps(joserfc.jws.serialize_json([headers], payload, secret, registry=registry)),
             )
-            yield "flattened, encoded", b64(dumps(whole))
+            yield "flattened, encoded", b64(dumps(token))
         yield from self.encrypted(recipes, payload)
 
     def encrypted(self, recipes, payload):
@@ -91,7 +91,7 @@ class Joserfc:
         registry = joserfc.jwe.JWERegistry(
             algorithms=[*models["alg"], *models["enc"]], strict_check_header=False
         )
-        own = recipes.keys["ours"]
+        own = recipes.keys["own"]
         own = None if isinstance(own, bytes) or recipes.alg == "EdDSA" else self.key(own)
         for alg in models["alg"]:
             for enc in models["enc"]:
@@ -102,7 +102,7 @@ class Joserfc:
                     keys.append(own)
                 for key in keys:
                     head = {"alg": alg, "enc": enc, "typ": "at+jwt", "kid": recipes.kid, "cty": "JWT"}
-                    yield from made(
+                    yield from attempt(
                         f"JWE {alg} {enc}",
                         lambda: joserfc.jwe.encrypt_compact(head, payload, key, registry=registry),
                     )
@@ -120,17 +120,17 @@ class JwCrypto:
     def make(self, job, key):
         algorithm, key = jwcrypto.jwa.JWA.signing_alg(job["alg"]), self.key(key)
         header = b64(jwcrypto.common.json_encode(job["header"]).encode()).encode()
-        return compact(header, job["payload"], lambda said: algorithm.sign(key, said))
+        return compact(header, job["payload"], lambda data: algorithm.sign(key, data))
 
     def extra(self, recipes):
         payload = dumps(recipes.claims)
-        for where in (
+        for headers in (
             {"protected": {"alg": "HS256", "kid": recipes.kid}},
             {"header": {"alg": "HS256", "typ": "at+jwt", "kid": recipes.kid}},
         ):
             token = jwcrypto.jws.JWS(payload)
-            where = {name: json.dumps(members) for name, members in where.items()}
-            token.add_signature(self.key(recipes.attackers["HS256"]), "HS256", **where)
+            headers = {name: json.dumps(fields) for name, fields in headers.items()}
+            token.add_signature(self.key(recipes.attackers["HS256"]), "HS256", **headers)
             yield "flattened", token.serialize()
             yield "flattened, encoded", b64(token.serialize().encode())
             token.add_signature(
@@ -140,7 +140,7 @@ class JwCrypto:
         yield from self.encrypted(recipes, payload)
 
     def encrypted(self, recipes, payload):
-        own = recipes.keys["ours"]
+        own = recipes.keys["own"]
         own = None if isinstance(own, bytes) or recipes.alg == "EdDSA" else self.key(own)
         encs = ["A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512", "A128GCM", "A192GCM", "A256GCM"]
         public = (
@@ -175,14 +175,14 @@ class JwCrypto:
                     token.add_recipient(key)
                     return token.serialize(compact=True)
 
-                yield from made(f"JWE {alg} {enc}", encrypt)
+                yield from attempt(f"JWE {alg} {enc}", encrypt)
 
 
-def made(what, make):
-    """One token, or none where the library can't make it."""
+def attempt(what, make):
+    """Yields one token, or nothing if the library can't create it."""
     try:
         yield what, make()
-    except Exception:  # whatever it raises, it made nothing
+    except Exception:  # the library can't create this token
         return
 
 

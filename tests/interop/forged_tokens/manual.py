@@ -1,4 +1,4 @@
-"""What is done to good tokens without any library: altered, cut, swapped, encoded otherwise."""
+"""Modifies valid tokens without a library: alters, cuts, swaps and re-encodes their parts."""
 
 import base64
 import json
@@ -14,36 +14,37 @@ L = 2**252 + 27742317777372353535851937790883648493
 STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def all_of(recipes, good, other, elsewhere, strangers):
-    """`good`, `other`: tokens of two users; `elsewhere`: of another server; `strangers`: no access tokens."""
-    yield from unsigned(recipes, good)
-    yield from signatures(recipes, good)
-    yield from swapped(good, other, elsewhere)
-    yield from encodings(good)
-    yield from headers(recipes, good)
-    yield "of another server", elsewhere
-    for name, token in strangers.items():
+def all_of(recipes, valid, other, foreign, other_secrets):
+    """Yields all tokens. `valid` and `other` are tokens of two users, `foreign` is one of another server,
+    and `other_secrets` are values that are not access tokens."""
+    yield from unsigned(recipes, valid)
+    yield from signatures(recipes, valid)
+    yield from swapped(valid, other, foreign)
+    yield from encodings(valid)
+    yield from headers(recipes, valid)
+    yield "of another server", foreign
+    for name, token in other_secrets.items():
         yield name, token
-        yield f"{name}, in three parts", f"{good.split('.')[0]}.{b64(token.encode())}.{good.split('.')[2]}"
+        yield f"{name}, in three parts", f"{valid.split('.')[0]}.{b64(token.encode())}.{valid.split('.')[2]}"
     yield from ((f"foreign {number}", token) for number, token in enumerate(FOREIGN))
 
 
-def unsigned(recipes, good):
-    _, payload, signature = good.split(".")
+def unsigned(recipes, valid):
+    _, payload, signature = valid.split(".")
     for alg in ALG_NAMES:
         head = {"typ": "at+jwt", "alg": alg, "kid": recipes.kid}
         head = b64(json.dumps({name: value for name, value in head.items() if value is not MISSING}).encode())
         for name, end in {
-            "nothing": ".",
+            "empty signature": ".",
             "no third part": "",
-            "some": ".AA",
-            "our signature": f".{signature}",
+            "short signature": ".AA",
+            "original signature": f".{signature}",
         }.items():
             yield f"alg {alg!r:.20}, {name}", f"{head}.{payload}{end}"
 
 
-def signatures(recipes, good):
-    said, signature = good.rsplit(".", 1)
+def signatures(recipes, valid):
+    signing_input, signature = valid.rsplit(".", 1)
     raw = unb64(signature)
     size = len(raw)
     forms = {
@@ -52,7 +53,7 @@ def signatures(recipes, good):
     }
     forms |= {f"first {length}": raw[:length] for length in range(0, size, 4)}
     forms |= {f"{fill:02x} repeated": bytes([fill]) * size for fill in (0, 1, 0x7F, 0x80, 0xFF)}
-    forms |= {f"{more} zeros more": raw + bytes(more) for more in (1, 2, 32, 64)}
+    forms |= {f"{more} zeros after": raw + bytes(more) for more in (1, 2, 32, 64)}
     forms |= {f"{more} zeros before": bytes(more) + raw for more in (1, 2, 32)}
     forms |= {"backwards": raw[::-1], "twice": raw * 2, "halves swapped": raw[size // 2 :] + raw[: size // 2]}
     forms |= {
@@ -77,7 +78,7 @@ def signatures(recipes, good):
     if recipes.alg == "EdDSA":
         r, s = raw[:32], int.from_bytes(raw[32:], "little")
         forms |= {f"S + {times} L": r + (s + times * L).to_bytes(32, "little") for times in range(1, 15)}
-        # Points of small order (RFC 8032 §8.9 and the lists that follow it).
+        # Points of small order (RFC 8032 §8.9 and lists derived from it).
         small = [
             bytes(32),
             b"\1" + bytes(31),
@@ -106,7 +107,7 @@ def signatures(recipes, good):
             forms[f"number {value % 1000}, wide"] = value.to_bytes(257, "big")
         forms["no hash"] = b"\0\1" + b"\xff" * 202 + b"\0" + bytes(51)
     for name, form in forms.items():
-        yield f"signature {name}", f"{said}.{b64(form)}"
+        yield f"signature {name}", f"{signing_input}.{b64(form)}"
 
 
 def swapped(*tokens):
@@ -115,7 +116,7 @@ def swapped(*tokens):
         for b in range(3):
             for c in range(3):
                 token = ".".join((parts[a][0], parts[b][1], parts[c][2]))
-                # Two tokens under one key have the same header.
+                # Two tokens of the same key have the same header.
                 if token not in tokens:
                     yield f"parts of {a} {b} {c}", token
     for token in parts:
@@ -134,8 +135,8 @@ def swapped(*tokens):
             yield f"order {order}", ".".join(token[part] for part in order)
 
 
-def encodings(good):
-    header, payload, signature = parts = good.split(".")
+def encodings(valid):
+    header, payload, signature = parts = valid.split(".")
     for at in range(3):
 
         def put(text, at=at):
@@ -177,7 +178,7 @@ def encodings(good):
         for offset in range(0, len(part), max(1, len(part) // 40)):
             letter = STANDARD[(STANDARD.index(part[offset]) + 1) % 64]
             yield f"part {at} altered at {offset}", put(part[:offset] + letter + part[offset + 1 :])
-        # The bits beyond the last byte, which a lax decoder ignores.
+        # The unused bits after the last byte, which a lenient decoder ignores.
         if spare := {2: 4, 3: 2}.get(len(part) % 4, 0):
             for bits in range(1, 1 << spare):
                 yield (
@@ -185,16 +186,16 @@ def encodings(good):
                     put(part[:-1] + STANDARD[STANDARD.index(part[-1]) ^ bits]),
                 )
     yield from (
-        (f"whole {number}", token)
+        (f"token {number}", token)
         for number, token in enumerate(
             [
-                f".{good}",
-                f"{good}.",
-                f"{good}..",
-                f"..{good}",
-                f"{good}.{good}",
-                f"{good}.AA",
-                f"{good}.AA.AA",
+                f".{valid}",
+                f"{valid}.",
+                f"{valid}..",
+                f"..{valid}",
+                f"{valid}.{valid}",
+                f"{valid}.AA",
+                f"{valid}.AA.AA",
                 f"{header}..{payload}.{signature}",
                 f"{header}.{payload}",
                 f"{header}..{signature}",
@@ -206,34 +207,34 @@ def encodings(good):
                 "...",
                 "....",
                 ".",
-                f"{good},{good}",
-                f"{good} {good}",
-                f"Bearer {good}",
-                f'"{good}"',
-                f"'{good}'",
-                f"<{good}>",
-                f"{good}?x",
-                f"{good}#x",
-                f"{good};v=1",
-                f"{good}/",
-                f"token={good}",
-                b64(good.encode()),
-                base64.b64encode(good.encode()).decode(),
-                good.encode().hex(),
-                good.replace(".", ":"),
-                good.replace(".", "%2E"),
-                good.replace(".", "。".encode().decode("latin-1")),
-                good.lower(),
-                good.upper(),
-                good.swapcase(),
-                good[::-1],
-                good[1:],
-                good[:-1],
-                good + "A",
-                "A" + good,
-                good[: len(good) // 2],
-                good * 4,
-                good * 20,
+                f"{valid},{valid}",
+                f"{valid} {valid}",
+                f"Bearer {valid}",
+                f'"{valid}"',
+                f"'{valid}'",
+                f"<{valid}>",
+                f"{valid}?x",
+                f"{valid}#x",
+                f"{valid};v=1",
+                f"{valid}/",
+                f"token={valid}",
+                b64(valid.encode()),
+                base64.b64encode(valid.encode()).decode(),
+                valid.encode().hex(),
+                valid.replace(".", ":"),
+                valid.replace(".", "%2E"),
+                valid.replace(".", "。".encode().decode("latin-1")),
+                valid.lower(),
+                valid.upper(),
+                valid.swapcase(),
+                valid[::-1],
+                valid[1:],
+                valid[:-1],
+                valid + "A",
+                "A" + valid,
+                valid[: len(valid) // 2],
+                valid * 4,
+                valid * 20,
                 "x" * 20_000,
                 "." * 20_000,
                 "eyJ" * 3_000,
@@ -245,9 +246,9 @@ def encodings(good):
     )
 
 
-def headers(recipes, good):
-    """Headers that no library writes, before a good token's payload and signature."""
-    _, payload, signature = good.split(".")
+def headers(recipes, valid):
+    """Yields headers that no library writes, with a valid token's payload and signature."""
+    _, payload, signature = valid.split(".")
     head = json.dumps({"typ": "at+jwt", "alg": recipes.alg, "kid": recipes.kid}, separators=(",", ":"))
     odd = [
         "",
@@ -287,13 +288,13 @@ def headers(recipes, good):
     for alg in ALGORITHMS:
         if alg != recipes.alg:
             yield (
-                f"{alg}, our signature",
+                f"{alg}, original signature",
                 f"{b64(head.replace(recipes.alg, alg).encode())}.{payload}.{signature}",
             )
 
 
-# Tokens of other kinds and other people: RFC 7515 A.1, A.3 and A.5, PASETO, Branca, a macaroon, Fernet,
-# and what one tries by hand.
+# Tokens of other kinds: the examples of RFC 7515 A.1, A.3 and A.5, PASETO, Branca, a macaroon and Fernet;
+# then common manual attempts.
 FOREIGN = [
     "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
     "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",

@@ -1,7 +1,7 @@
-"""What to forge: jobs that every library is given alike.
+"""The jobs for the libraries, the same for all of them.
 
-A job is a header, a payload, the algorithm to sign with and the name of a key. What is signed by the
-server's own key is wrong in one thing and good in every other, so that this one thing is what refuses it.
+A job is a header, a payload, a signing algorithm and the name of a key. A token signed by the server's
+own key has exactly one defect, so only this defect can cause its rejection.
 """
 
 import base64
@@ -12,7 +12,7 @@ import uuid
 
 from keys import attackers_keys, b64, public_forms, public_jwk, unb64
 
-OURS = "ours"
+OWN = "own"
 MISSING = object()
 ALGORITHMS = [
     *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -21,7 +21,7 @@ ALGORITHMS = [
 
 
 def fresh_jti():
-    """A UUIDv7 of now: what a good token has, and no two the same."""
+    """Returns a new UUIDv7, as in a valid token, so that no two tokens are equal."""
     random = uuid.uuid4().int
     millis = int(time.time() * 1000)
     return str(
@@ -192,31 +192,31 @@ CRIT = [
 
 
 class Recipes:
-    """All jobs against one server, from a good token of it."""
+    """All jobs for one server, derived from a valid token."""
 
-    def __init__(self, alg, good, own_key, jwk, key_set, issuer):
+    def __init__(self, alg, valid, own_key, jwk, key_set, issuer):
         self.alg, self.issuer = alg, issuer
-        header, payload, _ = good.split(".")
+        header, payload, _ = valid.split(".")
         self.header, self.claims = json.loads(unb64(header)), json.loads(unb64(payload))
         self.attackers = attackers_keys()
-        self.keys = {OURS: own_key} | {f"attacker {name}": key for name, key in self.attackers.items()}
+        self.keys = {OWN: own_key} | {f"attacker {name}": key for name, key in self.attackers.items()}
         self.kid = self.header["kid"]
         self.public = public_forms(own_key, jwk or {"kid": self.kid}, key_set)
         self.keys |= {f"public {name}": form for name, form in self.public.items()}
 
-    def job(self, what, head=None, claims=None, alg=None, key=OURS, payload=None):
-        """A good token but for these members; `alg` is that of the signature, not what the header says."""
-        header, said = copy.deepcopy(self.header), copy.deepcopy(self.claims) | {"jti": fresh_jti()}
+    def job(self, what, head=None, claims=None, alg=None, key=OWN, payload=None):
+        """Returns a job for a valid token with these changes. `alg` signs; the header may name another."""
+        header, all_claims = copy.deepcopy(self.header), copy.deepcopy(self.claims) | {"jti": fresh_jti()}
         header |= {"alg": alg or self.alg} | (head or {})
-        said |= claims or {}
+        all_claims |= claims or {}
         header = {name: value for name, value in header.items() if value is not MISSING}
-        said = {name: value for name, value in said.items() if value is not MISSING}
+        all_claims = {name: value for name, value in all_claims.items() if value is not MISSING}
         if payload is None:
-            payload = json.dumps(said, separators=(",", ":")).encode()
+            payload = json.dumps(all_claims, separators=(",", ":")).encode()
         return {"what": what, "header": header, "payload": payload, "alg": alg or self.alg, "key": key}
 
-    def good(self):
-        return self.job("good")
+    def valid(self):
+        return self.job("valid")
 
     def all(self):
         yield from self.wrong_claims()
@@ -225,9 +225,10 @@ class Recipes:
         yield from self.public_as_secret()
         yield from self.attackers_signatures()
 
-    def meant(self, value):
+    def resolve(self, value):
+        """Replaces the placeholders of CLAIMS."""
         now = int(time.time())
-        words = {
+        placeholders = {
             "PAST": now - 40,
             "FUTURE": now + 600,
             "TEXT": str(now + 900),
@@ -235,12 +236,12 @@ class Recipes:
             "WITH SLASH": self.issuer + "/",
             "UPPER": self.issuer.upper(),
         }
-        return words.get(value, value) if isinstance(value, str) else value
+        return placeholders.get(value, value) if isinstance(value, str) else value
 
     def wrong_claims(self):
         for name, values in CLAIMS.items():
             for value in values:
-                yield self.job(f"{name} {value!r:.40}", claims={name: self.meant(value)})
+                yield self.job(f"{name} {value!r:.40}", claims={name: self.resolve(value)})
 
     def kids(self):
         for kid in KIDS:
@@ -269,17 +270,17 @@ class Recipes:
             yield self.job(f"kid {kid!r:.40}, attacker's", head={"kid": kid, "jwk": jwk}, key=attacker)
         for other in self.siblings():
             yield self.job(f"our key, {other}", alg=other)
-            if self.alg != "EdDSA":  # or it would be a good token
+            if self.alg != "EdDSA":  # otherwise the token would be valid
                 yield self.job(f"our key, {other} under {self.alg}", head={"alg": self.alg}, alg=other)
 
     def siblings(self):
-        """Algorithms for which the server's key would do, other than its own."""
+        """Returns the other algorithms that the server's key could be used with."""
         if self.alg == "RS256":
             return ["RS384", "RS512", "PS256", "PS384", "PS512"]
         return {"HS256": ["HS384", "HS512"], "EdDSA": ["Ed25519"], "ES256": []}[self.alg]
 
     def wrong_payloads(self):
-        whole = json.dumps(self.claims | {"jti": fresh_jti()}, separators=(",", ":"))
+        original = json.dumps(self.claims | {"jti": fresh_jti()}, separators=(",", ":"))
         odd = [
             "",
             " ",
@@ -290,47 +291,47 @@ class Recipes:
             "true",
             "0",
             '"text"',
-            f"[{whole}]",
-            whole[:-1],
-            whole + "}",
-            whole + "{}",
-            whole + "x",
-            whole + "\0",
-            "\ufeff" + whole,
-            whole.replace('"', "'"),
-            whole[:-1] + ",}",
-            whole[:-1] + ',"a":NaN}',
-            whole[:-1] + ',"a":Infinity}',
-            whole[:-1] + ',"a":01}',
-            whole[:-1] + ',"a":"\ud800"}',
-            whole[:-1] + ',"a":"\t"}',
-            whole[:-1] + "/* */}",
-            "// \n" + whole,
-            whole[:-1] + ',"a":' + "[" * 600 + "]" * 600 + "}",
-            json.dumps(whole),
-            b64(whole.encode()),
+            f"[{original}]",
+            original[:-1],
+            original + "}",
+            original + "{}",
+            original + "x",
+            original + "\0",
+            "\ufeff" + original,
+            original.replace('"', "'"),
+            original[:-1] + ",}",
+            original[:-1] + ',"a":NaN}',
+            original[:-1] + ',"a":Infinity}',
+            original[:-1] + ',"a":01}',
+            original[:-1] + ',"a":"\ud800"}',
+            original[:-1] + ',"a":"\t"}',
+            original[:-1] + "/* */}",
+            "// \n" + original,
+            original[:-1] + ',"a":' + "[" * 600 + "]" * 600 + "}",
+            json.dumps(original),
+            b64(original.encode()),
         ]
         for text in odd:
             yield self.job(
                 f"payload {text[:8]!r}…{text[-8:]!r}", payload=text.encode("utf-8", "surrogatepass")
             )
         for name, value in self.claims.items():
-            member = f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"
+            field = f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"
             escaped = '"' + "".join(f"\\u{ord(letter):04x}" for letter in name) + '":null'
-            for twice in (member, f"{json.dumps(name)}:null", f'{json.dumps(name)}:"x"', escaped):
-                yield self.job(f"{name} twice", payload=f"{whole[:-1]},{twice}}}".encode())
-                yield self.job(f"{name} twice, first", payload=f"{{{twice},{whole[1:]}".encode())
+            for twice in (field, f"{json.dumps(name)}:null", f'{json.dumps(name)}:"x"', escaped):
+                yield self.job(f"{name} twice", payload=f"{original[:-1]},{twice}}}".encode())
+                yield self.job(f"{name} twice, first", payload=f"{{{twice},{original[1:]}".encode())
         for name in ("utf-16", "utf-16-le", "utf-32"):
-            yield self.job(f"payload in {name}", payload=whole.encode(name))
-        yield self.job("payload in no encoding", payload=whole[:-1].encode() + b',"a":"\xff\xfe"}')
-        yield self.job("payload in Latin-1", payload=(whole[:-1] + ',"a":"\u00e9"}').encode("latin-1"))
+            yield self.job(f"payload in {name}", payload=original.encode(name))
+        yield self.job("payload in no encoding", payload=original[:-1].encode() + b',"a":"\xff\xfe"}')
+        yield self.job("payload in Latin-1", payload=(original[:-1] + ',"a":"\u00e9"}').encode("latin-1"))
         for size in (4_000, 8_000, 16_000):
             yield self.job(f"{size} bytes more", claims={"more": "x" * size})
 
     def public_as_secret(self):
         for name in self.public:
             for alg in ("HS256", "HS384", "HS512"):
-                if not (self.alg == alg and name == OURS):
+                if not (self.alg == alg and name == OWN):
                     yield self.job(f"{alg} with {name}", alg=alg, key=f"public {name}")
             yield self.job(
                 f"HMAC with {name} under {self.alg}",
@@ -345,20 +346,20 @@ class Recipes:
     def attackers_signatures(self):
         for alg in ALGORITHMS:
             key, jwk = f"attacker {alg}", public_jwk(self.attackers[alg])
-            named = jwk | {"kid": self.kid, "alg": alg, "use": "sig"}
+            full_jwk = jwk | {"kid": self.kid, "alg": alg, "use": "sig"}
             heads = {
-                "our kid": {},
+                "server's kid": {},
                 "jwk": {"jwk": jwk},
-                "jwk of our kid": {"jwk": named},
-                "jwk alone": {"jwk": named, "kid": MISSING},
-                "jwk, our name for the algorithm": {"jwk": named, "alg": self.alg},
-                "our name for the algorithm": {"alg": self.alg},
+                "jwk with server's kid": {"jwk": full_jwk},
+                "jwk without kid": {"jwk": full_jwk, "kid": MISSING},
+                "jwk, server's algorithm": {"jwk": full_jwk, "alg": self.alg},
+                "server's algorithm": {"alg": self.alg},
                 "jku": {"jku": "http://127.0.0.1:1/keys"},
-                "jku of ours": {"jku": f"{self.issuer}/.well-known/jwks.json#@evil.test", "jwk": jwk},
+                "jku of the server": {"jku": f"{self.issuer}/.well-known/jwks.json#@evil.test", "jwk": jwk},
                 "x5u": {"x5u": "http://127.0.0.1:1/certificate"},
                 "x5c": {"x5c": [base64.b64encode(b"no certificate").decode()]},
                 "x5t": {"x5t": self.kid, "x5t#S256": self.kid},
-                "another kid": {"kid": "attacker", "jwk": named},
+                "another kid": {"kid": "attacker", "jwk": full_jwk},
                 "no kid": {"kid": MISSING},
                 "typ JWT": {"typ": "JWT"},
                 "epk": {"epk": jwk, "apu": "", "apv": ""},

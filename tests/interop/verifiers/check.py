@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Tries the README's services in Node, Python and Rust against running servers:
+"""Tests the Node, Python and Rust examples of docs/services.md against running servers:
 
     tests/interop/verifiers/check.py BINARY EXAMPLE NODE_MODULES
 
-EXAMPLE is the built example `verifier`. One server for each algorithm that has public keys. Each
-service is shown good tokens, of an old key and of the one that replaced it, and tokens that are
-wrong in one thing: those signed by the server's own key show that it is that thing which is refused.
+EXAMPLE is the built example `verifier`. One server runs for each algorithm that has public keys. Each
+example gets valid tokens, signed by an old key and by the key that replaced it, and tokens with one
+defect each. Most of those are signed by the server's own key, so only the defect can cause the rejection.
 """
 
 import shutil
@@ -26,49 +26,49 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key  #
 from test_server import PASSWORD, TestServer  # noqa: E402
 
 AUDIENCE = "tripgate"
-OTHER = {"ES256": "HS256", "EdDSA": "HS256", "RS256": "RS512"}
+OTHER_ALGORITHM = {"ES256": "HS256", "EdDSA": "HS256", "RS256": "RS512"}
 
 
-def other_character(token, at):
-    return token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+def replace_character(token, index):
+    return token[:index] + ("A" if token[index] != "A" else "B") + token[index + 1 :]
 
 
-def wrong(server, token):
-    """Tokens that nobody may take, by what is wrong with them."""
+def invalid_tokens(server, token):
+    """Yields invalid tokens, each with the name of its defect."""
     header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
     key = load_der_private_key(server.signing_key(), None)
     now = int(time.time())
 
     def signed(alg=server.alg, key=key, headers=None, **changes):
-        said = {name: value for name, value in (claims | changes).items() if value is not None}
+        payload = {name: value for name, value in (claims | changes).items() if value is not None}
         head = header | {"alg": alg} | (headers or {})
-        # PyJWT leaves a `typ` of None out by itself, and puts `JWT` where there is none.
-        return jwt.encode(said, key, alg, {name: head[name] for name in head if name == "typ" or head[name]})
+        # PyJWT omits a `typ` of None, and adds `JWT` if `typ` is absent.
+        return jwt.encode(payload, key, alg, {name: head[name] for name in head if name == "typ" or head[name]})
 
     yield "expired", signed(exp=now - 40, iat=now - 940)
-    yield "never expires", signed(exp=None)
-    yield "not yet", signed(nbf=now + 300)
+    yield "no expiry", signed(exp=None)
+    yield "not valid yet", signed(nbf=now + 300)
     yield "another audience", signed(aud="another")
     yield "no audience", signed(aud=None)
     yield "another issuer", signed(iss="http://127.0.0.1:1")
     yield "no issuer", signed(iss=None)
-    yield "of nobody", signed(sub=None)
+    yield "no subject", signed(sub=None)
     yield "an ID token", signed(headers={"typ": "JWT"})
-    yield "of no type", signed(headers={"typ": None})
+    yield "no type", signed(headers={"typ": None})
     yield "an unknown key", signed(headers={"kid": "A" * 43})
-    yield "no key", signed(headers={"kid": None})
-    other = OTHER[server.alg]
+    yield "no key id", signed(headers={"kid": None})
+    other = OTHER_ALGORITHM[server.alg]
     yield "another algorithm", signed(other, key if other == "RS512" else b"x" * 32)
     yield "no algorithm", signed("none", None)
-    yield "another's key", signed(key=another(server.alg))
-    yield "header altered", other_character(token, 12)
-    yield "payload altered", other_character(token, token.index(".") + 40)
-    yield "signature altered", other_character(token, len(token) - 20)
+    yield "a foreign key", signed(key=new_key(server.alg))
+    yield "header altered", replace_character(token, 12)
+    yield "payload altered", replace_character(token, token.index(".") + 40)
+    yield "signature altered", replace_character(token, len(token) - 20)
     yield "signature cut off", token[: token.rindex(".") + 1]
-    yield "no token", "v1.01a2.1.c2lnbmF0dXJl"
+    yield "not a JWT", "v1.01a2.1.c2lnbmF0dXJl"
 
 
-def another(alg):
+def new_key(alg):
     return {
         "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
         "EdDSA": ed25519.Ed25519PrivateKey.generate,
@@ -79,7 +79,7 @@ def another(alg):
 def main(binary, example, modules):
     failures = 0
     with tempfile.TemporaryDirectory(prefix="tripgate-verifiers.") as folder:
-        # An ES module finds its libraries beside itself alone.
+        # An ES module finds its libraries only in a `node_modules` beside it.
         for file in here.glob("*.mjs"):
             shutil.copy(file, folder)
         (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
@@ -89,22 +89,22 @@ def main(binary, example, modules):
             "python, joserfc": [sys.executable, here / "main.py", "with_joserfc"],
             "rust, jsonwebtoken": [example],
         }
-        for alg in OTHER:
+        for alg in OTHER_ALGORITHM:
             with TestServer(binary, alg) as server:
-                failures += try_all(server, services)
+                failures += check_all(server, services)
     if failures:
-        raise SystemExit(f"{failures} tokens were not taken or refused as they should be")
+        raise SystemExit(f"{failures} unexpected results")
 
 
-def try_all(server, services):
+def check_all(server, services):
     old = server.sign_up("ada")
     server.command("keys", "rotate")
-    new = rotated(server, old)
+    new = token_of_next_key(server, old)
     user = old["user"]["id"]
-    cases = [("good", old["access_token"]), ("good, of the next key", new), *wrong(server, new)]
+    cases = [("valid", old["access_token"]), ("valid, next key", new), *invalid_tokens(server, new)]
     failures = 0
     for name, command in services.items():
-        answers = subprocess.run(
+        results = subprocess.run(
             [*command, server.issuer, AUDIENCE],
             input="".join(f"{token}\n" for _, token in cases),
             check=True,
@@ -112,19 +112,19 @@ def try_all(server, services):
             text=True,
             timeout=60,
         ).stdout.splitlines()
-        if len(answers) != len(cases):
-            raise SystemExit(f"{name}: {len(answers)} answers to {len(cases)} tokens")
-        for (what, _), answer in zip(cases, answers):
-            good = answer == f"takes {user}" if what.startswith("good") else answer.startswith("refuses ")
-            if not good or "UNEXPECTED" in answer:
+        if len(results) != len(cases):
+            raise SystemExit(f"{name}: {len(results)} results for {len(cases)} tokens")
+        for (case, _), result in zip(cases, results):
+            expected = result == f"accepts {user}" if case.startswith("valid") else result.startswith("rejects ")
+            if not expected or "UNEXPECTED" in result:
                 failures += 1
-                print(f"    {server.alg}, {name}: {what}: {answer}", file=sys.stderr)
+                print(f"    {server.alg}, {name}: {case}: {result}", file=sys.stderr)
         print(f"    {server.alg}, {name}: {len(cases)} tokens")
     return failures
 
 
-def rotated(server, old):
-    """A token of another key than the old one's; the server learns of the rotation within a second."""
+def token_of_next_key(server, old):
+    """Logs in until the token is signed by a new key; the server detects the rotation within a second."""
     kid = jwt.get_unverified_header(old["access_token"])["kid"]
     for _ in range(50):
         login = {"identifier": "ada", "password": PASSWORD}
@@ -132,7 +132,7 @@ def rotated(server, old):
         if jwt.get_unverified_header(token)["kid"] != kid:
             return token
         time.sleep(0.1)
-    raise SystemExit("the rotation changes nothing")
+    raise SystemExit("the server still signs with the old key")
 
 
 main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-// Says of each token on standard input whether the README's service in Node takes it.
+// Verifies each token on standard input with the Node example of docs/services.md and prints the result.
 
 import { createInterface } from 'node:readline'
 import { verifier } from './node.mjs'
@@ -7,8 +7,8 @@ const [issuer, audience] = process.argv.slice(2)
 const verify = verifier(issuer, audience)
 for await (const token of createInterface({ input: process.stdin })) {
   try {
-    console.log(`takes ${(await verify(token)).sub}`)
+    console.log(`accepts ${(await verify(token)).sub}`)
   } catch (error) {
-    console.log(`refuses ${error.code ?? 'UNEXPECTED'} ${error.message}`)
+    console.log(`rejects ${error.code ?? 'UNEXPECTED'} ${error.message}`)
   }
 }

@@ -1,6 +1,6 @@
-"""Says of each token on standard input whether a service in Python takes it.
+"""Verifies each token on standard input with a Python example of docs/services.md and prints the result.
 
-main.py MODULE ISSUER AUDIENCE
+    main.py MODULE ISSUER AUDIENCE
 """
 
 import importlib
@@ -14,6 +14,6 @@ module, issuer, audience = sys.argv[1:]
 verify = importlib.import_module(module).verifier(issuer, audience)
 for line in sys.stdin:
     try:
-        print("takes", verify(line.strip())["sub"])
+        print("accepts", verify(line.strip())["sub"])
     except (JoseError, PyJWTError, ValueError) as error:
-        print("refuses", type(error).__name__, str(error).replace("\n", " "))
+        print("rejects", type(error).__name__, str(error).replace("\n", " "))

@@ -7,9 +7,9 @@ def verifier(issuer, audience):
 
     def verify(token):
         key = keys.get_signing_key_from_jwt(token)
-        read = jwt.decode_complete(token, key, options={"require": ["exp", "sub"]}, **rules)
-        if read["header"].get("typ") != "at+jwt":
+        decoded = jwt.decode_complete(token, key, options={"require": ["exp", "sub"]}, **rules)
+        if decoded["header"].get("typ") != "at+jwt":
             raise jwt.InvalidTokenError("not an access token")
-        return read["payload"]
+        return decoded["payload"]
 
     return verify

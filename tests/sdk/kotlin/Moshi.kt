@@ -1,4 +1,4 @@
-// What of Moshi the models use, so that they compile without it.
+// The parts of Moshi that the models use, so that they compile without the library.
 package com.squareup.moshi
 
 annotation class Json(val name: String)

@@ -1,4 +1,4 @@
-// The scenario with openapi-fetch over the types that openapi-typescript makes of the document.
+// Runs the scenario with openapi-fetch and the types that openapi-typescript generates from the document.
 import assert from 'node:assert/strict'
 
 import createClient from 'openapi-fetch'
@@ -8,11 +8,11 @@ import type { components, paths } from './tripgate'
 const baseUrl = process.argv[2] ?? ''
 const password = 'a red kite over Lisbon'
 
-/** What is there unless the request failed. */
-function good<T>(answer: { data?: T; error?: unknown; response: Response }, status: number): T {
-  assert.equal(answer.error, undefined)
-  assert.equal(answer.response.status, status)
-  return answer.data as T
+/** Returns the body of a successful response. */
+function success<T>(result: { data?: T; error?: unknown; response: Response }, status: number): T {
+  assert.equal(result.error, undefined)
+  assert.equal(result.response.status, status)
+  return result.data as T
 }
 
 function code(problem: components['schemas']['Problem'] | undefined): string | undefined {
@@ -28,46 +28,46 @@ async function main() {
     },
   })
 
-  good(await client.POST('/api/v1/auth/signup', { body: { username: 'fetch', password } }), 201)
+  success(await client.POST('/api/v1/auth/signup', { body: { username: 'fetch', password } }), 201)
   const login = { identifier: 'fetch', password, device_name: 'A phone' }
-  const grant = good(await client.POST('/api/v1/auth/login', { body: login }), 200)
+  const grant = success(await client.POST('/api/v1/auth/login', { body: login }), 200)
   assert.equal(grant.user.username, 'fetch')
   const { refresh_token } = grant
-  const next = good(await client.POST('/api/v1/auth/refresh', { body: { refresh_token } }), 200)
+  const next = success(await client.POST('/api/v1/auth/refresh', { body: { refresh_token } }), 200)
   assert.notEqual(next.refresh_token, refresh_token)
   token = next.access_token
 
   for (const title of ['Lisbon', 'Sintra', 'Porto', 'Madeira', 'Faro']) {
-    good(await client.POST('/api/v1/trips', { body: { title } }), 201)
+    success(await client.POST('/api/v1/trips', { body: { title } }), 201)
   }
   const pages: string[][] = []
   let cursor: string | undefined
   do {
     const query: NonNullable<paths['/api/v1/trips']['get']['parameters']['query']> = { limit: 2, sort: 'title' }
     if (cursor !== undefined) query.cursor = cursor
-    const page = good(await client.GET('/api/v1/trips', { params: { query } }), 200)
+    const page = success(await client.GET('/api/v1/trips', { params: { query } }), 200)
     pages.push(page.items.map((trip) => trip.title))
     cursor = page.next_cursor
   } while (cursor !== undefined)
   assert.deepEqual(pages, [['Faro', 'Lisbon'], ['Madeira', 'Porto'], ['Sintra']])
 
   const once = { body: { title: 'Évora' }, params: { header: { 'Idempotency-Key': crypto.randomUUID() } } }
-  const made = good(await client.POST('/api/v1/trips', once), 201)
+  const created = success(await client.POST('/api/v1/trips', once), 201)
   const again = await client.POST('/api/v1/trips', once)
-  assert.equal(good(again, 201).id, made.id)
+  assert.equal(success(again, 201).id, created.id)
   assert.equal(again.response.headers.get('Idempotency-Replayed'), 'true')
 
-  const path = { id: made.id }
-  const seen = await client.GET('/api/v1/trips/{id}', { params: { path } })
-  const header = { 'If-Match': seen.response.headers.get('ETag') ?? '' }
+  const path = { id: created.id }
+  const current = await client.GET('/api/v1/trips/{id}', { params: { path } })
+  const header = { 'If-Match': current.response.headers.get('ETag') ?? '' }
   const replace = { params: { path, header }, body: { title: 'Beja', notes: 'By train' } }
-  assert.equal(good(await client.PUT('/api/v1/trips/{id}', replace), 200).version, 2)
+  assert.equal(success(await client.PUT('/api/v1/trips/{id}', replace), 200).version, 2)
   const stale = await client.PUT('/api/v1/trips/{id}', replace)
   assert.equal(stale.response.status, 412)
   assert.equal(code(stale.error), 'precondition_failed')
   const old = await client.PATCH('/api/v1/trips/{id}', { params: { path, header }, body: { title: 'Tomar' } })
   assert.equal(old.error?.status, 412)
-  const cleared = good(await client.PATCH('/api/v1/trips/{id}', { params: { path }, body: { notes: null } }), 200)
+  const cleared = success(await client.PATCH('/api/v1/trips/{id}', { params: { path }, body: { notes: null } }), 200)
   assert.deepEqual([cleared.title, cleared.notes, cleared.version], ['Beja', undefined, 3])
 
   const dates = { start_date: '2027-05-08', end_date: '2027-05-01' }
@@ -80,10 +80,10 @@ async function main() {
   assert.equal(invalid.error.client_action, 'fix_input')
 
   token = 'bad'
-  const refused = await client.GET('/api/v1/trips')
-  assert.equal(refused.response.status, 401)
-  assert.equal(code(refused.error), 'invalid_token')
-  assert.equal(refused.error?.client_action, 'refresh')
+  const rejected = await client.GET('/api/v1/trips')
+  assert.equal(rejected.response.status, 401)
+  assert.equal(code(rejected.error), 'invalid_token')
+  assert.equal(rejected.error?.client_action, 'refresh')
 
   const last = { refresh_token: next.refresh_token }
   token = ''

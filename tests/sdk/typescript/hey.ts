@@ -1,4 +1,4 @@
-// The scenario with what @hey-api/openapi-ts makes of the document.
+// Runs the scenario with the client that @hey-api/openapi-ts generates from the document.
 import assert from 'node:assert/strict'
 
 import * as api from './sdk'
@@ -7,11 +7,11 @@ import { createClient, createConfig } from './sdk/client'
 const baseUrl = process.argv[2] ?? ''
 const password = 'a red kite over Lisbon'
 
-/** What is there unless the request failed. */
-function good<T>(answer: { data?: T; error?: unknown; response?: Response }, status: number): NonNullable<T> {
-  assert.equal(answer.error, undefined)
-  assert.equal(answer.response?.status, status)
-  return answer.data as NonNullable<T>
+/** Returns the body of a successful response. */
+function success<T>(result: { data?: T; error?: unknown; response?: Response }, status: number): NonNullable<T> {
+  assert.equal(result.error, undefined)
+  assert.equal(result.response?.status, status)
+  return result.data as NonNullable<T>
 }
 
 async function main() {
@@ -19,45 +19,45 @@ async function main() {
   const client = createClient(createConfig({ baseUrl, auth: () => token }))
 
   const body = { username: 'hey', password }
-  good(await api.signUp({ client, body }), 201)
+  success(await api.signUp({ client, body }), 201)
   const login = { identifier: 'hey', password, device_name: 'A phone' }
-  const grant = good(await api.logIn({ client, body: login }), 200)
+  const grant = success(await api.logIn({ client, body: login }), 200)
   assert.equal(grant.user.username, 'hey')
   const { refresh_token } = grant
-  const next = good(await api.refreshSession({ client, body: { refresh_token } }), 200)
+  const next = success(await api.refreshSession({ client, body: { refresh_token } }), 200)
   assert.notEqual(next.refresh_token, refresh_token)
   token = next.access_token
 
   for (const title of ['Lisbon', 'Sintra', 'Porto', 'Madeira', 'Faro']) {
-    good(await api.createTrip({ client, body: { title } }), 201)
+    success(await api.createTrip({ client, body: { title } }), 201)
   }
   const pages: string[][] = []
   let cursor: string | undefined
   do {
     const query: NonNullable<api.ListTripsData['query']> = { limit: 2, sort: 'title' }
     if (cursor !== undefined) query.cursor = cursor
-    const page = good(await api.listTrips({ client, query }), 200)
+    const page = success(await api.listTrips({ client, query }), 200)
     pages.push(page.items.map((trip) => trip.title))
     cursor = page.next_cursor
   } while (cursor !== undefined)
   assert.deepEqual(pages, [['Faro', 'Lisbon'], ['Madeira', 'Porto'], ['Sintra']])
 
   const once = { client, body: { title: 'Évora' }, headers: { 'Idempotency-Key': crypto.randomUUID() } }
-  const made = good(await api.createTrip(once), 201)
+  const created = success(await api.createTrip(once), 201)
   const again = await api.createTrip(once)
-  assert.equal(good(again, 201).id, made.id)
+  assert.equal(success(again, 201).id, created.id)
   assert.equal(again.response?.headers.get('Idempotency-Replayed'), 'true')
 
-  const path = { id: made.id }
+  const path = { id: created.id }
   const tag = (await api.getTrip({ client, path })).response?.headers.get('ETag') ?? ''
   const replace = { client, path, headers: { 'If-Match': tag }, body: { title: 'Beja', notes: 'By train' } }
-  assert.equal(good(await api.replaceTrip(replace), 200).version, 2)
+  assert.equal(success(await api.replaceTrip(replace), 200).version, 2)
   const stale = await api.replaceTrip(replace)
   assert.equal(stale.response?.status, 412)
   assert.equal(stale.error?.code, 'precondition_failed')
   const staleUpdate = await api.updateTrip({ client, path, headers: { 'If-Match': tag }, body: { title: 'Tomar' } })
   assert.equal(staleUpdate.error?.status, 412)
-  const cleared = good(await api.updateTrip({ client, path, body: { notes: null } }), 200)
+  const cleared = success(await api.updateTrip({ client, path, body: { notes: null } }), 200)
   assert.deepEqual([cleared.title, cleared.notes, cleared.version], ['Beja', undefined, 3])
 
   const dates = { start_date: '2027-05-08', end_date: '2027-05-01' }
@@ -70,10 +70,10 @@ async function main() {
   assert.equal(invalid.error.client_action, 'fix_input')
 
   token = 'bad'
-  const refused = await api.listTrips({ client })
-  assert.equal(refused.response?.status, 401)
-  assert.equal(refused.error?.code, 'invalid_token')
-  assert.equal(refused.error.client_action, 'refresh')
+  const rejected = await api.listTrips({ client })
+  assert.equal(rejected.response?.status, 401)
+  assert.equal(rejected.error?.code, 'invalid_token')
+  assert.equal(rejected.error.client_action, 'refresh')
 
   const last = { refresh_token: next.refresh_token }
   assert.equal((await api.logOut({ client, body: last })).response?.status, 204)

@@ -1,4 +1,4 @@
-//! The scenario with what progenitor makes of the document.
+//! Runs the scenario with the client that progenitor generates from the document.
 
 use std::error::Error;
 use std::{env, io};
@@ -14,12 +14,14 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PASSWORD: &str = "a red kite over Lisbon";
 
-/// The problem that the server tells, in its documented status.
-fn problem<T>(answer: Result<ResponseValue<T>, ApiError<Problem>>, status: u16) -> Outcome<Problem> {
-    match answer {
-        Err(ApiError::ErrorResponse(answer)) if answer.status() == status => Ok(answer.into_inner()),
+/// Returns the problem of a response with the expected error status.
+fn problem<T>(response: Result<ResponseValue<T>, ApiError<Problem>>, status: u16) -> Outcome<Problem> {
+    match response {
+        Err(ApiError::ErrorResponse(response)) if response.status() == status => Ok(response.into_inner()),
         Err(other) => Err(other.into()),
-        Ok(answer) => Err(io::Error::other(format!("status {} and not {status}", answer.status())).into()),
+        Ok(response) => {
+            Err(io::Error::other(format!("status {}, expected {status}", response.status())).into())
+        }
     }
 }
 
@@ -30,7 +32,7 @@ fn signed_in(url: &str, token: &str) -> Outcome<Client> {
     Ok(Client::new_with_client(url, client))
 }
 
-/// A grant that was refreshed once.
+/// Signs up, logs in, refreshes once and returns the second grant.
 async fn log_in(client: &Client) -> Outcome<TokenGrant> {
     let account = SignUp::builder().username(Some("rust".parse()?)).password(PASSWORD);
     assert_eq!(client.sign_up().body(account).send().await?.status(), 201);
@@ -72,14 +74,14 @@ async fn conflict(client: &Client) -> Outcome<()> {
         let body = CreateTrip::builder().title("Évora");
         client.create_trip().idempotency_key(key.as_str()).body(body).send()
     };
-    let made = once().await?.into_inner();
+    let created = once().await?.into_inner();
     let again = once().await?;
     assert_eq!(again.headers().get("idempotency-replayed"), Some(&HeaderValue::from_static("true")));
-    assert_eq!(again.into_inner().id, made.id);
+    assert_eq!(again.into_inner().id, created.id);
 
-    let seen = client.get_trip().id(made.id).send().await?;
-    let tag = seen.headers().get("etag").ok_or("no ETag")?.to_str()?;
-    let replace = |body| client.replace_trip().id(made.id).body(body);
+    let trip = client.get_trip().id(created.id).send().await?;
+    let tag = trip.headers().get("etag").ok_or("no ETag")?.to_str()?;
+    let replace = |body| client.replace_trip().id(created.id).body(body);
     let notes = Some("By train".parse()?);
     let by_train = || ReplaceTrip::builder().title("Beja").notes(notes.clone());
     let replaced = replace(by_train()).if_match(tag).send().await?.into_inner();
@@ -87,29 +89,29 @@ async fn conflict(client: &Client) -> Outcome<()> {
     let stale = problem(replace(by_train()).if_match(tag).send().await, 412)?;
     assert_eq!(stale.code, "precondition_failed");
     let change = UpdateTrip::builder().title(Some("Tomar".parse()?));
-    let old = problem(client.update_trip().id(made.id).if_match(tag).body(change).send().await, 412)?;
+    let old = problem(client.update_trip().id(created.id).if_match(tag).body(change).send().await, 412)?;
     assert_eq!(old.status, 412);
-    // An `Option` can't tell `null` from absent, so a member is cleared by replacing the trip.
+    // An `Option` can't distinguish `null` from an absent field, so replace the trip to clear a field.
     let cleared = replace(ReplaceTrip::builder().title("Beja")).if_match("*").send().await?.into_inner();
     assert_eq!((cleared.title.as_str(), cleared.notes, cleared.version), ("Beja", None, 3));
 
     let (first, last) = (Some("2027-05-08".parse()?), Some("2027-05-01".parse()?));
     let dates = UpdateTrip::builder().start_date(first).end_date(last);
-    let invalid = problem(client.update_trip().id(made.id).body(dates).send().await, 422)?;
-    let faults: Vec<_> =
-        invalid.errors.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
-    assert_eq!(faults, [("/end_date", "before_start")]);
+    let invalid = problem(client.update_trip().id(created.id).body(dates).send().await, 422)?;
+    let errors: Vec<_> =
+        invalid.errors.iter().map(|error| (error.pointer.as_str(), error.code.as_str())).collect();
+    assert_eq!(errors, [("/end_date", "before_start")]);
     assert_eq!(invalid.client_action, "fix_input");
     Ok(())
 }
 
-async fn be_refused(stranger: &Client) -> Outcome<()> {
-    let unknown = problem(stranger.list_trips().send().await, 401)?;
+async fn use_invalid_token(invalid: &Client) -> Outcome<()> {
+    let unknown = problem(invalid.list_trips().send().await, 401)?;
     assert_eq!((unknown.code.as_str(), unknown.client_action.as_str()), ("invalid_token", "refresh"));
     Ok(())
 }
 
-async fn leave(client: &Client, grant: &TokenGrant) -> Outcome<()> {
+async fn end_session(client: &Client, grant: &TokenGrant) -> Outcome<()> {
     let last = || RefreshRequest::builder().refresh_token(&grant.refresh_token);
     assert_eq!(client.log_out().body(last()).send().await?.status(), 204);
     let ended = problem(client.refresh_session().body(last()).send().await, 401)?;
@@ -125,8 +127,8 @@ async fn main() -> Outcome<()> {
     let own = signed_in(&url, &grant.access_token)?;
     page_through(&own).await?;
     conflict(&own).await?;
-    be_refused(&signed_in(&url, "bad")?).await?;
-    leave(&client, &grant).await?;
+    use_invalid_token(&signed_in(&url, "bad")?).await?;
+    end_session(&client, &grant).await?;
     println!("done");
     Ok(())
 }

@@ -1,25 +1,47 @@
-//! Tripgate signs people up, logs them in, issues expiring JWTs and keeps each person's trips behind
-//! them, all described by an OpenAPI document that is generated from the code.
+//! Tripgate is a server for user accounts and trips. It signs users up, logs them in, issues JWT access
+//! tokens, and stores each user's trips. An OpenAPI document, which is generated from the code, describes the
+//! API.
 //!
-//! One process, one way through it. A request goes down the stairs and its answer comes up again;
-//! nobody calls upwards, and nobody reaches past the next landing:
+//! # Layers
 //!
-//! | landing | what it does | what it names |
+//! One process handles a request from top to bottom. A module may import only from lower layers;
+//! `tests/it/architecture` enforces this table:
+//!
+//! | layer | modules | purpose |
 //! |---|---|---|
-//! | [`http`] | the edge: routing, problems, the caller, the server | poem, poem-openapi |
-//! | `<room>/api.rs` | wire types and a thin handler for each operation | poem, poem-openapi |
-//! | `<room>/mod.rs` | types, use-cases, the room's error | neither poem nor sea-orm |
-//! | `<room>/store.rs` | queries | sea-orm, `entity` |
+//! | 9 | [`cli`] | the command line |
+//! | 8 | [`serve`] | runs a server from start to shutdown |
+//! | 7 | [`http`], [`housekeeping`], [`admin`] | the assembled API, background jobs, administrative commands |
+//! | 6 | [`app`] | builds the services from settings, database and clock |
+//! | 5 | `api` of each domain module | the operations: wire types and thin handlers |
+//! | 4 | [`web`] | the building blocks of handlers: problems, bodies, callers, conditions |
+//! | 3 | the domain modules (below) | types, use cases and queries |
+//! | 2 | [`db`], [`passwords`], [`config`] | transactions on three databases, password hashing, settings |
+//! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
+//! | 1 | [`strict_json`], [`mod@error_chain`] | JSON parsing, error chains in logs |
+//! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
-//! The rooms are [`accounts`], [`sessions`], [`tokens`], [`trips`], [`shares`], [`sync`] and [`clients`].
-//! They know each other's `mod.rs` only, and in one direction: sessions know accounts, tokens and
-//! [`passwords`], accounts know passwords, clients know sessions and tokens, trips know their owner's id and
-//! the receipts of [`idempotency`], shares and sync know trips; what they show of a trip is in the words of
-//! its `api.rs`. Beneath them lie [`db`], [`leases`], [`idempotency`], [`secrets`], [`clock`], [`audit`] and
-//! [`strict_json`]; [`app`] wires everything from [`config`], [`housekeeping`] is what runs beside the requests, and
-//! [`cli`] is what an operator types.
+//! # Domain modules
+//!
+//! A domain module consists of its `mod.rs` with types, use cases and the error enum, a private `store` with
+//! the queries, and `api` with the operations. `poem` is used only in [`listener`], [`web`], [`http`] and the
+//! `api` modules, `sea_orm` only in [`db`] and the `store` modules.
+//!
+//! The domain modules import each other in one direction:
+//!
+//! | module | imports |
+//! |---|---|
+//! | [`tokens`], [`idempotency`], [`leases`] | |
+//! | [`accounts`] | `tokens` |
+//! | [`sessions`] | `accounts`, `tokens` |
+//! | [`clients`] | `sessions`, `tokens` |
+//! | [`trips`] | `idempotency` |
+//! | [`shares`], [`sync`] | `trips` |
+//!
+//! In layer 2, `config` imports `passwords`. The `api` modules may share wire types.
 
 pub mod accounts;
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cli;
@@ -35,9 +57,11 @@ pub mod leases;
 pub mod listener;
 pub mod passwords;
 pub mod secrets;
+pub mod serve;
 pub mod sessions;
 pub mod shares;
 pub mod strict_json;
 pub mod sync;
 pub mod tokens;
 pub mod trips;
+pub mod web;

@@ -1,20 +1,21 @@
 //! The account over HTTP.
 
 use chrono::{DateTime, Utc};
-use poem::web::Data;
 use poem_openapi::types::{Example, MaybeUndefined, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{AccountsError, ProfilePatch, USERNAME_MAX, USERNAME_MIN, User};
-use crate::app::App;
+use crate::accounts::Accounts;
 use crate::audit::{self, Event};
-use crate::http::Tag;
-use crate::http::body::{Body, Json, instant, patched};
-use crate::http::caller::{self, AccountScope, BasicCredentials, Caller};
-use crate::http::examples;
-use crate::http::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
+use crate::sessions::Sessions;
+use crate::web::Tag;
+use crate::web::body::{Body, into_patch};
+use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
+use crate::web::examples;
+use crate::web::json::{Json, serialize_instant};
+use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 /// Somebody who signed up.
 #[derive(Debug, Object, Serialize)]
@@ -36,10 +37,10 @@ pub struct UserBody {
     /// Whether logging in takes a second factor.
     mfa_enabled: bool,
     /// When they signed up.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
     /// When the account last changed.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
 }
 
@@ -129,34 +130,34 @@ impl Example for DeleteAccount {
 /// A fault of a username, wherever one is given.
 pub fn invalid_username() -> FieldError {
     let detail = format!(
-        "must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or hyphens \
-         and begin with a letter or digit"
+        "Username must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or \
+         hyphens, and begin with a letter or digit."
     );
     FieldError::new("/username", "invalid_format", detail)
 }
 
 impl UpdateProfile {
     fn check(self) -> Result<ProfilePatch, Vec<FieldError>> {
-        let username = match patched(self.username) {
+        let username = match into_patch(self.username) {
             Some(Some(text)) => Some(Some(text.parse().map_err(|_| vec![invalid_username()])?)),
             Some(None) => Some(None),
             None => None,
         };
-        Ok(ProfilePatch { display_name: patched(self.display_name), username })
+        Ok(ProfilePatch { display_name: into_patch(self.display_name), username })
     }
 }
 
 impl From<AccountsError> for Problem {
     fn from(error: AccountsError) -> Self {
         match error {
-            AccountsError::IdentifierTaken => Self::new(
-                ProblemCode::IdentifierTaken,
-                "Somebody has this email address or username already.",
-            ),
-            AccountsError::BadCredentials => caller::bad_credentials(),
+            AccountsError::IdentifierTaken => {
+                Self::new(ProblemCode::IdentifierTaken, "This email address or username is already in use.")
+            }
+            AccountsError::InvalidCredentials => caller::invalid_credentials(),
             AccountsError::NoSuchUser => caller::user_deleted(),
             AccountsError::LastIdentifier => {
-                let detail = "can't be cleared: there is no email address to log in with";
+                let detail =
+                    "Username can't be removed, because the account has no email address to log in with.";
                 Self::invalid(vec![FieldError::new("/username", "last_identifier", detail)])
             }
             AccountsError::Overloaded(overloaded) => overloaded.into(),
@@ -174,7 +175,17 @@ enum Deleted {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct AccountsApi;
+pub struct AccountsApi {
+    accounts: Accounts,
+    sessions: Sessions,
+}
+
+impl AccountsApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(accounts: &Accounts, sessions: &Sessions) -> Self {
+        Self { accounts: accounts.clone(), sessions: sessions.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1")]
 impl AccountsApi {
@@ -192,13 +203,13 @@ impl AccountsApi {
         operation_id = "verify_credentials",
         tag = "Tag::Authentication"
     )]
-    async fn verify(&self, app: Data<&App>, basic: BasicCredentials) -> Result<CheckedUser, ProblemResponse> {
-        match app.accounts.authenticate(&basic.identifier, &basic.password).await {
+    async fn verify(&self, basic: BasicCredentials) -> Result<CheckedUser, ProblemResponse> {
+        match self.accounts.authenticate(&basic.identifier, &basic.password).await {
             Ok(user) => {
-                audit::note(Event::Authenticated, Some(user.id), None);
+                audit::record(Event::Authenticated, Some(user.id), None);
                 Ok(CheckedUser::Ok(Json(user.into())))
             }
-            Err(AccountsError::BadCredentials) => Err(caller::bad_basic().into()),
+            Err(AccountsError::InvalidCredentials) => Err(caller::invalid_basic_credentials().into()),
             Err(error) => Err(error.into()),
         }
     }
@@ -208,8 +219,8 @@ impl AccountsApi {
     /// The account that the access token belongs to: to show who is logged in, and to learn what was changed on
     /// another device. A token whose account was deleted is no longer good.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
-    async fn get_me(&self, app: Data<&App>, caller: Caller<AccountScope>) -> Result<Me, ProblemResponse> {
-        Ok(Me::Ok(Json(app.accounts.find(caller.user()).await?.into())))
+    async fn get_me(&self, caller: Caller<AccountScope>) -> Result<Me, ProblemResponse> {
+        Ok(Me::Ok(Json(self.accounts.find(caller.user()).await?.into())))
     }
 
     /// Change the profile
@@ -222,12 +233,11 @@ impl AccountsApi {
     #[oai(path = "/me", method = "patch", operation_id = "update_me", tag = "Tag::Account")]
     async fn update_me(
         &self,
-        app: Data<&App>,
         caller: Caller<AccountScope>,
         body: Body<UpdateProfile>,
     ) -> Result<ChangedMe, ProblemResponse<409>> {
         let patch = body.check(|body, _| body.check())?;
-        Ok(ChangedMe::Ok(Json(app.accounts.change_profile(caller.user(), patch).await?.into())))
+        Ok(ChangedMe::Ok(Json(self.accounts.change_profile(caller.user(), patch).await?.into())))
     }
 
     /// Delete the account
@@ -240,12 +250,11 @@ impl AccountsApi {
     #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]
     async fn delete_me(
         &self,
-        app: Data<&App>,
         caller: Caller<AccountScope>,
         body: Body<DeleteAccount>,
     ) -> Result<Deleted, ProblemResponse> {
         let DeleteAccount { password } = body.check(|body, _| Ok(body))?;
-        app.sessions.delete_account(caller.user(), &password).await?;
+        self.sessions.delete_account(caller.user(), &password).await?;
         Ok(Deleted::Gone)
     }
 }

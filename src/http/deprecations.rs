@@ -1,49 +1,51 @@
-//! Operations that are to go: the one list, from which the document marks them and their answers say so.
+//! The list of deprecated operations. The OpenAPI document marks them, and their responses carry the headers
+//! `Deprecation` and `Sunset`.
 //!
-//! An operation stands here from the release that deprecates it until the first one after its sunset, which
-//! may remove both; `tripgate openapi --diff` lets it go then, and not before.
+//! An operation is listed from the release that deprecates it until the first release after its sunset, which
+//! may remove the operation and its entry. `tripgate openapi --diff` accepts the removal then, and not
+//! before.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-/// An operation that is to go.
+/// A deprecated operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deprecation {
-    /// Its `operationId`.
+    /// The `operationId`.
     pub(super) operation: &'static str,
-    /// From when on nobody should begin to use it.
+    /// The date since which the operation is deprecated.
     pub(super) since: NaiveDate,
-    /// Until when it works at least: a year later or more.
+    /// The earliest date of the removal, at least a year later.
     pub(super) sunset: NaiveDate,
 }
 
-/// All of them.
+/// All deprecated operations.
 pub(super) const DEPRECATED: &[Deprecation] = &[];
 
-/// `@` and seconds since 1970 (RFC 9745 §2.1).
+/// The header with the date of the deprecation, as `@` and a Unix time (RFC 9745 §2.1).
 const SINCE: HeaderName = HeaderName::from_static("deprecation");
-/// A date as HTTP writes it (RFC 8594 §3).
+/// The header with the earliest date of the removal, as an HTTP date (RFC 8594 §3).
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
 impl Deprecation {
-    /// Says in the operation, and in its own answers, what the headers will say.
+    /// Marks the operation of the document as deprecated, and adds the headers to its responses.
     pub(super) fn mark(&self, operation: &mut Value) {
-        let told = [("deprecated", json!(true)), ("x-sunset", json!(self.sunset))];
-        if let Some(members) = operation.as_object_mut() {
-            members.extend(told.map(|(name, value)| (name.to_owned(), value)));
+        let marks = [("deprecated", json!(true)), ("x-sunset", json!(self.sunset))];
+        if let Some(fields) = operation.as_object_mut() {
+            fields.extend(marks.map(|(name, value)| (name.to_owned(), value)));
         }
         let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
         for (_, response) in responses.into_iter().flatten() {
-            // Those that operations share can't: the headers of one are not those of another.
-            if let Some(response) = response.as_object_mut().filter(|it| !it.contains_key("$ref")) {
+            // Shared responses are left out: other operations use them too.
+            if let Some(response) = response.as_object_mut().filter(|response| !response.contains_key("$ref"))
+            {
                 let headers = response.entry("headers").or_insert(json!({}));
-                for (name, said) in [
-                    ("Deprecation", "Since when nobody should begin to use this (RFC 9745)."),
-                    ("Sunset", "Until when it works at least (RFC 8594)."),
+                for (name, description) in [
+                    ("Deprecation", "The date since which this operation is deprecated (RFC 9745)."),
+                    ("Sunset", "The earliest date on which this operation is removed (RFC 8594)."),
                 ] {
-                    let header =
-                        json!({ "description": said, "required": true, "schema": { "type": "string" } });
+                    let header = json!({ "description": description, "required": true, "schema": { "type": "string" } });
                     if let Some(headers) = headers.as_object_mut() {
                         headers.insert(name.to_owned(), header);
                     }
@@ -52,9 +54,9 @@ impl Deprecation {
         }
     }
 
-    /// Says in an answer what the document says.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        let midnight = |day: NaiveDate| -> DateTime<Utc> { day.and_time(NaiveTime::MIN).and_utc() };
+    /// Adds the headers to a response.
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
+        let midnight = |date: NaiveDate| -> DateTime<Utc> { date.and_time(NaiveTime::MIN).and_utc() };
         let since = format!("@{}", midnight(self.since).timestamp());
         let sunset = midnight(self.sunset).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         for (name, text) in [(SINCE, since), (SUNSET, sunset)] {
@@ -65,8 +67,8 @@ impl Deprecation {
     }
 }
 
-/// What of these the operation is.
-pub(super) fn of<'d>(list: &'d [Deprecation], operation: &str) -> Option<&'d Deprecation> {
+/// Returns the entry of an operation, if it is deprecated.
+pub(super) fn find<'d>(list: &'d [Deprecation], operation: &str) -> Option<&'d Deprecation> {
     list.iter().find(|known| known.operation == operation)
 }
 
@@ -75,13 +77,13 @@ mod tests {
     use super::*;
     use crate::http::openapi;
 
-    fn going() -> [Deprecation; 1] {
-        let day = |year| NaiveDate::from_ymd_opt(year, 5, 1).unwrap();
-        [Deprecation { operation: "get_trip", since: day(2027), sunset: day(2028) }]
+    fn deprecated() -> [Deprecation; 1] {
+        let date = |year| NaiveDate::from_ymd_opt(year, 5, 1).unwrap();
+        [Deprecation { operation: "get_trip", since: date(2027), sunset: date(2028) }]
     }
 
     #[test]
-    fn whoever_is_listed_is_there_and_has_a_year() {
+    fn every_deprecated_operation_exists_and_stays_for_a_year() {
         let document = openapi::document().to_string();
         for known in DEPRECATED {
             assert!(document.contains(&format!(r#""operationId":"{}""#, known.operation)), "{known:?}");
@@ -90,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn the_document_marks_what_is_to_go_and_nothing_else() {
-        let document = openapi::with_deprecations(&going());
+    fn the_document_marks_only_deprecated_operations() {
+        let document = openapi::with_deprecations(&deprecated());
         let get = document.pointer("/paths/~1api~1v1~1trips~1{id}/get").unwrap();
         assert_eq!(get["deprecated"], true);
         assert_eq!(get["x-sunset"], "2028-05-01");
@@ -103,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_since_when_and_until_when() {
+    fn a_response_has_the_dates_of_the_deprecation_and_the_sunset() {
         let mut headers = HeaderMap::new();
-        of(&going(), "get_trip").unwrap().tell(&mut headers);
+        find(&deprecated(), "get_trip").unwrap().add_headers(&mut headers);
         assert_eq!(headers["deprecation"], "@1809129600");
         assert_eq!(headers["sunset"], "Mon, 01 May 2028 00:00:00 GMT");
-        assert!(of(&going(), "update_trip").is_none());
+        assert!(find(&deprecated(), "update_trip").is_none());
     }
 }

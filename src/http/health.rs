@@ -1,17 +1,19 @@
-//! Whether the server runs, and whether it can serve.
+//! Liveness and readiness.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use poem::http::header;
-use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
-use super::Tag;
-use super::body::Json;
-use super::problem::{Problem, ProblemCode, ProblemResponse};
-use crate::app::App;
+use crate::db::Db;
+use crate::web::Tag;
+use crate::web::json::Json;
+use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 
-/// The server is well.
+/// The server is healthy.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct Health {
     /// Always `ok`.
@@ -28,34 +30,49 @@ fn ok() -> Json<Health> {
     Json(Health::example())
 }
 
-/// The operations of this file.
+/// The health operations.
 #[derive(Debug)]
-pub(super) struct HealthApi;
+pub(super) struct HealthApi {
+    db: Db,
+    stopping: Arc<AtomicBool>,
+}
+
+impl HealthApi {
+    /// Creates the operations.
+    pub(super) fn new(db: &Db, stopping: &Arc<AtomicBool>) -> Self {
+        Self { db: db.clone(), stopping: Arc::clone(stopping) }
+    }
+}
 
 #[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
 impl HealthApi {
-    /// Is the process alive?
+    /// Check liveness
     ///
-    /// For whatever restarts the server: answers without touching anything else. Restart if there is no answer.
+    /// Succeeds while the process runs, and depends on nothing else. Restart the server if there is no
+    /// response.
     #[oai(path = "/live", method = "get", operation_id = "get_liveness")]
     async fn live(&self) -> Json<Health> {
         ok()
     }
 
-    /// Can the server serve?
+    /// Check readiness
     ///
-    /// For whatever sends requests to the server: send them here only while this succeeds.
+    /// Succeeds while the server can process requests. A load balancer sends requests here only while it
+    /// succeeds.
     ///
-    /// 503 `database_unavailable` while the database can't be reached, and 503 `shutting_down` from the moment the
-    /// server begins to end.
+    /// 503 `database_unavailable` while the database is unreachable, 503 `shutting_down` from the beginning
+    /// of the shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
-    async fn ready(&self, app: Data<&App>) -> Result<Json<Health>, ProblemResponse<503>> {
-        if app.is_stopping() {
-            let stopping = Problem::new(ProblemCode::ShuttingDown, "The server is shutting down.");
+    async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
+        if self.stopping.load(Ordering::Relaxed) {
+            let stopping = Problem::new(
+                ProblemCode::ShuttingDown,
+                "The server is restarting. Please try again in a moment.",
+            );
             return Err(stopping.with_header(header::RETRY_AFTER, "5").into());
         }
-        app.db.ping().await?;
+        self.db.ping().await?;
         Ok(ok())
     }
 }

@@ -1,8 +1,8 @@
-//! The outermost layer: whatever happens within, one kind of answer leaves.
+//! The middleware around all routes.
 //!
-//! Gives every request its id, answers CORS preflights and what can't be accepted, catches panics,
-//! turns every error into a problem, adds the headers that every response has, and writes the one
-//! log line of the request. The query is never logged: it may hold what nobody should read.
+//! Assigns the request id, responds to CORS preflights and to requests that no handler could accept, catches
+//! panics, converts every error to a problem, adds the common response headers, and writes one access log
+//! line for each request. The query is never logged, because it may contain secrets.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -24,35 +24,39 @@ use uuid::Uuid;
 
 use super::deprecations::{self, DEPRECATED};
 use super::path_table::PathTable;
-use super::problem::{FieldError, Problem, ProblemCode, from_poem};
-use crate::app::App;
 use crate::audit;
 use crate::clock::Clock;
+use crate::web::API;
+use crate::web::caller::Authentication;
+use crate::web::field_label::field_label;
+use crate::web::problem::{FieldError, Problem, ProblemCode, from_poem};
 
-/// The header that names a request, from the client or from here.
+/// The header with the id of a request, which the client or the server assigns.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The id of a request that could be given none; can't happen.
+/// The id of a request if no id can be created, which can't happen.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
-/// The longest id that is taken from a client, in bytes.
+/// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
-/// What a page of another origin may read of a response.
+/// The response headers that a page of another origin may read.
 const EXPOSED: &str = "Deprecation, ETag, Idempotency-Replayed, Link, Location, Retry-After, Sunset, WWW-Authenticate, X-Request-Id";
-/// What a page of another origin may send.
+/// The request headers that a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 
-/// Where operations of the document lie.
+/// The path prefixes of the documented operations.
 const OPERATIONS: [&str; 3] = ["/api/", "/health/", "/.well-known/"];
 
-/// The router with the edge around it.
+/// The routes with the middleware around them.
 pub(super) struct Middleware<O, P> {
-    /// The operations of the document.
+    /// The documented operations.
     pub(super) operations: O,
-    /// Everything else.
+    /// All other routes.
     pub(super) pages: P,
-    pub(super) app: App,
+    pub(super) authentication: Arc<Authentication>,
+    pub(super) clock: Clock,
+    pub(super) cors_origins: Vec<String>,
 }
 
-/// What of a request is needed after it was handed on.
+/// The parts of a request that are needed for its response.
 struct RequestContext {
     id: HeaderValue,
     method: Method,
@@ -70,135 +74,142 @@ impl RequestContext {
 impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
     type Output = Response;
 
-    // Combinators instead of `async`: the future is moved before it first runs, and this one
-    // is a quarter as large.
+    // Combinators instead of `async`: the future is moved before its first poll, and this one has a quarter
+    // of the size.
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
-        let seen = RequestContext {
+        let context = RequestContext {
             id: self.request_id(request.headers()),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             origin: self.allowed_origin(request.headers()),
             started: Instant::now(),
         };
-        if seen.method == Method::HEAD {
+        if context.method == Method::HEAD {
             request.set_method(Method::GET);
         }
-        let answer = match short_circuit(&request, &seen) {
-            Some(answer) => Either::Left(ready(answer.map_err(poem::Error::from))),
-            None => Either::Right(audit::during(Arc::from(seen.id()), self.dispatch(request))),
+        let result = match short_circuit(&request, &context) {
+            Some(result) => Either::Left(ready(result.map_err(poem::Error::from))),
+            None => Either::Right(audit::in_request(Arc::from(context.id()), self.dispatch(request))),
         };
-        answer.map(move |answer| {
-            let mut response = answer.unwrap_or_else(|error| tell(problem_of(error, &seen), &seen));
-            self.finish(&mut response, &seen);
+        result.map(move |result| {
+            let mut response = result.unwrap_or_else(|error| render(to_problem(error, &context), &context));
+            self.finish(&mut response, &context);
             Ok(response)
         })
     }
 }
 
 impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
+    /// Calls the operation or the page, and converts a panic to an error.
     fn dispatch(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let path = request.uri().path();
         let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix));
-        request.set_data(self.app.clone());
-        let answer = if is_operation {
-            let answer = self.operations.call(request);
-            Either::Left(answer.map(|answer| answer.map(IntoResponse::into_response)))
+        request.set_data(Arc::clone(&self.authentication));
+        let response = if is_operation {
+            let response = self.operations.call(request);
+            Either::Left(response.map(|result| result.map(IntoResponse::into_response)))
         } else {
-            let answer = Box::pin(self.pages.call(request));
-            Either::Right(answer.map(|answer| answer.map(IntoResponse::into_response)))
+            let response = Box::pin(self.pages.call(request));
+            Either::Right(response.map(|result| result.map(IntoResponse::into_response)))
         };
-        AssertUnwindSafe(answer).catch_unwind().map(|answer| match answer {
-            Ok(answer) => answer,
+        AssertUnwindSafe(response).catch_unwind().map(|outcome| match outcome {
+            Ok(result) => result,
             Err(panic) => {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Err(Problem::internal(format!("a panic: {message}")).into())
+                Err(Problem::internal(format!("a handler panicked: {message}")).into())
             }
         })
     }
 
-    fn finish(&self, response: &mut Response, seen: &RequestContext) {
-        if seen.method == Method::HEAD {
+    /// Adds the common headers and writes the access log line.
+    fn finish(&self, response: &mut Response, context: &RequestContext) {
+        if context.method == Method::HEAD {
             drop_body(response);
         }
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, seen.id.clone());
+        headers.insert(REQUEST_ID, context.id.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // A phone may keep what it was given, but must ask whether it still holds; a proxy may not.
+        // A client may store a response, but must revalidate it; a proxy may not store it.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
         if !DEPRECATED.is_empty()
-            && let Some(takes) = PathTable::known().takes(&seen.path, seen.method.as_str())
-            && let Some(deprecation) = deprecations::of(DEPRECATED, &takes.id)
+            && let Some(operation) = PathTable::get().operation(&context.path, context.method.as_str())
+            && let Some(deprecation) = deprecations::find(DEPRECATED, &operation.id)
         {
-            deprecation.tell(headers);
+            deprecation.add_headers(headers);
         }
-        if let Some(origin) = &seen.origin {
+        if let Some(origin) = &context.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
-        if !self.app.cors_origins.is_empty() {
+        if !self.cors_origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         tracing::info!(
             target: "tripgate::access",
-            request_id = seen.id(),
-            method = seen.method.as_str(),
-            path = &*redact_path(&seen.path),
+            request_id = context.id(),
+            method = context.method.as_str(),
+            path = &*redact_path(&context.path),
             status = response.status().as_u16(),
-            latency_us = u64::try_from(seen.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            latency_us = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         );
     }
 
-    /// The client's id if it is one that can be logged and sent back as it is.
+    /// Returns the client's id if it is safe to log and send back, or a new id.
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let sane = |value: &&HeaderValue| {
+        let is_safe = |value: &&HeaderValue| {
             let bytes = value.as_bytes();
             (1..=REQUEST_ID_MAX).contains(&bytes.len())
                 && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
         };
-        if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
-            return given.clone();
+        if let Some(id) = headers.get(REQUEST_ID).filter(is_safe) {
+            return id.clone();
         }
-        let mut text = Uuid::encode_buffer();
-        let made = self.app.clock.new_id().hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(made).unwrap_or(UNKNOWN)
+        let mut buffer = Uuid::encode_buffer();
+        let id = self.clock.new_id().hyphenated().encode_lower(&mut buffer);
+        HeaderValue::from_str(id).unwrap_or(UNKNOWN)
     }
 
+    /// Returns the origin of the request if it is allowed.
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
-        let known = self.app.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-        known.then(|| origin.clone())
+        let is_allowed = self.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        is_allowed.then(|| origin.clone())
     }
 }
 
-/// What needs no handler: a preflight, or a request for something that is not JSON.
-fn short_circuit(request: &Request, seen: &RequestContext) -> Option<Result<Response, Problem>> {
+/// Responds to requests that need no handler: preflights, requests that do not accept JSON, malformed
+/// queries.
+fn short_circuit(request: &Request, context: &RequestContext) -> Option<Result<Response, Problem>> {
     let headers = request.headers();
-    let is_preflight = seen.method == Method::OPTIONS
-        && seen.origin.is_some()
+    let is_preflight = context.method == Method::OPTIONS
+        && context.origin.is_some()
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if is_preflight {
-        return Some(Ok(preflight(&seen.path)));
+        return Some(Ok(preflight(&context.path)));
     }
-    let is_operation = || PathTable::known().allow(&seen.path).is_some();
-    if seen.path.starts_with(super::API) && !accepts_json(headers) && is_operation() {
+    let is_operation = || PathTable::get().allow(&context.path).is_some();
+    if context.path.starts_with(API) && !accepts_json(headers) && is_operation() {
         return Some(Err(Problem::new(
             ProblemCode::NotAcceptable,
-            "The API answers in JSON: send Accept: application/json.",
+            "The API returns JSON only. Send Accept: application/json.",
         )));
     }
     let query = request.uri().query().unwrap_or_default();
-    if seen.path.starts_with(super::API) && is_garbled(query) {
-        return Some(Err(Problem::new(ProblemCode::BadRequest, "The query is not in UTF-8.")));
+    if context.path.starts_with(API) && is_not_utf_8(query) {
+        return Some(Err(Problem::new(ProblemCode::BadRequest, "The query is not encoded in UTF-8.")));
     }
-    if seen.path.starts_with(super::API) && has_duplicate_parameter(query) {
-        return Some(Err(Problem::new(ProblemCode::BadRequest, "A query parameter stands there twice.")));
+    if context.path.starts_with(API) && has_duplicate_parameter(query) {
+        return Some(Err(Problem::new(
+            ProblemCode::BadRequest,
+            "The query contains a parameter more than once.",
+        )));
     }
     None
 }
 
 fn preflight(path: &str) -> Response {
-    let methods = PathTable::known().allow(path).unwrap_or("GET, HEAD");
+    let methods = PathTable::get().allow(path).unwrap_or("GET, HEAD");
     Response::builder()
         .status(StatusCode::NO_CONTENT)
         .header(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
@@ -207,45 +218,43 @@ fn preflight(path: &str) -> Response {
         .finish()
 }
 
-/// The problem within. Where the operation was sent something else than it takes, it says what that is.
-fn problem_of(error: poem::Error, seen: &RequestContext) -> Problem {
-    let takes = || PathTable::known().takes(&seen.path, seen.method.as_str());
+/// Converts an error to a problem. For a wrong media type or parameter, the problem names what the operation
+/// accepts.
+fn to_problem(error: poem::Error, context: &RequestContext) -> Problem {
+    let operation = || PathTable::get().operation(&context.path, context.method.as_str());
     if error.is::<ContentTypeError>()
-        && let Some(media) = takes().and_then(|takes| takes.media.as_deref())
+        && let Some(media_type) = operation().and_then(|operation| operation.media_type.as_deref())
     {
-        let detail = format!("The body must be sent with `Content-Type: {media}`.");
+        let detail = format!("The request body must be sent with Content-Type: {media_type}.");
         return Problem::new(ProblemCode::UnsupportedMediaType, detail);
     }
-    if let Some(fault) = error.downcast_ref::<ParseParamError>()
-        && let Some((name, allowed)) = takes().and_then(|takes| takes.parameter(fault.name))
+    if let Some(error) = error.downcast_ref::<ParseParamError>()
+        && let Some((name, rule)) = operation().and_then(|operation| operation.parameter(error.name))
     {
-        return Problem::invalid(vec![FieldError::new(format!("/{name}"), "invalid", allowed)]);
+        let pointer = format!("/{name}");
+        let detail = format!("{} {rule}.", field_label(&pointer));
+        return Problem::invalid(vec![FieldError::new(pointer, "invalid", detail)]);
     }
     from_poem(error)
 }
 
-/// Writes a problem, and its causes to the log: here and nowhere else.
-fn tell(mut problem: Problem, seen: &RequestContext) -> Response {
+/// Renders a problem, and logs its causes. This is the only place where errors of requests are logged.
+fn render(mut problem: Problem, context: &RequestContext) -> Response {
     if problem.code() == ProblemCode::MethodNotAllowed
-        && let Some(methods) = PathTable::known().allow(&seen.path)
+        && let Some(methods) = PathTable::get().allow(&context.path)
     {
         problem = problem.with_header(header::ALLOW, methods);
     }
     let causes = problem.causes();
     if problem.code() == ProblemCode::Internal {
-        tracing::error!(request_id = seen.id(), causes, "a request failed");
+        tracing::error!(request_id = context.id(), causes, "request failed with an internal error");
     } else if !causes.is_empty() {
-        tracing::warn!(
-            request_id = seen.id(),
-            code = problem.code().name(),
-            causes,
-            "a request was turned away"
-        );
+        tracing::warn!(request_id = context.id(), code = problem.code().name(), causes, "request rejected");
     }
-    problem.render(seen.id())
+    problem.render(context.id())
 }
 
-/// What the edge gives to every response, for a request that never reached it.
+/// Renders a problem with the common headers, for a request that never reached the middleware.
 pub(super) fn refuse(problem: &Problem) -> Response {
     let id = Clock::system().new_id().to_string();
     let mut response = problem.render(&id);
@@ -256,7 +265,7 @@ pub(super) fn refuse(problem: &Problem) -> Response {
     response
 }
 
-/// HEAD answers as GET, with the length of what GET would send (RFC 9110 §9.3.2).
+/// Removes the body of a response to HEAD, and keeps its length (RFC 9110 §9.3.2).
 fn drop_body(response: &mut Response) {
     let body: BoxBody<Bytes, io::Error> = response.take_body().into();
     if let Some(length) = body.size_hint().exact() {
@@ -264,31 +273,32 @@ fn drop_body(response: &mut Response) {
     }
 }
 
-/// The path without whatever is longer than an identifier: somebody may have put a token there.
+/// Returns the path without segments that are longer than an id, because they may be tokens.
 fn redact_path(path: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 40;
-    if path.split('/').all(|segment| segment.len() <= LONGEST) {
+    const MAX_SEGMENT: usize = 40;
+    if path.split('/').all(|segment| segment.len() <= MAX_SEGMENT) {
         return Cow::Borrowed(path);
     }
-    let cut = |segment: &str| if segment.len() <= LONGEST { segment.to_owned() } else { "[long]".to_owned() };
-    Cow::Owned(path.split('/').map(cut).collect::<Vec<_>>().join("/"))
+    let redact =
+        |segment: &str| if segment.len() <= MAX_SEGMENT { segment.to_owned() } else { "[long]".to_owned() };
+    Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
 }
 
-/// Whether what stands behind percent signs is no UTF-8: it is read as a replacement character.
-fn is_garbled(query: &str) -> bool {
-    let is_lost = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+/// Returns whether the percent-encoded bytes are not UTF-8. They are decoded to a replacement character.
+fn is_not_utf_8(query: &str) -> bool {
+    let is_replaced = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
     query.contains('%')
         && url::form_urlencoded::parse(query.as_bytes())
-            .any(|(name, value)| is_lost(&name) || is_lost(&value))
+            .any(|(name, value)| is_replaced(&name) || is_replaced(&value))
 }
 
-/// Whether a name stands twice in the query: parsers disagree about which one counts.
+/// Returns whether the query has a parameter more than once. Parsers disagree about which one counts.
 fn has_duplicate_parameter(query: &str) -> bool {
-    let mut seen = HashSet::new();
-    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| !seen.insert(name))
+    let mut names = HashSet::new();
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| !names.insert(name))
 }
 
-/// Whether an `Accept` header leaves room for JSON (RFC 9110 §12.5.1); none at all accepts anything.
+/// Returns whether the `Accept` header allows JSON (RFC 9110 §12.5.1). No header allows anything.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut ranges = headers.get_all(header::ACCEPT).iter().peekable();
     if ranges.peek().is_none() {
@@ -297,15 +307,15 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     ranges.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let refused = parts.any(|parameter| {
+        let is_excluded = parts.any(|parameter| {
             let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
             weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
         });
-        let fits = matches!(
+        let is_json = matches!(
             essence.as_str(),
             "*/*" | "application/*" | "application/json" | "application/problem+json"
         );
-        fits && !refused
+        is_json && !is_excluded
     })
 }
 
@@ -323,7 +333,7 @@ mod tests {
             size_of::<F>()
         }
         fn size<O: Endpoint, P: Endpoint>(operations: &O, pages: &P) -> usize {
-            future((operations, pages), |edge: &Middleware<O, P>, request| edge.call(request))
+            future((operations, pages), |middleware: &Middleware<O, P>, request| middleware.call(request))
         }
         let page = || poem::endpoint::make_sync(|_| Response::default());
         let size = size(&page().boxed(), &poem::Route::new().at("/", page()));
@@ -341,22 +351,22 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_seen_however_it_is_written() {
+    fn a_duplicate_parameter_is_detected_in_any_encoding() {
         assert!(has_duplicate_parameter("limit=1&%6cimit=2") && has_duplicate_parameter("a=1&b=2&a=3"));
         assert!(!has_duplicate_parameter("") && !has_duplicate_parameter("limit=1&cursor=limit"));
     }
 
     #[test]
-    fn many_names_are_compared_in_no_time() {
+    fn a_query_with_many_parameters_is_checked_quickly() {
         // S-75
         let many = (0..100_000).map(|name| name.to_string()).collect::<Vec<_>>().join("&");
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!(!has_duplicate_parameter(&many));
-        assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
+        assert!(started.elapsed().as_secs() < 1, "{:?}", started.elapsed());
     }
 
     #[test]
-    fn accept_is_read_as_rfc_9110_says() {
+    fn the_accept_header_is_parsed_as_in_rfc_9110() {
         let accepts = |value: &'static str| {
             accepts_json(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
         };

@@ -1,18 +1,18 @@
-//! The document: what the handlers' types say, made true where the generator can't say it.
+//! The OpenAPI document, generated from the types of the handlers.
 //!
-//! poem-openapi writes OpenAPI 3.0 with a few habits that are wrong or that break generators. One
-//! pass mends them here, adds the errors and headers that every operation has, and nothing else is
-//! ever edited by hand.
+//! poem-openapi writes OpenAPI 3.0 in which some parts are incorrect or break client generators. One pass
+//! corrects them and adds the errors and headers that operations share. Nothing in the document is edited by
+//! hand.
 
 use serde_json::{Map, Value, json};
 
-use super::API;
 use super::deprecations::{self, DEPRECATED, Deprecation};
-use super::examples;
-use super::problem::ProblemBody;
-use super::problem_code::ProblemCode;
+use super::operations;
+use crate::web::problem::ProblemBody;
+use crate::web::problem_code::ProblemCode;
+use crate::web::{API, examples};
 
-/// The errors that operations share: name in the document, status.
+/// The error responses that operations share, by their names in the document and statuses.
 const SHARED: [(&str, u16); 15] = [
     ("BadRequest", 400),
     ("Unauthorized", 401),
@@ -31,14 +31,14 @@ const SHARED: [(&str, u16); 15] = [
     ("ServiceUnavailable", 503),
 ];
 
-/// The document as JSON text, the one that is committed and served.
+/// Returns the document as JSON text, as it is committed and served.
 pub fn json() -> String {
     let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// The document as YAML text.
+/// Returns the document as YAML text.
 pub fn yaml() -> String {
     let mut text = serde_saphyr::to_string(&document()).unwrap_or_default();
     if !text.ends_with('\n') {
@@ -47,31 +47,32 @@ pub fn yaml() -> String {
     text
 }
 
-/// The finished document.
+/// Returns the finished document.
 pub fn document() -> Value {
     with_deprecations(DEPRECATED)
 }
 
-/// The document in which these operations are to go.
+/// Returns the document with these operations marked as deprecated.
 pub(super) fn with_deprecations(deprecated: &[Deprecation]) -> Value {
-    let raw: Value = serde_json::from_str(&super::service().spec()).unwrap_or_default();
+    let raw: Value = serde_json::from_str(&operations::document().spec()).unwrap_or_default();
     let mut document = finish(raw);
     for (_, operation) in operations(&mut document) {
         let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
-        if let Some(deprecation) = deprecations::of(deprecated, id) {
+        if let Some(deprecation) = deprecations::find(deprecated, id) {
             deprecation.mark(operation);
         }
     }
     document
 }
 
+/// Corrects the generated document and adds the shared parts.
 fn finish(mut document: Value) -> Value {
     set(&mut document, "openapi", json!("3.0.3"));
     let requests = reachable_from_requests(&document);
     for (path, operation) in operations(&mut document) {
-        secure(operation);
+        set_security(operation);
         share_errors(operation, path.starts_with(API));
-        examples::place(operation);
+        examples::hoist(operation);
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         for (name, schema) in schemas.iter_mut() {
@@ -91,13 +92,14 @@ fn finish(mut document: Value) -> Value {
     document
 }
 
+/// Sets a field of an object.
 fn set(object: &mut Value, name: &str, value: Value) {
-    if let Some(members) = object.as_object_mut() {
-        members.insert(name.to_owned(), value);
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
     }
 }
 
-/// Every operation with its path.
+/// Returns all operations with their paths.
 fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     paths.into_iter().flatten().flat_map(|(path, item)| {
@@ -106,7 +108,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> 
     })
 }
 
-/// In the order in which their operations come, not of the alphabet.
+/// Sorts the tags by the order of their operations instead of alphabetically.
 fn order_tags(document: &mut Value) {
     let used: Vec<Value> =
         operations(document).filter_map(|(_, operation)| operation.pointer("/tags/0").cloned()).collect();
@@ -115,9 +117,9 @@ fn order_tags(document: &mut Value) {
     }
 }
 
-/// A scheme comes as `name scope`: HTTP schemes can't carry scopes in OpenAPI 3.0, so they go into
-/// an extension of their own. What asks for nothing says so.
-fn secure(operation: &mut Value) {
+/// Splits security schemes of the form `name scope`. HTTP schemes can't have scopes in OpenAPI 3.0, so the
+/// scopes are moved to the extension `x-required-scopes`. Public operations get an empty list of schemes.
+fn set_security(operation: &mut Value) {
     let mut scopes = Vec::new();
     let mut schemes = Vec::new();
     for scheme in operation.get("security").and_then(Value::as_array).into_iter().flatten() {
@@ -133,7 +135,8 @@ fn secure(operation: &mut Value) {
     }
 }
 
-/// `is_api`: it is one of those that answer in JSON alone and have the database behind them.
+/// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
+/// JSON only and depend on the database.
 fn share_errors(operation: &mut Value, is_api: bool) {
     let has_body = operation.get("requestBody").is_some();
     let in_query = |parameter: &Value| parameter.get("in").and_then(Value::as_str) == Some("query");
@@ -151,12 +154,12 @@ fn share_errors(operation: &mut Value, is_api: bool) {
             408 | 413 | 415 => has_body,
             422 => has_body || has_query,
             406 | 503 => is_api,
-            // Any request may be malformed, and any may meet a fault of ours.
+            // Any request can be malformed, and any can cause an internal error.
             400 | 500 => true,
             _ => false,
         };
         let key = status.to_string();
-        // What a handler declares of its own is the same shape, so it is the same response.
+        // An error that the handler declares has the same form, so it uses the shared response too.
         if applies || responses.contains_key(&key) {
             responses.insert(key, json!({ "$ref": format!("#/components/responses/{name}") }));
         }
@@ -164,8 +167,8 @@ fn share_errors(operation: &mut Value, is_api: bool) {
     responses.sort_keys();
 }
 
-/// The schemas that a JSON body of a request is made of. They are closed: an unknown member is refused.
-/// A form is not: there it is ignored (RFC 6749 §3.2).
+/// Returns the schemas that JSON request bodies refer to. They reject unknown fields. Forms are not included:
+/// they ignore unknown parameters (RFC 6749 §3.2).
 fn reachable_from_requests(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flat_map(Map::values);
@@ -177,24 +180,25 @@ fn reachable_from_requests(document: &Value) -> Vec<String> {
     found
 }
 
+/// Collects the schemas that a value refers to, directly or indirectly.
 fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::Object(members) => {
-            let name = members.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+        Value::Object(fields) => {
+            let name = fields.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
             if let Some(name) = name.filter(|name| !found.iter().any(|known| known == name)) {
                 found.push(name.to_owned());
                 if let Some(schema) = document.pointer(&format!("/components/schemas/{name}")) {
                     collect(document, schema, found);
                 }
             }
-            members.values().for_each(|member| collect(document, member, found));
+            fields.values().for_each(|field| collect(document, field, found));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(document, item, found)),
         _ => {}
     }
 }
 
-/// Generators make poor names of values such as `-created_at`, so the document gives them better ones.
+/// Names the values of an enum such as `-created_at`, because client generators derive poor names from them.
 fn name_values(schema: &mut Map<String, Value>) {
     let values = schema.get("enum").and_then(Value::as_array);
     let values: Vec<&str> = values.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -214,85 +218,87 @@ fn name_values(schema: &mut Map<String, Value>) {
     schema.insert("x-enum-varnames".to_owned(), json!(names));
 }
 
-/// Formats and header names as the world writes them; a `$ref` without the neighbours that OpenAPI
-/// 3.0 ignores.
+/// Corrects formats, header names and bounds, and removes the fields beside a `$ref`, which OpenAPI 3.0
+/// ignores.
 fn fix_schema(value: &mut Value) {
     match value {
-        Value::Object(members) => {
-            let referred = members.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
-            if let Some(name) = referred {
-                members.clear();
-                members.insert("$ref".to_owned(), name);
+        Value::Object(fields) => {
+            let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
+            if let Some(reference) = reference {
+                fields.clear();
+                fields.insert("$ref".to_owned(), reference);
             }
-            let format = match members.get("format").and_then(Value::as_str) {
+            let format = match fields.get("format").and_then(Value::as_str) {
                 Some("naive-date") => Some("date"),
                 Some("uint16") => Some("int32"),
                 Some("uint32" | "uint64") => Some("int64"),
                 _ => None,
             };
             if let Some(format) = format {
-                members.insert("format".to_owned(), json!(format));
+                fields.insert("format".to_owned(), json!(format));
             }
-            name_values(members);
-            // What is so anyway, and bounds of whole numbers written as such.
-            members.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
+            name_values(fields);
+            // Remove the default, and write bounds without a fraction as integers.
+            fields.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
             for bound in ["minimum", "maximum"] {
-                let whole = members.get(bound).and_then(Value::as_f64).filter(|number| number.fract() == 0.0);
+                let whole = fields.get(bound).and_then(Value::as_f64).filter(|number| number.fract() == 0.0);
                 if let Some(whole) = whole {
                     #[expect(
                         clippy::cast_possible_truncation,
                         reason = "the bounds of the document are small"
                     )]
-                    members.insert(bound.to_owned(), json!(whole as i64));
+                    fields.insert(bound.to_owned(), json!(whole as i64));
                 }
             }
-            if let Some(headers) = members.get_mut("headers").and_then(Value::as_object_mut) {
+            if let Some(headers) = fields.get_mut("headers").and_then(Value::as_object_mut) {
                 *headers = std::mem::take(headers)
                     .into_iter()
-                    .map(|(name, header)| (usual(&name), header))
+                    .map(|(name, header)| (canonical_header(&name), header))
                     .collect();
             }
-            members.values_mut().for_each(fix_schema);
+            fields.values_mut().for_each(fix_schema);
         }
         Value::Array(items) => items.iter_mut().for_each(fix_schema),
         _ => {}
     }
 }
 
-/// `WWW-AUTHENTICATE` as `WWW-Authenticate`.
-fn usual(name: &str) -> String {
-    let capital = |part: &str| match part {
+/// Converts a header name to its usual spelling: `WWW-AUTHENTICATE` to `WWW-Authenticate`.
+fn canonical_header(name: &str) -> String {
+    let capitalize = |part: &str| match part {
         "WWW" => part.to_owned(),
         "ETAG" => "ETag".to_owned(),
         _ => part.chars().take(1).chain(part.to_lowercase().chars().skip(1)).collect(),
     };
-    name.split('-').map(capital).collect::<Vec<_>>().join("-")
+    name.split('-').map(capitalize).collect::<Vec<_>>().join("-")
 }
 
+/// Returns the headers that responses share.
 fn headers() -> Value {
     json!({
         "X-Request-Id": {
-            "description": "Names this request in the server's log: the client's own id, if it sent a sane one.",
+            "description": "The id of this request, which the server's log contains too. It is the client's own id if it sent a valid one.",
             "required": true,
             "schema": { "type": "string" }
         },
         "Cache-Control": {
-            "description": "Who may keep this answer.",
+            "description": "Whether and how long the response may be cached.",
             "required": true,
             "schema": { "type": "string" }
         },
         "WWW-Authenticate": {
-            "description": "What credential is asked for, and what is wrong with the one that was sent (RFC 6750, RFC 7617).",
+            "description": "The required kind of credential, and why the presented one was rejected (RFC 6750, RFC 7617).",
             "required": true,
             "schema": { "type": "string" }
         },
         "Retry-After": {
-            "description": "When to try again, in seconds.",
+            "description": "The number of seconds to wait before the request is sent again.",
             "schema": { "type": "integer", "minimum": 0 }
         }
     })
 }
 
+/// Returns the shared error responses.
 fn shared_errors() -> Value {
     let response = |status: u16| {
         let mut response = json!({
@@ -301,11 +307,11 @@ fn shared_errors() -> Value {
         });
         match status {
             401 => set(&mut response, "headers", reference_headers(&["WWW-Authenticate"])),
-            // Only where it is the token that falls short.
+            // Only if the token lacks a scope.
             403 => set(
                 &mut response,
                 "headers",
-                json!({ "WWW-Authenticate": { "description": "The scope that is missing (RFC 6750).", "schema": { "type": "string" } } }),
+                json!({ "WWW-Authenticate": { "description": "The missing scope (RFC 6750).", "schema": { "type": "string" } } }),
             ),
             409 | 503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
             _ => {}
@@ -325,7 +331,7 @@ fn reference_headers(names: &[&str]) -> Value {
     Value::Object(names.iter().map(entry).collect())
 }
 
-/// Every response has these two.
+/// Adds the headers that every response has.
 fn add_headers(document: &mut Value) {
     let everywhere = reference_headers(&["X-Request-Id", "Cache-Control"]);
     let add = |response: &mut Value| {
@@ -333,7 +339,7 @@ fn add_headers(document: &mut Value) {
             return;
         }
         let mut headers = response.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
-        // What a response says of its own header stands.
+        // A header that the response itself describes is kept.
         for (name, header) in everywhere.as_object().into_iter().flatten() {
             headers.entry(name).or_insert_with(|| header.clone());
         }
@@ -360,11 +366,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_names_are_written_as_usual() {
-        for (given, wanted) in
+    fn header_names_have_their_usual_spelling() {
+        for (name, expected) in
             [("ETAG", "ETag"), ("WWW-AUTHENTICATE", "WWW-Authenticate"), ("LOCATION", "Location")]
         {
-            assert_eq!(usual(given), wanted);
+            assert_eq!(canonical_header(name), expected);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What each path takes, read from the document and the list of pages: its methods, which `Allow` lists,
-//! and what is told to whoever sends something else.
+//! The paths of the server with their methods, media types and parameters, read from the OpenAPI document and
+//! the list of pages. `Allow` headers and the details of some problems are built from it.
 
 use std::sync::LazyLock;
 
@@ -7,41 +7,43 @@ use serde_json::Value;
 
 /// The table of paths.
 #[derive(Debug)]
-pub(super) struct PathTable(Vec<Known>);
+pub(super) struct PathTable(Vec<PathEntry>);
 
 #[derive(Debug)]
-struct Known {
+struct PathEntry {
     segments: Vec<String>,
-    /// Its methods, as `Allow` lists them.
+    /// The value of `Allow`.
     allow: String,
-    /// What its operations take, with the method of each.
+    /// The operations with their methods.
     operations: Vec<(String, OperationInfo)>,
 }
 
-/// What an operation takes.
+/// What an operation accepts.
 #[derive(Debug)]
 pub(super) struct OperationInfo {
-    /// Its `operationId`.
+    /// The `operationId`.
     pub(super) id: String,
-    /// The media type of its body, if it has one.
-    pub(super) media: Option<String>,
-    /// The names of its parameters, and what each must be.
+    /// The media type of the body, if there is one.
+    pub(super) media_type: Option<String>,
+    /// The names of the parameters, each with the rule for its value: "must be …".
     parameters: Vec<(String, String)>,
 }
 
 impl PathTable {
-    /// Of this program. Worked out at the first preflight or wrong request, so that nobody else pays for it.
-    pub(super) fn known() -> &'static Self {
-        static KNOWN: LazyLock<PathTable> = LazyLock::new(|| PathTable::of(&super::openapi::document()));
-        &KNOWN
+    /// Returns the table of this server. It is built on the first preflight or invalid request.
+    pub(super) fn get() -> &'static Self {
+        static TABLE: LazyLock<PathTable> =
+            LazyLock::new(|| PathTable::from_document(&super::openapi::document()));
+        &TABLE
     }
 
-    /// From the finished document.
-    fn of(document: &Value) -> Self {
+    /// Builds the table from the finished document.
+    fn from_document(document: &Value) -> Self {
         let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
-        let mut table: Vec<_> = paths.filter_map(|(path, item)| Known::of(document, path, item)).collect();
-        // The pages are not in the document; all of them only answer GET.
-        table.extend(super::docs::paths().map(|path| Known {
+        let mut table: Vec<_> =
+            paths.filter_map(|(path, item)| PathEntry::from_item(document, path, item)).collect();
+        // The pages are not in the document. They support GET only.
+        table.extend(super::docs::paths().map(|path| PathEntry {
             segments: segments(path),
             allow: "GET, HEAD".to_owned(),
             operations: Vec::new(),
@@ -49,40 +51,44 @@ impl PathTable {
         Self(table)
     }
 
-    /// The methods of the path, as `Allow` lists them.
+    /// Returns the value of `Allow` for the path.
     pub(super) fn allow(&self, path: &str) -> Option<&str> {
-        self.find(path).map(|known| known.allow.as_str())
+        self.find(path).map(|entry| entry.allow.as_str())
     }
 
-    /// What the operation takes.
-    pub(super) fn takes(&self, path: &str, method: &str) -> Option<&OperationInfo> {
+    /// Returns the operation of the path and method.
+    pub(super) fn operation(&self, path: &str, method: &str) -> Option<&OperationInfo> {
         let method = if method == "HEAD" { "GET" } else { method };
-        self.find(path)?.operations.iter().find(|(known, _)| known == method).map(|(_, takes)| takes)
+        self.find(path)?.operations.iter().find(|(known, _)| known == method).map(|(_, operation)| operation)
     }
 
-    fn find(&self, path: &str) -> Option<&Known> {
-        let asked = segments(path);
-        let fits = |template: &[String]| {
-            template.len() == asked.len()
+    /// Returns the entry that matches the path.
+    fn find(&self, path: &str) -> Option<&PathEntry> {
+        let path = segments(path);
+        let is_match = |template: &[String]| {
+            template.len() == path.len()
                 && template
                     .iter()
-                    .zip(&asked)
-                    .all(|(known, given)| known.starts_with(['{', ':']) || known == given)
+                    .zip(&path)
+                    .all(|(part, segment)| part.starts_with(['{', ':']) || part == segment)
         };
-        // A name that stands there beats one that may be anything.
+        // A literal segment takes precedence over a parameter.
         let parameters =
             |template: &[String]| template.iter().filter(|part| part.starts_with(['{', ':'])).count();
-        let fitting = self.0.iter().filter(|known| fits(&known.segments));
-        fitting.min_by_key(|known| parameters(&known.segments))
+        let matching = self.0.iter().filter(|entry| is_match(&entry.segments));
+        matching.min_by_key(|entry| parameters(&entry.segments))
     }
 }
 
-impl Known {
-    fn of(document: &Value, path: &str, item: &Value) -> Option<Self> {
+impl PathEntry {
+    /// Builds the entry of a path item.
+    fn from_item(document: &Value, path: &str, item: &Value) -> Option<Self> {
         let operations: Vec<(String, OperationInfo)> = item
             .as_object()?
             .iter()
-            .map(|(method, operation)| (method.to_uppercase(), OperationInfo::of(document, operation)))
+            .map(|(method, operation)| {
+                (method.to_uppercase(), OperationInfo::from_operation(document, operation))
+            })
             .collect();
         let mut methods: Vec<&str> = operations.iter().map(|(method, _)| method.as_str()).collect();
         if methods.contains(&"GET") {
@@ -93,54 +99,61 @@ impl Known {
 }
 
 impl OperationInfo {
-    fn of(document: &Value, operation: &Value) -> Self {
+    /// Reads an operation of the document.
+    fn from_operation(document: &Value, operation: &Value) -> Self {
         let content = operation.pointer("/requestBody/content").and_then(Value::as_object);
         let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
         let parameter = |parameter: &Value| {
             let name = parameter.get("name")?.as_str()?.to_owned();
-            Some((name, allowed(document, parameter.get("schema")?)))
+            Some((name, rule(document, parameter.get("schema")?)))
         };
         Self {
             id: operation.get("operationId").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            media: content.and_then(|content| content.keys().next()).cloned(),
+            media_type: content.and_then(|content| content.keys().next()).cloned(),
             parameters: parameters.filter_map(parameter).collect(),
         }
     }
 
-    /// Name and what it must be; headers are found in any case.
+    /// Returns the name and the rule of a parameter. Header names are compared without case.
     pub(super) fn parameter(&self, name: &str) -> Option<(&str, &str)> {
         let found = self.parameters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(name, allowed)| (name.as_str(), allowed.as_str()))
+        found.map(|(name, rule)| (name.as_str(), rule.as_str()))
     }
 }
 
-/// What a parameter must be, for people.
-fn allowed(document: &Value, schema: &Value) -> String {
+/// Returns the rule for the value of a parameter, as the rest of a sentence that begins with its name.
+fn rule(document: &Value, schema: &Value) -> String {
     let referred = schema.get("$ref").and_then(Value::as_str).map(|path| path.trim_start_matches('#'));
     let schema = referred.and_then(|at| document.pointer(at)).unwrap_or(schema);
     let text = |name: &str| schema.get(name).and_then(Value::as_str).unwrap_or_default();
     let bound = |name: &str| schema.get(name).map(Value::to_string);
     let between = |least: Option<String>, most: Option<String>| match (least, most) {
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),
-        (least, most) => least.map(|it| format!("at least {it}")).or(most.map(|it| format!("at most {it}"))),
+        (least, most) => {
+            least.map(|min| format!("at least {min}")).or(most.map(|max| format!("at most {max}")))
+        }
     };
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        let values: Vec<String> = values.iter().map(Value::to_string).collect();
-        return format!("must be one of {}", values.join(", "));
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        return format!("must be one of: {}", values.join(", "));
     }
     match (text("type"), text("format")) {
         ("integer", _) => {
             let range = between(bound("minimum"), bound("maximum"));
-            format!("must be an integer{}", range.map(|range| format!(" from {range}")).unwrap_or_default())
+            format!(
+                "must be a whole number{}",
+                range.map(|range| format!(" from {range}")).unwrap_or_default()
+            )
         }
-        (_, "date") => "must be a calendar date, written YYYY-MM-DD".to_owned(),
+        (_, "date") => "must be a date in the form YYYY-MM-DD, such as 2027-04-02".to_owned(),
         _ => match between(bound("minLength"), bound("maxLength")) {
             Some(range) => format!("must have {range} characters"),
-            None => "is missing, or not of the documented form".to_owned(),
+            None => "is missing or not valid".to_owned(),
         },
     }
 }
 
+/// Splits a path into its segments.
 fn segments(path: &str) -> Vec<String> {
     path.trim_start_matches('/').split('/').map(str::to_owned).collect()
 }
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_path_has_the_methods_of_its_operations() {
-        let paths = PathTable::of(
+        let paths = PathTable::from_document(
             &json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} }, "/a/b": { "put": {} } } }),
         );
         assert_eq!(paths.allow("/a/b"), Some("PUT"));
@@ -163,20 +176,24 @@ mod tests {
         }
         assert_eq!(paths.allow("/a/7/8"), None);
     }
+
     #[test]
-    fn what_a_parameter_must_be_is_said_by_its_schema() {
+    fn the_rule_of_a_parameter_comes_from_its_schema() {
         let document =
             json!({ "components": { "schemas": { "Kind": { "type": "string", "enum": ["a", "b"] } } } });
-        for (schema, wanted) in [
-            (json!({ "$ref": "#/components/schemas/Kind" }), r#"must be one of "a", "b""#),
-            (json!({ "type": "integer", "minimum": 1, "maximum": 9 }), "must be an integer from 1 to 9"),
-            (json!({ "type": "integer" }), "must be an integer"),
-            (json!({ "type": "string", "format": "date" }), "must be a calendar date, written YYYY-MM-DD"),
+        for (schema, expected) in [
+            (json!({ "$ref": "#/components/schemas/Kind" }), "must be one of: a, b"),
+            (json!({ "type": "integer", "minimum": 1, "maximum": 9 }), "must be a whole number from 1 to 9"),
+            (json!({ "type": "integer" }), "must be a whole number"),
+            (
+                json!({ "type": "string", "format": "date" }),
+                "must be a date in the form YYYY-MM-DD, such as 2027-04-02",
+            ),
             (json!({ "type": "string", "minLength": 1, "maxLength": 9 }), "must have 1 to 9 characters"),
             (json!({ "type": "string", "maxLength": 9 }), "must have at most 9 characters"),
-            (json!({ "type": "string" }), "is missing, or not of the documented form"),
+            (json!({ "type": "string" }), "is missing or not valid"),
         ] {
-            assert_eq!(allowed(&document, &schema), wanted);
+            assert_eq!(rule(&document, &schema), expected);
         }
     }
 }

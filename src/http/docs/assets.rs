@@ -1,12 +1,12 @@
-//! The files that the pages are made of, as they lie in the binary.
+//! The static files of the pages, embedded in the binary.
 
-/// A file: its name, its media type, what is in it.
+/// A file: its name, media type and content.
 pub(super) type File = (&'static str, &'static str, &'static str);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Of the documentation, under `/docs/`. Swagger UI comes as `build.rs` took it out of its archive.
+/// The files of the documentation, under `/docs/`. `build.rs` extracts Swagger UI from its archive.
 pub(super) const DOCS: [File; 6] = [
     ("swagger-ui.js", SCRIPT, include_str!(concat!(env!("OUT_DIR"), "/swagger-ui.js"))),
     ("swagger-ui.css", STYLE, include_str!(concat!(env!("OUT_DIR"), "/swagger-ui.css"))),
@@ -16,9 +16,9 @@ pub(super) const DOCS: [File; 6] = [
     ("init.js", SCRIPT, include_str!("init.js")),
 ];
 
-/// Of all pages, under `/problems/`, which is always there.
+/// The files that all pages share, under `/problems/`, which is always available.
 pub(super) const SHARED: [File; 2] =
     [("page.css", STYLE, include_str!("page.css")), ("mark.svg", "image/svg+xml", include_str!("mark.svg"))];
 
-/// All of them.
+/// All files.
 pub(super) const ALL: [&[File]; 2] = [&DOCS, &SHARED];

@@ -1,18 +1,18 @@
-// What Swagger UI doesn't show by itself: the scopes of an operation, and the pages of its problems.
+// A Swagger UI plugin that shows the scopes of each operation and links to the problem pages.
 "use strict";
 
 const hints = (system) => {
   const make = system.React.createElement;
-  const ASKS = { basicAuth: "password", bearerAuth: "any token", clientAuth: "service" };
+  const SCHEME_LABELS = { basicAuth: "password", bearerAuth: "any token", clientAuth: "service" };
 
-  // From the document: Swagger UI itself reads an operation only when it is opened.
-  function asks(path, method) {
+  // Reads the document directly, because Swagger UI resolves an operation only when it is opened.
+  function requirements(path, method) {
     const operation = system.specSelectors.specJson().getIn(["paths", path, method]).toJS();
     const schemes = (operation.security || []).flatMap((scheme) => Object.keys(scheme));
-    return operation["x-required-scopes"] || schemes.map((name) => ASKS[name] || name);
+    return operation["x-required-scopes"] || schemes.map((name) => SCHEME_LABELS[name] || name);
   }
 
-  // The type of a problem is a path of this server; nothing else becomes a link.
+  // Returns the problem page of a response. Only a path of this server becomes a link.
   function problemPage(response) {
     try {
       const [, page] = /^\/(problems\/[a-z-]+)$/.exec(JSON.parse(response.get("text")).type);
@@ -26,20 +26,20 @@ const hints = (system) => {
     wrapComponents: {
       OperationSummaryPath: (Original) => (props) => make("span", { className: "path-and-scopes" },
         make(Original, props),
-        asks(props.operationProps.get("path"), props.operationProps.get("method")).map((text) =>
-          make("span", { className: "scope", key: text, title: "What a caller needs" }, text))),
+        requirements(props.operationProps.get("path"), props.operationProps.get("method")).map((text) =>
+          make("span", { className: "scope", key: text, title: "Required authentication" }, text))),
 
       response: (Original) => (props) => {
         if (!/^[45]\d\d$/.test(props.code)) return make(Original, props);
-        const told = `${props.response.get("description")} ([problems](problems#${props.code}))`;
-        return make(Original, { ...props, response: props.response.set("description", told) });
+        const description = `${props.response.get("description")} ([problems](problems#${props.code}))`;
+        return make(Original, { ...props, response: props.response.set("description", description) });
       },
 
       liveResponse: (Original) => (props) => {
         const page = problemPage(props.response);
         return make("div", null,
-          page && make("p", { className: "meaning" }, "This is a problem: ",
-            make("a", { href: page, target: "_blank", rel: "noopener" }, "what it means and what to do")),
+          page && make("p", { className: "problem-link" }, "This response is an error: ",
+            make("a", { href: page, target: "_blank", rel: "noopener" }, "explanation and advice")),
           make(Original, props));
       },
     },

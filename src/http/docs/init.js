@@ -1,18 +1,18 @@
-// Swagger UI on this server's own document. Signing up, logging in or refreshing on the page
-// authorises it; so does a reload or another tab. Logging out in the header or in the "Authorize"
-// window ends the session. What is typed into that window is for this tab until it is reloaded:
-// neither passwords nor services' secrets are kept.
+// Starts Swagger UI with the OpenAPI document of this server. Signing up, logging in or refreshing authorizes the
+// page, also after a reload and in other tabs. Logging out in the header or in the "Authorize" dialog ends the
+// session. Credentials that the user enters in that dialog are valid in this tab until it is reloaded: neither
+// passwords nor secrets of services are stored.
 "use strict";
 
 (() => {
   const SCHEME = "bearerAuth";
-  const MINTS = /\/auth\/(signup|login|refresh)$/;
-  const LOGS_OUT = /\/auth\/logout$/;
-  let shown = null;
+  const RETURNS_GRANT = /\/auth\/(signup|login|refresh)$/;
+  const IS_LOGOUT = /\/auth\/logout$/;
+  let authorized = null; // The access token that Swagger UI sends.
 
   const pathOf = (message) => new URL(message.url, location.href).pathname;
 
-  // The document's paths begin at the host; a proxy may serve them under a path of its own, as this page.
+  // Adds the path prefix of the proxy. The paths in the document begin at the root of the host.
   const PREFIX = new URL(".", location.href).pathname;
   function underPrefix(text) {
     const url = new URL(text, location.href);
@@ -23,36 +23,37 @@
   }
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
-  dark.addEventListener("change", dress);
-  dress();
+  const applyTheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", applyTheme);
+  applyTheme();
 
-  function show(found) {
-    document.getElementById("session").hidden = !found;
-    document.getElementById("who").textContent = found ? found.name : "";
-    const token = found ? found.access_token : null;
-    if (token === shown) return;
+  // Shows the session in the header and authorizes Swagger UI with its token; null removes both.
+  function show(current) {
+    document.getElementById("session").hidden = !current;
+    document.getElementById("who").textContent = current ? current.name : "";
+    const token = current ? current.access_token : null;
+    if (token === authorized) return;
     const { authActions, specSelectors } = ui.getSystem();
-    shown = token;
+    authorized = token;
     if (!token) return authActions.logout([SCHEME]);
     const schema = specSelectors.specJson().getIn(["components", "securitySchemes", SCHEME]);
     authActions.authorize({ [SCHEME]: { name: SCHEME, schema, value: token } });
   }
 
-  // A refused token was perhaps revoked before its time: then once more with another one, of the same session.
-  const fetchAgain = (whose) => async (url, request) => {
-    const reply = await fetch(url, request);
-    const isRefused = reply.status === 401 && /invalid_token/.test(reply.headers.get("WWW-Authenticate"));
-    const refused = request.headers.Authorization.replace("Bearer ", "");
-    const token = isRefused && (await session.token(refused));
-    if (!token || token === refused || session.id() !== whose) return reply;
+  // If the token is rejected before it expires, repeats the request once with a new token of the same session.
+  const fetchWithRetry = (sessionId) => async (url, request) => {
+    const response = await fetch(url, request);
+    const isRejected = response.status === 401 && /invalid_token/.test(response.headers.get("WWW-Authenticate"));
+    const rejected = request.headers.Authorization.replace("Bearer ", "");
+    const token = isRejected && (await session.token(rejected));
+    if (!token || token === rejected || session.id() !== sessionId) return response;
     return fetch(url, { ...request, headers: { ...request.headers, Authorization: `Bearer ${token}` } });
   };
 
   async function fetchLogout(url, request) {
-    const reply = await fetch(url, request);
-    if (reply.ok) await session.ended(request.body);
-    return reply;
+    const response = await fetch(url, request);
+    if (response.ok) await session.ended(request.body);
+    return response;
   }
 
   const logout = () => ({
@@ -60,8 +61,8 @@
       auth: {
         wrapActions: {
           logout: (original) => (names) => {
-            if (names.includes(SCHEME) && shown) {
-              shown = null;
+            if (names.includes(SCHEME) && authorized) {
+              authorized = null;
               session.end();
             }
             return original(names);
@@ -83,20 +84,20 @@
     plugins: [hints, logout],
     async requestInterceptor(request) {
       request.url = underPrefix(request.url);
-      if (LOGS_OUT.test(pathOf(request))) request.userFetch = fetchLogout;
-      if (shown && request.headers.Authorization === `Bearer ${shown}`) {
-        const whose = session.id();
+      if (IS_LOGOUT.test(pathOf(request))) request.userFetch = fetchLogout;
+      if (authorized && request.headers.Authorization === `Bearer ${authorized}`) {
+        const sessionId = session.id();
         const token = await session.token();
-        if (token && session.id() !== whose) throw new Error("Somebody else has signed in meanwhile.");
+        if (token && session.id() !== sessionId) throw new Error("Another user has signed in.");
         if (token) {
           request.headers.Authorization = `Bearer ${token}`;
-          request.userFetch = fetchAgain(whose);
+          request.userFetch = fetchWithRetry(sessionId);
         }
       }
       return request;
     },
     responseInterceptor(response) {
-      const isGrant = response.ok && MINTS.test(pathOf(response)) && response.body?.refresh_token;
+      const isGrant = response.ok && RETURNS_GRANT.test(pathOf(response)) && response.body?.refresh_token;
       if (isGrant) session.remember(response.body);
       return response;
     },

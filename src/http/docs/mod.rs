@@ -1,8 +1,7 @@
-//! The pages around the API: Swagger UI, the document, what each problem means.
+//! The pages around the API: Swagger UI, the OpenAPI document and the problem pages.
 //!
-//! Everything comes from the binary; no page asks anybody else for anything, and the content
-//! security policy holds the browser to that. Scripts and styles are files of their own, so that
-//! nothing inline has to be allowed.
+//! All files are embedded in the binary. No page loads anything from another host, which the content security
+//! policy enforces. Scripts and styles are separate files, so that the policy allows nothing inline.
 
 mod assets;
 mod layout;
@@ -13,24 +12,28 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use poem::http::{StatusCode, header};
 use poem::web::{Data, Path};
-use poem::{Response, Result, Route, RouteMethod, get, handler};
+use poem::{Endpoint, EndpointExt, Response, Result, Route, RouteMethod, get, handler};
 
 use self::assets::File;
 use self::layout::Page;
 use super::openapi;
-use super::problem::Problem;
-use crate::app::App;
+use crate::web::problem::Problem;
 
 const INDEX: &str = include_str!("index.html");
-/// Swagger UI draws its icons from `data:` URLs in its style. Neither it nor we need `unsafe-inline`.
+/// The content security policy. Swagger UI has icons in `data:` URLs in its style. `unsafe-inline` is not
+/// needed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The pages name their files with a tag of what is in them, so they can be kept.
-const KEEP: &str = "public, max-age=86400";
+/// The cache policy of static files, whose URLs contain a hash of their content.
+const CACHED: &str = "public, max-age=86400";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The document and Swagger UI, which can be switched off.
+/// Whether the document and Swagger UI are served.
+#[derive(Clone, Copy)]
+struct WithDocs(bool);
+
+/// Returns the routes of the document and Swagger UI, which can be disabled.
 fn docs() -> [(&'static str, RouteMethod); 5] {
     [
         ("/", get(home)),
@@ -41,18 +44,18 @@ fn docs() -> [(&'static str, RouteMethod); 5] {
     ]
 }
 
-/// The pages that problems point to, which are always there.
+/// Returns the routes of the problem pages, which are always enabled.
 fn always() -> [(&'static str, RouteMethod); 3] {
-    [("/problems", get(problem_list)), ("/problems/:name", get(problem_page)), ("/favicon.ico", get(no_icon))]
+    [("/problems", get(problem_list)), ("/problems/:name", get(problem_page)), ("/favicon.ico", get(favicon))]
 }
 
-/// The routes of the pages; without the document and Swagger UI unless `with_docs`.
-pub(super) fn routes(with_docs: bool) -> Route {
+/// Returns the routes of the pages. `with_docs` enables the document and Swagger UI.
+pub(super) fn routes(with_docs: bool) -> impl Endpoint {
     let pages = always().into_iter().chain(docs().into_iter().filter(|_| with_docs));
-    pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method))
+    pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method)).data(WithDocs(with_docs))
 }
 
-/// Where all of them lie; what begins with `:` stands for anything.
+/// Returns the paths of all pages. A segment that begins with `:` matches any value.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
     always().into_iter().chain(docs()).map(|(path, _)| path)
 }
@@ -66,15 +69,15 @@ fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::B
         .body(body.into())
 }
 
-/// The file of that name.
-fn kept(files: &[File], wanted: &str) -> Option<Response> {
-    let (_, kind, text) = files.iter().find(|(name, ..)| *name == wanted)?;
-    Some(file(kind, KEEP, Bytes::from_static(text.as_bytes())))
+/// Returns the static file of that name.
+fn static_file(files: &[File], name: &str) -> Option<Response> {
+    let (_, media_type, text) = files.iter().find(|(known, ..)| *known == name)?;
+    Some(file(media_type, CACHED, Bytes::from_static(text.as_bytes())))
 }
 
 #[handler]
 fn home() -> Response {
-    // Relative, so that it holds behind a proxy that serves us under a path of its own.
+    // Relative, so that it also works behind a proxy that serves the pages under a path prefix.
     Response::builder().status(StatusCode::FOUND).header(header::LOCATION, "docs").finish()
 }
 
@@ -82,9 +85,9 @@ fn home() -> Response {
 fn docs_page() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let page = || {
-        let head = "  <link rel=\"stylesheet\" href=\"docs/swagger-ui.css?v={tag}\">\n  \
-            <link rel=\"stylesheet\" href=\"docs/docs.css?v={tag}\">\n";
-        Page { title: "Tripgate API", root: "", here: "Docs", head, body: INDEX, with_docs: true }
+        let head = "  <link rel=\"stylesheet\" href=\"docs/swagger-ui.css?v={hash}\">\n  \
+            <link rel=\"stylesheet\" href=\"docs/docs.css?v={hash}\">\n";
+        Page { title: "Tripgate API", root: "", current: "Docs", head, body: INDEX, with_docs: true }
             .html()
             .into()
     };
@@ -93,7 +96,7 @@ fn docs_page() -> Response {
 
 #[handler]
 fn docs_file(Path(name): Path<String>) -> Result<Response> {
-    Ok(kept(&assets::DOCS, &name).ok_or_else(Problem::not_found)?)
+    Ok(static_file(&assets::DOCS, &name).ok_or_else(Problem::not_found)?)
 }
 
 #[handler]
@@ -109,17 +112,17 @@ fn openapi_yaml() -> Response {
 }
 
 #[handler]
-fn no_icon() -> Response {
+fn favicon() -> Response {
     Response::builder().status(StatusCode::NO_CONTENT).finish()
 }
 
 #[handler]
-fn problem_list(Data(app): Data<&App>) -> Response {
-    file(HTML, "no-cache", problems::list(app.docs))
+fn problem_list(Data(with_docs): Data<&WithDocs>) -> Response {
+    file(HTML, "no-cache", problems::list(with_docs.0))
 }
 
 #[handler]
-fn problem_page(Path(name): Path<String>, Data(app): Data<&App>) -> Result<Response> {
-    let page = || problems::page(&name, app.docs).map(|page| file(HTML, "no-cache", page));
-    Ok(kept(&assets::SHARED, &name).or_else(page).ok_or_else(Problem::not_found)?)
+fn problem_page(Path(name): Path<String>, Data(with_docs): Data<&WithDocs>) -> Result<Response> {
+    let page = || problems::page(&name, with_docs.0).map(|page| file(HTML, "no-cache", page));
+    Ok(static_file(&assets::SHARED, &name).or_else(page).ok_or_else(Problem::not_found)?)
 }

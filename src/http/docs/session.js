@@ -1,59 +1,58 @@
-// Whoever is signed in on this page: both tokens of one session, and who refreshes them when.
+// Stores the tokens of the session that is signed in on this page, and refreshes them.
 //
-// They lie in localStorage, which all tabs of this origin see. The refresh token changes with each
-// use, and using an old one ends the session: so it has one home, where a tab finds what another has
-// made of it. sessionStorage would be copied into a duplicated tab, and two tabs that each keep a
-// copy look like a thief to the server. A script that had got into the page could read either; the
-// content security policy is what keeps it out. The price is that the tokens stay on the disk until
-// somebody logs out, or the refresh token is too old.
+// The tokens are in localStorage, which all tabs of this origin share. Each refresh replaces the refresh token, and
+// the use of an old one ends the session, so all tabs must use the same copy. sessionStorage is copied into a
+// duplicated tab, and two tabs with copies would look like a stolen token to the server. An injected script could
+// read either storage; the content security policy prevents such scripts. The tokens remain on the disk until the
+// user logs out or the refresh token expires.
 //
-// The refresh token goes to this server's /auth/refresh and /auth/logout, and nowhere else.
+// The refresh token is sent only to /auth/refresh and /auth/logout of this server.
 "use strict";
 
 const session = (() => {
   const KEY = "tripgate.session";
-  const EARLY_MS = 10_000;
-  const SETTLE_MS = 100;
-  const TRIES_AFTER_MS = [0, 500, 2_000];
-  const PATIENCE_MS = 10_000;
+  const REFRESH_EARLY_MS = 10_000;
+  const STORAGE_DELAY_MS = 100;
+  const ATTEMPT_DELAYS_MS = [0, 500, 2_000];
+  const REQUEST_TIMEOUT_MS = 10_000;
   const listeners = [];
   let queue = Promise.resolve();
-  let unstored = null; // Where storage is full or blocked: of this tab, until it is left.
+  let unstored = null; // The session of this tab if the storage is full or blocked.
 
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-  function kept() {
+  function load() {
     try {
-      const found = unstored ?? JSON.parse(localStorage.getItem(KEY));
-      return found && found.gone_at > Date.now() ? found : null;
+      const current = unstored ?? JSON.parse(localStorage.getItem(KEY));
+      return current && current.expires_at > Date.now() ? current : null;
     } catch {
       return null;
     }
   }
 
-  function keep(found) {
+  function store(current) {
     unstored = null;
     try {
       localStorage.removeItem(KEY);
-      if (found) localStorage.setItem(KEY, JSON.stringify(found));
+      if (current) localStorage.setItem(KEY, JSON.stringify(current));
     } catch {
-      unstored = found;
+      unstored = current;
     }
-    tell();
+    notify();
   }
 
-  function tell() {
-    const found = kept();
-    listeners.forEach((listener) => listener(found));
+  function notify() {
+    const current = load();
+    listeners.forEach((listener) => listener(current));
   }
 
-  // One at a time over all tabs. Locks are there on HTTPS and localhost alone; elsewhere it is one at
-  // a time in this tab, and tabs that refresh at once get the same successor from the server.
-  function alone(work) {
+  // Runs the work exclusively across all tabs. Locks exist only on HTTPS and localhost; elsewhere the work is
+  // exclusive in this tab, and tabs that refresh at the same time get the same successor from the server.
+  function exclusively(work) {
     if (navigator.locks) return navigator.locks.request(KEY, work);
-    const turn = queue.then(work);
-    queue = turn.catch(() => {});
-    return turn;
+    const result = queue.then(work);
+    queue = result.catch(() => {});
+    return result;
   }
 
   function post(path, refreshToken) {
@@ -64,94 +63,94 @@ const session = (() => {
       credentials: "omit",
       redirect: "error",
       keepalive: true,
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
   }
 
-  function ofGrant(grant) {
+  function fromGrant(grant) {
     const { username, email, id } = grant.user || {};
     return {
       session_id: grant.session_id,
       access_token: grant.access_token,
       refresh_token: grant.refresh_token,
-      stale_at: Date.now() + grant.expires_in * 1000 - EARLY_MS,
-      gone_at: Date.now() + grant.refresh_expires_in * 1000,
+      stale_at: Date.now() + grant.expires_in * 1000 - REFRESH_EARLY_MS,
+      expires_at: Date.now() + grant.refresh_expires_in * 1000,
       name: username || email || id,
     };
   }
 
-  // A reply that was lost is asked for again with the same token: the server gives the same successor.
-  // What was logged out meanwhile, or gave way to somebody else, does not come back.
+  // Refreshes the tokens. If the response is lost, repeats the request with the same token: the server returns the
+  // same successor. A session that was logged out or replaced in the meantime is not restored.
   async function refresh(refreshToken) {
-    const isKept = () => kept()?.refresh_token === refreshToken;
-    for (const wait of TRIES_AFTER_MS) {
-      await pause(wait);
-      if (!isKept()) return;
-      const reply = await post("api/v1/auth/refresh", refreshToken).catch(() => null);
-      const grant = reply && reply.ok && (await reply.json().catch(() => null));
-      if (grant) return isKept() && keep(ofGrant(grant));
-      if (reply && reply.status === 401) return isKept() && keep(null);
+    const isCurrent = () => load()?.refresh_token === refreshToken;
+    for (const delay of ATTEMPT_DELAYS_MS) {
+      await pause(delay);
+      if (!isCurrent()) return;
+      const response = await post("api/v1/auth/refresh", refreshToken).catch(() => null);
+      const grant = response && response.ok && (await response.json().catch(() => null));
+      if (grant) return isCurrent() && store(fromGrant(grant));
+      if (response && response.status === 401) return isCurrent() && store(null);
     }
   }
 
   return {
-    // Calls back with what is kept, now and whenever it changes, here or in another tab.
+    // Calls the listener with the session now, and whenever it changes in this or another tab.
     watch(listener) {
       listeners.push(listener);
-      listener(kept());
+      listener(load());
     },
 
-    // Whose access token it is; or undefined.
-    id: () => kept()?.session_id,
+    // Returns the id of the session, or undefined.
+    id: () => load()?.session_id,
 
-    // Takes the answer of signing up, logging in or refreshing, and ends the session that it replaces.
-    remember: (grant) => alone(async () => {
-      const former = kept();
-      keep(ofGrant(grant));
+    // Stores the response to signing up, logging in or refreshing, and ends the session that it replaces.
+    remember: (grant) => exclusively(async () => {
+      const former = load();
+      store(fromGrant(grant));
       if (former && former.session_id !== grant.session_id) {
         await post("api/v1/auth/logout", former.refresh_token).catch(() => {});
       }
     }),
 
-    // The access token, refreshed if it has run out or is the one that was refused; or null.
-    token: (refused) => {
-      const isGood = (found) => !found || (found.access_token !== refused && Date.now() < found.stale_at);
-      const token = () => kept()?.access_token ?? null;
-      if (isGood(kept())) return Promise.resolve(token());
-      return alone(async () => {
-        // What another tab has stored arrives a moment later than its lock is free. Should it come too
-        // late after all, the server gives this tab the same successor.
-        if (!isGood(kept())) await pause(SETTLE_MS);
-        const found = kept();
-        if (!isGood(found)) await refresh(found.refresh_token);
+    // Returns the access token or null. Refreshes it if it has expired or is the rejected one.
+    token: (rejected) => {
+      const isFresh = (current) => !current || (current.access_token !== rejected && Date.now() < current.stale_at);
+      const token = () => load()?.access_token ?? null;
+      if (isFresh(load())) return Promise.resolve(token());
+      return exclusively(async () => {
+        // What another tab has stored becomes visible shortly after it releases the lock. If it becomes visible
+        // even later, the server returns the same successor to this tab.
+        if (!isFresh(load())) await pause(STORAGE_DELAY_MS);
+        const current = load();
+        if (!isFresh(current)) await refresh(current.refresh_token);
         return token();
       });
     },
 
-    // Forgets both tokens at once, whoever is refreshing them and whatever comes of telling the server.
+    // Deletes both tokens immediately, even during a refresh, and then logs out on the server if it is reachable.
     end: async () => {
-      const found = kept();
-      keep(null);
-      if (found) await post("api/v1/auth/logout", found.refresh_token).catch(() => {});
+      const current = load();
+      store(null);
+      if (current) await post("api/v1/auth/logout", current.refresh_token).catch(() => {});
     },
 
-    // Forgets them if this body, which was sent to /auth/logout by hand, names the refresh token.
-    ended: (body) => alone(() => {
-      const found = kept();
-      if (found && String(body).includes(JSON.stringify(found.refresh_token))) keep(null);
+    // Deletes the tokens if a logout request that the user sent from the page contained the refresh token.
+    ended: (body) => exclusively(() => {
+      const current = load();
+      if (current && String(body).includes(JSON.stringify(current.refresh_token))) store(null);
     }),
 
     start() {
-      if (!kept()) keep(null);
+      if (!load()) store(null);
       try {
-        localStorage.removeItem("authorized"); // Where Swagger UI kept everything, passwords too.
+        localStorage.removeItem("authorized"); // Swagger UI used to store credentials here, including passwords.
       } catch {
-        // Blocked: then nothing is there.
+        // The storage is blocked, so it is empty.
       }
       addEventListener("storage", (event) => {
         if (event.key !== KEY && event.key !== null) return;
         unstored = null;
-        tell();
+        notify();
       });
     },
   };

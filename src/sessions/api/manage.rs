@@ -1,7 +1,6 @@
 //! Staying logged in, and logging out, over HTTP.
 
 use chrono::{DateTime, Utc};
-use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -9,13 +8,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::LoggedIn;
-use crate::app::App;
-use crate::http::Tag;
-use crate::http::body::{Body, Json, instant};
-use crate::http::caller::{AccountScope, Caller};
-use crate::http::examples;
-use crate::http::problem::ProblemResponse;
 use crate::sessions::SessionSummary;
+use crate::sessions::Sessions;
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::caller::{AccountScope, Caller};
+use crate::web::examples;
+use crate::web::json::{Json, serialize_instant};
+use crate::web::problem::ProblemResponse;
 
 /// The newest refresh token of a session.
 #[derive(Debug, Object)]
@@ -43,10 +43,10 @@ struct SessionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
     /// When it logged in.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
     /// When it was last seen: exact to the life of an access token.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
     /// Whether it is the session of this request.
     current: bool,
@@ -96,7 +96,16 @@ enum Ended {
 
 /// The operations on sessions that are there.
 #[derive(Debug)]
-pub struct ManageSessionsApi;
+pub struct ManageSessionsApi {
+    sessions: Sessions,
+}
+
+impl ManageSessionsApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(sessions: &Sessions) -> Self {
+        Self { sessions: sessions.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1")]
 impl ManageSessionsApi {
@@ -116,13 +125,9 @@ impl ManageSessionsApi {
         operation_id = "refresh_session",
         tag = "Tag::Authentication"
     )]
-    async fn refresh(
-        &self,
-        app: Data<&App>,
-        body: Body<RefreshRequest>,
-    ) -> Result<LoggedIn, ProblemResponse<401>> {
+    async fn refresh(&self, body: Body<RefreshRequest>) -> Result<LoggedIn, ProblemResponse<401>> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
-        let grant = app.sessions.refresh(&refresh_token).await?;
+        let grant = self.sessions.refresh(&refresh_token).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 
@@ -134,9 +139,9 @@ impl ManageSessionsApi {
     /// Succeeds for any token, also one that is unknown, was used before or has expired: then there is nothing
     /// to end. So it can be repeated until there is an answer.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
-    async fn log_out(&self, app: Data<&App>, body: Body<RefreshRequest>) -> Result<Ended, ProblemResponse> {
+    async fn log_out(&self, body: Body<RefreshRequest>) -> Result<Ended, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
-        app.sessions.log_out(&refresh_token).await?;
+        self.sessions.log_out(&refresh_token).await?;
         Ok(Ended::Gone)
     }
 
@@ -145,12 +150,8 @@ impl ManageSessionsApi {
     /// For a page on which people see where they are logged in: the sessions of whoever asks, the one that was
     /// seen last first. `current` marks the one of this request; the `id` of any other is what to end.
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
-    async fn list(
-        &self,
-        app: Data<&App>,
-        caller: Caller<AccountScope>,
-    ) -> Result<Json<SessionList>, ProblemResponse> {
-        let found = app.sessions.list(caller.user()).await?;
+    async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<SessionList>, ProblemResponse> {
+        let found = self.sessions.list(caller.user()).await?;
         let current = caller.session();
         Ok(Json(SessionList {
             items: found.into_iter().map(|session| SessionBody::of(session, current)).collect(),
@@ -170,12 +171,8 @@ impl ManageSessionsApi {
         operation_id = "end_other_sessions",
         tag = "Tag::Account"
     )]
-    async fn end_others(
-        &self,
-        app: Data<&App>,
-        caller: Caller<AccountScope>,
-    ) -> Result<Ended, ProblemResponse> {
-        app.sessions.end_others(caller.user(), caller.session()).await?;
+    async fn end_others(&self, caller: Caller<AccountScope>) -> Result<Ended, ProblemResponse> {
+        self.sessions.end_others(caller.user(), caller.session()).await?;
         Ok(Ended::Gone)
     }
 
@@ -188,12 +185,11 @@ impl ManageSessionsApi {
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
     async fn end(
         &self,
-        app: Data<&App>,
         caller: Caller<AccountScope>,
         /// The session.
         id: Path<Uuid>,
     ) -> Result<Ended, ProblemResponse<404>> {
-        app.sessions.end(caller.user(), id.0).await?;
+        self.sessions.end(caller.user(), id.0).await?;
         Ok(Ended::Gone)
     }
 }

@@ -5,7 +5,6 @@ mod sessionless_token;
 
 use chrono::{DateTime, Utc};
 use poem::http::header;
-use poem::web::Data;
 use poem::{Request, Result as PoemResult};
 use poem_openapi::types::{Email as EmailText, Example, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -13,16 +12,19 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Device, Grant, SessionsError};
+use crate::accounts::Accounts;
 use crate::accounts::api::{UserBody, invalid_username};
 use crate::accounts::{Email, NewUser, Username};
-use crate::app::App;
-use crate::http::Tag;
-use crate::http::body::{Body, Json, instant};
-use crate::http::caller::{self, AnyScope, Caller, Credential};
-use crate::http::examples;
-use crate::http::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
+use crate::clock::Clock;
 use crate::passwords::{Passwords, PolicyViolation};
+use crate::sessions::Sessions;
 use crate::tokens::{Scopes, TokensError};
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::caller::{self, AnyScope, Caller, Credential};
+use crate::web::examples;
+use crate::web::json::{Json, serialize_instant};
+use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
 pub use sessionless_token::TokenApi;
@@ -82,7 +84,7 @@ struct TokenGrant {
     /// What the access token is good for, separated by spaces.
     scope: String,
     /// The server's clock: compare with the device's own.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
     /// Who.
     user: UserBody,
@@ -101,10 +103,10 @@ struct SessionInfo {
     /// How its owner proved who they are (RFC 8176).
     amr: Vec<String>,
     /// When it was made.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     issued_at: DateTime<Utc>,
     /// When it ends.
-    #[serde(serialize_with = "instant")]
+    #[serde(serialize_with = "serialize_instant")]
     expires_at: DateTime<Utc>,
 }
 
@@ -207,9 +209,9 @@ impl From<SessionsError> for Problem {
     fn from(error: SessionsError) -> Self {
         match error {
             SessionsError::SignupClosed => {
-                Self::new(ProblemCode::SignupClosed, "This server takes no new accounts.")
+                Self::new(ProblemCode::SignupClosed, "This server does not accept new accounts.")
             }
-            SessionsError::InvalidRefreshToken => caller::bad_refresh_token(),
+            SessionsError::InvalidRefreshToken => caller::invalid_refresh_token(),
             SessionsError::Revoked => caller::session_revoked(),
             SessionsError::NoSuchSession => Self::not_found(),
             SessionsError::Accounts(error) => error.into(),
@@ -222,11 +224,12 @@ impl From<SessionsError> for Problem {
 impl From<TokensError> for Problem {
     fn from(error: TokensError) -> Self {
         match error {
-            TokensError::NoSigningKey => {
-                Self::new(ProblemCode::NoSigningKey, "No tokens can be made at the moment.")
-                    .with_header(header::RETRY_AFTER, "60")
-                    .caused_by(error)
-            }
+            TokensError::NoSigningKey => Self::new(
+                ProblemCode::NoSigningKey,
+                "Logging in is not possible at the moment. Please try again later.",
+            )
+            .with_header(header::RETRY_AFTER, "60")
+            .caused_by(error),
             TokensError::ConcurrentRotation | TokensError::Signing(_) => Self::internal(error),
             TokensError::Store(error) => error.into(),
         }
@@ -256,7 +259,7 @@ impl SignUp {
             faults.push(FieldError::new(
                 "/email",
                 "invalid_format",
-                "must be an email address, such as ada@example.org",
+                "Email address is not valid. Use an address such as ada@example.org.",
             ));
         }
         let username = self.username.as_ref().map(|text| text.parse::<Username>());
@@ -265,7 +268,7 @@ impl SignUp {
         }
         let was_sent = |pointer| told.iter().any(|fault| fault.pointer == pointer);
         if email.is_none() && username.is_none() && !was_sent("/email") && !was_sent("/username") {
-            faults.push(FieldError::new("/email", "required", "is required where there is no username"));
+            faults.push(FieldError::new("/email", "required", "Email address or username is required."));
         }
         let identifiers: Vec<&str> =
             [self.email.as_ref().map(|text| text.as_str()), self.username.as_deref()]
@@ -290,7 +293,8 @@ impl SignUp {
 impl LogIn {
     fn check(self) -> Result<(Self, Scopes), Vec<FieldError>> {
         let scopes = self.scope.as_ref().map_or(Some(Scopes::all()), |text| Scopes::parse(text));
-        let detail = "must be some of account, trips:read and trips:write, separated by single spaces";
+        let detail =
+            "Scope must be one or more of account, trips:read and trips:write, separated by single spaces.";
         scopes
             .map(|scopes| (self, scopes))
             .ok_or_else(|| vec![FieldError::new("/scope", "not_allowed", detail)])
@@ -299,7 +303,18 @@ impl LogIn {
 
 /// The operations of this room.
 #[derive(Debug)]
-pub struct SessionsApi;
+pub struct SessionsApi {
+    sessions: Sessions,
+    accounts: Accounts,
+    clock: Clock,
+}
+
+impl SessionsApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(sessions: &Sessions, accounts: &Accounts, clock: &Clock) -> Self {
+        Self { sessions: sessions.clone(), accounts: accounts.clone(), clock: clock.clone() }
+    }
+}
 
 #[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
@@ -315,12 +330,11 @@ impl SessionsApi {
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
-        app: Data<&App>,
         request: &Request,
         body: Body<SignUp>,
     ) -> Result<SignedUp, ProblemResponse<403, 409>> {
-        let (new, device_name) = body.check(|body, told| body.check(app.accounts.passwords(), told))?;
-        let grant = app.sessions.sign_up(new, device(request, device_name)).await?;
+        let (new, device_name) = body.check(|body, told| body.check(self.accounts.passwords(), told))?;
+        let grant = self.sessions.sign_up(new, device(request, device_name)).await?;
         Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
 
@@ -333,15 +347,10 @@ impl SessionsApi {
     /// 401 `invalid_credentials` says the same of an unknown identifier as of a wrong password. 503
     /// `overloaded` with `Retry-After` if too many people log in at once: wait, and send the same again.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
-    async fn log_in(
-        &self,
-        app: Data<&App>,
-        request: &Request,
-        body: Body<LogIn>,
-    ) -> Result<LoggedIn, ProblemResponse<401>> {
+    async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {
         let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
         let device = device(request, device_name);
-        let grant = app.sessions.log_in(&identifier, &password, scopes, device).await?;
+        let grant = self.sessions.log_in(&identifier, &password, scopes, device).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 
@@ -352,11 +361,11 @@ impl SessionsApi {
     ///
     /// 401 `invalid_token` if it has expired or was ended: refresh.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
-    async fn session(&self, app: Data<&App>, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
+    async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
         let (issued_at, expires_at) = match &caller.credential {
             Credential::Token(token) => (token.issued_at, token.expires_at),
             // A password is good for the request that it came with.
-            Credential::Password(_) => (app.clock.now(), app.clock.now()),
+            Credential::Password(_) => (self.clock.now(), self.clock.now()),
         };
         Ok(Json(SessionInfo {
             user_id: caller.user(),

@@ -1,18 +1,18 @@
 //! `POST /auth/tokens`: an access token for a password, by Basic authentication alone.
 
-use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use crate::accounts::AccountsError;
-use crate::app::App;
-use crate::http::Tag;
-use crate::http::body::{Json, NoBody};
-use crate::http::caller::{BasicCredentials, bad_basic};
-use crate::http::examples;
-use crate::http::problem::ProblemResponse;
+use crate::sessions::Sessions;
 use crate::sessions::{SessionlessToken, SessionsError};
+use crate::web::Tag;
+use crate::web::body::NoBody;
+use crate::web::caller::{BasicCredentials, invalid_basic_credentials};
+use crate::web::examples;
+use crate::web::json::Json;
+use crate::web::problem::ProblemResponse;
 
 /// An access token that belongs to no session. Keep it where other apps can't read it.
 #[derive(Debug, Object, Serialize)]
@@ -64,7 +64,16 @@ enum IssuedToken {
 
 /// What Basic credentials buy.
 #[derive(Debug)]
-pub struct TokenApi;
+pub struct TokenApi {
+    sessions: Sessions,
+}
+
+impl TokenApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(sessions: &Sessions) -> Self {
+        Self { sessions: sessions.clone() }
+    }
+}
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
 impl TokenApi {
@@ -79,13 +88,14 @@ impl TokenApi {
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
         &self,
-        app: Data<&App>,
         basic: BasicCredentials,
         _nothing: NoBody,
     ) -> Result<IssuedToken, ProblemResponse> {
-        match app.sessions.issue_token(&basic.identifier, &basic.password).await {
+        match self.sessions.issue_token(&basic.identifier, &basic.password).await {
             Ok(bare) => Ok(IssuedToken::Ok(Json(bare.into()), "no-store".to_owned())),
-            Err(SessionsError::Accounts(AccountsError::BadCredentials)) => Err(bad_basic().into()),
+            Err(SessionsError::Accounts(AccountsError::InvalidCredentials)) => {
+                Err(invalid_basic_credentials().into())
+            }
             Err(error) => Err(error.into()),
         }
     }

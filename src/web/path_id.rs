@@ -1,7 +1,7 @@
-//! An id in a path, in the one form in which ids are given out: lower case, with hyphens.
+//! Ids in paths and bodies, in their canonical form: a UUID in lower case, with hyphens.
 //!
-//! Any other spelling of the same UUID names nothing, as does what is none: a client that compares
-//! ids as texts, or keeps answers by their path, then never meets one thing under two names.
+//! In a path, any other spelling of the same UUID is 404, as is text that is not a UUID. A client that
+//! compares ids as strings, or caches responses by path, therefore never sees one resource under two ids.
 
 use std::borrow::Cow;
 
@@ -10,29 +10,29 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The id of something, out of a path; anything else there is 404.
+/// An id in a path. Text in any other form is 404.
 #[derive(Debug, Clone, Copy)]
-pub struct Id(Uuid);
+pub struct PathId(Uuid);
 
-impl Id {
-    /// The id itself.
+impl PathId {
+    /// Returns the UUID.
     pub fn uuid(&self) -> Uuid {
         self.0
     }
 }
 
-impl Type for Id {
+impl Type for PathId {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
     type RawElementValueType = Self;
 
     fn name() -> Cow<'static, str> {
-        "id".into()
+        "path_id".into()
     }
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
-            description: Some("Exactly as it was given: in lower case, with hyphens."),
+            description: Some("The id as the API returned it: in lower case, with hyphens."),
             ..MetaSchema::new_with_format("string", "uuid")
         }))
     }
@@ -46,29 +46,29 @@ impl Type for Id {
     }
 }
 
-impl ParseFromParameter for Id {
+impl ParseFromParameter for PathId {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
         let id = Uuid::try_parse(text).map_err(ParseError::custom)?;
-        // The parser takes upper case, braces, `urn:uuid:` and a form without hyphens too.
+        // The parser also accepts upper case, braces, `urn:uuid:` and a form without hyphens.
         if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) != text {
-            return Err(ParseError::custom("not in the form in which ids are given"));
+            return Err(ParseError::custom("not in the canonical form"));
         }
         Ok(Self(id))
     }
 }
 
-/// A UUIDv7 in the one form in which ids are given out (RFC 9562 §5.7).
+/// The pattern of a UUIDv7 in canonical form (RFC 9562 §5.7).
 pub(super) const V7: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
-/// Any UUID in that form.
+/// The pattern of any UUID in canonical form.
 const ANY: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 
-/// An id in a body, in the one form in which ids are given out.
+/// An id in a body, in canonical form.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyId<const IS_V7: bool>(pub Uuid);
 
-/// An id that a client has made for something that is found by it.
+/// An id that the client generates for a new resource. It must be a UUIDv7.
 pub type ClientMadeId = BodyId<true>;
-/// The id of something that is there, or that has no place in time.
+/// The id of an existing resource or of an operation. It may be any UUID.
 pub type AnyId = BodyId<false>;
 
 impl<const IS_V7: bool> Type for BodyId<IS_V7> {
@@ -77,7 +77,7 @@ impl<const IS_V7: bool> Type for BodyId<IS_V7> {
     type RawElementValueType = Self;
 
     fn name() -> Cow<'static, str> {
-        if IS_V7 { "made_id" } else { "given_id" }.into()
+        if IS_V7 { "client_made_id" } else { "any_id" }.into()
     }
 
     fn schema_ref() -> MetaSchemaRef {

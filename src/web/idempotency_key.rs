@@ -1,10 +1,10 @@
-//! The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): a request under a key is run
-//! once, and answered alike each time it is sent.
+//! The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): a request with a key is executed
+//! once, and every repetition gets the same response.
 //!
-//! A key is 1 to 255 visible ASCII characters, as they are or as the string of RFC 9651 that the draft
-//! shows, in quotation marks; both are the same key. What is no key is refused, also two of them: who sends
-//! one relies on it. What the request is, is told by its method, path and body; the order of the body's
-//! members and white space don't count.
+//! A key has 1 to 255 visible ASCII characters, either bare or as a quoted RFC 9651 string, which the draft
+//! uses; both forms are the same key. A malformed or duplicate header is rejected, because the client relies
+//! on it. Requests are compared by method, path and body; white space and the order of fields in the body
+//! don't matter.
 
 use std::sync::Arc;
 
@@ -14,54 +14,55 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
 use super::caller::user_deleted;
+use super::field_label::field_label;
 use super::problem::{FieldError, Problem, ProblemCode};
-use crate::app::App;
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 use crate::idempotency::{
     Claimed, Idempotency, IdempotencyError, Render, Request as Keyed, ResponseRecorder, SavedResponse, digest,
 };
 
-/// Where keys come from.
+/// The name of the header.
 const HEADER: &str = "idempotency-key";
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
-/// When a client should ask again for the answer of a request that runs, in seconds.
-const SOON_SECS: u64 = 1;
+/// The `Retry-After` of a request whose first execution is still running, in seconds.
+const IN_PROGRESS_RETRY_SECS: u64 = 1;
 
-/// The key of a request, if it has one.
+/// The idempotency key of a request, if it has one.
 #[derive(Debug)]
 pub struct IdempotencyKey(Option<Key>);
 
 #[derive(Debug)]
 struct Key {
     /// The digest of the key.
-    name: [u8; 32],
-    /// Method and path.
+    key_digest: [u8; 32],
+    /// The method and the path.
     target: String,
 }
 
 impl IdempotencyKey {
-    fn of(request: &Request) -> Result<Self, Problem> {
+    /// Reads the header.
+    fn from_request(request: &Request) -> Result<Self, Problem> {
         let mut values = request.headers().get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
         let key = parse(value.as_bytes()).filter(|_| values.next().is_none()).ok_or_else(|| {
             Problem::new(
                 ProblemCode::InvalidIdempotencyKey,
-                "Idempotency-Key must stand there once and have 1 to 255 visible ASCII characters.",
+                "Idempotency-Key must be sent once and have 1 to 255 visible ASCII characters.",
             )
         })?;
         let target = format!("{} {}", request.method(), request.uri().path());
-        Ok(Self(Some(Key { name: digest(&key), target })))
+        Ok(Self(Some(Key { key_digest: digest(&key), target })))
     }
 
-    /// The request under this key, for whoever sends it; `body` is the digest of what it says.
+    /// Identifies the request of this owner under this key; `body` is the digest of its body.
     pub fn request(&self, owner: Uuid, body: [u8; 32]) -> Option<Keyed> {
-        let Key { name, target } = self.0.as_ref()?;
-        Some(Keyed { owner, key: *name, digest: digest(&[target.as_bytes(), b"\n", &body].concat()) })
+        let Key { key_digest, target } = self.0.as_ref()?;
+        Some(Keyed { owner, key: *key_digest, digest: digest(&[target.as_bytes(), b"\n", &body].concat()) })
     }
 }
 
-/// The key within the header's value.
+/// Parses the value of the header.
 fn parse(value: &[u8]) -> Option<Vec<u8>> {
     let key = match value {
         [b'"', quoted @ .., b'"'] => unquote(quoted)?,
@@ -71,7 +72,7 @@ fn parse(value: &[u8]) -> Option<Vec<u8>> {
     ((1..=KEY_MAX).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)).then_some(key)
 }
 
-/// A string of RFC 9651 §3.3.3, without its marks.
+/// Decodes the inside of an RFC 9651 string (§3.3.3).
 fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = quoted.iter();
     let mut key = Vec::with_capacity(quoted.len());
@@ -113,27 +114,27 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
         _: &mut RequestBody,
         _: ExtractParamOptions<String>,
     ) -> Result<Self> {
-        Ok(Self::of(request)?)
+        Ok(Self::from_request(request)?)
     }
 }
 
-/// What a request was answered, and whether it was before.
+/// The response to a request that may have a key.
 #[derive(Debug)]
 pub struct IdempotentResponse {
-    /// The same each time.
-    pub answer: SavedResponse,
-    /// Whether it was done by an earlier request.
+    /// The response. It is the same for each repetition.
+    pub response: SavedResponse,
+    /// Whether an earlier request was executed and this is its saved response.
     pub replayed: bool,
 }
 
-/// Does what makes something: once, if the request has a key. `act` is given the receipt to sign in its
-/// transaction.
+/// Executes `act`, at most once if the request has a key. `act` gets the [`ResponseRecorder`] that saves the
+/// response in its transaction.
 ///
 /// # Errors
 ///
-/// Those of `act`; of keys 409 and 422.
+/// The errors of `act`; 409 and 422 for the key.
 pub async fn run_once<T, E, Fut>(
-    app: &App,
+    idempotency: &Idempotency,
     request: Option<Keyed>,
     render: impl Fn(&T) -> SavedResponse + Send + Sync + 'static,
     act: impl FnOnce(Option<ResponseRecorder<T>>) -> Fut + Send + 'static,
@@ -144,48 +145,51 @@ where
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
     let Some(request) = request else {
-        let made = act(None).await.map_err(Into::into)?;
-        return Ok(IdempotentResponse { answer: render(&made), replayed: false });
+        let result = act(None).await.map_err(Into::into)?;
+        return Ok(IdempotentResponse { response: render(&result), replayed: false });
     };
-    let (keys, render): (_, Render<T>) = (app.idempotency.clone(), Arc::new(render));
-    // In a task of its own: a client that goes away leaves no claim that nobody works at.
-    let told = tokio::spawn(async move { claimed(&keys, &request, render, act).await });
-    told.await.map_err(|stopped| Problem::internal(format!("a keyed request ended: {stopped}")))?
+    let (keys, render): (_, Render<T>) = (idempotency.clone(), Arc::new(render));
+    // In a separate task, so that a client that disconnects doesn't leave a claim behind.
+    let task = tokio::spawn(async move { run_claimed(&keys, &request, render, act).await });
+    task.await.map_err(|error| Problem::internal(format!("the task of a keyed request failed: {error}")))?
 }
 
-async fn claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
+async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
     keys: &Idempotency,
     request: &Keyed,
     render: Render<T>,
     act: impl FnOnce(Option<ResponseRecorder<T>>) -> Fut,
 ) -> Result<IdempotentResponse, Problem> {
-    let claim = match keys.begin(request).await? {
-        Claimed::Replay(answer) => return Ok(IdempotentResponse { answer, replayed: true }),
+    let claim = match keys.claim(request).await? {
+        Claimed::Replay(response) => return Ok(IdempotentResponse { response, replayed: true }),
         Claimed::Start(claim) => claim,
     };
     match act(Some(ResponseRecorder::new(claim.clone(), Arc::clone(&render)))).await {
-        Ok(made) => Ok(IdempotentResponse { answer: render(&made), replayed: false }),
+        Ok(result) => Ok(IdempotentResponse { response: render(&result), replayed: false }),
         Err(error) => {
             if let Err(error) = keys.release(claim).await {
-                tracing::debug!(causes = chain(&error), "an idempotency key was not let go of");
+                tracing::debug!(causes = error_chain(&error), "failed to release an idempotency key");
             }
             Err(error.into())
         }
     }
 }
 
-/// The first request with the key still runs.
+/// Returns the problem for a key whose first request is still running.
 pub fn in_progress() -> Problem {
-    let detail = "The first request with this Idempotency-Key still runs; ask again for its answer.";
-    Problem::new(ProblemCode::IdempotencyInProgress, detail).retry_after(SOON_SECS)
+    let detail = "Your request is still being processed. Please try again in a moment.";
+    Problem::new(ProblemCode::IdempotencyInProgress, detail).retry_after(IN_PROGRESS_RETRY_SECS)
 }
 
-/// What is told of a key that stands for something else.
+/// Returns the problem for a key that was used for another request. `pointer` is the place of the key.
 pub fn reused(pointer: &str) -> Problem {
-    let detail = "was used for another request; every request needs a key of its own";
-    let fault = FieldError::new(pointer, "reused", detail);
-    Problem::new(ProblemCode::IdempotencyKeyReused, "This key stands for another request.")
-        .with_errors(vec![fault])
+    let detail = format!(
+        "{} was already used for another request. Use a new one for each request.",
+        field_label(pointer)
+    );
+    let error = FieldError::new(pointer, "reused", detail);
+    Problem::new(ProblemCode::IdempotencyKeyReused, "The app sent a different request under a used key.")
+        .with_errors(vec![error])
 }
 
 impl From<IdempotencyError> for Problem {
@@ -204,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_bare_or_in_quotation_marks() {
+    fn a_key_may_be_bare_or_quoted() {
         for (value, key) in [
             ("a", "a"),
             ("8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_none() {
+    fn a_malformed_key_is_rejected() {
         // S-61
         let long = "x".repeat(KEY_MAX + 1);
         let quoted = format!("\"{long}\"");

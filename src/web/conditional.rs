@@ -1,7 +1,7 @@
-//! Conditional requests (RFC 9110 §13): whether the client has what it asks for already, and whether
-//! what it changes is still what it knows.
+//! Conditional requests (RFC 9110 §13): `If-None-Match` avoids sending a state that the client has already,
+//! `If-Match` prevents a change to a state that the client has not seen.
 //!
-//! A condition that can't be read is refused, never ignored: who sent one did not mean "whatever is there".
+//! A malformed condition is rejected, never ignored: without it the request would change any state.
 
 use poem::http::{HeaderName, HeaderValue, header};
 use poem::{Request, RequestBody, Result};
@@ -10,17 +10,17 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::problem::{Problem, ProblemCode};
 
-/// An entity tag as it stands in a header.
+/// Formats an entity tag for a header.
 pub fn etag(opaque: &str) -> String {
     format!("\"{opaque}\"")
 }
 
-/// What `If-Match` or `If-None-Match` names.
+/// The value of `If-Match` or `If-None-Match`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tags {
-    /// Whatever there is: `*`.
+pub enum EntityTags {
+    /// `*`: any state of an existing resource.
     Any,
-    /// These.
+    /// A list of tags.
     List(Vec<EntityTag>),
 }
 
@@ -31,7 +31,8 @@ pub struct EntityTag {
     opaque: String,
 }
 
-impl Tags {
+impl EntityTags {
+    /// Parses the value of the header; `None` if it is malformed.
     fn parse(mut text: &[u8]) -> Option<Self> {
         let blank = |text: &[u8]| text.iter().take_while(|byte| b" \t".contains(byte)).count();
         if text.trim_ascii() == b"*" {
@@ -65,7 +66,8 @@ impl Tags {
         (!tags.is_empty()).then_some(Self::List(tags))
     }
 
-    /// The tags that something may be changed by: a weak one never is (RFC 9110 §13.1.1). `None` for `*`.
+    /// Returns the strong tags. Weak ones never match in `If-Match` (RFC 9110 §13.1.1). `None` stands for
+    /// `*`.
     pub fn strong(self) -> Option<Vec<String>> {
         match self {
             Self::Any => None,
@@ -76,37 +78,38 @@ impl Tags {
     }
 }
 
-/// The header of that name, however many lines it is spread over.
-fn read(request: &Request, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+/// Reads a condition. A header that occurs several times is one list (RFC 9110 §5.3).
+fn read(request: &Request, name: &HeaderName) -> Result<Option<EntityTags>, Problem> {
     let mut lines = request.headers().get_all(name).iter().peekable();
     if lines.peek().is_none() {
         return Ok(None);
     }
     let whole = lines.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b","[..]);
-    Tags::parse(&whole).map(Some).ok_or_else(|| {
-        let detail = "If-Match and If-None-Match take entity tags in quotes, a comma apart, or *.";
+    EntityTags::parse(&whole).map(Some).ok_or_else(|| {
+        let detail =
+            "If-Match and If-None-Match must be *, or a comma-separated list of entity tags in quotes.";
         Problem::new(ProblemCode::BadRequest, detail)
     })
 }
 
-/// `If-Match`: what is to be changed must be in one of these states. If it stands `EXCLUSIVE`, the operation does
-/// not take the other condition, and refuses it.
+/// `If-Match`: the resource must be in one of these states. If `EXCLUSIVE`, the operation rejects a request
+/// that has `If-None-Match` too.
 #[derive(Debug)]
-pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<Tags>);
+pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 
-/// `If-None-Match`: the states that the client has already, or `*` for nothing at all. `EXCLUSIVE` as for
-/// [`IfMatch`].
+/// `If-None-Match`: the states that the client has already, or `*` if the resource must not exist. If
+/// `EXCLUSIVE`, the operation rejects a request that has `If-Match` too.
 #[derive(Debug)]
-pub struct IfNoneMatch<const EXCLUSIVE: bool = true>(pub Option<Tags>);
+pub struct IfNoneMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 
 impl<const EXCLUSIVE: bool> IfNoneMatch<EXCLUSIVE> {
-    /// Whether it names the state of this tag. For reading, weak and strong ones compare alike
-    /// (RFC 9110 §13.1.2).
+    /// Returns whether the condition names this tag. Weak and strong tags are compared alike (RFC 9110
+    /// §13.1.2).
     pub fn matches(&self, opaque: &str) -> bool {
         match &self.0 {
             None => false,
-            Some(Tags::Any) => true,
-            Some(Tags::List(tags)) => tags.iter().any(|tag| tag.opaque == opaque),
+            Some(EntityTags::Any) => true,
+            Some(EntityTags::List(tags)) => tags.iter().any(|tag| tag.opaque == opaque),
         }
     }
 }
@@ -115,7 +118,7 @@ fn schema() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")))
 }
 
-macro_rules! header_of_tags {
+macro_rules! condition_header {
     ($name:ident, $header:expr, $other:expr) => {
         impl<'a, const EXCLUSIVE: bool> ApiExtractor<'a> for $name<EXCLUSIVE> {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
@@ -136,7 +139,7 @@ macro_rules! header_of_tags {
                 _: ExtractParamOptions<String>,
             ) -> Result<Self> {
                 if EXCLUSIVE && request.headers().contains_key($other) {
-                    let detail = format!("Of the two conditions this operation takes {} alone.", $header);
+                    let detail = format!("This operation accepts {} only, not {}.", $header, $other);
                     return Err(Problem::new(ProblemCode::BadRequest, detail).into());
                 }
                 Ok(Self(read(request, &$header)?))
@@ -145,44 +148,44 @@ macro_rules! header_of_tags {
     };
 }
 
-header_of_tags!(IfMatch, header::IF_MATCH, header::IF_NONE_MATCH);
-header_of_tags!(IfNoneMatch, header::IF_NONE_MATCH, header::IF_MATCH);
+condition_header!(IfMatch, header::IF_MATCH, header::IF_NONE_MATCH);
+condition_header!(IfNoneMatch, header::IF_NONE_MATCH, header::IF_MATCH);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn known(list: &str, opaque: &str) -> Option<bool> {
-        Tags::parse(list.as_bytes()).map(|tags| IfNoneMatch::<true>(Some(tags)).matches(opaque))
+    fn matches(list: &str, opaque: &str) -> Option<bool> {
+        EntityTags::parse(list.as_bytes()).map(|tags| IfNoneMatch::<true>(Some(tags)).matches(opaque))
     }
 
     fn strong(list: &str) -> Option<Vec<String>> {
-        Tags::parse(list.as_bytes()).unwrap().strong()
+        EntityTags::parse(list.as_bytes()).unwrap().strong()
     }
 
     #[test]
-    fn a_tag_is_known_if_the_list_names_it() {
+    fn a_tag_matches_if_the_list_contains_it() {
         for list in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*", " \"a\" ", ",\"b,c\" ,, \"a\","] {
-            assert_eq!(known(list, "a"), Some(true), "{list}");
+            assert_eq!(matches(list, "a"), Some(true), "{list}");
         }
         for list in ["\"b\"", "\"A\"", "\"\"", "\"b,a\"", "\"é\""] {
-            assert_eq!(known(list, "a"), Some(false), "{list}");
+            assert_eq!(matches(list, "a"), Some(false), "{list}");
         }
         assert!(!IfNoneMatch::<true>(None).matches("a"));
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn a_malformed_list_of_tags_is_rejected() {
         for list in
             ["", " ", ",", "a", "\"a", "a\"", "\"a\" \"b\"", "w/\"a\"", "W/a", "\"a b\"", "*, \"a\"", "**"]
         {
-            assert_eq!(known(list, "a"), None, "{list}");
+            assert_eq!(matches(list, "a"), None, "{list}");
         }
     }
 
     #[test]
-    fn a_weak_tag_changes_nothing() {
+    fn a_weak_tag_never_matches_in_if_match() {
         // S-60
         assert_eq!(strong("W/\"a\", \"b\", \"c\""), Some(vec!["b".to_owned(), "c".to_owned()]));
         assert_eq!(strong("W/\"a\""), Some(vec![]));
@@ -191,8 +194,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            Tags::parse(&bytes);
+        fn parsing_arbitrary_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            EntityTags::parse(&bytes);
         }
     }
 }

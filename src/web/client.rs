@@ -1,17 +1,17 @@
-//! Another service that calls: its own credentials, checked before its handler runs.
+//! Authenticates a service by its own client credentials before the handler runs.
 
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::caller::{app, scheme};
-use super::credentials::{BasicCredentials, Presented, bad_client, extract};
+use super::caller::{authentication, scheme};
+use super::credentials::{BasicCredentials, Presented, extract, invalid_client};
 use super::problem::Problem;
 
-/// The name of the scheme in the document.
+/// The name of the security scheme in the document.
 const CLIENT: &str = "clientAuth";
 
-/// A service with good credentials.
+/// A service whose client credentials are valid.
 #[derive(Debug)]
 pub struct AuthenticatedClient {
     /// Its `client_id`.
@@ -20,19 +20,20 @@ pub struct AuthenticatedClient {
 
 impl AuthenticatedClient {
     async fn check(request: &Request) -> Result<Self, Problem> {
-        let app = app(request)?;
-        let given = match extract(request, app.ways_in.query_token)? {
+        let authentication = authentication(request)?;
+        let presented = match extract(request, authentication.methods.query_token)? {
             Presented::Basic(encoded) => BasicCredentials::decode(encoded),
             _ => None,
         };
-        let given = given.and_then(|pair| Some((plain(&pair.identifier)?, plain(&pair.password)?)));
-        let (id, secret) = given.ok_or_else(bad_client)?;
-        Ok(Self { id: app.clients.authenticate(&id, &secret).await?.id })
+        let decoded =
+            presented.and_then(|pair| Some((form_decode(&pair.identifier)?, form_decode(&pair.password)?)));
+        let (id, secret) = decoded.ok_or_else(invalid_client)?;
+        Ok(Self { id: authentication.clients.authenticate(&id, &secret).await?.id })
     }
 }
 
-/// Ids and secrets of clients are form-encoded before they become Basic credentials (RFC 6749 §2.3.1).
-fn plain(encoded: &str) -> Option<String> {
+/// Decodes a client id or secret, which is form-encoded inside of Basic credentials (RFC 6749 §2.3.1).
+fn form_decode(encoded: &str) -> Option<String> {
     if encoded.contains(['&', '=']) {
         return None;
     }
@@ -45,7 +46,8 @@ impl<'a> ApiExtractor<'a> for AuthenticatedClient {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let description = "The `client_id` and `client_secret` of a service that the operator made known with `tripgate clients add` (RFC 6749 §2.3.1).";
+        let description = "The `client_id` and `client_secret` of a service, which the operator creates \
+            with `tripgate clients add` (RFC 6749 §2.3.1).";
         registry.create_security_scheme(CLIENT, scheme("basic", None, description));
     }
 
@@ -68,10 +70,10 @@ mod tests {
 
     #[test]
     fn ids_and_secrets_may_be_form_encoded_or_not() {
-        assert_eq!(plain("a-b_c.D9").as_deref(), Some("a-b_c.D9"));
-        assert_eq!(plain("a%2Db%5fc+d").as_deref(), Some("a-b_c d"));
-        assert_eq!(plain("a=b"), None);
-        assert_eq!(plain("a&b"), None);
-        assert_eq!(plain(""), None);
+        assert_eq!(form_decode("a-b_c.D9").as_deref(), Some("a-b_c.D9"));
+        assert_eq!(form_decode("a%2Db%5fc+d").as_deref(), Some("a-b_c d"));
+        assert_eq!(form_decode("a=b"), None);
+        assert_eq!(form_decode("a&b"), None);
+        assert_eq!(form_decode(""), None);
     }
 }

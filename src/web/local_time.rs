@@ -1,4 +1,4 @@
-//! Days and times of a clock on the wall, without a time zone: the trip has that.
+//! Local dates and times, without a time zone. They are in the time zone of the trip.
 
 use std::borrow::Cow;
 
@@ -11,28 +11,29 @@ use serde_json::Value;
 const PATTERN: &str =
     "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$";
 
-/// A date and a time of day: `YYYY-MM-DDTHH:MM` or `YYYY-MM-DDTHH:MM:SS`; written with seconds.
+/// A local date and time. Accepts `YYYY-MM-DDTHH:MM` and `YYYY-MM-DDTHH:MM:SS`, and is serialized with
+/// seconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(transparent)]
 pub struct LocalTime(pub NaiveDateTime);
 
-/// Reads a local time in one of its two forms.
+/// Parses a local time in one of its two forms.
 pub(super) fn local_time(text: &str) -> Option<NaiveDateTime> {
     let has_form = text.is_ascii() && matches!(text.len(), 16 | 19) && !text.contains(['+', ' ']);
     let format = if text.len() == 16 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
-    // chrono takes the 60 of a leap second, which no wall clock shows.
+    // chrono accepts second 60, a leap second, which local times don't have.
     let is_leap = text.ends_with(":60") && text.len() == 19;
     if has_form && !is_leap { NaiveDateTime::parse_from_str(text, format).ok() } else { None }
 }
 
-/// Reads a date in exactly the form of RFC 3339 `full-date`, without signs, spaces or short fields.
+/// Parses a date in the exact form of RFC 3339 `full-date`, without signs, spaces or short fields.
 pub(super) fn date(text: &str) -> Option<NaiveDate> {
-    let exact = text.len() == 10
+    let has_form = text.len() == 10
         && text.bytes().enumerate().all(|(at, byte)| match at {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-    if exact { text.parse().ok() } else { None }
+    if has_form { text.parse().ok() } else { None }
 }
 
 impl Type for LocalTime {
@@ -62,8 +63,8 @@ impl Type for LocalTime {
 
 impl ParseFromJSON for LocalTime {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let read = value.as_ref().and_then(Value::as_str).and_then(local_time);
-        read.map(Self).ok_or_else(|| ParseError::custom("not a local time"))
+        let parsed = value.as_ref().and_then(Value::as_str).and_then(local_time);
+        parsed.map(Self).ok_or_else(|| ParseError::custom("not a local time"))
     }
 }
 
@@ -73,7 +74,7 @@ impl ToJSON for LocalTime {
     }
 }
 
-/// A day in a query, in the one form in which days are written.
+/// A date in a query parameter, in the form `YYYY-MM-DD`.
 #[derive(Debug, Clone, Copy)]
 pub struct DateParam(pub NaiveDate);
 
@@ -83,7 +84,7 @@ impl Type for DateParam {
     type RawElementValueType = Self;
 
     fn name() -> Cow<'static, str> {
-        "day".into()
+        "date_param".into()
     }
 
     fn schema_ref() -> MetaSchemaRef {
@@ -101,7 +102,7 @@ impl Type for DateParam {
 
 impl ParseFromParameter for DateParam {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        date(text).map(Self).ok_or_else(|| ParseError::custom("not a day"))
+        date(text).map(Self).ok_or_else(|| ParseError::custom("not a date"))
     }
 }
 
@@ -112,8 +113,8 @@ mod tests {
     #[test]
     fn a_local_time_has_two_forms() {
         for text in ["2027-04-02T09:30", "2027-04-02T09:30:59", "2028-02-29T00:00", "0000-01-01T23:59:59"] {
-            let read = local_time(text).unwrap();
-            assert!(serde_json::to_string(&LocalTime(read)).unwrap()[1..].starts_with(text), "{text}");
+            let parsed = local_time(text).unwrap();
+            assert!(serde_json::to_string(&LocalTime(parsed)).unwrap()[1..].starts_with(text), "{text}");
         }
         for text in [
             "2027-04-02",

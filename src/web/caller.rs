@@ -1,9 +1,10 @@
-//! Who is calling: the credential of a request, checked before its handler runs.
+//! Authenticates the caller of a request before its handler runs.
 //!
-//! A [`Caller`] is whoever an operation acts for. An access token says so, under `Authorization: Bearer`;
-//! where the operator has switched it on, also in the query or as the user name of Basic, and there a
-//! password says so too. Operations that ask for Basic, and for nothing else, never
-//! take a token. What is not good enough is told by the challenges of RFC 6750 and RFC 7617.
+//! A [`Caller`] is the user that an operation acts for. It is authenticated by an access token in
+//! `Authorization: Bearer`. If the operator has enabled them, a token in the query, a token as the user name
+//! of Basic credentials, and an identifier and password as Basic credentials are accepted too. Operations
+//! that require [`BasicCredentials`] never accept a token. Rejected requests get the challenges of RFC 6750
+//! and RFC 7617.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,39 +15,53 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
 pub use super::credentials::{
-    BasicCredentials, bad_basic, bad_client, bad_credentials, bad_refresh_token, session_revoked,
-    user_deleted,
+    BasicCredentials, invalid_basic_credentials, invalid_client, invalid_credentials, invalid_refresh_token,
+    session_revoked, user_deleted,
 };
 use super::credentials::{Challenges, Presented, extract, insufficient_scope};
 use super::problem::Problem;
-use crate::accounts::AccountsError;
-use crate::app::App;
+use crate::accounts::{Accounts, AccountsError};
 use crate::audit::{self, Event};
-use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes};
+use crate::clients::Clients;
+use crate::config::AuthMethods;
+use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes, Tokens};
 
 /// The name of the Bearer scheme in the document.
 pub const BEARER: &str = "bearerAuth";
 /// The name of the Basic scheme in the document.
 pub const BASIC: &str = "basicAuth";
 
-/// What an operation asks of an access token.
+/// The services that check credentials. The middleware attaches them to every request.
+#[derive(Debug)]
+pub struct Authentication {
+    /// Checks passwords.
+    pub accounts: Accounts,
+    /// Verifies access tokens.
+    pub tokens: Tokens,
+    /// Checks the credentials of other services.
+    pub clients: Clients,
+    /// The enabled authentication methods besides `Authorization: Bearer`.
+    pub methods: AuthMethods,
+}
+
+/// The scope that an operation requires of an access token.
 pub trait RequiredScope: Send + Sync {
     /// The scope that the token must have, if any.
     const SCOPE: Option<Scope>;
-    /// How the document names scheme and scope; `spec` takes the two apart.
+    /// The security scheme and the scope, separated by a space. The OpenAPI generator separates the two.
     const SCHEME: &'static str;
 }
 
-/// Any good token.
+/// Accepts every valid token.
 #[derive(Debug)]
 pub struct AnyScope;
-/// A token for the account.
+/// Requires the scope `account`.
 #[derive(Debug)]
 pub struct AccountScope;
-/// A token for reading trips.
+/// Requires the scope `trips:read`.
 #[derive(Debug)]
 pub struct TripsRead;
-/// A token for writing trips.
+/// Requires the scope `trips:write`.
 #[derive(Debug)]
 pub struct TripsWrite;
 
@@ -70,25 +85,25 @@ impl RequiredScope for TripsWrite {
     const SCHEME: &'static str = "bearerAuth trips:write";
 }
 
-/// How a caller showed who they are.
+/// The credential that authenticated a caller.
 #[derive(Debug)]
 pub enum Credential {
-    /// By an access token.
+    /// A verified access token.
     Token(Arc<AccessToken>),
-    /// By the password of this user, with this very request.
+    /// The password of this user, sent with the request itself.
     Password(Uuid),
 }
 
-/// Whoever the request acts for.
+/// The authenticated user that a request acts for.
 #[derive(Debug)]
 pub struct Caller<R> {
-    /// How they showed who they are.
+    /// The credential that authenticated the user.
     pub credential: Credential,
     requirement: PhantomData<R>,
 }
 
 impl<R> Caller<R> {
-    /// Who it is: the one thing that ownership rests on.
+    /// Returns the id of the user. Every ownership check uses it.
     pub fn user(&self) -> Uuid {
         match &self.credential {
             Credential::Token(token) => token.user,
@@ -96,7 +111,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// The session that the access token belongs to; a password has none.
+    /// Returns the session of the access token, if it has one. A password has none.
     pub fn session(&self) -> Option<Uuid> {
         match &self.credential {
             Credential::Token(token) => token.session,
@@ -104,7 +119,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// What they may do.
+    /// Returns the granted scopes. A password grants all.
     pub fn scopes(&self) -> Scopes {
         match &self.credential {
             Credential::Token(token) => token.scopes,
@@ -112,7 +127,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// How they proved who they are, now or when the token was bought (RFC 8176).
+    /// Returns the authentication methods of this request, or of the token (`amr`, RFC 8176).
     pub fn amr(&self) -> Vec<String> {
         match &self.credential {
             Credential::Token(token) => token.amr.clone(),
@@ -123,13 +138,13 @@ impl<R> Caller<R> {
 
 impl<R: RequiredScope> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
-        let app = app(request)?;
-        let challenges = Challenges { basic: app.ways_in.basic };
-        let credential = match extract(request, app.ways_in.query_token)? {
-            Presented::Bearer(token) => of_token(app, &token, challenges).await?,
-            // Boxed, because whoever sends a token should not carry what a password takes.
-            Presented::Basic(encoded) if app.ways_in.basic => {
-                Box::pin(of_basic(app, encoded, challenges)).await?
+        let authentication = authentication(request)?;
+        let challenges = Challenges { basic: authentication.methods.basic };
+        let credential = match extract(request, authentication.methods.query_token)? {
+            Presented::Bearer(token) => verify_token(authentication, &token, challenges).await?,
+            // Boxed, so that the future of a request with a token stays small.
+            Presented::Basic(encoded) if authentication.methods.basic => {
+                Box::pin(verify_basic(authentication, encoded, challenges)).await?
             }
             Presented::Nothing | Presented::Basic(_) | Presented::Other => {
                 return Err(challenges.unauthenticated());
@@ -143,33 +158,44 @@ impl<R: RequiredScope> Caller<R> {
     }
 }
 
-async fn of_token(app: &App, token: &str, challenges: Challenges) -> Result<Credential, Problem> {
-    let token = app.tokens.verify(token).await;
-    token.map(Credential::Token).map_err(|error| challenges.bad_token(error))
+async fn verify_token(
+    authentication: &Authentication,
+    token: &str,
+    challenges: Challenges,
+) -> Result<Credential, Problem> {
+    let token = authentication.tokens.verify(token).await;
+    token.map(Credential::Token).map_err(|error| challenges.invalid_token(error))
 }
 
-/// An identifier and a password, or an access token and an empty password, which nobody has.
-async fn of_basic(app: &App, encoded: &str, challenges: Challenges) -> Result<Credential, Problem> {
+/// Accepts an identifier and a password, or an access token with an empty password. No account has an empty
+/// password, so the two can't be confused.
+async fn verify_basic(
+    authentication: &Authentication,
+    encoded: &str,
+    challenges: Challenges,
+) -> Result<Credential, Problem> {
     let BasicCredentials { identifier, password } =
-        BasicCredentials::decode(encoded).ok_or_else(|| challenges.bad_password())?;
+        BasicCredentials::decode(encoded).ok_or_else(|| challenges.invalid_credentials())?;
     if password.is_empty() {
-        return of_token(app, &identifier, challenges).await;
+        return verify_token(authentication, &identifier, challenges).await;
     }
-    match app.accounts.authenticate(&identifier, &password).await {
+    match authentication.accounts.authenticate(&identifier, &password).await {
         Ok(user) => {
-            audit::note(Event::Authenticated, Some(user.id), None);
+            audit::record(Event::Authenticated, Some(user.id), None);
             Ok(Credential::Password(user.id))
         }
-        Err(AccountsError::BadCredentials) => Err(challenges.bad_password()),
+        Err(AccountsError::InvalidCredentials) => Err(challenges.invalid_credentials()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The rooms, wherever a request is looked at.
-pub(super) fn app(request: &Request) -> Result<&App, Problem> {
-    request.data::<App>().ok_or_else(|| Problem::internal("the app is not wired to the router"))
+/// Returns the [`Authentication`] that the middleware attached to the request.
+pub(super) fn authentication(request: &Request) -> Result<&Authentication, Problem> {
+    let attached = request.data::<Arc<Authentication>>();
+    attached.map(Arc::as_ref).ok_or_else(|| Problem::internal("the middleware attached no authentication"))
 }
 
+/// Returns an HTTP security scheme for the OpenAPI document.
 pub(super) fn scheme(
     kind: &'static str,
     format: Option<&'static str>,
@@ -193,7 +219,7 @@ impl<'a, R: RequiredScope> ApiExtractor<'a> for Caller<R> {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let description = "The access token of a `TokenGrant`, from signing up or logging in.";
+        let description = "The `access_token` of a `TokenGrant`, which signing up and logging in return.";
         registry.create_security_scheme(BEARER, scheme("bearer", Some("JWT"), description));
     }
 
@@ -216,7 +242,7 @@ impl<'a> ApiExtractor<'a> for BasicCredentials {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let description = "Email address or username, and password (RFC 7617, UTF-8).";
+        let description = "An email address or username, and the password (RFC 7617, in UTF-8).";
         registry.create_security_scheme(BASIC, scheme("basic", None, description));
     }
 
@@ -229,6 +255,6 @@ impl<'a> ApiExtractor<'a> for BasicCredentials {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self::check(request, app(request)?.ways_in.query_token)?)
+        Ok(Self::check(request, authentication(request)?.methods.query_token)?)
     }
 }

@@ -1,48 +1,49 @@
-//! The one shape of every error (RFC 9457).
+//! Problem details (RFC 9457), the form of every error response.
 //!
-//! A [`Problem`] travels inside `poem::Error`, from wherever it arises to the edge, which writes it
-//! out. What poem itself reports is turned into one here too. Nothing that a client sent is echoed,
-//! and what the database or a library said goes to the log alone.
+//! A [`Problem`] travels inside `poem::Error` to the middleware, which renders it. Errors of poem itself are
+//! converted here too. A problem never repeats input. Messages of the database and of libraries go to the log
+//! only.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError, ResponseError};
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
-use poem::{IntoResponse, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
-use super::body;
+use super::field_label::field_label;
 pub use super::problem_code::ProblemCode;
 use crate::db::StoreError;
-use crate::error_chain::chain;
+use crate::error_chain::error_chain;
 use crate::passwords::Overloaded;
 
-/// When a client should try again after a fault that ends by itself, in seconds.
-const SOON_SECS: u64 = 2;
+/// The `Retry-After` while the database is unavailable, in seconds.
+const UNAVAILABLE_RETRY_SECS: u64 = 2;
 
-/// One thing that is wrong with a request.
+/// An error in one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize)]
 #[oai(rename = "FieldProblem")]
 pub struct FieldError {
-    /// Where: a JSON pointer into the body (RFC 6901), or `/` and the name of a query parameter or header.
+    /// The field: a JSON pointer into the body (RFC 6901), or `/` and the name of a query parameter or
+    /// header.
     pub pointer: String,
-    /// What kind of fault, for programs. The list may grow.
+    /// The kind of error, for programs. The list may grow.
     pub code: String,
-    /// What is allowed, for people.
+    /// What is wrong and how to correct it, as a sentence that an app can show to its user.
     pub detail: String,
 }
 
-/// What went wrong, and what to do about it (RFC 9457).
+/// An error response (RFC 9457).
 #[derive(Debug, Clone, Object, Serialize)]
 #[oai(rename = "Problem")]
 pub struct ProblemBody {
-    /// The page that explains this kind of problem, relative to the server's root.
+    /// The page that explains this kind of problem, as a path on this server.
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     pub kind: String,
@@ -51,21 +52,20 @@ pub struct ProblemBody {
     /// The HTTP status.
     #[oai(validator(minimum(value = "400"), maximum(value = "599")))]
     pub status: u16,
-    /// This problem in a sentence, for people.
+    /// What happened, as a sentence that an app can show to its user.
     pub detail: String,
     /// The kind of problem, for programs. Stable; the list may grow.
     pub code: String,
-    /// Names this request in the server's log.
+    /// The id of this request, which the server's log contains too.
     pub request_id: String,
-    /// What an app does without reading the prose: `fix_input`, `refresh`, `reauthenticate`, `retry`
-    /// or `none`. The list may grow.
+    /// What the app can do: `fix_input`, `refresh`, `reauthenticate`, `retry` or `none`. The list may grow.
     pub client_action: String,
-    /// Everything that is wrong with the input. Present with status 422 alone.
+    /// All errors in the input. Present only with status 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldError>>,
 }
 
-/// An error on its way to the client.
+/// An error that becomes an error response.
 #[derive(Debug)]
 pub struct Problem {
     code: ProblemCode,
@@ -76,12 +76,12 @@ pub struct Problem {
 }
 
 impl FieldError {
-    /// What is wrong with the member that `pointer` leads to (RFC 6901).
+    /// Creates an error for the field at `pointer` (RFC 6901). `detail` is a full sentence for the user.
     pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
     }
 
-    /// The same of something that is part of a greater whole: `pointer` leads to it.
+    /// Prefixes the pointer, for a value that is nested at `pointer`.
     #[must_use]
     pub fn under(self, pointer: &str) -> Self {
         Self { pointer: format!("{pointer}{}", self.pointer), ..self }
@@ -89,45 +89,46 @@ impl FieldError {
 }
 
 impl Problem {
-    /// A problem of that kind.
+    /// Creates a problem. `detail` is a full sentence for the user.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), source: None }
     }
 
-    /// A fault of ours; the cause is for the log.
+    /// Creates a problem for an internal error. The source is logged and not sent.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let detail = "Something went wrong on our side. The request id finds it in the server's log.";
+        let detail = "Something went wrong on the server. Please try again later.";
         Self { source: Some(source.into()), ..Self::new(ProblemCode::Internal, detail) }
     }
 
-    /// Rules that the input breaks.
+    /// Creates a problem for invalid input. A single error is also the detail of the problem.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        Self {
-            errors,
-            ..Self::new(ProblemCode::Invalid, "The request breaks rules; `errors` lists all of them.")
-        }
+        let detail = match errors.as_slice() {
+            [error] => Cow::Owned(error.detail.clone()),
+            _ => Cow::Borrowed("Some of the input is not valid. Please correct it and try again."),
+        };
+        Self { errors, ..Self::new(ProblemCode::Invalid, detail) }
     }
 
-    /// With what is wrong with the input.
+    /// Sets the errors in the input.
     #[must_use]
-    pub(super) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+    pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// The same of something that is part of the input: `pointer` leads to it.
+    /// Prefixes the pointers of all errors, for a value that is nested at `pointer`.
     #[must_use]
     pub fn under(mut self, pointer: &str) -> Self {
-        self.errors = self.errors.into_iter().map(|fault| fault.under(pointer)).collect();
+        self.errors = self.errors.into_iter().map(|error| error.under(pointer)).collect();
         self
     }
 
-    /// No such thing, or not the caller's: nobody can tell which.
+    /// Creates a 404 problem. It is the same for a missing resource and for another user's.
     pub fn not_found() -> Self {
-        Self::new(ProblemCode::NotFound, "There is nothing here under this name that you may see.")
+        Self::new(ProblemCode::NotFound, "This was not found. It may have been deleted.")
     }
 
-    /// With one header more.
+    /// Adds a response header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
         if let Ok(value) = value.try_into() {
@@ -136,23 +137,24 @@ impl Problem {
         self
     }
 
-    /// With a cause for the log.
+    /// Sets the source, which is logged.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
+    /// Adds `Retry-After`.
     pub(super) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Its kind.
+    /// Returns the kind of problem.
     pub fn code(&self) -> ProblemCode {
         self.code
     }
 
-    /// As it is shown, under the id of the request.
+    /// Returns the body for a request with this id.
     pub fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
             kind: format!("/problems/{}", self.code.slug()),
@@ -166,11 +168,11 @@ impl Problem {
         }
     }
 
-    /// As it is sent, under the id of the request.
+    /// Returns the response for a request with this id.
     pub fn render(&self, request_id: &str) -> Response {
-        let mut response = body::write(&self.body(request_id), "application/problem+json")
-            .with_status(self.status())
-            .into_response();
+        let text = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
+        let mut response =
+            Response::builder().status(self.status()).content_type("application/problem+json").body(text);
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());
         }
@@ -178,9 +180,9 @@ impl Problem {
         response
     }
 
-    /// The chain of causes, outermost first; empty where the client alone is at fault.
+    /// Returns the source and its causes as text, outermost first. Empty if the problem has no source.
     pub fn causes(&self) -> String {
-        self.source.as_ref().map_or_else(String::new, |source| chain(source.as_ref()))
+        self.source.as_ref().map_or_else(String::new, |source| error_chain(source.as_ref()))
     }
 }
 
@@ -206,16 +208,19 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = match &error {
             StoreError::Conflict(_) => {
-                Self::new(ProblemCode::Busy, "Too many changes at once; nothing was changed.").retry_after(1)
+                Self::new(ProblemCode::Busy, "The server is busy. Nothing was changed. Please try again.")
+                    .retry_after(1)
             }
-            StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) => {
-                Self::new(ProblemCode::DatabaseUnavailable, "The database can't be reached at the moment.")
-                    .retry_after(SOON_SECS)
-            }
-            StoreError::StorageFull(_) => {
-                Self::new(ProblemCode::StorageFull, "There is no room left to write to; nothing was changed.")
-                    .retry_after(30)
-            }
+            StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) => Self::new(
+                ProblemCode::DatabaseUnavailable,
+                "The service is not available at the moment. Please try again soon.",
+            )
+            .retry_after(UNAVAILABLE_RETRY_SECS),
+            StoreError::StorageFull(_) => Self::new(
+                ProblemCode::StorageFull,
+                "The server can't save changes at the moment. Nothing was changed. Please try again later.",
+            )
+            .retry_after(30),
             StoreError::UniqueViolation(_) | StoreError::ForeignKeyViolation(_) | StoreError::Other(_) => {
                 return Self::internal(error);
             }
@@ -226,12 +231,12 @@ impl From<StoreError> for Problem {
 
 impl From<Overloaded> for Problem {
     fn from(overloaded: Overloaded) -> Self {
-        Self::new(ProblemCode::Overloaded, "Too many people are signing in at once; nothing was checked.")
+        Self::new(ProblemCode::Overloaded, "Too many people are logging in at the moment. Please try again.")
             .retry_after(overloaded.retry_after_secs)
     }
 }
 
-/// Turns whatever poem reports into a problem.
+/// Converts an error of poem to a problem.
 pub fn from_poem(error: poem::Error) -> Problem {
     let error = match error.downcast::<Problem>() {
         Ok(problem) => return problem,
@@ -246,43 +251,44 @@ pub fn from_poem(error: poem::Error) -> Problem {
     if error.is::<MethodNotAllowedError>() {
         return Problem::new(
             ProblemCode::MethodNotAllowed,
-            "This method is not for this path; `Allow` lists those that are.",
+            "This path does not support this method. The Allow header lists the supported ones.",
         );
     }
     if error.is::<ContentTypeError>() {
         return Problem::new(
             ProblemCode::UnsupportedMediaType,
-            "The body must be sent as `application/json`, or as a form where the document asks for one.",
+            "The request body must be sent with the documented Content-Type.",
         );
     }
-    if let Some(fault) = error.downcast_ref::<ParseParamError>() {
-        let detail = "is missing, or not of the documented form";
-        return Problem::invalid(vec![FieldError::new(format!("/{}", fault.name), "invalid", detail)]);
+    if let Some(error) = error.downcast_ref::<ParseParamError>() {
+        let pointer = format!("/{}", error.name);
+        let detail = format!("{} is missing or not valid.", field_label(&pointer));
+        return Problem::invalid(vec![FieldError::new(pointer, "invalid", detail)]);
     }
-    if let Some(fault) = error.downcast_ref::<ReadBodyError>() {
-        return match fault {
-            ReadBodyError::PayloadTooLarge => too_large(body::BODY_MAX),
-            _ => Problem::new(ProblemCode::BadRequest, "The body can't be read."),
+    if let Some(error) = error.downcast_ref::<ReadBodyError>() {
+        return match error {
+            ReadBodyError::PayloadTooLarge => too_large(super::BODY_MAX),
+            _ => Problem::new(ProblemCode::BadRequest, "The request body can't be read."),
         };
     }
     if error.is::<ParseRequestPayloadError>() {
-        return Problem::new(ProblemCode::BadRequest, "The body can't be read.");
+        return Problem::new(ProblemCode::BadRequest, "The request body can't be read.");
     }
     let status = error.status();
     if status.is_server_error() {
         return Problem::internal(error.to_string());
     }
-    Problem::new(ProblemCode::BadRequest, "The request can't be understood.")
+    Problem::new(ProblemCode::BadRequest, "The request is malformed.")
 }
 
-/// The body has more bytes than are taken.
-pub fn too_large(most: usize) -> Problem {
-    let detail = format!("The body is larger than is taken here ({} KiB).", most / 1024);
+/// Returns the problem for a body of more than `max_bytes`.
+pub fn too_large(max_bytes: usize) -> Problem {
+    let detail = format!("The request is too large (more than {} KiB).", max_bytes / 1024);
     Problem::new(ProblemCode::ContentTooLarge, detail)
 }
 
-/// The `Err` side of a handler. The parameters are the statuses that the operation adds to those
-/// that every operation has: `Result<Json<T>, ProblemResponse<404, 409>>`.
+/// The error type of handlers. The parameters are the statuses that the operation adds to those of every
+/// operation: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]
 pub struct ProblemResponse<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
 
@@ -293,8 +299,8 @@ impl<E: Into<Problem>, const A: u16, const B: u16, const C: u16> From<E> for Pro
 }
 
 impl<const A: u16, const B: u16, const C: u16> From<ProblemResponse<A, B, C>> for poem::Error {
-    fn from(fail: ProblemResponse<A, B, C>) -> Self {
-        fail.0.into()
+    fn from(response: ProblemResponse<A, B, C>) -> Self {
+        response.0.into()
     }
 }
 

@@ -1,0 +1,85 @@
+//! The list of all operations: with their services for the router, without them for the document.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
+
+use super::health::HealthApi;
+use crate::accounts::api::AccountsApi;
+use crate::app::Services;
+use crate::clients::api::ClientsApi;
+use crate::sessions::api::{ManageSessionsApi, SessionsApi, TokenApi};
+use crate::shares::api::SharesApi;
+use crate::sync::api::SyncApi;
+use crate::tokens::api::DiscoveryApi;
+use crate::trips::api::{StopsApi, TripsApi};
+
+/// Returns the API with the services that its operations call.
+pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, ()> {
+    let Services { accounts, sessions, tokens, trips, shares, sync, idempotency, introspector, .. } =
+        services;
+    describe((
+        SessionsApi::new(sessions, accounts, &services.clock),
+        ManageSessionsApi::new(sessions),
+        TokenApi::new(sessions),
+        AccountsApi::new(accounts, sessions),
+        TripsApi::new(trips, idempotency),
+        StopsApi::new(trips, idempotency),
+        SharesApi::new(shares),
+        SyncApi::new(sync, trips),
+        ClientsApi::new(introspector),
+        DiscoveryApi::new(tokens),
+        HealthApi::new(&services.db, &services.stopping),
+    ))
+}
+
+/// Returns the same operations without services: only the document can be read from it.
+pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {
+    type Operations = (
+        DocumentOnly<SessionsApi>,
+        DocumentOnly<ManageSessionsApi>,
+        DocumentOnly<TokenApi>,
+        DocumentOnly<AccountsApi>,
+        DocumentOnly<TripsApi>,
+        DocumentOnly<StopsApi>,
+        DocumentOnly<SharesApi>,
+        DocumentOnly<SyncApi>,
+        DocumentOnly<ClientsApi>,
+        DocumentOnly<DiscoveryApi>,
+        DocumentOnly<HealthApi>,
+    );
+    describe(Operations::default())
+}
+
+fn describe<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
+    OpenApiService::new(operations, "Tripgate", env!("CARGO_PKG_VERSION"))
+        .description(include_str!("description.md"))
+        .contact(ContactObject::new().name("The Tripgate authors"))
+        .license(LicenseObject::new("MIT").url("https://spdx.org/licenses/MIT.html"))
+        .server(ServerObject::new("/").description("This server"))
+}
+
+/// The operations of `T` without an instance of it: it has a document and adds no routes.
+struct DocumentOnly<T>(PhantomData<T>);
+
+impl<T> Default for DocumentOnly<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: OpenApi> OpenApi for DocumentOnly<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}

@@ -1,0 +1,196 @@
+//! Reads the credential of a request, and builds the 401 and 403 problems with their challenges.
+//!
+//! A request has at most one credential; two are rejected, whatever they are. [`super::caller`] checks
+//! whether a credential is valid.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use poem::Request;
+use poem::http::header;
+
+use super::problem::{Problem, ProblemCode};
+use crate::db::StoreError;
+use crate::tokens::{Scope, TokenError};
+
+const BEARER_CHALLENGE: &str = r#"Bearer realm="tripgate""#;
+const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
+
+/// The credential of a request, before any check.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Presented<'a> {
+    /// No credential.
+    Nothing,
+    /// The value of a Bearer credential, supposed to be an access token.
+    Bearer(Cow<'a, str>),
+    /// The value of a Basic credential, supposed to be base64.
+    Basic(&'a str),
+    /// A scheme that the server does not support.
+    Other,
+}
+
+/// Extracts the credential of a request. `query_token` enables `?token=`.
+///
+/// # Errors
+///
+/// `conflicting_credentials` if there is more than one.
+pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<'_>, Problem> {
+    let query = request.uri().query().filter(|_| query_token).unwrap_or_default();
+    // The middleware has rejected queries with duplicate names.
+    let in_query = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+    let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
+    let header = match (headers.next(), in_query) {
+        (None, None) => return Ok(Presented::Nothing),
+        (None, Some((_, token))) => return Ok(Presented::Bearer(token)),
+        (Some(header), None) if headers.next().is_none() => header,
+        _ => {
+            return Err(Problem::new(
+                ProblemCode::ConflictingCredentials,
+                "Send exactly one credential: one Authorization header, and no token in the query.",
+            ));
+        }
+    };
+    let Ok(text) = header.to_str() else {
+        // No valid token has such characters (RFC 6750 §2.1), but the scheme decides which error is returned.
+        let scheme = header.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        let is_token = scheme.eq_ignore_ascii_case(b"bearer");
+        return Ok(if is_token { Presented::Bearer(Cow::Borrowed("")) } else { Presented::Other });
+    };
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let rest = rest.trim_matches(' ');
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Presented::Bearer(Cow::Borrowed(rest)));
+    }
+    Ok(if scheme.eq_ignore_ascii_case("basic") { Presented::Basic(rest) } else { Presented::Other })
+}
+
+/// The challenges in the responses to callers that are not authenticated: always Bearer, and Basic if it is
+/// enabled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Challenges {
+    pub(super) basic: bool,
+}
+
+impl Challenges {
+    fn with(self, problem: Problem, bearer: &str) -> Problem {
+        let problem = problem.with_header(header::WWW_AUTHENTICATE, bearer);
+        if self.basic { problem.with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE) } else { problem }
+    }
+
+    /// Returns the problem for a missing credential. Its challenge has no error code (RFC 6750 §3.1).
+    pub(super) fn unauthenticated(self) -> Problem {
+        self.with(Problem::new(ProblemCode::Unauthenticated, "Log in to continue."), BEARER_CHALLENGE)
+    }
+
+    /// Returns the problem for an access token that is not accepted.
+    pub(super) fn invalid_token(self, error: TokenError) -> Problem {
+        let (description, detail) = match error {
+            TokenError::Expired => {
+                ("The access token has expired", "Your login has expired. Please log in again.")
+            }
+            TokenError::Revoked => {
+                ("The access token was revoked", "Your login has ended. Please log in again.")
+            }
+            TokenError::Invalid => {
+                ("The access token is invalid", "Your login is not valid. Please log in again.")
+            }
+            TokenError::Unverifiable => return StoreError::unavailable().into(),
+        };
+        let challenge =
+            format!(r#"{BEARER_CHALLENGE}, error="invalid_token", error_description="{description}""#);
+        self.with(Problem::new(ProblemCode::InvalidToken, detail), &challenge)
+    }
+
+    /// Returns the problem for a wrong password or an unknown identifier.
+    pub(super) fn invalid_credentials(self) -> Problem {
+        self.with(wrong_credentials(), BEARER_CHALLENGE)
+    }
+}
+
+/// Returns the problem for a valid token that lacks a scope.
+pub(super) fn insufficient_scope(scope: Scope) -> Problem {
+    let name = scope.name();
+    let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
+    Problem::new(
+        ProblemCode::InsufficientScope,
+        format!("Your login does not include the permission {name}. Log in again to add it."),
+    )
+    .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+fn wrong_credentials() -> Problem {
+    Problem::new(ProblemCode::InvalidCredentials, "The email address, username or password is wrong.")
+}
+
+/// Returns the problem for a token whose user was deleted.
+pub fn user_deleted() -> Problem {
+    Challenges { basic: false }.invalid_token(TokenError::Invalid)
+}
+
+/// Returns the problem for wrong Basic credentials, with a Basic challenge.
+pub fn invalid_basic_credentials() -> Problem {
+    challenge_basic(wrong_credentials())
+}
+
+/// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401;
+/// Basic would make browsers open their password dialog.
+pub fn invalid_credentials() -> Problem {
+    wrong_credentials().with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
+/// Returns the problem for a refresh token that this server never issued, or whose session has expired.
+pub fn invalid_refresh_token() -> Problem {
+    Problem::new(ProblemCode::InvalidRefreshToken, "Your login has expired. Please log in again.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
+/// Returns the problem for a refresh token whose session was ended.
+pub fn session_revoked() -> Problem {
+    Problem::new(ProblemCode::SessionRevoked, "You were logged out. Please log in again.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
+/// Returns the problem for missing or wrong client credentials.
+pub fn invalid_client() -> Problem {
+    challenge_basic(Problem::new(
+        ProblemCode::InvalidClient,
+        "Send the client ID and client secret of a registered service as Basic credentials.",
+    ))
+}
+
+/// Adds a Basic challenge as the only one.
+fn challenge_basic(problem: Problem) -> Problem {
+    problem.with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
+}
+
+/// The identifier and password of a Basic credential, before any check.
+#[derive(Debug)]
+pub struct BasicCredentials {
+    /// The text before the first colon.
+    pub identifier: String,
+    /// The text after the first colon.
+    pub password: String,
+}
+
+impl BasicCredentials {
+    pub(super) fn check(request: &Request, query_token: bool) -> Result<Self, Problem> {
+        match extract(request, query_token)? {
+            Presented::Basic(encoded) => Self::decode(encoded).ok_or_else(invalid_basic_credentials),
+            _ => Err(challenge_basic(Problem::new(
+                ProblemCode::Unauthenticated,
+                "Send the email address or username, and the password, as Basic credentials.",
+            ))),
+        }
+    }
+
+    /// Decodes the text after the scheme; `None` if it is malformed.
+    pub(super) fn decode(encoded: &str) -> Option<Self> {
+        let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+        // RFC 7617 §2: everything up to the first colon is the user id.
+        let (identifier, password) = decoded.split_once(':')?;
+        // Neither part may contain control characters (RFC 7617 §2).
+        let has_control = decoded.chars().any(char::is_control);
+        (!has_control).then(|| Self { identifier: identifier.to_owned(), password: password.to_owned() })
+    }
+}

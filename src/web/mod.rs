@@ -1,0 +1,65 @@
+//! The building blocks of handlers: problems, request and response bodies, callers, conditions.
+//!
+//! This layer defines how requests are authenticated and parsed, and does not know which operations exist.
+//! Every error becomes a [`problem`].
+
+pub mod batch;
+pub mod body;
+pub mod caller;
+pub mod client;
+pub mod conditional;
+mod credentials;
+pub mod examples;
+pub mod field_label;
+pub mod form;
+pub mod idempotency_key;
+pub mod json;
+pub mod local_time;
+pub mod path_id;
+pub mod problem;
+pub mod problem_code;
+mod validate;
+
+use poem_openapi::Tags;
+
+/// The path that every operation of the API begins with.
+pub const API: &str = "/api/v1";
+
+/// The maximum size of a request body, in bytes, unless an operation allows more.
+pub const BODY_MAX: usize = 256 * 1024;
+
+/// The groups of operations.
+#[derive(Tags)]
+pub enum Tag {
+    /// Sign up, log in, refresh tokens and log out.
+    ///
+    /// Signing up and logging in return an access token, which is valid for some minutes and is sent with
+    /// every other call, and a refresh token, which gets the next pair of tokens. `x-required-scopes` lists
+    /// the scopes that an operation requires; a token has all scopes unless fewer were requested.
+    Authentication,
+    /// The account of the user and the devices on which they are logged in.
+    ///
+    /// All operations require the scope `account`.
+    Account,
+    /// The trips of the user, with their stops. Trips of other users are 404.
+    ///
+    /// Every trip has a `version`, which is also in its `ETag`. Send the `ETag` as `If-Match` to avoid
+    /// overwriting the change of another device, and as `If-None-Match` to download only new versions.
+    /// Reading requires the scope `trips:read`, changing `trips:write`. A share link gives anyone read access
+    /// to one trip.
+    Trips,
+    /// Synchronization for apps that work offline: download changes, and upload offline changes.
+    ///
+    /// First send the operations that were done offline, then read the changes, and store the cursor together
+    /// with the changes. An operation never overwrites a version that the app has not seen; it results in a
+    /// conflict.
+    Sync,
+    /// Endpoints for services that receive access tokens: introspection, revocation, public keys and
+    /// metadata.
+    ///
+    /// Keys and metadata are public. Introspection and revocation require client credentials, which the
+    /// operator creates with `tripgate clients add`.
+    Services,
+    /// Liveness and readiness of the server, for the operator. No credential is required.
+    Health,
+}

@@ -1,0 +1,257 @@
+//! Every kind of problem: its code, its status, and the action of the client.
+
+/// A kind of problem (RFC 9457).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemCode {
+    /// The request is malformed.
+    BadRequest,
+    /// The body is not acceptable JSON.
+    InvalidJson,
+    /// The request has more than one credential.
+    ConflictingCredentials,
+    /// The cursor was not issued for this list and this user.
+    InvalidCursor,
+    /// The idempotency key is malformed.
+    InvalidIdempotencyKey,
+    /// The request has no credential.
+    Unauthenticated,
+    /// The access token is not valid.
+    InvalidToken,
+    /// The identifier or the password is wrong.
+    InvalidCredentials,
+    /// The refresh token is not valid.
+    InvalidRefreshToken,
+    /// The session of the refresh token was ended.
+    SessionRevoked,
+    /// The client credentials are not valid.
+    InvalidClient,
+    /// The access token lacks a scope.
+    InsufficientScope,
+    /// The operator has disabled signing up.
+    SignupClosed,
+    /// The resource does not exist, or belongs to another user.
+    NotFound,
+    /// The path does not support the method.
+    MethodNotAllowed,
+    /// The client does not accept JSON.
+    NotAcceptable,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// Another account has the email address or username.
+    IdentifierTaken,
+    /// The caller has a resource with this id already.
+    AlreadyExists,
+    /// The resource is not in the state that the condition requires.
+    PreconditionFailed,
+    /// The request lacks a condition.
+    PreconditionRequired,
+    /// The first request with the same key is still running.
+    IdempotencyInProgress,
+    /// Deletions since the cursor are no longer stored.
+    ResyncRequired,
+    /// The body is too large.
+    ContentTooLarge,
+    /// The body has a media type that the operation does not support.
+    UnsupportedMediaType,
+    /// The input is not valid.
+    Invalid,
+    /// The key was used for another request.
+    IdempotencyKeyReused,
+    /// An internal error.
+    Internal,
+    /// Conflicts with other transactions persisted over all retries.
+    Busy,
+    /// The database is unavailable.
+    DatabaseUnavailable,
+    /// The disk or the quota of the database is full.
+    StorageFull,
+    /// The queue of password checks is full.
+    Overloaded,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The master secret does not decrypt the signing keys.
+    NoSigningKey,
+}
+
+/// The name, status, title, client action and explanation of a code.
+type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
+
+impl ProblemCode {
+    /// All codes.
+    pub const ALL: [Self; 34] = [
+        Self::BadRequest,
+        Self::InvalidJson,
+        Self::ConflictingCredentials,
+        Self::InvalidCursor,
+        Self::InvalidIdempotencyKey,
+        Self::Unauthenticated,
+        Self::InvalidToken,
+        Self::InvalidCredentials,
+        Self::InvalidRefreshToken,
+        Self::SessionRevoked,
+        Self::InvalidClient,
+        Self::InsufficientScope,
+        Self::SignupClosed,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::IdentifierTaken,
+        Self::AlreadyExists,
+        Self::PreconditionFailed,
+        Self::PreconditionRequired,
+        Self::IdempotencyInProgress,
+        Self::ResyncRequired,
+        Self::ContentTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::IdempotencyKeyReused,
+        Self::Internal,
+        Self::Busy,
+        Self::DatabaseUnavailable,
+        Self::StorageFull,
+        Self::Overloaded,
+        Self::ShuttingDown,
+        Self::NoSigningKey,
+    ];
+
+    #[rustfmt::skip]
+    const fn facts(self) -> Facts {
+        match self {
+            Self::BadRequest => ("bad_request", 400, "Bad request", "fix_input",
+                "The request is malformed: its headers, query or body break the rules of HTTP or of this API."),
+            Self::InvalidJson => ("invalid_json", 400, "Invalid JSON", "fix_input",
+                "The body is not well-formed JSON in UTF-8, repeats a field of an object, or contains a NUL character or half a surrogate pair."),
+            Self::ConflictingCredentials => ("conflicting_credentials", 400, "Conflicting credentials", "fix_input",
+                "The request carries more than one credential, so the caller is ambiguous."),
+            Self::InvalidCursor => ("invalid_cursor", 400, "Invalid cursor", "fix_input",
+                "A cursor is valid only for the list and the user that it was issued for."),
+            Self::InvalidIdempotencyKey => ("invalid_idempotency_key", 400, "Invalid idempotency key", "fix_input",
+                "An `Idempotency-Key` has 1 to 255 visible ASCII characters, and a request has at most one."),
+            Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
+                "The request has no credential of the kind that this operation requires. `WWW-Authenticate` names it."),
+            Self::InvalidToken => ("invalid_token", 401, "Invalid or expired access token", "refresh",
+                "The access token has expired, was revoked, or was not issued by this server."),
+            Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
+                "There is no account with this email address or username and this password. The response does not say which of the two is wrong."),
+            Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Invalid or expired refresh token", "reauthenticate",
+                "The refresh token was not issued by this server, or its session has expired."),
+            Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",
+                "The session was ended. All of its tokens are revoked."),
+            Self::InvalidClient => ("invalid_client", 401, "Invalid client credentials", "none",
+                "Only services that the operator has registered may call this operation."),
+            Self::InsufficientScope => ("insufficient_scope", 403, "Insufficient scope", "reauthenticate",
+                "The access token is valid, but lacks a scope that this operation requires."),
+            Self::SignupClosed => ("signup_closed", 403, "Signing up is disabled", "none",
+                "This server does not accept new accounts."),
+            Self::NotFound => ("not_found", 404, "Not found", "none",
+                "The resource does not exist, or it belongs to another user. The response is the same for both."),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "fix_input",
+                "The path exists, but does not support this method."),
+            Self::NotAcceptable => ("not_acceptable", 406, "Not acceptable", "fix_input",
+                "The API returns JSON only, and the `Accept` header of the request excludes it."),
+            Self::RequestTimeout => ("request_timeout", 408, "Request timeout", "retry",
+                "The body did not arrive in time. Nothing was changed."),
+            Self::IdentifierTaken => ("identifier_taken", 409, "Identifier taken", "fix_input",
+                "Another account has this email address or username."),
+            Self::AlreadyExists => ("already_exists", 409, "Already exists", "none",
+                "You have a resource with this id already."),
+            Self::PreconditionFailed => ("precondition_failed", 412, "Precondition failed", "fix_input",
+                "The resource is not in the state that `If-Match` or `If-None-Match` requires. Nothing was changed."),
+            Self::PreconditionRequired => ("precondition_required", 428, "Precondition required", "fix_input",
+                "This operation replaces a whole resource, so the request must name the state that it replaces."),
+            Self::IdempotencyInProgress => ("idempotency_in_progress", 409, "Request in progress", "retry",
+                "The first request with this `Idempotency-Key` is still running."),
+            Self::ResyncRequired => ("resync_required", 410, "Full synchronization required", "fix_input",
+                "The cursor is older than 180 days, or newer than the server's data. The deletions since then are not known."),
+            Self::ContentTooLarge => ("content_too_large", 413, "Content too large", "fix_input",
+                "The body is larger than this operation allows."),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported media type", "fix_input",
+                "The body has a media type that this operation does not support."),
+            Self::Invalid => ("invalid", 422, "Invalid input", "fix_input",
+                "The request is well-formed, but some of its fields are not valid. `errors` lists each of them with a pointer to the field."),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "Idempotency key reused", "fix_input",
+                "This key was used for another request within the last 7 days: for another path, or with another body. Nothing was changed."),
+            Self::Internal => ("internal", 500, "Internal error", "retry",
+                "An unexpected error occurred on the server. The request is not the cause."),
+            Self::Busy => ("busy", 503, "Busy", "retry",
+                "The request conflicted with other changes several times in a row. Nothing was changed."),
+            Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
+                "The server has no connection to its database."),
+            Self::StorageFull => ("storage_full", 503, "Storage full", "retry",
+                "The server can read data but not write it at the moment. Nothing was changed."),
+            Self::Overloaded => ("overloaded", 503, "Too many logins", "retry",
+                "More users are logging in than the server can check passwords for. The password was not checked."),
+            Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
+                "The server is shutting down. Another server, or the restarted one, accepts the request."),
+            Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",
+                "The server can't issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
+        }
+    }
+
+    /// Returns the stable name, which is the `code` of the response.
+    pub const fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// Returns the HTTP status.
+    pub const fn status(self) -> u16 {
+        self.facts().1
+    }
+
+    /// Returns the title.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// Returns the recommended action of the client.
+    pub const fn client_action(self) -> &'static str {
+        self.facts().3
+    }
+
+    /// Returns the explanation. The problem pages add causes and advice.
+    pub const fn explanation(self) -> &'static str {
+        self.facts().4
+    }
+
+    /// Returns the name as it appears in `type`.
+    pub fn slug(self) -> String {
+        self.name().replace('_', "-")
+    }
+
+    /// Returns the description of a status in the document.
+    pub const fn meaning(status: u16) -> &'static str {
+        match status {
+            400 => "The request is malformed",
+            401 => "The credential is missing or not valid",
+            403 => "The operation is not allowed, or the token lacks a scope",
+            404 => "The resource does not exist, or belongs to another user",
+            405 => "The path does not support this method",
+            406 => "The client does not accept JSON",
+            408 => "The body did not arrive in time",
+            409 => "The request conflicts with existing data",
+            412 => "The resource is not in the state that the condition requires",
+            428 => "The condition is missing",
+            410 => "The cursor is too old",
+            413 => "The body is too large",
+            415 => "The media type of the body is not supported",
+            422 => "The input is not valid",
+            503 => "The server is temporarily unavailable; retry later",
+            // Only 500 is left.
+            _ => "An internal error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_500_is_described_as_an_internal_error() {
+        for code in ProblemCode::ALL {
+            let is_internal = ProblemCode::meaning(code.status()) == ProblemCode::meaning(500);
+            assert_eq!(is_internal, code.status() == 500, "{}", code.name());
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The ways in besides logging in: a token for a password, Basic on every call, the token in the query.
+//! Authentication methods besides login: sessionless tokens, Basic on every operation, query tokens.
 
 mod basic;
 mod query;
@@ -13,16 +13,17 @@ use crate::harness::{Client, Reply, TestApp};
 const BEARER: &str = r#"Bearer realm="tripgate""#;
 const BASIC: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 
-/// All challenges of an answer, each in a field of its own.
+/// Returns all challenges of a response. Each has its own header field.
 fn challenges(reply: &Reply) -> Vec<&str> {
     reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect()
 }
 
-/// Every operation that takes an access token, with this in place of `{id}`, and a body if it wants one.
+/// Returns every operation that requires an access token, with `id` in place of the path parameters, and a
+/// body if it accepts one.
 fn protected(id: &str) -> Vec<(Method, String, Option<Value>)> {
-    let takes_token = |operation: &Value| operation["security"] == json!([{ "bearerAuth": [] }]);
+    let requires_token = |operation: &Value| operation["security"] == json!([{ "bearerAuth": [] }]);
     operations()
-        .filter(|(.., operation)| takes_token(operation))
+        .filter(|(.., operation)| requires_token(operation))
         .map(|(path, method, operation)| {
             let segment = |part| if str::starts_with(part, '{') { id } else { part };
             let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
@@ -32,14 +33,14 @@ fn protected(id: &str) -> Vec<(Method, String, Option<Value>)> {
         .collect()
 }
 
-/// What `POST /auth/tokens` gives to somebody whom the harness signed up.
-async fn bought(app: &TestApp, name: &str) -> Value {
+/// Returns the response of `POST /auth/tokens` to a user created by `TestApp::sign_up`.
+async fn issue_token(app: &TestApp, name: &str) -> Value {
     let call = app.anonymous().post("/api/v1/auth/tokens").basic(name, crate::harness::PASSWORD);
     call.await.expect(200).json()
 }
 
-/// Somebody with a bought token.
-async fn with_bought(app: &TestApp, name: &str) -> Client {
-    let grant = bought(app, name).await;
+/// Returns a client with a sessionless token of the user.
+async fn client_with_token(app: &TestApp, name: &str) -> Client {
+    let grant = issue_token(app, name).await;
     app.anonymous().with_token(grant["access_token"].as_str().unwrap())
 }

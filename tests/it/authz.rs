@@ -1,6 +1,6 @@
-//! Who may call what: one row an operation, and everything that must not get through.
+//! Authorization: one row for each operation with its requirements, and tests of every rejected call.
 //!
-//! An operation without a row fails here, so nobody can add one and forget to ask who may call it.
+//! An operation without a row fails, so a new operation can't be added without an authorization test.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 use crate::harness::conformance::operations;
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
-/// What an operation asks of its caller.
+/// The credentials that an operation requires.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Needs {
     Nothing,
     Basic,
-    /// The credentials of a service.
+    /// The credentials of a registered client.
     Service,
-    /// An access token, whatever it is good for.
+    /// An access token with any scope.
     Token,
     /// An access token with this scope.
     Scope(&'static str),
 }
 use Needs::{Basic, Nothing, Scope, Service, Token};
 
-/// Operation id, method, path template, a body that a good call sends, what it needs.
+/// Operation id, method, path template, a valid body, and the required credentials.
 pub(crate) type Row = (&'static str, Method, &'static str, Option<&'static str>, Needs);
 
 #[rustfmt::skip]
@@ -43,7 +43,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("get_trip", Method::GET, "/api/v1/trips/{id}", None, Scope("trips:read")),
     ("update_trip", Method::PATCH, "/api/v1/trips/{id}", Some(r#"{"title":"Changed"}"#), Scope("trips:write")),
     ("delete_trip", Method::DELETE, "/api/v1/trips/{id}", None, Scope("trips:write")),
-    // A condition that holds wherever there is a trip is sent with each PUT.
+    // Every PUT is sent with `If-Match: *`.
     ("replace_trip", Method::PUT, "/api/v1/trips/{id}", Some(r#"{"title":"Changed"}"#), Scope("trips:write")),
     ("add_stop", Method::POST, "/api/v1/trips/{id}/stops", Some(r#"{"name":"Changed","latitude":1,"longitude":2}"#), Scope("trips:write")),
     ("update_stop", Method::PATCH, "/api/v1/trips/{id}/stops/{stop_id}", Some(r#"{"name":"Changed"}"#), Scope("trips:write")),
@@ -57,7 +57,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
-    // The last of them, for who has called it can call no more.
+    // Last in its group: the call deletes the account.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),
     ("revoke_token", Method::POST, "/api/v1/auth/revoke", Some("token=x"), Service),
@@ -70,44 +70,47 @@ pub(crate) const ROWS: &[Row] = &[
 const SCOPES: [&str; 3] = ["account", "trips:read", "trips:write"];
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
-const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// Stands in what ada alone may see.
+const STOP_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// A text in Ada's data, which no other user may see.
 const CANARY: &str = "Ada's secret journey";
 
-fn behind_a_token() -> impl Iterator<Item = &'static Row> {
+fn token_rows() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(|(.., needs)| matches!(needs, Token | Scope(_)))
 }
 
-/// The call of a row, about the thing of this id.
+/// Builds the request of a row for the resource with this id.
 pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    let filled = |text: &str| text.replace("{id}", id).replace("{stop_id}", SOMEWHERE).replace("{token}", id);
-    let mut call = client.call(method.clone(), &filled(path));
+    let fill = |text: &str| text.replace("{id}", id).replace("{stop_id}", STOP_ID).replace("{token}", id);
+    let mut call = client.call(method.clone(), &fill(path));
     if *method == Method::PUT {
         call = call.header("if-match", "*");
     }
     match body {
         Some(json) if json.starts_with('{') => {
-            call.header("content-type", "application/json").body(filled(json))
+            call.header("content-type", "application/json").body(fill(json))
         }
         Some(form) => call.header("content-type", "application/x-www-form-urlencoded").body(*form),
         None => call,
     }
 }
 
-/// Makes something of the kind that `{id}` names in this path; gives its id and where it can be seen.
-pub(crate) async fn something(owner: &Client, path: &str) -> (String, String) {
+/// Creates the resource that the parameter of `path` identifies. Returns its id (or token) and a path from
+/// which its state can be read.
+pub(crate) async fn create_target(owner: &Client, path: &str) -> (String, String) {
     let me = "/api/v1/me".to_owned();
-    let of_new_session = async |member: &str| {
+    let from_new_session = async |field: &str| {
         let body = json!({ "identifier": owner.grant()["user"]["username"], "password": PASSWORD });
         let grant = owner.post("/api/v1/auth/login").json(&body).await.expect(200).json();
-        grant[member].as_str().unwrap().to_owned()
+        grant[field].as_str().unwrap().to_owned()
     };
     match path {
-        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => return (of_new_session("refresh_token").await, me),
-        "/api/v1/me/sessions/{id}" => return (of_new_session("session_id").await, me),
+        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => {
+            return (from_new_session("refresh_token").await, me);
+        }
+        "/api/v1/me/sessions/{id}" => return (from_new_session("session_id").await, me),
         "/api/v1/shared/{token}" => {
-            let trip = Box::pin(something(owner, "/api/v1/trips/{id}")).await.1;
+            let trip = Box::pin(create_target(owner, "/api/v1/trips/{id}")).await.1;
             let shared = owner.put(&format!("{trip}/share")).await.expect(200).json();
             return (shared["token"].as_str().unwrap().to_owned(), trip);
         }
@@ -118,18 +121,18 @@ pub(crate) async fn something(owner: &Client, path: &str) -> (String, String) {
     };
     let body = match collection {
         "/api/v1/trips" => {
-            let stop = json!({ "id": SOMEWHERE, "name": CANARY, "latitude": 1, "longitude": 2 });
+            let stop = json!({ "id": STOP_ID, "name": CANARY, "latitude": 1, "longitude": 2 });
             json!({ "title": CANARY, "notes": CANARY, "stops": [stop] })
         }
-        _ => panic!("say here how something under {collection} is made"),
+        _ => panic!("no request creates a resource in {collection}"),
     };
-    let made = owner.post(collection).json(&body).await.expect(201).json();
-    let id = made["id"].as_str().unwrap();
+    let created = owner.post(collection).json(&body).await.expect(201).json();
+    let id = created["id"].as_str().unwrap();
     (id.to_owned(), format!("{collection}/{id}"))
 }
 
-/// What may differ between two answers that tell the same: the names of the requests.
-fn told(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
+/// Returns the status, headers and body without the request id and the date, for comparisons.
+fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     let mut body = reply.json();
     body["request_id"] = Value::Null;
     let headers = reply
@@ -142,7 +145,7 @@ fn told(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
 }
 
 #[test]
-fn every_operation_has_a_row_and_every_row_an_operation() {
+fn every_operation_has_exactly_one_row() {
     // S-53
     let documented: BTreeSet<String> = operations()
         .map(|(path, method, operation)| {
@@ -150,7 +153,7 @@ fn every_operation_has_a_row_and_every_row_an_operation() {
             format!("{} {method} {path} {}", operation["operationId"], json!(needs))
         })
         .collect();
-    let here: BTreeSet<String> = ROWS
+    let listed: BTreeSet<String> = ROWS
         .iter()
         .map(|(id, method, path, _, needs)| {
             let needs = match needs {
@@ -164,23 +167,23 @@ fn every_operation_has_a_row_and_every_row_an_operation() {
             format!("\"{id}\" {method} {path} {needs}")
         })
         .collect();
-    let missing: Vec<_> = documented.difference(&here).collect();
-    let superfluous: Vec<_> = here.difference(&documented).collect();
+    let missing: Vec<_> = documented.difference(&listed).collect();
+    let superfluous: Vec<_> = listed.difference(&documented).collect();
     assert!(
         missing.is_empty() && superfluous.is_empty(),
         "without a row: {missing:#?}\nwithout an operation: {superfluous:#?}"
     );
-    assert_eq!(here.len(), ROWS.len(), "two rows are the same");
+    assert_eq!(listed.len(), ROWS.len(), "duplicate rows");
 }
 
 #[tokio::test]
-async fn a_call_with_what_its_row_needs_and_nothing_more_succeeds() {
+async fn the_minimum_credentials_of_each_operation_are_sufficient() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let gate = app.rooms().clients.add("gate").await.unwrap();
+    let gate = app.services().clients.add("gate").await.unwrap();
     for row in ROWS {
         let (name, _, path, _, needs) = row;
-        let (id, _) = something(&ada, path).await;
+        let (id, _) = create_target(&ada, path).await;
         let reply = match needs {
             Nothing => call(&app.anonymous(), row, &id).await,
             Basic => call(&app.anonymous(), row, &id).basic("ada", PASSWORD).await,
@@ -193,16 +196,16 @@ async fn a_call_with_what_its_row_needs_and_nothing_more_succeeds() {
 }
 
 #[tokio::test]
-async fn without_a_token_there_is_a_bare_challenge() {
+async fn a_request_without_a_token_gets_a_challenge_without_an_error() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    for row in behind_a_token() {
-        let (id, _) = something(&ada, row.2).await;
-        let nobody = call(&app.anonymous(), row, &id).await;
-        let nobody = nobody.expect(401).problem("unauthenticated");
-        assert_eq!(nobody.header("www-authenticate"), CHALLENGE, "{}", row.0);
-        // A password is no token; a token in the query is none either.
+    for row in token_rows() {
+        let (id, _) = create_target(&ada, row.2).await;
+        let missing = call(&app.anonymous(), row, &id).await;
+        let missing = missing.expect(401).problem("unauthenticated");
+        assert_eq!(missing.header("www-authenticate"), CHALLENGE, "{}", row.0);
+        // Neither a password nor a token in the query counts as an access token.
         let password = call(&app.anonymous(), row, &id).basic("ada", PASSWORD).await;
         let password = password.expect(401).problem("unauthenticated");
         assert_eq!(password.header("www-authenticate"), CHALLENGE, "{}", row.0);
@@ -213,7 +216,7 @@ async fn without_a_token_there_is_a_bare_challenge() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_an_invalid_token_whatever_else_is_sent() {
+async fn an_invalid_token_gets_invalid_token_before_the_body_is_parsed() {
     // S-19, S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -221,12 +224,13 @@ async fn a_bad_token_is_an_invalid_token_whatever_else_is_sent() {
     let last = if forged.pop() == Some('A') { 'g' } else { 'A' };
     forged.push(last);
     let refresh = ada.grant()["refresh_token"].as_str().unwrap();
-    for row in behind_a_token() {
-        let (id, _) = something(&ada, row.2).await;
+    for row in token_rows() {
+        let (id, _) = create_target(&ada, row.2).await;
         for token in ["x", "a.b.c", "null", forged.as_str(), refresh] {
-            let bad = app.anonymous().with_token(token);
+            let invalid = app.anonymous().with_token(token);
             let path = row.2.replace("{id}", &id);
-            for reply in [call(&bad, row, &id).await, bad.call(row.1.clone(), &path).body("{").await] {
+            for reply in [call(&invalid, row, &id).await, invalid.call(row.1.clone(), &path).body("{").await]
+            {
                 let reply = reply.expect(401).problem("invalid_token");
                 let challenge = reply.header("www-authenticate");
                 assert!(
@@ -240,14 +244,14 @@ async fn a_bad_token_is_an_invalid_token_whatever_else_is_sent() {
 }
 
 #[tokio::test]
-async fn a_token_that_lacks_the_scope_is_told_which() {
+async fn a_missing_scope_is_named_in_the_challenge() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for row in ROWS {
         let Scope(scope) = row.4 else { continue };
-        let (id, seen) = something(&ada, row.2).await;
-        let before = ada.get(&seen).await.expect(200).json();
+        let (id, state) = create_target(&ada, row.2).await;
+        let before = ada.get(&state).await.expect(200).json();
         let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
         let narrow = app.log_in_for("ada", &others.join(" ")).await;
         let reply = call(&narrow, row, &id).await;
@@ -258,7 +262,7 @@ async fn a_token_that_lacks_the_scope_is_told_which() {
             "{}",
             row.0
         );
-        assert_eq!(ada.get(&seen).await.expect(200).json(), before, "{}", row.0);
+        assert_eq!(ada.get(&state).await.expect(200).json(), before, "{}", row.0);
     }
 }
 
@@ -268,7 +272,7 @@ async fn two_credentials_in_one_request_are_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for row in ROWS.iter().filter(|(.., needs)| *needs != Nothing) {
-        let (id, _) = something(&ada, row.2).await;
+        let (id, _) = create_target(&ada, row.2).await;
         let twice = call(&ada, row, &id).header("authorization", format!("Bearer {}", ada.token()));
         twice.await.expect(400).problem("conflicting_credentials");
         let both = call(&ada, row, &id).header("authorization", "Basic YWRhOng=");
@@ -277,7 +281,7 @@ async fn two_credentials_in_one_request_are_rejected() {
 }
 
 #[tokio::test]
-async fn only_a_password_opens_what_asks_for_basic() {
+async fn basic_operations_accept_only_a_password() {
     // S-17, S-26
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -295,11 +299,11 @@ async fn only_a_password_opens_what_asks_for_basic() {
 }
 
 #[tokio::test]
-async fn only_a_service_opens_what_asks_for_one() {
+async fn client_operations_accept_only_client_credentials() {
     // S-43
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let gate = app.rooms().clients.add("gate").await.unwrap();
+    let gate = app.services().clients.add("gate").await.unwrap();
     for row in ROWS.iter().filter(|(.., needs)| *needs == Service) {
         let mut replies = vec![call(&app.anonymous(), row, "").await, call(&ada, row, "").await];
         for (id, secret) in [
@@ -319,51 +323,51 @@ async fn only_a_service_opens_what_asks_for_one() {
             assert_eq!(reply.header("www-authenticate"), BASIC_CHALLENGE, "{}", row.0);
         }
     }
-    // Nor are its credentials good for anything else.
+    // Other operations reject client credentials.
     for row in ROWS.iter().filter(|(.., needs)| matches!(needs, Basic | Token | Scope(_))) {
-        let reply = call(&app.anonymous(), row, SOMEWHERE).basic(&gate.id, &gate.secret).await;
+        let reply = call(&app.anonymous(), row, STOP_ID).basic(&gate.id, &gate.secret).await;
         assert_eq!(reply.status, 401, "{}", row.0);
     }
 }
 
 #[tokio::test]
-async fn a_stranger_is_told_of_someone_elses_thing_what_is_told_of_a_missing_one() {
+async fn a_stranger_gets_the_same_404_for_a_foreign_and_a_missing_resource() {
     // S-53, S-54
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    for row in behind_a_token().filter(|row| row.2.contains("{id}")) {
-        let (id, seen) = something(&ada, row.2).await;
-        let before = ada.get(&seen).await.expect(200);
+    for row in token_rows().filter(|row| row.2.contains("{id}")) {
+        let (id, state) = create_target(&ada, row.2).await;
+        let before = ada.get(&state).await.expect(200);
         let foreign = call(&eve, row, &id).await.expect(404).problem("not_found");
         let missing = call(&eve, row, &app.clock.new_id().to_string()).await;
         let missing = missing.expect(404).problem("not_found");
-        assert_eq!(told(&foreign), told(&missing), "{}", row.0);
-        let after = ada.get(&seen).await.expect(200);
-        assert_eq!(told(&after), told(&before), "{}", row.0);
+        assert_eq!(comparable(&foreign), comparable(&missing), "{}", row.0);
+        let after = ada.get(&state).await.expect(200);
+        assert_eq!(comparable(&after), comparable(&before), "{}", row.0);
     }
 }
 
 #[tokio::test]
-async fn nothing_that_somebody_else_calls_shows_or_changes_what_is_mine() {
+async fn calls_of_another_user_neither_show_nor_change_my_data() {
     // S-53
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    let (id, trip) = something(&ada, "/api/v1/trips/{id}").await;
-    let mine = async || {
-        let mut seen = Vec::new();
+    let (id, trip) = create_target(&ada, "/api/v1/trips/{id}").await;
+    let ada_state = async || {
+        let mut bodies = Vec::new();
         for path in [trip.as_str(), "/api/v1/trips", "/api/v1/me"] {
-            seen.push(ada.get(path).await.expect(200).json());
+            bodies.push(ada.get(path).await.expect(200).json());
         }
-        seen
+        bodies
     };
-    let before = mine().await;
-    for row in behind_a_token() {
+    let before = ada_state().await;
+    for row in token_rows() {
         let reply = call(&eve, row, &id).await;
         for secret in [CANARY, id.as_str(), ada.id(), "ada@"] {
             assert!(!reply.text().contains(secret), "{}: {}", row.0, reply.text());
         }
-        assert_eq!(mine().await, before, "{}", row.0);
+        assert_eq!(ada_state().await, before, "{}", row.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator sees of the binary: files, messages, exit codes, the log.
+//! The binary as the operator uses it: files, messages, exit codes and the log.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -20,9 +20,9 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// The one line of a refused start.
+/// Runs a command that must fail with one line on standard error, and returns the line.
 #[track_caller]
-fn refused(dir: &Path, args: &[&str]) -> String {
+fn failure(dir: &Path, args: &[&str]) -> String {
     let output = run(dir, args);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -36,7 +36,7 @@ fn is_empty(dir: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_all_it_needs_and_says_where() {
+async fn the_first_start_creates_its_files_and_prints_their_location() {
     // S-36
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -59,8 +59,8 @@ async fn the_first_start_makes_all_it_needs_and_says_where() {
     let secret = fs::read_to_string(data.join("secret")).unwrap();
     let grant = server.sign_up("ada").await;
     server.terminate();
-    assert_eq!(server.ended().0, Some(0));
-    // The second start finds everything as it was: the first one's token is still good.
+    assert_eq!(server.wait_for_exit().0, Some(0));
+    // A second start reuses the files, so the token of the first remains valid.
     let again = Process::serve(dir.path(), &["--public-url", &format!("http://{address}"), "--docs", "off"]);
     assert!(!again.banner.contains("Docs"));
     assert_eq!(fs::read_to_string(data.join("secret")).unwrap(), secret);
@@ -70,17 +70,17 @@ async fn the_first_start_makes_all_it_needs_and_says_where() {
 }
 
 #[test]
-fn a_second_server_on_the_same_port_says_so_and_touches_nothing() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+fn a_start_on_a_used_port_fails_without_side_effects() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let dir = TempDir::new().unwrap();
-    let line = refused(dir.path(), &["--listen", &address]);
+    let line = failure(dir.path(), &["--listen", &address]);
     assert!(line.contains("already in use") && line.contains(&address), "{line}");
     assert!(is_empty(dir.path()));
 }
 
 #[test]
-fn all_bad_settings_are_told_at_once_without_a_secret() {
+fn all_invalid_settings_are_reported_together_without_secrets() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join(".env"), format!("TRIPGATE_SMTP_URL=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"))
         .unwrap();
@@ -110,7 +110,7 @@ fn all_bad_settings_are_told_at_once_without_a_secret() {
 }
 
 #[test]
-fn flags_beat_the_environment_beats_dot_env_beats_the_file() {
+fn flags_override_the_environment_dot_env_and_the_configuration_file() {
     let dir = TempDir::new().unwrap();
     let file = "audience = \"toml\"\npassword_min = 9\nbcrypt_cost = 5\naccess_ttl_secs = 61\n";
     fs::write(dir.path().join("tripgate.toml"), file).unwrap();
@@ -146,37 +146,37 @@ fn the_table_of_settings_hides_every_secret() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_one_line_without_its_password() {
+fn an_unreachable_database_is_reported_in_one_line_without_the_password() {
     let dir = TempDir::new().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for scheme in ["postgres", "mysql"] {
         let url = format!("{scheme}://u:{CANARY}@127.0.0.1:{closed}/d");
-        let line = refused(dir.path(), &["--listen", "127.0.0.1:0", "--database-url", &url]);
+        let line = failure(dir.path(), &["--listen", "127.0.0.1:0", "--database-url", &url]);
         assert!(line.contains(&format!("127.0.0.1:{closed}")) && !line.contains("cAnAry"), "{line}");
         assert!(line.contains("refused"), "{line}");
     }
 }
 
 #[test]
-fn a_data_directory_that_can_not_be_one_is_one_line() {
+fn an_unusable_data_directory_is_reported_in_one_line() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("data"), "mine").unwrap();
-    let line = refused(dir.path(), &["--listen", "127.0.0.1:0"]);
+    let line = failure(dir.path(), &["--listen", "127.0.0.1:0"]);
     assert!(line.contains("data directory"), "{line}");
     assert_eq!(fs::read_to_string(dir.path().join("data")).unwrap(), "mine");
 }
 
 #[test]
-fn a_secret_that_is_too_short_stops_the_start() {
+fn a_secret_that_is_too_short_prevents_the_start() {
     // S-36
     let dir = TempDir::new().unwrap();
     let short = CANARY.get(..31).unwrap();
     fs::write(dir.path().join("short"), short).unwrap();
     fs::set_permissions(dir.path().join("short"), Permissions::from_mode(0o600)).unwrap();
-    let line = refused(dir.path(), &["--listen", "127.0.0.1:0", "--secret-file", "short"]);
+    let line = failure(dir.path(), &["--listen", "127.0.0.1:0", "--secret-file", "short"]);
     assert!(line.contains("31 bytes") && line.contains("32"), "{line}");
-    let mut given = command(dir.path(), &["--listen", "127.0.0.1:0"]);
-    let output = finish(given.env("TRIPGATE_SECRET", short));
+    let mut serve = command(dir.path(), &["--listen", "127.0.0.1:0"]);
+    let output = finish(serve.env("TRIPGATE_SECRET", short));
     assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains("31 bytes") && !stderr(&output).contains("cAnAry"),
@@ -186,7 +186,7 @@ fn a_secret_that_is_too_short_stops_the_start() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
+async fn a_database_with_a_newer_schema_is_rejected_without_changes() {
     // S-77
     let dir = TempDir::new().unwrap();
     assert_eq!(run(dir.path(), &["migrate", "up"]).status.code(), Some(0));
@@ -198,13 +198,13 @@ async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     database.close().await.unwrap();
     for args in [&["--listen", "127.0.0.1:0"][..], &["migrate"], &["migrate", "down"], &["migrate", "status"]]
     {
-        let line = refused(dir.path(), args);
+        let line = failure(dir.path(), args);
         assert!(line.contains("newer schema") && line.contains("m99990101_000001_from_later"), "{line}");
     }
 }
 
 #[test]
-fn migrations_go_up_and_down_and_say_where_they_are() {
+fn migrations_run_up_and_down_and_report_their_status() {
     let dir = TempDir::new().unwrap();
     let states = |args: &[&str]| {
         let output = run(dir.path(), &[&["migrate"], args].concat());
@@ -213,9 +213,9 @@ fn migrations_go_up_and_down_and_say_where_they_are() {
         text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     for absent in ["status", "down"] {
-        let line = refused(dir.path(), &["migrate", absent]);
+        let line = failure(dir.path(), &["migrate", absent]);
         assert!(line.contains("there is no database at data/tripgate.db"), "{line}");
-        assert!(is_empty(dir.path()), "{absent} made something");
+        assert!(is_empty(dir.path()), "{absent} created a file");
     }
     let applied = states(&["up"]);
     let count = applied.len();
@@ -231,7 +231,7 @@ fn migrations_go_up_and_down_and_say_where_they_are() {
 }
 
 #[test]
-fn the_document_is_printed_and_checked() {
+fn the_openapi_command_prints_and_checks_the_document() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for form in ["json", "yaml"] {
         let output = run(root, &["openapi", form]);
@@ -247,7 +247,7 @@ fn the_document_is_printed_and_checked() {
 }
 
 #[test]
-fn a_document_that_breaks_apps_is_told_by_its_exit_status() {
+fn a_breaking_change_of_the_document_sets_the_exit_status() {
     let dir = TempDir::new().unwrap();
     let mut old = tripgate::http::openapi::document();
     let save = |name: &str, document: &Value| {
@@ -257,19 +257,22 @@ fn a_document_that_breaks_apps_is_told_by_its_exit_status() {
     old["paths"]["/api/v1/places"]["get"] = old["paths"]["/api/v1/trips"]["get"].clone();
     save("old.json", &old);
     let unchanged = run(dir.path(), &["openapi", "--diff", "now.json"]);
-    assert_eq!((unchanged.status.code(), stdout(&unchanged).as_str()), (Some(0), "nothing breaks\n"));
+    assert_eq!((unchanged.status.code(), stdout(&unchanged).as_str()), (Some(0), "no breaking changes\n"));
     let added = run(dir.path(), &["openapi", "--diff", "now.json", "old.json"]);
     assert_eq!(added.status.code(), Some(0));
     let broken = run(dir.path(), &["openapi", "--diff", "old.json"]);
-    assert_eq!((broken.status.code(), stdout(&broken).as_str()), (Some(1), "GET /api/v1/places: is gone\n"));
+    assert_eq!(
+        (broken.status.code(), stdout(&broken).as_str()),
+        (Some(1), "GET /api/v1/places: was removed\n")
+    );
     assert!(stderr(&broken).contains("1 change breaks"), "{}", stderr(&broken));
     let missing = run(dir.path(), &["openapi", "--diff", "none.json"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(stderr(&missing).contains("none.json can't be read"), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("can't read none.json"), "{}", stderr(&missing));
 }
 
 #[test]
-fn what_is_no_command_or_flag_is_refused() {
+fn unknown_commands_and_flags_are_rejected() {
     let dir = TempDir::new().unwrap();
     for args in [&["elephant"][..], &["--elephant"], &["serve", "x"], &["migrate", "down", "--steps", "0"]] {
         let output = run(dir.path(), args);
@@ -282,8 +285,8 @@ fn what_is_no_command_or_flag_is_refused() {
     assert!(is_empty(dir.path()));
 }
 
-/// Does with canaries what puts secrets into a server, and gives back all that it then knows.
-async fn busy(server: &Process) -> Vec<String> {
+/// Sends secrets to the server in every way and returns all of them.
+async fn send_secrets(server: &Process) -> Vec<String> {
     let post = |path: &str, body: &Value| server.call(Method::POST, path).json(body).send();
     let grant: Value = server.sign_up("ada").await;
     let text = |name: &str| grant[name].as_str().unwrap().to_owned();
@@ -300,13 +303,13 @@ async fn busy(server: &Process) -> Vec<String> {
     let odd = server.call(Method::GET, "/api/v1/me").header("cookie", CANARY).bearer_auth(CANARY);
     assert_eq!(odd.send().await.unwrap().status(), 401);
     let trip = json!({ "title": CANARY, "notes": CANARY });
-    let made = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token).json(&trip).send().await;
-    let made: Value = made.unwrap().json().await.unwrap();
-    let share = format!("/api/v1/trips/{}/share", made["id"].as_str().unwrap());
+    let created = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token).json(&trip).send().await;
+    let created: Value = created.unwrap().json().await.unwrap();
+    let share = format!("/api/v1/trips/{}/share", created["id"].as_str().unwrap());
     let shared = server.call(Method::PUT, &share).bearer_auth(&token).send().await.unwrap();
     let link = shared.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
-    let shown = server.call(Method::GET, &format!("/api/v1/shared/{link}")).send().await;
-    assert_eq!(shown.unwrap().status(), 200);
+    let opened = server.call(Method::GET, &format!("/api/v1/shared/{link}")).send().await;
+    assert_eq!(opened.unwrap().status(), 200);
     let broken = server.call(Method::POST, "/api/v1/trips").bearer_auth(&token);
     let broken = broken.header("content-type", "application/json").body(format!("{{\"title\":{CANARY}"));
     assert_eq!(broken.send().await.unwrap().status(), 400);
@@ -322,9 +325,9 @@ async fn no_secret_is_logged_at_any_level() {
     for format in ["json", "text"] {
         let dir = TempDir::new().unwrap();
         let server = Process::serve(dir.path(), &["--log", "trace", "--log-format", format]);
-        let mut secrets = busy(&server).await;
+        let mut secrets = send_secrets(&server).await;
         server.terminate();
-        let (code, log) = server.ended();
+        let (code, log) = server.wait_for_exit();
         assert_eq!(code, Some(0));
         secrets.push(fs::read_to_string(dir.path().join("data/secret")).unwrap().trim().to_owned());
         assert!(log.contains("TRACE") && log.contains("/api/v1/auth/login"), "nothing was logged");
@@ -336,15 +339,16 @@ async fn no_secret_is_logged_at_any_level() {
 }
 
 #[tokio::test]
-async fn every_request_is_one_json_line_under_its_id() {
+async fn every_request_is_logged_as_one_json_line_with_its_id() {
     // S-66
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &["--log-format", "json"]);
-    let asked = server.call(Method::GET, "/api/v1/me?secret=1").header("x-request-id", "mine").send().await;
-    assert_eq!(asked.unwrap().status(), 401);
+    let response =
+        server.call(Method::GET, "/api/v1/me?secret=1").header("x-request-id", "mine").send().await;
+    assert_eq!(response.unwrap().status(), 401);
     server.call(Method::GET, "/health/live").send().await.unwrap();
     server.terminate();
-    let (_, log) = server.ended();
+    let (_, log) = server.wait_for_exit();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let access: Vec<&Value> = lines.iter().filter(|line| line["target"] == "tripgate::access").collect();
     assert_eq!(access.len(), 2, "{log}");
@@ -359,7 +363,7 @@ async fn every_request_is_one_json_line_under_its_id() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_forges_no_line_and_commands_no_terminal() {
+async fn client_input_cannot_inject_log_lines_or_terminal_sequences() {
     // S-66
     for format in ["json", "text"] {
         let dir = TempDir::new().unwrap();
@@ -369,7 +373,7 @@ async fn what_a_client_sends_forges_no_line_and_commands_no_terminal() {
             let call = server.call(Method::GET, &path).header("user-agent", b"a\x9b[2J\xc2\x9b".as_slice());
             assert_eq!(call.send().await.unwrap().status(), 404);
         }
-        // The first is no path; the second is one, as far as the parser is concerned.
+        // The HTTP parser rejects the first path and accepts the second.
         for path in [b"/forged\x1b[2J".as_slice(), b"/forged\xc2\x9b2J\xe2\x80\xae"] {
             let head = [b"GET ", path, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
             let mut stream = TcpStream::connect(server.address).unwrap();
@@ -378,7 +382,7 @@ async fn what_a_client_sends_forges_no_line_and_commands_no_terminal() {
         }
         server.sign_up("ada").await;
         server.terminate();
-        let (_, log) = server.ended();
+        let (_, log) = server.wait_for_exit();
         assert!(log.contains("forged"));
         let control = |line: &&str| line.chars().any(|c| c.is_control() || c == '\u{202e}');
         assert_eq!(log.lines().find(control), None);

@@ -1,4 +1,4 @@
-//! Services: how the operator makes them known, what they are told of a token, and how they end one.
+//! Registered clients: their administration, token introspection and token revocation.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
+use crate::harness::{Call, Client, PASSWORD, Reply, TestApp, rows};
 use crate::process::{Process, run, stderr, stdout};
-use crate::stored;
 
 const INTROSPECT: &str = "/api/v1/auth/introspect";
 const REVOKE: &str = "/api/v1/auth/revoke";
 
-/// A service with its credentials.
+/// A registered client with its credentials.
 struct Gate {
     client: Client,
     id: String,
@@ -22,9 +21,9 @@ struct Gate {
 }
 
 impl Gate {
-    async fn known_to(app: &TestApp) -> Self {
-        let made = app.rooms().clients.add("gate").await.unwrap();
-        Self { client: app.anonymous(), id: made.id, secret: made.secret }
+    async fn register(app: &TestApp) -> Self {
+        let added = app.services().clients.add("gate").await.unwrap();
+        Self { client: app.anonymous(), id: added.id, secret: added.secret }
     }
 
     fn call(&self, path: &str) -> Call {
@@ -49,18 +48,18 @@ fn inactive() -> Value {
 }
 
 #[tokio::test]
-async fn a_service_is_told_what_an_access_token_is() {
+async fn introspection_returns_the_claims_of_an_access_token() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     app.sign_up("ada").await;
     let ada = app.log_in_for("ada", "account trips:read").await;
-    let mut told = gate.introspect(ada.token()).await;
-    let id = told.as_object_mut().unwrap().remove("jti").unwrap();
+    let mut claims = gate.introspect(ada.token()).await;
+    let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
     assert_eq!(id.as_str().unwrap().len(), 36);
     let now = app.clock.now().timestamp();
     assert_eq!(
-        told,
+        claims,
         json!({
             "active": true,
             "scope": "account trips:read",
@@ -74,30 +73,31 @@ async fn a_service_is_told_what_an_access_token_is() {
             "sid": ada.grant()["session_id"],
         })
     );
-    // A bought one has no session; what the service takes it for changes nothing.
-    let bought = app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();
-    let bought = bought["access_token"].as_str().unwrap();
+    // A sessionless token has no `sid`. The type hint has no effect.
+    let sessionless =
+        app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();
+    let sessionless = sessionless["access_token"].as_str().unwrap();
     for hint in ["access_token", "refresh_token", "elephant", ""] {
-        let call = gate.call(INTROSPECT).form(&[("token_type_hint", hint), ("token", bought)]);
-        let told = call.await.expect(200).json();
-        assert_eq!((&told["active"], &told["sid"]), (&json!(true), &Value::Null), "{hint}");
+        let call = gate.call(INTROSPECT).form(&[("token_type_hint", hint), ("token", sessionless)]);
+        let claims = call.await.expect(200).json();
+        assert_eq!((&claims["active"], &claims["sid"]), (&json!(true), &Value::Null), "{hint}");
     }
 }
 
 #[tokio::test]
-async fn of_a_token_that_is_not_good_nothing_is_told_but_that() {
+async fn introspection_of_an_invalid_token_returns_only_active_false() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     let token = ada.token();
     let [header, payload, _] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };
     let revoked = app.log_in("ada").await;
     gate.revoke(revoked.token()).await;
-    for bad in
+    for invalid in
         ["x", "a.b.c", &format!("{token}x"), &format!("{header}.{payload}."), revoked.token(), &gate.secret]
     {
-        assert_eq!(gate.introspect(bad).await, inactive(), "{bad}");
+        assert_eq!(gate.introspect(invalid).await, inactive(), "{invalid}");
     }
     assert_eq!(gate.introspect(&"x".repeat(200_000)).await, inactive());
     app.clock.advance(TimeDelta::seconds(931));
@@ -105,24 +105,24 @@ async fn of_a_token_that_is_not_good_nothing_is_told_but_that() {
 }
 
 #[tokio::test]
-async fn a_revoked_access_token_gets_nobody_in_any_more_on_any_replica() {
+async fn a_revoked_access_token_is_rejected_on_every_replica() {
     // S-43
     let app = TestApp::start().await;
     let other = app.replica().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     let second = app.log_in("ada").await;
     let (here, there) = (ada.clone(), other.anonymous().with_token(ada.token()));
     here.get("/api/v1/me").await.expect(200);
     there.get("/api/v1/me").await.expect(200);
     gate.revoke(ada.token()).await;
-    let began = Instant::now();
+    let start = Instant::now();
     here.get("/api/v1/me").await.expect(401).problem("invalid_token");
     while there.get("/api/v1/me").await.status != 401 {
-        assert!(began.elapsed() < Duration::from_secs(2), "the other replica still lets it in");
+        assert!(start.elapsed() < Duration::from_secs(2), "the other replica still accepts it");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // It alone: the same user's other session goes on.
+    // Another session of the same user remains valid.
     second.get("/api/v1/me").await.expect(200);
     let app = app.restart().await;
     app.anonymous().with_token(ada.token()).get("/api/v1/me").await.expect(401);
@@ -130,10 +130,10 @@ async fn a_revoked_access_token_gets_nobody_in_any_more_on_any_replica() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_as_long_as_it_would_be_taken_and_asking_does_not_use_it() {
+async fn introspecting_a_refresh_token_does_not_use_it() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     app.sign_up("ada").await;
     let ada = app.log_in_for("ada", "trips:read").await;
     let first = ada.grant()["refresh_token"].as_str().unwrap();
@@ -157,17 +157,17 @@ async fn a_refresh_token_is_good_as_long_as_it_would_be_taken_and_asking_does_no
     let next = next["refresh_token"].as_str().unwrap();
     assert_eq!(gate.introspect(first).await, inactive());
     assert_eq!(gate.introspect(next).await["active"], true);
-    // It never gets anybody in.
+    // A refresh token is not an access token.
     app.anonymous().with_token(next).get("/api/v1/me").await.expect(401).problem("invalid_token");
     app.clock.advance(TimeDelta::seconds(5_184_001));
     assert_eq!(gate.introspect(next).await, inactive());
 }
 
 #[tokio::test]
-async fn a_revoked_refresh_token_ends_its_session_and_no_other() {
+async fn revoking_a_refresh_token_ends_only_its_session() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     let other = app.log_in("ada").await;
     let refresh = ada.grant()["refresh_token"].as_str().unwrap();
@@ -182,15 +182,16 @@ async fn a_revoked_refresh_token_ends_its_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn of_a_deleted_account_no_token_is_good() {
+async fn every_token_of_a_deleted_account_is_invalid() {
     // S-28, S-43
-    let app = TestApp::with(|settings| settings.ways_in.basic = true).await;
-    let gate = Gate::known_to(&app).await;
+    let app = TestApp::with(|settings| settings.auth_methods.basic = true).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
-    let bought = app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();
-    let bought = bought["access_token"].as_str().unwrap();
+    let sessionless =
+        app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();
+    let sessionless = sessionless["access_token"].as_str().unwrap();
     ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);
-    for token in [ada.token(), bought, ada.grant()["refresh_token"].as_str().unwrap()] {
+    for token in [ada.token(), sessionless, ada.grant()["refresh_token"].as_str().unwrap()] {
         assert_eq!(gate.introspect(token).await, inactive());
         app.anonymous().get("/api/v1/me").basic(token, "").await.expect(401).problem("invalid_token");
     }
@@ -198,10 +199,10 @@ async fn of_a_deleted_account_no_token_is_good() {
 }
 
 #[tokio::test]
-async fn an_unknown_token_is_revoked_already() {
+async fn revoking_an_unknown_or_expired_token_succeeds() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     for token in ["x", "a.b.c", &format!("{}x", ada.token()), &"x".repeat(200_000)] {
         gate.revoke(token).await;
@@ -215,28 +216,28 @@ async fn an_unknown_token_is_revoked_already() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_somebody_who_is_no_service() {
+async fn requests_without_client_credentials_are_rejected_without_effect() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     for call in
         [ada.post(REVOKE), app.anonymous().post(REVOKE), app.anonymous().post(REVOKE).basic(&gate.id, "x")]
     {
         call.form(&[("token", ada.token())]).await.expect(401).problem("invalid_client");
     }
-    // Credentials in the form are none (RFC 6749 §2.3.1 lets a server do without).
+    // Credentials in the form are ignored: RFC 6749 §2.3.1 makes their support optional.
     let form = [("token", ada.token()), ("client_id", &gate.id), ("client_secret", &gate.secret)];
     app.anonymous().post(REVOKE).form(&form).await.expect(401).problem("invalid_client");
-    // Who is told first: neither the media type nor the form of a stranger matters.
+    // Authentication comes before the checks of the media type and the form.
     app.anonymous().post(INTROSPECT).body("x").await.expect(401).problem("invalid_client");
     ada.get("/api/v1/me").await.expect(200);
 }
 
 #[tokio::test]
-async fn a_form_is_read_as_oauth_has_it() {
+async fn forms_are_parsed_as_rfc_6749_requires() {
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
     let token = ada.token();
     let send = |media: &'static str, body: String| {
@@ -244,7 +245,7 @@ async fn a_form_is_read_as_oauth_has_it() {
         async { call.await }
     };
     let form = "application/x-www-form-urlencoded";
-    // RFC 6749 §3.2: what is not known is ignored, without a value is absent.
+    // RFC 6749 §3.2: unknown parameters are ignored; a parameter without a value counts as omitted.
     for body in
         [format!("token={token}&x=1"), format!("token={}&token_type_hint=", token.replace('.', "%2E"))]
     {
@@ -253,7 +254,7 @@ async fn a_form_is_read_as_oauth_has_it() {
     for media in [form, "Application/X-WWW-Form-URLencoded; charset=UTF-8"] {
         assert_eq!(send(media, format!("token={token}")).await.expect(200).json()["active"], true);
     }
-    // … and what stands there twice is refused.
+    // RFC 6749 §3.2: a repeated parameter is an error.
     for body in ["token=a&token=b", "token=a&%74oken=a", "token=a&x=1&x=1"] {
         send(form, body.to_owned()).await.expect(400).problem("bad_request");
     }
@@ -261,7 +262,7 @@ async fn a_form_is_read_as_oauth_has_it() {
     latin1.await.expect(400).problem("bad_request");
     for body in ["", "token=", "token_type_hint=access_token", "{}"] {
         let reply = send(form, body.to_owned()).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), [("/token".to_owned(), "required".to_owned())], "{body}");
+        assert_eq!(reply.field_errors(), [("/token".to_owned(), "required".to_owned())], "{body}");
     }
     for media in ["application/json", "text/plain", "multipart/form-data", ""] {
         send(media, format!("token={token}")).await.expect(415).problem("unsupported_media_type");
@@ -270,33 +271,33 @@ async fn a_form_is_read_as_oauth_has_it() {
 }
 
 #[tokio::test]
-async fn a_secret_is_kept_as_a_digest_and_removing_the_client_ends_it_at_once() {
+async fn client_secrets_are_stored_as_digests_and_removal_is_immediate() {
     // S-43
     let app = TestApp::start().await;
-    let gate = Gate::known_to(&app).await;
+    let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
-    let rows = stored::clients(&app).await;
+    let rows = rows::clients(&app).await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].secret_digest, tripgate::secrets::sha256(gate.secret.as_bytes()));
-    assert!(gate.secret.len() >= 43, "not 256 bits");
+    assert!(gate.secret.len() >= 43, "shorter than 256 bits");
     let other = app.replica().await;
     assert_eq!(gate.introspect(ada.token()).await["active"], true);
-    other.rooms().clients.remove(&gate.id).await.unwrap();
+    other.services().clients.remove(&gate.id).await.unwrap();
     let call = gate.call(INTROSPECT).form(&[("token", ada.token())]);
     call.await.expect(401).problem("invalid_client");
-    assert!(other.rooms().clients.remove(&gate.id).await.is_err());
-    assert!(stored::clients(&app).await.is_empty());
+    assert!(other.services().clients.remove(&gate.id).await.is_err());
+    assert!(rows::clients(&app).await.is_empty());
 }
 
 #[tokio::test]
-async fn names_of_clients_are_checked_and_no_two_are_the_same() {
+async fn client_names_are_validated_and_unique() {
     let app = TestApp::start().await;
-    let clients = &app.rooms().clients;
-    for bad in ["", "  ", "a\nb", "a\0b", &"x".repeat(101)] {
-        assert!(clients.add(bad).await.is_err(), "{bad:?}");
+    let clients = &app.services().clients;
+    for invalid in ["", "  ", "a\nb", "a\0b", &"x".repeat(101)] {
+        assert!(clients.add(invalid).await.is_err(), "{invalid:?}");
     }
-    for good in ["gate", &"ž".repeat(100)] {
-        clients.add(good).await.unwrap();
+    for valid in ["gate", &"ž".repeat(100)] {
+        clients.add(valid).await.unwrap();
     }
     assert!(clients.add(" gate ").await.is_err());
     let names: Vec<String> = clients.list().await.unwrap().into_iter().map(|client| client.name).collect();
@@ -304,7 +305,7 @@ async fn names_of_clients_are_checked_and_no_two_are_the_same() {
 }
 
 #[tokio::test]
-async fn an_operator_makes_lists_and_removes_clients_while_the_server_runs() {
+async fn clients_can_be_added_listed_and_removed_while_the_server_runs() {
     // S-43
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -320,27 +321,27 @@ async fn an_operator_makes_lists_and_removes_clients_while_the_server_runs() {
     };
     let (id, secret) = (value("client_id "), value("client_secret "));
     assert_eq!(text.lines().count(), 2);
-    let ask = || {
+    let introspect = || {
         let call = server.call(Method::POST, INTROSPECT).basic_auth(&id, Some(&secret));
         call.header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}")).send()
     };
-    assert_eq!(ask().await.unwrap().json::<Value>().await.unwrap()["active"], true);
+    assert_eq!(introspect().await.unwrap().json::<Value>().await.unwrap()["active"], true);
     let listed = stdout(&command(&["list"]));
     assert!(
         listed.starts_with(&id) && listed.contains("the gate") && listed.lines().count() == 1,
         "{listed}"
     );
     assert!(!listed.contains(&secret));
-    let again = command(&["add", "the gate"]);
-    assert_eq!((again.status.code(), again.stdout.is_empty()), (Some(1), true));
-    assert!(stderr(&again).contains("already"), "{}", stderr(&again));
+    let duplicate = command(&["add", "the gate"]);
+    assert_eq!((duplicate.status.code(), duplicate.stdout.is_empty()), (Some(1), true));
+    assert!(stderr(&duplicate).contains("already"), "{}", stderr(&duplicate));
     assert_eq!(command(&["remove", &id]).status.code(), Some(0));
-    assert_eq!(ask().await.unwrap().status(), 401);
-    let gone = command(&["remove", &id]);
-    assert_eq!(gone.status.code(), Some(1));
-    assert!(stderr(&gone).contains("no client"), "{}", stderr(&gone));
+    assert_eq!(introspect().await.unwrap().status(), 401);
+    let missing = command(&["remove", &id]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("no client"), "{}", stderr(&missing));
     assert_eq!(stdout(&command(&["list"])), "");
     server.terminate();
-    let (code, log) = server.ended();
+    let (code, log) = server.wait_for_exit();
     assert!(code == Some(0) && !log.contains(&secret) && !log.contains(token), "{log}");
 }

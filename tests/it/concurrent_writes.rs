@@ -1,6 +1,6 @@
-//! Many writers at once: every acknowledged change is there, once, and counted.
+//! Concurrent writes: every acknowledged change is stored once and counted once.
 
-mod common;
+mod shared_transactions;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
 
 const TRIPS: &str = "/api/v1/trips";
 
-/// A connection beside the server's own.
-async fn direct(app: &TestApp) -> DatabaseConnection {
+/// Opens a connection besides the server's own.
+async fn connect(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
 }
@@ -26,14 +26,14 @@ fn owner(client: &Client) -> Uuid {
     client.id().parse().unwrap()
 }
 
-/// The owner's change counter; 0 where nothing was counted yet.
+/// Returns the owner's change counter, or 0 if it does not exist.
 async fn counter(database: &DatabaseConnection, owner: Uuid) -> i64 {
     let row = trip_counters::Entity::find_by_id(owner).one(database).await.unwrap();
     row.map_or(0, |row| row.value)
 }
 
-/// The owner's trips in the order of their last changes.
-async fn rows(database: &DatabaseConnection, owner: Uuid) -> Vec<trips::Model> {
+/// Returns the owner's trips in the order of their last changes.
+async fn trips_of(database: &DatabaseConnection, owner: Uuid) -> Vec<trips::Model> {
     trips::Entity::find()
         .filter(trips::Column::OwnerId.eq(owner))
         .order_by_asc(trips::Column::ChangeSeq)
@@ -42,7 +42,7 @@ async fn rows(database: &DatabaseConnection, owner: Uuid) -> Vec<trips::Model> {
         .unwrap()
 }
 
-async fn make(client: &Client, title: &str) -> Value {
+async fn create_trip(client: &Client, title: &str) -> Value {
     client.post(TRIPS).json(&json!({ "title": title })).await.expect(201).json()
 }
 
@@ -50,19 +50,19 @@ fn path(trip: &Value) -> String {
     format!("{TRIPS}/{}", trip["id"].as_str().unwrap())
 }
 
-/// What one change got: which trip it changed, and to which version.
+/// Returns the trip id and version in each reply.
 fn acknowledged(replies: &[Reply], status: u16) -> Vec<(String, i64)> {
     let of = |reply: &Reply| {
-        assert_eq!(reply.status, status, "{}: {}", reply.asked, reply.text());
+        assert_eq!(reply.status, status, "{}: {}", reply.request, reply.text());
         let trip = reply.json();
         (trip["id"].as_str().unwrap().to_owned(), trip["version"].as_i64().unwrap())
     };
     replies.iter().map(of).collect()
 }
 
-/// 50 creates and 50 changes of one trip, spread over these servers, all at once.
-async fn storm(app: &TestApp, clients: &[Client]) {
-    let trip = make(&clients[0], "Lisbon").await;
+/// Sends 50 creates and 50 changes of one trip concurrently, spread over these clients.
+async fn test_concurrent_writes(app: &TestApp, clients: &[Client]) {
+    let trip = create_trip(&clients[0], "Lisbon").await;
     let of = |number: usize| &clients[number % clients.len()];
     let creates = (0..50).map(|number| {
         of(number).post(TRIPS).json(&json!({ "title": format!("Trip {number}") })).into_future()
@@ -71,29 +71,32 @@ async fn storm(app: &TestApp, clients: &[Client]) {
         of(number).patch(&path(&trip)).json(&json!({ "notes": format!("{number}") })).into_future()
     });
     let replies = join_all(creates.chain(changes)).await;
-    let mut made = acknowledged(&replies[..50], 201);
-    assert!(made.iter().all(|(_, version)| *version == 1));
-    made.sort();
-    made.dedup();
-    assert_eq!(made.len(), 50, "no trip was made twice");
+    let mut new_trips = acknowledged(&replies[..50], 201);
+    assert!(new_trips.iter().all(|(_, version)| *version == 1));
+    new_trips.sort();
+    new_trips.dedup();
+    assert_eq!(new_trips.len(), 50, "each create returns another trip");
     let mut versions: Vec<i64> = acknowledged(&replies[50..], 200).into_iter().map(|one| one.1).collect();
     versions.sort_unstable();
-    assert_eq!(versions, (2..=51).collect::<Vec<_>>(), "no change was lost, and none counted twice");
+    assert_eq!(versions, (2..=51).collect::<Vec<_>>(), "each change increments the version once");
 
     let last = clients[0].get(&path(&trip)).await.json();
     assert_eq!(last["version"], 51);
     let winner = replies[50..].iter().map(Reply::json).find(|changed| changed["version"] == 51);
-    assert_eq!(Some(last), winner, "what stands is what was told to the last one");
+    assert_eq!(Some(last), winner, "the stored trip equals the response to the last change");
 
-    let database = direct(app).await;
+    let database = connect(app).await;
     let owner = owner(&clients[0]);
-    assert_eq!(counter(&database, owner).await, 101, "one for each acknowledged change");
-    let rows = rows(&database, owner).await;
-    assert_eq!(rows.len(), 51);
-    assert!(rows.is_sorted_by(|a, b| a.change_seq < b.change_seq), "each change has its own number");
-    assert!(rows[0].change_seq >= 1 && rows[50].change_seq <= 101);
-    let after = make(&clients[0], "Porto").await;
-    let newest = self::rows(&database, owner).await.pop().unwrap();
+    assert_eq!(counter(&database, owner).await, 101, "each acknowledged change is counted once");
+    let trips = trips_of(&database, owner).await;
+    assert_eq!(trips.len(), 51);
+    assert!(
+        trips.is_sorted_by(|a, b| a.change_seq < b.change_seq),
+        "each change has its own sequence number"
+    );
+    assert!(trips[0].change_seq >= 1 && trips[50].change_seq <= 101);
+    let after = create_trip(&clients[0], "Porto").await;
+    let newest = trips_of(&database, owner).await.pop().unwrap();
     assert_eq!((newest.id.to_string(), newest.change_seq), (after["id"].as_str().unwrap().to_owned(), 102));
 }
 
@@ -101,7 +104,7 @@ async fn storm(app: &TestApp, clients: &[Client]) {
 async fn one_hundred_concurrent_writes_all_count_on_one_server() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    storm(&app, &[ada]).await;
+    test_concurrent_writes(&app, &[ada]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,48 +113,48 @@ async fn one_hundred_concurrent_writes_all_count_on_two_replicas() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
-    let there = replica.anonymous().granted(ada.grant());
-    storm(&app, &[ada, there]).await;
+    let on_replica = replica.anonymous().with_grant(ada.grant());
+    test_concurrent_writes(&app, &[ada, on_replica]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_first_changes_on_two_replicas_are_both_counted() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
-    let database = direct(&app).await;
+    let database = connect(&app).await;
     for name in ["ada", "bea", "cyd", "dee", "eve"] {
         let here = app.sign_up(name).await;
-        let there = replica.anonymous().granted(here.grant());
+        let on_replica = replica.anonymous().with_grant(here.grant());
         let of = |client: &Client| client.post(TRIPS).json(&json!({ "title": "x" })).into_future();
-        let replies = join_all([of(&here), of(&there), of(&here), of(&there)]).await;
+        let replies = join_all([of(&here), of(&on_replica), of(&here), of(&on_replica)]).await;
         acknowledged(&replies, 201);
         assert_eq!(counter(&database, owner(&here)).await, 4);
     }
 }
 
 #[tokio::test]
-async fn of_many_concurrent_deletes_one_succeeds_and_counts() {
+async fn one_of_many_concurrent_deletes_succeeds_and_counts() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
-    let there = replica.anonymous().granted(ada.grant());
-    let trip = make(&ada, "Lisbon").await;
-    let kept = make(&ada, "Porto").await;
+    let on_replica = replica.anonymous().with_grant(ada.grant());
+    let trip = create_trip(&ada, "Lisbon").await;
+    let other = create_trip(&ada, "Porto").await;
     let deletes = (0..20).map(|number| {
-        let client = if number % 2 == 0 { &ada } else { &there };
+        let client = if number % 2 == 0 { &ada } else { &on_replica };
         client.delete(&path(&trip)).into_future()
     });
     let mut statuses: Vec<u16> = join_all(deletes).await.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses[..2], [204, 404]);
     assert_eq!(statuses[19], 404);
-    let database = direct(&app).await;
+    let database = connect(&app).await;
     assert_eq!(counter(&database, owner(&ada)).await, 3, "two creates and one delete");
-    ada.patch(&path(&kept)).json(&json!({ "title": "" })).await.expect(422);
-    ada.patch(&path(&kept)).json(&json!({ "time_zone": "X" })).await.expect(422);
+    ada.patch(&path(&other)).json(&json!({ "title": "" })).await.expect(422);
+    ada.patch(&path(&other)).json(&json!({ "time_zone": "X" })).await.expect(422);
     ada.patch(&path(&trip)).json(&json!({})).await.expect(404);
     ada.get(TRIPS).await.expect(200);
-    assert_eq!(counter(&database, owner(&ada)).await, 3, "what was refused is not counted");
+    assert_eq!(counter(&database, owner(&ada)).await, 3, "rejected writes are not counted");
 }
 
 #[tokio::test]
@@ -159,15 +162,15 @@ async fn change_counters_of_users_are_independent() {
     // S-53
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
-    let trip = make(&ada, "Lisbon").await;
-    make(&eve, "Porto").await;
+    let trip = create_trip(&ada, "Lisbon").await;
+    create_trip(&eve, "Porto").await;
     eve.patch(&path(&trip)).json(&json!({ "title": "mine" })).await.expect(404);
     eve.delete(&path(&trip)).await.expect(404);
     ada.patch(&path(&trip)).json(&json!({ "title": "Faro" })).await.expect(200);
-    let database = direct(&app).await;
+    let database = connect(&app).await;
     assert_eq!(counter(&database, owner(&ada)).await, 2);
     assert_eq!(counter(&database, owner(&eve)).await, 1);
-    let row = rows(&database, owner(&ada)).await.remove(0);
+    let row = trips_of(&database, owner(&ada)).await.remove(0);
     assert_eq!((row.title.as_str(), row.version, row.change_seq), ("Faro", 2, 2));
 }
 
@@ -175,11 +178,11 @@ async fn change_counters_of_users_are_independent() {
 async fn a_failed_write_neither_loses_nor_repeats_other_writes() {
     let app = TestApp::start().await;
     let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);
-    let trip = make(&ada, "Lisbon").await;
+    let trip = create_trip(&ada, "Lisbon").await;
     let missing = format!("{TRIPS}/{}", Uuid::from_u128(7));
     let dated = json!({ "title": "x", "start_date": "2026-05-10" });
     let fixed = bea.post(TRIPS).json(&dated).await.expect(201).json();
-    let taken = json!({ "username": "ada", "email": email("somebody"), "password": PASSWORD });
+    let taken = json!({ "username": "ada", "email": email("new"), "password": PASSWORD });
     let mut calls = Vec::new();
     for number in 0..20 {
         let title = json!({ "title": format!("Trip {number}") });
@@ -197,13 +200,13 @@ async fn a_failed_write_neither_loses_nor_repeats_other_writes() {
         *counts.entry(reply.status).or_default() += 1;
     }
     assert_eq!(counts, BTreeMap::from([(200, 20), (201, 40), (404, 40), (409, 20), (422, 20)]));
-    let database = direct(&app).await;
-    for (client, count, made) in [(&ada, 41, 21), (&bea, 21, 21)] {
+    let database = connect(&app).await;
+    for (client, count, trip_count) in [(&ada, 41, 21), (&bea, 21, 21)] {
         assert_eq!(counter(&database, owner(client)).await, count);
-        let rows = rows(&database, owner(client)).await;
-        assert_eq!(rows.len(), made);
-        assert!(rows.is_sorted_by(|a, b| a.change_seq < b.change_seq));
-        let mut titles: Vec<String> = rows.into_iter().map(|row| row.title).collect();
+        let trips = trips_of(&database, owner(client)).await;
+        assert_eq!(trips.len(), trip_count);
+        assert!(trips.is_sorted_by(|a, b| a.change_seq < b.change_seq));
+        let mut titles: Vec<String> = trips.into_iter().map(|row| row.title).collect();
         titles.sort();
         titles.dedup();
         assert!(titles.len() >= 20, "{titles:?}");
@@ -218,14 +221,14 @@ async fn a_deleted_users_data_is_gone_and_the_token_cannot_write() {
     // S-28
     let app = TestApp::start().await;
     let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);
-    let trip = make(&ada, "Lisbon").await;
-    make(&bea, "Porto").await;
-    let database = direct(&app).await;
+    let trip = create_trip(&ada, "Lisbon").await;
+    create_trip(&bea, "Porto").await;
+    let database = connect(&app).await;
     users::Entity::delete_by_id(owner(&ada)).exec(&database).await.unwrap();
-    assert!(rows(&database, owner(&ada)).await.is_empty());
+    assert!(trips_of(&database, owner(&ada)).await.is_empty());
     assert_eq!(counter(&database, owner(&ada)).await, 0);
-    let left = sessions::Entity::find().all(&database).await.unwrap();
-    assert!(left.iter().all(|session| session.user_id == owner(&bea)) && left.len() == 1);
+    let sessions_left = sessions::Entity::find().all(&database).await.unwrap();
+    assert!(sessions_left.iter().all(|session| session.user_id == owner(&bea)) && sessions_left.len() == 1);
 
     ada.post(TRIPS).json(&json!({ "title": "x" })).await.expect(401).problem("invalid_token");
     let writes = [
@@ -234,13 +237,13 @@ async fn a_deleted_users_data_is_gone_and_the_token_cannot_write() {
         ada.get(&path(&trip)).await,
     ];
     for reply in writes {
-        assert!(matches!(reply.status, 401 | 404), "{}: {}", reply.asked, reply.status);
+        assert!(matches!(reply.status, 401 | 404), "{}: {}", reply.request, reply.status);
     }
     let list = ada.get(TRIPS).await;
     assert!(list.status == 401 || list.json() == json!({ "items": [] }), "{}", list.text());
     let login = json!({ "identifier": "ada", "password": PASSWORD });
     app.anonymous().post("/api/v1/auth/login").json(&login).await.expect(401).problem("invalid_credentials");
-    assert!(rows(&database, owner(&ada)).await.is_empty(), "nothing came back to life");
+    assert!(trips_of(&database, owner(&ada)).await.is_empty(), "deleted trips stay deleted");
     assert_eq!(counter(&database, owner(&ada)).await, 0);
     assert_eq!(bea.get(TRIPS).await.json()["items"].as_array().unwrap().len(), 1);
 }

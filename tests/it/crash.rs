@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of writing: what was acknowledged is there, and nothing is half done.
+//! `kill -9` during writes: acknowledged writes survive, and no write is partial.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,15 +10,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{PASSWORD, TestApp};
+use crate::harness::{PASSWORD, TestApp, rows};
 use crate::process::Process;
-use crate::stored;
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 3;
 const PHONES: usize = 6;
 
-/// Makes trips until the server is gone; the ids of those that it acknowledged.
+/// Creates trips until the server is dead. Returns the ids of the acknowledged trips.
 async fn write(server: &Process, token: &str, count: &AtomicUsize) -> Vec<String> {
     let mut acknowledged = Vec::new();
     loop {
@@ -27,14 +26,14 @@ async fn write(server: &Process, token: &str, count: &AtomicUsize) -> Vec<String
         let call = server.call(Method::POST, "/api/v1/trips").bearer_auth(token).json(&body);
         let Ok(response) = call.send().await else { return acknowledged };
         assert_eq!(response.status(), 201);
-        // Half an answer acknowledges nothing.
+        // A truncated response is no acknowledgement.
         let Ok(trip) = response.json::<Value>().await else { return acknowledged };
         acknowledged.push(trip["id"].as_str().unwrap().to_owned());
     }
 }
 
-/// Every trip that the list shows, page by page.
-async fn listed(server: &Process, token: &str) -> Vec<Value> {
+/// Returns all trips of the list, page by page.
+async fn list_all(server: &Process, token: &str) -> Vec<Value> {
     let mut trips = Vec::new();
     let mut path = "/api/v1/trips?limit=100".to_owned();
     loop {
@@ -50,12 +49,12 @@ async fn listed(server: &Process, token: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_a_kill() {
+async fn acknowledged_writes_survive_a_kill() {
     // S-70
-    // Its database and secret, on whichever database the tests run; its own server only looks on.
+    // `app` provides the database and the secret; its own server stays idle.
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
-    // Tokens of one server have to be good at the next, whatever its port.
+    // A fixed issuer keeps tokens valid after a restart on another port.
     let serve =
         || Process::serve_over(dir.path(), app.settings(), &["--public-url", "https://tripgate.test"]);
     let mut server = serve();
@@ -76,16 +75,16 @@ async fn what_was_acknowledged_outlives_a_kill() {
         for ids in join_all(writers).await {
             acknowledged.extend(ids.unwrap());
         }
-        assert!(acknowledged.len() > before + WRITERS, "hardly anything was written");
+        assert!(acknowledged.len() > before + WRITERS, "too few acknowledged writes");
         server = serve();
-        let trips = listed(&server, &token).await;
+        let trips = list_all(&server, &token).await;
         let ids: HashSet<String> = trips.iter().map(|trip| trip["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), trips.len(), "a trip is listed twice");
-        assert_eq!(acknowledged.difference(&ids).next(), None, "an acknowledged trip is gone");
+        assert_eq!(acknowledged.difference(&ids).next(), None, "an acknowledged trip is missing");
         let unacknowledged = ids.difference(&acknowledged).count();
-        assert!(unacknowledged <= WRITERS * (round + 1), "{unacknowledged} trips that nobody was told of");
+        assert!(unacknowledged <= WRITERS * (round + 1), "{unacknowledged} unacknowledged trips");
         for trip in &trips {
-            assert_eq!(trip["notes"].as_str().map(str::len), Some(2_000), "half a trip");
+            assert_eq!(trip["notes"].as_str().map(str::len), Some(2_000), "a partial trip");
             assert_eq!(trip["version"], 1);
         }
         let log_in = json!({ "identifier": "ada", "password": PASSWORD });
@@ -94,13 +93,14 @@ async fn what_was_acknowledged_outlives_a_kill() {
     }
 }
 
-/// What an app holds that refreshes for ever: the last tokens that it received.
+/// A client that refreshes in a loop and stores the tokens that it received last.
 #[derive(Debug)]
 struct Phone {
     refresh_token: String,
     access_token: String,
-    /// How often it refreshed, and how many of the replies were lost.
+    /// The number of successful refreshes.
     refreshed: usize,
+    /// The number of lost responses.
     lost: usize,
 }
 
@@ -111,22 +111,22 @@ impl Phone {
         Self { refresh_token, access_token, refreshed: 0, lost: 0 }
     }
 
-    /// Refreshes until the server is gone. Of three replies it loses one that it does not wait for, and
-    /// one after the server has sent it. It may show the same token while an earlier request is under way,
-    /// but no newer one: that the old one comes last then would look like a theft.
-    async fn live(mut self, server: &Process) -> Self {
-        let mut under_way = Vec::new();
+    /// Refreshes until the server is dead. Of three responses it loses two: it doesn't wait for one, and
+    /// discards another after receiving it. It may repeat a token while an earlier request is in flight, but
+    /// never sends a newer one then: the old token, arriving last, would look like a theft.
+    async fn refresh_until_killed(mut self, server: &Process) -> Self {
+        let mut in_flight = Vec::new();
         loop {
             let body = json!({ "refresh_token": self.refresh_token });
             let call = server.call(Method::POST, "/api/v1/auth/refresh").json(&body);
             let turn = self.refreshed + self.lost;
             if turn % 3 == 1 {
                 let mut reply = tokio::spawn(call.send());
-                let patience = Duration::from_micros(200 * (turn as u64 % 40));
-                if matches!(timeout(patience, &mut reply).await, Ok(Ok(Err(_)))) {
+                let wait = Duration::from_micros(200 * (turn as u64 % 40));
+                if matches!(timeout(wait, &mut reply).await, Ok(Ok(Err(_)))) {
                     return self;
                 }
-                under_way.push(reply);
+                in_flight.push(reply);
                 self.lost += 1;
                 continue;
             }
@@ -137,7 +137,7 @@ impl Phone {
                 self.lost += 1;
                 continue;
             }
-            join_all(under_way.drain(..).filter(|reply| !reply.is_finished())).await;
+            join_all(in_flight.drain(..).filter(|reply| !reply.is_finished())).await;
             let (refreshed, lost) = (self.refreshed + 1, self.lost);
             self = Self { refreshed, lost, ..Self::new(&grant) };
             let call = server.call(Method::GET, "/api/v1/auth/session").bearer_auth(&self.access_token);
@@ -149,7 +149,7 @@ impl Phone {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_logged_out_by_kills_and_lost_replies() {
+async fn kills_and_lost_responses_log_no_client_out() {
     // S-39
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
@@ -162,18 +162,18 @@ async fn nobody_is_logged_out_by_kills_and_lost_replies() {
     }
     for round in 0..ROUNDS {
         let running = Arc::new(server);
-        let lives: Vec<_> = phones
+        let tasks: Vec<_> = phones
             .into_iter()
             .map(|phone| {
                 let server = Arc::clone(&running);
-                tokio::spawn(async move { phone.live(&server).await })
+                tokio::spawn(async move { phone.refresh_until_killed(&server).await })
             })
             .collect();
         sleep(Duration::from_millis(500 + 170 * round as u64)).await;
         running.kill();
-        phones = join_all(lives).await.into_iter().map(Result::unwrap).collect();
-        // Nobody owes it to the seconds for which the previous token is honoured in any case.
-        stored::age_rotations(&app).await;
+        phones = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+        // Excludes the effect of the grace period, in which the previous token is accepted anyway.
+        rows::age_rotations(&app).await;
         server = serve();
     }
     assert!(phones.iter().all(|phone| phone.refreshed > ROUNDS && phone.lost > ROUNDS), "{phones:?}");
@@ -182,22 +182,23 @@ async fn nobody_is_logged_out_by_kills_and_lost_replies() {
         let last = server.call(Method::POST, "/api/v1/auth/refresh").json(&body).send().await.unwrap();
         assert_eq!(last.status(), 200);
     }
-    assert_eq!(stored::events(&app).await.len(), 0);
+    assert_eq!(rows::events(&app).await.len(), 0);
 }
 
-/// Makes trips under keys until the server is gone; the keys, each with its answer if there was one.
+/// Creates trips with idempotency keys until the server is dead. Returns each key with its response, if one
+/// arrived.
 async fn write_keyed(server: &Process, token: &str, count: &AtomicUsize) -> Vec<(usize, Option<Value>)> {
     let mut sent = Vec::new();
     loop {
         let number = count.fetch_add(1, Ordering::Relaxed);
-        let answer = match send_keyed(server, token, number).await {
+        let response = match send_keyed(server, token, number).await {
             Ok(response) if response.status() == 201 => response.json().await.ok(),
             Ok(response) => panic!("{}", response.status()),
             Err(_) => None,
         };
-        let gone = answer.is_none();
-        sent.push((number, answer));
-        if gone {
+        let is_dead = response.is_none();
+        sent.push((number, response));
+        if is_dead {
             return sent;
         }
     }
@@ -210,7 +211,7 @@ async fn send_keyed(server: &Process, token: &str, number: usize) -> reqwest::Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
+async fn an_idempotency_key_creates_one_trip_despite_kills() {
     // S-61
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
@@ -228,7 +229,7 @@ async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
                 tokio::spawn(async move { write_keyed(&server, &token, &count).await })
             })
             .collect();
-        // However slow the machine is: in the middle of writing.
+        // Waits for a number of writes, not for a time, so that slow machines are killed during writes too.
         while count.load(Ordering::Relaxed) < keys + 5 * WRITERS + 7 * round {
             sleep(Duration::from_millis(1)).await;
         }
@@ -236,26 +237,26 @@ async fn a_key_makes_one_trip_and_has_one_answer_also_over_a_kill() {
         let sent: Vec<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
         keys += sent.len();
         server = serve();
-        // Half a minute later.
-        stored::age_claims(&app).await;
-        for (number, answer) in sent {
+        // As if the claim timeout had passed.
+        rows::age_claims(&app).await;
+        for (number, response) in sent {
             let again = send_keyed(&server, &token, number).await.unwrap();
             assert_eq!(again.status(), 201, "key {number}");
             let replayed = again.headers().contains_key("idempotency-replayed");
             let again: Value = again.json().await.unwrap();
             assert_eq!(again["title"], format!("Trip {number}"));
-            if let Some(answer) = answer {
-                assert!(replayed && again == answer, "key {number}: {again} is not {answer}");
+            if let Some(response) = response {
+                assert!(replayed && again == response, "key {number}: {again} is not {response}");
             }
         }
-        let trips = listed(&server, &token).await;
+        let trips = list_all(&server, &token).await;
         let titles: HashSet<&str> = trips.iter().map(|trip| trip["title"].as_str().unwrap()).collect();
-        assert_eq!((titles.len(), trips.len()), (keys, keys), "one trip a key");
+        assert_eq!((titles.len(), trips.len()), (keys, keys), "one trip per key");
     }
 }
 
-/// A phone's week: each trip is made and changed.
-fn week(count: usize) -> Value {
+/// Returns a sync request that creates and updates `count` trips.
+fn sync_body(count: usize) -> Value {
     let clock = tripgate::clock::Clock::system();
     let operations: Vec<Value> = (0..count)
         .flat_map(|number| {
@@ -263,7 +264,10 @@ fn week(count: usize) -> Value {
             let trip = json!({ "title": format!("Trip {number}") });
             [
                 json!({ "op_id": clock.new_id(), "op": "create", "id": id, "trip": trip }),
-                json!({ "op_id": clock.new_id(), "op": "update", "id": id, "base_version": 1, "trip": { "notes": "n" } }),
+                json!({
+                    "op_id": clock.new_id(), "op": "update", "id": id, "base_version": 1,
+                    "trip": { "notes": "n" },
+                }),
             ]
         })
         .collect();
@@ -271,25 +275,25 @@ fn week(count: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sync_that_a_kill_cuts_off_is_done_once_when_it_is_sent_again() {
+async fn a_sync_interrupted_by_a_kill_is_applied_once_when_repeated() {
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
     let serve =
         || Process::serve_over(dir.path(), app.settings(), &["--public-url", "https://tripgate.test"]);
     let mut server = serve();
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
-    let (mut cut, mut trips, mut round) = (0, 0, 0);
-    // Until the kill has met the middle of a request several times.
-    while cut < 3 {
+    let (mut interrupted, mut trips, mut round) = (0, 0, 0);
+    // Until a kill has interrupted a request three times.
+    while interrupted < 3 {
         round += 1;
-        assert!(round <= 30, "{cut} were cut in two");
+        assert!(round <= 30, "only {interrupted} requests were interrupted");
         let running = Arc::new(server);
-        let (twin, bearer) = (Arc::clone(&running), token.clone());
+        let (target, bearer) = (Arc::clone(&running), token.clone());
         let sending = tokio::spawn(async move {
             let mut sent = Vec::new();
             loop {
-                let body = week(250);
-                let call = twin.call(Method::POST, "/api/v1/sync").bearer_auth(&bearer).json(&body);
+                let body = sync_body(250);
+                let call = target.call(Method::POST, "/api/v1/sync").bearer_auth(&bearer).json(&body);
                 sent.push(body);
                 let Ok(response) = call.send().await else { return sent };
                 if response.json::<Value>().await.is_err() {
@@ -307,11 +311,11 @@ async fn a_sync_that_a_kill_cuts_off_is_done_once_when_it_is_sent_again() {
             let statuses: HashSet<&str> =
                 again["results"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect();
             assert!(statuses.is_subset(&HashSet::from(["applied", "duplicate"])), "{statuses:?}");
-            cut += usize::from(statuses.len() == 2);
+            interrupted += usize::from(statuses.len() == 2);
         }
         trips += 250 * sent.len();
     }
-    let all = listed(&server, &token).await;
+    let all = list_all(&server, &token).await;
     assert_eq!(all.len(), trips);
     assert!(all.iter().all(|trip| trip["version"] == 2 && trip["notes"] == "n"));
 }

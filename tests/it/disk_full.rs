@@ -1,4 +1,4 @@
-//! A disk that is full for a while.
+//! A temporarily full disk.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use crate::process::Process;
 
 const TRIPS: &str = "/api/v1/trips";
 
-/// A server on SQLite that outlives the signal which comes with a file that may not grow.
+/// Starts a server on SQLite that ignores SIGXFSZ, the signal for a write beyond the file size limit.
 fn serve(dir: &TempDir) -> Process {
     let mut command = Command::new("sh");
     let script =
@@ -20,45 +20,45 @@ fn serve(dir: &TempDir) -> Process {
     Process::start(command)
 }
 
-async fn make(server: &Process, token: &str) -> (StatusCode, Value) {
+async fn create(server: &Process, token: &str) -> (StatusCode, Value) {
     let body = json!({ "title": "Lisbon", "notes": "n".repeat(9_000) });
-    let made = server.call(Method::POST, TRIPS).bearer_auth(token).json(&body).send().await.unwrap();
-    (made.status(), made.json().await.unwrap())
+    let response = server.call(Method::POST, TRIPS).bearer_auth(token).json(&body).send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
 }
 
 /// Asserts that each of these trips can be read.
-async fn are_there(server: &Process, token: &str, trips: &[Value]) {
+async fn check_trips(server: &Process, token: &str, trips: &[Value]) {
     for trip in trips {
         let path = format!("{TRIPS}/{}", trip["id"].as_str().unwrap());
-        let read = server.call(Method::GET, &path).bearer_auth(token).send().await.unwrap();
-        assert_eq!(read.status(), 200, "an acknowledged trip is gone");
+        let response = server.call(Method::GET, &path).bearer_auth(token).send().await.unwrap();
+        assert_eq!(response.status(), 200, "an acknowledged trip is missing");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_once_there_is_room_again_is_kept() {
+async fn writes_resume_after_a_full_disk_and_acknowledged_trips_survive() {
     // S-70, S-71, S-72
     let dir = TempDir::new().unwrap();
     let server = serve(&dir);
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
-    let mut trips = vec![make(&server, &token).await.1];
-    for turn in 0..3 {
+    let mut trips = vec![create(&server, &token).await.1];
+    for round in 0..3 {
         let log = dir.path().join("data/tripgate.db-wal").metadata().unwrap().len();
         server.limit_files(Some(log));
-        for _ in 0..=turn {
-            let (status, problem) = make(&server, &token).await;
-            assert_eq!(status, 503, "there is no room for it");
+        for _ in 0..=round {
+            let (status, problem) = create(&server, &token).await;
+            assert_eq!(status, 503, "the disk is full");
             assert_eq!(problem["client_action"], "retry");
-            are_there(&server, &token, &trips).await;
+            check_trips(&server, &token, &trips).await;
         }
         server.limit_files(None);
         for _ in 0..3 {
-            let (status, trip) = make(&server, &token).await;
+            let (status, trip) = create(&server, &token).await;
             assert_eq!(status, 201);
             trips.push(trip);
         }
-        are_there(&server, &token, &trips).await;
+        check_trips(&server, &token, &trips).await;
     }
     server.kill();
-    are_there(&serve(&dir), &token, &trips).await;
+    check_trips(&serve(&dir), &token, &trips).await;
 }

@@ -1,4 +1,4 @@
-//! The pages around the API, and that nobody else is asked for anything.
+//! The HTML pages, which must load nothing from other hosts.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ async fn page(app: &TestApp, path: &str) -> Reply {
     app.anonymous().get(path).undocumented().await.expect(200)
 }
 
-/// What a policy says about one kind of source.
+/// Returns the sources of one directive of a Content Security Policy.
 fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
     let found = policy
         .split(';')
@@ -31,7 +31,7 @@ fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn the_root_leads_to_the_documentation() {
+async fn the_root_redirects_to_the_documentation() {
     let app = TestApp::start().await;
     let root = app.anonymous().get("/").undocumented().await.expect(302);
     assert!(["docs", "/docs"].contains(&root.header("location")));
@@ -39,12 +39,12 @@ async fn the_root_leads_to_the_documentation() {
 }
 
 #[tokio::test]
-async fn every_file_that_the_page_names_is_served_with_its_type() {
+async fn every_file_that_a_page_references_is_served_with_its_type() {
     let app = TestApp::start().await;
     let text = page(&app, "/docs").await.text().to_owned();
-    let named: Vec<&str> = text.split(['"']).filter(|word| word.contains("?v=")).collect();
-    assert_eq!(named.len(), 9, "{named:?}");
-    for file in named {
+    let references: Vec<&str> = text.split(['"']).filter(|word| word.contains("?v=")).collect();
+    assert_eq!(references.len(), 9, "{references:?}");
+    for file in references {
         let reply = page(&app, &format!("/{file}")).await;
         let kind = match file.split(['.', '?']).nth(1).unwrap() {
             "css" => "text/css; charset=utf-8",
@@ -52,14 +52,14 @@ async fn every_file_that_the_page_names_is_served_with_its_type() {
             _ => "text/javascript; charset=utf-8",
         };
         assert_eq!(reply.header("content-type"), kind, "{file}");
-        // Its address changes with what is in it, so it may be kept.
+        // The URL changes with the content, so caching is safe.
         assert_eq!(reply.header("cache-control"), "public, max-age=86400", "{file}");
         assert!(reply.body.len() > 100, "{file}");
     }
 }
 
 #[tokio::test]
-async fn a_strict_policy_stands_on_every_page() {
+async fn every_page_has_a_strict_content_security_policy() {
     // S-64
     let app = TestApp::start().await;
     for path in PAGES.into_iter().chain([
@@ -83,7 +83,7 @@ async fn a_strict_policy_stands_on_every_page() {
 }
 
 #[tokio::test]
-async fn no_page_names_another_host_or_holds_a_script_of_its_own() {
+async fn no_page_references_another_host_or_contains_inline_code() {
     // S-64
     let app = TestApp::start().await;
     for path in PAGES {
@@ -104,7 +104,7 @@ async fn no_page_names_another_host_or_holds_a_script_of_its_own() {
 }
 
 #[tokio::test]
-async fn swagger_ui_is_whole_and_of_the_version_that_the_pages_were_tried_with() {
+async fn swagger_ui_is_complete_and_has_the_tested_version() {
     let app = TestApp::start().await;
     let script = page(&app, "/docs/swagger-ui.js").await;
     assert!(script.body.len() > 1_000_000 && script.text().contains("SwaggerUIBundle"));
@@ -114,7 +114,7 @@ async fn swagger_ui_is_whole_and_of_the_version_that_the_pages_were_tried_with()
 }
 
 #[tokio::test]
-async fn the_served_document_is_the_committed_one() {
+async fn the_served_document_equals_the_committed_one() {
     let app = TestApp::start().await;
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
     for (name, kind) in [("openapi.json", "application/json"), ("openapi.yaml", "application/yaml")] {
@@ -126,21 +126,24 @@ async fn the_served_document_is_the_committed_one() {
 }
 
 #[tokio::test]
-async fn the_documentation_can_be_switched_off() {
+async fn the_documentation_can_be_disabled() {
     // S-64
     let app = TestApp::with(|settings| settings.docs = false).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     for path in ["/", "/docs", "/docs/init.js", "/docs/swagger-ui.js", "/openapi.json", "/openapi.yaml"] {
-        nobody.get(path).undocumented().await.expect(404).problem("not_found");
+        anonymous.get(path).undocumented().await.expect(404).problem("not_found");
     }
-    // Problems still lead somewhere, and somewhere that looks the same.
-    let page = nobody.get("/problems/not-found").undocumented().await.expect(200);
+    // The problem pages remain, with their style.
+    let page = anonymous.get("/problems/not-found").undocumented().await.expect(200);
     assert!(page.text().contains("not_found"));
-    let list = nobody.get("/problems").undocumented().await.expect(200);
+    let list = anonymous.get("/problems").undocumented().await.expect(200);
     for page in [page, list] {
-        assert!(!page.text().contains("docs") && !page.text().contains("openapi.json"), "a link to nothing");
+        assert!(
+            !page.text().contains("docs") && !page.text().contains("openapi.json"),
+            "a link to a disabled page"
+        );
     }
-    nobody.get("/health/live").await.expect(200);
+    anonymous.get("/health/live").await.expect(200);
 }
 
 #[test]
@@ -154,8 +157,8 @@ fn the_services_page_shows_the_tested_verifiers() {
         ("python", "tests/interop/verifiers/with_joserfc.py"),
         ("rust", "examples/verifier/access_tokens.rs"),
     ] {
-        let tried = fs::read_to_string(root.join(file)).unwrap();
-        let shown = format!("\n```{language}\n{tried}```\n");
-        assert!(page.contains(&shown), "docs/services.md does not show {file} as it is");
+        let tested = fs::read_to_string(root.join(file)).unwrap();
+        let block = format!("\n```{language}\n{tested}```\n");
+        assert!(page.contains(&block), "docs/services.md does not contain {file} unchanged");
     }
 }

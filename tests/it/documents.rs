@@ -19,7 +19,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The numbers of the requirements that a text names. `AES-256` is not one.
+/// Returns the numbers of the requirements that a text cites. `AES-256` is not a requirement.
 fn requirements(text: &str) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("S-") {

@@ -1,16 +1,16 @@
-//! Every error is the one problem shape, says what is wrong, and repeats nothing that was sent.
+//! Every error is a problem document that names the fault and echoes no input.
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tripgate::http::body::BODY_MAX;
+use tripgate::web::BODY_MAX;
 
 use crate::harness::{Client, TestApp, conformance};
 
-const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const SOME_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const CHARSETS: [&str; 3] = ["application/json", "application/json; charset=utf-8", "Application/JSON"];
 
-/// A path of the document, with an id where it has a parameter.
-fn filled(template: &str, id: &str) -> String {
+/// Replaces the parameters of a path template with `id`.
+fn fill(template: &str, id: &str) -> String {
     let segments = template.split('/').map(|segment| if segment.starts_with('{') { id } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
@@ -19,12 +19,12 @@ fn method(name: &str) -> Method {
     name.to_uppercase().parse().unwrap()
 }
 
-/// Every operation that takes JSON: its method, its path, the schema of its body.
-fn with_body() -> Vec<(Method, String, &'static Value)> {
+/// Returns the method, path and body schema of every operation with a JSON body.
+fn json_operations() -> Vec<(Method, String, &'static Value)> {
     let all: Vec<_> = conformance::operations()
         .filter_map(|(path, name, operation)| {
             let schema = operation.pointer("/requestBody/content/application~1json/schema")?;
-            Some((method(name), filled(path, SOMEWHERE), conformance::resolved(schema)))
+            Some((method(name), fill(path, SOME_ID), conformance::resolved(schema)))
         })
         .collect();
     assert!(!all.is_empty());
@@ -41,11 +41,11 @@ async fn send(
 }
 
 #[tokio::test]
-async fn what_is_not_strict_json_is_refused_by_every_operation() {
+async fn every_operation_rejects_a_body_that_is_not_strict_json() {
     // S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let bad: [&[u8]; 14] = [
+    let invalid: [&[u8]; 14] = [
         b"",
         b"{",
         b"{}{}",
@@ -62,8 +62,8 @@ async fn what_is_not_strict_json_is_refused_by_every_operation() {
         b"\xef\xbb\xbf{}",
     ];
     let deep = [b"[".repeat(100_000), br#"{"a":"#.repeat(40_000)];
-    for (method, path, _) in with_body() {
-        for body in bad.into_iter().chain(deep.iter().map(Vec::as_slice)) {
+    for (method, path, _) in json_operations() {
+        for body in invalid.into_iter().chain(deep.iter().map(Vec::as_slice)) {
             send(&ada, &method, &path, body).await.expect(400).problem("invalid_json");
         }
     }
@@ -71,34 +71,37 @@ async fn what_is_not_strict_json_is_refused_by_every_operation() {
 }
 
 #[tokio::test]
-async fn what_is_json_of_another_shape_is_refused_with_a_pointer() {
+async fn a_body_that_violates_its_schema_is_rejected_with_a_pointer() {
     // S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let found = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
-    for (method, path, schema) in with_body() {
+    let error = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+    for (method, path, schema) in json_operations() {
         for body in ["[]", "null", "7", "\"title\"", "[{}]"] {
             let reply = send(&ada, &method, &path, body).await.expect(422).problem("invalid");
-            assert_eq!(reply.faults(), [found("", "wrong_type")], "{method} {path} {body}");
+            assert_eq!(reply.field_errors(), [error("", "wrong_type")], "{method} {path} {body}");
         }
         let unknown = send(&ada, &method, &path, r#"{"elephant":1}"#).await.expect(422).problem("invalid");
-        assert!(unknown.faults().contains(&found("", "unknown_member")), "{method} {path}");
+        assert!(unknown.field_errors().contains(&error("", "unknown_member")), "{method} {path}");
         for (name, property) in schema["properties"].as_object().unwrap() {
             let wrong =
                 if conformance::resolved(property)["type"] == "object" { json!(7) } else { json!({}) };
             let reply = send(&ada, &method, &path, json!({ name: wrong }).to_string()).await.expect(422);
-            assert!(reply.faults().contains(&found(&format!("/{name}"), "wrong_type")), "{path} {name}");
+            assert!(
+                reply.field_errors().contains(&error(&format!("/{name}"), "wrong_type")),
+                "{path} {name}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn members_that_only_the_server_sets_are_refused() {
+async fn fields_that_only_the_server_sets_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let made = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
-    let trip = made.header("location").to_owned();
+    let created = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let trip = created.header("location").to_owned();
     for name in ["owner", "version", "created_at", "updated_at", "role"] {
         for call in [ada.post("/api/v1/trips"), ada.patch(&trip), ada.patch("/api/v1/me")] {
             call.json(&json!({ "title": "x", name: "1" })).await.expect(422).problem("invalid");
@@ -107,11 +110,11 @@ async fn members_that_only_the_server_sets_are_refused() {
     for name in ["id", "email", "email_verified", "mfa_enabled"] {
         ada.patch("/api/v1/me").json(&json!({ name: true })).await.expect(422).problem("invalid");
     }
-    assert_eq!(ada.get(&trip).await.json(), made.json());
+    assert_eq!(ada.get(&trip).await.json(), created.json());
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_lacks_is_answered_with_those_it_has() {
+async fn an_unsupported_method_gets_405_with_the_allowed_methods() {
     // S-59
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -124,7 +127,7 @@ async fn a_method_that_a_path_lacks_is_answered_with_those_it_has() {
         }
         known.sort();
         for name in all.into_iter().filter(|name| !known.iter().any(|known| known == name)) {
-            let reply = ada.call(method(name), &filled(template, SOMEWHERE)).await.expect(405);
+            let reply = ada.call(method(name), &fill(template, SOME_ID)).await.expect(405);
             let mut allowed: Vec<String> = reply.header("allow").split(", ").map(str::to_owned).collect();
             allowed.sort();
             assert_eq!(allowed, known, "{name} {template}");
@@ -140,31 +143,31 @@ async fn a_method_that_a_path_lacks_is_answered_with_those_it_has() {
 }
 
 #[tokio::test]
-async fn head_answers_as_get_with_the_same_length_and_no_body() {
+async fn head_returns_the_headers_of_get_without_a_body() {
     // S-59
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let made = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
-    let trip = made.json()["id"].as_str().unwrap().to_owned();
+    let created = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let trip = created.json()["id"].as_str().unwrap().to_owned();
     let operations = conformance::operations().filter(|(_, name, _)| *name == "get");
-    for path in operations.map(|(path, ..)| filled(path, &trip)).chain(["/api/v1/nowhere".to_owned()]) {
+    for path in operations.map(|(path, ..)| fill(path, &trip)).chain(["/api/v1/nowhere".to_owned()]) {
         for client in [&ada, &app.anonymous()] {
             let (get, head) = (client.get(&path).await, client.head(&path).await);
             assert_eq!(head.status, get.status, "{path}");
             assert!(head.body.is_empty());
-            let told = |reply: &crate::harness::Reply| {
+            let metadata = |reply: &crate::harness::Reply| {
                 let mut names: Vec<String> = reply.headers.keys().map(ToString::to_string).collect();
                 names.sort();
                 (names, reply.header("content-type").to_owned(), reply.header("etag").to_owned())
             };
-            assert_eq!(told(&head), told(&get), "{path}");
+            assert_eq!(metadata(&head), metadata(&get), "{path}");
             assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
         }
     }
 }
 
 #[tokio::test]
-async fn unknown_paths_and_ids_that_are_none_are_not_found() {
+async fn unknown_paths_and_malformed_ids_are_not_found() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for path in
@@ -172,7 +175,7 @@ async fn unknown_paths_and_ids_that_are_none_are_not_found() {
     {
         ada.get(path).undocumented().await.expect(404).problem("not_found");
     }
-    for id in ["7", "x", "01890a5d-ac96-774b-bcce-b302099a805", "..", "%2e%2e", "%00", "a%20b", SOMEWHERE] {
+    for id in ["7", "x", "01890a5d-ac96-774b-bcce-b302099a805", "..", "%2e%2e", "%00", "a%20b", SOME_ID] {
         let path = format!("/api/v1/trips/{id}");
         if id != ".." && id != "%2e%2e" {
             ada.get(&path).await.expect(404).problem("not_found");
@@ -184,7 +187,7 @@ async fn unknown_paths_and_ids_that_are_none_are_not_found() {
 }
 
 #[tokio::test]
-async fn only_json_can_be_had() {
+async fn an_accept_header_without_json_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for accept in ["text/html", "application/xml", "application/json;q=0", "image/*"] {
@@ -196,7 +199,7 @@ async fn only_json_can_be_had() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_media_type_is_refused() {
+async fn a_body_of_another_media_type_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let other = [
@@ -207,7 +210,7 @@ async fn a_body_of_another_media_type_is_refused() {
         "application/jsonx",
         "",
     ];
-    for (method, path, _) in with_body() {
+    for (method, path, _) in json_operations() {
         ada.call(method.clone(), &path).body("{}").await.expect(415).problem("unsupported_media_type");
         for kind in other {
             let call = ada.call(method.clone(), &path).header("content-type", kind).body("{}");
@@ -221,7 +224,7 @@ async fn a_body_of_another_media_type_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused_declared_or_not() {
+async fn a_body_above_the_limit_is_rejected_with_and_without_content_length() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let head = format!(
@@ -229,7 +232,7 @@ async fn a_body_beyond_the_limit_is_refused_declared_or_not() {
          Authorization: Bearer {}\r\n",
         ada.token()
     );
-    // Not a byte of it is waited for.
+    // Rejected before any byte of the body arrives.
     let declared = app.raw(format!("{head}Content-Length: {}\r\n\r\n", BODY_MAX + 1)).await;
     assert_eq!(declared.statuses(), [413]);
     assert!(declared.text().contains(r#""code":"content_too_large""#));
@@ -239,21 +242,21 @@ async fn a_body_beyond_the_limit_is_refused_declared_or_not() {
     assert_eq!(counted.statuses(), [413]);
     let fits = format!("{}12\r\n{{\"title\":\"Lisbon\"}}\r\n0\r\n\r\n", chunks(BODY_MAX / 0x1000 - 1));
     assert_eq!(app.raw(fits).await.statuses(), [201]);
-    let mut whole = br#"{"title":"Lisbon"}"#.to_vec();
-    whole.resize(BODY_MAX, b' ');
-    send(&ada, &Method::POST, "/api/v1/trips", whole).await.expect(201);
+    let mut padded = br#"{"title":"Lisbon"}"#.to_vec();
+    padded.resize(BODY_MAX, b' ');
+    send(&ada, &Method::POST, "/api/v1/trips", padded).await.expect(201);
 }
 
 #[tokio::test]
-async fn bad_query_parameters_are_told_by_name() {
+async fn an_invalid_query_parameter_is_named() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for query in
         ["limit=0", "limit=101", "limit=abc", "limit=-1", "limit=1.5", "limit=", "limit=70000", "limit=%00"]
     {
         let reply = ada.get(&format!("/api/v1/trips?{query}")).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults().len(), 1, "{query}");
-        assert_eq!(reply.faults()[0].0, "/limit", "{query}");
+        assert_eq!(reply.field_errors().len(), 1, "{query}");
+        assert_eq!(reply.field_errors()[0].0, "/limit", "{query}");
     }
     let long = "A".repeat(8_000);
     for cursor in ["x", "AAAA", "%00", "{}", "", long.as_str()] {
@@ -263,14 +266,14 @@ async fn bad_query_parameters_are_told_by_name() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_utf_8_is_not_found() {
+async fn an_id_that_is_not_utf_8_is_not_found() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     ada.get("/api/v1/trips/%ff").await.expect(404).problem("not_found");
 }
 
 #[tokio::test]
-async fn a_query_parameter_given_twice_is_refused() {
+async fn a_duplicate_query_parameter_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     ada.get("/api/v1/trips?limit=1&limit=2").await.expect(400).problem("bad_request");
@@ -278,27 +281,28 @@ async fn a_query_parameter_given_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_comes_back_and_any_other_is_replaced() {
+async fn a_valid_request_id_is_echoed_and_an_invalid_one_is_replaced() {
     let app = TestApp::start().await;
-    let nobody = app.anonymous();
-    for sane in ["a", "01890a5d-ac96-774b-bcce-b302099a8057", "Root=1-67891233:abc/=+_.", &"x".repeat(128)] {
+    let anonymous = app.anonymous();
+    for valid in ["a", "01890a5d-ac96-774b-bcce-b302099a8057", "Root=1-67891233:abc/=+_.", &"x".repeat(128)] {
         for path in ["/api/v1/me", "/health/live", "/nowhere"] {
-            let reply = nobody.get(path).header("x-request-id", sane).await;
-            assert_eq!(reply.header("x-request-id"), sane);
+            let reply = anonymous.get(path).header("x-request-id", valid).await;
+            assert_eq!(reply.header("x-request-id"), valid);
         }
     }
-    for insane in ["", "a b", "a\tb", "<script>", "\u{e9}", "a\"b", "a,b", "a%0d", &"x".repeat(129)] {
-        let reply = nobody.get("/api/v1/me").header("x-request-id", insane).await.problem("unauthenticated");
+    for invalid in ["", "a b", "a\tb", "<script>", "\u{e9}", "a\"b", "a,b", "a%0d", &"x".repeat(129)] {
+        let reply =
+            anonymous.get("/api/v1/me").header("x-request-id", invalid).await.problem("unauthenticated");
         let id = reply.header("x-request-id");
-        assert!(id.parse::<uuid::Uuid>().is_ok(), "{insane:?} became {id:?}");
+        assert!(id.parse::<uuid::Uuid>().is_ok(), "{invalid:?} became {id:?}");
     }
-    let one = nobody.get("/health/live").await;
-    let other = nobody.get("/health/live").await;
+    let one = anonymous.get("/health/live").await;
+    let other = anonymous.get("/health/live").await;
     assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
 }
 
 #[tokio::test]
-async fn no_response_lacks_its_id_or_its_nosniff() {
+async fn every_response_has_a_request_id_and_nosniff() {
     let app = TestApp::with(|settings| settings.cors_origins = vec!["https://a.example".to_owned()]).await;
     let ada = app.sign_up("ada").await;
     let paths =
@@ -314,7 +318,7 @@ async fn no_response_lacks_its_id_or_its_nosniff() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_good_host_gets_a_whole_problem() {
+async fn a_request_with_an_invalid_host_gets_a_complete_problem() {
     // S-63
     let app = TestApp::start().await;
     for host in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n"] {

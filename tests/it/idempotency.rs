@@ -1,4 +1,4 @@
-//! The `Idempotency-Key`: what was sent twice is done once.
+//! `Idempotency-Key`: a repeated request takes effect once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use tripgate::housekeeping;
 use tripgate::idempotency::{self, Claimed, ResponseRecorder, SavedResponse};
 use tripgate::trips::{Trip, TripFields, TripsError};
 
-use crate::harness::{Call, Client, Reply, TestApp};
-use crate::stored;
+use crate::harness::{Call, Client, Reply, TestApp, rows};
 
 const TRIPS: &str = "/api/v1/trips";
 
@@ -19,9 +18,9 @@ fn post(client: &Client, key: &str, title: &str) -> Call {
     client.post(TRIPS).header("idempotency-key", key).json(&json!({ "title": title }))
 }
 
-/// All that must not differ between two answers.
+/// Asserts that two responses are equal.
 #[track_caller]
-fn same(one: &Reply, other: &Reply) {
+fn assert_same(one: &Reply, other: &Reply) {
     assert_eq!(one.status, other.status);
     assert_eq!(one.text(), other.text());
     for name in ["location", "etag", "content-type", "cache-control"] {
@@ -29,19 +28,19 @@ fn same(one: &Reply, other: &Reply) {
     }
 }
 
-async fn count(client: &Client) -> usize {
+async fn count_trips(client: &Client) -> usize {
     client.get(&format!("{TRIPS}?limit=100")).await.expect(200).json()["items"].as_array().unwrap().len()
 }
 
 #[tokio::test]
-async fn the_same_key_makes_one_trip_and_gets_the_same_answer() {
+async fn the_same_key_creates_one_trip_and_returns_the_same_response() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let first = post(&ada, "a-key", "Lisbon").await.expect(201);
     assert_eq!(first.header("idempotency-replayed"), "");
     let trip = first.header("location").to_owned();
-    // However the trip fares meanwhile, on whichever replica, and until the end of the seventh day.
+    // Independently of later changes to the trip, on every replica, until the end of the seventh day.
     ada.patch(&trip).json(&json!({ "title": "Porto" })).await.expect(200);
     let replica = app.replica().await;
     let there = replica.log_in("ada").await;
@@ -50,17 +49,17 @@ async fn the_same_key_makes_one_trip_and_gets_the_same_answer() {
     {
         app.clock.advance(wait);
         let again = post(&renewed(&app, client).await, "\"a-key\"", "Lisbon").await.expect(201);
-        same(&first, &again);
+        assert_same(&first, &again);
         assert_eq!(again.header("idempotency-replayed"), "true");
     }
-    assert_eq!(stored::trips(&app).await, 1);
+    assert_eq!(rows::trips(&app).await, 1);
     app.clock.advance(TimeDelta::milliseconds(1));
     let later = post(&app.log_in("ada").await, "a-key", "Lisbon").await.expect(201);
     assert_ne!(later.header("location"), trip);
-    assert_eq!(stored::trips(&app).await, 2);
+    assert_eq!(rows::trips(&app).await, 2);
 }
 
-/// The same client, or one that has logged in again if its token has expired.
+/// Returns the client, logged in again if its token has expired.
 async fn renewed(app: &TestApp, client: &Client) -> Client {
     match client.get("/api/v1/me").await.status {
         200 => client.clone(),
@@ -69,7 +68,7 @@ async fn renewed(app: &TestApp, client: &Client) -> Client {
 }
 
 #[tokio::test]
-async fn the_same_key_makes_one_stop_too() {
+async fn the_same_key_creates_one_stop() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -78,14 +77,14 @@ async fn the_same_key_makes_one_stop_too() {
     let stop = json!({ "name": "Belém", "latitude": 38.7, "longitude": -9.2 });
     let add = async || ada.post(&stops).header("idempotency-key", "a-key").json(&stop).await.expect(201);
     let (first, again) = (add().await, add().await);
-    same(&first, &again);
+    assert_same(&first, &again);
     assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
     let trip = ada.get(trip.header("location")).await.expect(200).json();
     assert_eq!(trip["stops"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn the_order_of_members_and_white_space_make_no_other_request() {
+async fn field_order_and_white_space_do_not_change_the_request() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let send = |body: &str| {
@@ -93,31 +92,31 @@ async fn the_order_of_members_and_white_space_make_no_other_request() {
         call.body(body)
     };
     let first = send(r#"{"title":"Lisbon","notes":"n"}"#).await.expect(201);
-    same(&first, &send(r#"{ "notes" : "n", "title" : "Lisbon" }"#).await);
-    assert_eq!(stored::trips(&app).await, 1);
+    assert_same(&first, &send(r#"{ "notes" : "n", "title" : "Lisbon" }"#).await);
+    assert_eq!(rows::trips(&app).await, 1);
 }
 
 #[tokio::test]
-async fn a_key_that_stands_for_something_else_is_refused() {
+async fn a_key_with_a_different_request_is_rejected() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let first = post(&ada, "k", "Lisbon").await.expect(201);
     let other = post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
-    assert_eq!(other.faults(), [("/Idempotency-Key".to_owned(), "reused".to_owned())]);
-    // Also while the first one runs.
-    stored::reopen_keys(&app).await;
+    assert_eq!(other.field_errors(), [("/Idempotency-Key".to_owned(), "reused".to_owned())]);
+    // Also while the first request runs.
+    rows::reopen_keys(&app).await;
     post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
-    assert_eq!(count(&ada).await, 1);
-    // Case counts, and without a key nothing is remembered.
+    assert_eq!(count_trips(&ada).await, 1);
+    // Keys are case-sensitive. Without a key, no response is stored.
     post(&ada, "K", "Porto").await.expect(201);
     ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
-    assert_eq!(count(&ada).await, 3);
+    assert_eq!(count_trips(&ada).await, 3);
     assert!(first.header("location").starts_with(TRIPS));
 }
 
 #[tokio::test]
-async fn somebody_elses_key_is_another_key() {
+async fn keys_of_different_users_are_independent() {
     // S-56
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -126,11 +125,11 @@ async fn somebody_elses_key_is_another_key() {
     assert_ne!(hers.header("location"), other.header("location"));
     assert_eq!(other.header("idempotency-replayed"), "");
     post(&eve, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
-    assert_eq!((count(&ada).await, count(&eve).await), (1, 1));
+    assert_eq!((count_trips(&ada).await, count_trips(&eve).await), (1, 1));
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused_and_nothing_is_done() {
+async fn an_invalid_key_is_rejected_without_effect() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let long = "x".repeat(256);
@@ -139,12 +138,12 @@ async fn what_is_no_key_is_refused_and_nothing_is_done() {
     }
     let twice = post(&ada, "a", "Lisbon").header("idempotency-key", "a").await;
     twice.expect(400).problem("invalid_idempotency_key");
-    assert_eq!(stored::trips(&app).await, 0);
+    assert_eq!(rows::trips(&app).await, 0);
     post(&ada, &"x".repeat(255), "Lisbon").await.expect(201);
 }
 
 #[tokio::test]
-async fn a_request_that_was_refused_leaves_its_key_free() {
+async fn a_rejected_request_does_not_use_up_its_key() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "k", "").await.expect(422).problem("invalid");
@@ -152,12 +151,12 @@ async fn a_request_that_was_refused_leaves_its_key_free() {
     ada.post(TRIPS).header("idempotency-key", "k").json(&bad).await.expect(422).problem("invalid");
     ada.post(TRIPS).header("idempotency-key", "k").body("{").await.expect(415);
     app.log_in_for("ada", "trips:read").await.post(TRIPS).header("idempotency-key", "k").await.expect(403);
-    assert_eq!(stored::keys(&app).await.len(), 0);
+    assert_eq!(rows::keys(&app).await.len(), 0);
     assert_eq!(post(&ada, "k", "Lisbon").await.expect(201).header("idempotency-replayed"), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_at_once_with_one_key_make_one_trip() {
+async fn fifty_concurrent_requests_with_one_key_create_one_trip() {
     // S-61
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -167,58 +166,58 @@ async fn fifty_at_once_with_one_key_make_one_trip() {
         let key = format!("key-{round}");
         let calls = (0..50).map(|number| post(if number % 2 == 0 { &ada } else { &there }, &key, "Lisbon"));
         let replies = join_all(calls.map(IntoFuture::into_future)).await;
-        let made: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 201).collect();
-        let locations: HashSet<&str> = made.iter().map(|reply| reply.header("location")).collect();
+        let created: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 201).collect();
+        let locations: HashSet<&str> = created.iter().map(|reply| reply.header("location")).collect();
         assert_eq!(locations.len(), 1);
-        let first = made.iter().filter(|reply| reply.header("idempotency-replayed").is_empty()).count();
-        assert_eq!(first, 1, "one of them made it");
+        let first = created.iter().filter(|reply| reply.header("idempotency-replayed").is_empty()).count();
+        assert_eq!(first, 1, "exactly one request created the trip");
         for reply in replies.into_iter().filter(|reply| reply.status != 201) {
             let reply = reply.expect(409).problem("idempotency_in_progress");
             assert_eq!(reply.header("retry-after"), "1");
         }
-        assert_eq!(stored::trips(&app).await, round + 1);
+        assert_eq!(rows::trips(&app).await, round + 1);
         assert_eq!(post(&ada, &key, "Lisbon").await.expect(201).header("idempotency-replayed"), "true");
     }
 }
 
 #[tokio::test]
-async fn a_claim_that_nobody_works_at_is_taken_over_when_it_has_run_out() {
+async fn an_abandoned_claim_is_taken_over_after_its_timeout() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "k", "Lisbon").await.expect(201);
-    // As a crash leaves it that comes between the claim and what was to be done.
-    stored::reopen_keys(&app).await;
-    stored::delete_trips(&app).await;
+    // The state after a crash between the claim and the write.
+    rows::reopen_keys(&app).await;
+    rows::delete_trips(&app).await;
     app.clock.advance(TimeDelta::seconds(30) - TimeDelta::milliseconds(1));
     let early = post(&ada, "k", "Lisbon").await.expect(409).problem("idempotency_in_progress");
     assert_eq!((early.header("retry-after"), early.json()["client_action"].as_str()), ("1", Some("retry")));
     app.clock.advance(TimeDelta::milliseconds(1));
     let again = post(&ada, "k", "Lisbon").await.expect(201);
     assert_eq!(again.header("idempotency-replayed"), "");
-    same(&again, &post(&ada, "k", "Lisbon").await);
-    assert_eq!(stored::trips(&app).await, 1);
+    assert_same(&again, &post(&ada, "k", "Lisbon").await);
+    assert_eq!(rows::trips(&app).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_fifty_who_take_over_one_does() {
+async fn of_fifty_concurrent_takeovers_one_succeeds() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for round in 1..=3 {
         let key = format!("k{round}");
         post(&ada, &key, "Lisbon").await.expect(201);
-        stored::reopen_keys(&app).await;
+        rows::reopen_keys(&app).await;
         app.clock.advance(TimeDelta::seconds(31));
         join_all((0..50).map(|_| post(&ada, &key, "Lisbon").into_future())).await;
         post(&ada, &key, "Lisbon").await.expect(201);
-        // The one from before the claim was taken back, and one that was made over it.
-        assert_eq!(stored::trips(&app).await, 2 * round);
+        // Each round leaves the trip from before the reopened claim and the trip of the takeover.
+        assert_eq!(rows::trips(&app).await, 2 * round);
     }
 }
 
 #[tokio::test]
-async fn old_keys_are_swept_out_and_go_with_their_owner() {
+async fn expired_keys_and_keys_of_deleted_accounts_are_deleted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "old", "Lisbon").await.expect(201);
@@ -226,21 +225,21 @@ async fn old_keys_are_swept_out_and_go_with_their_owner() {
     let ada = app.log_in("ada").await;
     post(&ada, "new", "Porto").await.expect(201);
     app.clock.advance(TimeDelta::days(1));
-    housekeeping::sweep_sync(app.rooms().clone()).await;
-    assert_eq!(stored::keys(&app).await.len(), 1);
+    housekeeping::sweep_sync(app.services().clone()).await;
+    assert_eq!(rows::keys(&app).await.len(), 1);
     let ada = app.log_in("ada").await;
     assert_eq!(post(&ada, "new", "Porto").await.expect(201).header("idempotency-replayed"), "true");
     ada.delete("/api/v1/me").json(&json!({ "password": crate::harness::PASSWORD })).await.expect(204);
-    assert_eq!(stored::keys(&app).await.len(), 0);
+    assert_eq!(rows::keys(&app).await.len(), 0);
 }
 
 #[tokio::test]
-async fn nothing_of_a_key_or_a_request_stands_in_the_table_of_keys() {
+async fn keys_and_requests_are_stored_only_as_digests() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "cAnAry-key", "Lisbon").await.expect(201);
-    let kept = stored::keys(&app).await;
-    let [key] = kept.as_slice() else { panic!("{kept:?}") };
+    let stored = rows::keys(&app).await;
+    let [key] = stored.as_slice() else { panic!("{stored:?}") };
     assert_eq!((key.key_digest.len(), key.request_digest.len(), key.status), (32, 32, Some(201)));
     assert_eq!(key.expires_at - key.claimed_at, TimeDelta::days(7).num_milliseconds());
     let body: Value = serde_json::from_slice(key.body.as_ref().unwrap()).unwrap();
@@ -248,29 +247,29 @@ async fn nothing_of_a_key_or_a_request_stands_in_the_table_of_keys() {
 }
 
 #[tokio::test]
-async fn whoever_was_overtaken_does_nothing() {
+async fn a_request_whose_claim_was_taken_over_has_no_effect() {
     // S-61
     let app = TestApp::start().await;
     let owner = app.sign_up("ada").await.id().parse().unwrap();
-    let rooms = app.rooms();
+    let services = app.services();
     let request = idempotency::Request { owner, key: [1; 32], digest: [2; 32] };
-    let claim = async || match rooms.idempotency.begin(&request).await.unwrap() {
+    let claim = async || match services.idempotency.claim(&request).await.unwrap() {
         Claimed::Start(claim) => claim,
-        Claimed::Replay(answer) => panic!("{answer:?}"),
+        Claimed::Replay(response) => panic!("{response:?}"),
     };
-    let make = async |claim| {
-        let answer = SavedResponse { status: 201, location: None, etag: None, body: b"{}".to_vec() };
-        let receipt = ResponseRecorder::new(claim, Arc::new(move |_: &Trip| answer.clone()));
-        let draft = TripFields { title: "Lisbon".to_owned(), ..TripFields::default() };
-        rooms.trips.create(owner, None, draft, Some(receipt)).await
+    let create = async |claim| {
+        let response = SavedResponse { status: 201, location: None, etag: None, body: b"{}".to_vec() };
+        let recorder = ResponseRecorder::new(claim, Arc::new(move |_: &Trip| response.clone()));
+        let fields = TripFields { title: "Lisbon".to_owned(), ..TripFields::default() };
+        services.trips.create(owner, None, fields, Some(recorder)).await
     };
     let slow = claim().await;
     app.clock.advance(TimeDelta::seconds(30));
     let fast = claim().await;
-    assert!(matches!(make(slow.clone()).await, Err(TripsError::ClaimLost)));
-    assert_eq!(stored::trips(&app).await, 0);
-    rooms.idempotency.release(slow.clone()).await.unwrap();
-    make(fast).await.unwrap();
-    assert!(matches!(make(slow).await, Err(TripsError::ClaimLost)));
-    assert_eq!(stored::trips(&app).await, 1);
+    assert!(matches!(create(slow.clone()).await, Err(TripsError::ClaimLost)));
+    assert_eq!(rows::trips(&app).await, 0);
+    services.idempotency.release(slow.clone()).await.unwrap();
+    create(fast).await.unwrap();
+    assert!(matches!(create(slow).await, Err(TripsError::ClaimLost)));
+    assert_eq!(rows::trips(&app).await, 1);
 }

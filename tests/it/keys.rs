@@ -1,5 +1,5 @@
-//! The keys that sign tokens: every algorithm, their rotation while servers run, what others may read of
-//! them, and the secret that seals them.
+//! Signing keys: every algorithm, rotation while servers run, their publication, and the master secret that
+//! encrypts them.
 
 mod commands;
 mod discovery;
@@ -31,8 +31,11 @@ async fn signing_with(alg: SigningAlg) -> TestApp {
     TestApp::with(|settings| settings.signing_alg = alg).await
 }
 
-/// Another server over the same database whose settings were changed.
-async fn beside(app: &TestApp, change: impl FnOnce(&mut tripgate::config::Settings)) -> TestApp {
+/// Starts another server with the same data and changed settings. Its clock is its own.
+async fn start_with_same_data(
+    app: &TestApp,
+    change: impl FnOnce(&mut tripgate::config::Settings),
+) -> TestApp {
     let same = app.settings().clone();
     TestApp::with(|settings| {
         *settings = same;
@@ -41,30 +44,30 @@ async fn beside(app: &TestApp, change: impl FnOnce(&mut tripgate::config::Settin
     .await
 }
 
-/// As an operator has it, beside the server.
-fn lifecycle(app: &TestApp) -> KeyRotation {
+/// Returns the key rotation that the command line uses, outside the server.
+fn key_rotation(app: &TestApp) -> KeyRotation {
     let secret = MasterSecret::read(&app.settings().secret_file).unwrap();
-    KeyRotation::new(&app.rooms().db, app.clock.clone(), &secret)
+    KeyRotation::new(&app.services().db, app.clock.clone(), &secret)
 }
 
-/// The program beside the server, on the same database and secret.
-async fn tool(app: &TestApp, args: &[&str]) -> Output {
+/// Runs the binary with the database and secret of the running server.
+async fn run_command(app: &TestApp, args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let settings = app.settings();
     let mut command = command(dir.path(), args);
     command
         .env("TRIPGATE_DATABASE_URL", settings.database_url.expose())
         .env("TRIPGATE_SECRET_FILE", &settings.secret_file);
-    // The server goes on meanwhile, which runs in this thread.
+    // Waiting for a process blocks the thread.
     tokio::task::spawn_blocking(move || finish(&mut command)).await.unwrap()
 }
 
-/// The same token, shown to another server.
-fn on(app: &TestApp, client: &Client) -> Client {
-    app.anonymous().granted(client.grant())
+/// Returns a client of another server with the same tokens.
+fn client_on(app: &TestApp, client: &Client) -> Client {
+    app.anonymous().with_grant(client.grant())
 }
 
-/// As long as a replica may take to learn of a change.
-async fn a_second() {
+/// Waits for the maximum time in which a replica notices a change.
+async fn wait_for_propagation() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -1,6 +1,5 @@
-//! How long texts may be: the constants of the rooms, what the document says, what the server takes
-//! and what the database takes are the same. The generator's attributes take literals alone, so this
-//! is what holds them to the constants.
+//! Length limits: the constants of the modules, the document, the server and the database must agree. The
+//! attributes of poem-openapi accept only literals, so this test compares them with the constants.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +14,7 @@ use tripgate::trips::{
 use crate::harness::conformance::{document, operations};
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
-/// Schema, member, fewest and most characters.
+/// Schema, field, minimum and maximum number of characters.
 const ROWS: [(&str, &str, usize, usize); 23] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
@@ -43,45 +42,45 @@ const ROWS: [(&str, &str, usize, usize); 23] = [
 ];
 
 #[test]
-fn the_document_says_what_the_constants_say() {
+fn the_document_and_the_constants_have_the_same_lengths() {
     let mut limited = BTreeSet::new();
     for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
-        for (member, told) in schema["properties"].as_object().into_iter().flatten() {
-            if told["minLength"].is_u64() || told["maxLength"].is_u64() {
-                limited.insert((name.as_str(), member.as_str()));
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            if property["minLength"].is_u64() || property["maxLength"].is_u64() {
+                limited.insert((name.as_str(), field.as_str()));
             }
         }
     }
-    let known: BTreeSet<_> = ROWS.iter().map(|(schema, member, ..)| (*schema, *member)).collect();
-    assert_eq!(limited, known, "a length of the document stands in no row, or a row in no document");
-    for (schema, member, min, max) in ROWS {
-        let told = &document()["components"]["schemas"][schema]["properties"][member];
-        let lengths = (told["minLength"].as_u64().unwrap_or(0), told["maxLength"].as_u64().unwrap());
-        assert_eq!(lengths, (min as u64, max as u64), "{schema}.{member}");
-        if member == "username" {
+    let known: BTreeSet<_> = ROWS.iter().map(|(schema, field, ..)| (*schema, *field)).collect();
+    assert_eq!(limited, known, "the rows and the document list different fields");
+    for (schema, field, min, max) in ROWS {
+        let property = &document()["components"]["schemas"][schema]["properties"][field];
+        let lengths = (property["minLength"].as_u64().unwrap_or(0), property["maxLength"].as_u64().unwrap());
+        assert_eq!(lengths, (min as u64, max as u64), "{schema}.{field}");
+        if field == "username" {
             let pattern = format!("^[a-z0-9][a-z0-9._-]{{{},{}}}$", USERNAME_MIN - 1, USERNAME_MAX - 1);
-            assert_eq!(told["pattern"], json!(pattern), "{schema}");
+            assert_eq!(property["pattern"], json!(pattern), "{schema}");
         }
     }
-    let (_, _, list) = operations().find(|(.., told)| told["operationId"] == "list_trips").unwrap();
-    let asked = |name: &str| {
+    let (_, _, list) = operations().find(|(.., operation)| operation["operationId"] == "list_trips").unwrap();
+    let parameter_schema = |name: &str| {
         let parameters = list["parameters"].as_array().unwrap();
-        &parameters.iter().find(|told| told["name"] == name).unwrap()["schema"]
+        &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"]
     };
-    assert_eq!(asked("limit")["maximum"], json!(PAGE_MAX));
-    assert_eq!(asked("q")["maxLength"], json!(SEARCH_MAX));
+    assert_eq!(parameter_schema("limit")["maximum"], json!(PAGE_MAX));
+    assert_eq!(parameter_schema("q")["maxLength"], json!(SEARCH_MAX));
     for schema in ["CreateTrip", "UpdateTrip", "ReplaceTrip"] {
         let stops = &document()["components"]["schemas"][schema]["properties"]["stops"];
         assert_eq!(stops["maxItems"], json!(STOPS_MAX), "{schema}");
     }
 }
 
-/// The id of the stop that is changed.
+/// The id of the updated stop.
 const STOP: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// So many characters that are as good a value as any; where it can be, each takes two bytes.
-fn text(member: &str, length: usize) -> String {
-    match member {
+/// Returns a valid value with `length` characters, each of two bytes where the field allows it.
+fn text(field: &str, length: usize) -> String {
+    match field {
         "username" => "u".repeat(length),
         "email" => {
             let domain = ["d".repeat(63), "d".repeat(63), "d".repeat(63)].join(".");
@@ -92,16 +91,16 @@ fn text(member: &str, length: usize) -> String {
     }
 }
 
-async fn send(client: &Client, trip: &str, schema: &str, member: &str, value: &str) -> Reply {
+async fn send(client: &Client, trip: &str, schema: &str, field: &str, value: &str) -> Reply {
     let mut body = match schema {
-        "SignUp" if member == "username" => json!({ "password": PASSWORD }),
+        "SignUp" if field == "username" => json!({ "password": PASSWORD }),
         "SignUp" => json!({ "password": PASSWORD, "username": "brian" }),
         "LogIn" => json!({ "identifier": "ada", "password": PASSWORD }),
         "CreateTrip" | "ReplaceTrip" => json!({ "title": "Lisbon" }),
         "NewStop" => json!({ "name": "Graça", "latitude": 1, "longitude": 2 }),
         _ => json!({}),
     };
-    body[member] = Value::from(value);
+    body[field] = Value::from(value);
     let call = match schema {
         "SignUp" => client.post("/api/v1/auth/signup"),
         "LogIn" => client.post("/api/v1/auth/login"),
@@ -116,36 +115,36 @@ async fn send(client: &Client, trip: &str, schema: &str, member: &str, value: &s
 }
 
 #[tokio::test]
-async fn a_text_of_the_most_characters_is_kept_and_one_more_is_refused() {
-    for (schema, member, min, max) in ROWS {
+async fn the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
+    for (schema, field, min, max) in ROWS {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;
         let stop = json!({ "id": STOP, "name": "Ribeira", "latitude": 1, "longitude": 2 });
         let body = json!({ "title": "Porto", "stops": [stop] });
-        let made = ada.post("/api/v1/trips").json(&body).await.expect(201);
-        let trip = made.header("location");
-        let refused = async |length: usize, code: &str| {
-            let reply = send(&ada, trip, schema, member, &text(member, length)).await.expect(422);
-            // A pattern may be broken by the same length.
-            let first = reply.faults().into_iter().next();
-            assert_eq!(first, Some((format!("/{member}"), code.to_owned())), "{schema}");
+        let created = ada.post("/api/v1/trips").json(&body).await.expect(201);
+        let trip = created.header("location");
+        let check_rejected = async |length: usize, code: &str| {
+            let reply = send(&ada, trip, schema, field, &text(field, length)).await.expect(422);
+            // The length may violate a pattern too.
+            let first = reply.field_errors().into_iter().next();
+            assert_eq!(first, Some((format!("/{field}"), code.to_owned())), "{schema}");
         };
-        refused(max + 1, "too_long").await;
+        check_rejected(max + 1, "too_long").await;
         if min > 0 {
-            refused(min - 1, "too_short").await;
+            check_rejected(min - 1, "too_short").await;
         }
-        if member == "time_zone" {
-            // No zone has so long a name; but it is not the length that is wrong with it.
-            refused(max, "unknown_time_zone").await;
+        if field == "time_zone" {
+            // No zone has such a long name, but the length itself is allowed.
+            check_rejected(max, "unknown_time_zone").await;
             continue;
         }
-        let longest = text(member, max);
-        let reply = send(&ada, trip, schema, member, &longest).await;
-        assert!((200..300).contains(&reply.status), "{schema}.{member}: {}", reply.text());
-        // Nothing shows the name of a device yet; the database would have refused it.
-        if member != "device_name" {
-            let kept = reply.json();
-            assert_eq!(kept.get("user").unwrap_or(&kept)[member], longest, "{schema}");
+        let longest = text(field, max);
+        let reply = send(&ada, trip, schema, field, &longest).await;
+        assert!((200..300).contains(&reply.status), "{schema}.{field}: {}", reply.text());
+        // The response does not contain the device name; the database accepted it.
+        if field != "device_name" {
+            let stored = reply.json();
+            assert_eq!(stored.get("user").unwrap_or(&stored)[field], longest, "{schema}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Logging in: that nobody learns who has an account, that hashes keep up with the settings, and what
-//! a login may ask for.
+//! Login: it does not reveal which accounts exist, it adapts hashes to the settings, and it validates its
+//! input.
 
 mod timing;
 
@@ -10,8 +10,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Reply, TestApp};
-use crate::stored;
+use crate::harness::{PASSWORD, Reply, TestApp, rows};
 
 const LOGIN: &str = "/api/v1/auth/login";
 const VERIFY: &str = "/api/v1/auth/verify";
@@ -33,8 +32,8 @@ pub(crate) async fn sign_up_with(app: &TestApp, username: &str, password: &str) 
     app.anonymous().post("/api/v1/auth/signup").json(&body).await.expect(201);
 }
 
-/// All that a client can see of an answer but the name of the request.
-fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
+/// Returns the status, headers and body without the request id and the date, for comparisons.
+fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     let mut headers: Vec<_> = reply
         .headers
         .iter()
@@ -47,7 +46,7 @@ fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     (reply.status, headers, body)
 }
 
-/// A second server over the same data, with another cost.
+/// Starts another server with the same data and another cost.
 async fn at_cost(app: &TestApp, cost: u32) -> TestApp {
     let settings = app.settings().clone();
     TestApp::with(|s| {
@@ -58,7 +57,7 @@ async fn at_cost(app: &TestApp, cost: u32) -> TestApp {
 }
 
 #[tokio::test]
-async fn logging_in_gives_a_session_by_either_identifier_whatever_its_case() {
+async fn login_accepts_either_identifier_in_any_case_and_starts_a_session() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));
@@ -78,11 +77,11 @@ async fn logging_in_gives_a_session_by_either_identifier_whatever_its_case() {
         );
         assert_ne!(grant["session_id"], ada.grant()["session_id"]);
     }
-    assert_eq!(stored::sessions(&app).await.len(), 5);
+    assert_eq!(rows::sessions(&app).await.len(), 5);
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
+async fn a_wrong_password_and_an_unknown_user_get_the_same_response() {
     // S-10, S-11
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -102,16 +101,16 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
         ("ada", huge.as_str()),
         (huge.as_str(), PASSWORD),
     ] {
-        let other = try_password(&app, identifier, password).await;
-        assert_eq!(seen(&other), seen(&wrong), "{identifier}");
+        let response = try_password(&app, identifier, password).await;
+        assert_eq!(comparable(&response), comparable(&wrong), "{identifier}");
     }
     let wrong = verify(&app, "ada", "another harbour").await.expect(401).problem("invalid_credentials");
-    assert_eq!(seen(&verify(&app, "brian", PASSWORD).await), seen(&wrong));
-    assert_eq!(stored::sessions(&app).await.len(), 1, "a failed login began a session");
+    assert_eq!(comparable(&verify(&app, "brian", PASSWORD).await), comparable(&wrong));
+    assert_eq!(rows::sessions(&app).await.len(), 1, "a failed login started a session");
 }
 
 #[tokio::test]
-async fn two_spellings_of_a_password_are_one_but_case_and_spaces_count() {
+async fn passwords_are_normalized_but_case_and_spaces_are_significant() {
     // S-7
     let app = TestApp::start().await;
     sign_up_with(&app, "ada", "Amélie à Lisbonne").await;
@@ -128,43 +127,43 @@ async fn two_spellings_of_a_password_are_one_but_case_and_spaces_count() {
 }
 
 #[tokio::test]
-async fn the_database_holds_a_salted_hash_of_the_configured_cost() {
+async fn the_database_contains_a_salted_hash_of_the_configured_cost() {
     // S-9
     let app = TestApp::with(|settings| settings.bcrypt_cost = 5).await;
     app.sign_up("ada").await;
     app.sign_up("brian").await;
-    let users = stored::users(&app).await;
+    let users = rows::users(&app).await;
     let hashes: Vec<_> = users.iter().map(|user| user.password_hash.as_str()).collect();
     for hash in &hashes {
         assert!(hash.starts_with("$2b$05$") && hash.len() == 60, "{hash}");
     }
-    assert_ne!(hashes[0], hashes[1], "the same password has the same hash");
-    assert_ne!(hashes[0][7..29], hashes[1][7..29], "the salt is the same");
+    assert_ne!(hashes[0], hashes[1], "equal hashes for equal passwords");
+    assert_ne!(hashes[0][7..29], hashes[1][7..29], "equal salts");
     assert!(!format!("{users:?}").contains(PASSWORD));
 }
 
 #[tokio::test]
-async fn another_cost_hashes_again_at_the_next_login_alone() {
+async fn after_a_change_of_cost_a_successful_login_rehashes_the_password() {
     // S-9
     let old = TestApp::start().await;
     old.sign_up("ada").await;
     old.sign_up("brian").await;
     let new = at_cost(&old, 6).await;
-    let before = stored::password_hash(&new, "ada").await;
+    let before = rows::password_hash(&new, "ada").await;
     try_password(&new, "ada", "another harbour").await.expect(401);
-    assert_eq!(stored::password_hash(&new, "ada").await, before, "a failed login changed the hash");
+    assert_eq!(rows::password_hash(&new, "ada").await, before, "a failed login changed the hash");
     new.log_in("ada").await;
-    let after = stored::password_hash(&new, "ada").await;
+    let after = rows::password_hash(&new, "ada").await;
     assert!(before.starts_with("$2b$04$") && after.starts_with("$2b$06$"), "{before} {after}");
-    assert!(stored::password_hash(&new, "brian").await.starts_with("$2b$04$"));
+    assert!(rows::password_hash(&new, "brian").await.starts_with("$2b$04$"));
     new.log_in("ada").await;
-    assert_eq!(stored::password_hash(&new, "ada").await, after, "it was hashed once more");
+    assert_eq!(rows::password_hash(&new, "ada").await, after, "an unnecessary rehash");
     verify(&new, "brian", PASSWORD).await.expect(200);
-    assert!(stored::password_hash(&new, "brian").await.starts_with("$2b$06$"));
-    // Dear hashes go as their owners come, so that the others need not be as slow for ever.
+    assert!(rows::password_hash(&new, "brian").await.starts_with("$2b$06$"));
+    // Expensive hashes are replaced at login too, so that dummy hashes can become cheaper.
     old.log_in("ada").await;
-    assert!(stored::password_hash(&old, "ada").await.starts_with("$2b$04$"));
-    assert!(stored::password_hash(&old, "brian").await.starts_with("$2b$06$"));
+    assert!(rows::password_hash(&old, "ada").await.starts_with("$2b$04$"));
+    assert!(rows::password_hash(&old, "brian").await.starts_with("$2b$06$"));
 }
 
 #[tokio::test]
@@ -172,34 +171,34 @@ async fn a_damaged_hash_is_a_failed_login() {
     // S-9
     let app = TestApp::start().await;
     app.sign_up("ada").await;
-    let good = stored::password_hash(&app, "ada").await;
+    let good = rows::password_hash(&app, "ada").await;
     let wrong = try_password(&app, "brian", PASSWORD).await.expect(401);
     let cut = &good[..59];
     for damaged in ["x", "$2b$", "$2b$99$abc", "$2b$04$short", cut, "{SHA}deadbeef", PASSWORD, "ö$2b$04$"] {
-        stored::set_password_hash(&app, "ada", damaged).await;
+        rows::set_password_hash(&app, "ada", damaged).await;
         let reply = try_password(&app, "ada", PASSWORD).await;
-        assert_eq!(seen(&reply), seen(&wrong), "{damaged}");
+        assert_eq!(comparable(&reply), comparable(&wrong), "{damaged}");
         verify(&app, "ada", PASSWORD).await.expect(401).problem("invalid_credentials");
-        assert_eq!(stored::password_hash(&app, "ada").await, damaged, "it was written over");
+        assert_eq!(rows::password_hash(&app, "ada").await, damaged, "the hash was overwritten");
     }
-    stored::set_password_hash(&app, "ada", &good).await;
+    rows::set_password_hash(&app, "ada", &good).await;
     app.log_in("ada").await;
 }
 
 #[tokio::test]
-async fn a_login_may_ask_for_less() {
+async fn a_login_can_request_fewer_scopes() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
-    for (asked, given) in [
+    for (requested, granted) in [
         ("trips:read", "trips:read"),
         ("trips:write account", "account trips:write"),
         ("account trips:read trips:write", "account trips:read trips:write"),
         ("account account", "account"),
     ] {
-        let client = app.log_in_for("ada", asked).await;
-        assert_eq!(client.grant()["scope"], given);
+        let client = app.log_in_for("ada", requested).await;
+        assert_eq!(client.grant()["scope"], granted);
         let session = client.get("/api/v1/auth/session").await.expect(200).json();
-        assert_eq!(session["scope"], given);
+        assert_eq!(session["scope"], granted);
     }
     let reader = app.log_in_for("ada", "trips:read").await;
     reader.get("/api/v1/trips").await.expect(200);
@@ -209,15 +208,15 @@ async fn a_login_may_ask_for_less() {
 }
 
 #[tokio::test]
-async fn an_unknown_scope_is_refused() {
+async fn an_unknown_scope_is_rejected() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     for scope in ["", " ", "admin", "account admin", "Account", "account  trips:read", "account,trips:read"] {
         let body = json!({ "identifier": "ada", "password": PASSWORD, "scope": scope });
         let reply = send(&app, &body).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), [("/scope".to_owned(), "not_allowed".to_owned())], "{scope:?}");
+        assert_eq!(reply.field_errors(), [("/scope".to_owned(), "not_allowed".to_owned())], "{scope:?}");
     }
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
 }
 
 #[tokio::test]
@@ -228,51 +227,51 @@ async fn a_device_name_has_1_to_100_characters() {
     let (longest, too_long) = ("ö".repeat(100), "ö".repeat(101));
     for (name, code) in [("", "too_short"), (too_long.as_str(), "too_long")] {
         let reply = send(&app, &body(name)).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), [("/device_name".to_owned(), code.to_owned())]);
+        assert_eq!(reply.field_errors(), [("/device_name".to_owned(), code.to_owned())]);
     }
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
     send(&app, &body("x")).await.expect(200);
     send(&app, &body(&longest)).await.expect(200);
     let mut names: Vec<_> =
-        stored::sessions(&app).await.into_iter().filter_map(|row| row.device_name).collect();
+        rows::sessions(&app).await.into_iter().filter_map(|row| row.device_name).collect();
     names.sort();
     assert_eq!(names, ["x", longest.as_str()]);
 }
 
 #[tokio::test]
-async fn a_long_user_agent_is_cut_and_harms_nothing() {
+async fn a_long_user_agent_is_truncated() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let agent = "a".repeat(5000);
     let body = json!({ "identifier": "ada", "password": PASSWORD });
     app.anonymous().post(LOGIN).header("user-agent", agent).json(&body).await.expect(200);
     let lengths: Vec<_> =
-        stored::sessions(&app).await.into_iter().filter_map(|row| row.user_agent).map(|a| a.len()).collect();
+        rows::sessions(&app).await.into_iter().filter_map(|row| row.user_agent).map(|a| a.len()).collect();
     assert_eq!(lengths, [512]);
 }
 
 #[tokio::test]
-async fn members_that_login_does_not_have_are_refused() {
+async fn login_rejects_unknown_and_missing_fields() {
     // S-55, S-63
     let app = TestApp::start().await;
     app.sign_up("ada").await;
-    for member in ["username", "email", "user_id", "amr", "grant_type"] {
+    for field in ["username", "email", "user_id", "amr", "grant_type"] {
         let mut body = json!({ "identifier": "ada", "password": PASSWORD });
-        body[member] = json!("canary-8c1");
+        body[field] = json!("canary-8c1");
         let reply = send(&app, &body).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), [(String::new(), "unknown_member".to_owned())], "{member}");
+        assert_eq!(reply.field_errors(), [(String::new(), "unknown_member".to_owned())], "{field}");
         assert!(!reply.text().contains("canary-8c1") && !reply.text().contains(PASSWORD));
     }
     let reply = send(&app, &json!({})).await.expect(422).problem("invalid");
-    let mut faults = reply.faults();
-    faults.sort();
+    let mut errors = reply.field_errors();
+    errors.sort();
     let required = |pointer: &str| (pointer.to_owned(), "required".to_owned());
-    assert_eq!(faults, [required("/identifier"), required("/password")]);
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(errors, [required("/identifier"), required("/password")]);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
 }
 
 #[tokio::test]
-async fn parallel_logins_each_begin_a_session_of_their_own() {
+async fn concurrent_logins_each_start_their_own_session() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let replies = join_all((0..30).map(|_| try_password(&app, "ada", PASSWORD))).await;
@@ -281,11 +280,11 @@ async fn parallel_logins_each_begin_a_session_of_their_own() {
     sessions.sort();
     sessions.dedup();
     assert_eq!(sessions.len(), 30);
-    assert_eq!(stored::sessions(&app).await.len(), 31);
+    assert_eq!(rows::sessions(&app).await.len(), 31);
 }
 
 #[tokio::test]
-async fn more_logins_than_can_be_hashed_are_turned_away_at_once() {
+async fn logins_beyond_the_hash_queue_are_rejected_at_once() {
     // S-74
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -302,22 +301,22 @@ async fn more_logins_than_can_be_hashed_are_turned_away_at_once() {
         (reply, started.elapsed())
     }))
     .await;
-    let (checked, refused): (Vec<_>, Vec<_>) =
+    let (checked, rejected): (Vec<_>, Vec<_>) =
         replies.into_iter().partition(|(reply, _)| reply.status == 401);
     let mut times = Vec::new();
-    for (reply, took) in refused {
+    for (reply, duration) in rejected {
         let reply = reply.expect(503).problem("overloaded");
         let seconds: u64 = reply.header("retry-after").parse().unwrap();
         assert!((1..60).contains(&seconds), "{seconds}");
         assert_eq!(reply.json()["client_action"], "retry");
-        times.push(took);
+        times.push(duration);
     }
     times.sort();
     assert!(!checked.is_empty() && times.len() >= 4 * cores, "{} and {}", checked.len(), times.len());
     let median = times[times.len() / 2];
-    assert!(median < Duration::from_millis(1500), "turned away after {median:?}");
-    assert_eq!(stored::sessions(&app).await.len(), 1);
-    // The queue empties, and nothing of it is left behind.
+    assert!(median < Duration::from_millis(1500), "rejected only after {median:?}");
+    assert_eq!(rows::sessions(&app).await.len(), 1);
+    // The queue drains completely.
     app.log_in("ada").await;
     for _ in 0..40 {
         if try_password(&busy, "ada", PASSWORD).await.status == 200 {
@@ -325,11 +324,11 @@ async fn more_logins_than_can_be_hashed_are_turned_away_at_once() {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    panic!("the queue does not empty");
+    panic!("the queue does not drain");
 }
 
 #[tokio::test]
-async fn a_token_tells_whose_it_is_and_how_long_it_is_good() {
+async fn the_session_endpoint_returns_the_owner_and_lifetime_of_a_token() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     app.clock.advance(TimeDelta::minutes(3));

@@ -1,13 +1,13 @@
-//! The integration tests: one binary, a file a feature, all of them through HTTP.
+//! The integration tests: one binary, one file per feature, all through HTTP.
 //!
-//! Each test has a server, a database and a clock of its own. Everything that the server answers is
-//! compared with its document, so a test fails when the two part ways, whatever it is about.
+//! Each test has its own server, database and clock. Every response is compared with the `OpenAPI`
+//! document, so a test fails on any difference, whatever its subject.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that meets something unexpected has failed"
+    reason = "an unexpected value fails the test"
 )]
 
 mod architecture;
@@ -43,7 +43,6 @@ mod shares;
 mod signup;
 mod statuses;
 mod storage;
-mod stored;
 mod sync;
 mod tokens;
 mod trips;

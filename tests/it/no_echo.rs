@@ -1,17 +1,17 @@
-//! Canaries in every place of a request: no error brings one back.
+//! Canaries in every part of a request: no error response may contain one.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Reply, TestApp, conformance};
 
-/// Recognised in any spelling, also inside of an encoded text.
+/// Detected in any case, also Base64-encoded.
 const WORD: &str = "cAnAry7x7";
-/// The same for where a number is wanted.
+/// The canary for numeric fields.
 const NUMBER: i64 = 770_077_007_700_770;
 
-const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// The headers of a request that anybody may look at on the way.
+const SOME_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// The request headers that get a canary.
 const HEADERS: [&str; 12] = [
     "accept",
     "accept-language",
@@ -27,9 +27,9 @@ const HEADERS: [&str; 12] = [
     "x-request-id",
 ];
 
-/// Fails if an error holds a canary, in its body or in a header.
+/// Fails if an error contains a canary in its body or a header. Returns whether the response is an error.
 #[track_caller]
-fn silent(reply: &Reply) -> bool {
+fn check_no_echo(reply: &Reply) -> bool {
     let mut all = String::from_utf8_lossy(&reply.body).to_lowercase();
     for (name, value) in &reply.headers {
         all.push_str(name.as_str());
@@ -37,21 +37,21 @@ fn silent(reply: &Reply) -> bool {
     }
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, WORD).to_lowercase();
     for canary in [WORD.to_lowercase(), NUMBER.to_string(), encoded] {
-        assert!(reply.status < 400 || !all.contains(&canary), "{} {}: {all}", reply.asked, reply.status);
+        assert!(reply.status < 400 || !all.contains(&canary), "{} {}: {all}", reply.request, reply.status);
     }
     reply.status >= 400
 }
 
-/// An operation of the document, with something in place of its path parameter.
+/// An operation of the document, with a value for its path parameters.
 struct Operation {
     method: Method,
     path: String,
-    /// Of its body, if it takes one.
+    /// The schema of its JSON body, if it has one.
     schema: Option<&'static Value>,
 }
 
 fn operations(id: &str) -> Vec<Operation> {
-    let of = |(template, name, operation): (&str, &str, &'static Value)| {
+    let fill = |(template, name, operation): (&str, &str, &'static Value)| {
         let segment = |part| if str::starts_with(part, '{') { id } else { part };
         let schema = operation.pointer("/requestBody/content/application~1json/schema");
         Operation {
@@ -60,53 +60,53 @@ fn operations(id: &str) -> Vec<Operation> {
             schema: schema.map(conformance::resolved),
         }
     };
-    conformance::operations().map(of).collect()
+    conformance::operations().map(fill).collect()
 }
 
 #[tokio::test]
-async fn no_error_repeats_what_stood_in_a_path_a_query_or_a_header() {
+async fn no_error_echoes_a_path_a_query_or_a_header() {
     // S-63
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut errors = 0;
     for client in [&ada, &app.anonymous()] {
         for Operation { method, path, .. } in operations(WORD) {
-            errors += u32::from(silent(&client.call(method, &path).await));
+            errors += u32::from(check_no_echo(&client.call(method, &path).await));
         }
-        for Operation { method, path, .. } in operations(SOMEWHERE) {
+        for Operation { method, path, .. } in operations(SOME_ID) {
             let call = |query: &str| client.call(method.clone(), &format!("{path}{query}"));
             for query in ["?limit=X", "?cursor=X", "?X=1", "?token=X", "?X", "?limit=1&limit=X"] {
-                errors += u32::from(silent(&call(&query.replace('X', WORD)).await));
+                errors += u32::from(check_no_echo(&call(&query.replace('X', WORD)).await));
             }
             for name in HEADERS {
-                // White space and letters beyond ASCII: the id of a request may come back if it is sane.
+                // White space and non-ASCII bytes, because a valid request id may be echoed.
                 for value in [format!("{WORD} \u{e9}"), format!("Bearer {WORD} x"), format!("Basic {WORD} x")]
                 {
-                    errors += u32::from(silent(&call("").header(name, value).await));
+                    errors += u32::from(check_no_echo(&call("").header(name, value).await));
                 }
             }
-            errors += u32::from(silent(&call("").header(WORD, WORD).await));
-            errors += u32::from(silent(&call("").basic(WORD, WORD).await));
+            errors += u32::from(check_no_echo(&call("").header(WORD, WORD).await));
+            errors += u32::from(check_no_echo(&call("").basic(WORD, WORD).await));
         }
         for path in
             ["/X", "/api/v1/X", "/problems/X", "/docs/X", "/health/X", "/api/v1/trips/a/X", "//X", "/%00X"]
         {
             let reply = client.get(&path.replace('X', WORD)).undocumented().await;
-            errors += u32::from(silent(&reply));
+            errors += u32::from(check_no_echo(&reply));
         }
         let odd: Method = WORD.parse().unwrap();
-        errors += u32::from(silent(&client.call(odd, "/api/v1/me").await.expect(405)));
+        errors += u32::from(check_no_echo(&client.call(odd, "/api/v1/me").await.expect(405)));
     }
     assert!(errors > 300, "{errors}");
 }
 
 #[tokio::test]
-async fn no_error_repeats_what_stood_in_a_body() {
+async fn no_error_echoes_a_request_body() {
     // S-63
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut errors = 0;
-    for Operation { method, path, schema } in operations(SOMEWHERE) {
+    for Operation { method, path, schema } in operations(SOME_ID) {
         let Some(schema) = schema else { continue };
         let call = || ada.call(method.clone(), &path);
         let values = [
@@ -124,12 +124,12 @@ async fn no_error_repeats_what_stood_in_a_body() {
         for name in known.keys().map(String::as_str).chain([WORD]) {
             for value in &values {
                 bodies.push(json!({ name: value }).to_string());
-                // The others as they should be, so that what comes after the schema is reached too.
-                let mut whole =
+                // The other fields are valid, to reach the checks after schema validation.
+                let mut valid =
                     json!({ "password": "a quiet harbour", "identifier": "ada", "title": "Lisbon" });
-                whole.as_object_mut().unwrap().retain(|other, _| known.contains_key(other));
-                whole[name] = value.clone();
-                bodies.push(whole.to_string());
+                valid.as_object_mut().unwrap().retain(|other, _| known.contains_key(other));
+                valid[name] = value.clone();
+                bodies.push(valid.to_string());
             }
         }
         bodies.extend([
@@ -142,15 +142,15 @@ async fn no_error_repeats_what_stood_in_a_body() {
         ]);
         for body in bodies {
             let reply = call().header("content-type", "application/json").body(body).await;
-            errors += u32::from(silent(&reply));
+            errors += u32::from(check_no_echo(&reply));
         }
-        errors += u32::from(silent(&call().header("content-type", WORD).body(WORD).await));
+        errors += u32::from(check_no_echo(&call().header("content-type", WORD).body(WORD).await));
     }
     assert!(errors > 300, "{errors}");
 }
 
 #[tokio::test]
-async fn no_answer_to_a_broken_head_repeats_it() {
+async fn no_response_to_a_malformed_request_head_echoes_it() {
     // S-63
     let app = TestApp::start().await;
     for head in [

@@ -1,4 +1,4 @@
-//! That the document is the one that is committed, and one that generators and people can use.
+//! The OpenAPI document: it equals the committed one, and is suitable for generators and readers.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,54 +11,54 @@ use crate::harness::conformance::{document, operations, resolved};
 fn committed(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi").join(name);
     let text = std::fs::read_to_string(path).unwrap();
-    // Git may check files out with the line ends of the platform.
+    // Git may check out files with the line endings of the platform.
     text.replace("\r\n", "\n")
 }
 
 #[track_caller]
-fn same(name: &str, generated: &str) {
-    // Not assert_eq: nobody reads two whole documents.
+fn assert_committed(name: &str, generated: &str) {
+    // No assert_eq: it would print two whole documents.
     assert!(
         committed(name) == generated,
-        "openapi/{name} is out of date; mend it with `cargo run -- openapi --write`"
+        "openapi/{name} is out of date; update it with `cargo run -- openapi --write`"
     );
 }
 
 #[test]
-fn the_committed_documents_are_the_generated_ones() {
-    same("openapi.json", &openapi::json());
-    same("openapi.yaml", &openapi::yaml());
+fn the_committed_documents_equal_the_generated_ones() {
+    assert_committed("openapi.json", &openapi::json());
+    assert_committed("openapi.yaml", &openapi::yaml());
 }
 
 #[test]
-fn yaml_and_json_say_the_same() {
+fn yaml_and_json_are_equivalent() {
     let yaml: Value = serde_saphyr::from_str(&openapi::yaml()).unwrap();
     let json: Value = serde_json::from_str(&openapi::json()).unwrap();
-    // Not assert_eq: see above.
-    assert!(yaml == json, "the YAML does not parse to what the JSON says");
+    // No assert_eq: see above.
+    assert!(yaml == json, "the YAML and JSON documents differ");
     assert_eq!(&json, document());
 }
 
-/// Every value in the document with the pointer to it.
-fn walk<'a>(at: &str, value: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
-    visit(at, value);
+/// Visits every value in a document with its JSON pointer.
+fn walk<'a>(pointer: &str, value: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
+    visit(pointer, value);
     match value {
-        Value::Object(members) => {
-            for (name, member) in members {
+        Value::Object(fields) => {
+            for (name, field) in fields {
                 let name = name.replace('~', "~0").replace('/', "~1");
-                walk(&format!("{at}/{name}"), member, visit);
+                walk(&format!("{pointer}/{name}"), field, visit);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                walk(&format!("{at}/{index}"), item, visit);
+                walk(&format!("{pointer}/{index}"), item, visit);
             }
         }
         _ => {}
     }
 }
 
-/// The names of the component schemas that can be reached from a value.
+/// Collects the names of the component schemas that are reachable from a value.
 fn reachable<'a>(from: &'a Value, found: &mut BTreeSet<&'a str>) {
     let mut next = Vec::new();
     walk("", from, &mut |_, value| {
@@ -78,11 +78,11 @@ fn schemas() -> &'static Map<String, Value> {
     document()["components"]["schemas"].as_object().unwrap()
 }
 
-/// The media type of the bodies that OAuth gave their form.
+/// The media type of request bodies that OAuth defines.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The component schemas that requests of this media type are made of.
-fn schemas_asked(media: &str) -> BTreeSet<&'static str> {
+/// Returns the component schemas of request bodies with this media type.
+fn request_schemas(media: &str) -> BTreeSet<&'static str> {
     let mut found = BTreeSet::new();
     for (_, _, operation) in operations() {
         reachable(&operation["requestBody"]["content"][media], &mut found);
@@ -90,8 +90,8 @@ fn schemas_asked(media: &str) -> BTreeSet<&'static str> {
     found
 }
 
-/// The component schemas that responses are made of.
-fn schemas_told() -> BTreeSet<&'static str> {
+/// Returns the component schemas of response bodies.
+fn response_schemas() -> BTreeSet<&'static str> {
     let mut found = BTreeSet::new();
     for (_, _, operation) in operations() {
         for response in operation["responses"].as_object().unwrap().values() {
@@ -102,7 +102,7 @@ fn schemas_told() -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn every_operation_says_what_it_is_and_what_it_needs() {
+fn every_operation_has_an_id_texts_a_tag_and_security() {
     let tags: Vec<&Value> = document()["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
     let schemes = document()["components"]["securitySchemes"].as_object().unwrap();
     let mut ids = BTreeSet::new();
@@ -115,15 +115,15 @@ fn every_operation_says_what_it_is_and_what_it_needs() {
             words.len() >= 2 && words.iter().all(word),
             "{name}: operationId {id:?} is not verb_resource"
         );
-        assert!(ids.insert(id), "{name}: operationId {id} is taken");
+        assert!(ids.insert(id), "{name}: operationId {id} is not unique");
         for text in ["summary", "description"] {
             let found = operation[text].as_str().unwrap_or_default();
             assert!(!found.trim().is_empty(), "{name}: no {text}");
         }
-        let given = operation["tags"].as_array().map_or(&[][..], Vec::as_slice);
-        assert!(matches!(given, [tag] if tags.contains(&tag)), "{name}: tags {given:?}");
+        let assigned = operation["tags"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(matches!(assigned, [tag] if tags.contains(&tag)), "{name}: tags {assigned:?}");
         let security = operation["security"].as_array();
-        let security = security.unwrap_or_else(|| panic!("{name}: nothing is said of security"));
+        let security = security.unwrap_or_else(|| panic!("{name}: no security requirement"));
         for scheme in security.iter().flat_map(|scheme| scheme.as_object().unwrap().keys()) {
             assert!(schemes.contains_key(scheme), "{name}: unknown scheme {scheme}");
         }
@@ -131,11 +131,14 @@ fn every_operation_says_what_it_is_and_what_it_needs() {
 }
 
 #[test]
-fn every_description_says_when_to_use_it_and_what_can_go_wrong() {
+fn every_description_is_detailed_and_mentions_the_operations_own_statuses() {
     for (path, method, operation) in operations() {
-        let told = operation["description"].as_str().unwrap();
-        assert!(told.split_whitespace().count() >= 15, "{method} {path}: {told:?} says little");
-        // What any operation can be answered is said once, for the whole.
+        let description = operation["description"].as_str().unwrap();
+        assert!(
+            description.split_whitespace().count() >= 15,
+            "{method} {path}: {description:?} is too short"
+        );
+        // The statuses that all operations share are described once, in the introduction.
         let is_secured = operation["security"].as_array().is_some_and(|all| !all.is_empty());
         let is_scoped = operation.get("x-required-scopes").is_some();
         for status in operation["responses"].as_object().unwrap().keys() {
@@ -145,43 +148,44 @@ fn every_description_says_when_to_use_it_and_what_can_go_wrong() {
                 "304" | "404" | "409" | "410" | "412" | "428" => true,
                 _ => false,
             };
-            // The one header by which a condition is asked for says it.
-            let says = |text: &str| text.contains(status.as_str());
+            // `If-None-Match` describes 304.
+            let mentions = |text: &str| text.contains(status.as_str());
             let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let by_parameter = parameters.into_iter().any(|it| says(it["description"].as_str().unwrap()));
+            let by_parameter = parameters.into_iter().any(|it| mentions(it["description"].as_str().unwrap()));
             assert!(
-                !own || says(told) || status == "304" && by_parameter,
-                "{method} {path}: nothing said of {status}"
+                !own || mentions(description) || status == "304" && by_parameter,
+                "{method} {path}: {status} is not described"
             );
         }
     }
 }
 
 #[test]
-fn the_whole_and_each_group_are_introduced() {
-    let told = document()["info"]["description"].as_str().unwrap();
-    let sections = ["A first session", "Conventions", "Errors", "Paging", "Sending again", "Versions"];
+fn the_document_and_every_tag_have_an_introduction() {
+    let description = document()["info"]["description"].as_str().unwrap();
+    let sections =
+        ["Getting started", "Conventions", "Errors", "Paging", "Retries", "Concurrent changes", "Versions"];
     for section in sections {
         let (_, after) =
-            told.split_once(&format!("## {section}\n")).unwrap_or_else(|| panic!("no {section}"));
+            description.split_once(&format!("## {section}\n")).unwrap_or_else(|| panic!("no {section}"));
         let text = after.split("\n## ").next().unwrap();
-        assert!(text.split_whitespace().count() >= 30, "{section} says little");
+        assert!(text.split_whitespace().count() >= 30, "{section} is too short");
     }
-    // What it names is there.
-    for named in told.split('`').skip(1).step_by(2).filter(|text| text.contains(" /api/")) {
-        let (method, path) = named.split_once(' ').unwrap();
-        let known = operations().any(|(at, name, _)| at == path && name == method.to_lowercase());
-        assert!(known, "{named} is no operation");
+    // Every operation that it mentions exists.
+    for mention in description.split('`').skip(1).step_by(2).filter(|text| text.contains(" /api/")) {
+        let (method, path) = mention.split_once(' ').unwrap();
+        let known = operations().any(|(template, name, _)| template == path && name == method.to_lowercase());
+        assert!(known, "{mention} is no operation");
     }
     for tag in document()["tags"].as_array().unwrap() {
-        let told = tag["description"].as_str().unwrap();
-        assert!(told.split_whitespace().count() >= 12, "{tag}");
+        let description = tag["description"].as_str().unwrap();
+        assert!(description.split_whitespace().count() >= 12, "{tag}");
     }
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
-fn every_parameter_schema_and_member_is_described() {
+fn every_parameter_schema_and_field_is_described() {
     for (path, method, operation) in operations() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let text = parameter["description"].as_str().unwrap_or_default();
@@ -191,66 +195,70 @@ fn every_parameter_schema_and_member_is_described() {
     for (name, schema) in schemas() {
         let text = |value: &Value| value["description"].as_str().is_some_and(|text| !text.trim().is_empty());
         assert!(text(schema), "{name} is not described");
-        for (member, said) in schema["properties"].as_object().into_iter().flatten() {
-            // A reference is described by what it refers to.
-            assert!(text(said) || said["$ref"].is_string(), "{name}.{member} is not described");
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            // The target of a reference has the description.
+            assert!(text(property) || property["$ref"].is_string(), "{name}.{field} is not described");
         }
     }
 }
 
 #[test]
-fn no_schema_is_a_union_and_no_response_holds_null() {
-    walk("", document(), &mut |at, value| {
+fn no_schema_is_a_union_and_no_response_contains_null() {
+    walk("", document(), &mut |pointer, value| {
         for union in ["anyOf", "oneOf", "allOf", "not", "discriminator"] {
-            assert!(value.get(union).is_none(), "{at} has {union}");
+            assert!(value.get(union).is_none(), "{pointer} contains {union}");
         }
     });
-    for name in schemas_told() {
-        walk(&format!("schemas/{name}"), &schemas()[name], &mut |at, value| {
-            assert!(value.get("nullable").is_none(), "{at} is in a response and nullable");
+    for name in response_schemas() {
+        walk(&format!("schemas/{name}"), &schemas()[name], &mut |pointer, value| {
+            assert!(value.get("nullable").is_none(), "{pointer} is in a response and nullable");
         });
     }
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_stands_alone() {
-    walk("", document(), &mut |at, value| {
+fn every_reference_resolves_and_has_no_siblings() {
+    walk("", document(), &mut |pointer, value| {
         if value.get("$ref").is_some() {
-            assert!(!resolved(value).is_null(), "{at} leads nowhere: {value}");
-            assert_eq!(value.as_object().unwrap().len(), 1, "{at} has neighbours that OpenAPI 3.0 ignores");
+            assert!(!resolved(value).is_null(), "{pointer}: unresolved reference {value}");
+            assert_eq!(
+                value.as_object().unwrap().len(),
+                1,
+                "{pointer} has siblings, which OpenAPI 3.0 ignores"
+            );
         }
     });
 }
 
 #[test]
-fn what_a_request_may_hold_is_closed_and_what_a_response_may_hold_is_open() {
-    // A form is open too: what is not known in it is ignored (RFC 6749 §3.2).
+fn request_schemas_are_closed_and_response_schemas_are_open() {
+    // A form is open too: unknown parameters are ignored (RFC 6749 §3.2).
     let (requests, forms, responses) =
-        (schemas_asked("application/json"), schemas_asked(FORM), schemas_told());
-    let mut broken = Vec::new();
+        (request_schemas("application/json"), request_schemas(FORM), response_schemas());
+    let mut violations = Vec::new();
     for (name, schema) in schemas() {
-        let (asked, told) = (requests.contains(name.as_str()), responses.contains(name.as_str()));
+        let (in_request, in_response) = (requests.contains(name.as_str()), responses.contains(name.as_str()));
         let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
         let mut parameters = operations()
             .flat_map(|(_, _, operation)| operation["parameters"].as_array().into_iter().flatten());
         let in_query = parameters.any(|parameter| parameter["schema"] == reference);
-        assert!(asked || told || in_query || forms.contains(name.as_str()), "{name} is used by nothing");
+        assert!(in_request || in_response || in_query || forms.contains(name.as_str()), "{name} is unused");
         let is_object = schema["type"] == "object";
-        let wanted = if asked && is_object { json!(false) } else { Value::Null };
+        let expected = if in_request && is_object { json!(false) } else { Value::Null };
         let found = &schema["additionalProperties"];
-        if *found != wanted {
-            broken
-                .push(format!("{name}: additionalProperties is {found}, should be {wanted} (null: absent)"));
+        if *found != expected {
+            violations
+                .push(format!("{name}: additionalProperties is {found}, expected {expected} (null: absent)"));
         }
     }
-    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(violations.is_empty(), "{violations:#?}");
 }
 
-/// What takes a form.
+/// The paths of operations that accept a form.
 const FORMS: [&str; 2] = ["/api/v1/auth/introspect", "/api/v1/auth/revoke"];
 
 #[test]
-fn every_body_has_the_one_media_type_of_its_kind() {
+fn every_body_has_the_media_type_of_its_kind() {
     for (path, method, operation) in operations() {
         let name = format!("{method} {path}");
         let types = |value: &Value| -> Vec<String> {
@@ -258,26 +266,26 @@ fn every_body_has_the_one_media_type_of_its_kind() {
             content.map(|(media, _)| media.clone()).collect()
         };
         if let Some(body) = operation.get("requestBody") {
-            let wanted = if FORMS.contains(&path) { FORM } else { "application/json" };
-            assert_eq!(types(body), [wanted], "{name}");
+            let expected = if FORMS.contains(&path) { FORM } else { "application/json" };
+            assert_eq!(types(body), [expected], "{name}");
             assert_eq!(body["required"], true, "{name}");
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let wanted: &[&str] = match status.as_bytes() {
+            let expected: &[&str] = match status.as_bytes() {
                 b"204" | b"304" => &[],
-                // RFC 7009 §2.2: 200, and nothing besides.
+                // RFC 7009 §2.2: 200 without a body.
                 b"200" if path == "/api/v1/auth/revoke" => &[],
                 [b'2', ..] => &["application/json"],
                 [b'4' | b'5', ..] => &["application/problem+json"],
                 _ => panic!("{name}: {status} is no status of this API"),
             };
-            assert_eq!(types(resolved(response)), wanted, "{name}: {status}");
+            assert_eq!(types(resolved(response)), expected, "{name}: {status}");
         }
     }
 }
 
 #[test]
-fn every_error_is_the_one_problem() {
+fn every_error_uses_the_problem_schema() {
     for (path, method, operation) in operations() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             if status.starts_with(['4', '5']) {
@@ -289,11 +297,11 @@ fn every_error_is_the_one_problem() {
 }
 
 #[test]
-fn every_answer_is_described_in_more_than_a_word() {
+fn every_response_description_has_several_words() {
     for (path, method, operation) in operations() {
-        for (status, answer) in operation["responses"].as_object().unwrap() {
-            let told = resolved(answer)["description"].as_str().unwrap();
-            assert!(told.contains(' '), "{method} {path} {status}: {told:?}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let description = resolved(response)["description"].as_str().unwrap();
+            assert!(description.contains(' '), "{method} {path} {status}: {description:?}");
         }
     }
 }

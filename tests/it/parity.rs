@@ -1,7 +1,8 @@
-//! What the four systems do that Tripgate started from, row by row: each row is proven by a test, or
-//! waits for a later version and says for what.
+//! The features of the four systems that Tripgate replaces, row by row: each row is proven by a test, or is
+//! postponed to a later version with a reason.
 
 mod rows;
+mod secret;
 mod trips;
 
 use std::collections::BTreeSet;
@@ -10,14 +11,14 @@ use std::path::Path;
 
 use rows::{ROWS, Row};
 
-/// How many there are.
+/// The number of rows.
 const COUNT: u16 = 97;
 
 #[test]
 fn every_row_is_listed_exactly_once() {
     let listed: Vec<u16> = ROWS.iter().map(|(number, _)| *number).collect();
-    let wanted: Vec<u16> = (1..=COUNT).collect();
-    assert_eq!(listed, wanted);
+    let expected: Vec<u16> = (1..=COUNT).collect();
+    assert_eq!(listed, expected);
 }
 
 #[test]
@@ -25,7 +26,7 @@ fn every_test_that_a_row_points_to_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (number, row) in ROWS {
         let Row::Proven(pointers) = row else { continue };
-        assert!(!pointers.is_empty(), "row {number} points to nothing");
+        assert!(!pointers.is_empty(), "row {number} has no test");
         for pointer in *pointers {
             let (file, name) = pointer.split_once("::").unwrap();
             let source = fs::read_to_string(root.join(file)).unwrap_or_default();
@@ -33,16 +34,16 @@ fn every_test_that_a_row_points_to_exists() {
                 let test = ["#[test]", "#[tokio::test]"].contains(&lines[0].trim());
                 test && lines[1].contains(&format!("fn {name}("))
             });
-            assert!(declared, "row {number} points to {pointer}, which is no test");
+            assert!(declared, "row {number} points to {pointer}, which is not a test");
         }
     }
 }
 
 #[test]
-fn what_waits_says_for_what() {
+fn every_postponed_row_has_a_reason() {
     let reasons: BTreeSet<&str> = ROWS
         .iter()
-        .filter_map(|(_, row)| if let Row::Later(why) = row { Some(*why) } else { None })
+        .filter_map(|(_, row)| if let Row::Later(reason) = row { Some(*reason) } else { None })
         .collect();
-    assert!(reasons.iter().all(|why| why.len() > 20), "{reasons:?}");
+    assert!(reasons.iter().all(|reason| reason.len() > 20), "{reasons:?}");
 }

@@ -1,4 +1,4 @@
-//! The pages that explain problems: each code has one, and what it shows is what the server answers.
+//! The documentation pages of problems: each code has one, and its example equals the real response.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tripgate::config::Signup;
-use tripgate::http::problem::ProblemCode;
+use tripgate::web::problem::ProblemCode;
 
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
@@ -15,8 +15,9 @@ const TRIPS: &str = "/api/v1/trips";
 const LOGIN: &str = "/api/v1/auth/login";
 const REFRESH: &str = "/api/v1/auth/refresh";
 
-/// Those that only a broken, full or ending server answers. The unit tests of the pages make most of them.
-const HARD_TO_GET: [ProblemCode; 9] = [
+/// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
+/// them.
+const HARD_TO_PRODUCE: [ProblemCode; 9] = [
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,
@@ -28,7 +29,7 @@ const HARD_TO_GET: [ProblemCode; 9] = [
     ProblemCode::NoSigningKey,
 ];
 
-/// What a page shows as an answer: its headers, and its body.
+/// The example response of a page.
 struct Example {
     status: String,
     headers: Vec<(String, String)>,
@@ -38,9 +39,9 @@ struct Example {
 async fn example(app: &TestApp, slug: &str) -> Example {
     let page = app.anonymous().get(&format!("/problems/{slug}")).undocumented().await.expect(200);
     let (_, rest) = page.text().split_once("<pre tabindex=\"0\"><code>").unwrap();
-    let shown = rest.split_once("</code></pre>").unwrap().0;
-    let shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-    let (head, body) = shown.split_once("\n\n").unwrap();
+    let text = rest.split_once("</code></pre>").unwrap().0;
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let (head, body) = text.split_once("\n\n").unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().to_owned();
     let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -52,17 +53,17 @@ async fn example(app: &TestApp, slug: &str) -> Example {
 }
 
 #[tokio::test]
-async fn every_code_has_a_page_and_every_page_a_code() {
+async fn every_problem_code_has_exactly_one_page() {
     // S-64
     let app = TestApp::start().await;
-    let nobody = app.anonymous();
-    let list = nobody.get("/problems").undocumented().await.expect(200);
+    let anonymous = app.anonymous();
+    let list = anonymous.get("/problems").undocumented().await.expect(200);
     assert_eq!(list.text().matches("<li><a href=\"problems/").count(), ProblemCode::ALL.len());
     for code in ProblemCode::ALL {
         let slug = code.name().replace('_', "-");
         assert!(list.text().contains(&format!("href=\"problems/{slug}\"")), "{slug}");
         assert!(list.text().contains(&format!("<section id=\"{}\">", code.status())), "{slug}");
-        let page = nobody.get(&format!("/problems/{slug}")).undocumented().await.expect(200);
+        let page = anonymous.get(&format!("/problems/{slug}")).undocumented().await.expect(200);
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
         let (prose, _) = page.text().split_once("<pre").unwrap();
         let text = prose.replace("<code>", "`").replace("</code>", "`");
@@ -75,41 +76,41 @@ async fn every_code_has_a_page_and_every_page_a_code() {
         assert!(!prose.contains('`'), "{slug}");
     }
     for unknown in ["x", "not_found", "NOT-FOUND", "not-found.html", "bad-request-", "init.js"] {
-        nobody.get(&format!("/problems/{unknown}")).undocumented().await.expect(404).problem("not_found");
+        anonymous.get(&format!("/problems/{unknown}")).undocumented().await.expect(404).problem("not_found");
     }
-    let told = nobody.get("/api/v1/me").await.expect(401).json();
-    nobody.get(told["type"].as_str().unwrap()).undocumented().await.expect(200);
+    let problem = anonymous.get("/api/v1/me").await.expect(401).json();
+    anonymous.get(problem["type"].as_str().unwrap()).undocumented().await.expect(200);
 }
 
 #[tokio::test]
-async fn every_example_is_what_the_server_answers() {
+async fn every_example_equals_the_real_response() {
     let app = TestApp::start().await;
     let mut replies = malformed(&app).await;
-    replies.extend(strangers(&app).await);
+    replies.extend(unauthorized(&app).await);
     replies.extend(conflicts(&app).await);
-    let mut seen = Vec::new();
+    let mut codes = Vec::new();
     for reply in replies {
         let real = reply.json();
         let code = real["code"].as_str().unwrap().to_owned();
-        let shown = example(&app, &code.replace('_', "-")).await;
-        assert!(shown.status.starts_with(&format!("HTTP/1.1 {} ", reply.status)), "{}", shown.status);
-        for (name, value) in &shown.headers {
+        let expected = example(&app, &code.replace('_', "-")).await;
+        assert!(expected.status.starts_with(&format!("HTTP/1.1 {} ", reply.status)), "{}", expected.status);
+        for (name, value) in &expected.headers {
             assert_eq!(reply.header(name), value, "{code}");
         }
-        let mut body = shown.body;
+        let mut body = expected.body;
         body["request_id"] = real["request_id"].clone();
         assert_eq!(body, real, "{code}");
-        seen.push(code);
+        codes.push(code);
     }
     let mut all: Vec<String> = ProblemCode::ALL.iter().map(|code| code.name().to_owned()).collect();
-    seen.extend(HARD_TO_GET.map(|code| code.name().to_owned()));
-    seen.sort_unstable();
+    codes.extend(HARD_TO_PRODUCE.map(|code| code.name().to_owned()));
+    codes.sort_unstable();
     all.sort_unstable();
-    assert_eq!(seen, all);
+    assert_eq!(codes, all);
 }
 
 #[tokio::test]
-async fn the_other_examples_say_what_the_source_says() {
+async fn the_other_examples_use_texts_from_the_source() {
     let app = TestApp::start().await;
     let mut source = String::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -123,74 +124,74 @@ async fn the_other_examples_say_what_the_source_says() {
             }
         }
     }
-    for code in HARD_TO_GET {
+    for code in HARD_TO_PRODUCE {
         let body = example(&app, &code.name().replace('_', "-")).await.body;
         let detail = body["detail"].as_str().unwrap();
-        assert!(source.contains(&format!("\"{detail}\"")), "nothing answers {detail:?}");
-        let members: Vec<&String> = body.as_object().unwrap().keys().collect();
-        assert_eq!(members, ["type", "title", "status", "detail", "code", "request_id", "client_action"]);
+        assert!(source.contains(&format!("\"{detail}\"")), "{detail:?} is not in the source");
+        let fields: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["type", "title", "status", "detail", "code", "request_id", "client_action"]);
     }
 }
 
-/// Requests that break the rules of HTTP, of JSON or of the API.
+/// Sends requests that violate the rules of HTTP, of JSON or of the API.
 async fn malformed(app: &TestApp) -> Vec<Reply> {
     let ada = app.sign_up("ada").await;
-    let nobody = app.anonymous();
-    let signup = |body: Value| nobody.post("/api/v1/auth/signup").json(&body);
+    let anonymous = app.anonymous();
+    let signup = |body: Value| anonymous.post("/api/v1/auth/signup").json(&body);
     let title = json!({ "title": "Lisbon" });
     vec![
         ada.get(&format!("{TRIPS}?limit=1&limit=2")).await,
-        nobody.post(LOGIN).header("content-type", "application/json").body("{,").await,
+        anonymous.post(LOGIN).header("content-type", "application/json").body("{,").await,
         ada.get(TRIPS).header("authorization", "Bearer x").await,
         ada.get(&format!("{TRIPS}?cursor=x")).await,
         ada.post(TRIPS).header("idempotency-key", "").json(&title).await,
         ada.call(Method::PUT, TRIPS).await,
         ada.get(TRIPS).header("accept", "text/html").await,
-        nobody.post(LOGIN).header("content-type", "application/json").body(vec![b' '; 300_000]).await,
-        nobody.post(LOGIN).header("content-type", "text/plain").body("{}").await,
+        anonymous.post(LOGIN).header("content-type", "application/json").body(vec![b' '; 300_000]).await,
+        anonymous.post(LOGIN).header("content-type", "text/plain").body("{}").await,
         signup(json!({ "username": "bob", "password": "short" })).await,
     ]
 }
 
-/// Those who are not known, or not for this.
-async fn strangers(app: &TestApp) -> Vec<Reply> {
-    let nobody = app.anonymous();
+/// Sends requests without a valid or sufficient credential.
+async fn unauthorized(app: &TestApp) -> Vec<Reply> {
+    let anonymous = app.anonymous();
     let reader = app.log_in_for("ada", "trips:read").await;
-    let left = app.log_in("ada").await;
-    let refresh = |token: &Value| nobody.post(REFRESH).json(&json!({ "refresh_token": token }));
-    let gone = left.grant()["refresh_token"].clone();
-    nobody.post("/api/v1/auth/logout").json(&json!({ "refresh_token": gone })).await.expect(204);
+    let logged_out = app.log_in("ada").await;
+    let refresh = |token: &Value| anonymous.post(REFRESH).json(&json!({ "refresh_token": token }));
+    let revoked = logged_out.grant()["refresh_token"].clone();
+    anonymous.post("/api/v1/auth/logout").json(&json!({ "refresh_token": revoked })).await.expect(204);
     let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
     let brian = json!({ "username": "brian", "password": PASSWORD });
     vec![
-        nobody.get("/api/v1/me").await,
-        nobody.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
+        anonymous.get("/api/v1/me").await,
+        anonymous.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
         refresh(&json!("x")).await,
-        refresh(&gone).await,
-        nobody.post("/api/v1/auth/introspect").basic("x", "y").form(&[("token", "z")]).await,
+        refresh(&revoked).await,
+        anonymous.post("/api/v1/auth/introspect").basic("x", "y").form(&[("token", "z")]).await,
         reader.post(TRIPS).json(&json!({ "title": "Lisbon" })).await,
         closed.anonymous().post("/api/v1/auth/signup").json(&brian).await,
     ]
 }
 
-/// What is not as the client believes, and at the end what is too old.
+/// Sends requests that conflict with the state of the server; the last ones contain expired tokens.
 async fn conflicts(app: &TestApp) -> Vec<Reply> {
     let ada = app.log_in("ada").await;
     let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });
     ada.post(TRIPS).json(&trip).await.expect(201);
-    let one = format!("{TRIPS}/01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10");
+    let path = format!("{TRIPS}/01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10");
     let body = json!({ "title": "Porto" });
     let keyed = |title: &str| ada.post(TRIPS).header("idempotency-key", "k").json(&json!({ "title": title }));
     keyed("Lisbon").await.expect(201);
-    let piece = ada.get("/api/v1/sync").await.expect(200).json();
-    let sync = format!("/api/v1/sync?cursor={}", piece["next_cursor"].as_str().unwrap());
+    let page = ada.get("/api/v1/sync").await.expect(200).json();
+    let sync = format!("/api/v1/sync?cursor={}", page["next_cursor"].as_str().unwrap());
     let taken = json!({ "username": "ada", "password": PASSWORD });
     let mut replies = vec![
         ada.get(&format!("{TRIPS}/01990f2e-7c1a-7d33-9a51-6f0f4b8f2a11")).await,
         app.anonymous().post("/api/v1/auth/signup").json(&taken).await,
         ada.post(TRIPS).json(&trip).await,
-        ada.put(&one).header("if-match", "\"0\"").json(&body).await,
-        ada.put(&one).json(&body).await,
+        ada.put(&path).header("if-match", "\"0\"").json(&body).await,
+        ada.put(&path).json(&body).await,
         keyed("Porto").await,
     ];
     app.clock.advance(TimeDelta::hours(1));

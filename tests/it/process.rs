@@ -15,8 +15,8 @@ use tripgate::config::Settings;
 
 use crate::harness::PASSWORD;
 
-/// An upper bound for a start or a stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The maximum duration of a start or a stop.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Returns the command with `args` in `dir` and an empty environment.
 pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
@@ -35,12 +35,14 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Read during the run: a process blocks on a full pipe.
     let (out, err) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
-    let ended = wait(&mut child);
-    if ended.is_none() {
+    let status = wait(&mut child);
+    if status.is_none() {
         child.kill().unwrap();
     }
     let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
-    let Some(status) = ended else { panic!("it did not end: {}", String::from_utf8_lossy(&stderr)) };
+    let Some(status) = status else {
+        panic!("the process did not exit: {}", String::from_utf8_lossy(&stderr))
+    };
     Output { status, stdout, stderr }
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
+    while begin.elapsed() < EXIT_TIMEOUT {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);
         }
@@ -107,11 +109,11 @@ impl Process {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
-        let page = Arc::clone(&log);
+        let sink = Arc::clone(&log);
         let reader = thread::spawn(move || {
             let mut line = Vec::new();
             while matches!(stderr.read_until(b'\n', &mut line), Ok(1..)) {
-                page.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
         });
@@ -125,7 +127,7 @@ impl Process {
         // Later output must not block the server.
         thread::spawn(move || stdout.read_to_string(&mut String::new()));
         let address = address_in(&log);
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(EXIT_TIMEOUT).build().unwrap();
         Self { child, address, banner, log, reader: Some(reader), http }
     }
 
@@ -167,7 +169,7 @@ impl Process {
     }
 
     /// Waits for the exit and returns the exit code and the whole log.
-    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let status = wait(&mut self.child).unwrap();
         self.reader.take().unwrap().join().unwrap();
         let log = self.log.lock().unwrap().clone();
@@ -183,19 +185,19 @@ impl Drop for Process {
     }
 }
 
-/// Reads the address from the log: the banner may show another name for it.
+/// Reads the address from the log. The banner may show a host name instead.
 fn address_in(log: &Mutex<String>) -> SocketAddr {
     let begin = Instant::now();
     loop {
         let text = log.lock().unwrap().clone();
-        let place = text.lines().find(|line| line.contains("serving")).and_then(|line| {
+        let address = text.lines().find(|line| line.contains("serving")).and_then(|line| {
             let from = line.find("127.0.0.1:")?;
             line[from..].split(['"', ' ', ',']).next()
         });
-        if let Some(place) = place {
-            return place.parse().unwrap();
+        if let Some(address) = address {
+            return address.parse().unwrap();
         }
-        assert!(begin.elapsed() < PATIENCE, "it does not say where it listens: {text}");
+        assert!(begin.elapsed() < EXIT_TIMEOUT, "no listening address in the log: {text}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -216,8 +218,8 @@ fn hpack(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Requests `/health/live` over HTTP/2, whose library logs more than any other, with this query and
-/// `Authorization` header.
+/// Requests `/health/live` over HTTP/2 with this query and `Authorization` header. The HTTP/2 library logs
+/// more than any other dependency.
 pub(crate) fn over_h2(address: SocketAddr, query: &str, credential: &str) {
     // GET and http; path and authority as literals; the last field is `authorization`.
     let path = hpack(&format!("/health/live?{query}"));
@@ -229,11 +231,11 @@ pub(crate) fn over_h2(address: SocketAddr, query: &str, credential: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(&bytes).unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(br#"{"status":"ok"}"#) {
+    let mut response = Vec::new();
+    while !response.ends_with(br#"{"status":"ok"}"#) {
         let mut chunk = [0; 1024];
         let count = stream.read(&mut chunk).unwrap();
-        assert!(count > 0, "{answer:?}");
-        answer.extend_from_slice(&chunk[..count]);
+        assert!(count > 0, "{response:?}");
+        response.extend_from_slice(&chunk[..count]);
     }
 }

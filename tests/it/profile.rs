@@ -3,9 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email, rows};
 use crate::login::sign_up_with;
-use crate::stored;
 
 const ME: &str = "/api/v1/me";
 
@@ -18,13 +17,13 @@ async fn me(client: &Client) -> Value {
 }
 
 /// Asserts that the change is rejected with this error and changes nothing.
-async fn refused(client: &Client, patch: &Value, pointer: &str, code: &str) {
+async fn assert_rejected(client: &Client, patch: &Value, pointer: &str, code: &str) {
     let before = me(client).await;
     let reply = change(client, patch).await.expect(422).problem("invalid");
     // A value that is too short may also have an invalid format.
-    let faults = reply.faults();
-    assert!(faults.contains(&(pointer.to_owned(), code.to_owned())), "{patch}: {faults:?}");
-    assert!(faults.iter().all(|(other, _)| other == pointer), "{patch}: {faults:?}");
+    let errors = reply.field_errors();
+    assert!(errors.contains(&(pointer.to_owned(), code.to_owned())), "{patch}: {errors:?}");
+    assert!(errors.iter().all(|(other, _)| other == pointer), "{patch}: {errors:?}");
     assert_eq!(me(client).await, before, "{patch}");
 }
 
@@ -57,8 +56,8 @@ async fn a_display_name_is_set_and_cleared() {
     assert_eq!(me(&ada).await, expected);
     let cleared = change(&ada, &json!({ "display_name": null })).await.expect(200).json();
     assert!(cleared.get("display_name").is_none(), "{cleared}");
-    assert_eq!(cleared["username"], "ada", "what was absent is gone");
-    assert_eq!(me(&brian).await, brian.grant()["user"], "somebody else was changed");
+    assert_eq!(cleared["username"], "ada", "an absent field was cleared");
+    assert_eq!(me(&brian).await, brian.grant()["user"], "another user was changed");
 }
 
 #[tokio::test]
@@ -66,9 +65,10 @@ async fn a_display_name_has_1_to_100_characters() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let longest = "ö".repeat(100);
-    refused(&ada, &json!({ "display_name": "" }), "/display_name", "too_short").await;
-    refused(&ada, &json!({ "display_name": format!("{longest}x") }), "/display_name", "too_long").await;
-    refused(&ada, &json!({ "display_name": 7 }), "/display_name", "wrong_type").await;
+    assert_rejected(&ada, &json!({ "display_name": "" }), "/display_name", "too_short").await;
+    assert_rejected(&ada, &json!({ "display_name": format!("{longest}x") }), "/display_name", "too_long")
+        .await;
+    assert_rejected(&ada, &json!({ "display_name": 7 }), "/display_name", "wrong_type").await;
     change(&ada, &json!({ "display_name": longest })).await.expect(200);
 }
 
@@ -95,9 +95,9 @@ async fn a_taken_username_is_rejected() {
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
     let patch = json!({ "username": "ada", "display_name": "Brian" });
     change(&brian, &patch).await.expect(409).problem("identifier_taken");
-    assert_eq!(me(&brian).await, brian.grant()["user"], "half of it was changed");
+    assert_eq!(me(&brian).await, brian.grant()["user"], "the rejected patch was partly applied");
     assert_eq!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
-    // The user's own username is no conflict.
+    // The user's current username is not a conflict.
     change(&ada, &json!({ "username": "ada" })).await.expect(200);
 }
 
@@ -106,10 +106,10 @@ async fn an_invalid_username_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for name in ["Ada", "ada l", "-ada", "ada@example.org", "adä"] {
-        refused(&ada, &json!({ "username": name }), "/username", "invalid_format").await;
+        assert_rejected(&ada, &json!({ "username": name }), "/username", "invalid_format").await;
     }
-    refused(&ada, &json!({ "username": "ab" }), "/username", "too_short").await;
-    refused(&ada, &json!({ "username": "x".repeat(33) }), "/username", "too_long").await;
+    assert_rejected(&ada, &json!({ "username": "ab" }), "/username", "too_short").await;
+    assert_rejected(&ada, &json!({ "username": "x".repeat(33) }), "/username", "too_long").await;
 }
 
 #[tokio::test]
@@ -127,9 +127,15 @@ async fn the_last_identifier_cannot_be_cleared() {
     let app = TestApp::start().await;
     sign_up_with(&app, "ada", PASSWORD).await;
     let grant = log_in(&app, "ada").await.expect(200).json();
-    let ada = app.anonymous().granted(&grant);
-    refused(&ada, &json!({ "username": null }), "/username", "last_identifier").await;
-    refused(&ada, &json!({ "username": null, "display_name": "Ada" }), "/username", "last_identifier").await;
+    let ada = app.anonymous().with_grant(&grant);
+    assert_rejected(&ada, &json!({ "username": null }), "/username", "last_identifier").await;
+    assert_rejected(
+        &ada,
+        &json!({ "username": null, "display_name": "Ada" }),
+        "/username",
+        "last_identifier",
+    )
+    .await;
     log_in(&app, "ada").await.expect(200);
 }
 
@@ -138,7 +144,7 @@ async fn read_only_and_unknown_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
-    for (member, value) in [
+    for (field, value) in [
         ("email", json!("new@example.org")),
         ("id", json!(brian.id())),
         ("email_verified", json!(true)),
@@ -150,8 +156,8 @@ async fn read_only_and_unknown_fields_are_rejected() {
         ("password_hash", json!("$2b$04$")),
         ("", json!(1)),
     ] {
-        let patch = json!({ "display_name": "Ada", member: value });
-        refused(&ada, &patch, "", "unknown_member").await;
+        let patch = json!({ "display_name": "Ada", field: value });
+        assert_rejected(&ada, &patch, "", "unknown_member").await;
     }
     log_in(&app, "ada").await.expect(200);
     assert_eq!(me(&brian).await, brian.grant()["user"]);
@@ -162,7 +168,7 @@ async fn a_patch_must_be_an_object() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for patch in [json!([]), json!(null), json!("ada"), json!(1)] {
-        refused(&ada, &patch, "", "wrong_type").await;
+        assert_rejected(&ada, &patch, "", "wrong_type").await;
     }
 }
 
@@ -174,7 +180,7 @@ async fn concurrent_changes_to_one_username_have_one_winner() {
     let mut clients = Vec::new();
     for name in ["ada", "brian", "clara", "dora"] {
         let client = app.sign_up(name).await;
-        let other = replica.anonymous().granted(client.grant());
+        let other = replica.anonymous().with_grant(client.grant());
         clients.push(if clients.len() % 2 == 0 { client } else { other });
     }
     let patch = json!({ "username": "captain" });
@@ -182,6 +188,6 @@ async fn concurrent_changes_to_one_username_have_one_winner() {
     let mut statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409, 409, 409]);
-    let users = stored::users(&app).await;
+    let users = rows::users(&app).await;
     assert_eq!(users.iter().filter(|user| user.username.as_deref() == Some("captain")).count(), 1);
 }

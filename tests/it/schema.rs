@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::harness::TestApp;
 
-async fn direct(app: &TestApp) -> DatabaseConnection {
+async fn connect(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
 }
@@ -95,93 +95,94 @@ fn day(day: u32) -> Option<NaiveDate> {
 
 /// The kind of constraint violation.
 #[derive(Debug, PartialEq)]
-enum Refusal {
+enum Violation {
     Unique,
-    Missing,
+    ForeignKey,
     Other,
 }
 
-async fn refusal(what: &str, insert: impl Future<Output = Result<u64, DbErr>>) -> Refusal {
+async fn violation(what: &str, insert: impl Future<Output = Result<u64, DbErr>>) -> Violation {
     match insert.await.map_err(StoreError::from) {
-        Err(StoreError::UniqueViolation(_)) => Refusal::Unique,
-        Err(StoreError::ForeignKeyViolation(_)) => Refusal::Missing,
-        Err(StoreError::Other(_)) => Refusal::Other,
+        Err(StoreError::UniqueViolation(_)) => Violation::Unique,
+        Err(StoreError::ForeignKeyViolation(_)) => Violation::ForeignKey,
+        Err(StoreError::Other(_)) => Violation::Other,
         other => panic!("{what}: {other:?}"),
     }
 }
 
-/// Inserts a valid row with these changes and asserts this violation.
-macro_rules! refused {
-    ($on:expr, $table:ident, $why:ident, $row:expr $(, $member:ident: $value:expr)*) => {
-        let row = $table::ActiveModel { $($member: Set($value),)* ..$row };
-        let what = stringify!($table $($member $value)*);
-        let insert = $table::Entity::insert(row).exec_without_returning($on);
-        assert_eq!(refusal(what, insert).await, Refusal::$why, "{what}");
+/// Inserts a valid row with these changes and asserts this constraint violation.
+macro_rules! rejects {
+    ($database:expr, $table:ident, $violation:ident, $row:expr $(, $column:ident: $value:expr)*) => {
+        let row = $table::ActiveModel { $($column: Set($value),)* ..$row };
+        let what = stringify!($table $($column $value)*);
+        let insert = $table::Entity::insert(row).exec_without_returning($database);
+        assert_eq!(violation(what, insert).await, Violation::$violation, "{what}");
     };
 }
 
 #[tokio::test]
 async fn database_constraints_reject_invalid_account_rows() {
     let app = TestApp::start().await;
-    let on = &direct(&app).await;
-    users::Entity::insert(user(1)).exec_without_returning(on).await.unwrap();
-    users::Entity::insert(user(2)).exec_without_returning(on).await.unwrap();
-    sessions::Entity::insert(session(1, 1)).exec_without_returning(on).await.unwrap();
+    let database = &connect(&app).await;
+    users::Entity::insert(user(1)).exec_without_returning(database).await.unwrap();
+    users::Entity::insert(user(2)).exec_without_returning(database).await.unwrap();
+    sessions::Entity::insert(session(1, 1)).exec_without_returning(database).await.unwrap();
     let text = |text: &str| Some(text.to_owned());
-    refused!(on, users, Unique, user(1));
-    refused!(on, users, Unique, user(3), email_key: text("u1@example.org"));
-    refused!(on, users, Unique, user(3), username_key: text("user1"));
-    refused!(on, users, Other, user(3), email: None, email_key: None, username: None, username_key: None);
-    refused!(on, users, Other, user(3), email_key: None);
-    refused!(on, users, Other, user(3), username: None);
-    refused!(on, users, Other, user(3), email: Some("x".repeat(EMAIL_MAX + 1)));
-    refused!(on, users, Other, user(3), username: Some("x".repeat(USERNAME_MIN - 1)));
-    refused!(on, users, Other, user(3), username: Some("x".repeat(USERNAME_MAX + 1)));
-    refused!(on, users, Other, user(3), display_name: text(""));
-    refused!(on, users, Other, user(3), display_name: Some("é".repeat(DISPLAY_NAME_MAX + 1)));
-    refused!(on, sessions, Missing, session(7, 2));
-    refused!(on, sessions, Unique, session(2, 1));
-    refused!(on, sessions, Other, session(2, 2), generation: 0);
-    refused!(on, sessions, Other, session(2, 2), device_name: text(""));
-    refused!(on, sessions, Other, session(2, 2), device_name: Some("é".repeat(DEVICE_NAME_MAX + 1)));
-    refused!(on, sessions, Other, session(2, 2), user_agent: Some("x".repeat(USER_AGENT_MAX + 1)));
-    refused!(on, signing_keys, Unique, signing_key("second", Some(1)));
-    refused!(on, signing_keys, Other, signing_key("second", Some(2)));
-    refused!(on, signing_keys, Other, signing_key("second", None), status: "lost".to_owned());
+    rejects!(database, users, Unique, user(1));
+    rejects!(database, users, Unique, user(3), email_key: text("u1@example.org"));
+    rejects!(database, users, Unique, user(3), username_key: text("user1"));
+    rejects!(database, users, Other, user(3), email: None, email_key: None, username: None,
+        username_key: None);
+    rejects!(database, users, Other, user(3), email_key: None);
+    rejects!(database, users, Other, user(3), username: None);
+    rejects!(database, users, Other, user(3), email: Some("x".repeat(EMAIL_MAX + 1)));
+    rejects!(database, users, Other, user(3), username: Some("x".repeat(USERNAME_MIN - 1)));
+    rejects!(database, users, Other, user(3), username: Some("x".repeat(USERNAME_MAX + 1)));
+    rejects!(database, users, Other, user(3), display_name: text(""));
+    rejects!(database, users, Other, user(3), display_name: Some("é".repeat(DISPLAY_NAME_MAX + 1)));
+    rejects!(database, sessions, ForeignKey, session(7, 2));
+    rejects!(database, sessions, Unique, session(2, 1));
+    rejects!(database, sessions, Other, session(2, 2), generation: 0);
+    rejects!(database, sessions, Other, session(2, 2), device_name: text(""));
+    rejects!(database, sessions, Other, session(2, 2), device_name: Some("é".repeat(DEVICE_NAME_MAX + 1)));
+    rejects!(database, sessions, Other, session(2, 2), user_agent: Some("x".repeat(USER_AGENT_MAX + 1)));
+    rejects!(database, signing_keys, Unique, signing_key("second", Some(1)));
+    rejects!(database, signing_keys, Other, signing_key("second", Some(2)));
+    rejects!(database, signing_keys, Other, signing_key("second", None), status: "lost".to_owned());
     let two = [signing_key("second", None), signing_key("third", None)];
-    signing_keys::Entity::insert_many(two).exec_without_returning(on).await.unwrap();
-    assert_eq!(users::Entity::find().all(on).await.unwrap().len(), 2);
-    assert_eq!(sessions::Entity::find().all(on).await.unwrap().len(), 1);
+    signing_keys::Entity::insert_many(two).exec_without_returning(database).await.unwrap();
+    assert_eq!(users::Entity::find().all(database).await.unwrap().len(), 2);
+    assert_eq!(sessions::Entity::find().all(database).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn database_constraints_reject_invalid_trip_rows() {
     let app = TestApp::start().await;
-    let on = &direct(&app).await;
-    users::Entity::insert_many([user(1), user(2)]).exec_without_returning(on).await.unwrap();
-    trips::Entity::insert(trip(1, 1)).exec_without_returning(on).await.unwrap();
-    refused!(on, trips, Unique, trip(1, 1));
-    refused!(on, trips, Unique, trip(1, 1), created_at: 7);
-    refused!(on, trips, Missing, trip(7, 2));
-    refused!(on, trips, Other, trip(1, 2), title: String::new());
-    refused!(on, trips, Other, trip(1, 2), title: "🦀".repeat(TITLE_MAX + 1));
-    refused!(on, trips, Other, trip(1, 2), destination: Some(String::new()));
-    refused!(on, trips, Other, trip(1, 2), destination: Some("x".repeat(DESTINATION_MAX + 1)));
-    refused!(on, trips, Other, trip(1, 2), notes: Some("🦀".repeat(NOTES_MAX + 1)));
-    refused!(on, trips, Other, trip(1, 2), start_date: day(10), end_date: day(9));
-    refused!(on, trips, Other, trip(1, 2), version: 0);
+    let database = &connect(&app).await;
+    users::Entity::insert_many([user(1), user(2)]).exec_without_returning(database).await.unwrap();
+    trips::Entity::insert(trip(1, 1)).exec_without_returning(database).await.unwrap();
+    rejects!(database, trips, Unique, trip(1, 1));
+    rejects!(database, trips, Unique, trip(1, 1), created_at: 7);
+    rejects!(database, trips, ForeignKey, trip(7, 2));
+    rejects!(database, trips, Other, trip(1, 2), title: String::new());
+    rejects!(database, trips, Other, trip(1, 2), title: "🦀".repeat(TITLE_MAX + 1));
+    rejects!(database, trips, Other, trip(1, 2), destination: Some(String::new()));
+    rejects!(database, trips, Other, trip(1, 2), destination: Some("x".repeat(DESTINATION_MAX + 1)));
+    rejects!(database, trips, Other, trip(1, 2), notes: Some("🦀".repeat(NOTES_MAX + 1)));
+    rejects!(database, trips, Other, trip(1, 2), start_date: day(10), end_date: day(9));
+    rejects!(database, trips, Other, trip(1, 2), version: 0);
     let counter = trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(1)), value: Set(1) };
-    trip_counters::Entity::insert(counter.clone()).exec_without_returning(on).await.unwrap();
-    refused!(on, trip_counters, Unique, counter.clone());
-    refused!(on, trip_counters, Missing, counter, owner_id: Uuid::from_u128(7));
+    trip_counters::Entity::insert(counter.clone()).exec_without_returning(database).await.unwrap();
+    rejects!(database, trip_counters, Unique, counter.clone());
+    rejects!(database, trip_counters, ForeignKey, counter, owner_id: Uuid::from_u128(7));
     // Another owner's trip may have the same id: an id reveals nothing about other owners.
-    let fine = trips::ActiveModel {
+    let valid = trips::ActiveModel {
         title: Set("🦀".repeat(TITLE_MAX)),
         notes: Set(Some("🦀".repeat(NOTES_MAX))),
         start_date: Set(day(10)),
         end_date: Set(day(10)),
         ..trip(2, 1)
     };
-    trips::Entity::insert(fine).exec_without_returning(on).await.unwrap();
-    assert_eq!(trips::Entity::find().all(on).await.unwrap().len(), 2);
+    trips::Entity::insert(valid).exec_without_returning(database).await.unwrap();
+    assert_eq!(trips::Entity::find().all(database).await.unwrap().len(), 2);
 }

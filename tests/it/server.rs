@@ -25,7 +25,7 @@ use crate::process::Process;
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The deadline for slow connections.
-const SLOW: Duration = Duration::from_secs(10);
+const SLOW_DEADLINE: Duration = Duration::from_secs(10);
 
 async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -34,17 +34,17 @@ async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
 }
 
 /// Reads until the server closes; returns the data and the elapsed time.
-async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
+async fn read_until_closed(mut stream: TcpStream) -> (String, Duration) {
     let begin = Instant::now();
     let mut all = Vec::new();
-    match timeout(2 * SLOW, stream.read_to_end(&mut all)).await.unwrap() {
+    match timeout(2 * SLOW_DEADLINE, stream.read_to_end(&mut all)).await.unwrap() {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
         _ => (String::from_utf8_lossy(&all).into_owned(), begin.elapsed()),
     }
 }
 
 #[tokio::test]
-async fn conflicting_body_lengths_never_make_two_requests() {
+async fn conflicting_body_lengths_are_never_parsed_as_two_requests() {
     // S-57
     let app = TestApp::start().await;
     let start = "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
@@ -103,12 +103,12 @@ async fn slow_connections_are_closed_while_others_are_served() {
             .iter()
             .cycle()
             .take(40)
-            .map(async |start| until_closed(send(app.address(), start).await).await),
+            .map(async |start| read_until_closed(send(app.address(), start).await).await),
     );
-    let drips = join_all([("", LIVE), (body.as_str(), LIVE)].map(async |(start, drip)| {
+    let trickles = join_all([("", LIVE), (body.as_str(), LIVE)].map(async |(start, bytes)| {
         let mut stream = send(app.address(), start).await;
         let begin = Instant::now();
-        for byte in drip.trim_end().bytes().cycle() {
+        for byte in bytes.trim_end().bytes().cycle() {
             if stream.write_all(&[byte]).await.is_err() {
                 break;
             }
@@ -124,12 +124,12 @@ async fn slow_connections_are_closed_while_others_are_served() {
             sleep(Duration::from_millis(200)).await;
         }
     };
-    let (slow, drips, ()) = tokio::join!(slow, drips, others);
-    for ((answer, took), start) in slow.iter().zip(starts.iter().cycle()) {
-        assert!(*took < SLOW + Duration::from_secs(1), "{start}: {took:?}");
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{start}: {answer}");
+    let (slow, trickles, ()) = tokio::join!(slow, trickles, others);
+    for ((response, took), start) in slow.iter().zip(starts.iter().cycle()) {
+        assert!(*took < SLOW_DEADLINE + Duration::from_secs(1), "{start}: {took:?}");
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 408 "), "{start}: {response}");
     }
-    assert!(drips.iter().all(|took| *took < SLOW + Duration::from_secs(1)), "{drips:?}");
+    assert!(trickles.iter().all(|took| *took < SLOW_DEADLINE + Duration::from_secs(1)), "{trickles:?}");
     assert!(slow[3].0.contains(r#""code":"request_timeout""#), "{}", slow[3].0);
     assert_eq!(ada.get("/api/v1/trips").await.json(), json!({ "items": [] }));
 }
@@ -141,12 +141,12 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     let mut stream = socket.connect(app.address()).await.unwrap();
-    let wanted = 20;
-    let request = LIVE.replace("/health/live", "/docs/swagger-ui.js").repeat(wanted);
+    let requests = 20;
+    let request = LIVE.replace("/health/live", "/docs/swagger-ui.js").repeat(requests);
     stream.write_all(request.as_bytes()).await.unwrap();
-    sleep(SLOW + Duration::from_secs(2)).await;
-    let (got, _) = until_closed(stream).await;
-    assert!(got.matches("HTTP/1.1 200 OK").count() < wanted);
+    sleep(SLOW_DEADLINE + Duration::from_secs(2)).await;
+    let (received, _) = read_until_closed(stream).await;
+    assert!(received.matches("HTTP/1.1 200 OK").count() < requests);
 }
 
 #[tokio::test]
@@ -154,22 +154,23 @@ async fn cors_headers_are_sent_only_to_listed_origins() {
     let listed = "https://trips.example";
     let app = TestApp::with(|settings| settings.cors_origins = vec![listed.to_owned()]).await;
     let ada = app.sign_up("ada").await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let preflight = |origin: &str, path: &str| {
-        let call = nobody.call(Method::OPTIONS, path).header("origin", origin);
+        let call = anonymous.call(Method::OPTIONS, path).header("origin", origin);
         let call = call.header("access-control-request-method", "PATCH");
         call.header("access-control-request-headers", "authorization, content-type").undocumented()
     };
     for path in ["/api/v1/me", "/api/v1/trips/01890a5d-ac96-774b-bcce-b302099a8057"] {
-        let told = preflight(listed, path).await.expect(204);
-        assert_eq!(told.header("access-control-allow-origin"), listed);
-        assert!(told.header("access-control-allow-methods").contains("PATCH"), "{path}");
-        let headers = told.header("access-control-allow-headers").to_lowercase();
+        let reply = preflight(listed, path).await.expect(204);
+        assert_eq!(reply.header("access-control-allow-origin"), listed);
+        assert!(reply.header("access-control-allow-methods").contains("PATCH"), "{path}");
+        let headers = reply.header("access-control-allow-headers").to_lowercase();
         for name in ["authorization", "content-type", "x-request-id"] {
             assert!(headers.contains(name), "{name}");
         }
     }
-    for call in [ada.get("/api/v1/me"), nobody.get("/api/v1/me"), ada.get("/nowhere"), ada.put("/api/v1/me")]
+    for call in
+        [ada.get("/api/v1/me"), anonymous.get("/api/v1/me"), ada.get("/nowhere"), ada.put("/api/v1/me")]
     {
         let reply = call.header("origin", listed).await;
         assert_eq!(reply.header("access-control-allow-origin"), listed);
@@ -188,11 +189,11 @@ async fn cors_headers_are_sent_only_to_listed_origins() {
         let replies = [
             preflight(other, "/api/v1/me").await.expect(405),
             ada.get("/api/v1/me").header("origin", other).await.expect(200),
-            nobody.get("/api/v1/me").header("origin", other).await.expect(401),
+            anonymous.get("/api/v1/me").header("origin", other).await.expect(401),
         ];
         for reply in replies {
-            let told = reply.headers.keys().find(|name| name.as_str().starts_with("access-control-"));
-            assert_eq!(told, None, "{other}");
+            let cors_header = reply.headers.keys().find(|name| name.as_str().starts_with("access-control-"));
+            assert_eq!(cors_header, None, "{other}");
             assert!(reply.header("vary").contains("Origin"), "{other}");
         }
     }
@@ -210,11 +211,11 @@ async fn without_listed_origins_no_cors_headers_are_sent() {
 
 /// Starts a server with a certificate for `localhost` and a client that trusts it and offers `alpn`.
 async fn encrypted(alpn: &[u8]) -> (TestApp, TempDir, TlsStream<TcpStream>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = TempDir::new().unwrap();
     let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
-    std::fs::write(&files.cert, made.cert.pem()).unwrap();
-    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&files.cert, certified.cert.pem()).unwrap();
+    std::fs::write(&files.key, certified.signing_key.serialize_pem()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&files.cert).unwrap()).unwrap();
     let app = TestApp::with(|settings| settings.tls = Some(files)).await;
@@ -235,9 +236,12 @@ async fn a_server_with_a_certificate_serves_https() {
     let (app, _dir, mut stream) = encrypted(b"http/1.1").await;
     let request = LIVE.replace("Host: a", "Host: localhost\r\nConnection: close");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(
+        response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with(r#"{"status":"ok"}"#),
+        "{response}"
+    );
     // Plain HTTP on the HTTPS port is not served.
     assert!(app.raw(LIVE).await.statuses().is_empty());
 }
@@ -255,7 +259,7 @@ async fn http_2_is_available_over_https() {
     let mut frames = Vec::new();
     while !frames.contains(&(0, br#"{"status":"ok"}"#.to_vec())) {
         let mut head = [0; 9];
-        timeout(SLOW, stream.read_exact(&mut head)).await.unwrap().unwrap();
+        timeout(SLOW_DEADLINE, stream.read_exact(&mut head)).await.unwrap().unwrap();
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         stream.read_exact(&mut payload).await.unwrap();
         frames.push((head[3], payload));
@@ -289,8 +293,8 @@ async fn aborted_requests_do_not_harm_the_server() {
     }
     // More requests than database connections: every connection must still be usable.
     let calls = (0..60).map(async |number| {
-        let made = ada.post("/api/v1/trips").json(&json!({ "title": format!("after {number}") })).await;
-        let id = made.expect(201).json()["id"].as_str().unwrap().to_owned();
+        let created = ada.post("/api/v1/trips").json(&json!({ "title": format!("after {number}") })).await;
+        let id = created.expect(201).json()["id"].as_str().unwrap().to_owned();
         ada.get(&format!("/api/v1/trips/{id}")).await.expect(200);
         ada.get("/api/v1/trips").await.expect(200);
         ada.delete(&format!("/api/v1/trips/{id}")).await.expect(204);
@@ -318,13 +322,13 @@ async fn a_graceful_stop_completes_requests_in_flight_despite_half_open_connecti
         sleep(Duration::from_millis(150)).await;
         server.terminate();
     };
-    let (answer, ()) = tokio::join!(sign_up, stop);
-    assert_eq!(answer.unwrap().status(), 201);
+    let (response, ()) = tokio::join!(sign_up, stop);
+    assert_eq!(response.unwrap().status(), 201);
     let begin = Instant::now();
-    let refused = TcpStream::connect(server.address).await;
-    assert!(refused.is_err(), "it still lets somebody in");
-    let (code, log) = server.ended();
-    assert!(begin.elapsed() < SLOW, "{:?}", begin.elapsed());
+    let connection = TcpStream::connect(server.address).await;
+    assert!(connection.is_err(), "the stopping server accepts connections");
+    let (code, log) = server.wait_for_exit();
+    assert!(begin.elapsed() < SLOW_DEADLINE, "{:?}", begin.elapsed());
     assert_eq!(code, Some(0), "{log}");
     drop(half_open);
 }

@@ -1,9 +1,9 @@
-//! Refreshes with lost responses and parallel requests, and the end of a session.
+//! Sessions: refreshes with lost responses, concurrent requests, and revocation.
 
-mod ending;
 mod model;
 mod races;
 mod refresh;
+mod revocation;
 
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ async fn next(app: &TestApp, grant: &Value) -> Value {
 }
 
 /// Returns whether the access token of a grant is accepted.
-async fn gets_in(app: &TestApp, grant: &Value) -> bool {
-    let reply = app.anonymous().granted(grant).get("/api/v1/auth/session").await;
+async fn has_access(app: &TestApp, grant: &Value) -> bool {
+    let reply = app.anonymous().with_grant(grant).get("/api/v1/auth/session").await;
     match reply.status {
         200 => true,
         401 => {
@@ -39,7 +39,7 @@ async fn gets_in(app: &TestApp, grant: &Value) -> bool {
 }
 
 /// Asserts that the refresh token is rejected and not echoed.
-async fn is_refused(app: &TestApp, token: &str, code: &str) {
+async fn assert_rejected(app: &TestApp, token: &str, code: &str) {
     let reply = refresh(app, token).await.expect(401).problem(code);
     assert_eq!(reply.header("www-authenticate"), r#"Bearer realm="tripgate""#);
     assert_eq!(reply.json()["client_action"], "reauthenticate");
@@ -47,7 +47,7 @@ async fn is_refused(app: &TestApp, token: &str, code: &str) {
 }
 
 /// Returns the sessions as their owner sees them.
-async fn listed(client: &Client) -> Vec<Value> {
+async fn list_sessions(client: &Client) -> Vec<Value> {
     let list = client.get("/api/v1/me/sessions").await.expect(200).json();
     list["items"].as_array().unwrap().clone()
 }

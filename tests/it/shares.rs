@@ -1,4 +1,4 @@
-//! Links that show a trip to whoever has them.
+//! Share links: read access to one trip without authentication.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::harness::{Client, PASSWORD, PUBLIC_URL, TestApp};
 
 const TRIPS: &str = "/api/v1/trips";
 
-async fn trip(client: &Client) -> String {
+async fn create_trip(client: &Client) -> String {
     let body = json!({
         "title": "Lisbon", "destination": "Portugal", "start_date": "2027-04-02", "end_date": "2027-04-09",
         "time_zone": "Europe/Lisbon", "notes": "Take the tram.", "status": "active",
@@ -18,7 +18,7 @@ async fn trip(client: &Client) -> String {
     client.post(TRIPS).json(&body).await.expect(201).header("location").to_owned()
 }
 
-async fn link(client: &Client, trip: &str) -> String {
+async fn create_link(client: &Client, trip: &str) -> String {
     let reply = client.put(&format!("{trip}/share")).await.expect(200);
     assert_eq!(reply.header("cache-control"), "no-store");
     let (url, token) = (reply.json()["url"].clone(), reply.json()["token"].clone());
@@ -31,15 +31,15 @@ async fn link(client: &Client, trip: &str) -> String {
 async fn a_share_link_shows_the_trip_without_owner_data() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let trip = trip(&ada).await;
-    let shared = link(&ada, &trip).await;
+    let trip = create_trip(&ada).await;
+    let shared = create_link(&ada, &trip).await;
     for client in [app.anonymous(), app.sign_up("eve").await, app.anonymous().with_token("bad")] {
         let reply = client.get(&shared).await.expect(200);
-        let mut wanted = ada.get(&trip).await.expect(200).json();
-        for own in ["id", "version", "created_at", "updated_at"] {
-            assert!(wanted.as_object_mut().unwrap().remove(own).is_some(), "{own}");
+        let mut expected = ada.get(&trip).await.expect(200).json();
+        for field in ["id", "version", "created_at", "updated_at"] {
+            assert!(expected.as_object_mut().unwrap().remove(field).is_some(), "{field}");
         }
-        assert_eq!(reply.json(), wanted);
+        assert_eq!(reply.json(), expected);
         let id = trip.rsplit('/').next().unwrap();
         for secret in [ada.id(), "ada", "example.org", id] {
             assert!(!reply.text().contains(secret), "{secret}");
@@ -62,35 +62,35 @@ async fn concurrent_and_repeated_share_requests_return_one_link() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
-    let trip = trip(&ada).await;
-    let there = replica.log_in("ada").await;
-    let asked = (0..20).map(|number| link(if number % 2 == 0 { &ada } else { &there }, &trip));
-    let links: HashSet<String> = join_all(asked).await.into_iter().collect();
+    let trip = create_trip(&ada).await;
+    let on_replica = replica.log_in("ada").await;
+    let requests = (0..20).map(|number| create_link(if number % 2 == 0 { &ada } else { &on_replica }, &trip));
+    let links: HashSet<String> = join_all(requests).await.into_iter().collect();
     assert_eq!(links.len(), 1);
     let app = app.restart().await;
     app.clock.advance(TimeDelta::days(400));
-    assert!(links.contains(&link(&app.log_in("ada").await, &trip).await));
-    let other = self::trip(&app.log_in("ada").await).await;
-    assert!(!links.contains(&link(&app.log_in("ada").await, &other).await));
+    assert!(links.contains(&create_link(&app.log_in("ada").await, &trip).await));
+    let other = create_trip(&app.log_in("ada").await).await;
+    assert!(!links.contains(&create_link(&app.log_in("ada").await, &other).await));
 }
 
 #[tokio::test]
 async fn a_revoked_link_gets_404_and_the_next_link_is_different() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let trip = trip(&ada).await;
+    let trip = create_trip(&ada).await;
     let share = format!("{trip}/share");
     ada.delete(&share).await.expect(204);
-    let first = link(&ada, &trip).await;
-    for _ in ["once", "and again"] {
+    let first = create_link(&ada, &trip).await;
+    for _ in 0..2 {
         ada.delete(&share).await.expect(204);
         app.anonymous().get(&first).await.expect(404).problem("not_found");
     }
-    let second = link(&ada, &trip).await;
+    let second = create_link(&ada, &trip).await;
     assert_ne!(first, second);
     app.anonymous().get(&first).await.expect(404);
     app.anonymous().get(&second).await.expect(200);
-    // Nothing of this is a change of the trip.
+    // Creating and revoking links does not change the trip.
     assert_eq!(ada.get(&trip).await.expect(200).json()["version"], 1);
 }
 
@@ -98,8 +98,8 @@ async fn a_revoked_link_gets_404_and_the_next_link_is_different() {
 async fn deleting_the_trip_or_its_owner_revokes_the_link() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let (one, two) = (trip(&ada).await, trip(&ada).await);
-    let (first, second) = (link(&ada, &one).await, link(&ada, &two).await);
+    let (one, two) = (create_trip(&ada).await, create_trip(&ada).await);
+    let (first, second) = (create_link(&ada, &one).await, create_link(&ada, &two).await);
     ada.delete(&one).await.expect(204);
     app.anonymous().get(&first).await.expect(404).problem("not_found");
     ada.put(&format!("{one}/share")).await.expect(404);
@@ -114,8 +114,8 @@ async fn only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable() {
     // S-53, S-54
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
-    let trip = trip(&ada).await;
-    let shared = link(&ada, &trip).await;
+    let trip = create_trip(&ada).await;
+    let shared = create_link(&ada, &trip).await;
     let share = format!("{trip}/share");
     eve.put(&share).await.expect(404).problem("not_found");
     eve.delete(&share).await.expect(404).problem("not_found");
@@ -146,7 +146,7 @@ async fn only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable() {
         let call = ada.call(method.parse().unwrap(), &shared).json(&json!({ "title": "x" }));
         assert_eq!(call.await.expect(405).header("allow"), "GET, HEAD");
     }
-    let shown: Value = app.anonymous().get(&shared).await.expect(200).json();
-    assert_eq!(shown["title"], "Lisbon");
+    let body: Value = app.anonymous().get(&shared).await.expect(200).json();
+    assert_eq!(body["title"], "Lisbon");
     assert_eq!(app.anonymous().head(&shared).await.expect(200).header("x-robots-tag"), "noindex");
 }

@@ -1,4 +1,4 @@
-//! Signing up: who may, with what, and what they get.
+//! Signing up: accepted identifiers and passwords, the response, and closed sign-up.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tripgate::config::Signup;
 
-use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
-use crate::stored;
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email, rows};
 
 const SIGN_UP: &str = "/api/v1/auth/signup";
-/// Of which nobody may keep a copy.
+/// Text that no response may contain.
 const SECRET: &str = "canary-Wz4-harbour";
 
 async fn sign_up(app: &TestApp, body: &Value) -> Reply {
@@ -26,19 +25,19 @@ async fn log_in(app: &TestApp, identifier: &str, password: &str) -> Reply {
     app.anonymous().post("/api/v1/auth/login").json(&body).await
 }
 
-/// Refused for exactly these faults, and nobody was signed up.
-async fn refused(app: &TestApp, body: &Value, faults: &[(&str, &str)]) -> Reply {
+/// Asserts that the sign-up is rejected with exactly these errors and creates no account.
+async fn assert_rejected(app: &TestApp, body: &Value, errors: &[(&str, &str)]) -> Reply {
     let reply = sign_up(app, body).await.expect(422).problem("invalid");
-    let found = reply.faults();
+    let found = reply.field_errors();
     let found: Vec<_> = found.iter().map(|(pointer, code)| (pointer.as_str(), code.as_str())).collect();
-    assert_eq!(found, faults, "{body}");
-    assert!(stored::users(app).await.is_empty(), "{body} made an account");
+    assert_eq!(found, errors, "{body}");
+    assert!(rows::users(app).await.is_empty(), "{body} created an account");
     reply
 }
 
-async fn password_refused(app: &TestApp, password: &str, code: &str) -> Reply {
+async fn assert_password_rejected(app: &TestApp, password: &str, code: &str) -> Reply {
     let body = json!({ "username": "ada.lovelace", "email": "countess@example.org", "password": password });
-    refused(app, &body, &[("/password", code)]).await
+    assert_rejected(app, &body, &[("/password", code)]).await
 }
 
 #[tokio::test]
@@ -66,9 +65,9 @@ async fn signing_up_returns_a_session_and_the_location_of_the_account() {
             "server_time": "2026-03-02T08:30:00.000Z", "user": user,
         })
     );
-    let ada = app.anonymous().granted(&grant);
+    let ada = app.anonymous().with_grant(&grant);
     assert_eq!(ada.get(reply.header("location")).await.expect(200).json(), user);
-    let sessions = stored::sessions(&app).await;
+    let sessions = rows::sessions(&app).await;
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].device_name.as_deref(), Some("Ada's phone"));
     assert_eq!(json!(sessions[0].id), grant["session_id"]);
@@ -79,9 +78,9 @@ async fn the_refresh_token_is_not_stored() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let refresh_token = ada.grant()["refresh_token"].as_str().unwrap();
-    let code = refresh_token.rsplit('.').next().unwrap();
-    let rows = format!("{:?}{:?}", stored::users(&app).await, stored::sessions(&app).await);
-    assert!(!rows.contains(code) && !rows.contains(PASSWORD), "{rows}");
+    let mac = refresh_token.rsplit('.').next().unwrap();
+    let rows = format!("{:?}{:?}", rows::users(&app).await, rows::sessions(&app).await);
+    assert!(!rows.contains(mac) && !rows.contains(PASSWORD), "{rows}");
 }
 
 #[tokio::test]
@@ -99,7 +98,7 @@ async fn an_email_address_or_a_username_is_sufficient() {
 #[tokio::test]
 async fn one_of_email_and_username_is_required() {
     let app = TestApp::start().await;
-    refused(&app, &json!({ "password": PASSWORD }), &[("/email", "required")]).await;
+    assert_rejected(&app, &json!({ "password": PASSWORD }), &[("/email", "required")]).await;
 }
 
 #[tokio::test]
@@ -112,7 +111,7 @@ async fn all_errors_are_reported_together_without_echoing_input() {
         "display_name": "", "device_name": long, "nickname": SECRET,
     });
     let reply = sign_up(&app, &body).await.expect(422).problem("invalid");
-    let mut found = reply.faults();
+    let mut found = reply.field_errors();
     found.sort();
     let expected = [
         ("", "unknown_member"),
@@ -125,18 +124,18 @@ async fn all_errors_are_reported_together_without_echoing_input() {
     let expected: Vec<_> = expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())).into();
     assert_eq!(found, expected);
     assert!(!reply.text().contains(SECRET), "the input is echoed");
-    assert!(stored::users(&app).await.is_empty());
+    assert!(rows::users(&app).await.is_empty());
 }
 
 #[tokio::test]
 async fn unknown_and_read_only_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
-    for member in ["id", "email_verified", "role", "mfa_enabled", "created_at", "password_hash", "scope"] {
+    for field in ["id", "email_verified", "role", "mfa_enabled", "created_at", "password_hash", "scope"] {
         let mut body = json!({ "username": "ada", "password": PASSWORD });
-        body[member] = json!(SECRET);
-        let reply = refused(&app, &body, &[("", "unknown_member")]).await;
-        assert!(!reply.text().contains(SECRET), "{member} is echoed");
+        body[field] = json!(SECRET);
+        let reply = assert_rejected(&app, &body, &[("", "unknown_member")]).await;
+        assert!(!reply.text().contains(SECRET), "{field} is echoed");
     }
 }
 
@@ -145,7 +144,7 @@ async fn values_of_another_type_are_rejected_and_not_coerced() {
     let app = TestApp::start().await;
     for value in [json!(12_345_678), json!(true), json!(null), json!(["a quiet harbour"]), json!({})] {
         let body = json!({ "username": "ada", "password": value });
-        refused(&app, &body, &[("/password", "wrong_type")]).await;
+        assert_rejected(&app, &body, &[("/password", "wrong_type")]).await;
     }
 }
 
@@ -165,7 +164,7 @@ async fn duplicate_fields_and_lone_surrogates_are_invalid_json() {
         let call = app.anonymous().post(SIGN_UP).header("content-type", "application/json").body(body);
         call.await.expect(400).problem("invalid_json");
     }
-    assert!(stored::users(&app).await.is_empty());
+    assert!(rows::users(&app).await.is_empty());
 }
 
 #[tokio::test]
@@ -176,17 +175,17 @@ async fn a_body_with_another_media_type_is_rejected() {
         let call = app.anonymous().post(SIGN_UP).header("content-type", kind).body(body.clone());
         call.await.expect(415).problem("unsupported_media_type");
     }
-    assert!(stored::users(&app).await.is_empty());
+    assert!(rows::users(&app).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_password_below_the_minimum_length_is_rejected() {
     // S-1
     let app = TestApp::start().await;
-    let reply = password_refused(&app, "zq8-wx7", "too_short").await;
+    let reply = assert_password_rejected(&app, "zq8-wx7", "too_short").await;
     assert!(reply.text().contains("at least 8 characters"), "{}", reply.text());
     // Fourteen bytes, but seven characters.
-    password_refused(&app, "öäüößöä", "too_short").await;
+    assert_password_rejected(&app, "öäüößöä", "too_short").await;
     with_password(&app, "ada", "zq8-wx7v").await.expect(201);
     log_in(&app, "ada", "zq8-wx7v").await.expect(200);
 }
@@ -195,7 +194,7 @@ async fn a_password_below_the_minimum_length_is_rejected() {
 async fn the_minimum_password_length_is_configurable() {
     // S-1
     let app = TestApp::with(|settings| settings.password_min = 15).await;
-    password_refused(&app, "fourteen chars", "too_short").await;
+    assert_password_rejected(&app, "fourteen chars", "too_short").await;
     with_password(&app, "ada", "fifteen chars !").await.expect(201);
 }
 
@@ -205,7 +204,7 @@ async fn a_password_over_71_bytes_is_rejected_and_never_truncated() {
     let app = TestApp::start().await;
     let longest = "0123456789".repeat(7) + "x";
     for too_long in [format!("{longest}y"), "ö".repeat(36), "🦀".repeat(18)] {
-        let reply = password_refused(&app, &too_long, "too_long").await;
+        let reply = assert_password_rejected(&app, &too_long, "too_long").await;
         assert!(reply.text().contains("71 bytes"), "{}", reply.text());
     }
     with_password(&app, "ada", &longest).await.expect(201);
@@ -221,20 +220,20 @@ async fn a_nul_in_a_password_is_rejected() {
     // S-3
     let app = TestApp::start().await;
     with_password(&app, "ada", "a quiet harbour\0one").await.expect(400).problem("invalid_json");
-    assert!(stored::users(&app).await.is_empty());
+    assert!(rows::users(&app).await.is_empty());
     with_password(&app, "ada", "a quiet harbour").await.expect(201);
     log_in(&app, "ada", "a quiet harbour\0two").await.expect(400).problem("invalid_json");
 }
 
-/// The quickest of several, so that a busy machine does not count.
+/// Returns the shortest duration of five requests, which excludes delays of a busy machine.
 async fn quickest(client: &Client, path: &str, body: &Value, status: u16) -> Duration {
-    let mut best = Duration::MAX;
+    let mut shortest = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
         client.post(path).json(body).await.expect(status);
-        best = best.min(started.elapsed());
+        shortest = shortest.min(started.elapsed());
     }
-    best
+    shortest
 }
 
 #[tokio::test]
@@ -242,12 +241,12 @@ async fn an_oversized_password_is_rejected_before_hashing() {
     // S-4
     let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
     let huge = "correct horse battery staple ".repeat(7000);
-    let at_once = Duration::from_millis(50);
+    let limit = Duration::from_millis(50);
     let body = json!({ "username": "ada", "password": huge });
-    assert!(quickest(&app.anonymous(), SIGN_UP, &body, 422).await < at_once);
+    assert!(quickest(&app.anonymous(), SIGN_UP, &body, 422).await < limit);
     let body = json!({ "identifier": "ada", "password": huge });
-    assert!(quickest(&app.anonymous(), "/api/v1/auth/login", &body, 401).await < at_once);
-    assert!(stored::users(&app).await.is_empty());
+    assert!(quickest(&app.anonymous(), "/api/v1/auth/login", &body, 401).await < limit);
+    assert!(rows::users(&app).await.is_empty());
 }
 
 #[tokio::test]
@@ -262,7 +261,7 @@ async fn a_body_of_a_megabyte_is_rejected_unread() {
     let reply = app.raw(head).await;
     assert_eq!(reply.statuses(), [413]);
     assert!(reply.text().contains("\"code\":\"content_too_large\""), "{}", reply.text());
-    assert!(started.elapsed() < Duration::from_secs(4), "it was waited for");
+    assert!(started.elapsed() < Duration::from_secs(4), "the server waited for the body");
     let chunk = format!("40000\r\n{}\r\n", "x".repeat(0x4_0000));
     let chunked = format!(
         "POST {SIGN_UP} HTTP/1.1\r\nHost: tripgate.test\r\nContent-Type: application/json\r\n\
@@ -270,7 +269,7 @@ async fn a_body_of_a_megabyte_is_rejected_unread() {
         chunk.repeat(4)
     );
     assert_eq!(app.raw(chunked).await.statuses(), [413]);
-    assert!(stored::users(&app).await.is_empty());
+    assert!(rows::users(&app).await.is_empty());
 }
 
 #[tokio::test]
@@ -278,11 +277,13 @@ async fn common_passwords_are_rejected_with_the_reason() {
     // S-5
     let app = TestApp::start().await;
     for common in ["password123", "PassWord123", "iloveyou1", "Tripgate", "TRIPGATE"] {
-        let reply = password_refused(&app, common, "too_common").await;
-        assert!(reply.text().contains("tried first") && !reply.text().contains(common), "{}", reply.text());
+        let reply = assert_password_rejected(&app, common, "too_common").await;
+        assert!(reply.text().contains("too common") && !reply.text().contains(common), "{}", reply.text());
     }
-    for own in ["ada.lovelace", "ADA.Lovelace", "countess@example.org", "Countess@Example.ORG", "Countess"] {
-        password_refused(&app, own, "same_as_identifier").await;
+    for identifier in
+        ["ada.lovelace", "ADA.Lovelace", "countess@example.org", "Countess@Example.ORG", "Countess"]
+    {
+        assert_password_rejected(&app, identifier, "same_as_identifier").await;
     }
 }
 
@@ -314,25 +315,25 @@ async fn identifiers_are_unique_ignoring_case_on_every_replica() {
     with_password(&replica, "ada", "another harbour").await.expect(409).problem("identifier_taken");
     let body = json!({ "username": "free", "email": email("ada"), "password": PASSWORD });
     sign_up(&replica, &body).await.expect(409).problem("identifier_taken");
-    let users = stored::users(&app).await;
+    let users = rows::users(&app).await;
     assert_eq!((users.len(), json!(users[0].id)), (1, ada.grant()["user"]["id"].clone()));
-    assert_eq!(stored::sessions(&app).await.len(), 1, "a refused signing up began a session");
+    assert_eq!(rows::sessions(&app).await.len(), 1, "a rejected sign-up created a session");
     log_in(&replica, "ada", "another harbour").await.expect(401);
 }
 
 #[tokio::test]
 async fn a_username_allows_lower_case_letters_digits_and_three_punctuation_marks() {
     let app = TestApp::start().await;
-    let bad =
+    let invalid =
         ["Ada", "ADA", "ada lovelace", ".ada", "-ada", "_ada", "ada@example.org", "адa", "adä", "ada\n"];
-    for name in bad {
+    for name in invalid {
         let body = json!({ "username": name, "password": PASSWORD });
-        refused(&app, &body, &[("/username", "invalid_format")]).await;
+        assert_rejected(&app, &body, &[("/username", "invalid_format")]).await;
     }
     let long = "x".repeat(33);
     for (name, code) in [("ab", "too_short"), (&long, "too_long")] {
         let body = json!({ "username": name, "password": PASSWORD });
-        refused(&app, &body, &[("/username", code), ("/username", "invalid_format")]).await;
+        assert_rejected(&app, &body, &[("/username", code), ("/username", "invalid_format")]).await;
     }
     for name in ["a.b", "9_9", "x-y", &long[..32]] {
         with_password(&app, name, PASSWORD).await.expect(201);
@@ -342,15 +343,15 @@ async fn a_username_allows_lower_case_letters_digits_and_three_punctuation_marks
 #[tokio::test]
 async fn an_invalid_email_address_is_rejected() {
     let app = TestApp::start().await;
-    let bad = ["", "ada", "ada@", "@example.org", "ada@example", "ada @example.org", "a@b@example.org"];
+    let invalid = ["", "ada", "ada@", "@example.org", "ada@example", "ada @example.org", "a@b@example.org"];
     let tricky = ["ada@example.org\r\nBcc: x@example.org", "Ada <ada@example.org>", "ada@[127.0.0.1]"];
-    for text in bad.into_iter().chain(tricky) {
+    for text in invalid.into_iter().chain(tricky) {
         let body = json!({ "email": text, "password": PASSWORD });
-        refused(&app, &body, &[("/email", "invalid_format")]).await;
+        assert_rejected(&app, &body, &[("/email", "invalid_format")]).await;
     }
     let long = format!("{}@example.org", "x".repeat(250));
     let reply = sign_up(&app, &json!({ "email": long, "password": PASSWORD })).await.expect(422);
-    assert!(reply.faults().contains(&("/email".to_owned(), "too_long".to_owned())), "{}", reply.text());
+    assert!(reply.field_errors().contains(&("/email".to_owned(), "too_long".to_owned())), "{}", reply.text());
     sign_up(&app, &json!({ "email": "ada+trips@sub.example.org", "password": PASSWORD })).await.expect(201);
 }
 
@@ -365,14 +366,14 @@ async fn concurrent_identical_sign_ups_create_one_account() {
         sign_up(server, &body)
     }))
     .await;
-    let (made, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 201);
-    assert_eq!((made.len(), others.len()), (1, 19));
+    let (created, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((created.len(), others.len()), (1, 19));
     for reply in others {
         reply.expect(409).problem("identifier_taken");
     }
-    assert_eq!(stored::users(&app).await.len(), 1);
-    assert_eq!(stored::sessions(&app).await.len(), 1);
-    app.anonymous().granted(&made[0].json()).get("/api/v1/me").await.expect(200);
+    assert_eq!(rows::users(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
+    app.anonymous().with_grant(&created[0].json()).get("/api/v1/me").await.expect(200);
 }
 
 #[tokio::test]
@@ -386,9 +387,9 @@ async fn when_sign_up_is_disabled_existing_users_can_still_log_in() {
     })
     .await;
     let reply = with_password(&closed, "brian", PASSWORD).await.expect(403).problem("signup_closed");
-    assert_eq!(reply.header("www-authenticate"), "", "it is not a matter of scopes");
-    // Whether the identifier is taken is not told either.
+    assert_eq!(reply.header("www-authenticate"), "", "the challenge suggests a missing scope");
+    // The response does not reveal whether the identifier is taken.
     with_password(&closed, "ada", PASSWORD).await.expect(403).problem("signup_closed");
-    assert_eq!(stored::users(&closed).await.len(), 1);
+    assert_eq!(rows::users(&closed).await.len(), 1);
     log_in(&closed, "ada", PASSWORD).await.expect(200);
 }

@@ -1,6 +1,6 @@
-//! The statuses that many operations share: each of them answers so, as the document says.
+//! Statuses that many operations share: each operation returns every such status that its document lists.
 //!
-//! What is an operation's own has its test where the feature has its own.
+//! The statuses of a single operation are tested with its feature.
 
 use std::fmt::Write;
 
@@ -8,40 +8,44 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use serde_json::Value;
-use tripgate::http::batch::BATCH_MAX;
+use tripgate::web::batch::BATCH_MAX;
 
-use crate::authz::{Needs, ROWS, Row, call, something};
+use crate::authz::{Needs, ROWS, Row, call, create_target};
 use crate::harness::conformance::operations;
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
-/// The rows of the operations for which the document lists this status.
+/// Returns the rows of the operations for which the document lists this status.
 fn with_status(status: u16) -> impl Iterator<Item = &'static Row> {
     let status = status.to_string();
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| said(row)["responses"].get(&status).is_some()).collect();
-    assert!(!rows.is_empty(), "{status} is nowhere");
+    let rows: Vec<&Row> =
+        ROWS.iter().filter(|row| operation(row)["responses"].get(&status).is_some()).collect();
+    assert!(!rows.is_empty(), "no operation lists {status}");
     rows.into_iter()
 }
 
-fn said(row: &Row) -> &'static Value {
-    operations().map(|(_, _, said)| said).find(|said| said["operationId"] == row.0).unwrap()
+fn operation(row: &Row) -> &'static Value {
+    operations()
+        .map(|(_, _, operation)| operation)
+        .find(|operation| operation["operationId"] == row.0)
+        .unwrap()
 }
 
-/// The `Authorization` that the row needs.
+/// Returns the `Authorization` header that the row needs.
 async fn credential(app: &TestApp, row: &Row, ada: &Client) -> Option<String> {
     let basic = |id: &str, secret: &str| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
     match row.4 {
         Needs::Nothing => None,
         Needs::Basic => Some(basic("ada", PASSWORD)),
         Needs::Service => {
-            let gate = app.rooms().clients.add(&format!("gate-{}", row.0)).await.unwrap();
+            let gate = app.services().clients.add(&format!("gate-{}", row.0)).await.unwrap();
             Some(basic(&gate.id, &gate.secret))
         }
         Needs::Token | Needs::Scope(_) => Some(format!("Bearer {}", ada.token())),
     }
 }
 
-/// A good call of the row, but that it has no `Accept`, no body and no type of one if it has a body.
-async fn bare(app: &TestApp, row: &Row, ada: &Client, id: &str) -> Call {
+/// Creates a valid request for the row, but without `Accept`, `Content-Type` and body.
+async fn request_without_body(app: &TestApp, row: &Row, ada: &Client, id: &str) -> Call {
     let path = row.2.replace("{id}", id).replace("{stop_id}", id).replace("{token}", id);
     let call = app.anonymous().call(row.1.clone(), &path);
     match credential(app, row, ada).await {
@@ -50,20 +54,23 @@ async fn bare(app: &TestApp, row: &Row, ada: &Client, id: &str) -> Call {
     }
 }
 
-async fn each(status: u16, of: impl AsyncFn(&TestApp, &Row, Call) -> Reply) -> Vec<(&'static Row, Reply)> {
+async fn call_each(
+    status: u16,
+    send: impl AsyncFn(&TestApp, &Row, Call) -> Reply,
+) -> Vec<(&'static Row, Reply)> {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut replies = Vec::new();
     for row in with_status(status) {
-        let (id, _) = something(&ada, row.2).await;
-        let call = bare(&app, row, &ada, &id).await;
-        replies.push((row, of(&app, row, call).await.expect(status)));
+        let (id, _) = create_target(&ada, row.2).await;
+        let call = request_without_body(&app, row, &ada, &id).await;
+        replies.push((row, send(&app, row, call).await.expect(status)));
     }
     replies
 }
 
-fn media(row: &Row) -> &'static str {
-    let content = &said(row)["requestBody"]["content"];
+fn media_type(row: &Row) -> &'static str {
+    let content = &operation(row)["requestBody"]["content"];
     content.as_object().and_then(|content| content.keys().next()).map_or("", String::as_str)
 }
 
@@ -81,18 +88,18 @@ async fn malformed_requests_get_400_on_every_operation() {
 
 #[tokio::test]
 async fn an_unacceptable_accept_header_gets_406_with_the_available_types() {
-    for (row, reply) in each(406, async |_, _, call| call.header("accept", "text/html").await).await {
-        let told = reply.problem("not_acceptable").json();
-        assert!(told["detail"].as_str().unwrap().contains("Accept: application/json"), "{}", row.0);
+    for (row, reply) in call_each(406, async |_, _, call| call.header("accept", "text/html").await).await {
+        let problem = reply.problem("not_acceptable").json();
+        assert!(problem["detail"].as_str().unwrap().contains("Accept: application/json"), "{}", row.0);
     }
 }
 
-/// The path and head of a good call of the row, with a body of so many bytes that does not come.
+/// Returns the path and head of a valid request for the row. Its `Content-Length` is `length`.
 async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String, String) {
-    let (id, _) = something(ada, row.2).await;
+    let (id, _) = create_target(ada, row.2).await;
     let path = row.2.replace("{id}", &id).replace("{stop_id}", &id);
     let mut head = format!("{} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n", row.1);
-    write!(head, "Content-Type: {}\r\nConnection: close\r\n", media(row)).unwrap();
+    write!(head, "Content-Type: {}\r\nConnection: close\r\n", media_type(row)).unwrap();
     if row.1 == "PUT" {
         head.push_str("If-Match: *\r\n");
     }
@@ -106,13 +113,13 @@ async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String,
 async fn a_body_that_does_not_arrive_times_out() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let mut waiting = Vec::new();
+    let mut pending = Vec::new();
     for row in with_status(408) {
-        waiting.push((row, head(&app, row, &ada, 99).await));
+        pending.push((row, head(&app, row, &ada, 99).await));
     }
-    let waiting =
-        waiting.iter().map(async |(row, (path, head))| app.raw_reply(&row.1, path, head.as_bytes()).await);
-    for reply in join_all(waiting).await {
+    let pending =
+        pending.iter().map(async |(row, (path, head))| app.raw_reply(&row.1, path, head.as_bytes()).await);
+    for reply in join_all(pending).await {
         reply.expect(408).problem("request_timeout");
     }
 }
@@ -123,33 +130,38 @@ async fn an_oversized_body_gets_413_with_the_limit() {
     let ada = app.sign_up("ada").await;
     for row in with_status(413) {
         let (path, head) = head(&app, row, &ada, BATCH_MAX + 1).await;
-        let told = app.raw_reply(&row.1, &path, head.as_bytes()).await.expect(413);
-        let told = told.problem("content_too_large").json();
-        assert!(told["detail"].as_str().unwrap().contains(" KiB)"), "{}", row.0);
+        let reply = app.raw_reply(&row.1, &path, head.as_bytes()).await.expect(413);
+        let problem = reply.problem("content_too_large").json();
+        assert!(problem["detail"].as_str().unwrap().contains(" KiB)"), "{}", row.0);
     }
 }
 
 #[tokio::test]
 async fn an_unsupported_media_type_gets_415_with_the_supported_types() {
     for other in ["text/plain", "application/xml", "application/merge-patch+json", "multipart/form-data"] {
-        let replies = each(415, async |_, _, call| call.header("content-type", other).body("{}").await);
+        let replies = call_each(415, async |_, _, call| call.header("content-type", other).body("{}").await);
         for (row, reply) in replies.await {
-            let told = reply.problem("unsupported_media_type").json();
-            let wanted = format!("Content-Type: {}", media(row));
-            assert!(told["detail"].as_str().unwrap().contains(&wanted), "{}: {}", row.0, told["detail"]);
+            let problem = reply.problem("unsupported_media_type").json();
+            let expected = format!("Content-Type: {}", media_type(row));
+            assert!(
+                problem["detail"].as_str().unwrap().contains(&expected),
+                "{}: {}",
+                row.0,
+                problem["detail"]
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn a_422_lists_every_violated_rule() {
-    let replies = each(422, async |app, row, call| match media(row) {
+    let replies = call_each(422, async |app, row, call| match media_type(row) {
         "" => {
             let path = format!("{}?limit=0", row.2);
             let ada = app.log_in("ada").await;
             ada.get(&path).await
         }
-        "application/json" => call.header("content-type", media(row)).body(r#"{"elephant":1}"#).await,
+        "application/json" => call.header("content-type", media_type(row)).body(r#"{"elephant":1}"#).await,
         form => call.header("content-type", form).body("elephant=1").await,
     });
     for (_, reply) in replies.await {
@@ -157,10 +169,11 @@ async fn a_422_lists_every_violated_rule() {
     }
 }
 
-/// With the database away. For `outage`, which has a database that can go.
-pub(crate) async fn all_are_away(app: &TestApp, ada: &Client, ids: &[String]) {
+/// Asserts that every operation with a documented 503 returns it while the database is unavailable. Used by
+/// `outage`, which can stop its database.
+pub(crate) async fn assert_database_unavailable(app: &TestApp, ada: &Client, ids: &[String]) {
     for (row, id) in with_status(503).zip(ids) {
-        // A token is good without the database, a password is not.
+        // A token is verified without the database, a password is not.
         let reply = if row.0 == "get_session" {
             app.anonymous().call(row.1.clone(), row.2).basic("ada", PASSWORD).await
         } else {
@@ -175,13 +188,14 @@ pub(crate) async fn all_are_away(app: &TestApp, ada: &Client, ids: &[String]) {
     }
 }
 
-/// What [`all_are_away`] needs to be there: a thing for each row, then the credentials of a service.
-pub(crate) async fn all_there(app: &TestApp, ada: &Client) -> Vec<String> {
+/// Creates the resources for [`assert_database_unavailable`]. Returns a resource id for each row, then the
+/// id and secret of a client.
+pub(crate) async fn create_resources(app: &TestApp, ada: &Client) -> Vec<String> {
     let mut ids = Vec::new();
     for row in with_status(503) {
-        ids.push(something(ada, row.2).await.0);
+        ids.push(create_target(ada, row.2).await.0);
     }
-    let gate = app.rooms().clients.add("gate").await.unwrap();
+    let gate = app.services().clients.add("gate").await.unwrap();
     ids.extend([gate.id, gate.secret]);
     ids
 }

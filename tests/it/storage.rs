@@ -1,4 +1,4 @@
-//! The database itself: its schema, what it refuses, how it is opened, and how it is read.
+//! The database: migrations, opening, connection settings, query plans and failed writes.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use uuid::Uuid;
 use crate::harness::{PUBLIC_URL, TestApp};
 use crate::schema::user;
 
-async fn direct(url: &str) -> DatabaseConnection {
+async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
 }
 
-/// A database that nobody has opened yet. The app is there to clear it away.
-async fn untouched() -> (TestApp, String) {
+/// Returns the URL of an empty database, which is deleted when the app is dropped.
+async fn empty_database() -> (TestApp, String) {
     let app = TestApp::start().await;
     let url = app.settings().database_url.expose().to_owned();
     if url.starts_with("sqlite:") {
-        let place = app.settings().data_dir.join("new").join("fresh.db");
-        return (app, format!("sqlite://{}", place.display()));
+        let path = app.settings().data_dir.join("new").join("fresh.db");
+        return (app, format!("sqlite://{}", path.display()));
     }
     db::migrate(&url, MigrateCommand::Down(u32::MAX)).await.unwrap();
-    direct(&url).await.execute_unprepared("DROP TABLE seaql_migrations").await.unwrap();
+    connect(&url).await.execute_unprepared("DROP TABLE seaql_migrations").await.unwrap();
     (app, url)
 }
 
@@ -45,48 +45,53 @@ fn status_lines(state: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_schema_migrates_up_down_and_up_again() {
-    let (_app, url) = untouched().await;
-    let migrate = |what| db::migrate(&url, what);
+    let (_app, url) = empty_database().await;
+    let migrate = |command| db::migrate(&url, command);
     if url.starts_with("sqlite:") {
-        for what in [MigrateCommand::Status, MigrateCommand::Down(1)] {
-            assert!(matches!(migrate(what).await, Err(OpenError::NotFound { .. })), "{what:?}");
+        for command in [MigrateCommand::Status, MigrateCommand::Down(1)] {
+            assert!(matches!(migrate(command).await, Err(OpenError::NotFound { .. })), "{command:?}");
         }
     } else {
-        for _ in ["it", "it changed nothing"] {
+        // A status query changes nothing, so the second result is the same.
+        for _ in 0..2 {
             assert_eq!(migrate(MigrateCommand::Status).await.unwrap(), status_lines("pending"));
         }
     }
     assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
-    let database = direct(&url).await;
+    let database = connect(&url).await;
     users::Entity::insert(user(1)).exec_without_returning(&database).await.unwrap();
     assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
     assert_eq!(migrate(MigrateCommand::Status).await.unwrap(), status_lines("applied"));
-    assert_eq!(users::Entity::find().all(&database).await.unwrap().len(), 1, "nothing was lost");
+    assert_eq!(
+        users::Entity::find().all(&database).await.unwrap().len(),
+        1,
+        "a repeated migration deletes no rows"
+    );
     assert_eq!(migrate(MigrateCommand::Down(u32::MAX)).await.unwrap(), status_lines("pending"));
-    let database = direct(&url).await;
-    assert!(users::Entity::find().all(&database).await.is_err(), "the tables are gone");
+    let database = connect(&url).await;
+    assert!(users::Entity::find().all(&database).await.is_err(), "a migration down drops the tables");
     assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
     let opened = db::open(&url).await.unwrap();
     opened.ping().await.unwrap();
-    assert!(users::Entity::find().all(&direct(&url).await).await.unwrap().is_empty());
+    assert!(users::Entity::find().all(&connect(&url).await).await.unwrap().is_empty());
     opened.close().await;
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_rejected_and_unchanged() {
     // S-77
-    let (_app, url) = untouched().await;
+    let (_app, url) = empty_database().await;
     db::migrate(&url, MigrateCommand::Up).await.unwrap();
-    let database = direct(&url).await;
+    let database = connect(&url).await;
     let future = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_future', 0)";
     database.execute_unprepared(future).await.unwrap();
-    let refused = db::open(&url).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Newer { step } if step == "m29990101_000001_future"), "{refused}");
-    assert!(refused.to_string().contains("newer schema"), "{refused}");
-    for what in [MigrateCommand::Up, MigrateCommand::Down(1), MigrateCommand::Status] {
-        assert!(matches!(db::migrate(&url, what).await, Err(OpenError::Newer { .. })), "{what:?}");
+    let error = db::open(&url).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Newer { step } if step == "m29990101_000001_future"), "{error}");
+    assert!(error.to_string().contains("newer schema"), "{error}");
+    for command in [MigrateCommand::Up, MigrateCommand::Down(1), MigrateCommand::Status] {
+        assert!(matches!(db::migrate(&url, command).await, Err(OpenError::Newer { .. })), "{command:?}");
     }
-    assert!(users::Entity::find().all(&database).await.unwrap().is_empty(), "the tables still stand");
+    assert!(users::Entity::find().all(&database).await.unwrap().is_empty(), "the tables are unchanged");
 }
 
 #[tokio::test]
@@ -105,12 +110,12 @@ async fn the_error_for_an_unreachable_database_omits_its_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_concurrent_opens_of_an_empty_database_succeed() {
     // S-77
-    let (_app, url) = untouched().await;
-    let opening = (0..10).map(|_| {
+    let (_app, url) = empty_database().await;
+    let opens = (0..10).map(|_| {
         let url = url.clone();
         tokio::spawn(async move { db::open(&url).await })
     });
-    for opened in join_all(opening).await {
+    for opened in join_all(opens).await {
         let opened = opened.unwrap().unwrap();
         opened.ping().await.unwrap();
         opened.close().await;
@@ -121,7 +126,7 @@ async fn ten_concurrent_opens_of_an_empty_database_succeed() {
 #[tokio::test]
 async fn four_concurrent_migrations_succeed() {
     // S-77
-    let (app, url) = untouched().await;
+    let (app, url) = empty_database().await;
     let start = |_| {
         Command::new(env!("CARGO_BIN_EXE_tripgate"))
             .arg("migrate")
@@ -144,33 +149,33 @@ async fn four_concurrent_migrations_succeed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_replicas_starting_on_an_empty_database_share_one_signing_key() {
     // S-35
-    let (app, url) = untouched().await;
+    let (app, url) = empty_database().await;
     let mut replicas = Vec::new();
     for _ in 0..10 {
         replicas.push(db::open(&url).await.unwrap());
     }
-    let together = Arc::new(Barrier::new(replicas.len()));
-    let opening = replicas.iter().map(|db| {
-        let (db, clock, together) = (db.clone(), app.clock.clone(), Arc::clone(&together));
+    let barrier = Arc::new(Barrier::new(replicas.len()));
+    let opens = replicas.iter().map(|db| {
+        let (db, clock, barrier) = (db.clone(), app.clock.clone(), Arc::clone(&barrier));
         tokio::spawn(async move {
-            // All of them are to find that there is no key.
+            // Every replica must find that no key exists.
             db.ping().await.unwrap();
-            together.wait().await;
-            let secret = MasterSecret::given(&"secret".repeat(6), "here").unwrap();
+            barrier.wait().await;
+            let secret = MasterSecret::parse(&"secret".repeat(6), "here").unwrap();
             Tokens::open(&db, clock, &secret, PUBLIC_URL.to_owned(), "tripgate".to_owned(), 900, Alg::Es256)
                 .await
         })
     });
     let opened: Vec<Tokens> =
-        join_all(opening).await.into_iter().map(|tokens| tokens.unwrap().unwrap()).collect();
-    let keys = signing_keys::Entity::find().all(&direct(&url).await).await.unwrap();
+        join_all(opens).await.into_iter().map(|tokens| tokens.unwrap().unwrap()).collect();
+    let keys = signing_keys::Entity::find().all(&connect(&url).await).await.unwrap();
     let active: Vec<_> = keys.iter().filter(|key| key.active_slot.is_some()).collect();
     assert_eq!((active.len(), active[0].status.as_str()), (1, "active"));
-    assert_eq!(keys.len(), 2, "one to sign and one to follow it");
-    for minting in &opened {
-        let token = minting.mint(subject(&app)).unwrap().token;
-        for verifying in &opened {
-            verifying.verify(&token).await.unwrap();
+    assert_eq!(keys.len(), 2, "one active key and one standby key");
+    for issuer in &opened {
+        let token = issuer.mint(subject(&app)).unwrap().token;
+        for verifier in &opened {
+            verifier.verify(&token).await.unwrap();
         }
     }
     join_all(replicas.iter().map(db::Db::close)).await;
@@ -189,8 +194,8 @@ fn subject(app: &TestApp) -> Subject {
 }
 
 async fn pragma(tx: &Tx, name: &str) -> Result<String, StoreError> {
-    let asked = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
-    let row = tx.query_one_raw(asked).await?.unwrap();
+    let statement = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
+    let row = tx.query_one_raw(statement).await?.unwrap();
     Ok(match row.try_get_by_index::<i64>(0) {
         Ok(number) => number.to_string(),
         Err(_) => row.try_get_by_index(0)?,
@@ -204,7 +209,7 @@ async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only(
     if !app.settings().database_url.expose().starts_with("sqlite:") {
         return;
     }
-    let db = &app.rooms().db;
+    let db = &app.services().db;
     for (name, value) in
         [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("busy_timeout", "5000")]
     {
@@ -223,14 +228,14 @@ async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only(
     assert!(matches!(written, Err(StoreError::Unavailable(_) | StoreError::Other(_))), "{written:?}");
 }
 
-/// The statements by which trips are read, as the store builds them.
-fn reading(backend: DbBackend, owner: Uuid) -> Vec<Statement> {
+/// Returns the statements that read trips, as the store builds them.
+fn trip_queries(backend: DbBackend, owner: Uuid) -> Vec<Statement> {
     let page = trips::Entity::find()
         .filter(trips::Column::OwnerId.eq(owner))
         .order_by_desc(trips::Column::CreatedAt)
         .order_by_desc(trips::Column::Id)
         .limit(21);
-    let after = page.clone().filter(trips::Column::CreatedAt.lte(5000)).filter(
+    let next_page = page.clone().filter(trips::Column::CreatedAt.lte(5000)).filter(
         Condition::any()
             .add(trips::Column::CreatedAt.lt(5000))
             .add(trips::Column::CreatedAt.eq(5000).and(trips::Column::Id.lt(Uuid::from_u128(7)))),
@@ -238,16 +243,16 @@ fn reading(backend: DbBackend, owner: Uuid) -> Vec<Statement> {
     let one = trips::Entity::find_by_id((owner, Uuid::from_u128(7)));
     vec![
         page.build(backend),
-        after.build(backend),
+        next_page.build(backend),
         one.clone().build(backend),
         one.lock_exclusive().build(backend),
     ]
 }
 
-/// 50,000 trips, a fifth of them for each user.
-async fn fill(on: &DatabaseConnection) {
-    users::Entity::insert_many((1..=5).map(user)).exec_without_returning(on).await.unwrap();
-    let (numbers, id, analyze) = match on.get_database_backend() {
+/// Inserts 50,000 trips, 10,000 for each of five users.
+async fn fill(database: &DatabaseConnection) {
+    users::Entity::insert_many((1..=5).map(user)).exec_without_returning(database).await.unwrap();
+    let (numbers, id, analyze) = match database.get_database_backend() {
         DbBackend::Sqlite => (
             "(WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < 10000) SELECT g FROM n)",
             "randomblob(16)",
@@ -266,15 +271,15 @@ async fn fill(on: &DatabaseConnection) {
         "INSERT INTO trips (owner_id, created_at, id, title, status, version, change_seq, updated_at) \
          SELECT users.id, n.g, {id}, 'Lisbon', 'planned', 1, n.g, n.g FROM {numbers} AS n CROSS JOIN users"
     );
-    on.execute_unprepared(&fill).await.unwrap();
+    database.execute_unprepared(&fill).await.unwrap();
     if !analyze.is_empty() {
-        on.execute_unprepared(analyze).await.unwrap();
+        database.execute_unprepared(analyze).await.unwrap();
     }
 }
 
-/// How the database means to run a statement, in its own words.
-async fn plan(on: &DatabaseConnection, statement: Statement) -> String {
-    let backend = on.get_database_backend();
+/// Returns the database's query plan for a statement.
+async fn plan(database: &DatabaseConnection, statement: Statement) -> String {
+    let backend = database.get_database_backend();
     let (explain, columns): (_, &[&str]) = match backend {
         DbBackend::Sqlite => ("EXPLAIN QUERY PLAN", &["detail"]),
         DbBackend::Postgres => ("EXPLAIN", &["QUERY PLAN"]),
@@ -282,7 +287,7 @@ async fn plan(on: &DatabaseConnection, statement: Statement) -> String {
     };
     let sql = format!("{explain} {}", statement.sql);
     let values = statement.values.unwrap_or(Values(Vec::new()));
-    let rows = on.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await.unwrap();
+    let rows = database.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await.unwrap();
     let text = |row: &sea_orm::QueryResult, column: &&str| {
         row.try_get::<Option<String>>("", column).unwrap().unwrap_or_default()
     };
@@ -293,18 +298,18 @@ async fn plan(on: &DatabaseConnection, statement: Statement) -> String {
 #[tokio::test]
 async fn a_page_query_does_not_scan_fifty_thousand_trips() {
     let app = TestApp::start().await;
-    let on = &direct(app.settings().database_url.expose()).await;
-    fill(on).await;
-    for statement in reading(on.get_database_backend(), Uuid::from_u128(3)) {
+    let database = &connect(app.settings().database_url.expose()).await;
+    fill(database).await;
+    for statement in trip_queries(database.get_database_backend(), Uuid::from_u128(3)) {
         let sql = statement.sql.clone();
-        let plan = plan(on, statement).await;
-        let (must, must_not): (&[&str], &[&str]) = match on.get_database_backend() {
+        let plan = plan(database, statement).await;
+        let (must, must_not): (&[&str], &[&str]) = match database.get_database_backend() {
             DbBackend::Sqlite => (&["SEARCH trips USING", "owner_id=?"], &["SCAN", "TEMP B-TREE"]),
             DbBackend::Postgres => (&["Index Scan", "owner_id ="], &["Seq Scan", "Sort"]),
             _ => (&[""], &["ALL |", "index |", "filesort", "temporary"]),
         };
-        assert!(must.iter().all(|words| plan.contains(words)), "{sql}\n{plan}");
-        assert!(!must_not.iter().any(|words| plan.contains(words)), "{sql}\n{plan}");
+        assert!(must.iter().all(|part| plan.contains(part)), "{sql}\n{plan}");
+        assert!(!must_not.iter().any(|part| plan.contains(part)), "{sql}\n{plan}");
     }
 }
 
@@ -317,15 +322,15 @@ async fn a_write_reported_as_failed_is_never_applied_later() {
         return;
     }
     let ada = app.sign_up("ada").await;
-    let other = direct(&url).await;
+    let other = connect(&url).await;
     other.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
     let trip = json!({ "title": "Lisbon" });
-    let making = (0..3).map(|_| async { ada.post("/api/v1/trips").json(&trip).await });
-    for reply in join_all(making).await {
+    let creations = (0..3).map(|_| async { ada.post("/api/v1/trips").json(&trip).await });
+    for reply in join_all(creations).await {
         reply.expect(503).problem("database_unavailable");
     }
     other.execute_unprepared("ROLLBACK").await.unwrap();
     ada.post("/api/v1/trips").json(&trip).await.expect(201);
     let trips = ada.get("/api/v1/trips").await.expect(200).json();
-    assert_eq!(trips["items"].as_array().unwrap().len(), 1, "a trip came back from the dead");
+    assert_eq!(trips["items"].as_array().unwrap().len(), 1, "a failed write was applied later");
 }

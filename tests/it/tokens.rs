@@ -1,4 +1,4 @@
-//! Access tokens from outside: what is taken as one, for how long, and what nobody gets in with.
+//! Access tokens: which tokens are accepted, for how long, and which attacks are rejected.
 
 mod algorithms;
 mod claims;
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::harness::{Client, TestApp};
 use forge::Forge;
 
-/// A server, somebody with a good token, and a forge that has the server's own key.
+/// A server, a user with a valid token, and a forge with the server's signing key.
 struct Scene {
     app: TestApp,
     ada: Client,
@@ -22,37 +22,37 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn new() -> Self {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;
-        let forge = Forge::of(&app, ada.token()).await;
+        let forge = Forge::new(&app, ada.token()).await;
         Self { app, ada, forge }
     }
 
-    /// The token gets nobody in, and the answer does not repeat it.
-    async fn refuses(&self, what: &str, token: &str) {
+    /// Asserts that the token is rejected and that the response does not repeat it.
+    async fn assert_rejected(&self, case: &str, token: &str) {
         let client = self.app.anonymous().with_token(token);
         let reply = client.post("/api/v1/trips").json(&json!({ "title": "Forged" })).await;
-        assert_eq!(reply.status, 401, "{what}: {}", reply.text());
+        assert_eq!(reply.status, 401, "{case}: {}", reply.text());
         let reply = reply.problem("invalid_token");
         let challenge = reply.header("www-authenticate");
         assert!(
             challenge.starts_with(r#"Bearer realm="tripgate", error="invalid_token""#),
-            "{what}: {challenge}"
+            "{case}: {challenge}"
         );
-        assert!(token.len() < 8 || !reply.text().contains(token), "{what}: the token is echoed");
+        assert!(token.len() < 8 || !reply.text().contains(token), "{case}: the token is echoed");
     }
 
-    /// The token is taken: what is refused beside it is not refused for another reason.
-    async fn takes(&self, what: &str, token: &str) {
+    /// Asserts that the token is accepted, so that variants of it are not rejected for another reason.
+    async fn assert_accepted(&self, case: &str, token: &str) {
         let reply = self.app.anonymous().with_token(token).get("/api/v1/me").await;
-        assert_eq!(reply.status, 200, "{what}: {}", reply.text());
-        assert_eq!(reply.json()["id"], self.ada.id(), "{what}");
+        assert_eq!(reply.status, 200, "{case}: {}", reply.text());
+        assert_eq!(reply.json()["id"], self.ada.id(), "{case}");
     }
 
-    /// Nothing that was refused did anything, and the good token still is.
-    async fn is_unharmed(&self) {
-        let listed = self.ada.get("/api/v1/trips").await.expect(200).json();
-        assert_eq!(listed, json!({ "items": [] }), "a forged token made a trip");
+    /// Asserts that rejected tokens had no effect and that the valid token is still accepted.
+    async fn assert_unchanged(&self) {
+        let trips = self.ada.get("/api/v1/trips").await.expect(200).json();
+        assert_eq!(trips, json!({ "items": [] }), "a forged token created a trip");
     }
 }

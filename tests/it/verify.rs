@@ -1,11 +1,10 @@
-//! Basic credentials: how they are read, and that they buy nothing but an answer.
+//! `GET /auth/verify`: parses Basic credentials and stores nothing.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::{PASSWORD, Reply, TestApp, email};
+use crate::harness::{PASSWORD, Reply, TestApp, email, rows};
 use crate::login::sign_up_with;
-use crate::stored;
 
 const VERIFY: &str = "/api/v1/auth/verify";
 const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
@@ -22,7 +21,7 @@ async fn verifying_basic_credentials_stores_nothing() {
         let reply = verify(&app, identifier, PASSWORD).await.expect(200);
         assert_eq!(reply.json(), ada.grant()["user"]);
     }
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
 }
 
 #[tokio::test]
@@ -68,15 +67,15 @@ async fn malformed_basic_credentials_get_the_challenge() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let good = STANDARD.encode(format!("ada:{PASSWORD}"));
+    let valid = STANDARD.encode(format!("ada:{PASSWORD}"));
     let header = |credential: &str| format!("Basic {}", STANDARD.encode(credential));
-    let kinds = [
+    let cases = [
         ("Basic".to_owned(), "invalid_credentials"),
         ("Basic ".to_owned(), "invalid_credentials"),
         ("Basic !!!!".to_owned(), "invalid_credentials"),
-        (format!("Basic {good}="), "invalid_credentials"),
-        (format!("Basic {good} x"), "invalid_credentials"),
-        (format!("Basic {good},{good}"), "invalid_credentials"),
+        (format!("Basic {valid}="), "invalid_credentials"),
+        (format!("Basic {valid} x"), "invalid_credentials"),
+        (format!("Basic {valid},{valid}"), "invalid_credentials"),
         (header("ada"), "invalid_credentials"),
         (header(""), "invalid_credentials"),
         (header(":"), "invalid_credentials"),
@@ -88,14 +87,14 @@ async fn malformed_basic_credentials_get_the_challenge() {
         (header(&format!("{}:", ada.token())), "invalid_credentials"),
         (header(&format!("token:{}", ada.token())), "invalid_credentials"),
         (header(&format!("ada:{}", ada.grant()["refresh_token"].as_str().unwrap())), "invalid_credentials"),
-        (format!("Basic{good}"), "unauthenticated"),
+        (format!("Basic{valid}"), "unauthenticated"),
         (format!("Bearer {}", ada.token()), "unauthenticated"),
-        (format!("Digest {good}"), "unauthenticated"),
-        (good.clone(), "unauthenticated"),
+        (format!("Digest {valid}"), "unauthenticated"),
+        (valid.clone(), "unauthenticated"),
         ("B\u{e4}sic".to_owned(), "unauthenticated"),
         (String::new(), "unauthenticated"),
     ];
-    for (header, code) in kinds {
+    for (header, code) in cases {
         let call = app.anonymous().get(VERIFY).header("authorization", &header);
         let reply = call.await.expect(401).problem(code);
         assert_eq!(reply.header("www-authenticate"), BASIC_CHALLENGE, "{header}");

@@ -1,17 +1,17 @@
-//! `TRIPGATE_BASIC_ON_API`: a password, or a token as the user name, on every call.
+//! `TRIPGATE_BASIC_ON_API`: Basic credentials on every operation, with a password, or with a token as the
+//! user name.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::{BASIC, BEARER, challenges, protected, with_bought};
-use crate::harness::{PASSWORD, Reply, TestApp, email};
-use crate::stored;
+use super::{BASIC, BEARER, challenges, client_with_token, protected};
+use crate::harness::{PASSWORD, Reply, TestApp, email, rows};
 
-const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 async fn with_basic() -> TestApp {
-    TestApp::with(|settings| settings.ways_in.basic = true).await
+    TestApp::with(|settings| settings.auth_methods.basic = true).await
 }
 
 async fn me(app: &TestApp, name: &str, password: &str) -> Reply {
@@ -26,30 +26,30 @@ async fn basic_authenticates_every_operation_and_creates_no_session() {
     for identifier in ["ada", "Ada", &email("ada")] {
         assert_eq!(me(&app, identifier, PASSWORD).await.expect(200).json(), ada.grant()["user"]);
     }
-    let anyone = app.anonymous();
-    let call = anyone.post("/api/v1/trips").basic("ada", PASSWORD).json(&json!({ "title": "Lisbon" }));
-    let made = call.await.expect(201).json();
-    assert_eq!(ada.get("/api/v1/trips").await.expect(200).json()["items"], json!([made]));
-    for (method, path, body) in protected(SOMEWHERE) {
-        let call = anyone.call(method, &path).basic("ada", PASSWORD);
+    let anonymous = app.anonymous();
+    let call = anonymous.post("/api/v1/trips").basic("ada", PASSWORD).json(&json!({ "title": "Lisbon" }));
+    let created = call.await.expect(201).json();
+    assert_eq!(ada.get("/api/v1/trips").await.expect(200).json()["items"], json!([created]));
+    for (method, path, body) in protected(UNKNOWN_ID) {
+        let call = anonymous.call(method, &path).basic("ada", PASSWORD);
         let reply = match &body {
             Some(body) => call.json(body).await,
             None => call.await,
         };
         assert!(![401, 403].contains(&reply.status), "{path}: {}", reply.text());
     }
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
-    let bought = with_bought(&app, "ada").await;
-    for token in [ada.token(), bought.token()] {
+    let sessionless = client_with_token(&app, "ada").await;
+    for token in [ada.token(), sessionless.token()] {
         assert_eq!(me(&app, token, "").await.expect(200).json(), ada.grant()["user"]);
     }
-    // It may do what it was issued for and no more.
+    // The scopes of the token apply.
     let narrow = app.log_in_for("ada", "trips:read").await;
     let reply = me(&app, narrow.token(), "").await.expect(403).problem("insufficient_scope");
     assert_eq!(
@@ -57,7 +57,7 @@ async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
         [r#"Bearer realm="tripgate", error="insufficient_scope", scope="account""#]
     );
     app.anonymous().get("/api/v1/trips").basic(narrow.token(), "").await.expect(200);
-    // With a password it is a user name, and nobody's.
+    // With a password, the token counts as a user name, and no such user exists.
     for password in [PASSWORD, "x", ada.token()] {
         me(&app, ada.token(), password).await.expect(401).problem("invalid_credentials");
     }
@@ -94,7 +94,7 @@ async fn missing_or_invalid_credentials_get_both_challenges() {
     // S-17, S-29
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
-    for (method, path, _) in protected(SOMEWHERE) {
+    for (method, path, _) in protected(UNKNOWN_ID) {
         let reply = app.anonymous().call(method, &path).await.expect(401).problem("unauthenticated");
         assert_eq!(challenges(&reply), [BEARER, BASIC], "{path}");
     }
@@ -117,9 +117,12 @@ async fn missing_or_invalid_credentials_get_both_challenges() {
     ] {
         let call = app.anonymous().get("/api/v1/me").header("authorization", &header);
         let reply = call.await.expect(401).problem(code);
-        let told = challenges(&reply);
-        assert!(matches!(told[..], [bearer, BASIC] if bearer.starts_with(BEARER)), "{header}: {told:?}");
-        assert_eq!(told[0].contains("invalid_token"), code == "invalid_token", "{header}: {told:?}");
+        let received = challenges(&reply);
+        assert!(
+            matches!(received[..], [bearer, BASIC] if bearer.starts_with(BEARER)),
+            "{header}: {received:?}"
+        );
+        assert_eq!(received[0].contains("invalid_token"), code == "invalid_token", "{header}: {received:?}");
     }
 }
 
@@ -128,7 +131,7 @@ async fn basic_is_rejected_unless_enabled() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    for (method, path, _) in protected(SOMEWHERE) {
+    for (method, path, _) in protected(UNKNOWN_ID) {
         for (name, password) in [("ada", PASSWORD), (ada.token(), "")] {
             let reply = app.anonymous().call(method.clone(), &path).basic(name, password).await;
             let reply = reply.expect(401).problem("unauthenticated");

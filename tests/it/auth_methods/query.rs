@@ -1,4 +1,4 @@
-//! `TRIPGATE_QUERY_TOKEN`: the access token as `?token=`, taken where it is switched on and told nowhere.
+//! `TRIPGATE_QUERY_TOKEN`: the access token as `?token=`, accepted only if enabled, never echoed or logged.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -9,11 +9,11 @@ use super::{BEARER, challenges, protected};
 use crate::harness::{PASSWORD, TestApp};
 use crate::process::{Process, over_h2};
 
-const SOMEWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 async fn with_query() -> TestApp {
     TestApp::with(|settings| {
-        settings.ways_in.query_token = true;
+        settings.auth_methods.query_token = true;
         settings.access_ttl_secs = 180;
     })
     .await
@@ -24,11 +24,11 @@ async fn a_query_token_authenticates_every_operation_when_enabled() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
-    let anyone = app.anonymous();
+    let anonymous = app.anonymous();
     let me = format!("/api/v1/me?token={}", ada.token());
-    assert_eq!(anyone.get(&me).await.expect(200).json(), ada.grant()["user"]);
-    for (method, path, body) in protected(SOMEWHERE) {
-        let call = anyone.call(method, &format!("{path}?token={}", ada.token()));
+    assert_eq!(anonymous.get(&me).await.expect(200).json(), ada.grant()["user"]);
+    for (method, path, body) in protected(UNKNOWN_ID) {
+        let call = anonymous.call(method, &format!("{path}?token={}", ada.token()));
         let reply = match &body {
             Some(body) => call.json(body).await,
             None => call.await,
@@ -37,7 +37,7 @@ async fn a_query_token_authenticates_every_operation_when_enabled() {
     }
     let narrow = app.log_in_for("ada", "trips:read").await;
     let me = format!("/api/v1/me?token={}", narrow.token());
-    anyone.get(&me).await.expect(403).problem("insufficient_scope");
+    anonymous.get(&me).await.expect(403).problem("insufficient_scope");
 }
 
 #[tokio::test]
@@ -58,8 +58,8 @@ async fn an_invalid_query_token_is_distinguished_from_a_missing_one() {
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
     let refresh = ada.grant()["refresh_token"].as_str().unwrap();
-    for bad in ["", "x", refresh] {
-        let reply = app.anonymous().get(&format!("/api/v1/me?token={bad}")).await;
+    for invalid in ["", "x", refresh] {
+        let reply = app.anonymous().get(&format!("/api/v1/me?token={invalid}")).await;
         reply.expect(401).problem("invalid_token");
     }
     for query in ["", "?", "?Token=x", "?access_token=x"] {
@@ -75,7 +75,7 @@ async fn a_query_token_with_another_credential_is_rejected() {
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
     let token = ada.token();
-    for (method, path, _) in protected(SOMEWHERE) {
+    for (method, path, _) in protected(UNKNOWN_ID) {
         let reply = ada.call(method, &format!("{path}?token={token}")).await;
         reply.expect(400).problem("conflicting_credentials");
     }
@@ -87,7 +87,7 @@ async fn a_query_token_with_another_credential_is_rejected() {
     for path in ["/api/v1/me?token=T&token=T", "/api/v1/me?token=T&token=", "/api/v1/me?token=T&%74oken=x"] {
         call(path).await.expect(400).problem("bad_request");
     }
-    // Nor does it help a password, or stand in for one.
+    // A query token neither accompanies nor replaces a password.
     let verify = call("/api/v1/auth/verify?token=T").basic("ada", PASSWORD).await;
     verify.expect(400).problem("conflicting_credentials");
     let tokens = format!("/api/v1/auth/tokens?token={token}");
@@ -99,7 +99,7 @@ async fn a_query_token_is_ignored_unless_enabled() {
     // S-30
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    for (method, path, _) in protected(SOMEWHERE) {
+    for (method, path, _) in protected(UNKNOWN_ID) {
         let reply = app.anonymous().call(method, &format!("{path}?token={}", ada.token())).await;
         reply.expect(401).problem("unauthenticated");
     }
@@ -112,18 +112,18 @@ async fn links_and_errors_never_contain_the_query_token() {
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
     let token = ada.token();
-    let mut locations = Vec::new();
+    let mut created = Vec::new();
     for title in ["Lisbon", "Rome"] {
         let call = app.anonymous().post(&format!("/api/v1/trips?token={token}"));
-        locations.push(call.json(&json!({ "title": title })).await.expect(201));
+        created.push(call.json(&json!({ "title": title })).await.expect(201));
     }
     let page = app.anonymous().get(&format!("/api/v1/trips?limit=1&token={token}")).await.expect(200);
     assert!(page.header("link").contains("cursor="), "{}", page.header("link"));
-    let missing = app.anonymous().get(&format!("/api/v1/trips/{SOMEWHERE}?token={token}")).await.expect(404);
-    let wrong = app.anonymous().get(&format!("/api/v1/trips?limit=x&token={token}")).await.expect(422);
-    for reply in locations.iter().chain([&page, &missing, &wrong]) {
-        let told = format!("{:?}{}", reply.headers, reply.text());
-        assert!(!told.contains(token) && !told.contains("token="), "{told}");
+    let missing = app.anonymous().get(&format!("/api/v1/trips/{UNKNOWN_ID}?token={token}")).await.expect(404);
+    let invalid = app.anonymous().get(&format!("/api/v1/trips?limit=x&token={token}")).await.expect(422);
+    for reply in created.iter().chain([&page, &missing, &invalid]) {
+        let text = format!("{:?}{}", reply.headers, reply.text());
+        assert!(!text.contains(token) && !text.contains("token="), "{text}");
     }
 }
 
@@ -150,9 +150,9 @@ async fn query_tokens_are_not_logged_at_any_level() {
         assert_eq!(both.send().await.unwrap().status(), 400);
         over_h2(server.address, &format!("token={token}"), "");
         server.terminate();
-        let (code, log) = server.ended();
+        let (code, log) = server.wait_for_exit();
         assert_eq!(code, Some(0));
-        assert!(log.contains("TRACE") && log.contains("/api/v1/me"), "nothing was logged");
+        assert!(log.contains("TRACE") && log.contains("/api/v1/me"), "the log lacks the requests");
         let signature = token.rsplit('.').next().unwrap();
         for secret in [token, signature, "token="] {
             assert_eq!(log.lines().find(|line| line.contains(secret)), None, "{secret}");

@@ -1,11 +1,10 @@
-//! A token for a password: what it is, and that it is the password alone that buys one.
+//! Sessionless tokens: issued for a password, and only for a password.
 
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{BASIC, bought, challenges, with_bought};
-use crate::harness::{PASSWORD, TestApp, email};
-use crate::stored;
+use super::{BASIC, challenges, client_with_token, issue_token};
+use crate::harness::{PASSWORD, TestApp, email, rows};
 
 const TOKENS: &str = "/api/v1/auth/tokens";
 
@@ -27,7 +26,7 @@ async fn basic_credentials_get_a_token_without_a_session() {
         assert_eq!(bearer.get("/api/v1/me").await.expect(200).json(), ada.grant()["user"]);
         bearer.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
     }
-    assert_eq!(stored::sessions(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
 }
 
 #[tokio::test]
@@ -35,9 +34,9 @@ async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
     // S-31
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let said = with_bought(&app, "ada").await.get("/api/v1/auth/session").await.expect(200).json();
+    let session = client_with_token(&app, "ada").await.get("/api/v1/auth/session").await.expect(200).json();
     assert_eq!(
-        said,
+        session,
         json!({
             "user_id": ada.id(),
             "scope": "account trips:read trips:write",
@@ -46,7 +45,7 @@ async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
             "expires_at": "2026-03-02T08:45:00.000Z",
         })
     );
-    let [one, other] = [bought(&app, "ada").await, bought(&app, "ada").await];
+    let [one, other] = [issue_token(&app, "ada").await, issue_token(&app, "ada").await];
     assert_ne!(one["access_token"], other["access_token"]);
 }
 
@@ -54,23 +53,23 @@ async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
 async fn a_sessionless_token_expires_and_the_password_gets_another() {
     let app = TestApp::with(|settings| settings.access_ttl_secs = 180).await;
     app.sign_up("ada").await;
-    let ada = with_bought(&app, "ada").await;
+    let ada = client_with_token(&app, "ada").await;
     app.clock.advance(TimeDelta::seconds(179));
     ada.get("/api/v1/me").await.expect(200);
     app.clock.advance(TimeDelta::seconds(32));
     ada.get("/api/v1/me").await.expect(401).problem("invalid_token");
-    with_bought(&app, "ada").await.get("/api/v1/me").await.expect(200);
+    client_with_token(&app, "ada").await.get("/api/v1/me").await.expect(200);
 }
 
 #[tokio::test]
 async fn a_token_cannot_be_exchanged_for_another_token() {
     // S-26
     for basic in [false, true] {
-        let app = TestApp::with(|settings| settings.ways_in.basic = basic).await;
+        let app = TestApp::with(|settings| settings.auth_methods.basic = basic).await;
         let ada = app.sign_up("ada").await;
-        let bought = with_bought(&app, "ada").await;
+        let sessionless = client_with_token(&app, "ada").await;
         let refresh = ada.grant()["refresh_token"].as_str().unwrap();
-        for token in [ada.token(), bought.token(), refresh] {
+        for token in [ada.token(), sessionless.token(), refresh] {
             for (name, password) in [(token, ""), (token, "x"), (token, token), ("ada", token), ("", token)] {
                 let call = app.anonymous().post(TOKENS).basic(name, password);
                 let reply = call.await.expect(401).problem("invalid_credentials");
@@ -92,15 +91,15 @@ async fn missing_or_wrong_credentials_get_no_token() {
     assert_eq!(challenges(&reply), [BASIC]);
     let body = json!({ "identifier": "ada", "password": PASSWORD });
     app.anonymous().post(TOKENS).json(&body).await.expect(401).problem("unauthenticated");
-    let mut told = Vec::new();
+    let mut problems = Vec::new();
     for (name, password) in [("ada", "wrong"), ("nobody", PASSWORD), ("", PASSWORD), ("ada", ""), ("", "")] {
         let reply = app.anonymous().post(TOKENS).basic(name, password).await;
         let reply = reply.expect(401).problem("invalid_credentials");
         assert_eq!(challenges(&reply), [BASIC]);
         let mut body = reply.json();
         body["request_id"].take();
-        told.push(body);
+        problems.push(body);
     }
-    told.dedup();
-    assert_eq!(told.len(), 1, "{told:?}");
+    problems.dedup();
+    assert_eq!(problems.len(), 1, "{problems:?}");
 }

@@ -1,4 +1,4 @@
-//! A client, and a request on its way to being sent.
+//! A client, and a builder for one request.
 
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use serde_json::Value;
 
 use super::conformance;
+use super::coverage::SentRequest;
 use super::reply::Reply;
-use super::seen::Asked;
 
-/// Somebody who calls the server, with or without a token. Cheap to clone.
+/// A client of the server, with or without a token. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -28,8 +28,8 @@ impl Client {
         Self { http: http.clone(), base: format!("http://{address}"), grant: Value::Null, token: None }
     }
 
-    /// The same client with the tokens of a `TokenGrant`.
-    pub(crate) fn granted(&self, grant: &Value) -> Self {
+    /// Returns the same client with the tokens of a `TokenGrant`.
+    pub(crate) fn with_grant(&self, grant: &Value) -> Self {
         Self {
             token: Some(grant["access_token"].as_str().unwrap().to_owned()),
             grant: grant.clone(),
@@ -37,57 +37,57 @@ impl Client {
         }
     }
 
-    /// The same client with another access token, good or bad.
+    /// Returns the same client with another access token, valid or not.
     pub(crate) fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
     }
 
-    /// The `TokenGrant` that signing up or logging in gave.
+    /// Returns the `TokenGrant` of the signup or login.
     pub(crate) fn grant(&self) -> &Value {
         &self.grant
     }
 
-    /// The access token.
+    /// Returns the access token.
     pub(crate) fn token(&self) -> &str {
         self.token.as_deref().unwrap()
     }
 
-    /// The id of the account.
+    /// Returns the id of the account.
     pub(crate) fn id(&self) -> &str {
         self.grant["user"]["id"].as_str().unwrap()
     }
 
-    /// A GET of this path, with its query if it has one.
+    /// Builds a GET request. `path` may contain a query.
     pub(crate) fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }
 
-    /// See [`Client::get`].
+    /// Builds a HEAD request.
     pub(crate) fn head(&self, path: &str) -> Call {
         self.call(Method::HEAD, path)
     }
 
-    /// See [`Client::get`].
+    /// Builds a POST request.
     pub(crate) fn post(&self, path: &str) -> Call {
         self.call(Method::POST, path)
     }
 
-    /// See [`Client::get`].
+    /// Builds a PUT request.
     pub(crate) fn put(&self, path: &str) -> Call {
         self.call(Method::PUT, path)
     }
 
-    /// See [`Client::get`].
+    /// Builds a PATCH request.
     pub(crate) fn patch(&self, path: &str) -> Call {
         self.call(Method::PATCH, path)
     }
 
-    /// See [`Client::get`].
+    /// Builds a DELETE request.
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.call(Method::DELETE, path)
     }
 
-    /// Any method.
+    /// Builds a request with any method.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         let call = Call {
             http: self.http.clone(),
@@ -119,26 +119,26 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// With this JSON as its body.
+    /// Sets a JSON body.
     pub(crate) fn json(self, body: &Value) -> Self {
         let body = serde_json::to_vec(body).unwrap();
         self.set(CONTENT_TYPE, "application/json").body(body)
     }
 
-    /// With this form as its body.
+    /// Sets a form body.
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(fields);
         self.set(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
     }
 
-    /// With these bytes as its body, of no type unless a header says so.
+    /// Sets the body without setting `Content-Type`.
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// With one header more; the same name twice is sent twice.
+    /// Adds a header. Two headers with the same name are both sent.
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name: HeaderName = name.parse().unwrap();
         let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
@@ -146,18 +146,18 @@ impl Call {
         self
     }
 
-    /// With this access token in place of the client's.
+    /// Replaces the credentials with an access token.
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.set(AUTHORIZATION, &format!("Bearer {token}"))
     }
 
-    /// With a password in place of the client's token.
+    /// Replaces the credentials with Basic credentials.
     pub(crate) fn basic(self, identifier: &str, password: &str) -> Self {
         let encoded = STANDARD.encode(format!("{identifier}:{password}"));
         self.set(AUTHORIZATION, &format!("Basic {encoded}"))
     }
 
-    /// For what is served on purpose without standing in the document, such as `/docs`.
+    /// Skips the check against the document, for paths that it omits on purpose, such as `/docs`.
     pub(crate) fn undocumented(mut self) -> Self {
         self.documented = false;
         self
@@ -180,13 +180,13 @@ impl Call {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: response.bytes().await.unwrap().to_vec(),
-            asked: format!("{} {}", self.method, self.path),
+            request: format!("{} {}", self.method, self.path),
         };
         if self.documented {
             let body = self.body.as_deref().unwrap_or_default();
-            let asked = Asked { path: &self.path, headers: &self.headers, body };
-            if let Err(fault) = conformance::check_exchange(&self.method, &asked, &reply) {
-                panic!("{fault}");
+            let sent = SentRequest { path: &self.path, headers: &self.headers, body };
+            if let Err(violation) = conformance::check_exchange(&self.method, &sent, &reply) {
+                panic!("{violation}");
             }
         }
         reply

@@ -1,7 +1,7 @@
-//! Whether a response is one that the document promises.
+//! Checks a response against the OpenAPI document.
 //!
-//! Everything counts: that the operation exists, that its status is listed, that headers and content
-//! type are the documented ones, that the body fits its schema and has no member besides.
+//! The operation must exist, the status must be listed, the headers and the content type must be the
+//! documented ones, and the body must match its schema without additional fields.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -10,21 +10,21 @@ use jsonschema::{Draft, Validator};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::coverage::{self, SentRequest};
 use super::reply::Reply;
-use super::seen::{self, Asked};
 
-/// Headers that belong to HTTP itself or to browsers, not to an operation.
-const UNTOLD: [&str; 6] =
+/// Headers of HTTP itself or for browsers, which operations do not document.
+const UNDOCUMENTED: [&str; 6] =
     ["connection", "content-length", "content-type", "date", "vary", "x-content-type-options"];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(tripgate::http::openapi::document);
 
-/// The document that everything is compared with.
+/// Returns the OpenAPI document.
 pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// Every operation: its path template, its method in lower case, what is said of it.
+/// Returns the path template, the lowercase method and the description of every operation.
 pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
     let paths = document()["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, item)| {
@@ -35,7 +35,7 @@ pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static str, 
     })
 }
 
-/// What `value` refers to, or itself.
+/// Resolves `value` if it is a reference.
 pub(crate) fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str() {
         Some(reference) => DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null),
@@ -43,11 +43,11 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
-/// Holds a response against the document, and takes down what was seen of it.
-pub(super) fn check_exchange(method: &Method, asked: &Asked<'_>, reply: &Reply) -> Result<(), String> {
-    check(method, asked.path, reply)?;
-    if let Some((_, operation)) = find(method, without_query(asked.path)) {
-        seen::note(operation, asked, reply);
+/// Checks a response against the document and records what it exercised.
+pub(super) fn check_exchange(method: &Method, sent: &SentRequest<'_>, reply: &Reply) -> Result<(), String> {
+    check(method, sent.path, reply)?;
+    if let Some((_, operation)) = find(method, without_query(sent.path)) {
+        coverage::record(operation, sent, reply);
     }
     Ok(())
 }
@@ -56,48 +56,48 @@ fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Holds a response against the document.
+/// Checks a response against the document.
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) -> Result<(), String> {
     let path = without_query(path);
     let status = reply.status;
     let Some((name, operation)) = find(method, path) else {
-        let told = check_unknown(reply).map_err(|fault| format!(": {fault}"));
-        return told.map_err(|fault| format!("{method} {path} is no operation of the document{fault}"));
+        return check_unknown(reply)
+            .map_err(|violation| format!("{method} {path} is no operation of the document: {violation}"));
     };
-    let of = |fault: String| format!("{name} ({method} {path}, {status}): {fault}");
+    let in_context = |violation: String| format!("{name} ({method} {path}, {status}): {violation}");
     let response = resolved(&operation["responses"][status.to_string()]);
     if response.is_null() {
-        return Err(of("the status is not documented".to_owned()));
+        return Err(in_context("the status is not documented".to_owned()));
     }
-    check_headers(response, reply).map_err(of)?;
-    check_content(response, reply, *method == Method::HEAD).map_err(of)
+    check_headers(response, reply).map_err(in_context)?;
+    check_content(response, reply, *method == Method::HEAD).map_err(in_context)
 }
 
-/// The operation at a path; HEAD is answered by GET's.
+/// Finds the operation for a path. The GET operation handles HEAD.
 fn find(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
     let method = match method.as_str() {
         "HEAD" => "get".to_owned(),
         other => other.to_lowercase(),
     };
-    let fits = |template: &str| {
-        let (known, given) = (template.split('/'), path.split('/'));
-        known.clone().count() == given.clone().count()
-            && known
-                .zip(given)
-                .all(|(known, given)| known == given || (known.starts_with('{') && !given.is_empty()))
+    let is_match = |template: &str| {
+        let (expected, actual) = (template.split('/'), path.split('/'));
+        expected.clone().count() == actual.clone().count()
+            && expected.zip(actual).all(|(expected, actual)| {
+                expected == actual || (expected.starts_with('{') && !actual.is_empty())
+            })
     };
-    // A name that stands there beats one that may be anything, whatever the method.
-    let fitting = operations().map(|(template, ..)| template).filter(|template| fits(template));
-    let nearest = fitting.min_by_key(|template| template.matches('{').count())?;
+    // A literal segment has precedence over a parameter, for every method.
+    let matching = operations().map(|(template, ..)| template).filter(|template| is_match(template));
+    let nearest = matching.min_by_key(|template| template.matches('{').count())?;
     operations()
-        .find(|(template, known, _)| *template == nearest && *known == method)
+        .find(|(template, name, _)| *template == nearest && *name == method)
         .map(|(_, _, operation)| (operation["operationId"].as_str().unwrap_or_default(), operation))
 }
 
-/// The router itself speaks where there is no operation: only to say that there is none.
+/// Checks a response from outside the documented operations: it must be a 404 or 405 problem.
 fn check_unknown(reply: &Reply) -> Result<(), String> {
     if !matches!(reply.status, 404 | 405) {
-        return Err(format!("and answered with {}", reply.status));
+        return Err(format!("the status is {}", reply.status));
     }
     let problem = json!({ "$ref": "#/components/schemas/Problem" });
     let header = json!({ "required": true, "schema": { "type": "string" } });
@@ -106,7 +106,7 @@ fn check_unknown(reply: &Reply) -> Result<(), String> {
         "headers": { "X-Request-Id": header, "Cache-Control": header },
     });
     check_headers(&response, reply)?;
-    let head = reply.asked.starts_with("HEAD ");
+    let head = reply.request.starts_with("HEAD ");
     check_content(&response, reply, head)
 }
 
@@ -119,11 +119,11 @@ fn check_headers(response: &Value, reply: &Reply) -> Result<(), String> {
         .collect();
     for (name, value) in &reply.headers {
         let name = name.as_str();
-        let untold = UNTOLD.contains(&name)
+        let is_exempt = UNDOCUMENTED.contains(&name)
             || name.starts_with("access-control-")
             || (name == "allow" && reply.status == 405);
         let Some(header) = documented.get(name) else {
-            if untold {
+            if is_exempt {
                 continue;
             }
             return Err(format!("the header {name} is not documented"));
@@ -133,7 +133,7 @@ fn check_headers(response: &Value, reply: &Reply) -> Result<(), String> {
             Some("integer") => text.parse::<i64>().map_or(json!(text), Value::from),
             _ => json!(text),
         };
-        fits(&header["schema"], &typed).map_err(|fault| format!("the header {name}: {fault}"))?;
+        validate(&header["schema"], &typed).map_err(|violation| format!("the header {name}: {violation}"))?;
     }
     let missing = documented
         .iter()
@@ -150,7 +150,9 @@ fn check_content(response: &Value, reply: &Reply, head: bool) -> Result<(), Stri
     let Some(media) = documented.filter(|content| !content.is_empty()) else {
         return match (found, reply.body.len()) {
             ("", 0) => Ok(()),
-            (kind, length) => Err(format!("no body is documented, came: {kind:?}, {length} bytes")),
+            (kind, length) => {
+                Err(format!("no body is documented, but {length} bytes of type {kind:?} arrived"))
+            }
         };
     };
     let Some(media) = media.get(found) else {
@@ -159,42 +161,42 @@ fn check_content(response: &Value, reply: &Reply, head: bool) -> Result<(), Stri
     if head {
         return match reply.body.len() {
             0 => Ok(()),
-            length => Err(format!("HEAD was answered with a body of {length} bytes")),
+            length => Err(format!("the response to HEAD has a body of {length} bytes")),
         };
     }
     if !found.ends_with("json") {
         return Ok(());
     }
     let body = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
-    fits(&media["schema"], &body)
+    validate(&media["schema"], &body)
 }
 
-/// Holds a value against a schema of the document.
-pub(crate) fn fits(schema: &Value, value: &Value) -> Result<(), String> {
+/// Checks a value against a schema of the document.
+pub(crate) fn validate(schema: &Value, value: &Value) -> Result<(), String> {
     let validator = validator(schema)?;
-    let faults: Vec<String> = validator
+    let violations: Vec<String> = validator
         .iter_errors(value)
         .map(|error| format!("{error} at {:?}", error.instance_path().to_string()))
         .collect();
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    if violations.is_empty() { Ok(()) } else { Err(violations.join("; ")) }
 }
 
-/// Compiled once for each schema that is asked for.
+/// Returns the validator for a schema, compiled once.
 fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
-    static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
+    static CACHE: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     static COMPONENTS: LazyLock<Value> = LazyLock::new(|| {
         let mut schemas = DOCUMENT["components"]["schemas"].clone();
         convert(&mut schemas);
         schemas
     });
     let key = schema.to_string();
-    let known = KNOWN.lock().unwrap().get(&key).cloned();
-    if let Some(known) = known {
-        return Ok(known);
+    let cached = CACHE.lock().unwrap().get(&key).cloned();
+    if let Some(validator) = cached {
+        return Ok(validator);
     }
-    let mut asked = schema.clone();
-    convert(&mut asked);
-    let whole = json!({ "allOf": [asked], "components": { "schemas": *COMPONENTS } });
+    let mut schema = schema.clone();
+    convert(&mut schema);
+    let root = json!({ "allOf": [schema], "components": { "schemas": *COMPONENTS } });
     let mut options = jsonschema::options()
         .with_draft(Draft::Draft4)
         .should_validate_formats(true)
@@ -202,23 +204,24 @@ fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
         .with_format("date", |text: &str| text.parse::<chrono::NaiveDate>().is_ok())
         .with_format("date-time-local", |text: &str| text.parse::<chrono::NaiveDateTime>().is_ok())
         .with_format("uuid", |text: &str| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok());
-    for of_numbers_or_hints in ["int32", "int64", "float", "double", "password"] {
-        options = options.with_format(of_numbers_or_hints, |_: &str| true);
+    // Formats of numbers, and a hint for editors.
+    for format in ["int32", "int64", "float", "double", "password"] {
+        options = options.with_format(format, |_: &str| true);
     }
-    let built = Arc::new(options.build(&whole).map_err(|error| error.to_string())?);
-    KNOWN.lock().unwrap().insert(key, Arc::clone(&built));
-    Ok(built)
+    let validator = Arc::new(options.build(&root).map_err(|error| error.to_string())?);
+    CACHE.lock().unwrap().insert(key, Arc::clone(&validator));
+    Ok(validator)
 }
 
-/// From OpenAPI 3.0 to JSON Schema draft 4: `nullable` becomes a type, and objects are closed, so that
-/// a member that nobody documented is a fault.
+/// Converts OpenAPI 3.0 to JSON Schema draft 4: `nullable` becomes a type, and objects are closed, so that an
+/// undocumented field is a violation.
 fn convert(schema: &mut Value) {
     match schema {
-        Value::Object(members) => {
-            members.values_mut().for_each(convert);
-            allow_null(members);
-            if members.get("properties").is_some_and(Value::is_object) {
-                members.entry("additionalProperties").or_insert(Value::Bool(false));
+        Value::Object(object) => {
+            object.values_mut().for_each(convert);
+            allow_null(object);
+            if object.get("properties").is_some_and(Value::is_object) {
+                object.entry("additionalProperties").or_insert(Value::Bool(false));
             }
         }
         Value::Array(items) => items.iter_mut().for_each(convert),
@@ -226,14 +229,14 @@ fn convert(schema: &mut Value) {
     }
 }
 
-fn allow_null(members: &mut Map<String, Value>) {
-    if members.remove("nullable") != Some(Value::Bool(true)) {
+fn allow_null(object: &mut Map<String, Value>) {
+    if object.remove("nullable") != Some(Value::Bool(true)) {
         return;
     }
-    if let Some(kind) = members.remove("type") {
-        members.insert("type".to_owned(), json!([kind, "null"]));
+    if let Some(kind) = object.remove("type") {
+        object.insert("type".to_owned(), json!([kind, "null"]));
     }
-    if let Some(Value::Array(allowed)) = members.get_mut("enum") {
+    if let Some(Value::Array(allowed)) = object.get_mut("enum") {
         allowed.push(Value::Null);
     }
 }

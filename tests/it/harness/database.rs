@@ -1,7 +1,7 @@
-//! A database of one's own on the server that `TRIPGATE_TEST_DATABASE_URL` names.
+//! A database for each test on the server in `TRIPGATE_TEST_DATABASE_URL`.
 //!
-//! Without that variable each test uses SQLite in its own directory. The database is dropped with the
-//! test, also with one that fails.
+//! Without that variable, each test uses SQLite in its own directory. The database is dropped at the end of
+//! the test, also after a failure.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -9,10 +9,10 @@ use std::thread;
 use sea_orm::{ConnectOptions, ConnectionTrait};
 use url::Url;
 
-/// Names a maintenance database, of which the user may create others.
+/// The URL of a maintenance database whose user may create databases.
 const VARIABLE: &str = "TRIPGATE_TEST_DATABASE_URL";
 
-/// Dropped with this value.
+/// A database that exists as long as this value.
 #[derive(Debug)]
 pub(super) struct Database {
     server: Url,
@@ -20,12 +20,12 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// `None` where tests run on SQLite.
+    /// Creates a database; returns `None` if the tests run on SQLite.
     pub(super) async fn create() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         #[expect(
             clippy::disallowed_methods,
-            reason = "it says where the tests run, and is no setting of the server"
+            reason = "the variable controls the tests; it is not a server setting"
         )]
         let server = std::env::var(VARIABLE).ok()?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl Database {
         Some(database)
     }
 
-    /// With which the server under test reaches it.
+    /// Returns the URL for the server under test.
     pub(super) fn url(&self) -> String {
         let mut url = self.server.clone();
         url.set_path(&self.name);
@@ -53,7 +53,7 @@ impl Database {
     }
 
     fn drop_statement(&self) -> String {
-        // The server under test may still hold connections: PostgreSQL has to be told to end them.
+        // The server under test may have open connections, which prevent a plain DROP on PostgreSQL.
         let force = match self.server.scheme() {
             "mysql" => "",
             _ => " WITH (FORCE)",
@@ -65,17 +65,17 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         thread::scope(|scope| {
-            let ended = scope.spawn(|| {
+            let dropped = scope.spawn(|| {
                 tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .unwrap()
                     .block_on(self.run(&self.drop_statement()));
             });
-            // A test that fails already must not be torn down by a second panic.
+            // A second panic in a failing test would abort the process.
             assert!(
-                ended.join().is_ok() || thread::panicking(),
-                "the database {} could not be dropped",
+                dropped.join().is_ok() || thread::panicking(),
+                "failed to drop the database {}",
                 self.name
             );
         });

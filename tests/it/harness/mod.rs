@@ -1,16 +1,17 @@
-//! A server of one's own, and clients that talk to it.
+//! A server for each test, and clients that call it.
 //!
-//! [`TestApp`] runs the real server in this process, on a free port of the loopback, over a fresh
-//! database, under a clock that stands still until a test moves it. Every answer is held against the
-//! document ([`conformance`]) before the test sees it.
+//! [`TestApp`] runs the real server in the test process, on a free loopback port, with a new database and a
+//! clock that only the test advances. Every response is checked against the OpenAPI document
+//! ([`conformance`]) before the test receives it.
 
 mod client;
 pub(crate) mod conformance;
+mod coverage;
 mod database;
 mod raw;
 mod reply;
-mod seen;
-mod served;
+pub(crate) mod rows;
+mod server_threads;
 mod tests;
 
 use std::net::SocketAddr;
@@ -30,44 +31,44 @@ pub(crate) use client::{Call, Client};
 use database::Database;
 pub(crate) use raw::RawReply;
 pub(crate) use reply::Reply;
-use served::Served;
+use server_threads::ServerThreads;
 
-/// The password of everybody whom the harness signs up.
+/// The password of every account that the harness creates.
 pub(crate) const PASSWORD: &str = "a quiet harbour at dusk";
-/// What a deployment would set: both replicas issue tokens under this name.
+/// The public URL, and so the token issuer, of all replicas.
 pub(crate) const PUBLIC_URL: &str = "https://tripgate.test";
-/// The time at which every test begins.
+/// The time at the start of every test.
 const START: &str = "2026-03-02T08:30:00.000Z";
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// An upper bound for one exchange.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What outlives a single server: replicas share it, and the last of them clears it away.
+/// The state that replicas share. The last replica deletes it.
 #[derive(Debug)]
-struct Ground {
+struct Environment {
     settings: Settings,
-    // Dropped in this order: the database before the directory in which it may lie.
+    // The drop order matters: the directory may contain the database.
     _database: Option<Database>,
     _dir: TempDir,
 }
 
-/// A running server and the world around it.
+/// A running server and its environment.
 #[derive(Debug)]
 pub(crate) struct TestApp {
-    /// The server's clock: `app.clock.advance(..)` moves it, also for the replicas.
+    /// The clock of the server and its replicas; `app.clock.advance(..)` advances it.
     pub(crate) clock: Clock,
     // Dropped before the database.
-    running: Served,
-    ground: Arc<Ground>,
+    running: ServerThreads,
+    environment: Arc<Environment>,
     http: reqwest::Client,
 }
 
 impl TestApp {
-    /// A server with the settings of a test.
+    /// Starts a server with the default test settings.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// A server whose settings were changed first.
+    /// Starts a server with changed settings.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().unwrap();
         let database = Database::create().await;
@@ -78,72 +79,72 @@ impl TestApp {
         }
         change(&mut settings);
         let start: DateTime<Utc> = START.parse().unwrap();
-        let ground = Ground { settings, _database: database, _dir: dir };
-        Self::on(Arc::new(ground), Clock::fixed(start)).await
+        let environment = Environment { settings, _database: database, _dir: dir };
+        Self::start_in(Arc::new(environment), Clock::fixed(start)).await
     }
 
-    /// One more server over the same database, secret and clock, with an address of its own.
+    /// Starts another server with the same database, secret and clock, at another address.
     pub(crate) async fn replica(&self) -> Self {
-        Self::on(Arc::clone(&self.ground), self.clock.clone()).await
+        Self::start_in(Arc::clone(&self.environment), self.clock.clone()).await
     }
 
-    /// As [`TestApp::replica`], with settings of its own.
+    /// Starts a replica with changed settings.
     pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.ground.settings.clone();
+        let mut settings = self.environment.settings.clone();
         change(&mut settings);
-        Self::under(&settings, Arc::clone(&self.ground), self.clock.clone()).await
+        Self::start_with(&settings, Arc::clone(&self.environment), self.clock.clone()).await
     }
 
-    async fn on(ground: Arc<Ground>, clock: Clock) -> Self {
-        let settings = ground.settings.clone();
-        Self::under(&settings, ground, clock).await
+    async fn start_in(environment: Arc<Environment>, clock: Clock) -> Self {
+        let settings = environment.settings.clone();
+        Self::start_with(&settings, environment, clock).await
     }
 
-    async fn under(settings: &Settings, ground: Arc<Ground>, clock: Clock) -> Self {
-        let running = Served::start(settings, clock.clone()).await;
+    async fn start_with(settings: &Settings, environment: Arc<Environment>, clock: Clock) -> Self {
+        let running = ServerThreads::start(settings, clock.clone()).await;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
             .unwrap();
-        Self { clock, running, ground, http }
+        Self { clock, running, environment, http }
     }
 
-    /// Stops the server in good order; the database stays for its replicas.
+    /// Stops the server gracefully. The database remains for its replicas.
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
 
-    /// Stops the server and starts it again, at another address, over the same database.
+    /// Stops the server and starts it again with the same database, at another address.
     pub(crate) async fn restart(self) -> Self {
-        let (ground, clock) = (Arc::clone(&self.ground), self.clock.clone());
+        let (environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;
-        Self::on(ground, clock).await
+        Self::start_in(environment, clock).await
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.address
     }
 
-    /// The settings that it runs under.
+    /// Returns the settings of the server.
     pub(crate) fn settings(&self) -> &Settings {
-        &self.ground.settings
+        &self.environment.settings
     }
 
-    /// The rooms, for what no client could see or do: a row of the database, a token of another kind.
-    pub(crate) fn rooms(&self) -> &App {
+    /// Returns the services, for operations that the API does not offer.
+    pub(crate) fn services(&self) -> &App {
         &self.running.app
     }
 
-    /// A client without a credential.
+    /// Returns a client without credentials.
     pub(crate) fn anonymous(&self) -> Client {
         Client::new(&self.http, self.running.address)
     }
 
-    /// Signs somebody up with this username and the address `<name>@example.org`: a client with their
-    /// token.
+    /// Creates an account with the username `name` and the address `<name>@example.org`, and returns a
+    /// client with its token.
     pub(crate) async fn sign_up(&self, name: &str) -> Client {
         let body = json!({
             "username": name,
@@ -151,52 +152,52 @@ impl TestApp {
             "password": PASSWORD,
         });
         let call = self.anonymous().post("/api/v1/auth/signup").json(&body);
-        self.anonymous().granted(&call.await.expect(201).json())
+        self.anonymous().with_grant(&call.await.expect(201).json())
     }
 
-    /// Begins one more session of somebody who signed up by [`TestApp::sign_up`].
+    /// Starts another session of an account that [`TestApp::sign_up`] created.
     pub(crate) async fn log_in(&self, name: &str) -> Client {
-        self.enter(&json!({ "identifier": name, "password": PASSWORD })).await
+        self.log_in_with(&json!({ "identifier": name, "password": PASSWORD })).await
     }
 
-    /// As [`TestApp::log_in`], for a token that has these scopes alone.
+    /// Starts another session, limited to the scopes in `scope`.
     pub(crate) async fn log_in_for(&self, name: &str, scope: &str) -> Client {
-        self.enter(&json!({ "identifier": name, "password": PASSWORD, "scope": scope })).await
+        self.log_in_with(&json!({ "identifier": name, "password": PASSWORD, "scope": scope })).await
     }
 
-    async fn enter(&self, body: &serde_json::Value) -> Client {
+    async fn log_in_with(&self, body: &serde_json::Value) -> Client {
         let call = self.anonymous().post("/api/v1/auth/login").json(body);
-        self.anonymous().granted(&call.await.expect(200).json())
+        self.anonymous().with_grant(&call.await.expect(200).json())
     }
 
-    /// Sends these bytes as they are on a connection of their own.
+    /// Sends the bytes unchanged on a new connection and returns all received bytes.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> RawReply {
         raw::exchange(self.running.address, request.as_ref(), raw::SILENCE).await
     }
 
-    /// Sends these bytes as they are and waits for an answer, which is held against the document as one to
-    /// `method` and `path`.
+    /// Sends the bytes unchanged and checks the response against the document as a response to `method` and
+    /// `path`.
     pub(crate) async fn raw_reply(&self, method: &Method, path: &str, request: &[u8]) -> Reply {
-        let reply = raw::exchange(self.running.address, request, PATIENCE).await.reply(method, path);
-        let asked = seen::Asked { path, headers: &HeaderMap::new(), body: &[] };
-        if let Err(fault) = conformance::check_exchange(method, &asked, &reply) {
-            panic!("{fault}");
+        let reply = raw::exchange(self.running.address, request, TIMEOUT).await.reply(method, path);
+        let sent = coverage::SentRequest { path, headers: &HeaderMap::new(), body: &[] };
+        if let Err(violation) = conformance::check_exchange(method, &sent, &reply) {
+            panic!("{violation}");
         }
         reply
     }
 }
 
-/// The address of somebody whom the harness signed up.
+/// Returns the email address of an account that the harness created.
 pub(crate) fn email(name: &str) -> String {
     format!("{name}@example.org")
 }
 
-/// How often something random is tried: as the environment says, or seldom enough for every day.
-pub(crate) fn rounds(every_day: usize) -> usize {
+/// Returns the number of rounds of a randomized test: `TRIPGATE_TEST_ROUNDS`, or `default`.
+pub(crate) fn rounds(default: usize) -> usize {
     #[expect(
         clippy::disallowed_methods,
-        reason = "it says how long to test, and is no setting of the server"
+        reason = "the variable controls the tests; it is not a server setting"
     )]
-    let said = std::env::var("TRIPGATE_TEST_ROUNDS");
-    said.map_or(every_day, |count| count.parse().unwrap())
+    let rounds = std::env::var("TRIPGATE_TEST_ROUNDS");
+    rounds.map_or(default, |count| count.parse().unwrap())
 }

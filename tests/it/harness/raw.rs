@@ -1,40 +1,39 @@
-//! Bytes over TCP, for requests that no client library would send.
+//! Raw TCP exchanges, for requests that no client library sends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::reply::Reply;
 
-/// How long the server may be silent before its answer counts as whole.
+/// Silence of this length ends a response.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
-/// Everything that came before the server closed the connection or fell silent.
+/// The bytes that arrived before the server closed the connection or stopped sending.
 #[derive(Clone, Debug)]
 pub(crate) struct RawReply {
-    /// As it came.
+    /// The bytes, unchanged.
     pub(crate) bytes: Vec<u8>,
     /// Whether the server closed the connection.
     pub(crate) closed: bool,
 }
 
 impl RawReply {
-    /// The statuses of all responses, in order.
+    /// Returns the status codes of all responses, in order.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let text = String::from_utf8_lossy(&self.bytes);
-        // Behind the digit of the version and a space.
+        // The minor version digit and a space come first.
         text.split("HTTP/1.")
             .skip(1)
             .map(|response| response.get(2..5).and_then(|status| status.parse().ok()).unwrap())
             .collect()
     }
 
-    /// The one response, to this method and path, on a connection that was closed behind it.
+    /// Parses the only response on a closed connection, as a response to `method` and `path`.
     pub(super) fn reply(&self, method: &Method, path: &str) -> Reply {
         let text = self.text();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -46,11 +45,11 @@ impl RawReply {
                 (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
             })
             .collect();
-        let asked = format!("{method} {path}");
-        Reply { status: self.statuses()[0], headers, body: body.as_bytes().to_vec(), asked }
+        let request = format!("{method} {path}");
+        Reply { status: self.statuses()[0], headers, body: body.as_bytes().to_vec(), request }
     }
 
-    /// As text, whatever it is.
+    /// Returns the bytes as lossy UTF-8.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -58,7 +57,7 @@ impl RawReply {
 
 pub(super) async fn exchange(address: SocketAddr, request: &[u8], silence: Duration) -> RawReply {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // A server that has seen enough may close before everything is written.
+    // The server may respond and close before the whole request is written.
     drop(stream.write_all(request).await);
     let mut reply = RawReply { bytes: Vec::new(), closed: false };
     let mut chunk = [0; 4096];

@@ -1,9 +1,9 @@
-//! What came back, and what tests ask of it.
+//! A response, and the checks that tests make on it.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// What an app may be told to do.
+/// The values of `client_action`.
 const CLIENT_ACTIONS: [&str; 5] = ["fix_input", "refresh", "reauthenticate", "retry", "none"];
 
 /// A response with its whole body.
@@ -13,95 +13,95 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The headers.
     pub(crate) headers: HeaderMap,
-    /// The body as it came.
+    /// The body, unchanged.
     pub(crate) body: Vec<u8>,
-    /// What was asked, for messages.
-    pub(crate) asked: String,
+    /// The method and path of the request, for assertion messages.
+    pub(crate) request: String,
 }
 
 impl Reply {
-    /// The one value of a header; an empty text if there is none.
+    /// Returns the only value of a header, or an empty string if the header is absent.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next().map_or("", |value| value.to_str().unwrap());
-        assert!(values.next().is_none(), "{}: {name} came twice", self.asked);
+        assert!(values.next().is_none(), "{}: {name} is present twice", self.request);
         value
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     #[track_caller]
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         match serde_json::from_slice(&self.body) {
             Ok(value) => value,
-            Err(error) => panic!("{}: {error} in {:?}", self.asked, self.text()),
+            Err(error) => panic!("{}: {error} in {:?}", self.request, self.text()),
         }
     }
 
-    /// Itself, if it has this status.
+    /// Asserts the status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}: {}", self.asked, String::from_utf8_lossy(&self.body));
+        assert_eq!(self.status, status, "{}: {}", self.request, String::from_utf8_lossy(&self.body));
         self
     }
 
-    /// Itself, if it is a problem of this code, in every part of its shape.
+    /// Asserts that the response is a problem with this code and the documented fields.
     #[track_caller]
     pub(crate) fn problem(self, code: &str) -> Self {
-        if let Err(fault) = self.problem_shape(code) {
-            panic!("{}: {fault} in {} {}", self.asked, self.status, self.text());
+        if let Err(violation) = self.check_problem(code) {
+            panic!("{}: {violation} in {} {}", self.request, self.status, self.text());
         }
         self
     }
 
-    fn problem_shape(&self, code: &str) -> Result<(), String> {
+    fn check_problem(&self, code: &str) -> Result<(), String> {
         let body: Value = serde_json::from_slice(&self.body).map_err(|error| error.to_string())?;
         let text = |name: &str| body[name].as_str().unwrap_or_default();
         let invalid = self.status == 422;
-        let mut members = vec!["type", "title", "status", "detail", "code", "request_id", "client_action"];
-        members.extend(invalid.then_some("errors"));
-        members.sort_unstable();
+        let mut expected = vec!["type", "title", "status", "detail", "code", "request_id", "client_action"];
+        expected.extend(invalid.then_some("errors"));
+        expected.sort_unstable();
         let mut found: Vec<&str> =
             body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         found.sort_unstable();
         let rules = [
-            (text("code") == code, "another code"),
-            (found == members, "members too many or too few"),
-            (self.header("content-type") == "application/problem+json", "another content type"),
-            (self.header("cache-control") == "no-store", "a cache may keep it"),
-            (body["status"] == self.status, "another status in the body"),
-            (text("type") == format!("/problems/{}", code.replace('_', "-")), "another type"),
-            (!text("title").is_empty() && !text("detail").is_empty(), "no words"),
+            (text("code") == code, "a different code"),
+            (found == expected, "unexpected or missing fields"),
+            (self.header("content-type") == "application/problem+json", "a different content type"),
+            (self.header("cache-control") == "no-store", "a cacheable response"),
+            (body["status"] == self.status, "a different status in the body"),
+            (text("type") == format!("/problems/{}", code.replace('_', "-")), "a different type"),
+            (!text("title").is_empty() && !text("detail").is_empty(), "an empty title or detail"),
             (
                 !text("request_id").is_empty() && text("request_id") == self.header("x-request-id"),
-                "another request id in the header",
+                "a different request id in the header",
             ),
             (CLIENT_ACTIONS.contains(&text("client_action")), "an unknown client_action"),
-            (!invalid || !self.faults().is_empty(), "nothing said of what is invalid"),
+            (!invalid || !self.field_errors().is_empty(), "no field errors"),
         ];
-        let broken: Vec<&str> = rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| *rule).collect();
-        if broken.is_empty() {
+        let violations: Vec<&str> = rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| *rule).collect();
+        if violations.is_empty() {
             Ok(())
         } else {
-            Err(format!("wanted the problem {code}, found {}", broken.join(", ")))
+            Err(format!("expected the problem {code}, found {}", violations.join(", ")))
         }
     }
 
-    /// Pointer and code of everything that is wrong with the input.
-    pub(crate) fn faults(&self) -> Vec<(String, String)> {
+    /// Returns the pointer and code of every field error.
+    pub(crate) fn field_errors(&self) -> Vec<(String, String)> {
         let body = self.json();
-        let text = |fault: &Value, name: &str| fault[name].as_str().unwrap_or_default().to_owned();
+        let text = |error: &Value, name: &str| error[name].as_str().unwrap_or_default().to_owned();
         body["errors"]
             .as_array()
             .into_iter()
             .flatten()
-            .map(|fault| (text(fault, "pointer"), text(fault, "code")))
+            .map(|error| (text(error, "pointer"), text(error, "code")))
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! That the harness itself sees what it is there to see.
+//! Tests of the harness: it must detect what the other tests rely on.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -22,7 +22,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &Value) -> Reply {
         status,
         headers: headers.iter().map(header).collect::<HeaderMap>(),
         body,
-        asked: "GET what was made up".to_owned(),
+        request: "GET /synthetic".to_owned(),
     }
 }
 
@@ -55,22 +55,22 @@ fn problem(status: u16) -> Value {
 }
 
 #[track_caller]
-fn fails(method: &Method, path: &str, reply: &Reply, words: &str) {
-    let fault = check(method, path, reply).unwrap_err();
-    assert!(fault.contains(words), "{fault}");
+fn fails(method: &Method, path: &str, reply: &Reply, expected: &str) {
+    let violation = check(method, path, reply).unwrap_err();
+    assert!(violation.contains(expected), "{violation}");
 }
 
-fn with(name: &str, value: Value) -> Value {
+fn trip_with(name: &str, value: Value) -> Value {
     let mut trip = trip();
     trip[name] = value;
     trip
 }
 
 #[test]
-fn what_the_document_promises_passes() {
-    let fine = reply(200, &HEADERS, &trip());
-    check(&Method::GET, TRIP, &fine).unwrap();
-    check(&Method::GET, &format!("{TRIP}?a=b"), &fine).unwrap();
+fn a_documented_response_passes() {
+    let documented = reply(200, &HEADERS, &trip());
+    check(&Method::GET, TRIP, &documented).unwrap();
+    check(&Method::GET, &format!("{TRIP}?a=b"), &documented).unwrap();
     check(&Method::HEAD, TRIP, &reply(200, &HEADERS, &Value::Null)).unwrap();
     check(&Method::DELETE, TRIP, &reply(204, &HEADERS[1..3], &Value::Null)).unwrap();
 }
@@ -98,7 +98,7 @@ fn an_undocumented_or_missing_header_fails() {
 }
 
 #[test]
-fn a_header_of_another_type_fails() {
+fn a_header_of_the_wrong_type_fails() {
     let mut headers = HEADERS.to_vec();
     headers[0].1 = "application/problem+json";
     headers[3] = ("retry-after", "soon");
@@ -107,8 +107,8 @@ fn a_header_of_another_type_fails() {
 }
 
 #[test]
-fn an_undocumented_or_missing_member_fails() {
-    let more = with("owner", json!("x"));
+fn an_undocumented_or_missing_field_fails() {
+    let more = trip_with("owner", json!("x"));
     fails(&Method::GET, TRIP, &reply(200, &HEADERS, &more), "owner");
     let page = json!({ "items": [more] });
     fails(&Method::GET, "/api/v1/trips", &reply(200, &HEADERS, &page), "owner");
@@ -118,7 +118,7 @@ fn an_undocumented_or_missing_member_fails() {
 }
 
 #[test]
-fn a_member_of_another_form_fails() {
+fn a_field_of_the_wrong_type_or_format_fails() {
     for (name, value) in [
         ("id", json!("7")),
         ("title", json!(7)),
@@ -127,13 +127,13 @@ fn a_member_of_another_form_fails() {
         ("version", json!("1")),
         ("created_at", json!("yesterday")),
     ] {
-        let body = with(name, value);
+        let body = trip_with(name, value);
         fails(&Method::GET, TRIP, &reply(200, &HEADERS, &body), name);
     }
 }
 
 #[test]
-fn another_content_type_fails() {
+fn an_undocumented_content_type_fails() {
     for kind in ["application/json; charset=utf-8", "text/html", "application/problem+json"] {
         let mut headers = HEADERS.to_vec();
         headers[0].1 = kind;
@@ -143,14 +143,14 @@ fn another_content_type_fails() {
 }
 
 #[test]
-fn a_body_where_none_belongs_fails() {
+fn an_undocumented_body_fails() {
     let body = reply(204, &HEADERS[1..3], &json!("gone"));
     fails(&Method::DELETE, TRIP, &body, "no body is documented");
     fails(&Method::HEAD, TRIP, &reply(200, &HEADERS, &trip()), "HEAD");
 }
 
 #[test]
-fn where_there_is_no_operation_only_a_404_or_405_passes() {
+fn without_an_operation_only_404_and_405_pass() {
     let headers = [
         ("content-type", "application/problem+json"),
         ("x-request-id", "r"),
@@ -159,8 +159,8 @@ fn where_there_is_no_operation_only_a_404_or_405_passes() {
     ];
     check(&Method::POST, TRIP, &reply(405, &headers, &problem(405))).unwrap();
     check(&Method::GET, "/nowhere", &reply(404, &headers[..3], &problem(404))).unwrap();
-    let fine = reply(200, &HEADERS[..3], &json!({}));
-    fails(&Method::GET, "/nowhere", &fine, "no operation");
+    let success = reply(200, &HEADERS[..3], &json!({}));
+    fails(&Method::GET, "/nowhere", &success, "no operation");
     let mut more = problem(404);
     more["trace"] = json!("at main.rs");
     fails(&Method::GET, "/nowhere", &reply(404, &headers[..3], &more), "trace");
@@ -169,20 +169,20 @@ fn where_there_is_no_operation_only_a_404_or_405_passes() {
 }
 
 #[tokio::test]
-async fn a_test_can_ask_in_every_way_that_a_client_can() {
+async fn the_client_can_build_every_kind_of_request() {
     let app = TestApp::with(|settings| settings.password_min = 10).await;
     assert_eq!(app.settings().password_min, 10);
-    assert_eq!(app.rooms().clock.now(), app.clock.now());
+    assert_eq!(app.services().clock.now(), app.clock.now());
     let ada = app.sign_up("ada").await;
     assert_eq!(ada.get("/api/v1/me").await.json()["id"], ada.id());
-    let nobody = app.anonymous();
-    let verify = nobody.get("/api/v1/auth/verify").basic(&email("ada"), PASSWORD);
+    let anonymous = app.anonymous();
+    let verify = anonymous.get("/api/v1/auth/verify").basic(&email("ada"), PASSWORD);
     assert_eq!(verify.await.expect(200).json(), ada.grant()["user"]);
-    nobody.get("/docs").undocumented().await.expect(200);
-    nobody.head("/health/live").await.expect(200);
-    nobody.put("/api/v1/me").await.expect(405).problem("method_not_allowed");
+    anonymous.get("/docs").undocumented().await.expect(200);
+    anonymous.head("/health/live").await.expect(200);
+    anonymous.put("/api/v1/me").await.expect(405).problem("method_not_allowed");
     ada.delete("/api/v1/trips/7").await.expect(404).problem("not_found");
-    let named = ada
+    let invalid = ada
         .patch("/api/v1/me")
         .header("content-type", "application/json")
         .header("x-request-id", "mine")
@@ -190,13 +190,13 @@ async fn a_test_can_ask_in_every_way_that_a_client_can() {
         .await
         .expect(422)
         .problem("invalid");
-    assert_eq!(named.header("x-request-id"), "mine");
-    assert_eq!(named.faults(), [("/display_name".to_owned(), "too_short".to_owned())]);
+    assert_eq!(invalid.header("x-request-id"), "mine");
+    assert_eq!(invalid.field_errors(), [("/display_name".to_owned(), "too_short".to_owned())]);
     ada.with_token("x").get("/api/v1/me").await.problem("invalid_token");
 }
 
 #[tokio::test]
-async fn a_replica_shares_accounts_and_clock_and_outlives_a_stop() {
+async fn a_replica_shares_accounts_and_clock_and_survives_a_stop_of_the_first_server() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let other = app.replica().await;
@@ -215,7 +215,7 @@ async fn a_replica_shares_accounts_and_clock_and_outlives_a_stop() {
 }
 
 #[tokio::test]
-async fn bytes_go_out_and_come_back_as_they_are() {
+async fn raw_exchanges_send_and_receive_bytes_unchanged() {
     let app = TestApp::start().await;
     let reply = app.raw("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert_eq!(reply.statuses(), [200]);
@@ -224,7 +224,7 @@ async fn bytes_go_out_and_come_back_as_they_are() {
 }
 
 #[test]
-#[should_panic(expected = "another code, another content type")]
+#[should_panic(expected = "a different code, a different content type")]
 fn a_problem_of_another_shape_fails() {
     let mut other = reply(404, &HEADERS, &problem(404));
     other.headers.insert("cache-control", "no-store".parse().unwrap());

@@ -1,4 +1,4 @@
-//! What other services read: public keys and metadata.
+//! What other services fetch: the public keys and the server metadata.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
-use super::{ALGORITHMS, a_second, lifecycle, on, signing_with};
+use super::{ALGORITHMS, client_on, key_rotation, signing_with, wait_for_propagation};
 use crate::harness::{PUBLIC_URL, TestApp};
 
 const KEYS: &str = "/.well-known/jwks.json";
 
 #[tokio::test]
-async fn with_the_public_keys_anybody_verifies_a_token_and_nobody_signs_one() {
+async fn the_published_keys_verify_tokens_and_contain_no_private_part() {
     // S-32
     for (alg, name) in ALGORITHMS {
         let app = signing_with(alg).await;
         let ada = app.sign_up("ada").await;
-        lifecycle(&app).rotate().await.unwrap();
-        a_second().await;
+        key_rotation(&app).rotate().await.unwrap();
+        wait_for_propagation().await;
         let reply = app.anonymous().get(KEYS).await.expect(200);
         let keys = reply.json()["keys"].as_array().unwrap().clone();
         if name == "HS256" {
@@ -27,14 +27,14 @@ async fn with_the_public_keys_anybody_verifies_a_token_and_nobody_signs_one() {
         }
         assert_eq!(keys.len(), 3, "standby, active and retired");
         for key in &keys {
-            let members: HashSet<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
-            let numbers: &[&str] = match name {
+            let fields: HashSet<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
+            let parameters: &[&str] = match name {
                 "ES256" => &["crv", "x", "y"],
                 "EdDSA" => &["crv", "x"],
                 _ => &["n", "e"],
             };
-            let wanted = ["kid", "alg", "use", "kty"].iter().chain(numbers).copied().collect();
-            assert_eq!(members, wanted, "{name}");
+            let expected = ["kid", "alg", "use", "kty"].iter().chain(parameters).copied().collect();
+            assert_eq!(fields, expected, "{name}");
             assert_eq!((&key["alg"], &key["use"]), (&json!(name), &json!("sig")));
         }
         let keys: JwkSet = serde_json::from_slice(&reply.body).unwrap();
@@ -52,7 +52,7 @@ async fn with_the_public_keys_anybody_verifies_a_token_and_nobody_signs_one() {
 }
 
 #[tokio::test]
-async fn the_keys_may_be_kept_and_are_not_sent_twice() {
+async fn the_key_set_is_cacheable_and_supports_if_none_match() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let first = app.anonymous().get(KEYS).await.expect(200);
@@ -61,23 +61,23 @@ async fn the_keys_may_be_kept_and_are_not_sent_twice() {
     assert!(etag.starts_with('"') && etag.len() > 10, "{etag}");
     let same = replica.anonymous().get(KEYS).await.expect(200);
     assert_eq!((same.header("etag"), &same.body), (etag, &first.body));
-    for known in [etag.to_owned(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
-        let reply = app.anonymous().get(KEYS).header("if-none-match", &known).await.expect(304);
+    for matching in [etag.to_owned(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+        let reply = app.anonymous().get(KEYS).header("if-none-match", &matching).await.expect(304);
         assert_eq!((reply.header("etag"), reply.body.len()), (etag, 0));
     }
     let head = app.anonymous().head(KEYS).await.expect(200);
     assert_eq!(head.header("content-length"), first.body.len().to_string());
-    lifecycle(&app).rotate().await.unwrap();
-    a_second().await;
+    key_rotation(&app).rotate().await.unwrap();
+    wait_for_propagation().await;
     let after = replica.anonymous().get(KEYS).header("if-none-match", etag).await.expect(200);
     assert_ne!(after.header("etag"), etag);
-    // A credential makes no difference, good or bad.
+    // Credentials are ignored, even invalid ones.
     let ada = app.sign_up("ada").await;
-    on(&app, &ada).with_token("bad").get(KEYS).await.expect(200);
+    client_on(&app, &ada).with_token("bad").get(KEYS).await.expect(200);
 }
 
 #[tokio::test]
-async fn the_metadata_says_where_the_rest_is() {
+async fn the_metadata_lists_the_endpoints() {
     let app = TestApp::start().await;
     let reply = app.anonymous().get("/.well-known/oauth-authorization-server").await.expect(200);
     assert_eq!(reply.header("cache-control"), "public, max-age=300");

@@ -1,4 +1,4 @@
-//! What nobody gets in with, under every algorithm that the server may sign with.
+//! Forged tokens, for every algorithm that the server can sign with.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -10,7 +10,7 @@ use super::signers::{Signer, part, read, tag};
 use super::{ALGORITHMS, signing_with};
 use crate::harness::{Client, TestApp};
 
-/// The order of Ed25519's group: S and S + L are the same number to a lax verifier.
+/// The order of the Ed25519 group. A verifier without a range check accepts S + L instead of S.
 const L: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -31,11 +31,11 @@ impl Scene {
         for (alg, name) in ALGORITHMS {
             let app = signing_with(alg).await;
             let ada = app.sign_up("ada").await;
-            let key = Signer::of(&app).await;
+            let key = Signer::active_key(&app).await;
             let (header, claims) = (read(ada.token(), 0), read(ada.token(), 1));
             assert_eq!(header["alg"], name);
             let scene = Self { app, ada, key, header, claims, name };
-            // What is refused below is not refused for another reason.
+            // An unmodified copy is accepted, so later rejections are due to the modification.
             let copy = scene.key.token(&scene.header, &scene.claims);
             scene.app.anonymous().with_token(copy).get("/api/v1/me").await.expect(200);
             scenes.push(scene);
@@ -43,18 +43,18 @@ impl Scene {
         scenes
     }
 
-    fn header(&self, member: &str, value: Value) -> Value {
+    fn header_with(&self, name: &str, value: Value) -> Value {
         let mut header = self.header.clone();
-        header[member] = value;
+        header[name] = value;
         header
     }
 
-    /// What is signed, before the signature.
-    fn said(&self, header: &Value) -> String {
+    /// Returns the signing input (RFC 7515 §2) with this header and the claims.
+    fn signing_input(&self, header: &Value) -> String {
         format!("{}.{}", part(header.to_string()), part(self.claims.to_string()))
     }
 
-    async fn refuses(&self, what: &str, token: &str) {
+    async fn assert_rejected(&self, what: &str, token: &str) {
         let reply = self.app.anonymous().with_token(token).get("/api/v1/auth/session").await;
         assert_eq!(reply.status, 401, "{}: {what}", self.name);
         reply.problem("invalid_token");
@@ -62,23 +62,25 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn no_other_algorithm_and_no_none_is_taken() {
+async fn tokens_with_another_or_no_algorithm_are_rejected() {
     // S-19, S-20
     for scene in Scene::each().await {
         let names =
             ["none", "None", "nOnE", "", "HS256", "HS384", "ES256", "EdDSA", "RS256", "PS256", "RS512"];
         for alg in names.into_iter().filter(|alg| *alg != scene.name) {
-            let header = scene.header("alg", json!(alg));
-            scene.refuses(alg, &scene.key.token(&header, &scene.claims)).await;
-            scene.refuses(alg, &format!("{}.", scene.said(&header))).await;
+            let header = scene.header_with("alg", json!(alg));
+            scene.assert_rejected(alg, &scene.key.token(&header, &scene.claims)).await;
+            scene.assert_rejected(alg, &format!("{}.", scene.signing_input(&header))).await;
         }
-        scene.refuses("null", &scene.key.token(&scene.header("alg", Value::Null), &scene.claims)).await;
-        scene.refuses("no signature", &format!("{}.", scene.said(&scene.header))).await;
+        scene
+            .assert_rejected("null", &scene.key.token(&scene.header_with("alg", Value::Null), &scene.claims))
+            .await;
+        scene.assert_rejected("no signature", &format!("{}.", scene.signing_input(&scene.header))).await;
     }
 }
 
 #[tokio::test]
-async fn what_everybody_can_read_of_a_key_is_no_shared_key() {
+async fn a_mac_with_public_data_as_the_key_is_rejected() {
     // S-20
     for scene in Scene::each().await {
         let kid = scene.header["kid"].as_str().unwrap();
@@ -88,47 +90,51 @@ async fn what_everybody_can_read_of_a_key_is_no_shared_key() {
             let pem = STANDARD.encode(public);
             readable.push(format!("-----BEGIN PUBLIC KEY-----\n{pem}\n-----END PUBLIC KEY-----\n").into());
             readable.push(scene.key.jwk().to_string().into());
-            let shown = scene.app.anonymous().get("/.well-known/jwks.json").await.expect(200);
-            readable.push(shown.json()["keys"][0].to_string().into());
-            readable.push(shown.body);
+            let published = scene.app.anonymous().get("/.well-known/jwks.json").await.expect(200);
+            readable.push(published.json()["keys"][0].to_string().into());
+            readable.push(published.body);
         }
         for key in readable {
             for (alg, mac) in
                 [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
             {
-                let said = scene.said(&scene.header("alg", json!(alg)));
-                scene.refuses(alg, &format!("{said}.{}", part(tag(mac, &key, said.as_bytes())))).await;
+                let input = scene.signing_input(&scene.header_with("alg", json!(alg)));
+                scene
+                    .assert_rejected(alg, &format!("{input}.{}", part(tag(mac, &key, input.as_bytes()))))
+                    .await;
             }
-            let said = scene.said(&scene.header);
-            let tag = tag(hmac::HMAC_SHA256, &key, said.as_bytes());
-            scene.refuses("under the key's own name", &format!("{said}.{}", part(tag))).await;
+            let input = scene.signing_input(&scene.header);
+            let tag = tag(hmac::HMAC_SHA256, &key, input.as_bytes());
+            scene
+                .assert_rejected("HMAC with the header of a genuine token", &format!("{input}.{}", part(tag)))
+                .await;
         }
     }
 }
 
 #[tokio::test]
-async fn an_attackers_key_of_any_kind_gets_nobody_in() {
+async fn tokens_signed_by_an_attackers_key_are_rejected() {
     // S-21, S-22
     for scene in Scene::each().await {
         for (alg, name) in ALGORITHMS {
             let attacker = Signer::attacker(alg);
-            let header = scene.header("alg", json!(name));
-            scene.refuses("our kid", &attacker.token(&header, &scene.claims)).await;
-            let mut brought = header.clone();
-            brought["jwk"] = attacker.jwk();
-            scene.refuses("jwk", &attacker.token(&brought, &scene.claims)).await;
+            let header = scene.header_with("alg", json!(name));
+            scene.assert_rejected("kid of the server", &attacker.token(&header, &scene.claims)).await;
+            let mut with_jwk = header.clone();
+            with_jwk["jwk"] = attacker.jwk();
+            scene.assert_rejected("jwk", &attacker.token(&with_jwk, &scene.claims)).await;
             for kid in
                 [json!("x' OR 1=1 --"), json!("../../etc/passwd"), json!(["a"]), json!("a\0b"), json!(null)]
             {
-                let mut header = brought.clone();
+                let mut header = with_jwk.clone();
                 header["kid"] = kid;
-                scene.refuses("kid", &attacker.token(&header, &scene.claims)).await;
+                scene.assert_rejected("kid", &attacker.token(&header, &scene.claims)).await;
             }
         }
     }
 }
 
-/// S + L, as 32 bytes, least significant first.
+/// Returns S + L as 32 bytes in little-endian order.
 fn plus_order(s: &[u8]) -> Vec<u8> {
     let mut carry = 0;
     let add = |(a, b): (&u8, &u8)| {
@@ -140,46 +146,46 @@ fn plus_order(s: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_signature_is_taken_in_one_form_and_unchanged() {
+async fn modified_or_re_encoded_signatures_are_rejected() {
     // S-23
     for scene in Scene::each().await {
         let token = scene.ada.token().to_owned();
-        let (said, signature) = token.rsplit_once('.').unwrap();
-        let good = URL_SAFE_NO_PAD.decode(signature).unwrap();
-        let length = good.len();
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let valid = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let length = valid.len();
         let mut forms = vec![
             Vec::new(),
             vec![0; length],
             vec![0xff; length],
-            good[..length - 1].to_vec(),
-            good[..length / 2].to_vec(),
-            good[..16].to_vec(),
-            [&good[..], &[0]].concat(),
-            [&[0], &good[..]].concat(),
-            [&good[..], &good].concat(),
-            good.iter().rev().copied().collect(),
+            valid[..length - 1].to_vec(),
+            valid[..length / 2].to_vec(),
+            valid[..16].to_vec(),
+            [&valid[..], &[0]].concat(),
+            [&[0], &valid[..]].concat(),
+            [&valid[..], &valid].concat(),
+            valid.iter().rev().copied().collect(),
         ];
         if scene.name == "EdDSA" {
-            let (r, s) = good.split_at(32);
+            let (r, s) = valid.split_at(32);
             forms.push([r, &plus_order(s)].concat());
             forms.push([&[0; 32], s].concat());
         }
         for at in [0, length / 2 - 1, length / 2, length - 1] {
             for bit in 0..8 {
-                let mut flipped = good.clone();
+                let mut flipped = valid.clone();
                 flipped[at] ^= 1 << bit;
                 forms.push(flipped);
             }
         }
         for form in forms {
-            scene.refuses(&format!("{form:02x?}"), &format!("{said}.{}", part(form))).await;
+            scene.assert_rejected(&format!("{form:02x?}"), &format!("{input}.{}", part(form))).await;
         }
-        // The last character has bits that a lax decoder ignores.
-        for at in [0, token.len() / 2, said.len() - 1, said.len() + 1, token.len() - 1] {
+        // The last character contains bits that a lenient decoder ignores.
+        for at in [0, token.len() / 2, input.len() - 1, input.len() + 1, token.len() - 1] {
             for new in ['A', 'B', 'Q', 'g', 'w', 'x', '_', '='] {
                 let changed = format!("{}{new}{}", &token[..at], &token[at + 1..]);
                 if changed != token {
-                    scene.refuses(&format!("{new} at {at}"), &changed).await;
+                    scene.assert_rejected(&format!("{new} at {at}"), &changed).await;
                 }
             }
         }
@@ -188,11 +194,11 @@ async fn a_signature_is_taken_in_one_form_and_unchanged() {
 }
 
 #[tokio::test]
-async fn claims_and_header_are_as_strict_under_every_key() {
+async fn claims_and_header_are_validated_with_every_algorithm() {
     // S-24, S-25, S-26, S-27
     for scene in Scene::each().await {
         let now = scene.app.clock.now().timestamp();
-        let bad = [
+        let invalid = [
             ("exp", json!(null)),
             ("exp", json!((now + 60).to_string())),
             ("exp", json!(-1)),
@@ -211,11 +217,14 @@ async fn claims_and_header_are_as_strict_under_every_key() {
             ("client_id", json!("other")),
             ("scope", json!("admin")),
         ];
-        for (name, value) in bad {
+        for (name, value) in invalid {
             let mut claims = scene.claims.clone();
             claims[name] = value;
             scene
-                .refuses(&format!("{name} {}", claims[name]), &scene.key.token(&scene.header, &claims))
+                .assert_rejected(
+                    &format!("{name} {}", claims[name]),
+                    &scene.key.token(&scene.header, &claims),
+                )
                 .await;
         }
         for (name, value) in [
@@ -225,32 +234,32 @@ async fn claims_and_header_are_as_strict_under_every_key() {
             ("crit", json!([])),
             ("b64", json!(false)),
         ] {
-            let header = scene.header(name, value);
-            scene.refuses(name, &scene.key.token(&header, &scene.claims)).await;
+            let header = scene.header_with(name, value);
+            scene.assert_rejected(name, &scene.key.token(&header, &scene.claims)).await;
         }
         let token = scene.ada.token();
         let refresh = scene.ada.grant()["refresh_token"].as_str().unwrap();
         for other in [refresh, &format!("{token}="), &format!("{token}.{token}"), &format!("{token}.a.b")] {
-            scene.refuses("no access token", other).await;
+            scene.assert_rejected("not an access token", other).await;
         }
     }
 }
 
 #[tokio::test]
-async fn the_secret_of_hs256_is_nowhere_in_the_clear() {
+async fn the_hs256_key_is_never_published_or_stored_in_plain_text() {
     // S-32, S-36
     let app = signing_with(SigningAlg::Hs256).await;
     let ada = app.sign_up("ada").await;
     assert_eq!(app.anonymous().get("/.well-known/jwks.json").await.expect(200).json(), json!({ "keys": [] }));
-    for key in crate::stored::signing_keys(&app).await {
+    for key in crate::harness::rows::signing_keys(&app).await {
         assert!(key.public_key.is_empty());
         assert_eq!(key.sealed_private_key.len(), 12 + 32 + 16);
     }
-    // Without the secret nothing can be verified, and nobody is logged out for that.
-    let mistaken = super::beside(&app, |settings| {
+    // Without the secret, no token can be verified: 503, because a 401 would log clients out.
+    let misconfigured = super::start_with_same_data(&app, |settings| {
         settings.secret =
-            Some(tripgate::config::Secret::new("another secret, given by mistake, of many bytes"));
+            Some(tripgate::config::Secret::new("another secret, set by mistake, of many bytes"));
     });
-    super::on(&mistaken.await, &ada).get("/api/v1/me").await.expect(503);
+    super::client_on(&misconfigured.await, &ada).get("/api/v1/me").await.expect(503);
     ada.get("/api/v1/me").await.expect(200);
 }

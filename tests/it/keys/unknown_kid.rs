@@ -1,4 +1,4 @@
-//! Tokens that name a key nobody knows: the database is asked about few of them.
+//! Tokens with an unknown key id: they cause only few database queries.
 
 use std::time::{Duration, Instant};
 
@@ -17,56 +17,56 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn start() -> Self {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;
-        let key = Signer::of(&app).await;
+        let key = Signer::active_key(&app).await;
         Self { header: read(ada.token(), 0), claims: read(ada.token(), 1), app, key }
     }
 
-    fn naming(&self, kid: &str) -> Client {
+    fn with_kid(&self, kid: &str) -> Client {
         let mut header = self.header.clone();
         header["kid"] = json!(kid);
         self.app.anonymous().with_token(self.key.token(&header, &self.claims))
     }
 
-    async fn refused(&self, client: Client) {
+    async fn assert_rejected(&self, client: Client) {
         client.get("/api/v1/auth/session").await.expect(401).problem("invalid_token");
     }
 }
 
-fn name() -> String {
+fn random_kid() -> String {
     part(random_bytes::<32>())
 }
 
 #[tokio::test]
-async fn random_names_of_keys_do_not_cost_a_query_each() {
+async fn random_key_ids_share_queries() {
     // S-22, S-35
-    let scene = Scene::set().await;
-    let began = Instant::now();
+    let scene = Scene::start().await;
+    let start = Instant::now();
     for _ in 0..12 {
-        scene.refused(scene.naming(&name())).await;
+        scene.assert_rejected(scene.with_kid(&random_kid())).await;
     }
-    // Readings that tokens ask for keep their distance.
-    assert!(began.elapsed() > Duration::from_millis(11 * 45), "{:?}", began.elapsed());
-    // However many wait, a reading serves them all.
-    let began = Instant::now();
-    join_all((0..300).map(|_| scene.refused(scene.naming(&name())))).await;
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    // Queries for unknown keys are rate-limited.
+    assert!(start.elapsed() > Duration::from_millis(11 * 45), "{:?}", start.elapsed());
+    // One query serves all waiting requests.
+    let start = Instant::now();
+    join_all((0..300).map(|_| scene.assert_rejected(scene.with_kid(&random_kid())))).await;
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn a_name_that_was_asked_for_or_can_be_none_of_ours_costs_nothing() {
+async fn known_unknown_and_malformed_key_ids_cost_no_query() {
     // S-22
-    let scene = Scene::set().await;
-    let same = name();
-    scene.refused(scene.naming(&same)).await;
-    let began = Instant::now();
+    let scene = Scene::start().await;
+    let kid = random_kid();
+    scene.assert_rejected(scene.with_kid(&kid)).await;
+    let start = Instant::now();
     for _ in 0..40 {
-        scene.refused(scene.naming(&same)).await;
-        scene.refused(scene.naming("short")).await;
-        scene.refused(scene.naming(&format!("{}!", &same[1..]))).await;
-        scene.refused(scene.naming(&format!("{same}{same}"))).await;
+        scene.assert_rejected(scene.with_kid(&kid)).await;
+        scene.assert_rejected(scene.with_kid("short")).await;
+        scene.assert_rejected(scene.with_kid(&format!("{}!", &kid[1..]))).await;
+        scene.assert_rejected(scene.with_kid(&format!("{kid}{kid}"))).await;
     }
-    assert!(began.elapsed() < Duration::from_millis(160 * 45), "{:?}", began.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(160 * 45), "{:?}", start.elapsed());
 }

@@ -1,14 +1,14 @@
-//! How long a login that fails takes: the same for everybody and nobody.
+//! Timing of failed logins: equal for existing and unknown users.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{LOGIN, VERIFY, at_cost, try_password};
-use crate::harness::{PASSWORD, TestApp};
-use crate::stored;
+use crate::harness::{PASSWORD, TestApp, rows};
 
-/// How much longer a user's wrong password takes than nobody's: medians of alternated tries.
+/// Returns the ratio of the median response times for a wrong password and an unknown user, measured
+/// alternately.
 async fn ratio(app: &TestApp, path: &str, user: &str) -> f64 {
     let mut known = Vec::new();
     let mut unknown = Vec::new();
@@ -29,11 +29,11 @@ async fn ratio(app: &TestApp, path: &str, user: &str) -> f64 {
     known[known.len() / 2].as_secs_f64() / unknown[unknown.len() / 2].as_secs_f64()
 }
 
-async fn times_are_equal(app: &TestApp, path: &str, user: &str) {
-    // A leak shows in every round, a busy machine does not.
+async fn assert_equal_times(app: &TestApp, path: &str, user: &str) {
+    // A leak affects every round; load on the machine affects only some.
     let mut rounds = Vec::new();
     while !rounds.last().is_some_and(|ratio| (0.85..1.15).contains(ratio)) {
-        assert!(rounds.len() < 5, "{path}: {user} to unknown {rounds:?}");
+        assert!(rounds.len() < 5, "{path}: ratios of {user} to an unknown user: {rounds:?}");
         rounds.push(ratio(app, path, user).await);
     }
 }
@@ -44,62 +44,65 @@ async fn a_wrong_password_and_an_unknown_user_take_the_same_time() {
     let app = TestApp::with(|settings| settings.bcrypt_cost = 8).await;
     app.sign_up("ada").await;
     for path in [LOGIN, VERIFY] {
-        times_are_equal(&app, path, "ada").await;
+        assert_equal_times(&app, path, "ada").await;
     }
 }
 
 #[tokio::test]
-async fn they_take_the_same_time_after_the_cost_was_lowered() {
+async fn response_times_remain_equal_after_the_cost_is_lowered() {
     // S-10
     let old = TestApp::with(|settings| settings.bcrypt_cost = 8).await;
     old.sign_up("ada").await;
     let app = at_cost(&old, 4).await;
     app.sign_up("brian").await;
     app.sign_up("carol").await;
-    stored::set_password_hash(&app, "carol", "corrupt").await;
+    rows::set_password_hash(&app, "carol", "corrupt").await;
     for user in ["ada", "brian", "carol"] {
-        times_are_equal(&app, LOGIN, user).await;
+        assert_equal_times(&app, LOGIN, user).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_knows_from_its_start_what_the_dearest_hash_takes() {
+async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
     // S-10
     let old = TestApp::with(|settings| settings.bcrypt_cost = 9).await;
     old.sign_up("ada").await;
     old.sign_up("brian").await;
-    let dear = unknown(&old).await;
-    // What only looks dearer than ada's neither counts nor hides hers.
+    let expensive = unknown(&old).await;
+    // Damaged hashes with a higher cost are ignored, and don't hide the cost of Ada's hash.
     for damaged in ["$2b$99$abc", "$2b$14$short", "zz"] {
-        stored::set_password_hash(&old, "brian", damaged).await;
+        rows::set_password_hash(&old, "brian", damaged).await;
         let app = at_cost(&old, 4).await;
         let mut lowered = unknown(&app).await;
-        // It learns that beside the first requests.
+        // The maximum cost is loaded in the background.
         for _ in 0..50 {
-            if lowered * 2 > dear {
+            if lowered * 2 > expensive {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
             lowered = unknown(&app).await;
         }
-        assert!(lowered * 2 > dear && lowered < dear * 4, "{damaged}: {dear:?} before, {lowered:?} after");
+        assert!(
+            lowered * 2 > expensive && lowered < expensive * 4,
+            "{damaged}: {expensive:?} before, {lowered:?} after"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_dearer_hash_that_came_later_is_met_at_its_first_try() {
+async fn a_more_expensive_hash_is_taken_into_account_from_its_first_use() {
     // S-10
     let app = TestApp::start().await;
     app.sign_up("ada").await;
-    let dearer = at_cost(&app, 8).await;
-    dearer.sign_up("brian").await;
+    let expensive = at_cost(&app, 8).await;
+    expensive.sign_up("brian").await;
     try_password(&app, "brian", "another harbour").await.expect(401);
     for user in ["ada", "brian"] {
-        times_are_equal(&app, VERIFY, user).await;
+        assert_equal_times(&app, VERIFY, user).await;
     }
 }
 
-/// What the try of an unknown user takes; the best of some.
+/// Returns the shortest of five response times for an unknown user.
 async fn unknown(app: &TestApp) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -114,6 +117,6 @@ async fn unknown(app: &TestApp) -> Duration {
 async fn a_higher_cost_takes_longer() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
-    let (cheap, dear) = (unknown(&app).await, unknown(&at_cost(&app, 10).await).await);
-    assert!(dear > cheap * 2, "{cheap:?} at cost 4, {dear:?} at cost 10");
+    let (cheap, expensive) = (unknown(&app).await, unknown(&at_cost(&app, 10).await).await);
+    assert!(expensive > cheap * 2, "{cheap:?} at cost 4, {expensive:?} at cost 10");
 }

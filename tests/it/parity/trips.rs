@@ -1,4 +1,4 @@
-//! The rows about what belongs to somebody: a trip here, a trip or a movie there.
+//! The rows about owned resources: trips here, trips and movies in the original systems.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::{Client, TestApp};
 
 const TRIPS: &str = "/api/v1/trips";
 
-async fn make(client: &Client, title: &str) -> Value {
+async fn create_trip(client: &Client, title: &str) -> Value {
     client.post(TRIPS).json(&json!({ "title": title })).await.expect(201).json()
 }
 
@@ -23,11 +23,11 @@ async fn titles(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn making_and_listing_trips_asks_for_a_login() {
+async fn trips_require_authentication() {
     // Rows 4, 6, 82, 83
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let trip = make(&ada, "Lisbon").await;
+    let trip = create_trip(&ada, "Lisbon").await;
     for client in [app.anonymous(), app.anonymous().with_token("bad")] {
         client.get(TRIPS).await.expect(401);
         client.post(TRIPS).json(&json!({ "title": "Rome" })).await.expect(401);
@@ -39,14 +39,14 @@ async fn making_and_listing_trips_asks_for_a_login() {
 }
 
 #[tokio::test]
-async fn a_trip_belongs_to_whoever_made_it_and_each_lists_their_own() {
+async fn a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips() {
     // Rows 5, 7, 93
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
-    make(&ada, "Lisbon").await;
-    make(&ada, "Rome").await;
-    // Rows 85, 86: unlike a movie, a trip shares its title with others.
-    let brians = make(&brian, "Rome").await;
+    create_trip(&ada, "Lisbon").await;
+    create_trip(&ada, "Rome").await;
+    // Rows 85, 86: unlike the name of a movie, the title of a trip need not be unique.
+    let brians = create_trip(&brian, "Rome").await;
     assert!(brians["id"].is_string());
     assert_eq!(titles(&ada).await, ["Lisbon", "Rome"]);
     assert_eq!(titles(&brian).await, ["Rome"]);
@@ -58,19 +58,19 @@ async fn the_owner_comes_from_the_token_and_never_from_the_body() {
     // Row 87
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
-    for member in ["owner", "owner_id", "added_by", "user_id"] {
-        let body = json!({ "title": "Lisbon", member: brian.id() });
+    for field in ["owner", "owner_id", "added_by", "user_id"] {
+        let body = json!({ "title": "Lisbon", field: brian.id() });
         ada.post(TRIPS).json(&body).await.expect(422).problem("invalid");
     }
     assert!(titles(&ada).await.is_empty() && titles(&brian).await.is_empty());
 }
 
 #[tokio::test]
-async fn the_owner_edits_and_deletes_and_the_list_follows() {
+async fn the_owner_edits_and_deletes_trips_and_the_list_follows() {
     // Rows 88, 89, 94
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let (lisbon, rome) = (make(&ada, "Lisbon").await, make(&ada, "Rome").await);
+    let (lisbon, rome) = (create_trip(&ada, "Lisbon").await, create_trip(&ada, "Rome").await);
     let changed = ada.patch(&path(&lisbon)).json(&json!({ "title": "Porto" })).await.expect(200).json();
     assert_eq!(changed["title"], "Porto");
     assert_eq!(titles(&ada).await, ["Porto", "Rome"]);
@@ -81,13 +81,34 @@ async fn the_owner_edits_and_deletes_and_the_list_follows() {
 }
 
 #[tokio::test]
-async fn nobody_else_edits_or_deletes_it() {
+async fn another_user_can_neither_edit_nor_delete_a_trip() {
     // Rows 90, 91, 92
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
-    let trip = make(&ada, "Lisbon").await;
+    let trip = create_trip(&ada, "Lisbon").await;
     brian.get(&path(&trip)).await.expect(404).problem("not_found");
     brian.patch(&path(&trip)).json(&json!({ "title": "Rome" })).await.expect(404).problem("not_found");
     brian.delete(&path(&trip)).await.expect(404).problem("not_found");
     assert_eq!(ada.get(&path(&trip)).await.expect(200).json(), trip);
+}
+
+#[tokio::test]
+async fn anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it() {
+    // Rows 65, 81, 97
+    let app = TestApp::start().await;
+    let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
+    let trip = create_trip(&ada, "Lisbon").await;
+    let share = ada.put(&format!("{}/share", path(&trip))).await.expect(200).json();
+    let shared = format!("/api/v1/shared/{}", share["token"].as_str().unwrap());
+    for (client, status) in [(app.anonymous(), 401), (brian, 404)] {
+        let reply = client.get(&shared).await.expect(200);
+        assert_eq!(reply.header("content-type"), "application/json");
+        assert_eq!(reply.json()["title"], "Lisbon");
+        client.patch(&path(&trip)).json(&json!({ "title": "Rome" })).await.expect(status);
+        client.delete(&path(&trip)).await.expect(status);
+        client.delete(&shared).await.expect(405).problem("method_not_allowed");
+    }
+    assert_eq!(ada.get(&path(&trip)).await.expect(200).json(), trip);
+    ada.patch(&path(&trip)).json(&json!({ "title": "Porto" })).await.expect(200);
+    assert_eq!(app.anonymous().get(&shared).await.expect(200).json()["title"], "Porto");
 }

@@ -1,11 +1,12 @@
-//! Property test: the refresh rules hold for any order of client, thief, server and clock events
+//! Property test of the refresh rules (S-37, S-39, S-40): they hold for any order of client, thief, server
+//! and clock events.
 //!
-//! (S-37, S-39, S-40). proptest generates histories, runs each on two replicas, compares every response
-//! with [`rules::Rules`] and shrinks a failing history. A session that is never stolen, revoked or
-//! expired must stay active; this is checked independently of the rules.
+//! proptest generates histories, runs each on two replicas, compares every response with [`rules::Rules`]
+//! and shrinks a failing history. A session that is never stolen, revoked or expired must stay active; this
+//! is checked independently of the rules.
 
-mod acts;
 mod rules;
+mod steps;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -16,21 +17,20 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::{Value, json};
 
-use super::{gets_in, refresh, refresh_token};
-use crate::harness::TestApp;
-use crate::stored;
-use acts::{Act, Who, act};
+use super::{has_access, refresh, refresh_token};
+use crate::harness::{TestApp, rows};
 use rules::{IDLE_SECS, Rules, Verdict};
+use steps::{Actor, Step, step};
 
 const REPLICAS: usize = 2;
-/// The owners of the sessions of a history.
+/// The owner of each session of a history.
 const OWNERS: [usize; 3] = [0, 0, 1];
 /// Longer than the grace period of the previous token, in seconds.
 const PAST_GRACE_SECS: i64 = 31;
 
 /// The tokens that an actor holds.
 #[derive(Clone, Debug)]
-struct Held {
+struct HeldTokens {
     /// The number of the refresh token.
     number: usize,
     grant: Value,
@@ -38,7 +38,7 @@ struct Held {
     expires_at: i64,
 }
 
-impl Held {
+impl HeldTokens {
     fn new(number: usize, grant: Value, now: i64) -> Self {
         let expires_at = now + grant["expires_in"].as_i64().unwrap() + 30;
         Self { number, grant, expires_at }
@@ -50,61 +50,64 @@ struct Session {
     rules: Rules,
     /// All refresh tokens of the session, by number.
     tokens: Vec<String>,
-    client: Held,
-    thief: Option<Held>,
+    client: HeldTokens,
+    thief: Option<HeldTokens>,
     /// The time of the login or of the client's last refresh.
-    touched_at: i64,
-    began_at: i64,
-    ended_by_hand: bool,
+    refreshed_at: i64,
+    created_at: i64,
+    is_revoked: bool,
 }
 
 impl Session {
-    fn begin(grant: &Value, now: i64) -> Self {
+    fn new(grant: &Value, now: i64) -> Self {
         Self {
             rules: Rules::new(REPLICAS, now),
             tokens: vec![refresh_token(grant).to_owned()],
-            client: Held::new(0, grant.clone(), now),
+            client: HeldTokens::new(0, grant.clone(), now),
             thief: None,
-            touched_at: now,
-            began_at: now,
-            ended_by_hand: false,
+            refreshed_at: now,
+            created_at: now,
+            is_revoked: false,
         }
     }
 
-    fn held(&self, is_thief: bool) -> Option<&Held> {
+    fn held(&self, is_thief: bool) -> Option<&HeldTokens> {
         if is_thief { self.thief.as_ref() } else { Some(&self.client) }
     }
 
     /// Records an issued token and asserts that each number has one token.
-    fn note(&mut self, number: usize, token: &str) {
+    fn record(&mut self, number: usize, token: &str) {
         if let Some(known) = self.tokens.get(number) {
-            assert_eq!(known, token, "a second successor of one token");
+            assert_eq!(known, token, "one token has two successors");
         } else {
-            assert!(self.tokens.iter().all(|known| known != token), "an old token as a successor");
+            assert!(
+                self.tokens.iter().all(|known| known != token),
+                "an old token was issued as the successor"
+            );
             self.tokens.push(token.to_owned());
         }
     }
 
     /// Returns whether the session must be active, independently of the rules.
-    fn must_go_on(&self, now: i64) -> bool {
-        let is_young = now - self.touched_at < IDLE_SECS && now - self.began_at < 300 * 86_400;
-        self.thief.is_none() && !self.ended_by_hand && is_young
+    fn must_be_active(&self, now: i64) -> bool {
+        let is_unexpired = now - self.refreshed_at < IDLE_SECS && now - self.created_at < 300 * 86_400;
+        self.thief.is_none() && !self.is_revoked && is_unexpired
     }
 }
 
 /// The servers, reused by all histories.
-struct World {
+struct Servers {
     replicas: Vec<Option<TestApp>>,
-    /// In seconds.
+    /// The elapsed time in seconds.
     now: i64,
-    stories: usize,
+    histories: usize,
 }
 
-impl World {
-    async fn open() -> Self {
+impl Servers {
+    async fn start() -> Self {
         let first = TestApp::start().await;
         let second = first.replica().await;
-        Self { replicas: vec![Some(first), Some(second)], now: 0, stories: 0 }
+        Self { replicas: vec![Some(first), Some(second)], now: 0, histories: 0 }
     }
 
     fn at(&self, replica: usize) -> &TestApp {
@@ -116,76 +119,76 @@ impl World {
         self.now += secs;
     }
 
-    async fn begin(&mut self) -> Story<'_> {
-        self.stories += 1;
+    async fn new_history(&mut self) -> History<'_> {
+        self.histories += 1;
         let mut sessions = Vec::new();
         for (number, owner) in OWNERS.into_iter().enumerate() {
-            let name = format!("u{}-{owner}", self.stories);
+            let name = format!("u{}-{owner}", self.histories);
             let is_new = number == 0 || OWNERS[number - 1] != owner;
             let client =
                 if is_new { self.at(0).sign_up(&name).await } else { self.at(1).log_in(&name).await };
-            sessions.push(Session::begin(client.grant(), self.now));
+            sessions.push(Session::new(client.grant(), self.now));
         }
-        let events = stored::events(self.at(0)).await.len();
-        Story { world: self, sessions, events }
+        let events = rows::events(self.at(0)).await.len();
+        History { servers: self, sessions, events }
     }
 }
 
-struct Story<'a> {
-    world: &'a mut World,
+struct History<'a> {
+    servers: &'a mut Servers,
     sessions: Vec<Session>,
-    /// The number of security events that were recorded before.
+    /// The number of security events before this history.
     events: usize,
 }
 
-impl Story<'_> {
-    async fn act(&mut self, act: &Act) {
-        match act {
-            Act::Refresh { who, replicas, is_lost } => self.refresh(*who, replicas, *is_lost).await,
-            Act::Use { who, replica } => self.used(*who, *replica).await,
-            Act::Live { session, replica } => {
-                let who = Who { session: *session, is_thief: false };
-                self.refresh(who, &[*replica], false).await;
-                self.used(who, *replica).await;
+impl History<'_> {
+    async fn run(&mut self, step: &Step) {
+        match step {
+            Step::Refresh { actor, replicas, is_lost } => self.refresh(*actor, replicas, *is_lost).await,
+            Step::Use { actor, replica } => self.use_token(*actor, *replica).await,
+            Step::RefreshAndUse { session, replica } => {
+                let actor = Actor { session: *session, is_thief: false };
+                self.refresh(actor, &[*replica], false).await;
+                self.use_token(actor, *replica).await;
             }
-            Act::Reuse { session: number, replica } => {
+            Step::Reuse { session: number, replica } => {
                 let session = &mut self.sessions[*number];
                 session.thief.get_or_insert_with(|| session.client.clone());
-                if let Some(before) = session.rules.newest.checked_sub(1) {
-                    self.show(*number, before, &[*replica]).await;
+                if let Some(previous) = session.rules.newest.checked_sub(1) {
+                    self.present(*number, previous, &[*replica]).await;
                 }
             }
-            Act::Steal { session } => {
+            Step::Steal { session } => {
                 let session = &mut self.sessions[*session];
                 session.thief = Some(session.client.clone());
             }
-            Act::Wait { secs } => self.world.wait(*secs),
-            Act::Restart { replica } => {
-                let running = self.world.replicas[*replica].take().unwrap();
-                self.world.replicas[*replica] = Some(Box::pin(running.restart()).await);
+            Step::Wait { secs } => self.servers.wait(*secs),
+            Step::Restart { replica } => {
+                let running = self.servers.replicas[*replica].take().unwrap();
+                self.servers.replicas[*replica] = Some(Box::pin(running.restart()).await);
                 for session in &mut self.sessions {
-                    session.rules.wrote(*replica);
-                    session.rules.forgot(*replica);
+                    session.rules.record_flush(*replica);
+                    session.rules.forget_unflushed(*replica);
                 }
             }
-            Act::Write { replica } => self.write(*replica).await,
-            Act::LogOut { who, replica } => self.log_out(*who, *replica).await,
-            Act::EndOthers { who, replica } => self.end_others(*who, *replica).await,
+            Step::Flush { replica } => self.flush(*replica).await,
+            Step::LogOut { actor, replica } => self.log_out(*actor, *replica).await,
+            Step::RevokeOthers { actor, replica } => self.revoke_others(*actor, *replica).await,
         }
     }
 
-    async fn refresh(&mut self, who: Who, replicas: &[usize], is_lost: bool) {
-        let session = &self.sessions[who.session];
-        let Some(held) = session.held(who.is_thief) else { return };
-        let shown = held.number;
-        let grant = self.show(who.session, shown, replicas).await;
-        let (world, session) = (&self.world, &mut self.sessions[who.session]);
-        let now = world.now;
+    async fn refresh(&mut self, actor: Actor, replicas: &[usize], is_lost: bool) {
+        let session = &self.sessions[actor.session];
+        let Some(held) = session.held(actor.is_thief) else { return };
+        let presented = held.number;
+        let grant = self.present(actor.session, presented, replicas).await;
+        let (servers, session) = (&self.servers, &mut self.sessions[actor.session]);
+        let now = servers.now;
         if let Some(grant) = grant
             && !is_lost
         {
-            let held = Held::new(shown + 1, grant, now);
-            if who.is_thief {
+            let held = HeldTokens::new(presented + 1, grant, now);
+            if actor.is_thief {
                 session.thief = Some(held);
             } else {
                 session.client = held;
@@ -194,120 +197,124 @@ impl Story<'_> {
     }
 
     /// Sends a refresh token to replicas concurrently, checks the responses and returns one of the grants.
-    async fn show(&mut self, number: usize, shown: usize, replicas: &[usize]) -> Option<Value> {
-        let (world, session) = (&*self.world, &mut self.sessions[number]);
-        let now = world.now;
-        let token = &session.tokens[shown];
-        let replies = join_all(replicas.iter().map(|replica| refresh(world.at(*replica), token))).await;
+    async fn present(&mut self, number: usize, presented: usize, replicas: &[usize]) -> Option<Value> {
+        let (servers, session) = (&*self.servers, &mut self.sessions[number]);
+        let now = servers.now;
+        let token = &session.tokens[presented];
+        let replies = join_all(replicas.iter().map(|replica| refresh(servers.at(*replica), token))).await;
         let mut grants = Vec::new();
-        let mut is_refused = false;
+        let mut is_rejected = false;
         for (reply, replica) in replies.into_iter().zip(replicas) {
             // All requests are concurrent, so the state before them applies to each.
-            let verdict = session.rules.verdict(shown, *replica, now);
+            let verdict = session.rules.verdict(presented, *replica, now);
             if reply.status == 401 {
-                assert!(!matches!(verdict, Verdict::Gives(_)), "{verdict:?}, but it was refused");
+                assert!(!matches!(verdict, Verdict::Accept(_)), "expected {verdict:?}, got a rejection");
                 // The reason may be lost for a session that was already revoked.
-                let may_be_unknown = !session.rules.lives(now);
+                let may_be_unknown = !session.rules.is_active(now);
                 let code = &reply.json()["code"];
                 assert!(code == "session_revoked" || may_be_unknown && code == "invalid_refresh_token");
-                is_refused = true;
+                is_rejected = true;
             } else {
-                assert_ne!(verdict, Verdict::Refuses, "it was given a successor");
+                assert_ne!(verdict, Verdict::Reject, "expected a rejection, got a grant");
                 grants.push(reply.expect(200).json());
             }
         }
-        assert!(!is_refused || !session.must_go_on(now), "an honest client was logged out");
+        assert!(!is_rejected || !session.must_be_active(now), "an honest client was logged out");
         for grant in &grants {
-            session.note(shown + 1, refresh_token(grant));
-            session.rules.given(shown + 1, now);
-            session.touched_at = now;
+            session.record(presented + 1, refresh_token(grant));
+            session.rules.record_grant(presented + 1, now);
+            session.refreshed_at = now;
         }
-        if is_refused {
-            session.rules.ended(now);
+        if is_rejected {
+            session.rules.revoke(now);
         }
         grants.pop()
     }
 
-    /// Returns whether an access token must be valid.
-    fn is_good(&self, number: usize, held: &Held) -> bool {
-        !self.sessions[number].rules.dead && self.world.now < held.expires_at
+    /// Returns whether an access token must be accepted.
+    fn is_valid(&self, number: usize, held: &HeldTokens) -> bool {
+        !self.sessions[number].rules.is_revoked && self.servers.now < held.expires_at
     }
 
-    async fn used(&mut self, who: Who, replica: usize) {
-        let Some(held) = self.sessions[who.session].held(who.is_thief).cloned() else { return };
-        let is_good = self.is_good(who.session, &held);
-        let at = self.world.at(replica);
+    async fn use_token(&mut self, actor: Actor, replica: usize) {
+        let Some(held) = self.sessions[actor.session].held(actor.is_thief).cloned() else { return };
+        let is_valid = self.is_valid(actor.session, &held);
+        let at = self.servers.at(replica);
         // A revocation by another replica takes effect within a second.
-        assert!(at.rooms().tokens.poll().await);
-        assert_eq!(gets_in(at, &held.grant).await, is_good);
-        if is_good {
-            self.sessions[who.session].rules.used(held.number, replica);
+        assert!(at.services().tokens.poll().await);
+        assert_eq!(has_access(at, &held.grant).await, is_valid);
+        if is_valid {
+            self.sessions[actor.session].rules.record_use(held.number, replica);
         }
     }
 
-    async fn write(&mut self, replica: usize) {
-        self.world.at(replica).rooms().sessions.flush_token_usage().await.unwrap();
+    async fn flush(&mut self, replica: usize) {
+        self.servers.at(replica).services().sessions.flush_token_usage().await.unwrap();
         for session in &mut self.sessions {
-            session.rules.wrote(replica);
+            session.rules.record_flush(replica);
         }
     }
 
-    async fn log_out(&mut self, who: Who, replica: usize) {
-        let now = self.world.now;
-        let session = &mut self.sessions[who.session];
-        let Some(held) = session.held(who.is_thief) else { return };
+    async fn log_out(&mut self, actor: Actor, replica: usize) {
+        let now = self.servers.now;
+        let session = &mut self.sessions[actor.session];
+        let Some(held) = session.held(actor.is_thief) else { return };
         let body = json!({ "refresh_token": session.tokens[held.number] });
-        let call = self.world.at(replica).anonymous().post("/api/v1/auth/logout");
+        let call = self.servers.at(replica).anonymous().post("/api/v1/auth/logout");
         call.json(&body).await.expect(204);
-        session.rules.ended(now);
-        session.ended_by_hand = true;
+        session.rules.revoke(now);
+        session.is_revoked = true;
     }
 
-    async fn end_others(&mut self, who: Who, replica: usize) {
-        let Some(held) = self.sessions[who.session].held(who.is_thief).cloned() else { return };
-        let at = self.world.at(replica);
-        assert!(at.rooms().tokens.poll().await);
-        let is_good = self.is_good(who.session, &held);
-        let reply = at.anonymous().granted(&held.grant).delete("/api/v1/me/sessions").await;
-        assert_eq!(reply.status, if is_good { 204 } else { 401 });
-        if !is_good {
+    async fn revoke_others(&mut self, actor: Actor, replica: usize) {
+        let Some(held) = self.sessions[actor.session].held(actor.is_thief).cloned() else { return };
+        let at = self.servers.at(replica);
+        assert!(at.services().tokens.poll().await);
+        let is_valid = self.is_valid(actor.session, &held);
+        let reply = at.anonymous().with_grant(&held.grant).delete("/api/v1/me/sessions").await;
+        assert_eq!(reply.status, if is_valid { 204 } else { 401 });
+        if !is_valid {
             return;
         }
-        let now = self.world.now;
-        self.sessions[who.session].rules.used(held.number, replica);
+        let now = self.servers.now;
+        self.sessions[actor.session].rules.record_use(held.number, replica);
         for (number, session) in self.sessions.iter_mut().enumerate() {
-            if number != who.session && OWNERS[number] == OWNERS[who.session] {
-                session.rules.ended(now);
-                session.ended_by_hand = true;
+            if number != actor.session && OWNERS[number] == OWNERS[actor.session] {
+                session.rules.revoke(now);
+                session.is_revoked = true;
             }
         }
     }
 
     /// Asserts that an active session has one newest token, and that older tokens revoke only that session.
-    async fn end(mut self) {
+    async fn finish(mut self) {
         let tokens: HashSet<&String> = self.sessions.iter().flat_map(|session| &session.tokens).collect();
         assert_eq!(tokens.len(), self.sessions.iter().map(|session| session.tokens.len()).sum::<usize>());
         let is_theft = self.sessions.iter().any(|session| session.thief.is_some());
-        let events = stored::events(self.world.at(0)).await.len();
-        assert!(is_theft || events == self.events, "an alarm without a thief");
+        let events = rows::events(self.servers.at(0)).await.len();
+        assert!(is_theft || events == self.events, "a theft was reported without a thief");
         for replica in 0..REPLICAS {
-            self.write(replica).await;
+            self.flush(replica).await;
         }
-        self.world.wait(PAST_GRACE_SECS);
+        self.servers.wait(PAST_GRACE_SECS);
         for number in 0..self.sessions.len() {
             let newest = self.sessions[number].rules.newest;
-            let lives = self.sessions[number].rules.lives(self.world.now);
-            assert_eq!(self.show(number, newest, &[0]).await.is_some(), lives, "another one was to live on");
-            // From here on, a stolen token is in use.
+            let is_active = self.sessions[number].rules.is_active(self.servers.now);
+            assert_eq!(
+                self.present(number, newest, &[0]).await.is_some(),
+                is_active,
+                "the newest token must be accepted exactly while the session is active"
+            );
+            // The steps below use an old token, as a thief does.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
             // The newest token may be accepted; the one before it is rejected, and then all are.
-            for shown in [newest, newest.saturating_sub(1), newest] {
-                self.show(number, shown, &[1]).await;
+            for presented in [newest, newest.saturating_sub(1), newest] {
+                self.present(number, presented, &[1]).await;
             }
-            assert!(newest == 0 || !self.sessions[number].rules.lives(self.world.now));
+            assert!(newest == 0 || !self.sessions[number].rules.is_active(self.servers.now));
             for is_thief in [false, true] {
                 for replica in 0..REPLICAS {
-                    self.used(Who { session: number, is_thief }, replica).await;
+                    self.use_token(Actor { session: number, is_thief }, replica).await;
                 }
             }
         }
@@ -318,27 +325,27 @@ impl Story<'_> {
 fn an_honest_client_stays_logged_in_and_a_thief_is_locked_out_in_any_history() {
     // S-37, S-39, S-40, S-42
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let world = RefCell::new(runtime.block_on(World::open()));
+    let servers = RefCell::new(runtime.block_on(Servers::start()));
     let config = Config::default();
     // Each case is a whole history. PROPTEST_CASES sets their number.
     let config =
         Config { cases: config.cases / 10, failure_persistence: None, max_shrink_iters: 500, ..config };
-    let told = TestRunner::new(config).run(&vec(act(), 1..50), |acts| {
-        let mut world = world.borrow_mut();
+    let result = TestRunner::new(config).run(&vec(step(), 1..50), |steps| {
+        let mut servers = servers.borrow_mut();
         runtime.block_on(async {
-            let mut story = world.begin().await;
-            for act in &acts {
-                story.act(act).await;
+            let mut history = servers.new_history().await;
+            for step in &steps {
+                history.run(step).await;
             }
-            story.end().await;
+            history.finish().await;
         });
         Ok(())
     });
-    // Dropped inside the runtime, which their tasks require.
-    runtime.block_on(async { drop(world.into_inner()) });
-    if let Err(TestError::Fail(why, story)) = told {
-        let acts: Vec<String> = story.iter().map(|act| format!("\n    {act:?}")).collect();
-        panic!("{why}, after{}", acts.concat());
+    // The servers' tasks must be dropped inside the runtime.
+    runtime.block_on(async { drop(servers.into_inner()) });
+    if let Err(TestError::Fail(why, history)) = result {
+        let steps: Vec<String> = history.iter().map(|step| format!("\n    {step:?}")).collect();
+        panic!("{why}, after{}", steps.concat());
     }
-    told.unwrap();
+    result.unwrap();
 }

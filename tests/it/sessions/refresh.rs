@@ -1,4 +1,4 @@
-//! One successor for each refresh token, whatever the network does to the reply.
+//! Refreshing: each refresh token has one successor, even if responses are lost.
 
 use std::time::Duration;
 
@@ -6,9 +6,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tripgate::config::Secret;
 
-use super::{gets_in, is_refused, listed, next, refresh, refresh_token};
-use crate::harness::TestApp;
-use crate::stored;
+use super::{assert_rejected, has_access, list_sessions, next, refresh, refresh_token};
+use crate::harness::{TestApp, rows};
 
 #[tokio::test]
 async fn refreshing_returns_a_new_grant_for_the_same_session() {
@@ -30,25 +29,25 @@ async fn refreshing_returns_a_new_grant_for_the_same_session() {
         })
     );
     assert_ne!(grant["refresh_token"], narrow.grant()["refresh_token"]);
-    let session = app.anonymous().granted(&grant).get("/api/v1/auth/session").await.expect(200).json();
+    let session = app.anonymous().with_grant(&grant).get("/api/v1/auth/session").await.expect(200).json();
     assert_eq!(session["amr"], json!(["pwd"]));
-    assert!(gets_in(&app, narrow.grant()).await, "the access token before lives out its life");
-    assert_eq!(stored::sessions(&app).await.len(), 2);
+    assert!(has_access(&app, narrow.grant()).await, "the previous access token stays valid");
+    assert_eq!(rows::sessions(&app).await.len(), 2);
 }
 
 #[tokio::test]
 async fn refreshed_access_tokens_have_lifetimes_reduced_at_random_by_up_to_a_twentieth() {
     let app = TestApp::start().await;
     let mut grant = app.sign_up("ada").await.grant().clone();
-    let mut lives = Vec::new();
+    let mut lifetimes = Vec::new();
     for _ in 0..30 {
         grant = next(&app, &grant).await;
-        lives.push(grant["expires_in"].as_i64().unwrap());
+        lifetimes.push(grant["expires_in"].as_i64().unwrap());
     }
-    assert!(lives.iter().all(|life| (855..=900).contains(life)), "{lives:?}");
-    lives.sort_unstable();
-    lives.dedup();
-    assert!(lives.len() > 5, "{lives:?}");
+    assert!(lifetimes.iter().all(|secs| (855..=900).contains(secs)), "{lifetimes:?}");
+    lifetimes.sort_unstable();
+    lifetimes.dedup();
+    assert!(lifetimes.len() > 5, "{lifetimes:?}");
 }
 
 #[tokio::test]
@@ -59,8 +58,8 @@ async fn a_lost_refresh_response_is_repeated_months_later() {
     let lost = next(&app, &grant).await;
     app.clock.advance(TimeDelta::days(90));
     let again = next(&app, &grant).await;
-    assert_eq!(again["refresh_token"], lost["refresh_token"], "the same successor");
-    assert!(gets_in(&app, &again).await);
+    assert_eq!(again["refresh_token"], lost["refresh_token"], "another successor");
+    assert!(has_access(&app, &again).await);
     next(&app, &again).await;
 }
 
@@ -87,16 +86,16 @@ async fn use_of_an_access_token_confirms_its_refresh_token() {
     let grant = app.sign_up("ada").await.grant().clone();
     let other = app.log_in("ada").await;
     let successor = next(&app, &grant).await;
-    assert!(gets_in(&app, &successor).await);
+    assert!(has_access(&app, &successor).await);
     app.clock.advance(TimeDelta::seconds(30));
     next(&app, &grant).await;
     app.clock.advance(TimeDelta::seconds(1));
-    is_refused(&app, refresh_token(&grant), "session_revoked").await;
-    assert!(!gets_in(&app, &successor).await, "S-28");
-    is_refused(&app, refresh_token(&successor), "session_revoked").await;
-    assert!(gets_in(&app, other.grant()).await, "this session alone");
+    assert_rejected(&app, refresh_token(&grant), "session_revoked").await;
+    assert!(!has_access(&app, &successor).await, "S-28");
+    assert_rejected(&app, refresh_token(&successor), "session_revoked").await;
+    assert!(has_access(&app, other.grant()).await, "another session was revoked");
     next(&app, other.grant()).await;
-    assert_eq!(stored::events(&app).await, ["refresh_token_reused"]);
+    assert_eq!(rows::events(&app).await, ["refresh_token_reused"]);
 }
 
 #[tokio::test]
@@ -105,10 +104,10 @@ async fn recorded_token_usage_survives_a_restart() {
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();
     let successor = next(&app, &grant).await;
-    assert!(gets_in(&app, &successor).await);
+    assert!(has_access(&app, &successor).await);
     let app = app.restart().await;
     app.clock.advance(TimeDelta::seconds(31));
-    is_refused(&app, refresh_token(&grant), "session_revoked").await;
+    assert_rejected(&app, refresh_token(&grant), "session_revoked").await;
 }
 
 #[tokio::test]
@@ -118,12 +117,12 @@ async fn a_refresh_token_two_generations_old_revokes_its_session() {
     let first = app.sign_up("ada").await.grant().clone();
     let second = next(&app, &first).await;
     let third = next(&app, &second).await;
-    is_refused(&app, refresh_token(&first), "session_revoked").await;
+    assert_rejected(&app, refresh_token(&first), "session_revoked").await;
     for grant in [&first, &second, &third] {
-        assert!(!gets_in(&app, grant).await);
-        is_refused(&app, refresh_token(grant), "session_revoked").await;
+        assert!(!has_access(&app, grant).await);
+        assert_rejected(&app, refresh_token(grant), "session_revoked").await;
     }
-    assert_eq!(stored::events(&app).await.len(), 1, "one event, however often it is tried");
+    assert_eq!(rows::events(&app).await.len(), 1, "repeated attempts record one event");
 }
 
 #[tokio::test]
@@ -147,11 +146,11 @@ async fn a_session_has_an_idle_timeout_and_an_absolute_timeout() {
     }
     app.clock.advance(TimeDelta::minutes(29));
     busy = next(&app, &busy).await;
-    assert_eq!(busy["refresh_expires_in"], 60, "the absolute limit holds");
+    assert_eq!(busy["refresh_expires_in"], 60, "the absolute timeout applies");
     app.clock.advance(TimeDelta::seconds(60));
-    is_refused(&app, refresh_token(&busy), "invalid_refresh_token").await;
-    is_refused(&app, refresh_token(&idle), "invalid_refresh_token").await;
-    assert_eq!(stored::events(&app).await.len(), 0, "to run out is no theft");
+    assert_rejected(&app, refresh_token(&busy), "invalid_refresh_token").await;
+    assert_rejected(&app, refresh_token(&idle), "invalid_refresh_token").await;
+    assert_eq!(rows::events(&app).await.len(), 0, "an expiry is not reported as theft");
 }
 
 #[tokio::test]
@@ -168,7 +167,7 @@ async fn no_access_token_outlives_its_session() {
     let grant = next(&app, &grant).await;
     assert_eq!((&grant["expires_in"], &grant["refresh_expires_in"]), (&json!(80), &json!(80)));
     app.clock.advance(TimeDelta::seconds(80 + 30));
-    assert!(!gets_in(&app, &grant).await);
+    assert!(!has_access(&app, &grant).await);
 }
 
 #[tokio::test]
@@ -176,18 +175,18 @@ async fn invalid_refresh_tokens_are_rejected_without_effect() {
     // S-26
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let good = refresh_token(ada.grant());
+    let valid = refresh_token(ada.grant());
     let mut forged = vec![String::new(), "x".to_owned(), "v1...".to_owned(), ada.token().to_owned()];
     forged.push("v1.".to_owned() + &"9".repeat(100_000));
-    forged.push(good.replace("v1.", "v2."));
-    forged.push(good.replacen(".1.", ".2.", 1));
-    forged.push(good.to_uppercase());
-    forged.push(format!("{good}="));
+    forged.push(valid.replace("v1.", "v2."));
+    forged.push(valid.replacen(".1.", ".2.", 1));
+    forged.push(valid.to_uppercase());
+    forged.push(format!("{valid}="));
     for token in &forged {
-        is_refused(&app, token, "invalid_refresh_token").await;
+        assert_rejected(&app, token, "invalid_refresh_token").await;
     }
-    // Nor does a refresh token open what an access token does.
-    let swapped = app.anonymous().with_token(good).get("/api/v1/me").await;
+    // A refresh token is not accepted as an access token.
+    let swapped = app.anonymous().with_token(valid).get("/api/v1/me").await;
     swapped.expect(401).problem("invalid_token");
     for body in [json!({}), json!({ "refresh_token": null }), json!({ "refresh_token": 5 })] {
         app.anonymous().post("/api/v1/auth/refresh").json(&body).await.expect(422).problem("invalid");
@@ -200,14 +199,14 @@ async fn a_wrong_master_secret_revokes_no_session() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let wrong = app.replica_with(|settings| settings.secret = Some(Secret::new("wrong ".repeat(8)))).await;
-    assert!(gets_in(&wrong, ada.grant()).await);
-    refresh(&wrong, refresh_token(ada.grant())).await.expect(503).problem("no_signing_key");
-    is_refused(&wrong, "v1.x.1.y", "invalid_refresh_token").await;
-    // Nor is anybody told that they are logged out who is not.
+    let other = app.replica_with(|settings| settings.secret = Some(Secret::new("wrong ".repeat(8)))).await;
+    assert!(has_access(&other, ada.grant()).await);
+    refresh(&other, refresh_token(ada.grant())).await.expect(503).problem("no_signing_key");
+    assert_rejected(&other, "v1.x.1.y", "invalid_refresh_token").await;
+    // A logout that cannot be applied is not reported as successful.
     let body = json!({ "refresh_token": refresh_token(ada.grant()) });
-    let told = wrong.anonymous().post("/api/v1/auth/logout").json(&body).await;
-    told.expect(503).problem("no_signing_key");
+    let reply = other.anonymous().post("/api/v1/auth/logout").json(&body).await;
+    reply.expect(503).problem("no_signing_key");
     next(&app, ada.grant()).await;
 }
 
@@ -217,10 +216,10 @@ async fn restoring_a_database_backup_revokes_no_session() {
     let first = app.sign_up("ada").await.grant().clone();
     let second = next(&app, &first).await;
     let third = next(&app, &second).await;
-    stored::set_generation(&app, 1).await;
+    rows::set_generation(&app, 1).await;
     let fourth = next(&app, &third).await;
-    assert!(gets_in(&app, &fourth).await);
-    assert_eq!(stored::sessions(&app).await[0].generation, 4);
+    assert!(has_access(&app, &fourth).await);
+    assert_eq!(rows::sessions(&app).await[0].generation, 4);
 }
 
 #[tokio::test]
@@ -229,14 +228,14 @@ async fn last_seen_is_updated_by_refreshes_and_token_use() {
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));
     let grant = next(&app, ada.grant()).await;
-    let client = app.anonymous().granted(&grant);
-    assert_eq!(listed(&client).await[0]["last_seen_at"], "2026-03-02T09:30:00.000Z");
+    let client = app.anonymous().with_grant(&grant);
+    assert_eq!(list_sessions(&client).await[0]["last_seen_at"], "2026-03-02T09:30:00.000Z");
     app.clock.advance(TimeDelta::minutes(5));
     for _ in 0..50 {
-        if listed(&client).await[0]["last_seen_at"] == "2026-03-02T09:35:00.000Z" {
+        if list_sessions(&client).await[0]["last_seen_at"] == "2026-03-02T09:35:00.000Z" {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the use of the access token was not written down within 5 s");
+    panic!("the token usage was not recorded within 5 s");
 }

@@ -1,4 +1,4 @@
-//! The signature: no other algorithm, no other key, no other form.
+//! The signature: other algorithms, keys and encodings are rejected.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Scene;
 use super::forge::part;
 
-/// The order of P-256: 0 under another name.
+/// The order n of P-256, which is congruent to 0.
 const ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
     0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
@@ -16,15 +16,15 @@ const ORDER: [u8; 32] = [
 
 #[tokio::test]
 async fn an_unmodified_forged_copy_is_accepted() {
-    let scene = Scene::set().await;
-    scene.takes("the server's own", scene.ada.token()).await;
-    scene.takes("a copy under the server's key", &scene.forge.good()).await;
+    let scene = Scene::new().await;
+    scene.assert_accepted("the server's own", scene.ada.token()).await;
+    scene.assert_accepted("a copy under the server's key", &scene.forge.valid()).await;
 }
 
 #[tokio::test]
 async fn a_token_without_an_algorithm_is_rejected() {
     // S-19
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let signature = scene.ada.token().rsplit('.').next().unwrap().to_owned();
     let values = [
         Some(json!("none")),
@@ -45,20 +45,24 @@ async fn a_token_without_an_algorithm_is_rejected() {
         None,
     ];
     for value in values {
-        let said = scene.forge.unsigned("alg", value.clone());
+        let signing_input = scene.forge.unsigned("alg", value.clone());
         for end in [String::new(), ".".to_owned(), format!(".{signature}")] {
-            scene.refuses(&format!("alg {value:?}, end {end:?}"), &format!("{said}{end}")).await;
+            scene
+                .assert_rejected(&format!("alg {value:?}, end {end:?}"), &format!("{signing_input}{end}"))
+                .await;
         }
-        // Even under the server's own key: the name must be the one that belongs to the key.
-        scene.refuses(&format!("alg {value:?}"), &scene.forge.header_member("alg", value.clone())).await;
+        // Also rejected if signed with the server's key: `alg` must be the key's algorithm.
+        scene
+            .assert_rejected(&format!("alg {value:?}"), &scene.forge.with_header_field("alg", value.clone()))
+            .await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn the_public_key_is_not_accepted_as_an_hmac_key() {
     // S-20
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let forge = &scene.forge;
     let (jwk, point) = (forge.jwk(), forge.point());
     let with_kid = {
@@ -81,29 +85,29 @@ async fn the_public_key_is_not_accepted_as_an_hmac_key() {
         ("nothing", Vec::new()),
         ("zeros", vec![0; 32]),
     ];
-    for (what, key) in &keys {
+    for (case, key) in &keys {
         for (name, algorithm) in
             [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
         {
-            scene.refuses(&format!("{name} by {what}"), &forge.hmac(name, algorithm, key)).await;
+            scene.assert_rejected(&format!("{name} by {case}"), &forge.hmac(name, algorithm, key)).await;
         }
-        scene.refuses(what, &forge.hmac("ES256", hmac::HMAC_SHA256, key)).await;
+        scene.assert_rejected(case, &forge.hmac("ES256", hmac::HMAC_SHA256, key)).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_signature_in_another_encoding_is_rejected() {
     // S-23
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let forge = &scene.forge;
-    let good = URL_SAFE_NO_PAD.decode(forge.good().rsplit('.').next().unwrap()).unwrap();
-    let other = forge.claim("jti", Some(json!("01890a5d-ac96-774b-bcce-b302099a8057")));
+    let valid = URL_SAFE_NO_PAD.decode(forge.valid().rsplit('.').next().unwrap()).unwrap();
+    let other = forge.with_claim("jti", Some(json!("01890a5d-ac96-774b-bcce-b302099a8057")));
     let other = URL_SAFE_NO_PAD.decode(other.rsplit('.').next().unwrap()).unwrap();
-    let (r, s) = good.split_at(32);
+    let (r, s) = valid.split_at(32);
     let zero = [0; 32];
     let one = [&[0; 31][..], &[1]].concat();
-    let kinds: [(&str, Vec<u8>); 18] = [
+    let signatures: [(&str, Vec<u8>); 18] = [
         ("nothing", vec![]),
         ("r = s = 0", vec![0; 64]),
         ("r = 0", [&zero, s].concat()),
@@ -116,60 +120,62 @@ async fn a_signature_in_another_encoding_is_rejected() {
         ("halves swapped", [s, r].concat()),
         ("r alone", r.to_vec()),
         ("r twice", [r, r].concat()),
-        ("a byte short", good[..63].to_vec()),
-        ("a byte long", [&good[..], &[0]].concat()),
-        ("a byte before", [&[0], &good[..]].concat()),
+        ("a byte short", valid[..63].to_vec()),
+        ("a byte long", [&valid[..], &[0]].concat()),
+        ("a byte before", [&[0], &valid[..]].concat()),
         ("padded halves", [&[0], r, &[0], s].concat()),
-        ("twice", [&good[..], &good].concat()),
+        ("twice", [&valid[..], &valid].concat()),
         ("another token's", other),
     ];
-    for (what, signature) in &kinds {
-        scene.refuses(what, &forge.signature(signature)).await;
+    for (case, signature) in &signatures {
+        scene.assert_rejected(case, &forge.signature(signature)).await;
     }
-    scene.refuses("DER", &forge.signed_in_der()).await;
+    scene.assert_rejected("DER", &forge.signed_in_der()).await;
     for bit in 0..8 {
         for at in [0, 31, 32, 63] {
             let mut flipped = URL_SAFE_NO_PAD.decode(scene.ada.token().rsplit('.').next().unwrap()).unwrap();
             flipped[at] ^= 1 << bit;
-            let said = scene.ada.token().rsplit_once('.').unwrap().0;
-            scene.refuses(&format!("bit {bit} of {at}"), &format!("{said}.{}", part(flipped))).await;
+            let signing_input = scene.ada.token().rsplit_once('.').unwrap().0;
+            scene
+                .assert_rejected(&format!("bit {bit} of {at}"), &format!("{signing_input}.{}", part(flipped)))
+                .await;
         }
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn parts_of_different_tokens_cannot_be_combined() {
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let brian = scene.app.sign_up("brian").await;
     let (a, b): (Vec<_>, Vec<_>) =
         (scene.ada.token().split('.').collect(), brian.token().split('.').collect());
-    scene.refuses("claims swapped", &format!("{}.{}.{}", a[0], b[1], a[2])).await;
-    scene.refuses("signature swapped", &format!("{}.{}.{}", a[0], a[1], b[2])).await;
-    scene.refuses("parts in another order", &format!("{}.{}.{}", a[1], a[0], a[2])).await;
-    scene.is_unharmed().await;
+    scene.assert_rejected("claims swapped", &format!("{}.{}.{}", a[0], b[1], a[2])).await;
+    scene.assert_rejected("signature swapped", &format!("{}.{}.{}", a[0], a[1], b[2])).await;
+    scene.assert_rejected("parts in another order", &format!("{}.{}.{}", a[1], a[0], a[2])).await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_token_signed_with_another_key_is_rejected_even_with_a_known_kid() {
     // S-21
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let attacker = scene.forge.attacker();
-    scene.refuses("our kid", &attacker.good()).await;
+    scene.assert_rejected("known kid", &attacker.valid()).await;
     for kid in [None, Some(json!("other")), Some(Value::Null)] {
-        scene.refuses(&format!("kid {kid:?}"), &attacker.header_member("kid", kid.clone())).await;
+        scene.assert_rejected(&format!("kid {kid:?}"), &attacker.with_header_field("kid", kid.clone())).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn changing_any_character_of_a_token_invalidates_it() {
     // S-23
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let token = scene.ada.token().to_owned();
-    scene.takes("unchanged", &token).await;
+    scene.assert_accepted("unchanged", &token).await;
     for (at, old) in token.char_indices() {
-        // The neighbour in the alphabet differs in the last bits, which a lax decoder ignores.
+        // The next character of the alphabet differs in the last bits, which a lenient decoder ignores.
         let new = match old {
             'A' => 'B',
             'z' => 'y',
@@ -181,8 +187,8 @@ async fn changing_any_character_of_a_token_invalidates_it() {
             other => char::from(other as u8 + 1),
         };
         let changed = format!("{}{new}{}", &token[..at], &token[at + 1..]);
-        scene.refuses(&format!("{old} at {at} is {new}"), &changed).await;
+        scene.assert_rejected(&format!("{old} at {at} is {new}"), &changed).await;
     }
-    scene.takes("unchanged", &token).await;
-    scene.is_unharmed().await;
+    scene.assert_accepted("unchanged", &token).await;
+    scene.assert_unchanged().await;
 }

@@ -1,4 +1,4 @@
-//! Makes the tokens that the server must refuse, under its own key or an attacker's.
+//! Creates forged tokens, signed with the server's own key or an attacker's.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -11,44 +11,43 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tripgate::secrets::{MasterSecret, Purpose, Vault};
 
-use crate::harness::TestApp;
-use crate::stored;
+use crate::harness::{TestApp, rows};
 
-/// What stands before the point of a P-256 public key in its DER form (RFC 5480).
+/// The DER prefix of a P-256 public key (RFC 5480). The point follows it.
 const SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// A key, and a good token to depart from.
+/// A signing key, and the header and claims of a valid token.
 pub(super) struct Forge {
     pkcs8: Vec<u8>,
     header: Value,
     claims: Value,
 }
 
-/// One part of a token.
+/// Encodes one part of a token.
 pub(super) fn part(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What one part of a token says.
+/// Decodes one part of a token.
 pub(super) fn read(token: &str, number: usize) -> Value {
     let part = token.split('.').nth(number).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
 impl Forge {
-    /// With the key that the server signs with, read from its database and opened with its secret.
-    pub(super) async fn of(app: &TestApp, token: &str) -> Self {
+    /// Creates a forge with the server's signing key, decrypted with the server's master secret.
+    pub(super) async fn new(app: &TestApp, token: &str) -> Self {
         let secret = MasterSecret::read(&app.settings().secret_file).unwrap();
         let vault = Vault::new(&secret.derive(Purpose::KeyRing));
-        let key = stored::active_key(app).await;
+        let key = rows::active_key(app).await;
         let pkcs8 = vault.open(&key.kid, &key.sealed_private_key).unwrap();
         Self { pkcs8, header: read(token, 0), claims: read(token, 1) }
     }
 
-    /// With a key that is nobody's but the attacker's.
+    /// Returns a forge with a new key, which the server does not know.
     pub(super) fn attacker(&self) -> Self {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         let pkcs8 = pkcs8.unwrap().as_ref().to_vec();
@@ -59,7 +58,7 @@ impl Forge {
         EcdsaKeyPair::from_pkcs8(algorithm, &self.pkcs8).unwrap()
     }
 
-    /// The uncompressed point.
+    /// Returns the uncompressed point of the public key.
     pub(super) fn point(&self) -> Vec<u8> {
         self.pair(&ECDSA_P256_SHA256_FIXED_SIGNING).public_key().as_ref().to_vec()
     }
@@ -91,70 +90,76 @@ impl Forge {
         self.claims.clone()
     }
 
-    /// Header and payload as they stand, signed.
+    /// Returns a token with this header and payload, signed.
     pub(super) fn sign(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
-        let said = format!("{}.{}", part(header), part(payload));
-        let signature =
-            self.pair(&ECDSA_P256_SHA256_FIXED_SIGNING).sign(&SystemRandom::new(), said.as_bytes()).unwrap();
-        format!("{said}.{}", part(signature))
+        let signing_input = format!("{}.{}", part(header), part(payload));
+        let signature = self
+            .pair(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            .sign(&SystemRandom::new(), signing_input.as_bytes())
+            .unwrap();
+        format!("{signing_input}.{}", part(signature))
     }
 
-    /// A good token.
-    pub(super) fn good(&self) -> String {
+    /// Returns a valid token.
+    pub(super) fn valid(&self) -> String {
         self.with_header(&self.header())
     }
 
-    /// The good claims behind another header.
+    /// Returns the valid claims with another header, signed.
     pub(super) fn with_header(&self, header: &Value) -> String {
         self.sign(header.to_string(), self.claims.to_string())
     }
 
-    /// The good header before other claims.
+    /// Returns the valid header with other claims, signed.
     pub(super) fn with_claims(&self, claims: &Value) -> String {
         self.sign(self.header.to_string(), claims.to_string())
     }
 
-    /// The good token with one member of its header set to something else, or none.
-    pub(super) fn header_member(&self, name: &str, value: Option<Value>) -> String {
-        self.with_header(&member(self.header(), name, value))
+    /// Returns the valid token with one header field replaced or removed, signed.
+    pub(super) fn with_header_field(&self, name: &str, value: Option<Value>) -> String {
+        self.with_header(&with_field(self.header(), name, value))
     }
 
-    /// The good token with one claim set to something else, or none.
-    pub(super) fn claim(&self, name: &str, value: Option<Value>) -> String {
-        self.with_claims(&member(self.claims(), name, value))
+    /// Returns the valid token with one claim replaced or removed, signed.
+    pub(super) fn with_claim(&self, name: &str, value: Option<Value>) -> String {
+        self.with_claims(&with_field(self.claims(), name, value))
     }
 
-    /// Header and payload of the good token, the header changed, without a signature.
+    /// Returns the signing input of the valid token with one header field replaced or removed.
     pub(super) fn unsigned(&self, name: &str, value: Option<Value>) -> String {
-        format!("{}.{}", part(member(self.header(), name, value).to_string()), part(self.claims.to_string()))
+        format!(
+            "{}.{}",
+            part(with_field(self.header(), name, value).to_string()),
+            part(self.claims.to_string())
+        )
     }
 
-    /// The good token with another signature.
+    /// Returns the valid token with another signature.
     pub(super) fn signature(&self, signature: &[u8]) -> String {
         format!("{}.{}", self.unsigned("kid", Some(json!(self.kid()))), part(signature))
     }
 
-    /// The good token with its signature in DER (RFC 3279), as most tools write it.
+    /// Returns the valid token with its signature in DER (RFC 3279), the format of most tools.
     pub(super) fn signed_in_der(&self) -> String {
-        let said = self.unsigned("kid", Some(json!(self.kid())));
+        let signing_input = self.unsigned("kid", Some(json!(self.kid())));
         let pair = self.pair(&ECDSA_P256_SHA256_ASN1_SIGNING);
-        let signature = pair.sign(&SystemRandom::new(), said.as_bytes()).unwrap();
-        format!("{said}.{}", part(signature))
+        let signature = pair.sign(&SystemRandom::new(), signing_input.as_bytes()).unwrap();
+        format!("{signing_input}.{}", part(signature))
     }
 
-    /// A token under a shared key of these bytes.
+    /// Returns a token with an HMAC under this key.
     pub(super) fn hmac(&self, name: &str, algorithm: hmac::Algorithm, key: &[u8]) -> String {
-        let said = self.unsigned("alg", Some(json!(name)));
-        let tag = hmac::sign(&hmac::Key::new(algorithm, key), said.as_bytes());
-        format!("{said}.{}", part(tag))
+        let signing_input = self.unsigned("alg", Some(json!(name)));
+        let tag = hmac::sign(&hmac::Key::new(algorithm, key), signing_input.as_bytes());
+        format!("{signing_input}.{}", part(tag))
     }
 }
 
-fn member(mut object: Value, name: &str, value: Option<Value>) -> Value {
-    let members = object.as_object_mut().unwrap();
+fn with_field(mut object: Value, name: &str, value: Option<Value>) -> Value {
+    let fields = object.as_object_mut().unwrap();
     match value {
-        Some(value) => members.insert(name.to_owned(), value),
-        None => members.remove(name),
+        Some(value) => fields.insert(name.to_owned(), value),
+        None => fields.remove(name),
     };
     object
 }

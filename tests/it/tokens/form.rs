@@ -1,4 +1,4 @@
-//! The form: three parts of canonical base64url, two of them JSON without a second meaning.
+//! The token format: three parts in canonical base64url, two of them unambiguous JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -10,11 +10,11 @@ use super::forge::part;
 #[tokio::test]
 async fn a_token_must_have_three_parts() {
     // S-27
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let token = scene.ada.token();
     let parts: Vec<_> = token.split('.').collect();
     let (head, body, signature) = (parts[0], parts[1], parts[2]);
-    let kinds = [
+    let cases = [
         String::new(),
         ".".to_owned(),
         "..".to_owned(),
@@ -39,23 +39,23 @@ async fn a_token_must_have_three_parts() {
         token.to_uppercase(),
         token.chars().rev().collect(),
     ];
-    for kind in &kinds {
-        scene.refuses(kind, kind).await;
+    for case in &cases {
+        scene.assert_rejected(case, case).await;
     }
     // RFC 7516: header, encrypted key, vector, ciphertext, tag.
     let jwe = part(json!({ "alg": "dir", "enc": "A256GCM", "typ": "at+jwt" }).to_string());
-    for kind in
+    for case in
         [format!("{jwe}..{body}.{body}.{signature}"), format!("{jwe}.{body}.{body}.{body}.{signature}")]
     {
-        scene.refuses("JWE", &kind).await;
+        scene.assert_rejected("JWE", &case).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn the_jws_json_serializations_are_rejected() {
     // S-27
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let parts: Vec<_> = scene.ada.token().split('.').collect();
     let flattened = json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] });
     let general = json!({
@@ -63,16 +63,16 @@ async fn the_jws_json_serializations_are_rejected() {
         "signatures": [{ "protected": parts[0], "signature": parts[2] }],
     });
     for form in [flattened, general, json!(scene.ada.token()), json!([scene.ada.token()])] {
-        scene.refuses("as JSON", &form.to_string()).await;
-        scene.refuses("as JSON, encoded", &part(form.to_string())).await;
+        scene.assert_rejected("as JSON", &form.to_string()).await;
+        scene.assert_rejected("as JSON, encoded", &part(form.to_string())).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn padding_whitespace_and_other_base64_alphabets_are_rejected() {
     // S-27
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let token = scene.ada.token();
     let parts: Vec<_> = token.split('.').collect();
     for at in 0..3 {
@@ -87,69 +87,69 @@ async fn padding_whitespace_and_other_base64_alphabets_are_rejected() {
             format!("\"{}\"", parts[at]),
             format!("{} {}", &parts[at][..5], &parts[at][5..]),
         ] {
-            let mut whole = parts.clone();
-            whole[at] = &changed;
-            let whole = whole.join(".");
-            // Blanks around a header's value are not the value's (RFC 9110 §5.5).
-            if whole.trim_matches(' ') != token {
-                scene.refuses(&format!("part {at}: {whole}"), &whole).await;
+            let mut token_parts = parts.clone();
+            token_parts[at] = &changed;
+            let modified = token_parts.join(".");
+            // Whitespace around a field value is not part of the value (RFC 9110 §5.5).
+            if modified.trim_matches(' ') != token {
+                scene.assert_rejected(&format!("part {at}: {modified}"), &modified).await;
             }
         }
     }
-    // Signed as it stands: only the alphabet is wrong. The claim makes `-` and `_` occur.
+    // The signature is valid, and only the alphabet differs. The extra claim makes `-` and `_` occur.
     let mut claims = scene.forge.claims();
     claims["note"] = json!("???>>>ÿÿÿ~~~");
-    let good = scene.forge.with_claims(&claims);
-    scene.takes("a claim more", &good).await;
+    let valid = scene.forge.with_claims(&claims);
+    scene.assert_accepted("an extra claim", &valid).await;
     for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE] {
         let recoded: Vec<_> =
-            good.split('.').map(|part| engine.encode(URL_SAFE_NO_PAD.decode(part).unwrap())).collect();
+            valid.split('.').map(|part| engine.encode(URL_SAFE_NO_PAD.decode(part).unwrap())).collect();
         let recoded = recoded.join(".");
-        assert_ne!(recoded, good);
-        scene.refuses("another alphabet", &recoded).await;
+        assert_ne!(recoded, valid);
+        scene.assert_rejected("another alphabet", &recoded).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn duplicate_fields_in_header_and_payload_are_rejected() {
     // S-27
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let forge = &scene.forge;
     let (header, claims) = (forge.header().to_string(), forge.claims().to_string());
-    let again = |object: &str, member: &str| {
+    let again = |object: &str, field: &str| {
         let inside = &object[1..object.len() - 1];
-        [format!("{{{inside},{member}}}"), format!("{{{member},{inside}}}")]
+        [format!("{{{inside},{field}}}"), format!("{{{field},{inside}}}")]
     };
     let kid = forge.kid();
     let escaped = format!(r#""\u006bid":"{kid}""#);
-    for member in
+    for field in
         [r#""alg":"none""#, r#""alg":"ES256""#, r#""typ":"at+jwt""#, r#""kid":"x""#, escaped.as_str()]
     {
-        for doubled in again(&header, member) {
-            scene.refuses(&doubled, &forge.sign(&doubled, &claims)).await;
+        for duplicated in again(&header, field) {
+            scene.assert_rejected(&duplicated, &forge.sign(&duplicated, &claims)).await;
         }
     }
-    let stranger = r#""sub":"01890a5d-ac96-774b-bcce-b302099a8057""#;
-    for member in [stranger, r#""exp":9999999999"#, r#""scope":"account""#, r#""\u0061ud":"tripgate""#] {
-        for doubled in again(&claims, member) {
-            scene.refuses(&doubled, &forge.sign(&header, &doubled)).await;
+    let other_sub = r#""sub":"01890a5d-ac96-774b-bcce-b302099a8057""#;
+    for field in [other_sub, r#""exp":9999999999"#, r#""scope":"account""#, r#""\u0061ud":"tripgate""#] {
+        for duplicated in again(&claims, field) {
+            scene.assert_rejected(&duplicated, &forge.sign(&header, &duplicated)).await;
         }
     }
     let nested = again(&claims, r#""extra":{"a":1,"a":2}"#);
-    scene.refuses("doubled further in", &forge.sign(&header, &nested[0])).await;
-    scene.is_unharmed().await;
+    scene.assert_rejected("nested duplicate", &forge.sign(&header, &nested[0])).await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn header_and_payload_must_be_objects_in_strict_json() {
     // S-27, S-58
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let forge = &scene.forge;
     let (header, claims) = (forge.header().to_string(), forge.claims().to_string());
     let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
-    let with = |object: &str, member: &str| format!("{},{member}}}", &object[..object.len() - 1]);
-    let kinds: Vec<(String, String)> = vec![
+    let with = |object: &str, field: &str| format!("{},{field}}}", &object[..object.len() - 1]);
+    let cases: Vec<(String, String)> = vec![
         ("[]".to_owned(), claims.clone()),
         ("null".to_owned(), claims.clone()),
         ("\"x\"".to_owned(), claims.clone()),
@@ -175,28 +175,28 @@ async fn header_and_payload_must_be_objects_in_strict_json() {
         (header.clone(), with(&claims, &format!("\"x\":{deep}"))),
         (header.clone(), part(&claims)),
     ];
-    for (header, payload) in kinds {
-        let what: String = format!("{header} {payload}").chars().take(200).collect();
-        scene.refuses(&what, &forge.sign(&header, &payload)).await;
+    for (header, payload) in cases {
+        let case: String = format!("{header} {payload}").chars().take(200).collect();
+        scene.assert_rejected(&case, &forge.sign(&header, &payload)).await;
     }
     let payload = [claims.as_bytes(), b"\xff"].concat();
-    scene.refuses("no UTF-8", &forge.sign(&header, payload)).await;
-    scene.is_unharmed().await;
+    scene.assert_rejected("invalid UTF-8", &forge.sign(&header, payload)).await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn an_oversized_token_is_rejected_before_parsing() {
     // S-22
-    let scene = Scene::set().await;
-    let token = scene.forge.claim("note", Some(json!("x".repeat(20_000))));
-    scene.refuses("27 kB", &token).await;
-    scene.is_unharmed().await;
+    let scene = Scene::new().await;
+    let token = scene.forge.with_claim("note", Some(json!("x".repeat(20_000))));
+    scene.assert_rejected("27 kB", &token).await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn other_kinds_of_tokens_are_rejected_as_access_tokens() {
     // S-26
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let grant = scene.ada.grant();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let refresh = text(&grant["refresh_token"]);
@@ -211,7 +211,7 @@ async fn other_kinds_of_tokens_are_rejected_as_access_tokens() {
         "null".to_owned(),
         "undefined".to_owned(),
     ] {
-        scene.refuses(&other, &other).await;
+        scene.assert_rejected(&other, &other).await;
     }
     let body = json!({ "identifier": "ada", "password": scene.ada.token() });
     let reply = scene.app.anonymous().post("/api/v1/auth/login").json(&body).await;
@@ -219,5 +219,5 @@ async fn other_kinds_of_tokens_are_rejected_as_access_tokens() {
     let body = json!({ "identifier": "ada", "password": refresh });
     let reply = scene.app.anonymous().post("/api/v1/auth/login").json(&body).await;
     reply.expect(401).problem("invalid_credentials");
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }

@@ -1,4 +1,4 @@
-//! The header: the kid that it names, keys that it brings along, extensions that it wants understood.
+//! The token header: unknown key ids, embedded keys, critical extensions and token types.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::forge::part;
 #[tokio::test]
 async fn an_unknown_kid_is_rejected() {
     // S-22
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let kid = scene.forge.kid();
-    let cut = kid[..kid.len() - 1].to_owned();
+    let truncated = kid[..kid.len() - 1].to_owned();
     let values = [
         json!("' OR '1'='1"),
         json!("x' UNION SELECT public_key FROM signing_keys --"),
@@ -31,7 +31,7 @@ async fn an_unknown_kid_is_rejected() {
         json!(format!("{kid}\n")),
         json!(format!(" {kid}")),
         json!(kid.to_uppercase()),
-        json!(cut),
+        json!(truncated),
         json!(format!("{kid}{kid}")),
         json!(""),
         json!("0"),
@@ -48,39 +48,39 @@ async fn an_unknown_kid_is_rejected() {
     ];
     let attacker = scene.forge.attacker();
     for value in values {
-        let what: String = format!("kid {value}").chars().take(80).collect();
-        scene.refuses(&what, &scene.forge.header_member("kid", Some(value.clone()))).await;
-        scene.refuses(&what, &attacker.header_member("kid", Some(value))).await;
+        let case: String = format!("kid {value}").chars().take(80).collect();
+        scene.assert_rejected(&case, &scene.forge.with_header_field("kid", Some(value.clone()))).await;
+        scene.assert_rejected(&case, &attacker.with_header_field("kid", Some(value))).await;
     }
-    scene.refuses("no kid", &scene.forge.header_member("kid", None)).await;
-    scene.is_unharmed().await;
+    scene.assert_rejected("no kid", &scene.forge.with_header_field("kid", None)).await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_kid_of_100_kilobytes_is_rejected() {
     // S-22
-    let scene = Scene::set().await;
-    let token = scene.forge.header_member("kid", Some(json!("x".repeat(100_000))));
+    let scene = Scene::new().await;
+    let token = scene.forge.with_header_field("kid", Some(json!("x".repeat(100_000))));
     let request = format!(
         "GET /api/v1/me HTTP/1.1\r\nHost: tripgate.test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     let reply = scene.app.raw(request).await;
     let statuses = reply.statuses();
     assert!(reply.closed && statuses.iter().all(|status| [400, 401, 431].contains(status)), "{statuses:?}");
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_key_embedded_in_the_token_is_never_used() {
     // S-21
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
     let attacker = scene.forge.attacker();
     let mut jwk = attacker.jwk();
     jwk["kid"] = json!(scene.forge.kid());
     let certificate = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, attacker.der());
-    let brought = [
+    let embedded = [
         ("jwk", jwk.clone()),
         ("jwk", json!({ "keys": [jwk] })),
         ("jwk", json!(jwk.to_string())),
@@ -92,7 +92,7 @@ async fn a_key_embedded_in_the_token_is_never_used() {
         ("x5t", json!(part([0; 20]))),
         ("x5t#S256", json!(part([0; 32]))),
     ];
-    for (name, value) in &brought {
+    for (name, value) in &embedded {
         for kid in [Some(json!(scene.forge.kid())), Some(json!("attacker")), None] {
             let mut header = scene.forge.header();
             header[*name] = value.clone();
@@ -100,21 +100,21 @@ async fn a_key_embedded_in_the_token_is_never_used() {
                 Some(kid) => header["kid"] = kid,
                 None => drop(header.as_object_mut().unwrap().remove("kid")),
             }
-            scene.refuses(&format!("{header}"), &attacker.with_header(&header)).await;
+            scene.assert_rejected(&format!("{header}"), &attacker.with_header(&header)).await;
         }
     }
     let mut all: Map<String, Value> = scene.forge.header().as_object().unwrap().clone();
-    all.extend(brought.map(|(name, value)| (name.to_owned(), value)));
-    scene.refuses("all of them", &attacker.with_header(&Value::Object(all))).await;
+    all.extend(embedded.map(|(name, value)| (name.to_owned(), value)));
+    scene.assert_rejected("all fields", &attacker.with_header(&Value::Object(all))).await;
     let connection = timeout(Duration::from_millis(300), listener.accept()).await;
-    assert!(connection.is_err(), "the server went to fetch a key");
-    scene.is_unharmed().await;
+    assert!(connection.is_err(), "the server fetched a key");
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_critical_header_extension_is_rejected() {
     // S-27
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     for crit in [
         json!(["exp"]),
         json!(["b64"]),
@@ -124,34 +124,40 @@ async fn a_critical_header_extension_is_rejected() {
         json!(null),
         json!("exp"),
     ] {
-        scene.refuses(&format!("crit {crit}"), &scene.forge.header_member("crit", Some(crit))).await;
+        scene
+            .assert_rejected(&format!("crit {crit}"), &scene.forge.with_header_field("crit", Some(crit)))
+            .await;
     }
     for b64 in [json!(false), json!(true), json!("false")] {
-        scene.refuses(&format!("b64 {b64}"), &scene.forge.header_member("b64", Some(b64.clone()))).await;
+        scene
+            .assert_rejected(&format!("b64 {b64}"), &scene.forge.with_header_field("b64", Some(b64.clone())))
+            .await;
         let mut header = scene.forge.header();
         header["b64"] = b64;
         header["crit"] = json!(["b64"]);
-        scene.refuses(&format!("{header}"), &scene.forge.with_header(&header)).await;
+        scene.assert_rejected(&format!("{header}"), &scene.forge.with_header(&header)).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }
 
 #[tokio::test]
 async fn a_token_of_another_type_is_rejected() {
     // S-25
-    let scene = Scene::set().await;
+    let scene = Scene::new().await;
     for typ in
         ["JWT", "jwt", "", "at", "jwt+at", "at+jwt ", "id+jwt", "dpop+jwt", "refresh+jwt", "text/at+jwt"]
     {
-        scene.refuses(&format!("typ {typ:?}"), &scene.forge.header_member("typ", Some(json!(typ)))).await;
+        scene
+            .assert_rejected(&format!("typ {typ:?}"), &scene.forge.with_header_field("typ", Some(json!(typ))))
+            .await;
     }
     for typ in [json!(null), json!(["at+jwt"]), json!({}), json!(1)] {
-        scene.refuses(&format!("typ {typ}"), &scene.forge.header_member("typ", Some(typ))).await;
+        scene.assert_rejected(&format!("typ {typ}"), &scene.forge.with_header_field("typ", Some(typ))).await;
     }
-    scene.refuses("no typ", &scene.forge.header_member("typ", None)).await;
-    // RFC 7515 §4.1.9 compares media types without case, and `application/` may be left out.
+    scene.assert_rejected("no typ", &scene.forge.with_header_field("typ", None)).await;
+    // Media types ignore case, and the prefix `application/` is optional (RFC 7515 §4.1.9).
     for typ in ["AT+JWT", "application/at+jwt"] {
-        scene.takes(typ, &scene.forge.header_member("typ", Some(json!(typ)))).await;
+        scene.assert_accepted(typ, &scene.forge.with_header_field("typ", Some(json!(typ)))).await;
     }
-    scene.is_unharmed().await;
+    scene.assert_unchanged().await;
 }

@@ -1,22 +1,21 @@
-//! How long a token is good, and where: on every replica, after a restart, under another secret.
+//! Token validity: claims, expiry, replicas, restarts and another master secret.
 
 use chrono::TimeDelta;
 use serde_json::json;
 use tripgate::config::Secret;
 
 use super::forge::read;
-use crate::harness::{Client, PASSWORD, PUBLIC_URL, TestApp, email};
-use crate::stored;
+use crate::harness::{Client, PASSWORD, PUBLIC_URL, TestApp, email, rows};
 
 const EXPIRED: &str =
     r#"Bearer realm="tripgate", error="invalid_token", error_description="The access token has expired""#;
 
-async fn is_taken(client: &Client) {
+async fn assert_accepted(client: &Client) {
     client.get("/api/v1/me").await.expect(200);
     client.get("/api/v1/auth/session").await.expect(200);
 }
 
-async fn has_expired(client: &Client) {
+async fn assert_expired(client: &Client) {
     for path in ["/api/v1/me", "/api/v1/auth/session", "/api/v1/trips"] {
         let reply = client.get(path).await.expect(401).problem("invalid_token");
         assert_eq!(reply.header("www-authenticate"), EXPIRED);
@@ -26,9 +25,9 @@ async fn has_expired(client: &Client) {
     call.await.expect(401).problem("invalid_token");
 }
 
-/// The same token on a server that has never seen it.
-fn on(app: &TestApp, client: &Client) -> Client {
-    app.anonymous().granted(client.grant())
+/// Returns a client of another server with the same token.
+fn client_on(app: &TestApp, client: &Client) -> Client {
+    app.anonymous().with_grant(client.grant())
 }
 
 #[tokio::test]
@@ -42,7 +41,7 @@ async fn an_access_token_has_the_rfc_9068_claims_and_no_personal_data() {
     let quixote = app.log_in_for("quixote", "trips:read account").await;
     let (header, claims) = (read(quixote.token(), 0), read(quixote.token(), 1));
     assert_eq!(header, json!({ "typ": "at+jwt", "alg": "ES256", "kid": header["kid"] }));
-    assert_eq!(header["kid"], stored::active_key(&app).await.kid);
+    assert_eq!(header["kid"], rows::active_key(&app).await.kid);
     let now = app.clock.now().timestamp();
     assert_eq!(
         claims,
@@ -52,9 +51,9 @@ async fn an_access_token_has_the_rfc_9068_claims_and_no_personal_data() {
             "generation": 1, "scope": "account trips:read", "auth_time": now, "amr": ["pwd"],
         })
     );
-    let said = format!("{header}{claims}").to_lowercase();
+    let text = format!("{header}{claims}").to_lowercase();
     for personal in ["quixote", "mancha", &email("quixote"), PASSWORD] {
-        assert!(!said.contains(personal), "{personal} stands in {said}");
+        assert!(!text.contains(personal), "{text} contains {personal}");
     }
 }
 
@@ -63,13 +62,13 @@ async fn every_token_has_a_unique_jti() {
     // S-31
     let app = TestApp::start().await;
     let replica = app.replica().await;
-    let mut names = vec![read(app.sign_up("ada").await.token(), 1)["jti"].to_string()];
+    let mut ids = vec![read(app.sign_up("ada").await.token(), 1)["jti"].to_string()];
     for server in [&app, &replica].into_iter().cycle().take(20) {
-        names.push(read(server.log_in("ada").await.token(), 1)["jti"].to_string());
+        ids.push(read(server.log_in("ada").await.token(), 1)["jti"].to_string());
     }
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), 21);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 21);
 }
 
 #[tokio::test]
@@ -79,11 +78,11 @@ async fn a_token_is_valid_until_30_seconds_after_its_expiry() {
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::seconds(900 + 29));
-    is_taken(&ada).await;
-    is_taken(&on(&replica, &ada)).await;
+    assert_accepted(&ada).await;
+    assert_accepted(&client_on(&replica, &ada)).await;
     app.clock.advance(TimeDelta::seconds(2));
-    has_expired(&ada).await;
-    has_expired(&on(&replica, &ada)).await;
+    assert_expired(&ada).await;
+    assert_expired(&client_on(&replica, &ada)).await;
     assert_eq!(app.log_in("ada").await.get("/api/v1/trips").await.json(), json!({ "items": [] }));
 }
 
@@ -93,8 +92,8 @@ async fn an_uncached_token_expires_too() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::seconds(900 + 31));
-    has_expired(&ada).await;
-    has_expired(&ada).await;
+    assert_expired(&ada).await;
+    assert_expired(&ada).await;
 }
 
 #[tokio::test]
@@ -104,9 +103,9 @@ async fn the_token_lifetime_is_configurable() {
         let ada = app.sign_up("ada").await;
         assert_eq!(ada.grant()["expires_in"], ttl_secs);
         app.clock.advance(TimeDelta::seconds(i64::from(ttl_secs) - 1));
-        is_taken(&ada).await;
+        assert_accepted(&ada).await;
         app.clock.advance(TimeDelta::seconds(32));
-        has_expired(&ada).await;
+        assert_expired(&ada).await;
     }
 }
 
@@ -114,15 +113,15 @@ async fn the_token_lifetime_is_configurable() {
 async fn a_token_is_valid_on_every_replica_and_after_a_restart() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
-    let (here, there) = (app.sign_up("ada").await, replica.sign_up("brian").await);
-    is_taken(&on(&replica, &here)).await;
-    is_taken(&on(&app, &there)).await;
-    let kids = stored::signing_keys(&app).await.len();
+    let (ada, brian) = (app.sign_up("ada").await, replica.sign_up("brian").await);
+    assert_accepted(&client_on(&replica, &ada)).await;
+    assert_accepted(&client_on(&app, &brian)).await;
+    let key_count = rows::signing_keys(&app).await.len();
     let app = app.restart().await;
-    is_taken(&on(&app, &here)).await;
-    is_taken(&on(&app, &there)).await;
-    is_taken(&app.log_in("ada").await).await;
-    assert_eq!((kids, stored::signing_keys(&app).await.len()), (2, 2), "a restart made another key");
+    assert_accepted(&client_on(&app, &ada)).await;
+    assert_accepted(&client_on(&app, &brian)).await;
+    assert_accepted(&app.log_in("ada").await).await;
+    assert_eq!((key_count, rows::signing_keys(&app).await.len()), (2, 2), "a restart created another key");
 }
 
 #[tokio::test]
@@ -130,37 +129,37 @@ async fn the_private_key_is_stored_encrypted() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let key = stored::active_key(&app).await;
-    let plain = super::Forge::of(&app, ada.token()).await;
+    let key = rows::active_key(&app).await;
+    let plain = super::Forge::new(&app, ada.token()).await;
     let public = plain.point();
     assert_eq!(key.public_key, public);
-    // PKCS #8 of P-256 holds the public point too.
-    let sealed = key.sealed_private_key;
-    assert!(!sealed.windows(16).any(|window| public.windows(16).any(|part| part == window)));
+    // The PKCS #8 form of a P-256 key also contains the public point.
+    let encrypted = key.sealed_private_key;
+    assert!(!encrypted.windows(16).any(|window| public.windows(16).any(|part| part == window)));
 }
 
 #[tokio::test]
-async fn under_another_secret_existing_tokens_are_valid_and_none_are_issued() {
+async fn a_server_with_another_secret_accepts_existing_tokens_and_issues_none() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let settings = app.settings().clone();
-    let mistaken = TestApp::with(|s| {
+    let other = TestApp::with(|s| {
         *s = settings;
         s.secret = Some(Secret::new("another secret, given by mistake, of enough bytes"));
     })
     .await;
-    is_taken(&on(&mistaken, &ada)).await;
+    assert_accepted(&client_on(&other, &ada)).await;
     let login = json!({ "identifier": "ada", "password": PASSWORD });
     let signup = json!({ "username": "brian", "password": PASSWORD });
     for (path, body) in [("/api/v1/auth/login", login), ("/api/v1/auth/signup", signup)] {
-        let reply = mistaken.anonymous().post(path).json(&body).await;
+        let reply = other.anonymous().post(path).json(&body).await;
         let reply = reply.expect(503).problem("no_signing_key");
         assert!(reply.header("retry-after").parse::<u64>().is_ok());
     }
-    assert_eq!(stored::users(&app).await.len(), 1, "half an account was made");
-    assert_eq!(stored::sessions(&app).await.len(), 1, "a session was begun that nobody can use");
-    assert_eq!(stored::signing_keys(&app).await.len(), 2, "another key was made");
+    assert_eq!(rows::users(&app).await.len(), 1, "a failed sign-up created an account");
+    assert_eq!(rows::sessions(&app).await.len(), 1, "a failed login created a session");
+    assert_eq!(rows::signing_keys(&app).await.len(), 2, "another key was created");
     // The operator corrects the secret.
-    is_taken(&app.restart().await.log_in("ada").await).await;
+    assert_accepted(&app.restart().await.log_in("ada").await).await;
 }

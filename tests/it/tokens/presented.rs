@@ -1,4 +1,4 @@
-//! How a token is presented: in `Authorization`, under its scheme, once, and nowhere else.
+//! Token transport: one `Authorization` header with the `Bearer` scheme, and no other place.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -59,7 +59,7 @@ async fn two_credentials_in_one_request_are_rejected() {
         let reply = call.await.expect(400).problem("conflicting_credentials");
         assert_eq!(reply.header("www-authenticate"), "");
     }
-    // Two in one line are one credential, and no good one.
+    // Two credentials in one header count as one invalid credential.
     let joined = format!("{}, {}", bearer(&ada), bearer(&ada));
     let call = app.anonymous().get("/api/v1/me").header("authorization", joined);
     call.await.expect(401).problem("invalid_token");
@@ -78,7 +78,7 @@ async fn a_token_in_the_query_or_a_cookie_or_the_body_is_ignored() {
         let reply = app.anonymous().get(&path).await.expect(401).problem("unauthenticated");
         assert_eq!(reply.header("www-authenticate"), CHALLENGE);
         assert!(!reply.text().contains(ada.token()));
-        // A bad one beside a good header harms nothing.
+        // An invalid query parameter is ignored beside a valid header.
         ada.get(&format!("/api/v1/me?{name}=bad")).await.expect(200);
     }
     for (header, value) in [

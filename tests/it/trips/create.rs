@@ -1,13 +1,13 @@
-//! Trips under ids that the client has made: with POST, and with PUT.
+//! Creating trips with ids from the client, by POST and by PUT.
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{NOWHERE, TRIPS, count, etag, fault, make, path};
+use super::{TRIPS, UNKNOWN_ID, count_status, create_trip, etag, field_error, path};
 use crate::harness::TestApp;
 
-/// What is no id that a client may make, in a form that a path can have.
-const OTHERS: [&str; 4] = [
+/// UUIDs that a client must not use for a new trip: other versions, another variant, nil and max.
+const INVALID_IDS: [&str; 4] = [
     "01890a5d-ac96-474b-bcce-b302099a8057",
     "01890a5d-ac96-774b-ccce-b302099a8057",
     "00000000-0000-0000-0000-000000000000",
@@ -19,30 +19,33 @@ async fn a_client_may_choose_the_id_of_a_new_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    let body = json!({ "id": NOWHERE, "title": "Lisbon" });
-    let made = ada.post(TRIPS).json(&body).await.expect(201);
-    assert_eq!((made.json()["id"].as_str(), made.header("location")), (Some(NOWHERE), path(&body).as_str()));
+    let body = json!({ "id": UNKNOWN_ID, "title": "Lisbon" });
+    let created = ada.post(TRIPS).json(&body).await.expect(201);
+    assert_eq!(
+        (created.json()["id"].as_str(), created.header("location")),
+        (Some(UNKNOWN_ID), path(&body).as_str())
+    );
     ada.post(TRIPS).json(&body).await.expect(409).problem("already_exists");
-    // S-53: nobody learns of somebody else's id.
-    let hers = eve.post(TRIPS).json(&json!({ "id": NOWHERE, "title": "Porto" })).await.expect(201).json();
-    assert_eq!((&hers["id"], &hers["version"]), (&json!(NOWHERE), &json!(1)));
-    assert_eq!(ada.get(&path(&body)).await.json(), made.json());
+    // S-53: the response does not reveal another user's ids.
+    let eves = eve.post(TRIPS).json(&json!({ "id": UNKNOWN_ID, "title": "Porto" })).await.expect(201).json();
+    assert_eq!((&eves["id"], &eves["version"]), (&json!(UNKNOWN_ID), &json!(1)));
+    assert_eq!(ada.get(&path(&body)).await.json(), created.json());
     eve.delete(&path(&body)).await.expect(204);
-    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [made.json()] }));
-    let others = OTHERS.map(str::to_owned);
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [created.json()] }));
+    let others = INVALID_IDS.map(str::to_owned);
     let spellings = [
-        NOWHERE.to_uppercase().replace('0', "A"),
-        NOWHERE.replace('-', ""),
-        format!("{{{NOWHERE}}}"),
+        UNKNOWN_ID.to_uppercase().replace('0', "A"),
+        UNKNOWN_ID.replace('-', ""),
+        format!("{{{UNKNOWN_ID}}}"),
         String::new(),
     ];
-    for wrong in others.into_iter().chain(spellings) {
-        let reply = ada.post(TRIPS).json(&json!({ "id": wrong, "title": "x" })).await.expect(422);
-        assert_eq!(reply.faults(), fault("/id", "invalid_format"), "{wrong}");
+    for invalid in others.into_iter().chain(spellings) {
+        let reply = ada.post(TRIPS).json(&json!({ "id": invalid, "title": "x" })).await.expect(422);
+        assert_eq!(reply.field_errors(), field_error("/id", "invalid_format"), "{invalid}");
     }
-    for wrong in [json!(null), json!(7)] {
-        let reply = ada.post(TRIPS).json(&json!({ "id": wrong, "title": "x" })).await.expect(422);
-        assert_eq!(reply.faults(), fault("/id", "wrong_type"), "{wrong}");
+    for invalid in [json!(null), json!(7)] {
+        let reply = ada.post(TRIPS).json(&json!({ "id": invalid, "title": "x" })).await.expect(422);
+        assert_eq!(reply.field_errors(), field_error("/id", "wrong_type"), "{invalid}");
     }
 }
 
@@ -51,23 +54,35 @@ async fn put_with_if_none_match_only_creates() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    let place = format!("{TRIPS}/{NOWHERE}");
+    let trip_path = format!("{TRIPS}/{UNKNOWN_ID}");
     let new = |title: &str| json!({ "title": title });
-    let made = ada.put(&place).header("if-none-match", "*").json(&new("Lisbon")).await.expect(201);
-    assert_eq!((made.header("location"), made.json()["version"].as_i64()), (place.as_str(), Some(1)));
-    assert_eq!(made.header("etag"), etag(&ada, &place).await);
-    let twice = ada.put(&place).header("if-none-match", "*").json(&new("Porto")).await;
+    let created = ada.put(&trip_path).header("if-none-match", "*").json(&new("Lisbon")).await.expect(201);
+    assert_eq!(
+        (created.header("location"), created.json()["version"].as_i64()),
+        (trip_path.as_str(), Some(1))
+    );
+    assert_eq!(created.header("etag"), etag(&ada, &trip_path).await);
+    let twice = ada.put(&trip_path).header("if-none-match", "*").json(&new("Porto")).await;
     twice.expect(412).problem("precondition_failed");
-    assert_eq!(ada.get(&place).await.json(), made.json());
-    let hers = eve.put(&place).header("if-none-match", "*").json(&new("Faro")).await.expect(201);
-    assert_eq!(hers.json()["title"], "Faro");
-    for wrong in OTHERS {
-        let reply = ada.put(&format!("{TRIPS}/{wrong}")).header("if-none-match", "*").json(&new("x")).await;
-        assert_eq!(reply.expect(422).problem("invalid").faults(), fault("/id", "invalid_format"), "{wrong}");
+    assert_eq!(ada.get(&trip_path).await.json(), created.json());
+    let eves = eve.put(&trip_path).header("if-none-match", "*").json(&new("Faro")).await.expect(201);
+    assert_eq!(eves.json()["title"], "Faro");
+    for invalid in INVALID_IDS {
+        let reply = ada.put(&format!("{TRIPS}/{invalid}")).header("if-none-match", "*").json(&new("x")).await;
+        assert_eq!(
+            reply.expect(422).problem("invalid").field_errors(),
+            field_error("/id", "invalid_format"),
+            "{invalid}"
+        );
     }
-    let bare = format!("{TRIPS}/{}", NOWHERE.replace('-', ""));
-    ada.put(&bare).header("if-none-match", "*").json(&new("x")).await.expect(404).problem("not_found");
-    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [made.json()] }));
+    let without_hyphens = format!("{TRIPS}/{}", UNKNOWN_ID.replace('-', ""));
+    ada.put(&without_hyphens)
+        .header("if-none-match", "*")
+        .json(&new("x"))
+        .await
+        .expect(404)
+        .problem("not_found");
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [created.json()] }));
 }
 
 #[tokio::test]
@@ -80,34 +95,33 @@ async fn put_requires_if_match_to_overwrite() {
         "time_zone": "Europe/Lisbon", "notes": "tram", "status": "active",
         "stops": [{ "name": "Graça", "latitude": 38.7, "longitude": -9.1 }],
     });
-    let before = make(&ada, &whole).await;
-    let place = path(&before);
-    let tag = etag(&ada, &place).await;
-    let put = || ada.put(&place).json(&json!({ "title": "Porto" }));
+    let before = create_trip(&ada, &whole).await;
+    let trip_path = path(&before);
+    let tag = etag(&ada, &trip_path).await;
+    let put = || ada.put(&trip_path).json(&json!({ "title": "Porto" }));
     put().await.expect(428).problem("precondition_required");
     put().header("if-none-match", &tag).await.expect(428).problem("precondition_required");
     put().header("if-match", &tag).header("if-none-match", "*").await.expect(400).problem("bad_request");
     put().header("if-none-match", "").await.expect(400).problem("bad_request");
-    ada.put(&place).header("if-match", &tag).json(&json!({})).await.expect(422).problem("invalid");
+    ada.put(&trip_path).header("if-match", &tag).json(&json!({})).await.expect(422).problem("invalid");
     let missing =
-        ada.put(&format!("{TRIPS}/{NOWHERE}")).header("if-match", "*").json(&json!({ "title": "x" }));
+        ada.put(&format!("{TRIPS}/{UNKNOWN_ID}")).header("if-match", "*").json(&json!({ "title": "x" }));
     missing.await.expect(404).problem("not_found");
-    assert_eq!(ada.get(&place).await.json(), before, "nothing was done");
+    assert_eq!(ada.get(&trip_path).await.json(), before, "rejected requests change nothing");
     let after = put().header("if-match", &tag).await.expect(200);
     assert_ne!(after.header("etag"), tag);
     let mut expected = before.clone();
-    let members = expected.as_object_mut().unwrap();
-    members.retain(|name, _| ["id", "created_at", "updated_at"].contains(&name.as_str()));
-    members.extend(
+    let fields = expected.as_object_mut().unwrap();
+    fields.retain(|name, _| ["id", "created_at", "updated_at"].contains(&name.as_str()));
+    fields.extend(
         json!({ "title": "Porto", "status": "planned", "stops": [], "version": 2 })
             .as_object()
             .unwrap()
             .clone(),
     );
-    assert_eq!(after.json(), expected, "what is absent is cleared");
+    assert_eq!(after.json(), expected, "absent fields are cleared");
     put().header("if-match", &tag).await.expect(412).problem("precondition_failed");
-    let back: Value = whole.clone();
-    let again = ada.put(&place).header("if-match", "*").json(&back).await.expect(200).json();
+    let again = ada.put(&trip_path).header("if-match", "*").json(&whole).await.expect(200).json();
     assert_eq!((&again["destination"], &again["version"]), (&json!("Portugal"), &json!(3)));
 }
 
@@ -117,21 +131,21 @@ async fn fifty_concurrent_creates_of_one_id_create_one_trip() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
-    let there = replica.anonymous().granted(ada.grant());
-    let of = |number: usize| if number.is_multiple_of(2) { &ada } else { &there };
-    let place = format!("{TRIPS}/{NOWHERE}");
+    let on_replica = replica.anonymous().with_grant(ada.grant());
+    let of = |number: usize| if number.is_multiple_of(2) { &ada } else { &on_replica };
+    let trip_path = format!("{TRIPS}/{UNKNOWN_ID}");
     let puts = (0..50).map(|number| {
         let body = json!({ "title": format!("{number}") });
-        of(number).put(&place).header("if-none-match", "*").json(&body).into_future()
+        of(number).put(&trip_path).header("if-none-match", "*").json(&body).into_future()
     });
     let replies = join_all(puts).await;
-    assert_eq!((count(&replies, 201), count(&replies, 412)), (1, 49));
-    let won = replies.iter().find(|reply| reply.status == 201).unwrap().json();
-    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [won] }));
+    assert_eq!((count_status(&replies, 201), count_status(&replies, 412)), (1, 49));
+    let winner = replies.iter().find(|reply| reply.status == 201).unwrap().json();
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [winner] }));
 
     let other = app.clock.new_id().to_string();
     let posts = (0..50)
         .map(|number| of(number).post(TRIPS).json(&json!({ "id": other, "title": "x" })).into_future());
     let replies = join_all(posts).await;
-    assert_eq!((count(&replies, 201), count(&replies, 409)), (1, 49));
+    assert_eq!((count_status(&replies, 201), count_status(&replies, 409)), (1, 49));
 }

@@ -1,19 +1,19 @@
-//! Finding trips: what is searched, what is narrowed, in which order it comes, and its pages.
+//! Listing trips: search, filters, sort orders and pages.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{NOWHERE, TRIPS, id, make, path, titles};
+use super::{TRIPS, UNKNOWN_ID, create_trip, id, path, titles};
 use crate::harness::{Client, TestApp};
 
 const SORTS: [&str; 4] = ["-created_at", "start_date", "-updated_at", "title"];
 
-/// As it stands in a query.
+/// Encodes a query parameter value.
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// A page after the other, by the `Link` alone.
+/// Returns the trips of all pages, following only the `Link` header.
 async fn walk(client: &Client, query: &str) -> Vec<Value> {
     let (mut all, mut at) = (Vec::new(), format!("{TRIPS}?{query}"));
     loop {
@@ -33,7 +33,7 @@ async fn search_matches_substrings_and_ignores_case_and_accents() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    make(&eve, &json!({ "title": "Évora" })).await;
+    create_trip(&eve, &json!({ "title": "Évora" })).await;
     for (title, destination, notes) in [
         ("São Tomé", None, None),
         ("Porto", Some("ÉVORA, Portugal"), None),
@@ -47,9 +47,9 @@ async fn search_matches_substrings_and_ignores_case_and_accents() {
         if let Some(text) = notes {
             body["notes"] = json!(text);
         }
-        make(&ada, &body).await;
+        create_trip(&ada, &body).await;
     }
-    for (q, found) in [
+    for (q, expected) in [
         ("sao tome", &["São Tomé"][..]),
         ("SÃO", &["São Tomé"]),
         ("sa\u{303}o", &["São Tomé"]),
@@ -71,21 +71,21 @@ async fn search_matches_substrings_and_ignores_case_and_accents() {
         ("porto evora", &[]),
         ("tome\u{0}", &["São Tomé"]),
     ] {
-        let got = titles(&ada, &format!("q={}", encoded(q))).await;
-        let got: Vec<&str> =
-            got.iter().map(String::as_str).filter(|title| *title != "ΟΔΟΣ" || q != "o").collect();
-        assert_eq!(got, found, "{q}");
+        let actual = titles(&ada, &format!("q={}", encoded(q))).await;
+        let actual: Vec<&str> =
+            actual.iter().map(String::as_str).filter(|title| *title != "ΟΔΟΣ" || q != "o").collect();
+        assert_eq!(actual, expected, "{q}");
     }
-    ada.patch(&path(&make(&ada, &json!({ "title": "x" })).await))
+    ada.patch(&path(&create_trip(&ada, &json!({ "title": "x" })).await))
         .json(&json!({ "notes": "Zürich" }))
         .await
         .expect(200);
-    assert_eq!(titles(&ada, "q=ZURICH").await, ["x"], "what was changed is found as it is now");
-    for (wrong, code) in
+    assert_eq!(titles(&ada, "q=ZURICH").await, ["x"], "a search uses the current text");
+    for (invalid, code) in
         [("", "invalid"), ("%20%09", "too_short"), ("%CC%81", "too_short"), (&"x".repeat(201), "invalid")]
     {
-        let reply = ada.get(&format!("{TRIPS}?q={wrong}")).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), super::fault("/q", code), "{wrong}");
+        let reply = ada.get(&format!("{TRIPS}?q={invalid}")).await.expect(422).problem("invalid");
+        assert_eq!(reply.field_errors(), super::field_error("/q", code), "{invalid}");
     }
     assert_eq!(titles(&ada, &format!("q={}", "x".repeat(200))).await, Vec::<String>::new());
 }
@@ -118,9 +118,9 @@ async fn filters_can_be_combined() {
         if let Some(day) = start {
             body["start_date"] = json!(day);
         }
-        make(&ada, &body).await;
+        create_trip(&ada, &body).await;
     }
-    for (query, found) in [
+    for (query, expected) in [
         ("status=active", "fdcb"),
         ("status=completed", ""),
         ("starts_from=2027-01-02", "fcb"),
@@ -136,13 +136,13 @@ async fn filters_can_be_combined() {
         ("sort=title", "abcdef"),
         ("sort=-updated_at", "fedcba"),
     ] {
-        assert_eq!(titles(&ada, query).await.concat(), found, "{query}");
+        assert_eq!(titles(&ada, query).await.concat(), expected, "{query}");
         let paged: Vec<String> = walk(&ada, &format!("{query}&limit=1"))
             .await
             .iter()
             .map(|trip| trip["title"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(paged.concat(), found, "{query}, page by page");
+        assert_eq!(paged.concat(), expected, "{query}, paged");
     }
     for query in [
         "status=lost",
@@ -159,7 +159,7 @@ async fn filters_can_be_combined() {
     ] {
         let name = query.split('=').next().unwrap();
         let reply = ada.get(&format!("{TRIPS}?{query}")).await.expect(422).problem("invalid");
-        assert_eq!(reply.faults(), super::fault(&format!("/{name}"), "invalid"), "{query}");
+        assert_eq!(reply.field_errors(), super::field_error(&format!("/{name}"), "invalid"), "{query}");
     }
     ada.get(&format!("{TRIPS}?sort=title&sort=title")).await.expect(400);
 }
@@ -170,31 +170,31 @@ async fn every_sort_order_is_the_same_on_every_database() {
     let ada = app.sign_up("ada").await;
     let alphabet =
         ["10 days", "9 days", "a", "À b", "ab", "É", "f", "Straße", "STRASSEN", "Z", "Ωmega", "さくら"];
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for at in [5, 2, 11, 8, 0, 3, 10, 1, 7, 4, 9, 6] {
         app.clock.advance(TimeDelta::milliseconds(1));
-        made.push(make(&ada, &json!({ "title": alphabet[at] })).await);
+        created.push(create_trip(&ada, &json!({ "title": alphabet[at] })).await);
     }
     assert_eq!(titles(&ada, "sort=title").await, alphabet);
     for at in [3, 9, 3, 0] {
         app.clock.advance(TimeDelta::milliseconds(1));
-        ada.patch(&path(&made[at])).json(&json!({ "notes": "x" })).await.expect(200);
+        ada.patch(&path(&created[at])).json(&json!({ "notes": "x" })).await.expect(200);
     }
     let updated = walk(&ada, "sort=-updated_at&limit=5").await;
-    assert_eq!(updated[..3].iter().map(id).collect::<Vec<_>>(), [0, 3, 9].map(|at| id(&made[at])));
+    assert_eq!(updated[..3].iter().map(id).collect::<Vec<_>>(), [0, 3, 9].map(|at| id(&created[at])));
     assert!(
         updated.is_sorted_by(|newer, older| newer["updated_at"].as_str() >= older["updated_at"].as_str())
     );
-    // Of one title or one day all come, in one order.
+    // Trips with the same title or day are all listed, in a stable order.
     for _ in 0..7 {
-        make(&ada, &json!({ "title": "Same", "start_date": "2027-01-01" })).await;
-        make(&ada, &json!({ "title": "SÂME" })).await;
+        create_trip(&ada, &json!({ "title": "Same", "start_date": "2027-01-01" })).await;
+        create_trip(&ada, &json!({ "title": "SÂME" })).await;
     }
     for sort in SORTS {
-        let whole = walk(&ada, &format!("sort={sort}&limit=100")).await;
-        assert_eq!(whole.len(), 26);
+        let all = walk(&ada, &format!("sort={sort}&limit=100")).await;
+        assert_eq!(all.len(), 26);
         for limit in [1, 2, 3, 25] {
-            assert_eq!(walk(&ada, &format!("sort={sort}&limit={limit}")).await, whole, "{sort} by {limit}");
+            assert_eq!(walk(&ada, &format!("sort={sort}&limit={limit}")).await, all, "{sort} by {limit}");
         }
     }
 }
@@ -211,7 +211,7 @@ async fn paging_in_every_order_during_inserts_and_deletes_neither_skips_nor_repe
             if number % 3 != 0 {
                 body["start_date"] = json!(format!("2027-01-{:02}", 1 + number % 9));
             }
-            let trip = id(&make(&ada, &body).await);
+            let trip = id(&create_trip(&ada, &body).await);
             if number % 2 == 0 {
                 steady.push(trip);
             }
@@ -220,14 +220,14 @@ async fn paging_in_every_order_during_inserts_and_deletes_neither_skips_nor_repe
         for round in 0.. {
             let page = ada.get(&at).await.expect(200);
             let listed: Vec<String> = page.json()["items"].as_array().unwrap().iter().map(id).collect();
-            // The one that the cursor names goes, and others come before and behind it.
+            // Deletes the trip that the cursor names, and adds trips before and after it.
             if let Some(last) = listed.last().filter(|last| !steady.contains(last)) {
                 ada.delete(&format!("{TRIPS}/{last}")).await.expect(204);
             }
             seen.extend(listed);
             for day in ["2026-12-31", "2027-01-05", "2027-02-01"] {
                 let title = format!("{sort} {}", round * 5 % 20);
-                make(&ada, &json!({ "title": title, "start_date": day, "notes": "there" })).await;
+                create_trip(&ada, &json!({ "title": title, "start_date": day, "notes": "there" })).await;
             }
             let link = page.header("link").to_owned();
             let Some(target) = link.split(['<', '>']).nth(1) else { break };
@@ -236,8 +236,8 @@ async fn paging_in_every_order_during_inserts_and_deletes_neither_skips_nor_repe
         let mut once = seen.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), seen.len(), "{sort}: nothing came twice");
-        assert!(steady.iter().all(|id| seen.contains(id)), "{sort}: all that stayed came");
+        assert_eq!(once.len(), seen.len(), "{sort}: no trip is listed twice");
+        assert!(steady.iter().all(|id| seen.contains(id)), "{sort}: every remaining trip is listed");
         for trip in ada.get(&format!("{TRIPS}?limit=100&q=here")).await.json()["items"].as_array().unwrap() {
             ada.delete(&path(trip)).await.expect(204);
         }
@@ -252,7 +252,7 @@ async fn a_cursor_is_valid_only_for_its_own_list() {
     let eve = app.sign_up("eve").await;
     for client in [&ada, &eve] {
         for day in ["2027-01-01", "2027-01-02"] {
-            make(client, &json!({ "title": "Lisbon", "start_date": day })).await;
+            create_trip(client, &json!({ "title": "Lisbon", "start_date": day })).await;
         }
     }
     let mut lists: Vec<String> = SORTS.iter().map(|sort| format!("sort={sort}")).collect();
@@ -283,9 +283,9 @@ async fn a_cursor_is_valid_only_for_its_own_list() {
             .expect(400)
             .problem("invalid_cursor");
     }
-    // The order is what it is whether it is named or not; so is a text that is searched for.
+    // A cursor also matches if the default order is explicit or the search text differs only in case.
     let cursor = ada.get(&format!("{TRIPS}?limit=1&q=LISBON")).await.json()["next_cursor"].clone();
     let same = format!("{TRIPS}?limit=2&sort=-created_at&q=lisbon&cursor={}", cursor.as_str().unwrap());
     assert_eq!(ada.get(&same).await.expect(200).json()["items"].as_array().unwrap().len(), 1);
-    assert_ne!(id(&ada.get(TRIPS).await.json()["items"][0]), NOWHERE);
+    assert_ne!(id(&ada.get(TRIPS).await.json()["items"][0]), UNKNOWN_ID);
 }

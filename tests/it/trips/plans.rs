@@ -1,4 +1,4 @@
-//! How the databases read lists: whatever is asked for, they begin at the owner.
+//! Query plans of lists: every query uses an index that starts with the owner.
 
 use ::entity::users;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait};
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::harness::TestApp;
 
-/// Trips of 60 others, some hundred each, that a bad plan would have to go through.
-async fn fill(on: &DatabaseConnection) {
-    let (numbers, id, analyze) = match on.get_database_backend() {
+/// Inserts 300 trips for each of 60 other users, which a bad plan would scan.
+async fn fill(database: &DatabaseConnection) {
+    let (numbers, id, analyze) = match database.get_database_backend() {
         DbBackend::Sqlite => (
             "(WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < 300) SELECT g FROM n)",
             "randomblob(16)",
@@ -23,17 +23,17 @@ async fn fill(on: &DatabaseConnection) {
         }
     };
     let others = (1..=60).map(crate::schema::user);
-    users::Entity::insert_many(others).exec_without_returning(on).await.unwrap();
+    users::Entity::insert_many(others).exec_without_returning(database).await.unwrap();
     let fill = format!(
         "INSERT INTO trips (owner_id, created_at, id, title, status, version, change_seq, updated_at, start_key, title_key, search) \
          SELECT users.id, n.g, {id}, 'Lisbon', 'planned', 1, n.g, n.g, 20000 + n.g, 'lisbon', 'lisbon' \
          FROM {numbers} AS n CROSS JOIN users"
     );
-    on.execute_unprepared(&fill).await.unwrap();
-    on.execute_unprepared(analyze).await.unwrap();
+    database.execute_unprepared(&fill).await.unwrap();
+    database.execute_unprepared(analyze).await.unwrap();
 }
 
-/// Every combination of order and filters, on its first page and on the next.
+/// Returns every combination of sort order and filters.
 fn queries() -> Vec<Query> {
     let day = chrono::NaiveDate::from_ymd_opt(2027, 1, 1);
     let mut all = Vec::new();
@@ -59,9 +59,10 @@ async fn no_query_plan_reads_rows_of_other_owners() {
     // S-53
     let app = TestApp::start().await;
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
-    let direct = Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap();
-    fill(&direct).await;
-    let trips = &app.rooms().trips;
+    let database =
+        Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap();
+    fill(&database).await;
+    let trips = &app.services().trips;
     let owner = Uuid::from_u128(3);
     let mut plans = 0;
     for query in queries() {
@@ -78,10 +79,10 @@ async fn no_query_plan_reads_rows_of_other_owners() {
                 .lines()
                 .filter(|line| line.contains("trips") && !line.contains("trip_counters"))
                 .collect();
-            // MariaDB sees by itself where there can be none.
+            // MariaDB recognizes conditions that no row can satisfy.
             let is_empty = plan.contains("Impossible WHERE");
             assert!(!reads.is_empty() || is_empty, "{query:?}\n{plan}");
-            match direct.get_database_backend() {
+            match database.get_database_backend() {
                 DbBackend::Sqlite => {
                     assert!(
                         reads.iter().all(|line| line.contains("SEARCH") && line.contains("owner_id=?")),
@@ -89,8 +90,8 @@ async fn no_query_plan_reads_rows_of_other_owners() {
                     );
                 }
                 DbBackend::Postgres => {
-                    assert!(!plan.contains("Seq Scan on trips"), "{query:?}\n{plan}");
-                    // The condition of a scan stands behind it, before the next node.
+                    assert!(!plan.contains("Seq Scan database trips"), "{query:?}\n{plan}");
+                    // The condition of a scan follows it, before the next node.
                     let mut scans = 0;
                     for node in plan.split("->").filter(|node| {
                         node.contains("Index") && node.contains("Scan") && !node.contains("trip_counters")
@@ -106,7 +107,7 @@ async fn no_query_plan_reads_rows_of_other_owners() {
                 }
                 _ => assert!(!plan.contains("| ALL |") && !plan.contains("| index |"), "{query:?}\n{plan}"),
             }
-            // The order comes from an index where nothing else narrows the list.
+            // Without filters, an index provides the order.
             let is_plain = query.q.is_none()
                 && query.status.is_none()
                 && query.starts_from.is_none()

@@ -1,17 +1,17 @@
-//! What a trip may be, what a change of one does, and that nobody sees a stranger's.
+//! Trips: validation, changes, and access by the owner only.
 
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{TRIPS, fault, make, path};
+use super::{TRIPS, create_trip, field_error, path};
 use crate::harness::{Reply, TestApp};
 
-/// Of no trip at all.
+/// The path of a trip that does not exist.
 const MISSING: &str = "/api/v1/trips/01890000-0000-7000-8000-000000000000";
 
-/// Everything that a member may be: its value, and the fault that it is, if it is one.
-fn members() -> Vec<(&'static str, Value, Option<&'static str>)> {
+/// Returns fields with a value, and the error code of an invalid value.
+fn field_cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
     let mut all = vec![
         ("title", json!(""), Some("too_short")),
         ("title", json!("x"), None),
@@ -47,8 +47,8 @@ fn members() -> Vec<(&'static str, Value, Option<&'static str>)> {
         all.push(("status", json!(known), None));
     }
     for date in ["start_date", "end_date"] {
-        for fine in ["0001-01-01", "0999-12-31", "2028-02-29", "9999-12-31"] {
-            all.push((date, json!(fine), None));
+        for valid in ["0001-01-01", "0999-12-31", "2028-02-29", "9999-12-31"] {
+            all.push((date, json!(valid), None));
         }
         all.push((date, json!("0000-12-31"), Some("out_of_range")));
         for other in [
@@ -76,46 +76,46 @@ fn members() -> Vec<(&'static str, Value, Option<&'static str>)> {
 async fn each_field_of_a_new_trip_is_validated() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let mut made = 0;
-    for (member, value, wrong) in members() {
+    let mut created = 0;
+    for (field, value, error) in field_cases() {
         let mut body = json!({ "title": "Lisbon" });
-        body[member] = value.clone();
+        body[field] = value.clone();
         let reply = ada.post(TRIPS).json(&body).await;
-        let Some(code) = wrong else {
+        let Some(code) = error else {
             let trip = reply.expect(201).json();
-            assert_eq!(trip[member], value);
-            assert_eq!(ada.get(&path(&trip)).await.expect(200).json(), trip, "{member} comes back");
-            made += 1;
+            assert_eq!(trip[field], value);
+            assert_eq!(ada.get(&path(&trip)).await.expect(200).json(), trip, "{field} is stored");
+            created += 1;
             continue;
         };
-        let refused = reply.expect(422).problem("invalid");
-        assert_eq!(refused.faults(), fault(&format!("/{member}"), code), "{member} {value}");
+        let reply = reply.expect(422).problem("invalid");
+        assert_eq!(reply.field_errors(), field_error(&format!("/{field}"), code), "{field} {value}");
         if let Some(text) = value.as_str().filter(|text| text.len() > 3 && *text != "Planned") {
-            assert!(!refused.text().contains(text), "S-63: {}", refused.text());
+            assert!(!reply.text().contains(text), "S-63: {}", reply.text());
         }
     }
     let listed = ada.get(&format!("{TRIPS}?limit=100")).await.json();
-    assert_eq!(listed["items"].as_array().unwrap().len(), made, "what was refused was not made");
+    assert_eq!(listed["items"].as_array().unwrap().len(), created, "rejected trips are not created");
 }
 
 #[tokio::test]
 async fn each_field_of_a_patch_is_validated_by_the_same_rule() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let mut before = make(&ada, &json!({ "title": "Lisbon" })).await;
-    let place = path(&before);
-    for (member, value, wrong) in members() {
-        let reply = ada.patch(&place).json(&json!({ member: value })).await;
-        if let Some(code) = wrong {
-            let refused = reply.expect(422).problem("invalid");
-            assert_eq!(refused.faults(), fault(&format!("/{member}"), code), "{member} {value}");
+    let mut before = create_trip(&ada, &json!({ "title": "Lisbon" })).await;
+    let trip_path = path(&before);
+    for (field, value, error) in field_cases() {
+        let reply = ada.patch(&trip_path).json(&json!({ field: value })).await;
+        if let Some(code) = error {
+            let reply = reply.expect(422).problem("invalid");
+            assert_eq!(reply.field_errors(), field_error(&format!("/{field}"), code), "{field} {value}");
         } else {
             before = reply.expect(200).json();
-            assert_eq!(before[member], value);
+            assert_eq!(before[field], value);
         }
-        assert_eq!(ada.get(&place).await.json(), before, "{member} {value}");
-        if member.ends_with("_date") && wrong.is_none() {
-            before = ada.patch(&place).json(&json!({ member: null })).await.expect(200).json();
+        assert_eq!(ada.get(&trip_path).await.json(), before, "{field} {value}");
+        if field.ends_with("_date") && error.is_none() {
+            before = ada.patch(&trip_path).json(&json!({ field: null })).await.expect(200).json();
         }
     }
 }
@@ -126,14 +126,14 @@ async fn server_managed_fields_are_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    let trip = make(&ada, &json!({ "title": "Lisbon" })).await;
+    let trip = create_trip(&ada, &json!({ "title": "Lisbon" })).await;
     for id in [trip["id"].clone(), json!("01890000-0000-7000-8000-000000000000")] {
         for call in [ada.patch(&path(&trip)), ada.put(&path(&trip)).header("if-match", "*")] {
-            let refused = call.json(&json!({ "title": "Porto", "id": id })).await.expect(422);
-            assert_eq!(refused.faults(), fault("", "unknown_member"));
+            let reply = call.json(&json!({ "title": "Porto", "id": id })).await.expect(422);
+            assert_eq!(reply.field_errors(), field_error("", "unknown_member"));
         }
     }
-    for (member, value) in [
+    for (field, value) in [
         ("owner", json!(eve.id())),
         ("owner_id", json!(eve.id())),
         ("version", json!(7)),
@@ -147,11 +147,11 @@ async fn server_managed_fields_are_rejected() {
         ("__proto__", json!({})),
     ] {
         let mut body = json!({ "title": "Porto" });
-        body[member] = value;
+        body[field] = value;
         let put = ada.put(&path(&trip)).header("if-match", "*");
         for call in [ada.post(TRIPS), ada.patch(&path(&trip)), put] {
-            let refused = call.json(&body).await.expect(422).problem("invalid");
-            assert_eq!(refused.faults(), fault("", "unknown_member"), "{member}");
+            let reply = call.json(&body).await.expect(422).problem("invalid");
+            assert_eq!(reply.field_errors(), field_error("", "unknown_member"), "{field}");
         }
     }
     assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
@@ -163,8 +163,8 @@ async fn all_errors_of_a_trip_are_reported_together() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let shape = json!({ "destination": "", "status": "lost", "end_date": "soon", "owner": "me" });
-    let mut faults = ada.post(TRIPS).json(&shape).await.expect(422).faults();
-    faults.sort();
+    let mut errors = ada.post(TRIPS).json(&shape).await.expect(422).field_errors();
+    errors.sort();
     let expected = [
         ("", "unknown_member"),
         ("/destination", "too_short"),
@@ -172,11 +172,18 @@ async fn all_errors_of_a_trip_are_reported_together() {
         ("/status", "not_allowed"),
         ("/title", "required"),
     ];
-    assert_eq!(faults, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
+    assert_eq!(errors, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
     let sense =
         json!({ "title": "x", "start_date": "0000-02-01", "end_date": "0000-01-01", "time_zone": "X" });
-    let codes: Vec<String> =
-        ada.post(TRIPS).json(&sense).await.expect(422).faults().into_iter().map(|(_, code)| code).collect();
+    let codes: Vec<String> = ada
+        .post(TRIPS)
+        .json(&sense)
+        .await
+        .expect(422)
+        .field_errors()
+        .into_iter()
+        .map(|(_, code)| code)
+        .collect();
     assert_eq!(codes, ["out_of_range", "out_of_range", "before_start", "unknown_time_zone"]);
 }
 
@@ -185,15 +192,15 @@ async fn a_change_of_either_date_cannot_put_the_end_before_the_start() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let dated = |start: &str, end: &str| json!({ "title": "x", "start_date": start, "end_date": end });
-    let refused = ada.post(TRIPS).json(&dated("2026-05-10", "2026-05-09")).await.expect(422);
-    assert_eq!(refused.faults(), fault("/end_date", "before_start"));
-    make(&ada, &dated("2026-05-10", "2026-05-10")).await;
-    let trip = make(&ada, &dated("2026-05-10", "2026-05-12")).await;
+    let reply = ada.post(TRIPS).json(&dated("2026-05-10", "2026-05-09")).await.expect(422);
+    assert_eq!(reply.field_errors(), field_error("/end_date", "before_start"));
+    create_trip(&ada, &dated("2026-05-10", "2026-05-10")).await;
+    let trip = create_trip(&ada, &dated("2026-05-10", "2026-05-12")).await;
     let change = |body: Value| ada.patch(&path(&trip)).json(&body);
     for late in [json!({ "end_date": "2026-05-09" }), json!({ "start_date": "2026-05-13" })] {
-        let faults = change(late).await.expect(422).problem("invalid").faults();
-        assert_eq!(faults.len(), 1);
-        assert_eq!(faults[0].1, "before_start");
+        let errors = change(late).await.expect(422).problem("invalid").field_errors();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].1, "before_start");
     }
     assert_eq!(ada.get(&path(&trip)).await.json(), trip);
     change(json!({ "start_date": "2026-06-01", "end_date": "2026-06-02" })).await.expect(200);
@@ -212,39 +219,39 @@ async fn a_merge_patch_leaves_absent_fields_and_clears_null_fields() {
         "title": "Lisbon", "destination": "Portugal", "start_date": "2026-05-10", "end_date": "2026-05-12",
         "time_zone": "Europe/Lisbon", "notes": "tram", "status": "active",
     });
-    let mut expected = make(&ada, &whole).await;
-    let place = path(&expected);
-    for member in ["destination", "end_date", "start_date", "time_zone", "notes"] {
-        let changed = ada.patch(&place).json(&json!({ member: null })).await.expect(200).json();
-        expected.as_object_mut().unwrap().remove(member);
+    let mut expected = create_trip(&ada, &whole).await;
+    let trip_path = path(&expected);
+    for field in ["destination", "end_date", "start_date", "time_zone", "notes"] {
+        let changed = ada.patch(&trip_path).json(&json!({ field: null })).await.expect(200).json();
+        expected.as_object_mut().unwrap().remove(field);
         expected["version"] = json!(expected["version"].as_i64().unwrap() + 1);
         assert_eq!(changed, expected);
-        assert_eq!(ada.get(&place).await.json(), expected);
+        assert_eq!(ada.get(&trip_path).await.json(), expected);
     }
-    for member in ["title", "status"] {
-        let refused = ada.patch(&place).json(&json!({ member: null })).await.expect(422);
-        assert_eq!(refused.faults(), fault(&format!("/{member}"), "wrong_type"));
+    for field in ["title", "status"] {
+        let reply = ada.patch(&trip_path).json(&json!({ field: null })).await.expect(422);
+        assert_eq!(reply.field_errors(), field_error(&format!("/{field}"), "wrong_type"));
     }
     for other in [json!([]), json!(null), json!("title"), json!([{ "op": "remove", "path": "/title" }])] {
-        ada.patch(&place).json(&other).await.expect(422).problem("invalid");
+        ada.patch(&trip_path).json(&other).await.expect(422).problem("invalid");
     }
-    ada.patch(&place).await.expect(415).problem("unsupported_media_type");
-    assert_eq!(ada.get(&place).await.json(), expected);
+    ada.patch(&trip_path).await.expect(415).problem("unsupported_media_type");
+    assert_eq!(ada.get(&trip_path).await.json(), expected);
 }
 
 #[tokio::test]
 async fn every_change_increments_the_version_and_sets_updated_at() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let made = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
-    let trip = made.json();
-    assert_eq!(made.header("location"), path(&trip));
-    assert!(made.header("etag").starts_with("\"1-"));
+    let created = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let trip = created.json();
+    assert_eq!(created.header("location"), path(&trip));
+    assert!(created.header("etag").starts_with("\"1-"));
     assert_eq!(trip["version"], 1);
     assert_eq!(trip["created_at"], "2026-03-02T08:30:00.000Z");
     assert_eq!(trip["updated_at"], trip["created_at"]);
     app.clock.advance(TimeDelta::milliseconds(1));
-    // An empty change is one: whoever sends it learns the trip's new version.
+    // An empty patch is a change too: it increments the version.
     for (version, body) in [(2, json!({})), (3, json!({ "title": "Lisbon" })), (4, json!({ "notes": "n" }))] {
         let changed = ada.patch(&path(&trip)).json(&body).await.expect(200);
         assert!(changed.header("etag").starts_with(&format!("\"{version}-")));
@@ -256,23 +263,23 @@ async fn every_change_increments_the_version_and_sets_updated_at() {
     ada.patch(&path(&trip)).json(&json!({ "title": "" })).await.expect(422);
     app.clock.advance(TimeDelta::minutes(-5));
     ada.patch(&path(&trip)).json(&json!({ "title": "Porto" })).await.expect(200);
-    let got = ada.get(&path(&trip)).await.expect(200);
-    assert!(got.header("etag").starts_with("\"5-"));
-    assert_eq!(got.json()["updated_at"], "2026-03-02T08:30:00.001Z", "it never goes back");
-    assert_eq!(ada.head(&path(&trip)).await.expect(200).header("etag"), got.header("etag"));
+    let stored = ada.get(&path(&trip)).await.expect(200);
+    assert!(stored.header("etag").starts_with("\"5-"));
+    assert_eq!(stored.json()["updated_at"], "2026-03-02T08:30:00.001Z", "`updated_at` never decreases");
+    assert_eq!(ada.head(&path(&trip)).await.expect(200).header("etag"), stored.header("etag"));
 }
 
 #[tokio::test]
 async fn a_deleted_trip_stays_deleted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let kept = make(&ada, &json!({ "title": "Lisbon" })).await;
-    let trip = make(&ada, &json!({ "title": "Porto" })).await;
+    let other = create_trip(&ada, &json!({ "title": "Lisbon" })).await;
+    let trip = create_trip(&ada, &json!({ "title": "Porto" })).await;
     assert!(ada.delete(&path(&trip)).await.expect(204).body.is_empty());
     ada.get(&path(&trip)).await.expect(404).problem("not_found");
     ada.delete(&path(&trip)).await.expect(404).problem("not_found");
     ada.patch(&path(&trip)).json(&json!({ "title": "x" })).await.expect(404).problem("not_found");
-    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [kept] }));
+    assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [other] }));
 }
 
 #[tokio::test]
@@ -292,20 +299,20 @@ async fn text_in_every_script_is_returned_unchanged() {
         "<script>alert(1)</script>&amp;",
     ] {
         let body = json!({ "title": text, "destination": text, "notes": text });
-        let trip = make(&ada, &body).await;
+        let trip = create_trip(&ada, &body).await;
         let changed = ada.patch(&path(&trip)).json(&json!({ "notes": format!("{text}{text}") })).await;
         assert_eq!(changed.expect(200).json()["title"], text);
-        let got = ada.get(&path(&trip)).await.json();
-        assert_eq!((&got["title"], &got["destination"]), (&body["title"], &body["destination"]));
-        assert_eq!(got["notes"], format!("{text}{text}"));
+        let stored = ada.get(&path(&trip)).await.json();
+        assert_eq!((&stored["title"], &stored["destination"]), (&body["title"], &body["destination"]));
+        assert_eq!(stored["notes"], format!("{text}{text}"));
     }
 }
 
-/// What is left of an answer when what always differs is taken away.
-fn told(reply: &Reply) -> (u16, Value, Vec<(String, String)>) {
+/// Returns the status, body and headers of a reply, without the request id and date.
+fn comparable(reply: &Reply) -> (u16, Value, Vec<(String, String)>) {
     let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    if let Some(members) = body.as_object_mut() {
-        members.remove("request_id");
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("request_id");
     }
     let mut headers: Vec<(String, String)> = reply
         .headers
@@ -324,8 +331,8 @@ async fn another_owners_trip_and_a_missing_trip_get_the_same_404() {
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
     let dated = json!({ "title": "Lisbon", "start_date": "2026-05-10", "end_date": "2026-05-12" });
-    let trip = make(&ada, &dated).await;
-    let own = make(&eve, &json!({ "title": "Porto" })).await;
+    let trip = create_trip(&ada, &dated).await;
+    let eves_trip = create_trip(&eve, &json!({ "title": "Porto" })).await;
     let json = "application/json";
     let large = vec![b' '; 256 * 1024 + 1];
     let bodies: [(&str, &[u8]); 13] = [
@@ -345,16 +352,16 @@ async fn another_owners_trip_and_a_missing_trip_get_the_same_404() {
     ];
     for method in [Method::GET, Method::HEAD, Method::DELETE, Method::PATCH, Method::PUT, Method::POST] {
         for (kind, body) in bodies {
-            let ask = |path: &str| {
+            let send = |path: &str| {
                 let call = eve.call(method.clone(), path);
                 if matches!(method, Method::GET | Method::HEAD) {
                     return call;
                 }
                 call.header("content-type", kind).body(body)
             };
-            let (foreign, missing) = (ask(&path(&trip)).await, ask(MISSING).await);
+            let (foreign, missing) = (send(&path(&trip)).await, send(MISSING).await);
             assert!(foreign.status >= 400, "{method} {body:?}: {}", foreign.status);
-            assert_eq!(told(&foreign), told(&missing), "{method} {body:?}");
+            assert_eq!(comparable(&foreign), comparable(&missing), "{method} {body:?}");
         }
     }
     eve.patch(&path(&trip)).json(&json!({})).await.expect(404).problem("not_found");
@@ -365,24 +372,25 @@ async fn another_owners_trip_and_a_missing_trip_get_the_same_404() {
         eve.get(&path(&trip)).header("if-none-match", tag).await.expect(404);
     }
     assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
-    assert_eq!(eve.get(TRIPS).await.json(), json!({ "items": [own] }));
+    assert_eq!(eve.get(TRIPS).await.json(), json!({ "items": [eves_trip] }));
 }
 
 #[tokio::test]
 async fn an_invalid_trip_id_gets_404() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    let trip = make(&ada, &json!({ "title": "Lisbon" })).await;
+    let trip = create_trip(&ada, &json!({ "title": "Lisbon" })).await;
     let id = trip["id"].as_str().unwrap();
-    let (upper, bare) = (id.to_uppercase(), id.replace('-', ""));
-    let spellings = [&upper, &bare, &format!("%7B{id}%7D"), &format!("urn:uuid:{id}"), &format!("{id}%20")];
+    let (upper, without_hyphens) = (id.to_uppercase(), id.replace('-', ""));
+    let spellings =
+        [&upper, &without_hyphens, &format!("%7B{id}%7D"), &format!("urn:uuid:{id}"), &format!("{id}%20")];
     let others =
         ["7", "%00", "..%2f", "x'%20OR%201=1--", "01890000-0000-7000-8000-00000000000g", "%F0%9F%A6%80"];
     for id in others.into_iter().chain(spellings.map(String::as_str)) {
-        let place = format!("{TRIPS}/{id}");
-        ada.get(&place).await.expect(404).problem("not_found");
-        ada.patch(&place).json(&json!({})).await.expect(404).problem("not_found");
-        ada.delete(&place).await.expect(404).problem("not_found");
+        let trip_path = format!("{TRIPS}/{id}");
+        ada.get(&trip_path).await.expect(404).problem("not_found");
+        ada.patch(&trip_path).json(&json!({})).await.expect(404).problem("not_found");
+        ada.delete(&trip_path).await.expect(404).problem("not_found");
     }
     assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
 }

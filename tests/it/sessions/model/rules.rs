@@ -13,10 +13,10 @@ const GRACE_SECS: i64 = 30;
 /// The expected response to a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// The token with this number.
-    Gives(usize),
+    /// A grant with the refresh token of this number.
+    Accept(usize),
     /// A rejection; the session is revoked afterwards.
-    Refuses,
+    Reject,
     /// Either: another replica has seen use of the successor and records it soon.
     Either(usize),
 }
@@ -26,54 +26,56 @@ pub(super) enum Verdict {
 pub(super) struct Rules {
     /// The number of the newest token.
     pub(super) newest: usize,
-    /// Revoked before its expiry.
-    pub(super) dead: bool,
+    /// Whether the session was revoked before its expiry.
+    pub(super) is_revoked: bool,
     expires_at: i64,
     idle_until: i64,
     rotated_at: i64,
-    /// The newest token whose access token was used.
-    proven: usize,
-    /// The replicas that saw this use themselves.
-    saw: Vec<bool>,
+    /// The number of the newest refresh token whose access token was used.
+    confirmed: usize,
+    /// The replicas that received such a use themselves.
+    seen_by: Vec<bool>,
     /// Whether the use is recorded for all replicas.
-    written: bool,
+    is_recorded: bool,
 }
 
 impl Rules {
     pub(super) fn new(replicas: usize, now: i64) -> Self {
         Self {
             newest: 0,
-            dead: false,
+            is_revoked: false,
             expires_at: now + ABSOLUTE_SECS,
             idle_until: now + IDLE_SECS,
             rotated_at: now,
-            proven: 0,
-            saw: vec![false; replicas],
-            written: false,
+            confirmed: 0,
+            seen_by: vec![false; replicas],
+            is_recorded: false,
         }
     }
 
-    pub(super) fn lives(&self, now: i64) -> bool {
-        !self.dead && now < self.idle_until
+    pub(super) fn is_active(&self, now: i64) -> bool {
+        !self.is_revoked && now < self.idle_until
     }
 
     /// Returns the expected response to the token with this number.
-    pub(super) fn verdict(&self, shown: usize, replica: usize, now: i64) -> Verdict {
-        let successor = shown + 1;
-        if !self.lives(now) || successor < self.newest {
-            Verdict::Refuses
-        } else if successor > self.newest || now - self.rotated_at <= GRACE_SECS || self.proven < self.newest
+    pub(super) fn verdict(&self, presented: usize, replica: usize, now: i64) -> Verdict {
+        let successor = presented + 1;
+        if !self.is_active(now) || successor < self.newest {
+            Verdict::Reject
+        } else if successor > self.newest
+            || now - self.rotated_at <= GRACE_SECS
+            || self.confirmed < self.newest
         {
-            Verdict::Gives(successor)
-        } else if self.written || self.saw[replica] {
-            Verdict::Refuses
+            Verdict::Accept(successor)
+        } else if self.is_recorded || self.seen_by[replica] {
+            Verdict::Reject
         } else {
             Verdict::Either(successor)
         }
     }
 
     /// Records that a refresh token was exchanged for the next one.
-    pub(super) fn given(&mut self, number: usize, now: i64) {
+    pub(super) fn record_grant(&mut self, number: usize, now: i64) {
         if number > self.newest {
             self.newest = number;
             self.rotated_at = now;
@@ -82,27 +84,27 @@ impl Rules {
     }
 
     /// Records a revocation, by a request or by the use of a stolen token.
-    pub(super) fn ended(&mut self, now: i64) {
-        self.dead |= self.lives(now);
+    pub(super) fn revoke(&mut self, now: i64) {
+        self.is_revoked |= self.is_active(now);
     }
 
     /// Records use of the access token that was issued with this refresh token.
-    pub(super) fn used(&mut self, number: usize, replica: usize) {
-        if number > self.proven {
-            self.proven = number;
-            self.saw.fill(false);
-            self.written = false;
+    pub(super) fn record_use(&mut self, number: usize, replica: usize) {
+        if number > self.confirmed {
+            self.confirmed = number;
+            self.seen_by.fill(false);
+            self.is_recorded = false;
         }
-        self.saw[replica] |= number == self.proven;
+        self.seen_by[replica] |= number == self.confirmed;
     }
 
     /// Records that the replica flushed its token usage.
-    pub(super) fn wrote(&mut self, replica: usize) {
-        self.written |= self.saw[replica];
+    pub(super) fn record_flush(&mut self, replica: usize) {
+        self.is_recorded |= self.seen_by[replica];
     }
 
     /// Records that the replica lost its unflushed token usage.
-    pub(super) fn forgot(&mut self, replica: usize) {
-        self.saw[replica] = false;
+    pub(super) fn forget_unflushed(&mut self, replica: usize) {
+        self.seen_by[replica] = false;
     }
 }

@@ -1,13 +1,12 @@
-//! Logging out, here and elsewhere, and what becomes of the tokens.
+//! Revocation: logging out one session or all, deleting the account, and the effect on tokens.
 
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{gets_in, is_refused, listed, next, refresh_token};
-use crate::harness::{PASSWORD, TestApp};
-use crate::stored;
+use super::{assert_rejected, has_access, list_sessions, next, refresh_token};
+use crate::harness::{PASSWORD, TestApp, rows};
 
 async fn log_out(app: &TestApp, token: &str) {
     let body = json!({ "refresh_token": token });
@@ -22,15 +21,15 @@ async fn logging_out_revokes_only_that_session_and_is_idempotent() {
     let other = app.log_in("ada").await;
     for _ in 0..2 {
         log_out(&app, refresh_token(ada.grant())).await;
-        assert!(!gets_in(&app, ada.grant()).await);
-        is_refused(&app, refresh_token(ada.grant()), "session_revoked").await;
+        assert!(!has_access(&app, ada.grant()).await);
+        assert_rejected(&app, refresh_token(ada.grant()), "session_revoked").await;
     }
     for token in ["", "x", "v1.x.1.y", other.token()] {
         log_out(&app, token).await;
     }
-    assert!(gets_in(&app, other.grant()).await);
+    assert!(has_access(&app, other.grant()).await);
     next(&app, other.grant()).await;
-    assert_eq!(stored::events(&app).await.len(), 0, "to log out is no theft");
+    assert_eq!(rows::events(&app).await.len(), 0, "a logout is not reported as theft");
 }
 
 #[tokio::test]
@@ -40,8 +39,8 @@ async fn a_used_refresh_token_can_still_log_out() {
     let ada = app.sign_up("ada").await;
     let newer = next(&app, ada.grant()).await;
     log_out(&app, refresh_token(ada.grant())).await;
-    assert!(!gets_in(&app, &newer).await);
-    is_refused(&app, refresh_token(&newer), "session_revoked").await;
+    assert!(!has_access(&app, &newer).await);
+    assert_rejected(&app, refresh_token(&newer), "session_revoked").await;
 }
 
 #[tokio::test]
@@ -53,11 +52,11 @@ async fn the_list_contains_only_the_callers_active_sessions() {
     app.clock.advance(TimeDelta::minutes(1));
     let login = json!({ "identifier": "ada", "password": PASSWORD, "device_name": "Ada's phone" });
     let login = app.anonymous().post("/api/v1/auth/login").header("user-agent", "phone/1").json(&login);
-    let phone = app.anonymous().granted(&login.await.expect(200).json());
-    let gone = app.log_in("ada").await;
-    log_out(&app, refresh_token(gone.grant())).await;
+    let phone = app.anonymous().with_grant(&login.await.expect(200).json());
+    let revoked = app.log_in("ada").await;
+    log_out(&app, refresh_token(revoked.grant())).await;
     assert_eq!(
-        listed(&phone).await,
+        list_sessions(&phone).await,
         [
             json!({
                 "id": phone.grant()["session_id"], "device_name": "Ada's phone", "user_agent": "phone/1",
@@ -72,7 +71,7 @@ async fn the_list_contains_only_the_callers_active_sessions() {
     );
     app.clock.advance(TimeDelta::days(60) - TimeDelta::minutes(1));
     let now = app.log_in("ada").await;
-    assert_eq!(listed(&now).await.len(), 2, "what has run out is not shown");
+    assert_eq!(list_sessions(&now).await.len(), 2, "an expired session is listed");
 }
 
 #[tokio::test]
@@ -83,16 +82,16 @@ async fn one_device_can_log_out_another() {
     let phone = app.log_in("ada").await;
     let path = format!("/api/v1/me/sessions/{}", phone.grant()["session_id"].as_str().unwrap());
     eve.delete(&path).await.expect(404).problem("not_found");
-    assert!(gets_in(&app, phone.grant()).await);
+    assert!(has_access(&app, phone.grant()).await);
     for _ in 0..2 {
         ada.delete(&path).await.expect(204);
-        assert!(!gets_in(&app, phone.grant()).await);
-        is_refused(&app, refresh_token(phone.grant()), "session_revoked").await;
+        assert!(!has_access(&app, phone.grant()).await);
+        assert_rejected(&app, refresh_token(phone.grant()), "session_revoked").await;
     }
     for path in [app.clock.new_id().to_string(), "x".to_owned()] {
         ada.delete(&format!("/api/v1/me/sessions/{path}")).await.expect(404).problem("not_found");
     }
-    assert!(gets_in(&app, ada.grant()).await);
+    assert!(has_access(&app, ada.grant()).await);
 }
 
 #[tokio::test]
@@ -103,22 +102,22 @@ async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
     let others = [app.log_in("ada").await, app.log_in("ada").await];
     for other in &others {
-        assert!(gets_in(&replica, other.grant()).await);
+        assert!(has_access(&replica, other.grant()).await);
     }
     for _ in 0..2 {
         ada.delete("/api/v1/me/sessions").await.expect(204);
     }
     let begin = Instant::now();
     for other in &others {
-        assert!(!gets_in(&app, other.grant()).await);
-        is_refused(&replica, refresh_token(other.grant()), "session_revoked").await;
-        while gets_in(&replica, other.grant()).await {
-            assert!(begin.elapsed() < Duration::from_secs(1), "the replica has not heard of it");
+        assert!(!has_access(&app, other.grant()).await);
+        assert_rejected(&replica, refresh_token(other.grant()), "session_revoked").await;
+        while has_access(&replica, other.grant()).await {
+            assert!(begin.elapsed() < Duration::from_secs(1), "the replica still accepts the revoked token");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     for untouched in [&ada, &eve] {
-        assert!(gets_in(&app, untouched.grant()).await && gets_in(&replica, untouched.grant()).await);
+        assert!(has_access(&app, untouched.grant()).await && has_access(&replica, untouched.grant()).await);
         next(&replica, untouched.grant()).await;
     }
 }
@@ -127,11 +126,11 @@ async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
 async fn revocations_survive_a_restart() {
     // S-28
     let app = TestApp::start().await;
-    let (ada, gone) = (app.sign_up("ada").await, app.log_in("ada").await);
-    log_out(&app, refresh_token(gone.grant())).await;
+    let (ada, revoked) = (app.sign_up("ada").await, app.log_in("ada").await);
+    log_out(&app, refresh_token(revoked.grant())).await;
     let app = app.restart().await;
-    assert!(!gets_in(&app, gone.grant()).await);
-    assert!(gets_in(&app, ada.grant()).await);
+    assert!(!has_access(&app, revoked.grant()).await);
+    assert!(has_access(&app, ada.grant()).await);
 }
 
 #[tokio::test]
@@ -142,44 +141,44 @@ async fn deleting_an_account_requires_the_password_and_deletes_all_its_data() {
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
     let phone = app.log_in("ada").await;
     ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
-    assert!(gets_in(&replica, phone.grant()).await);
-    let wrong = ada.delete("/api/v1/me").json(&json!({ "password": "another harbour" })).await;
-    wrong.expect(401).problem("invalid_credentials");
+    assert!(has_access(&replica, phone.grant()).await);
+    let reply = ada.delete("/api/v1/me").json(&json!({ "password": "another harbour" })).await;
+    reply.expect(401).problem("invalid_credentials");
     ada.delete("/api/v1/me").json(&json!({})).await.expect(422).problem("invalid");
-    assert!(gets_in(&app, ada.grant()).await);
+    assert!(has_access(&app, ada.grant()).await);
     ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);
     let begin = Instant::now();
-    for gone in [&ada, &phone] {
-        assert!(!gets_in(&app, gone.grant()).await);
-        is_refused(&app, refresh_token(gone.grant()), "invalid_refresh_token").await;
-        while gets_in(&replica, gone.grant()).await {
-            assert!(begin.elapsed() < Duration::from_secs(1), "the replica has not heard of it");
+    for revoked in [&ada, &phone] {
+        assert!(!has_access(&app, revoked.grant()).await);
+        assert_rejected(&app, refresh_token(revoked.grant()), "invalid_refresh_token").await;
+        while has_access(&replica, revoked.grant()).await {
+            assert!(begin.elapsed() < Duration::from_secs(1), "the replica still accepts the revoked token");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    assert_eq!(stored::users(&app).await.len(), 1);
-    assert_eq!(stored::sessions(&app).await.len(), 1);
-    assert_eq!(stored::trips(&app).await, 0);
+    assert_eq!(rows::users(&app).await.len(), 1);
+    assert_eq!(rows::sessions(&app).await.len(), 1);
+    assert_eq!(rows::trips(&app).await, 0);
     let login = json!({ "identifier": "ada", "password": PASSWORD });
     let login = app.anonymous().post("/api/v1/auth/login").json(&login);
     login.await.expect(401).problem("invalid_credentials");
-    assert!(gets_in(&app, eve.grant()).await);
-    assert_ne!(app.sign_up("ada").await.id(), ada.id(), "the name is free again");
+    assert!(has_access(&app, eve.grant()).await);
+    assert_ne!(app.sign_up("ada").await.id(), ada.id(), "the new account has the old id");
 }
 
 #[tokio::test]
 async fn expired_sessions_are_deleted_and_active_sessions_are_not() {
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 20 * 86_400).await;
     let ada = app.sign_up("ada").await;
-    let gone = app.log_in("ada").await;
-    log_out(&app, refresh_token(gone.grant())).await;
+    let revoked = app.log_in("ada").await;
+    log_out(&app, refresh_token(revoked.grant())).await;
     app.clock.advance(TimeDelta::days(6));
-    tripgate::housekeeping::sweep(app.rooms().clone()).await;
-    is_refused(&app, refresh_token(gone.grant()), "session_revoked").await;
+    tripgate::housekeeping::sweep(app.services().clone()).await;
+    assert_rejected(&app, refresh_token(revoked.grant()), "session_revoked").await;
     app.clock.advance(TimeDelta::days(2));
-    tripgate::housekeeping::sweep(app.rooms().clone()).await;
-    assert_eq!(stored::sessions(&app).await.len(), 1);
-    assert_eq!(stored::revocations(&app).await, 0);
-    is_refused(&app, refresh_token(gone.grant()), "invalid_refresh_token").await;
+    tripgate::housekeeping::sweep(app.services().clone()).await;
+    assert_eq!(rows::sessions(&app).await.len(), 1);
+    assert_eq!(rows::revocations(&app).await, 0);
+    assert_rejected(&app, refresh_token(revoked.grant()), "invalid_refresh_token").await;
     next(&app, ada.grant()).await;
 }

@@ -1,33 +1,33 @@
-//! A server in threads of its own, as in production: whatever its test waits for, it goes on.
+//! Runs a server on its own threads, as in production.
 //!
-//! A test that blocks its thread, as one does that drops its database, would otherwise stop the server
-//! in the middle of a transaction or of a handshake with the database, and then wait for it.
+//! A test that blocks its thread, for example to drop its database, would otherwise block the server in the
+//! middle of a transaction or of a database handshake, and then wait for it: a deadlock.
 
 use std::ops::Deref;
 
 use tokio::runtime::{Builder, Runtime};
-use tripgate::app::{self, Running};
 use tripgate::clock::Clock;
 use tripgate::config::Settings;
+use tripgate::serve::{self, Running};
 
-/// A running server; dropped, it is cut off as by a kill.
+/// A running server. Dropping it stops the server at once, like a kill.
 #[derive(Debug)]
-pub(super) struct Served {
-    // Boxed, because it is large and every test would carry it.
+pub(super) struct ServerThreads {
+    // Boxed to keep the futures of the tests small.
     running: Option<Box<Running>>,
     runtime: Option<Runtime>,
 }
 
-impl Served {
+impl ServerThreads {
     pub(super) async fn start(settings: &Settings, clock: Clock) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = settings.clone();
-        let running = runtime.spawn(async move { app::start(&settings, clock).await });
+        let running = runtime.spawn(async move { serve::start(&settings, clock).await });
         let running = Some(Box::new(running.await.unwrap().unwrap()));
         Self { running, runtime: Some(runtime) }
     }
 
-    /// Stops it in good order.
+    /// Stops the server gracefully.
     pub(super) async fn stop(mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await.unwrap();
@@ -35,7 +35,7 @@ impl Served {
     }
 }
 
-impl Deref for Served {
+impl Deref for ServerThreads {
     type Target = Running;
 
     fn deref(&self) -> &Running {
@@ -43,9 +43,9 @@ impl Deref for Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServerThreads {
     fn drop(&mut self) {
-        // A runtime must not be waited for where a future runs.
+        // Waiting for a runtime inside a future panics.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

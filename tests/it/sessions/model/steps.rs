@@ -7,27 +7,28 @@ use super::{OWNERS, PAST_GRACE_SECS, REPLICAS};
 
 /// The actor: the client that logged in, or the thief that copied its tokens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Who {
+pub(super) struct Actor {
     pub(super) session: usize,
     pub(super) is_thief: bool,
 }
 
 /// One step of a history.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
-    /// Sends its refresh token to these replicas concurrently. Keeps its tokens if the responses are lost.
+pub(super) enum Step {
+    /// Sends its refresh token to these replicas concurrently. Keeps its old tokens if the responses are
+    /// lost.
     Refresh {
-        who: Who,
+        actor: Actor,
         replicas: Vec<usize>,
         is_lost: bool,
     },
     /// Uses its access token.
     Use {
-        who: Who,
+        actor: Actor,
         replica: usize,
     },
     /// The usual client behaviour: refreshes and uses the new access token.
-    Live {
+    RefreshAndUse {
         session: usize,
         replica: usize,
     },
@@ -48,23 +49,24 @@ pub(super) enum Act {
         replica: usize,
     },
     /// The replica flushes its token usage, as it also does periodically.
-    Write {
+    Flush {
         replica: usize,
     },
     LogOut {
-        who: Who,
+        actor: Actor,
         replica: usize,
     },
-    EndOthers {
-        who: Who,
+    RevokeOthers {
+        actor: Actor,
         replica: usize,
     },
 }
 
 /// Generates a step; refreshes are the most frequent.
-pub(super) fn act() -> impl Strategy<Value = Act> {
-    let who = || {
-        (0..OWNERS.len(), prop::bool::weighted(0.3)).prop_map(|(session, is_thief)| Who { session, is_thief })
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let actor = || {
+        (0..OWNERS.len(), prop::bool::weighted(0.3))
+            .prop_map(|(session, is_thief)| Actor { session, is_thief })
     };
     let replica = || 0..REPLICAS;
     let replicas = prop_oneof![3 => vec(replica(), 1), 1 => vec(replica(), 2..=5)];
@@ -75,16 +77,17 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         1 => (1..=40_i64).prop_map(|days| days * 86_400),
     ];
     prop_oneof![
-        16 => (who(), replicas, prop::bool::weighted(0.4))
-            .prop_map(|(who, replicas, is_lost)| Act::Refresh { who, replicas, is_lost }),
-        6 => (who(), replica()).prop_map(|(who, replica)| Act::Use { who, replica }),
-        8 => (0..OWNERS.len(), replica()).prop_map(|(session, replica)| Act::Live { session, replica }),
-        3 => (0..OWNERS.len(), replica()).prop_map(|(session, replica)| Act::Reuse { session, replica }),
-        2 => (0..OWNERS.len()).prop_map(|session| Act::Steal { session }),
-        8 => secs.prop_map(|secs| Act::Wait { secs }),
-        1 => replica().prop_map(|replica| Act::Restart { replica }),
-        2 => replica().prop_map(|replica| Act::Write { replica }),
-        1 => (who(), replica()).prop_map(|(who, replica)| Act::LogOut { who, replica }),
-        1 => (who(), replica()).prop_map(|(who, replica)| Act::EndOthers { who, replica }),
+        16 => (actor(), replicas, prop::bool::weighted(0.4))
+            .prop_map(|(actor, replicas, is_lost)| Step::Refresh { actor, replicas, is_lost }),
+        6 => (actor(), replica()).prop_map(|(actor, replica)| Step::Use { actor, replica }),
+        8 => (0..OWNERS.len(), replica())
+            .prop_map(|(session, replica)| Step::RefreshAndUse { session, replica }),
+        3 => (0..OWNERS.len(), replica()).prop_map(|(session, replica)| Step::Reuse { session, replica }),
+        2 => (0..OWNERS.len()).prop_map(|session| Step::Steal { session }),
+        8 => secs.prop_map(|secs| Step::Wait { secs }),
+        1 => replica().prop_map(|replica| Step::Restart { replica }),
+        2 => replica().prop_map(|replica| Step::Flush { replica }),
+        1 => (actor(), replica()).prop_map(|(actor, replica)| Step::LogOut { actor, replica }),
+        1 => (actor(), replica()).prop_map(|(actor, replica)| Step::RevokeOthers { actor, replica }),
     ]
 }

@@ -1,4 +1,4 @@
-//! What lies in the database, read and changed past the server: for what no client may see or do.
+//! Direct access to the database, for state that clients can neither see nor change.
 
 use entity::{
     clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trip_counters,
@@ -10,7 +10,7 @@ use sea_orm::{
     QueryFilter,
 };
 
-use crate::harness::TestApp;
+use super::TestApp;
 
 async fn open(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
@@ -18,7 +18,7 @@ async fn open(app: &TestApp) -> DatabaseConnection {
     Database::connect(options).await.unwrap()
 }
 
-/// Everybody who signed up.
+/// Returns all users.
 pub(crate) async fn users(app: &TestApp) -> Vec<users::Model> {
     let connection = open(app).await;
     let rows = users::Entity::find().all(&connection).await.unwrap();
@@ -26,7 +26,7 @@ pub(crate) async fn users(app: &TestApp) -> Vec<users::Model> {
     rows
 }
 
-/// Every session of everybody.
+/// Returns the sessions of all users.
 pub(crate) async fn sessions(app: &TestApp) -> Vec<sessions::Model> {
     let connection = open(app).await;
     let rows = sessions::Entity::find().all(&connection).await.unwrap();
@@ -34,7 +34,7 @@ pub(crate) async fn sessions(app: &TestApp) -> Vec<sessions::Model> {
     rows
 }
 
-/// The services that may ask about tokens.
+/// Returns the registered clients of the introspection endpoint.
 pub(crate) async fn clients(app: &TestApp) -> Vec<clients::Model> {
     let connection = open(app).await;
     let rows = clients::Entity::find().all(&connection).await.unwrap();
@@ -42,7 +42,7 @@ pub(crate) async fn clients(app: &TestApp) -> Vec<clients::Model> {
     rows
 }
 
-/// The keys that sign tokens.
+/// Returns all signing keys.
 pub(crate) async fn signing_keys(app: &TestApp) -> Vec<signing_keys::Model> {
     let connection = open(app).await;
     let rows = signing_keys::Entity::find().all(&connection).await.unwrap();
@@ -50,7 +50,7 @@ pub(crate) async fn signing_keys(app: &TestApp) -> Vec<signing_keys::Model> {
     rows
 }
 
-/// The key that signs.
+/// Returns the active signing key and asserts that there is exactly one.
 pub(crate) async fn active_key(app: &TestApp) -> signing_keys::Model {
     let mut active = signing_keys(app).await.into_iter().filter(|key| key.active_slot.is_some());
     let key = active.next().unwrap();
@@ -58,36 +58,36 @@ pub(crate) async fn active_key(app: &TestApp) -> signing_keys::Model {
     key
 }
 
-/// Removes the key that would sign next, as in a database of an older version.
+/// Deletes the standby key, which databases of an older version lack.
 pub(crate) async fn remove_standby(app: &TestApp) {
     let connection = open(app).await;
-    let status = signing_keys::Column::Status.eq("standby");
-    let done = signing_keys::Entity::delete_many().filter(status).exec(&connection).await.unwrap();
+    let is_standby = signing_keys::Column::Status.eq("standby");
+    let deleted = signing_keys::Entity::delete_many().filter(is_standby).exec(&connection).await.unwrap();
     connection.close().await.unwrap();
-    assert_eq!(done.rows_affected, 1);
+    assert_eq!(deleted.rows_affected, 1);
 }
 
-/// The hash of a user's password.
+/// Returns the hash of a user's password.
 pub(crate) async fn password_hash(app: &TestApp, username: &str) -> String {
     let rows = users(app).await;
     let row = rows.into_iter().find(|row| row.username.as_deref() == Some(username));
     row.unwrap().password_hash
 }
 
-/// Writes another hash over it, good or bad.
+/// Replaces a user's password hash with `hash`, which may be malformed.
 pub(crate) async fn set_password_hash(app: &TestApp, username: &str, hash: &str) {
     let connection = open(app).await;
-    let done = users::Entity::update_many()
+    let updated = users::Entity::update_many()
         .col_expr(users::Column::PasswordHash, Expr::value(hash))
         .filter(users::Column::Username.eq(username))
         .exec(&connection)
         .await
         .unwrap();
     connection.close().await.unwrap();
-    assert_eq!(done.rows_affected, 1);
+    assert_eq!(updated.rows_affected, 1);
 }
 
-/// The kinds of everything that happened to an account.
+/// Returns the kinds of all security events.
 pub(crate) async fn events(app: &TestApp) -> Vec<String> {
     let connection = open(app).await;
     let rows = security_events::Entity::find().all(&connection).await.unwrap();
@@ -95,7 +95,7 @@ pub(crate) async fn events(app: &TestApp) -> Vec<String> {
     rows.into_iter().map(|row| row.kind).collect()
 }
 
-/// How many revocations are kept.
+/// Returns the number of revocations.
 pub(crate) async fn revocations(app: &TestApp) -> u64 {
     let connection = open(app).await;
     let count = revocations::Entity::find().count(&connection).await.unwrap();
@@ -103,7 +103,7 @@ pub(crate) async fn revocations(app: &TestApp) -> u64 {
     count
 }
 
-/// All idempotency keys.
+/// Returns all idempotency keys.
 pub(crate) async fn keys(app: &TestApp) -> Vec<idempotency_keys::Model> {
     let connection = open(app).await;
     let rows = idempotency_keys::Entity::find().all(&connection).await.unwrap();
@@ -111,7 +111,7 @@ pub(crate) async fn keys(app: &TestApp) -> Vec<idempotency_keys::Model> {
     rows
 }
 
-/// Takes the answers of all keys away, as if their requests had not come to their end.
+/// Deletes the saved responses of all idempotency keys, as if their requests had not completed.
 pub(crate) async fn reopen_keys(app: &TestApp) {
     let connection = open(app).await;
     let change = idempotency_keys::Entity::update_many()
@@ -121,7 +121,7 @@ pub(crate) async fn reopen_keys(app: &TestApp) {
     connection.close().await.unwrap();
 }
 
-/// Lets every claim that was not answered be older than any that counts.
+/// Makes all claims without a saved response older than the claim timeout.
 pub(crate) async fn age_claims(app: &TestApp) {
     let connection = open(app).await;
     let change = idempotency_keys::Entity::update_many()
@@ -138,7 +138,7 @@ pub(crate) async fn delete_trips(app: &TestApp) {
     connection.close().await.unwrap();
 }
 
-/// How many tombstones there are.
+/// Returns the number of tombstones.
 pub(crate) async fn tombstones(app: &TestApp) -> u64 {
     let connection = open(app).await;
     let count = trip_tombstones::Entity::find().count(&connection).await.unwrap();
@@ -146,7 +146,7 @@ pub(crate) async fn tombstones(app: &TestApp) -> u64 {
     count
 }
 
-/// Takes everybody's counter back, as a backup would that is older.
+/// Sets the change counter of every user, as the restoration of an older backup does.
 pub(crate) async fn set_counter(app: &TestApp, value: i64) {
     let connection = open(app).await;
     let change = trip_counters::Entity::update_many();
@@ -154,7 +154,7 @@ pub(crate) async fn set_counter(app: &TestApp, value: i64) {
     connection.close().await.unwrap();
 }
 
-/// How many trips everybody has together.
+/// Returns the number of trips of all users.
 pub(crate) async fn trips(app: &TestApp) -> u64 {
     let connection = open(app).await;
     let count = trips::Entity::find().count(&connection).await.unwrap();
@@ -162,7 +162,7 @@ pub(crate) async fn trips(app: &TestApp) -> u64 {
     count
 }
 
-/// Takes every session back to this generation, as a backup would that is older.
+/// Sets the generation of every session, as the restoration of an older backup does.
 pub(crate) async fn set_generation(app: &TestApp, generation: i64) {
     let connection = open(app).await;
     let change = sessions::Entity::update_many();
@@ -171,7 +171,7 @@ pub(crate) async fn set_generation(app: &TestApp, generation: i64) {
     connection.close().await.unwrap();
 }
 
-/// Makes the last rotation of every session an hour older.
+/// Moves the last rotation of every session one hour into the past.
 pub(crate) async fn age_rotations(app: &TestApp) {
     let connection = open(app).await;
     let rotated_at = Expr::col(sessions::Column::RotatedAt).sub(3_600_000);

@@ -44,7 +44,7 @@ mod tests {
             origins: vec![
                 origin("listen", "127.0.0.1:8080", "default"),
                 origin("data_dir", "a\nb", ".env"),
-                origin("smtp_url", "", "default"),
+                origin("tls_cert", "", "default"),
             ],
         };
         let mut out = Vec::new();
@@ -54,7 +54,7 @@ mod tests {
             "name      value           from\n\
              listen    127.0.0.1:8080  default\n\
              data_dir  a\\nb            .env\n\
-             smtp_url  -               default\n"
+             tls_cert  -               default\n"
         );
     }
 }

@@ -132,7 +132,7 @@ fn command() -> Command {
 
 fn setting_arg(setting: &'static settings::Setting, flag: &'static str) -> Arg {
     let choices = match &setting.kind {
-        ValueKind::OneOf { accepted, .. } if accepted.len() > 1 => format!(" ({})", accepted.join(", ")),
+        ValueKind::OneOf(accepted) if accepted.len() > 1 => format!(" ({})", accepted.join(", ")),
         _ => String::new(),
     };
     let default = match setting.default {

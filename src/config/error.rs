@@ -52,7 +52,7 @@ pub(super) fn displayed(setting: &Setting, value: &str) -> String {
 
 fn echo(setting: &Setting, value: &str) -> String {
     // Masking may miss the password in a malformed database URL.
-    if matches!(setting.kind, ValueKind::Secret | ValueKind::Database | ValueKind::Unavailable) {
+    if matches!(setting.kind, ValueKind::Secret | ValueKind::Database) {
         return "the value".to_owned();
     }
     let masked = mask_url(value);

@@ -258,10 +258,6 @@ fn sqlite_url(data_dir: &Path) -> String {
 /// no problems.
 fn read(raw: RawSettings) -> (Settings, Vec<String>) {
     let mut r = Reader { raw };
-    r.required("require_confirmed", (), parse::off_only);
-    for name in ["trusted_proxies", "smtp_url", "mail_from", "metrics_listen"] {
-        r.optional(name, parse::unavailable);
-    }
     let data_dir = r.required("data_dir", PathBuf::new(), parse::path);
     let database_url =
         r.optional("database_url", parse::database_url).unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));

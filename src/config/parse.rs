@@ -16,8 +16,6 @@ use crate::secrets::MIN_BYTES;
 /// A parsed value, or the reason why the text is invalid.
 pub(super) type Parsed<T> = Result<T, String>;
 
-const UNAVAILABLE: &str = "is not available in this version";
-
 pub(super) fn address(text: &str, _: &ValueKind) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| "is not an IP address with a port".to_owned())
 }
@@ -113,8 +111,7 @@ pub(super) fn text(text: &str, _: &ValueKind) -> Parsed<String> {
 /// Returns the text if it is one of the accepted words.
 pub(super) fn choice(text: &str, kind: &ValueKind) -> Parsed<String> {
     match kind {
-        ValueKind::OneOf { accepted, .. } if accepted.contains(&text) => Ok(text.to_owned()),
-        ValueKind::OneOf { planned, .. } if planned.contains(&text) => Err(UNAVAILABLE.to_owned()),
+        ValueKind::OneOf(accepted) if accepted.contains(&text) => Ok(text.to_owned()),
         _ => Err("is not one of the known words".to_owned()),
     }
 }
@@ -164,18 +161,6 @@ pub(super) fn boolean(text: &str, _: &ValueKind) -> Parsed<bool> {
         "false" | "off" | "0" => Ok(false),
         _ => Err("is neither on nor off".to_owned()),
     }
-}
-
-pub(super) fn off_only(text: &str, kind: &ValueKind) -> Parsed<()> {
-    if boolean(text, kind)? {
-        return Err(UNAVAILABLE.to_owned());
-    }
-    Ok(())
-}
-
-/// Rejects every text.
-pub(super) fn unavailable(_: &str, _: &ValueKind) -> Parsed<()> {
-    Err("is rejected: this setting is not available in this version".to_owned())
 }
 
 /// Parses origins. Returns them in the form that browsers send (RFC 6454, section 6.2).

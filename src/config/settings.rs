@@ -45,12 +45,7 @@ pub enum ValueKind {
     /// Any text except an empty one.
     Text,
     /// One of several words.
-    OneOf {
-        /// The accepted words.
-        accepted: &'static [&'static str],
-        /// Words that a later version will accept.
-        planned: &'static [&'static str],
-    },
+    OneOf(&'static [&'static str]),
     /// A whole number.
     Number {
         /// The minimum.
@@ -60,10 +55,6 @@ pub enum ValueKind {
     },
     /// On or off.
     Boolean,
-    /// A boolean that must be off in this version.
-    OffOnly,
-    /// A setting that this version does not implement, so every value is rejected.
-    Unavailable,
     /// A list of web origins.
     Origins,
     /// A filter of log lines.
@@ -78,10 +69,9 @@ impl ValueKind {
             Self::BaseUrl | Self::Database => "URL",
             Self::Secret => "SECRET",
             Self::Path | Self::File => "PATH",
-            Self::Text | Self::OneOf { .. } => "WORD",
+            Self::Text | Self::OneOf(_) => "WORD",
             Self::Number { .. } => "NUMBER",
-            Self::Boolean | Self::OffOnly => "ON|OFF",
-            Self::Unavailable => "VALUE",
+            Self::Boolean => "ON|OFF",
             Self::Origins => "ORIGINS",
             Self::Filter => "FILTER",
         }
@@ -101,11 +91,9 @@ impl ValueKind {
             Self::Path => "a path".into(),
             Self::File => "the path of a readable file".into(),
             Self::Text => "a text without control characters".into(),
-            Self::OneOf { accepted, .. } => accepted.join(", "),
+            Self::OneOf(accepted) => accepted.join(", "),
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Boolean => "on, off (also true, false, 1, 0)".into(),
-            Self::OffOnly => "off (also false, 0)".into(),
-            Self::Unavailable => "leave it unset".into(),
             Self::Origins => "scheme://host or scheme://host:port, several separated by commas".into(),
             Self::Filter => "off, error, warn, info, debug or trace, or target=level, \
                 several separated by commas"
@@ -169,8 +157,7 @@ pub static SETTINGS: &[Setting] = &[
         "File of the master secret; created at the first start"),
     setting("audience", "tripgate", ValueKind::Text,
         "Audience of access tokens (the aud claim)"),
-    setting("signing_alg", "ES256",
-        ValueKind::OneOf { accepted: &["ES256", "EdDSA", "RS256", "HS256"], planned: &[] },
+    setting("signing_alg", "ES256", ValueKind::OneOf(&["ES256", "EdDSA", "RS256", "HS256"]),
         "Signature algorithm of access tokens; a change takes effect at the next start"),
     setting("access_ttl_secs", "900", number(60, 604_800),
         "Lifetime of an access token in seconds"),
@@ -182,33 +169,23 @@ pub static SETTINGS: &[Setting] = &[
         "Work factor of password hashes; each step doubles the time"),
     setting("password_min", "8", number(1, passwords::MAX_BYTES as u64),
         "Minimum number of characters of a new password"),
-    setting("signup", "open", ValueKind::OneOf { accepted: &["open", "closed"], planned: &["confirm_first"] },
+    setting("signup", "open", ValueKind::OneOf(&["open", "closed"]),
         "Whether the API can create accounts"),
-    setting("require_confirmed", "false", ValueKind::OffOnly,
-        "Reject accounts without a confirmed address; must be off in this version"),
     setting("basic_on_api", "false", ValueKind::Boolean,
         "Accept Basic credentials on every call: a password, or a token as the user name"),
     setting("query_token", "false", ValueKind::Boolean,
         "Accept the access token also as ?token="),
     setting("limits", "on", ValueKind::Boolean,
         "Limits on repeated attempts; has no effect in this version"),
-    setting("trusted_proxies", "", ValueKind::Unavailable,
-        "Proxies whose X-Forwarded-For is trusted; not available in this version"),
-    setting("smtp_url", "", ValueKind::Unavailable,
-        "Mail server; not available in this version"),
-    setting("mail_from", "", ValueKind::Unavailable,
-        "Sender of mail; not available in this version"),
     setting("cors_origins", "", ValueKind::Origins,
         "Web origins whose pages may call the API"),
-    setting("metrics_listen", "", ValueKind::Unavailable,
-        "Address that serves metrics; not available in this version"),
     setting("tls_cert", "", ValueKind::File,
         "Certificate chain (PEM); with tls_key, the server uses HTTPS"),
     setting("tls_key", "", ValueKind::File,
         "Private key (PEM) of the certificate"),
     setting("log", "info", ValueKind::Filter,
         "Filter of the log lines on stderr"),
-    setting("log_format", "text", ValueKind::OneOf { accepted: &["text", "json"], planned: &[] },
+    setting("log_format", "text", ValueKind::OneOf(&["text", "json"]),
         "Format of a log line"),
     setting("docs", "on", ValueKind::Boolean,
         "Serve the documentation under /docs"),

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::settings::{SETTINGS, Setting};
 use super::*;
 
 /// A working directory with environment variables and flags.
@@ -95,8 +97,7 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
         .env("TRIPGATE_BCRYPT_COST", "3")
         .env("TRIPGATE_PASWORD_MIN", "8")
         .env("TRIPGATE_TEST_DATABASE", "ignored")
-        .env("TRIPGATE_REQUIRE_CONFIRMED", "true")
-        .env("TRIPGATE_SMTP_URL", "smtp://u:hush@h")
+        .env("TRIPGATE_DATABASE_URL", "smtp://u:hush@h")
         .flag("refresh_idle_secs", "999999999999");
     let mut problems = fixture.problems();
     problems.sort();
@@ -116,14 +117,8 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
             "TRIPGATE_PASWORD_MIN (environment): there is no such setting; \
              did you mean TRIPGATE_PASSWORD_MIN?"
                 .to_owned(),
-            "TRIPGATE_REQUIRE_CONFIRMED (environment): \"true\" is not available in this version; \
-             allowed: off (also false, 0)"
-                .to_owned(),
-            "TRIPGATE_SIGNUP (.env): \"confirm_first\" is not available in this version; \
+            "TRIPGATE_SIGNUP (.env): \"confirm_first\" is not one of the known words; \
              allowed: open, closed"
-                .to_owned(),
-            "TRIPGATE_SMTP_URL (environment): the value is rejected: this setting is not \
-             available in this version; allowed: leave it unset"
                 .to_owned(),
             format!("audience (tripgate.toml): the value has the wrong type{text}"),
             "lisen (tripgate.toml): there is no such setting; did you mean listen?".to_owned(),
@@ -232,14 +227,55 @@ fn the_public_url_defaults_to_the_bound_address() {
     assert_eq!(settings.public_url(bound), "https://trips.example");
 }
 
-#[test]
-fn the_sample_file_lists_every_setting_with_its_default_and_changes_nothing() {
-    let sample = include_str!("../../.env.example");
-    for setting in SETTINGS {
-        let line = format!("\n# {}={}\n", setting.env_name(), setting.default);
-        assert!(sample.contains(&line), "{line}");
+/// The documents that are generated from the table of settings: the file, the line before the generated part
+/// and the line after it.
+const DOCUMENTS: [(&str, &str, &str); 2] = [
+    (".env.example", "# <angle brackets> refer to the value of another setting.\n", ""),
+    (
+        "docs/operations.md",
+        "<!-- settings: generated from src/config/settings.rs -->\n",
+        "<!-- end of settings -->\n",
+    ),
+];
+
+fn generated(document: &str) -> String {
+    if document == ".env.example" {
+        let line = |setting: &Setting| {
+            format!("\n# {}.\n# {}={}\n", setting.help, setting.env_name(), setting.default)
+        };
+        return SETTINGS.iter().map(line).collect();
     }
-    let fixture = fixture().file(".env", sample);
+    let code = |text: &str| if text.is_empty() { "–".to_owned() } else { format!("`{text}`") };
+    let row = |setting: &Setting| {
+        let (name, default) = (setting.env_name(), code(setting.default));
+        format!("| `{name}` | {default} | {}. Values: {}. |\n", setting.help, setting.kind.allowed())
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!("\n| name | default | meaning |\n|---|---|---|\n{rows}\n")
+}
+
+/// With `TRIPGATE_TEST_WRITE_SETTINGS` set, writes the documents instead of comparing them.
+#[test]
+fn the_settings_in_the_documents_are_generated_from_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, before, after) in DOCUMENTS {
+        let path = root.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let (head, rest) = text.split_once(before).unwrap();
+        let tail = if after.is_empty() { "" } else { rest.split_once(after).unwrap().1 };
+        let wanted = format!("{head}{before}{}{after}{tail}", generated(file));
+        #[expect(clippy::disallowed_methods, reason = "no setting of the server")]
+        if std::env::var_os("TRIPGATE_TEST_WRITE_SETTINGS").is_some() {
+            fs::write(&path, wanted).unwrap();
+        } else {
+            assert!(text == wanted, "{file} is stale: see CONTRIBUTING.md, \"Settings\"");
+        }
+    }
+}
+
+#[test]
+fn the_sample_file_changes_nothing() {
+    let fixture = fixture().file(".env", include_str!("../../.env.example"));
     let origins = fixture.load().unwrap().origins;
     assert!(origins.iter().all(|origin| origin.from == "default"));
 }

@@ -18,7 +18,7 @@
 //! | 3 | the domain modules (below) | types, use cases and queries |
 //! | 2 | [`db`], [`passwords`], [`config`] | transactions on three databases, password hashing, settings |
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
-//! | 1 | [`strict_json`], [`mod@error_chain`] | JSON parsing, error chains in logs |
+//! | 1 | [`strict_json`], [`calendar_date`], [`mod@error_chain`] | JSON parsing, dates as text, error chains in logs |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
 //! # Domain modules
@@ -44,6 +44,7 @@ pub mod accounts;
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod calendar_date;
 pub mod cli;
 pub mod clients;
 pub mod clock;

@@ -1,15 +1,21 @@
-//! The account over HTTP.
+//! The HTTP operations on accounts.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use poem_openapi::types::{Example, MaybeUndefined, Password as PasswordText};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{
+    Example, MaybeUndefined, ParseError, ParseFromJSON, ParseResult, Password as PasswordText, ToJSON, Type,
+};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{AccountsError, ProfilePatch, USERNAME_MAX, USERNAME_MIN, User};
-use crate::accounts::Accounts;
-use crate::audit::{self, Event};
-use crate::sessions::Sessions;
+use super::{
+    Accounts, AccountsError, PolicyViolation, ProfilePatch, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN,
+    User, Username,
+};
 use crate::web::Tag;
 use crate::web::body::{Body, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
@@ -17,29 +23,29 @@ use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
-/// Somebody who signed up.
+/// A user account.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "User")]
 pub struct UserBody {
-    /// Never changes.
+    /// Id of the account. Never changes.
     id: Uuid,
-    /// As given at sign-up.
+    /// Email address, as entered at sign-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    /// Whether the address was shown to be theirs.
+    /// Whether the user has proven ownership of the email address.
     email_verified: bool,
-    /// As given.
+    /// Username, as entered.
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    /// What to call them.
+    /// Name that apps display.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
-    /// Whether logging in takes a second factor.
+    /// Whether logging in requires a second factor.
     mfa_enabled: bool,
-    /// When they signed up.
+    /// Time of the sign-up.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
-    /// When the account last changed.
+    /// Time of the last change of the account.
     #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
 }
@@ -74,35 +80,35 @@ impl From<User> for UserBody {
     }
 }
 
-/// A change of the profile (RFC 7396): what is absent stays, `null` clears.
+/// A JSON Merge Patch (RFC 7396) of the profile: an absent field is unchanged, `null` clears it.
 #[derive(Debug, Object)]
 struct UpdateProfile {
-    /// What to call them.
+    /// Name that apps display, 1 to 100 characters.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     display_name: MaybeUndefined<String>,
-    /// What they log in with: lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or
-    /// digit. Can be cleared only where there is an email address.
-    #[oai(nullable, validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$"))]
-    username: MaybeUndefined<String>,
+    /// Username for logging in: 3 to 32 lower-case letters, digits, `.`, `_` and `-`, beginning with a letter
+    /// or digit. Can be cleared only if the account has an email address.
+    #[oai(nullable)]
+    username: MaybeUndefined<UsernameText>,
 }
 
 #[derive(ApiResponse)]
-enum CheckedUser {
-    /// Whose the identifier and password are.
+enum CheckedAccount {
+    /// The account that the credentials belong to.
     #[oai(status = 200)]
     Ok(Json<UserBody>),
 }
 
 #[derive(ApiResponse)]
-enum Me {
-    /// The caller's account.
+enum FoundAccount {
+    /// The account of the caller.
     #[oai(status = 200)]
     Ok(Json<UserBody>),
 }
 
 #[derive(ApiResponse)]
-enum ChangedMe {
-    /// The caller's account, as it is now.
+enum ChangedAccount {
+    /// The changed account.
     #[oai(status = 200)]
     Ok(Json<UserBody>),
 }
@@ -114,10 +120,10 @@ impl Example for UpdateProfile {
     }
 }
 
-/// Proof that it is still the owner who holds the device.
+/// The confirmation of an account deletion.
 #[derive(Debug, Object)]
 struct DeleteAccount {
-    /// The password.
+    /// Password of the account.
     password: PasswordText,
 }
 
@@ -127,23 +133,66 @@ impl Example for DeleteAccount {
     }
 }
 
-/// A fault of a username, wherever one is given.
-pub fn invalid_username() -> FieldError {
-    let detail = format!(
-        "Username must have {USERNAME_MIN} to {USERNAME_MAX} lower-case letters, digits, dots, underscores or \
-         hyphens, and begin with a letter or digit."
-    );
-    FieldError::new("/username", "invalid_format", detail)
+/// A username in a request body.
+#[derive(Debug, Clone)]
+pub struct UsernameText(pub Username);
+
+impl Type for UsernameText {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "username".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            min_length: Some(USERNAME_MIN),
+            max_length: Some(USERNAME_MAX),
+            pattern: Some(USERNAME_PATTERN.to_owned()),
+            ..MetaSchema::new("string")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
 }
 
-impl UpdateProfile {
-    fn check(self) -> Result<ProfilePatch, Vec<FieldError>> {
-        let username = match into_patch(self.username) {
-            Some(Some(text)) => Some(Some(text.parse().map_err(|_| vec![invalid_username()])?)),
-            Some(None) => Some(None),
-            None => None,
-        };
-        Ok(ProfilePatch { display_name: into_patch(self.display_name), username })
+impl ParseFromJSON for UsernameText {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        text.parse().map(Self).map_err(|_| ParseError::custom("not a username"))
+    }
+}
+
+impl ToJSON for UsernameText {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.as_entered().into())
+    }
+}
+
+/// Returns the error of a new password that the policy rejects.
+pub fn password_error(pointer: &str, violation: PolicyViolation) -> FieldError {
+    let code = match violation {
+        PolicyViolation::TooShort(_) => "too_short",
+        PolicyViolation::TooLong => "too_long",
+        PolicyViolation::Nul => "invalid_format",
+        PolicyViolation::TooCommon => "too_common",
+        PolicyViolation::Identifier => "same_as_identifier",
+    };
+    FieldError::new(pointer, code, violation.to_string())
+}
+
+impl From<UpdateProfile> for ProfilePatch {
+    fn from(body: UpdateProfile) -> Self {
+        let username = into_patch(body.username).map(|username| username.map(|text| text.0));
+        Self { display_name: into_patch(body.display_name), username }
     }
 }
 
@@ -167,23 +216,22 @@ impl From<AccountsError> for Problem {
 }
 
 #[derive(ApiResponse)]
-enum Deleted {
-    /// The account is gone, with everything that was its owner's.
+enum DeletedAccount {
+    /// The account was deleted, with all its data.
     #[oai(status = 204)]
-    Gone,
+    NoContent,
 }
 
-/// The operations of this room.
+/// The operations on accounts.
 #[derive(Debug)]
 pub struct AccountsApi {
     accounts: Accounts,
-    sessions: Sessions,
 }
 
 impl AccountsApi {
     /// Creates the operations on top of the services that they call.
-    pub fn new(accounts: &Accounts, sessions: &Sessions) -> Self {
-        Self { accounts: accounts.clone(), sessions: sessions.clone() }
+    pub fn new(accounts: &Accounts) -> Self {
+        Self { accounts: accounts.clone() }
     }
 }
 
@@ -191,70 +239,73 @@ impl AccountsApi {
 impl AccountsApi {
     /// Check a password
     ///
-    /// Tells whose an identifier and password are, and keeps nothing: no session is begun and no token is made.
-    /// For clients that only know Basic authentication; apps log in instead, since each call costs as much as a
-    /// login.
+    /// Returns the account that the Basic credentials belong to. Creates neither a session nor a token. It is
+    /// for clients that support only Basic authentication. Apps log in instead, because each call costs as
+    /// much as a login.
     ///
-    /// 401 `invalid_credentials` for a wrong password and an unknown identifier alike. 503 `overloaded` with
-    /// `Retry-After` if too many people log in at once.
+    /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
+    ///   same for both. Let the user enter both again.
+    /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(
         path = "/auth/verify",
         method = "get",
         operation_id = "verify_credentials",
         tag = "Tag::Authentication"
     )]
-    async fn verify(&self, basic: BasicCredentials) -> Result<CheckedUser, ProblemResponse> {
+    async fn verify(&self, basic: BasicCredentials) -> Result<CheckedAccount, ProblemResponse> {
         match self.accounts.authenticate(&basic.identifier, &basic.password).await {
-            Ok(user) => {
-                audit::record(Event::Authenticated, Some(user.id), None);
-                Ok(CheckedUser::Ok(Json(user.into())))
-            }
+            Ok(user) => Ok(CheckedAccount::Ok(Json(user.into()))),
             Err(AccountsError::InvalidCredentials) => Err(caller::invalid_basic_credentials().into()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Who am I?
+    /// Get the account
     ///
-    /// The account that the access token belongs to: to show who is logged in, and to learn what was changed on
-    /// another device. A token whose account was deleted is no longer good.
+    /// Returns the account that the access token belongs to, to show who is logged in and to notice changes
+    /// that were made on another device.
+    ///
+    /// - 401 `invalid_token`: the token is not valid, for example because the account was deleted. Refresh
+    ///   it; if that fails, log in.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
-    async fn get_me(&self, caller: Caller<AccountScope>) -> Result<Me, ProblemResponse> {
-        Ok(Me::Ok(Json(self.accounts.find(caller.user()).await?.into())))
+    async fn get_me(&self, caller: Caller<AccountScope>) -> Result<FoundAccount, ProblemResponse> {
+        Ok(FoundAccount::Ok(Json(self.accounts.find(caller.user()).await?.into())))
     }
 
     /// Change the profile
     ///
-    /// For a settings page: a JSON Merge Patch (RFC 7396) of `display_name` and `username`. A member that is
-    /// absent stays as it is, `null` clears it. Answers with the account as it is now.
+    /// Changes `display_name` and `username` by a JSON Merge Patch (RFC 7396), for example from a settings
+    /// page: an absent field is unchanged, `null` clears it. Returns the changed account.
     ///
-    /// 409 `identifier_taken` if somebody else has the username. 422 if it is none, or would be cleared where
-    /// there is no email address to log in with.
+    /// - 409 `identifier_taken`: another account has the username. Ask for another one.
+    /// - 422 `invalid`: the username is not valid, or it would be cleared although the account has no email
+    ///   address to log in with. Show `errors`.
     #[oai(path = "/me", method = "patch", operation_id = "update_me", tag = "Tag::Account")]
     async fn update_me(
         &self,
         caller: Caller<AccountScope>,
         body: Body<UpdateProfile>,
-    ) -> Result<ChangedMe, ProblemResponse<409>> {
-        let patch = body.check(|body, _| body.check())?;
-        Ok(ChangedMe::Ok(Json(self.accounts.change_profile(caller.user(), patch).await?.into())))
+    ) -> Result<ChangedAccount, ProblemResponse<409>> {
+        let patch = ProfilePatch::from(body.accept()?);
+        Ok(ChangedAccount::Ok(Json(self.accounts.change_profile(caller.user(), patch).await?.into())))
     }
 
     /// Delete the account
     ///
-    /// For somebody who leaves: deletes the account and everything that is its owner's, for ever, and ends all
-    /// sessions. Asks for the password once more, so that a phone left on a table is not enough.
+    /// Deletes the account and all its data permanently, and ends all sessions. Requires the password, so
+    /// that an unlocked phone in other hands is not enough.
     ///
-    /// 401 `invalid_credentials` if the password is wrong: nothing was deleted. 503 `overloaded` with
-    /// `Retry-After` if too many passwords are checked at once.
+    /// - 401 `invalid_credentials`: the password is wrong. Nothing was deleted. Ask for the password again.
+    /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After`
+    ///   seconds.
     #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]
     async fn delete_me(
         &self,
         caller: Caller<AccountScope>,
         body: Body<DeleteAccount>,
-    ) -> Result<Deleted, ProblemResponse> {
+    ) -> Result<DeletedAccount, ProblemResponse> {
         let DeleteAccount { password } = body.check(|body, _| Ok(body))?;
-        self.sessions.delete_account(caller.user(), &password).await?;
-        Ok(Deleted::Gone)
+        self.accounts.delete(caller.user(), &password).await?;
+        Ok(DeletedAccount::NoContent)
     }
 }

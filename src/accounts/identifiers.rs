@@ -1,8 +1,10 @@
 //! The identifiers of a login: email addresses and usernames.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use email_address::{EmailAddress, Options};
+use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 
 /// The maximum length of an address, in characters (RFC 5321 §4.5.3.1.3 allows 256 with its angle brackets).
@@ -11,6 +13,9 @@ pub const EMAIL_MAX: usize = 254;
 pub const USERNAME_MIN: usize = 3;
 /// The maximum length of a username, in characters.
 pub const USERNAME_MAX: usize = 32;
+
+/// The pattern of a username: lower-case ASCII letters, digits, `.`, `_` and `-`, with a letter or digit first.
+pub const USERNAME_PATTERN: &str = "^[a-z0-9][a-z0-9._-]{2,31}$";
 
 /// An email address, as entered and in normalized form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +85,10 @@ impl Username {
 impl FromStr for Username {
     type Err = InvalidIdentifier;
 
-    /// Accepts lower-case ASCII letters, digits, `.`, `_` and `-`; the first character is a letter or digit.
+    /// Accepts what [`USERNAME_PATTERN`] matches.
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let fits = (USERNAME_MIN..=USERNAME_MAX).contains(&text.len())
-            && text.starts_with(is_alphanumeric)
-            && text.chars().all(|c| is_alphanumeric(c) || matches!(c, '.' | '_' | '-'));
-        if fits {
+        static REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(USERNAME_PATTERN).ok());
+        if REGEX.as_ref().is_some_and(|regex| regex.is_match(text)) {
             Ok(Self { as_entered: text.to_owned(), normalized: text.to_owned() })
         } else {
             Err(InvalidIdentifier)

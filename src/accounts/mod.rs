@@ -5,7 +5,9 @@
 //! on sessions or tokens.
 
 pub mod api;
+mod deletion;
 mod identifiers;
+mod password_policy;
 mod store;
 
 use chrono::{DateTime, Utc};
@@ -16,10 +18,12 @@ use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::passwords::{Overloaded, Password, Passwords, Verified};
+use crate::tokens::Tokens;
 
 pub use identifiers::{
-    EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, Username,
+    EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };
+pub use password_policy::{PasswordPolicy, PolicyViolation};
 
 /// The maximum length of a display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;
@@ -119,12 +123,14 @@ pub struct Accounts {
     db: Db,
     clock: Clock,
     passwords: Passwords,
+    policy: PasswordPolicy,
+    tokens: Tokens,
 }
 
 impl Accounts {
     /// Creates the use-cases.
-    pub fn new(db: Db, clock: Clock, passwords: Passwords) -> Self {
-        Self { db, clock, passwords }
+    pub fn new(db: Db, clock: Clock, passwords: Passwords, policy: PasswordPolicy, tokens: Tokens) -> Self {
+        Self { db, clock, passwords, policy, tokens }
     }
 
     /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at
@@ -141,9 +147,17 @@ impl Accounts {
         Ok(())
     }
 
-    /// Returns the password hasher and policy.
-    pub fn passwords(&self) -> &Passwords {
-        &self.passwords
+    /// Checks a new password against the policy. `identifiers` are the user's email address and username.
+    ///
+    /// # Errors
+    ///
+    /// The first [`PolicyViolation`].
+    pub fn check_new_password(
+        &self,
+        password: &str,
+        identifiers: &[&str],
+    ) -> Result<Password, PolicyViolation> {
+        self.policy.check(password, identifiers)
     }
 
     /// Hashes the password of a new user. [`insert`] stores the result in the caller's transaction.
@@ -170,13 +184,24 @@ impl Accounts {
         })
     }
 
+    /// Authenticates a single request by its identifier and password, and records that in the audit log.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Accounts::verify_credentials`].
+    pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
+        let user = self.verify_credentials(identifier, password).await?;
+        audit::record(Event::Authenticated, Some(user.id), None);
+        Ok(user)
+    }
+
     /// Returns the user with this identifier and password. Takes the same time and does the same work whether
-    /// or not the user exists.
+    /// or not the user exists. The audit log records a failure; the caller records what a success is used for.
     ///
     /// # Errors
     ///
     /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
-    pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
+    pub async fn verify_credentials(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
         // Every stored password parses, so the early return reveals nothing about a user.
         let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
         // The same holds for such an identifier, and normalizing 256 KiB would occupy a worker thread.
@@ -193,7 +218,7 @@ impl Accounts {
     /// # Errors
     ///
     /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
-    pub async fn authenticate_user(&self, user: Uuid, password: &str) -> Result<User, AccountsError> {
+    async fn verify_password(&self, user: Uuid, password: &str) -> Result<User, AccountsError> {
         let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
         self.check_password(found.map_err(AccountsError::Store)?, password).await
@@ -286,15 +311,6 @@ async fn change_profile(
 /// [`AccountsError::NoSuchUser`].
 pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
-}
-
-/// Deletes a user and all of the user's data.
-///
-/// # Errors
-///
-/// [`AccountsError::NoSuchUser`].
-pub async fn delete(tx: &Tx, user: Uuid) -> Result<(), AccountsError> {
-    if store::delete(tx, user).await? { Ok(()) } else { Err(AccountsError::NoSuchUser) }
 }
 
 /// Inserts a new user.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, Settings, SigningAlg, Signup};
@@ -107,12 +107,13 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
     let secret = master_secret(settings)?;
     let db = db::open(settings.database_url.expose()).await?;
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
-    let passwords = Passwords::new(settings.bcrypt_cost, settings.password_min, max_wait);
+    let passwords = Passwords::new(settings.bcrypt_cost, max_wait);
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
     let tokens =
         Tokens::open(&db, clock.clone(), &secret, public_url.clone(), audience, ttl_secs, alg).await?;
-    let accounts = Accounts::new(db.clone(), clock.clone(), passwords);
+    let policy = PasswordPolicy { min_chars: settings.password_min };
+    let accounts = Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone());
     let lifetimes =
         Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
     let signup_open = settings.signup == Signup::Open;

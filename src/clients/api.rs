@@ -1,4 +1,4 @@
-//! Introspection and revocation over HTTP, for services that have credentials of their own.
+//! The HTTP operations on tokens for services that have client credentials: introspection and revocation.
 
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -17,14 +17,14 @@ use crate::web::form::Form;
 use crate::web::json::Json;
 use crate::web::problem::{Problem, ProblemResponse};
 
-/// A token that a service was shown.
+/// A token that a service has received.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ShownToken {
-    /// An access token or a refresh token.
+    /// Access token or refresh token.
     token: String,
-    /// What the service takes it for, `access_token` or `refresh_token`. Tokens tell by themselves what
-    /// they are, so it changes nothing.
+    /// Type of the token: `access_token` or `refresh_token`. Has no effect, because the server recognizes the
+    /// type of a token.
     token_type_hint: Option<String>,
 }
 
@@ -34,39 +34,39 @@ impl Example for ShownToken {
     }
 }
 
-/// What a token is (RFC 7662 §2.2). Of a token that is not good, `active` alone is told.
+/// The metadata of a token (RFC 7662 §2.2). If the token is not valid, it consists of `active` only.
 #[derive(Debug, Default, Object, Serialize)]
 struct Introspection {
-    /// Whether it is good at this moment.
+    /// Whether the token is valid now.
     active: bool,
-    /// What it may be used for, separated by spaces.
+    /// Scopes of the token, separated by spaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
-    /// The app that it was made for.
+    /// Id of the app that the token was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
-    /// `Bearer` for an access token.
+    /// `Bearer` for an access token. Absent for a refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
-    /// When it ends, in seconds since 1970.
+    /// Time when the token expires, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    /// When it was made, in seconds since 1970.
+    /// Time when the token was issued, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
-    /// The id of the user whose it is.
+    /// Id of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<Uuid>,
-    /// For whom it was made.
+    /// Audience of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
-    /// Who made it.
+    /// Issuer of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
-    /// Its own id.
+    /// Id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<Uuid>,
-    /// The session that it belongs to, if one is kept.
+    /// Id of the session. Absent if the token belongs to no session.
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<Uuid>,
 }
@@ -114,11 +114,11 @@ impl From<ActiveToken> for Introspection {
 
 #[derive(ApiResponse)]
 enum Introspected {
-    /// What it is.
+    /// The metadata of the token.
     #[oai(status = 200)]
     Ok(
         Json<Introspection>,
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -126,10 +126,10 @@ enum Introspected {
 
 #[derive(ApiResponse)]
 enum Revoked {
-    /// Nobody gets in with it any more.
+    /// The token is not valid any more.
     #[oai(status = 200)]
     Ok(
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -142,7 +142,7 @@ impl From<ClientsError> for Problem {
             ClientsError::Unverifiable => StoreError::unavailable().into(),
             ClientsError::Sessions(error) => error.into(),
             ClientsError::Store(error) => error.into(),
-            // Only an operator meets these, and not over HTTP.
+            // Only the commands of the operator return these errors.
             ClientsError::InvalidName | ClientsError::NameTaken | ClientsError::NoSuchClient => {
                 Self::internal(error)
             }
@@ -150,7 +150,7 @@ impl From<ClientsError> for Problem {
     }
 }
 
-/// The operations of this room.
+/// The operations for services that have client credentials.
 #[derive(Debug)]
 pub struct ClientsApi {
     introspector: Introspector,
@@ -165,37 +165,42 @@ impl ClientsApi {
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Services")]
 impl ClientsApi {
-    /// What is this token?
+    /// Introspect a token
     ///
-    /// For a service that was shown a token and does not verify it by itself (RFC 7662): once for each request
-    /// if a token that was ended must be refused at once, or else verify it with the public keys. A refresh
-    /// token is not used up by it.
+    /// Returns whether a token is valid, and its metadata (RFC 7662). It is for services that do not verify
+    /// tokens themselves. A service that must refuse revoked tokens at once calls it for each request; others
+    /// can verify access tokens with the public keys instead. It does not consume a refresh token.
     ///
-    /// Of a token that is unknown, expired or revoked, whatever the reason, the answer is 200 with
-    /// `{"active":false}`. 401 `invalid_client` if it is the service that is not known.
+    /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, whatever the
+    /// reason.
+    ///
+    /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
+    ///   ones.
     #[oai(path = "/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
-        _service: AuthenticatedClient,
+        _client: AuthenticatedClient,
         form: Form<ShownToken>,
     ) -> Result<Introspected, ProblemResponse> {
         let found = self.introspector.introspect(&form.0.token).await?;
-        let told = found.map_or_else(Introspection::default, Introspection::from);
-        Ok(Introspected::Ok(Json(told), "no-store".to_owned()))
+        let introspection = found.map_or_else(Introspection::default, Introspection::from);
+        Ok(Introspected::Ok(Json(introspection), "no-store".to_owned()))
     }
 
-    /// End a token
+    /// Revoke a token
     ///
-    /// For a service that knows of a token in wrong hands (RFC 7009). An access token is refused from now on,
-    /// within a second on every server, and its session goes on; a refresh token takes its session with it, and
-    /// all access tokens of that.
+    /// Revokes a token, for example one that was stolen (RFC 7009). An access token is refused from now on,
+    /// by every server within a second; its session continues. With a refresh token, its session ends and all
+    /// access tokens of the session are revoked.
     ///
-    /// The answer is the same for a token that is unknown or not good any more. 401 `invalid_client` if it is
-    /// the service that is not known.
+    /// The response is the same for a token that is unknown or no longer valid.
+    ///
+    /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
+    ///   ones.
     #[oai(path = "/revoke", method = "post", operation_id = "revoke_token")]
     async fn revoke(
         &self,
-        _service: AuthenticatedClient,
+        _client: AuthenticatedClient,
         form: Form<ShownToken>,
     ) -> Result<Revoked, ProblemResponse> {
         self.introspector.revoke(&form.0.token).await?;

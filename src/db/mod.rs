@@ -124,6 +124,25 @@ impl Db {
         }
     }
 
+    /// Deletes rows in batches, each in a transaction of its own so that other writes don't wait for all of them.
+    /// `delete` deletes at most `batch` rows and returns their number; the last batch is the first smaller one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep<I, F>(&self, input: I, batch: u64, delete: F) -> Result<(), StoreError>
+    where
+        I: Clone + Send + Sync + 'static,
+        F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<u64, StoreError>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        while self.write(input.clone(), delete.clone()).await? >= batch {}
+        Ok(())
+    }
+
     /// Checks that the database responds within a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let connection = match &self.backend {

@@ -14,7 +14,7 @@
 mod store;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -79,15 +79,26 @@ pub struct Claim {
     holder: Uuid,
 }
 
-/// A claim, with the function that renders the response from the result of the request.
-#[derive(Clone)]
+/// A claim, with the function that renders the response from the result of the request. Clones share the
+/// rendered response.
 pub struct ResponseRecorder<T> {
     claim: Claim,
     render: Render<T>,
+    rendered: Arc<Mutex<Option<SavedResponse>>>,
 }
 
 /// Renders the response from the result of a request.
 pub type Render<T> = Arc<dyn Fn(&T) -> SavedResponse + Send + Sync>;
+
+impl<T> Clone for ResponseRecorder<T> {
+    fn clone(&self) -> Self {
+        Self {
+            claim: self.claim.clone(),
+            render: Arc::clone(&self.render),
+            rendered: Arc::clone(&self.rendered),
+        }
+    }
+}
 
 impl<T> fmt::Debug for ResponseRecorder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +109,12 @@ impl<T> fmt::Debug for ResponseRecorder<T> {
 impl<T> ResponseRecorder<T> {
     /// Creates a recorder for a request that creates a `T`.
     pub fn new(claim: Claim, render: Render<T>) -> Self {
-        Self { claim, render }
+        Self { claim, render, rendered: Arc::default() }
+    }
+
+    /// Returns the response that was saved last, and leaves none.
+    pub fn take_response(&self) -> Option<SavedResponse> {
+        self.rendered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Saves the response, in the transaction that creates `created`. Returns `false` if the claim was taken
@@ -108,7 +124,10 @@ impl<T> ResponseRecorder<T> {
     ///
     /// [`StoreError`].
     pub async fn save(&self, tx: &Tx, created: &T) -> Result<bool, StoreError> {
-        store::save_response(tx, self.claim.owner, &self.claim, &(self.render)(created)).await
+        let response = (self.render)(created);
+        let is_saved = store::save_response(tx, self.claim.owner, &self.claim, &response).await?;
+        *self.rendered.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
+        Ok(is_saved)
     }
 }
 
@@ -227,10 +246,7 @@ impl Idempotency {
     ///
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        let input = self.clock.now();
-        while self.db.write(input, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await?
-            == SWEEP_BATCH
-        {}
-        Ok(())
+        let now = self.clock.now();
+        self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
     }
 }

@@ -1,4 +1,4 @@
-//! The password policy, and password hashing.
+//! Password hashing.
 //!
 //! bcrypt uses a core for a quarter of a second. It runs on dedicated threads, one for each core, at the
 //! lowest priority. The queue in front of them is bounded by the expected wait; beyond the limit, a call
@@ -9,14 +9,14 @@
 //! if that is higher. Its time reveals neither whether the user exists nor how old the hash is.
 
 mod hash_pool;
-mod policy;
+mod password;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use hash_pool::Overloaded;
-pub use policy::{MAX_BYTES, Password, PolicyViolation, check};
+pub use password::{MAX_BYTES, Password};
 
 use crate::secrets::random_bytes;
 use hash_pool::HashPool;
@@ -34,7 +34,6 @@ pub struct Passwords {
     cost: u32,
     /// The highest cost observed so far, including the configured one.
     max_cost: Arc<AtomicU32>,
-    min_chars: usize,
 }
 
 /// The result of a verification.
@@ -49,11 +48,11 @@ pub enum Verified {
 }
 
 impl Passwords {
-    /// Starts the hashing threads. `cost` is bcrypt's cost (each step doubles the time), `min_chars` the
-    /// minimum length of a new password, `max_wait` the longest expected wait that is still admitted.
-    pub fn new(cost: u32, min_chars: usize, max_wait: Duration) -> Self {
+    /// Starts the hashing threads. `cost` is bcrypt's cost (each step doubles the time), `max_wait`
+    /// the longest expected wait that is still admitted.
+    pub fn new(cost: u32, max_wait: Duration) -> Self {
         let max_cost = Arc::new(AtomicU32::new(cost));
-        Self { pool: HashPool::start(cost, max_wait), cost, max_cost, min_chars }
+        Self { pool: HashPool::start(cost, max_wait), cost, max_cost }
     }
 
     /// Records that stored hashes of this cost exist. If the configured cost is lowered, more expensive
@@ -62,15 +61,6 @@ impl Passwords {
         if (COST_MIN..=COST_MAX).contains(&cost) {
             self.max_cost.fetch_max(cost, Ordering::Relaxed);
         }
-    }
-
-    /// Checks a new password against the policy.
-    ///
-    /// # Errors
-    ///
-    /// The first [`PolicyViolation`].
-    pub fn check(&self, password: &str, identifiers: &[&str]) -> Result<Password, PolicyViolation> {
-        check(password, identifiers, self.min_chars)
     }
 
     /// Hashes a password with a new random salt.
@@ -172,7 +162,7 @@ mod tests {
     }
 
     fn at(cost: u32) -> Passwords {
-        Passwords::new(cost, 8, Duration::from_secs(5))
+        Passwords::new(cost, Duration::from_secs(5))
     }
 
     fn hashing() -> Passwords {

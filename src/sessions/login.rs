@@ -1,6 +1,6 @@
 //! Login: starts a session for the correct identifier and password.
 //!
-//! [`Accounts::authenticate`](crate::accounts::Accounts::authenticate) checks the credentials. An unknown
+//! [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials) checks the credentials. An unknown
 //! identifier and a wrong password give the same error.
 
 use futures_util::FutureExt;
@@ -24,7 +24,7 @@ impl Sessions {
         scopes: Scopes,
         device: Device,
     ) -> Result<Grant, SessionsError> {
-        let user = self.accounts.authenticate(identifier, password).await?;
+        let user = self.accounts.verify_credentials(identifier, password).await?;
         let mut session = self.new_session(user.id, scopes, device);
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;

@@ -5,7 +5,6 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Device, Sessions, SessionsError, store};
-use crate::accounts::{self, AccountsError};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation, TokenUse};
@@ -135,39 +134,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// Deletes the account and all data of its user, after verifying the password again.
-    ///
-    /// # Errors
-    ///
-    /// A wrapped [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
-    pub async fn delete_account(&self, user: Uuid, password: &str) -> Result<(), SessionsError> {
-        self.accounts.authenticate_user(user, password).await?;
-        let revocation = Revocation {
-            subject: user,
-            minted_before: None,
-            // The access token may have been minted under a longer configured lifetime.
-            until: self.clock.now() + tokens::MAX_TTL,
-        };
-        let deleted: Result<(), SessionsError> = self
-            .db
-            .write(revocation, |tx, revocation| {
-                async move {
-                    tokens::revoke(tx, revocation).await?;
-                    Ok(accounts::delete(tx, revocation.subject).await?)
-                }
-                .boxed()
-            })
-            .await;
-        match deleted {
-            // A concurrent request deleted the account.
-            Ok(()) | Err(SessionsError::Accounts(AccountsError::NoSuchUser)) => {}
-            Err(error) => return Err(error),
-        }
-        self.tokens.apply(&revocation);
-        audit::record(Event::AccountDeleted, Some(user), None);
-        Ok(())
-    }
-
     /// Writes the recorded uses of access tokens to the database.
     ///
     /// # Errors
@@ -194,15 +160,10 @@ impl Sessions {
     /// [`SessionsError::Store`].
     pub async fn sweep(&self) -> Result<(), SessionsError> {
         let before = self.clock.now() - ENDED_SESSION_RETENTION;
-        loop {
-            let swept: Result<u64, StoreError> = self
-                .db
-                .write(before, |tx, before| store::sweep(tx, *before, BATCH_SIZE.into()).boxed())
-                .await;
-            if swept? < BATCH_SIZE.into() {
-                return Ok(());
-            }
-        }
+        let batch = u64::from(BATCH_SIZE);
+        let swept =
+            self.db.sweep(before, batch, |tx, before| store::sweep(tx, *before, BATCH_SIZE.into()).boxed());
+        Ok(swept.await?)
     }
 }
 

@@ -4,7 +4,6 @@
 //! again.
 
 use super::{Sessions, SessionsError};
-use crate::audit::{self, Event};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
 /// An access token without a session.
@@ -41,7 +40,6 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        audit::record(Event::Authenticated, Some(user.id), None);
         Ok(SessionlessToken { access_token: minted.token, expires_in_secs: minted.expires_in_secs, scopes })
     }
 }

@@ -1,4 +1,4 @@
-//! Links over HTTP: made and ended by the owner, opened by anyone.
+//! The HTTP operations on share links: the owner creates and revokes them, anyone can open them.
 
 use chrono::NaiveDate;
 use poem_openapi::param::Path;
@@ -18,50 +18,50 @@ use crate::web::path_id::PathId;
 use crate::web::problem::{Problem, ProblemResponse};
 use crate::web::{API, Tag};
 
-/// A link to a trip.
+/// A share link to a trip.
 #[derive(Debug, Object, Serialize)]
 struct Share {
-    /// What to give to others: a GET of it answers with the trip, as JSON. Whoever has it needs nothing else.
+    /// URL to give to others. A `GET` request to it returns the trip as JSON, without authentication.
     url: String,
-    /// The last part of `url`, for an app that shows the trip on a page of its own.
+    /// Last part of `url`, for an app that shows the trip on its own page.
     token: String,
 }
 
 impl Share {
-    fn of(server: &str, token: String) -> Self {
+    fn new(server: &str, token: String) -> Self {
         Self { url: format!("{server}{API}/shared/{token}"), token }
     }
 }
 
 impl Example for Share {
     fn example() -> Self {
-        Self::of(examples::SERVER, "AaIBnK25nEBwAI4MbB86jStVq2Zx1c9dYk0sT7uVwXg".to_owned())
+        Self::new(examples::SERVER, "AaIBnK25nEBwAI4MbB86jStVq2Zx1c9dYk0sT7uVwXg".to_owned())
     }
 }
 
-/// A trip as it is shown to others: nothing of its owner.
+/// A trip as a share link shows it, without any information about its owner.
 #[derive(Debug, Object, Serialize)]
 struct SharedTrip {
-    /// What its owner calls it.
+    /// Title of the trip.
     title: String,
-    /// Where it goes.
+    /// Destination of the trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
-    /// The first day.
+    /// First day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     start_date: Option<NaiveDate>,
-    /// The last day.
+    /// Last day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
-    /// The time zone that its local times are in (IANA name).
+    /// Time zone of the local times: an IANA name, such as `Europe/Lisbon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
-    /// The owner's notes.
+    /// Notes of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<String>,
-    /// Where it stands: `planned`, `active`, `completed` or `archived`. The list may grow.
+    /// Status of the trip: `planned`, `active`, `completed` or `archived`. The list may grow.
     status: String,
-    /// Where it goes, in travel order.
+    /// Stops of the trip, in travel order.
     stops: StopList,
 }
 
@@ -73,7 +73,7 @@ impl Example for SharedTrip {
 
 impl From<Trip> for SharedTrip {
     fn from(trip: Trip) -> Self {
-        let fields = trip.fields;
+        let fields = trip.fields.into_inner();
         Self {
             title: fields.title,
             destination: fields.destination,
@@ -89,36 +89,36 @@ impl From<Trip> for SharedTrip {
 
 #[derive(ApiResponse)]
 enum SharedLink {
-    /// The link.
+    /// The share link.
     #[oai(status = 200)]
     Ok(
         Json<Share>,
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
 }
 
 #[derive(ApiResponse)]
-enum EndedLink {
-    /// There is no link any more.
+enum RevokedLink {
+    /// The trip has no share link.
     #[oai(status = 204)]
-    Gone,
+    NoContent,
 }
 
 #[derive(ApiResponse)]
-enum Presented {
-    /// The trip.
+enum OpenedLink {
+    /// The shared trip.
     #[oai(status = 200)]
     Ok(
         Json<SharedTrip>,
-        /// Nobody may keep this answer: the link may end at any moment.
+        /// `no-store`: the response must not be cached, because the link can be revoked at any time.
         #[oai(header = "Cache-Control")]
         String,
-        /// The link is a secret: a page that shows it tells it to no other.
+        /// `no-referrer`: the link is a secret, which a browser must not send to other sites.
         #[oai(header = "Referrer-Policy")]
         String,
-        /// It is for people, not for search engines.
+        /// `noindex`: search engines must not index the trip.
         #[oai(header = "X-Robots-Tag")]
         String,
     ),
@@ -134,7 +134,7 @@ impl From<SharesError> for Problem {
     }
 }
 
-/// The operations of this room.
+/// The operations on share links.
 #[derive(Debug)]
 pub struct SharesApi {
     shares: Shares,
@@ -151,56 +151,57 @@ impl SharesApi {
 impl SharesApi {
     /// Share a trip
     ///
-    /// To show a trip to others: makes a link for anyone who has it, without signing in, and gives the same one
-    /// each time until it is ended. It ends with the trip, too. Whoever has it sees the trip as it is at that
-    /// moment, and can't change it.
+    /// Creates a share link, which gives anyone who has it read access to the trip without logging in. The
+    /// link always shows the current state of the trip. Sharing the trip again returns the same link until it
+    /// is revoked. Deleting the trip revokes the link too.
     ///
-    /// 404 `not_found` if there is no such trip, or it is somebody else's.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/trips/:id/share", method = "put", operation_id = "share_trip")]
     async fn share(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        _nothing: NoBody,
+        _no_body: NoBody,
     ) -> Result<SharedLink, ProblemResponse<404>> {
         let token = self.shares.share(caller.user(), id.uuid()).await?;
-        let share = Share::of(self.shares.public_url(), token);
+        let share = Share::new(self.shares.public_url(), token);
         Ok(SharedLink::Ok(Json(share), "no-store".to_owned()))
     }
 
-    /// End the link to a trip
+    /// Revoke the share link
     ///
-    /// Whoever has the link finds nothing there from now on; sharing the trip again makes another one. Also 204
-    /// if there was none.
+    /// Revokes the share link of a trip, which returns 404 from now on. Sharing the trip again creates
+    /// another link. Succeeds also if there is no link.
     ///
-    /// 404 `not_found` if there is no such trip, or it is somebody else's.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
     async fn revoke(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        _nothing: NoBody,
-    ) -> Result<EndedLink, ProblemResponse<404>> {
+        _no_body: NoBody,
+    ) -> Result<RevokedLink, ProblemResponse<404>> {
         self.shares.revoke(caller.user(), id.uuid()).await?;
-        Ok(EndedLink::Gone)
+        Ok(RevokedLink::NoContent)
     }
 
     /// Get a shared trip
     ///
-    /// What a link shows, to anyone: for an app that opens such a link, or a page that shows it. Nothing of the
-    /// trip's owner is told.
+    /// Returns the trip that a share link shows, without authentication and without any information about its
+    /// owner. It is for an app that opens a share link, and for a page that shows the trip.
     ///
-    /// 404 `not_found` if the link was ended, its trip was deleted, or there never was one.
+    /// - 404 `not_found`: the link was revoked, its trip was deleted, or the token is wrong. Tell the user
+    ///   that the link is not valid.
     #[oai(path = "/shared/:token", method = "get", operation_id = "get_shared_trip")]
-    async fn open(
+    async fn get_shared(
         &self,
-        /// The last part of the link.
+        /// `token` of the share link.
         token: Path<String>,
-    ) -> Result<Presented, ProblemResponse<404>> {
+    ) -> Result<OpenedLink, ProblemResponse<404>> {
         let trip = self.shares.resolve(&token).await?;
-        let own = |text: &str| text.to_owned();
-        Ok(Presented::Ok(Json(trip.into()), own("no-store"), own("no-referrer"), own("noindex")))
+        let value = |text: &str| text.to_owned();
+        Ok(OpenedLink::Ok(Json(trip.into()), value("no-store"), value("no-referrer"), value("noindex")))
     }
 }

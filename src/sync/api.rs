@@ -1,4 +1,4 @@
-//! Sync over HTTP.
+//! The HTTP operations that synchronize an app: the change feed, and the upload of offline operations.
 
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -21,19 +21,19 @@ use crate::web::json::Json;
 use crate::web::path_id::{AnyId, BodyId};
 use crate::web::problem::{FieldError, Problem, ProblemBody, ProblemCode, ProblemResponse};
 
-/// What became of something.
+/// The last change of a resource. `trip` is its current state; it is absent if the trip was deleted.
 #[derive(Debug, Object, Serialize)]
 struct SyncChange {
-    /// What it is: `trip`. The list may grow; skip what you don't know.
+    /// Kind of the resource: `trip`. The list may grow. Ignore unknown kinds.
     kind: String,
-    /// Its id.
+    /// Id of the resource.
     id: Uuid,
-    /// `upsert`: it is as `trip` says, whether or not you have it. `delete`: it is gone, whether or not you
-    /// had it. The list may grow.
+    /// `upsert`: the trip was created or changed. Store `trip`, whether or not the app has this trip already.
+    /// `delete`: the trip was deleted. Delete it if the app has it. The list may grow.
     op: String,
-    /// The version that it has, or would have.
+    /// Version of the trip. For a deleted trip, its last version plus 1.
     version: i64,
-    /// The trip as it is. Absent if it was deleted.
+    /// Current trip. Absent if it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     trip: Option<TripBody>,
 }
@@ -50,14 +50,16 @@ impl From<Change> for SyncChange {
     }
 }
 
-/// A piece of the feed of changes.
+/// A page of the change feed.
 #[derive(Debug, Object, Serialize)]
 struct SyncChanges {
-    /// In the order in which they happened; each trip stands at its last change alone.
+    /// Changes in the order in which they happened. Each trip occurs only with its last change.
     changes: Vec<SyncChange>,
-    /// Keep it, together with what you made of these changes, and send it as `cursor` next time.
+    /// Cursor of the next page. Store it together with the changes, and send it as `cursor` in the next
+    /// request.
     next_cursor: String,
-    /// Whether there is more right now. Go by this: pieces of large trips end before `limit`.
+    /// Whether more changes are available now. Do not go by the number of changes: pages with large trips are
+    /// shorter than `limit`.
     has_more: bool,
 }
 
@@ -70,58 +72,62 @@ impl Example for SyncChanges {
             version,
             trip,
         };
-        let gone = Uuid::from_u128(0x019c_adb9_b1c2_7000_85e7_41d9_c02f_6a7e);
-        let (made, deleted) =
-            (change(examples::TRIP, "upsert", 2, Some(TripBody::example())), change(gone, "delete", 2, None));
+        let deleted_id = Uuid::from_u128(0x019c_adb9_b1c2_7000_85e7_41d9_c02f_6a7e);
+        let (created, deleted) = (
+            change(examples::TRIP, "upsert", 2, Some(TripBody::example())),
+            change(deleted_id, "delete", 2, None),
+        );
         Self {
-            changes: vec![made, deleted],
+            changes: vec![created, deleted],
             next_cursor: "AAAAAAAAAAQBnK25UCh-SYvR7Hq3zA0xWm".to_owned(),
             has_more: false,
         }
     }
 }
 
-/// What an app may have done to a trip.
+/// What an operation does with a trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum SyncVerb {
-    /// Made it.
+    /// Creates the trip.
     Create,
-    /// Changed it.
+    /// Changes the trip.
     Update,
-    /// Deleted it.
+    /// Deletes the trip.
     Delete,
 }
 
-/// Something that was done offline.
+/// An operation that was done offline. `trip` is the whole trip without its id for `create`, and a JSON Merge
+/// Patch (RFC 7396) for `update`, in which `stops` replaces all stops. It is absent for `delete`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct SyncOperation {
-    /// A UUID that you make for it, the same each time that you send it: it is applied once.
+    /// Id of the operation: a UUID that the app generates, the same in every attempt. The operation is
+    /// applied once.
     op_id: AnyId,
-    /// What was done.
+    /// Kind of the operation.
     op: SyncVerb,
-    /// The trip's id; that of a new one is a UUIDv7 that you have made.
+    /// Id of the trip. For `create`, it is a UUIDv7 that the app has generated.
     id: AnyId,
-    /// The `version` that the trip had when it was changed or deleted: required for `update` and `delete`. An
-    /// operation on what an earlier one of the same request leaves behind names the version after that: one
-    /// more. If the earlier one is not applied, neither is this one: `conflict`.
+    /// `version` that the trip had when the user changed or deleted it. Required for `update` and `delete`.
+    /// An operation that builds on an earlier one in the same request names the version that results from the
+    /// earlier one: one more. If the earlier one is not applied, this one is a `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: Option<i64>,
-    /// For `create` the whole trip but its id, for `update` a merge patch (RFC 7396): what is absent stays as it
-    /// is, `null` clears it, and `stops` takes the place of all of them.
+    /// For `create`, the whole trip without its id. For `update`, a merge patch (RFC 7396), in which `stops`
+    /// replaces all stops. Absent for `delete`.
     trip: Option<UpdateTrip>,
 }
 
-/// What was done offline, in order.
+/// The operations that were done offline.
 #[derive(Debug, Object)]
 struct SyncOperations {
-    /// Each is decided on its own, after those before it.
+    /// Operations in the order in which they were done, at most 500. Each has its own result.
     #[oai(validator(max_items = 500))]
     operations: Vec<SyncOperation>,
 }
 
-/// An operation of the examples.
+/// The id of the operation in the examples.
 const OP_ID: Uuid = Uuid::from_u128(0x1b9d_6bcd_bbfd_4b2d_9b5d_ab8d_fbbd_4bed);
 
 impl BatchBody for SyncOperations {
@@ -142,30 +148,33 @@ impl Example for SyncOperations {
     }
 }
 
-/// What became of an operation.
+/// The result of an operation. `trip` is the current trip; it is absent if there is none, and if the
+/// operation was rejected. `problem` gives the reason of a rejection; the pointers in its `errors` refer to
+/// the operation.
 #[derive(Debug, Object, Serialize)]
 struct SyncResult {
-    /// Of the operation.
+    /// `op_id` of the operation.
     op_id: String,
-    /// `applied`: done. `duplicate`: done before, within 7 days, and not again. `conflict`: not done, for the
-    /// trip is not at `base_version`, there is one already that `create` was to make, or an operation was not
-    /// done that this one was made on; `trip` is the server's, and absent if there is none. `rejected`: not
-    /// done, for the reason in `problem`. The list may grow: keep an operation whose status you don't know.
+    /// `applied`: the operation was applied. `duplicate`: an earlier request within 7 days applied it, and it
+    /// was not repeated. `conflict`: it was not applied, because the trip does not have `base_version`,
+    /// because the trip of a `create` exists already, or because an operation that it builds on was not
+    /// applied. `rejected`: it was not applied, for the reason in `problem`. The list may grow. Keep an
+    /// operation whose status is unknown.
     status: String,
-    /// The trip as it is now. Absent if it is gone, and if the operation was rejected.
+    /// Current trip. Absent if it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     trip: Option<TripBody>,
-    /// Why it was rejected; pointers in its `errors` are into the operation.
+    /// Reason of the rejection; the pointers in its `errors` refer to the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemBody>,
 }
 
-/// What became of the operations.
+/// The results of the operations.
 #[derive(Debug, Object, Serialize)]
 struct SyncResults {
-    /// One for each operation, in the same order. It ends early where the trips in it would take more than
-    /// 8 MiB: operations without a result were not looked at; send them again, but none
-    /// of a trip of which an earlier one was not applied.
+    /// One result for each operation, in the same order. The list ends early if its trips would exceed 8 MiB.
+    /// Operations without a result were not processed: send them again, except those on a trip of which an
+    /// earlier operation was not applied.
     results: Vec<SyncResult>,
 }
 
@@ -182,8 +191,9 @@ impl Example for SyncResults {
 }
 
 impl SyncResult {
-    /// `offending_date` is the date that was sent, of two in the wrong order.
-    fn of(op_id: String, outcome: Outcome, offending_date: &str) -> Self {
+    /// Creates the result of an operation that was processed. `offending_date` is the pointer of an error
+    /// about the order of the two dates.
+    fn from_outcome(op_id: String, outcome: Outcome, offending_date: &str) -> Self {
         let (status, trip, problem) = match outcome {
             Outcome::Applied(trip) => ("applied", trip, None),
             Outcome::Duplicate(trip) => ("duplicate", trip, None),
@@ -193,56 +203,56 @@ impl SyncResult {
             }
             Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
             Outcome::OperationIdReused => ("rejected", None, Some(reused("/op_id"))),
-            // The caller knows what is wrong with it.
+            // `SyncResult::rejected` reports the errors.
             Outcome::Unreadable => ("rejected", None, None),
         };
         let problem = problem.map(|problem| problem.body(&audit::request_id()));
         Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
     }
 
-    fn refused(op_id: String, faults: Vec<FieldError>) -> Self {
-        let problem = Problem::invalid(faults).body(&audit::request_id());
+    fn rejected(op_id: String, errors: Vec<FieldError>) -> Self {
+        let problem = Problem::invalid(errors).body(&audit::request_id());
         Self { op_id, status: "rejected".to_owned(), trip: None, problem: Some(problem) }
     }
 }
 
-/// What the operation does, or what no schema can say is wrong with it.
+/// Returns the mutation, or the errors that the schema can't express.
 fn parse_mutation(
     op: SyncVerb,
     base: Option<i64>,
     trip: Option<UpdateTrip>,
     trips: &Trips,
 ) -> Result<Mutation, Vec<FieldError>> {
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     if trip.is_none() && op != SyncVerb::Delete {
-        faults.push(FieldError::new("/trip", "required", "Trip is required to create or update a trip."));
+        errors.push(FieldError::new("/trip", "required", "Trip is required to create or update a trip."));
     }
     if trip.is_some() && op == SyncVerb::Delete {
-        faults.push(FieldError::new("/trip", "not_allowed", "Trip must be absent when a trip is deleted."));
+        errors.push(FieldError::new("/trip", "not_allowed", "Trip must be absent when a trip is deleted."));
     }
     if base.is_none() && op != SyncVerb::Create {
         let detail = "Base version is required to update or delete a trip.";
-        faults.push(FieldError::new("/base_version", "required", detail));
+        errors.push(FieldError::new("/base_version", "required", detail));
     }
     if base.is_some() && op == SyncVerb::Create {
-        faults.push(FieldError::new(
+        errors.push(FieldError::new(
             "/base_version",
             "not_allowed",
             "Base version must be absent when a trip is created.",
         ));
     }
     if op == SyncVerb::Create && trip.as_ref().is_some_and(|trip| !trip.has_title()) {
-        faults.push(FieldError::new("/trip/title", "required", "Title is required to create a trip."));
+        errors.push(FieldError::new("/trip/title", "required", "Title is required to create a trip."));
     }
     let patch = match trip.map(|trip| trip.check(trips)).transpose() {
         Ok(patch) => patch.unwrap_or_default(),
-        Err(more) => {
-            faults.extend(more.into_iter().map(|fault| fault.under("/trip")));
+        Err(trip_errors) => {
+            errors.extend(trip_errors.into_iter().map(|error| error.under("/trip")));
             Patch::default()
         }
     };
-    if !faults.is_empty() {
-        return Err(faults);
+    if !errors.is_empty() {
+        return Err(errors);
     }
     Ok(match op {
         SyncVerb::Create => Mutation::Create(patch),
@@ -251,26 +261,26 @@ fn parse_mutation(
     })
 }
 
-/// What is told of an operation, apart from what became of it.
-enum Sent {
-    /// Of two dates in the wrong order, the one that it sent.
-    Readable(&'static str),
-    /// What is wrong with it.
-    Unreadable(Vec<FieldError>),
+/// What the result of an operation depends on besides its outcome.
+enum Parsed {
+    /// The pointer of an error about the order of the two dates.
+    Valid(&'static str),
+    /// The errors of an invalid operation.
+    Invalid(Vec<FieldError>),
 }
 
-/// The operation, as far as it can be read.
-fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
+/// Parses an operation. An invalid one takes part too, so that the operations that build on it fail.
+fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Parsed) {
     let Item { op_id, digest, checked, .. } = item;
-    let unreadable = |id, base, faults| {
-        (Operation { op_id, digest, id, base, mutation: Mutation::Unreadable }, Sent::Unreadable(faults))
+    let invalid = |id, base, errors| {
+        (Operation { op_id, digest, id, base, mutation: Mutation::Unreadable }, Parsed::Invalid(errors))
     };
     let SyncOperation { op, id: BodyId(id), base_version, trip, .. } = match checked {
         Ok(operation) => operation,
-        Err((value, faults)) => {
+        Err((value, errors)) => {
             let id = value.get("id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok());
             let base = value.get("base_version").and_then(Value::as_i64);
-            return unreadable(id.unwrap_or_default(), base.unwrap_or_default(), faults);
+            return invalid(id.unwrap_or_default(), base.unwrap_or_default(), errors);
         }
     };
     let base = base_version.unwrap_or_default();
@@ -278,9 +288,9 @@ fn read(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Sent) {
         Ok(mutation) => {
             let offending_date =
                 if let Mutation::Update(patch) = &mutation { offending_date(patch) } else { "/end_date" };
-            (Operation { op_id, digest, id, base, mutation }, Sent::Readable(offending_date))
+            (Operation { op_id, digest, id, base, mutation }, Parsed::Valid(offending_date))
         }
-        Err(faults) => unreadable(id, base, faults),
+        Err(errors) => invalid(id, base, errors),
     }
 }
 
@@ -301,7 +311,7 @@ impl From<SyncError> for Problem {
     }
 }
 
-/// The operations of this room.
+/// The operations that download and upload changes.
 #[derive(Debug)]
 pub struct SyncApi {
     sync: Sync,
@@ -317,60 +327,65 @@ impl SyncApi {
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Sync")]
 impl SyncApi {
-    /// Get what changed
+    /// Get changes
     ///
-    /// For an app that keeps trips on the phone, when it starts, comes to the foreground or is online again:
-    /// everything of the caller's that changed since the cursor, also what was deleted; without a cursor all
-    /// that there is, and what was deleted in the last 180 days. Ask again while `has_more`. Nothing is missed
-    /// and nothing comes twice, however many devices write meanwhile.
+    /// Returns everything of the user that changed since the cursor, including deletions. Without a cursor,
+    /// returns all trips, and the deletions of the last 180 days. An app that stores trips on the device
+    /// calls this when it starts, comes to the foreground, or is online again. While `has_more` is true,
+    /// request the next page. No change is missing or repeated, however many devices write at the same time.
     ///
-    /// A cursor is good for 180 days; 410 `resync_required` after that: start again without one, and drop what
-    /// does not come. 400 `invalid_cursor` if the cursor is not one of this feed and this user.
+    /// - 400 `invalid_cursor`: the cursor is not one of this feed and this user. Start again without a
+    ///   cursor.
+    /// - 410 `resync_required`: the cursor is older than 180 days. Start again without a cursor, and delete
+    ///   the local trips that the feed does not contain.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,
         caller: Caller<TripsRead>,
-        /// `next_cursor` of the last answer. From the start if absent.
+        /// `next_cursor` of the previous response. Without it, the feed begins at the start.
         cursor: Query<Option<String>>,
-        /// The most changes to return.
+        /// Maximum number of changes on the page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<u16>,
     ) -> Result<Json<SyncChanges>, ProblemResponse<410>> {
-        let piece = self.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
-        let changes = piece.changes.into_iter().map(SyncChange::from).collect();
-        Ok(Json(SyncChanges { changes, next_cursor: piece.next, has_more: piece.has_more }))
+        let page = self.sync.changes(caller.user(), cursor.0.as_deref(), limit.0).await?;
+        let changes = page.changes.into_iter().map(SyncChange::from).collect();
+        Ok(Json(SyncChanges { changes, next_cursor: page.next, has_more: page.has_more }))
     }
 
-    /// Send what was done offline
+    /// Send offline operations
     ///
-    /// For an app that was used offline: each operation is decided on its own, in order, and has its own
-    /// result, so 200 does not mean that all was done: look at each `status`. None overwrites what its app has
-    /// not seen: `update` and `delete` name the version that they were made on, and are a `conflict` if the
-    /// trip has another one by now. To delete what is gone already is `applied`.
+    /// Applies the operations that an app recorded while it was offline, in order. Each has its own result,
+    /// so 200 does not mean that all were applied: check each `status`. No operation overwrites a version
+    /// that the app has not seen: `update` and `delete` name the version that they are based on, and are a
+    /// `conflict` if the trip has another version now. A `delete` of a trip that is already deleted is
+    /// `applied`.
     ///
-    /// An operation is applied once, however often it is sent within 7 days; one that was not applied is
-    /// decided anew, and nothing that was made on top of it is applied either. So send all of it again when
-    /// the answer was lost. The body may have 4 MiB. 422 for the whole only if it is no list of operations
-    /// that have an `op_id`; then none was done.
+    /// If the response is lost, send the same request again. Within 7 days, an operation is applied once,
+    /// however often it is sent. An operation that was not applied is decided again, and no operation that
+    /// builds on it is applied either. The body can have up to 4 MiB.
+    ///
+    /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
+    /// - 422 `invalid`: the body is not a list of operations with an `op_id`. No operation was applied.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
     async fn send(
         &self,
         caller: Caller<TripsWrite>,
         body: Batch<SyncOperations>,
     ) -> Result<Json<SyncResults>, ProblemResponse> {
-        let (mut operations, mut all) = (Vec::new(), Vec::new());
+        let (mut operations, mut parsed) = (Vec::new(), Vec::new());
         for item in body.0 {
-            let name = item.raw_op_id.clone();
-            let (operation, sent) = read(item, &self.trips);
+            let op_id = item.raw_op_id.clone();
+            let (operation, result) = parse_operation(item, &self.trips);
             operations.push(operation);
-            all.push((name, sent));
+            parsed.push((op_id, result));
         }
         let outcomes = self.sync.apply(caller.user(), operations).await?;
-        let result = |((name, sent), outcome)| match sent {
-            Sent::Readable(offending_date) => SyncResult::of(name, outcome, offending_date),
-            Sent::Unreadable(faults) => SyncResult::refused(name, faults),
+        let result = |((op_id, parsed), outcome)| match parsed {
+            Parsed::Valid(offending_date) => SyncResult::from_outcome(op_id, outcome, offending_date),
+            Parsed::Invalid(errors) => SyncResult::rejected(op_id, errors),
         };
-        Ok(Json(SyncResults { results: all.into_iter().zip(outcomes).map(result).collect() }))
+        Ok(Json(SyncResults { results: parsed.into_iter().zip(outcomes).map(result).collect() }))
     }
 }
 

@@ -23,7 +23,9 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
-use crate::trips::{Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UnitOfWork};
+use crate::trips::{
+    Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UncheckedFields, UnitOfWork,
+};
 
 use cursor::FeedPosition;
 
@@ -275,10 +277,7 @@ impl Sync {
     pub async fn sweep(&self) -> Result<(), StoreError> {
         self.trips.sweep(TOMBSTONE_RETENTION).await?;
         let before = self.clock.now() - OPERATION_RETENTION;
-        while self.db.write(before, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await?
-            == SWEEP_BATCH
-        {}
-        Ok(())
+        self.db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
     }
 }
 
@@ -357,8 +356,15 @@ async fn store_applied(
 fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncError> {
     let (id, base) = (operation.id, Precondition::Version(operation.base));
     let result = match &operation.mutation {
-        Mutation::Create(patch) => work.create(id, patch.apply(&TripFields::default())).map(Some),
-        Mutation::Update(patch) => work.modify(id, &base, |before| Ok(patch.apply(before))).map(Some),
+        Mutation::Create(patch) => patch
+            .apply(&UncheckedFields::default())
+            .map_err(TripsError::Invalid)
+            .and_then(|fields| work.create(id, fields))
+            .map(Some),
+        Mutation::Update(patch) => {
+            let edit = |before: &TripFields| patch.apply(before).map_err(TripsError::Invalid);
+            work.modify(id, &base, edit).map(Some)
+        }
         Mutation::Delete => match work.delete(id, &base) {
             // The trip is already deleted, so the operation counts as applied.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),

@@ -1,4 +1,4 @@
-//! What other services read: the public keys, and where the rest is found.
+//! The HTTP operations that publish the public keys and the server metadata for other services.
 
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -11,36 +11,38 @@ use crate::web::examples;
 use crate::web::json::Json;
 use crate::web::{API, Tag};
 
-/// A key is shown long before it signs, so what was read five minutes ago will do.
-const KEEP: &str = "public, max-age=300";
+/// The `Cache-Control` of keys and metadata. Five minutes are safe, because a key is published long before it
+/// signs.
+const CACHE_CONTROL: &str = "public, max-age=300";
 
-/// A public key (RFC 7517). Which of the other members it has depends on `kty`.
+/// A public key (RFC 7517). `kty` determines which of the optional fields it has.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Jwk", skip_serializing_if_is_none)]
 struct JwkBody {
-    /// The name that tokens give as their `kid`.
+    /// Id of the key, which tokens contain as `kid`.
     kid: String,
-    /// The algorithm that this key is for: `ES256`, `EdDSA` or `RS256`; the list may grow. Accept no other.
+    /// Algorithm of the key: `ES256`, `EdDSA` or `RS256`. The list may grow. Accept no other algorithm in the
+    /// tokens that name this key.
     alg: String,
-    /// Always `sig`.
+    /// Purpose of the key: always `sig`.
     #[oai(rename = "use")]
     #[serde(rename = "use")]
     purpose: String,
-    /// The family: `EC`, `OKP` or `RSA`; the list may grow.
+    /// Type of the key: `EC`, `OKP` or `RSA`. The list may grow.
     kty: String,
-    /// The curve, of `EC` and `OKP`.
+    /// Curve of an `EC` or `OKP` key.
     #[serde(skip_serializing_if = "Option::is_none")]
     crv: Option<String>,
-    /// The x coordinate of `EC`, the whole key of `OKP`.
+    /// The x coordinate of an `EC` key, or the whole `OKP` key.
     #[serde(skip_serializing_if = "Option::is_none")]
     x: Option<String>,
-    /// The y coordinate of `EC`.
+    /// The y coordinate of an `EC` key.
     #[serde(skip_serializing_if = "Option::is_none")]
     y: Option<String>,
-    /// The modulus of `RSA`.
+    /// Modulus of an `RSA` key.
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<String>,
-    /// The exponent of `RSA`.
+    /// Exponent of an `RSA` key.
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<String>,
 }
@@ -84,62 +86,60 @@ impl From<PublicKey> for JwkBody {
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "KeySet")]
 struct KeySetBody {
-    /// Those that sign, those that will and those whose tokens are still good.
+    /// Keys that sign now, keys that will sign next, and keys whose tokens are still valid.
     keys: Vec<JwkBody>,
 }
 
-/// The answer to a request for the keys.
+/// The response to a request for the keys.
 #[derive(ApiResponse)]
-enum KeySetAnswer {
-    /// The keys.
+enum KeySetResponse {
+    /// The public keys.
     #[oai(status = 200)]
     Ok(
         Json<KeySetBody>,
-        /// Names just these keys.
+        /// Entity tag of this set of keys.
         #[oai(header = "ETag")]
         String,
-        /// How long they may be kept.
+        /// How long the keys may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
-    /// They are still those that `If-None-Match` names.
+    /// The keys have not changed since the `ETag` in `If-None-Match`.
     #[oai(status = 304)]
     Unchanged(
-        /// Names just these keys.
+        /// Entity tag of this set of keys.
         #[oai(header = "ETag")]
         String,
-        /// How long they may be kept.
+        /// How long the keys may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
 }
 
-/// What other services need to know of this server (RFC 8414 §2).
+/// The metadata of this server for other services (RFC 8414 §2).
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "ServerMetadata")]
 struct MetadataBody {
-    /// The `iss` of every token.
+    /// Issuer: the `iss` of every token.
     issuer: String,
-    /// Where the public keys are.
+    /// URL of the public keys.
     jwks_uri: String,
-    /// Where a service asks whether a token is still good (RFC 7662).
+    /// URL of token introspection (RFC 7662).
     introspection_endpoint: String,
-    /// How it says who it is.
     introspection_endpoint_auth_methods_supported: Vec<String>,
-    /// Where a service ends a token (RFC 7009).
+    /// URL of token revocation (RFC 7009).
     revocation_endpoint: String,
-    /// How it says who it is.
     revocation_endpoint_auth_methods_supported: Vec<String>,
-    /// What tokens may be used for.
+    /// Scopes that a token can have.
     scopes_supported: Vec<String>,
-    /// None: there is no authorization endpoint.
+    /// Empty: there is no authorization endpoint.
     response_types_supported: Vec<String>,
-    /// None: there is no token endpoint; people log in over the API.
+    /// Empty: there is no OAuth token endpoint. Users log in through the API.
     grant_types_supported: Vec<String>,
 }
 
 impl MetadataBody {
-    fn of(issuer: &str) -> Self {
+    fn new(issuer: &str) -> Self {
         let basic = || vec!["client_secret_basic".to_owned()];
         Self {
             issuer: issuer.to_owned(),
@@ -157,24 +157,24 @@ impl MetadataBody {
 
 impl Example for MetadataBody {
     fn example() -> Self {
-        Self::of(examples::SERVER)
+        Self::new(examples::SERVER)
     }
 }
 
-/// The answer to a request for the metadata.
+/// The response to a request for the metadata.
 #[derive(ApiResponse)]
-enum MetadataAnswer {
-    /// The metadata.
+enum MetadataResponse {
+    /// The metadata of the server.
     #[oai(status = 200)]
     Ok(
         Json<MetadataBody>,
-        /// How long it may be kept.
+        /// How long the metadata may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
 }
 
-/// The operations of this room.
+/// The operations that publish the keys and the metadata.
 #[derive(Debug)]
 pub struct DiscoveryApi {
     tokens: Tokens,
@@ -190,36 +190,36 @@ impl DiscoveryApi {
 #[expect(clippy::unused_async, reason = "every operation is asynchronous to the router")]
 #[OpenApi(prefix_path = "/.well-known", tag = "Tag::Services")]
 impl DiscoveryApi {
-    /// Read the public keys
+    /// Get the public keys
     ///
-    /// For services that verify access tokens by themselves: with these keys any JWT library does, by their
-    /// `kid` and `alg`, without asking this server. Keep them for five minutes, and ask again when a token
-    /// names a key that you don't know. Empty where tokens are signed with `HS256`.
+    /// Returns the public keys, for services that verify access tokens themselves. Any JWT library does this
+    /// by `kid` and `alg`, without calling this server. Cache the keys for five minutes, and request them
+    /// again when a token names an unknown key. The list is empty if the server signs tokens with `HS256`.
     ///
-    /// This is read from memory and works while the database is away.
+    /// The server reads the keys from memory, so this also works while the database is unavailable.
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]
     async fn key_set(
         &self,
-        /// The `ETag` of keys that you have: 304 if they are still the same.
+        /// `ETag` of the keys that the service has already. The response is 304 if they have not changed.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
-    ) -> KeySetAnswer {
+    ) -> KeySetResponse {
         let (keys, tag) = self.tokens.public_keys();
-        let is_known = if_none_match.matches(&tag);
+        let is_unchanged = if_none_match.matches(&tag);
         let etag = etag(&tag);
-        if is_known {
-            return KeySetAnswer::Unchanged(etag, KEEP.to_owned());
+        if is_unchanged {
+            return KeySetResponse::Unchanged(etag, CACHE_CONTROL.to_owned());
         }
         let keys = keys.into_iter().map(JwkBody::from).collect();
-        KeySetAnswer::Ok(Json(KeySetBody { keys }), etag, KEEP.to_owned())
+        KeySetResponse::Ok(Json(KeySetBody { keys }), etag, CACHE_CONTROL.to_owned())
     }
 
-    /// Read what this server offers to other services
+    /// Get the server metadata
     ///
-    /// For services and libraries that find everything else by themselves: the metadata of RFC 8414 say who
-    /// issues the tokens, and where keys, introspection and revocation are.
+    /// Returns the issuer of the tokens, and the URLs of the keys, introspection and revocation (RFC 8414),
+    /// for services and libraries that configure themselves.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "get_server_metadata")]
-    async fn metadata(&self) -> MetadataAnswer {
-        MetadataAnswer::Ok(Json(MetadataBody::of(self.tokens.issuer())), KEEP.to_owned())
+    async fn metadata(&self) -> MetadataResponse {
+        MetadataResponse::Ok(Json(MetadataBody::new(self.tokens.issuer())), CACHE_CONTROL.to_owned())
     }
 }

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::unit_of_work::{self, UnitOfWork};
-use super::{Patch, Precondition, StopChange, Stops, Trip, TripFields, Trips, TripsError};
+use super::{Patch, Precondition, StopChange, Stops, Trip, TripFields, Trips, TripsError, UncheckedFields};
 use crate::db::Tx;
 use crate::idempotency::ResponseRecorder;
 
@@ -25,8 +25,8 @@ impl Trips {
     ) -> Result<Trip, TripsError> {
         let is_client_id = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.new_id());
-        // Rejects an invalid trip before the request waits for the database.
-        unit_of_work::check(id, &fields)?;
+        // Rejects an invalid id before the request waits for the database.
+        unit_of_work::check_id(id)?;
         let input = (owner, id, is_client_id, fields, self.clock.now(), receipt);
         let created = self.db.write(input, |tx, (owner, id, is_client_id, fields, now, receipt)| {
             async move {
@@ -58,7 +58,8 @@ impl Trips {
         precondition: Precondition,
         patch: Patch,
     ) -> Result<Trip, TripsError> {
-        self.modify(owner, id, precondition, patch, |patch, before| Ok(patch.apply(before)), None).await
+        let edit = |patch: &Patch, before: &TripFields| patch.apply(before).map_err(TripsError::Invalid);
+        self.modify(owner, id, precondition, patch, edit, None).await
     }
 
     /// Replaces all fields of one of the owner's trips.
@@ -138,7 +139,8 @@ impl Trips {
         let edit = |change: &StopChange, before: &TripFields| {
             let list = change.apply(before.stops.list()?)?;
             let stops = Stops::new(&list).map_err(TripsError::Invalid)?;
-            Ok(TripFields { stops, ..before.clone() })
+            let fields = UncheckedFields { stops, ..before.clone().into_inner() };
+            TripFields::parse(fields).map_err(TripsError::Invalid)
         };
         self.modify(owner, id, precondition, change, edit, receipt).await
     }

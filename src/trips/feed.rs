@@ -55,10 +55,7 @@ impl Trips {
     /// [`StoreError`].
     pub async fn sweep(&self, age: TimeDelta) -> Result<(), StoreError> {
         let before = self.clock.now() - age;
-        while self.db.write(before, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await?
-            == SWEEP_BATCH
-        {}
-        Ok(())
+        self.db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
     }
 }
 

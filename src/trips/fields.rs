@@ -1,15 +1,18 @@
 //! The fields of a trip that its owner sets, the patch that changes them, and their rules.
 
+use std::ops::Deref;
+
 use chrono::{Datelike, NaiveDate};
 
+use super::YEARS;
 use super::stops::Stops;
 use super::violations::TripViolation;
 #[expect(unused_imports, reason = "the documentation names them")]
 use super::{DESTINATION_MAX, NOTES_MAX, TITLE_MAX};
 
-/// The fields of a trip that its owner sets.
+/// The fields of a trip that its owner sets, not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TripFields {
+pub struct UncheckedFields {
     /// 1 to [`TITLE_MAX`] characters.
     pub title: String,
     /// 1 to [`DESTINATION_MAX`] characters.
@@ -26,6 +29,18 @@ pub struct TripFields {
     pub status: Status,
     /// The stops, in travel order.
     pub stops: Stops,
+}
+
+/// The fields of a trip, which follow all rules. Only [`TripFields::parse`] creates them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TripFields(UncheckedFields);
+
+impl Deref for TripFields {
+    type Target = UncheckedFields;
+
+    fn deref(&self) -> &UncheckedFields {
+        &self.0
+    }
 }
 
 /// The status of a trip.
@@ -67,15 +82,15 @@ impl Status {
 pub struct Patch {
     /// Can't be cleared.
     pub title: Option<String>,
-    /// See [`TripFields`].
+    /// See [`UncheckedFields`].
     pub destination: Option<Option<String>>,
-    /// See [`TripFields`].
+    /// See [`UncheckedFields`].
     pub start_date: Option<Option<NaiveDate>>,
-    /// See [`TripFields`].
+    /// See [`UncheckedFields`].
     pub end_date: Option<Option<NaiveDate>>,
-    /// See [`TripFields`].
+    /// See [`UncheckedFields`].
     pub time_zone: Option<Option<String>>,
-    /// See [`TripFields`].
+    /// See [`UncheckedFields`].
     pub notes: Option<Option<String>>,
     /// Can't be cleared.
     pub status: Option<Status>,
@@ -85,10 +100,14 @@ pub struct Patch {
 
 impl Patch {
     /// Returns the fields with this patch applied.
-    pub fn apply(&self, before: &TripFields) -> TripFields {
+    ///
+    /// # Errors
+    ///
+    /// Every rule that the patched fields violate.
+    pub fn apply(&self, before: &UncheckedFields) -> Result<TripFields, Vec<TripViolation>> {
         let Self { title, destination, start_date, end_date, time_zone, notes, status, stops } = self.clone();
         let before = before.clone();
-        TripFields {
+        TripFields::parse(UncheckedFields {
             title: title.unwrap_or(before.title),
             destination: destination.unwrap_or(before.destination),
             start_date: start_date.unwrap_or(before.start_date),
@@ -97,28 +116,42 @@ impl Patch {
             notes: notes.unwrap_or(before.notes),
             status: status.unwrap_or(before.status),
             stops: stops.unwrap_or(before.stops),
-        }
+        })
     }
 }
 
 impl TripFields {
     /// Checks the rules that involve several fields, and those that the request schema can't express. The API
     /// checks lengths, and the database checks them again.
-    pub(super) fn check(&self) -> Result<(), Vec<TripViolation>> {
-        let in_range = |date: Option<NaiveDate>| date.is_none_or(|date| (1..=9999).contains(&date.year()));
+    ///
+    /// # Errors
+    ///
+    /// Every violated rule.
+    pub fn parse(fields: UncheckedFields) -> Result<Self, Vec<TripViolation>> {
+        let in_range = |date: Option<NaiveDate>| date.is_none_or(|date| YEARS.contains(&date.year()));
         let mut violations = Vec::new();
-        if !in_range(self.start_date) {
+        if !in_range(fields.start_date) {
             violations.push(TripViolation::StartOutOfRange);
         }
-        if !in_range(self.end_date) {
+        if !in_range(fields.end_date) {
             violations.push(TripViolation::EndOutOfRange);
         }
-        if self.start_date.zip(self.end_date).is_some_and(|(start, end)| end < start) {
+        if fields.start_date.zip(fields.end_date).is_some_and(|(start, end)| end < start) {
             violations.push(TripViolation::EndsBeforeStart);
         }
-        if self.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
+        if fields.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
             violations.push(TripViolation::UnknownTimeZone);
         }
-        if violations.is_empty() { Ok(()) } else { Err(violations) }
+        if violations.is_empty() { Ok(Self(fields)) } else { Err(violations) }
+    }
+
+    /// Wraps stored fields, which were parsed before they were stored.
+    pub(super) fn from_stored(fields: UncheckedFields) -> Self {
+        Self(fields)
+    }
+
+    /// Returns the unchecked fields, to change them.
+    pub fn into_inner(self) -> UncheckedFields {
+        self.0
     }
 }

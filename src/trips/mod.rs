@@ -2,7 +2,7 @@
 //!
 //! Every use-case takes the owner as its first argument. Each change raises the trip's version and, in the
 //! same transaction, the owner's change counter; each deletion leaves a tombstone. Each rule is checked in
-//! one place: every create and change calls `TripFields::check`, and only [`Stops::new`] accepts new stops.
+//! one place: only [`TripFields::parse`] and [`Stops::new`] accept new fields and new stops.
 
 pub mod api;
 mod commands;
@@ -17,6 +17,8 @@ mod store;
 mod unit_of_work;
 mod violations;
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -26,7 +28,7 @@ use crate::db::{BatchLoader, Db, HasStoreError, StoreError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 
 pub use feed::{Feed, FeedQuery};
-pub use fields::{Patch, Status, TripFields};
+pub use fields::{Patch, Status, TripFields, UncheckedFields};
 pub use listing::Page;
 pub use query::{Listing, Query, SEARCH_MAX, Sort};
 pub use stops::{
@@ -48,6 +50,9 @@ pub const PAGE_MAX: u16 = 100;
 /// The size of trips, in bytes of JSON, at which a page of the list or the feed ends early. It is checked
 /// after each chunk, so a page can exceed it by one chunk.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The years that dates and times can be in.
+const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// A trip, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +94,7 @@ impl Trip {
     pub fn json_len(&self) -> usize {
         let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
         let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
-        let TripFields { title, destination, notes, stops, .. } = &self.fields;
+        let UncheckedFields { title, destination, notes, stops, .. } = &*self.fields;
         escaped(title) + text(destination) + text(notes) + stops.as_json().len()
     }
 }

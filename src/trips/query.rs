@@ -38,7 +38,7 @@ impl Sort {
 /// The parameters of a list request.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// The maximum number of trips on the page: 1 to [`PAGE_MAX`](super::PAGE_MAX)(super::PAGE_MAX).
+    /// The maximum number of trips on the page: 1 to [`PAGE_MAX`](super::PAGE_MAX).
     pub limit: u16,
     /// The sort order.
     pub sort: Sort,

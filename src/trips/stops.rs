@@ -9,8 +9,8 @@ use chrono::{Datelike, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::TripsError;
 use super::violations::{StopViolation, TripViolation};
+use super::{TripsError, YEARS};
 
 /// The maximum number of stops of a trip.
 pub const STOPS_MAX: usize = 500;
@@ -47,7 +47,7 @@ pub struct Stop {
 impl Stop {
     /// Checks the rules that the request schema can't express. The API checks lengths and degrees.
     fn check(&self) -> Vec<StopViolation> {
-        let in_range = |at: Option<NaiveDateTime>| at.is_none_or(|at| (1..=9999).contains(&at.year()));
+        let in_range = |at: Option<NaiveDateTime>| at.is_none_or(|at| YEARS.contains(&at.year()));
         let mut violations = Vec::new();
         if !in_range(self.arrives_at) {
             violations.push(StopViolation::ArrivalOutOfRange);

@@ -112,7 +112,7 @@ impl UnitOfWork {
     ///
     /// [`TripsError::InvalidId`]; [`TripsError::Invalid`]; [`TripsError::IdTaken`].
     pub(crate) fn create(&mut self, id: Uuid, fields: TripFields) -> Result<Trip, TripsError> {
-        check(id, &fields)?;
+        check_id(id)?;
         if self.find(id).is_some() {
             return Err(TripsError::IdTaken);
         }
@@ -140,7 +140,6 @@ impl UnitOfWork {
         let before = self.find(id).ok_or(TripsError::NotFound)?;
         precondition.check(before)?;
         let fields = edit(&before.fields)?;
-        fields.check().map_err(TripsError::Invalid)?;
         let (version, updated_at) = (before.version + 1, self.now.max(before.updated_at));
         let after = Trip { id, fields, version, created_at: before.created_at, updated_at };
         self.set(after.clone());
@@ -201,13 +200,12 @@ impl UnitOfWork {
     }
 }
 
-/// Checks the id and the fields of a trip to create.
+/// Checks the id of a trip to create.
 ///
 /// # Errors
 ///
-/// [`TripsError::Invalid`]; [`TripsError::InvalidId`].
-pub(super) fn check(id: Uuid, fields: &TripFields) -> Result<(), TripsError> {
-    fields.check().map_err(TripsError::Invalid)?;
+/// [`TripsError::InvalidId`].
+pub(super) fn check_id(id: Uuid) -> Result<(), TripsError> {
     if is_v7(id) { Ok(()) } else { Err(TripsError::InvalidId) }
 }
 

@@ -21,7 +21,6 @@ pub use super::credentials::{
 use super::credentials::{Challenges, Presented, extract, insufficient_scope};
 use super::problem::Problem;
 use crate::accounts::{Accounts, AccountsError};
-use crate::audit::{self, Event};
 use crate::clients::Clients;
 use crate::config::AuthMethods;
 use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes, Tokens};
@@ -180,10 +179,7 @@ async fn verify_basic(
         return verify_token(authentication, &identifier, challenges).await;
     }
     match authentication.accounts.authenticate(&identifier, &password).await {
-        Ok(user) => {
-            audit::record(Event::Authenticated, Some(user.id), None);
-            Ok(Credential::Password(user.id))
-        }
+        Ok(user) => Ok(Credential::Password(user.id)),
         Err(AccountsError::InvalidCredentials) => Err(challenges.invalid_credentials()),
         Err(error) => Err(error.into()),
     }

@@ -164,8 +164,13 @@ async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
         Claimed::Replay(response) => return Ok(IdempotentResponse { response, replayed: true }),
         Claimed::Start(claim) => claim,
     };
-    match act(Some(ResponseRecorder::new(claim.clone(), Arc::clone(&render)))).await {
-        Ok(result) => Ok(IdempotentResponse { response: render(&result), replayed: false }),
+    let recorder = ResponseRecorder::new(claim.clone(), render);
+    match act(Some(recorder.clone())).await {
+        Ok(_) => {
+            let response = recorder.take_response();
+            let response = response.ok_or_else(|| Problem::internal("a keyed request saved no response"))?;
+            Ok(IdempotentResponse { response, replayed: false })
+        }
         Err(error) => {
             if let Err(error) = keys.release(claim).await {
                 tracing::debug!(causes = error_chain(&error), "failed to release an idempotency key");

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, Timelike, Utc};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use super::examples;
 use super::problem::Problem;
 use super::validate::registry;
+use crate::calendar_date;
 
 /// The media type of a JSON body.
 pub const MEDIA_TYPE: &str = "application/json";
@@ -61,11 +62,11 @@ impl<T: Send, E: Send> IntoResponse for RawJson<T, E> {
 /// The errors of the serializer.
 pub fn serialize_instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    put_date(&mut text, at.date_naive());
-    put(&mut text, 11, 2, at.hour());
-    put(&mut text, 14, 2, at.minute());
-    put(&mut text, 17, 2, at.second());
-    put(&mut text, 20, 3, at.timestamp_subsec_millis());
+    calendar_date::write(&mut text, at.date_naive());
+    calendar_date::write_number(&mut text, 11, 2, at.hour());
+    calendar_date::write_number(&mut text, 14, 2, at.minute());
+    calendar_date::write_number(&mut text, 17, 2, at.second());
+    calendar_date::write_number(&mut text, 20, 3, at.timestamp_subsec_millis());
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
@@ -76,23 +77,9 @@ pub fn serialize_instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Re
 /// The errors of the serializer.
 pub fn serialize_date<S: Serializer>(date: &Option<NaiveDate>, serializer: S) -> Result<S::Ok, S::Error> {
     let Some(date) = date else { return serializer.serialize_none() };
-    let mut text = *b"0000-00-00";
-    put_date(&mut text, *date);
+    let mut text = [0; calendar_date::LENGTH];
+    calendar_date::write(&mut text, *date);
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
-}
-
-fn put_date(text: &mut [u8], date: NaiveDate) {
-    put(text, 0, 4, u32::try_from(date.year()).unwrap_or_default());
-    put(text, 5, 2, date.month());
-    put(text, 8, 2, date.day());
-}
-
-/// Writes the last `digits` digits of a number over the zeros that begin at `from`.
-fn put(text: &mut [u8], from: usize, digits: usize, mut number: u32) {
-    for place in text.iter_mut().skip(from).take(digits).rev() {
-        *place += u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-    }
 }
 
 /// Serializes a value. The types of the API can't fail to serialize.

@@ -8,6 +8,8 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::calendar_date;
+
 const PATTERN: &str =
     "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$";
 
@@ -24,16 +26,6 @@ pub(super) fn local_time(text: &str) -> Option<NaiveDateTime> {
     // chrono accepts second 60, a leap second, which local times don't have.
     let is_leap = text.ends_with(":60") && text.len() == 19;
     if has_form && !is_leap { NaiveDateTime::parse_from_str(text, format).ok() } else { None }
-}
-
-/// Parses a date in the exact form of RFC 3339 `full-date`, without signs, spaces or short fields.
-pub(super) fn date(text: &str) -> Option<NaiveDate> {
-    let has_form = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    if has_form { text.parse().ok() } else { None }
 }
 
 impl Type for LocalTime {
@@ -102,7 +94,7 @@ impl Type for DateParam {
 
 impl ParseFromParameter for DateParam {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        date(text).map(Self).ok_or_else(|| ParseError::custom("not a date"))
+        calendar_date::parse(text).map(Self).ok_or_else(|| ParseError::custom("not a date"))
     }
 }
 

@@ -7,7 +7,6 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
-use email_address::EmailAddress;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use regex::Regex;
@@ -15,9 +14,11 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::field_label::field_label;
-use super::local_time::{date, local_time};
+use super::local_time::local_time;
 use super::path_id::V7;
 use super::problem::FieldError;
+use crate::accounts::{Email, USERNAME_PATTERN};
+use crate::calendar_date;
 
 /// The maximum number of errors in one response.
 pub(super) const MAX_ERRORS: usize = 50;
@@ -26,7 +27,7 @@ pub(super) const MAX_ERRORS: usize = 50;
 const PATTERNS: [(&str, &str); 2] = [
     (V7, "must be a UUID of version 7, in lower case"),
     (
-        "^[a-z0-9][a-z0-9._-]{2,31}$",
+        USERNAME_PATTERN,
         "must have 3 to 32 lower-case letters, digits, dots, underscores or hyphens, \
          and begin with a letter or digit",
     ),
@@ -104,8 +105,8 @@ impl Checker<'_> {
         }
         let is_valid = match schema.format {
             Some("uuid") => text.len() == 36 && Uuid::try_parse(text).is_ok(),
-            Some("email") => EmailAddress::is_valid(text),
-            Some("naive-date" | "date") => date(text).is_some(),
+            Some("email") => text.parse::<Email>().is_ok(),
+            Some("naive-date" | "date") => calendar_date::parse(text).is_some(),
             Some("date-time-local") => local_time(text).is_some(),
             _ => true,
         };

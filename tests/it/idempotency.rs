@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tripgate::housekeeping;
 use tripgate::idempotency::{self, Claimed, ResponseRecorder, SavedResponse};
-use tripgate::trips::{Trip, TripFields, TripsError};
+use tripgate::trips::{Trip, TripFields, TripsError, UncheckedFields};
 
 use crate::harness::{Call, Client, Reply, TestApp, rows};
 
@@ -260,7 +260,8 @@ async fn a_request_whose_claim_was_taken_over_has_no_effect() {
     let create = async |claim| {
         let response = SavedResponse { status: 201, location: None, etag: None, body: b"{}".to_vec() };
         let recorder = ResponseRecorder::new(claim, Arc::new(move |_: &Trip| response.clone()));
-        let fields = TripFields { title: "Lisbon".to_owned(), ..TripFields::default() };
+        let fields = UncheckedFields { title: "Lisbon".to_owned(), ..UncheckedFields::default() };
+        let fields = TripFields::parse(fields).unwrap();
         services.trips.create(owner, None, fields, Some(recorder)).await
     };
     let slow = claim().await;

@@ -1,4 +1,4 @@
-//! Staying logged in, and logging out, over HTTP.
+//! The HTTP operations that refresh, list and end sessions.
 
 use chrono::{DateTime, Utc};
 use poem_openapi::param::Path;
@@ -17,10 +17,10 @@ use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::ProblemResponse;
 
-/// The newest refresh token of a session.
+/// The refresh token of a session.
 #[derive(Debug, Object)]
 struct RefreshRequest {
-    /// From the last `TokenGrant` of the session.
+    /// `refresh_token` of the last `TokenGrant` of the session.
     refresh_token: String,
 }
 
@@ -30,25 +30,25 @@ impl Example for RefreshRequest {
     }
 }
 
-/// One login of one device.
+/// A session: one login on one device.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Session")]
 struct SessionBody {
-    /// Never changes, however often the session is refreshed.
+    /// Id of the session. A refresh does not change it.
     id: Uuid,
-    /// What its owner called the device when they logged in.
+    /// Name of the device, as sent when logging in.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_name: Option<String>,
-    /// The `User-Agent` that it logged in with.
+    /// `User-Agent` of the request that logged in.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
-    /// When it logged in.
+    /// Time of the login.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
-    /// When it was last seen: exact to the life of an access token.
+    /// Time of the last activity, accurate to the lifetime of an access token.
     #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
-    /// Whether it is the session of this request.
+    /// Whether this request belongs to the session.
     current: bool,
 }
 
@@ -67,7 +67,7 @@ impl Example for SessionList {
 }
 
 impl SessionBody {
-    fn of(session: SessionSummary, current: Option<Uuid>) -> Self {
+    fn new(session: SessionSummary, current: Option<Uuid>) -> Self {
         Self {
             id: session.id,
             device_name: session.device.name,
@@ -79,22 +79,22 @@ impl SessionBody {
     }
 }
 
-/// Where somebody is logged in.
+/// The active sessions of the user.
 #[derive(Debug, Object, Serialize)]
 struct SessionList {
-    /// The one that was seen last first; at most 500.
+    /// Sessions, the most recently active one first; at most 500.
     #[oai(validator(max_items = 500))]
     items: Vec<SessionBody>,
 }
 
 #[derive(ApiResponse)]
-enum Ended {
-    /// Ended, or it had ended before.
+enum EndedSessions {
+    /// Ended, or there was nothing to end.
     #[oai(status = 204)]
-    Gone,
+    NoContent,
 }
 
-/// The operations on sessions that are there.
+/// The operations that refresh, list and end sessions.
 #[derive(Debug)]
 pub struct ManageSessionsApi {
     sessions: Sessions,
@@ -109,16 +109,19 @@ impl ManageSessionsApi {
 
 #[OpenApi(prefix_path = "/api/v1")]
 impl ManageSessionsApi {
-    /// Refresh
+    /// Refresh the tokens
     ///
-    /// Trades the refresh token for the next access token and the next refresh token: when a call was answered
-    /// 401 `invalid_token`, or shortly before the access token expires. Store the new one before the old one is
-    /// thrown away.
+    /// Exchanges the refresh token for a new access token and a new refresh token. Call this after 401
+    /// `invalid_token`, or shortly before the access token expires. Store the new refresh token before you
+    /// delete the old one.
     ///
-    /// If the reply is lost, send the same request again, however much later: it gives the same next refresh
-    /// token as long as neither that nor the access token that came with it has been used, and for 30 seconds
-    /// also if only the access token was. Any other second use of a refresh token means that two hold it: the session is ended, with 401
-    /// `session_revoked`. Both this and 401 `invalid_refresh_token` mean: log in again.
+    /// If the response is lost, repeat the request, however much later. The repetition returns the same new
+    /// refresh token as long as neither that token nor the access token issued with it has been used. If only
+    /// the access token has been used, the repetition works for 30 seconds after the first request. Any other
+    /// second use means that two parties hold the refresh token, and ends the session.
+    ///
+    /// - 401 `invalid_refresh_token`: the token is not valid or has expired. Log in again.
+    /// - 401 `session_revoked`: the session was ended. Log in again.
     #[oai(
         path = "/auth/refresh",
         method = "post",
@@ -133,63 +136,64 @@ impl ManageSessionsApi {
 
     /// Log out
     ///
-    /// For somebody who signs out on this device: ends the session of the refresh token; its access tokens are
-    /// refused from then on. Needs no access token, so it works after that has expired.
+    /// Ends the session of the refresh token. Its access tokens are refused from then on. This requires no
+    /// access token, so it works after the access token has expired.
     ///
-    /// Succeeds for any token, also one that is unknown, was used before or has expired: then there is nothing
-    /// to end. So it can be repeated until there is an answer.
+    /// Succeeds for every refresh token: also for one that was used before, which ends the session too, and
+    /// for one that is unknown or has expired, which has no effect. Repeat the request until there is a
+    /// response.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
-    async fn log_out(&self, body: Body<RefreshRequest>) -> Result<Ended, ProblemResponse> {
+    async fn log_out(&self, body: Body<RefreshRequest>) -> Result<EndedSessions, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
         self.sessions.log_out(&refresh_token).await?;
-        Ok(Ended::Gone)
+        Ok(EndedSessions::NoContent)
     }
 
-    /// Where am I logged in?
+    /// List the sessions
     ///
-    /// For a page on which people see where they are logged in: the sessions of whoever asks, the one that was
-    /// seen last first. `current` marks the one of this request; the `id` of any other is what to end.
+    /// Returns the active sessions of the user, the most recently active one first, to show where the user is
+    /// logged in. `current` marks the session of this request. Use the `id` of another one to end it.
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<SessionList>, ProblemResponse> {
-        let found = self.sessions.list(caller.user()).await?;
+        let sessions = self.sessions.list(caller.user()).await?;
         let current = caller.session();
         Ok(Json(SessionList {
-            items: found.into_iter().map(|session| SessionBody::of(session, current)).collect(),
+            items: sessions.into_iter().map(|session| SessionBody::new(session, current)).collect(),
         }))
     }
 
-    /// Log out everywhere else
+    /// Log out all other devices
     ///
-    /// For somebody who no longer trusts another device, or has changed their mind about one: ends all sessions
-    /// but that of this request. Their access tokens are refused at once here, and within a second on every
+    /// Ends all sessions of the user except that of this request, for example when the user no longer trusts
+    /// another device. Their access tokens are refused at once by this server, and within a second by every
     /// other server.
     ///
-    /// Succeeds also where there is no other session.
+    /// Succeeds also if there is no other session.
     #[oai(
         path = "/me/sessions",
         method = "delete",
         operation_id = "end_other_sessions",
         tag = "Tag::Account"
     )]
-    async fn end_others(&self, caller: Caller<AccountScope>) -> Result<Ended, ProblemResponse> {
+    async fn end_others(&self, caller: Caller<AccountScope>) -> Result<EndedSessions, ProblemResponse> {
         self.sessions.end_others(caller.user(), caller.session()).await?;
-        Ok(Ended::Gone)
+        Ok(EndedSessions::NoContent)
     }
 
     /// Log out one device
     ///
-    /// For somebody who has lost a phone: ends this session; its access tokens are refused at once. Once more
-    /// is fine.
+    /// Ends one session of the user, for example that of a lost phone. Its access tokens are refused at once.
+    /// The request can be repeated.
     ///
-    /// 404 `not_found` if the caller never had a session of this id.
+    /// - 404 `not_found`: the user has never had a session with this id. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
     async fn end(
         &self,
         caller: Caller<AccountScope>,
-        /// The session.
+        /// Id of the session.
         id: Path<Uuid>,
-    ) -> Result<Ended, ProblemResponse<404>> {
+    ) -> Result<EndedSessions, ProblemResponse<404>> {
         self.sessions.end(caller.user(), id.0).await?;
-        Ok(Ended::Gone)
+        Ok(EndedSessions::NoContent)
     }
 }

@@ -1,4 +1,4 @@
-//! Signing up and logging in over HTTP.
+//! The HTTP operations that sign up, log in, and show the current session.
 
 mod manage;
 mod sessionless_token;
@@ -13,10 +13,9 @@ use uuid::Uuid;
 
 use super::{Device, Grant, SessionsError};
 use crate::accounts::Accounts;
-use crate::accounts::api::{UserBody, invalid_username};
-use crate::accounts::{Email, NewUser, Username};
+use crate::accounts::api::{UserBody, UsernameText, password_error};
+use crate::accounts::{NewUser, Username};
 use crate::clock::Clock;
-use crate::passwords::{Passwords, PolicyViolation};
 use crate::sessions::Sessions;
 use crate::tokens::{Scopes, TokensError};
 use crate::web::Tag;
@@ -29,97 +28,99 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 pub use manage::ManageSessionsApi;
 pub use sessionless_token::TokenApi;
 
-/// Somebody who signs up. At least one of `email` and `username` is needed.
+/// A new account. Requires `email`, `username` or both.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct SignUp {
-    /// To log in with, and to be reached at. Compared without regard to case.
+    /// Email address for logging in and for contact. Compared without regard to case.
     #[oai(validator(max_length = 254))]
     email: Option<EmailText>,
-    /// To log in with: lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
-    #[oai(validator(min_length = 3, max_length = 32, pattern = "^[a-z0-9][a-z0-9._-]{2,31}$"))]
-    username: Option<String>,
-    /// At least 8 characters unless the server is set otherwise, at most 71 bytes in UTF-8, and none of
-    /// the passwords that everybody tries first. Nothing else is asked of it: a sentence is fine.
+    /// Username for logging in: 3 to 32 lower-case letters, digits, `.`, `_` and `-`, beginning with a letter
+    /// or digit.
+    username: Option<UsernameText>,
+    /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
+    /// must not be a common password, or equal to the email address or the username. No kinds of characters
+    /// are required: a sentence is fine.
     password: PasswordText,
-    /// What to call them.
+    /// Name that apps display, 1 to 100 characters.
     #[oai(validator(min_length = 1, max_length = 100))]
     display_name: Option<String>,
-    /// What its owner calls this device.
+    /// Name of the device in the user's list of sessions, 1 to 100 characters.
     #[oai(validator(min_length = 1, max_length = 100))]
     device_name: Option<String>,
 }
 
-/// Somebody who logs in.
+/// The credentials of a user, and the requested scopes.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct LogIn {
     /// Email address or username.
     identifier: String,
-    /// The password.
+    /// Password of the account.
     password: PasswordText,
-    /// What its owner calls this device.
+    /// Name of the device in the user's list of sessions, 1 to 100 characters.
     #[oai(validator(min_length = 1, max_length = 100))]
     device_name: Option<String>,
-    /// What the access token shall be good for, separated by spaces: some of `account`, `trips:read`
-    /// and `trips:write`. All of them if absent.
+    /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and
+    /// `trips:write`. Default: all of them.
     scope: Option<String>,
 }
 
-/// What signing up and logging in give. Keep both tokens where other apps can't read them.
+/// An access token and a refresh token. Store both where other apps can't read them.
 #[derive(Debug, Object, Serialize)]
 struct TokenGrant {
     /// Always `Bearer`.
     token_type: String,
-    /// Send it as `Authorization: Bearer …`.
+    /// Access token. Send it as `Authorization: Bearer …`.
     access_token: String,
-    /// How long the access token is good, in seconds from `server_time`.
+    /// Lifetime of the access token in seconds, from `server_time`.
     expires_in: i64,
-    /// Buys the next grant when the access token has expired, once. Keep it where other apps can't read it.
+    /// Refresh token. Exchange it once, for the next grant, when the access token expires. Store it where
+    /// other apps can't read it.
     refresh_token: String,
-    /// How long the refresh token is good if it is not used, in seconds from `server_time`.
+    /// Lifetime of the refresh token in seconds, from `server_time`, if it is not used.
     refresh_expires_in: i64,
-    /// The session that was begun.
+    /// Id of the session.
     session_id: Uuid,
-    /// What the access token is good for, separated by spaces.
+    /// Scopes of the access token, separated by spaces.
     scope: String,
-    /// The server's clock: compare with the device's own.
+    /// Time on the server. Compare it with the device's own clock.
     #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
-    /// Who.
+    /// Account of the user.
     user: UserBody,
 }
 
-/// What an access token says.
+/// The content of the access token.
 #[derive(Debug, Object, Serialize)]
 struct SessionInfo {
-    /// Whose it is.
+    /// Id of the user.
     user_id: Uuid,
-    /// The session that it belongs to, if one is kept.
+    /// Id of the session. Absent if the token belongs to no session.
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<Uuid>,
-    /// What it is good for, separated by spaces.
+    /// Scopes of the access token, separated by spaces.
     scope: String,
-    /// How its owner proved who they are (RFC 8176).
+    /// Methods by which the user was authenticated, such as `pwd` (RFC 8176).
     amr: Vec<String>,
-    /// When it was made.
+    /// Time when the token was issued.
     #[serde(serialize_with = "serialize_instant")]
     issued_at: DateTime<Utc>,
-    /// When it ends.
+    /// Time when the token expires.
     #[serde(serialize_with = "serialize_instant")]
     expires_at: DateTime<Utc>,
 }
 
 #[derive(ApiResponse)]
 enum SignedUp {
-    /// The account exists and a session has begun.
+    /// The account was created, and its first session has begun.
     #[oai(status = 201)]
     Created(
         Json<TokenGrant>,
-        /// Where the account is.
+        /// Path of the account.
         #[oai(header = "Location")]
         String,
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -127,11 +128,11 @@ enum SignedUp {
 
 #[derive(ApiResponse)]
 enum LoggedIn {
-    /// A session has begun, or goes on.
+    /// The tokens of the session.
     #[oai(status = 200)]
     Ok(
         Json<TokenGrant>,
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -236,55 +237,37 @@ impl From<TokensError> for Problem {
     }
 }
 
-fn policy_code(fault: PolicyViolation) -> &'static str {
-    match fault {
-        PolicyViolation::TooShort(_) => "too_short",
-        PolicyViolation::TooLong => "too_long",
-        PolicyViolation::Nul => "invalid_format",
-        PolicyViolation::TooCommon => "too_common",
-        PolicyViolation::Identifier => "same_as_identifier",
-    }
-}
-
 impl SignUp {
-    /// All faults at once, or who signs up, and on what device.
+    /// Returns the new user and the device name, or all errors except `schema_errors`, which are known already.
     fn check(
         self,
-        passwords: &Passwords,
-        told: &[FieldError],
+        accounts: &Accounts,
+        schema_errors: &[FieldError],
     ) -> Result<(NewUser, Option<String>), Vec<FieldError>> {
-        let mut faults = Vec::new();
-        let email = self.email.as_ref().map(|text| text.parse::<Email>());
-        if matches!(email, Some(Err(_))) {
-            faults.push(FieldError::new(
-                "/email",
-                "invalid_format",
-                "Email address is not valid. Use an address such as ada@example.org.",
-            ));
+        let mut errors = Vec::new();
+        let is_invalid = |pointer| schema_errors.iter().any(|error| error.pointer == pointer);
+        if self.email.is_none()
+            && self.username.is_none()
+            && !is_invalid("/email")
+            && !is_invalid("/username")
+        {
+            errors.push(FieldError::new("/email", "required", "Email address or username is required."));
         }
-        let username = self.username.as_ref().map(|text| text.parse::<Username>());
-        if matches!(username, Some(Err(_))) {
-            faults.push(invalid_username());
-        }
-        let was_sent = |pointer| told.iter().any(|fault| fault.pointer == pointer);
-        if email.is_none() && username.is_none() && !was_sent("/email") && !was_sent("/username") {
-            faults.push(FieldError::new("/email", "required", "Email address or username is required."));
-        }
+        let email = self.email.as_ref().map(|text| text.as_str());
+        let username = self.username.map(|text| text.0);
         let identifiers: Vec<&str> =
-            [self.email.as_ref().map(|text| text.as_str()), self.username.as_deref()]
-                .into_iter()
-                .flatten()
-                .collect();
-        match passwords.check(&self.password, &identifiers) {
-            Ok(password) if faults.is_empty() => {
-                let (email, username) = (email.and_then(Result::ok), username.and_then(Result::ok));
+            email.into_iter().chain(username.as_ref().map(Username::as_entered)).collect();
+        match accounts.check_new_password(&self.password, &identifiers) {
+            Ok(password) if errors.is_empty() => {
+                // The schema check has parsed the address with the same rule.
+                let email = email.and_then(|text| text.parse().ok());
                 let new = NewUser { email, username, password, display_name: self.display_name };
                 Ok((new, self.device_name))
             }
-            Ok(_) => Err(faults),
-            Err(broken) => {
-                faults.push(FieldError::new("/password", policy_code(broken), broken.to_string()));
-                Err(faults)
+            Ok(_) => Err(errors),
+            Err(violation) => {
+                errors.push(password_error("/password", violation));
+                Err(errors)
             }
         }
     }
@@ -301,7 +284,7 @@ impl LogIn {
     }
 }
 
-/// The operations of this room.
+/// The operations that create and show sessions.
 #[derive(Debug)]
 pub struct SessionsApi {
     sessions: Sessions,
@@ -321,31 +304,33 @@ impl SessionsApi {
 impl SessionsApi {
     /// Sign up
     ///
-    /// For somebody who is new: makes an account and begins its first session, so that nobody has to log in
-    /// after signing up. Ask for an email address or a username, or both.
+    /// Creates an account and its first session, so that the user need not log in after signing up. Ask for
+    /// an email address, a username, or both.
     ///
-    /// 409 `identifier_taken` if somebody has the email address or the username already: offer to log in. 422
-    /// lists everything that is wrong with the input at once, the password too. 403 `signup_closed` where the
-    /// server takes no new accounts.
+    /// - 403 `signup_closed`: the server does not accept new accounts.
+    /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
+    /// - 422 `invalid`: `errors` lists everything that is wrong with the input at once, including the
+    ///   password.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
         request: &Request,
         body: Body<SignUp>,
     ) -> Result<SignedUp, ProblemResponse<403, 409>> {
-        let (new, device_name) = body.check(|body, told| body.check(self.accounts.passwords(), told))?;
+        let (new, device_name) = body.check(|body, errors| body.check(&self.accounts, errors))?;
         let grant = self.sessions.sign_up(new, device(request, device_name)).await?;
         Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
 
     /// Log in
     ///
-    /// For somebody who has an account, on a new device or after their session has ended: begins a session.
-    /// Keep both tokens, and refresh instead of logging in again. With `scope` the access token is good for
-    /// less.
+    /// Creates a session for an existing account, on a new device or after the previous session has ended.
+    /// Store both tokens, and refresh instead of logging in again. `scope` limits what the access token may
+    /// be used for.
     ///
-    /// 401 `invalid_credentials` says the same of an unknown identifier as of a wrong password. 503
-    /// `overloaded` with `Retry-After` if too many people log in at once: wait, and send the same again.
+    /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
+    ///   same for both. Let the user enter both again.
+    /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {
         let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
@@ -354,17 +339,17 @@ impl SessionsApi {
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 
-    /// Is my token still good?
+    /// Get the current session
     ///
-    /// Asks what the access token says, and so whether it is still good, without reading anything else: as when
-    /// an app comes to the foreground. `expires_at` is when to have refreshed.
+    /// Verifies the access token and returns its content, without reading any other data, for example when an
+    /// app comes to the foreground. Refresh before `expires_at`.
     ///
-    /// 401 `invalid_token` if it has expired or was ended: refresh.
+    /// - 401 `invalid_token`: the token has expired or was revoked. Refresh it.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
         let (issued_at, expires_at) = match &caller.credential {
             Credential::Token(token) => (token.issued_at, token.expires_at),
-            // A password is good for the request that it came with.
+            // A password is valid only for the request that contains it.
             Credential::Password(_) => (self.clock.now(), self.clock.now()),
         };
         Ok(Json(SessionInfo {

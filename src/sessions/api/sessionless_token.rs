@@ -1,4 +1,4 @@
-//! `POST /auth/tokens`: an access token for a password, by Basic authentication alone.
+//! `POST /auth/tokens`: issues an access token without a session, for Basic credentials.
 
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -14,17 +14,17 @@ use crate::web::examples;
 use crate::web::json::Json;
 use crate::web::problem::ProblemResponse;
 
-/// An access token that belongs to no session. Keep it where other apps can't read it.
+/// An access token that belongs to no session. Store it where other apps can't read it.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "AccessTokenGrant")]
 struct SessionlessGrant {
     /// Always `Bearer`.
     token_type: String,
-    /// Send it as `Authorization: Bearer …`.
+    /// Access token. Send it as `Authorization: Bearer …`.
     access_token: String,
-    /// How long the access token is good, in seconds from now.
+    /// Lifetime of the access token in seconds, from the time of the response.
     expires_in: i64,
-    /// What the access token is good for, separated by spaces.
+    /// Scopes of the access token, separated by spaces.
     scope: String,
 }
 
@@ -40,29 +40,29 @@ impl Example for SessionlessGrant {
 }
 
 impl From<SessionlessToken> for SessionlessGrant {
-    fn from(bare: SessionlessToken) -> Self {
+    fn from(token: SessionlessToken) -> Self {
         Self {
             token_type: "Bearer".to_owned(),
-            access_token: bare.access_token,
-            expires_in: bare.expires_in_secs,
-            scope: bare.scopes.to_string(),
+            access_token: token.access_token,
+            expires_in: token.expires_in_secs,
+            scope: token.scopes.to_string(),
         }
     }
 }
 
 #[derive(ApiResponse)]
 enum IssuedToken {
-    /// A token was made.
+    /// The new access token.
     #[oai(status = 200)]
     Ok(
         Json<SessionlessGrant>,
-        /// Nobody may keep this answer but its recipient.
+        /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
 }
 
-/// What Basic credentials buy.
+/// The operation that issues access tokens for Basic credentials.
 #[derive(Debug)]
 pub struct TokenApi {
     sessions: Sessions,
@@ -77,22 +77,25 @@ impl TokenApi {
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
 impl TokenApi {
-    /// Buy a token with a password
+    /// Get an access token with a password
     ///
-    /// For scripts: an access token for Basic credentials, without a session, so without a refresh token. Send
-    /// the password again when it has expired. Apps log in instead. Takes no body.
+    /// Issues an access token for Basic credentials. It is for scripts: there is no session and therefore no
+    /// refresh token. After the token has expired, send the password again. Apps log in instead. The request
+    /// has no body.
     ///
-    /// 401 `invalid_credentials` if the password is wrong. A token never buys a token: one in place of the user
-    /// name or the password, and any `Bearer` header, is 401 too. 503 `overloaded` with `Retry-After` if too
-    /// many people log in at once.
+    /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
+    ///   accepted in place of the user name or the password.
+    /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
+    ///   header.
+    /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
         &self,
         basic: BasicCredentials,
-        _nothing: NoBody,
+        _no_body: NoBody,
     ) -> Result<IssuedToken, ProblemResponse> {
         match self.sessions.issue_token(&basic.identifier, &basic.password).await {
-            Ok(bare) => Ok(IssuedToken::Ok(Json(bare.into()), "no-store".to_owned())),
+            Ok(token) => Ok(IssuedToken::Ok(Json(token.into()), "no-store".to_owned())),
             Err(SessionsError::Accounts(AccountsError::InvalidCredentials)) => {
                 Err(invalid_basic_credentials().into())
             }

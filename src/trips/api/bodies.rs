@@ -1,4 +1,4 @@
-//! Trips as they are sent and shown.
+//! The request and response bodies of trips.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use poem_openapi::types::{Example, MaybeUndefined};
@@ -8,27 +8,27 @@ use uuid::Uuid;
 
 use super::errors::field_errors;
 use super::stop_bodies::{NewStop, StopList, example_stop, parse_stops};
-use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, Trips};
+use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, Trips, UncheckedFields};
 use crate::web::body::into_patch;
 use crate::web::examples;
 use crate::web::json::{serialize_date, serialize_instant};
 use crate::web::path_id::ClientMadeId;
 use crate::web::problem::FieldError;
 
-/// What comes first in a list.
+/// The sort order of a list of trips.
 #[derive(Debug, Clone, Copy, Default, Enum)]
 pub(super) enum TripSort {
-    /// The newest trip.
+    /// By time of creation, newest first.
     #[default]
     #[oai(rename = "-created_at")]
     Created,
-    /// The earliest first day.
+    /// By first day, earliest first.
     #[oai(rename = "start_date")]
     Start,
-    /// The trip that changed last.
+    /// By last change, latest first.
     #[oai(rename = "-updated_at")]
     Updated,
-    /// The first title of the alphabet.
+    /// By title, alphabetically.
     #[oai(rename = "title")]
     Title,
 }
@@ -44,17 +44,17 @@ impl From<TripSort> for Sort {
     }
 }
 
-/// Where a trip stands.
+/// The status of a trip.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(super) enum TripStatus {
-    /// Ahead.
+    /// The trip is planned.
     Planned,
-    /// Under way.
+    /// The trip is in progress.
     Active,
-    /// Over.
+    /// The trip is over.
     Completed,
-    /// Put away.
+    /// The user has archived the trip.
     Archived,
 }
 
@@ -73,36 +73,36 @@ impl From<TripStatus> for Status {
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Trip")]
 pub(crate) struct TripBody {
-    /// Never changes.
+    /// Id of the trip. Never changes.
     id: Uuid,
-    /// What its owner calls it.
+    /// Title of the trip.
     title: String,
-    /// Where it goes.
+    /// Destination of the trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
-    /// The first day.
+    /// First day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     start_date: Option<NaiveDate>,
-    /// The last day.
+    /// Last day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
-    /// The time zone that its local times are in (IANA name).
+    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
-    /// Whatever else its owner wants to keep.
+    /// Notes of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<String>,
-    /// Where it stands: `planned`, `active`, `completed` or `archived`. The list may grow.
+    /// Status of the trip: `planned`, `active`, `completed` or `archived`. The list may grow.
     status: String,
-    /// Where it goes, in travel order.
+    /// Stops of the trip, in travel order.
     stops: StopList,
-    /// Counts the changes of this trip, from 1, also those that leave it as it was. A trip that is made again
-    /// under the id of a deleted one counts on from there.
+    /// Version of the trip. Begins at 1 and grows by 1 with each change, also with one that leaves all fields
+    /// as they are. A trip that is created again with the id of a deleted trip continues its versions.
     version: i64,
-    /// When it was made.
+    /// Time of the creation.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
 }
@@ -110,6 +110,7 @@ pub(crate) struct TripBody {
 impl From<Trip> for TripBody {
     fn from(trip: Trip) -> Self {
         let Trip { id, fields, version, created_at, updated_at } = trip;
+        let fields = fields.into_inner();
         Self {
             id,
             title: fields.title,
@@ -127,10 +128,10 @@ impl From<Trip> for TripBody {
     }
 }
 
-/// The trip that the examples tell of: the one that their requests make and change.
+/// Returns the trip of the examples, which the requests of the examples create and change.
 pub(crate) fn example_trip() -> Trip {
     let new = CreateTrip::example();
-    let fields = TripFields {
+    let fields = UncheckedFields {
         title: new.title,
         destination: new.destination,
         start_date: new.start_date,
@@ -142,7 +143,7 @@ pub(crate) fn example_trip() -> Trip {
     };
     Trip {
         id: examples::TRIP,
-        fields,
+        fields: TripFields::from_stored(fields),
         version: 2,
         created_at: examples::at(20),
         updated_at: examples::at(95),
@@ -155,7 +156,7 @@ impl Example for TripBody {
     }
 }
 
-/// A trip that was made just now, for examples.
+/// A trip directly after its creation, for the examples.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct NewTrip(TripBody);
@@ -167,12 +168,12 @@ impl Example for NewTrip {
     }
 }
 
-/// Some of the caller's trips.
+/// A page of the trips of the user.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct TripPage {
-    /// At most `limit` trips.
+    /// Trips of the page: at most `limit`, fewer if they are large.
     pub(super) items: Vec<TripBody>,
-    /// Send it back as `cursor` for the next page. Absent on the last one.
+    /// Cursor of the next page. Send it back as `cursor`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,
 }
@@ -184,32 +185,32 @@ impl Example for TripPage {
     }
 }
 
-/// A new trip.
+/// A new trip. Without `status`, it is `planned`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct CreateTrip {
-    /// A UUIDv7 that you have made, in lower case: who sends the same again after a lost answer is told
-    /// that the trip is there, and makes no second one. A new one if absent.
+    /// Id that the app has generated: a UUIDv7 in lower case. If the app repeats the request after a lost
+    /// response, the response is 409 and no second trip is created. If absent, the server generates the id.
     id: Option<ClientMadeId>,
-    /// What its owner calls it.
+    /// Title of the trip, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: String,
-    /// Where it goes.
+    /// Destination of the trip, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     destination: Option<String>,
-    /// The first day.
+    /// First day of the trip.
     start_date: Option<NaiveDate>,
-    /// The last day; not before `start_date`.
+    /// Last day of the trip; not before `start_date`.
     end_date: Option<NaiveDate>,
-    /// An IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(validator(max_length = 64))]
     time_zone: Option<String>,
-    /// Whatever else its owner wants to keep.
+    /// Notes, at most 10,000 characters.
     #[oai(validator(max_length = 10_000))]
     notes: Option<String>,
-    /// Where it stands; `planned` if absent.
+    /// Status of the trip. Default: `planned`.
     status: Option<TripStatus>,
-    /// Where it goes, in travel order; nowhere yet if absent.
+    /// Stops of the trip, in travel order; at most 500. Default: none.
     #[oai(validator(max_items = 500))]
     stops: Option<Vec<NewStop>>,
 }
@@ -231,41 +232,41 @@ impl Example for CreateTrip {
 }
 
 impl CreateTrip {
-    /// The id that it shall have, and the trip; or the rules that it breaks.
+    /// Returns the requested id and the fields, or the rules that they violate.
     pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, TripFields), Vec<FieldError>> {
         Ok((self.id.map(|id| id.0), self.into_replace().check(trips)?))
     }
 
-    /// Without the id.
+    /// Returns the body without its id.
     fn into_replace(self) -> ReplaceTrip {
         let Self { id: _, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
         ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops }
     }
 }
 
-/// All that is to be said of a trip: what is absent is cleared.
+/// All fields of a trip. An absent field is cleared; without `status`, the trip is `planned`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ReplaceTrip {
-    /// What its owner calls it.
+    /// Title of the trip, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: String,
-    /// Where it goes.
+    /// Destination of the trip, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     destination: Option<String>,
-    /// The first day.
+    /// First day of the trip.
     start_date: Option<NaiveDate>,
-    /// The last day; not before `start_date`.
+    /// Last day of the trip; not before `start_date`.
     end_date: Option<NaiveDate>,
-    /// An IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(validator(max_length = 64))]
     time_zone: Option<String>,
-    /// Whatever else its owner wants to keep.
+    /// Notes, at most 10,000 characters.
     #[oai(validator(max_length = 10_000))]
     notes: Option<String>,
-    /// Where it stands; `planned` if absent.
+    /// Status of the trip. Default: `planned`.
     status: Option<TripStatus>,
-    /// Where it goes, in travel order; nowhere yet if absent.
+    /// Stops of the trip, in travel order; at most 500. Default: none.
     #[oai(validator(max_items = 500))]
     stops: Option<Vec<NewStop>>,
 }
@@ -277,10 +278,10 @@ impl Example for ReplaceTrip {
 }
 
 impl ReplaceTrip {
-    /// The trip, or the rules that it breaks.
+    /// Returns the fields, or the rules that they violate.
     pub(super) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
-        let (stops, mut faults) = parse_stops(self.stops.unwrap_or_default(), trips);
-        let fields = TripFields {
+        let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), trips);
+        let fields = UncheckedFields {
             title: self.title,
             destination: self.destination,
             start_date: self.start_date,
@@ -290,37 +291,43 @@ impl ReplaceTrip {
             status: self.status.map(Status::from).unwrap_or_default(),
             stops,
         };
-        faults.extend(fields.check().err().unwrap_or_default());
-        if faults.is_empty() { Ok(fields) } else { Err(field_errors(faults, "/end_date")) }
+        match TripFields::parse(fields) {
+            Ok(fields) if violations.is_empty() => Ok(fields),
+            parsed => {
+                violations.extend(parsed.err().unwrap_or_default());
+                Err(field_errors(violations, "/end_date"))
+            }
+        }
     }
 }
 
-/// A change of a trip (RFC 7396): what is absent stays, `null` clears.
+/// A JSON Merge Patch (RFC 7396) of a trip: an absent field is unchanged, `null` clears it. `title` and
+/// `status` can't be cleared.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct UpdateTrip {
-    /// What its owner calls it. Can't be cleared.
+    /// Title of the trip, 1 to 200 characters. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: Option<String>,
-    /// Where it goes.
+    /// Destination of the trip, 1 to 200 characters.
     #[oai(nullable, validator(min_length = 1, max_length = 200))]
     destination: MaybeUndefined<String>,
-    /// The first day.
+    /// First day of the trip.
     #[oai(nullable)]
     start_date: MaybeUndefined<NaiveDate>,
-    /// The last day; not before `start_date`.
+    /// Last day of the trip; not before `start_date`.
     #[oai(nullable)]
     end_date: MaybeUndefined<NaiveDate>,
-    /// An IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(nullable, validator(max_length = 64))]
     time_zone: MaybeUndefined<String>,
-    /// Whatever else its owner wants to keep.
+    /// Notes, at most 10,000 characters.
     #[oai(nullable, validator(max_length = 10_000))]
     notes: MaybeUndefined<String>,
-    /// Can't be cleared.
+    /// Status of the trip. Can't be cleared.
     status: Option<TripStatus>,
-    /// All stops, in travel order: one with an `id` that the trip has keeps it, one that is absent is
-    /// gone. `null` clears them all.
+    /// All stops of the trip, in travel order; at most 500. A stop with the `id` of an existing stop keeps
+    /// this id. Existing stops that are absent are removed. `null` removes all.
     #[oai(nullable, validator(max_items = 500))]
     stops: MaybeUndefined<Vec<NewStop>>,
 }
@@ -334,15 +341,16 @@ impl Example for UpdateTrip {
 }
 
 impl UpdateTrip {
-    /// Whether there is one.
+    /// Returns whether the patch sets the title.
     pub(crate) fn has_title(&self) -> bool {
         self.title.is_some()
     }
 
-    /// The change, or the rules that no trip after it could obey.
+    /// Returns the patch, or the rules that it violates whatever the current trip is.
     pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldError>> {
         let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));
-        let (stops, faults) = stops.map_or((None, Vec::new()), |(stops, faults)| (Some(stops), faults));
+        let (stops, violations) =
+            stops.map_or((None, Vec::new()), |(stops, violations)| (Some(stops), violations));
         let patch = Patch {
             title: self.title,
             destination: into_patch(self.destination),
@@ -353,6 +361,6 @@ impl UpdateTrip {
             status: self.status.map(Status::from),
             stops,
         };
-        if faults.is_empty() { Ok(patch) } else { Err(field_errors(faults, "/end_date")) }
+        if violations.is_empty() { Ok(patch) } else { Err(field_errors(violations, "/end_date")) }
     }
 }

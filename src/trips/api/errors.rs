@@ -1,4 +1,4 @@
-//! What is said when a trip can't be read or changed.
+//! The problems that errors of trips become.
 
 use crate::trips::{Patch, StopViolation, TripViolation, TripsError};
 use crate::web::caller;
@@ -11,27 +11,27 @@ impl From<TripsError> for Problem {
     }
 }
 
-/// Of two dates in the wrong order, the one that this change sends.
+/// Returns the pointer of an error about the order of the two dates: to a date that the patch sets.
 pub(crate) fn offending_date(patch: &Patch) -> &'static str {
     if patch.end_date.is_none() { "/start_date" } else { "/end_date" }
 }
 
-/// Of two dates in the wrong order, `offending_date` is the one that was sent.
+/// Converts an error. `offending_date` is the pointer of an error about the order of the two dates.
 pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
     match error {
         TripsError::NotFound => Problem::not_found(),
         TripsError::NoSuchOwner => caller::user_deleted(),
-        TripsError::Invalid(faults) => Problem::invalid(field_errors(faults, offending_date)),
-        TripsError::VersionMismatch => changed(),
+        TripsError::Invalid(violations) => Problem::invalid(field_errors(violations, offending_date)),
+        TripsError::VersionMismatch => version_mismatch(),
         TripsError::IdTaken => {
             Problem::new(ProblemCode::AlreadyExists, "You already have an entry with this ID.")
         }
-        TripsError::InvalidId => one("/id", "invalid_format", "ID must be a UUID of version 7."),
+        TripsError::InvalidId => invalid("/id", "invalid_format", "ID must be a UUID of version 7."),
         TripsError::InvalidOrder => {
             let detail = "Stop IDs must contain the ID of each stop of the trip exactly once.";
-            one("/stop_ids", "not_an_order", detail)
+            invalid("/stop_ids", "not_an_order", detail)
         }
-        TripsError::EmptySearch => one("/q", "too_short", "Search text must not be blank."),
+        TripsError::EmptySearch => invalid("/q", "too_short", "Search text must not be blank."),
         TripsError::InvalidCursor => Problem::new(
             ProblemCode::InvalidCursor,
             "The list can't be continued from here. Please load it again.",
@@ -42,39 +42,41 @@ pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
     }
 }
 
-/// The condition does not hold.
-pub(super) fn changed() -> Problem {
+/// Returns the problem of a precondition that is not met.
+pub(super) fn version_mismatch() -> Problem {
     Problem::new(
         ProblemCode::PreconditionFailed,
         "The trip was changed or deleted in the meantime. Load it again before you change it.",
     )
 }
 
-fn one(pointer: &str, code: &str, detail: &str) -> Problem {
+fn invalid(pointer: &str, code: &str, detail: &str) -> Problem {
     Problem::invalid(vec![FieldError::new(pointer, code, detail.to_owned())])
 }
 
-pub(super) fn field_errors(faults: Vec<TripViolation>, offending_date: &str) -> Vec<FieldError> {
-    let told = |broken: TripViolation| {
-        let (pointer, code) = match broken {
+/// Converts violations. `offending_date` is the pointer of an error about the order of the two dates.
+pub(super) fn field_errors(violations: Vec<TripViolation>, offending_date: &str) -> Vec<FieldError> {
+    let to_error = |violation: TripViolation| {
+        let (pointer, code) = match violation {
             TripViolation::EndsBeforeStart => (offending_date.to_owned(), "before_start"),
             TripViolation::StartOutOfRange => ("/start_date".to_owned(), "out_of_range"),
             TripViolation::EndOutOfRange => ("/end_date".to_owned(), "out_of_range"),
             TripViolation::UnknownTimeZone => ("/time_zone".to_owned(), "unknown_time_zone"),
             TripViolation::TooManyStops => ("/stops".to_owned(), "too_many"),
             TripViolation::StopsTooLarge => ("/stops".to_owned(), "too_large"),
-            TripViolation::Stop(at, of_stop) => {
-                let (member, code) = stop_error(of_stop);
-                (format!("/stops/{at}{member}"), code)
+            TripViolation::Stop(index, violation) => {
+                let (field, code) = stop_error(violation);
+                (format!("/stops/{index}{field}"), code)
             }
         };
-        FieldError::new(pointer, code, broken.to_string())
+        FieldError::new(pointer, code, violation.to_string())
     };
-    faults.into_iter().map(told).collect()
+    violations.into_iter().map(to_error).collect()
 }
 
-fn stop_error(fault: StopViolation) -> (&'static str, &'static str) {
-    match fault {
+/// Returns the pointer into the stop, and the code.
+fn stop_error(violation: StopViolation) -> (&'static str, &'static str) {
+    match violation {
         StopViolation::DepartsBeforeArrival => ("/departs_at", "before_arrival"),
         StopViolation::ArrivalOutOfRange => ("/arrives_at", "out_of_range"),
         StopViolation::DepartureOutOfRange => ("/departs_at", "out_of_range"),
@@ -82,20 +84,20 @@ fn stop_error(fault: StopViolation) -> (&'static str, &'static str) {
     }
 }
 
-/// As [`to_problem`], of a request that is about one stop: pointers are into that, and of two times in the
-/// wrong order `offending_date` is the one that was sent.
+/// Converts an error of a request about one stop: pointers refer to the stop, and `offending_date` is the
+/// pointer of an error about the order of its two times.
 pub(super) fn stop_to_problem(error: TripsError, offending_date: &str) -> Problem {
-    let TripsError::Invalid(faults) = error else { return error.into() };
-    let told = |broken: TripViolation| {
-        let (pointer, code) = match broken {
+    let TripsError::Invalid(violations) = error else { return error.into() };
+    let to_error = |violation: TripViolation| {
+        let (pointer, code) = match violation {
             TripViolation::Stop(_, StopViolation::DepartsBeforeArrival) => (offending_date, "before_arrival"),
-            TripViolation::Stop(_, of_stop) => stop_error(of_stop),
+            TripViolation::Stop(_, violation) => stop_error(violation),
             TripViolation::TooManyStops => ("", "too_many"),
             TripViolation::StopsTooLarge => ("", "too_large"),
-            // Of the trip itself, which was whole before.
+            // A rule about the trip's own fields, which the request does not change.
             _ => ("", "invalid"),
         };
-        FieldError::new(pointer, code, broken.to_string())
+        FieldError::new(pointer, code, violation.to_string())
     };
-    Problem::invalid(faults.into_iter().map(told).collect())
+    Problem::invalid(violations.into_iter().map(to_error).collect())
 }

@@ -1,4 +1,4 @@
-//! Trips over HTTP.
+//! The HTTP operations on trips.
 
 mod bodies;
 mod errors;
@@ -11,7 +11,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use self::bodies::{CreateTrip, NewTrip, ReplaceTrip, TripPage, TripSort, TripStatus};
 pub(crate) use self::bodies::{TripBody, UpdateTrip, example_trip};
-use self::errors::changed;
+use self::errors::version_mismatch;
 pub(crate) use self::errors::{offending_date, to_problem};
 use self::responses::{CreatedTrip, trip_created};
 pub(crate) use self::stop_bodies::StopList;
@@ -30,52 +30,52 @@ use crate::web::{API, Tag, path_id::PathId};
 
 #[derive(ApiResponse)]
 enum ListedTrips {
-    /// A page of trips.
+    /// A page of the trips of the user.
     #[oai(status = 200)]
     Ok(
         Json<TripPage>,
-        /// Names this page in this state: it is another one after any change of any of the caller's trips.
+        /// Entity tag of this page. It changes with every change of any trip of the user.
         #[oai(header = "ETag")]
         String,
-        /// Where the next page is (RFC 8288). Absent on the last one.
+        /// Path of the next page (RFC 8288), with `rel="next"`. Absent on the last page.
         #[oai(header = "Link")]
         Option<String>,
     ),
-    /// Nothing has changed since the state that `If-None-Match` names.
+    /// No trip of the user has changed since the `ETag` in `If-None-Match`.
     #[oai(status = 304)]
     Unchanged(
-        /// Names that state.
+        /// Entity tag of this page.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
 #[derive(ApiResponse)]
-enum GotTrip {
-    /// The trip.
+enum FoundTrip {
+    /// The trip with its stops.
     #[oai(status = 200)]
     Ok(
         Json<TripBody>,
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
     ),
-    /// The trip is still in the state that `If-None-Match` names.
+    /// The trip has not changed since the `ETag` in `If-None-Match`.
     #[oai(status = 304)]
     Unchanged(
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
 #[derive(ApiResponse)]
-enum OneTrip {
-    /// The trip.
+enum ChangedTrip {
+    /// The changed trip.
     #[oai(status = 200)]
     Ok(
         Json<TripBody>,
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
     ),
@@ -83,22 +83,22 @@ enum OneTrip {
 
 #[derive(ApiResponse)]
 enum PutTrip {
-    /// The trip, as it is now.
+    /// The trip was replaced.
     #[oai(status = 200)]
     Replaced(
         Json<TripBody>,
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
     ),
-    /// The trip exists.
+    /// The trip was created.
     #[oai(status = 201)]
     Created(
         RawJson<TripBody, NewTrip>,
-        /// Where the trip is.
+        /// Path of the trip.
         #[oai(header = "Location")]
         String,
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
     ),
@@ -106,32 +106,32 @@ enum PutTrip {
 
 #[derive(ApiResponse)]
 enum DeletedTrip {
-    /// The trip is gone.
+    /// The trip was deleted.
     #[oai(status = 204)]
-    Gone,
+    NoContent,
 }
 
-fn one(trip: Trip) -> OneTrip {
+fn changed_trip(trip: Trip) -> ChangedTrip {
     let etag = etag(&trip.etag());
-    OneTrip::Ok(Json(trip.into()), etag)
+    ChangedTrip::Ok(Json(trip.into()), etag)
 }
 
 fn location(trip: &Trip) -> String {
     format!("{API}/trips/{}", trip.id)
 }
 
-/// `*` asks for nothing but that the trip is there, which is asked anyway.
-fn condition(if_match: IfMatch) -> Precondition {
+/// Returns the precondition of a change. `*` requires only that the trip exists, which every change requires.
+fn precondition(if_match: IfMatch) -> Precondition {
     if_match.0.and_then(EntityTags::strong).map_or(Precondition::Always, Precondition::OneOf)
 }
 
-/// How `PUT` is meant: to make what is not there, or to change what is in this state.
-fn put_condition(
+/// Returns the precondition of a `PUT` that replaces a trip, or `None` if it creates one.
+fn put_precondition(
     if_match: IfMatch<false>,
     if_none_match: IfNoneMatch<false>,
 ) -> Result<Option<Precondition>, Problem> {
     match (if_match.0, if_none_match.0) {
-        (Some(tags), None) => Ok(Some(condition(IfMatch(Some(tags))))),
+        (Some(tags), None) => Ok(Some(precondition(IfMatch(Some(tags))))),
         (None, Some(EntityTags::Any)) => Ok(None),
         (Some(_), Some(_)) => {
             Err(Problem::new(ProblemCode::BadRequest, "Send either If-Match or If-None-Match, not both."))
@@ -143,10 +143,10 @@ fn put_condition(
     }
 }
 
-/// Where the next page of the same list is.
-fn link(asked: &[(&str, Option<String>)], next: &str) -> String {
+/// Returns the `Link` header of the next page: the same list with another cursor.
+fn link(parameters: &[(&str, Option<String>)], next: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in asked {
+    for (name, value) in parameters {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -155,26 +155,27 @@ fn link(asked: &[(&str, Option<String>)], next: &str) -> String {
     format!("<{API}/trips?{}>; rel=\"next\"", query.finish())
 }
 
-async fn answer(
+/// Returns the page, or 304 if nothing has changed.
+async fn respond(
     trips: &Trips,
     listing: Listing,
     if_none_match: &IfNoneMatch,
-    asked: &[(&str, Option<String>)],
+    parameters: &[(&str, Option<String>)],
 ) -> Result<ListedTrips, TripsError> {
     if if_none_match.0.is_some() {
-        // Costs one row: that which counts the caller's changes.
+        // Reads only one row, the user's change counter.
         let tag = trips.etag(&listing).await?;
         if if_none_match.matches(&tag) {
             return Ok(ListedTrips::Unchanged(etag(&tag)));
         }
     }
     let page = trips.list(listing).await?;
-    let link = page.next.as_ref().map(|next| link(asked, next));
+    let link = page.next.as_ref().map(|next| link(parameters, next));
     let items = page.items.into_iter().map(TripBody::from).collect();
     Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), etag(&page.etag), link))
 }
 
-/// The operations of this room.
+/// The operations on trips.
 #[derive(Debug)]
 pub struct TripsApi {
     trips: Trips,
@@ -190,48 +191,49 @@ impl TripsApi {
 
 #[OpenApi(prefix_path = "/api/v1/trips", tag = "Tag::Trips")]
 impl TripsApi {
-    /// List my trips
+    /// List trips
     ///
-    /// A page of the caller's own trips: for a list on the screen. An app that keeps trips on the phone asks
-    /// what changed instead.
+    /// Returns a page of the user's own trips, to show them as a list. An app that stores trips on the device
+    /// reads the changes with `GET /api/v1/sync` instead.
     ///
-    /// Page by sending `next_cursor` back as `cursor`, with the same `sort` and filters: trips that are added
-    /// or deleted meanwhile neither shift nor repeat the others. Send the `ETag` back as `If-None-Match` to
-    /// learn for next to nothing that nothing has changed.
+    /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. Trips
+    /// that are created or deleted meanwhile neither shift nor repeat the others. To find out at low cost
+    /// whether anything has changed, send the `ETag` back as `If-None-Match`.
     ///
-    /// 400 `invalid_cursor` for a cursor of another list, another user or another making: start again without
-    /// one. 422 names the parameter that is not as documented, and what it may be.
+    /// - 400 `invalid_cursor`: the cursor belongs to another list or user, or was not issued by this server.
+    ///   Start again without a cursor.
+    /// - 422 `invalid`: a query parameter is not valid. `errors` names the parameter and its allowed values.
     #[oai(path = "/", method = "get", operation_id = "list_trips")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<TripsRead>,
-        /// The most trips to return.
+        /// Maximum number of trips on the page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<u16>,
-        /// `next_cursor` of the page before. The first page if absent.
+        /// `next_cursor` of the previous page. Without it, the response is the first page.
         cursor: Query<Option<String>>,
-        /// What comes first: `-created_at` (if absent) the newest, `start_date` the one that starts first
-        /// (those without a first day last), `-updated_at` the one that changed last, `title` the first of
-        /// the alphabet, without regard to case and accents.
+        /// Sort order: `-created_at` (default): newest first; `start_date`: earliest first day first, trips
+        /// without a first day last; `-updated_at`: last changed first; `title`: alphabetical, ignoring case
+        /// and accents.
         sort: Query<Option<TripSort>>,
-        /// Only trips that stand so.
+        /// Returns only trips with this status.
         status: Query<Option<TripStatus>>,
-        /// Only trips in whose title, destination or notes this stands, without regard to case and
-        /// accents. No character of it has a meaning of its own.
+        /// Returns only trips whose title, destination or notes contain this text, ignoring case and accents.
+        /// There are no wildcards.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-        /// Only trips whose first day is this one or a later one.
+        /// Returns only trips whose first day is this date or later.
         starts_from: Query<Option<DateParam>>,
-        /// Only trips whose first day is this one or an earlier one.
+        /// Returns only trips whose first day is this date or earlier.
         starts_until: Query<Option<DateParam>>,
-        /// The `ETag` of a page that you have: 304 if it would be the same now.
+        /// `ETag` of the page that the app has already. The response is 304 if nothing has changed.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
     ) -> Result<ListedTrips, ProblemResponse> {
         let (sort, status) = (sort.0.map(Sort::from), status.0.map(super::Status::from));
         let day = |day: &Option<DateParam>| day.as_ref().map(|day| day.0.to_string());
-        let asked = [
+        let parameters = [
             ("limit", Some(limit.0.to_string())),
             ("sort", sort.map(|sort| sort.name().to_owned())),
             ("status", status.map(|status| status.name().to_owned())),
@@ -249,25 +251,30 @@ impl TripsApi {
             cursor: cursor.0,
         };
         let listing = self.trips.listing(caller.user(), query)?;
-        Ok(answer(&self.trips, listing, &if_none_match, &asked).await?)
+        Ok(respond(&self.trips, listing, &if_none_match, &parameters).await?)
     }
 
-    /// Make a trip
+    /// Create a trip
     ///
-    /// The trip belongs to whoever makes it. Give a title; all else can come later, its stops too. 422 lists
-    /// everything that is wrong with it.
+    /// Creates a trip of the user. Only `title` is required. All other fields and the stops can be added
+    /// later.
     ///
-    /// With an `Idempotency-Key` the request can be sent again when its answer was lost: the trip is made once,
-    /// and for 7 days the answer is the same each time, also after a crash of the server. A request that is
-    /// refused (4xx, 5xx) did nothing and leaves its key free. 409 `idempotency_in_progress` while the first
-    /// request still runs; 409 `already_exists` if the caller has a trip of this `id`; 422
-    /// `idempotency_key_reused` for another request under the same key.
+    /// With an `Idempotency-Key`, an app can repeat the request if the response was lost: the trip is created
+    /// once, and for 7 days every repetition gets the same response, also after a crash of the server. A
+    /// request that is refused (4xx, 5xx) changes nothing, and its key can be used again.
+    ///
+    /// - 409 `already_exists`: the user has a trip with this `id` already. If the request repeats a lost one,
+    ///   the first one succeeded.
+    /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
+    ///   after `Retry-After` seconds.
+    /// - 422 `invalid`: `errors` lists everything that is wrong with the trip.
+    /// - 422 `idempotency_key_reused`: the key was used for another request. Use a new key.
     #[oai(path = "/", method = "post", operation_id = "create_trip")]
     async fn create(
         &self,
         caller: Caller<TripsWrite>,
-        /// Names what is to be made, so that it is made once: a random UUID, say, the same for all tries. 1 to
-        /// 255 visible ASCII characters, with or without quotation marks around them.
+        /// Key of the new trip, the same in every attempt, for example a random UUID: 1 to 255 visible ASCII
+        /// characters, with or without quotation marks around them.
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<CreateTrip>,
@@ -275,119 +282,127 @@ impl TripsApi {
         let (owner, trips) = (caller.user(), self.trips.clone());
         let request = key.request(owner, body.digest());
         let (id, fields) = body.check(|body, _| body.check(&trips))?;
-        let make = move |receipt| async move { trips.create(owner, id, fields, receipt).await };
-        Ok(idempotency_key::run_once(&self.idempotency, request, trip_created, make).await?.into())
+        let create = move |receipt| async move { trips.create(owner, id, fields, receipt).await };
+        Ok(idempotency_key::run_once(&self.idempotency, request, trip_created, create).await?.into())
     }
 
     /// Get a trip
     ///
-    /// One of the caller's own trips, with its stops. Keep the `ETag`: sent back as `If-None-Match` it makes
-    /// the answer 304 while the trip is the same, and as `If-Match` it makes sure that a change is made to what
-    /// you know.
+    /// Returns one of the user's own trips, with its stops. Store the `ETag`: sent back as `If-None-Match`,
+    /// it makes the response 304 while the trip is unchanged; sent as `If-Match`, it protects changes that
+    /// the app has not seen.
     ///
-    /// 404 `not_found` if there is none of that id, or it is somebody else's.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/:id", method = "get", operation_id = "get_trip")]
     async fn get(
         &self,
         caller: Caller<TripsRead>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you have: 304 if it is still the same.
+        /// `ETag` of the trip that the app has already. The response is 304 if the trip has not changed.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
-    ) -> Result<GotTrip, ProblemResponse<404>> {
+    ) -> Result<FoundTrip, ProblemResponse<404>> {
         let trip = self.trips.find(caller.user(), id.uuid()).await?;
         let tag = trip.etag();
         Ok(if if_none_match.matches(&tag) {
-            GotTrip::Unchanged(etag(&tag))
+            FoundTrip::Unchanged(etag(&tag))
         } else {
-            GotTrip::Ok(Json(trip.into()), etag(&tag))
+            FoundTrip::Ok(Json(trip.into()), etag(&tag))
         })
     }
 
-    /// Replace a trip, or make it under this id
+    /// Replace or create a trip
     ///
-    /// For an app that keeps whole trips. With `If-Match` the body takes the place of all that is said of the
-    /// trip: what is absent is cleared. With `If-None-Match: *` it makes a trip under an id that you have made,
-    /// a UUIDv7 in lower case, unless you have one. Sent again after the trip was deleted, it makes it again.
+    /// For an app that stores whole trips. With `If-Match`, the body replaces all fields of the trip, and
+    /// absent fields are cleared. With `If-None-Match: *`, it creates a trip whose id the app has generated,
+    /// a UUIDv7 in lower case, unless the user has a trip with this id. If such a request is repeated after
+    /// the trip was deleted, it creates the trip again.
     ///
-    /// 412 `precondition_failed` if the trip has changed since, or you have one of that id: read it, merge, and
-    /// send the new `ETag`. 428 `precondition_required` with neither header. 404 `not_found` if there is
-    /// nothing to replace.
+    /// - 404 `not_found`: there is no trip to replace. Reload the list of trips.
+    /// - 412 `precondition_failed`: the trip has changed, or the user has a trip with this id already. Read
+    ///   the trip, merge the changes, and send the new `ETag`.
+    /// - 428 `precondition_required`: the request has neither `If-Match` nor `If-None-Match`. Send one of
+    ///   them.
     #[oai(path = "/:id", method = "put", operation_id = "replace_trip")]
     async fn replace(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since. `*` replaces any.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since. `*`
+        /// replaces any version.
         #[oai(name = "If-Match")]
         if_match: IfMatch<false>,
-        /// `*`: make the trip, if you have none of this id.
+        /// `*`: create the trip. The response is 412 if the user has a trip with this id.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<false>,
         body: Body<ReplaceTrip>,
     ) -> Result<PutTrip, ProblemResponse<404, 412, 428>> {
         let fields = body.check(|body, _| body.check(&self.trips))?;
-        let Some(condition) = put_condition(if_match, if_none_match)? else {
-            let made = self.trips.create(caller.user(), Some(id.uuid()), fields, None).await;
-            let trip = made.map_err(|error| match error {
-                TripsError::IdTaken => changed(),
+        let Some(precondition) = put_precondition(if_match, if_none_match)? else {
+            let created = self.trips.create(caller.user(), Some(id.uuid()), fields, None).await;
+            let trip = created.map_err(|error| match error {
+                TripsError::IdTaken => version_mismatch(),
                 error => error.into(),
             })?;
             let (location, etag) = (location(&trip), etag(&trip.etag()));
-            let written = RawJson::new(to_vec(&TripBody::from(trip)));
-            return Ok(PutTrip::Created(written, location, etag));
+            let body = RawJson::new(to_vec(&TripBody::from(trip)));
+            return Ok(PutTrip::Created(body, location, etag));
         };
-        let trip = self.trips.replace(caller.user(), id.uuid(), condition, fields).await?;
+        let trip = self.trips.replace(caller.user(), id.uuid(), precondition, fields).await?;
         let etag = etag(&trip.etag());
         Ok(PutTrip::Replaced(Json(trip.into()), etag))
     }
 
     /// Change a trip
     ///
-    /// To change a part of a trip: a JSON Merge Patch (RFC 7396), in which a member that is absent stays as it
-    /// is, and `null` clears it. Answers with the whole trip, which has a new version.
+    /// Changes some fields of a trip by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
+    /// clears it. Returns the whole trip with its new version. Without `If-Match`, the last writer of a field
+    /// wins.
     ///
-    /// Without `If-Match` the last one to write wins, member by member; with it 412 `precondition_failed` if
-    /// the trip has changed since. 404 `not_found` if there is none of that id, or it is somebody else's.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id", method = "patch", operation_id = "update_trip")]
     async fn update(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateTrip>,
-    ) -> Result<OneTrip, ProblemResponse<404, 412>> {
+    ) -> Result<ChangedTrip, ProblemResponse<404, 412>> {
         let patch = body.check(|body, _| body.check(&self.trips))?;
         let offending_date = offending_date(&patch);
-        let after = self.trips.change(caller.user(), id.uuid(), condition(if_match), patch).await;
-        Ok(one(after.map_err(|error| to_problem(error, offending_date))?))
+        let after = self.trips.change(caller.user(), id.uuid(), precondition(if_match), patch).await;
+        Ok(changed_trip(after.map_err(|error| to_problem(error, offending_date))?))
     }
 
     /// Delete a trip
     ///
-    /// For ever, with its stops and the link to it. With `If-Match` only while it is what you know, else 412
-    /// `precondition_failed`.
+    /// Deletes a trip permanently, with its stops and its share link. With `If-Match`, deletes it only if it
+    /// has not changed since.
     ///
-    /// 404 `not_found` if there is none of that id, or it is somebody else's; also if it was deleted before,
-    /// which an app that repeats a lost request takes for success.
+    /// - 404 `not_found`: there is no such trip, for example because it was deleted before, or it belongs to
+    ///   another user. An app that repeats a lost request treats this as success.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip
+    ///   before you delete it.
     #[oai(path = "/:id", method = "delete", operation_id = "delete_trip")]
     async fn delete(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-        _nothing: NoBody,
+        _no_body: NoBody,
     ) -> Result<DeletedTrip, ProblemResponse<404, 412>> {
-        self.trips.delete(caller.user(), id.uuid(), condition(if_match)).await?;
-        Ok(DeletedTrip::Gone)
+        self.trips.delete(caller.user(), id.uuid(), precondition(if_match)).await?;
+        Ok(DeletedTrip::NoContent)
     }
 }
 

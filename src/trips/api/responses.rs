@@ -1,4 +1,5 @@
-//! The answers to whoever made a trip or a stop: the same each time that the request is sent under one key.
+//! The responses to requests that create a trip or a stop. They are saved under the idempotency key of the
+//! request, and every repetition gets the same response.
 
 use poem_openapi::ApiResponse;
 
@@ -13,23 +14,23 @@ use crate::web::json::{RawJson, to_vec};
 
 #[derive(ApiResponse)]
 pub(super) enum CreatedTrip {
-    /// The trip exists.
+    /// The trip was created.
     #[oai(status = 201)]
     Created(
         RawJson<TripBody, NewTrip>,
-        /// Where the trip is.
+        /// Path of the trip.
         #[oai(header = "Location")]
         String,
-        /// Its version.
+        /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
-        /// `true` if an earlier request with the same `Idempotency-Key` made it. Absent otherwise.
+        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
     ),
 }
 
-/// The answer to whoever made the trip.
+/// Returns the response to the request that created this trip.
 pub(super) fn trip_created(trip: &Trip) -> SavedResponse {
     SavedResponse {
         status: 201,
@@ -40,13 +41,13 @@ pub(super) fn trip_created(trip: &Trip) -> SavedResponse {
 }
 
 impl From<IdempotentResponse> for CreatedTrip {
-    fn from(told: IdempotentResponse) -> Self {
-        let (body, location, etag, replayed) = parts(told);
+    fn from(response: IdempotentResponse) -> Self {
+        let (body, location, etag, replayed) = parts(response);
         Self::Created(RawJson::new(body), location, etag, replayed)
     }
 }
 
-/// The body, and the headers in their order.
+/// Returns the body, and the headers `Location`, `ETag` and `Idempotency-Replayed`.
 fn parts(
     IdempotentResponse { response, replayed }: IdempotentResponse,
 ) -> (Vec<u8>, String, String, Option<String>) {
@@ -56,23 +57,23 @@ fn parts(
 
 #[derive(ApiResponse)]
 pub(super) enum AddedStop {
-    /// The trip has this stop, as its last.
+    /// The stop was added as the last one.
     #[oai(status = 201)]
     Added(
         RawJson<StopBody>,
-        /// Where the stop is changed and removed.
+        /// Path of the stop, for changing and removing it.
         #[oai(header = "Location")]
         String,
-        /// The trip's new version.
+        /// Entity tag of the changed trip.
         #[oai(header = "ETag")]
         String,
-        /// `true` if an earlier request with the same `Idempotency-Key` made it. Absent otherwise.
+        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
     ),
 }
 
-/// The answer to whoever added this stop, with which the trip has become that.
+/// Returns the response to the request that added this stop; `trip` is the trip after the change.
 pub(super) fn stop_added(trip: &Trip, stop: &Stop) -> SavedResponse {
     SavedResponse {
         status: 201,
@@ -83,8 +84,8 @@ pub(super) fn stop_added(trip: &Trip, stop: &Stop) -> SavedResponse {
 }
 
 impl From<IdempotentResponse> for AddedStop {
-    fn from(told: IdempotentResponse) -> Self {
-        let (body, location, etag, replayed) = parts(told);
+    fn from(response: IdempotentResponse) -> Self {
+        let (body, location, etag, replayed) = parts(response);
         Self::Added(RawJson::new(body), location, etag, replayed)
     }
 }

@@ -17,25 +17,25 @@ use crate::web::examples;
 use crate::web::local_time::LocalTime;
 use crate::web::path_id::{AnyId, BodyId, ClientMadeId};
 
-/// A place on the way.
+/// A stop of a trip.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Stop")]
 pub(super) struct StopBody {
-    /// Unique in its trip; never changes.
+    /// Id of the stop, unique in its trip. Never changes.
     id: Uuid,
-    /// What its owner calls it.
+    /// Name of the stop.
     name: String,
     /// Degrees north of the equator (WGS 84).
     latitude: f64,
     /// Degrees east of Greenwich (WGS 84).
     longitude: f64,
-    /// When it is reached, by the clocks of the trip's time zone.
+    /// Arrival, as local time in the trip's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     arrives_at: Option<LocalTime>,
-    /// When it is left, by the clocks of the trip's time zone.
+    /// Departure, as local time in the trip's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     departs_at: Option<LocalTime>,
-    /// Whatever else its owner wants to keep.
+    /// Notes of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<String>,
 }
@@ -48,7 +48,7 @@ impl From<Stop> for StopBody {
     }
 }
 
-/// The stop that the examples tell of: the one that their requests make and change.
+/// Returns the stop of the examples, which the requests of the examples create and change.
 pub(super) fn example_stop() -> Stop {
     NewStop::example().into_stop(|| examples::STOP)
 }
@@ -59,7 +59,7 @@ impl Example for StopBody {
     }
 }
 
-/// The stops of a trip, shown as they are kept.
+/// The stops of a trip, returned in the form in which they are stored.
 #[derive(Debug)]
 pub(crate) struct StopList(pub(crate) Stops);
 
@@ -102,7 +102,7 @@ impl ParseFromJSON for StopList {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let list: Vec<Stop> =
             serde_json::from_value(value.unwrap_or_default()).map_err(ParseError::custom)?;
-        Stops::new(&list).map(Self).map_err(|_| ParseError::custom("not the stops of a trip"))
+        Stops::new(&list).map(Self).map_err(|_| ParseError::custom("not a list of stops"))
     }
 }
 
@@ -112,26 +112,27 @@ impl ToJSON for StopList {
     }
 }
 
-/// A stop that is to be.
+/// A stop in a request: a new one, or an existing one with its id.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct NewStop {
-    /// That of a stop which the trip has, or a UUIDv7 that you have made, in lower case. A new one if absent.
+    /// Id of an existing stop of the trip, or a UUIDv7 in lower case that the app has generated. If absent,
+    /// the server generates the id.
     id: Option<ClientMadeId>,
-    /// What its owner calls it.
+    /// Name of the stop, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: String,
-    /// Degrees north of the equator (WGS 84).
+    /// Degrees north of the equator (WGS 84), -90 to 90.
     #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
     latitude: f64,
-    /// Degrees east of Greenwich (WGS 84).
+    /// Degrees east of Greenwich (WGS 84), -180 to 180.
     #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
     longitude: f64,
-    /// When it is reached, by the clocks of the trip's time zone.
+    /// Arrival, as local time in the trip's time zone.
     arrives_at: Option<LocalTime>,
-    /// When it is left; not before `arrives_at`.
+    /// Departure, as local time in the trip's time zone; not before `arrives_at`.
     departs_at: Option<LocalTime>,
-    /// Whatever else its owner wants to keep.
+    /// Notes, at most 2,000 characters.
     #[oai(validator(max_length = 2000))]
     notes: Option<String>,
 }
@@ -164,35 +165,36 @@ impl NewStop {
     }
 }
 
-/// The stops of a whole trip, and the rules that they break.
+/// Returns the stops of a whole trip, and the rules that they violate.
 pub(super) fn parse_stops(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<TripViolation>) {
     let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(|| trips.new_id())).collect();
     match Stops::new(&list) {
         Ok(stops) => (stops, Vec::new()),
-        Err(faults) => (Stops::default(), faults),
+        Err(violations) => (Stops::default(), violations),
     }
 }
 
-/// A change of a stop (RFC 7396): what is absent stays, `null` clears.
+/// A JSON Merge Patch (RFC 7396) of a stop: an absent field is unchanged, `null` clears it. `name`,
+/// `latitude` and `longitude` can't be cleared.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct UpdateStop {
-    /// What its owner calls it. Can't be cleared.
+    /// Name of the stop, 1 to 200 characters. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: Option<String>,
-    /// Degrees north of the equator (WGS 84). Can't be cleared.
+    /// Degrees north of the equator (WGS 84), -90 to 90. Can't be cleared.
     #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
     latitude: Option<f64>,
-    /// Degrees east of Greenwich (WGS 84). Can't be cleared.
+    /// Degrees east of Greenwich (WGS 84), -180 to 180. Can't be cleared.
     #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
     longitude: Option<f64>,
-    /// When it is reached, by the clocks of the trip's time zone.
+    /// Arrival, as local time in the trip's time zone.
     #[oai(nullable)]
     arrives_at: MaybeUndefined<LocalTime>,
-    /// When it is left; not before `arrives_at`.
+    /// Departure, as local time in the trip's time zone; not before `arrives_at`.
     #[oai(nullable)]
     departs_at: MaybeUndefined<LocalTime>,
-    /// Whatever else its owner wants to keep.
+    /// Notes, at most 2,000 characters.
     #[oai(nullable, validator(max_length = 2000))]
     notes: MaybeUndefined<String>,
 }
@@ -207,7 +209,7 @@ impl Example for UpdateStop {
 
 impl From<UpdateStop> for StopPatch {
     fn from(body: UpdateStop) -> Self {
-        let time = |member| into_patch(member).map(|time| time.map(|LocalTime(time)| time));
+        let time = |field| into_patch(field).map(|time| time.map(|LocalTime(time)| time));
         Self {
             name: body.name,
             latitude: body.latitude,
@@ -219,10 +221,10 @@ impl From<UpdateStop> for StopPatch {
     }
 }
 
-/// The order in which stops are travelled.
+/// The travel order of the stops of a trip.
 #[derive(Debug, Object)]
 pub(super) struct StopOrder {
-    /// The ids of all stops of the trip, each of them once.
+    /// Ids of all stops of the trip, each exactly once, in travel order.
     #[oai(validator(max_items = 500))]
     pub(super) stop_ids: Vec<AnyId>,
 }

@@ -1,4 +1,4 @@
-//! The operations on the stops of a trip.
+//! The HTTP operations on the stops of a trip.
 
 use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, OpenApi};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::errors::stop_to_problem;
 use super::responses::{AddedStop, stop_added};
 use super::stop_bodies::{NewStop, StopBody, StopOrder, UpdateStop};
-use super::{OneTrip, condition, one};
+use super::{ChangedTrip, changed_trip, precondition};
 use crate::idempotency::Idempotency;
 use crate::trips::{StopChange, StopPatch, Trip, Trips};
 use crate::web::Tag;
@@ -21,11 +21,11 @@ use crate::web::problem::{Problem, ProblemResponse};
 
 #[derive(ApiResponse)]
 enum ChangedStop {
-    /// The stop.
+    /// The changed stop.
     #[oai(status = 200)]
     Ok(
         Json<StopBody>,
-        /// The trip's new version.
+        /// Entity tag of the changed trip.
         #[oai(header = "ETag")]
         String,
     ),
@@ -33,22 +33,22 @@ enum ChangedStop {
 
 #[derive(ApiResponse)]
 enum RemovedStop {
-    /// The stop is gone.
+    /// The stop was removed.
     #[oai(status = 204)]
-    Gone(
-        /// The trip's new version.
+    NoContent(
+        /// Entity tag of the changed trip.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
-/// The stop of that id, of a trip that was just changed.
-fn stop_of(trip: &Trip, id: Uuid) -> Result<Json<StopBody>, Problem> {
+/// Returns the stop with this id from a trip that was just changed.
+fn find_stop(trip: &Trip, id: Uuid) -> Result<Json<StopBody>, Problem> {
     let found = trip.fields.stops.list()?.into_iter().find(|stop| stop.id == id);
     found.map(|stop| Json(stop.into())).ok_or_else(Problem::not_found)
 }
 
-/// The operations on a trip's stops.
+/// The operations on the stops of a trip.
 #[derive(Debug)]
 pub struct StopsApi {
     trips: Trips,
@@ -66,23 +66,29 @@ impl StopsApi {
 impl StopsApi {
     /// Add a stop
     ///
-    /// The trip's last from now on, and the trip has a new version. A trip has at most 500 stops, which
-    /// together take at most 192 KiB as JSON. With an `Idempotency-Key` it is made once, however often the
-    /// request is sent, as for making a trip.
+    /// Appends a stop to the trip, which gets a new version. A trip has at most 500 stops, which have at most
+    /// 192 KiB together as JSON. With an `Idempotency-Key`, an app can repeat the request if the response was
+    /// lost, as when it creates a trip: the stop is added once.
     ///
-    /// 404 `not_found` if there is no such trip, 412 `precondition_failed` if it has changed since the
-    /// `If-Match`, 409 `idempotency_in_progress` while the first request under the key still runs. 422 lists
-    /// what is wrong with the stop.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
+    /// - 409 `already_exists`: the trip has a stop with this `id` already. If the request repeats a lost one,
+    ///   the first one succeeded.
+    /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
+    ///   after `Retry-After` seconds.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   merge the changes, and send the new `ETag`.
+    /// - 422 `invalid`: `errors` lists everything that is wrong with the stop.
+    /// - 422 `idempotency_key_reused`: the key was used for another request. Use a new key.
     #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
     async fn add(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-        /// As for making a trip: names the stop that is to be made, so that it is made once.
+        /// Key of the new stop, the same in every attempt, as when creating a trip.
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<NewStop>,
@@ -90,32 +96,38 @@ impl StopsApi {
         let (owner, trip, trips) = (caller.user(), id.uuid(), self.trips.clone());
         let request = key.request(owner, body.digest());
         let stop = body.accept()?.into_stop(|| trips.new_id());
-        let (new, change, condition) = (stop.clone(), StopChange::Add(stop), condition(if_match));
+        let (new_stop, change, precondition) = (stop.clone(), StopChange::Add(stop), precondition(if_match));
         let add = move |receipt| async move {
-            let added = trips.change_stops(owner, trip, condition, change, receipt).await;
+            let added = trips.change_stops(owner, trip, precondition, change, receipt).await;
             added.map_err(|error| stop_to_problem(error, "/departs_at"))
         };
-        Ok(idempotency_key::run_once(&self.idempotency, request, move |trip| stop_added(trip, &new), add)
-            .await?
-            .into())
+        Ok(idempotency_key::run_once(
+            &self.idempotency,
+            request,
+            move |trip| stop_added(trip, &new_stop),
+            add,
+        )
+        .await?
+        .into())
     }
 
     /// Change a stop
     ///
-    /// A JSON Merge Patch (RFC 7396) of one stop: a member that is absent stays as it is, `null` clears it. The
-    /// trip has a new version.
+    /// Changes some fields of a stop by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
+    /// clears it. The trip gets a new version.
     ///
-    /// 404 `not_found` if there is no such trip, or it has no such stop; 412 `precondition_failed` if the trip
-    /// has changed since the `If-Match`.
+    /// - 404 `not_found`: there is no such trip, or it has no such stop. Reload the trip.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "patch", operation_id = "update_stop")]
     async fn update(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The stop's id.
+        /// Id of the stop.
         stop_id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateStop>,
@@ -124,58 +136,63 @@ impl StopsApi {
         let offending_date = if patch.departs_at.is_none() { "/arrives_at" } else { "/departs_at" };
         let change = StopChange::Change(stop_id.uuid(), patch);
         let changed =
-            self.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await;
+            self.trips.change_stops(caller.user(), id.uuid(), precondition(if_match), change, None).await;
         let trip = changed.map_err(|error| stop_to_problem(error, offending_date))?;
-        Ok(ChangedStop::Ok(stop_of(&trip, stop_id.uuid())?, etag(&trip.etag())))
+        Ok(ChangedStop::Ok(find_stop(&trip, stop_id.uuid())?, etag(&trip.etag())))
     }
 
     /// Remove a stop
     ///
-    /// Takes one stop out; the others keep their order, and the trip has a new version.
+    /// Removes one stop from the trip. The other stops keep their order, and the trip gets a new version.
     ///
-    /// 404 `not_found` if the trip has no such stop, also if it was removed before. 412 `precondition_failed`
-    /// if the trip has changed since the `If-Match`.
+    /// - 404 `not_found`: there is no such trip, or it has no such stop, for example because the stop was
+    ///   removed before. An app that repeats a lost request treats this as success.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
     async fn remove(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The stop's id.
+        /// Id of the stop.
         stop_id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-        _nothing: NoBody,
+        _no_body: NoBody,
     ) -> Result<RemovedStop, ProblemResponse<404, 412>> {
         let change = StopChange::Remove(stop_id.uuid());
         let trip =
-            self.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
-        Ok(RemovedStop::Gone(etag(&trip.etag())))
+            self.trips.change_stops(caller.user(), id.uuid(), precondition(if_match), change, None).await?;
+        Ok(RemovedStop::NoContent(etag(&trip.etag())))
     }
 
-    /// Put the stops in another order
+    /// Reorder the stops
     ///
-    /// For an app in which stops are dragged about: the order names each stop of the trip once, and no other.
-    /// Answers with the whole trip, which has a new version.
+    /// Changes the travel order of the stops, for example after the user has dragged a stop to another place.
+    /// The order contains the id of each stop of the trip exactly once. Returns the whole trip with its new
+    /// version.
     ///
-    /// 422 if the order leaves a stop out, names one twice or one that the trip does not have; then read the
-    /// trip again. 404 `not_found` if there is no such trip, 412 `precondition_failed` if it has changed since
-    /// the `If-Match`.
+    /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
+    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   merge the changes, and send the new `ETag`.
+    /// - 422 `invalid`: the order omits a stop, contains a stop twice, or contains one that the trip does not
+    ///   have. Read the trip again.
     #[oai(path = "/:id/stops/order", method = "put", operation_id = "order_stops")]
     async fn order(
         &self,
         caller: Caller<TripsWrite>,
-        /// The trip's id.
+        /// Id of the trip.
         id: Path<PathId>,
-        /// The `ETag` of the trip that you know: 412 if it has changed since.
+        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<StopOrder>,
-    ) -> Result<OneTrip, ProblemResponse<404, 412>> {
+    ) -> Result<ChangedTrip, ProblemResponse<404, 412>> {
         let change = StopChange::Order(body.accept()?.stop_ids.into_iter().map(|BodyId(id)| id).collect());
         let trip =
-            self.trips.change_stops(caller.user(), id.uuid(), condition(if_match), change, None).await?;
-        Ok(one(trip))
+            self.trips.change_stops(caller.user(), id.uuid(), precondition(if_match), change, None).await?;
+        Ok(changed_trip(trip))
     }
 }

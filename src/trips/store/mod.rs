@@ -19,7 +19,8 @@ use uuid::Uuid;
 pub(super) use self::feed::{changed, deleted, sweep};
 pub(super) use self::listing::{FoundPage, explain, page};
 use super::sort_keys::SortKeys;
-use super::{Status, Stops, Trip, TripFields};
+use super::{Status, Stops, Trip, TripFields, UncheckedFields};
+use crate::calendar_date;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, pad_to_power_of_two};
 
@@ -47,29 +48,17 @@ type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64, Str
 struct Day(Option<NaiveDate>);
 
 impl TryGetable for Day {
-    /// Reads a day. SQLite stores a day as text, for which [`parse_day`] is faster than the pattern of
-    /// chrono.
+    /// Reads a day. SQLite stores a day as text, for which [`calendar_date::parse`] is faster than the
+    /// pattern of chrono.
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let text =
             row.try_as_sqlite_row().map(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()));
         match text {
             Some(Ok(None)) => Ok(Self(None)),
-            Some(Ok(Some(text))) if let Some(day) = parse_day(text) => Ok(Self(Some(day))),
+            Some(Ok(Some(text))) if let Some(day) = calendar_date::parse(text) => Ok(Self(Some(day))),
             _ => Option::try_get_by(row, index).map(Self),
         }
     }
-}
-
-/// Parses a day in the stored form `2026-11-22`.
-fn parse_day(text: &str) -> Option<NaiveDate> {
-    let number = |text: &[u8]| {
-        text.iter().try_fold(0, |number, digit| {
-            digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
-        })
-    };
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else { return None };
-    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
-    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
 }
 
 fn trip(row: Row) -> Trip {
@@ -91,7 +80,9 @@ fn trip(row: Row) -> Trip {
     let status = Status::parse(&status).unwrap_or_default();
     let (Day(start_date), Day(end_date)) = (start_date, end_date);
     let stops = Stops::from_stored(stops);
-    let fields = TripFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
+    let fields =
+        UncheckedFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
+    let fields = TripFields::from_stored(fields);
     Trip { id, fields, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
 }
 
@@ -283,6 +274,7 @@ fn insert_tombstone(
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
     let SortKeys { start, title: title_key, search } = SortKeys::new(&trip.fields);
     let Trip { id, fields, version, created_at, updated_at } = trip.clone();
+    let fields = fields.into_inner();
     trips::ActiveModel {
         owner_id: Set(owner),
         created_at: Set(created_at.timestamp_millis()),
@@ -301,22 +293,5 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
         start_key: Set(start),
         title_key: Set(title_key),
         search: Set(search),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parse_day_agrees_with_chrono() {
-        for text in
-            ["2026-11-22", "0001-01-01", "9999-12-31", "2024-02-29", "2026-02-29", "2026-13-01", "2026-00-10"]
-        {
-            assert_eq!(parse_day(text), text.parse().ok(), "{text}");
-        }
-        for text in ["", "2026-1-01", "+026-01-01", "2026/01/01", "2026-01-01T", "12026-01-01"] {
-            assert_eq!(parse_day(text), None, "{text}");
-        }
     }
 }

@@ -3,41 +3,12 @@
 //! It checks the length and a list of common passwords, and has no composition rules (NIST SP 800-63B-4
 //! §3.1.1.2).
 
-use std::fmt;
-
 use unicode_normalization::UnicodeNormalization;
 
-/// Maximum length of a password in bytes of UTF-8 after NFC: bcrypt's 72 less the terminating NUL.
-pub const MAX_BYTES: usize = 71;
+use crate::passwords::{MAX_BYTES, Password};
 
 /// The 19,640 most common passwords (Royce Williams' list, as shipped with Django), sorted, in lower case.
-static COMMON: &str = include_str!("common.txt");
-
-/// A password that bcrypt hashes without truncation: NFC, at most [`MAX_BYTES`], without NUL.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
-
-impl Password {
-    /// Parses a password entered at login. Returns `None` if the text can't be an accepted password.
-    pub fn parse(text: &str) -> Option<Self> {
-        // Normalization shortens a text to no less than a third of its length, so a longer text can't fit.
-        if text.len() > 4 * MAX_BYTES {
-            return None;
-        }
-        let normalized: String = text.nfc().collect();
-        (normalized.len() <= MAX_BYTES && !normalized.contains('\0')).then_some(Self(normalized))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+static COMMON: &str = include_str!("common_passwords.txt");
 
 /// Why a new password is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,27 +30,36 @@ pub enum PolicyViolation {
     Identifier,
 }
 
-/// Checks a new password. `identifiers` are the user's email address and username.
-///
-/// # Errors
-///
-/// The first [`PolicyViolation`].
-pub fn check(text: &str, identifiers: &[&str], min_chars: usize) -> Result<Password, PolicyViolation> {
-    if text.contains('\0') {
-        return Err(PolicyViolation::Nul);
+/// The rules for new passwords.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordPolicy {
+    /// The minimum number of characters.
+    pub min_chars: usize,
+}
+
+impl PasswordPolicy {
+    /// Checks a new password. `identifiers` are the user's email address and username.
+    ///
+    /// # Errors
+    ///
+    /// The first [`PolicyViolation`].
+    pub fn check(self, text: &str, identifiers: &[&str]) -> Result<Password, PolicyViolation> {
+        if text.contains('\0') {
+            return Err(PolicyViolation::Nul);
+        }
+        let password = Password::parse(text).ok_or(PolicyViolation::TooLong)?;
+        if password.as_str().chars().count() < self.min_chars {
+            return Err(PolicyViolation::TooShort(self.min_chars));
+        }
+        let folded = password.as_str().to_lowercase();
+        if identifiers.iter().any(|identifier| is_identifier(&folded, identifier)) {
+            return Err(PolicyViolation::Identifier);
+        }
+        if folded == "tripgate" || is_common(&folded) {
+            return Err(PolicyViolation::TooCommon);
+        }
+        Ok(password)
     }
-    let password = Password::parse(text).ok_or(PolicyViolation::TooLong)?;
-    if password.0.chars().count() < min_chars {
-        return Err(PolicyViolation::TooShort(min_chars));
-    }
-    let folded = password.0.to_lowercase();
-    if identifiers.iter().any(|identifier| is_identifier(&folded, identifier)) {
-        return Err(PolicyViolation::Identifier);
-    }
-    if folded == "tripgate" || is_common(&folded) {
-        return Err(PolicyViolation::TooCommon);
-    }
-    Ok(password)
 }
 
 /// Returns whether the password is the identifier, or the part of an email address before the `@`.
@@ -112,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn violation(text: &str) -> Option<PolicyViolation> {
-        check(text, &["Ada@example.org", "ada.l"], 8).err()
+        PasswordPolicy { min_chars: 8 }.check(text, &["Ada@example.org", "ada.l"]).err()
     }
 
     #[test]
@@ -129,7 +109,10 @@ mod tests {
         assert_eq!(violation("PassWord123"), Some(PolicyViolation::TooCommon));
         assert_eq!(violation("Tripgate"), Some(PolicyViolation::TooCommon));
         assert_eq!(violation("ada@EXAMPLE.org"), Some(PolicyViolation::Identifier));
-        assert_eq!(check("ada.lovelace", &["ada.lovelace@example.org"], 8), Err(PolicyViolation::Identifier));
+        assert_eq!(
+            PasswordPolicy { min_chars: 8 }.check("ada.lovelace", &["ada.lovelace@example.org"]),
+            Err(PolicyViolation::Identifier)
+        );
     }
 
     #[test]
@@ -162,7 +145,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_accepted_password_is_not_truncated(text in "\\PC{0,80}") {
-            if let Ok(password) = check(&text, &[], 8) {
+            if let Ok(password) = (PasswordPolicy { min_chars: 8 }).check(&text, &[]) {
                 prop_assert!(password.as_str().len() <= MAX_BYTES);
                 prop_assert_eq!(Some(password), Password::parse(&text));
             }

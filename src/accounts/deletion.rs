@@ -1,0 +1,42 @@
+//! Deletes an account.
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Accounts, AccountsError, store};
+use crate::audit::{self, Event};
+use crate::db::StoreError;
+use crate::tokens::{self, Revocation};
+
+impl Accounts {
+    /// Deletes the account and all data of its user, after verifying the password again. All access tokens of
+    /// the user are revoked in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
+    pub async fn delete(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
+        self.verify_password(user, password).await?;
+        let revocation = Revocation {
+            subject: user,
+            minted_before: None,
+            // The access token may have been minted under a longer configured lifetime.
+            until: self.clock.now() + tokens::MAX_TTL,
+        };
+        // Deletes no row if a concurrent request has deleted the account.
+        let deleted: Result<bool, StoreError> = self
+            .db
+            .write(revocation, |tx, revocation| {
+                async move {
+                    tokens::revoke(tx, revocation).await?;
+                    store::delete(tx, revocation.subject).await
+                }
+                .boxed()
+            })
+            .await;
+        deleted?;
+        self.tokens.apply(&revocation);
+        audit::record(Event::AccountDeleted, Some(user), None);
+        Ok(())
+    }
+}

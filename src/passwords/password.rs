@@ -1,0 +1,34 @@
+//! A password in the form that bcrypt accepts.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Maximum length of a password in bytes of UTF-8 after NFC: bcrypt's 72 less the terminating NUL.
+pub const MAX_BYTES: usize = 71;
+
+/// A password that bcrypt hashes without truncation: NFC, at most [`MAX_BYTES`], without NUL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl Password {
+    /// Parses a password entered at login. Returns `None` if the text can't be an accepted password.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Normalization shortens a text to no less than a third of its length, so a longer text can't fit.
+        if text.len() > 4 * MAX_BYTES {
+            return None;
+        }
+        let normalized: String = text.nfc().collect();
+        (normalized.len() <= MAX_BYTES && !normalized.contains('\0')).then_some(Self(normalized))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -111,6 +111,8 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
             "TRIPGATE_BCRYPT_COST (environment): \"3\" is too small; \
              allowed: a whole number from 4 to 15"
                 .to_owned(),
+            "TRIPGATE_DATABASE_URL (environment): the value has a scheme that is not supported; \
+             allowed: sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME",
             "TRIPGATE_PASSWORD_MIN (.env): \"72\" is too large; \
              allowed: a whole number from 1 to 71"
                 .to_owned(),
@@ -210,8 +212,7 @@ fn a_named_file_must_exist_and_replaces_the_default_file() {
 
 #[test]
 fn an_empty_text_means_none_if_the_default_is_none() {
-    let fixture =
-        fixture().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_SMTP_URL", "").env("TRIPGATE_TLS_CERT", "");
+    let fixture = fixture().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_TLS_CERT", "");
     assert!(fixture.load().is_ok());
 }
 

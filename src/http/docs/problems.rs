@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(names.len(), ProblemCode::ALL.len());
     }
 
-    // `tests/it/problems.rs` compares the other examples with a running server.
+    // `tests/it/contract/problems.rs` compares the other examples with a running server.
     #[test]
     fn examples_of_server_errors_equal_the_real_problems() {
         let real: [Problem; 5] = [

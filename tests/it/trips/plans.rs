@@ -22,7 +22,7 @@ async fn fill(database: &DatabaseConnection) {
             ("(SELECT seq AS g FROM seq_1_to_300)", "UNHEX(REPLACE(UUID(), '-', ''))", "ANALYZE TABLE trips")
         }
     };
-    let others = (1..=60).map(crate::schema::user);
+    let others = (1..=60).map(crate::operation::schema::user);
     users::Entity::insert_many(others).exec_without_returning(database).await.unwrap();
     let fill = format!(
         "INSERT INTO trips (owner_id, created_at, id, title, status, version, change_seq, updated_at, start_key, title_key, search) \

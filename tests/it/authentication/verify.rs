@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::authentication::login::sign_up_with;
 use crate::harness::{PASSWORD, Reply, TestApp, email, rows};
-use crate::login::sign_up_with;
 
 const VERIFY: &str = "/api/v1/auth/verify";
 const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;

@@ -19,7 +19,7 @@ use tripgate::tokens::{Alg, Scopes, Subject, Tokens};
 use uuid::Uuid;
 
 use crate::harness::{PUBLIC_URL, TestApp};
-use crate::schema::user;
+use crate::operation::schema::user;
 
 async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);

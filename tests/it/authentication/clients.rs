@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::process::{Process, run, stderr, stdout};
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp, rows};
-use crate::process::{Process, run, stderr, stdout};
 
 const INTROSPECT: &str = "/api/v1/auth/introspect";
 const REVOKE: &str = "/api/v1/auth/revoke";

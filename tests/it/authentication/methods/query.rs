@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{BEARER, challenges, protected};
+use crate::harness::process::{Process, over_h2};
 use crate::harness::{PASSWORD, TestApp};
-use crate::process::{Process, over_h2};
 
 const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 

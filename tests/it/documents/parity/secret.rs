@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::PASSWORD;
-use crate::process::{Process, command};
+use crate::harness::process::{Process, command};
 
 const SECRET: &str = "a secret of the operator with enough bytes";
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tripgate::web::batch::BATCH_MAX;
 
-use crate::authz::{Needs, ROWS, Row, call, create_target};
+use crate::contract::authz::{Needs, ROWS, Row, call, create_target};
 use crate::harness::conformance::operations;
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use tripgate::config::{Secret, Settings};
 use url::Url;
 
+use crate::contract::statuses;
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
-use crate::statuses;
 
 /// The state of the connection to the database.
 #[derive(Clone, Copy, Debug, PartialEq)]

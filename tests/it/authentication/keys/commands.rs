@@ -2,8 +2,8 @@
 
 use super::signers::read;
 use super::{client_on, run_command, wait_for_propagation};
+use crate::harness::process::{stderr, stdout};
 use crate::harness::{TestApp, rows};
-use crate::process::{stderr, stdout};
 
 #[tokio::test]
 async fn keys_list_prints_every_key_and_nothing_private() {

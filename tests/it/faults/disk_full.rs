@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::harness::process::Process;
 
 const TRIPS: &str = "/api/v1/trips";
 

@@ -2,10 +2,12 @@
 
 mod conditions;
 mod create;
+mod idempotency;
 mod list;
 mod paging;
 mod plans;
 mod rules;
+mod shares;
 mod stops;
 
 use reqwest::Method;

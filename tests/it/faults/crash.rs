@@ -10,8 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use crate::harness::process::Process;
 use crate::harness::{PASSWORD, TestApp, rows};
-use crate::process::Process;
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 3;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::PASSWORD;
-use crate::process::{Process, command, finish, over_h2, run, stderr, stdout};
+use crate::harness::process::{Process, command, finish, over_h2, run, stderr, stdout};
 
 const CANARY: &str = "cAnAry-7x7-that-is-long-enough-for-a-secret";
 

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::authentication::login::sign_up_with;
 use crate::harness::{Client, PASSWORD, Reply, TestApp, email, rows};
-use crate::login::sign_up_with;
 
 const ME: &str = "/api/v1/me";
 

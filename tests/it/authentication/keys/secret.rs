@@ -9,8 +9,8 @@ use tripgate::secrets::{MacKey, MasterSecret, Purpose, SecretFile, Vault};
 use tripgate::sessions::RefreshToken;
 
 use super::{client_on, key_rotation, run_command, start_with_same_data, wait_for_propagation};
+use crate::harness::process::{command, finish, stderr, stdout};
 use crate::harness::{Client, TestApp, rows};
-use crate::process::{command, finish, stderr, stdout};
 
 fn secret(app: &TestApp) -> MasterSecret {
     MasterSecret::read(&app.settings().secret_file).unwrap()

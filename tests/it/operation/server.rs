@@ -20,8 +20,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tripgate::config::TlsFiles;
 
+use crate::harness::process::Process;
 use crate::harness::{PASSWORD, TestApp};
-use crate::process::Process;
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The deadline for slow connections.

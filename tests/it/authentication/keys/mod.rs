@@ -16,8 +16,8 @@ use tripgate::config::SigningAlg;
 use tripgate::secrets::MasterSecret;
 use tripgate::tokens::KeyRotation;
 
+use crate::harness::process::{command, finish};
 use crate::harness::{Client, TestApp};
-use crate::process::{command, finish};
 
 /// Every algorithm and its name.
 const ALGORITHMS: [(SigningAlg, &str); 4] = [

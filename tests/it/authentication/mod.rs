@@ -1,0 +1,10 @@
+//! Signing up, logging in, sessions, tokens, keys, and the services that verify tokens.
+
+mod clients;
+mod keys;
+pub(crate) mod login;
+mod methods;
+mod sessions;
+mod signup;
+mod tokens;
+mod verify;

@@ -1,0 +1,11 @@
+//! The contract of the API: the OpenAPI document, and the rules that all operations share.
+
+mod authz;
+mod bad_input;
+mod errors;
+mod examples;
+mod lengths;
+mod no_echo;
+mod openapi;
+mod problems;
+pub(crate) mod statuses;

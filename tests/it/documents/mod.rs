@@ -1,0 +1,6 @@
+//! The documents and HTML pages, and the features that Tripgate promises.
+
+mod first_steps;
+mod pages;
+mod parity;
+mod texts;

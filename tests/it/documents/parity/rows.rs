@@ -1,0 +1,243 @@
+//! The rows and their tests.
+
+/// The status of a row.
+pub(super) enum Row {
+    /// Proven by these tests, each as a path from the repository root and a name.
+    Proven(&'static [&'static str]),
+    /// Postponed to a later version, for this reason.
+    Later(&'static str),
+}
+
+use Row::{Later, Proven};
+
+const CONFIRMATION: &str =
+    "the confirmation of email addresses and 403 unconfirmed_account are not implemented yet";
+const TOTP: &str = "TOTP and recovery codes are not implemented yet";
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[(u16, Row)] = &[
+    // Trip Planner.
+    (1, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
+    (2, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
+    (3, Proven(&[
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+    ])),
+    (4, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
+    (5, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
+    (6, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
+    (7, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
+    (8, Proven(&[
+        "tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+    ])),
+    (9, Proven(&[
+        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
+        "tests/it/authentication/login/mod.rs::a_damaged_hash_is_a_failed_login",
+    ])),
+    (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (12, Proven(&["src/config/tests.rs::every_source_overrides_the_ones_before"])),
+    (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_cost_takes_longer"])),
+    (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_cost_a_successful_login_rehashes_the_password"])),
+    (16, Proven(&["tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it"])),
+    (17, Later("the Swift client is generated and its syntax is checked, but it is not compiled and run")),
+    // Basic-or-token API.
+    (18, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_on_every_replica_and_after_a_restart",
+        "tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session",
+    ])),
+    (19, Proven(&[
+        "tests/it/authentication/methods/basic.rs::basic_authenticates_every_operation_and_creates_no_session",
+        "tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
+    ])),
+    (20, Proven(&[
+        "tests/it/authentication/tokens/presented.rs::a_token_in_the_query_or_a_cookie_or_the_body_is_ignored",
+        "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
+    ])),
+    (21, Proven(&[
+        "tests/it/authentication/methods/basic.rs::basic_authenticates_every_operation_and_creates_no_session",
+        "tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
+    ])),
+    (22, Proven(&[
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_both_challenges",
+    ])),
+    (23, Proven(&[
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
+    ])),
+    (24, Proven(&[
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
+    ])),
+    (25, Proven(&[
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
+    ])),
+    (26, Proven(&[
+        "tests/it/account/profile.rs::me_returns_the_account_of_the_token",
+        "tests/it/authentication/methods/basic.rs::basic_distinguishes_tokens_from_passwords",
+    ])),
+    (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
+    (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
+    (29, Proven(&[
+        "tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_the_password_gets_another",
+    ])),
+    (30, Proven(&["tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password"])),
+    (31, Proven(&[
+        "tests/it/authentication/tokens/algorithms.rs::changing_any_character_of_a_token_invalidates_it",
+        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+    ])),
+    (32, Proven(&["tests/it/authentication/clients.rs::every_token_of_a_deleted_account_is_invalid"])),
+    (33, Proven(&["tests/it/authentication/methods/tokens.rs::a_token_cannot_be_exchanged_for_another_token"])),
+    (34, Proven(&["tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token"])),
+    (35, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
+        "tests/it/authentication/tokens/lifetime.rs::a_server_with_another_secret_accepts_existing_tokens_and_issues_none",
+    ])),
+    (36, Proven(&[
+        "tests/it/authentication/methods/basic.rs::basic_distinguishes_tokens_from_passwords",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_names_the_password_method",
+    ])),
+    (37, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_the_password_gets_another",
+    ])),
+    (38, Proven(&[
+        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row",
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+    ])),
+    (39, Later(CONFIRMATION)),
+    (40, Later(CONFIRMATION)),
+    (41, Later(CONFIRMATION)),
+    (42, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
+    ])),
+    (43, Later("the browser login and the account pages are not implemented yet; the API does not need them")),
+    (44, Proven(&[
+        "tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it",
+        "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_are_not_found",
+    ])),
+    // Basic, Digest, OTP and JWT demos.
+    (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error"])),
+    (46, Proven(&[
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_both_challenges",
+    ])),
+    (47, Proven(&[
+        "tests/it/authentication/verify.rs::basic_credentials_split_at_the_first_colon",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+    ])),
+    (48, Proven(&[
+        "tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost",
+        "tests/it/authentication/login/mod.rs::a_damaged_hash_is_a_failed_login",
+    ])),
+    (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
+    (50, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
+    (51, Later(TOTP)),
+    (52, Later(TOTP)),
+    (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
+    (54, Proven(&[
+        "tests/it/contract/authz.rs::basic_operations_accept_only_a_password",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+    ])),
+    (55, Later("Digest with personal access tokens is not implemented yet; a bcrypt hash can't verify a digest")),
+    (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
+    (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
+    (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),
+    (59, Proven(&["tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled"])),
+    (60, Proven(&[
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+        "tests/it/authentication/methods/query.rs::an_invalid_query_token_is_distinguished_from_a_missing_one",
+    ])),
+    (61, Proven(&[
+        "tests/it/contract/authz.rs::an_invalid_token_gets_invalid_token_before_the_body_is_parsed",
+        "tests/it/authentication/methods/query.rs::an_invalid_query_token_is_distinguished_from_a_missing_one",
+    ])),
+    (62, Proven(&[
+        "tests/it/account/profile.rs::me_returns_the_account_of_the_token",
+        "tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled",
+    ])),
+    (63, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
+        "tests/it/authentication/methods/query.rs::a_query_token_expires",
+    ])),
+    (64, Proven(&[
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
+        "tests/it/authentication/keys/rotation.rs::changing_the_algorithm_rotates_the_key_at_the_start",
+    ])),
+    (65, Proven(&["tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it"])),
+    (66, Proven(&[
+        "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
+        "tests/it/authentication/login/mod.rs::login_rejects_unknown_and_missing_fields",
+        "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
+    ])),
+    (67, Proven(&[
+        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row",
+        "tests/it/contract/authz.rs::the_minimum_credentials_of_each_operation_are_sufficient",
+    ])),
+    // Movie bag.
+    (68, Proven(&["tests/it/authentication/signup.rs::signing_up_returns_a_session_and_the_location_of_the_account"])),
+    (69, Proven(&[
+        "tests/it/authentication/signup.rs::an_invalid_email_address_is_rejected",
+        "tests/it/authentication/signup.rs::one_of_email_and_username_is_required",
+    ])),
+    (70, Proven(&["tests/it/authentication/signup.rs::identifiers_are_unique_ignoring_case_on_every_replica"])),
+    (71, Proven(&[
+        "tests/it/authentication/signup.rs::a_password_below_the_minimum_length_is_rejected",
+        "tests/it/authentication/signup.rs::the_minimum_password_length_is_configurable",
+    ])),
+    (72, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (73, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
+    (74, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
+    (75, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
+    (76, Proven(&["tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data"])),
+    (77, Proven(&["tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable"])),
+    (78, Proven(&["tests/it/documents/parity/secret.rs::the_secret_can_be_set_in_a_dot_env_file"])),
+    (79, Proven(&["tests/it/documents/parity/secret.rs::an_environment_variable_can_set_the_path_of_the_secret"])),
+    (80, Proven(&[
+        "src/secrets/mod.rs::a_short_secret_is_rejected",
+        "tests/it/operation/cli.rs::a_secret_that_is_too_short_prevents_the_start",
+    ])),
+    (81, Proven(&[
+        "tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it",
+        "tests/it/trips/shares.rs::a_share_link_shows_the_trip_without_owner_data",
+    ])),
+    (82, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
+    (83, Proven(&[
+        "tests/it/documents/parity/trips.rs::trips_require_authentication",
+        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+    ])),
+    (84, Proven(&[
+        "tests/it/authentication/verify.rs::the_authentication_scheme_is_case_insensitive",
+        "tests/it/authentication/tokens/presented.rs::another_authentication_scheme_counts_as_no_credential",
+    ])),
+    (85, Proven(&[
+        "tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips",
+        "tests/it/trips/rules.rs::each_field_of_a_new_trip_is_validated",
+    ])),
+    (86, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
+    (87, Proven(&["tests/it/documents/parity/trips.rs::the_owner_comes_from_the_token_and_never_from_the_body"])),
+    (88, Proven(&["tests/it/documents/parity/trips.rs::the_owner_edits_and_deletes_trips_and_the_list_follows"])),
+    (89, Proven(&["tests/it/documents/parity/trips.rs::the_owner_edits_and_deletes_trips_and_the_list_follows"])),
+    (90, Proven(&["tests/it/documents/parity/trips.rs::another_user_can_neither_edit_nor_delete_a_trip"])),
+    (91, Proven(&["tests/it/documents/parity/trips.rs::another_user_can_neither_edit_nor_delete_a_trip"])),
+    (92, Proven(&["tests/it/documents/parity/trips.rs::another_user_can_neither_edit_nor_delete_a_trip"])),
+    (93, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
+    (94, Proven(&["tests/it/documents/parity/trips.rs::the_owner_edits_and_deletes_trips_and_the_list_follows"])),
+    (95, Proven(&["tests/it/authentication/sessions/revocation.rs::deleting_an_account_requires_the_password_and_deletes_all_its_data"])),
+    (96, Proven(&[
+        "tests/it/authentication/signup.rs::all_errors_are_reported_together_without_echoing_input",
+        "tests/it/contract/problems.rs::every_problem_code_has_exactly_one_page",
+    ])),
+    (97, Proven(&[
+        "tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it",
+        "tests/it/trips/shares.rs::only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable",
+    ])),
+];

@@ -1,0 +1,6 @@
+//! Crashes, full disks, unavailable databases, and concurrent writes.
+
+mod concurrent_writes;
+mod crash;
+mod disk_full;
+mod outage;

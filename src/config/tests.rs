@@ -112,7 +112,8 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
              allowed: a whole number from 4 to 15"
                 .to_owned(),
             "TRIPGATE_DATABASE_URL (environment): the value has a scheme that is not supported; \
-             allowed: sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME",
+             allowed: sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME"
+                .to_owned(),
             "TRIPGATE_PASSWORD_MIN (.env): \"72\" is too large; \
              allowed: a whole number from 1 to 71"
                 .to_owned(),

@@ -22,7 +22,6 @@ use poem_openapi::error::{ContentTypeError, ParseParamError};
 
 use uuid::Uuid;
 
-use super::deprecations::{self, DEPRECATED};
 use super::path_table::PathTable;
 use crate::audit;
 use crate::clock::Clock;
@@ -38,7 +37,8 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// The response headers that a page of another origin may read.
-const EXPOSED: &str = "Deprecation, ETag, Idempotency-Replayed, Link, Location, Retry-After, Sunset, WWW-Authenticate, X-Request-Id";
+const EXPOSED: &str =
+    "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
 /// The request headers that a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 
@@ -132,12 +132,6 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A client may store a response, but must revalidate it; a proxy may not store it.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
-        if !DEPRECATED.is_empty()
-            && let Some(operation) = PathTable::get().operation(&context.path, context.method.as_str())
-            && let Some(deprecation) = deprecations::find(DEPRECATED, &operation.id)
-        {
-            deprecation.add_headers(headers);
-        }
         if let Some(origin) = &context.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

@@ -3,7 +3,6 @@
 //! A request that the listener accepted passes the middleware (`middleware.rs`) and is routed to an operation
 //! (`operations.rs`) or a page (`docs/`). Everything that handlers are built from is in [`crate::web`].
 
-mod deprecations;
 mod docs;
 mod health;
 mod middleware;

@@ -6,7 +6,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::deprecations::{self, DEPRECATED, Deprecation};
 use super::operations;
 use crate::web::problem::ProblemBody;
 use crate::web::problem_code::ProblemCode;
@@ -49,20 +48,7 @@ pub fn yaml() -> String {
 
 /// Returns the finished document.
 pub fn document() -> Value {
-    with_deprecations(DEPRECATED)
-}
-
-/// Returns the document with these operations marked as deprecated.
-pub(super) fn with_deprecations(deprecated: &[Deprecation]) -> Value {
-    let raw: Value = serde_json::from_str(&operations::document().spec()).unwrap_or_default();
-    let mut document = finish(raw);
-    for (_, operation) in operations(&mut document) {
-        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
-        if let Some(deprecation) = deprecations::find(deprecated, id) {
-            deprecation.mark(operation);
-        }
-    }
-    document
+    finish(serde_json::from_str(&operations::document().spec()).unwrap_or_default())
 }
 
 /// Corrects the generated document and adds the shared parts.

@@ -21,8 +21,6 @@ struct PathEntry {
 /// What an operation accepts.
 #[derive(Debug)]
 pub(super) struct OperationInfo {
-    /// The `operationId`.
-    pub(super) id: String,
     /// The media type of the body, if there is one.
     pub(super) media_type: Option<String>,
     /// The names of the parameters, each with the rule for its value: "must be …".
@@ -108,7 +106,6 @@ impl OperationInfo {
             Some((name, rule(document, parameter.get("schema")?)))
         };
         Self {
-            id: operation.get("operationId").and_then(Value::as_str).unwrap_or_default().to_owned(),
             media_type: content.and_then(|content| content.keys().next()).cloned(),
             parameters: parameters.filter_map(parameter).collect(),
         }

@@ -305,3 +305,39 @@ fn every_response_description_has_several_words() {
         }
     }
 }
+
+/// Returns what deprecated operations lack: a last day, and the headers that state both dates.
+fn deprecation_errors(document: &Value) -> Vec<String> {
+    let mut errors = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if operation["deprecated"] != true {
+                continue;
+            }
+            if !operation["x-sunset"].is_string() {
+                errors.push(format!("{method} {path}: no x-sunset"));
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                for header in ["Deprecation", "Sunset"] {
+                    if response.get("$ref").is_none() && !response["headers"][header].is_object() {
+                        errors.push(format!("{method} {path} {status}: no {header}"));
+                    }
+                }
+            }
+        }
+    }
+    errors
+}
+
+#[test]
+fn a_deprecated_operation_has_a_last_day_and_states_it_in_its_responses() {
+    assert_eq!(deprecation_errors(document()), [""; 0]);
+    let mut deprecated = document().clone();
+    deprecated["paths"]["/api/v1/auth/logout"]["post"]["deprecated"] = json!(true);
+    let errors = deprecation_errors(&deprecated);
+    let operation = "post /api/v1/auth/logout";
+    for expected in ["no x-sunset".to_owned(), "204: no Deprecation".into(), "204: no Sunset".into()] {
+        let found = errors.iter().any(|error| error.starts_with(operation) && error.ends_with(&expected));
+        assert!(found, "{expected}: {errors:?}");
+    }
+}

@@ -1,57 +1,68 @@
 //! The administrative commands. They change the database and the master secret while servers run.
 //!
-//! Running servers poll the changes from the database twice a second.
+//! The functions return data; the command line formats it. Running servers poll the changes from the database
+//! twice a second.
 
+mod clients;
 mod keys;
+mod secret;
 
 use crate::app::{StartError, create_data_dir, set_umask};
-use crate::clients::{Clients, ClientsError};
-use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{self, OpenError};
+use crate::db::{self, Db, MigrationStep, OpenError};
 
-pub use crate::clients::ClientCommand;
-pub use crate::db::MigrateCommand;
-pub use keys::{KeyCommand, KeysError, SecretCommand, keys, secrets};
+pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
+pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
+pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 
-/// Migrates the schema of the database or reports its state. Returns a line for each step.
+/// Applies all pending steps of the schema. Returns every step.
 ///
 /// # Errors
 ///
 /// [`StartError`].
-pub async fn migrate(settings: &Settings, command: MigrateCommand) -> Result<Vec<String>, StartError> {
+pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, StartError> {
     set_umask();
-    if command == MigrateCommand::Up {
-        create_data_dir(&settings.data_dir)?;
-    }
-    Ok(db::migrate(settings.database_url.expose(), command).await?)
+    create_data_dir(&settings.data_dir)?;
+    Ok(db::migrate_up(settings.database_url.expose()).await?)
 }
 
-/// Creates, lists or removes the credentials of other services. Returns lines for the operator, or the error
-/// of the command.
+/// Reverts the newest `count` steps of the schema, including their data. Returns every step.
 ///
 /// # Errors
 ///
 /// [`StartError`].
-pub async fn manage_clients(
-    settings: &Settings,
-    command: ClientCommand,
-) -> Result<Result<Vec<String>, ClientsError>, StartError> {
+pub async fn migrate_down(settings: &Settings, count: u32) -> Result<Vec<MigrationStep>, StartError> {
     set_umask();
-    let url = settings.database_url.expose();
-    let db = match db::open_existing(url).await {
-        Err(OpenError::NotFound { path }) if matches!(command, ClientCommand::Add(_)) => {
+    Ok(db::migrate_down(settings.database_url.expose(), count).await?)
+}
+
+/// Returns every step of the schema with its state.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn migration_status(settings: &Settings) -> Result<Vec<MigrationStep>, StartError> {
+    set_umask();
+    Ok(db::migration_status(settings.database_url.expose()).await?)
+}
+
+/// Opens the database, which must exist.
+async fn open_existing(settings: &Settings) -> Result<Db, StartError> {
+    Ok(db::open_existing(settings.database_url.expose()).await?)
+}
+
+/// Opens the database. Creates it, with a warning, if it does not exist.
+async fn open_or_create(settings: &Settings) -> Result<Db, StartError> {
+    match open_existing(settings).await {
+        Err(StartError::Database(OpenError::NotFound { path })) => {
             // The operator may create clients before the first start, or may be in the wrong directory.
             tracing::warn!(
                 path,
                 "there is no database here: creating one; run this command in the directory of the server"
             );
             create_data_dir(&settings.data_dir)?;
-            db::open(url).await?
+            Ok(db::open(settings.database_url.expose()).await?)
         }
-        opened => opened?,
-    };
-    let done = Clients::new(db.clone(), Clock::system()).manage(&command).await;
-    db.close().await;
-    Ok(done)
+        opened => opened,
+    }
 }

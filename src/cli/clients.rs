@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
+use chrono::SecondsFormat;
 use clap::{Arg, ArgMatches, Command};
 
-use super::{CliError, logging, serve};
-use crate::admin::{self, ClientCommand};
+use super::run_command::run_command;
+use super::{CliError, required};
+use crate::admin;
+use crate::clients::Client;
 use crate::config::Settings;
-use crate::error_chain::error_chain;
 
 pub(super) fn command() -> Command {
     let id = Arg::new("id").value_name("ID").required(true).help("The client_id, from `clients list`");
@@ -26,24 +28,40 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("remove").about("Remove credentials, with immediate effect").arg(id))
 }
 
-fn parse(args: &ArgMatches) -> ClientCommand {
-    let text = |args: &ArgMatches, name| args.get_one::<String>(name).cloned().unwrap_or_default();
+pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    run_command(settings, execute(args, settings), out)
+}
+
+async fn execute(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, CliError> {
     match args.subcommand() {
-        Some(("add", args)) => ClientCommand::Add(text(args, "name")),
-        Some(("remove", args)) => ClientCommand::Remove(text(args, "id")),
-        _ => ClientCommand::List,
+        Some(("add", args)) => {
+            let client = admin::add_client(settings, required(args, "name")).await?;
+            Ok(vec![format!("client_id      {}", client.id), format!("client_secret  {}", client.secret)])
+        }
+        Some(("remove", args)) => {
+            let id = required(args, "id");
+            admin::remove_client(settings, id).await?;
+            Ok(vec![format!("removed {id}")])
+        }
+        _ => Ok(admin::list_clients(settings).await?.iter().map(client_line).collect()),
     }
 }
 
-pub(super) fn run(settings: &Settings, args: &ArgMatches, out: &mut dyn Write) -> Result<(), CliError> {
-    let _log = logging::start(settings).map_err(CliError::NoStart)?;
-    let result = serve::block_on(admin::manage_clients(settings, parse(args)))?;
-    let lines = result
-        .map_err(|error| CliError::NoStart(error_chain(&error)))?
-        .map_err(|error| CliError::Failed(error_chain(&error)))?;
-    lines
-        .iter()
-        .try_for_each(|line| writeln!(out, "{}", logging::escaped(line)))
-        .and_then(|()| out.flush())
-        .map_err(|error| CliError::output(&error))
+fn client_line(client: &Client) -> String {
+    let created_at = client.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("{}  {created_at}  {}", client.id, client.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_line_shows_the_id_the_time_of_creation_and_the_name() {
+        let created_at = DateTime::from_timestamp(1_772_440_200, 5_000_000).unwrap();
+        let client = Client { id: "0195".to_owned(), name: "the gate".to_owned(), created_at };
+        assert_eq!(client_line(&client), "0195  2026-03-02T08:30:00Z  the gate");
+    }
 }

@@ -1,14 +1,15 @@
 //! The command line. A command's output goes to standard output; the log and errors go to standard
 //! error. Exit codes: 0 success, 1 a check failed, 2 invalid settings or a failure to start.
 
-mod admin;
 mod clients;
 mod config;
 mod keys;
 mod log_writer;
 mod logging;
+mod migrate;
 mod openapi;
 mod openapi_diff;
+mod run_command;
 mod secret;
 mod serve;
 mod timestamp;
@@ -20,9 +21,11 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::admin::MigrateCommand;
+use crate::admin::{KeysError, ManageClientsError};
+use crate::app::StartError;
 use crate::config::settings::{self, ValueKind};
 use crate::config::{FILE_ARG, Settings};
+use crate::error_chain::error_chain;
 
 /// Why a command failed. Its message is printed on standard error.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,33 @@ impl CliError {
         match self {
             Self::Failed(_) => 1,
             Self::NoStart(_) => 2,
+        }
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        Self::NoStart(error_chain(&error))
+    }
+}
+
+impl From<KeysError> for CliError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Start(error) => error.into(),
+            KeysError::WrongSecret
+            | KeysError::ConcurrentRotation
+            | KeysError::NoSuchKey { .. }
+            | KeysError::SecretInSettings => Self::Failed(error_chain(&error)),
+        }
+    }
+}
+
+impl From<ManageClientsError> for CliError {
+    fn from(error: ManageClientsError) -> Self {
+        match error {
+            ManageClientsError::Start(error) => error.into(),
+            ManageClientsError::Clients(error) => Self::Failed(error_chain(&error)),
         }
     }
 }
@@ -71,8 +101,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
     let load = || Settings::load(matches).map_err(|error| CliError::NoStart(error.to_string()));
     let mut out = io::stdout();
     match matches.subcommand() {
-        Some(("migrate", args)) => serve::migrate(&load()?.settings, migration(args), &mut out),
-        Some(("clients", args)) => clients::run(&load()?.settings, args, &mut out),
+        Some(("migrate", args)) => migrate::run(args, &load()?.settings, &mut out),
+        Some(("clients", args)) => clients::run(args, &load()?.settings, &mut out),
         Some(("keys", args)) => keys::run(args, &load()?.settings, &mut out),
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
@@ -81,12 +111,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
     }
 }
 
-fn migration(args: &ArgMatches) -> MigrateCommand {
-    match args.subcommand() {
-        Some(("down", args)) => MigrateCommand::Down(args.get_one("steps").copied().unwrap_or(1)),
-        Some(("status", _)) => MigrateCommand::Status,
-        _ => MigrateCommand::Up,
-    }
+/// Returns the value of a required argument.
+fn required<'a>(args: &'a ArgMatches, name: &str) -> &'a str {
+    args.get_one::<String>(name).map_or("", String::as_str)
 }
 
 /// Returns the definition of the command line.
@@ -97,20 +124,6 @@ fn command() -> Command {
         .value_parser(value_parser!(PathBuf))
         .global(true)
         .help("Read this file instead of tripgate.toml; it must exist");
-    let migrate = Command::new("migrate")
-        .about("Migrate the database's schema")
-        .subcommand(Command::new("up").about("Apply all pending steps (the default)"))
-        .subcommand(
-            Command::new("down").about("Revert the newest steps").arg(
-                Arg::new("steps")
-                    .long("steps")
-                    .value_name("N")
-                    .value_parser(value_parser!(u32).range(1..))
-                    .default_value("1")
-                    .help("Number of steps"),
-            ),
-        )
-        .subcommand(Command::new("status").about("List all steps and whether they are applied"));
     Command::new("tripgate")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
@@ -120,7 +133,7 @@ fn command() -> Command {
              and in tripgate.toml (bcrypt_cost).",
         )
         .subcommand(Command::new("serve").about("Serve the API (the default)"))
-        .subcommand(migrate)
+        .subcommand(migrate::command())
         .subcommand(keys::command())
         .subcommand(secret::command())
         .subcommand(openapi::command())
@@ -170,20 +183,6 @@ mod tests {
             let matches = parse(&args);
             assert_eq!(matches.get_one::<String>("bcrypt_cost").unwrap(), "5");
         }
-    }
-
-    #[test]
-    fn migrate_defaults_to_up_and_down_defaults_to_one_step() {
-        let parsed = |args: &[&str]| match parse(args).subcommand() {
-            Some((_, args)) => migration(args),
-            None => MigrateCommand::Status,
-        };
-        assert!(matches!(parsed(&["tripgate", "migrate"]), MigrateCommand::Up));
-        assert!(matches!(parsed(&["tripgate", "migrate", "down"]), MigrateCommand::Down(1)));
-        let three = parsed(&["tripgate", "migrate", "down", "--steps", "3"]);
-        assert!(matches!(three, MigrateCommand::Down(3)));
-        let zero = ["tripgate", "migrate", "down", "--steps", "0"];
-        assert!(command().try_get_matches_from(zero).is_err());
     }
 
     #[test]

@@ -46,17 +46,6 @@ pub struct ClientCredentials {
     pub secret: String,
 }
 
-/// A command of the operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientCommand {
-    /// Creates a client with this name.
-    Add(String),
-    /// Lists all clients.
-    List,
-    /// Removes the client with this id.
-    Remove(String),
-}
-
 /// Why a client can't be created, found or served.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientsError {
@@ -171,31 +160,6 @@ impl Clients {
         match found? {
             Some((client, digest)) if constant_time_eq(&digest, &sha256(secret.as_bytes())) => Ok(client),
             _ => Err(ClientsError::InvalidCredentials),
-        }
-    }
-
-    /// Runs a command and returns the lines to print.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Clients::add`], [`Clients::list`] and [`Clients::remove`].
-    pub async fn manage(&self, command: &ClientCommand) -> Result<Vec<String>, ClientsError> {
-        match command {
-            ClientCommand::Add(name) => {
-                let ClientCredentials { id, secret } = self.add(name).await?;
-                Ok(vec![format!("client_id      {id}"), format!("client_secret  {secret}")])
-            }
-            ClientCommand::List => {
-                let line = |client: Client| {
-                    let created_at = client.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                    format!("{}  {created_at}  {}", client.id, client.name)
-                };
-                Ok(self.list().await?.into_iter().map(line).collect())
-            }
-            ClientCommand::Remove(id) => {
-                self.remove(id).await?;
-                Ok(vec![format!("removed {id}")])
-            }
         }
     }
 }

@@ -79,15 +79,22 @@ pub enum OpenError {
     },
 }
 
-/// What to do with the schema.
+/// A step of the schema's migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStep {
+    /// Its name, which contains the date of its creation.
+    pub name: String,
+    /// Whether the database has it.
+    pub state: MigrationState,
+}
+
+/// The state of a migration step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MigrateCommand {
-    /// Apply all pending steps.
-    Up,
-    /// Revert this many of the last steps, including their data.
-    Down(u32),
-    /// Only report the state of each step.
-    Status,
+pub enum MigrationState {
+    /// The step was applied.
+    Applied,
+    /// The step was not applied, or was reverted.
+    Pending,
 }
 
 /// Opens an existing database.
@@ -107,70 +114,99 @@ pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
 ///
 /// [`OpenError`]. Each message is one line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
-    let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
+    let unreachable = unreachable(url);
     let backend = if is_sqlite(url) {
         create_directory(url)?;
         let options = sqlite_options(url, false);
-        let writer = Database::connect(options.clone()).await.map_err(unreachable)?;
-        run_command(&writer, MigrateCommand::Up).await?;
+        let writer = Database::connect(options.clone()).await.map_err(&unreachable)?;
+        apply_pending(&writer).await?;
         // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
-        writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(unreachable)?;
-        let readers = Database::connect(sqlite_options(url, true)).await.map_err(unreachable)?;
+        writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
+        let readers = Database::connect(sqlite_options(url, true)).await.map_err(&unreachable)?;
         Backend::Sqlite { writer: Writer::start(writer, options), readers }
     } else {
-        migrate(url, MigrateCommand::Up).await?;
+        migrate_up(url).await?;
         let mut options = server_options(url, SERVER_POOL);
         let lock_timeout = LOCK_TIMEOUT.as_millis().to_string();
         options.map_sqlx_postgres_opts(move |postgres| {
             postgres.application_name("tripgate").options([("lock_timeout", &lock_timeout)])
         });
-        Backend::Server { pool: Database::connect(options).await.map_err(unreachable)? }
+        Backend::Server { pool: Database::connect(options).await.map_err(&unreachable)? }
     };
     Ok(Db { backend })
 }
 
-/// Migrates the schema, or reports its state. Returns one line for each step. Only [`MigrateCommand::Up`]
-/// creates a SQLite database.
+/// Applies all pending steps. Creates a SQLite database that does not exist. Returns every step.
 ///
 /// # Errors
 ///
 /// [`OpenError`]. Each message is one line.
-pub async fn migrate(url: &str, command: MigrateCommand) -> Result<Vec<String>, OpenError> {
-    let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
-    match command {
-        MigrateCommand::Up => create_directory(url)?,
-        MigrateCommand::Down(_) | MigrateCommand::Status => require_existing(url)?,
-    }
-    check_connection(url).await?;
-    let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
-    let connection = Database::connect(options).await.map_err(unreachable)?;
-    let result = run_command(&connection, command).await;
-    connection.close().await.map_err(unreachable)?;
+pub async fn migrate_up(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
+    create_directory(url)?;
+    let connection = connect_once(url).await?;
+    let result = apply_pending(&connection).await;
+    connection.close().await.map_err(unreachable(url))?;
     result
 }
 
-async fn run_command(
-    connection: &DatabaseConnection,
-    command: MigrateCommand,
-) -> Result<Vec<String>, OpenError> {
-    let applied = reject_newer(applied(connection).await?)?;
-    let known = step_names();
-    let up_to_date = applied.len() == known.len();
-    match command {
-        MigrateCommand::Up if up_to_date => {}
-        MigrateCommand::Up => {
-            run_locked(connection, None).await.map_err(|source| OpenError::Migration { source })?;
-        }
-        MigrateCommand::Down(steps) => {
-            run_locked(connection, Some(steps)).await.map_err(|source| OpenError::Migration { source })?;
-        }
-        MigrateCommand::Status => {}
+/// Reverts the newest `count` steps, including their data. Returns every step.
+///
+/// # Errors
+///
+/// [`OpenError::NotFound`], and the errors of [`migrate_up`].
+pub async fn migrate_down(url: &str, count: u32) -> Result<Vec<MigrationStep>, OpenError> {
+    require_existing(url)?;
+    let connection = connect_once(url).await?;
+    let result = revert(&connection, count).await;
+    connection.close().await.map_err(unreachable(url))?;
+    result
+}
+
+/// Returns every step with its state. Changes nothing.
+///
+/// # Errors
+///
+/// [`OpenError::NotFound`], and the errors of [`migrate_up`].
+pub async fn migration_status(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
+    require_existing(url)?;
+    let connection = connect_once(url).await?;
+    let result = accepted_steps(&connection).await;
+    connection.close().await.map_err(unreachable(url))?;
+    result
+}
+
+async fn apply_pending(connection: &DatabaseConnection) -> Result<Vec<MigrationStep>, OpenError> {
+    let steps = accepted_steps(connection).await?;
+    if steps.iter().all(|step| step.state == MigrationState::Applied) {
+        return Ok(steps);
     }
-    let applied = self::applied(connection).await?;
-    Ok(known
-        .into_iter()
-        .map(|name| format!("{:8} {name}", if applied.contains(&name) { "applied" } else { "pending" }))
-        .collect())
+    run_locked(connection, None).await.map_err(|source| OpenError::Migration { source })?;
+    Ok(steps_with_state(&applied(connection).await?))
+}
+
+async fn revert(connection: &DatabaseConnection, count: u32) -> Result<Vec<MigrationStep>, OpenError> {
+    accepted_steps(connection).await?;
+    run_locked(connection, Some(count)).await.map_err(|source| OpenError::Migration { source })?;
+    Ok(steps_with_state(&applied(connection).await?))
+}
+
+/// Returns every step. Rejects a database with a newer schema.
+async fn accepted_steps(connection: &DatabaseConnection) -> Result<Vec<MigrationStep>, OpenError> {
+    let applied = applied(connection).await?;
+    let known = step_names();
+    match applied.iter().find(|name| !known.contains(name)) {
+        Some(step) => Err(OpenError::Newer { step: step.clone() }),
+        None => Ok(steps_with_state(&applied)),
+    }
+}
+
+fn steps_with_state(applied: &[String]) -> Vec<MigrationStep> {
+    let step = |name: String| {
+        let is_applied = applied.contains(&name);
+        let state = if is_applied { MigrationState::Applied } else { MigrationState::Pending };
+        MigrationStep { name, state }
+    };
+    step_names().into_iter().map(step).collect()
 }
 
 /// Runs the pending steps, or reverts `down` steps, under a lock. On SQLite and PostgreSQL this is one
@@ -221,12 +257,16 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
     rows.map_err(failed)?.iter().map(|row| row.try_get_by_index(0).map_err(failed)).collect()
 }
 
-fn reject_newer(applied: Vec<String>) -> Result<Vec<String>, OpenError> {
-    let known = step_names();
-    match applied.iter().find(|name| !known.contains(name)) {
-        Some(step) => Err(OpenError::Newer { step: step.clone() }),
-        None => Ok(applied),
-    }
+/// Opens one connection, for a migration. Reports why the database can't be reached.
+async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
+    check_connection(url).await?;
+    let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
+    Database::connect(options).await.map_err(unreachable(url))
+}
+
+fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {
+    let url = mask_url(url);
+    move |error| OpenError::Unreachable { url: url.clone(), source: error.into() }
 }
 
 /// Connects once without a pool. A pool retries until its timeout and then reports only the timeout.

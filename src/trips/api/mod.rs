@@ -9,11 +9,11 @@ mod stops;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{ApiResponse, OpenApi};
 
-use self::bodies::{CreateTrip, NewTrip, ReplaceTrip, TripPage, TripSort, TripStatus};
+use self::bodies::{CreateTrip, ReplaceTrip, TripPage, TripSort, TripStatus};
 pub(crate) use self::bodies::{TripBody, UpdateTrip, example_trip};
 use self::errors::version_mismatch;
 pub(crate) use self::errors::{offending_date, to_problem};
-use self::responses::{CreatedTrip, trip_created};
+use self::responses::{CreatedTrip, PutTrip, trip_created};
 pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
 use super::{Listing, Precondition, Sort, Trip, TripsError};
@@ -75,29 +75,6 @@ enum ChangedTrip {
     #[oai(status = 200)]
     Ok(
         Json<TripBody>,
-        /// Entity tag of the trip.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum PutTrip {
-    /// The trip was replaced.
-    #[oai(status = 200)]
-    Replaced(
-        Json<TripBody>,
-        /// Entity tag of the trip.
-        #[oai(header = "ETag")]
-        String,
-    ),
-    /// The trip was created.
-    #[oai(status = 201)]
-    Created(
-        RawJson<TripBody, NewTrip>,
-        /// Path of the trip.
-        #[oai(header = "Location")]
-        String,
         /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,

@@ -1,5 +1,5 @@
-//! The responses to requests that create a trip or a stop. They are saved under the idempotency key of the
-//! request, and every repetition gets the same response.
+//! The responses to requests that create a trip or a stop. With an idempotency key, the response is saved
+//! under the key, and every repetition gets the same response.
 
 use poem_openapi::ApiResponse;
 
@@ -10,7 +10,7 @@ use crate::idempotency::SavedResponse;
 use crate::trips::{Stop, Trip};
 use crate::web::conditional::etag;
 use crate::web::idempotency_key::IdempotentResponse;
-use crate::web::json::{RawJson, to_vec};
+use crate::web::json::{Json, RawJson, to_vec};
 
 #[derive(ApiResponse)]
 pub(super) enum CreatedTrip {
@@ -27,6 +27,29 @@ pub(super) enum CreatedTrip {
         /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(super) enum PutTrip {
+    /// The trip was replaced.
+    #[oai(status = 200)]
+    Replaced(
+        Json<TripBody>,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The trip was created.
+    #[oai(status = 201)]
+    Created(
+        RawJson<TripBody, NewTrip>,
+        /// Path of the trip.
+        #[oai(header = "Location")]
+        String,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
     ),
 }
 

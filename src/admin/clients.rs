@@ -1,0 +1,62 @@
+//! Adds, lists and removes the credentials of other services.
+
+use super::{open_existing, open_or_create};
+use crate::app::{StartError, set_umask};
+use crate::clients::{Client, ClientCredentials, Clients, ClientsError};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::Db;
+
+/// Why a command for the clients failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageClientsError {
+    /// The database or the data directory can't be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The clients can't be read or changed as requested.
+    #[error(transparent)]
+    Clients(#[from] ClientsError),
+}
+
+/// Creates a client. Creates the database if it does not exist.
+///
+/// # Errors
+///
+/// [`ManageClientsError`].
+pub async fn add_client(settings: &Settings, name: &str) -> Result<ClientCredentials, ManageClientsError> {
+    set_umask();
+    let db = open_or_create(settings).await?;
+    with_clients(db, async |clients| clients.add(name).await).await
+}
+
+/// Returns all clients, oldest first.
+///
+/// # Errors
+///
+/// [`ManageClientsError`].
+pub async fn list_clients(settings: &Settings) -> Result<Vec<Client>, ManageClientsError> {
+    set_umask();
+    let db = open_existing(settings).await?;
+    with_clients(db, async |clients| clients.list().await).await
+}
+
+/// Removes the client with this id; its next request is rejected.
+///
+/// # Errors
+///
+/// [`ManageClientsError`].
+pub async fn remove_client(settings: &Settings, id: &str) -> Result<(), ManageClientsError> {
+    set_umask();
+    let db = open_existing(settings).await?;
+    with_clients(db, async |clients| clients.remove(id).await).await
+}
+
+/// Runs `work` on the clients and closes the database.
+async fn with_clients<T>(
+    db: Db,
+    work: impl AsyncFnOnce(Clients) -> Result<T, ClientsError>,
+) -> Result<T, ManageClientsError> {
+    let result = work(Clients::new(db.clone(), Clock::system())).await;
+    db.close().await;
+    Ok(result?)
+}

@@ -1,0 +1,104 @@
+//! Prepares and replaces the master secret, and re-encrypts the signing keys.
+
+use std::path::PathBuf;
+
+use super::keys::{KeysError, existing_secret, with_keys};
+use crate::app::{StartError, set_umask};
+use crate::config::Settings;
+use crate::secrets::{MasterSecret, SecretFile};
+
+/// The result of preparing the next master secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPreparation {
+    /// The next secret was added to the file.
+    Prepared {
+        /// The secret file.
+        path: PathBuf,
+    },
+    /// The file contains the next secret already. It was not changed.
+    AlreadyPrepared {
+        /// The secret file.
+        path: PathBuf,
+    },
+}
+
+/// The result of rotating the master secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRotation {
+    /// An earlier rotation was interrupted and is now complete. The secret was not changed.
+    CompletedEarlierRotation {
+        /// The number of keys that were re-encrypted.
+        keys: usize,
+    },
+    /// The file contains a new current secret.
+    Rotated {
+        /// The secret file.
+        path: PathBuf,
+        /// The number of keys that were re-encrypted.
+        keys: usize,
+        /// Whether the new secret was prepared, so that every replica knows it already.
+        was_prepared: bool,
+        /// How long sessions may depend on the previous secret after every server has restarted.
+        previous_needed_secs: u32,
+    },
+    /// The secret comes from the settings. Its keys were re-encrypted, and the secret was not changed.
+    ReencryptedConfigured {
+        /// The number of keys that were re-encrypted.
+        keys: usize,
+    },
+}
+
+/// Adds the next secret to the secret file.
+///
+/// # Errors
+///
+/// [`KeysError::SecretInSettings`], [`KeysError::Start`].
+pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, KeysError> {
+    set_umask();
+    if settings.secret.is_some() {
+        return Err(KeysError::SecretInSettings);
+    }
+    let path = settings.secret_file.clone();
+    let was_added =
+        SecretFile::open(&path).and_then(|mut file| file.prepare()).map_err(StartError::Secret)?;
+    Ok(if was_added {
+        SecretPreparation::Prepared { path }
+    } else {
+        SecretPreparation::AlreadyPrepared { path }
+    })
+}
+
+/// Replaces the secret in the secret file and re-encrypts the keys under the new one. Only completes an
+/// earlier rotation if one was interrupted, and only re-encrypts the keys if the secret comes from the
+/// settings.
+///
+/// # Errors
+///
+/// [`KeysError::WrongSecret`], [`KeysError::Start`].
+pub async fn rotate_secret(settings: &Settings) -> Result<SecretRotation, KeysError> {
+    set_umask();
+    if settings.secret.is_some() {
+        let keys = reencrypt(settings, &existing_secret(settings)?).await?;
+        return Ok(SecretRotation::ReencryptedConfigured { keys });
+    }
+    let mut file = SecretFile::open(&settings.secret_file).map_err(StartError::Secret)?;
+    // Before the file changes, check that its secrets decrypt the keys, and complete an interrupted rotation.
+    let keys = reencrypt(settings, &MasterSecret::from(file.secrets().clone())).await?;
+    if keys > 0 {
+        return Ok(SecretRotation::CompletedEarlierRotation { keys });
+    }
+    // Write the file first, so that both secrets are known if the next step fails.
+    let was_prepared = file.advance().map_err(StartError::Secret)?;
+    let keys = reencrypt(settings, &MasterSecret::from(file.secrets().clone())).await?;
+    Ok(SecretRotation::Rotated {
+        path: settings.secret_file.clone(),
+        keys,
+        was_prepared,
+        previous_needed_secs: settings.refresh_idle_secs,
+    })
+}
+
+/// Re-encrypts the keys under the current secret. Returns their number.
+async fn reencrypt(settings: &Settings, secret: &MasterSecret) -> Result<usize, KeysError> {
+    with_keys(settings, secret, async |keys| keys.reencrypt().await).await
+}

@@ -1,17 +1,17 @@
-//! Reads sources: files without their comments and texts, the paths they name, the queries they have.
+//! Parses source files: code without comments and strings, the paths it names, and its database queries.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A file of the workspace: its path from the root, with `/`, and what it says.
+/// A file of the workspace: its path from the root with `/`, its text, and its text without comments.
 pub(super) struct Source {
     pub(super) path: String,
     pub(super) text: String,
     pub(super) code: String,
 }
 
-/// All Rust files in a folder of the workspace.
+/// Returns all Rust files in a folder of the workspace.
 pub(super) fn sources(under: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn sources(under: &str) -> Vec<Source> {
     found
 }
 
-/// The text without its comments, strings and characters.
+/// Returns the text without comments, string literals and character literals.
 pub(super) fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -43,12 +43,12 @@ pub(super) fn code_of(text: &str) -> String {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(length) = raw_text(rest).filter(|_| !ends_in_a_word(&code)) {
+        } else if let Some(length) = raw_string_len(rest).filter(|_| !ends_with_word(&code)) {
             length
         } else if first == '"' {
             quoted(rest, '"').unwrap_or(rest.len())
         } else if first == '\'' {
-            // Without an end close by it is a lifetime.
+            // A quotation mark without a closing one nearby begins a lifetime.
             let escaped = rest.starts_with("'\\");
             let end = quoted(rest, '\'').filter(|_| escaped || rest.chars().nth(2) == Some('\''));
             end.unwrap_or(0)
@@ -66,12 +66,12 @@ pub(super) fn code_of(text: &str) -> String {
     code
 }
 
-fn ends_in_a_word(code: &str) -> bool {
+fn ends_with_word(code: &str) -> bool {
     code.ends_with(|last: char| last.is_alphanumeric() || last == '_')
 }
 
-/// The length of `r"…"`, `r#"…"#`, `br"…"` at the start.
-fn raw_text(rest: &str) -> Option<usize> {
+/// Returns the length of the raw string (`r"…"`, `r#"…"#`, `br"…"`) at the start, if there is one.
+fn raw_string_len(rest: &str) -> Option<usize> {
     let behind = rest.strip_prefix('b').unwrap_or(rest).strip_prefix('r')?;
     let hashes = behind.len() - behind.trim_start_matches('#').len();
     let open = rest.len() - behind.len() + hashes;
@@ -80,7 +80,7 @@ fn raw_text(rest: &str) -> Option<usize> {
     Some(open + 1 + body.find(&close)? + close.len())
 }
 
-/// The length of what stands between two such marks, with them.
+/// Returns the length of the literal at the start, with both quotation marks.
 fn quoted(rest: &str, mark: char) -> Option<usize> {
     let mut escaped = false;
     rest.char_indices().skip(1).find_map(|(at, character)| {
@@ -90,30 +90,30 @@ fn quoted(rest: &str, mark: char) -> Option<usize> {
     })
 }
 
-/// Every name in it.
+/// Returns every identifier of the code.
 pub(super) fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// Every path that begins with this root, with its groups unfolded: `crate::{a, b::{c, d}}` is
+/// Returns every path that begins with this root, with groups expanded: `crate::{a, b::{c, d}}` becomes
 /// `a`, `b::c` and `b::d`.
 pub(super) fn paths(code: &str, root: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(&format!("{root}::")) {
-        if !ends_in_a_word(&code[..at]) && !code[..at].ends_with("::") {
-            unfold(&code[at + root.len() + 2..], "", &mut found);
+        if !ends_with_word(&code[..at]) && !code[..at].ends_with("::") {
+            expand(&code[at + root.len() + 2..], "", &mut found);
         }
     }
     found
 }
 
-/// Reads one path or group, told from where; gives what is left behind it.
-fn unfold<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a str {
+/// Adds the path or the group at the start of `code` to `found`, below `base`. Returns the rest of the code.
+fn expand<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a str {
     let code = code.trim_start();
     if let Some(mut group) = code.strip_prefix('{') {
         loop {
-            group = unfold(group, base, found);
-            // What stands before the next mark is ` as name`, or nothing.
+            group = expand(group, base, found);
+            // Only ` as name` can precede the next separator.
             let Some(mark) = group.find([',', '}']) else { return "" };
             let last = group[mark..].starts_with('}');
             group = &group[mark + 1..];
@@ -125,21 +125,20 @@ fn unfold<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a st
     let end = code.find(|c: char| !(c.is_alphanumeric() || c == '_'));
     let (name, rest) = code.split_at(end.unwrap_or(code.len()));
     let path = match (base, name) {
-        // A comma behind the last one of a group.
+        // A trailing comma in a group.
         (_, "") if !rest.starts_with('*') => return rest,
         (base, "") => base.to_owned(),
         ("", name) => name.to_owned(),
         (base, name) => format!("{base}::{name}"),
     };
     if let Some(deeper) = rest.strip_prefix("::") {
-        return unfold(deeper, &path, found);
+        return expand(deeper, &path, found);
     }
     found.insert(path);
     rest
 }
 
-/// The parameters of each function that takes a transaction: its name, and what stands between the
-/// parentheses.
+/// Returns the name and the parameters of each function that takes a transaction.
 pub(super) fn queries(code: &str) -> Vec<(String, String)> {
     let code = code.split_whitespace().collect::<Vec<_>>().join(" ");
     code.split(" fn ")

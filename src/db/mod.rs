@@ -18,7 +18,6 @@
 mod error;
 mod in_lists;
 mod loader;
-mod migrate_lines;
 mod open;
 mod read_pool;
 mod sqlite_writer;
@@ -36,7 +35,6 @@ use tokio::task::JoinError;
 pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use loader::BatchLoader;
-pub use migrate_lines::{MigrateCommand, migrate};
 pub use open::{
     MigrationState, MigrationStep, OpenError, migrate_down, migrate_up, migration_status, open, open_existing,
 };

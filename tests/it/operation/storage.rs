@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use serde_json::json;
 use tokio::sync::Barrier;
-use tripgate::db::{self, MigrateCommand, OpenError, StoreError, Tx};
+use tripgate::db::{self, MigrationState, MigrationStep, OpenError, StoreError, Tx};
 use tripgate::secrets::MasterSecret;
 use tripgate::tokens::{Alg, Scopes, Subject, Tokens};
 use uuid::Uuid;
@@ -34,43 +34,44 @@ async fn empty_database() -> (TestApp, String) {
         let path = app.settings().data_dir.join("new").join("fresh.db");
         return (app, format!("sqlite://{}", path.display()));
     }
-    db::migrate(&url, MigrateCommand::Down(u32::MAX)).await.unwrap();
+    db::migrate_down(&url, u32::MAX).await.unwrap();
     connect(&url).await.execute_unprepared("DROP TABLE seaql_migrations").await.unwrap();
     (app, url)
 }
 
-fn status_lines(state: &str) -> Vec<String> {
-    Migrator::migrations().iter().map(|step| format!("{state:8} {}", step.name())).collect()
+/// Returns every migration step with this state.
+fn steps(state: MigrationState) -> Vec<MigrationStep> {
+    Migrator::migrations().iter().map(|step| MigrationStep { name: step.name().to_owned(), state }).collect()
 }
 
 #[tokio::test]
 async fn the_schema_migrates_up_down_and_up_again() {
     let (_app, url) = empty_database().await;
-    let migrate = |command| db::migrate(&url, command);
+    let (applied, pending) = (steps(MigrationState::Applied), steps(MigrationState::Pending));
     if url.starts_with("sqlite:") {
-        for command in [MigrateCommand::Status, MigrateCommand::Down(1)] {
-            assert!(matches!(migrate(command).await, Err(OpenError::NotFound { .. })), "{command:?}");
+        for result in [db::migration_status(&url).await, db::migrate_down(&url, 1).await] {
+            assert!(matches!(result, Err(OpenError::NotFound { .. })), "{result:?}");
         }
     } else {
         // A status query changes nothing, so the second result is the same.
         for _ in 0..2 {
-            assert_eq!(migrate(MigrateCommand::Status).await.unwrap(), status_lines("pending"));
+            assert_eq!(db::migration_status(&url).await.unwrap(), pending);
         }
     }
-    assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
+    assert_eq!(db::migrate_up(&url).await.unwrap(), applied);
     let database = connect(&url).await;
     users::Entity::insert(user(1)).exec_without_returning(&database).await.unwrap();
-    assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
-    assert_eq!(migrate(MigrateCommand::Status).await.unwrap(), status_lines("applied"));
+    assert_eq!(db::migrate_up(&url).await.unwrap(), applied);
+    assert_eq!(db::migration_status(&url).await.unwrap(), applied);
     assert_eq!(
         users::Entity::find().all(&database).await.unwrap().len(),
         1,
         "a repeated migration deletes no rows"
     );
-    assert_eq!(migrate(MigrateCommand::Down(u32::MAX)).await.unwrap(), status_lines("pending"));
+    assert_eq!(db::migrate_down(&url, u32::MAX).await.unwrap(), pending);
     let database = connect(&url).await;
     assert!(users::Entity::find().all(&database).await.is_err(), "a migration down drops the tables");
-    assert_eq!(migrate(MigrateCommand::Up).await.unwrap(), status_lines("applied"));
+    assert_eq!(db::migrate_up(&url).await.unwrap(), applied);
     let opened = db::open(&url).await.unwrap();
     opened.ping().await.unwrap();
     assert!(users::Entity::find().all(&connect(&url).await).await.unwrap().is_empty());
@@ -81,15 +82,16 @@ async fn the_schema_migrates_up_down_and_up_again() {
 async fn a_newer_schema_is_rejected_and_unchanged() {
     // S-77
     let (_app, url) = empty_database().await;
-    db::migrate(&url, MigrateCommand::Up).await.unwrap();
+    db::migrate_up(&url).await.unwrap();
     let database = connect(&url).await;
     let future = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_future', 0)";
     database.execute_unprepared(future).await.unwrap();
     let error = db::open(&url).await.unwrap_err();
     assert!(matches!(&error, OpenError::Newer { step } if step == "m29990101_000001_future"), "{error}");
     assert!(error.to_string().contains("newer schema"), "{error}");
-    for command in [MigrateCommand::Up, MigrateCommand::Down(1), MigrateCommand::Status] {
-        assert!(matches!(db::migrate(&url, command).await, Err(OpenError::Newer { .. })), "{command:?}");
+    let [up, down] = [db::migrate_up(&url).await, db::migrate_down(&url, 1).await];
+    for result in [up, down, db::migration_status(&url).await] {
+        assert!(matches!(result, Err(OpenError::Newer { .. })), "{result:?}");
     }
     assert!(users::Entity::find().all(&database).await.unwrap().is_empty(), "the tables are unchanged");
 }
@@ -120,7 +122,7 @@ async fn ten_concurrent_opens_of_an_empty_database_succeed() {
         opened.ping().await.unwrap();
         opened.close().await;
     }
-    assert_eq!(db::migrate(&url, MigrateCommand::Status).await.unwrap(), status_lines("applied"));
+    assert_eq!(db::migration_status(&url).await.unwrap(), steps(MigrationState::Applied));
 }
 
 #[tokio::test]
@@ -143,7 +145,7 @@ async fn four_concurrent_migrations_succeed() {
         let ended = process.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     }
-    assert_eq!(db::migrate(&url, MigrateCommand::Status).await.unwrap(), status_lines("applied"));
+    assert_eq!(db::migration_status(&url).await.unwrap(), steps(MigrationState::Applied));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,7 +11,7 @@ pub struct Model {
     pub id: Uuid,
     /// As entered.
     pub email: Option<String>,
-    /// Normalized. Unique.
+    /// In canonical form, and unique. A key without an `@` belongs to an address that another account has.
     pub email_key: Option<String>,
     pub email_verified: bool,
     pub username: Option<String>,

@@ -9,6 +9,7 @@ mod m20261122_000001_foundation;
 mod m20261122_000002_sessions_and_keys;
 mod m20261122_000003_trip_stops_and_search;
 mod m20261122_000004_idempotency_shares_sync;
+mod m20261122_000005_canonical_identifiers;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_sessions_and_keys::Migration),
             Box::new(m20261122_000003_trip_stops_and_search::Migration),
             Box::new(m20261122_000004_idempotency_shares_sync::Migration),
+            Box::new(m20261122_000005_canonical_identifiers::Migration),
         ]
     }
 }

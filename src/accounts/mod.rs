@@ -1,6 +1,6 @@
 //! Accounts: users, their identifiers and their passwords.
 //!
-//! An account has an email address, a username or both, each unique without regard to case, and a password.
+//! An account has an email address, a username or both, each unique by its canonical form, and a password.
 //! An unknown user and a wrong password give the same error after the same work. This module does not depend
 //! on sessions or tokens.
 
@@ -169,8 +169,8 @@ impl Accounts {
         let password_hash = self.passwords.hash(new.password).await?;
         let now = self.clock.now();
         Ok(HashedUser {
-            email_key: new.email.as_ref().map(|email| email.normalized().to_owned()),
-            username_key: new.username.as_ref().map(|name| name.normalized().to_owned()),
+            email_key: new.email.as_ref().map(|email| email.canonical().to_owned()),
+            username_key: new.username.as_ref().map(|name| name.canonical().to_owned()),
             password_hash,
             user: User {
                 id: self.clock.new_id(),
@@ -202,13 +202,9 @@ impl Accounts {
     ///
     /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
     pub async fn verify_credentials(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        // Every stored password parses, so the early return reveals nothing about a user.
+        // Every stored password and identifier parses, so an early return reveals nothing about a user.
         let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
-        // The same holds for such an identifier, and normalizing 256 KiB would occupy a worker thread.
-        if identifier.len() > 4 * EMAIL_MAX {
-            return Err(AccountsError::InvalidCredentials);
-        }
-        let identifier = Identifier::from_entered(identifier);
+        let identifier = Identifier::from_entered(identifier).ok_or(AccountsError::InvalidCredentials)?;
         let found = self.db.read(identifier, |tx, of| store::find_by_identifier(tx, of).boxed()).await;
         self.check_password(found.map_err(AccountsError::Store)?, password).await
     }

@@ -3,7 +3,7 @@
 //! It checks the length and a list of common passwords, and has no composition rules (NIST SP 800-63B-4
 //! §3.1.1.2).
 
-use unicode_normalization::UnicodeNormalization;
+use identifiers::canonical;
 
 use crate::passwords::{MAX_BYTES, Password};
 
@@ -52,7 +52,7 @@ impl PasswordPolicy {
             return Err(PolicyViolation::TooShort(self.min_chars));
         }
         let folded = password.as_str().to_lowercase();
-        if identifiers.iter().any(|identifier| is_identifier(&folded, identifier)) {
+        if identifiers.iter().any(|identifier| is_identifier(password.as_str(), identifier)) {
             return Err(PolicyViolation::Identifier);
         }
         if folded == "tripgate" || is_common(&folded) {
@@ -63,9 +63,9 @@ impl PasswordPolicy {
 }
 
 /// Returns whether the password is the identifier, or the part of an email address before the `@`.
-fn is_identifier(folded: &str, identifier: &str) -> bool {
-    let identifier: String = identifier.nfc().collect::<String>().to_lowercase();
-    identifier == folded || identifier.split('@').next() == Some(folded)
+fn is_identifier(password: &str, identifier: &str) -> bool {
+    let (password, identifier) = (canonical(password), canonical(identifier));
+    identifier == password || identifier.rsplit_once('@').is_some_and(|(local, _)| local == password)
 }
 
 fn is_common(folded: &str) -> bool {

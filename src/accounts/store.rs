@@ -117,7 +117,7 @@ pub(super) async fn change_profile(
     }
     if let Some(username) = &patch.username {
         row.username = Set(username.as_ref().map(|name| name.as_entered().to_owned()));
-        row.username_key = Set(username.as_ref().map(|name| name.normalized().to_owned()));
+        row.username_key = Set(username.as_ref().map(|name| name.canonical().to_owned()));
     }
     let done = users::Entity::update_many().set(row).filter(users::Column::Id.eq(user)).exec(tx).await?;
     Ok(done.rows_affected == 1)

@@ -167,7 +167,7 @@ fn challenge_basic(problem: Problem) -> Problem {
 /// The identifier and password of a Basic credential, before any check.
 #[derive(Debug)]
 pub struct BasicCredentials {
-    /// The text before the first colon.
+    /// The text before the first colon, without white space around it.
     pub identifier: String,
     /// The text after the first colon.
     pub password: String,
@@ -189,8 +189,9 @@ impl BasicCredentials {
         let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
         // RFC 7617 §2: everything up to the first colon is the user id.
         let (identifier, password) = decoded.split_once(':')?;
+        let identifier = identifier.trim();
         // Neither part may contain control characters (RFC 7617 §2).
-        let has_control = decoded.chars().any(char::is_control);
+        let has_control = identifier.chars().chain(password.chars()).any(char::is_control);
         (!has_control).then(|| Self { identifier: identifier.to_owned(), password: password.to_owned() })
     }
 }

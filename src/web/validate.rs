@@ -28,7 +28,7 @@ const PATTERNS: [(&str, &str); 2] = [
     (V7, "must be a UUID of version 7, in lower case"),
     (
         USERNAME_PATTERN,
-        "must have 3 to 32 lower-case letters, digits, dots, underscores or hyphens, \
+        "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \
          and begin with a letter or digit",
     ),
 ];
@@ -96,6 +96,10 @@ impl Checker<'_> {
     }
 
     fn string(&mut self, schema: &MetaSchema, text: &str, pointer: &str) {
+        let is_identifier =
+            schema.format == Some("email") || schema.pattern.as_deref() == Some(USERNAME_PATTERN);
+        // The white space around an identifier is not part of it.
+        let text = if is_identifier { text.trim() } else { text };
         let length = text.chars().count();
         if let Some(min) = schema.min_length.filter(|min| length < *min) {
             self.report(pointer, "too_short", &too_short(min));

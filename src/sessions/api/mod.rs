@@ -6,15 +6,15 @@ mod sessionless_token;
 use chrono::{DateTime, Utc};
 use poem::http::header;
 use poem::{Request, Result as PoemResult};
-use poem_openapi::types::{Email as EmailText, Example, Password as PasswordText};
+use poem_openapi::types::{Example, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Device, Grant, SessionsError};
 use crate::accounts::Accounts;
-use crate::accounts::api::{UserBody, UsernameText, password_error};
-use crate::accounts::{NewUser, Username};
+use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
+use crate::accounts::{Email, NewUser, Username};
 use crate::clock::Clock;
 use crate::sessions::Sessions;
 use crate::tokens::{Scopes, TokensError};
@@ -32,11 +32,11 @@ pub use sessionless_token::TokenApi;
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct SignUp {
-    /// Email address for logging in and for contact. Compared without regard to case.
-    #[oai(validator(max_length = 254))]
+    /// Email address for logging in and for contact. Compared without regard to case; white space around it is
+    /// removed.
     email: Option<EmailText>,
-    /// Username for logging in: 3 to 32 lower-case letters, digits, `.`, `_` and `-`, beginning with a letter
-    /// or digit.
+    /// Username for logging in: 3 to 32 letters (A to Z), digits, `.`, `_` and `-`, beginning with a letter or
+    /// digit. Compared without regard to case; white space around it is removed.
     username: Option<UsernameText>,
     /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
     /// must not be a common password, or equal to the email address or the username. No kinds of characters
@@ -54,7 +54,7 @@ struct SignUp {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct LogIn {
-    /// Email address or username.
+    /// Email address or username, in any case. White space around it is removed.
     identifier: String,
     /// Password of the account.
     password: PasswordText,
@@ -141,7 +141,7 @@ enum LoggedIn {
 impl Example for SignUp {
     fn example() -> Self {
         Self {
-            email: Some(EmailText(examples::EMAIL.to_owned())),
+            email: examples::EMAIL.parse().ok().map(EmailText),
             username: None,
             password: PasswordText(examples::PASSWORD.to_owned()),
             display_name: Some(examples::NAME.to_owned()),
@@ -253,14 +253,12 @@ impl SignUp {
         {
             errors.push(FieldError::new("/email", "required", "Email address or username is required."));
         }
-        let email = self.email.as_ref().map(|text| text.as_str());
+        let email = self.email.map(|text| text.0);
         let username = self.username.map(|text| text.0);
-        let identifiers: Vec<&str> =
-            email.into_iter().chain(username.as_ref().map(Username::as_entered)).collect();
+        let entered = [email.as_ref().map(Email::as_entered), username.as_ref().map(Username::as_entered)];
+        let identifiers: Vec<&str> = entered.into_iter().flatten().collect();
         match accounts.check_new_password(&self.password, &identifiers) {
             Ok(password) if errors.is_empty() => {
-                // The schema check has parsed the address with the same rule.
-                let email = email.and_then(|text| text.parse().ok());
                 let new = NewUser { email, username, password, display_name: self.display_name };
                 Ok((new, self.device_name))
             }

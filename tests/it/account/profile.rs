@@ -105,7 +105,7 @@ async fn a_taken_username_is_rejected() {
 async fn an_invalid_username_is_rejected() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    for name in ["Ada", "ada l", "-ada", "ada@example.org", "adä"] {
+    for name in ["ada l", "-ada", "ada@example.org", "adä"] {
         assert_rejected(&ada, &json!({ "username": name }), "/username", "invalid_format").await;
     }
     assert_rejected(&ada, &json!({ "username": "ab" }), "/username", "too_short").await;

@@ -1,6 +1,7 @@
 //! Signing up, logging in, sessions, tokens, keys, and the services that verify tokens.
 
 mod clients;
+mod identifiers;
 mod keys;
 pub(crate) mod login;
 mod methods;

@@ -58,7 +58,7 @@ fn the_document_and_the_constants_have_the_same_lengths() {
         let lengths = (property["minLength"].as_u64().unwrap_or(0), property["maxLength"].as_u64().unwrap());
         assert_eq!(lengths, (min as u64, max as u64), "{schema}.{field}");
         if field == "username" {
-            let pattern = format!("^[a-z0-9][a-z0-9._-]{{{},{}}}$", USERNAME_MIN - 1, USERNAME_MAX - 1);
+            let pattern = format!("^[A-Za-z0-9][A-Za-z0-9._-]{{{},{}}}$", USERNAME_MIN - 1, USERNAME_MAX - 1);
             assert_eq!(property["pattern"], json!(pattern), "{schema}");
         }
     }

@@ -185,10 +185,10 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     // Movie bag.
     (68, Proven(&["tests/it/authentication/signup.rs::signing_up_returns_a_session_and_the_location_of_the_account"])),
     (69, Proven(&[
-        "tests/it/authentication/signup.rs::an_invalid_email_address_is_rejected",
+        "tests/it/authentication/identifiers.rs::an_invalid_email_address_is_rejected",
         "tests/it/authentication/signup.rs::one_of_email_and_username_is_required",
     ])),
-    (70, Proven(&["tests/it/authentication/signup.rs::identifiers_are_unique_ignoring_case_on_every_replica"])),
+    (70, Proven(&["tests/it/authentication/identifiers.rs::identifiers_are_unique_ignoring_case_on_every_replica"])),
     (71, Proven(&[
         "tests/it/authentication/signup.rs::a_password_below_the_minimum_length_is_rejected",
         "tests/it/authentication/signup.rs::the_minimum_password_length_is_configurable",

@@ -1,27 +1,22 @@
 //! The HTTP operations on accounts.
 
-use std::borrow::Cow;
+mod identifiers;
 
 use chrono::{DateTime, Utc};
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{
-    Example, MaybeUndefined, ParseError, ParseFromJSON, ParseResult, Password as PasswordText, ToJSON, Type,
-};
+use poem_openapi::types::{Example, MaybeUndefined, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Accounts, AccountsError, PolicyViolation, ProfilePatch, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN,
-    User, Username,
-};
+use super::{Accounts, AccountsError, PolicyViolation, ProfilePatch, User};
 use crate::web::Tag;
 use crate::web::body::{Body, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
+
+pub use identifiers::{EmailText, UsernameText};
 
 /// A user account.
 #[derive(Debug, Object, Serialize)]
@@ -86,8 +81,9 @@ struct UpdateProfile {
     /// Name that apps display, 1 to 100 characters.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     display_name: MaybeUndefined<String>,
-    /// Username for logging in: 3 to 32 lower-case letters, digits, `.`, `_` and `-`, beginning with a letter
-    /// or digit. Can be cleared only if the account has an email address.
+    /// Username for logging in: 3 to 32 letters (A to Z), digits, `.`, `_` and `-`, beginning with a letter or
+    /// digit. Compared without regard to case; white space around it is removed. Can be cleared only if the
+    /// account has an email address.
     #[oai(nullable)]
     username: MaybeUndefined<UsernameText>,
 }
@@ -130,50 +126,6 @@ struct DeleteAccount {
 impl Example for DeleteAccount {
     fn example() -> Self {
         Self { password: PasswordText(examples::PASSWORD.to_owned()) }
-    }
-}
-
-/// A username in a request body.
-#[derive(Debug, Clone)]
-pub struct UsernameText(pub Username);
-
-impl Type for UsernameText {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "username".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema {
-            min_length: Some(USERNAME_MIN),
-            max_length: Some(USERNAME_MAX),
-            pattern: Some(USERNAME_PATTERN.to_owned()),
-            ..MetaSchema::new("string")
-        }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
-    }
-}
-
-impl ParseFromJSON for UsernameText {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
-        text.parse().map(Self).map_err(|_| ParseError::custom("not a username"))
-    }
-}
-
-impl ToJSON for UsernameText {
-    fn to_json(&self) -> Option<Value> {
-        Some(self.0.as_entered().into())
     }
 }
 

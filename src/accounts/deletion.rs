@@ -9,14 +9,19 @@ use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
 impl Accounts {
-    /// Deletes the account and all data of its user, after verifying the password again. All access tokens of
-    /// the user are revoked in the same transaction.
+    /// Deletes the account and all data of its user, who proves the password. All access tokens of the user
+    /// are revoked in the same transaction.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
     pub async fn delete(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
-        self.verify_password(user, password).await?;
+        self.prove_password(user, password).await?;
+        self.delete_proven(user).await
+    }
+
+    /// Deletes the account of a user whose identity was proven again.
+    async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
         let revocation = Revocation {
             subject: user,
             minted_before: None,

@@ -78,6 +78,9 @@ pub enum AccountsError {
     /// The user does not exist, or the password is wrong.
     #[error("wrong identifier or password")]
     InvalidCredentials,
+    /// A logged-in user sent a password that is not the account's.
+    #[error("wrong password of a logged-in user")]
+    WrongPassword,
     /// The account does not exist or was deleted.
     #[error("no such user")]
     NoSuchUser,
@@ -209,15 +212,21 @@ impl Accounts {
         self.check_password(found.map_err(AccountsError::Store)?, password).await
     }
 
-    /// Verifies the password of a logged-in user again.
+    /// Proves that a logged-in user knows the password of the account. A wrong password is an invalid input
+    /// and no failed authentication: the session stays valid, and the user corrects the password.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
-    async fn verify_password(&self, user: Uuid, password: &str) -> Result<User, AccountsError> {
-        let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
+    async fn prove_password(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
+        let password = Password::parse(password).ok_or(AccountsError::WrongPassword)?;
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
-        self.check_password(found.map_err(AccountsError::Store)?, password).await
+        let found = found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)?;
+        match self.check_password(Some(found), password).await {
+            Ok(_) => Ok(()),
+            Err(AccountsError::InvalidCredentials) => Err(AccountsError::WrongPassword),
+            Err(error) => Err(error),
+        }
     }
 
     async fn check_password(

@@ -155,6 +155,10 @@ impl From<AccountsError> for Problem {
                 Self::new(ProblemCode::IdentifierTaken, "This email address or username is already in use.")
             }
             AccountsError::InvalidCredentials => caller::invalid_credentials(),
+            AccountsError::WrongPassword => {
+                let detail = "Password is wrong. Please enter it again.";
+                Self::invalid(vec![FieldError::new("/password", "wrong_password", detail)])
+            }
             AccountsError::NoSuchUser => caller::user_deleted(),
             AccountsError::LastIdentifier => {
                 let detail =
@@ -247,7 +251,8 @@ impl AccountsApi {
     /// Deletes the account and all its data permanently, and ends all sessions. Requires the password, so
     /// that an unlocked phone in other hands is not enough.
     ///
-    /// - 401 `invalid_credentials`: the password is wrong. Nothing was deleted. Ask for the password again.
+    /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Nothing was deleted, and the
+    ///   session stays valid. Ask for the password again.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After`
     ///   seconds.
     #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]

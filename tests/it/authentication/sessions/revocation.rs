@@ -143,7 +143,12 @@ async fn deleting_an_account_requires_the_password_and_deletes_all_its_data() {
     ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
     assert!(has_access(&replica, phone.grant()).await);
     let reply = ada.delete("/api/v1/me").json(&json!({ "password": "another harbour" })).await;
-    reply.expect(401).problem("invalid_credentials");
+    // N-8: a wrong password does not log the user out.
+    let reply = reply.expect(422).problem("invalid");
+    assert_eq!(reply.field_errors(), [("/password".to_owned(), "wrong_password".to_owned())]);
+    assert_eq!(reply.json()["client_action"], "fix_input");
+    let oversized = ada.delete("/api/v1/me").json(&json!({ "password": "x".repeat(1000) })).await.expect(422);
+    assert_eq!(oversized.field_errors(), [("/password".to_owned(), "wrong_password".to_owned())]);
     ada.delete("/api/v1/me").json(&json!({})).await.expect(422).problem("invalid");
     assert!(has_access(&app, ada.grant()).await);
     ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::web::API;
 use crate::web::caller::Authentication;
 use crate::web::field_label::field_label;
+use crate::web::idempotency_key::HEADER as IDEMPOTENCY_KEY;
 use crate::web::problem::{FieldError, Problem, ProblemCode, from_poem};
 
 /// The header with the id of a request, which the client or the server assigns.
@@ -189,6 +190,11 @@ fn short_circuit(request: &Request, context: &RequestContext) -> Option<Result<R
             "The API returns JSON only. Send Accept: application/json.",
         )));
     }
+    if context.path.starts_with(API) && headers.contains_key(IDEMPOTENCY_KEY) && ignores_keys(context) {
+        // Ignored, the header would make the client believe that a repetition is safe.
+        let detail = "This operation does not accept an Idempotency-Key. Send the request without it.";
+        return Some(Err(Problem::new(ProblemCode::BadRequest, detail)));
+    }
     let query = request.uri().query().unwrap_or_default();
     if context.path.starts_with(API) && is_not_utf_8(query) {
         return Some(Err(Problem::new(ProblemCode::BadRequest, "The query is not encoded in UTF-8.")));
@@ -200,6 +206,12 @@ fn short_circuit(request: &Request, context: &RequestContext) -> Option<Result<R
         )));
     }
     None
+}
+
+/// Returns whether the request is for an operation that has no parameter `Idempotency-Key`.
+fn ignores_keys(context: &RequestContext) -> bool {
+    let operation = PathTable::get().operation(&context.path, context.method.as_str());
+    operation.is_some_and(|operation| operation.parameter(IDEMPOTENCY_KEY).is_none())
 }
 
 fn preflight(path: &str) -> Response {

@@ -22,7 +22,7 @@ use crate::idempotency::{
 };
 
 /// The name of the header.
-const HEADER: &str = "idempotency-key";
+pub const HEADER: &str = "idempotency-key";
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
 /// The `Retry-After` of a request whose first execution is still running, in seconds.

@@ -10,7 +10,8 @@ use tripgate::housekeeping;
 use tripgate::idempotency::{self, Claimed, ResponseRecorder, SavedResponse};
 use tripgate::trips::{Trip, TripFields, TripsError, UncheckedFields};
 
-use crate::harness::{Call, Client, Reply, TestApp, rows};
+use super::{create_trip, path};
+use crate::harness::{Call, Client, PASSWORD, Reply, TestApp, rows};
 
 const TRIPS: &str = "/api/v1/trips";
 
@@ -30,6 +31,26 @@ fn assert_same(one: &Reply, other: &Reply) {
 
 async fn count_trips(client: &Client) -> usize {
     client.get(&format!("{TRIPS}?limit=100")).await.expect(200).json()["items"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn an_operation_without_idempotency_rejects_the_key() {
+    // N-9
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let body = json!({ "username": "brian", "password": PASSWORD });
+    let signup = app.anonymous().post("/api/v1/auth/signup").header("idempotency-key", "k").json(&body);
+    signup.await.expect(400).problem("bad_request");
+    assert_eq!(rows::users(&app).await.len(), 1, "the rejected sign-up created an account");
+    let trip = path(&create_trip(&ada, &json!({ "title": "Lisbon" })).await);
+    for call in
+        [ada.get("/api/v1/me"), ada.patch(&trip).json(&json!({ "title": "Porto" })), ada.delete(&trip)]
+    {
+        call.header("idempotency-key", "k").await.expect(400).problem("bad_request");
+    }
+    assert_eq!(ada.get(&trip).await.expect(200).json()["title"], "Lisbon");
+    ada.post("/api/v1/nothing").header("idempotency-key", "k").await.expect(404);
+    ada.post(&trip).header("idempotency-key", "k").await.expect(405);
 }
 
 #[tokio::test]
@@ -229,7 +250,7 @@ async fn expired_keys_and_keys_of_deleted_accounts_are_deleted() {
     assert_eq!(rows::keys(&app).await.len(), 1);
     let ada = app.log_in("ada").await;
     assert_eq!(post(&ada, "new", "Porto").await.expect(201).header("idempotency-replayed"), "true");
-    ada.delete("/api/v1/me").json(&json!({ "password": crate::harness::PASSWORD })).await.expect(204);
+    ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);
     assert_eq!(rows::keys(&app).await.len(), 0);
 }
 

@@ -18,7 +18,8 @@
 //! | 3 | the domain modules (below) | types, use cases and queries |
 //! | 2 | [`db`], [`passwords`], [`config`] | transactions on three databases, password hashing, settings |
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
-//! | 1 | [`strict_json`], [`calendar_date`], [`mod@error_chain`] | JSON parsing, dates as text, error chains in logs |
+//! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
+//! | 1 | [`mod@error_chain`] | error chains in logs |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
 //! # Domain modules
@@ -57,6 +58,7 @@ pub mod idempotency;
 pub mod leases;
 pub mod listener;
 pub mod passwords;
+pub mod plain_text;
 pub mod secrets;
 pub mod serve;
 pub mod sessions;

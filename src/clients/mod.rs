@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
+use crate::plain_text::is_line;
 use crate::secrets::{constant_time_eq, random_bytes, sha256};
 use crate::sessions::SessionsError;
 
@@ -102,7 +103,7 @@ impl Clients {
     /// [`ClientsError::InvalidName`] or [`ClientsError::NameTaken`].
     pub async fn add(&self, name: &str) -> Result<ClientCredentials, ClientsError> {
         let name = name.trim();
-        if !(1..=NAME_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        if !(1..=NAME_MAX).contains(&name.chars().count()) || !is_line(name) {
             return Err(ClientsError::InvalidName);
         }
         let secret = URL_SAFE_NO_PAD.encode(random_bytes::<32>());

@@ -16,6 +16,7 @@ pub mod idempotency_key;
 pub mod json;
 pub mod local_time;
 pub mod path_id;
+pub mod plain_text;
 pub mod problem;
 pub mod problem_code;
 mod validate;

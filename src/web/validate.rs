@@ -5,7 +5,7 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
@@ -19,12 +19,15 @@ use super::path_id::V7;
 use super::problem::FieldError;
 use crate::accounts::{Email, USERNAME_PATTERN};
 use crate::calendar_date;
+use crate::plain_text::{LINE_PATTERN, NOTES_PATTERN};
 
 /// The maximum number of errors in one response.
 pub(super) const MAX_ERRORS: usize = 50;
 
 /// The patterns of the document that have a description for people.
-const PATTERNS: [(&str, &str); 2] = [
+const PATTERNS: [(&str, &str); 4] = [
+    (LINE_PATTERN, "must be one line of text without control characters"),
+    (NOTES_PATTERN, "must not contain control characters other than line breaks and tabs"),
     (V7, "must be a UUID of version 7, in lower case"),
     (
         USERNAME_PATTERN,
@@ -196,15 +199,14 @@ fn expected_form(format: Option<&str>, pattern: Option<&str>) -> &'static str {
 
 /// Returns whether the text matches a pattern of the document. Each pattern is compiled once.
 fn matches(pattern: &str, text: &str) -> bool {
-    static KNOWN: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(regex) = known.get(pattern) {
+    static KNOWN: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
+    if let Some(regex) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
         return regex.is_match(text);
     }
     // The tests of the document ensure that every pattern compiles.
     let Ok(regex) = Regex::new(pattern) else { return true };
     let is_match = regex.is_match(text);
-    known.insert(pattern.to_owned(), regex);
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned(), regex);
     is_match
 }
 

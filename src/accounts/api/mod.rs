@@ -14,6 +14,7 @@ use crate::web::body::{Body, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
+use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use identifiers::{EmailText, UsernameText};
@@ -78,9 +79,9 @@ impl From<User> for UserBody {
 /// A JSON Merge Patch (RFC 7396) of the profile: an absent field is unchanged, `null` clears it.
 #[derive(Debug, Object)]
 struct UpdateProfile {
-    /// Name that apps display, 1 to 100 characters.
+    /// Name that apps display, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
-    display_name: MaybeUndefined<String>,
+    display_name: MaybeUndefined<Line>,
     /// Username for logging in: 3 to 32 letters (A to Z), digits, `.`, `_` and `-`, beginning with a letter or
     /// digit. Compared without regard to case; white space around it is removed. Can be cleared only if the
     /// account has an email address.
@@ -111,7 +112,7 @@ enum ChangedAccount {
 
 impl Example for UpdateProfile {
     fn example() -> Self {
-        let name = examples::NAME.to_owned();
+        let name = Line::parse(examples::NAME).unwrap_or_default();
         Self { display_name: MaybeUndefined::Value(name), username: MaybeUndefined::Undefined }
     }
 }
@@ -144,7 +145,8 @@ pub fn password_error(pointer: &str, violation: PolicyViolation) -> FieldError {
 impl From<UpdateProfile> for ProfilePatch {
     fn from(body: UpdateProfile) -> Self {
         let username = into_patch(body.username).map(|username| username.map(|text| text.0));
-        Self { display_name: into_patch(body.display_name), username }
+        let display_name = into_patch(body.display_name).map(|name| name.map(String::from));
+        Self { display_name, username }
     }
 }
 

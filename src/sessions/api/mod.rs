@@ -23,6 +23,7 @@ use crate::web::body::Body;
 use crate::web::caller::{self, AnyScope, Caller, Credential};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
+use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
@@ -42,12 +43,12 @@ struct SignUp {
     /// must not be a common password, or equal to the email address or the username. No kinds of characters
     /// are required: a sentence is fine.
     password: PasswordText,
-    /// Name that apps display, 1 to 100 characters.
+    /// Name that apps display, 1 to 100 characters in one line.
     #[oai(validator(min_length = 1, max_length = 100))]
-    display_name: Option<String>,
-    /// Name of the device in the user's list of sessions, 1 to 100 characters.
+    display_name: Option<Line>,
+    /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(validator(min_length = 1, max_length = 100))]
-    device_name: Option<String>,
+    device_name: Option<Line>,
 }
 
 /// The credentials of a user, and the requested scopes.
@@ -58,9 +59,9 @@ struct LogIn {
     identifier: String,
     /// Password of the account.
     password: PasswordText,
-    /// Name of the device in the user's list of sessions, 1 to 100 characters.
+    /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(validator(min_length = 1, max_length = 100))]
-    device_name: Option<String>,
+    device_name: Option<Line>,
     /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and
     /// `trips:write`. Default: all of them.
     scope: Option<String>,
@@ -144,8 +145,8 @@ impl Example for SignUp {
             email: examples::EMAIL.parse().ok().map(EmailText),
             username: None,
             password: PasswordText(examples::PASSWORD.to_owned()),
-            display_name: Some(examples::NAME.to_owned()),
-            device_name: Some(examples::DEVICE.to_owned()),
+            display_name: Line::parse(examples::NAME),
+            device_name: Line::parse(examples::DEVICE),
         }
     }
 }
@@ -155,7 +156,7 @@ impl Example for LogIn {
         Self {
             identifier: examples::EMAIL.to_owned(),
             password: PasswordText(examples::PASSWORD.to_owned()),
-            device_name: Some(examples::DEVICE.to_owned()),
+            device_name: Line::parse(examples::DEVICE),
             scope: None,
         }
     }
@@ -259,8 +260,9 @@ impl SignUp {
         let identifiers: Vec<&str> = entered.into_iter().flatten().collect();
         match accounts.check_new_password(&self.password, &identifiers) {
             Ok(password) if errors.is_empty() => {
-                let new = NewUser { email, username, password, display_name: self.display_name };
-                Ok((new, self.device_name))
+                let new =
+                    NewUser { email, username, password, display_name: self.display_name.map(String::from) };
+                Ok((new, self.device_name.map(String::from)))
             }
             Ok(_) => Err(errors),
             Err(violation) => {
@@ -332,7 +334,7 @@ impl SessionsApi {
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {
         let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
-        let device = device(request, device_name);
+        let device = device(request, device_name.map(String::from));
         let grant = self.sessions.log_in(&identifier, &password, scopes, device).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }

@@ -13,6 +13,7 @@ use crate::web::body::into_patch;
 use crate::web::examples;
 use crate::web::json::{serialize_date, serialize_instant};
 use crate::web::path_id::ClientMadeId;
+use crate::web::plain_text::{Line, Notes};
 use crate::web::problem::FieldError;
 
 /// The sort order of a list of trips.
@@ -132,12 +133,12 @@ impl From<Trip> for TripBody {
 pub(crate) fn example_trip() -> Trip {
     let new = CreateTrip::example();
     let fields = UncheckedFields {
-        title: new.title,
-        destination: new.destination,
+        title: new.title.into(),
+        destination: new.destination.map(String::from),
         start_date: new.start_date,
         end_date: new.end_date,
         time_zone: new.time_zone,
-        notes: new.notes,
+        notes: new.notes.map(String::from),
         status: new.status.map_or(Status::Planned, Status::from),
         stops: Stops::new(&[example_stop()]).unwrap_or_default(),
     };
@@ -192,12 +193,12 @@ pub(super) struct CreateTrip {
     /// Id that the app has generated: a UUIDv7 in lower case. If the app repeats the request after a lost
     /// response, the response is 409 and no second trip is created. If absent, the server generates the id.
     id: Option<ClientMadeId>,
-    /// Title of the trip, 1 to 200 characters.
+    /// Title of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
-    title: String,
-    /// Destination of the trip, 1 to 200 characters.
+    title: Line,
+    /// Destination of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
-    destination: Option<String>,
+    destination: Option<Line>,
     /// First day of the trip.
     start_date: Option<NaiveDate>,
     /// Last day of the trip; not before `start_date`.
@@ -205,9 +206,9 @@ pub(super) struct CreateTrip {
     /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(validator(max_length = 64))]
     time_zone: Option<String>,
-    /// Notes, at most 10,000 characters.
+    /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
     #[oai(validator(max_length = 10_000))]
-    notes: Option<String>,
+    notes: Option<Notes>,
     /// Status of the trip. Default: `planned`.
     status: Option<TripStatus>,
     /// Stops of the trip, in travel order; at most 500. Default: none.
@@ -219,12 +220,12 @@ impl Example for CreateTrip {
     fn example() -> Self {
         Self {
             id: None,
-            title: "Lisbon in spring".to_owned(),
-            destination: Some("Lisbon".to_owned()),
+            title: Line::parse("Lisbon in spring").unwrap_or_default(),
+            destination: Line::parse("Lisbon"),
             start_date: NaiveDate::from_ymd_opt(2027, 4, 2),
             end_date: NaiveDate::from_ymd_opt(2027, 4, 9),
             time_zone: Some("Europe/Lisbon".to_owned()),
-            notes: Some("Take the tram, not the bus.".to_owned()),
+            notes: Notes::parse("Take the tram, not the bus."),
             status: Some(TripStatus::Planned),
             stops: Some(vec![NewStop::example()]),
         }
@@ -248,12 +249,12 @@ impl CreateTrip {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ReplaceTrip {
-    /// Title of the trip, 1 to 200 characters.
+    /// Title of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
-    title: String,
-    /// Destination of the trip, 1 to 200 characters.
+    title: Line,
+    /// Destination of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
-    destination: Option<String>,
+    destination: Option<Line>,
     /// First day of the trip.
     start_date: Option<NaiveDate>,
     /// Last day of the trip; not before `start_date`.
@@ -261,9 +262,9 @@ pub(super) struct ReplaceTrip {
     /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(validator(max_length = 64))]
     time_zone: Option<String>,
-    /// Notes, at most 10,000 characters.
+    /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
     #[oai(validator(max_length = 10_000))]
-    notes: Option<String>,
+    notes: Option<Notes>,
     /// Status of the trip. Default: `planned`.
     status: Option<TripStatus>,
     /// Stops of the trip, in travel order; at most 500. Default: none.
@@ -282,12 +283,12 @@ impl ReplaceTrip {
     pub(super) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
         let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), trips);
         let fields = UncheckedFields {
-            title: self.title,
-            destination: self.destination,
+            title: self.title.into(),
+            destination: self.destination.map(String::from),
             start_date: self.start_date,
             end_date: self.end_date,
             time_zone: self.time_zone,
-            notes: self.notes,
+            notes: self.notes.map(String::from),
             status: self.status.map(Status::from).unwrap_or_default(),
             stops,
         };
@@ -306,12 +307,12 @@ impl ReplaceTrip {
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct UpdateTrip {
-    /// Title of the trip, 1 to 200 characters. Can't be cleared.
+    /// Title of the trip, 1 to 200 characters in one line. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
-    title: Option<String>,
-    /// Destination of the trip, 1 to 200 characters.
+    title: Option<Line>,
+    /// Destination of the trip, 1 to 200 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 200))]
-    destination: MaybeUndefined<String>,
+    destination: MaybeUndefined<Line>,
     /// First day of the trip.
     #[oai(nullable)]
     start_date: MaybeUndefined<NaiveDate>,
@@ -321,9 +322,9 @@ pub(crate) struct UpdateTrip {
     /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
     #[oai(nullable, validator(max_length = 64))]
     time_zone: MaybeUndefined<String>,
-    /// Notes, at most 10,000 characters.
+    /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
     #[oai(nullable, validator(max_length = 10_000))]
-    notes: MaybeUndefined<String>,
+    notes: MaybeUndefined<Notes>,
     /// Status of the trip. Can't be cleared.
     status: Option<TripStatus>,
     /// All stops of the trip, in travel order; at most 500. A stop with the `id` of an existing stop keeps
@@ -352,12 +353,12 @@ impl UpdateTrip {
         let (stops, violations) =
             stops.map_or((None, Vec::new()), |(stops, violations)| (Some(stops), violations));
         let patch = Patch {
-            title: self.title,
-            destination: into_patch(self.destination),
+            title: self.title.map(String::from),
+            destination: into_patch(self.destination).map(|text| text.map(String::from)),
             start_date: into_patch(self.start_date),
             end_date: into_patch(self.end_date),
             time_zone: into_patch(self.time_zone),
-            notes: into_patch(self.notes),
+            notes: into_patch(self.notes).map(|text| text.map(String::from)),
             status: self.status.map(Status::from),
             stops,
         };

@@ -16,6 +16,7 @@ use crate::web::body::into_patch;
 use crate::web::examples;
 use crate::web::local_time::LocalTime;
 use crate::web::path_id::{AnyId, BodyId, ClientMadeId};
+use crate::web::plain_text::{Line, Notes};
 
 /// A stop of a trip.
 #[derive(Debug, Object, Serialize)]
@@ -119,9 +120,9 @@ pub(super) struct NewStop {
     /// Id of an existing stop of the trip, or a UUIDv7 in lower case that the app has generated. If absent,
     /// the server generates the id.
     id: Option<ClientMadeId>,
-    /// Name of the stop, 1 to 200 characters.
+    /// Name of the stop, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
-    name: String,
+    name: Line,
     /// Degrees north of the equator (WGS 84), -90 to 90.
     #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
     latitude: f64,
@@ -132,16 +133,16 @@ pub(super) struct NewStop {
     arrives_at: Option<LocalTime>,
     /// Departure, as local time in the trip's time zone; not before `arrives_at`.
     departs_at: Option<LocalTime>,
-    /// Notes, at most 2,000 characters.
+    /// Notes, at most 2,000 characters. They may contain line breaks and tabs, and no other control characters.
     #[oai(validator(max_length = 2000))]
-    notes: Option<String>,
+    notes: Option<Notes>,
 }
 
 impl Example for NewStop {
     fn example() -> Self {
         Self {
             id: None,
-            name: "Miradouro da Graça".to_owned(),
+            name: Line::parse("Miradouro da Graça").unwrap_or_default(),
             latitude: 38.7165,
             longitude: -9.1319,
             arrives_at: "2027-04-03T17:30:00".parse().ok().map(LocalTime),
@@ -155,12 +156,12 @@ impl NewStop {
     pub(super) fn into_stop(self, new_id: impl FnOnce() -> Uuid) -> Stop {
         Stop {
             id: self.id.map_or_else(new_id, |id| id.0),
-            name: self.name,
+            name: self.name.into(),
             latitude: self.latitude,
             longitude: self.longitude,
             arrives_at: self.arrives_at.map(|at| at.0),
             departs_at: self.departs_at.map(|at| at.0),
-            notes: self.notes,
+            notes: self.notes.map(String::from),
         }
     }
 }
@@ -179,9 +180,9 @@ pub(super) fn parse_stops(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Trip
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct UpdateStop {
-    /// Name of the stop, 1 to 200 characters. Can't be cleared.
+    /// Name of the stop, 1 to 200 characters in one line. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
-    name: Option<String>,
+    name: Option<Line>,
     /// Degrees north of the equator (WGS 84), -90 to 90. Can't be cleared.
     #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
     latitude: Option<f64>,
@@ -194,9 +195,9 @@ pub(super) struct UpdateStop {
     /// Departure, as local time in the trip's time zone; not before `arrives_at`.
     #[oai(nullable)]
     departs_at: MaybeUndefined<LocalTime>,
-    /// Notes, at most 2,000 characters.
+    /// Notes, at most 2,000 characters. They may contain line breaks and tabs, and no other control characters.
     #[oai(nullable, validator(max_length = 2000))]
-    notes: MaybeUndefined<String>,
+    notes: MaybeUndefined<Notes>,
 }
 
 impl Example for UpdateStop {
@@ -211,12 +212,12 @@ impl From<UpdateStop> for StopPatch {
     fn from(body: UpdateStop) -> Self {
         let time = |field| into_patch(field).map(|time| time.map(|LocalTime(time)| time));
         Self {
-            name: body.name,
+            name: body.name.map(String::from),
             latitude: body.latitude,
             longitude: body.longitude,
             arrives_at: time(body.arrives_at),
             departs_at: time(body.departs_at),
-            notes: into_patch(body.notes),
+            notes: into_patch(body.notes).map(|text| text.map(String::from)),
         }
     }
 }

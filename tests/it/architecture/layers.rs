@@ -9,7 +9,7 @@ use super::source::{Source, paths};
 /// its own layer what [`SAME_LAYER`] lists.
 pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (0, &["listener"]),
-    (1, &["clock", "secrets", "strict_json", "error_chain", "audit", "calendar_date"]),
+    (1, &["clock", "secrets", "strict_json", "error_chain", "audit", "calendar_date", "plain_text"]),
     (2, &["db", "passwords", "config"]),
     (3, &["accounts", "clients", "idempotency", "leases", "sessions", "shares", "sync", "tokens", "trips"]),
     (4, &["web"]),

@@ -7,5 +7,6 @@ mod examples;
 mod lengths;
 mod no_echo;
 mod openapi;
+mod plain_text;
 mod problems;
 pub(crate) mod statuses;

@@ -1,4 +1,4 @@
-//! The file of the master secret. Only its owner can read it.
+//! The file of the master secret. Only its owner can read it; a file that others can write is rejected.
 //!
 //! The first line is the current secret. A line that begins with `next ` contains the next one, which is
 //! accepted but not used yet, so that every replica knows it before the first one uses it. Lines that begin
@@ -7,12 +7,13 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::fs::OFlags;
 
 use super::{MIN_BYTES, SecretError, random_bytes};
 
@@ -164,16 +165,28 @@ fn random_secret() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<32>())
 }
 
+/// Reads a secret file. Rejects anything but a regular file, and a file that other users can write.
 pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
-    let text = fs::read_to_string(path).map_err(failed(path, "read"))?;
-    let secrets = SecretSet::parse(&text, &format!("in {}", path.display()))?;
-    let mode = fs::metadata(path).map_err(failed(path, "read"))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let mode = format!("{:o}", mode & 0o777);
-        let path = path.display();
-        tracing::warn!(%path, mode, "other users can access the secret file; set its mode to 600");
+    // Without O_NONBLOCK, opening a FIFO blocks until another process opens it for writing.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = opened.map_err(failed(path, "read"))?;
+    // The checks are of the opened file, because the path may name another file at any time.
+    let metadata = file.metadata().map_err(failed(path, "read"))?;
+    if !metadata.is_file() {
+        return Err(SecretError::NotAFile { path: path.display().to_string() });
     }
-    Ok(secrets)
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(SecretError::WritableByOthers { path: path.display().to_string(), mode });
+    }
+    if mode & 0o044 != 0 {
+        let (path, mode) = (path.display(), format!("{mode:o}"));
+        tracing::warn!(%path, mode, "other users can read the secret file; set its mode to 600");
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed(path, "read"))?;
+    SecretSet::parse(&text, &format!("in {}", path.display()))
 }
 
 /// Creates the file with a random secret, unless it exists. Writes a temporary file and links it to `path`:

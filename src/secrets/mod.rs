@@ -37,6 +37,23 @@ pub enum SecretError {
         /// The cause.
         source: io::Error,
     },
+    /// The file is a directory, a device, a pipe or a socket.
+    #[error("the secret file {path} is not a regular file; set secret_file to the path of a file")]
+    NotAFile {
+        /// The path of the file.
+        path: String,
+    },
+    /// Other users can replace the secret, and so forge every token.
+    #[error(
+        "other users can write to the secret file {path} (mode {mode:o}); run chmod 600 on it, or replace \
+         it if you don't trust its content"
+    )]
+    WritableByOthers {
+        /// The path of the file.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The secret is too short.
     #[error("the secret {from} has {bytes} bytes; it needs at least {MIN_BYTES}")]
     TooShort {

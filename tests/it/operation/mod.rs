@@ -3,5 +3,6 @@
 mod canonical_identifiers;
 mod cli;
 pub(crate) mod schema;
+mod secret_file;
 mod server;
 mod storage;

@@ -16,6 +16,8 @@ use crate::error_chain::error_chain;
 const POLL_EVERY: Duration = Duration::from_millis(400);
 /// How often to store the usage of tokens.
 const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
+/// How often to remember the state of the database in the data directory.
+const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often to delete expired rows and to check whether the signing keys need rotation.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How often to load the highest bcrypt cost in the database; another replica may have stored a higher one.
@@ -34,6 +36,7 @@ pub async fn run(app: App) {
     tokio::join!(
         every(POLL_EVERY, &app, poll),
         every(FLUSH_USAGE_EVERY, &app, flush_token_usage),
+        every(MARK_EVERY, &app, mark),
         every(SWEEP_EVERY, &app, sweep),
         every(SWEEP_EVERY, &app, rotate_keys),
         every(SWEEP_EVERY, &app, sweep_sync),
@@ -44,9 +47,12 @@ pub async fn run(app: App) {
     );
 }
 
-/// Stores pending token usage when the server stops.
+/// Stores pending token usage when the server stops, and remembers that it stopped gracefully.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
+    if let Err(error) = app.identity.finish().await {
+        tracing::warn!(causes = error_chain(&error), "failed to remember the state of the database");
+    }
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App) -> F) {
@@ -61,6 +67,12 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App)
 
 async fn poll(app: App) {
     app.tokens.poll().await;
+}
+
+async fn mark(app: App) {
+    if let Err(error) = app.identity.mark(&app.db).await {
+        tracing::debug!(causes = error_chain(&error), "failed to remember the state of the database");
+    }
 }
 
 async fn load_max_hash_cost(app: App) {

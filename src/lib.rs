@@ -16,7 +16,7 @@
 //! | 5 | `api` of each domain module | the operations: wire types and thin handlers |
 //! | 4 | [`web`] | the building blocks of handlers: problems, bodies, callers, conditions |
 //! | 3 | the domain modules (below) | types, use cases and queries |
-//! | 2 | [`db`], [`passwords`], [`config`] | transactions on three databases, password hashing, settings |
+//! | 2 | [`db`], [`passwords`], [`config`], [`data_dir`] | transactions, password hashing, settings, the data directory |
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
 //! | 1 | [`mod@error_chain`] | error chains in logs |
@@ -32,7 +32,7 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`] | |
 //! | [`accounts`] | `tokens` |
 //! | [`sessions`] | `accounts`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
@@ -50,7 +50,9 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod db;
+pub mod epochs;
 pub mod error_chain;
 pub mod housekeeping;
 pub mod http;

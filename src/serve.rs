@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::app::{App, StartError, build};
+use crate::app::{App, Creation, StartError, build};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::listener::{self, Limits, Server, ServerError};
@@ -62,11 +62,15 @@ impl Running {
 ///
 /// [`ServeError`].
 pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, ServeError> {
+    start_with(settings, clock, Creation::First).await
+}
+
+async fn start_with(settings: &Settings, clock: Clock, creation: Creation) -> Result<Running, ServeError> {
     let tls = settings.tls.as_ref().map(|files| listener::tls(&files.cert, &files.key)).transpose()?;
     // Bind first, so that a second server on this address fails before it opens the database.
     let listener = listener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let app = build(settings, clock, settings.public_url(address)).await?;
+    let app = build(settings, clock, settings.public_url(address), creation).await?;
     let (stop, stopped) = oneshot::channel();
     let limits = Limits {
         max_connections: settings.max_connections,
@@ -105,9 +109,9 @@ async fn run(
 /// # Errors
 ///
 /// [`ServeError`].
-pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeError> {
     let signal = listener::stop_signal()?;
-    let running = start(&settings, Clock::system()).await?;
+    let running = start_with(&settings, Clock::system(), creation).await?;
     // The server also runs if its output is closed.
     drop(banner(&settings, running.address));
     tracing::info!(address = %running.address, "serving");

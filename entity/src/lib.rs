@@ -3,6 +3,7 @@
 //! Instants are whole milliseconds since 1970 in UTC.
 
 pub mod clients;
+pub mod feed_epoch;
 pub mod idempotency_keys;
 pub mod leases;
 pub mod revocations;

@@ -10,6 +10,7 @@ mod m20261122_000002_sessions_and_keys;
 mod m20261122_000003_trip_stops_and_search;
 mod m20261122_000004_idempotency_shares_sync;
 mod m20261122_000005_canonical_identifiers;
+mod m20261129_000006_feed_epoch;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_trip_stops_and_search::Migration),
             Box::new(m20261122_000004_idempotency_shares_sync::Migration),
             Box::new(m20261122_000005_canonical_identifiers::Migration),
+            Box::new(m20261129_000006_feed_epoch::Migration),
         ]
     }
 }

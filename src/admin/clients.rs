@@ -18,14 +18,18 @@ pub enum ManageClientsError {
     Clients(#[from] ClientsError),
 }
 
-/// Creates a client. Creates the database if it does not exist.
+/// Creates a client. `create` allows creating the database, before the first start of the server.
 ///
 /// # Errors
 ///
 /// [`ManageClientsError`].
-pub async fn add_client(settings: &Settings, name: &str) -> Result<ClientCredentials, ManageClientsError> {
+pub async fn add_client(
+    settings: &Settings,
+    name: &str,
+    create: bool,
+) -> Result<ClientCredentials, ManageClientsError> {
     set_umask();
-    let db = open_or_create(settings).await?;
+    let db = open_or_create(settings, create).await?;
     with_clients(db, async |clients| clients.add(name).await).await
 }
 

@@ -4,14 +4,17 @@
 //! twice a second.
 
 mod clients;
+mod epoch;
 mod keys;
 mod secret;
 
-use crate::app::{StartError, create_data_dir, set_umask};
+use crate::app::{StartError, create_data_dir, refuse_empty, set_umask};
 use crate::config::Settings;
+use crate::data_dir::DatabaseRecord;
 use crate::db::{self, Db, MigrationStep, OpenError};
 
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
+pub use epoch::renew_epoch;
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 
@@ -51,18 +54,17 @@ async fn open_existing(settings: &Settings) -> Result<Db, StartError> {
     Ok(db::open_existing(settings.database_url.expose()).await?)
 }
 
-/// Opens the database. Creates it, with a warning, if it does not exist.
-async fn open_or_create(settings: &Settings) -> Result<Db, StartError> {
+/// Opens the database. If it does not exist, creates it if `create` allows that.
+async fn open_or_create(settings: &Settings, create: bool) -> Result<Db, StartError> {
     match open_existing(settings).await {
-        Err(StartError::Database(OpenError::NotFound { path })) => {
-            // The operator may create clients before the first start, or may be in the wrong directory.
-            tracing::warn!(
-                path,
-                "there is no database here: creating one; run this command in the directory of the server"
-            );
+        Err(StartError::Database(OpenError::NotFound { .. })) if create => {
             create_data_dir(&settings.data_dir)?;
+            let record = DatabaseRecord::in_dir(&settings.data_dir);
+            refuse_empty(settings, &record, record.read()?.is_some())?;
             Ok(db::open(settings.database_url.expose()).await?)
         }
+        // The operator may be in the wrong directory.
+        Err(StartError::Database(OpenError::NotFound { path })) => Err(StartError::NoDatabase { path }),
         opened => opened,
     }
 }

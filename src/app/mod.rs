@@ -1,5 +1,7 @@
 //! The composition root: builds the services from the settings, the database and the clock.
 
+mod database;
+
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::ops::Deref;
@@ -13,7 +15,8 @@ use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, Settings, SigningAlg, Signup};
-use crate::db::{self, Db, OpenError};
+use crate::data_dir::{RecordError, is_storage_full};
+use crate::db::{Db, OpenError, StoreError};
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::passwords::Passwords;
@@ -24,6 +27,10 @@ use crate::sync::Sync;
 use crate::tokens::{Alg, Tokens, TokensError};
 use crate::trips::Trips;
 use rustix::fs::Mode;
+
+pub use database::{Creation, Identity, MarkError};
+use database::{Opened, open};
+pub(crate) use database::{refuse_empty, remembered};
 
 /// All services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,6 +63,8 @@ pub struct Services {
     pub introspector: Introspector,
     /// The enabled authentication methods besides `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
+    /// The database that the data directory remembers.
+    pub identity: Identity,
     /// The leases for work that only one replica does at a time.
     pub leases: Leases,
     /// Whether the document and Swagger UI are served.
@@ -94,6 +103,54 @@ pub enum StartError {
     /// The signing keys can't be read.
     #[error("can't read the signing keys: {0}")]
     Tokens(#[from] TokensError),
+    /// A query on the database failed.
+    #[error("can't read or write the database")]
+    Store(#[from] StoreError),
+    /// The file that remembers the database can't be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is no database, but there was one.
+    #[error(
+        "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \
+         back or restore a backup; `tripgate serve --create` begins with a new database"
+    )]
+    DatabaseLost {
+        /// The URL of the database, without its password.
+        database: String,
+        /// The file that shows the earlier start.
+        beside: String,
+    },
+    /// There is no database, and the command does not create it.
+    #[error(
+        "there is no database at {path}: run this command in the directory of the server; --create creates the \
+         database before the first start"
+    )]
+    NoDatabase {
+        /// The path of the file.
+        path: String,
+    },
+    /// The database is not the one of the earlier starts.
+    #[error(
+        "the database {database} is not the one of {record}: put the right database back; `tripgate epoch renew` \
+         adopts this one"
+    )]
+    ForeignDatabase {
+        /// The URL of the database, without its password.
+        database: String,
+        /// The file that remembers the database.
+        record: String,
+    },
+    /// The database has signing keys, but the secret is missing.
+    #[error(
+        "the secret file {secret} is missing, but the database {database} has keys that it encrypts: put the \
+         file back; `tripgate serve --create` begins with a new secret, and every user must log in again"
+    )]
+    SecretLost {
+        /// The URL of the database, without its password.
+        database: String,
+        /// The path of the secret.
+        secret: String,
+    },
 }
 
 /// Builds the services from the settings.
@@ -101,11 +158,15 @@ pub enum StartError {
 /// # Errors
 ///
 /// [`StartError`].
-pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Result<App, StartError> {
+pub async fn build(
+    settings: &Settings,
+    clock: Clock,
+    public_url: String,
+    creation: Creation,
+) -> Result<App, StartError> {
     set_umask();
     create_data_dir(&settings.data_dir)?;
-    let secret = master_secret(settings)?;
-    let db = db::open(settings.database_url.expose()).await?;
+    let Opened { db, secret, identity } = open(settings, &clock, creation).await?;
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let passwords = Passwords::new(settings.bcrypt_cost, max_wait);
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
@@ -145,6 +206,7 @@ pub async fn build(settings: &Settings, clock: Clock, public_url: String) -> Res
         idempotency,
         clients,
         introspector,
+        identity,
         auth_methods: settings.auth_methods,
         leases,
         docs: settings.docs,
@@ -159,7 +221,8 @@ pub(crate) fn set_umask() {
     rustix::process::umask(Mode::from_raw_mode(0o077));
 }
 
-/// Creates the data directory if it does not exist, and checks that it is writable.
+/// Creates the data directory if it does not exist, and checks that it is writable. A full disk is accepted: the
+/// server then serves reads.
 pub(crate) fn create_data_dir(path: &Path) -> Result<(), StartError> {
     DirBuilder::new()
         .recursive(true)
@@ -170,14 +233,20 @@ pub(crate) fn create_data_dir(path: &Path) -> Result<(), StartError> {
 }
 
 /// Writes and removes a file, so that a full or read-only disk is reported at the start and not at the first
-/// signup.
+/// sign-up.
 fn check_writable(directory: &Path) -> io::Result<()> {
     // A unique name, because several servers may start at the same time.
     let path = directory.join(format!(".try-{}", Clock::system().new_id()));
     let mut file = File::create(&path)?;
     let written = file.write_all(&[0; 16 * 1024]);
     fs::remove_file(&path)?;
-    written
+    match written {
+        Err(error) if is_storage_full(&error) => {
+            tracing::warn!(%error, directory = %directory.display(), "the disk is full");
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 fn signing_alg(settings: &Settings) -> Alg {

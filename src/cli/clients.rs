@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use chrono::SecondsFormat;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::run_command::run_command;
 use super::{CliError, required};
@@ -15,6 +15,10 @@ pub(super) fn command() -> Command {
     let id = Arg::new("id").value_name("ID").required(true).help("The client_id, from `clients list`");
     let name =
         Arg::new("name").value_name("NAME").required(true).help("A name for the service; must be unique");
+    let create = Arg::new("create")
+        .long("create")
+        .action(ArgAction::SetTrue)
+        .help("Create the database if there is none, before the first start of the server");
     Command::new("clients")
         .about("Manage the services that may introspect and revoke tokens")
         .subcommand_required(true)
@@ -22,7 +26,8 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("add")
                 .about("Create credentials and print them; the secret is shown only once")
-                .arg(name),
+                .arg(name)
+                .arg(create),
         )
         .subcommand(Command::new("list").about("List all credentials: client_id, time of creation, name"))
         .subcommand(Command::new("remove").about("Remove credentials, with immediate effect").arg(id))
@@ -35,7 +40,7 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
 async fn execute(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, CliError> {
     match args.subcommand() {
         Some(("add", args)) => {
-            let client = admin::add_client(settings, required(args, "name")).await?;
+            let client = admin::add_client(settings, required(args, "name"), args.get_flag("create")).await?;
             Ok(vec![format!("client_id      {}", client.id), format!("client_secret  {}", client.secret)])
         }
         Some(("remove", args)) => {

@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod epoch;
 mod keys;
 mod log_writer;
 mod logging;
@@ -106,8 +107,10 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("keys", args)) => keys::run(args, &load()?.settings, &mut out),
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
+        Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
-        _ => serve::serve(load()?.settings),
+        Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
+        _ => serve::serve(load()?.settings, false),
     }
 }
 
@@ -132,12 +135,13 @@ fn command() -> Command {
              also be set in\nthe environment or in .env (--bcrypt-cost is TRIPGATE_BCRYPT_COST) \
              and in tripgate.toml (bcrypt_cost).",
         )
-        .subcommand(Command::new("serve").about("Serve the API (the default)"))
+        .subcommand(serve::command())
         .subcommand(migrate::command())
         .subcommand(keys::command())
         .subcommand(secret::command())
         .subcommand(openapi::command())
         .subcommand(clients::command())
+        .subcommand(epoch::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

@@ -1,11 +1,22 @@
 //! `tripgate serve`: runs a server until it is stopped.
 
+use clap::{Arg, ArgAction, Command};
+
 use super::run_command::block_on;
 use super::{CliError, logging};
+use crate::app::Creation;
 use crate::config::Settings;
 use crate::error_chain::error_chain;
 
-pub(super) fn serve(settings: Settings) -> Result<(), CliError> {
+pub(super) fn command() -> Command {
+    let create = Arg::new("create").long("create").action(ArgAction::SetTrue).help(
+        "Allow a new database beside the secret of an earlier start, or a new secret beside a database",
+    );
+    Command::new("serve").about("Serve the API (the default)").arg(create)
+}
+
+pub(super) fn serve(settings: Settings, create: bool) -> Result<(), CliError> {
     let _log = logging::start(&settings).map_err(CliError::NoStart)?;
-    block_on(crate::serve::serve(settings))?.map_err(|error| CliError::NoStart(error_chain(&error)))
+    let creation = if create { Creation::Allowed } else { Creation::First };
+    block_on(crate::serve::serve(settings, creation))?.map_err(|error| CliError::NoStart(error_chain(&error)))
 }

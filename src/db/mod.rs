@@ -25,7 +25,7 @@ mod statement_batch;
 mod tx;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -36,7 +36,8 @@ pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use loader::BatchLoader;
 pub use open::{
-    MigrationState, MigrationStep, OpenError, migrate_down, migrate_up, migration_status, open, open_existing,
+    MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
+    open_existing,
 };
 pub use tx::Tx;
 
@@ -61,6 +62,7 @@ impl HasStoreError for StoreError {
 #[derive(Clone, Debug)]
 pub struct Db {
     backend: Backend,
+    writes: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,15 +117,40 @@ impl Db {
         E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
-        match &self.backend {
-            Backend::Sqlite { writer, .. } => writer.submit(input, work).await,
+        self.write_within(DATABASE_TIMEOUT, input, work).await
+    }
+
+    /// Does what [`Db::write`] does, with another limit of the wait, for work that changes very many rows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Db::write`].
+    pub async fn write_within<I, T, E, F>(&self, limit: Duration, input: I, work: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: HasStoreError,
+        F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
+    {
+        let result = match &self.backend {
+            Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
             Backend::Server { pool } => {
                 let (pool, gate) = (pool.clone(), WriteGate::default());
                 let task = gate.clone();
                 let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
-                gate.wait(async { work.await.unwrap_or_else(|error| Err(task_failed(&error).into())) }).await
+                let done = async { work.await.unwrap_or_else(|error| Err(task_failed(&error).into())) };
+                gate.wait(limit, done).await
             }
+        };
+        if result.is_ok() {
+            self.writes.fetch_add(1, Ordering::Relaxed);
         }
+        result
+    }
+
+    /// Returns the number of successful writes of this process.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Deletes rows in batches, each in a transaction of its own so that other writes don't wait for all of them.
@@ -222,17 +249,21 @@ impl WriteGate {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Waits for the result of the write. Abandons a write that has not started after [`DATABASE_TIMEOUT`].
-    /// Waits for a running write for as long again, because it may still be committed.
-    async fn wait<T, E: HasStoreError>(&self, result: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    /// Waits for the result of the write. Abandons a write that has not started after `limit`. Waits for a
+    /// running write for as long again, because it may still be committed.
+    async fn wait<T, E: HasStoreError>(
+        &self,
+        limit: Duration,
+        result: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let mut result = std::pin::pin!(result);
-        if let Ok(result) = tokio::time::timeout(DATABASE_TIMEOUT, &mut result).await {
+        if let Ok(result) = tokio::time::timeout(limit, &mut result).await {
             return result;
         }
         if self.change(Self::WAITING, Self::ABANDONED) {
             return Err(StoreError::unavailable().into());
         }
-        let result = tokio::time::timeout(DATABASE_TIMEOUT, result).await;
+        let result = tokio::time::timeout(limit, result).await;
         result.unwrap_or_else(|_| {
             self.change(Self::WAITING, Self::ABANDONED);
             Err(StoreError::unavailable().into())
@@ -323,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_without_a_connection_times_out_only_once() {
         let pool = pool_of_one().await;
-        let db = Db { backend: Backend::Server { pool: pool.clone() } };
+        let db = Db { backend: Backend::Server { pool: pool.clone() }, writes: Arc::default() };
         let held = pool.begin().await.unwrap();
         let started = Instant::now();
         let read: Result<(), StoreError> = db
@@ -341,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_on_a_broken_connection_is_retried_once() {
         // S-67
-        let db = Db { backend: Backend::Server { pool: pool_of_one().await } };
+        let db = Db { backend: Backend::Server { pool: pool_of_one().await }, writes: Arc::default() };
         let runs = Arc::new(AtomicU32::new(0));
         let read: Result<(), StoreError> = db
             .read(Arc::clone(&runs), |_, runs| {

@@ -3,7 +3,9 @@
 //! Replicas may start at the same time, so the schema is migrated under a lock of the database. A schema that
 //! is newer than this program is rejected, because this program would write rows that violate newer rules.
 
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
@@ -107,6 +109,26 @@ pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
     open(url).await
 }
 
+/// Returns whether the database has no schema, or is a SQLite file that does not exist. Creates nothing.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
+    if let Some(path) = sqlite_file(url)?
+        && std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)
+    {
+        return Ok(true);
+    }
+    check_connection(url).await?;
+    let options = if is_sqlite(url) { sqlite_options(url, true) } else { server_options(url, 1) };
+    let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
+    let connection = Database::connect(options).await.map_err(unreachable)?;
+    let applied = applied(&connection).await;
+    connection.close().await.map_err(unreachable)?;
+    Ok(applied?.is_empty())
+}
+
 /// Opens the database at `url` and migrates its schema. The scheme is `sqlite`, `postgres`, `postgresql` or
 /// `mysql`.
 ///
@@ -133,7 +155,7 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         });
         Backend::Server { pool: Database::connect(options).await.map_err(&unreachable)? }
     };
-    Ok(Db { backend })
+    Ok(Db { backend, writes: Arc::default() })
 }
 
 /// Applies all pending steps. Creates a SQLite database that does not exist. Returns every step.

@@ -9,6 +9,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -131,7 +132,7 @@ impl Writer {
         self.readers.get_or_init(|| ReadPool::new(pool)).clone()
     }
 
-    pub(super) async fn submit<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
+    pub(super) async fn submit<I, T, E, F>(&self, limit: Duration, input: I, work: F) -> Result<T, E>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -141,11 +142,11 @@ impl Writer {
         let (sender, result) = oneshot::channel();
         let gate = WriteGate::default();
         let job = Function { input, work, result: None, gate: gate.clone(), sender };
-        gate.wait(async {
+        let done = async {
             self.queue.send(Message::Run(Box::new(job))).await.map_err(|_| StoreError::unavailable())?;
             result.await.map_err(|_| StoreError::unavailable())?
-        })
-        .await
+        };
+        gate.wait(limit, done).await
     }
 
     /// Waits until everything submitted before is committed, and ends the task.

@@ -12,6 +12,9 @@
 //! cases two parties hold tokens of the session, and the server can't tell which one is the thief. It ends
 //! this session and no other (RFC 9700 §4.14.2).
 //!
+//! A token that is newer than the row comes from changes that were lost when the database was restored from a
+//! backup. The server can't know what else happened to the session since, so it ends it too.
+//!
 //! The use of an access token is recorded in memory and written to the database within seconds. If a crash
 //! loses the record, the previous token stays usable for longer; no client loses its session.
 
@@ -46,6 +49,8 @@ pub(super) struct Rotation {
 enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
+    /// The database was restored from a backup and lacks the presented generation.
+    Lost(Revocation),
     Revoked,
     Unknown,
 }
@@ -99,7 +104,13 @@ impl Sessions {
                 audit::record(Event::RefreshTokenReused, None, Some(presented.session));
                 Err(SessionsError::Revoked)
             }
+            Outcome::Lost(revocation) => {
+                self.tokens.apply(&revocation);
+                audit::record(Event::SessionEnded, None, Some(presented.session));
+                Err(SessionsError::Revoked)
+            }
             Outcome::Revoked => Err(SessionsError::Revoked),
+            Outcome::Unknown if self.tokens.may_be_lost(presented.session) => Err(SessionsError::Revoked),
             Outcome::Unknown => Err(SessionsError::InvalidRefreshToken),
         }
     }
@@ -117,7 +128,7 @@ impl Sessions {
         let now = self.clock.now();
         let found: Result<_, StoreError> =
             self.db.read(presented, |tx, presented| store::find_by_token(tx, presented).boxed()).await;
-        let is_newest = |session: &Session| session.generation <= presented.generation;
+        let is_newest = |session: &Session| session.generation == presented.generation;
         let active = found?.filter(|found| !found.ended && found.session.idle_expires_at > now);
         Ok(active.map(|found| found.session).filter(is_newest).map(|session| RefreshInfo {
             session: session.id,
@@ -153,11 +164,15 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
     if found.ended {
         return Ok(Outcome::Revoked);
     }
+    let is_newer = presented.generation > session.generation;
     let Some(revocation) = revocation::end(tx, session.user, session.id, rotation.now).await? else {
         // The session has expired, or a concurrent request with the same token has ended it.
         let ended = store::find_by_token(tx, presented).await?.is_some_and(|found| found.ended);
         return Ok(if ended { Outcome::Revoked } else { Outcome::Unknown });
     };
+    if is_newer {
+        return Ok(Outcome::Lost(revocation));
+    }
     let event = Event::RefreshTokenReused;
     store::record(tx, session.user, rotation.event, event, session.id, rotation.now).await?;
     Ok(Outcome::Reused(revocation))

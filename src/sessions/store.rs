@@ -117,9 +117,7 @@ pub(super) async fn rotate(
     let done = extend(presented, rotation)
         .col_expr(sessions::Column::Generation, Expr::value(presented.generation + 1))
         .col_expr(sessions::Column::RotatedAt, Expr::value(now))
-        // `lte`, not `eq`: after the database was restored from a backup, a client may hold a newer
-        // generation than the row. Its MAC is valid, so it is accepted.
-        .filter(sessions::Column::Generation.lte(presented.generation))
+        .filter(sessions::Column::Generation.eq(presented.generation))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)

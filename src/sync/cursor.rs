@@ -1,7 +1,8 @@
 //! Cursors of the feed: the position up to which an app has read.
 //!
 //! A cursor is opaque, authenticated, and bound to its owner. A modified cursor, another user's and the
-//! cursor of a list are all rejected as an invalid cursor.
+//! cursor of a list are all rejected as an invalid cursor. A cursor also names the feed epoch of the database:
+//! after a restore from a backup, its change number may belong to another change.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,7 +11,11 @@ use crate::clock::from_millis;
 use crate::secrets::MacKey;
 
 /// The prefix that separates feed cursors from all other messages under the same MAC key.
-const CONTEXT_PREFIX: &[u8] = b"sync feed v1";
+const CONTEXT_PREFIX: &[u8] = b"sync feed v2";
+/// The prefix of the cursors that earlier versions issued. They name no epoch.
+const OLD_CONTEXT_PREFIX: &[u8] = b"sync feed v1";
+/// The epoch of a cursor that names none; no database has it.
+pub(super) const NO_EPOCH: i64 = 0;
 
 /// A position in an owner's feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,26 +24,33 @@ pub(super) struct FeedPosition {
     pub(super) seq: i64,
     /// The time at which the feed was read: changes that the app could not read yet happened after it.
     pub(super) since: DateTime<Utc>,
+    /// The feed epoch in which the number is valid.
+    pub(super) epoch: i64,
 }
 
 impl FeedPosition {
     /// Returns this position as a cursor for `owner`.
     pub(super) fn encode(&self, owner: Uuid, mac: &MacKey) -> String {
-        let payload = [self.seq, self.since.timestamp_millis()].map(i64::to_be_bytes).concat();
-        mac.sign(&context(owner), &payload)
+        let payload = [self.seq, self.since.timestamp_millis(), self.epoch].map(i64::to_be_bytes).concat();
+        mac.sign(&context(CONTEXT_PREFIX, owner), &payload)
     }
 
     /// Parses a feed cursor of `owner`; returns `None` for any other text.
     pub(super) fn decode(text: &str, owner: Uuid, mac: &MacKey) -> Option<Self> {
-        let payload = mac.open_signed(&context(owner), text)?;
-        let (seq, since) = payload.split_first_chunk::<8>()?;
-        let since = i64::from_be_bytes(since.try_into().ok()?);
-        Some(Self { seq: i64::from_be_bytes(*seq), since: from_millis(since) })
+        let current = mac.open_signed(&context(CONTEXT_PREFIX, owner), text);
+        let payload = current.or_else(|| {
+            let old = mac.open_signed(&context(OLD_CONTEXT_PREFIX, owner), text)?;
+            Some([old.as_slice(), &NO_EPOCH.to_be_bytes()].concat())
+        })?;
+        let (numbers, []) = payload.as_chunks::<8>() else { return None };
+        let [seq, since, epoch] = *<&[[u8; 8]; 3]>::try_from(numbers).ok()?;
+        let since = from_millis(i64::from_be_bytes(since));
+        Some(Self { seq: i64::from_be_bytes(seq), since, epoch: i64::from_be_bytes(epoch) })
     }
 }
 
-fn context(owner: Uuid) -> Vec<u8> {
-    [CONTEXT_PREFIX, owner.as_bytes()].concat()
+fn context(prefix: &[u8], owner: Uuid) -> Vec<u8> {
+    [prefix, owner.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -52,9 +64,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_valid_only_for_its_owner_and_unmodified(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
+        fn a_cursor_is_valid_only_for_its_owner_and_unmodified(seq in 0..i64::MAX, epoch in any::<i64>(), millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
             // S-56
-            let position = FeedPosition { seq, since: from_millis(millis) };
+            let position = FeedPosition { seq, since: from_millis(millis), epoch };
             let text = position.encode(Uuid::from_u128(owner), &mac());
             prop_assert_eq!(FeedPosition::decode(&text, Uuid::from_u128(owner), &mac()), Some(position));
             prop_assume!(owner != other);
@@ -62,6 +74,15 @@ mod tests {
             let modified = format!("{}{new}{}", &text[..at], &text[at + 1..]);
             prop_assume!(modified != text);
             prop_assert_eq!(FeedPosition::decode(&modified, Uuid::from_u128(owner), &mac()), None);
+        }
+
+        #[test]
+        fn a_cursor_of_an_earlier_version_names_no_epoch(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64) {
+            let owner = Uuid::from_u128(7);
+            let payload = [seq, millis].map(i64::to_be_bytes).concat();
+            let text = mac().sign(&context(OLD_CONTEXT_PREFIX, owner), &payload);
+            let expected = FeedPosition { seq, since: from_millis(millis), epoch: NO_EPOCH };
+            prop_assert_eq!(FeedPosition::decode(&text, owner, &mac()), Some(expected));
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod api;
 mod cursor;
 mod store;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,7 +28,7 @@ use crate::trips::{
     Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UncheckedFields, UnitOfWork,
 };
 
-use cursor::FeedPosition;
+use cursor::{FeedPosition, NO_EPOCH};
 
 /// The maximum number of changes in one response.
 pub const CHANGES_MAX: u16 = 500;
@@ -122,11 +123,24 @@ struct Progress {
     failed: HashMap<Uuid, i64>,
     /// For each trip with an applied operation: the version after the last one.
     applied: HashMap<Uuid, i64>,
+    /// For each trip whose versions start above a floor because the database was restored from a backup: that
+    /// floor. The app that creates the trip doesn't know it, and names versions from 1.
+    floors: HashMap<Uuid, i64>,
     /// The size of the trips in the outcomes so far.
     response_bytes: usize,
 }
 
 impl Progress {
+    /// Returns the operation with its base version counted from the floor of its trip.
+    fn with_real_base<'a>(&self, operation: &'a Operation) -> Cow<'a, Operation> {
+        match self.floors.get(&operation.id) {
+            Some(floor) if operation.base < *floor => {
+                Cow::Owned(Operation { base: operation.base + floor, ..operation.clone() })
+            }
+            _ => Cow::Borrowed(operation),
+        }
+    }
+
     /// Returns whether the operation builds on a failed one: its base version is higher than that of the
     /// failed one and is not the result of an applied one. If the trip has that version, another device has
     /// written it.
@@ -160,8 +174,8 @@ pub enum SyncError {
     /// The cursor was not issued by the feed for this owner.
     #[error("the cursor does not belong to this feed")]
     InvalidCursor,
-    /// The cursor is too old, so tombstones after it may have been deleted; or it is newer than the database,
-    /// which was restored from a backup.
+    /// The cursor is too old, so tombstones after it may have been deleted; or the database was restored from a
+    /// backup after the cursor was issued.
     #[error("the cursor is too old")]
     CursorTooOld,
     /// An operation on trips failed.
@@ -219,26 +233,26 @@ impl Sync {
     ) -> Result<ChangesPage, SyncError> {
         // Taken before the feed is read: a change that the feed does not contain is later than this.
         let now = self.clock.now();
-        let from = match cursor {
-            Some(text) => FeedPosition::decode(text, owner, &self.cursors).ok_or(SyncError::InvalidCursor)?,
-            // The start of the feed also contains deletions: the app may have sent the deleted trip itself.
-            None => FeedPosition { seq: 0, since: now },
+        let given = match cursor {
+            Some(text) => {
+                Some(FeedPosition::decode(text, owner, &self.cursors).ok_or(SyncError::InvalidCursor)?)
+            }
+            None => None,
         };
+        // The start of the feed also contains deletions: the app may have sent the deleted trip itself.
+        let from = given.unwrap_or(FeedPosition { seq: 0, since: now, epoch: NO_EPOCH });
         if from.since <= now - MAX_CURSOR_AGE {
             return Err(SyncError::CursorTooOld);
         }
         let limit = limit.clamp(1, CHANGES_MAX);
         let feed = self.trips.feed(owner, FeedQuery { after: from.seq, limit }).await?;
-        // The database is older than the cursor: it was restored from a backup.
-        if from.seq > feed.counter {
+        // The database was restored from a backup: its changes are not those that the cursor counts.
+        if given.is_some_and(|given| given.epoch != feed.epoch || given.seq > feed.counter) {
             return Err(SyncError::CursorTooOld);
         }
         let last = feed.changes.last().map_or(from.seq, |change| change.seq);
-        let next = if feed.has_more {
-            FeedPosition { seq: last, ..from }
-        } else {
-            FeedPosition { seq: feed.counter, since: now }
-        };
+        let (seq, since) = if feed.has_more { (last, from.since) } else { (feed.counter, now) };
+        let next = FeedPosition { seq, since, epoch: feed.epoch };
         let next = next.encode(owner, &self.cursors);
         Ok(ChangesPage { changes: feed.changes, next, has_more: feed.has_more })
     }
@@ -309,6 +323,7 @@ async fn apply(
         if progress.response_bytes >= MAX_RESPONSE_BYTES {
             break;
         }
+        let operation = &*progress.with_real_base(operation);
         let outcome = match known.get(&operation.op_id) {
             Some(digest) if *digest == operation.digest => {
                 Outcome::Duplicate(work.find(operation.id).cloned())
@@ -319,7 +334,11 @@ async fn apply(
             }
             None => decide(&mut work, operation)?,
         };
-        if let Outcome::Applied(_) = outcome {
+        if let Outcome::Applied(trip) = &outcome {
+            let floor = work.version_floor(operation.id);
+            if floor > 0 && trip.as_ref().is_some_and(|trip| trip.version == floor + 1) {
+                progress.floors.insert(operation.id, floor);
+            }
             known.insert(operation.op_id, operation.digest.to_vec());
             applied.push((operation.op_id, operation.digest));
         }

@@ -12,6 +12,7 @@ mod freshness;
 mod key_cache;
 mod key_ring;
 mod mint;
+mod restore;
 mod revocations;
 mod rotation;
 mod scope;
@@ -21,7 +22,7 @@ mod usage;
 mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -37,6 +38,8 @@ use cache_key::{CacheKey, CacheKeyRef};
 use freshness::Freshness;
 use key_cache::KeyCache;
 pub use mint::{Minted, Subject};
+use restore::Epoch;
+pub use restore::discard_keys;
 pub use revocations::Revocation;
 use revocations::Revocations;
 pub use rotation::{KeyRotation, KeySummary, list_keys};
@@ -135,6 +138,8 @@ pub struct AccessToken {
     pub expires_at: DateTime<Utc>,
     /// The revision of the revocations at which it was last checked and not revoked.
     checked_revision: AtomicU64,
+    /// The feed epoch in which its session was found in the database.
+    checked_epoch: AtomicI64,
     /// The epoch of the key ring at its verification.
     epoch: u64,
 }
@@ -158,6 +163,7 @@ struct Inner {
     revocations: Revocations,
     usage: TokenUsage,
     freshness: Freshness,
+    epoch: Epoch,
 }
 
 impl Tokens {
@@ -180,6 +186,8 @@ impl Tokens {
         let keys = KeyCache::open(db, rotation.vault()).await?;
         let revocations = Revocations::new();
         revocations.poll(db).await?;
+        let epoch = Epoch::new();
+        epoch.poll(db).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 db: db.clone(),
@@ -193,6 +201,7 @@ impl Tokens {
                 revocations,
                 usage: TokenUsage::default(),
                 freshness: Freshness::new(),
+                epoch,
             }),
         })
     }
@@ -228,6 +237,7 @@ impl Tokens {
         if self.is_revoked(&verified) {
             return Err(TokenError::Revoked);
         }
+        self.check_session_exists(&verified).await?;
         Ok(verified)
     }
 
@@ -265,8 +275,12 @@ impl Tokens {
 
     /// Reads the changes of other replicas. Returns `false` if the database can't be read.
     pub async fn poll(&self) -> bool {
-        let Inner { db, revocations, keys, freshness, .. } = &*self.inner;
+        let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
         let read = async {
+            if epoch.poll(db).await? {
+                tracing::warn!("a new feed epoch has begun: the database was restored from a backup");
+                revocations.restart_polls();
+            }
             revocations.poll(db).await?;
             keys.poll().await
         };

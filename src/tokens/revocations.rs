@@ -150,6 +150,11 @@ impl Revocations {
         older.retain(|_, entry| entry.until >= now);
     }
 
+    /// Makes the next poll read all revocations, because the database was replaced by an older copy.
+    pub(super) fn restart_polls(&self) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = PollPosition::default();
+    }
+
     /// Reads the revocations of other replicas. Concurrent polls are safe.
     pub(super) async fn poll(&self, db: &Db) -> Result<(), StoreError> {
         let started_at = Instant::now();

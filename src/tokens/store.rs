@@ -1,9 +1,10 @@
 //! Queries on the tables of signing keys and revocations.
 
-use ::entity::{revocations, signing_keys};
+use ::entity::{feed_epoch, revocations, sessions, signing_keys, users};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
 
 use super::{KeyStatus, Revocation};
 use crate::clock::from_millis;
@@ -138,6 +139,12 @@ pub(super) async fn delete_expired_keys(tx: &Tx, now: DateTime<Utc>) -> Result<u
     Ok(done.rows_affected)
 }
 
+/// Deletes all keys, which invalidates every token.
+pub(super) async fn delete_all_keys(tx: &Tx) -> Result<(), StoreError> {
+    signing_keys::Entity::delete_many().exec(tx).await?;
+    Ok(())
+}
+
 /// Stores a re-encrypted private key. Does nothing if the key was deleted meanwhile.
 pub(super) async fn reencrypt_key(tx: &Tx, kid: &str, sealed: &[u8]) -> Result<(), StoreError> {
     signing_keys::Entity::update_many()
@@ -166,6 +173,34 @@ pub(super) async fn revocations_after(
         until: from_millis(row.until),
     };
     Ok(rows.into_iter().map(|row| (row.seq, revocation(row))).collect())
+}
+
+/// Returns the feed epoch of the database, and when it began, in milliseconds since 1970.
+pub(super) async fn epoch(tx: &Tx) -> Result<Option<(i64, i64)>, StoreError> {
+    let query = feed_epoch::Entity::find()
+        .select_only()
+        .columns([feed_epoch::Column::Epoch, feed_epoch::Column::BeganAt]);
+    Ok(query.into_tuple().one(tx).await?)
+}
+
+/// Returns true if the user has this session, active and at this generation or a later one. Without a session,
+/// returns true if the user exists.
+pub(super) async fn is_known(
+    tx: &Tx,
+    user: Uuid,
+    session: Option<Uuid>,
+    generation: i64,
+) -> Result<bool, StoreError> {
+    let Some(session) = session else {
+        let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id);
+        return Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some());
+    };
+    let query = sessions::Entity::find_by_id((user, session))
+        .select_only()
+        .column(sessions::Column::Id)
+        .filter(sessions::Column::EndedAt.is_null())
+        .filter(sessions::Column::Generation.gte(generation));
+    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
 /// Inserts a revocation.

@@ -4,7 +4,7 @@
 //! 8725 requires to be rejected (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
 //! duplicate field) and uses the system clock. This module enables or adds all of these checks.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -154,6 +154,7 @@ fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken,
         issued_at,
         expires_at,
         checked_revision: AtomicU64::new(0),
+        checked_epoch: AtomicI64::new(0),
         epoch,
     })
 }

@@ -34,6 +34,8 @@ pub struct Feed {
     pub changes: Vec<Change>,
     /// The owner's counter at the time of reading; all changes up to it were committed.
     pub counter: i64,
+    /// The feed epoch of the database, in which the change numbers are valid.
+    pub epoch: i64,
     /// Whether more changes up to the counter exist.
     pub has_more: bool,
 }
@@ -62,14 +64,14 @@ impl Trips {
 async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
     // The counter is read first. The other two statements may run on later snapshots; changes above the
     // counter are left to the next page, because otherwise a change between the snapshots could be skipped.
-    let counter = store::change_counter(tx, owner).await?;
+    let (epoch, counter) = store::feed_state(tx, owner).await?;
     let limit = usize::from(query.limit);
     let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
     changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
     let has_more = changes.len() > limit || until < counter;
     changes.truncate(limit);
-    Ok(Feed { changes, counter, has_more })
+    Ok(Feed { changes, counter, epoch, has_more })
 }
 
 /// Returns the trips that were created or changed after `after`, and the change number up to which they are

@@ -19,13 +19,13 @@ mod violations;
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{BatchLoader, Db, HasStoreError, StoreError};
-use crate::secrets::{MacKey, MasterSecret, Purpose};
+use crate::secrets::{MacKey, MasterSecret, Purpose, sha256};
 
 pub use feed::{Feed, FeedQuery};
 pub use fields::{Patch, Status, TripFields, UncheckedFields};
@@ -61,7 +61,8 @@ pub struct Trip {
     pub id: Uuid,
     /// The fields that the owner sets.
     pub fields: TripFields,
-    /// Starts at 1; each change adds 1.
+    /// Starts at 1; each change adds 1. A restore of the database from a backup raises it further, so that no
+    /// version is assigned twice.
     pub version: i64,
     /// The time of creation.
     pub created_at: DateTime<Utc>,
@@ -83,11 +84,28 @@ pub struct Change {
 }
 
 impl Trip {
-    /// Returns the entity tag of this version of this trip. No other trip and no other version has the same
-    /// tag, nor does a trip that is created with the same id after this one was deleted.
+    /// Returns the entity tag of this state of this trip: the version, and a digest of the whole trip. No other
+    /// trip and no other state has the same tag, not even if the database was restored from a backup and the
+    /// version was assigned a second time.
     pub fn etag(&self) -> String {
-        let (_, low) = self.id.as_u64_pair();
-        format!("{}-{:x}", self.version, low ^ self.created_at.timestamp_millis().unsigned_abs())
+        let UncheckedFields { title, destination, start_date, end_date, time_zone, notes, status, stops } =
+            &*self.fields;
+        let mut content = self.id.as_bytes().to_vec();
+        for number in [self.version, self.created_at.timestamp_millis(), self.updated_at.timestamp_millis()] {
+            content.extend(number.to_be_bytes());
+        }
+        for day in [start_date, end_date] {
+            content.extend(day.map_or(i64::MIN, |day| i64::from(day.num_days_from_ce())).to_be_bytes());
+        }
+        let optional = [destination, time_zone, notes].map(Option::as_deref);
+        let required = [title.as_str(), status.name(), stops.as_json()].map(Some);
+        for text in required.into_iter().chain(optional) {
+            // The length separates the texts; no text has this length.
+            content.extend(text.map_or(usize::MAX, str::len).to_be_bytes());
+            content.extend_from_slice(text.unwrap_or_default().as_bytes());
+        }
+        let digest = sha256(&content).iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+        format!("{}-{digest:x}", self.version)
     }
 
     /// Returns the size of the trip's texts as JSON, in bytes. A control character takes six.

@@ -21,6 +21,25 @@ pub(crate) struct UnitOfWork {
     slots: BTreeMap<Uuid, Slot>,
     /// The number of changes so far.
     changes: i64,
+    floor: VersionFloor,
+}
+
+/// The version above which a trip starts if its id may have been in use before the database was restored
+/// from a backup. A client that remembers such a trip must not take the new one for it.
+#[derive(Debug, Clone, Copy, Default)]
+struct VersionFloor {
+    version: i64,
+    /// The time of the restore, in milliseconds since 1970.
+    restored_at: i64,
+}
+
+impl VersionFloor {
+    /// Returns the floor for this id: 0 if the id is newer than the restore.
+    fn for_id(self, id: Uuid) -> i64 {
+        let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
+        let millis = i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).unwrap_or(i64::MAX);
+        if millis > self.restored_at { 0 } else { self.version }
+    }
 }
 
 /// The state of one trip id.
@@ -65,7 +84,7 @@ impl Slot {
 impl UnitOfWork {
     /// Creates an empty unit of work, for trips with server-generated ids.
     pub(super) fn new(owner: Uuid, now: DateTime<Utc>) -> Self {
-        Self { owner, now, slots: BTreeMap::new(), changes: 0 }
+        Self { owner, now, slots: BTreeMap::new(), changes: 0, floor: VersionFloor::default() }
     }
 
     /// Reads and locks the owner's trips with these ids. `created` lists those of the ids that the caller
@@ -96,6 +115,8 @@ impl UnitOfWork {
             for (id, version) in store::tombstones(tx, owner, &missing).await? {
                 work.slots.insert(id, Slot { version, tombstone_version: Some(version), ..Slot::default() });
             }
+            let (version, restored_at) = store::version_floor(tx).await?;
+            work.floor = VersionFloor { version, restored_at };
         }
         Ok(work)
     }
@@ -105,8 +126,14 @@ impl UnitOfWork {
         self.slots.get(&id)?.trip.as_ref()
     }
 
-    /// Creates a trip. If a trip with this id was deleted, the versions continue from the deleted one, so
-    /// that a version that a client remembers never matches the new trip.
+    /// Returns the version above which a new trip with this id starts, if no trip with this id is known.
+    pub(crate) fn version_floor(&self, id: Uuid) -> i64 {
+        self.floor.for_id(id)
+    }
+
+    /// Creates a trip. If a trip with this id was deleted, or may have been lost when the database was restored
+    /// from a backup, the versions continue above the former ones, so that a version that a client remembers
+    /// never matches the new trip.
     ///
     /// # Errors
     ///
@@ -116,7 +143,7 @@ impl UnitOfWork {
         if self.find(id).is_some() {
             return Err(TripsError::IdTaken);
         }
-        let version = self.slots.get(&id).map_or(0, |slot| slot.version) + 1;
+        let version = self.slots.get(&id).map_or(0, |slot| slot.version).max(self.floor.for_id(id)) + 1;
         let trip = Trip { id, fields, version, created_at: self.now, updated_at: self.now };
         self.set(trip.clone());
         Ok(trip)

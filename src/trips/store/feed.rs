@@ -1,18 +1,45 @@
 //! The queries of the change feed.
 
-use ::entity::{trip_tombstones, trips};
+use ::entity::{feed_epoch, trip_tombstones, trips};
 use chrono::{DateTime, Utc};
-use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
+};
 use uuid::Uuid;
 
-use super::{COLUMNS, Row, select, trip};
+use super::{COLUMNS, Row, counter_query, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::Change;
 
 /// The index of the change number, after the columns of the trip.
 const SEQ: usize = COLUMNS.len();
+
+/// Returns the feed epoch of the database and the owner's change counter, which is 0 before the first change.
+pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i64), StoreError> {
+    let counter = Expr::SubQuery(None, Box::new(counter_query(owner).into()));
+    let query = Query::select()
+        .column(feed_epoch::Column::Epoch)
+        .expr_as(counter, Alias::new("counter"))
+        .from(feed_epoch::Entity)
+        .take();
+    let row = tx.query_one(&query).await?.ok_or_else(|| missing_row("feed_epoch"))?;
+    Ok((row.try_get_by_index(0)?, row.try_get_by_index::<Option<i64>>(1)?.unwrap_or(0)))
+}
+
+/// Returns the version above which a trip starts whose id may have been in use before the database was
+/// restored from a backup, and the time of that restore. Both are 0 if it was never restored.
+pub(in crate::trips) async fn version_floor(tx: &Tx) -> Result<(i64, i64), StoreError> {
+    let query = feed_epoch::Entity::find()
+        .select_only()
+        .columns([feed_epoch::Column::VersionFloor, feed_epoch::Column::BeganAt]);
+    query.into_tuple().one(tx).await?.ok_or_else(|| missing_row("feed_epoch"))
+}
+
+fn missing_row(table: &str) -> StoreError {
+    DbErr::Custom(format!("the table {table} is empty")).into()
+}
 
 /// Returns the trips whose last change is after `after` and at most `until`, up to `limit` of them.
 pub(in crate::trips) async fn changed(

@@ -10,8 +10,22 @@ use super::source::{Source, paths};
 pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (0, &["listener"]),
     (1, &["clock", "secrets", "strict_json", "error_chain", "audit", "calendar_date", "plain_text"]),
-    (2, &["db", "passwords", "config"]),
-    (3, &["accounts", "clients", "idempotency", "leases", "sessions", "shares", "sync", "tokens", "trips"]),
+    (2, &["db", "passwords", "config", "data_dir"]),
+    (
+        3,
+        &[
+            "accounts",
+            "clients",
+            "epochs",
+            "idempotency",
+            "leases",
+            "sessions",
+            "shares",
+            "sync",
+            "tokens",
+            "trips",
+        ],
+    ),
     (4, &["web"]),
     // Layer 5 is the `api` of each domain module.
     (5, &[]),

@@ -4,3 +4,4 @@ mod concurrent_writes;
 mod crash;
 mod disk_full;
 mod outage;
+mod restored_backup;

@@ -119,8 +119,14 @@ impl TestApp {
 
     /// Stops the server and starts it again with the same database, at another address.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// Stops the server, changes its files, and starts it again.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&Settings)) -> Self {
         let (environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;
+        change(&environment.settings);
         Self::start_in(environment, clock).await
     }
 

@@ -211,15 +211,18 @@ async fn a_wrong_master_secret_revokes_no_session() {
 }
 
 #[tokio::test]
-async fn restoring_a_database_backup_revokes_no_session() {
+async fn a_token_that_is_newer_than_its_session_ends_the_session() {
+    // F-1
     let app = TestApp::start().await;
     let first = app.sign_up("ada").await.grant().clone();
     let second = next(&app, &first).await;
     let third = next(&app, &second).await;
     rows::set_generation(&app, 1).await;
-    let fourth = next(&app, &third).await;
-    assert!(has_access(&app, &fourth).await);
-    assert_eq!(rows::sessions(&app).await[0].generation, 4);
+    assert_rejected(&app, refresh_token(&third), "session_revoked").await;
+    assert!(!has_access(&app, &third).await);
+    assert_rejected(&app, refresh_token(&first), "session_revoked").await;
+    assert_eq!(rows::sessions(&app).await[0].generation, 1);
+    assert_eq!(rows::events(&app).await.len(), 0, "a restored backup is not reported as theft");
 }
 
 #[tokio::test]

@@ -1,0 +1,36 @@
+//! The command that begins a new feed epoch after a backup was restored.
+
+use crate::app::{StartError, remembered, set_umask};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::data_dir::DatabaseRecord;
+use crate::db;
+use crate::epochs::{Epochs, Renewal, Renewed};
+
+/// Begins a new feed epoch, also while servers run. Makes the data directory belong to this database.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn renew_epoch(settings: &Settings, end_sessions: bool) -> Result<Renewed, StartError> {
+    set_umask();
+    let db = db::open_existing(settings.database_url.expose()).await?;
+    let renewed = renew(settings, &Epochs::new(db.clone(), Clock::system()), end_sessions).await;
+    db.close().await;
+    renewed
+}
+
+async fn renew(settings: &Settings, epochs: &Epochs, end_sessions: bool) -> Result<Renewed, StartError> {
+    let record = DatabaseRecord::in_dir(&settings.data_dir);
+    // A record that can't be read is replaced.
+    let known = record.read().ok().flatten();
+    let state = epochs.open().await?;
+    let known = known.filter(|known| known.database == state.database);
+    let above_generation = known.map_or(0, |known| known.generation);
+    let renewed = epochs.renew(Renewal { above_generation, end_sessions }).await?;
+    // A command on another machine than the server's has no data directory.
+    if settings.data_dir.is_dir() {
+        record.replace(&remembered(&renewed.state))?;
+    }
+    Ok(renewed)
+}

@@ -1,0 +1,214 @@
+//! Opens the database and the secret, and checks that they and the data directory belong together.
+//!
+//! A missing, emptied or foreign database beside the files of an earlier start is refused: a server that
+//! starts on it would serve nothing of what its users stored, and would accept new data beside the real one. So
+//! is a database whose secret is missing. An older copy of the same database is a restored backup: it begins a
+//! new feed epoch.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::{StartError, master_secret};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::data_dir::{DatabaseRecord, KnownDatabase, RecordError};
+use crate::db::{self, Db, StoreError};
+use crate::epochs::{DatabaseState, Epochs, Renewal};
+use crate::error_chain::error_chain;
+use crate::secrets::{MasterSecret, mask_url};
+use crate::tokens;
+
+/// Whether a start may create a database beside an existing secret, or a secret beside an existing database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// Only if there is neither.
+    First,
+    /// The operator has allowed it.
+    Allowed,
+}
+
+/// The database that the data directory remembers.
+#[derive(Debug)]
+pub struct Identity {
+    epochs: Epochs,
+    record: DatabaseRecord,
+    known: Mutex<KnownDatabase>,
+    /// The number of writes of this process at the last mark.
+    marked_writes: AtomicU64,
+}
+
+/// The opened database, its secret and its identity.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) db: Db,
+    pub(super) secret: MasterSecret,
+    pub(super) identity: Identity,
+}
+
+/// Opens the database and reads or creates the secret.
+pub(super) async fn open(
+    settings: &Settings,
+    clock: &Clock,
+    creation: Creation,
+) -> Result<Opened, StartError> {
+    let record = DatabaseRecord::in_dir(&settings.data_dir);
+    let known = match record.read() {
+        Err(_) if creation == Creation::Allowed => None,
+        known => known?,
+    };
+    if creation == Creation::First && db::is_empty(settings.database_url.expose()).await? {
+        refuse_empty(settings, &record, known.is_some())?;
+    }
+    let db = db::open(settings.database_url.expose()).await?;
+    let checked = check(settings, clock, creation, &db, record, known).await;
+    match checked {
+        Ok((secret, identity)) => Ok(Opened { db, secret, identity }),
+        Err(error) => {
+            db.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Refuses an empty database beside the files of an earlier start.
+pub(crate) fn refuse_empty(
+    settings: &Settings,
+    record: &DatabaseRecord,
+    is_known: bool,
+) -> Result<(), StartError> {
+    let database = mask_url(settings.database_url.expose());
+    if is_known {
+        return Err(StartError::DatabaseLost { database, beside: record.path().display().to_string() });
+    }
+    // A secret elsewhere, or beside a database server, is often created before the first start.
+    let default = settings.data_dir.join("secret");
+    let is_default = settings.secret.is_none() && settings.secret_file == default;
+    if is_default && default.exists() && database.starts_with("sqlite:") {
+        return Err(StartError::DatabaseLost { database, beside: default.display().to_string() });
+    }
+    Ok(())
+}
+
+async fn check(
+    settings: &Settings,
+    clock: &Clock,
+    creation: Creation,
+    db: &Db,
+    record: DatabaseRecord,
+    known: Option<KnownDatabase>,
+) -> Result<(MasterSecret, Identity), StartError> {
+    let epochs = Epochs::new(db.clone(), clock.clone());
+    let mut state = epochs.open().await?;
+    if let Some(known) = known {
+        if known.database != state.database && creation == Creation::First {
+            return Err(StartError::ForeignDatabase {
+                database: mask_url(settings.database_url.expose()),
+                record: record.path().display().to_string(),
+            });
+        }
+        if known.database == state.database && known.generation > state.generation {
+            state = renew_older(&epochs, known).await?;
+        }
+    }
+    let secret = open_secret(settings, creation, db).await?;
+    // A start counts as a change, so that a backup from before is older. It fails on a full disk, where a
+    // server still serves reads.
+    match epochs.advance().await {
+        Ok(advanced) => state = advanced,
+        Err(StoreError::StorageFull(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let known = remembered(&state);
+    match record.replace(&known) {
+        Err(error) if error.is_storage_full() => {
+            tracing::warn!(causes = error_chain(&error), "the disk is full: serving reads");
+        }
+        written => written?,
+    }
+    let marked_writes = AtomicU64::new(db.writes());
+    Ok((secret, Identity { epochs, record, known: Mutex::new(known), marked_writes }))
+}
+
+/// Returns the master secret, which is created unless the database has signing keys: a new secret can't
+/// decrypt them. If the operator has allowed a new secret, removes the keys.
+async fn open_secret(settings: &Settings, creation: Creation, db: &Db) -> Result<MasterSecret, StartError> {
+    let path = &settings.secret_file;
+    if settings.secret.is_none() && !path.exists() && !tokens::list_keys(db).await?.is_empty() {
+        if creation == Creation::First {
+            return Err(StartError::SecretLost {
+                database: mask_url(settings.database_url.expose()),
+                secret: path.display().to_string(),
+            });
+        }
+        tokens::discard_keys(db).await?;
+    }
+    Ok(master_secret(settings)?)
+}
+
+/// Begins a new epoch, because the database is older than the data directory remembers.
+async fn renew_older(epochs: &Epochs, known: KnownDatabase) -> Result<DatabaseState, StoreError> {
+    let renewal = Renewal { above_generation: known.generation, end_sessions: false };
+    let renewed = epochs.renew(renewal).await?;
+    tracing::warn!(
+        trips = renewed.trips,
+        "the database is older than at the last stop, so a backup was restored: a new feed epoch has begun, \
+         and apps load all trips again"
+    );
+    Ok(renewed.state)
+}
+
+/// Returns what the data directory must remember of a database in use.
+pub(crate) fn remembered(state: &DatabaseState) -> KnownDatabase {
+    let DatabaseState { database, epoch, generation, .. } = *state;
+    KnownDatabase { database, epoch, generation, clean: false }
+}
+
+/// Why the data directory could not be updated.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// An error of the database.
+    #[error("can't raise the generation of the database")]
+    Store(#[from] StoreError),
+    /// An error of the file.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl Identity {
+    /// Raises the generation if this process has written since the last call, and remembers it in the data
+    /// directory. A backup that was taken before is then recognized as older. If the database itself became
+    /// older under the running server, begins a new epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkError`].
+    pub async fn mark(&self, db: &Db) -> Result<(), MarkError> {
+        if db.writes() == self.marked_writes.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let known = self.advance().await?;
+        self.marked_writes.store(db.writes(), Ordering::Relaxed);
+        Ok(self.record.update(&known)?)
+    }
+
+    /// Remembers that the server stopped gracefully.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkError`].
+    pub async fn finish(&self) -> Result<(), MarkError> {
+        let known = KnownDatabase { clean: true, ..self.advance().await? };
+        Ok(self.record.replace(&known)?)
+    }
+
+    async fn advance(&self) -> Result<KnownDatabase, StoreError> {
+        let before = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.epochs.advance().await?;
+        if state.generation <= before.generation {
+            state = renew_older(&self.epochs, before).await?;
+        }
+        let known = remembered(&state);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(known)
+    }
+}

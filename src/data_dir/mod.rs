@@ -1,0 +1,161 @@
+//! The data directory: it remembers its database, so that a lost, replaced or restored one is noticed.
+//!
+//! `database.json` lies beside the master secret. It contains the id of the database, the feed epoch and the
+//! highest known generation. A database with another id is foreign; one with a lower generation is older.
+//! Losing the last updates of the file in a power failure is harmless: the database is then newer than the
+//! file says.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+const FILE: &str = "database.json";
+/// The length to which the file is padded. A write of this length within one sector is not torn.
+const LENGTH: usize = 256;
+
+/// What the data directory remembers of its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDatabase {
+    /// The id of the database.
+    pub database: Uuid,
+    /// The feed epoch.
+    pub epoch: i64,
+    /// The highest generation that the database had.
+    pub generation: i64,
+    /// Whether the last server stopped gracefully.
+    pub clean: bool,
+}
+
+/// The file can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {action} {path}: {source}")]
+pub struct RecordError {
+    path: String,
+    action: &'static str,
+    source: io::Error,
+}
+
+impl RecordError {
+    /// Returns whether the disk or the quota is full.
+    pub fn is_storage_full(&self) -> bool {
+        is_storage_full(&self.source)
+    }
+}
+
+/// Returns whether an error means that the disk, the quota or the limit of a file's size is reached.
+pub fn is_storage_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// The file `database.json`.
+#[derive(Debug, Clone)]
+pub struct DatabaseRecord {
+    path: PathBuf,
+}
+
+impl DatabaseRecord {
+    /// Returns the file of a data directory.
+    pub fn in_dir(dir: &Path) -> Self {
+        Self { path: dir.join(FILE) }
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub fn read(&self) -> Result<Option<KnownDatabase>, RecordError> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("read", error)),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| self.failed("read", error.into()))
+    }
+
+    /// Writes the file, replacing it as a whole, and syncs it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub fn replace(&self, known: &KnownDatabase) -> Result<(), RecordError> {
+        let write = || -> io::Result<()> {
+            let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let written = file.write_all(&text(known)).and_then(|()| file.sync_all());
+            if let Err(error) = written.and_then(|()| fs::rename(&temporary, &self.path)) {
+                drop(fs::remove_file(&temporary));
+                return Err(error);
+            }
+            self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+
+    /// Overwrites the file in place, without a sync: it takes microseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub fn update(&self, known: &KnownDatabase) -> Result<(), RecordError> {
+        let write = || OpenOptions::new().write(true).open(&self.path)?.write_all_at(&text(known), 0);
+        write().map_err(|error| self.failed("write", error))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> RecordError {
+        RecordError { path: self.path.display().to_string(), action, source }
+    }
+}
+
+/// Returns the text of the file, padded to [`LENGTH`].
+fn text(known: &KnownDatabase) -> Vec<u8> {
+    let mut text = serde_json::to_vec(known).unwrap_or_default();
+    text.resize(LENGTH.max(text.len() + 1) - 1, b' ');
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_after_replacing_and_updating_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = DatabaseRecord::in_dir(dir.path());
+        assert_eq!(record.read().unwrap(), None);
+        let mut known = KnownDatabase {
+            database: Uuid::from_u128(u128::MAX),
+            epoch: i64::MAX,
+            generation: i64::MAX,
+            clean: false,
+        };
+        record.replace(&known).unwrap();
+        assert_eq!(record.read().unwrap(), Some(known));
+        known.generation = 1;
+        known.clean = true;
+        record.update(&known).unwrap();
+        assert_eq!(record.read().unwrap(), Some(known));
+        assert_eq!(fs::metadata(record.path()).unwrap().len(), LENGTH as u64);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = DatabaseRecord::in_dir(dir.path());
+        fs::write(record.path(), "{").unwrap();
+        assert!(record.read().is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! The feed epoch: what tells a restored database from the one that clients know.
+//!
+//! After a backup is restored, clients remember versions, cursors and tokens of changes that the database no
+//! longer has. [`Epochs::renew`] makes all of them unusable in one transaction:
+//!
+//! - The epoch, a random number, is replaced. Cursors name it, so cursors from before are refused for good.
+//! - The versions of all trips and tombstones and the change counters of all users are raised by a random
+//!   number, so entity tags and base versions from before match nothing. A trip that is created under an id
+//!   from before starts above the same floor.
+//! - Access tokens from before are accepted only if the database knows their session (see `tokens`).
+//!
+//! The generation counts up while servers write, and the data directory of each server remembers the highest
+//! one. A database with a lower generation is older than the directory and was therefore restored.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, StoreError, Tx};
+use crate::secrets::random_bytes;
+
+/// The maximum duration of a renewal, which changes every trip.
+const RENEWAL_TIMEOUT: std::time::Duration = std::time::Duration::from_hours(1);
+
+/// The identity and the age of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseState {
+    /// The id of the database. A restored backup has the same id.
+    pub database: Uuid,
+    /// The feed epoch.
+    pub epoch: i64,
+    /// The sum of what renewals have added to versions.
+    pub version_floor: i64,
+    /// A number that counts up while servers write.
+    pub generation: i64,
+    /// When the epoch began; 1970 if it was never renewed.
+    pub began_at: DateTime<Utc>,
+}
+
+/// What to renew.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal {
+    /// The new generation is higher than this one.
+    pub above_generation: i64,
+    /// Whether to end all sessions, so that every user must log in again.
+    pub end_sessions: bool,
+}
+
+/// The effect of a renewal.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewed {
+    /// The state of the database after the renewal.
+    pub state: DatabaseState,
+    /// The number of trips whose version was raised.
+    pub trips: u64,
+    /// The number of sessions that were ended.
+    pub ended_sessions: u64,
+}
+
+/// The values that a renewal writes.
+#[derive(Debug, Clone, Copy)]
+struct NewEpoch {
+    epoch: i64,
+    /// What is added to versions, counters and the generation.
+    step: i64,
+    above_generation: i64,
+    end_sessions: bool,
+    now: DateTime<Utc>,
+}
+
+/// The use-cases of the feed epoch. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Epochs {
+    db: Db,
+    clock: Clock,
+}
+
+impl Epochs {
+    /// Creates the use-cases.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Returns the state of the database. Gives a new database its id and its first epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn open(&self) -> Result<DatabaseState, StoreError> {
+        if let Some(state) = self.find().await? {
+            return Ok(state);
+        }
+        let first = DatabaseState {
+            database: Uuid::from_bytes(random_bytes()),
+            epoch: random_epoch(),
+            version_floor: 0,
+            generation: 1,
+            began_at: DateTime::UNIX_EPOCH,
+        };
+        match self.db.write(first, |tx, first| store::insert(tx, first).boxed()).await {
+            // Another replica has inserted the row.
+            Ok(()) | Err(StoreError::UniqueViolation(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.find().await?.ok_or_else(StoreError::conflict)
+    }
+
+    /// Returns the state of the database, or `None` if no server has opened it yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn find(&self) -> Result<Option<DatabaseState>, StoreError> {
+        self.db.read((), |tx, ()| store::find(tx).boxed()).await
+    }
+
+    /// Raises the generation by 1 and returns the new state.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn advance(&self) -> Result<DatabaseState, StoreError> {
+        self.db.write((), |tx, ()| advance(tx).boxed()).await
+    }
+
+    /// Begins a new epoch. Takes time in proportion to the number of trips.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn renew(&self, renewal: Renewal) -> Result<Renewed, StoreError> {
+        let new = NewEpoch {
+            epoch: random_epoch(),
+            step: random_step(),
+            above_generation: renewal.above_generation,
+            end_sessions: renewal.end_sessions,
+            now: self.clock.now(),
+        };
+        self.db.write_within(RENEWAL_TIMEOUT, new, |tx, new| renew(tx, *new).boxed()).await
+    }
+}
+
+async fn advance(tx: &Tx) -> Result<DatabaseState, StoreError> {
+    store::advance(tx).await?;
+    store::find(tx).await?.ok_or_else(StoreError::conflict)
+}
+
+async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
+    // First, because it locks the row: renewals run one after the other.
+    store::replace_epoch(tx, &new).await?;
+    let trips = store::raise_versions(tx, new.step).await?;
+    store::raise_counters(tx, new.step).await?;
+    let ended_sessions = if new.end_sessions { store::end_sessions(tx, new.now).await? } else { 0 };
+    let state = store::find(tx).await?.ok_or_else(StoreError::conflict)?;
+    Ok(Renewed { state, trips, ended_sessions })
+}
+
+/// Returns a random epoch; never 0, which stands for none.
+fn random_epoch() -> i64 {
+    (i64::from_be_bytes(random_bytes()) & i64::MAX).max(1)
+}
+
+/// Returns a random number between 2^32 and 2^40. It is more than the changes that one trip can have had since
+/// a backup, and it differs each time, because the same backup may be restored twice. Thousands of steps stay
+/// below 2^53, the limit of exact numbers in JavaScript.
+fn random_step() -> i64 {
+    let random = i64::from_be_bytes(random_bytes()) & ((1 << 40) - 1);
+    random.max(1 << 32)
+}

@@ -1,0 +1,92 @@
+//! Tokens from before the database was restored from a backup.
+//!
+//! The restored database may lack their session, and the records of what was revoked since the backup. Such
+//! a token is accepted only if the database knows its session (or its user, if it has none). The check is one
+//! query for each token; later requests use the cached result.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::verify::SKEW;
+use super::{AccessToken, Revocation, TokenError, Tokens, store};
+use crate::clock::from_millis;
+use crate::db::{Db, StoreError};
+
+/// The feed epoch of the database, as of the last poll.
+#[derive(Debug)]
+pub(super) struct Epoch {
+    id: AtomicI64,
+    /// Tokens that were minted before this time, in milliseconds since 1970, must be checked.
+    check_before: AtomicI64,
+}
+
+impl Epoch {
+    pub(super) fn new() -> Self {
+        Self { id: AtomicI64::new(0), check_before: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Reads the epoch. Returns true if it is not the one that was known before.
+    pub(super) async fn poll(&self, db: &Db) -> Result<bool, StoreError> {
+        let Some((id, began_at)) = db.read((), |tx, ()| store::epoch(tx).boxed()).await? else {
+            return Ok(false);
+        };
+        if began_at > 0 {
+            // The clocks of replicas differ. A token that was minted afterwards passes the check.
+            self.check_before.store(began_at + SKEW.num_milliseconds(), Ordering::Release);
+        }
+        let before = self.id.swap(id, Ordering::AcqRel);
+        Ok(before != 0 && before != id)
+    }
+
+    /// Returns true if `minted_at` is before the restore that began the epoch.
+    pub(super) fn began_after(&self, minted_at: DateTime<Utc>) -> bool {
+        minted_at.timestamp_millis() < self.check_before.load(Ordering::Acquire)
+    }
+}
+
+/// Deletes all signing keys, because the secret that encrypts them is lost. The next start creates new ones.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn discard_keys(db: &Db) -> Result<(), StoreError> {
+    db.write((), |tx, ()| store::delete_all_keys(tx).boxed()).await
+}
+
+impl Tokens {
+    /// Returns true if this session may have been created before the database was restored from a backup.
+    pub fn may_be_lost(&self, session: Uuid) -> bool {
+        let (seconds, _) = session.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
+        let created_at = i64::try_from(seconds).unwrap_or_default().saturating_mul(1000);
+        self.inner.epoch.began_after(from_millis(created_at))
+    }
+
+    /// Checks that the database knows the session of a token from before the epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Revoked`]; [`TokenError::Unverifiable`] if the database can't be read.
+    pub(super) async fn check_session_exists(&self, token: &AccessToken) -> Result<(), TokenError> {
+        let epoch = self.inner.epoch.id.load(Ordering::Acquire);
+        if !self.inner.epoch.began_after(token.minted_at)
+            || token.checked_epoch.load(Ordering::Relaxed) == epoch
+        {
+            return Ok(());
+        }
+        let input = (token.user, token.session, token.generation.unwrap_or_default());
+        let is_known = self.inner.db.read(input, |tx, (user, session, generation)| {
+            store::is_known(tx, *user, *session, *generation).boxed()
+        });
+        if is_known.await.map_err(|_: StoreError| TokenError::Unverifiable)? {
+            token.checked_epoch.store(epoch, Ordering::Relaxed);
+            return Ok(());
+        }
+        // Only this token: one with a lower generation may be known.
+        let revocation = Revocation { subject: token.id, minted_before: None, until: token.expires_at };
+        self.apply(&revocation);
+        Err(TokenError::Revoked)
+    }
+}

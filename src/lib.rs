@@ -36,7 +36,7 @@
 //! | [`accounts`] | `tokens` |
 //! | [`sessions`] | `accounts`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
-//! | [`trips`] | `idempotency` |
+//! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
 //!
 //! In layer 2, `config` imports `passwords`. The `api` modules may share wire types.

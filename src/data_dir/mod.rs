@@ -30,19 +30,33 @@ pub struct KnownDatabase {
     pub clean: bool,
 }
 
-/// The file can't be read or written.
+/// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("can't {action} {path}: {source}")]
-pub struct RecordError {
-    path: String,
-    action: &'static str,
-    source: io::Error,
+pub enum RecordError {
+    /// The file can't be read or written.
+    #[error("can't {action} {path}: {source}")]
+    File {
+        /// The path of the file.
+        path: String,
+        /// `read` or `write`.
+        action: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The content is not valid.
+    #[error("can't read {path}: it is damaged; `tripgate epoch renew` writes it again: {source}")]
+    Damaged {
+        /// The path of the file.
+        path: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
 }
 
 impl RecordError {
     /// Returns whether the disk or the quota is full.
     pub fn is_storage_full(&self) -> bool {
-        is_storage_full(&self.source)
+        matches!(self, Self::File { source, .. } if is_storage_full(source))
     }
 }
 
@@ -80,7 +94,9 @@ impl DatabaseRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed("read", error)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| self.failed("read", error.into()))
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| RecordError::Damaged { path: self.path.display().to_string(), source: error })
     }
 
     /// Writes the file, replacing it as a whole, and syncs it.
@@ -114,7 +130,7 @@ impl DatabaseRecord {
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> RecordError {
-        RecordError { path: self.path.display().to_string(), action, source }
+        RecordError::File { path: self.path.display().to_string(), action, source }
     }
 }
 

@@ -50,7 +50,7 @@ pub enum OpenError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The SQLite file does not exist, and the operation does not create it.
+    /// The SQLite file does not exist or is empty, and the operation does not create it.
     #[error("there is no database at {path}: run `tripgate migrate` or start the server to create it")]
     NotFound {
         /// The path of the file.
@@ -115,9 +115,7 @@ pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
 ///
 /// [`OpenError`].
 pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
-    if let Some(path) = sqlite_file(url)?
-        && std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)
-    {
+    if sqlite_file(url)?.is_some_and(|path| is_missing(&path)) {
         return Ok(true);
     }
     check_connection(url).await?;
@@ -337,12 +335,25 @@ fn create_directory(url: &str) -> Result<(), OpenError> {
 
 fn require_existing(url: &str) -> Result<(), OpenError> {
     match sqlite_file(url)? {
-        // If its existence can't be checked, opening it reports the cause.
-        Some(path) if matches!(path.try_exists(), Ok(false)) => {
-            Err(OpenError::NotFound { path: path.display().to_string() })
-        }
+        Some(path) if is_missing(&path) => Err(OpenError::NotFound { path: path.display().to_string() }),
         _ => Ok(()),
     }
+}
+
+/// Returns whether there is no SQLite database: no file, or an empty one without a write-ahead log. If that
+/// can't be checked, opening the file reports the cause.
+fn is_missing(path: &Path) -> bool {
+    let is_empty = |path: &Path| {
+        std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)
+    };
+    is_empty(path) && is_empty(&wal_of(path))
+}
+
+/// Returns the path of the write-ahead log of a SQLite file.
+fn wal_of(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    wal.into()
 }
 
 fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {

@@ -60,6 +60,34 @@ pub struct Renewed {
     pub ended_sessions: u64,
 }
 
+/// The version above which a trip starts if its id may have been in use before the database was restored
+/// from a backup. A client that remembers such a trip must not take the new one for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct VersionFloor {
+    version: i64,
+    /// The time of the restore, in milliseconds since 1970.
+    restored_at: i64,
+}
+
+impl VersionFloor {
+    /// Returns the floor for this id: 0 if the id is newer than the restore, or if there was none.
+    pub(crate) fn for_id(self, id: Uuid) -> i64 {
+        let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
+        let millis = i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).unwrap_or(i64::MAX);
+        if millis > self.restored_at { 0 } else { self.version }
+    }
+}
+
+/// Returns the floor of new trips, within the transaction that creates them.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub(crate) async fn version_floor(tx: &Tx) -> Result<VersionFloor, StoreError> {
+    let state = store::find(tx).await?.ok_or_else(StoreError::conflict)?;
+    Ok(VersionFloor { version: state.version_floor, restored_at: state.began_at.timestamp_millis() })
+}
+
 /// The values that a renewal writes.
 #[derive(Debug, Clone, Copy)]
 struct NewEpoch {

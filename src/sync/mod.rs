@@ -12,9 +12,9 @@
 
 pub mod api;
 mod cursor;
+mod progress;
 mod store;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,6 +29,7 @@ use crate::trips::{
 };
 
 use cursor::{FeedPosition, NO_EPOCH};
+use progress::Progress;
 
 /// The maximum number of changes in one response.
 pub const CHANGES_MAX: u16 = 500;
@@ -113,58 +114,6 @@ impl Outcome {
             }
             Self::Rejected(_) | Self::OperationIdReused | Self::Unreadable => 0,
         }
-    }
-}
-
-/// The state of a request between two batches of its operations.
-#[derive(Debug, Clone, Default)]
-struct Progress {
-    /// For each trip with a failed operation: the lowest version that such an operation is based on.
-    failed: HashMap<Uuid, i64>,
-    /// For each trip with an applied operation: the version after the last one.
-    applied: HashMap<Uuid, i64>,
-    /// For each trip whose versions start above a floor because the database was restored from a backup: that
-    /// floor. The app that creates the trip doesn't know it, and names versions from 1.
-    floors: HashMap<Uuid, i64>,
-    /// The size of the trips in the outcomes so far.
-    response_bytes: usize,
-}
-
-impl Progress {
-    /// Returns the operation with its base version counted from the floor of its trip.
-    fn with_real_base<'a>(&self, operation: &'a Operation) -> Cow<'a, Operation> {
-        match self.floors.get(&operation.id) {
-            Some(floor) if operation.base < *floor => {
-                Cow::Owned(Operation { base: operation.base + floor, ..operation.clone() })
-            }
-            _ => Cow::Borrowed(operation),
-        }
-    }
-
-    /// Returns whether the operation builds on a failed one: its base version is higher than that of the
-    /// failed one and is not the result of an applied one. If the trip has that version, another device has
-    /// written it.
-    fn depends_on_failed(&self, operation: &Operation) -> bool {
-        let Operation { id, base, .. } = operation;
-        self.failed.get(id).is_some_and(|lowest| base > lowest) && self.applied.get(id) != Some(base)
-    }
-
-    fn record(&mut self, operation: &Operation, outcome: &Outcome) {
-        let Operation { id, base, .. } = operation;
-        match outcome {
-            Outcome::Applied(Some(trip)) => {
-                self.applied.insert(*id, trip.version);
-            }
-            Outcome::Applied(None) => {}
-            Outcome::Duplicate(_) => {
-                self.applied.insert(*id, base.saturating_add(1));
-            }
-            _ => {
-                let lowest = self.failed.entry(*id).or_insert(*base);
-                *lowest = std::cmp::min(*lowest, *base);
-            }
-        }
-        self.response_bytes += outcome.json_len();
     }
 }
 
@@ -335,10 +284,7 @@ async fn apply(
             None => decide(&mut work, operation)?,
         };
         if let Outcome::Applied(trip) = &outcome {
-            let floor = work.version_floor(operation.id);
-            if floor > 0 && trip.as_ref().is_some_and(|trip| trip.version == floor + 1) {
-                progress.floors.insert(operation.id, floor);
-            }
+            progress.record_floor(trip.as_ref(), work.version_floor(operation.id));
             known.insert(operation.op_id, operation.digest.to_vec());
             applied.push((operation.op_id, operation.digest));
         }

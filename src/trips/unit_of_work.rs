@@ -12,6 +12,7 @@ use uuid::{Uuid, Variant};
 use super::store::Write;
 use super::{Precondition, Trip, TripFields, TripsError, store};
 use crate::db::{StoreError, Tx};
+use crate::epochs::{self, VersionFloor};
 
 /// Trips of one owner within one transaction.
 #[derive(Debug)]
@@ -22,24 +23,6 @@ pub(crate) struct UnitOfWork {
     /// The number of changes so far.
     changes: i64,
     floor: VersionFloor,
-}
-
-/// The version above which a trip starts if its id may have been in use before the database was restored
-/// from a backup. A client that remembers such a trip must not take the new one for it.
-#[derive(Debug, Clone, Copy, Default)]
-struct VersionFloor {
-    version: i64,
-    /// The time of the restore, in milliseconds since 1970.
-    restored_at: i64,
-}
-
-impl VersionFloor {
-    /// Returns the floor for this id: 0 if the id is newer than the restore.
-    fn for_id(self, id: Uuid) -> i64 {
-        let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
-        let millis = i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).unwrap_or(i64::MAX);
-        if millis > self.restored_at { 0 } else { self.version }
-    }
 }
 
 /// The state of one trip id.
@@ -115,8 +98,7 @@ impl UnitOfWork {
             for (id, version) in store::tombstones(tx, owner, &missing).await? {
                 work.slots.insert(id, Slot { version, tombstone_version: Some(version), ..Slot::default() });
             }
-            let (version, restored_at) = store::version_floor(tx).await?;
-            work.floor = VersionFloor { version, restored_at };
+            work.floor = epochs::version_floor(tx).await?;
         }
         Ok(work)
     }

@@ -24,21 +24,11 @@ pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i
         .expr_as(counter, Alias::new("counter"))
         .from(feed_epoch::Entity)
         .take();
-    let row = tx.query_one(&query).await?.ok_or_else(|| missing_row("feed_epoch"))?;
+    let row = tx
+        .query_one(&query)
+        .await?
+        .ok_or_else(|| DbErr::Custom("the table feed_epoch is empty".to_owned()))?;
     Ok((row.try_get_by_index(0)?, row.try_get_by_index::<Option<i64>>(1)?.unwrap_or(0)))
-}
-
-/// Returns the version above which a trip starts whose id may have been in use before the database was
-/// restored from a backup, and the time of that restore. Both are 0 if it was never restored.
-pub(in crate::trips) async fn version_floor(tx: &Tx) -> Result<(i64, i64), StoreError> {
-    let query = feed_epoch::Entity::find()
-        .select_only()
-        .columns([feed_epoch::Column::VersionFloor, feed_epoch::Column::BeganAt]);
-    query.into_tuple().one(tx).await?.ok_or_else(|| missing_row("feed_epoch"))
-}
-
-fn missing_row(table: &str) -> StoreError {
-    DbErr::Custom(format!("the table {table} is empty")).into()
 }
 
 /// Returns the trips whose last change is after `after` and at most `until`, up to `limit` of them.

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub(super) use self::feed::{changed, deleted, feed_state, sweep, version_floor};
+pub(super) use self::feed::{changed, deleted, feed_state, sweep};
 pub(super) use self::listing::{FoundPage, explain, page};
 use super::sort_keys::SortKeys;
 use super::{Status, Stops, Trip, TripFields, UncheckedFields};

@@ -42,7 +42,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 7] = [
     ("accounts", &["tokens"]),
     ("sessions", &["accounts", "tokens"]),
     ("clients", &["sessions", "tokens"]),
-    ("trips", &["idempotency"]),
+    ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),
 ];

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tripgate::clock::Clock;
 use tripgate::config::Settings;
+use tripgate::epochs::{Epochs, Renewal};
 use uuid::Uuid;
 
 use crate::harness::process::{Process, command, finish, stderr, stdout};
@@ -217,6 +218,39 @@ async fn a_lost_keyed_request_is_done_once_when_it_is_sent_again() {
     assert_eq!(changes["changes"].as_array().unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_new_epoch_changes_every_version_and_every_tag() {
+    // F-1, S-99
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+    let (trip, gone) = (create(&ada, "one").await, create(&ada, "two").await);
+    ada.delete(&path(&gone)).await.expect(204);
+    let list_tag = ada.get(TRIPS).await.expect(200).header("etag").to_owned();
+    let feed = format!("{SYNC}?cursor={}", cursor(&ada).await);
+    ada.get(&feed).await.expect(200);
+    app.clock.advance(TimeDelta::minutes(1));
+    let epochs = Epochs::new(app.services().db.clone(), app.clock.clone());
+    let before = epochs.find().await.unwrap().unwrap();
+    let renewed = epochs.renew(Renewal { above_generation: 1 << 50, end_sessions: false }).await.unwrap();
+    assert_eq!((renewed.trips, renewed.ended_sessions), (1, 0));
+    assert_eq!(renewed.state.database, before.database);
+    assert!(renewed.state.generation > 1 << 50 && renewed.state.epoch != before.epoch);
+    ada.get(&feed).await.expect(410).problem("resync_required");
+    ada.get(TRIPS).header("if-none-match", &list_tag).await.expect(200);
+    assert_eq!(send(&ada, &json!([update(&trip, 1)])).await[0]["status"], "conflict");
+    let page = ada.get(SYNC).await.expect(200).json();
+    for change in page["changes"].as_array().unwrap() {
+        assert!(change["version"].as_i64().unwrap() >= 1 << 32, "{change}");
+    }
+    // The list of a user without trips may have had another first trip.
+    create(&eve, "first").await;
+    assert!(!eve.get(TRIPS).await.expect(200).header("etag").starts_with("\"1-"));
+    let again = epochs.renew(Renewal { above_generation: 0, end_sessions: true }).await.unwrap();
+    assert_eq!((again.trips, again.ended_sessions), (2, 2));
+    assert!(again.state.generation > renewed.state.generation);
+    refresh(&app, ada.grant()).await.expect(401).problem("session_revoked");
+}
+
 async fn refresh(app: &TestApp, grant: &Value) -> Reply {
     let body = json!({ "refresh_token": grant["refresh_token"] });
     app.anonymous().post("/api/v1/auth/refresh").json(&body).await
@@ -270,6 +304,64 @@ fn tripgate(dir: &TempDir, args: &[&str]) -> String {
 
 async fn status(server: &Process, path: &str, token: &str) -> u16 {
     server.call(Method::GET, path).bearer_auth(token).send().await.unwrap().status().as_u16()
+}
+
+/// Returns the shell commands of a section of the operators' guide, in order.
+fn commands_of(section: &str) -> Vec<String> {
+    let guide = include_str!("../../../docs/operations.md");
+    let section = guide.split("\n### ").find(|text| text.starts_with(section)).unwrap();
+    let blocks = section.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_documented_restore_leaves_no_client_behind() {
+    // F-1, S-99
+    let dir = TempDir::new().unwrap();
+    let home = TempDir::new().unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_tripgate"));
+    let sh = |script: &str| {
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", program.parent().unwrap().display());
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-euc", script])
+            .current_dir(dir.path())
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", home.path());
+        let output = finish(&mut sh);
+        assert_eq!(output.status.code(), Some(0), "{script}: {}", stderr(&output));
+    };
+    let [back_up, restore] = commands_of("Backups").try_into().unwrap();
+    let serve = || Process::serve(dir.path(), &["--public-url", "https://tripgate.test"]);
+    let server = serve();
+    let ada = server.sign_up("ada").await;
+    let token = ada["access_token"].as_str().unwrap();
+    let call = |server: &Process, method, path: &str| server.call(method, path).bearer_auth(token);
+    let body = |title: &str| json!({ "title": title });
+    let created = call(&server, Method::POST, TRIPS).json(&body("one")).send().await.unwrap();
+    let trip = created.json::<Value>().await.unwrap();
+    let at = path(&trip);
+    sh(&back_up);
+    let lost = call(&server, Method::PATCH, &at).json(&body("lost")).send().await.unwrap();
+    let tag = lost.headers()["etag"].clone();
+    let page = call(&server, Method::GET, SYNC).send().await.unwrap().json::<Value>().await.unwrap();
+    let feed = format!("{SYNC}?cursor={}", page["next_cursor"].as_str().unwrap());
+    let eve = server.sign_up("eve").await;
+    // A crash leaves a write-ahead log that does not belong to the backup.
+    server.kill();
+    server.wait_for_exit();
+    sh(&restore);
+    let server = serve();
+    call(&server, Method::PATCH, &at).json(&body("from the laptop")).send().await.unwrap();
+    let read = call(&server, Method::GET, &at).header("if-none-match", &tag).send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    let write = call(&server, Method::PATCH, &at).header("if-match", &tag).json(&body("x")).send().await;
+    assert_eq!(write.unwrap().status(), 412);
+    let operations = json!({ "operations": [update(&trip, 2)] });
+    let sent = call(&server, Method::POST, SYNC).json(&operations).send().await.unwrap();
+    assert_eq!(sent.json::<Value>().await.unwrap()["results"][0]["status"], "conflict");
+    assert_eq!(status(&server, &feed, token).await, 410);
+    assert_eq!(status(&server, TRIPS, eve["access_token"].as_str().unwrap()).await, 401);
 }
 
 #[tokio::test]

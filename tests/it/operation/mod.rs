@@ -2,6 +2,7 @@
 
 mod canonical_identifiers;
 mod cli;
+mod lost_files;
 pub(crate) mod schema;
 mod secret_file;
 mod server;

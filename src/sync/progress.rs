@@ -1,0 +1,71 @@
+//! The state of a request with operations: which trips have failed or applied operations.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{Operation, Outcome};
+use crate::trips::Trip;
+
+/// The state of a request between two batches of its operations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// For each trip with a failed operation: the lowest version that such an operation is based on.
+    failed: HashMap<Uuid, i64>,
+    /// For each trip with an applied operation: the version after the last one.
+    applied: HashMap<Uuid, i64>,
+    /// For each trip whose versions start above a floor because the database was restored from a backup: that
+    /// floor. The app that creates the trip doesn't know it, and names versions from 1.
+    floors: HashMap<Uuid, i64>,
+    /// The size of the trips in the outcomes so far.
+    pub(super) response_bytes: usize,
+}
+
+impl Progress {
+    /// Returns the operation with its base version counted from the floor of its trip.
+    pub(super) fn with_real_base<'a>(&self, operation: &'a Operation) -> Cow<'a, Operation> {
+        match self.floors.get(&operation.id) {
+            Some(floor) if operation.base < *floor => {
+                Cow::Owned(Operation { base: operation.base + floor, ..operation.clone() })
+            }
+            _ => Cow::Borrowed(operation),
+        }
+    }
+
+    /// Records the floor of a trip that an operation created at its floor.
+    pub(super) fn record_floor(&mut self, trip: Option<&Trip>, floor: i64) {
+        if let Some(trip) = trip
+            && floor > 0
+            && trip.version == floor + 1
+        {
+            self.floors.insert(trip.id, floor);
+        }
+    }
+
+    /// Returns whether the operation builds on a failed one: its base version is higher than that of the
+    /// failed one and is not the result of an applied one. If the trip has that version, another device has
+    /// written it.
+    pub(super) fn depends_on_failed(&self, operation: &Operation) -> bool {
+        let Operation { id, base, .. } = operation;
+        self.failed.get(id).is_some_and(|lowest| base > lowest) && self.applied.get(id) != Some(base)
+    }
+
+    pub(super) fn record(&mut self, operation: &Operation, outcome: &Outcome) {
+        let Operation { id, base, .. } = operation;
+        match outcome {
+            Outcome::Applied(Some(trip)) => {
+                self.applied.insert(*id, trip.version);
+            }
+            Outcome::Applied(None) => {}
+            Outcome::Duplicate(_) => {
+                self.applied.insert(*id, base.saturating_add(1));
+            }
+            _ => {
+                let lowest = self.failed.entry(*id).or_insert(*base);
+                *lowest = std::cmp::min(*lowest, *base);
+            }
+        }
+        self.response_bytes += outcome.json_len();
+    }
+}

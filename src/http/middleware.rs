@@ -5,7 +5,6 @@
 //! line for each request. The query is never logged, because it may contain secrets.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use poem_openapi::error::{ContentTypeError, ParseParamError};
 use uuid::Uuid;
 
 use super::path_table::PathTable;
+use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
 use crate::audit;
 use crate::clock::Clock;
 use crate::web::API;
@@ -88,7 +88,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
         if context.method == Method::HEAD {
             request.set_method(Method::GET);
         }
-        let result = match short_circuit(&request, &context) {
+        let result = match short_circuit(&mut request, &context) {
             Some(result) => Either::Left(ready(result.map_err(poem::Error::from))),
             None => Either::Right(audit::in_request(Arc::from(context.id()), self.dispatch(request))),
         };
@@ -174,8 +174,8 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
 }
 
 /// Responds to requests that need no handler: preflights, requests that do not accept JSON, malformed
-/// queries.
-fn short_circuit(request: &Request, context: &RequestContext) -> Option<Result<Response, Problem>> {
+/// queries. Unknown query parameters of an operation that requires a credential are attached to the request.
+fn short_circuit(request: &mut Request, context: &RequestContext) -> Option<Result<Response, Problem>> {
     let headers = request.headers();
     let is_preflight = context.method == Method::OPTIONS
         && context.origin.is_some()
@@ -199,11 +199,21 @@ fn short_circuit(request: &Request, context: &RequestContext) -> Option<Result<R
     if context.path.starts_with(API) && is_not_utf_8(query) {
         return Some(Err(Problem::new(ProblemCode::BadRequest, "The query is not encoded in UTF-8.")));
     }
-    if context.path.starts_with(API) && has_duplicate_parameter(query) {
+    let operation = || PathTable::get().operation(&context.path, context.method.as_str());
+    let may_repeat = |name: &str| operation().is_some_and(|operation| operation.is_list(name));
+    if context.path.starts_with(API) && has_duplicate_parameter(query, may_repeat) {
         return Some(Err(Problem::new(
             ProblemCode::BadRequest,
             "The query contains a parameter more than once.",
         )));
+    }
+    if let Some(operation) = Some(query).filter(|query| !query.is_empty()).and_then(|_| operation())
+        && let Some(unknown) = unknown_parameters(query, operation)
+    {
+        if operation.is_public {
+            return Some(Err(unknown.into_problem()));
+        }
+        request.set_data(unknown);
     }
     None
 }
@@ -290,20 +300,6 @@ fn redact_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
 }
 
-/// Returns whether the percent-encoded bytes are not UTF-8. They are decoded to a replacement character.
-fn is_not_utf_8(query: &str) -> bool {
-    let is_replaced = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
-    query.contains('%')
-        && url::form_urlencoded::parse(query.as_bytes())
-            .any(|(name, value)| is_replaced(&name) || is_replaced(&value))
-}
-
-/// Returns whether the query has a parameter more than once. Parsers disagree about which one counts.
-fn has_duplicate_parameter(query: &str) -> bool {
-    let mut names = HashSet::new();
-    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| !names.insert(name))
-}
-
 /// Returns whether the `Accept` header allows JSON (RFC 9110 §12.5.1). No header allows anything.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut ranges = headers.get_all(header::ACCEPT).iter().peekable();
@@ -354,21 +350,6 @@ mod tests {
             "/api/v1/trips/01a20107-0000-7000-8000-000000000000"
         );
         assert_eq!(redact_path(&format!("/api/v1/{}", "x".repeat(41))), "/api/v1/[long]");
-    }
-
-    #[test]
-    fn a_duplicate_parameter_is_detected_in_any_encoding() {
-        assert!(has_duplicate_parameter("limit=1&%6cimit=2") && has_duplicate_parameter("a=1&b=2&a=3"));
-        assert!(!has_duplicate_parameter("") && !has_duplicate_parameter("limit=1&cursor=limit"));
-    }
-
-    #[test]
-    fn a_query_with_many_parameters_is_checked_quickly() {
-        // S-75
-        let many = (0..100_000).map(|name| name.to_string()).collect::<Vec<_>>().join("&");
-        let started = Instant::now();
-        assert!(!has_duplicate_parameter(&many));
-        assert!(started.elapsed().as_secs() < 1, "{:?}", started.elapsed());
     }
 
     #[test]

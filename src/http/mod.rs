@@ -9,6 +9,7 @@ mod middleware;
 pub mod openapi;
 mod operations;
 mod path_table;
+mod query;
 
 use std::sync::Arc;
 

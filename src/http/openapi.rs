@@ -125,9 +125,6 @@ fn set_security(operation: &mut Value) {
 /// JSON only and depend on the database.
 fn share_errors(operation: &mut Value, is_api: bool) {
     let has_body = operation.get("requestBody").is_some();
-    let in_query = |parameter: &Value| parameter.get("in").and_then(Value::as_str) == Some("query");
-    let has_query =
-        operation.get("parameters").and_then(Value::as_array).is_some_and(|all| all.iter().any(in_query));
     let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     let is_scoped = operation.get("x-required-scopes").is_some();
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
@@ -138,10 +135,9 @@ fn share_errors(operation: &mut Value, is_api: bool) {
             401 => is_secured,
             403 => is_scoped,
             408 | 413 | 415 => has_body,
-            422 => has_body || has_query,
             406 | 503 => is_api,
-            // Any request can be malformed, and any can cause an internal error.
-            400 | 500 => true,
+            // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
+            400 | 422 | 500 => true,
             _ => false,
         };
         let key = status.to_string();
@@ -211,8 +207,15 @@ fn fix_schema(value: &mut Value) {
         Value::Object(fields) => {
             let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
             if let Some(reference) = reference {
+                // A field that may be null needs the `allOf`, because a reference has no siblings.
+                let is_nullable = fields.get("nullable") == Some(&json!(true));
                 fields.clear();
-                fields.insert("$ref".to_owned(), reference);
+                if is_nullable {
+                    fields.insert("nullable".to_owned(), json!(true));
+                    fields.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+                } else {
+                    fields.insert("$ref".to_owned(), reference);
+                }
             }
             let format = match fields.get("format").and_then(Value::as_str) {
                 Some("naive-date") => Some("date"),

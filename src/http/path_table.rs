@@ -23,8 +23,20 @@ struct PathEntry {
 pub(super) struct OperationInfo {
     /// The media type of the body, if there is one.
     pub(super) media_type: Option<String>,
-    /// The names of the parameters, each with the rule for its value: "must be …".
-    parameters: Vec<(String, String)>,
+    /// Whether the operation requires no credential.
+    pub(super) is_public: bool,
+    parameters: Vec<Parameter>,
+}
+
+/// A query parameter or a header.
+#[derive(Debug)]
+struct Parameter {
+    name: String,
+    is_query: bool,
+    /// Whether the parameter may be repeated.
+    is_list: bool,
+    /// The rule for its value: "must be …".
+    rule: String,
 }
 
 impl PathTable {
@@ -103,9 +115,14 @@ impl OperationInfo {
         let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
         let parameter = |parameter: &Value| {
             let name = parameter.get("name")?.as_str()?.to_owned();
-            Some((name, rule(document, parameter.get("schema")?)))
+            let schema = parameter.get("schema")?;
+            let is_query = parameter.get("in").and_then(Value::as_str) == Some("query");
+            let items = schema.get("items");
+            let rule = rule(document, items.unwrap_or(schema));
+            Some(Parameter { name, is_query, is_list: items.is_some(), rule })
         };
         Self {
+            is_public: operation.get("security").and_then(Value::as_array).is_none_or(Vec::is_empty),
             media_type: content.and_then(|content| content.keys().next()).cloned(),
             parameters: parameters.filter_map(parameter).collect(),
         }
@@ -113,8 +130,18 @@ impl OperationInfo {
 
     /// Returns the name and the rule of a parameter. Header names are compared without case.
     pub(super) fn parameter(&self, name: &str) -> Option<(&str, &str)> {
-        let found = self.parameters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(name, rule)| (name.as_str(), rule.as_str()))
+        let found = self.parameters.iter().find(|known| known.name.eq_ignore_ascii_case(name));
+        found.map(|known| (known.name.as_str(), known.rule.as_str()))
+    }
+
+    /// Returns the names of the query parameters.
+    pub(super) fn query_parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().filter(|known| known.is_query).map(|known| known.name.as_str())
+    }
+
+    /// Returns whether the operation accepts several query parameters of this name.
+    pub(super) fn is_list(&self, name: &str) -> bool {
+        self.parameters.iter().any(|known| known.is_list && known.is_query && known.name == name)
     }
 }
 

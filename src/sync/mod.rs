@@ -24,9 +24,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
-use crate::trips::{
-    Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UncheckedFields, UnitOfWork,
-};
+use crate::trips::{Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UnitOfWork};
 
 use cursor::{FeedPosition, NO_EPOCH};
 use progress::Progress;
@@ -78,8 +76,8 @@ pub struct Operation {
 /// The change that an operation makes to a trip.
 #[derive(Debug, Clone)]
 pub enum Mutation {
-    /// Creates the trip; the patch has a title.
-    Create(Patch),
+    /// Creates the trip.
+    Create(TripFields),
     /// Changes the trip.
     Update(Patch),
     /// Deletes the trip.
@@ -321,11 +319,7 @@ async fn store_applied(
 fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncError> {
     let (id, base) = (operation.id, Precondition::Version(operation.base));
     let result = match &operation.mutation {
-        Mutation::Create(patch) => patch
-            .apply(&UncheckedFields::default())
-            .map_err(TripsError::Invalid)
-            .and_then(|fields| work.create(id, fields))
-            .map(Some),
+        Mutation::Create(fields) => work.create(id, fields.clone()).map(Some),
         Mutation::Update(patch) => {
             let edit = |before: &TripFields| patch.apply(before).map_err(TripsError::Invalid);
             work.modify(id, &base, edit).map(Some)

@@ -126,11 +126,11 @@ struct MetadataBody {
     jwks_uri: String,
     /// URL of token introspection (RFC 7662).
     introspection_endpoint: String,
-    /// How a service authenticates for introspection.
+    /// Methods by which a service authenticates for introspection.
     introspection_endpoint_auth_methods_supported: Vec<String>,
     /// URL of token revocation (RFC 7009).
     revocation_endpoint: String,
-    /// How a service authenticates for revocation.
+    /// Methods by which a service authenticates for revocation.
     revocation_endpoint_auth_methods_supported: Vec<String>,
     /// Scopes that a token can have.
     scopes_supported: Vec<String>,

@@ -4,7 +4,9 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::unit_of_work::{self, UnitOfWork};
-use super::{Patch, Precondition, StopChange, Stops, Trip, TripFields, Trips, TripsError, UncheckedFields};
+use super::{
+    Patch, Precondition, StopChange, StopPatch, Stops, Trip, TripFields, Trips, TripsError, UncheckedFields,
+};
 use crate::db::Tx;
 use crate::idempotency::ResponseRecorder;
 
@@ -45,7 +47,8 @@ impl Trips {
         created.await
     }
 
-    /// Applies a patch to one of the owner's trips.
+    /// Applies a patch to one of the owner's trips. A patch without fields changes nothing, and the trip keeps its
+    /// version.
     ///
     /// # Errors
     ///
@@ -58,6 +61,11 @@ impl Trips {
         precondition: Precondition,
         patch: Patch,
     ) -> Result<Trip, TripsError> {
+        if patch.is_empty() {
+            let trip = self.find(owner, id).await?;
+            precondition.check(&trip)?;
+            return Ok(trip);
+        }
         let edit = |patch: &Patch, before: &TripFields| patch.apply(before).map_err(TripsError::Invalid);
         self.modify(owner, id, precondition, patch, edit, None).await
     }
@@ -119,7 +127,8 @@ impl Trips {
         modified.await
     }
 
-    /// Changes the stops of one of the owner's trips, which makes a new version of the trip. If the request
+    /// Changes the stops of one of the owner's trips, which makes a new version of the trip, unless the change is
+    /// a patch without fields. If the request
     /// has an idempotency key, `receipt` saves the response in the same transaction.
     ///
     /// # Errors
@@ -136,6 +145,14 @@ impl Trips {
         change: StopChange,
         receipt: Option<ResponseRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
+        if let StopChange::Change(stop, patch) = &change
+            && *patch == StopPatch::default()
+        {
+            let trip = self.find(owner, id).await?;
+            precondition.check(&trip)?;
+            let has_stop = trip.fields.stops.list()?.iter().any(|existing| existing.id == *stop);
+            return if has_stop { Ok(trip) } else { Err(TripsError::NotFound) };
+        }
         let edit = |change: &StopChange, before: &TripFields| {
             let list = change.apply(before.stops.list()?)?;
             let stops = Stops::new(&list).map_err(TripsError::Invalid)?;

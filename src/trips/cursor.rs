@@ -25,7 +25,7 @@ pub(super) fn decode(text: &str, list: &Listing, mac: &MacKey) -> Option<ListPos
     let (value, id) = payload.split_at_checked(payload.len().checked_sub(ID_BYTES)?)?;
     let value = match list.sort {
         Sort::Title => SortValue::Text(String::from_utf8(value.to_vec()).ok()?),
-        Sort::Created | Sort::Start | Sort::Updated => {
+        Sort::Created | Sort::Start | Sort::LatestStart | Sort::Updated => {
             SortValue::Number(i64::from_be_bytes(value.try_into().ok()?))
         }
     };
@@ -56,7 +56,7 @@ mod tests {
         fn a_cursor_is_valid_only_for_its_owner_and_list(number in any::<i64>(), title in "\\PC{0,20}", id in any::<u128>(), owner in any::<u128>(), other in any::<u128>()) {
             // S-56
             prop_assume!(owner != other);
-            let sorts = [Sort::Created, Sort::Start, Sort::Updated, Sort::Title];
+            let sorts = [Sort::Created, Sort::Start, Sort::LatestStart, Sort::Updated, Sort::Title];
             for sort in sorts {
                 let value = if sort == Sort::Title { SortValue::Text(title.clone()) } else { SortValue::Number(number) };
                 let position = ListPosition { value, id: Uuid::from_u128(id) };

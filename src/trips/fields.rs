@@ -4,11 +4,11 @@ use std::ops::Deref;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::YEARS;
 use super::stops::Stops;
 use super::violations::TripViolation;
 #[expect(unused_imports, reason = "the documentation names them")]
 use super::{DESTINATION_MAX, NOTES_MAX, TITLE_MAX};
+use super::{YEARS, is_time_zone};
 
 /// The fields of a trip that its owner sets, not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,7 +44,7 @@ impl Deref for TripFields {
 }
 
 /// The status of a trip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Status {
     /// Not started.
     #[default]
@@ -78,7 +78,7 @@ impl Status {
 }
 
 /// A merge patch (RFC 7396): `None` leaves a field unchanged, `Some(None)` clears it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patch {
     /// Can't be cleared.
     pub title: Option<String>,
@@ -99,6 +99,11 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Returns whether the patch changes no field.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Returns the fields with this patch applied.
     ///
     /// # Errors
@@ -139,7 +144,7 @@ impl TripFields {
         if fields.start_date.zip(fields.end_date).is_some_and(|(start, end)| end < start) {
             violations.push(TripViolation::EndsBeforeStart);
         }
-        if fields.time_zone.as_ref().is_some_and(|name| name.parse::<chrono_tz::Tz>().is_err()) {
+        if fields.time_zone.as_deref().is_some_and(|name| !is_time_zone(name)) {
             violations.push(TripViolation::UnknownTimeZone);
         }
         if violations.is_empty() { Ok(Self(fields)) } else { Err(violations) }

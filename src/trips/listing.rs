@@ -32,8 +32,11 @@ impl Trips {
         if q.as_ref().is_some_and(String::is_empty) {
             return Err(TripsError::EmptySearch);
         }
+        let mut statuses = query.statuses;
+        statuses.sort_unstable();
+        statuses.dedup();
         let filter = Filter {
-            status: query.status,
+            statuses,
             q,
             starts_from: query.starts_from.map(days),
             starts_until: query.starts_until.map(days),

@@ -54,6 +54,11 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The years that dates and times can be in.
 const YEARS: RangeInclusive<i32> = 1..=9999;
 
+/// Returns whether the IANA database has a time zone with this name.
+fn is_time_zone(name: &str) -> bool {
+    name.parse::<chrono_tz::Tz>().is_ok()
+}
+
 /// A trip, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trip {

@@ -17,6 +17,8 @@ pub enum Sort {
     Created,
     /// By first day, earliest first; trips without a first day are last.
     Start,
+    /// By first day, latest first; trips without a first day are last.
+    LatestStart,
     /// By last change, latest first.
     Updated,
     /// By title, in the order of the code points of its folded form.
@@ -29,6 +31,7 @@ impl Sort {
         match self {
             Self::Created => "-created_at",
             Self::Start => "start_date",
+            Self::LatestStart => "-start_date",
             Self::Updated => "-updated_at",
             Self::Title => "title",
         }
@@ -42,8 +45,8 @@ pub struct Query {
     pub limit: u16,
     /// The sort order.
     pub sort: Sort,
-    /// Returns only trips with this status.
-    pub status: Option<Status>,
+    /// Returns only trips with one of these statuses. Empty: with any.
+    pub statuses: Vec<Status>,
     /// Returns only trips whose title, destination or notes contain this text.
     pub q: Option<String>,
     /// Returns only trips that start on this day or later.
@@ -67,7 +70,8 @@ pub struct Listing {
 /// The filters of a list, in the form that the queries compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
-    pub(super) status: Option<Status>,
+    /// Sorted and without duplicates. Empty: any status.
+    pub(super) statuses: Vec<Status>,
     /// The folded search text.
     pub(super) q: Option<String>,
     pub(super) starts_from: Option<i64>,
@@ -89,12 +93,13 @@ impl Listing {
     /// Returns an unambiguous encoding of the sort order and the filters, the same for every page. No two
     /// lists of an owner have the same fingerprint.
     pub(super) fn fingerprint(&self) -> Vec<u8> {
-        let Filter { status, q, starts_from, starts_until } = &self.filter;
+        let Filter { statuses, q, starts_from, starts_until } = &self.filter;
         let day = |day: &Option<i64>| day.map_or_else(String::new, |day| day.to_string());
+        let statuses: Vec<&str> = statuses.iter().map(|status| status.name()).collect();
         let mut fingerprint = Vec::with_capacity(64);
         let parts: [&str; 5] = [
             self.sort.name(),
-            status.map_or("", Status::name),
+            &statuses.join(","),
             &day(starts_from),
             &day(starts_until),
             // `None` and the empty text encode alike, but `Trips::listing` rejects an empty search text.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::violations::{StopViolation, TripViolation};
-use super::{TripsError, YEARS};
+use super::{TripsError, YEARS, is_time_zone};
 
 /// The maximum number of stops of a trip.
 pub const STOPS_MAX: usize = 500;
@@ -29,14 +29,19 @@ pub struct Stop {
     pub id: Uuid,
     /// 1 to [`STOP_NAME_MAX`] characters.
     pub name: String,
-    /// Degrees, from −90 to 90.
-    pub latitude: f64,
-    /// Degrees, from −180 to 180.
-    pub longitude: f64,
-    /// The arrival, in the trip's time zone.
+    /// Degrees, from −90 to 90. Present together with the longitude.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// Degrees, from −180 to 180. Present together with the latitude.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// The name of a time zone in the IANA database; without it, the trip's time zone applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// The arrival, in the stop's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrives_at: Option<NaiveDateTime>,
-    /// The departure, in the trip's time zone; not before the arrival.
+    /// The departure, in the stop's time zone; not before the arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub departs_at: Option<NaiveDateTime>,
     /// At most [`STOP_NOTES_MAX`] characters.
@@ -49,6 +54,14 @@ impl Stop {
     fn check(&self) -> Vec<StopViolation> {
         let in_range = |at: Option<NaiveDateTime>| at.is_none_or(|at| YEARS.contains(&at.year()));
         let mut violations = Vec::new();
+        match (self.latitude, self.longitude) {
+            (Some(_), None) => violations.push(StopViolation::LongitudeMissing),
+            (None, Some(_)) => violations.push(StopViolation::LatitudeMissing),
+            _ => {}
+        }
+        if self.time_zone.as_deref().is_some_and(|name| !is_time_zone(name)) {
+            violations.push(StopViolation::UnknownTimeZone);
+        }
         if !in_range(self.arrives_at) {
             violations.push(StopViolation::ArrivalOutOfRange);
         }
@@ -120,14 +133,16 @@ impl Stops {
 }
 
 /// A merge patch (RFC 7396) of a stop: `None` leaves a field unchanged, `Some(None)` clears it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopPatch {
     /// Can't be cleared.
     pub name: Option<String>,
-    /// Can't be cleared.
-    pub latitude: Option<f64>,
-    /// Can't be cleared.
-    pub longitude: Option<f64>,
+    /// See [`Stop`].
+    pub latitude: Option<Option<f64>>,
+    /// See [`Stop`].
+    pub longitude: Option<Option<f64>>,
+    /// See [`Stop`].
+    pub time_zone: Option<Option<String>>,
     /// See [`Stop`].
     pub arrives_at: Option<Option<NaiveDateTime>>,
     /// See [`Stop`].
@@ -138,10 +153,11 @@ pub struct StopPatch {
 
 impl StopPatch {
     fn apply(&self, stop: &mut Stop) {
-        let Self { name, latitude, longitude, arrives_at, departs_at, notes } = self.clone();
+        let Self { name, latitude, longitude, time_zone, arrives_at, departs_at, notes } = self.clone();
         stop.name = name.unwrap_or_else(|| stop.name.clone());
         stop.latitude = latitude.unwrap_or(stop.latitude);
         stop.longitude = longitude.unwrap_or(stop.longitude);
+        stop.time_zone = time_zone.unwrap_or_else(|| stop.time_zone.clone());
         stop.arrives_at = arrives_at.unwrap_or(stop.arrives_at);
         stop.departs_at = departs_at.unwrap_or(stop.departs_at);
         stop.notes = notes.unwrap_or_else(|| stop.notes.clone());
@@ -202,8 +218,9 @@ mod tests {
         Stop {
             id: Uuid::from_u128(number),
             name: "Porto".to_owned(),
-            latitude: 41.15,
-            longitude: -8.61,
+            latitude: Some(41.15),
+            longitude: Some(-8.61),
+            time_zone: None,
             arrives_at: "2027-04-02T09:30:00".parse().ok(),
             departs_at: None,
             notes: None,
@@ -214,6 +231,7 @@ mod tests {
         #[test]
         fn stored_stops_parse_to_the_same_stops(latitude in -90.0..=90.0_f64, longitude in -180.0..=180.0_f64, name in "\\PC{1,20}", seconds in 0..253_402_300_800_i64) {
             let arrives_at = DateTime::from_timestamp(seconds, 0).map(|at| at.naive_utc());
+            let (latitude, longitude) = (Some(latitude), Some(longitude));
             let one = Stop { name, latitude, longitude, arrives_at, ..stop(1) };
             prop_assert_eq!(Stops::new(&[one.clone(), stop(2)]).unwrap().list().unwrap(), vec![one, stop(2)]);
         }
@@ -235,13 +253,16 @@ mod tests {
     #[test]
     fn all_violations_of_stops_are_reported() {
         let departs_early = Stop { departs_at: "2027-04-02T09:29:59".parse().ok(), ..stop(1) };
+        let nowhere = Stop { latitude: None, time_zone: Some("Mars/Olympus".to_owned()), ..stop(4) };
         let year_zero = Stop { arrives_at: "0000-04-02T09:29:59".parse().ok(), ..stop(2) };
         assert_eq!(
-            Stops::new(&[departs_early.clone(), year_zero, stop(1)]),
+            Stops::new(&[departs_early.clone(), year_zero, stop(1), nowhere]),
             Err(vec![
                 TripViolation::Stop(0, StopViolation::DepartsBeforeArrival),
                 TripViolation::Stop(1, StopViolation::ArrivalOutOfRange),
                 TripViolation::Stop(2, StopViolation::DuplicateId),
+                TripViolation::Stop(3, StopViolation::LatitudeMissing),
+                TripViolation::Stop(3, StopViolation::UnknownTimeZone),
             ])
         );
         let many: Vec<Stop> = (0..501).map(stop).collect();

@@ -32,6 +32,15 @@ pub enum StopViolation {
     /// `departs_at` is before `arrives_at`.
     #[error("Departure time must not be before the arrival time.")]
     DepartsBeforeArrival,
+    /// The stop has a latitude and no longitude.
+    #[error("Longitude is required together with latitude.")]
+    LongitudeMissing,
+    /// The stop has a longitude and no latitude.
+    #[error("Latitude is required together with longitude.")]
+    LatitudeMissing,
+    /// `time_zone` is not in the IANA database.
+    #[error("Time zone must be a name of the IANA database, such as Europe/Lisbon.")]
+    UnknownTimeZone,
     /// `arrives_at` is outside the years 1 to 9999.
     #[error("Arrival time must be in the years 0001 to 9999.")]
     ArrivalOutOfRange,

@@ -96,7 +96,6 @@ impl<W: BatchBody> ParsePayload for Batch<W> {
         if errors.is_empty() {
             return Ok(Self(items, PhantomData));
         }
-        errors.truncate(validate::MAX_ERRORS);
         Err(Problem::invalid(errors).into())
     }
 }

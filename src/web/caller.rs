@@ -20,6 +20,7 @@ pub use super::credentials::{
 };
 use super::credentials::{Challenges, Presented, extract, insufficient_scope};
 use super::problem::Problem;
+use super::query::reject_unknown;
 use crate::accounts::{Accounts, AccountsError};
 use crate::clients::Clients;
 use crate::config::AuthMethods;
@@ -126,6 +127,11 @@ impl<R> Caller<R> {
         }
     }
 
+    /// Returns whether the caller may read trips. A caller that may only write them gets no trip in a response.
+    pub fn can_read_trips(&self) -> bool {
+        self.scopes().contains(Scope::TripsRead)
+    }
+
     /// Returns the authentication methods of this request, or of the token (`amr`, RFC 8176).
     pub fn amr(&self) -> Vec<String> {
         match &self.credential {
@@ -152,7 +158,7 @@ impl<R: RequiredScope> Caller<R> {
         let caller = Self { credential, requirement: PhantomData };
         match R::SCOPE {
             Some(scope) if !caller.scopes().contains(scope) => Err(insufficient_scope(scope)),
-            _ => Ok(caller),
+            _ => reject_unknown(request).map(|()| caller),
         }
     }
 }
@@ -251,6 +257,8 @@ impl<'a> ApiExtractor<'a> for BasicCredentials {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self::check(request, authentication(request)?.methods.query_token)?)
+        let credentials = Self::check(request, authentication(request)?.methods.query_token)?;
+        reject_unknown(request)?;
+        Ok(credentials)
     }
 }

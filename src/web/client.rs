@@ -7,6 +7,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::caller::{authentication, scheme};
 use super::credentials::{BasicCredentials, Presented, extract, invalid_client};
 use super::problem::Problem;
+use super::query::reject_unknown;
 
 /// The name of the security scheme in the document.
 const CLIENT: &str = "clientAuth";
@@ -28,7 +29,9 @@ impl AuthenticatedClient {
         let decoded =
             presented.and_then(|pair| Some((form_decode(&pair.identifier)?, form_decode(&pair.password)?)));
         let (id, secret) = decoded.ok_or_else(invalid_client)?;
-        Ok(Self { id: authentication.clients.authenticate(&id, &secret).await?.id })
+        let id = authentication.clients.authenticate(&id, &secret).await?.id;
+        reject_unknown(request)?;
+        Ok(Self { id })
     }
 }
 

@@ -19,6 +19,7 @@ pub mod path_id;
 pub mod plain_text;
 pub mod problem;
 pub mod problem_code;
+pub mod query;
 mod validate;
 
 use poem_openapi::Tags;

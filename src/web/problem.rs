@@ -26,6 +26,9 @@ use crate::passwords::Overloaded;
 /// The `Retry-After` while the database is unavailable, in seconds.
 const UNAVAILABLE_RETRY_SECS: u64 = 2;
 
+/// The maximum number of errors that a problem lists.
+pub const MAX_FIELD_ERRORS: usize = 100;
+
 /// An error in one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize)]
 #[oai(rename = "FieldProblem")]
@@ -60,9 +63,12 @@ pub struct ProblemBody {
     pub request_id: String,
     /// What the app can do: `fix_input`, `refresh`, `reauthenticate`, `retry` or `none`. The list may grow.
     pub client_action: String,
-    /// All errors in the input. Present only with status 422.
+    /// The errors in the input, at most 100. Present only with status 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldError>>,
+    /// `true` if the input has more errors than `errors` lists. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors_truncated: Option<bool>,
 }
 
 /// An error that becomes an error response.
@@ -156,6 +162,8 @@ impl Problem {
 
     /// Returns the body for a request with this id.
     pub fn body(&self, request_id: &str) -> ProblemBody {
+        let is_invalid = self.code.status() == 422;
+        let errors = self.errors.iter().take(MAX_FIELD_ERRORS).cloned().collect();
         ProblemBody {
             kind: format!("/problems/{}", self.code.slug()),
             title: self.code.title().to_owned(),
@@ -164,7 +172,8 @@ impl Problem {
             code: self.code.name().to_owned(),
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
-            errors: (self.code.status() == 422).then(|| self.errors.clone()),
+            errors: is_invalid.then_some(errors),
+            errors_truncated: (is_invalid && self.errors.len() > MAX_FIELD_ERRORS).then_some(true),
         }
     }
 

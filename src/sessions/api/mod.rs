@@ -35,19 +35,21 @@ pub use sessionless_token::TokenApi;
 struct SignUp {
     /// Email address for logging in and for contact. Compared without regard to case; white space around it is
     /// removed.
+    #[oai(nullable)]
     email: Option<EmailText>,
     /// Username for logging in: 3 to 32 letters (A to Z), digits, `.`, `_` and `-`, beginning with a letter or
     /// digit. Compared without regard to case; white space around it is removed.
+    #[oai(nullable)]
     username: Option<UsernameText>,
     /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
     /// must not be a common password, or equal to the email address or the username. No kinds of characters
     /// are required: a sentence is fine.
     password: PasswordText,
     /// Name that apps display, 1 to 100 characters in one line.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(nullable, validator(min_length = 1, max_length = 100))]
     display_name: Option<Line>,
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
 }
 
@@ -60,10 +62,11 @@ struct LogIn {
     /// Password of the account.
     password: PasswordText,
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
     /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and
     /// `trips:write`. Default: all of them.
+    #[oai(nullable)]
     scope: Option<String>,
 }
 

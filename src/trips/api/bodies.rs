@@ -26,6 +26,9 @@ pub(super) enum TripSort {
     /// By first day, earliest first.
     #[oai(rename = "start_date")]
     Start,
+    /// By first day, latest first.
+    #[oai(rename = "-start_date")]
+    LatestStart,
     /// By last change, latest first.
     #[oai(rename = "-updated_at")]
     Updated,
@@ -39,6 +42,7 @@ impl From<TripSort> for Sort {
         match sort {
             TripSort::Created => Self::Created,
             TripSort::Start => Self::Start,
+            TripSort::LatestStart => Self::LatestStart,
             TripSort::Updated => Self::Updated,
             TripSort::Title => Self::Title,
         }
@@ -87,7 +91,7 @@ pub(crate) struct TripBody {
     /// Last day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
-    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip, and of each stop that has none: an IANA name, such as `Europe/Lisbon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
     /// Notes of the owner.
@@ -192,27 +196,31 @@ impl Example for TripPage {
 pub(super) struct CreateTrip {
     /// Id that the app has generated: a UUIDv7 in lower case. If the app repeats the request after a lost
     /// response, the response is 409 and no second trip is created. If absent, the server generates the id.
+    #[oai(nullable)]
     id: Option<ClientMadeId>,
     /// Title of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: Line,
     /// Destination of the trip, 1 to 200 characters in one line.
-    #[oai(validator(min_length = 1, max_length = 200))]
+    #[oai(nullable, validator(min_length = 1, max_length = 200))]
     destination: Option<Line>,
     /// First day of the trip.
+    #[oai(nullable)]
     start_date: Option<NaiveDate>,
     /// Last day of the trip; not before `start_date`.
+    #[oai(nullable)]
     end_date: Option<NaiveDate>,
-    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
-    #[oai(validator(max_length = 64))]
+    /// Time zone of the trip, and of each stop that has none: an IANA name, such as `Europe/Lisbon`.
+    #[oai(nullable, validator(max_length = 64))]
     time_zone: Option<String>,
     /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
-    #[oai(validator(max_length = 10_000))]
+    #[oai(nullable, validator(max_length = 10_000))]
     notes: Option<Notes>,
     /// Status of the trip. Default: `planned`.
+    #[oai(nullable)]
     status: Option<TripStatus>,
     /// Stops of the trip, in travel order; at most 500. Default: none.
-    #[oai(validator(max_items = 500))]
+    #[oai(nullable, validator(max_items = 500))]
     stops: Option<Vec<NewStop>>,
 }
 
@@ -245,30 +253,33 @@ impl CreateTrip {
     }
 }
 
-/// All fields of a trip. An absent field is cleared; without `status`, the trip is `planned`.
+/// All fields of a trip. An absent field has no value; without `status`, the trip is `planned`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
-pub(super) struct ReplaceTrip {
+pub(crate) struct ReplaceTrip {
     /// Title of the trip, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
     title: Line,
     /// Destination of the trip, 1 to 200 characters in one line.
-    #[oai(validator(min_length = 1, max_length = 200))]
+    #[oai(nullable, validator(min_length = 1, max_length = 200))]
     destination: Option<Line>,
     /// First day of the trip.
+    #[oai(nullable)]
     start_date: Option<NaiveDate>,
     /// Last day of the trip; not before `start_date`.
+    #[oai(nullable)]
     end_date: Option<NaiveDate>,
-    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
-    #[oai(validator(max_length = 64))]
+    /// Time zone of the trip, and of each stop that has none: an IANA name, such as `Europe/Lisbon`.
+    #[oai(nullable, validator(max_length = 64))]
     time_zone: Option<String>,
     /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
-    #[oai(validator(max_length = 10_000))]
+    #[oai(nullable, validator(max_length = 10_000))]
     notes: Option<Notes>,
     /// Status of the trip. Default: `planned`.
+    #[oai(nullable)]
     status: Option<TripStatus>,
     /// Stops of the trip, in travel order; at most 500. Default: none.
-    #[oai(validator(max_items = 500))]
+    #[oai(nullable, validator(max_items = 500))]
     stops: Option<Vec<NewStop>>,
 }
 
@@ -280,7 +291,7 @@ impl Example for ReplaceTrip {
 
 impl ReplaceTrip {
     /// Returns the fields, or the rules that they violate.
-    pub(super) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
+    pub(crate) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
         let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), trips);
         let fields = UncheckedFields {
             title: self.title.into(),
@@ -319,7 +330,7 @@ pub(crate) struct UpdateTrip {
     /// Last day of the trip; not before `start_date`.
     #[oai(nullable)]
     end_date: MaybeUndefined<NaiveDate>,
-    /// Time zone of the trip's local times: an IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip, and of each stop that has none: an IANA name, such as `Europe/Lisbon`.
     #[oai(nullable, validator(max_length = 64))]
     time_zone: MaybeUndefined<String>,
     /// Notes, at most 10,000 characters. They may contain line breaks and tabs, and no other control characters.
@@ -342,11 +353,6 @@ impl Example for UpdateTrip {
 }
 
 impl UpdateTrip {
-    /// Returns whether the patch sets the title.
-    pub(crate) fn has_title(&self) -> bool {
-        self.title.is_some()
-    }
-
     /// Returns the patch, or the rules that it violates whatever the current trip is.
     pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldError>> {
         let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));

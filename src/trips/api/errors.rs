@@ -78,6 +78,9 @@ pub(super) fn field_errors(violations: Vec<TripViolation>, offending_date: &str)
 fn stop_error(violation: StopViolation) -> (&'static str, &'static str) {
     match violation {
         StopViolation::DepartsBeforeArrival => ("/departs_at", "before_arrival"),
+        StopViolation::LongitudeMissing => ("/longitude", "required"),
+        StopViolation::LatitudeMissing => ("/latitude", "required"),
+        StopViolation::UnknownTimeZone => ("/time_zone", "unknown_time_zone"),
         StopViolation::ArrivalOutOfRange => ("/arrives_at", "out_of_range"),
         StopViolation::DepartureOutOfRange => ("/departs_at", "out_of_range"),
         StopViolation::DuplicateId => ("/id", "doubled"),

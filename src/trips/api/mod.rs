@@ -6,96 +6,30 @@ mod responses;
 mod stop_bodies;
 mod stops;
 
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{ApiResponse, OpenApi};
 
-use self::bodies::{CreateTrip, ReplaceTrip, TripPage, TripSort, TripStatus};
-pub(crate) use self::bodies::{TripBody, UpdateTrip, example_trip};
+use self::bodies::{CreateTrip, TripPage, TripSort, TripStatus};
+pub(crate) use self::bodies::{ReplaceTrip, TripBody, UpdateTrip, example_trip};
 use self::errors::version_mismatch;
 pub(crate) use self::errors::{offending_date, to_problem};
-use self::responses::{CreatedTrip, PutTrip, trip_created};
+use self::responses::{
+    ChangedTrip, CreatedTrip, DeletedTrip, FoundTrip, ListedTrips, PutTrip, changed_trip, put_trip_created,
+    replaced_trip, trip_created,
+};
 pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
-use super::{Listing, Precondition, Sort, Trip, TripsError};
+use super::{Listing, Precondition, Sort, TripsError};
 use crate::idempotency::Idempotency;
 use crate::trips::Trips;
 use crate::web::body::{Body, NoBody};
 use crate::web::caller::{Caller, TripsRead, TripsWrite};
 use crate::web::conditional::{EntityTags, IfMatch, IfNoneMatch, etag};
 use crate::web::idempotency_key::{self, IdempotencyKey};
-use crate::web::json::{Json, RawJson, to_vec};
+use crate::web::json::Json;
 use crate::web::local_time::DateParam;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::web::{API, Tag, path_id::PathId};
-
-#[derive(ApiResponse)]
-enum ListedTrips {
-    /// A page of the trips of the user.
-    #[oai(status = 200)]
-    Ok(
-        Json<TripPage>,
-        /// Entity tag of this page. It changes with every change of any trip of the user.
-        #[oai(header = "ETag")]
-        String,
-        /// Path of the next page (RFC 8288), with `rel="next"`. Absent on the last page.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-    /// No trip of the user has changed since the `ETag` in `If-None-Match`.
-    #[oai(status = 304)]
-    Unchanged(
-        /// Entity tag of this page.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum FoundTrip {
-    /// The trip with its stops.
-    #[oai(status = 200)]
-    Ok(
-        Json<TripBody>,
-        /// Entity tag of the trip.
-        #[oai(header = "ETag")]
-        String,
-    ),
-    /// The trip has not changed since the `ETag` in `If-None-Match`.
-    #[oai(status = 304)]
-    Unchanged(
-        /// Entity tag of the trip.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum ChangedTrip {
-    /// The changed trip.
-    #[oai(status = 200)]
-    Ok(
-        Json<TripBody>,
-        /// Entity tag of the trip.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum DeletedTrip {
-    /// The trip was deleted.
-    #[oai(status = 204)]
-    NoContent,
-}
-
-fn changed_trip(trip: Trip) -> ChangedTrip {
-    let etag = etag(&trip.etag());
-    ChangedTrip::Ok(Json(trip.into()), etag)
-}
-
-fn location(trip: &Trip) -> String {
-    format!("{API}/trips/{}", trip.id)
-}
 
 /// Returns the precondition of a change. `*` requires only that the trip exists, which every change requires.
 fn precondition(if_match: IfMatch) -> Precondition {
@@ -190,12 +124,13 @@ impl TripsApi {
         limit: Query<u16>,
         /// `next_cursor` of the previous page. Without it, the response is the first page.
         cursor: Query<Option<String>>,
-        /// Sort order: `-created_at` (default): newest first; `start_date`: earliest first day first, trips
-        /// without a first day last; `-updated_at`: last changed first; `title`: alphabetical, ignoring case
-        /// and accents.
+        /// Sort order: `-created_at` (default): newest first; `start_date`: earliest first day first;
+        /// `-start_date`: latest first day first; `-updated_at`: last changed first; `title`: alphabetical,
+        /// ignoring case and accents. By first day, trips without one are last.
         sort: Query<Option<TripSort>>,
-        /// Returns only trips with this status.
-        status: Query<Option<TripStatus>>,
+        /// Returns only trips with this status. May be repeated: `status=planned&status=active` returns trips
+        /// with any of these statuses.
+        status: Query<Option<Vec<TripStatus>>>,
         /// Returns only trips whose title, destination or notes contain this text, ignoring case and accents.
         /// There are no wildcards.
         #[oai(validator(min_length = 1, max_length = 200))]
@@ -208,20 +143,21 @@ impl TripsApi {
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
     ) -> Result<ListedTrips, ProblemResponse> {
-        let (sort, status) = (sort.0.map(Sort::from), status.0.map(super::Status::from));
+        let sort = sort.0.map(Sort::from);
+        let statuses: Vec<_> = status.0.into_iter().flatten().map(super::Status::from).collect();
         let day = |day: &Option<DateParam>| day.as_ref().map(|day| day.0.to_string());
-        let parameters = [
-            ("limit", Some(limit.0.to_string())),
-            ("sort", sort.map(|sort| sort.name().to_owned())),
-            ("status", status.map(|status| status.name().to_owned())),
+        let mut parameters =
+            vec![("limit", Some(limit.0.to_string())), ("sort", sort.map(|sort| sort.name().to_owned()))];
+        parameters.extend(statuses.iter().map(|status| ("status", Some(status.name().to_owned()))));
+        parameters.extend([
             ("q", q.0.clone()),
             ("starts_from", day(&starts_from.0)),
             ("starts_until", day(&starts_until.0)),
-        ];
+        ]);
         let query = super::Query {
             limit: limit.0,
             sort: sort.unwrap_or_default(),
-            status,
+            statuses,
             q: q.0,
             starts_from: starts_from.0.map(|day| day.0),
             starts_until: starts_until.0.map(|day| day.0),
@@ -260,7 +196,8 @@ impl TripsApi {
         let request = key.request(owner, body.digest());
         let (id, fields) = body.check(|body, _| body.check(&trips))?;
         let create = move |receipt| async move { trips.create(owner, id, fields, receipt).await };
-        Ok(idempotency_key::run_once(&self.idempotency, request, trip_created, create).await?.into())
+        let response = idempotency_key::run_once(&self.idempotency, request, trip_created, create).await?;
+        Ok(CreatedTrip::new(response, caller.can_read_trips()))
     }
 
     /// Get a trip
@@ -323,20 +260,17 @@ impl TripsApi {
                 TripsError::IdTaken => version_mismatch(),
                 error => error.into(),
             })?;
-            let (location, etag) = (location(&trip), etag(&trip.etag()));
-            let body = RawJson::new(to_vec(&TripBody::from(trip)));
-            return Ok(PutTrip::Created(body, location, etag));
+            return Ok(put_trip_created(trip, caller.can_read_trips()));
         };
         let trip = self.trips.replace(caller.user(), id.uuid(), precondition, fields).await?;
-        let etag = etag(&trip.etag());
-        Ok(PutTrip::Replaced(Json(trip.into()), etag))
+        Ok(replaced_trip(trip, caller.can_read_trips()))
     }
 
     /// Change a trip
     ///
     /// Changes some fields of a trip by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
     /// clears it. Returns the whole trip with its new version. Without `If-Match`, the last writer of a field
-    /// wins.
+    /// wins. A patch without fields changes nothing, not even the version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
@@ -355,7 +289,8 @@ impl TripsApi {
         let patch = body.check(|body, _| body.check(&self.trips))?;
         let offending_date = offending_date(&patch);
         let after = self.trips.change(caller.user(), id.uuid(), precondition(if_match), patch).await;
-        Ok(changed_trip(after.map_err(|error| to_problem(error, offending_date))?))
+        let after = after.map_err(|error| to_problem(error, offending_date))?;
+        Ok(changed_trip(after, caller.can_read_trips()))
     }
 
     /// Delete a trip

@@ -1,32 +1,75 @@
-//! The responses to requests that create a trip or a stop. With an idempotency key, the response is saved
-//! under the key, and every repetition gets the same response.
+//! The responses of the operations on trips. Those to requests that create a trip or a stop are saved under the
+//! idempotency key of the request, and every repetition gets the same response.
 
 use poem_openapi::ApiResponse;
 
-use super::bodies::NewTrip;
+use super::TripBody;
+use super::bodies::{NewTrip, TripPage};
 use super::stop_bodies::StopBody;
-use super::{TripBody, location};
 use crate::idempotency::SavedResponse;
 use crate::trips::{Stop, Trip};
+use crate::web::API;
 use crate::web::conditional::etag;
 use crate::web::idempotency_key::IdempotentResponse;
 use crate::web::json::{Json, RawJson, to_vec};
 
 #[derive(ApiResponse)]
-pub(super) enum CreatedTrip {
-    /// The trip was created.
-    #[oai(status = 201)]
-    Created(
-        RawJson<TripBody, NewTrip>,
-        /// Path of the trip.
-        #[oai(header = "Location")]
+pub(super) enum ListedTrips {
+    /// A page of the trips of the user.
+    #[oai(status = 200)]
+    Ok(
+        Json<TripPage>,
+        /// Entity tag of this page. It changes with every change of any trip of the user.
+        #[oai(header = "ETag")]
         String,
+        /// Path of the next page (RFC 8288), with `rel="next"`. Absent on the last page.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+    /// No trip of the user has changed since the `ETag` in `If-None-Match`.
+    #[oai(status = 304)]
+    Unchanged(
+        /// Entity tag of this page.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(super) enum FoundTrip {
+    /// The trip with its stops.
+    #[oai(status = 200)]
+    Ok(
+        Json<TripBody>,
         /// Entity tag of the trip.
         #[oai(header = "ETag")]
         String,
-        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
-        #[oai(header = "Idempotency-Replayed")]
-        Option<String>,
+    ),
+    /// The trip has not changed since the `ETag` in `If-None-Match`.
+    #[oai(status = 304)]
+    Unchanged(
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(super) enum ChangedTrip {
+    /// The changed trip.
+    #[oai(status = 200)]
+    Ok(
+        Json<TripBody>,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The trip was changed. The token does not have the scope `trips:read`, so the trip is not returned.
+    #[oai(status = 204)]
+    NoContent(
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
     ),
 }
 
@@ -51,6 +94,82 @@ pub(super) enum PutTrip {
         #[oai(header = "ETag")]
         String,
     ),
+    /// The trip was replaced or created. The token does not have the scope `trips:read`, so the trip is not
+    /// returned.
+    #[oai(status = 204)]
+    NoContent(
+        /// Path of the trip, if it was created.
+        #[oai(header = "Location")]
+        Option<String>,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(super) enum DeletedTrip {
+    /// The trip was deleted.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+/// Returns the response to a change of this trip; without the trip, unless the caller can read trips.
+pub(super) fn changed_trip(trip: Trip, can_read: bool) -> ChangedTrip {
+    let etag = etag(&trip.etag());
+    if can_read { ChangedTrip::Ok(Json(trip.into()), etag) } else { ChangedTrip::NoContent(etag) }
+}
+
+/// Returns the response to a `PUT` that replaced this trip.
+pub(super) fn replaced_trip(trip: Trip, can_read: bool) -> PutTrip {
+    let etag = etag(&trip.etag());
+    if can_read { PutTrip::Replaced(Json(trip.into()), etag) } else { PutTrip::NoContent(None, etag) }
+}
+
+/// Returns the response to a `PUT` that created this trip.
+pub(super) fn put_trip_created(trip: Trip, can_read: bool) -> PutTrip {
+    let (location, etag) = (location(&trip), etag(&trip.etag()));
+    if can_read {
+        PutTrip::Created(RawJson::new(to_vec(&TripBody::from(trip))), location, etag)
+    } else {
+        PutTrip::NoContent(Some(location), etag)
+    }
+}
+
+/// Returns the path of a trip.
+pub(super) fn location(trip: &Trip) -> String {
+    format!("{API}/trips/{}", trip.id)
+}
+
+#[derive(ApiResponse)]
+pub(super) enum CreatedTrip {
+    /// The trip was created.
+    #[oai(status = 201)]
+    Created(
+        RawJson<TripBody, NewTrip>,
+        /// Path of the trip.
+        #[oai(header = "Location")]
+        String,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
+        #[oai(header = "Idempotency-Replayed")]
+        Option<String>,
+    ),
+    /// The trip was created. The token does not have the scope `trips:read`, so the trip is not returned.
+    #[oai(status = 204)]
+    NoContent(
+        /// Path of the trip.
+        #[oai(header = "Location")]
+        String,
+        /// Entity tag of the trip.
+        #[oai(header = "ETag")]
+        String,
+        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
+        #[oai(header = "Idempotency-Replayed")]
+        Option<String>,
+    ),
 }
 
 /// Returns the response to the request that created this trip.
@@ -63,10 +182,16 @@ pub(super) fn trip_created(trip: &Trip) -> SavedResponse {
     }
 }
 
-impl From<IdempotentResponse> for CreatedTrip {
-    fn from(response: IdempotentResponse) -> Self {
+impl CreatedTrip {
+    /// Creates the response; without the trip, unless the caller can read trips. A saved response may be repeated
+    /// to another token of the same user, so it always contains the trip.
+    pub(super) fn new(response: IdempotentResponse, can_read: bool) -> Self {
         let (body, location, etag, replayed) = parts(response);
-        Self::Created(RawJson::new(body), location, etag, replayed)
+        if can_read {
+            Self::Created(RawJson::new(body), location, etag, replayed)
+        } else {
+            Self::NoContent(location, etag, replayed)
+        }
     }
 }
 
@@ -94,6 +219,19 @@ pub(super) enum AddedStop {
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
     ),
+    /// The stop was added as the last one. The token does not have the scope `trips:read`, so the stop is not returned.
+    #[oai(status = 204)]
+    NoContent(
+        /// Path of the stop.
+        #[oai(header = "Location")]
+        String,
+        /// Entity tag of the changed trip.
+        #[oai(header = "ETag")]
+        String,
+        /// `true` if this is a repetition of an earlier response to the same `Idempotency-Key`. Absent otherwise.
+        #[oai(header = "Idempotency-Replayed")]
+        Option<String>,
+    ),
 }
 
 /// Returns the response to the request that added this stop; `trip` is the trip after the change.
@@ -106,9 +244,14 @@ pub(super) fn stop_added(trip: &Trip, stop: &Stop) -> SavedResponse {
     }
 }
 
-impl From<IdempotentResponse> for AddedStop {
-    fn from(response: IdempotentResponse) -> Self {
+impl AddedStop {
+    /// Creates the response; without the stop, unless the caller can read trips.
+    pub(super) fn new(response: IdempotentResponse, can_read: bool) -> Self {
         let (body, location, etag, replayed) = parts(response);
-        Self::Added(RawJson::new(body), location, etag, replayed)
+        if can_read {
+            Self::Added(RawJson::new(body), location, etag, replayed)
+        } else {
+            Self::NoContent(location, etag, replayed)
+        }
     }
 }

@@ -26,14 +26,19 @@ pub(super) struct StopBody {
     id: Uuid,
     /// Name of the stop.
     name: String,
-    /// Degrees north of the equator (WGS 84).
-    latitude: f64,
-    /// Degrees east of Greenwich (WGS 84).
-    longitude: f64,
-    /// Arrival, as local time in the trip's time zone.
+    /// Degrees north of the equator (WGS 84). Present together with `longitude`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latitude: Option<f64>,
+    /// Degrees east of Greenwich (WGS 84). Present together with `latitude`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longitude: Option<f64>,
+    /// Time zone of the stop's local times: an IANA name. If absent, the trip's time zone applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    /// Arrival, as local time in the stop's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     arrives_at: Option<LocalTime>,
-    /// Departure, as local time in the trip's time zone.
+    /// Departure, as local time in the stop's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     departs_at: Option<LocalTime>,
     /// Notes of the owner.
@@ -43,9 +48,9 @@ pub(super) struct StopBody {
 
 impl From<Stop> for StopBody {
     fn from(stop: Stop) -> Self {
-        let Stop { id, name, latitude, longitude, arrives_at, departs_at, notes } = stop;
+        let Stop { id, name, latitude, longitude, time_zone, arrives_at, departs_at, notes } = stop;
         let (arrives_at, departs_at) = (arrives_at.map(LocalTime), departs_at.map(LocalTime));
-        Self { id, name, latitude, longitude, arrives_at, departs_at, notes }
+        Self { id, name, latitude, longitude, time_zone, arrives_at, departs_at, notes }
     }
 }
 
@@ -119,22 +124,29 @@ impl ToJSON for StopList {
 pub(super) struct NewStop {
     /// Id of an existing stop of the trip, or a UUIDv7 in lower case that the app has generated. If absent,
     /// the server generates the id.
+    #[oai(nullable)]
     id: Option<ClientMadeId>,
     /// Name of the stop, 1 to 200 characters in one line.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: Line,
-    /// Degrees north of the equator (WGS 84), -90 to 90.
-    #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
-    latitude: f64,
-    /// Degrees east of Greenwich (WGS 84), -180 to 180.
-    #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
-    longitude: f64,
-    /// Arrival, as local time in the trip's time zone.
+    /// Degrees north of the equator (WGS 84), -90 to 90. Required together with `longitude`.
+    #[oai(nullable, validator(minimum(value = "-90"), maximum(value = "90")))]
+    latitude: Option<f64>,
+    /// Degrees east of Greenwich (WGS 84), -180 to 180. Required together with `latitude`.
+    #[oai(nullable, validator(minimum(value = "-180"), maximum(value = "180")))]
+    longitude: Option<f64>,
+    /// Time zone of the stop's local times: an IANA name, such as `Atlantic/Azores`. If absent, the trip's
+    /// time zone applies.
+    #[oai(nullable, validator(max_length = 64))]
+    time_zone: Option<String>,
+    /// Arrival, as local time in the stop's time zone.
+    #[oai(nullable)]
     arrives_at: Option<LocalTime>,
-    /// Departure, as local time in the trip's time zone; not before `arrives_at`.
+    /// Departure, as local time in the stop's time zone; not before `arrives_at`.
+    #[oai(nullable)]
     departs_at: Option<LocalTime>,
     /// Notes, at most 2,000 characters. They may contain line breaks and tabs, and no other control characters.
-    #[oai(validator(max_length = 2000))]
+    #[oai(nullable, validator(max_length = 2000))]
     notes: Option<Notes>,
 }
 
@@ -143,8 +155,9 @@ impl Example for NewStop {
         Self {
             id: None,
             name: Line::parse("Miradouro da Graça").unwrap_or_default(),
-            latitude: 38.7165,
-            longitude: -9.1319,
+            latitude: Some(38.7165),
+            longitude: Some(-9.1319),
+            time_zone: None,
             arrives_at: "2027-04-03T17:30:00".parse().ok().map(LocalTime),
             departs_at: "2027-04-03T19:00:00".parse().ok().map(LocalTime),
             notes: None,
@@ -159,6 +172,7 @@ impl NewStop {
             name: self.name.into(),
             latitude: self.latitude,
             longitude: self.longitude,
+            time_zone: self.time_zone,
             arrives_at: self.arrives_at.map(|at| at.0),
             departs_at: self.departs_at.map(|at| at.0),
             notes: self.notes.map(String::from),
@@ -175,24 +189,27 @@ pub(super) fn parse_stops(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<Trip
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of a stop: an absent field is unchanged, `null` clears it. `name`,
-/// `latitude` and `longitude` can't be cleared.
+/// A JSON Merge Patch (RFC 7396) of a stop: an absent field is unchanged, `null` clears it. `name` can't
+/// be cleared.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct UpdateStop {
     /// Name of the stop, 1 to 200 characters in one line. Can't be cleared.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: Option<Line>,
-    /// Degrees north of the equator (WGS 84), -90 to 90. Can't be cleared.
-    #[oai(validator(minimum(value = "-90"), maximum(value = "90")))]
-    latitude: Option<f64>,
-    /// Degrees east of Greenwich (WGS 84), -180 to 180. Can't be cleared.
-    #[oai(validator(minimum(value = "-180"), maximum(value = "180")))]
-    longitude: Option<f64>,
-    /// Arrival, as local time in the trip's time zone.
+    /// Degrees north of the equator (WGS 84), -90 to 90. Set or cleared together with `longitude`.
+    #[oai(nullable, validator(minimum(value = "-90"), maximum(value = "90")))]
+    latitude: MaybeUndefined<f64>,
+    /// Degrees east of Greenwich (WGS 84), -180 to 180. Set or cleared together with `latitude`.
+    #[oai(nullable, validator(minimum(value = "-180"), maximum(value = "180")))]
+    longitude: MaybeUndefined<f64>,
+    /// Time zone of the stop's local times: an IANA name. If cleared, the trip's time zone applies.
+    #[oai(nullable, validator(max_length = 64))]
+    time_zone: MaybeUndefined<String>,
+    /// Arrival, as local time in the stop's time zone.
     #[oai(nullable)]
     arrives_at: MaybeUndefined<LocalTime>,
-    /// Departure, as local time in the trip's time zone; not before `arrives_at`.
+    /// Departure, as local time in the stop's time zone; not before `arrives_at`.
     #[oai(nullable)]
     departs_at: MaybeUndefined<LocalTime>,
     /// Notes, at most 2,000 characters. They may contain line breaks and tabs, and no other control characters.
@@ -213,8 +230,9 @@ impl From<UpdateStop> for StopPatch {
         let time = |field| into_patch(field).map(|time| time.map(|LocalTime(time)| time));
         Self {
             name: body.name.map(String::from),
-            latitude: body.latitude,
-            longitude: body.longitude,
+            latitude: into_patch(body.latitude),
+            longitude: into_patch(body.longitude),
+            time_zone: into_patch(body.time_zone),
             arrives_at: time(body.arrives_at),
             departs_at: time(body.departs_at),
             notes: into_patch(body.notes).map(|text| text.map(String::from)),

@@ -5,9 +5,9 @@ use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
 use super::errors::stop_to_problem;
-use super::responses::{AddedStop, stop_added};
+use super::precondition;
+use super::responses::{AddedStop, ChangedTrip, changed_trip, stop_added};
 use super::stop_bodies::{NewStop, StopBody, StopOrder, UpdateStop};
-use super::{ChangedTrip, changed_trip, precondition};
 use crate::idempotency::Idempotency;
 use crate::trips::{StopChange, StopPatch, Trip, Trips};
 use crate::web::Tag;
@@ -25,6 +25,13 @@ enum ChangedStop {
     #[oai(status = 200)]
     Ok(
         Json<StopBody>,
+        /// Entity tag of the changed trip.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The stop was changed. The token does not have the scope `trips:read`, so the stop is not returned.
+    #[oai(status = 204)]
+    NoContent(
         /// Entity tag of the changed trip.
         #[oai(header = "ETag")]
         String,
@@ -101,20 +108,15 @@ impl StopsApi {
             let added = trips.change_stops(owner, trip, precondition, change, receipt).await;
             added.map_err(|error| stop_to_problem(error, "/departs_at"))
         };
-        Ok(idempotency_key::run_once(
-            &self.idempotency,
-            request,
-            move |trip| stop_added(trip, &new_stop),
-            add,
-        )
-        .await?
-        .into())
+        let render = move |trip: &Trip| stop_added(trip, &new_stop);
+        let response = idempotency_key::run_once(&self.idempotency, request, render, add).await?;
+        Ok(AddedStop::new(response, caller.can_read_trips()))
     }
 
     /// Change a stop
     ///
     /// Changes some fields of a stop by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
-    /// clears it. The trip gets a new version.
+    /// clears it. The trip gets a new version, unless the patch has no fields.
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop. Reload the trip.
     /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
@@ -138,7 +140,11 @@ impl StopsApi {
         let changed =
             self.trips.change_stops(caller.user(), id.uuid(), precondition(if_match), change, None).await;
         let trip = changed.map_err(|error| stop_to_problem(error, offending_date))?;
-        Ok(ChangedStop::Ok(find_stop(&trip, stop_id.uuid())?, etag(&trip.etag())))
+        let etag = etag(&trip.etag());
+        if !caller.can_read_trips() {
+            return Ok(ChangedStop::NoContent(etag));
+        }
+        Ok(ChangedStop::Ok(find_stop(&trip, stop_id.uuid())?, etag))
     }
 
     /// Remove a stop
@@ -193,6 +199,6 @@ impl StopsApi {
         let change = StopChange::Order(body.accept()?.stop_ids.into_iter().map(|BodyId(id)| id).collect());
         let trip =
             self.trips.change_stops(caller.user(), id.uuid(), precondition(if_match), change, None).await?;
-        Ok(changed_trip(trip))
+        Ok(changed_trip(trip, caller.can_read_trips()))
     }
 }

@@ -11,11 +11,10 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, Order, QueryFilter, QueryOrder, QueryResult,
     QuerySelect, QueryTrait, Select, Statement, Value,
 };
-#[cfg(test)]
 use uuid::Uuid;
 
 use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
-use super::super::sort_keys::start_key;
+use super::super::sort_keys::{NO_START, start_key};
 use super::{COLUMNS, Row, change_counter, counter_query, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::{PAGE_BYTES, Trip};
@@ -78,8 +77,29 @@ async fn load_chunk(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError>
     }
 }
 
+/// Returns whether the list ends with trips without a first day that are read separately: they have the
+/// greatest key, but are listed last.
+fn has_undated_part(listing: &Listing) -> bool {
+    listing.sort == Sort::LatestStart && listing.filter.start_range().is_none()
+}
+
+/// Returns whether a list by latest first day has reached the trips without a first day.
+fn is_undated(listing: &Listing) -> bool {
+    listing.after.as_ref().is_some_and(|after| after.value == SortValue::Number(NO_START))
+}
+
+/// Reads the rows of a chunk. A list by latest first day continues with the trips without a first day, in a
+/// second statement.
 async fn fetch_rows(tx: &Tx, listing: &Listing) -> Result<Vec<QueryResult>, StoreError> {
-    Ok(tx.query_all_raw(statement(tx.get_database_backend(), listing)).await?)
+    let backend = tx.get_database_backend();
+    let mut rows = tx.query_all_raw(statement(backend, listing)).await?;
+    let left = listing.limit.checked_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
+    if let Some(limit) = left.filter(|_| has_undated_part(listing) && !is_undated(listing)) {
+        let after = Some(ListPosition { value: SortValue::Number(NO_START), id: Uuid::max() });
+        let undated = Listing { limit, after, ..listing.clone() };
+        rows.extend(tx.query_all_raw(statement(backend, &undated)).await?);
+    }
+    Ok(rows)
 }
 
 /// Converts the rows to a page. One row more than the limit means that the list continues.
@@ -92,7 +112,7 @@ fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, Stor
     let last = last.map(|(row, trip)| {
         let value = match listing.sort {
             Sort::Created => SortValue::Number(trip.created_at.timestamp_millis()),
-            Sort::Start => SortValue::Number(start_key(trip.fields.start_date)),
+            Sort::Start | Sort::LatestStart => SortValue::Number(start_key(trip.fields.start_date)),
             Sort::Updated => SortValue::Number(row.try_get_by_index(SORT_VALUE)?),
             Sort::Title => SortValue::Text(row.try_get_by_index(SORT_VALUE)?),
         };
@@ -164,6 +184,7 @@ fn query(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
     let (column, order) = match listing.sort {
         Sort::Created => (trips::Column::CreatedAt, Order::Desc),
         Sort::Start => (trips::Column::StartKey, Order::Asc),
+        Sort::LatestStart => (trips::Column::StartKey, Order::Desc),
         Sort::Updated => (trips::Column::ChangeSeq, Order::Desc),
         Sort::Title => (trips::Column::TitleKey, Order::Asc),
     };
@@ -188,8 +209,19 @@ fn query(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
 fn filtered(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
     let mut query = select(listing.owner);
     let filter = &listing.filter;
-    if let Some(status) = filter.status {
-        query = query.filter(trips::Column::Status.eq(status.name()));
+    match filter.statuses.as_slice() {
+        [] => {}
+        [status] => query = query.filter(trips::Column::Status.eq(status.name())),
+        statuses => {
+            query = query.filter(trips::Column::Status.is_in(statuses.iter().map(|status| status.name())));
+        }
+    }
+    if has_undated_part(listing) {
+        query = query.filter(if is_undated(listing) {
+            trips::Column::StartKey.eq(NO_START)
+        } else {
+            trips::Column::StartKey.lt(NO_START)
+        });
     }
     if let Some((from, until)) = filter.start_range() {
         query = query.filter(trips::Column::StartKey.between(from, until));

@@ -17,12 +17,14 @@ enum By {
     Anonymous,
     /// Grace's access token.
     Grace,
+    /// An access token of Grace that can write trips and not read them.
+    Writer,
     /// Grace's password.
     Basic,
     /// A registered client.
     Service,
 }
-use By::{Anonymous, Basic, Grace, Service};
+use By::{Anonymous, Basic, Grace, Service, Writer};
 
 /// The state before the request, created from examples too.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +74,21 @@ const ROWS: &[Row] = &[
     ("end_other_sessions", 204, Grace, Account, Extra::None),
     ("list_trips", 200, Grace, Trips, Extra::Query("?limit=1")),
     ("create_trip", 201, Grace, Account, Extra::None),
+    ("create_trip", 204, Writer, Account, Extra::None),
     ("get_trip", 200, Grace, Trip, Extra::None),
     ("update_trip", 200, Grace, Trip, Extra::None),
+    ("update_trip", 204, Writer, Trip, Extra::None),
     ("delete_trip", 204, Grace, Trip, Extra::None),
     ("replace_trip", 200, Grace, Trip, Extra::Header("if-match", "*")),
     ("replace_trip", 201, Grace, Account, Extra::Header("if-none-match", "*")),
+    ("replace_trip", 204, Writer, Trip, Extra::Header("if-match", "*")),
     ("add_stop", 201, Grace, Trip, Extra::None),
+    ("add_stop", 204, Writer, Trip, Extra::None),
     ("update_stop", 200, Grace, Trip, Extra::None),
+    ("update_stop", 204, Writer, Trip, Extra::None),
     ("remove_stop", 204, Grace, Trip, Extra::None),
     ("order_stops", 200, Grace, Trip, Extra::None),
+    ("order_stops", 204, Writer, Trip, Extra::None),
     ("share_trip", 200, Grace, Trip, Extra::None),
     ("unshare_trip", 204, Grace, Shared, Extra::None),
     ("get_shared_trip", 200, Anonymous, Shared, Extra::None),
@@ -203,6 +211,15 @@ impl Scene {
         match by {
             Anonymous => anonymous.call(method, path),
             Grace => self.grace.call(method, path),
+            Writer => {
+                let login = json!({
+                    "identifier": sign_up_value("email"),
+                    "password": sign_up_value("password"),
+                    "scope": "trips:write",
+                });
+                let grant = anonymous.post("/api/v1/auth/login").json(&login).await.expect(200).json();
+                anonymous.with_grant(&grant).call(method, path)
+            }
             Basic => anonymous.call(method, path).basic(sign_up_value("email"), sign_up_value("password")),
             Service => {
                 let gate = self.app.services().clients.add("gate").await.unwrap();

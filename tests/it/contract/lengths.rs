@@ -15,7 +15,7 @@ use crate::harness::conformance::{document, operations};
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
 /// Schema, field, minimum and maximum number of characters.
-const ROWS: [(&str, &str, usize, usize); 23] = [
+const ROWS: [(&str, &str, usize, usize); 25] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
     ("SignUp", "display_name", 1, DISPLAY_NAME_MAX),
@@ -36,8 +36,10 @@ const ROWS: [(&str, &str, usize, usize); 23] = [
     ("ReplaceTrip", "time_zone", 0, TIME_ZONE_MAX),
     ("ReplaceTrip", "notes", 0, NOTES_MAX),
     ("NewStop", "name", 1, STOP_NAME_MAX),
+    ("NewStop", "time_zone", 0, TIME_ZONE_MAX),
     ("NewStop", "notes", 0, STOP_NOTES_MAX),
     ("UpdateStop", "name", 1, STOP_NAME_MAX),
+    ("UpdateStop", "time_zone", 0, TIME_ZONE_MAX),
     ("UpdateStop", "notes", 0, STOP_NOTES_MAX),
 ];
 

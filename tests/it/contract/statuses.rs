@@ -14,6 +14,8 @@ use crate::contract::authz::{Needs, ROWS, Row, call, create_target};
 use crate::harness::conformance::operations;
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
+const SOME_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
 /// Returns the rows of the operations for which the document lists this status.
 fn with_status(status: u16) -> impl Iterator<Item = &'static Row> {
     let status = status.to_string();
@@ -46,8 +48,13 @@ async fn credential(app: &TestApp, row: &Row, ada: &Client) -> Option<String> {
 
 /// Creates a valid request for the row, but without `Accept`, `Content-Type` and body.
 async fn request_without_body(app: &TestApp, row: &Row, ada: &Client, id: &str) -> Call {
+    request_with_query(app, row, ada, id, "").await
+}
+
+/// Creates the same request with a query, which begins with `?`.
+async fn request_with_query(app: &TestApp, row: &Row, ada: &Client, id: &str, query: &str) -> Call {
     let path = row.2.replace("{id}", id).replace("{stop_id}", id).replace("{token}", id);
-    let call = app.anonymous().call(row.1.clone(), &path);
+    let call = app.anonymous().call(row.1.clone(), &format!("{path}{query}"));
     match credential(app, row, ada).await {
         Some(credential) => call.header("authorization", credential),
         None => call,
@@ -157,15 +164,45 @@ async fn an_unsupported_media_type_gets_415_with_the_supported_types() {
 async fn a_422_lists_every_violated_rule() {
     let replies = call_each(422, async |app, row, call| match media_type(row) {
         "" => {
-            let path = format!("{}?limit=0", row.2);
             let ada = app.log_in("ada").await;
-            ada.get(&path).await
+            request_with_query(app, row, &ada, SOME_ID, "?limit=0").await.await
         }
         "application/json" => call.header("content-type", media_type(row)).body(r#"{"elephant":1}"#).await,
         form => call.header("content-type", form).body("elephant=1").await,
     });
     for (_, reply) in replies.await {
         reply.problem("invalid");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_query_parameter_is_named_on_every_operation() {
+    // N-20
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for row in ROWS {
+        let call = request_with_query(&app, row, &ada, SOME_ID, "?stauts=planned&%6Dore").await;
+        let reply = call.await.expect(422).problem("invalid");
+        let expected = ["/stauts", "/more"].map(|name| (name.to_owned(), "unknown_parameter".to_owned()));
+        assert_eq!(reply.field_errors(), expected, "{}", row.0);
+        assert!(reply.text().contains("no query parameters") || reply.text().contains("limit"), "{}", row.0);
+    }
+    assert_eq!(ada.get("/api/v1/trips").await.json()["items"], serde_json::json!([]), "nothing was changed");
+    let long = "x".repeat(65);
+    let reply = ada.get(&format!("/api/v1/trips?{long}")).await.expect(422).problem("invalid");
+    assert!(!reply.text().contains(&long), "a long name is not repeated");
+    let many: String = (0..150).map(|number| format!("x{number}&")).collect();
+    let many = ada.get(&format!("/api/v1/trips?{many}")).await.expect(422).problem("invalid");
+    assert_eq!((many.field_errors().len(), &many.json()["errors_truncated"]), (100, &Value::Bool(true)));
+}
+
+#[tokio::test]
+async fn an_unknown_query_parameter_without_a_credential_gets_401() {
+    // N-20
+    let app = TestApp::start().await;
+    for row in ROWS.iter().filter(|row| !matches!(row.4, Needs::Nothing)) {
+        let path = row.2.replace("{id}", SOME_ID).replace("{stop_id}", SOME_ID);
+        app.anonymous().call(row.1.clone(), &format!("{path}?stauts=planned")).await.expect(401);
     }
 }
 

@@ -220,6 +220,7 @@ fn convert(schema: &mut Value) {
         Value::Object(object) => {
             object.values_mut().for_each(convert);
             allow_null(object);
+            object.remove("discriminator");
             if object.get("properties").is_some_and(Value::is_object) {
                 object.entry("additionalProperties").or_insert(Value::Bool(false));
             }
@@ -232,6 +233,10 @@ fn convert(schema: &mut Value) {
 fn allow_null(object: &mut Map<String, Value>) {
     if object.remove("nullable") != Some(Value::Bool(true)) {
         return;
+    }
+    // A reference that may be null.
+    if let Some(parts) = object.remove("allOf") {
+        object.insert("anyOf".to_owned(), json!([{ "allOf": parts }, { "type": "null" }]));
     }
     if let Some(kind) = object.remove("type") {
         object.insert("type".to_owned(), json!([kind, "null"]));

@@ -88,6 +88,16 @@ fn walk(name: &str, schema: &'static Value, value: &Value, found: &mut Vec<Strin
     if schema["enum"].is_array() {
         found.push(format!("value {name} {}", value.as_str().unwrap_or_default()));
     }
+    if let Some(tag) = schema["discriminator"]["propertyName"].as_str() {
+        let variants = schema["oneOf"].as_array().into_iter().flatten();
+        let is_selected = |variant: &&Value| resolved(variant)["properties"][tag]["enum"][0] == value[tag];
+        for variant in variants.filter(is_selected) {
+            walk(name, variant, value, found);
+        }
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        walk(name, part, value, found);
+    }
     for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
         if let Some(value) = value.get(field) {
             found.push(format!("member {name} {field}"));

@@ -66,6 +66,8 @@ impl Reply {
         let invalid = self.status == 422;
         let mut expected = vec!["type", "title", "status", "detail", "code", "request_id", "client_action"];
         expected.extend(invalid.then_some("errors"));
+        let is_truncated = body["errors"].as_array().is_some_and(|errors| errors.len() == 100);
+        expected.extend(body.get("errors_truncated").filter(|_| is_truncated).map(|_| "errors_truncated"));
         expected.sort_unstable();
         let mut found: Vec<&str> =
             body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();

@@ -299,7 +299,7 @@ fn assert_result_contents(operations: &Value, results: &[Value]) {
             "/id",
             "/trip/title",
             "/trip/end_date",
-            "/trip",
+            "/trip/version",
             "/op"
         ]
     );

@@ -29,7 +29,7 @@ async fn a_matching_if_none_match_gets_304_without_a_body() {
     for other in ["\"1\"", "\"x\"", "\"\""] {
         ada.get(&trip_path).header("if-none-match", other).await.expect(200);
     }
-    ada.patch(&trip_path).json(&json!({})).await.expect(200);
+    ada.patch(&trip_path).json(&json!({ "title": "Lisbon" })).await.expect(200);
     let after = ada.get(&trip_path).header("if-none-match", &tag).await.expect(200);
     assert_ne!(after.header("etag"), tag);
 }

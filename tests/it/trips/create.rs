@@ -43,7 +43,7 @@ async fn a_client_may_choose_the_id_of_a_new_trip() {
         let reply = ada.post(TRIPS).json(&json!({ "id": invalid, "title": "x" })).await.expect(422);
         assert_eq!(reply.field_errors(), field_error("/id", "invalid_format"), "{invalid}");
     }
-    for invalid in [json!(null), json!(7)] {
+    for invalid in [json!([]), json!(7)] {
         let reply = ada.post(TRIPS).json(&json!({ "id": invalid, "title": "x" })).await.expect(422);
         assert_eq!(reply.field_errors(), field_error("/id", "wrong_type"), "{invalid}");
     }
@@ -148,4 +148,42 @@ async fn fifty_concurrent_creates_of_one_id_create_one_trip() {
         .map(|number| of(number).post(TRIPS).json(&json!({ "id": other, "title": "x" })).into_future());
     let replies = join_all(posts).await;
     assert_eq!((count_status(&replies, 201), count_status(&replies, 409)), (1, 49));
+}
+
+#[tokio::test]
+async fn null_for_an_optional_field_of_a_new_object_means_that_it_is_absent() {
+    // N-12
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let stop = json!({
+        "id": null, "name": "Hotel", "latitude": null, "longitude": null, "time_zone": null,
+        "arrives_at": null, "departs_at": null, "notes": null,
+    });
+    let mut body = json!({
+        "title": "Lisbon", "destination": null, "start_date": null, "end_date": null, "time_zone": null,
+        "notes": null, "status": null, "stops": null,
+    });
+    let expected = |trip: &serde_json::Value| {
+        let names: Vec<&str> = trip.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["id", "title", "status", "stops", "version", "created_at", "updated_at"]);
+        assert_eq!((&trip["status"], &trip["stops"]), (&json!("planned"), &json!([])));
+    };
+    let path = format!("{TRIPS}/{UNKNOWN_ID}");
+    expected(&ada.put(&path).header("if-none-match", "*").json(&body).await.expect(201).json());
+    expected(&ada.put(&path).header("if-match", "*").json(&body).await.expect(200).json());
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let operation = json!({ "op_id": id, "op": "create", "id": id, "trip": body });
+    let sent = ada.post("/api/v1/sync").json(&json!({ "operations": [operation] })).await.expect(200);
+    expected(&sent.json()["results"][0]["trip"]);
+    body["id"] = json!(null);
+    expected(&create_trip(&ada, &body).await);
+    body["stops"] = json!([stop]);
+    let with_stop = create_trip(&ada, &body).await["stops"][0].clone();
+    let added = ada.post(&format!("{path}/stops")).json(&stop).await.expect(201).json();
+    for stop in [&with_stop, &added] {
+        assert_eq!(*stop, json!({ "id": stop["id"], "name": "Hotel" }));
+    }
+    for title in [json!({ "title": null }), json!({ "title": "x", "stops": [{ "name": null }] })] {
+        ada.post(TRIPS).json(&title).await.expect(422).problem("invalid");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{TRIPS, UNKNOWN_ID, create_trip, id, path, titles};
 use crate::harness::{Client, TestApp};
 
-const SORTS: [&str; 4] = ["-created_at", "start_date", "-updated_at", "title"];
+const SORTS: [&str; 5] = ["-created_at", "start_date", "-start_date", "-updated_at", "title"];
 
 /// Encodes a query parameter value.
 fn encoded(text: &str) -> String {
@@ -123,6 +123,9 @@ async fn filters_can_be_combined() {
     for (query, expected) in [
         ("status=active", "fdcb"),
         ("status=completed", ""),
+        ("status=active&status=archived", "fedcb"),
+        ("status=archived&status=active&status=active", "fedcb"),
+        ("status=planned&status=active&sort=-start_date", "fcbad"),
         ("starts_from=2027-01-02", "fcb"),
         ("starts_until=2027-01-02", "eba"),
         ("starts_from=2027-01-02&starts_until=2027-01-02", "b"),
@@ -133,6 +136,9 @@ async fn filters_can_be_combined() {
         ("status=active&q=SHARED&starts_until=2027-12-31&sort=title", "bc"),
         ("sort=start_date", "eabcfd"),
         ("sort=start_date&status=active", "bcfd"),
+        ("sort=-start_date", "fcbaed"),
+        ("sort=-start_date&status=active", "fcbd"),
+        ("sort=-start_date&starts_until=2027-12-31", "cbae"),
         ("sort=title", "abcdef"),
         ("sort=-updated_at", "fedcba"),
     ] {
@@ -148,6 +154,7 @@ async fn filters_can_be_combined() {
         "status=lost",
         "status=",
         "status=Active",
+        "status=active&status=lost",
         "sort=created_at",
         "sort=",
         "sort=-title",
@@ -258,6 +265,7 @@ async fn a_cursor_is_valid_only_for_its_own_list() {
     let mut lists: Vec<String> = SORTS.iter().map(|sort| format!("sort={sort}")).collect();
     for filter in [
         "status=planned",
+        "status=planned&status=active",
         "q=lisbon",
         "q=lisbo",
         "starts_from=2027-01-01",

@@ -7,6 +7,7 @@ mod list;
 mod paging;
 mod plans;
 mod rules;
+mod scopes;
 mod shares;
 mod stops;
 

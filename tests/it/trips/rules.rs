@@ -32,7 +32,6 @@ fn field_cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
         ("status", json!("lost"), Some("not_allowed")),
         ("status", json!("Planned"), Some("not_allowed")),
         ("status", json!(""), Some("not_allowed")),
-        ("status", json!(null), Some("wrong_type")),
         ("time_zone", json!("x".repeat(65)), Some("too_long")),
         ("time_zone", json!(60), Some("wrong_type")),
         ("start_date", json!(20_260_510), Some("wrong_type")),
@@ -130,7 +129,7 @@ async fn server_managed_fields_are_rejected() {
     for id in [trip["id"].clone(), json!("01890000-0000-7000-8000-000000000000")] {
         for call in [ada.patch(&path(&trip)), ada.put(&path(&trip)).header("if-match", "*")] {
             let reply = call.json(&json!({ "title": "Porto", "id": id })).await.expect(422);
-            assert_eq!(reply.field_errors(), field_error("", "unknown_member"));
+            assert_eq!(reply.field_errors(), field_error("/id", "unknown_member"));
         }
     }
     for (field, value) in [
@@ -151,7 +150,8 @@ async fn server_managed_fields_are_rejected() {
         let put = ada.put(&path(&trip)).header("if-match", "*");
         for call in [ada.post(TRIPS), ada.patch(&path(&trip)), put] {
             let reply = call.json(&body).await.expect(422).problem("invalid");
-            assert_eq!(reply.field_errors(), field_error("", "unknown_member"), "{field}");
+            let named = field_error(&format!("/{field}"), "unknown_member");
+            assert_eq!(reply.field_errors(), named, "N-7: {field}");
         }
     }
     assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [trip] }));
@@ -166,9 +166,9 @@ async fn all_errors_of_a_trip_are_reported_together() {
     let mut errors = ada.post(TRIPS).json(&shape).await.expect(422).field_errors();
     errors.sort();
     let expected = [
-        ("", "unknown_member"),
         ("/destination", "too_short"),
         ("/end_date", "invalid_format"),
+        ("/owner", "unknown_member"),
         ("/status", "not_allowed"),
         ("/title", "required"),
     ];
@@ -251,8 +251,7 @@ async fn every_change_increments_the_version_and_sets_updated_at() {
     assert_eq!(trip["created_at"], "2026-03-02T08:30:00.000Z");
     assert_eq!(trip["updated_at"], trip["created_at"]);
     app.clock.advance(TimeDelta::milliseconds(1));
-    // An empty patch is a change too: it increments the version.
-    for (version, body) in [(2, json!({})), (3, json!({ "title": "Lisbon" })), (4, json!({ "notes": "n" }))] {
+    for (version, body) in [(2, json!({ "title": "Lisbon" })), (3, json!({ "notes": "n" }))] {
         let changed = ada.patch(&path(&trip)).json(&body).await.expect(200);
         assert!(changed.header("etag").starts_with(&format!("\"{version}-")));
         let changed = changed.json();
@@ -264,7 +263,7 @@ async fn every_change_increments_the_version_and_sets_updated_at() {
     app.clock.advance(TimeDelta::minutes(-5));
     ada.patch(&path(&trip)).json(&json!({ "title": "Porto" })).await.expect(200);
     let stored = ada.get(&path(&trip)).await.expect(200);
-    assert!(stored.header("etag").starts_with("\"5-"));
+    assert!(stored.header("etag").starts_with("\"4-"));
     assert_eq!(stored.json()["updated_at"], "2026-03-02T08:30:00.001Z", "`updated_at` never decreases");
     assert_eq!(ada.head(&path(&trip)).await.expect(200).header("etag"), stored.header("etag"));
 }

@@ -29,7 +29,11 @@ fn field_cases() -> Vec<(&'static str, Value, Result<Value, &'static str>)> {
         ("name", json!(null), Err("wrong_type")),
         ("notes", json!("x".repeat(2001)), Err("too_long")),
         ("latitude", json!("1"), Err("wrong_type")),
-        ("longitude", json!(null), Err("wrong_type")),
+        ("longitude", json!(null), Err("required")),
+        ("latitude", json!(null), Err("required")),
+        valid("time_zone", json!("Atlantic/Azores")),
+        ("time_zone", json!("Mars/Olympus"), Err("unknown_time_zone")),
+        ("time_zone", json!("x".repeat(65)), Err("too_long")),
     ];
     for (field, limit) in [("latitude", 90.0), ("longitude", 180.0)] {
         for coordinate in [limit, -limit, 0.0, 1e-300, 12.345_678_901_234_5] {
@@ -255,7 +259,7 @@ async fn errors_in_a_stop_list_point_to_the_invalid_value() {
         (json!([with("id", json!(CLIENT_ID.to_uppercase()))]), "/stops/0/id", "invalid_format"),
         (json!([with("id", json!("01890a5d-ac96-474b-bcce-b302099a8057"))]), "/stops/0/id", "invalid_format"),
         (json!([with("latitude", json!(91))]), "/stops/0/latitude", "too_large"),
-        (json!([with("position", json!(1))]), "/stops/0", "unknown_member"),
+        (json!([with("position", json!(1))]), "/stops/0/position", "unknown_member"),
         (json!([{ "name": "x", "latitude": 1 }]), "/stops/0/longitude", "required"),
         (json!({ "0": stop("x") }), "/stops", "wrong_type"),
     ] {
@@ -327,4 +331,51 @@ async fn a_stop_is_found_only_in_its_own_trip() {
     let order = json!({ "stop_ids": stop_ids(&adas) });
     eve.put(&format!("{}/stops/order", path(&adas))).json(&order).await.expect(404).problem("not_found");
     assert_eq!(ada.get(&path(&adas)).await.json(), adas);
+}
+
+#[tokio::test]
+async fn a_stop_may_have_no_coordinates_but_not_only_one() {
+    // N-26
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip_path = path(&create_trip_with_stops(&ada, &[]).await);
+    let stops_path = format!("{trip_path}/stops");
+    let hotel = ada.post(&stops_path).json(&json!({ "name": "Hotel" })).await.expect(201).json();
+    assert_eq!(hotel, json!({ "id": hotel["id"], "name": "Hotel" }));
+    let one = format!("{stops_path}/{}", hotel["id"].as_str().unwrap());
+    let only_one = [(json!({ "latitude": 1 }), "/longitude"), (json!({ "longitude": 1 }), "/latitude")];
+    for (body, missing) in &only_one {
+        let reply = ada.patch(&one).json(body).await.expect(422).problem("invalid");
+        assert_eq!(reply.field_errors(), field_error(missing, "required"));
+        let mut new = body.clone();
+        new["name"] = json!("Hotel");
+        let reply = ada.post(&stops_path).json(&new).await.expect(422).problem("invalid");
+        assert_eq!(reply.field_errors(), field_error(missing, "required"));
+    }
+    let found =
+        ada.patch(&one).json(&json!({ "latitude": 38.5, "longitude": -9.5 })).await.expect(200).json();
+    assert_eq!((&found["latitude"], &found["longitude"]), (&json!(38.5), &json!(-9.5)));
+    let reply = ada.patch(&one).json(&json!({ "latitude": null })).await.expect(422);
+    assert_eq!(reply.field_errors(), field_error("/latitude", "required"));
+    let cleared = ada.patch(&one).json(&json!({ "latitude": null, "longitude": null })).await.expect(200);
+    assert_eq!(cleared.json(), hotel);
+}
+
+#[tokio::test]
+async fn a_stop_may_have_its_own_time_zone() {
+    // N-26
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip = json!({ "title": "Azores", "time_zone": "Europe/Lisbon", "stops": [
+        { "name": "Airport", "departs_at": "2027-04-02T09:30" },
+        // An hour earlier by the clock: it follows the travel order, not the local times.
+        { "name": "Ponta Delgada", "time_zone": "Atlantic/Azores", "arrives_at": "2027-04-02T08:55" },
+    ] });
+    let created = create_trip(&ada, &trip).await;
+    assert_eq!(created["stops"][1]["time_zone"], "Atlantic/Azores");
+    assert!(created["stops"][0].get("time_zone").is_none());
+    let one = format!("{}/stops/{}", path(&created), stop_ids(&created)[1]);
+    let cleared = ada.patch(&one).json(&json!({ "time_zone": null })).await.expect(200).json();
+    assert!(cleared.get("time_zone").is_none());
+    assert_eq!(ada.get(&path(&created)).await.json()["time_zone"], "Europe/Lisbon");
 }

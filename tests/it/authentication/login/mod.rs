@@ -259,7 +259,7 @@ async fn login_rejects_unknown_and_missing_fields() {
         let mut body = json!({ "identifier": "ada", "password": PASSWORD });
         body[field] = json!("canary-8c1");
         let reply = send(&app, &body).await.expect(422).problem("invalid");
-        assert_eq!(reply.field_errors(), [(String::new(), "unknown_member".to_owned())], "{field}");
+        assert_eq!(reply.field_errors(), [(format!("/{field}"), "unknown_member".to_owned())], "{field}");
         assert!(!reply.text().contains("canary-8c1") && !reply.text().contains(PASSWORD));
     }
     let reply = send(&app, &json!({})).await.expect(422).problem("invalid");
@@ -345,4 +345,20 @@ async fn the_session_endpoint_returns_the_owner_and_lifetime_of_a_token() {
     let reply = app.anonymous().get("/api/v1/auth/session").await.expect(401).problem("unauthenticated");
     assert_eq!(reply.header("www-authenticate"), r#"Bearer realm="tripgate""#);
     app.anonymous().get("/api/v1/auth/session").basic("ada", PASSWORD).await.expect(401);
+}
+
+#[tokio::test]
+async fn null_for_an_optional_field_of_a_signup_or_login_means_that_it_is_absent() {
+    // N-12
+    let app = TestApp::start().await;
+    let sign_up = |body: &Value| app.anonymous().post("/api/v1/auth/signup").json(body);
+    let body = json!({
+        "email": null, "username": "ada", "password": PASSWORD, "display_name": null, "device_name": null,
+    });
+    let user = sign_up(&body).await.expect(201).json()["user"].clone();
+    assert!(user.get("email").is_none() && user.get("display_name").is_none(), "{user}");
+    let login = json!({ "identifier": "ada", "password": PASSWORD, "device_name": null, "scope": null });
+    app.anonymous().post("/api/v1/auth/login").json(&login).await.expect(200);
+    let neither = json!({ "email": null, "username": null, "password": PASSWORD });
+    sign_up(&neither).await.expect(422).problem("invalid");
 }

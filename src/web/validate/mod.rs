@@ -3,38 +3,30 @@
 //! Reports every error with its JSON pointer and a sentence for the user. Coerces nothing, and never repeats
 //! the input.
 
+mod sentences;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaDiscriminatorObject, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::sentences::{characters, expected_form, one_of, too_short, type_name};
 use super::field_label::field_label;
 use super::local_time::local_time;
-use super::path_id::V7;
-use super::problem::FieldError;
+use super::problem::{FieldError, MAX_FIELD_ERRORS};
 use crate::accounts::{Email, USERNAME_PATTERN};
 use crate::calendar_date;
-use crate::plain_text::{LINE_PATTERN, NOTES_PATTERN};
 
-/// The maximum number of errors in one response.
-pub(super) const MAX_ERRORS: usize = 50;
-
-/// The patterns of the document that have a description for people.
-const PATTERNS: [(&str, &str); 4] = [
-    (LINE_PATTERN, "must be one line of text without control characters"),
-    (NOTES_PATTERN, "must not contain control characters other than line breaks and tabs"),
-    (V7, "must be a UUID of version 7, in lower case"),
-    (
-        USERNAME_PATTERN,
-        "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \
-         and begin with a letter or digit",
-    ),
-];
+/// The number of errors after which a check stops: one more than a problem lists, so that the problem can
+/// tell that there are more.
+const MAX_FOUND: usize = MAX_FIELD_ERRORS + 1;
+/// The maximum length of an unknown field's name in a pointer, in characters.
+const MAX_POINTER_NAME: usize = 64;
 
 /// Returns every error in `value`.
 pub(super) fn check(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> Vec<FieldError> {
@@ -67,6 +59,9 @@ impl Checker<'_> {
         if value.is_null() && schema.nullable {
             return;
         }
+        if let Some(discriminator) = &schema.discriminator {
+            return self.variant(discriminator, value, pointer);
+        }
         for part in &schema.all_of {
             self.check(part, value, pointer);
         }
@@ -86,8 +81,45 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks a value of a tagged union against the schema that its tag selects.
+    fn variant(&mut self, discriminator: &MetaDiscriminatorObject, value: &Value, pointer: &str) {
+        let Some(fields) = value.as_object() else {
+            return self.report(pointer, "wrong_type", &format!("must be {}", type_name("object")));
+        };
+        let at_tag = format!("{pointer}/{}", discriminator.property_name);
+        let tag = match fields.get(discriminator.property_name) {
+            None => return self.report(&at_tag, "required", "is required"),
+            Some(Value::String(tag)) => tag,
+            Some(_) => {
+                return self.report(&at_tag, "wrong_type", &format!("must be {}", type_name("string")));
+            }
+        };
+        let known = &discriminator.mapping;
+        let Some((_, target)) = known.iter().find(|(name, _)| name == tag) else {
+            let names: Vec<Value> = known.iter().map(|(name, _)| name.as_str().into()).collect();
+            return self.report(&at_tag, "not_allowed", &one_of(&names));
+        };
+        let name = target.rsplit('/').next().unwrap_or_default();
+        self.check(&MetaSchemaRef::Reference(name.to_owned()), value, pointer);
+    }
+
+    /// Reports a field that the schema does not have. Only the pointer names it: the sentence for the user does
+    /// not repeat input. A name that is too long for a pointer is not repeated either.
+    fn unknown_field(&mut self, schema: &MetaSchema, pointer: &str, name: &str) {
+        let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
+        let detail = format!(
+            "This field is unknown or can't be changed. The accepted fields are: {}.",
+            known.join(", ")
+        );
+        let is_short = name.chars().count() <= MAX_POINTER_NAME;
+        let at = if is_short { format!("{pointer}/{}", escape(name)) } else { pointer.to_owned() };
+        if !self.is_full() {
+            self.errors.push(FieldError::new(at, "unknown_member", detail));
+        }
+    }
+
     fn is_full(&self) -> bool {
-        self.errors.len() >= MAX_ERRORS
+        self.errors.len() >= MAX_FOUND
     }
 
     /// Adds an error. `violation` is the rest of a sentence that begins with the name of the field.
@@ -156,45 +188,15 @@ impl Checker<'_> {
             }
             match schema.properties.iter().find(|(known, _)| known == name) {
                 Some((known, property)) => self.check(property, value, &format!("{pointer}/{known}")),
-                // The name is input and is not repeated: the pointer names the object.
-                None => self.report(pointer, "unknown_member", &unknown_field(schema)),
+                None => self.unknown_field(schema, pointer, name),
             }
         }
     }
 }
 
-fn unknown_field(schema: &MetaSchema) -> String {
-    let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
-    format!("has an unknown or read-only field. The accepted fields are: {}", known.join(", "))
-}
-
-fn one_of(values: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    format!("must be one of: {}", values.iter().map(text).collect::<Vec<_>>().join(", "))
-}
-
-fn too_short(min: usize) -> String {
-    if min == 1 {
-        return "must not be empty".to_owned();
-    }
-    format!("is too short. Use at least {}", characters(min))
-}
-
-/// Describes the form of a text, by its pattern or its format.
-fn expected_form(format: Option<&str>, pattern: Option<&str>) -> &'static str {
-    if let Some((_, description)) = PATTERNS.iter().find(|(known, _)| Some(*known) == pattern) {
-        return description;
-    }
-    match format {
-        Some("uuid") if pattern.is_some() => "must be a UUID, in lower case",
-        Some("uuid") => "must be a UUID",
-        Some("email") => "is not valid. Use an address such as ada@example.org",
-        Some("naive-date" | "date") => "must be a date in the form YYYY-MM-DD, such as 2027-04-02",
-        Some("date-time-local") => {
-            "must be a local date and time without a time zone, such as 2027-04-02T09:30"
-        }
-        _ => "contains characters that are not allowed here",
-    }
+/// Escapes a name for a JSON pointer (RFC 6901 §3).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Returns whether the text matches a pattern of the document. Each pattern is compiled once.
@@ -220,22 +222,6 @@ fn is_of_type(ty: &str, value: &Value) -> bool {
         "object" => value.is_object(),
         _ => true,
     }
-}
-
-fn type_name(ty: &str) -> &str {
-    match ty {
-        "string" => "text",
-        "integer" => "a whole number",
-        "number" => "a number",
-        "boolean" => "true or false",
-        "array" => "a list",
-        "object" => "a JSON object",
-        other => other,
-    }
-}
-
-fn characters(count: usize) -> String {
-    if count == 1 { "1 character".to_owned() } else { format!("{count} characters") }
 }
 
 /// Returns the schemas that `T` refers to. They are computed once for each type.
@@ -331,10 +317,22 @@ mod tests {
                 "/count too_small",
                 "/inner/0/text required",
                 "/inner/1/text too_long",
-                " unknown_member",
+                "/SENT unknown_member",
             ]
         );
         assert_eq!(errors(r#"{"name":"a","inner":[{},{},{}]}"#), one("/inner", "too_many"));
+    }
+
+    #[test]
+    fn each_unknown_field_is_named_by_its_pointer() {
+        // N-7
+        assert_eq!(
+            errors(r#"{"name":"a","nmae":1,"inner":[{"text":"a","a/b~c":1}],"":2}"#),
+            [("/nmae", "unknown_member"), ("/inner/0/a~1b~0c", "unknown_member"), ("/", "unknown_member")]
+                .map(|(pointer, code)| (pointer.to_owned(), code.to_owned()))
+        );
+        let long = "x".repeat(MAX_POINTER_NAME + 1);
+        assert_eq!(errors(&format!(r#"{{"name":"a","{long}":1}}"#)), one("", "unknown_member"));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! It rejects input that parsers treat differently: duplicate fields, NUL characters, lone surrogates,
 //! numbers beyond the range of a double, and more than 128 levels of nesting. It also limits the number of
-//! values, because a parsed value takes ten times the memory of its text.
+//! values, because a parsed value can take fifty times the memory of its text.
 
 use std::cell::Cell;
 use std::fmt;
 
+use serde::Deserializer as _;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 /// Why the input is rejected. The messages contain no part of the input.
@@ -27,41 +29,152 @@ pub enum JsonError {
     /// A string or a field name contains U+0000.
     #[error("contains a NUL character")]
     Nul,
-    /// There are more than 500,000 values.
+    /// There are more values than the caller allows.
     #[error("has too many values")]
     TooManyValues,
+    /// The list has more items than the caller allows.
+    #[error("has too many items")]
+    TooManyItems,
 }
 
-/// Maximum number of values in the input. A trip has eleven, and each of its stops eight.
-const MAX_VALUES: usize = 500_000;
+/// The limits of [`parse_list`].
+#[derive(Debug, Clone, Copy)]
+pub struct ListLimits {
+    /// The maximum number of items of the list.
+    pub items: usize,
+    /// The maximum number of values in one item.
+    pub item_values: usize,
+    /// The maximum number of values outside of the list.
+    pub other_values: usize,
+}
 
 const DUPLICATE: &str = "duplicate field";
 const NUL: &str = "NUL character";
 const TOO_MANY: &str = "too many values";
+const TOO_MANY_ITEMS: &str = "too many items";
 
-/// Parses JSON strictly.
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        let message = error.to_string();
+        if message.starts_with(DUPLICATE) {
+            Self::DuplicateField
+        } else if message.starts_with(NUL) {
+            Self::Nul
+        } else if message.starts_with(TOO_MANY_ITEMS) {
+            Self::TooManyItems
+        } else if message.starts_with(TOO_MANY) {
+            Self::TooManyValues
+        } else {
+            Self::Malformed { line: error.line(), column: error.column() }
+        }
+    }
+}
+
+/// Parses JSON of at most `max_values` values strictly.
 ///
 /// # Errors
 ///
 /// [`JsonError`].
-pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
+pub fn parse(text: &[u8], max_values: usize) -> Result<Value, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let remaining = Cell::new(MAX_VALUES);
-    let parsed = Strict { remaining: &remaining }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| {
-        let message = error.to_string();
-        if message.starts_with(DUPLICATE) {
-            JsonError::DuplicateField
-        } else if message.starts_with(NUL) {
-            JsonError::Nul
-        } else if message.starts_with(TOO_MANY) {
-            JsonError::TooManyValues
+    let remaining = Cell::new(max_values);
+    let value = Strict { remaining: &remaining }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Parses an object with a long list strictly. Passes each item of the list to `on_item` as soon as it is parsed,
+/// so that only one is in memory, and returns the object with an empty list in its place.
+///
+/// Another value than an object, or than a list in the field `list`, is returned as it is.
+///
+/// # Errors
+///
+/// [`JsonError`]. Items before the error were passed to `on_item`.
+pub fn parse_list(
+    text: &[u8],
+    list: &str,
+    limits: ListLimits,
+    on_item: impl FnMut(Value),
+) -> Result<Value, JsonError> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return parse(text, limits.other_values);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    // Finds the end of the list without building its items.
+    let fields =
+        deserializer.deserialize_map(WithList { list, remaining: &Cell::new(limits.other_values) })?;
+    deserializer.end()?;
+    let (mut fields, raw) = fields;
+    if let Some(raw) = raw {
+        let value = if raw.get().starts_with('[') {
+            let mut items = serde_json::Deserializer::from_str(raw.get());
+            items.deserialize_seq(Items { limits, on_item })?;
+            Value::Array(Vec::new())
         } else {
-            JsonError::Malformed { line: error.line(), column: error.column() }
+            parse(raw.get().as_bytes(), limits.other_values)?
+        };
+        fields.insert(list.to_owned(), value);
+    }
+    Ok(Value::Object(fields))
+}
+
+/// Parses an object, except the value of one field.
+struct WithList<'l> {
+    list: &'l str,
+    remaining: &'l Cell<usize>,
+}
+
+impl<'de> Visitor<'de> for WithList<'_> {
+    type Value = (Map<String, Value>, Option<&'de RawValue>);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let (mut all, mut list) = (Map::new(), None);
+        while let Some(name) = fields.next_key::<String>()? {
+            reject_nul::<A::Error>(&name)?;
+            let is_duplicate = if name == self.list {
+                list.replace(fields.next_value()?).is_some()
+            } else {
+                all.insert(name, fields.next_value_seed(Strict { remaining: self.remaining })?).is_some()
+            };
+            if is_duplicate {
+                return Err(de::Error::custom(DUPLICATE));
+            }
         }
-    })
+        Ok((all, list))
+    }
+}
+
+/// Parses the items of a list one by one.
+struct Items<F> {
+    limits: ListLimits,
+    on_item: F,
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        for _ in 0..self.limits.items {
+            let remaining = Cell::new(self.limits.item_values);
+            match items.next_element_seed(Strict { remaining: &remaining })? {
+                Some(item) => (self.on_item)(item),
+                None => return Ok(()),
+            }
+        }
+        match items.next_element::<de::IgnoredAny>()? {
+            Some(_) => Err(de::Error::custom(TOO_MANY_ITEMS)),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -146,11 +259,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const MAX: usize = 1000;
+    const LIMITS: ListLimits = ListLimits { items: 3, item_values: 4, other_values: 5 };
+
     #[test]
     fn input_that_parsers_treat_differently_is_rejected() {
         // S-58
         let deep = "[".repeat(100_000);
-        let many = format!("[{}1]", "1,".repeat(MAX_VALUES - 1));
+        let many = format!("[{}1]", "1,".repeat(MAX - 1));
         for (text, error) in [
             (r#"{"a":1,"a":1}"#, "duplicate"),
             (r#"[{"b":{"a":1,"\u0061":2}}]"#, "duplicate"),
@@ -168,21 +284,54 @@ mod tests {
             (deep.as_str(), "well-formed"),
             (many.as_str(), "too many"),
         ] {
-            let message = parse(text.as_bytes()).unwrap_err().to_string();
+            let message = parse(text.as_bytes(), MAX).unwrap_err().to_string();
             assert!(message.contains(error), "{message}");
         }
-        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(b"\"\xff\"", MAX).is_err());
     }
 
     #[test]
     fn a_surrogate_pair_is_one_character() {
-        assert_eq!(parse(br#""\ud83e\udd80""#).unwrap(), "🦀");
+        assert_eq!(parse(br#""\ud83e\udd80""#, MAX).unwrap(), "🦀");
+    }
+
+    /// Returns the items that were parsed, and the result.
+    fn list(text: &str) -> (Vec<Value>, Result<Value, JsonError>) {
+        let mut items = Vec::new();
+        let result = parse_list(text.as_bytes(), "list", LIMITS, |item| items.push(item));
+        (items, result)
+    }
+
+    #[test]
+    fn each_item_of_a_list_has_its_own_limit() {
+        // A-5
+        let (items, rest) = list(r#" {"a":[1,2],"list":[[1,2,3],{},[4]],"b":true}"#);
+        assert_eq!(items, [serde_json::json!([1, 2, 3]), serde_json::json!({}), serde_json::json!([4])]);
+        assert_eq!(rest.unwrap(), serde_json::json!({ "a": [1, 2], "b": true, "list": [] }));
+        for (text, error) in [
+            (r#"{"list":[1,[1,2,3,4]]}"#, JsonError::TooManyValues),
+            (r#"{"list":[1,2,3,4]}"#, JsonError::TooManyItems),
+            (r#"{"list":[1],"a":[1,2,3,4,5]}"#, JsonError::TooManyValues),
+            (r#"{"list":[1],"list":[2]}"#, JsonError::DuplicateField),
+            (r#"{"list":[{"a":1,"a":2}]}"#, JsonError::DuplicateField),
+            (r#"{"list":["\u0000"]}"#, JsonError::Nul),
+        ] {
+            assert_eq!(list(text).1, Err(error), "{text}");
+        }
+        for text in
+            [r#"{"list":[1,]}"#, r#"{"list":[1}"#, r#"{"list":[1]} x"#, r#"{"list":[1e400]}"#, "{", ""]
+        {
+            assert!(matches!(list(text).1, Err(JsonError::Malformed { .. })), "{text}");
+        }
+        for text in ["[1]", "null", r#"{"list":{}}"#, r#"{"list":7}"#, "{}"] {
+            assert_eq!(list(text), (Vec::new(), Ok(serde_json::from_str(text).unwrap())), "{text}");
+        }
     }
 
     proptest! {
         #[test]
         fn accepted_input_parses_as_with_the_lenient_parser(text in r#"[\[\]{}:,"a0-9. \\u-]{0,40}"#) {
-            if let Ok(value) = parse(text.as_bytes()) {
+            if let Ok(value) = parse(text.as_bytes(), MAX) {
                 prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
             }
         }

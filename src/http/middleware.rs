@@ -26,6 +26,7 @@ use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
 use crate::audit;
 use crate::clock::Clock;
 use crate::web::API;
+use crate::web::body_budget::BodyBudget;
 use crate::web::caller::Authentication;
 use crate::web::field_label::field_label;
 use crate::web::idempotency_key::HEADER as IDEMPOTENCY_KEY;
@@ -53,6 +54,7 @@ pub(super) struct Middleware<O, P> {
     /// All other routes.
     pub(super) pages: P,
     pub(super) authentication: Arc<Authentication>,
+    pub(super) bodies: Arc<BodyBudget>,
     pub(super) clock: Clock,
     pub(super) cors_origins: Vec<String>,
 }
@@ -106,6 +108,9 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         let path = request.uri().path();
         let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix));
         request.set_data(Arc::clone(&self.authentication));
+        if request.method() != Method::GET {
+            request.set_data(Arc::clone(&self.bodies));
+        }
         let response = if is_operation {
             let response = self.operations.call(request);
             Either::Left(response.map(|result| result.map(IntoResponse::into_response)))

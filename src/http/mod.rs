@@ -31,6 +31,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         operations: operations::api(app).into_endpoint(),
         pages: docs::routes(app.docs),
         authentication: Arc::new(authentication),
+        bodies: Arc::default(),
         clock: app.clock.clone(),
         cors_origins: app.cors_origins.clone(),
     }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -42,9 +43,48 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// Returns the SHA-256 digest of a request's JSON. The digest does not depend on the order of the fields of
 /// an object, because an app may write them in a different order each time.
-pub fn digest_json(mut value: Value) -> [u8; 32] {
-    value.sort_all_objects();
-    digest(value.to_string().as_bytes())
+pub fn digest_json(value: &Value) -> [u8; 32] {
+    let mut text = Vec::new();
+    write_sorted(value, &mut text);
+    digest(&text)
+}
+
+/// Writes JSON with the fields of each object in the order of their names.
+fn write_sorted(value: &Value, text: &mut Vec<u8>) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            write_list(text, *b"{}", fields, |text, (name, field)| {
+                write_scalar(name, text);
+                text.push(b':');
+                write_sorted(field, text);
+            });
+        }
+        Value::Array(items) => write_list(text, *b"[]", items, |text, item| write_sorted(item, text)),
+        scalar => write_scalar(scalar, text),
+    }
+}
+
+fn write_list<T>(
+    text: &mut Vec<u8>,
+    [open, close]: [u8; 2],
+    items: impl IntoIterator<Item = T>,
+    write: impl Fn(&mut Vec<u8>, T),
+) {
+    text.push(open);
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        write(text, item);
+    }
+    text.push(close);
+}
+
+fn write_scalar(scalar: &impl Serialize, text: &mut Vec<u8>) {
+    // Writing a scalar to memory can't fail.
+    drop(serde_json::to_writer(text, scalar));
 }
 
 /// A request with an idempotency key.
@@ -248,5 +288,22 @@ impl Idempotency {
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_digest_of_json_does_not_depend_on_the_order_of_fields() {
+        let one = json!({ "b": [1, { "y": "\"\u{7f}é", "x": null }, []], "a": {}, "c": 1.5 });
+        let other = json!({ "c": 1.5, "a": {}, "b": [1, { "x": null, "y": "\"\u{7f}é" }, []] });
+        assert_eq!(digest_json(&one), digest_json(&other));
+        let mut sorted = other.clone();
+        sorted.sort_all_objects();
+        assert_eq!(digest_json(&one), digest(sorted.to_string().as_bytes()));
+        assert_ne!(digest_json(&one), digest_json(&json!({ "b": [], "a": {}, "c": 1.5 })));
     }
 }

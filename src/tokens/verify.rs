@@ -22,6 +22,8 @@ use crate::strict_json;
 pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The maximum length of a token, in bytes; a minted token has about 700.
 const MAX_BYTES: usize = 4096;
+/// The maximum number of JSON values in a header or a payload.
+const MAX_VALUES: usize = 1000;
 
 /// The claims of an access token, in wire format (RFC 9068 §2.2).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,7 +106,7 @@ pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     if parts.next().is_some() {
         return None;
     }
-    let object = |part: &str| match strict_json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?) {
+    let object = |part: &str| match strict_json::parse(&URL_SAFE_NO_PAD.decode(part).ok()?, MAX_VALUES) {
         Ok(Value::Object(fields)) => Some(fields),
         _ => None,
     };

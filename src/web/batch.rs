@@ -5,22 +5,23 @@
 //! executed.
 
 use std::marker::PhantomData;
-use std::mem;
 
 use poem::{Request, RequestBody, Result};
 use poem_openapi::impl_apirequest_for_payload;
 use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::ParseFromJSON;
+use poem_openapi::types::{ParseFromJSON, Type};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::body::{Body, read_up_to};
+use super::body::{Body, invalid_json};
+use super::body_budget::Admission;
 use super::examples::{self, RequestSchema};
-use super::problem::{FieldError, Problem, ProblemCode};
-use super::validate::{self, registry};
+use super::incoming::Incoming;
+use super::problem::{FieldError, Problem};
+use super::validate::{self, max_values, registry};
 use crate::idempotency::digest_json;
-use crate::strict_json as strict;
+use crate::strict_json::{JsonError, ListLimits, parse_list};
 
 /// The maximum size of a batch body, in bytes.
 pub const BATCH_MAX: usize = 4 * 1024 * 1024;
@@ -28,6 +29,8 @@ pub const BATCH_MAX: usize = 4 * 1024 * 1024;
 const LIST: &str = "operations";
 /// The field of an operation that holds its id.
 const OP_ID: &str = "op_id";
+/// The maximum number of values outside of the operations.
+const OTHER_VALUES: usize = 256;
 
 /// The whole body: an object whose only field, `operations`, lists the operations.
 pub trait BatchBody: RequestSchema {
@@ -50,9 +53,8 @@ pub struct Item<T> {
     pub checked: Result<T, (Value, Vec<FieldError>)>,
 }
 
-/// The operations of a request, in order.
-#[derive(Debug)]
-pub struct Batch<W: BatchBody>(pub Vec<Item<W::Operation>>, PhantomData<W>);
+/// The operations of a request, which are not read yet.
+pub struct Batch<W: BatchBody>(Incoming, PhantomData<W>);
 
 impl<W: BatchBody> Payload for Batch<W> {
     const CONTENT_TYPE: &'static str = <Body<W> as Payload>::CONTENT_TYPE;
@@ -74,30 +76,59 @@ impl<W: BatchBody> ParsePayload for Batch<W> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        let bytes = read_up_to(request, body, BATCH_MAX).await?;
-        let mut value = strict::parse(&bytes)
-            .map_err(|error| Problem::new(ProblemCode::InvalidJson, format!("The request body {error}.")))?;
-        let list = value.get_mut(LIST).and_then(Value::as_array_mut).map(mem::take).unwrap_or_default();
-        let mut errors = validate::check(&registry::<W>(), &W::schema_ref(), &value);
-        if list.len() > W::MAX_OPERATIONS {
-            let detail = format!("Operations must have at most {} entries.", W::MAX_OPERATIONS);
-            errors.push(FieldError::new(format!("/{LIST}"), "too_many", detail));
-            return Err(Problem::invalid(errors).into());
-        }
-        let mut items = Vec::with_capacity(list.len());
-        for (index, value) in list.into_iter().enumerate() {
-            if let Some((raw_op_id, op_id)) = parse_op_id(&value) {
-                items.push(item(raw_op_id, op_id, value));
-            } else {
-                let detail = "Operation ID is required and must be a UUID with hyphens.";
-                errors.push(FieldError::new(format!("/{LIST}/{index}/{OP_ID}"), "invalid_format", detail));
-            }
-        }
-        if errors.is_empty() {
-            return Ok(Self(items, PhantomData));
-        }
-        Err(Problem::invalid(errors).into())
+        Ok(Self(Incoming::take(request, body, BATCH_MAX)?, PhantomData))
     }
+}
+
+impl<W: BatchBody> Batch<W> {
+    /// Reads the operations of `user` and converts each as soon as it is parsed, so that only one is in memory as
+    /// JSON. The admission must be held until the operations are processed.
+    ///
+    /// # Errors
+    ///
+    /// A problem of the body as a whole.
+    pub async fn parse<U: Send + 'static>(
+        self,
+        user: Uuid,
+        convert: impl FnMut(Item<W::Operation>) -> U + Send + 'static,
+    ) -> Result<(Vec<U>, Admission), Problem> {
+        let received = self.0.read(Some(user)).await?;
+        received.parse(move |bytes| parse::<W, U>(&bytes, convert)).await
+    }
+}
+
+fn parse<W: BatchBody, U>(
+    text: &[u8],
+    mut convert: impl FnMut(Item<W::Operation>) -> U,
+) -> Result<Vec<U>, Problem> {
+    let (whole, operation) = (registry::<W>(), registry::<W::Operation>());
+    let schema = <W::Operation as Type>::schema_ref();
+    let limits = ListLimits {
+        items: W::MAX_OPERATIONS,
+        item_values: max_values(&operation, &schema),
+        other_values: OTHER_VALUES,
+    };
+    let (mut items, mut op_id_errors, mut index) = (Vec::new(), Vec::new(), 0);
+    let parsed = parse_list(text, LIST, limits, |value| {
+        if let Some((raw_op_id, op_id)) = parse_op_id(&value) {
+            items.push(convert(item(&operation, &schema, raw_op_id, op_id, value)));
+        } else {
+            let detail = "Operation ID is required and must be a UUID with hyphens.";
+            op_id_errors.push(FieldError::new(format!("/{LIST}/{index}/{OP_ID}"), "invalid_format", detail));
+        }
+        index += 1;
+    });
+    let rest = match parsed {
+        Ok(rest) => rest,
+        Err(JsonError::TooManyItems) => {
+            let detail = format!("Operations must have at most {} entries.", W::MAX_OPERATIONS);
+            return Err(Problem::invalid(vec![FieldError::new(format!("/{LIST}"), "too_many", detail)]));
+        }
+        Err(error) => return Err(invalid_json(error)),
+    };
+    let mut errors = validate::check(&whole, &W::schema_ref(), &rest);
+    errors.extend(op_id_errors);
+    if errors.is_empty() { Ok(items) } else { Err(Problem::invalid(errors)) }
 }
 
 impl_apirequest_for_payload!(Batch<W>, W: BatchBody);
@@ -109,11 +140,17 @@ fn parse_op_id(operation: &Value) -> Option<(String, Uuid)> {
     Some((raw_op_id.to_owned(), op_id))
 }
 
-fn item<T: ParseFromJSON + 'static>(raw_op_id: String, op_id: Uuid, value: Value) -> Item<T> {
-    let digest = digest_json(value.clone());
-    let errors = validate::check(&registry::<T>(), &T::schema_ref(), &value);
+fn item<T: ParseFromJSON + 'static>(
+    registry: &Registry,
+    schema: &MetaSchemaRef,
+    raw_op_id: String,
+    op_id: Uuid,
+    value: Value,
+) -> Item<T> {
+    let digest = digest_json(&value);
+    let errors = validate::check(registry, schema, &value);
     let checked = if errors.is_empty() {
-        T::parse_from_json(Some(value.clone())).map_err(|_| (value, vec![validate::unreadable()]))
+        T::parse_from_json(Some(value)).map_err(|_| (Value::Null, vec![validate::unreadable()]))
     } else {
         Err((value, errors))
     };

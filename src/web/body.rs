@@ -3,9 +3,6 @@
 //! A body is read with a size limit and a deadline, parsed strictly, and checked against the schema that the
 //! OpenAPI document publishes. All errors are reported at once; no value is coerced or dropped.
 
-use std::time::Duration;
-
-use poem::error::ReadBodyError;
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::impl_apirequest_for_payload;
 use poem_openapi::payload::{ParsePayload, Payload};
@@ -15,14 +12,12 @@ use serde_json::Value;
 
 use super::BODY_MAX;
 use super::examples::{self, RequestSchema};
+use super::incoming::Incoming;
 use super::json::MEDIA_TYPE;
-use super::problem::{FieldError, Problem, ProblemCode, from_poem};
-use super::validate::{self, registry};
+use super::problem::{FieldError, Problem, ProblemCode};
+use super::validate::{self, max_values, registry};
 use crate::idempotency::digest_json;
-use crate::strict_json as strict;
-
-/// The time in which the whole body must arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(8);
+use crate::strict_json::{self as strict, JsonError};
 
 /// A JSON request body, checked against its schema.
 ///
@@ -76,6 +71,27 @@ impl<T> Body<T> {
     }
 }
 
+impl<T: RequestSchema> Body<T> {
+    fn parse(text: &[u8], is_keyed: bool) -> Result<Self, Problem> {
+        let registry = registry::<T>();
+        let max_values = max_values(&registry, &T::schema_ref());
+        let value = strict::parse(text, max_values).map_err(invalid_json)?;
+        let errors = validate::check(&registry, &T::schema_ref(), &value);
+        let digest = if is_keyed { digest_json(&value) } else { [0; 32] };
+        // Without the rejected fields the rest can usually be parsed, so that the rules can check it too.
+        match T::parse_from_json(Some(remove_rejected(value, &errors))) {
+            Ok(value) => Ok(Self { value, errors, digest }),
+            Err(_) if !errors.is_empty() => Err(Problem::invalid(errors)),
+            Err(_) => Err(Problem::invalid(vec![validate::unreadable()])),
+        }
+    }
+}
+
+/// Returns the problem of a body that is not strict JSON.
+pub(super) fn invalid_json(error: JsonError) -> Problem {
+    Problem::new(ProblemCode::InvalidJson, format!("The request body {error}."))
+}
+
 /// The extractor of operations without a body. It accepts no body or `{}`, and rejects anything else instead
 /// of ignoring it.
 #[derive(Debug)]
@@ -83,8 +99,12 @@ pub struct NoBody;
 
 impl<'a> FromRequest<'a> for NoBody {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
-        match read(request, body).await {
-            Ok(bytes) if matches!(bytes.trim_ascii(), b"" | b"{}") => Ok(Self),
+        let received = match Incoming::take(request, body, BODY_MAX) {
+            Ok(incoming) => incoming.read(None).await,
+            Err(problem) => Err(problem),
+        };
+        match received {
+            Ok(received) if matches!(received.bytes().trim_ascii(), b"" | b"{}") => Ok(Self),
             _ => Err(Problem::new(ProblemCode::BadRequest, "This operation takes no request body.").into()),
         }
     }
@@ -125,18 +145,10 @@ impl<T: RequestSchema> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        let bytes = read(request, body).await?;
-        let value = strict::parse(&bytes)
-            .map_err(|error| Problem::new(ProblemCode::InvalidJson, format!("The request body {error}.")))?;
-        let errors = validate::check(&registry::<T>(), &T::schema_ref(), &value);
         let is_keyed = request.headers().contains_key("idempotency-key");
-        let digest = if is_keyed { digest_json(value.clone()) } else { [0; 32] };
-        // Without the rejected fields the rest can usually be parsed, so that the rules can check it too.
-        match T::parse_from_json(Some(remove_rejected(value, &errors))) {
-            Ok(value) => Ok(Self { value, errors, digest }),
-            Err(_) if !errors.is_empty() => Err(Problem::invalid(errors).into()),
-            Err(_) => Err(Problem::invalid(vec![validate::unreadable()]).into()),
-        }
+        let received = Incoming::take(request, body, BODY_MAX)?.read(None).await?;
+        let (parsed, _) = received.parse(move |bytes| Self::parse(&bytes, is_keyed)).await?;
+        Ok(parsed)
     }
 }
 
@@ -153,38 +165,4 @@ fn remove_rejected(mut value: Value, errors: &[FieldError]) -> Value {
         fields.retain(|name, _| !is_rejected(name));
     }
     value
-}
-
-/// Reads a body of at most [`BODY_MAX`] bytes.
-pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
-    read_up_to(request, body, BODY_MAX).await
-}
-
-/// Reads a body of at most `max_bytes`, within the deadline and without a content coding.
-pub(super) async fn read_up_to(
-    request: &Request,
-    body: &mut RequestBody,
-    max_bytes: usize,
-) -> Result<Vec<u8>, Problem> {
-    // A body whose declared length is too large is refused before it arrives.
-    let declared = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > max_bytes) {
-        return Err(super::problem::too_large(max_bytes));
-    }
-    if request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(Problem::new(
-            ProblemCode::UnsupportedMediaType,
-            "The request body must be sent without compression (Content-Encoding).",
-        ));
-    }
-    let body = body.take().map_err(|error| from_poem(error.into()))?;
-    match tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(max_bytes)).await {
-        Ok(Ok(bytes)) => Ok(bytes.to_vec()),
-        Ok(Err(ReadBodyError::PayloadTooLarge)) => Err(super::problem::too_large(max_bytes)),
-        Ok(Err(error)) => Err(from_poem(error.into())),
-        Err(_) => Err(Problem::new(
-            ProblemCode::RequestTimeout,
-            "The request took too long to arrive. Please try again.",
-        )),
-    }
 }

@@ -12,8 +12,9 @@ use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use serde_json::{Map, Value};
 
-use super::body::read;
+use super::BODY_MAX;
 use super::examples::{self, RequestSchema};
+use super::incoming::Incoming;
 use super::problem::{Problem, ProblemCode};
 use super::validate::{self, registry};
 
@@ -46,9 +47,9 @@ impl<T: RequestSchema> ParsePayload for Form<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        let bytes = read(request, body).await?;
+        let received = Incoming::take(request, body, BODY_MAX)?.read(None).await?;
         let registry = registry::<T>();
-        let value = Value::Object(parse(&bytes, &field_names(&registry, &T::schema_ref()))?);
+        let value = Value::Object(parse(received.bytes(), &field_names(&registry, &T::schema_ref()))?);
         let errors = validate::check(&registry, &T::schema_ref(), &value);
         match T::parse_from_json(Some(value)) {
             Ok(form) if errors.is_empty() => Ok(Self(form)),

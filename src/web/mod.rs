@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod body_budget;
 pub mod caller;
 pub mod client;
 pub mod conditional;
@@ -13,6 +14,7 @@ pub mod examples;
 pub mod field_label;
 pub mod form;
 pub mod idempotency_key;
+mod incoming;
 pub mod json;
 pub mod local_time;
 pub mod path_id;

@@ -77,6 +77,8 @@ pub struct Problem {
     code: ProblemCode,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    /// Whether the input has more errors.
+    is_truncated: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -97,7 +99,8 @@ impl FieldError {
 impl Problem {
     /// Creates a problem. `detail` is a full sentence for the user.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), source: None }
+        let (errors, headers) = (Vec::new(), Vec::new());
+        Self { code, detail: detail.into(), errors, is_truncated: false, headers, source: None }
     }
 
     /// Creates a problem for an internal error. The source is logged and not sent.
@@ -112,7 +115,9 @@ impl Problem {
             [error] => Cow::Owned(error.detail.clone()),
             _ => Cow::Borrowed("Some of the input is not valid. Please correct it and try again."),
         };
-        Self { errors, ..Self::new(ProblemCode::Invalid, detail) }
+        let mut problem = Self { errors, ..Self::new(ProblemCode::Invalid, detail) };
+        problem.limit_errors(MAX_FIELD_ERRORS);
+        problem
     }
 
     /// Sets the errors in the input.
@@ -120,6 +125,13 @@ impl Problem {
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
+    }
+
+    /// Removes the errors after the first `max`; returns the number of those that are left.
+    pub(crate) fn limit_errors(&mut self, max: usize) -> usize {
+        self.is_truncated |= self.errors.len() > max;
+        self.errors.truncate(max);
+        self.errors.len()
     }
 
     /// Prefixes the pointers of all errors, for a value that is nested at `pointer`.
@@ -163,7 +175,6 @@ impl Problem {
     /// Returns the body for a request with this id.
     pub fn body(&self, request_id: &str) -> ProblemBody {
         let is_invalid = self.code.status() == 422;
-        let errors = self.errors.iter().take(MAX_FIELD_ERRORS).cloned().collect();
         ProblemBody {
             kind: format!("/problems/{}", self.code.slug()),
             title: self.code.title().to_owned(),
@@ -172,8 +183,8 @@ impl Problem {
             code: self.code.name().to_owned(),
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
-            errors: is_invalid.then_some(errors),
-            errors_truncated: (is_invalid && self.errors.len() > MAX_FIELD_ERRORS).then_some(true),
+            errors: is_invalid.then(|| self.errors.clone()),
+            errors_truncated: self.is_truncated.then_some(true),
         }
     }
 

@@ -65,7 +65,7 @@ pub enum ProblemCode {
     DatabaseUnavailable,
     /// The disk or the quota of the database is full.
     StorageFull,
-    /// The queue of password checks is full.
+    /// The queue of password checks or the budget for large bodies is full.
     Overloaded,
     /// The server is shutting down.
     ShuttingDown,
@@ -180,8 +180,8 @@ impl ProblemCode {
                 "The server has no connection to its database."),
             Self::StorageFull => ("storage_full", 503, "Storage full", "retry",
                 "The server can read data but not write it at the moment. Nothing was changed."),
-            Self::Overloaded => ("overloaded", 503, "Too many logins", "retry",
-                "More users are logging in than the server can check passwords for. The password was not checked."),
+            Self::Overloaded => ("overloaded", 503, "Overloaded", "retry",
+                "The server has more passwords to check, or more large requests to read, than it can handle. Nothing was changed."),
             Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
                 "The server is shutting down. Another server, or the restarted one, accepts the request."),
             Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",

@@ -167,6 +167,8 @@ impl<'d> Comparison<'d> {
             }
             return;
         };
+        self.nullable(direction, part, old, new);
+        let (old, new) = (unwrapped(old), unwrapped(new));
         if let (Some(was), Some(is)) = (reference_name(old), reference_name(new)) {
             if was != is {
                 self.report(format!("{part} is {is}, not {was}, from which SDKs generate the type name"));
@@ -176,7 +178,8 @@ impl<'d> Comparison<'d> {
             }
         }
         let (old, new) = (resolved(self.old, old), resolved(self.new, new));
-        for union in ["allOf", "anyOf", "oneOf", "not"] {
+        self.variants(direction, part, old, new);
+        for union in ["allOf", "anyOf", "not"] {
             if old.get(union) != new.get(union) {
                 self.report(format!("{part}: {union} can't be compared"));
             }
@@ -196,7 +199,26 @@ impl<'d> Comparison<'d> {
         self.properties(direction, part, old, new);
     }
 
-    /// Compares `enum` and `nullable`: a request may allow more values, a response may have fewer.
+    /// Compares tagged unions, whose variants are named schemas: a request may have new variants.
+    fn variants(&mut self, direction: Direction, part: &str, old: &'d Value, new: &'d Value) {
+        let (was, is) = (items(old.get("oneOf")), items(new.get("oneOf")));
+        if old.get("discriminator").and_then(|it| it.get("propertyName"))
+            != new.get("discriminator").and_then(|it| it.get("propertyName"))
+        {
+            self.report(format!("{part} has another discriminator"));
+        }
+        if direction == Direction::Response && was.len() != is.len() || was.is_empty() != is.is_empty() {
+            self.report(format!("{part}: oneOf can't be compared"));
+        }
+        for variant in was {
+            match is.iter().find(|new| reference_name(new) == reference_name(variant)) {
+                Some(new) => self.schema(direction, part, Some(variant), Some(new)),
+                None => self.report(format!("{part} no longer accepts a variant")),
+            }
+        }
+    }
+
+    /// Compares `enum`: a request may allow more values, a response may have fewer.
     fn values(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
         let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         let is_compatible = match (narrow.get("enum"), wide.get("enum")) {
@@ -210,6 +232,11 @@ impl<'d> Comparison<'d> {
                 Direction::Response => format!("{part} may have new values"),
             });
         }
+    }
+
+    /// Compares `nullable`: a request may become nullable, a response may not.
+    fn nullable(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
+        let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         if flag(narrow, "nullable") && !flag(wide, "nullable") {
             self.report(match direction {
                 Direction::Request => format!("{part} can no longer be null"),
@@ -279,6 +306,14 @@ impl<'d> Comparison<'d> {
 /// Returns the last day on which a deprecated operation is guaranteed to work.
 fn sunset(operation: &Value) -> Option<NaiveDate> {
     operation.get("x-sunset")?.as_str()?.parse().ok()
+}
+
+/// Returns the reference in a schema that only makes it nullable, or the schema itself.
+fn unwrapped(schema: &Value) -> &Value {
+    match items(schema.get("allOf")) {
+        [reference] if flag(schema, "nullable") => reference,
+        _ => schema,
+    }
 }
 
 /// Returns the name of the referenced schema.

@@ -183,7 +183,7 @@ fn narrower_request_values_break() {
     let statuses = "/components/schemas/TripStatus/enum";
     assert_breaking(
         |new| drop(new.pointer_mut(statuses).unwrap().as_array_mut().unwrap().pop()),
-        "GET /api/v1/trips: ?status accepts fewer values",
+        "GET /api/v1/trips: ?status[] accepts fewer values",
     );
     let title = format!("{NEW}/properties/title");
     for (name, value) in [("maxLength", json!(199)), ("minLength", json!(2)), ("pattern", json!("^x"))] {
@@ -206,6 +206,27 @@ fn narrower_request_values_break() {
     );
     let notes = "/components/schemas/UpdateTrip/properties/notes";
     assert_breaking(|new| drop(remove(new, notes, "nullable")), "request.notes can no longer be null");
+    let status = "/components/schemas/CreateTrip/properties/status";
+    let required = json!({ "$ref": "#/components/schemas/TripStatus" });
+    let not_null = |new: &mut Value| *new.pointer_mut(status).unwrap() = required;
+    assert_breaking(not_null, "request.status can no longer be null");
+    let create = "/components/schemas/SyncCreate";
+    assert_breaking(
+        |new| push(new, &format!("{create}/required"), json!("x")),
+        "operations[].x became required",
+    );
+    assert_breaking(
+        |new| {
+            drop(
+                new.pointer_mut("/components/schemas/SyncOperation/oneOf")
+                    .unwrap()
+                    .as_array_mut()
+                    .unwrap()
+                    .pop(),
+            )
+        },
+        "no longer accepts a variant",
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::SyncError;
 use crate::sync::Sync;
 use crate::trips::Trips;
 use crate::web::Tag;
-use crate::web::batch::Batch;
+use crate::web::batch::{Batch, Item};
 use crate::web::caller::{Caller, TripsRead, TripsWrite};
 use crate::web::json::Json;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
@@ -33,6 +33,9 @@ impl From<SyncError> for Problem {
         }
     }
 }
+
+/// The maximum number of field errors in one response; each invalid operation lists at least one.
+const MAX_RESPONSE_ERRORS: usize = 1000;
 
 /// The operations that download and upload changes.
 #[derive(Debug)]
@@ -90,25 +93,29 @@ impl SyncApi {
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
     /// - 422 `invalid`: the body is not a list of operations with an `op_id`. No operation was applied.
+    /// - 503 `overloaded`: many large requests arrive at the same time. Repeat the request after `Retry-After`
+    ///   seconds.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]
     async fn send(
         &self,
         caller: Caller<TripsWrite>,
         body: Batch<SyncOperations>,
     ) -> Result<Json<SyncResults>, ProblemResponse> {
-        let (mut operations, mut parsed) = (Vec::new(), Vec::new());
-        for item in body.0 {
+        let (user, trips, mut room) = (caller.user(), self.trips.clone(), MAX_RESPONSE_ERRORS);
+        let convert = move |item: Item<_>| {
             let op_id = item.raw_op_id.clone();
-            let (operation, result) = parse_operation(item, &self.trips);
-            operations.push(operation);
-            parsed.push((op_id, result));
-        }
-        let outcomes = self.sync.apply(caller.user(), operations).await?;
+            let (operation, mut parsed) = parse_operation(item, &trips);
+            parsed.limit_errors(&mut room);
+            (operation, (op_id, parsed))
+        };
+        let (parsed, _admission) = body.parse(user, convert).await?;
+        let (operations, parsed): (Vec<_>, Vec<_>) = parsed.into_iter().unzip();
+        let outcomes = self.sync.apply(user, operations).await?;
         let result = |((op_id, parsed), outcome)| match parsed {
             Parsed::Valid(offending_date) => {
                 SyncResult::from_outcome(op_id, outcome, offending_date, caller.can_read_trips())
             }
-            Parsed::Invalid(errors) => SyncResult::rejected(op_id, errors),
+            Parsed::Invalid(problem) => SyncResult::rejected(op_id, &problem),
         };
         Ok(Json(SyncResults { results: parsed.into_iter().zip(outcomes).map(result).collect() }))
     }

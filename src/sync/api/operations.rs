@@ -18,7 +18,7 @@ use crate::trips::api::{ReplaceTrip, UpdateTrip, offending_date};
 use crate::web::batch::{BatchBody, Item};
 use crate::web::examples;
 use crate::web::path_id::{AnyId, BodyId, ClientMadeId};
-use crate::web::problem::FieldError;
+use crate::web::problem::Problem;
 
 /// The id of the operation in the examples.
 pub(super) const OP_ID: Uuid = Uuid::from_u128(0x1b9d_6bcd_bbfd_4b2d_9b5d_ab8d_fbbd_4bed);
@@ -242,8 +242,17 @@ impl Example for SyncOperations {
 pub(super) enum Parsed {
     /// The pointer of an error about the order of the two dates.
     Valid(&'static str),
-    /// The errors of an invalid operation.
-    Invalid(Vec<FieldError>),
+    /// The problem of an invalid operation.
+    Invalid(Problem),
+}
+
+impl Parsed {
+    /// Limits the errors to `room`, but to at least one, and takes them from it.
+    pub(super) fn limit_errors(&mut self, room: &mut usize) {
+        if let Self::Invalid(problem) = self {
+            *room -= problem.limit_errors((*room).max(1)).min(*room);
+        }
+    }
 }
 
 /// Parses an operation. An invalid one takes part too, so that the operations that build on it fail.
@@ -264,7 +273,7 @@ pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Oper
             let base = value.get("base_version").and_then(Value::as_i64).unwrap_or_default();
             let operation =
                 Operation { op_id, digest, id: id.unwrap_or_default(), base, mutation: Mutation::Unreadable };
-            return (operation, Parsed::Invalid(errors));
+            return (operation, Parsed::Invalid(Problem::invalid(errors)));
         }
     };
     match mutation {
@@ -274,8 +283,8 @@ pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Oper
             (Operation { op_id, digest, id, base, mutation }, Parsed::Valid(offending_date))
         }
         Err(errors) => {
-            let errors = errors.into_iter().map(|error| error.under("/trip")).collect();
-            (Operation { op_id, digest, id, base, mutation: Mutation::Unreadable }, Parsed::Invalid(errors))
+            let problem = Problem::invalid(errors).under("/trip");
+            (Operation { op_id, digest, id, base, mutation: Mutation::Unreadable }, Parsed::Invalid(problem))
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::trips::api::{TripBody, to_problem};
 use crate::trips::{Change, TripsError};
 use crate::web::examples;
 use crate::web::idempotency_key::reused;
-use crate::web::problem::{FieldError, Problem, ProblemBody};
+use crate::web::problem::{Problem, ProblemBody};
 
 /// The last change of a resource. `trip` is its current state; it is absent if the trip was deleted.
 #[derive(Debug, Object, Serialize)]
@@ -146,8 +146,9 @@ impl SyncResult {
         Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
     }
 
-    pub(super) fn rejected(op_id: String, errors: Vec<FieldError>) -> Self {
-        let problem = Problem::invalid(errors).body(&audit::request_id());
+    /// Creates the result of an operation that is invalid.
+    pub(super) fn rejected(op_id: String, problem: &Problem) -> Self {
+        let problem = problem.body(&audit::request_id());
         Self { op_id, status: "rejected".to_owned(), trip: None, problem: Some(problem) }
     }
 }

@@ -4,6 +4,7 @@
 //! the input.
 
 mod sentences;
+mod size;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use poem_openapi::types::Type;
 use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+pub(super) use self::size::max_values;
 
 use self::sentences::{characters, expected_form, one_of, too_short, type_name};
 use super::field_label::field_label;

@@ -4,6 +4,7 @@ mod authz;
 mod bad_input;
 mod errors;
 mod examples;
+mod large_bodies;
 mod lengths;
 mod no_echo;
 mod openapi;

@@ -26,7 +26,7 @@ async fn an_invalid_request_is_rejected_as_a_whole() {
         let reply = post(json!({ "operations": [valid(), invalid] })).await;
         assert_eq!(error(reply), expected("/operations/1/op_id", "invalid_format"));
     }
-    // At most 100 errors are reported. A list with too many elements fails to parse.
+    // At most 100 errors are reported. A list with too many elements is not parsed to its end.
     let invalid_items = format!("{{\"operations\":[0{}]}}", ",0".repeat(499));
     let invalid_items =
         ada.post(SYNC).header("content-type", "application/json").body(invalid_items).await.expect(422);
@@ -34,9 +34,8 @@ async fn an_invalid_request_is_rejected_as_a_whole() {
     assert_eq!(invalid_items.field_errors().len(), 100, "A-5");
     assert_eq!(invalid_items.json()["errors_truncated"], true);
     let too_many_items = format!("{{\"operations\":[0{}]}}", ",0".repeat(600_000));
-    let too_many_items =
-        ada.post(SYNC).header("content-type", "application/json").body(too_many_items).await.expect(400);
-    too_many_items.problem("invalid_json");
+    let too_many_items = ada.post(SYNC).header("content-type", "application/json").body(too_many_items).await;
+    assert_eq!(error(too_many_items), expected("/operations", "too_many"));
     let large = json!({ "operations": [], "x": "x".repeat(4 * 1024 * 1024) });
     let reply = post(large).await.expect(413).problem("content_too_large");
     assert!(reply.text().contains("4096 KiB"), "{}", reply.text());

@@ -223,7 +223,7 @@ fn narrower_request_values_break() {
                     .as_array_mut()
                     .unwrap()
                     .pop(),
-            )
+            );
         },
         "no longer accepts a variant",
     );

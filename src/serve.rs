@@ -74,6 +74,7 @@ async fn start_with(settings: &Settings, clock: Clock, creation: Creation) -> Re
     let (stop, stopped) = oneshot::channel();
     let limits = Limits {
         max_connections: settings.max_connections,
+        max_connections_per_address: settings.max_connections_per_address,
         grace: Duration::from_secs(settings.shutdown_secs.into()),
         ..Limits::default()
     };
@@ -96,8 +97,13 @@ async fn run(
         app.stopping.store(true, Ordering::Relaxed);
     };
     let background = tokio::spawn(housekeeping::run(app.clone()));
-    let result =
-        Server { limits, bad_request: http::bad_request }.serve(listener, tls, router, stopping).await;
+    let server = Server {
+        limits,
+        bad_request: http::bad_request,
+        overloaded: http::overloaded,
+        is_reserved: |path| path.starts_with("/health/"),
+    };
+    let result = server.serve(listener, tls, router, stopping).await;
     background.abort();
     housekeeping::finish(&app).await;
     app.db.close().await;

@@ -148,6 +148,8 @@ pub struct Settings {
     pub hash_wait_secs: u32,
     /// Maximum number of open connections.
     pub max_connections: usize,
+    /// The maximum number of open connections of one client address.
+    pub max_connections_per_address: usize,
     /// Seconds that running requests have to finish after a signal to stop.
     pub shutdown_secs: u32,
 }
@@ -291,6 +293,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         docs: r.required("docs", true, parse::boolean),
         hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
         max_connections: r.required("max_connections", 0, parse::number),
+        max_connections_per_address: r.required("max_connections_per_address", 0, parse::number),
         shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };

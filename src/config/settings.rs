@@ -193,6 +193,8 @@ pub static SETTINGS: &[Setting] = &[
         "Logins that would wait longer than this for a password hash get 503 immediately"),
     setting("max_connections", "4096", number(1, 100_000),
         "Maximum number of open connections"),
+    setting("max_connections_per_address", "1000", number(1, 100_000),
+        "Maximum number of open connections of one client address, or of one /64 network for IPv6"),
     setting("shutdown_secs", "8", number(1, 60),
         "Seconds that running requests have to finish after a signal to stop"),
 ];

@@ -41,3 +41,9 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
 pub fn bad_request(detail: &'static str) -> Response {
     middleware::refuse(&Problem::new(ProblemCode::BadRequest, detail))
 }
+
+/// Returns the response to a request that finds the maximum number of connections in use.
+pub fn overloaded() -> Response {
+    let detail = "The server has too many connections at the moment. Please try again.";
+    middleware::refuse(&Problem::new(ProblemCode::Overloaded, detail).retry_after(1))
+}

@@ -26,15 +26,16 @@ use poem::http::uri::Scheme;
 use poem::http::{Request as HttpRequest, Version};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request, Response};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Server;
+use super::acceptor::{Accepted, Place};
 use super::activity::Activity;
-use super::deadlines::{MonitoredStream, Timeout, Watchdog};
+use super::deadlines::{Timeout, Watchdog};
+use super::monitored_stream::MonitoredStream;
 use super::response_body::TrackedBody;
 use super::tls::Stream;
 use super::unread_body::{self, UnreadBody};
@@ -88,8 +89,7 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
 /// Serves one connection until it ends, a deadline passes, or, after `stop`, the response to its last
 /// request is sent.
 pub(super) async fn run<E: Endpoint + 'static>(
-    tcp: TcpStream,
-    peer: SocketAddr,
+    Accepted { tcp, peer, place }: Accepted,
     shared: Arc<Shared<E>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -101,25 +101,37 @@ pub(super) async fn run<E: Endpoint + 'static>(
     let io = MonitoredStream::new(tcp, Arc::clone(&activity));
     let Some(acceptor) = &shared.tls else {
         let stream = Stream::plain(io, Arc::clone(&activity));
-        return serve_http(stream, Scheme::HTTP, peer, &shared, activity, stopping).await;
+        return serve_http(stream, Scheme::HTTP, peer, &place, &shared, activity, stopping).await;
     };
     let handshake = timeout(shared.server.limits.handshake, acceptor.accept(io));
     let stream = tokio::select! {
         biased;
         () = &mut stopping => return,
+        () = eviction(&place) => return debug!(%peer, "closed during the TLS handshake to make room"),
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity)),
             Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => return debug!(%peer, "TLS handshake took too long"),
         },
     };
-    serve_http(stream, Scheme::HTTPS, peer, &shared, activity, stopping).await;
+    serve_http(stream, Scheme::HTTPS, peer, &place, &shared, activity, stopping).await;
+}
+
+/// Resolves when the connection must make room for another one.
+async fn eviction(place: &Place) {
+    let presence = &place.registered.presence;
+    poll_fn(|cx| {
+        presence.register(cx);
+        if presence.is_evicted() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 async fn serve_http<E: Endpoint + 'static>(
     stream: Stream,
     scheme: Scheme,
     peer: SocketAddr,
+    place: &Place,
     shared: &Arc<Shared<E>>,
     activity: Arc<Activity>,
     mut stopping: Pin<&mut impl Future<Output = ()>>,
@@ -129,12 +141,19 @@ async fn serve_http<E: Endpoint + 'static>(
         let in_flight = Activity::begin(&activity);
         let shared = Arc::clone(shared);
         let scheme = scheme.clone();
+        let is_refused = place.is_reserved && !(shared.server.is_reserved)(request.uri().path());
         async move {
-            let response = hyper::Response::from(respond(&shared, request, scheme, peer).await);
+            let response = if is_refused {
+                close_connection((shared.server.overloaded)())
+            } else {
+                respond(&shared, request, scheme, peer).await
+            };
+            let response = hyper::Response::from(response);
             Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
         }
     });
     let mut conn = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
+    let presence = &place.registered.presence;
     let mut is_draining = false;
     let mut is_registered = false;
     poll_fn(|cx| {
@@ -147,16 +166,17 @@ async fn serve_http<E: Endpoint + 'static>(
                 is_draining = true;
                 conn.as_mut().graceful_shutdown();
             }
+            presence.register(cx);
             if let Poll::Ready(end) = conn.as_mut().poll(cx) {
                 if let Err(error) = end {
                     debug!(%peer, %error, "connection ended early");
                 }
                 return Poll::Ready(());
             }
-            match watchdog.poll(cx, &activity) {
+            match watchdog.poll(cx, &activity, presence) {
                 Poll::Pending => return Poll::Pending,
                 // GOAWAY first: without it, an h2 client may lose a request that it sends meanwhile.
-                Poll::Ready(Timeout::Idle) if activity.is_http2() && !is_draining => {
+                Poll::Ready(Timeout::Idle | Timeout::Evicted) if activity.is_http2() && !is_draining => {
                     is_draining = true;
                     conn.as_mut().graceful_shutdown();
                     watchdog.drain();

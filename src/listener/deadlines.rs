@@ -1,7 +1,7 @@
 //! The deadlines of one connection.
 //!
-//! [`MonitoredStream`] wraps the socket and records reads and writes. [`Watchdog`] is polled in the
-//! connection's task, after the connection, and reports when a deadline has passed. hyper's own
+//! [`Watchdog`] is polled in the connection's task, after the connection, and reports when a deadline has
+//! passed. hyper's own
 //! `header_read_timeout` is not used: it includes the idle time between two requests, so it can't
 //! distinguish a slow header from an idle client.
 //!
@@ -11,96 +11,15 @@
 //! only to an earlier deadline or after it fired, so a normal request costs one clock reading per poll
 //! of its task.
 
-use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::debug;
 
 use super::Limits;
 use super::activity::Activity;
-use super::lingering_close::Closing;
-
-/// A socket that records reads and writes. It is below TLS, where even one byte of progress is visible.
-#[derive(Debug)]
-pub(super) struct MonitoredStream {
-    io: TcpStream,
-    activity: Arc<Activity>,
-    /// Set after the server's side of the connection is shut down.
-    closing: Option<Closing>,
-}
-
-impl MonitoredStream {
-    pub(super) const fn new(io: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { io, activity, closing: None }
-    }
-}
-
-impl Drop for MonitoredStream {
-    /// Resets the connection of a client that does not read. Otherwise the kernel would retransmit its
-    /// send buffer for minutes.
-    fn drop(&mut self) {
-        if self.activity.is_abandoned()
-            && let Err(error) = self.io.set_zero_linger()
-        {
-            debug!(%error, "cannot set SO_LINGER");
-        }
-    }
-}
-
-impl AsyncRead for MonitoredStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.record_read();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for MonitoredStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.activity.record_write(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.activity.record_write(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, closing, .. } = &mut *self;
-        if closing.is_none() {
-            ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
-        }
-        closing.get_or_insert_with(Closing::new).poll(io, cx).map(Ok)
-    }
-}
+use super::registry::Presence;
 
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +29,8 @@ pub(super) enum Timeout {
     Idle,
     WriteStall,
     WindowStall,
+    /// No deadline passed: the connection makes room for another one.
+    Evicted,
 }
 
 impl Timeout {
@@ -121,6 +42,7 @@ impl Timeout {
             Self::Idle => "idle",
             Self::WriteStall => "the client reads too slowly",
             Self::WindowStall => "the client opens its HTTP/2 window too slowly",
+            Self::Evicted => "closed to make room for a new connection",
         }
     }
 }
@@ -199,10 +121,21 @@ impl Watchdog {
         self.phase = Phase::Draining(Instant::now());
     }
 
-    /// Returns ready when a deadline has passed. Must be polled after the connection, in the same task.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<Timeout> {
+    /// Returns ready when a deadline has passed, or when the connection waits for its client and must make
+    /// room for another one. Must be polled after the connection, in the same task.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        activity: &Activity,
+        presence: &Presence,
+    ) -> Poll<Timeout> {
         let now = Instant::now();
         self.update(activity, now);
+        let waiting_since = self.waiting_since();
+        presence.set_waiting(waiting_since);
+        if waiting_since.is_some() && presence.is_evicted() {
+            return Poll::Ready(Timeout::Evicted);
+        }
         let Some((deadline, expired)) = self.deadline() else {
             return Poll::Pending;
         };
@@ -219,6 +152,15 @@ impl Watchdog {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Returns since when the connection waits for its client; `None` while a request is in flight, and while
+    /// the connection drains.
+    const fn waiting_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Fresh(since) | Phase::Head(since) | Phase::Idle(since) => Some(since),
+            Phase::Busy | Phase::Draining(_) => None,
+        }
     }
 
     /// Updates the phase and the rates with the activity since the last call.
@@ -273,6 +215,8 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn fixture() -> (Arc<Activity>, Watchdog, Instant) {

@@ -1,15 +1,19 @@
 //! The accept loop: serves a poem endpoint on hyper-util's connections.
 //!
 //! poem's own server has no deadline for a slow header, no limit on connections, and spins when
-//! file descriptors run out. Invariants: at most [`Limits::max_connections`] connections are open (the
-//! rest wait in the listen queue); every connection has a deadline at every moment except while the
+//! file descriptors run out. Invariants: at most [`Limits::max_connections`] connections are open, besides a
+//! few that may call only [`Server::is_reserved`] paths; a new connection takes the place of the one that
+//! has waited longest for its client; every connection has a deadline at every moment except while the
 //! endpoint handles a request; an accept error neither ends the loop nor makes it spin; a stop takes
 //! less than [`Limits::grace`] plus one second. Rejects requests without exactly one `Host`.
 
+mod acceptor;
 mod activity;
 mod connection;
 mod deadlines;
 mod lingering_close;
+mod monitored_stream;
+mod registry;
 mod response_body;
 #[cfg(test)]
 mod tests;
@@ -27,22 +31,21 @@ use std::time::Duration;
 use poem::web::LocalAddr;
 use poem::{Endpoint, Response};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tracing::warn;
 
+use acceptor::Acceptor;
 use connection::Shared;
 pub use tls::tls;
 
-/// File descriptors reserved for the database, the log and the listener.
+/// File descriptors reserved for the database, the log, the listener and the reserved connections.
 const RESERVED_DESCRIPTORS: usize = 64;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(1);
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
 /// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default it
@@ -55,6 +58,8 @@ const UNSENT_BYTES: u32 = 16 * 1024;
 pub struct Limits {
     /// Maximum number of open connections; lowered at start if the process may not open as many files.
     pub max_connections: usize,
+    /// Maximum number of open connections of one client address; of one /64 network for IPv6.
+    pub max_connections_per_address: usize,
     /// Maximum duration of the TLS handshake.
     pub handshake: Duration,
     /// Maximum time until the first byte of a new connection arrives.
@@ -77,6 +82,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
             handshake: Duration::from_secs(10),
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(5),
@@ -166,6 +172,10 @@ pub struct Server {
     pub limits: Limits,
     /// Builds the 400 response, with the given detail, for a request that never reaches the endpoint.
     pub bad_request: fn(&'static str) -> Response,
+    /// Builds the 503 response to a request that finds every place taken.
+    pub overloaded: fn() -> Response,
+    /// Returns whether requests to this path succeed while every place is taken.
+    pub is_reserved: fn(&str) -> bool,
 }
 
 impl Server {
@@ -191,80 +201,32 @@ impl Server {
             local: LocalAddr(listener.local_addr()?.into()),
             stopping: AtomicBool::new(false),
         });
-        let mut acceptor = Acceptor::new(listener, self.limits.max_connections);
+        let Limits { max_connections, max_connections_per_address, grace, .. } = self.limits;
+        let mut acceptor = Acceptor::new(listener, max_connections, max_connections_per_address);
         let (stop_tx, stop_rx) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
-            let (tcp, peer, permit) = tokio::select! {
+            let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 next = acceptor.next() => next,
             };
             while tasks.try_join_next().is_some() {}
-            let conn = connection::run(tcp, peer, Arc::clone(&shared), stop_rx.clone());
-            tasks.spawn(async move {
-                conn.await;
-                drop(permit);
-            });
+            tasks.spawn(connection::run(accepted, Arc::clone(&shared), stop_rx.clone()));
         }
         drop(acceptor);
         shared.stopping.store(true, Ordering::Release);
         // An error means that no receiver is left, so no connection needs the signal.
         let _ = stop_tx.send(true);
         let all = async { while tasks.join_next().await.is_some() {} };
-        if timeout(self.limits.grace, all).await.is_err() {
+        if timeout(grace, all).await.is_err() {
             warn!(connections = tasks.len(), "aborting connections that did not finish in time");
             if timeout(ABORT_WAIT, tasks.shutdown()).await.is_err() {
                 warn!("some connections could not be aborted in time");
             }
         }
         Ok(())
-    }
-}
-
-/// Accepts connections, at most one per permit at a time.
-struct Acceptor {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    last_logged: Option<Instant>,
-}
-
-impl Acceptor {
-    fn new(listener: TcpListener, max_connections: usize) -> Self {
-        let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self { listener, permits: Arc::new(permits), last_logged: None }
-    }
-
-    async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                // The semaphore is never closed. If it were, no connection would be accepted any more.
-                std::future::pending().await
-            };
-            match self.listener.accept().await {
-                Ok((tcp, peer)) => {
-                    if let Err(error) = tcp.set_nodelay(true) {
-                        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-                    }
-                    return (tcp, peer, permit);
-                }
-                Err(error) => self.pause(&error).await,
-            }
-        }
-    }
-
-    /// Pauses after an accept error: when descriptors run out, a retry would fail at once, in a busy loop.
-    async fn pause(&mut self, error: &io::Error) {
-        // The client gave up while it was queued; the next accept may succeed.
-        if error.kind() == ErrorKind::ConnectionAborted {
-            return;
-        }
-        if self.last_logged.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_EVERY) {
-            warn!(%error, "cannot accept connections");
-            self.last_logged = Some(Instant::now());
-        }
-        sleep(ACCEPT_PAUSE).await;
     }
 }
 

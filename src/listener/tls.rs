@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::ServerError;
 use super::activity::Activity;
-use super::deadlines::MonitoredStream;
+use super::monitored_stream::MonitoredStream;
 
 /// Reads a certificate chain and its key, both PEM, for [`super::Server::serve`].
 ///

@@ -163,7 +163,7 @@ impl Problem {
     }
 
     /// Adds `Retry-After`.
-    pub(super) fn retry_after(self, seconds: u64) -> Self {
+    pub fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 

@@ -181,7 +181,7 @@ impl ProblemCode {
             Self::StorageFull => ("storage_full", 503, "Storage full", "retry",
                 "The server can read data but not write it at the moment. Nothing was changed."),
             Self::Overloaded => ("overloaded", 503, "Overloaded", "retry",
-                "The server has more passwords to check, or more large requests to read, than it can handle. Nothing was changed."),
+                "The server has more passwords to check, more large requests to read, or more connections than it can handle. Nothing was changed."),
             Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
                 "The server is shutting down. Another server, or the restarted one, accepts the request."),
             Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",

@@ -1,0 +1,139 @@
+//! Accepts connections within the limits on their number.
+//!
+//! When all places are taken, the connection that has waited longest for its client is closed. When none
+//! waits, a few more connections are accepted, which may call only the reserved paths, such as health; when
+//! these places are taken too, new connections wait in the kernel's queue.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
+
+use super::registry::{Registered, Registry};
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const LOG_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait until an evicted connection has closed, before another one is evicted.
+const EVICTION_WAIT: Duration = Duration::from_millis(20);
+/// The number of additional connections that may call only the reserved paths.
+pub(super) const RESERVED_CONNECTIONS: usize = 16;
+
+/// An accepted connection and its place.
+pub(super) struct Accepted {
+    pub(super) tcp: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
+/// The place of a connection among the open ones. It is free again when this value is dropped.
+pub(super) struct Place {
+    pub(super) registered: Registered,
+    /// Whether the connection may call only the reserved paths.
+    pub(super) is_reserved: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Accepts connections.
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    max_per_peer: usize,
+    registry: Arc<Registry>,
+    permits: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    last_logged: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, max_connections: usize, max_per_peer: usize) -> Self {
+        let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
+        Self {
+            listener,
+            max_per_peer,
+            registry: Arc::default(),
+            permits: Arc::new(permits),
+            reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
+            last_logged: None,
+        }
+    }
+
+    /// Returns the next connection.
+    pub(super) async fn next(&mut self) -> Accepted {
+        loop {
+            let (tcp, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.pause(&error).await;
+                    continue;
+                }
+            };
+            let is_over = self.registry.count(peer) >= self.max_per_peer;
+            if is_over && !self.registry.evict_longest_waiting_of(peer) {
+                debug!(%peer, "refused: every connection of this address has a request in flight");
+                continue;
+            }
+            if let Err(error) = tcp.set_nodelay(true) {
+                debug!(%peer, %error, "cannot set TCP_NODELAY");
+            }
+            let (permit, is_reserved) = self.permit(is_over).await;
+            let registered = self.registry.add(peer);
+            return Accepted { tcp, peer, place: Place { registered, is_reserved, _permit: permit } };
+        }
+    }
+
+    /// Returns a permit for a connection, and whether it is one of the reserved ones. Closes the connection
+    /// that has waited longest for its client if all permits are taken; `is_evicting` means that one is
+    /// closing already.
+    async fn permit(&self, mut is_evicting: bool) -> (OwnedSemaphorePermit, bool) {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                return (permit, false);
+            }
+            if !std::mem::take(&mut is_evicting)
+                && !self.registry.evict_longest_waiting()
+                && let Ok(permit) = Arc::clone(&self.reserved).try_acquire_owned()
+            {
+                return (permit, true);
+            }
+            // The semaphore is never closed, so an error means only that the time has passed.
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(EVICTION_WAIT, permit).await {
+                return (permit, false);
+            }
+        }
+    }
+
+    /// Pauses after an accept error: when descriptors run out, a retry would fail at once, in a busy loop.
+    async fn pause(&mut self, error: &io::Error) {
+        // The client gave up while it was queued; the next accept may succeed.
+        if error.kind() == ErrorKind::ConnectionAborted {
+            return;
+        }
+        if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+            warn!(%error, "cannot accept connections");
+            self.last_logged = Some(Instant::now());
+        }
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accept_error_pauses_but_an_aborted_connection_does_not() {
+        let listener = super::super::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let mut acceptor = Acceptor::new(listener, 1, 1);
+        let begin = Instant::now();
+        acceptor.pause(&ErrorKind::ConnectionAborted.into()).await;
+        assert!(begin.elapsed() < Duration::from_millis(40));
+        // EMFILE
+        acceptor.pause(&io::Error::from_raw_os_error(24)).await;
+        assert!(begin.elapsed() >= ACCEPT_PAUSE);
+    }
+}

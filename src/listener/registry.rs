@@ -1,0 +1,200 @@
+//! The open connections, and which of them to close when there are too many.
+//!
+//! Invariants: a connection with a request in flight is never closed to make room; of the others, the one
+//! that has waited longest for its client is closed first. Each client address (IPv6: each /64) has a
+//! limit of its own, so that one client can't close the connections of others.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
+
+use tokio::time::Instant;
+
+/// The zero of [`Presence::waiting_since`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The value of [`Presence::waiting_since`] while a request is in flight.
+const BUSY: u64 = u64::MAX;
+
+fn micros_since_start(at: Instant) -> u64 {
+    u64::try_from((at - *START).as_micros()).unwrap_or(BUSY - 1)
+}
+
+/// What the registry knows of one connection, and how it asks the connection to close.
+#[derive(Debug)]
+pub(super) struct Presence {
+    /// Since when the connection waits for its client, in microseconds since [`START`], or [`BUSY`].
+    waiting_since: AtomicU64,
+    evicted: AtomicBool,
+    waker: OnceLock<Waker>,
+}
+
+impl Presence {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            waiting_since: AtomicU64::new(micros_since_start(now)),
+            evicted: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// Stores the waker of the connection's task, which does not change.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        if self.waker.get().is_none() {
+            // A second call loses the race with the first, which stored the same waker.
+            let _ = self.waker.set(cx.waker().clone());
+        }
+    }
+
+    /// Records since when the connection waits for its client; `None` while a request is in flight.
+    pub(super) fn set_waiting(&self, since: Option<Instant>) {
+        self.waiting_since.store(since.map_or(BUSY, micros_since_start), Relaxed);
+    }
+
+    /// Returns whether the connection must close unless a request is in flight.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Relaxed)
+    }
+
+    fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A client address: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Peer(u64);
+
+impl Peer {
+    fn new(address: SocketAddr) -> Self {
+        Self(match address.ip().to_canonical() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            // No global unicast address begins with 64 bits that equal an IPv4 address.
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    next_id: u64,
+    open: HashMap<u64, (Peer, Arc<Presence>)>,
+    per_peer: HashMap<Peer, usize>,
+}
+
+/// The open connections of a server.
+#[derive(Debug, Default)]
+pub(super) struct Registry(Mutex<Entries>);
+
+impl Registry {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection. It is removed when the returned value is dropped.
+    pub(super) fn add(self: &Arc<Self>, address: SocketAddr) -> Registered {
+        let (peer, presence) = (Peer::new(address), Arc::new(Presence::new(Instant::now())));
+        let mut entries = self.entries();
+        let id = entries.next_id;
+        entries.next_id += 1;
+        entries.open.insert(id, (peer, Arc::clone(&presence)));
+        *entries.per_peer.entry(peer).or_default() += 1;
+        Registered { registry: Arc::clone(self), id, presence }
+    }
+
+    /// Returns the number of open connections of the address.
+    pub(super) fn count(&self, address: SocketAddr) -> usize {
+        self.entries().per_peer.get(&Peer::new(address)).copied().unwrap_or_default()
+    }
+
+    /// Asks the connection that has waited longest to close. Returns whether there is one.
+    pub(super) fn evict_longest_waiting(&self) -> bool {
+        self.evict(|_| true)
+    }
+
+    /// Asks the connection of this address that has waited longest to close. Returns whether there is one.
+    pub(super) fn evict_longest_waiting_of(&self, address: SocketAddr) -> bool {
+        let wanted = Peer::new(address);
+        self.evict(|peer| peer == wanted)
+    }
+
+    fn evict(&self, matches: impl Fn(Peer) -> bool) -> bool {
+        let entries = self.entries();
+        let candidates = entries.open.values().filter(|(peer, _)| matches(*peer));
+        let longest = candidates
+            .filter(|(_, presence)| !presence.is_evicted())
+            .map(|(_, presence)| (presence.waiting_since.load(Relaxed), presence))
+            .filter(|(since, _)| *since != BUSY)
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, presence)) = longest {
+            presence.evict();
+        }
+        longest.is_some()
+    }
+}
+
+/// A connection in the registry.
+#[derive(Debug)]
+pub(super) struct Registered {
+    registry: Arc<Registry>,
+    id: u64,
+    pub(super) presence: Arc<Presence>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut entries = self.registry.entries();
+        let Some((peer, _)) = entries.open.remove(&self.id) else { return };
+        if let Some(count) = entries.per_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                entries.per_peer.remove(&peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(ip: &str) -> SocketAddr {
+        SocketAddr::new(ip.parse().unwrap(), 1)
+    }
+
+    #[test]
+    fn the_longest_waiting_connection_is_evicted_first_and_a_busy_one_never() {
+        let registry = Arc::new(Registry::default());
+        let [one, two, busy] = [(); 3].map(|()| registry.add(address("10.0.0.1")));
+        let now = Instant::now();
+        one.presence.set_waiting(Some(now));
+        two.presence.set_waiting(Some(now.checked_sub(Duration::from_millis(1)).unwrap_or(now)));
+        busy.presence.set_waiting(None);
+        assert!(registry.evict_longest_waiting());
+        assert!(two.presence.is_evicted() && !one.presence.is_evicted());
+        assert!(registry.evict_longest_waiting());
+        assert!(one.presence.is_evicted() && !busy.presence.is_evicted());
+        assert!(!registry.evict_longest_waiting());
+    }
+
+    #[test]
+    fn connections_are_counted_by_ipv4_address_and_by_ipv6_network() {
+        let registry = Arc::new(Registry::default());
+        let first = registry.add(address("2001:db8:1:2::1"));
+        let _second = registry.add(address("2001:db8:1:2:ffff::9"));
+        let _mapped = registry.add(address("::ffff:10.0.0.1"));
+        assert_eq!(registry.count(address("2001:db8:1:2::77")), 2);
+        assert_eq!(registry.count(address("2001:db8:1:3::1")), 0);
+        assert_eq!(registry.count(address("10.0.0.1")), 1);
+        assert!(!registry.evict_longest_waiting_of(address("10.0.0.2")));
+        drop(first);
+        assert_eq!(registry.count(address("2001:db8:1:2::1")), 1);
+    }
+}

@@ -28,9 +28,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use tokio::task::JoinError;
+
+use crate::clock::from_millis;
 
 pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
@@ -186,6 +190,19 @@ impl Db {
         Ok(())
     }
 
+    /// Returns the time of the database server's clock. SQLite returns `None`: its clock is that of this
+    /// machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite { .. } => Ok(None),
+            Backend::Server { .. } => self.read((), |tx, ()| server_time(tx).boxed()).await.map(Some),
+        }
+    }
+
     /// Commits the waiting writes and closes all connections.
     pub async fn close(&self) {
         let closed = match &self.backend {
@@ -202,6 +219,18 @@ impl Db {
             tracing::warn!(%error, "failed to close the database");
         }
     }
+}
+
+async fn server_time(tx: &Tx) -> Result<DateTime<Utc>, StoreError> {
+    let backend = tx.get_database_backend();
+    // Neither depends on the time zone of the session.
+    let sql = match backend {
+        DbBackend::MySql => "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
+        _ => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    };
+    let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
+    let row = row.ok_or_else(|| StoreError::internal("the database returned no time"))?;
+    Ok(from_millis(row.try_get_by_index(0)?))
 }
 
 /// Runs the future in a separate task, which continues if the caller is dropped. A cancelled `BEGIN` would
@@ -336,7 +365,6 @@ fn retry_delay(attempt: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
     use sea_orm::sqlx::Error as DriverError;
     use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr};
     use std::sync::Arc;

@@ -36,6 +36,10 @@ const SERVER_POOL: u32 = 16;
 /// How long a statement waits for a lock before its transaction is rolled back and retried. Much less than
 /// the timeout of the caller, so that a write that was reported as failed is not executed afterwards.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a transaction may wait for its next statement before the database rolls it back. A server process
+/// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
+/// would miss it.
+const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The key of PostgreSQL's advisory lock for migrations: a number that no other program uses.
 const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
 
@@ -148,8 +152,12 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         migrate_up(url).await?;
         let mut options = server_options(url, SERVER_POOL);
         let lock_timeout = LOCK_TIMEOUT.as_millis().to_string();
+        let idle_timeout = IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
         options.map_sqlx_postgres_opts(move |postgres| {
-            postgres.application_name("tripgate").options([("lock_timeout", &lock_timeout)])
+            postgres.application_name("tripgate").options([
+                ("lock_timeout", &lock_timeout),
+                ("idle_in_transaction_session_timeout", &idle_timeout),
+            ])
         });
         Backend::Server { pool: Database::connect(options).await.map_err(&unreachable)? }
     };
@@ -407,10 +415,16 @@ async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), s
     sqlx::query(isolation).execute(&mut *connection).await?;
     let lock_timeout = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_TIMEOUT.as_secs());
     sqlx::query(AssertSqlSafe(lock_timeout)).execute(&mut *connection).await?;
-    // On Galera, a read must see what another node has acknowledged.
-    match sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(connection).await {
-        // A server without Galera rejects the variable, and has only one node.
-        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
-        Err(error) => Err(error),
+    // MySQL has no such timeout.
+    let idle_timeout =
+        format!("SET SESSION idle_transaction_timeout = {}", IDLE_TRANSACTION_TIMEOUT.as_secs());
+    // On Galera, a read must see what another node has acknowledged. A server without Galera has one node.
+    for optional in [idle_timeout.as_str(), "SET SESSION wsrep_sync_wait = 1"] {
+        match sqlx::query(AssertSqlSafe(optional)).execute(&mut *connection).await {
+            // The server does not know the variable.
+            Ok(_) | Err(sqlx::Error::Database(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }

@@ -1,45 +1,63 @@
 //! Tracks whether the in-memory keys and revocations are fresh enough to use.
 //!
-//! They are polled twice a second. After [`MAX_STALENESS`] without a successful poll, every request polls
-//! first and fails with a retryable error if the database is unavailable. A replica without its database must
-//! not accept tokens that another replica has revoked.
+//! They are polled three times a second. A token is accepted only if the last successful poll began at most
+//! [`MAX_AGE`] ago: another replica may have revoked the token since. If the poll is older, because the
+//! database is unavailable or the process was stopped, the request polls first, together with all others that
+//! wait, and fails with a retryable error if the poll fails.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::single_flight::{Flight, SingleFlight};
+use super::single_flight::SingleFlight;
+use crate::clock::Clock;
 
-/// How long the result of the last successful poll is trusted.
-const MAX_STALENESS: Duration = Duration::from_secs(10);
+/// The maximum age of a poll: a revocation takes effect within a second, which includes the response.
+const MAX_AGE: Duration = Duration::from_millis(900);
 /// The maximum duration of a poll.
 pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Freshness {
-    max_staleness: Duration,
+    clock: Clock,
     polls: SingleFlight,
-    stale: AtomicBool,
-    last_success: Mutex<Instant>,
+    /// When the last successful poll began, in nanoseconds of the monotonic clock.
+    polled_at: AtomicU64,
+    /// Whether the log says that the database can't be polled.
+    is_reported: AtomicBool,
+}
+
+/// When a poll began, in nanoseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PolledAt(u64);
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Freshness {
-    /// Creates a fresh state; call it right after a successful poll.
-    pub(super) fn new() -> Self {
-        Self::with_limits(MAX_STALENESS, POLL_TIMEOUT)
+    /// Creates the state after a successful poll that began at `polled_at`.
+    pub(super) fn new(clock: Clock, polled_at: Duration) -> Self {
+        Self::with_timeout(clock, polled_at, POLL_TIMEOUT)
     }
 
-    fn with_limits(max_staleness: Duration, timeout: Duration) -> Self {
+    fn with_timeout(clock: Clock, polled_at: Duration, timeout: Duration) -> Self {
         Self {
-            max_staleness,
+            clock,
             polls: SingleFlight::new(timeout),
-            stale: AtomicBool::new(false),
-            last_success: Mutex::new(Instant::now()),
+            polled_at: AtomicU64::new(nanos(polled_at)),
+            is_reported: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn is_stale(&self) -> bool {
-        self.stale.load(Ordering::Relaxed)
+    /// Returns when the last successful poll began.
+    pub(super) fn polled_at(&self) -> PolledAt {
+        PolledAt(self.polled_at.load(Ordering::Acquire))
+    }
+
+    /// Returns true if a decision on the results of this poll may still be used. Read `polled_at` before the
+    /// decision and call this after it: the process may be stopped at any moment.
+    pub(super) fn is_fresh(&self, polled_at: PolledAt) -> bool {
+        nanos(self.clock.monotonic()).saturating_sub(polled_at.0) <= nanos(MAX_AGE)
     }
 
     /// Polls, unless another call polls after this call. Returns `false` if the poll failed.
@@ -47,22 +65,27 @@ impl Freshness {
         &self,
         poll: impl Future<Output = Result<(), E>>,
     ) -> bool {
-        let Flight { succeeded, started_at, .. } = self.polls.run(Duration::ZERO, poll).await;
-        self.record(succeeded, started_at);
+        let timed = async {
+            // A revocation that is committed while the poll runs may be missing from its result.
+            let began_at = nanos(self.clock.monotonic());
+            poll.await?;
+            self.polled_at.fetch_max(began_at, Ordering::AcqRel);
+            Ok::<(), E>(())
+        };
+        let succeeded = self.polls.run(Duration::ZERO, timed).await.succeeded;
+        self.report(succeeded);
         succeeded
     }
 
-    fn record(&self, succeeded: bool, started_at: Instant) {
-        let mut last_success = self.last_success.lock().unwrap_or_else(PoisonError::into_inner);
-        if succeeded {
-            *last_success = started_at.max(*last_success);
+    fn report(&self, succeeded: bool) {
+        if !succeeded && self.is_fresh(self.polled_at()) {
+            return;
         }
-        let stale = last_success.elapsed() >= self.max_staleness;
-        if self.stale.swap(stale, Ordering::Relaxed) != stale {
-            if stale {
-                tracing::warn!("can't read the revocations; every request now polls the database first");
-            } else {
+        if self.is_reported.swap(!succeeded, Ordering::Relaxed) == succeeded {
+            if succeeded {
                 tracing::info!("can read the revocations again");
+            } else {
+                tracing::warn!("can't read the revocations; requests with a token get 503 until it succeeds");
             }
         }
     }
@@ -74,9 +97,20 @@ mod tests {
     use std::future::{pending, ready};
     use std::io;
 
-    use super::*;
+    use chrono::TimeDelta;
 
-    const MAX_STALENESS: Duration = Duration::from_millis(400);
+    use super::*;
+    use crate::clock::from_millis;
+
+    fn start() -> (Clock, Freshness) {
+        let clock = Clock::fixed(from_millis(0));
+        let freshness = Freshness::with_timeout(clock.clone(), clock.monotonic(), Duration::from_millis(20));
+        (clock, freshness)
+    }
+
+    fn is_fresh(freshness: &Freshness) -> bool {
+        freshness.is_fresh(freshness.polled_at())
+    }
 
     async fn succeeds(freshness: &Freshness) -> bool {
         freshness.refresh(ready(Ok::<_, Infallible>(()))).await
@@ -87,34 +121,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_state_becomes_stale_after_the_maximum_and_fresh_after_a_success() {
-        let freshness = Freshness::with_limits(MAX_STALENESS, POLL_TIMEOUT);
-        let start = Instant::now();
-        while !freshness.is_stale() {
-            let before = start.elapsed();
-            assert!(!fails(&freshness).await);
-            assert!(before < MAX_STALENESS || freshness.is_stale());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(start.elapsed() >= MAX_STALENESS, "became stale too early");
-        assert!(!fails(&freshness).await);
-        assert!(succeeds(&freshness).await && !freshness.is_stale());
-        assert!(
-            !fails(&freshness).await && !freshness.is_stale(),
-            "one failure after a success must not make it stale"
-        );
+    async fn a_poll_is_fresh_for_less_than_a_second() {
+        // F-2, S-107
+        let (clock, freshness) = start();
+        clock.advance(TimeDelta::milliseconds(900));
+        assert!(!fails(&freshness).await && is_fresh(&freshness));
+        clock.advance(TimeDelta::milliseconds(1));
+        assert!(!is_fresh(&freshness));
+        assert!(succeeds(&freshness).await && is_fresh(&freshness));
+        assert!(!fails(&freshness).await && is_fresh(&freshness), "a failed poll changes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_jump_of_the_system_clock_changes_no_age() {
+        //
+        let (clock, freshness) = start();
+        clock.advance(TimeDelta::milliseconds(901));
+        clock.jump(TimeDelta::days(-1));
+        assert!(!is_fresh(&freshness));
+        assert!(succeeds(&freshness).await && is_fresh(&freshness));
+        clock.jump(TimeDelta::days(2));
+        assert!(is_fresh(&freshness));
+    }
+
+    #[tokio::test]
+    async fn the_age_counts_from_the_start_of_the_poll() {
+        // F-8
+        let (clock, freshness) = start();
+        let slow = async {
+            clock.advance(TimeDelta::seconds(12));
+            Ok::<_, Infallible>(())
+        };
+        assert!(freshness.refresh(slow).await);
+        assert!(!is_fresh(&freshness), "the process was stopped during the poll");
+    }
+
+    #[tokio::test]
+    async fn a_decision_on_an_older_poll_is_not_fresh() {
+        // F-8
+        let (clock, freshness) = start();
+        let before = freshness.polled_at();
+        clock.advance(TimeDelta::seconds(12));
+        assert!(succeeds(&freshness).await);
+        assert!(!freshness.is_fresh(before));
     }
 
     #[tokio::test]
     async fn a_poll_without_a_response_times_out() {
-        let freshness = Freshness::with_limits(Duration::ZERO, Duration::from_millis(20));
+        let (_, freshness) = start();
         assert!(!freshness.refresh(pending::<io::Result<()>>()).await);
-        assert!(freshness.is_stale());
     }
 
     #[tokio::test]
     async fn a_call_during_a_poll_shares_only_a_later_poll() {
-        let freshness = Freshness::with_limits(MAX_STALENESS, POLL_TIMEOUT);
+        let clock = Clock::fixed(from_millis(0));
+        let freshness = Freshness::new(clock.clone(), clock.monotonic());
         let slow = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok::<_, Infallible>(())

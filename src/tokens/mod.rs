@@ -185,12 +185,14 @@ impl Tokens {
         rotation.ensure_keys(alg).await?;
         let keys = KeyCache::open(db, rotation.vault()).await?;
         let revocations = Revocations::new();
+        let polled_at = clock.monotonic();
         revocations.poll(db).await?;
         let epoch = Epoch::new();
         epoch.poll(db).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 db: db.clone(),
+                freshness: Freshness::new(clock.clone(), polled_at),
                 clock,
                 issuer,
                 audience,
@@ -200,7 +202,6 @@ impl Tokens {
                 verified: Cache::new(CACHE_CAPACITY),
                 revocations,
                 usage: TokenUsage::default(),
-                freshness: Freshness::new(),
                 epoch,
             }),
         })
@@ -222,9 +223,21 @@ impl Tokens {
     ///
     /// [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
-        if self.inner.freshness.is_stale() && !self.poll().await {
+        let freshness = &self.inner.freshness;
+        let polled_at = freshness.polled_at();
+        let verified = self.verify_in_memory(token).await?;
+        if freshness.is_fresh(polled_at) {
+            return Ok(verified);
+        }
+        // Another replica may have revoked the token since the last poll.
+        if !self.poll().await {
             return Err(TokenError::Unverifiable);
         }
+        self.verify_in_memory(token).await
+    }
+
+    /// Verifies a token with the keys and revocations in memory.
+    async fn verify_in_memory(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
         let cached = self.inner.verified.get(&CacheKeyRef(token));
         let verified = match cached.filter(|cached| cached.epoch == self.inner.keys.epoch()) {
             Some(cached) => cached,
@@ -317,23 +330,25 @@ impl Tokens {
         self.inner.keys.ring().signing_key().is_some()
     }
 
-    /// Returns a time before which every token has expired by the clock of every replica.
-    fn expired_everywhere(&self) -> DateTime<Utc> {
-        self.inner.clock.now() - verify::SKEW * 2
+    /// Returns the time until which revocations are no longer needed. They are retained for the maximum
+    /// lifetime of a token after their last token has expired: if the clock is set back after a wrong time,
+    /// the tokens are valid again.
+    fn revocations_before(&self) -> DateTime<Utc> {
+        self.inner.clock.now() - MAX_TTL
     }
 
-    /// Removes revocations of expired tokens from memory.
+    /// Removes revocations that are no longer needed from memory. Call it only while the clock is steady.
     pub fn prune_revocations(&self) {
-        self.inner.revocations.prune(self.expired_everywhere());
+        self.inner.revocations.prune(self.revocations_before());
     }
 
-    /// Deletes revocations of expired tokens from the database.
+    /// Deletes revocations that are no longer needed from the database. Call it only while the clock is steady.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        let before = self.expired_everywhere();
+        let before = self.revocations_before();
         self.inner.db.write(before, |tx, before| store::delete_revocations(tx, *before).boxed()).await?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! A revocation names a session, a token or a user, and rejects its tokens that were minted before an
 //! instant. A revocation of this replica takes effect at its commit. Those of other replicas are polled. An
-//! entry is removed when its last token has expired.
+//! entry is removed long after its last token has expired.
 //!
 //! A row gets its number at the insert but becomes visible at the commit. A poll that reads only higher
 //! numbers would therefore miss rows of a slow transaction. Each poll reads again all rows that were new

@@ -19,7 +19,7 @@ pub(super) struct SingleFlight {
 /// A finished query.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flight {
-    pub(super) started_at: Instant,
+    started_at: Instant,
     ended_at: Instant,
     pub(super) succeeded: bool,
 }

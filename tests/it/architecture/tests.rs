@@ -47,7 +47,7 @@ fn an_upward_import_is_reported() {
         ("src/trips/api/mod.rs", "use crate::app::App;"),
         ("src/http/mod.rs", "use crate::serve::serve;"),
         ("src/listener/mod.rs", "use crate::clock::Clock;"),
-        ("src/clock.rs", "crate::db::open()"),
+        ("src/clock/mod.rs", "crate::db::open()"),
         ("src/cli/mod.rs", "crate::http::router()"),
         ("src/unheard_of.rs", "fn f() {}"),
     ] {

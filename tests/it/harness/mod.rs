@@ -71,6 +71,10 @@ impl TestApp {
 
     /// Starts a server with changed settings.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(START.parse().unwrap(), change).await
+    }
+
+    async fn start_at(start: DateTime<Utc>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().unwrap();
         let database = Database::create().await;
         let mut settings = Settings::for_tests(dir.path());
@@ -79,9 +83,13 @@ impl TestApp {
             settings.database_url = Secret::new(database.url());
         }
         change(&mut settings);
-        let start: DateTime<Utc> = START.parse().unwrap();
         let environment = Environment { settings, _database: database, _dir: dir };
         Self::start_in(Arc::new(environment), Clock::fixed(start)).await
+    }
+
+    /// Starts a server whose fixed clock has the current time, for tests that run the binary beside it.
+    pub(crate) async fn start_now() -> Self {
+        Self::start_at(Clock::system().now(), |_| {}).await
     }
 
     /// Starts another server with the same database, secret and clock, at another address.

@@ -154,6 +154,16 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Stops all threads of the server, as `kill -STOP` does.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Continues a paused server.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Limits the size of every file that the server writes, in bytes.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };

@@ -1,5 +1,6 @@
 //! Direct access to the database, for state that clients can neither see nor change.
 
+use chrono::{DateTime, Utc};
 use entity::{
     clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trip_counters,
     trip_tombstones, trips, users,
@@ -9,6 +10,7 @@ use sea_orm::{
     ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, ExprTrait, PaginatorTrait,
     QueryFilter,
 };
+use tripgate::clock::from_millis;
 
 use super::TestApp;
 
@@ -123,9 +125,14 @@ pub(crate) async fn reopen_keys(app: &TestApp) {
 
 /// Makes all claims without a saved response older than the claim timeout.
 pub(crate) async fn age_claims(app: &TestApp) {
+    date_claims(app, from_millis(0)).await;
+}
+
+/// Sets the time of all claims without a saved response.
+pub(crate) async fn date_claims(app: &TestApp, at: DateTime<Utc>) {
     let connection = open(app).await;
     let change = idempotency_keys::Entity::update_many()
-        .col_expr(idempotency_keys::Column::ClaimedAt, Expr::value(0_i64))
+        .col_expr(idempotency_keys::Column::ClaimedAt, Expr::value(at.timestamp_millis()))
         .filter(idempotency_keys::Column::Status.is_null());
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();

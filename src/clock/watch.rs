@@ -1,0 +1,202 @@
+//! Detects a system clock that jumped, and a database whose clock differs from the system clock.
+//!
+//! The reference is the monotonic clock: while the system clock runs evenly, the difference between both is
+//! constant. After a jump, nothing may be deleted, rotated or taken over because of the new time: the clock
+//! may be set right again. The watch therefore pauses such work. It resumes when the clocks have run evenly
+//! and agreed for [`SETTLE_MILLIS`]. A jump during a downtime shows as a long time since the last work.
+//!
+//! All times and differences are in milliseconds.
+
+/// The maximum difference between clocks, and the maximum jump, that counts as agreement.
+pub(super) const TOLERANCE_MILLIS: i64 = 60_000;
+/// The maximum time between the last work before a start and the start.
+pub(super) const MAX_DOWNTIME_MILLIS: i64 = 5 * 60_000;
+/// How long the clocks must agree before the work resumes.
+pub(super) const SETTLE_MILLIS: i64 = 60 * 60_000;
+/// The minimum interval between two warnings.
+const WARNING_INTERVAL_MILLIS: i64 = 60 * 60_000;
+
+/// The system clock and the monotonic clock at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The system time since 1970.
+    pub(super) system: i64,
+    /// The time since the start of the machine, including suspension.
+    pub(super) monotonic: i64,
+}
+
+impl Reading {
+    fn offset(self) -> i64 {
+        self.system.saturating_sub(self.monotonic)
+    }
+}
+
+/// What the clocks have shown since the start.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// The difference between system and monotonic clock that is trusted.
+    trusted_offset: i64,
+    /// The difference at the start or after the last jump.
+    current_offset: i64,
+    /// The difference between the database's clock and the monotonic clock.
+    database_offset: Option<i64>,
+    /// The monotonic time until which the work is paused.
+    paused_until: Option<i64>,
+    /// The monotonic time of the last warning.
+    warned_at: Option<i64>,
+}
+
+impl Watch {
+    /// Starts with the current clocks as the reference.
+    pub(super) fn new(now: Reading) -> Self {
+        Self {
+            trusted_offset: now.offset(),
+            current_offset: now.offset(),
+            database_offset: None,
+            paused_until: None,
+            warned_at: None,
+        }
+    }
+
+    /// Compares the clocks with their last reading. Returns true unless the work is paused.
+    pub(super) fn is_steady(&mut self, now: Reading) -> bool {
+        let jump = now.offset().saturating_sub(self.current_offset);
+        if jump.saturating_abs() > TOLERANCE_MILLIS {
+            self.current_offset = now.offset();
+            self.pause(now, "the system clock jumped", jump);
+        } else if self.paused_until.is_some_and(|until| now.monotonic >= until) {
+            self.paused_until = None;
+            self.trusted_offset = self.current_offset;
+            tracing::info!("the clocks agree again: deletion of expired data and key rotation resume");
+        }
+        self.paused_until.is_none()
+    }
+
+    /// Compares the database's clock with the system clock. `database` was read up to `uncertainty` before or
+    /// after `now`.
+    pub(super) fn compare_with_database(&mut self, now: Reading, database: i64, uncertainty: i64) {
+        self.is_steady(now);
+        self.database_offset = Some(database.saturating_sub(now.monotonic));
+        let difference = database.saturating_sub(now.system);
+        if difference.saturating_abs() > TOLERANCE_MILLIS.saturating_add(uncertainty) {
+            self.pause(now, "the clocks of the database and of this server differ", difference);
+        }
+    }
+
+    /// Compares the time of the last work, by any replica, with the time at the start.
+    pub(super) fn compare_with_last_work(&mut self, now: Reading, last: i64) {
+        let gap = self.shared(now).saturating_sub(last);
+        if gap.saturating_abs() > MAX_DOWNTIME_MILLIS {
+            self.trusted_offset = last.saturating_sub(now.monotonic);
+            self.pause(now, "the server was down for long, or the system clock was changed", gap);
+        }
+    }
+
+    /// Returns the time of the database's clock, or of the system clock if the database has none of its own.
+    pub(super) fn shared(&self, now: Reading) -> i64 {
+        let database = self.database_offset.map(|offset| now.monotonic.saturating_add(offset));
+        database.unwrap_or(now.system)
+    }
+
+    /// Returns the time of the system clock, without its jump while the work is paused.
+    pub(super) fn trusted(&mut self, now: Reading) -> i64 {
+        let is_steady = self.is_steady(now);
+        if is_steady { now.system } else { now.monotonic.saturating_add(self.trusted_offset) }
+    }
+
+    fn pause(&mut self, now: Reading, reason: &'static str, difference: i64) {
+        self.paused_until = Some(now.monotonic.saturating_add(SETTLE_MILLIS));
+        let is_due = |at| now.monotonic.saturating_sub(at) >= WARNING_INTERVAL_MILLIS;
+        if self.warned_at.is_none_or(is_due) {
+            self.warned_at = Some(now.monotonic);
+            tracing::warn!(
+                difference_secs = difference / 1000,
+                "{reason}: deletion of expired data and key rotation are paused until the clocks have agreed \
+                 for an hour",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+    const START: Reading = Reading { system: 1_700_000_000_000, monotonic: 5_000 };
+
+    /// Returns the reading `elapsed` after the start, with a system clock that is fast by `fast`.
+    fn at(elapsed: i64, fast: i64) -> Reading {
+        Reading { system: START.system + elapsed + fast, monotonic: START.monotonic + elapsed }
+    }
+
+    #[test]
+    fn a_jump_pauses_the_work_until_the_clock_has_run_evenly_for_an_hour() {
+        // A-4, S-106
+        for jump in [MINUTE + 1, YEAR, -MINUTE - 1, -YEAR] {
+            let mut watch = Watch::new(START);
+            assert!(watch.is_steady(at(90 * YEAR, 0)), "time passes");
+            let from = 90 * YEAR;
+            assert!(!watch.is_steady(at(from + 1, jump)));
+            assert!(!watch.is_steady(at(from + 75_000, 0)), "the jump back is a jump");
+            assert!(!watch.is_steady(at(from + 75_000 + SETTLE_MILLIS - 1, 0)));
+            assert!(watch.is_steady(at(from + 75_000 + SETTLE_MILLIS, 0)));
+        }
+    }
+
+    #[test]
+    fn small_corrections_pause_nothing_and_large_ones_only_for_an_hour() {
+        let mut watch = Watch::new(START);
+        assert!(watch.is_steady(at(1, MINUTE)) && watch.is_steady(at(2, -MINUTE)));
+        assert!(!watch.is_steady(at(3, YEAR)));
+        assert!(watch.is_steady(at(3 + SETTLE_MILLIS, YEAR)));
+        assert_eq!(watch.trusted(at(3 + SETTLE_MILLIS, YEAR)), at(3 + SETTLE_MILLIS, YEAR).system);
+    }
+
+    #[test]
+    fn the_trusted_time_ignores_a_jump_of_the_system_clock() {
+        // A-4
+        let mut watch = Watch::new(START);
+        assert_eq!(watch.trusted(at(10, YEAR)), at(10, 0).system);
+        assert_eq!(watch.trusted(at(20, 0)), at(20, 0).system);
+        assert_eq!(watch.shared(at(30, YEAR)), at(30, YEAR).system);
+    }
+
+    #[test]
+    fn the_shared_time_is_that_of_the_database_and_a_difference_pauses_the_work() {
+        // A-4, F-3
+        let mut watch = Watch::new(START);
+        watch.compare_with_database(at(0, 0), START.system + MINUTE, 0);
+        assert!(watch.is_steady(at(1, 0)));
+        assert_eq!(watch.shared(at(2, YEAR)), START.system + MINUTE + 2);
+        for difference in [MINUTE + 1, -MINUTE - 1] {
+            let mut watch = Watch::new(START);
+            watch.compare_with_database(at(0, 0), START.system + difference, 1);
+            assert!(watch.is_steady(at(0, 0)), "the difference may come from the time of the query");
+            watch.compare_with_database(at(0, 0), START.system + difference, 0);
+            assert!(!watch.is_steady(at(0, 0)));
+            watch.compare_with_database(at(MINUTE, 0), START.system + MINUTE, 0);
+            assert!(!watch.is_steady(at(SETTLE_MILLIS - 1, 0)));
+            assert!(watch.is_steady(at(SETTLE_MILLIS, 0)));
+        }
+    }
+
+    #[test]
+    fn a_start_long_after_the_last_work_pauses_the_work() {
+        // A-4
+        for last in [-MAX_DOWNTIME_MILLIS, 0, MAX_DOWNTIME_MILLIS] {
+            let mut watch = Watch::new(START);
+            watch.compare_with_last_work(START, START.system + last);
+            assert!(watch.is_steady(at(1, 0)));
+        }
+        for last in [-YEAR, -MAX_DOWNTIME_MILLIS - 1, YEAR] {
+            let mut watch = Watch::new(START);
+            watch.compare_with_last_work(START, START.system + last);
+            assert!(!watch.is_steady(at(1, 0)));
+            assert_eq!(watch.trusted(at(1, 0)), at(1, last).system);
+            assert!(watch.is_steady(at(SETTLE_MILLIS, 0)));
+            assert_eq!(watch.trusted(at(SETTLE_MILLIS, 0)), at(SETTLE_MILLIS, 0).system);
+        }
+    }
+}

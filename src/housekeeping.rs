@@ -1,19 +1,24 @@
 //! Background jobs that run for as long as the server.
 //!
-//! Every replica polls for the changes of the others every 400 ms. Jobs that concern the whole
+//! Every replica polls for the changes of the others every 300 ms. Jobs that concern the whole
 //! installation run on the replica that holds the job's lease. No response depends on these jobs for
 //! correctness: a replica whose jobs fail keeps serving and logs the failures.
+//!
+//! Jobs that delete expired data or rotate keys run only while the clock is steady ([`Clock::is_steady`]): a
+//! clock that is set to a wrong time for a while must not delete what has not expired.
+//!
+//! [`Clock::is_steady`]: crate::clock::Clock::is_steady
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::app::App;
+use crate::app::{App, compare_clocks};
 use crate::error_chain::error_chain;
 
 /// How often to poll for the changes of other replicas.
-const POLL_EVERY: Duration = Duration::from_millis(400);
+const POLL_EVERY: Duration = Duration::from_millis(300);
 /// How often to store the usage of tokens.
 const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
 /// How often to remember the state of the database in the data directory.
@@ -66,6 +71,8 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App)
 }
 
 async fn poll(app: App) {
+    // Notices a jump of the clock that is undone before the next job.
+    let _is_steady = app.clock.is_steady();
     app.tokens.poll().await;
 }
 
@@ -87,8 +94,11 @@ async fn flush_token_usage(app: App) {
     }
 }
 
-/// Deletes expired sessions and revocations, if this replica holds the lease.
+/// Deletes expired sessions and revocations, if the clock is steady and this replica holds the lease.
 pub async fn sweep(app: App) {
+    if !is_steady(&app).await {
+        return;
+    }
     app.tokens.prune_revocations();
     if !has_lease(&app, SWEEP_LEASE).await {
         return;
@@ -101,6 +111,17 @@ pub async fn sweep(app: App) {
     }
 }
 
+/// Returns true if the clock is steady and agrees with the database's clock.
+async fn is_steady(app: &App) -> bool {
+    match compare_clocks(&app.db, &app.clock).await {
+        Ok(()) => app.clock.is_steady(),
+        Err(error) => {
+            tracing::debug!(causes = error_chain(&error), "failed to read the clock of the database");
+            false
+        }
+    }
+}
+
 async fn has_lease(app: &App, lease: &'static str) -> bool {
     app.leases.acquire(lease, LEASE_TTL).await.unwrap_or_else(|error| {
         tracing::debug!(lease, causes = error_chain(&error), "failed to acquire a lease");
@@ -108,9 +129,10 @@ async fn has_lease(app: &App, lease: &'static str) -> bool {
     })
 }
 
-/// Deletes expired idempotency keys, tombstones and recorded operations, if this replica holds the lease.
+/// Deletes expired idempotency keys, tombstones and recorded operations, if the clock is steady and this replica
+/// holds the lease.
 pub async fn sweep_sync(app: App) {
-    if !has_lease(&app, SYNC_LEASE).await {
+    if !is_steady(&app).await || !has_lease(&app, SYNC_LEASE).await {
         return;
     }
     if let Err(error) = app.idempotency.sweep().await {
@@ -121,9 +143,9 @@ pub async fn sweep_sync(app: App) {
     }
 }
 
-/// Rotates the signing keys when they are due, if this replica holds the lease.
+/// Rotates the signing keys when they are due, if the clock is steady and this replica holds the lease.
 pub async fn rotate_keys(app: App) {
-    if !has_lease(&app, KEYS_LEASE).await {
+    if !is_steady(&app).await || !has_lease(&app, KEYS_LEASE).await {
         return;
     }
     if let Err(error) = app.tokens.housekeep().await {

@@ -26,7 +26,7 @@ impl Accounts {
             subject: user,
             minted_before: None,
             // The access token may have been minted under a longer configured lifetime.
-            until: self.clock.now() + tokens::MAX_TTL,
+            until: self.clock.now().max(self.clock.shared_now()) + tokens::MAX_TTL,
         };
         // Deletes no row if a concurrent request has deleted the account.
         let deleted: Result<bool, StoreError> = self

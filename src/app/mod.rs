@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
@@ -100,6 +102,9 @@ pub enum StartError {
     /// The database can't be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The clock of the database or the time of the last work can't be read.
+    #[error("can't read the time from the database: {0}")]
+    Clock(StoreError),
     /// The signing keys can't be read.
     #[error("can't read the signing keys: {0}")]
     Tokens(#[from] TokensError),
@@ -166,7 +171,10 @@ pub async fn build(
 ) -> Result<App, StartError> {
     set_umask();
     create_data_dir(&settings.data_dir)?;
+    let clock = clock.restarted();
     let Opened { db, secret, identity } = open(settings, &clock, creation).await?;
+    let leases = Leases::new(db.clone(), clock.clone());
+    check_clock(&db, &clock, &leases).await.map_err(StartError::Clock)?;
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let passwords = Passwords::new(settings.bcrypt_cost, max_wait);
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
@@ -193,7 +201,6 @@ pub async fn build(
     let idempotency = Idempotency::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let introspector = Introspector::new(db.clone(), tokens.clone(), sessions.clone());
-    let leases = Leases::new(db.clone(), clock.clone());
     Ok(App(Arc::new(Services {
         db,
         clock,
@@ -213,6 +220,31 @@ pub async fn build(
         cors_origins: settings.cors_origins.clone(),
         stopping: Arc::default(),
     })))
+}
+
+/// The lease that records the start of a server.
+const START_LEASE: &str = "start";
+/// The duration of that lease.
+const START_LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
+
+/// Compares the clock with the database's clock and with the time of the last lease. Unless they differ,
+/// records this start with a lease: the next start compares its clock with that.
+async fn check_clock(db: &Db, clock: &Clock, leases: &Leases) -> Result<(), StoreError> {
+    compare_clocks(db, clock).await?;
+    if let Some(last) = leases.latest_expiry().await? {
+        clock.compare_with_last_work(last);
+    }
+    if clock.is_steady() {
+        leases.acquire(START_LEASE, START_LEASE_TTL).await?;
+    }
+    Ok(())
+}
+
+/// Compares the clock with the database's clock.
+pub(crate) async fn compare_clocks(db: &Db, clock: &Clock) -> Result<(), StoreError> {
+    let asked_at = clock.monotonic();
+    clock.compare_with_database(asked_at, db.now().await?);
+    Ok(())
 }
 
 /// Sets the umask so that only the owner can read the files that this process creates, including the

@@ -171,6 +171,15 @@ impl<T> ResponseRecorder<T> {
     }
 }
 
+/// The time of a request.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// The time of the claim, which other replicas compare with theirs.
+    shared: DateTime<Utc>,
+    /// The time that decides whether a key has expired.
+    trusted: DateTime<Utc>,
+}
+
 /// The result of claiming a key.
 #[derive(Debug)]
 pub enum Claimed {
@@ -193,10 +202,12 @@ struct StoredKey {
 impl StoredKey {
     /// Returns whether a request with this digest may take the key over: the key has expired, or the same
     /// request claimed it and abandoned it.
-    fn is_free(&self, digest: &[u8], now: DateTime<Utc>) -> bool {
-        let is_abandoned =
-            self.response.is_none() && self.claimed_at <= now - CLAIM_TIMEOUT && self.digest == digest;
-        is_abandoned || self.expires_at <= now
+    fn is_free(&self, digest: &[u8], at: Times) -> bool {
+        // A claim from the future was made before the clock was set back. Taking over a request that still
+        // runs is safe: it can't finish.
+        let is_current = (at.shared - self.claimed_at).abs() < CLAIM_TIMEOUT;
+        let is_abandoned = self.response.is_none() && !is_current && self.digest == digest;
+        is_abandoned || self.expires_at <= at.trusted
     }
 }
 
@@ -236,12 +247,12 @@ impl Idempotency {
     ///
     /// [`IdempotencyError`].
     pub async fn claim(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
-        let now = self.clock.now();
+        let at = Times { shared: self.clock.shared_now(), trusted: self.clock.trusted_now() };
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
         for _ in 0..ATTEMPTS {
-            let input = (claim.clone(), request.digest, now);
-            let claimed = self.db.write(input, |tx, (claim, digest, now)| {
-                store::claim(tx, claim.owner, claim, digest, *now).boxed()
+            let input = (claim.clone(), request.digest, at);
+            let claimed = self.db.write(input, |tx, (claim, digest, at)| {
+                store::claim(tx, claim.owner, claim, digest, *at).boxed()
             });
             match claimed.await {
                 Ok(()) => return Ok(Claimed::Start(claim)),
@@ -253,10 +264,10 @@ impl Idempotency {
             let stored = self.db.read(input, |tx, (owner, key)| store::find(tx, *owner, key).boxed()).await?;
             // The key was released after the insert failed.
             let Some(stored) = stored else { continue };
-            if stored.is_free(&request.digest, now) {
-                let input = (claim.clone(), request.digest, stored.holder, now);
-                let taken = self.db.write(input, |tx, (claim, digest, holder, now)| {
-                    store::take_over(tx, claim.owner, claim, *holder, digest, *now).boxed()
+            if stored.is_free(&request.digest, at) {
+                let input = (claim.clone(), request.digest, stored.holder, at);
+                let taken = self.db.write(input, |tx, (claim, digest, holder, at)| {
+                    store::take_over(tx, claim.owner, claim, *holder, digest, *at).boxed()
                 });
                 if taken.await? {
                     return Ok(Claimed::Start(claim));
@@ -286,7 +297,7 @@ impl Idempotency {
     ///
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.clock.trusted_now();
         self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
     }
 }

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, SavedResponse, StoredKey};
+use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, SavedResponse, StoredKey, Times};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
@@ -37,15 +37,15 @@ pub(super) async fn claim(
     owner: Uuid,
     claim: &Claim,
     digest: &[u8; 32],
-    now: DateTime<Utc>,
+    at: Times,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         owner_id: Set(owner),
         key_digest: Set(claim.key.to_vec()),
         request_digest: Set(digest.to_vec()),
         holder: Set(claim.holder),
-        claimed_at: Set(now.timestamp_millis()),
-        expires_at: Set((now + RESPONSE_RETENTION).timestamp_millis()),
+        claimed_at: Set(at.shared.timestamp_millis()),
+        expires_at: Set((at.trusted + RESPONSE_RETENTION).timestamp_millis()),
         status: Set(None),
         location: Set(None),
         etag: Set(None),
@@ -66,16 +66,18 @@ pub(super) async fn take_over(
     claim: &Claim,
     former: Uuid,
     digest: &[u8; 32],
-    now: DateTime<Utc>,
+    at: Times,
 ) -> Result<bool, StoreError> {
-    let abandoned =
-        Column::Status.is_null().and(Column::ClaimedAt.lte((now - CLAIM_TIMEOUT).timestamp_millis()));
-    let free = Condition::any().add(abandoned).add(Column::ExpiresAt.lte(now.timestamp_millis()));
+    let [oldest, newest] =
+        [at.shared - CLAIM_TIMEOUT, at.shared + CLAIM_TIMEOUT].map(|time| time.timestamp_millis());
+    let is_outdated = Column::ClaimedAt.lte(oldest).or(Column::ClaimedAt.gte(newest));
+    let abandoned = Column::Status.is_null().and(is_outdated);
+    let free = Condition::any().add(abandoned).add(Column::ExpiresAt.lte(at.trusted.timestamp_millis()));
     let done = update_key(owner, claim.key, former)
         .col_expr(Column::Holder, Expr::value(claim.holder))
         .col_expr(Column::RequestDigest, Expr::value(digest.to_vec()))
-        .col_expr(Column::ClaimedAt, Expr::value(now.timestamp_millis()))
-        .col_expr(Column::ExpiresAt, Expr::value((now + RESPONSE_RETENTION).timestamp_millis()))
+        .col_expr(Column::ClaimedAt, Expr::value(at.shared.timestamp_millis()))
+        .col_expr(Column::ExpiresAt, Expr::value((at.trusted + RESPONSE_RETENTION).timestamp_millis()))
         .col_expr(Column::Status, Expr::value(Value::BigInt(None)))
         .col_expr(Column::Location, Expr::value(Value::String(None)))
         .col_expr(Column::Etag, Expr::value(Value::String(None)))

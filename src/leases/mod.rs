@@ -1,7 +1,8 @@
 //! Leases: they select one replica for a job that only one needs to do.
 //!
-//! A lease is a row with a name, a holder and an expiry. One conditional update acquires a free or expired
-//! lease, or extends it for its holder. A lease avoids duplicate work but does not guarantee exclusion: with
+//! A lease is a row with a name, a holder and an expiry, in the time that replicas share. One conditional update
+//! acquires a free or expired lease, or extends it for its holder. A lease that would expire later than any
+//! new one comes from a clock that was fast, and is free. A lease avoids duplicate work but does not guarantee exclusion: with
 //! clock skew or a badly timed pause, two replicas may run at once. A job must be correct without its lease.
 
 mod store;
@@ -29,7 +30,12 @@ struct Claim {
     holder: Uuid,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
+    /// The latest expiry of a valid lease.
+    latest: DateTime<Utc>,
 }
+
+/// The maximum difference between the shared times of two replicas.
+const SKEW: TimeDelta = TimeDelta::minutes(1);
 
 impl Leases {
     /// Creates the leases of a replica that has just started.
@@ -45,13 +51,24 @@ impl Leases {
     ///
     /// [`StoreError`].
     pub async fn acquire(&self, name: &'static str, ttl: TimeDelta) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let claim = Claim { name, holder: self.holder, now, until: now + ttl };
+        let now = self.clock.shared_now();
+        let until = now + ttl;
+        let claim = Claim { name, holder: self.holder, now, until, latest: until + SKEW };
         match self.db.write(claim, |tx, claim| store::acquire(tx, claim).boxed()).await {
             // Another replica inserted the row at the same time.
             Err(StoreError::UniqueViolation(_)) => Ok(false),
             other => other,
         }
+    }
+
+    /// Returns the latest time at which a lease expires or expired, if there are leases. It is at most the
+    /// duration of a lease after the last work under a lease.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn latest_expiry(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.db.read((), |tx, ()| store::latest_expiry(tx).boxed()).await
     }
 
     /// Releases a lease if this replica holds it, so that another replica can acquire it immediately.

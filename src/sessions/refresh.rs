@@ -31,14 +31,20 @@ use crate::tokens::{Revocation, Scopes, TokensError};
 /// How long the previous token stays usable after a rotation, even if the successor's access token was used.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
 
+/// The maximum difference between the shared times of two replicas.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
+
 /// The values that a rotation writes, and its conditions.
 #[derive(Debug, Clone)]
 pub(super) struct Rotation {
     pub(super) now: DateTime<Utc>,
     pub(super) idle_expires_at: DateTime<Utc>,
     pub(super) access_expires_at: DateTime<Utc>,
-    /// The start of the grace period: a token that was replaced at or after this time stays usable.
-    pub(super) rotated_since: DateTime<Utc>,
+    /// The time of the rotation that replicas compare.
+    pub(super) rotated_at: DateTime<Utc>,
+    /// A token that was replaced between these times is in its grace period. A rotation that lies in the future
+    /// was made before the clock was set back.
+    pub(super) grace: (DateTime<Utc>, DateTime<Utc>),
     /// The newest generation with a used access token, from memory; the database may not have it yet.
     pub(super) used_generation: Option<i64>,
     /// The id of the security event, if one is written.
@@ -77,12 +83,13 @@ impl Sessions {
     /// [`TokensError::NoSigningKey`].
     pub async fn refresh(&self, token: &str) -> Result<Grant, SessionsError> {
         let presented = self.decode(token)?;
-        let now = self.clock.now();
+        let (now, shared_now) = (self.clock.now(), self.clock.shared_now());
         let rotation = Rotation {
             now,
+            rotated_at: shared_now,
             idle_expires_at: now + TimeDelta::seconds(self.lifetimes.idle_secs.into()),
             access_expires_at: now + self.tokens.ttl(),
-            rotated_since: now - GRACE,
+            grace: (shared_now - GRACE, shared_now + SKEW),
             used_generation: self.tokens.used_generation(presented.session),
             event: self.clock.new_id(),
         };
@@ -164,9 +171,12 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
     if found.ended {
         return Ok(Outcome::Revoked);
     }
+    if session.idle_expires_at <= rotation.now {
+        return Ok(Outcome::Unknown);
+    }
     let is_newer = presented.generation > session.generation;
     let Some(revocation) = revocation::end(tx, session.user, session.id, rotation.now).await? else {
-        // The session has expired, or a concurrent request with the same token has ended it.
+        // A concurrent request has ended the session, or deleted the account.
         let ended = store::find_by_token(tx, presented).await?.is_some_and(|found| found.ended);
         return Ok(if ended { Outcome::Revoked } else { Outcome::Unknown });
     };

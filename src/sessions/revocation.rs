@@ -117,9 +117,9 @@ impl Sessions {
     /// [`SessionsError::Store`].
     pub async fn end_others(&self, user: Uuid, keep: Option<Uuid>) -> Result<(), SessionsError> {
         let now = self.clock.now();
-        let active: Result<Vec<Uuid>, StoreError> =
-            self.db.read((user, now), |tx, (user, now)| store::active_ids(tx, *user, *now).boxed()).await;
-        let mut ids = active?;
+        let unended: Result<Vec<Uuid>, StoreError> =
+            self.db.read(user, |tx, user| store::unended_ids(tx, *user).boxed()).await;
+        let mut ids = unended?;
         ids.retain(|id| Some(*id) != keep);
         // In batches, so that other writes don't wait for all of them.
         for batch in ids.chunks(END_BATCH_SIZE) {
@@ -187,7 +187,8 @@ async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-/// Ends a session and revokes its access tokens. Returns `None` if the session is not active.
+/// Ends a session, even if it has expired, and revokes its access tokens. Returns `None` if the session has
+/// ended already.
 pub(super) async fn end(
     tx: &Tx,
     owner: Uuid,

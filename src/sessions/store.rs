@@ -113,10 +113,10 @@ pub(super) async fn rotate(
     presented: &RefreshToken,
     rotation: &Rotation,
 ) -> Result<bool, StoreError> {
-    let now = rotation.now.timestamp_millis();
+    let rotated_at = rotation.rotated_at.timestamp_millis();
     let done = extend(presented, rotation)
         .col_expr(sessions::Column::Generation, Expr::value(presented.generation + 1))
-        .col_expr(sessions::Column::RotatedAt, Expr::value(now))
+        .col_expr(sessions::Column::RotatedAt, Expr::value(rotated_at))
         .filter(sessions::Column::Generation.eq(presented.generation))
         .exec(tx)
         .await?;
@@ -131,8 +131,9 @@ pub(super) async fn reissue(
     rotation: &Rotation,
 ) -> Result<bool, StoreError> {
     let successor = presented.generation + 1;
-    let mut grace =
-        Condition::any().add(sessions::Column::RotatedAt.gte(rotation.rotated_since.timestamp_millis()));
+    let (from, until) = rotation.grace;
+    let is_recent = sessions::Column::RotatedAt.between(from.timestamp_millis(), until.timestamp_millis());
+    let mut grace = Condition::any().add(is_recent);
     if rotation.used_generation.is_none_or(|used| used < successor) {
         grace = grace.add(sessions::Column::UsedGeneration.lt(successor));
     }
@@ -176,14 +177,16 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(StoredSession::from).collect())
 }
 
-/// Returns the ids of the user's active sessions.
-pub(super) async fn active_ids(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+/// Returns the ids of the user's sessions that have not ended, expired or not.
+pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, StoreError> {
     let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
-    let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(is_active(now)).into_tuple();
+    let is_unended = sessions::Column::EndedAt.is_null();
+    let ids = query.filter(sessions::Column::UserId.eq(owner)).filter(is_unended).into_tuple();
     Ok(ids.all(tx).await?)
 }
 
-/// Ends a session. Returns `false` if it is not active.
+/// Ends a session, even if it has expired: after a wrong time the clock may be set back, and the session would
+/// be active again. Returns `false` if it has ended already.
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
@@ -191,7 +194,7 @@ pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> R
         .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(id))
-        .filter(is_active(now))
+        .filter(sessions::Column::EndedAt.is_null())
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
@@ -210,7 +213,7 @@ pub(super) async fn mark_used(
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(token_use.session))
         .filter(sessions::Column::UsedGeneration.lt(token_use.generation))
-        .filter(is_active(now))
+        .filter(sessions::Column::EndedAt.is_null())
         .exec(tx)
         .await?;
     Ok(())

@@ -179,7 +179,7 @@ impl Sync {
         limit: u16,
     ) -> Result<ChangesPage, SyncError> {
         // Taken before the feed is read: a change that the feed does not contain is later than this.
-        let now = self.clock.now();
+        let now = self.clock.trusted_now();
         let given = match cursor {
             Some(text) => {
                 Some(FeedPosition::decode(text, owner, &self.cursors).ok_or(SyncError::InvalidCursor)?)
@@ -215,9 +215,10 @@ impl Sync {
         let mut outcomes = Vec::with_capacity(operations.len());
         let mut progress = Progress::default();
         for batch in operations.chunks(BATCH) {
-            let input = (owner, batch.to_vec(), progress, self.clock.now());
-            let applied = self.db.write(input, |tx, (owner, batch, progress, now)| {
-                apply(tx, *owner, batch, progress.clone(), *now).boxed()
+            let at = Times { system: self.clock.now(), trusted: self.clock.trusted_now() };
+            let input = (owner, batch.to_vec(), progress, at);
+            let applied = self.db.write(input, |tx, (owner, batch, progress, at)| {
+                apply(tx, *owner, batch, progress.clone(), *at).boxed()
             });
             let batch_outcomes;
             (batch_outcomes, progress) = applied.await?;
@@ -237,9 +238,18 @@ impl Sync {
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
         self.trips.sweep(TOMBSTONE_RETENTION).await?;
-        let before = self.clock.now() - OPERATION_RETENTION;
+        let before = self.clock.trusted_now() - OPERATION_RETENTION;
         self.db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
     }
+}
+
+/// The time of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// The time of the changes to the trips.
+    system: DateTime<Utc>,
+    /// The time that decides whether the ids of applied operations have expired.
+    trusted: DateTime<Utc>,
 }
 
 /// Applies a batch of operations in one transaction; returns the outcomes and the new progress.
@@ -248,17 +258,17 @@ async fn apply(
     owner: Uuid,
     batch: &[Operation],
     mut progress: Progress,
-    now: DateTime<Utc>,
+    at: Times,
 ) -> Result<(Vec<Outcome>, Progress), SyncError> {
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let created = batch.iter().filter(|operation| matches!(operation.mutation, Mutation::Create(_)));
     let created: Vec<Uuid> = created.map(|operation| operation.id).collect();
-    let mut work = UnitOfWork::load(tx, owner, &ids, &created, now).await?;
+    let mut work = UnitOfWork::load(tx, owner, &ids, &created, at.system).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
     let (mut known, mut expired) = (HashMap::new(), HashSet::new());
-    for (op, digest, is_current) in store::applied(tx, owner, &ops, now - OPERATION_RETENTION).await? {
+    for (op, digest, is_current) in store::applied(tx, owner, &ops, at.trusted - OPERATION_RETENTION).await? {
         if is_current {
             known.insert(op, digest);
         } else {
@@ -290,7 +300,7 @@ async fn apply(
         outcomes.push(outcome);
     }
     work.save(tx).await?;
-    store_applied(tx, owner, &applied, &expired, now).await?;
+    store_applied(tx, owner, &applied, &expired, at.trusted).await?;
     Ok((outcomes, progress))
 }
 

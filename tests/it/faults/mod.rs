@@ -1,5 +1,6 @@
-//! Crashes, full disks, unavailable databases, and concurrent writes.
+//! Crashes, full disks, unavailable databases, concurrent writes, wrong clocks and stopped processes.
 
+mod clocks;
 mod concurrent_writes;
 mod crash;
 mod disk_full;

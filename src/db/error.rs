@@ -137,8 +137,8 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => conflict,
             "53100" => StoreError::StorageFull,
-            // Connection exceptions, too many connections, shutdown, read-only standby.
-            "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" => unavailable,
+            // Connection exceptions, too many connections, shutdown, idle in a transaction, read-only standby.
+            "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" => unavailable,
             other if other.starts_with("08") => unavailable,
             _ => StoreError::Other,
         };

@@ -385,6 +385,9 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
             sqlite
                 .create_if_missing(true)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                // Overwrites deleted data with zeros, so that it can't be read in the file. An update writes
+                // 0.1 % more bytes to the WAL, and the deletion of a trip 3 %.
+                .pragma("secure_delete", "ON")
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)

@@ -2,6 +2,7 @@
 
 mod canonical_identifiers;
 mod cli;
+mod deleted_data;
 mod lost_files;
 pub(crate) mod schema;
 mod secret_file;

@@ -212,9 +212,13 @@ async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only(
         return;
     }
     let db = &app.services().db;
-    for (name, value) in
-        [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("busy_timeout", "5000")]
-    {
+    for (name, value) in [
+        ("journal_mode", "wal"),
+        ("synchronous", "2"),
+        ("foreign_keys", "1"),
+        ("busy_timeout", "5000"),
+        ("secure_delete", "1"),
+    ] {
         let found = db.write(name, |tx, name| pragma(tx, name).boxed()).await.unwrap();
         assert_eq!(found, value, "{name} of the writer");
     }

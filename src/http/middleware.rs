@@ -25,12 +25,14 @@ use super::path_table::PathTable;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
 use crate::audit;
 use crate::clock::Clock;
-use crate::web::API;
+use crate::web::accept::{self, Representation};
 use crate::web::body_budget::BodyBudget;
 use crate::web::caller::Authentication;
 use crate::web::field_label::field_label;
 use crate::web::idempotency_key::HEADER as IDEMPOTENCY_KEY;
+use crate::web::page;
 use crate::web::problem::{FieldError, Problem, ProblemCode, from_poem};
+use crate::web::{API, SHARED_LINKS};
 
 /// The header with the id of a request, which the client or the server assigns.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,6 +59,8 @@ pub(super) struct Middleware<O, P> {
     pub(super) bodies: Arc<BodyBudget>,
     pub(super) clock: Clock,
     pub(super) cors_origins: Vec<String>,
+    /// Whether the documentation is served, so that pages can link to it.
+    pub(super) docs: bool,
 }
 
 /// The parts of a request that are needed for its response.
@@ -65,12 +69,20 @@ struct RequestContext {
     method: Method,
     path: String,
     origin: Option<HeaderValue>,
+    representation: Representation,
     started: Instant,
 }
 
 impl RequestContext {
     fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
+    }
+
+    /// Returns whether an error of this request is a page if the client prefers HTML: for a share link, and for
+    /// every path outside of the API that is not a documented operation.
+    fn has_pages(&self) -> bool {
+        let is_api = self.path.strip_prefix(API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.path.starts_with(SHARED_LINKS) || !is_api && !PathTable::get().has_operations(&self.path)
     }
 }
 
@@ -85,6 +97,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             origin: self.allowed_origin(request.headers()),
+            representation: Representation::preferred(request.headers()),
             started: Instant::now(),
         };
         if context.method == Method::HEAD {
@@ -95,7 +108,8 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
             None => Either::Right(audit::in_request(Arc::from(context.id()), self.dispatch(request))),
         };
         result.map(move |result| {
-            let mut response = result.unwrap_or_else(|error| render(to_problem(error, &context), &context));
+            let mut response =
+                result.unwrap_or_else(|error| self.render(to_problem(error, &context), &context));
             self.finish(&mut response, &context);
             Ok(response)
         })
@@ -126,6 +140,36 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
                 Err(Problem::internal(format!("a handler panicked: {message}")).into())
             }
         })
+    }
+
+    /// Renders a problem, and logs its causes. This is the only place where errors of requests are logged.
+    fn render(&self, mut problem: Problem, context: &RequestContext) -> Response {
+        if problem.code() == ProblemCode::MethodNotAllowed
+            && let Some(methods) = PathTable::get().allow(&context.path)
+        {
+            problem = problem.with_header(header::ALLOW, methods);
+        }
+        let causes = problem.causes();
+        if problem.code() == ProblemCode::Internal {
+            tracing::error!(request_id = context.id(), causes, "request failed with an internal error");
+        } else if !causes.is_empty() {
+            tracing::warn!(
+                request_id = context.id(),
+                code = problem.code().name(),
+                causes,
+                "request rejected"
+            );
+        }
+        if !context.has_pages() {
+            return problem.render(context.id());
+        }
+        let home = (self.docs && !context.path.starts_with(SHARED_LINKS)).then_some("docs");
+        let mut response = match context.representation {
+            Representation::Json => problem.render(context.id()),
+            Representation::Html => page::problem::page(&problem, &context.path, context.id(), home),
+        };
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+        response
     }
 
     /// Adds the common headers and writes the access log line.
@@ -189,11 +233,15 @@ fn short_circuit(request: &mut Request, context: &RequestContext) -> Option<Resu
         return Some(Ok(preflight(&context.path)));
     }
     let is_operation = || PathTable::get().allow(&context.path).is_some();
-    if context.path.starts_with(API) && !accepts_json(headers) && is_operation() {
-        return Some(Err(Problem::new(
-            ProblemCode::NotAcceptable,
-            "The API returns JSON only. Send Accept: application/json.",
-        )));
+    let is_link = context.path.starts_with(SHARED_LINKS);
+    let is_acceptable = accept::accepts_json(headers) || is_link && accept::accepts_html(headers);
+    if context.path.starts_with(API) && !is_acceptable && is_operation() {
+        let detail = if is_link {
+            "The trip is available as JSON or as an HTML page. Send Accept: application/json or text/html."
+        } else {
+            "The API returns JSON only. Send Accept: application/json."
+        };
+        return Some(Err(Problem::new(ProblemCode::NotAcceptable, detail)));
     }
     if context.path.starts_with(API) && headers.contains_key(IDEMPOTENCY_KEY) && ignores_keys(context) {
         // Ignored, the header would make the client believe that a repetition is safe.
@@ -259,22 +307,6 @@ fn to_problem(error: poem::Error, context: &RequestContext) -> Problem {
     from_poem(error)
 }
 
-/// Renders a problem, and logs its causes. This is the only place where errors of requests are logged.
-fn render(mut problem: Problem, context: &RequestContext) -> Response {
-    if problem.code() == ProblemCode::MethodNotAllowed
-        && let Some(methods) = PathTable::get().allow(&context.path)
-    {
-        problem = problem.with_header(header::ALLOW, methods);
-    }
-    let causes = problem.causes();
-    if problem.code() == ProblemCode::Internal {
-        tracing::error!(request_id = context.id(), causes, "request failed with an internal error");
-    } else if !causes.is_empty() {
-        tracing::warn!(request_id = context.id(), code = problem.code().name(), causes, "request rejected");
-    }
-    problem.render(context.id())
-}
-
 /// Renders a problem with the common headers, for a request that never reached the middleware.
 pub(super) fn refuse(problem: &Problem) -> Response {
     let id = Clock::system().new_id().to_string();
@@ -303,27 +335,6 @@ fn redact_path(path: &str) -> Cow<'_, str> {
     let redact =
         |segment: &str| if segment.len() <= MAX_SEGMENT { segment.to_owned() } else { "[long]".to_owned() };
     Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
-}
-
-/// Returns whether the `Accept` header allows JSON (RFC 9110 §12.5.1). No header allows anything.
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut ranges = headers.get_all(header::ACCEPT).iter().peekable();
-    if ranges.peek().is_none() {
-        return true;
-    }
-    ranges.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let is_excluded = parts.any(|parameter| {
-            let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
-            weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
-        });
-        let is_json = matches!(
-            essence.as_str(),
-            "*/*" | "application/*" | "application/json" | "application/problem+json"
-        );
-        is_json && !is_excluded
-    })
 }
 
 #[cfg(test)]
@@ -355,25 +366,5 @@ mod tests {
             "/api/v1/trips/01a20107-0000-7000-8000-000000000000"
         );
         assert_eq!(redact_path(&format!("/api/v1/{}", "x".repeat(41))), "/api/v1/[long]");
-    }
-
-    #[test]
-    fn the_accept_header_is_parsed_as_in_rfc_9110() {
-        let accepts = |value: &'static str| {
-            accepts_json(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
-        };
-        assert!(accepts_json(&HeaderMap::new()));
-        for value in [
-            "*/*",
-            "application/json",
-            "text/html, */*;q=0.8",
-            "Application/JSON; charset=utf-8",
-            "application/*",
-        ] {
-            assert!(accepts(value), "{value}");
-        }
-        for value in ["text/html", "application/json;q=0", "image/*, text/*", "application/xml"] {
-            assert!(!accepts(value), "{value}");
-        }
     }
 }

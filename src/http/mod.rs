@@ -34,6 +34,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         bodies: Arc::default(),
         clock: app.clock.clone(),
         cors_origins: app.cors_origins.clone(),
+        docs: app.docs,
     }
 }
 

@@ -66,6 +66,11 @@ impl PathTable {
         self.find(path).map(|entry| entry.allow.as_str())
     }
 
+    /// Returns whether the path is one of the documented operations.
+    pub(super) fn has_operations(&self, path: &str) -> bool {
+        self.find(path).is_some_and(|entry| !entry.operations.is_empty())
+    }
+
     /// Returns the operation of the path and method.
     pub(super) fn operation(&self, path: &str, method: &str) -> Option<&OperationInfo> {
         let method = if method == "HEAD" { "GET" } else { method };

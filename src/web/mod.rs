@@ -3,6 +3,7 @@
 //! This layer defines how requests are authenticated and parsed, and does not know which operations exist.
 //! Every error becomes a [`problem`].
 
+pub mod accept;
 pub mod batch;
 pub mod body;
 pub mod body_budget;
@@ -17,6 +18,7 @@ pub mod idempotency_key;
 mod incoming;
 pub mod json;
 pub mod local_time;
+pub mod page;
 pub mod path_id;
 pub mod plain_text;
 pub mod problem;
@@ -28,6 +30,9 @@ use poem_openapi::Tags;
 
 /// The path that every operation of the API begins with.
 pub const API: &str = "/api/v1";
+
+/// The path that every share link begins with. A browser gets a page there, everywhere else under [`API`] JSON.
+pub const SHARED_LINKS: &str = "/api/v1/shared/";
 
 /// The maximum size of a request body, in bytes, unless an operation allows more.
 pub const BODY_MAX: usize = 256 * 1024;

@@ -172,6 +172,16 @@ impl Problem {
         self.code
     }
 
+    /// Returns the sentence for the user.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Returns the additional headers of the response.
+    pub fn headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.headers.iter()
+    }
+
     /// Returns the body for a request with this id.
     pub fn body(&self, request_id: &str) -> ProblemBody {
         let is_invalid = self.code.status() == 422;

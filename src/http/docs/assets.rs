@@ -1,5 +1,7 @@
 //! The static files of the pages, embedded in the binary.
 
+use crate::web::page;
+
 /// A file: its name, media type and content.
 pub(super) type File = (&'static str, &'static str, &'static str);
 
@@ -18,7 +20,4 @@ pub(super) const DOCS: [File; 6] = [
 
 /// The files that all pages share, under `/problems/`, which is always available.
 pub(super) const SHARED: [File; 2] =
-    [("page.css", STYLE, include_str!("page.css")), ("mark.svg", "image/svg+xml", include_str!("mark.svg"))];
-
-/// All files.
-pub(super) const ALL: [&[File]; 2] = [&DOCS, &SHARED];
+    [("page.css", STYLE, page::STYLE), ("mark.svg", "image/svg+xml", page::MARK)];

@@ -1,22 +1,18 @@
-//! The layout of all pages: head, header and style.
-//!
-//! Every link is relative, so that the pages also work behind a proxy that serves them under a path prefix.
-//! The URLs of static files contain a hash of their content, so that browsers can cache the files and never
-//! combine them with the page of another version.
+//! The layout of the documentation and the problem pages: a header with navigation.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
-use super::assets;
+use askama::Template;
 
-const SHELL: &str = include_str!("shell.html");
+use super::assets;
+use crate::web::page::{Layout, hash_of, render};
 
 /// The parts that differ from page to page.
 pub(super) struct Page<'a> {
     /// The title in the browser.
     pub(super) title: &'a str,
-    /// The relative path from the page to the root of the server: empty, or `../`.
-    pub(super) root: &'a str,
+    /// The path of the page.
+    pub(super) path: &'a str,
     /// The navigation entry of the page.
     pub(super) current: &'a str,
     /// Additional HTML in the head.
@@ -27,35 +23,53 @@ pub(super) struct Page<'a> {
     pub(super) with_docs: bool,
 }
 
+#[derive(Template)]
+#[template(path = "documentation.html")]
+struct Documentation<'a> {
+    layout: Layout,
+    title: &'a str,
+    links: Vec<Link>,
+    current: &'a str,
+    head: String,
+    body: String,
+    with_docs: bool,
+    version: &'static str,
+}
+
+/// An entry of the navigation: its text, and its path from the root.
+struct Link {
+    name: &'static str,
+    path: &'static str,
+}
+
+/// The navigation.
+const LINKS: [Link; 3] = [
+    Link { name: "Docs", path: "docs" },
+    Link { name: "Problems", path: "problems" },
+    Link { name: "openapi.json", path: "openapi.json" },
+];
+
 impl Page<'_> {
-    /// Renders the page.
+    /// Renders the page. In its HTML, `{hash}` is the hash of the files of the documentation.
     pub(super) fn html(&self) -> String {
-        let all = [("Docs", "docs"), ("Problems", "problems"), ("openapi.json", "openapi.json")];
-        let link = |(name, path): (&str, &str)| {
-            let current = if name == self.current { " aria-current=\"page\"" } else { "" };
-            format!("<a href=\"{}{path}\"{current}>{name}</a>", self.root)
-        };
-        let is_served = |(name, _): &(&str, &str)| self.with_docs || *name == "Problems";
-        let links: String = all.into_iter().filter(is_served).map(link).collect();
-        SHELL
-            .replace("{head}", self.head)
-            .replace("{body}", self.body.trim_end())
-            .replace("{title}", self.title)
-            .replace("{links}", &links)
-            .replace("{home}", if self.with_docs { "docs" } else { "problems" })
-            .replace("{root}", self.root)
-            .replace("{version}", env!("CARGO_PKG_VERSION"))
-            .replace("{hash}", content_hash())
+        let is_served = |link: &Link| self.with_docs || link.name == "Problems";
+        let with_hash = |html: &str| html.replace("{hash}", content_hash());
+        render(&Documentation {
+            layout: Layout::at(self.path),
+            title: self.title,
+            links: LINKS.into_iter().filter(is_served).collect(),
+            current: self.current,
+            head: with_hash(self.head),
+            body: with_hash(self.body.trim_end()),
+            with_docs: self.with_docs,
+            version: env!("CARGO_PKG_VERSION"),
+        })
     }
 }
 
-/// Returns a hash of the content of all files.
+/// Returns a hash of the content of the files of the documentation.
 fn content_hash() -> &'static str {
-    static HASH: LazyLock<String> = LazyLock::new(|| {
-        let mut hasher = DefaultHasher::new();
-        assets::ALL.hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
-    });
+    static HASH: LazyLock<String> = LazyLock::new(|| hash_of(&assets::DOCS.map(|(_, _, text)| text)));
     &HASH
 }
 
@@ -89,7 +103,8 @@ mod tests {
     fn a_page_has_no_placeholders_and_links_only_what_is_served() {
         for with_docs in [true, false] {
             let body = "<main></main>";
-            let page = Page { title: "T", root: "../", current: "Problems", head: "", body, with_docs };
+            let page =
+                Page { title: "T", path: "/problems/x", current: "Problems", head: "", body, with_docs };
             let html = page.html();
             assert!(!html.contains('{') && !html.contains('}'), "{html}");
             assert_eq!(html.matches("href=\"../docs\"").count(), if with_docs { 2 } else { 0 });

@@ -17,6 +17,7 @@ use poem::{Endpoint, EndpointExt, Response, Result, Route, RouteMethod, get, han
 use self::assets::File;
 use self::layout::Page;
 use super::openapi;
+use crate::web::page::HTML;
 use crate::web::problem::Problem;
 
 const INDEX: &str = include_str!("index.html");
@@ -27,7 +28,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The cache policy of static files, whose URLs contain a hash of their content.
 const CACHED: &str = "public, max-age=86400";
-const HTML: &str = "text/html; charset=utf-8";
 
 /// Whether the document and Swagger UI are served.
 #[derive(Clone, Copy)]
@@ -87,7 +87,7 @@ fn docs_page() -> Response {
     let page = || {
         let head = "  <link rel=\"stylesheet\" href=\"docs/swagger-ui.css?v={hash}\">\n  \
             <link rel=\"stylesheet\" href=\"docs/docs.css?v={hash}\">\n";
-        Page { title: "Tripgate API", root: "", current: "Docs", head, body: INDEX, with_docs: true }
+        Page { title: "Tripgate API", path: "/docs", current: "Docs", head, body: INDEX, with_docs: true }
             .html()
             .into()
     };

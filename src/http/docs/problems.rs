@@ -108,8 +108,15 @@ pub(super) fn list(with_docs: bool) -> String {
          these problems, in the format of RFC 9457. Its <code>type</code> is the path of its page.</p>\n<p>An app decides \
          by <code>code</code>, or simply by <code>client_action</code>:</p>\n<dl class=\"facts\">\n{actions}</dl>\n{groups}</main>"
     );
-    Page { title: "Problems · Tripgate", root: "", current: "Problems", head: "", body: &body, with_docs }
-        .html()
+    Page {
+        title: "Problems · Tripgate",
+        path: "/problems",
+        current: "Problems",
+        head: "",
+        body: &body,
+        with_docs,
+    }
+    .html()
 }
 
 fn row(code: ProblemCode) -> String {
@@ -146,7 +153,10 @@ pub(super) fn page(slug: &str, with_docs: bool) -> Option<String> {
         example = escaped(&guide.example(code)),
     );
     let title = format!("{} · Tripgate", code.title());
-    Some(Page { title: &title, root: "../", current: "Problems", head: "", body: &body, with_docs }.html())
+    Some(
+        Page { title: &title, path: "/problems/x", current: "Problems", head: "", body: &body, with_docs }
+            .html(),
+    )
 }
 
 fn points(texts: &[&str]) -> String {

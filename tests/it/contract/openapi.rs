@@ -285,6 +285,10 @@ fn request_schemas_are_closed_and_response_schemas_are_open() {
 /// The paths of operations that accept a form.
 const FORMS: [&str; 2] = ["/api/v1/auth/introspect", "/api/v1/auth/revoke"];
 
+/// The path of the operation that returns pages to browsers, and their media type.
+const SHARED: &str = "/api/v1/shared/{token}";
+const HTML: &str = "text/html; charset=utf-8";
+
 #[test]
 fn every_body_has_the_media_type_of_its_kind() {
     for (path, method, operation) in operations() {
@@ -301,6 +305,9 @@ fn every_body_has_the_media_type_of_its_kind() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let expected: &[&str] = match status.as_bytes() {
                 b"204" | b"304" => &[],
+                // A browser gets a page.
+                b"200" if path == SHARED => &["application/json", HTML],
+                [b'4' | b'5', ..] if path == SHARED && status != "406" => &["application/problem+json", HTML],
                 // RFC 7009 §2.2: 200 without a body.
                 b"200" if path == "/api/v1/auth/revoke" => &[],
                 [b'2', ..] => &["application/json"],

@@ -1,5 +1,6 @@
 //! The documents and HTML pages, and the features that Tripgate promises.
 
+mod browser_errors;
 mod first_steps;
 mod pages;
 mod parity;

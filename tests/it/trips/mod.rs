@@ -8,6 +8,7 @@ mod paging;
 mod plans;
 mod rules;
 mod scopes;
+mod shared_page;
 mod shares;
 mod stops;
 

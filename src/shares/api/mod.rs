@@ -1,27 +1,34 @@
-//! The HTTP operations on share links: the owner creates and revokes them, anyone can open them.
+//! The HTTP operations on share links: the owner creates and revokes them, anyone can open them, in an app or in
+//! a browser.
+
+mod page;
 
 use chrono::NaiveDate;
+use poem::http::Uri;
 use poem_openapi::param::Path;
+use poem_openapi::payload::Html;
 use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent};
 use serde::Serialize;
 
 use super::SharesError;
 use crate::shares::Shares;
 use crate::trips::Trip;
 use crate::trips::api::{StopList, example_trip};
+use crate::web::accept::Representation;
 use crate::web::body::NoBody;
 use crate::web::caller::{Caller, TripsWrite};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_date};
+use crate::web::page::POLICY;
 use crate::web::path_id::PathId;
-use crate::web::problem::{Problem, ProblemResponse};
-use crate::web::{API, Tag};
+use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
+use crate::web::{SHARED_LINKS, Tag};
 
 /// A share link to a trip.
 #[derive(Debug, Object, Serialize)]
 struct Share {
-    /// URL to give to others. A `GET` request to it returns the trip as JSON, without authentication.
+    /// URL to give to others, who need no account. It opens as a page in a browser; an app gets the trip as JSON.
     url: String,
     /// Last part of `url`, for an app that shows the trip on its own page.
     token: String,
@@ -29,7 +36,7 @@ struct Share {
 
 impl Share {
     fn new(server: &str, token: String) -> Self {
-        Self { url: format!("{server}{API}/shared/{token}"), token }
+        Self { url: format!("{server}{SHARED_LINKS}{token}"), token }
     }
 }
 
@@ -106,12 +113,19 @@ enum RevokedLink {
     NoContent,
 }
 
+/// The shared trip, as the client prefers it.
+#[derive(ResponseContent)]
+enum SharedTripContent {
+    Json(Json<SharedTrip>),
+    Page(Html<String>),
+}
+
 #[derive(ApiResponse)]
 enum OpenedLink {
-    /// The shared trip.
+    /// The shared trip: as JSON, or as a page for a person.
     #[oai(status = 200)]
     Ok(
-        Json<SharedTrip>,
+        SharedTripContent,
         /// `no-store`: the response must not be cached, because the link can be revoked at any time.
         #[oai(header = "Cache-Control")]
         String,
@@ -121,6 +135,12 @@ enum OpenedLink {
         /// `noindex`: search engines must not index the trip.
         #[oai(header = "X-Robots-Tag")]
         String,
+        /// `Accept`: the response depends on this request header.
+        #[oai(header = "Vary")]
+        String,
+        /// Only for a page: it runs no scripts and loads nothing from other hosts.
+        #[oai(header = "Content-Security-Policy")]
+        Option<String>,
     ),
 }
 
@@ -192,6 +212,9 @@ impl SharesApi {
     /// Returns the trip that a share link shows, without authentication and without any information about its
     /// owner. It is for an app that opens a share link, and for a page that shows the trip.
     ///
+    /// A browser gets a small page without scripts instead of JSON: the response is HTML only if `Accept` prefers
+    /// `text/html` to `application/json`. Errors are then pages too.
+    ///
     /// - 404 `not_found`: the link was revoked, its trip was deleted, or the token is wrong. Tell the user
     ///   that the link is not valid.
     #[oai(path = "/shared/:token", method = "get", operation_id = "get_shared_trip")]
@@ -199,9 +222,29 @@ impl SharesApi {
         &self,
         /// `token` of the share link.
         token: Path<String>,
+        representation: Representation,
+        uri: &Uri,
     ) -> Result<OpenedLink, ProblemResponse<404>> {
-        let trip = self.shares.resolve(&token).await?;
+        let trip = self.shares.resolve(&token).await.map_err(invalid_link)?;
         let value = |text: &str| text.to_owned();
-        Ok(OpenedLink::Ok(Json(trip.into()), value("no-store"), value("no-referrer"), value("noindex")))
+        let (content, policy) = match representation {
+            Representation::Json => (SharedTripContent::Json(Json(trip.into())), None),
+            Representation::Html => {
+                (SharedTripContent::Page(Html(page::page(trip, uri.path())?)), Some(value(POLICY)))
+            }
+        };
+        let (cache, referrer, robots) = (value("no-store"), value("no-referrer"), value("noindex"));
+        Ok(OpenedLink::Ok(content, cache, referrer, robots, value("Accept"), policy))
+    }
+}
+
+/// Returns the problem of a link that can't be opened, for the person who opened it.
+fn invalid_link(error: SharesError) -> Problem {
+    match error {
+        SharesError::NotFound => Problem::new(
+            ProblemCode::NotFound,
+            "This link is not valid. Please check that it is complete, or ask for a new one.",
+        ),
+        error => error.into(),
     }
 }

@@ -4,31 +4,12 @@
 //! corrects them and adds the errors and headers that operations share. Nothing in the document is edited by
 //! hand.
 
+mod errors;
+
 use serde_json::{Map, Value, json};
 
 use super::operations;
-use crate::web::problem::ProblemBody;
-use crate::web::problem_code::ProblemCode;
 use crate::web::{API, examples};
-
-/// The error responses that operations share, by their names in the document and statuses.
-const SHARED: [(&str, u16); 15] = [
-    ("BadRequest", 400),
-    ("Unauthorized", 401),
-    ("Forbidden", 403),
-    ("NotFound", 404),
-    ("NotAcceptable", 406),
-    ("RequestTimeout", 408),
-    ("Conflict", 409),
-    ("Gone", 410),
-    ("PreconditionFailed", 412),
-    ("ContentTooLarge", 413),
-    ("UnsupportedMediaType", 415),
-    ("Invalid", 422),
-    ("PreconditionRequired", 428),
-    ("InternalError", 500),
-    ("ServiceUnavailable", 503),
-];
 
 /// Returns the document as JSON text, as it is committed and served.
 pub fn json() -> String {
@@ -57,7 +38,7 @@ fn finish(mut document: Value) -> Value {
     let requests = reachable_from_requests(&document);
     for (path, operation) in operations(&mut document) {
         set_security(operation);
-        share_errors(operation, path.starts_with(API));
+        errors::share(operation, path.starts_with(API));
         examples::hoist(operation);
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
@@ -72,7 +53,7 @@ fn finish(mut document: Value) -> Value {
     fix_schema(&mut document);
     if let Some(components) = document.get_mut("components") {
         set(components, "headers", headers());
-        set(components, "responses", shared_errors());
+        set(components, "responses", errors::shared());
     }
     add_headers(&mut document);
     document
@@ -119,34 +100,6 @@ fn set_security(operation: &mut Value) {
     if !scopes.is_empty() {
         set(operation, "x-required-scopes", Value::Array(scopes));
     }
-}
-
-/// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
-/// JSON only and depend on the database.
-fn share_errors(operation: &mut Value, is_api: bool) {
-    let has_body = operation.get("requestBody").is_some();
-    let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-    let is_scoped = operation.get("x-required-scopes").is_some();
-    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (name, status) in SHARED {
-        let applies = match status {
-            401 => is_secured,
-            403 => is_scoped,
-            408 | 413 | 415 => has_body,
-            406 | 503 => is_api,
-            // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
-            400 | 422 | 500 => true,
-            _ => false,
-        };
-        let key = status.to_string();
-        // An error that the handler declares has the same form, so it uses the shared response too.
-        if applies || responses.contains_key(&key) {
-            responses.insert(key, json!({ "$ref": format!("#/components/responses/{name}") }));
-        }
-    }
-    responses.sort_keys();
 }
 
 /// Returns the schemas that JSON request bodies refer to. They reject unknown fields. Forms are not included:
@@ -285,34 +238,6 @@ fn headers() -> Value {
             "schema": { "type": "integer", "minimum": 0 }
         }
     })
-}
-
-/// Returns the shared error responses.
-fn shared_errors() -> Value {
-    let response = |status: u16| {
-        let mut response = json!({
-            "description": ProblemCode::meaning(status),
-            "content": { "application/problem+json": { "schema": { "$ref": format!("#/components/schemas/{}", problem_name()) } } },
-        });
-        match status {
-            401 => set(&mut response, "headers", reference_headers(&["WWW-Authenticate"])),
-            // Only if the token lacks a scope.
-            403 => set(
-                &mut response,
-                "headers",
-                json!({ "WWW-Authenticate": { "description": "The missing scope (RFC 6750).", "schema": { "type": "string" } } }),
-            ),
-            409 | 503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
-            _ => {}
-        }
-        response
-    };
-    Value::Object(SHARED.iter().map(|(name, status)| ((*name).to_owned(), response(*status))).collect())
-}
-
-fn problem_name() -> String {
-    use poem_openapi::types::Type;
-    ProblemBody::name().into_owned()
 }
 
 fn reference_headers(names: &[&str]) -> Value {

@@ -29,7 +29,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
     };
     middleware::Middleware {
         operations: operations::api(app).into_endpoint(),
-        pages: docs::routes(app.docs),
+        pages: docs::routes(docs::PageSettings { docs: app.docs, basic_on_api: app.auth_methods.basic }),
         authentication: Arc::new(authentication),
         bodies: Arc::default(),
         clock: app.clock.clone(),

@@ -4,8 +4,9 @@
     tests/browser/browser_tests.py BINARY NODE_MODULES [TEST-NAME-PATTERN]
 
 NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. The lifetime of access tokens is
-the server's minimum, so that one expires during the tests. The screenshots are stored in a temporary
-folder, which is not removed.
+the server's minimum, so that one expires during the tests. A second server accepts Basic credentials on every
+operation. The screenshots are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
+`docs/images/swagger-ui.png`.
 """
 
 import os
@@ -29,6 +30,7 @@ def main(binary, modules, pattern="."):
     with (
         tempfile.TemporaryDirectory(prefix="tripgate-browser.") as folder,
         TestServer(binary, "ES256", access_ttl_secs=ACCESS_TTL_SECS) as server,
+        TestServer(binary, "ES256", basic_on_api="true") as with_basic,
     ):
         # An ES module finds its libraries only in a `node_modules` beside it.
         for file in here.glob("*.mjs"):
@@ -36,14 +38,16 @@ def main(binary, modules, pattern="."):
         (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
         environment = {
             "SERVER": server.issuer,
+            "SERVER_WITH_BASIC": with_basic.issuer,
             "SCREENSHOTS": shots,
             "CHROMIUM": shutil.which("chromium") or "chromium",
             # Keeps the browser from writing to the user's home directory.
             "HOME": folder,
         }
-        command = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"]
+        command = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000", "--test-concurrency=2"]
         command.append(f"--test-name-pattern={pattern}")
-        result = subprocess.run([*command, "pages.test.mjs"], cwd=folder, env=os.environ | environment)
+        tests = sorted(file.name for file in here.glob("*.test.mjs"))
+        result = subprocess.run([*command, *tests], cwd=folder, env=os.environ | environment)
     print(f"    screenshots: {shots}")
     raise SystemExit(result.returncode)
 

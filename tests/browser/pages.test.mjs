@@ -1,10 +1,10 @@
-// Tests the use of /docs by a new user, the handling of the session, and the layout of the pages.
+// Tests the use of /docs by a new user, and the handling of the session.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
-  PASSWORD, PHONE, SERVER, SHOTS, allStored, alterSession, api, call, close, open, openProfile, overflow, signUp,
-  signedIn, storedSession, visit,
+  PASSWORD, SERVER, SHOTS, allStored, alterSession, api, call, close, open, openProfile, signUp, signedIn,
+  storedSession, visit,
 } from "./swagger.mjs";
 
 before(open);
@@ -185,15 +185,16 @@ describe("the documentation", { concurrency: 3 }, () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "leaving");
-    const started = Promise.withResolvers();
+    let start;
+    const started = new Promise((done) => (start = done));
     await ada.page.route("**/auth/refresh", async (route) => {
-      started.resolve();
+      start();
       await new Promise((done) => setTimeout(done, 1_500));
       await route.continue();
     });
     await alterSession(ada.page, { stale_at: 0 });
     const calling = call(ada.page, "get_me");
-    await started.promise;
+    await started;
     await ada.page.locator("#log-out").click();
     assert.equal(await storedSession(ada.page), null);
     assert.equal((await calling).status, 401);
@@ -236,9 +237,9 @@ describe("the documentation", { concurrency: 3 }, () => {
     await call(ada.page, "log_in", { body: { identifier: "handy", password: PASSWORD } });
     await ada.page.locator(".btn.authorize").first().click();
     const bearer = ada.page.locator(".auth-container", { hasText: "bearerAuth" });
-    await bearer.getByText("Logout").click();
+    await bearer.getByText("Log out").click();
     await ada.page.locator("#session").waitFor({ state: "hidden" });
-    await ada.page.locator(".btn-done").first().click();
+    await ada.page.keyboard.press("Escape");
     assert.equal(await allStored(ada.page), '[{},{},""]');
     assert.equal((await call(ada.page, "get_me")).status, 401);
     await ada.close();
@@ -254,13 +255,17 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.page.reload();
     await ada.page.locator(".btn.authorize").first().click();
     const clientAuth = ["a-service", "its-secret"];
-    const typed = { basicAuth: ["typist", PASSWORD], clientAuth, bearerAuth: [access_token] };
+    const typed = { clientAuth, bearerAuth: [access_token], basicAuth: ["typist", PASSWORD] };
     for (const [scheme, values] of Object.entries(typed)) {
+      if (scheme === "basicAuth") {
+        await ada.page.keyboard.press("Escape");
+        await ada.page.locator('[id$="-verify_credentials"] .authorization__btn').click();
+      }
       const container = ada.page.locator(".auth-container", { hasText: scheme });
       for (const [index, value] of values.entries()) await container.locator("input").nth(index).fill(value);
       await container.locator(".btn.authorize").click();
     }
-    await ada.page.locator(".btn-done").first().click();
+    await ada.page.keyboard.press("Escape");
     assert.equal((await call(ada.page, "verify_credentials")).status, 200);
     assert.equal((await call(ada.page, "get_me")).status, 200);
     assert.equal(await allStored(ada.page), '[{},{},""]');
@@ -284,7 +289,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     const queries = ["url=", "configUrl=", "urls.primaryName=x&url="].map((name) => `${name}${OTHER_ORIGIN}/openapi.json`);
     for (const query of queries) {
       await visit(ada.page, `/docs?${query}&persistAuthorization=true&validatorUrl=${OTHER_ORIGIN}`);
-      assert.equal(await ada.page.locator(".info .title").innerText(), "Tripgate");
+      assert.equal(await ada.page.locator("#operations-Trips-list_trips").count(), 1);
     }
     // `close` checks that every request went to this server.
     assert.ok(ada.requests.filter((request) => request.url() === `${SERVER}/openapi.json`).length === 3);
@@ -311,42 +316,4 @@ describe("the documentation", { concurrency: 3 }, () => {
     assert.equal(await documented.getAttribute("href"), "problems#422");
     await ada.close();
   });
-});
-
-describe("every page", { concurrency: 3 }, () => {
-  for (const [name, options] of Object.entries({ desktop: {}, phone: PHONE })) {
-    for (const colorScheme of ["light", "dark"]) {
-      test(`${name}, ${colorScheme}`, async () => {
-        const ada = await openProfile({ ...options, colorScheme });
-        const backgrounds = new Set();
-        const operations = ["docs#/Trips/create_trip", "docs#/Sync/send_operations"];
-        const paths = ["docs", ...operations, "problems", "problems/invalid"];
-        for (const path of paths) {
-          // Otherwise a link that differs only in the fragment would not load the page again.
-          await ada.page.goto("about:blank");
-          await ada.page.goto(`${SERVER}/${path}`);
-          if (path.startsWith("docs")) await ada.page.locator(".opblock").first().waitFor();
-          assert.match(await ada.page.locator(".brand").innerText(), /^Tripgate\s\d+\.\d+\.\d+$/);
-          const links = await ada.page.locator(".top nav a").allInnerTexts();
-          assert.deepEqual(links, ["Docs", "Problems", "openapi.json"]);
-          backgrounds.add(await ada.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
-          if (operations.includes(path)) await ada.page.locator(".is-open .responses-table").first().waitFor();
-          await pause(300);
-          assert.deepEqual(await overflow(ada.page), [], path);
-          const file = `${path.replace(/\W+/g, "-")}-${name}-${colorScheme}.png`;
-          await ada.page.screenshot({ path: `${SHOTS}/${file}` });
-        }
-        assert.equal(backgrounds.size, 1, "all pages have the same background");
-        await visit(ada.page);
-        await signUp(ada.page, `look-${name}-${colorScheme}`);
-        const { block } = await call(ada.page, "create_trip", { body: { title: "" } });
-        await block.locator(".problem-link").scrollIntoViewIfNeeded();
-        await ada.page.screenshot({ path: `${SHOTS}/docs-problem-${name}-${colorScheme}.png` });
-        assert.deepEqual(await overflow(ada.page), [], "with a response");
-        await ada.page.locator(".btn.authorize").first().click();
-        assert.deepEqual(await overflow(ada.page), [], "with the authorization window");
-        await ada.close();
-      });
-    }
-  }
 });

@@ -7,9 +7,6 @@ export const SHOTS = process.env.SCREENSHOTS;
 export const KEY = "tripgate.session";
 export const PASSWORD = "a red kite over Lisbon";
 
-const viewport = { width: 375, height: 800 };
-export const PHONE = { viewport, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
-
 let browser;
 
 export async function open() {
@@ -19,8 +16,8 @@ export async function open() {
 
 export const close = () => browser.close();
 
-// Opens a separate browser profile; `violations` collects what must never happen.
-export async function openProfile(options = {}) {
+// Opens a separate browser profile; `violations` collects what must never happen. Requests go to one server only.
+export async function openProfile({ allowed = SERVER, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const violations = [];
   const requests = [];
@@ -30,7 +27,7 @@ export async function openProfile(options = {}) {
     window.violated(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`)));
   context.on("request", (request) => {
     requests.push(request);
-    const isOwn = [`${SERVER}/`, "data:"].some((start) => request.url().startsWith(start));
+    const isOwn = [`${allowed}/`, "data:"].some((start) => request.url().startsWith(start));
     if (!isOwn) violations.push(`request to ${request.url()}`);
   });
   context.on("console", (message) => {
@@ -103,6 +100,16 @@ export async function api(path, { body, token } = {}) {
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const method = body ? "POST" : "GET";
   return fetch(`${SERVER}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+}
+
+// Creates a trip of a new user and returns the path of its share link, without the leading slash.
+export async function share(username, trip) {
+  const signup = await api("/auth/signup", { body: { username, password: PASSWORD } });
+  const { access_token } = await signup.json();
+  const created = await (await api("/trips", { body: trip, token: access_token })).json();
+  const headers = { Authorization: `Bearer ${access_token}` };
+  const link = await fetch(`${SERVER}/api/v1/trips/${created.id}/share`, { method: "PUT", headers });
+  return new URL((await link.json()).url).pathname.slice(1);
 }
 
 // Returns the elements that are wider than the window.

@@ -9,10 +9,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files of the documentation, under `/docs/`. `build.rs` extracts Swagger UI from its archive.
-pub(super) const DOCS: [File; 6] = [
+pub(super) const DOCS: [File; 9] = [
     ("swagger-ui.js", SCRIPT, include_str!(concat!(env!("OUT_DIR"), "/swagger-ui.js"))),
     ("swagger-ui.css", STYLE, include_str!(concat!(env!("OUT_DIR"), "/swagger-ui.css"))),
     ("docs.css", STYLE, include_str!("docs.css")),
+    ("account.js", SCRIPT, include_str!("account.js")),
+    ("authorize.js", SCRIPT, include_str!("authorize.js")),
+    ("layout.js", SCRIPT, include_str!("layout.js")),
     ("session.js", SCRIPT, include_str!("session.js")),
     ("hints.js", SCRIPT, include_str!("hints.js")),
     ("init.js", SCRIPT, include_str!("init.js")),

@@ -1,8 +1,9 @@
-// A Swagger UI plugin that shows the scopes of each operation and links to the problem pages.
+// A Swagger UI plugin that shows the scopes of each operation, shortens its errors, and links to the problem pages.
 "use strict";
 
 const hints = (system) => {
   const make = system.React.createElement;
+  const COMMON_HEADERS = ["X-Request-Id", "Cache-Control"];
   const SCHEME_LABELS = { basicAuth: "password", bearerAuth: "any token", clientAuth: "service" };
 
   // Reads the document directly, because Swagger UI resolves an operation only when it is opened.
@@ -29,10 +30,16 @@ const hints = (system) => {
         requirements(props.operationProps.get("path"), props.operationProps.get("method")).map((text) =>
           make("span", { className: "scope", key: text, title: "Required authentication" }, text))),
 
+      // All errors have the same schema and headers, which would make an operation several pages long. The link leads
+      // to examples.
       response: (Original) => (props) => {
         if (!/^[45]\d\d$/.test(props.code)) return make(Original, props);
         const description = `${props.response.get("description")} ([problems](problems#${props.code}))`;
-        return make(Original, { ...props, response: props.response.set("description", description) });
+        const short = props.response.delete("content").update("headers", (headers) => {
+          const special = headers?.filterNot((_, name) => COMMON_HEADERS.includes(name));
+          return special?.size ? special : undefined;
+        });
+        return make(Original, { ...props, response: short.set("description", description) });
       },
 
       liveResponse: (Original) => (props) => {

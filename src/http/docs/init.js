@@ -1,6 +1,6 @@
 // Starts Swagger UI with the OpenAPI document of this server. Signing up, logging in or refreshing authorizes the
-// page, also after a reload and in other tabs. Logging out in the header or in the "Authorize" dialog ends the
-// session. Credentials that the user enters in that dialog are valid in this tab until it is reloaded: neither
+// page, also after a reload and in other tabs. Logging out at the top or in the "Authorize" window ends the
+// session. Credentials that the user enters in that window are valid in this tab until it is reloaded: neither
 // passwords nor secrets of services are stored.
 "use strict";
 
@@ -27,10 +27,8 @@
   dark.addEventListener("change", applyTheme);
   applyTheme();
 
-  // Shows the session in the header and authorizes Swagger UI with its token; null removes both.
-  function show(current) {
-    document.getElementById("session").hidden = !current;
-    document.getElementById("who").textContent = current ? current.name : "";
+  // Authorizes Swagger UI with the token of the session; null removes it.
+  function useSession(current) {
     const token = current ? current.access_token : null;
     if (token === authorized) return;
     const { authActions, specSelectors } = ui.getSystem();
@@ -74,6 +72,7 @@
 
   const ui = SwaggerUIBundle({
     dom_id: "#ui",
+    layout: "TripgateLayout",
     url: "openapi.json",
     queryConfigEnabled: false,
     deepLinking: true,
@@ -81,7 +80,10 @@
     tryItOutEnabled: true,
     displayRequestDuration: true,
     validatorUrl: null,
-    plugins: [hints, logout],
+    filter: true,
+    syntaxHighlight: { theme: "obsidian" },
+    defaultModelsExpandDepth: 0,
+    plugins: [hints, layout, authorize(document.getElementById("ui").dataset.basicOnApi === "true"), logout],
     async requestInterceptor(request) {
       request.url = underPrefix(request.url);
       if (IS_LOGOUT.test(pathOf(request))) request.userFetch = fetchLogout;
@@ -102,9 +104,7 @@
       return response;
     },
     onComplete() {
-      session.start();
-      session.watch(show);
-      document.getElementById("log-out").addEventListener("click", () => session.end());
+      session.watch(useSession);
     },
   });
 })();

@@ -29,9 +29,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The cache policy of static files, whose URLs contain a hash of their content.
 const CACHED: &str = "public, max-age=86400";
 
-/// Whether the document and Swagger UI are served.
+/// The settings that the pages depend on.
 #[derive(Clone, Copy)]
-struct WithDocs(bool);
+pub(super) struct PageSettings {
+    /// Whether the document and Swagger UI are served.
+    pub(super) docs: bool,
+    /// Whether every operation accepts Basic credentials.
+    pub(super) basic_on_api: bool,
+}
 
 /// Returns the routes of the document and Swagger UI, which can be disabled.
 fn docs() -> [(&'static str, RouteMethod); 5] {
@@ -49,10 +54,10 @@ fn always() -> [(&'static str, RouteMethod); 3] {
     [("/problems", get(problem_list)), ("/problems/:name", get(problem_page)), ("/favicon.ico", get(favicon))]
 }
 
-/// Returns the routes of the pages. `with_docs` enables the document and Swagger UI.
-pub(super) fn routes(with_docs: bool) -> impl Endpoint {
-    let pages = always().into_iter().chain(docs().into_iter().filter(|_| with_docs));
-    pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method)).data(WithDocs(with_docs))
+/// Returns the routes of the pages.
+pub(super) fn routes(settings: PageSettings) -> impl Endpoint {
+    let pages = always().into_iter().chain(docs().into_iter().filter(|_| settings.docs));
+    pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method)).data(settings)
 }
 
 /// Returns the paths of all pages. A segment that begins with `:` matches any value.
@@ -82,16 +87,12 @@ fn home() -> Response {
 }
 
 #[handler]
-fn docs_page() -> Response {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let page = || {
-        let head = "  <link rel=\"stylesheet\" href=\"docs/swagger-ui.css?v={hash}\">\n  \
-            <link rel=\"stylesheet\" href=\"docs/docs.css?v={hash}\">\n";
-        Page { title: "Tripgate API", path: "/docs", current: "Docs", head, body: INDEX, with_docs: true }
-            .html()
-            .into()
-    };
-    file(HTML, "no-cache", TEXT.get_or_init(page).clone())
+fn docs_page(Data(settings): Data<&PageSettings>) -> Response {
+    let head = "  <link rel=\"stylesheet\" href=\"docs/swagger-ui.css?v={hash}\">\n  \
+        <link rel=\"stylesheet\" href=\"docs/docs.css?v={hash}\">\n";
+    let body = INDEX.replace("{basic_on_api}", if settings.basic_on_api { "true" } else { "false" });
+    let (title, path) = ("Tripgate API", "/docs");
+    file(HTML, "no-cache", Page { title, path, current: "Docs", head, body: &body, with_docs: true }.html())
 }
 
 #[handler]
@@ -117,12 +118,12 @@ fn favicon() -> Response {
 }
 
 #[handler]
-fn problem_list(Data(with_docs): Data<&WithDocs>) -> Response {
-    file(HTML, "no-cache", problems::list(with_docs.0))
+fn problem_list(Data(settings): Data<&PageSettings>) -> Response {
+    file(HTML, "no-cache", problems::list(settings.docs))
 }
 
 #[handler]
-fn problem_page(Path(name): Path<String>, Data(with_docs): Data<&WithDocs>) -> Result<Response> {
-    let page = || problems::page(&name, with_docs.0).map(|page| file(HTML, "no-cache", page));
+fn problem_page(Path(name): Path<String>, Data(settings): Data<&PageSettings>) -> Result<Response> {
+    let page = || problems::page(&name, settings.docs).map(|page| file(HTML, "no-cache", page));
     Ok(static_file(&assets::SHARED, &name).or_else(page).ok_or_else(Problem::not_found)?)
 }

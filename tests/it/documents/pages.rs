@@ -5,11 +5,14 @@ use std::path::Path;
 
 use crate::harness::{Reply, TestApp};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 12] = [
     "/docs",
+    "/docs/account.js",
+    "/docs/authorize.js",
     "/docs/docs.css",
     "/docs/hints.js",
     "/docs/init.js",
+    "/docs/layout.js",
     "/docs/session.js",
     "/problems",
     "/problems/invalid",
@@ -43,7 +46,7 @@ async fn every_file_that_a_page_references_is_served_with_its_type() {
     let app = TestApp::start().await;
     let text = page(&app, "/docs").await.text().to_owned();
     let references: Vec<&str> = text.split(['"']).filter(|word| word.contains("?v=")).collect();
-    assert_eq!(references.len(), 9, "{references:?}");
+    assert_eq!(references.len(), 12, "{references:?}");
     for file in references {
         let reply = page(&app, &format!("/{file}")).await;
         let kind = match file.split(['.', '?']).nth(1).unwrap() {
@@ -101,6 +104,16 @@ async fn no_page_references_another_host_or_contains_inline_code() {
         style.split("url(").skip(1).find(|url| !url.trim_start_matches(['"', '\'']).starts_with("data:"));
     assert_eq!(outside, None);
     assert!(!style.contains("@import") && !style.contains("sourceMappingURL"));
+}
+
+#[tokio::test]
+async fn the_page_states_whether_every_operation_accepts_basic_credentials() {
+    // N-10
+    for basic in [true, false] {
+        let app = TestApp::with(|settings| settings.auth_methods.basic = basic).await;
+        let text = page(&app, "/docs").await.text().to_owned();
+        assert!(text.contains(&format!("data-basic-on-api=\"{basic}\"")), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -31,8 +31,12 @@ pub struct Model {
     pub start_key: i64,
     /// The title without case and accents.
     pub title_key: String,
-    /// Title, destination and notes without case and accents.
+    /// Title, destination, notes and the names of the stops without case and accents.
     pub search: String,
+    /// A Bloom filter of the pieces of 1 and 2 characters of `search`.
+    pub search_short: Vec<u8>,
+    /// A Bloom filter of the pieces of 3 and 4 characters of `search`.
+    pub search_long: Vec<u8>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

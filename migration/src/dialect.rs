@@ -17,6 +17,9 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{bytes}", "BLOB", "BYTEA", "VARBINARY(8192)"),
     // A SHA-256.
     ("{digest}", "BLOB", "BYTEA", "BINARY(32)"),
+    // A Bloom filter of at most 896 bytes, and its default, the one that contains everything.
+    ("{signature}", "BLOB", "BYTEA", "VARBINARY(896)"),
+    ("{default_ff}", "DEFAULT x'ff'", "DEFAULT '\\xff'", "DEFAULT x'ff'"),
     ("{largebytes}", "BLOB", "BYTEA", "MEDIUMBLOB"),
     ("{date}", "TEXT", "DATE", "DATE"),
     ("{text}", "TEXT", "TEXT", "TEXT"),

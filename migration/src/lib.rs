@@ -11,6 +11,7 @@ mod m20261122_000003_trip_stops_and_search;
 mod m20261122_000004_idempotency_shares_sync;
 mod m20261122_000005_canonical_identifiers;
 mod m20261129_000006_feed_epoch;
+mod m20261129_000007_trip_search;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_idempotency_shares_sync::Migration),
             Box::new(m20261122_000005_canonical_identifiers::Migration),
             Box::new(m20261129_000006_feed_epoch::Migration),
+            Box::new(m20261129_000007_trip_search::Migration),
         ]
     }
 }

@@ -173,14 +173,17 @@ pub async fn build(
     create_data_dir(&settings.data_dir)?;
     let clock = clock.restarted();
     let Opened { db, secret, identity } = open(settings, &clock, creation).await?;
-    let leases = Leases::new(db.clone(), clock.clone());
+    // Requests must never delay the poll of revocations and the renewal of leases.
+    let background = db.background();
+    let leases = Leases::new(background.clone(), clock.clone());
     check_clock(&db, &clock, &leases).await.map_err(StartError::Clock)?;
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let passwords = Passwords::new(settings.bcrypt_cost, max_wait);
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
     let tokens =
-        Tokens::open(&db, clock.clone(), &secret, public_url.clone(), audience, ttl_secs, alg).await?;
+        Tokens::open(&background, clock.clone(), &secret, public_url.clone(), audience, ttl_secs, alg)
+            .await?;
     let policy = PasswordPolicy { min_chars: settings.password_min };
     let accounts = Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone());
     let lifetimes =

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The disk or the quota is full.
     #[error("the database's storage is full")]
     StorageFull(#[source] Arc<DbErr>),
+    /// A statement exceeded the time limit of its connection.
+    #[error("a statement took too long")]
+    TimedOut(#[source] Option<Arc<DbErr>>),
     /// Any other error: a bug in this program.
     #[error("a statement failed")]
     Other(#[source] Arc<DbErr>),
@@ -37,11 +40,16 @@ impl StoreError {
         Self::Conflict(None)
     }
 
+    /// Returns the error for work that exceeded its time limit between two statements.
+    pub fn timed_out() -> Self {
+        Self::TimedOut(None)
+    }
+
     pub(crate) fn unavailable() -> Self {
         Self::Unavailable(None)
     }
 
-    pub(super) fn internal(message: &str) -> Self {
+    pub(crate) fn internal(message: &str) -> Self {
         Self::Other(Arc::new(DbErr::Custom(message.to_owned())))
     }
 
@@ -117,6 +125,7 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         _ => {}
     }
     let conflict: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Conflict(Some(source));
+    let timed_out: fn(Arc<DbErr>) -> StoreError = |source| StoreError::TimedOut(Some(source));
     let unavailable: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Unavailable(Some(source));
     if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         return match mysql.number() {
@@ -126,6 +135,8 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
             // Shutdown, killed, server gone, too many connections, Galera node not ready, network errors,
             // read-only.
             1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1158..=1161 | 1290 => unavailable,
+            // The time limit of MariaDB and of MySQL.
+            1969 | 3024 => timed_out,
             // Disk full, table full.
             1021 | 1114 => StoreError::StorageFull,
             _ => StoreError::Other,
@@ -137,6 +148,8 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => conflict,
             "53100" => StoreError::StorageFull,
+            // Query canceled: the time limit.
+            "57014" => timed_out,
             // Connection exceptions, too many connections, shutdown, idle in a transaction, read-only standby.
             "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" => unavailable,
             other if other.starts_with("08") => unavailable,
@@ -147,6 +160,8 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
     match code.parse::<u32>().map(|code| code & 0xff) {
         // SQLITE_BUSY, SQLITE_LOCKED.
         Ok(5 | 6) => conflict,
+        // SQLITE_INTERRUPT.
+        Ok(9) => timed_out,
         // SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY: errors of the disk, not of the statement.
         Ok(10 | 14 | 8) => unavailable,
         // SQLITE_FULL.

@@ -3,7 +3,8 @@
 //! A use-case passes its input and a function of a [`Tx`]. SQLite has one writer, which commits waiting
 //! functions together (`sqlite_writer.rs`) and batches their deferred changes ([`Tx::execute_each`]), and a
 //! pool of read-only connections. PostgreSQL, MySQL and MariaDB run each function in a transaction of its
-//! own. [`BatchLoader`] reads single rows for concurrent requests in one query.
+//! own. [`BatchLoader`] reads single rows for concurrent requests in one query. Searches and background jobs
+//! have connections of their own (`lanes.rs`).
 //!
 //! Invariants:
 //!
@@ -17,6 +18,8 @@
 
 mod error;
 mod in_lists;
+mod index_hint;
+mod lanes;
 mod loader;
 mod open;
 mod read_pool;
@@ -30,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use tokio::task::JoinError;
 
@@ -38,12 +41,16 @@ use crate::clock::from_millis;
 
 pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
+pub use index_hint::with_index;
 pub use loader::BatchLoader;
 pub use open::{
     MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
     open_existing,
 };
 pub use tx::Tx;
+
+use lanes::{Lane, Lanes};
+use read_pool::ReadPool;
 
 /// How long a caller waits for the database before it counts as unavailable.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,15 +74,29 @@ impl HasStoreError for StoreError {
 pub struct Db {
     backend: Backend,
     writes: Arc<AtomicU64>,
+    lane: Lane,
 }
 
 #[derive(Clone, Debug)]
 enum Backend {
-    Sqlite { writer: sqlite_writer::Writer, readers: DatabaseConnection },
-    Server { pool: DatabaseConnection },
+    Sqlite { writer: sqlite_writer::Writer, readers: Lanes<ReadPool> },
+    Server { pools: Lanes<DatabaseConnection> },
 }
 
 impl Db {
+    /// Returns the same database, with the connections for searches. Each of their statements has a deadline,
+    /// after which it fails with [`StoreError::TimedOut`].
+    #[must_use]
+    pub fn searches(&self) -> Self {
+        Self { lane: Lane::Searches, ..self.clone() }
+    }
+
+    /// Returns the same database, with the connections for background jobs, which requests never occupy.
+    #[must_use]
+    pub fn background(&self) -> Self {
+        Self { lane: Lane::Background, ..self.clone() }
+    }
+
     /// Runs a function that only reads, without a transaction. Each statement sees what was committed before
     /// it, so two statements may see different states.
     ///
@@ -91,9 +112,11 @@ impl Db {
     {
         match &self.backend {
             // A read may be dropped at any time: the connection's thread finishes it.
-            Backend::Sqlite { writer, readers } => work(&Tx::reader(writer.readers(readers)), &input).await,
-            Backend::Server { pool } => {
-                let pool = pool.clone();
+            Backend::Sqlite { readers, .. } => {
+                work(&Tx::reader(readers.get(self.lane).clone()), &input).await
+            }
+            Backend::Server { pools } => {
+                let pool = pools.get(self.lane).clone();
                 detached(async move {
                     let tx = Tx::pooled(pool);
                     let first = work(&tx, &input).await;
@@ -138,8 +161,8 @@ impl Db {
     {
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
-            Backend::Server { pool } => {
-                let (pool, gate) = (pool.clone(), WriteGate::default());
+            Backend::Server { pools } => {
+                let (pool, gate) = (pools.get(self.lane).clone(), WriteGate::default());
                 let task = gate.clone();
                 let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
                 let done = async { work.await.unwrap_or_else(|error| Err(task_failed(&error).into())) };
@@ -178,14 +201,18 @@ impl Db {
 
     /// Checks that the database responds within a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let connection = match &self.backend {
-            Backend::Sqlite { readers, .. } => readers.clone(),
-            Backend::Server { pool } => pool.clone(),
-        };
-        let ping =
-            detached(
-                async move { connection.execute_unprepared("SELECT 1").await.map_err(StoreError::from) },
-            );
+        let backend = self.backend.clone();
+        let ping = detached(async move {
+            match backend {
+                Backend::Sqlite { readers, .. } => {
+                    let ping = Statement::from_string(DbBackend::Sqlite, "SELECT 1");
+                    readers.background.execute(ping).await.map_err(StoreError::from)
+                }
+                Backend::Server { pools } => {
+                    pools.background.execute_unprepared("SELECT 1").await.map_err(StoreError::from)
+                }
+            }
+        });
         tokio::time::timeout(Duration::from_secs(1), ping).await.unwrap_or(Err(StoreError::unavailable()))?;
         Ok(())
     }
@@ -205,18 +232,19 @@ impl Db {
 
     /// Commits the waiting writes and closes all connections.
     pub async fn close(&self) {
-        let closed = match &self.backend {
+        match &self.backend {
             Backend::Sqlite { writer, readers } => {
                 // Close the writer last: closing SQLite's last connection checkpoints the WAL.
-                writer.readers(readers).close().await;
-                let closed = readers.close_by_ref().await;
+                join_all(readers.all().map(ReadPool::close)).await;
                 writer.close().await;
-                closed
             }
-            Backend::Server { pool } => pool.close_by_ref().await,
-        };
-        if let Err(error) = closed {
-            tracing::warn!(%error, "failed to close the database");
+            Backend::Server { pools } => {
+                for closed in join_all(pools.all().map(DatabaseConnection::close_by_ref)).await {
+                    if let Err(error) = closed {
+                        tracing::warn!(%error, "failed to close the database");
+                    }
+                }
+            }
         }
     }
 }
@@ -379,10 +407,15 @@ mod tests {
         Database::connect(options).await.unwrap()
     }
 
+    fn server(pool: DatabaseConnection) -> Db {
+        let pools = Lanes { requests: pool.clone(), searches: pool.clone(), background: pool };
+        Db { backend: Backend::Server { pools }, lane: Lane::default(), writes: Arc::default() }
+    }
+
     #[tokio::test]
     async fn a_read_without_a_connection_times_out_only_once() {
         let pool = pool_of_one().await;
-        let db = Db { backend: Backend::Server { pool: pool.clone() }, writes: Arc::default() };
+        let db = server(pool.clone());
         let held = pool.begin().await.unwrap();
         let started = Instant::now();
         let read: Result<(), StoreError> = db
@@ -400,7 +433,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_on_a_broken_connection_is_retried_once() {
         // S-67
-        let db = Db { backend: Backend::Server { pool: pool_of_one().await }, writes: Arc::default() };
+        let db = server(pool_of_one().await);
         let runs = Arc::new(AtomicU32::new(0));
         let read: Result<(), StoreError> = db
             .read(Arc::clone(&runs), |_, runs| {

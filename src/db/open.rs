@@ -16,23 +16,20 @@ use sea_orm::{
     TransactionTrait, sqlx,
 };
 
+use super::lanes::{Lane, Lanes, SEARCH_STATEMENT_TIMEOUT};
+use super::read_pool::ReadPool;
 use super::sqlite_writer::{Writer, immediate};
 use super::{Backend, Db};
 use crate::secrets::mask_url;
 
 /// How long to wait for a connection before the database counts as unavailable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Number of read-only connections to SQLite. Reads come from memory, so more connections than cores only
-/// cost cache memory.
-const SQLITE_READERS: u32 = 4;
 /// Size at which SQLite checkpoints the WAL, in pages of 4 KiB. A page that many commits have changed is
 /// written to the database once for each checkpoint.
 const CHECKPOINT_PAGES: &str = "4000";
 /// Number of prepared statements that SQLite's writer caches. Batches and lists of each length have texts of
 /// their own.
 const STATEMENT_CACHE: usize = 256;
-/// Number of connections to a database server.
-const SERVER_POOL: u32 = 16;
 /// How long a statement waits for a lock before its transaction is rolled back and retried. Much less than
 /// the timeout of the caller, so that a write that was reported as failed is not executed afterwards.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
@@ -123,7 +120,8 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
         return Ok(true);
     }
     check_connection(url).await?;
-    let options = if is_sqlite(url) { sqlite_options(url, true) } else { server_options(url, 1) };
+    let options =
+        if is_sqlite(url) { sqlite_options(url, Some(Lane::default())) } else { server_options(url, 1) };
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let connection = Database::connect(options).await.map_err(unreachable)?;
     let applied = applied(&connection).await;
@@ -141,27 +139,26 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     let unreachable = unreachable(url);
     let backend = if is_sqlite(url) {
         create_directory(url)?;
-        let options = sqlite_options(url, false);
+        let options = sqlite_options(url, None);
         let writer = Database::connect(options.clone()).await.map_err(&unreachable)?;
         apply_pending(&writer).await?;
         // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
-        let readers = Database::connect(sqlite_options(url, true)).await.map_err(&unreachable)?;
-        Backend::Sqlite { writer: Writer::start(writer, options), readers }
+        let readers = Lanes::from_fn(|lane| {
+            let options = sqlite_options(url, Some(lane));
+            let unreachable = &unreachable;
+            async move {
+                let pool = Database::connect(options).await.map_err(unreachable)?;
+                Ok(ReadPool::new(&pool, lane.statement_timeout()))
+            }
+        });
+        Backend::Sqlite { writer: Writer::start(writer, options), readers: readers.await? }
     } else {
         migrate_up(url).await?;
-        let mut options = server_options(url, SERVER_POOL);
-        let lock_timeout = LOCK_TIMEOUT.as_millis().to_string();
-        let idle_timeout = IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
-        options.map_sqlx_postgres_opts(move |postgres| {
-            postgres.application_name("tripgate").options([
-                ("lock_timeout", &lock_timeout),
-                ("idle_in_transaction_session_timeout", &idle_timeout),
-            ])
-        });
-        Backend::Server { pool: Database::connect(options).await.map_err(&unreachable)? }
+        let pools = Lanes::from_fn(|lane| Database::connect(lane_options(url, lane)));
+        Backend::Server { pools: pools.await.map_err(&unreachable)? }
     };
-    Ok(Db { backend, writes: Arc::default() })
+    Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
 }
 
 /// Applies all pending steps. Creates a SQLite database that does not exist. Returns every step.
@@ -288,7 +285,7 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
 /// Opens one connection, for a migration. Reports why the database can't be reached.
 async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
     check_connection(url).await?;
-    let options = if is_sqlite(url) { sqlite_options(url, false) } else { server_options(url, 1) };
+    let options = if is_sqlite(url) { sqlite_options(url, None) } else { server_options(url, 1) };
     Database::connect(options).await.map_err(unreachable(url))
 }
 
@@ -364,9 +361,10 @@ fn wal_of(path: &Path) -> PathBuf {
     wal.into()
 }
 
-fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
+/// Returns the options of the read-only connections of a lane, or of the connection for writes.
+fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
-    let size = if read_only { SQLITE_READERS } else { 1 };
+    let (read_only, size) = (readers.is_some(), readers.map_or(1, Lane::sqlite_readers));
     options
         .max_connections(size)
         .min_connections(u32::from(!read_only))
@@ -395,6 +393,32 @@ fn sqlite_options(url: &str, read_only: bool) -> ConnectOptions {
     options
 }
 
+/// Returns the options of the connections of a lane to a server.
+fn lane_options(url: &str, lane: Lane) -> ConnectOptions {
+    let mut options = server_options(url, lane.server_connections());
+    let timeout = (lane == Lane::Searches).then_some(SEARCH_STATEMENT_TIMEOUT);
+    options.map_sqlx_postgres_opts(move |postgres| {
+        let postgres = postgres.application_name("tripgate");
+        let postgres = postgres.options([("lock_timeout", LOCK_TIMEOUT.as_millis().to_string())]);
+        match timeout {
+            Some(timeout) => postgres.options([("statement_timeout", timeout.as_millis().to_string())]),
+            None => postgres,
+        }
+    });
+    options.map_sqlx_mysql_pool_opts(move |pool| {
+        pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                prepare_session(connection).await?;
+                match timeout {
+                    Some(timeout) => limit_statements(connection, timeout).await,
+                    None => Ok(()),
+                }
+            })
+        })
+    });
+    options
+}
+
 fn server_options(url: &str, size: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
@@ -408,6 +432,22 @@ fn server_options(url: &str, size: u32) -> ConnectOptions {
             pool.after_connect(|connection, _| Box::pin(async move { prepare_session(connection).await }))
         });
     options
+}
+
+/// Limits the duration of each read of a session of MySQL or MariaDB.
+async fn limit_statements(
+    connection: &mut sqlx::MySqlConnection,
+    limit: Duration,
+) -> Result<(), sqlx::Error> {
+    let mariadb = format!("SET SESSION max_statement_time = {}", limit.as_secs());
+    match sqlx::query(AssertSqlSafe(mariadb)).execute(&mut *connection).await {
+        // MySQL has another variable.
+        Err(sqlx::Error::Database(_)) => {
+            let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis());
+            sqlx::query(AssertSqlSafe(mysql)).execute(connection).await.map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 /// Configures a session of MySQL or MariaDB.

@@ -4,10 +4,12 @@
 //! switches for each query, and is useless for a file. This pool therefore takes its connections from the
 //! pool of `sqlx` and retains them. It never opens more than that pool allows, limits the wait for a
 //! connection, and closes a connection after an error. A query may be dropped at any time: the connection's
-//! thread finishes it before the next one.
+//! thread finishes it before the next one. SQLite interrupts a query that exceeds the time limit of the pool.
 
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sea_orm::error::ConnAcquireErr;
 use sea_orm::sqlx::query::Query;
@@ -29,11 +31,58 @@ struct Inner {
     pool: SqlitePool,
     size: u32,
     permits: Semaphore,
-    idle: Mutex<Vec<SqliteConnection>>,
+    idle: Mutex<Vec<Session>>,
+    /// The maximum duration of a query.
+    limit: Duration,
+}
+
+/// The number of instructions of SQLite's virtual machine between two checks of the time limit; they take
+/// some tens of microseconds.
+const CHECK_EVERY: i32 = 2000;
+
+/// An open connection.
+#[derive(Debug)]
+struct Session {
+    connection: SqliteConnection,
+    deadline: Arc<Deadline>,
+}
+
+/// The time at which SQLite interrupts the running query.
+#[derive(Debug)]
+struct Deadline {
+    opened: Instant,
+    /// Milliseconds after `opened`.
+    millis: AtomicU64,
+}
+
+impl Deadline {
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn set(&self, limit: Duration) {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(self.elapsed().saturating_add(limit), Ordering::Relaxed);
+    }
+
+    fn has_passed(&self) -> bool {
+        self.elapsed() > self.millis.load(Ordering::Relaxed)
+    }
+}
+
+impl Session {
+    async fn open(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        let mut connection = pool.acquire().await?.detach();
+        let deadline = Arc::new(Deadline { opened: Instant::now(), millis: AtomicU64::new(u64::MAX) });
+        let running = Arc::clone(&deadline);
+        // The handler returns false to interrupt the query.
+        connection.lock_handle().await?.set_progress_handler(CHECK_EVERY, move || !running.has_passed());
+        Ok(Self { connection, deadline })
+    }
 }
 
 impl Inner {
-    fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -47,17 +96,18 @@ impl Inner {
                 .map_err(|_| failed(ConnAcquireErr::ConnectionClosed))?,
         };
         let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.pool.acquire().await.map_err(|error| DbErr::Conn(driver(error)))?.detach(),
+        let session = match idle {
+            Some(session) => session,
+            None => Session::open(&self.pool).await.map_err(|error| DbErr::Conn(driver(error)))?,
         };
-        Ok(Reader { connection: Some(connection), inner: self, _permit: permit })
+        session.deadline.set(self.limit);
+        Ok(Reader { session: Some(session), inner: self, _permit: permit })
     }
 }
 
 /// A connection for one query. Returns to the pool when dropped.
 struct Reader<'a> {
-    connection: Option<SqliteConnection>,
+    session: Option<Session>,
     inner: &'a Inner,
     // Released after the connection: `drop` runs before the fields are dropped.
     _permit: SemaphorePermit<'a>,
@@ -65,13 +115,15 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn connection(&mut self) -> Result<&mut SqliteConnection, DbErr> {
-        self.connection.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
+        let session = self.session.as_mut();
+        let connection = session.map(|session| &mut session.connection);
+        connection.ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
     /// Returns the result of the query. Closes the connection after an error.
     fn finish<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
         result.map_err(|error| {
-            self.connection = None;
+            self.session = None;
             driver(error)
         })
     }
@@ -79,7 +131,7 @@ impl Reader<'_> {
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        self.inner.idle().extend(self.connection.take());
+        self.inner.idle().extend(self.session.take());
     }
 }
 
@@ -93,12 +145,12 @@ fn query(statement: Statement) -> Query<'static, Sqlite, SqlxValues> {
 }
 
 impl ReadPool {
-    /// Opens connections on demand, up to the limit of `pool`.
-    pub(super) fn new(pool: &DatabaseConnection) -> Self {
+    /// Opens connections on demand, up to the limit of `pool`. `limit` is the maximum duration of a query.
+    pub(super) fn new(pool: &DatabaseConnection, limit: Duration) -> Self {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
         let permits = Semaphore::new(usize::try_from(size).unwrap_or(1));
-        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default() }))
+        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), limit }))
     }
 
     pub(super) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -127,25 +179,30 @@ impl ReadPool {
         self.0.permits.close();
         drop(permits);
         let idle = mem::take(&mut *self.0.idle());
-        for connection in idle {
+        for Session { connection, .. } in idle {
             if let Err(error) = connection.close().await {
                 tracing::warn!(%error, "failed to close a connection");
             }
         }
+        self.0.pool.close().await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::StoreError;
     use sea_orm::{ConnectOptions, Database, DbBackend};
-    use std::time::Duration;
 
     /// Returns a pool of at most two connections, each to a separate in-memory database.
     async fn pool_of_two() -> ReadPool {
+        with_limit(DATABASE_TIMEOUT).await
+    }
+
+    async fn with_limit(limit: Duration) -> ReadPool {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(2).min_connections(0);
-        ReadPool::new(&Database::connect(options).await.unwrap())
+        ReadPool::new(&Database::connect(options).await.unwrap(), limit)
     }
 
     fn sql(text: &str) -> Statement {
@@ -184,6 +241,18 @@ mod tests {
             assert!(readers.query_one(sql("SELECT 1")).await.unwrap().is_some());
         }
         assert_eq!(readers.0.permits.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_query_is_interrupted_at_its_deadline() {
+        // A-1, S-105
+        let readers = with_limit(Duration::from_millis(20)).await;
+        let endless = SLOW.replace("1000000", "1000000000");
+        let started = Instant::now();
+        let interrupted = readers.query_all(sql(&endless)).await.map_err(StoreError::from);
+        assert!(matches!(interrupted, Err(StoreError::TimedOut(_))), "{interrupted:?}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(readers.query_one(sql("SELECT 1")).await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -8,7 +8,6 @@
 //! second run is not observable.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,7 +18,6 @@ use sea_orm::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::read_pool::ReadPool;
 use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
 
 /// Maximum number of functions in one transaction. Bounds how long the first of them waits.
@@ -31,7 +29,6 @@ const QUEUE_CAPACITY: usize = 8192;
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
-    readers: Arc<OnceLock<ReadPool>>,
 }
 
 enum Message {
@@ -124,12 +121,7 @@ impl Writer {
     pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_CAPACITY);
         tokio::spawn(serve(WriterConnection { connection, options, may_be_in_transaction: false }, waiting));
-        Self { queue, readers: Arc::default() }
-    }
-
-    /// Returns the pool of read-only connections, which the first call creates from `pool`.
-    pub(super) fn readers(&self, pool: &DatabaseConnection) -> ReadPool {
-        self.readers.get_or_init(|| ReadPool::new(pool)).clone()
+        Self { queue }
     }
 
     pub(super) async fn submit<I, T, E, F>(&self, limit: Duration, input: I, work: F) -> Result<T, E>

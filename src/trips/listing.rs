@@ -4,10 +4,11 @@
 //! every database, because both compare a folded form that is stored with the trip.
 
 use futures_util::FutureExt;
+use search_index::fold;
 use uuid::Uuid;
 
 use super::query::{Filter, Listing, Query};
-use super::sort_keys::{days, fold};
+use super::sort_keys::days;
 use super::{PAGE_MAX, Trip, Trips, TripsError, cursor, store};
 
 /// A page of the owner's trips.
@@ -64,10 +65,18 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::Store`].
+    /// [`TripsError::Store`]; for a search also [`TripsError::SearchTimedOut`] and
+    /// [`TripsError::TooManySearches`].
     pub async fn list(&self, listing: Listing) -> Result<Page, TripsError> {
-        let found = self.db.read(listing.clone(), |tx, listing| store::page(tx, listing).boxed()).await;
-        let store::FoundPage { trips, changes, last } = found.map_err(TripsError::Store)?;
+        let found = match listing.filter.q.clone() {
+            Some(q) => self.searches.run(&self.db, listing.clone(), q).await?,
+            None => {
+                let read =
+                    self.db.read(listing.clone(), |tx, listing| store::page(tx, listing, None).boxed());
+                read.await.map_err(TripsError::Store)?
+            }
+        };
+        let store::FoundPage { trips, changes, last } = found;
         let next = last.map(|position| cursor::encode(&position, &listing, &self.cursors));
         Ok(Page { items: trips, next, etag: self.etag_at(&listing, changes) })
     }

@@ -11,6 +11,7 @@ mod feed;
 mod fields;
 mod listing;
 mod query;
+mod searches;
 mod sort_keys;
 mod stops;
 mod store;
@@ -31,6 +32,7 @@ pub use feed::{Feed, FeedQuery};
 pub use fields::{Patch, Status, TripFields, UncheckedFields};
 pub use listing::Page;
 pub use query::{Listing, Query, SEARCH_MAX, Sort};
+use searches::Searches;
 pub use stops::{
     STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, Stops,
 };
@@ -170,6 +172,12 @@ pub enum TripsError {
     /// The search text is empty after folding.
     #[error("the search text is empty")]
     EmptySearch,
+    /// The owner's other searches took too long.
+    #[error("the owner has other searches running")]
+    TooManySearches,
+    /// The search took too long.
+    #[error("the search took too long")]
+    SearchTimedOut(#[source] StoreError),
     /// The cursor was not issued for this list and this owner.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
@@ -200,6 +208,7 @@ pub struct Trips {
     clock: Clock,
     cursors: MacKey,
     counters: BatchLoader<Uuid, i64>,
+    searches: Searches,
 }
 
 impl Trips {
@@ -212,7 +221,7 @@ impl Trips {
             async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
                 .boxed()
         });
-        Self { db, clock, cursors, counters }
+        Self { db, clock, cursors, counters, searches: Searches::default() }
     }
 
     /// Returns a new id for a trip or a stop.

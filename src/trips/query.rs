@@ -47,7 +47,7 @@ pub struct Query {
     pub sort: Sort,
     /// Returns only trips with one of these statuses. Empty: with any.
     pub statuses: Vec<Status>,
-    /// Returns only trips whose title, destination or notes contain this text.
+    /// Returns only trips whose title, destination, notes or names of stops contain this text.
     pub q: Option<String>,
     /// Returns only trips that start on this day or later.
     pub starts_from: Option<NaiveDate>,

@@ -3,6 +3,7 @@
 //! Reading trips copies that text unparsed; only a change of a stop parses it. A stop's id is unique only
 //! within its trip, so a conflict of ids reveals nothing about other trips.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use chrono::{Datelike, NaiveDateTime};
@@ -129,6 +130,17 @@ impl Stops {
     /// [`TripsError::CorruptStops`] if the stored text is invalid.
     pub fn list(&self) -> Result<Vec<Stop>, TripsError> {
         serde_json::from_str(&self.0).map_err(TripsError::CorruptStops)
+    }
+
+    /// Returns the names of the stops, or none if the stored text is invalid.
+    pub(super) fn names(&self) -> Vec<Cow<'_, str>> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        let stops: Vec<Named<'_>> = serde_json::from_str(&self.0).unwrap_or_default();
+        stops.into_iter().map(|stop| stop.name).collect()
     }
 }
 

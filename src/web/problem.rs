@@ -163,7 +163,7 @@ impl Problem {
     }
 
     /// Adds `Retry-After`.
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
@@ -241,7 +241,7 @@ impl From<StoreError> for Problem {
                 Self::new(ProblemCode::Busy, "The server is busy. Nothing was changed. Please try again.")
                     .retry_after(1)
             }
-            StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) => Self::new(
+            StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) | StoreError::TimedOut(_) => Self::new(
                 ProblemCode::DatabaseUnavailable,
                 "The service is not available at the moment. Please try again soon.",
             )

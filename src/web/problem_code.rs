@@ -57,10 +57,14 @@ pub enum ProblemCode {
     Invalid,
     /// The key was used for another request.
     IdempotencyKeyReused,
+    /// The user's other searches are still running.
+    TooManySearches,
     /// An internal error.
     Internal,
     /// Conflicts with other transactions persisted over all retries.
     Busy,
+    /// The search took too long.
+    SearchTimeout,
     /// The database is unavailable.
     DatabaseUnavailable,
     /// The disk or the quota of the database is full.
@@ -78,7 +82,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -106,8 +110,10 @@ impl ProblemCode {
         Self::UnsupportedMediaType,
         Self::Invalid,
         Self::IdempotencyKeyReused,
+        Self::TooManySearches,
         Self::Internal,
         Self::Busy,
+        Self::SearchTimeout,
         Self::DatabaseUnavailable,
         Self::StorageFull,
         Self::Overloaded,
@@ -172,10 +178,14 @@ impl ProblemCode {
                 "The request is well-formed, but some of its fields are not valid. `errors` lists each of them with a pointer to the field."),
             Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "Idempotency key reused", "fix_input",
                 "This key was used for another request within the last 7 days: for another path, or with another body. Nothing was changed."),
+            Self::TooManySearches => ("too_many_searches", 429, "Too many searches", "retry",
+                "The server runs one search of a user at a time, and your other searches took too long."),
             Self::Internal => ("internal", 500, "Internal error", "retry",
                 "An unexpected error occurred on the server. The request is not the cause."),
             Self::Busy => ("busy", 503, "Busy", "retry",
                 "The request conflicted with other changes several times in a row. Nothing was changed."),
+            Self::SearchTimeout => ("search_timeout", 503, "Search timeout", "retry",
+                "The search did not end within the time limit for searches. Other operations are not affected."),
             Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
                 "The server has no connection to its database."),
             Self::StorageFull => ("storage_full", 503, "Storage full", "retry",
@@ -236,6 +246,7 @@ impl ProblemCode {
             413 => "The body is too large",
             415 => "The media type of the body is not supported",
             422 => "The input is not valid",
+            429 => "The limit of requests is exceeded; retry later",
             503 => "The server is temporarily unavailable; retry later",
             // Only 500 is left.
             _ => "An internal error",

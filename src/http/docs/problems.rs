@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::db::StoreError;
     use crate::passwords::Overloaded;
+    use crate::trips::TripsError;
     use crate::web::idempotency_key::in_progress;
 
     #[test]
@@ -197,12 +198,14 @@ mod tests {
     // `tests/it/contract/problems.rs` compares the other examples with a running server.
     #[test]
     fn examples_of_server_errors_equal_the_real_problems() {
-        let real: [Problem; 5] = [
+        let real: [Problem; 7] = [
             Problem::internal("x"),
             StoreError::unavailable().into(),
             StoreError::conflict().into(),
             Overloaded { retry_after_secs: 1 }.into(),
             in_progress(),
+            TripsError::TooManySearches.into(),
+            TripsError::SearchTimedOut(StoreError::timed_out()).into(),
         ];
         for problem in real {
             let guide = Guide::for_code(problem.code()).unwrap();

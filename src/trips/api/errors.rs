@@ -32,6 +32,17 @@ pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
             invalid("/stop_ids", "not_an_order", detail)
         }
         TripsError::EmptySearch => invalid("/q", "too_short", "Search text must not be blank."),
+        TripsError::TooManySearches => Problem::new(
+            ProblemCode::TooManySearches,
+            "Your other searches are still running. Please wait a moment and try again.",
+        )
+        .retry_after(1),
+        TripsError::SearchTimedOut(error) => Problem::new(
+            ProblemCode::SearchTimeout,
+            "The search took too long. Please try again, or search for a longer text.",
+        )
+        .retry_after(5)
+        .caused_by(error),
         TripsError::InvalidCursor => Problem::new(
             ProblemCode::InvalidCursor,
             "The list can't be continued from here. Please load it again.",

@@ -114,6 +114,9 @@ impl TripsApi {
     /// - 400 `invalid_cursor`: the cursor belongs to another list or user, or was not issued by this server.
     ///   Start again without a cursor.
     /// - 422 `invalid`: a query parameter is not valid. `errors` names the parameter and its allowed values.
+    /// - 429 `too_many_searches`: other searches of the user are still running. Repeat the request after
+    ///   `Retry-After` seconds, unless the user has changed the search text since.
+    /// - 503 `search_timeout`: the search took too long. Repeat it later, or search for a longer text.
     #[oai(path = "/", method = "get", operation_id = "list_trips")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
@@ -131,8 +134,8 @@ impl TripsApi {
         /// Returns only trips with this status. May be repeated: `status=planned&status=active` returns trips
         /// with any of these statuses.
         status: Query<Option<Vec<TripStatus>>>,
-        /// Returns only trips whose title, destination or notes contain this text, ignoring case and accents.
-        /// There are no wildcards.
+        /// Returns only trips whose title, destination, notes or names of stops contain this text, ignoring
+        /// case and accents. There are no wildcards.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// Returns only trips whose first day is this date or later.
@@ -142,7 +145,7 @@ impl TripsApi {
         /// `ETag` of the page that the app has already. The response is 304 if nothing has changed.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
-    ) -> Result<ListedTrips, ProblemResponse> {
+    ) -> Result<ListedTrips, ProblemResponse<429>> {
         let sort = sort.0.map(Sort::from);
         let statuses: Vec<_> = status.0.into_iter().flatten().map(super::Status::from).collect();
         let day = |day: &Option<DateParam>| day.as_ref().map(|day| day.0.to_string());

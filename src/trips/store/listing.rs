@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
 use super::super::sort_keys::{NO_START, start_key};
 use super::{COLUMNS, Row, change_counter, counter_query, select, trip};
-use crate::db::{StoreError, Tx};
+use crate::db::{StoreError, Tx, pad_to_power_of_two, with_index};
 use crate::trips::{PAGE_BYTES, Trip};
 
 /// The index of the owner's counter, after the columns of the trip.
@@ -39,18 +39,23 @@ pub(in crate::trips) struct FoundPage {
 /// one.
 const CHUNK: u16 = 25;
 
-/// Reads a page, in one statement if the limit is at most [`CHUNK`].
-pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError> {
+/// Reads a page, in one statement if the limit is at most [`CHUNK`]. The page consists only of the trips with
+/// these `ids`, if there are any.
+pub(in crate::trips) async fn page(
+    tx: &Tx,
+    listing: &Listing,
+    ids: Option<&[Uuid]>,
+) -> Result<FoundPage, StoreError> {
     if listing.limit <= CHUNK {
-        return load_chunk(tx, listing).await;
+        return load_chunk(tx, listing, ids).await;
     }
-    let mut found = load_chunk(tx, &Listing { limit: CHUNK, ..listing.clone() }).await?;
+    let mut found = load_chunk(tx, &Listing { limit: CHUNK, ..listing.clone() }, ids).await?;
     let mut bytes: usize = found.trips.iter().map(Trip::json_len).sum();
     let limit = usize::from(listing.limit);
     while let Some(last) = found.last.take_if(|_| found.trips.len() < limit && bytes < PAGE_BYTES) {
         let left = u16::try_from(limit - found.trips.len()).unwrap_or(CHUNK);
         let next = Listing { limit: std::cmp::min(left, CHUNK), after: Some(last), ..listing.clone() };
-        let next = load_chunk(tx, &next).await?;
+        let next = load_chunk(tx, &next, ids).await?;
         bytes += next.trips.iter().map(Trip::json_len).sum::<usize>();
         found.trips.extend(next.trips);
         // The page keeps the counter of its first chunk: a later counter could include a change that the page
@@ -61,15 +66,15 @@ pub(in crate::trips) async fn page(tx: &Tx, listing: &Listing) -> Result<FoundPa
 }
 
 /// Reads a chunk of a page and the owner's counter, in one statement and therefore in one snapshot.
-async fn load_chunk(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError> {
-    let rows = fetch_rows(tx, listing).await?;
+async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<FoundPage, StoreError> {
+    let rows = fetch_rows(tx, listing, ids).await?;
     if !rows.is_empty() {
         return parse_rows(&rows, listing);
     }
     // Without a row there is no counter. It is read before the rows are read again: a later counter could
     // include a trip that the page does not contain.
     let changes = change_counter(tx, listing.owner).await?;
-    let rows = fetch_rows(tx, listing).await?;
+    let rows = fetch_rows(tx, listing, ids).await?;
     if rows.is_empty() {
         Ok(FoundPage { trips: Vec::new(), changes, last: None })
     } else {
@@ -79,25 +84,34 @@ async fn load_chunk(tx: &Tx, listing: &Listing) -> Result<FoundPage, StoreError>
 
 /// Returns whether the list ends with trips without a first day that are read separately: they have the
 /// greatest key, but are listed last.
-fn has_undated_part(listing: &Listing) -> bool {
+pub(super) fn has_undated_part(listing: &Listing) -> bool {
     listing.sort == Sort::LatestStart && listing.filter.start_range().is_none()
 }
 
 /// Returns whether a list by latest first day has reached the trips without a first day.
-fn is_undated(listing: &Listing) -> bool {
+pub(super) fn is_undated(listing: &Listing) -> bool {
     listing.after.as_ref().is_some_and(|after| after.value == SortValue::Number(NO_START))
+}
+
+/// Returns the rest of a list by latest first day: its trips without a first day.
+pub(super) fn undated_part(listing: &Listing, limit: u16) -> Listing {
+    let after = Some(ListPosition { value: SortValue::Number(NO_START), id: Uuid::max() });
+    Listing { limit, after, ..listing.clone() }
 }
 
 /// Reads the rows of a chunk. A list by latest first day continues with the trips without a first day, in a
 /// second statement.
-async fn fetch_rows(tx: &Tx, listing: &Listing) -> Result<Vec<QueryResult>, StoreError> {
+async fn fetch_rows(
+    tx: &Tx,
+    listing: &Listing,
+    ids: Option<&[Uuid]>,
+) -> Result<Vec<QueryResult>, StoreError> {
     let backend = tx.get_database_backend();
-    let mut rows = tx.query_all_raw(statement(backend, listing)).await?;
+    let mut rows = tx.query_all_raw(page_statement(backend, listing, ids)).await?;
     let left = listing.limit.checked_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
     if let Some(limit) = left.filter(|_| has_undated_part(listing) && !is_undated(listing)) {
-        let after = Some(ListPosition { value: SortValue::Number(NO_START), id: Uuid::max() });
-        let undated = Listing { limit, after, ..listing.clone() };
-        rows.extend(tx.query_all_raw(statement(backend, &undated)).await?);
+        let undated = undated_part(listing, limit);
+        rows.extend(tx.query_all_raw(page_statement(backend, &undated, ids)).await?);
     }
     Ok(rows)
 }
@@ -121,33 +135,15 @@ fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, Stor
     Ok(FoundPage { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
 }
 
-/// Returns the database's plan for the statement of a page.
-pub(in crate::trips) async fn explain(tx: &Tx, listing: &Listing) -> Result<String, StoreError> {
-    let backend = tx.get_database_backend();
-    let (explain, columns): (_, &[&str]) = match backend {
-        DbBackend::Sqlite => ("EXPLAIN QUERY PLAN", &["detail"]),
-        DbBackend::Postgres => ("EXPLAIN", &["QUERY PLAN"]),
-        _ => ("EXPLAIN", &["table", "type", "key", "Extra"]),
-    };
-    let mut statement = statement(backend, listing);
-    statement.sql = format!("{explain} {}", statement.sql);
-    let mut plan = String::new();
-    for row in tx.query_all_raw(statement).await? {
-        for column in columns {
-            plan.push_str(&row.try_get::<Option<String>>("", column)?.unwrap_or_default());
-            plan.push_str(" | ");
-        }
-        plan.push('\n');
-    }
-    Ok(plan)
-}
-
 /// Builds the statement of a page. The SQL text of the default list is cached, once per backend and with or
 /// without a cursor, because building it takes as long as running it.
-fn statement(backend: DbBackend, listing: &Listing) -> Statement {
+pub(super) fn page_statement(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>) -> Statement {
     static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
+    if ids.is_some() {
+        return by_id(query(backend, listing, ids).build(backend));
+    }
     if listing.sort != Sort::Created || listing.filter != Filter::default() {
-        return query(backend, listing).build(backend);
+        return query(backend, listing, None).build(backend);
     }
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
     let cached =
@@ -155,7 +151,7 @@ fn statement(backend: DbBackend, listing: &Listing) -> Statement {
     let text = if let Some((_, _, text)) = cached {
         text.clone()
     } else {
-        let text = query(backend, listing).build(backend).sql;
+        let text = query(backend, listing, None).build(backend).sql;
         texts.push((backend, listing.after.is_some(), text.clone()));
         text
     };
@@ -180,30 +176,49 @@ fn sql_value(value: &SortValue) -> Value {
     }
 }
 
-fn query(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
-    let (column, order) = match listing.sort {
+/// Makes the statement read the trips by their ids, whatever the order of the list is.
+pub(super) fn by_id(statement: Statement) -> Statement {
+    // SQLite has its own name for the index of a constraint: the second of the table, after the primary key.
+    let is_sqlite = statement.db_backend == DbBackend::Sqlite;
+    with_index(statement, "trips", if is_sqlite { "sqlite_autoindex_trips_2" } else { "trips_id" })
+}
+
+fn sort_column(listing: &Listing) -> (trips::Column, Order) {
+    match listing.sort {
         Sort::Created => (trips::Column::CreatedAt, Order::Desc),
         Sort::Start => (trips::Column::StartKey, Order::Asc),
         Sort::LatestStart => (trips::Column::StartKey, Order::Desc),
         Sort::Updated => (trips::Column::ChangeSeq, Order::Desc),
         Sort::Title => (trips::Column::TitleKey, Order::Asc),
-    };
+    }
+}
+
+/// Builds the query of a page, which consists only of the trips with these `ids`, if there are any.
+pub(super) fn query(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>) -> Select<trips::Entity> {
+    let (column, order) = sort_column(listing);
     let mut query = filtered(backend, listing);
+    if let Some(ids) = ids {
+        query = query.filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)));
+    }
     query = query.expr(Expr::SubQuery(None, Box::new(counter_query(listing.owner).into())));
     if matches!(listing.sort, Sort::Updated | Sort::Title) {
         query = query.column(column);
     }
-    if let Some(ListPosition { value, id }) = &listing.after {
-        let value = sql_value(value);
-        // The second condition implies the first, but databases only use the first one to seek in an index.
-        let (index_range, after, id_after) = match order {
-            Order::Desc => (column.lte(value.clone()), column.lt(value.clone()), trips::Column::Id.lt(*id)),
-            _ => (column.gte(value.clone()), column.gt(value.clone()), trips::Column::Id.gt(*id)),
-        };
-        let tie = column.eq(value).and(id_after);
-        query = query.filter(index_range).filter(Condition::any().add(after).add(tie));
-    }
+    let query = after_position(query, listing);
     query.order_by(column, order.clone()).order_by(trips::Column::Id, order).limit(row_limit(listing))
+}
+
+/// Restricts a query to the trips after the position of the list.
+pub(super) fn after_position(query: Select<trips::Entity>, listing: &Listing) -> Select<trips::Entity> {
+    let Some(ListPosition { value, id }) = &listing.after else { return query };
+    let ((column, order), value) = (sort_column(listing), sql_value(value));
+    // The second condition implies the first, but databases only use the first one to seek in an index.
+    let (index_range, after, id_after) = match order {
+        Order::Desc => (column.lte(value.clone()), column.lt(value.clone()), trips::Column::Id.lt(*id)),
+        _ => (column.gte(value.clone()), column.gt(value.clone()), trips::Column::Id.gt(*id)),
+    };
+    let tie = column.eq(value).and(id_after);
+    query.filter(index_range).filter(Condition::any().add(after).add(tie))
 }
 
 fn filtered(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
@@ -246,7 +261,8 @@ mod tests {
             for after in [None, Some(position.clone()), None, Some(position.clone())] {
                 let (owner, filter) = (Uuid::from_u128(9), Filter::default());
                 let listing = Listing { owner, limit: 20, sort: Sort::Created, filter, after };
-                assert_eq!(statement(backend, &listing), query(backend, &listing).build(backend));
+                let built = query(backend, &listing, None).build(backend);
+                assert_eq!(page_statement(backend, &listing, None), built);
             }
         }
     }

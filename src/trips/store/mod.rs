@@ -2,6 +2,7 @@
 
 mod feed;
 mod listing;
+mod search;
 
 use std::collections::HashMap;
 
@@ -17,7 +18,8 @@ use sea_orm::{
 use uuid::Uuid;
 
 pub(super) use self::feed::{changed, deleted, feed_state, sweep};
-pub(super) use self::listing::{FoundPage, explain, page};
+pub(super) use self::listing::{FoundPage, page};
+pub(super) use self::search::{explain, search};
 use super::sort_keys::SortKeys;
 use super::{Status, Stops, Trip, TripFields, UncheckedFields};
 use crate::calendar_date;
@@ -87,7 +89,12 @@ fn trip(row: Row) -> Trip {
 }
 
 fn select(owner: Uuid) -> Select<trips::Entity> {
-    trips::Entity::find().select_only().columns(COLUMNS).filter(trips::Column::OwnerId.eq(owner))
+    owned(owner).columns(COLUMNS)
+}
+
+/// Selects no column of the owner's trips.
+fn owned(owner: Uuid) -> Select<trips::Entity> {
+    trips::Entity::find().select_only().filter(trips::Column::OwnerId.eq(owner))
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
@@ -272,7 +279,7 @@ fn insert_tombstone(
 
 /// Returns all columns except `change_seq`, which each statement computes from the counter.
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
-    let SortKeys { start, title: title_key, search } = SortKeys::new(&trip.fields);
+    let SortKeys { start, title: title_key, search, signatures } = SortKeys::new(&trip.fields);
     let Trip { id, fields, version, created_at, updated_at } = trip.clone();
     let fields = fields.into_inner();
     trips::ActiveModel {
@@ -293,5 +300,7 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
         start_key: Set(start),
         title_key: Set(title_key),
         search: Set(search),
+        search_short: Set(signatures.short),
+        search_long: Set(signatures.long),
     }
 }

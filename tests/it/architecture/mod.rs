@@ -120,7 +120,14 @@ fn every_query_on_owned_rows_takes_the_owner() {
 
 #[test]
 fn no_file_has_more_than_400_lines() {
-    let folders = ["src", "entity/src", "migration/identifiers/src", "migration/src", "tests"];
+    let folders = [
+        "src",
+        "entity/src",
+        "migration/identifiers/src",
+        "migration/search-index/src",
+        "migration/src",
+        "tests",
+    ];
     let broken: Vec<String> = folders
         .into_iter()
         .flat_map(sources)
@@ -133,9 +140,16 @@ fn no_file_has_more_than_400_lines() {
 
 #[test]
 fn every_file_has_module_documentation() {
-    for source in ["src", "entity/src", "migration/identifiers/src", "migration/src", "tests"]
-        .into_iter()
-        .flat_map(sources)
+    for source in [
+        "src",
+        "entity/src",
+        "migration/identifiers/src",
+        "migration/search-index/src",
+        "migration/src",
+        "tests",
+    ]
+    .into_iter()
+    .flat_map(sources)
     {
         assert!(source.text.starts_with("//! "), "{} has no module documentation", source.path);
     }

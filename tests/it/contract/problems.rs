@@ -17,11 +17,13 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
-const HARD_TO_PRODUCE: [ProblemCode; 9] = [
+const HARD_TO_PRODUCE: [ProblemCode; 11] = [
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,
     ProblemCode::Busy,
+    ProblemCode::TooManySearches,
+    ProblemCode::SearchTimeout,
     ProblemCode::DatabaseUnavailable,
     ProblemCode::StorageFull,
     ProblemCode::Overloaded,

@@ -1,0 +1,34 @@
+//! Index hints, for the few queries that need an index that the planner does not choose.
+
+use sea_orm::{DbBackend, Statement};
+
+/// Makes the query read `table` by `index` on SQLite, MySQL and MariaDB, whose planners estimate without
+/// knowing the size of a list of values. `PostgreSQL` has no hints, and chooses by its statistics.
+#[must_use]
+pub fn with_index(mut statement: Statement, table: &str, index: &str) -> Statement {
+    let (from, hint) = match statement.db_backend {
+        DbBackend::Sqlite => (format!("FROM \"{table}\""), format!("INDEXED BY {index}")),
+        DbBackend::MySql => (format!("FROM `{table}`"), format!("FORCE INDEX ({index})")),
+        _ => return statement,
+    };
+    statement.sql = statement.sql.replacen(&from, &format!("{from} {hint}"), 1);
+    statement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_follows_the_table() {
+        let hinted = |backend, sql: &str| with_index(Statement::from_string(backend, sql), "t", "i").sql;
+        let sqlite = r#"SELECT "a", (SELECT "b" FROM "tt") FROM "t" WHERE "c" = 1"#;
+        let expected = r#"SELECT "a", (SELECT "b" FROM "tt") FROM "t" INDEXED BY i WHERE "c" = 1"#;
+        assert_eq!(hinted(DbBackend::Sqlite, sqlite), expected);
+        assert_eq!(
+            hinted(DbBackend::MySql, "SELECT a FROM `t` WHERE 1"),
+            "SELECT a FROM `t` FORCE INDEX (i) WHERE 1"
+        );
+        assert_eq!(hinted(DbBackend::Postgres, sqlite), sqlite);
+    }
+}

@@ -1,0 +1,90 @@
+//! Lanes: separate sets of connections, so that one kind of work never waits for another.
+//!
+//! Requests use the first lane. Searches, which can take long, have few connections and a deadline for each
+//! statement. The third lane serves what keeps the server alive: the poll of revocations and signing keys,
+//! leases, and the readiness check. On SQLite the lanes only separate reads; all writes have one writer.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::DATABASE_TIMEOUT;
+
+/// The maximum duration of a statement of a search.
+pub(super) const SEARCH_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lane {
+    #[default]
+    Requests,
+    Searches,
+    Background,
+}
+
+impl Lane {
+    /// Returns the number of read-only connections to SQLite.
+    pub(super) fn sqlite_readers(self) -> u32 {
+        match self {
+            // Reads come from memory, so more connections than cores only cost cache memory.
+            Self::Requests => 4,
+            // A search keeps a core busy, so half of the cores remain for requests.
+            Self::Searches => {
+                let cores = available_parallelism().map_or(1, usize::from);
+                u32::try_from(cores / 2).unwrap_or(2).clamp(1, 2)
+            }
+            Self::Background => 1,
+        }
+    }
+
+    /// Returns the number of connections to a database server.
+    pub(super) fn server_connections(self) -> u32 {
+        match self {
+            Self::Requests => 16,
+            Self::Searches => 4,
+            Self::Background => 2,
+        }
+    }
+
+    /// Returns the maximum duration of a read on SQLite.
+    pub(super) fn statement_timeout(self) -> Duration {
+        if self == Self::Searches { SEARCH_STATEMENT_TIMEOUT } else { DATABASE_TIMEOUT }
+    }
+}
+
+/// One value for each lane.
+#[derive(Clone, Debug)]
+pub(super) struct Lanes<T> {
+    pub(super) requests: T,
+    pub(super) searches: T,
+    pub(super) background: T,
+}
+
+impl<T> Lanes<T> {
+    /// Creates the value of each lane.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `create`.
+    pub(super) async fn from_fn<E, Fut>(create: impl Fn(Lane) -> Fut) -> Result<Self, E>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Ok(Self {
+            requests: create(Lane::Requests).await?,
+            searches: create(Lane::Searches).await?,
+            background: create(Lane::Background).await?,
+        })
+    }
+
+    pub(super) fn get(&self, lane: Lane) -> &T {
+        match lane {
+            Lane::Requests => &self.requests,
+            Lane::Searches => &self.searches,
+            Lane::Background => &self.background,
+        }
+    }
+
+    pub(super) fn all(&self) -> [&T; 3] {
+        [&self.requests, &self.searches, &self.background]
+    }
+}

@@ -14,6 +14,7 @@ use crate::harness::{PASSWORD, Reply, TestApp, rows};
 
 const LOGIN: &str = "/api/v1/auth/login";
 const VERIFY: &str = "/api/v1/auth/verify";
+const TOKENS: &str = "/api/v1/auth/tokens";
 
 async fn send(app: &TestApp, body: &Value) -> Reply {
     app.anonymous().post(LOGIN).json(body).await

@@ -224,8 +224,7 @@ mod tests {
                 let ratio = || {
                     seconds(&stored, configured, max_cost) / seconds(&dummy(max_cost), configured, max_cost)
                 };
-                let ratios: Vec<f64> = std::iter::repeat_with(ratio).take(8).collect();
-                assert!(ratios.iter().any(|ratio| (0.5..2.0).contains(ratio)), "{stored}: {ratios:?}");
+                assert!((0..8).any(|_| (0.5..2.0).contains(&ratio())), "{stored}");
             }
         }
     }

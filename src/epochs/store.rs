@@ -113,7 +113,9 @@ pub(super) async fn raise_counters(tx: &Tx, step: i64) -> Result<(), StoreError>
     match tx.execute(missing).await.map_err(StoreError::from) {
         // A user's first trip was created since the statement began.
         Err(StoreError::UniqueViolation(_)) => return Err(StoreError::conflict()),
-        inserted => drop(inserted?),
+        inserted => {
+            inserted?;
+        }
     }
     Entity::update_many().col_expr(Column::Value, Expr::col(Column::Value).add(step)).exec(tx).await?;
     Ok(())

@@ -68,13 +68,11 @@ impl Trips {
     /// [`TripsError::Store`]; for a search also [`TripsError::SearchTimedOut`] and
     /// [`TripsError::TooManySearches`].
     pub async fn list(&self, listing: Listing) -> Result<Page, TripsError> {
-        let found = match listing.filter.q.clone() {
-            Some(q) => self.searches.run(&self.db, listing.clone(), q).await?,
-            None => {
-                let read =
-                    self.db.read(listing.clone(), |tx, listing| store::page(tx, listing, None).boxed());
-                read.await.map_err(TripsError::Store)?
-            }
+        let found = if let Some(q) = listing.filter.q.clone() {
+            self.searches.run(&self.db, listing.clone(), q).await?
+        } else {
+            let read = self.db.read(listing.clone(), |tx, listing| store::page(tx, listing, None).boxed());
+            read.await.map_err(TripsError::Store)?
         };
         let store::FoundPage { trips, changes, last } = found;
         let next = last.map(|position| cursor::encode(&position, &listing, &self.cursors));

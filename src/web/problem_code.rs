@@ -122,6 +122,7 @@ impl ProblemCode {
     ];
 
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     const fn facts(self) -> Facts {
         match self {
             Self::BadRequest => ("bad_request", 400, "Bad request", "fix_input",

@@ -20,7 +20,12 @@ fn routes() -> Route {
 /// until the process is terminated.
 pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Error>> {
     let listener = bind(([127, 0, 0, 1], port).into()).await?;
-    let server = Server { limits: Limits::default(), bad_request };
+    let server = Server {
+        limits: Limits::default(),
+        bad_request,
+        overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        is_reserved: |_| false,
+    };
     Ok(server.serve(listener, None, Arc::new(routes().into_endpoint()), std::future::pending()).await?)
 }
 

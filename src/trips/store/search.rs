@@ -10,7 +10,8 @@ use std::time::Instant;
 use ::entity::trips;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Statement,
 };
 use search_index::{Column, Probe};
 use uuid::Uuid;
@@ -111,7 +112,7 @@ async fn candidates(
 ) -> Result<Vec<(i64, Uuid)>, StoreError> {
     let statement = candidates_statement(tx.get_database_backend(), listing, q, limit);
     let rows = tx.query_all_raw(statement).await?;
-    Ok(rows.iter().map(|row| row.try_get_many_by_index()).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(QueryResult::try_get_many_by_index).collect::<Result<_, _>>()?)
 }
 
 fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: usize) -> Statement {

@@ -23,7 +23,7 @@ pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Err
     let server = Server {
         limits: Limits::default(),
         bad_request,
-        overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        overloaded: tripgate::http::overloaded,
         is_reserved: |_| false,
     };
     Ok(server.serve(listener, None, Arc::new(routes().into_endpoint()), std::future::pending()).await?)

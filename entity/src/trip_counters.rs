@@ -1,4 +1,4 @@
-//! Change counters of the users' trips.
+//! Change counters of the users' trips, with what each user has stored.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,6 +10,11 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub owner_id: Uuid,
     pub value: i64,
+    pub trips: i64,
+    pub trip_bytes: i64,
+    pub sync_operations: i64,
+    pub tombstones: i64,
+    pub tombstones_until: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

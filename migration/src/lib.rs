@@ -12,6 +12,7 @@ mod m20261122_000004_idempotency_shares_sync;
 mod m20261122_000005_canonical_identifiers;
 mod m20261129_000006_feed_epoch;
 mod m20261129_000007_trip_search;
+mod m20261129_000008_quotas;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_canonical_identifiers::Migration),
             Box::new(m20261129_000006_feed_epoch::Migration),
             Box::new(m20261129_000007_trip_search::Migration),
+            Box::new(m20261129_000008_quotas::Migration),
         ]
     }
 }

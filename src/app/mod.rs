@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
-use crate::config::{AuthMethods, Settings, SigningAlg, Signup};
+use crate::config::{AuthMethods, Quotas, Settings, SigningAlg, Signup};
 use crate::data_dir::{RecordError, is_storage_full};
 use crate::db::{Db, OpenError, StoreError};
 use crate::idempotency::Idempotency;
@@ -27,7 +27,7 @@ use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
 use crate::sync::Sync;
 use crate::tokens::{Alg, Tokens, TokensError};
-use crate::trips::Trips;
+use crate::trips::{self, Trips};
 use rustix::fs::Mode;
 
 pub use database::{Creation, Identity, MarkError};
@@ -198,7 +198,7 @@ pub async fn build(
         lifetimes,
         signup_open,
     );
-    let trips = Trips::new(db.clone(), clock.clone(), &secret);
+    let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret);
     let idempotency = Idempotency::new(db.clone(), clock.clone());
@@ -281,6 +281,15 @@ fn check_writable(directory: &Path) -> io::Result<()> {
             Ok(())
         }
         written => written,
+    }
+}
+
+fn trip_quotas(settings: &Settings) -> trips::Quotas {
+    let Quotas { trips, trip_bytes, tombstones, .. } = settings.quotas;
+    trips::Quotas {
+        trips: trips.into(),
+        trip_bytes: trip_bytes.try_into().unwrap_or(i64::MAX),
+        tombstones: tombstones.into(),
     }
 }
 

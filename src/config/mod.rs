@@ -99,6 +99,23 @@ pub struct AuthMethods {
     pub query_token: bool,
 }
 
+/// What one user can store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Maximum number of trips.
+    pub trips: u32,
+    /// Maximum size of the texts of the trips, in bytes.
+    pub trip_bytes: u64,
+    /// Maximum number of sessions.
+    pub sessions: u32,
+    /// Maximum number of idempotency keys in a day.
+    pub idempotency_keys: u32,
+    /// Maximum number of remembered sync operations.
+    pub sync_operations: u32,
+    /// Maximum number of remembered deletions.
+    pub tombstones: u32,
+}
+
 /// All settings, valid as a whole. [`settings::SETTINGS`] contains their help texts.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -150,6 +167,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// The maximum number of open connections of one client address.
     pub max_connections_per_address: usize,
+    /// What one user can store.
+    pub quotas: Quotas,
     /// Seconds that running requests have to finish after a signal to stop.
     pub shutdown_secs: u32,
 }
@@ -294,6 +313,14 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
         max_connections: r.required("max_connections", 0, parse::number),
         max_connections_per_address: r.required("max_connections_per_address", 0, parse::number),
+        quotas: Quotas {
+            trips: r.required("quota_trips", 0, parse::number),
+            trip_bytes: r.required("quota_trip_bytes", 0, parse::number),
+            sessions: r.required("quota_sessions", 0, parse::number),
+            idempotency_keys: r.required("quota_idempotency_keys", 0, parse::number),
+            sync_operations: r.required("quota_sync_operations", 0, parse::number),
+            tombstones: r.required("quota_tombstones", 0, parse::number),
+        },
         shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };

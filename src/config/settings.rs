@@ -138,6 +138,8 @@ const fn number(min: u64, max: u64) -> ValueKind {
     ValueKind::Number { min, max }
 }
 
+const QUOTA_MAX: u64 = 1_000_000_000;
+const QUOTA_BYTES_MAX: u64 = 1 << 50;
 const TEN_YEARS_SECS: u64 = 315_360_000;
 
 /// All settings, in the order in which they are listed.
@@ -195,6 +197,18 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum number of open connections"),
     setting("max_connections_per_address", "1000", number(1, 100_000),
         "Maximum number of open connections of one client address, or of one /64 network for IPv6"),
+    setting("quota_trips", "20000", number(1, QUOTA_MAX),
+        "Maximum number of trips of a user"),
+    setting("quota_trip_bytes", "67108864", number(1, QUOTA_BYTES_MAX),
+        "Maximum size of the texts of a user's trips, in bytes"),
+    setting("quota_sessions", "100", number(1, 10_000),
+        "Maximum number of sessions of a user; the next login ends the one that is idle longest"),
+    setting("quota_idempotency_keys", "10000", number(1, QUOTA_MAX),
+        "Maximum number of idempotency keys of a user in a day (UTC)"),
+    setting("quota_sync_operations", "50000", number(1, QUOTA_MAX),
+        "Maximum number of applied sync operations of a user that are remembered"),
+    setting("quota_tombstones", "50000", number(1, QUOTA_MAX),
+        "Maximum number of remembered deletions of a user; older sync cursors than these get 410"),
     setting("shutdown_secs", "8", number(1, 60),
         "Seconds that running requests have to finish after a signal to stop"),
 ];

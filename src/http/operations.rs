@@ -26,7 +26,7 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),
         TokenApi::new(sessions),
-        AccountsApi::new(accounts),
+        AccountsApi::new(accounts, trips),
         TripsApi::new(trips, idempotency),
         StopsApi::new(trips, idempotency),
         SharesApi::new(shares),

@@ -24,7 +24,9 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
-use crate::trips::{Change, FeedQuery, Patch, Precondition, Trip, TripFields, Trips, TripsError, UnitOfWork};
+use crate::trips::{
+    Change, FeedQuery, Patch, Precondition, Quotas, Trip, TripFields, Trips, TripsError, UnitOfWork,
+};
 
 use cursor::{FeedPosition, NO_EPOCH};
 use progress::Progress;
@@ -95,7 +97,7 @@ pub enum Outcome {
     Duplicate(Option<Trip>),
     /// Not applied: the trip does not have the version that the operation is based on.
     Conflict(Option<Trip>),
-    /// Not applied: the trip would violate a rule.
+    /// Not applied: the trip would violate a rule, or the owner would exceed a quota.
     Rejected(TripsError),
     /// Not applied: another operation has been applied under this operation's id.
     OperationIdReused,
@@ -216,9 +218,9 @@ impl Sync {
         let mut progress = Progress::default();
         for batch in operations.chunks(BATCH) {
             let at = Times { system: self.clock.now(), trusted: self.clock.trusted_now() };
-            let input = (owner, batch.to_vec(), progress, at);
-            let applied = self.db.write(input, |tx, (owner, batch, progress, at)| {
-                apply(tx, *owner, batch, progress.clone(), *at).boxed()
+            let input = (owner, batch.to_vec(), progress, at, self.trips.quotas());
+            let applied = self.db.write(input, |tx, (owner, batch, progress, at, quotas)| {
+                apply(tx, *owner, batch, progress.clone(), *at, *quotas).boxed()
             });
             let batch_outcomes;
             (batch_outcomes, progress) = applied.await?;
@@ -259,13 +261,15 @@ async fn apply(
     batch: &[Operation],
     mut progress: Progress,
     at: Times,
+    quotas: Quotas,
 ) -> Result<(Vec<Outcome>, Progress), SyncError> {
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let created = batch.iter().filter(|operation| matches!(operation.mutation, Mutation::Create(_)));
     let created: Vec<Uuid> = created.map(|operation| operation.id).collect();
-    let mut work = UnitOfWork::load(tx, owner, &ids, &created, at.system).await?;
+    let mut work = UnitOfWork::load(tx, owner, &ids, &created, at.system, quotas).await?;
+    work.load_usage(tx).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
     let (mut known, mut expired) = (HashMap::new(), HashSet::new());
     for (op, digest, is_current) in store::applied(tx, owner, &ops, at.trusted - OPERATION_RETENTION).await? {
@@ -299,7 +303,11 @@ async fn apply(
         progress.record(operation, &outcome);
         outcomes.push(outcome);
     }
-    work.save(tx).await?;
+    work.save(tx).await.map_err(|error| match error {
+        // Other writes of the owner have used up the quota since it was read: each operation is decided again.
+        TripsError::QuotaExceeded(_) => StoreError::conflict().into(),
+        error => error,
+    })?;
     store_applied(tx, owner, &applied, &expired, at.trusted).await?;
     Ok((outcomes, progress))
 }
@@ -347,7 +355,9 @@ fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncE
         Err(TripsError::VersionMismatch | TripsError::IdTaken) => {
             Ok(Outcome::Conflict(work.find(id).cloned()))
         }
-        Err(error @ (TripsError::Invalid(_) | TripsError::InvalidId)) => Ok(Outcome::Rejected(error)),
+        Err(error @ (TripsError::Invalid(_) | TripsError::InvalidId | TripsError::QuotaExceeded(_))) => {
+            Ok(Outcome::Rejected(error))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -17,7 +17,7 @@ impl Trips {
     /// # Errors
     ///
     /// [`TripsError::InvalidId`]; [`TripsError::IdTaken`]; [`TripsError::Invalid`];
-    /// [`TripsError::NoSuchOwner`]; [`TripsError::ClaimLost`].
+    /// [`TripsError::NoSuchOwner`]; [`TripsError::QuotaExceeded`]; [`TripsError::ClaimLost`].
     pub async fn create(
         &self,
         owner: Uuid,
@@ -29,14 +29,14 @@ impl Trips {
         let id = id.unwrap_or_else(|| self.clock.new_id());
         // Rejects an invalid id before the request waits for the database.
         unit_of_work::check_id(id)?;
-        let input = (owner, id, is_client_id, fields, self.clock.now(), receipt);
-        let created = self.db.write(input, |tx, (owner, id, is_client_id, fields, now, receipt)| {
+        let input = (owner, id, is_client_id, fields, self.clock.now(), receipt, self.quotas);
+        let created = self.db.write(input, |tx, (owner, id, is_client_id, fields, now, receipt, quotas)| {
             async move {
                 let mut work = if *is_client_id {
-                    UnitOfWork::load(tx, *owner, &[*id], &[*id], *now).await?
+                    UnitOfWork::load(tx, *owner, &[*id], &[*id], *now, *quotas).await?
                 } else {
                     // A server-generated id is unique, so there is no row to read.
-                    UnitOfWork::new(*owner, *now)
+                    UnitOfWork::new(*owner, *now, *quotas)
                 };
                 let trip = work.create(*id, fields.clone())?;
                 work.save(tx).await?;
@@ -91,10 +91,10 @@ impl Trips {
     ///
     /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`].
     pub async fn delete(&self, owner: Uuid, id: Uuid, precondition: Precondition) -> Result<(), TripsError> {
-        let input = (owner, id, precondition, self.clock.now());
-        let deleted = self.db.write(input, |tx, (owner, id, precondition, now)| {
+        let input = (owner, id, precondition, self.clock.now(), self.quotas);
+        let deleted = self.db.write(input, |tx, (owner, id, precondition, now, quotas)| {
             async move {
-                let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now).await?;
+                let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now, *quotas).await?;
                 work.delete(*id, precondition)?;
                 work.save(tx).await
             }
@@ -114,16 +114,17 @@ impl Trips {
         edit: fn(&I, &TripFields) -> Result<TripFields, TripsError>,
         receipt: Option<ResponseRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
-        let input = (owner, id, precondition, input, self.clock.now(), receipt);
-        let modified = self.db.write(input, move |tx, (owner, id, precondition, input, now, receipt)| {
-            async move {
-                let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now).await?;
-                let trip = work.modify(*id, precondition, |before| edit(input, before))?;
-                work.save(tx).await?;
-                save_receipt(tx, receipt.as_ref(), trip).await
-            }
-            .boxed()
-        });
+        let input = (owner, id, precondition, input, self.clock.now(), receipt, self.quotas);
+        let modified =
+            self.db.write(input, move |tx, (owner, id, precondition, input, now, receipt, quotas)| {
+                async move {
+                    let mut work = UnitOfWork::load(tx, *owner, &[*id], &[], *now, *quotas).await?;
+                    let trip = work.modify(*id, precondition, |before| edit(input, before))?;
+                    work.save(tx).await?;
+                    save_receipt(tx, receipt.as_ref(), trip).await
+                }
+                .boxed()
+            });
         modified.await
     }
 

@@ -57,8 +57,8 @@ impl Trips {
     ///
     /// [`TripsError::Store`].
     pub async fn etag(&self, listing: &Listing) -> Result<String, TripsError> {
-        let changes = self.counters.get(listing.owner).await?;
-        Ok(self.etag_at(listing, changes.unwrap_or(0)))
+        let counter = self.counters.get(listing.owner).await?;
+        Ok(self.etag_at(listing, counter.unwrap_or_default().changes))
     }
 
     /// Returns the page after the cursor of `listing`.

@@ -11,6 +11,7 @@ mod feed;
 mod fields;
 mod listing;
 mod query;
+mod quotas;
 mod searches;
 mod sort_keys;
 mod stops;
@@ -32,6 +33,7 @@ pub use feed::{Feed, FeedQuery};
 pub use fields::{Patch, Status, TripFields, UncheckedFields};
 pub use listing::Page;
 pub use query::{Listing, Query, SEARCH_MAX, Sort};
+pub use quotas::{Quota, Quotas, Usage};
 use searches::Searches;
 pub use stops::{
     STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, Stops,
@@ -115,6 +117,14 @@ impl Trip {
         format!("{}-{digest:x}", self.version)
     }
 
+    /// Returns the size of the trip's texts, in bytes of UTF-8, as the quota counts it.
+    fn stored_len(&self) -> i64 {
+        let UncheckedFields { title, destination, time_zone, notes, stops, .. } = &*self.fields;
+        let optional = [destination, time_zone, notes].map(|text| text.as_ref().map_or(0, String::len));
+        let len = title.len() + stops.as_json().len() + optional.iter().sum::<usize>();
+        i64::try_from(len).unwrap_or(i64::MAX)
+    }
+
     /// Returns the size of the trip's texts as JSON, in bytes. A control character takes six.
     pub fn json_len(&self) -> usize {
         let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
@@ -143,6 +153,15 @@ impl Precondition {
             Self::Always | Self::OneOf(_) | Self::Version(_) => Ok(()),
         }
     }
+}
+
+/// The row of an owner's change counter.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    /// The number of changes.
+    changes: i64,
+    /// What the owner has stored.
+    usage: Usage,
 }
 
 /// The error of an operation on trips.
@@ -184,6 +203,9 @@ pub enum TripsError {
     /// The stored stops are not valid JSON.
     #[error("failed to parse the stored stops of a trip")]
     CorruptStops(#[source] serde_json::Error),
+    /// The owner would store more than a quota allows.
+    #[error("the change would exceed a quota of the owner")]
+    QuotaExceeded(Quota),
     /// Another request with the same idempotency key has taken over the claim of this one.
     #[error("another request with the same idempotency key took over")]
     ClaimLost,
@@ -207,13 +229,14 @@ pub struct Trips {
     db: Db,
     clock: Clock,
     cursors: MacKey,
-    counters: BatchLoader<Uuid, i64>,
+    counters: BatchLoader<Uuid, Counter>,
+    quotas: Quotas,
     searches: Searches,
 }
 
 impl Trips {
     /// Creates the service; `secret` authenticates cursors.
-    pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
+    pub fn new(db: Db, clock: Clock, secret: &MasterSecret, quotas: Quotas) -> Self {
         let cursors = MacKey::from_secret(secret, Purpose::Cursors);
         let reader = db.clone();
         let counters = BatchLoader::new(move |owners| {
@@ -221,12 +244,27 @@ impl Trips {
             async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
                 .boxed()
         });
-        Self { db, clock, cursors, counters, searches: Searches::default() }
+        Self { db, clock, cursors, counters, quotas, searches: Searches::default() }
     }
 
     /// Returns a new id for a trip or a stop.
     pub fn new_id(&self) -> Uuid {
         self.clock.new_id()
+    }
+
+    /// Returns the quotas of each user.
+    pub fn quotas(&self) -> Quotas {
+        self.quotas
+    }
+
+    /// Returns what the owner has stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn usage(&self, owner: Uuid) -> Result<Usage, StoreError> {
+        let counter = self.counters.get(owner).await?;
+        Ok(counter.map(|counter| counter.usage).unwrap_or_default())
     }
 
     /// Returns one of the owner's trips.

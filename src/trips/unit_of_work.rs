@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::{Uuid, Variant};
 
-use super::store::Write;
-use super::{Precondition, Trip, TripFields, TripsError, store};
+use super::store::{Limits, Write};
+use super::{Precondition, Quotas, Trip, TripFields, TripsError, Usage, store};
 use crate::db::{StoreError, Tx};
 use crate::epochs::{self, VersionFloor};
 
@@ -19,9 +19,14 @@ use crate::epochs::{self, VersionFloor};
 pub(crate) struct UnitOfWork {
     owner: Uuid,
     now: DateTime<Utc>,
+    quotas: Quotas,
     slots: BTreeMap<Uuid, Slot>,
     /// The number of changes so far.
     changes: i64,
+    /// The difference that the changes so far make to what the owner has stored.
+    difference: Usage,
+    /// What the owner had stored before, if it was read.
+    usage: Option<Usage>,
     floor: VersionFloor,
 }
 
@@ -45,14 +50,20 @@ struct Slot {
 impl Slot {
     /// Returns the writes that bring the tables to the state of this slot. `changes` is the total number of
     /// changes in the unit of work.
-    fn writes(&self, id: Uuid, changes: i64, at: DateTime<Utc>) -> impl Iterator<Item = Write<'_>> {
+    fn writes(
+        &self,
+        id: Uuid,
+        changes: i64,
+        limits: Limits,
+        at: DateTime<Utc>,
+    ) -> impl Iterator<Item = Write<'_>> {
         let writes = self.last_change.map(|change| {
             let seq_offset = changes - change;
             let (delete, update) =
                 if self.is_row_deleted { (self.row_version, None) } else { (None, self.row_version) };
             let result = match (&self.trip, update) {
-                (Some(trip), Some(version)) => Write::Update { trip, version, seq_offset },
-                (Some(trip), None) => Write::Insert { trip, seq_offset },
+                (Some(trip), Some(version)) => Write::Update { trip, version, seq_offset, limits },
+                (Some(trip), None) => Write::Insert { trip, seq_offset, limits },
                 (None, _) => Write::InsertTombstone { id, version: self.version, seq_offset, at },
             };
             let delete = delete.map(|version| Write::Delete { id, version });
@@ -66,8 +77,17 @@ impl Slot {
 
 impl UnitOfWork {
     /// Creates an empty unit of work, for trips with server-generated ids.
-    pub(super) fn new(owner: Uuid, now: DateTime<Utc>) -> Self {
-        Self { owner, now, slots: BTreeMap::new(), changes: 0, floor: VersionFloor::default() }
+    pub(super) fn new(owner: Uuid, now: DateTime<Utc>, quotas: Quotas) -> Self {
+        Self {
+            owner,
+            now,
+            quotas,
+            slots: BTreeMap::new(),
+            changes: 0,
+            difference: Usage::default(),
+            usage: None,
+            floor: VersionFloor::default(),
+        }
     }
 
     /// Reads and locks the owner's trips with these ids. `created` lists those of the ids that the caller
@@ -86,8 +106,9 @@ impl UnitOfWork {
         ids: &[Uuid],
         created: &[Uuid],
         now: DateTime<Utc>,
+        quotas: Quotas,
     ) -> Result<Self, StoreError> {
-        let mut work = Self::new(owner, now);
+        let mut work = Self::new(owner, now, quotas);
         for trip in store::find_for_update(tx, owner, ids).await? {
             let (id, version) = (trip.id, trip.version);
             let slot = Slot { trip: Some(trip), version, row_version: Some(version), ..Slot::default() };
@@ -101,6 +122,17 @@ impl UnitOfWork {
             work.floor = epochs::version_floor(tx).await?;
         }
         Ok(work)
+    }
+
+    /// Reads what the owner has stored, so that each change is checked against the quotas by itself. Locks the
+    /// owner's counter. Without this call, [`UnitOfWork::save`] checks all changes together.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn load_usage(&mut self, tx: &Tx) -> Result<(), StoreError> {
+        self.usage = Some(store::usage(tx, self.owner, true).await?);
+        Ok(())
     }
 
     /// Returns the trip with this id, with all changes so far.
@@ -119,7 +151,8 @@ impl UnitOfWork {
     ///
     /// # Errors
     ///
-    /// [`TripsError::InvalidId`]; [`TripsError::Invalid`]; [`TripsError::IdTaken`].
+    /// [`TripsError::InvalidId`]; [`TripsError::Invalid`]; [`TripsError::IdTaken`];
+    /// [`TripsError::QuotaExceeded`].
     pub(crate) fn create(&mut self, id: Uuid, fields: TripFields) -> Result<Trip, TripsError> {
         check_id(id)?;
         if self.find(id).is_some() {
@@ -127,7 +160,7 @@ impl UnitOfWork {
         }
         let version = self.slots.get(&id).map_or(0, |slot| slot.version).max(self.floor.for_id(id)) + 1;
         let trip = Trip { id, fields, version, created_at: self.now, updated_at: self.now };
-        self.set(trip.clone());
+        self.set(trip.clone())?;
         Ok(trip)
     }
 
@@ -136,7 +169,7 @@ impl UnitOfWork {
     /// # Errors
     ///
     /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`]; the errors of
-    /// `edit`.
+    /// `edit`; [`TripsError::QuotaExceeded`].
     pub(crate) fn modify<F>(
         &mut self,
         id: Uuid,
@@ -151,7 +184,7 @@ impl UnitOfWork {
         let fields = edit(&before.fields)?;
         let (version, updated_at) = (before.version + 1, self.now.max(before.updated_at));
         let after = Trip { id, fields, version, created_at: before.created_at, updated_at };
-        self.set(after.clone());
+        self.set(after.clone())?;
         Ok(after)
     }
 
@@ -163,16 +196,24 @@ impl UnitOfWork {
     pub(crate) fn delete(&mut self, id: Uuid, precondition: &Precondition) -> Result<(), TripsError> {
         let trip = self.find(id).ok_or(TripsError::NotFound)?;
         precondition.check(trip)?;
-        let version = trip.version + 1;
+        let (version, before) = (trip.version + 1, Usage::of(Some(trip)));
+        self.difference = self.difference.minus(before);
         let slot = self.record_change(id, version);
         slot.trip = None;
         slot.is_row_deleted = slot.row_version.is_some();
         Ok(())
     }
 
-    fn set(&mut self, trip: Trip) {
+    fn set(&mut self, trip: Trip) -> Result<(), TripsError> {
+        let change = Usage::of(Some(&trip)).minus(Usage::of(self.find(trip.id)));
+        let difference = self.difference.plus(change);
+        if let Some(usage) = self.usage {
+            self.quotas.check(usage.plus(difference), change)?;
+        }
+        self.difference = difference;
         let slot = self.record_change(trip.id, trip.version);
         slot.trip = Some(trip);
+        Ok(())
     }
 
     fn record_change(&mut self, id: Uuid, version: i64) -> &mut Slot {
@@ -187,25 +228,39 @@ impl UnitOfWork {
     ///
     /// # Errors
     ///
-    /// [`TripsError::NoSuchOwner`]; [`TripsError::Store`], with a conflict if a trip changed since it was
-    /// read.
+    /// [`TripsError::NoSuchOwner`]; [`TripsError::QuotaExceeded`]; [`TripsError::Store`], with a conflict if a
+    /// trip changed since it was read.
     pub(crate) async fn save(self, tx: &Tx) -> Result<(), TripsError> {
         if self.changes == 0 {
             return Ok(());
         }
-        let mut writes = vec![Write::BumpCounter(self.changes)];
+        let limits = Limits::new(self.quotas, self.difference);
+        let mut writes = vec![Write::BumpCounter { changes: self.changes, usage: self.difference }];
         for (id, slot) in &self.slots {
-            writes.extend(slot.writes(*id, self.changes, self.now));
+            writes.extend(slot.writes(*id, self.changes, limits, self.now));
         }
         // Adjacent writes of one kind have the same SQL text, so they are sent to SQLite as one batch.
         writes.sort_by_key(Write::order);
-        store::write(tx, self.owner, &writes).await.map_err(|error| match error {
+        match store::write(tx, self.owner, &writes).await {
             // The only foreign key of these tables is the owner, so the account is missing.
-            StoreError::ForeignKeyViolation(_) => TripsError::NoSuchOwner,
+            Err(StoreError::ForeignKeyViolation(_)) => Err(TripsError::NoSuchOwner),
             // Another transaction has inserted the row since this one read the table.
-            StoreError::UniqueViolation(_) => StoreError::conflict().into(),
-            error => error.into(),
-        })
+            Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
+            Err(StoreError::Conflict(cause)) => {
+                // A write affected no row: either the trip has changed, or the counter, which this transaction
+                // has incremented already, is above a quota.
+                self.check_quotas(tx).await?;
+                Err(StoreError::Conflict(cause).into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Checks the owner's counter, after this unit of work has incremented it.
+    async fn check_quotas(&self, tx: &Tx) -> Result<(), TripsError> {
+        // After an error of the database, the transaction can't be used: the original error decides.
+        let Ok(usage) = store::usage(tx, self.owner, false).await else { return Ok(()) };
+        self.quotas.check(usage, self.difference)
     }
 }
 

@@ -317,6 +317,19 @@ pub fn too_large(max_bytes: usize) -> Problem {
     Problem::new(ProblemCode::ContentTooLarge, detail)
 }
 
+/// Returns a number with a comma between groups of three digits, for the sentences of problems.
+pub fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// The error type of handlers. The parameters are the statuses that the operation adds to those of every
 /// operation: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]

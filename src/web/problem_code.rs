@@ -69,6 +69,8 @@ pub enum ProblemCode {
     DatabaseUnavailable,
     /// The disk or the quota of the database is full.
     StorageFull,
+    /// The user has as much as a quota allows.
+    QuotaExceeded,
     /// The queue of password checks or the budget for large bodies is full.
     Overloaded,
     /// The server is shutting down.
@@ -82,7 +84,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -116,6 +118,7 @@ impl ProblemCode {
         Self::SearchTimeout,
         Self::DatabaseUnavailable,
         Self::StorageFull,
+        Self::QuotaExceeded,
         Self::Overloaded,
         Self::ShuttingDown,
         Self::NoSigningKey,
@@ -189,8 +192,10 @@ impl ProblemCode {
                 "The search did not end within the time limit for searches. Other operations are not affected."),
             Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
                 "The server has no connection to its database."),
-            Self::StorageFull => ("storage_full", 503, "Storage full", "retry",
+            Self::StorageFull => ("storage_full", 507, "Storage full", "retry",
                 "The server can read data but not write it at the moment. Nothing was changed."),
+            Self::QuotaExceeded => ("quota_exceeded", 507, "Quota exceeded", "fix_input",
+                "You have as much as this server stores for one user. Nothing was changed."),
             Self::Overloaded => ("overloaded", 503, "Overloaded", "retry",
                 "The server has more passwords to check, more large requests to read, or more connections than it can handle. Nothing was changed."),
             Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
@@ -249,6 +254,7 @@ impl ProblemCode {
             422 => "The input is not valid",
             429 => "The limit of requests is exceeded; retry later",
             503 => "The server is temporarily unavailable; retry later",
+            507 => "The storage is full, or the user is over a quota",
             // Only 500 is left.
             _ => "An internal error",
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Accounts, AccountsError, PolicyViolation, ProfilePatch, User};
+use crate::trips::Trips;
 use crate::web::Tag;
 use crate::web::body::{Body, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
@@ -18,6 +19,24 @@ use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use identifiers::{EmailText, UsernameText};
+
+/// What the user has stored, and the most that the server stores for one user.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "Usage")]
+struct UsageBody {
+    /// Number of trips.
+    #[oai(validator(minimum(value = "0")))]
+    trips: i64,
+    /// Size of the texts of all trips, in bytes.
+    #[oai(validator(minimum(value = "0")))]
+    trip_bytes: i64,
+    /// Maximum number of trips.
+    #[oai(validator(minimum(value = "0")))]
+    trips_max: i64,
+    /// Maximum size of the texts of all trips, in bytes.
+    #[oai(validator(minimum(value = "0")))]
+    trip_bytes_max: i64,
+}
 
 /// A user account.
 #[derive(Debug, Object, Serialize)]
@@ -44,6 +63,9 @@ pub struct UserBody {
     /// Time of the last change of the account.
     #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
+    /// What the user has stored. Present only in the response of `GET /api/v1/me`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageBody>,
 }
 
 impl Example for UserBody {
@@ -57,6 +79,7 @@ impl Example for UserBody {
             mfa_enabled: false,
             created_at: examples::at(0),
             updated_at: examples::at(0),
+            usage: None,
         }
     }
 }
@@ -72,6 +95,7 @@ impl From<User> for UserBody {
             mfa_enabled: false,
             created_at: user.created_at,
             updated_at: user.updated_at,
+            usage: None,
         }
     }
 }
@@ -184,12 +208,13 @@ enum DeletedAccount {
 #[derive(Debug)]
 pub struct AccountsApi {
     accounts: Accounts,
+    trips: Trips,
 }
 
 impl AccountsApi {
     /// Creates the operations on top of the services that they call.
-    pub fn new(accounts: &Accounts) -> Self {
-        Self { accounts: accounts.clone() }
+    pub fn new(accounts: &Accounts, trips: &Trips) -> Self {
+        Self { accounts: accounts.clone(), trips: trips.clone() }
     }
 }
 
@@ -221,13 +246,21 @@ impl AccountsApi {
     /// Get the account
     ///
     /// Returns the account that the access token belongs to, to show who is logged in and to notice changes
-    /// that were made on another device.
+    /// that were made on another device. `usage` says how much more the user can store.
     ///
     /// - 401 `invalid_token`: the token is not valid, for example because the account was deleted. Refresh
     ///   it; if that fails, log in.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
     async fn get_me(&self, caller: Caller<AccountScope>) -> Result<FoundAccount, ProblemResponse> {
-        Ok(FoundAccount::Ok(Json(self.accounts.find(caller.user()).await?.into())))
+        let user = self.accounts.find(caller.user()).await?;
+        let (usage, quotas) = (self.trips.usage(user.id).await?, self.trips.quotas());
+        let usage = UsageBody {
+            trips: usage.trips,
+            trip_bytes: usage.trip_bytes,
+            trips_max: quotas.trips,
+            trip_bytes_max: quotas.trip_bytes,
+        };
+        Ok(FoundAccount::Ok(Json(UserBody { usage: Some(usage), ..user.into() })))
     }
 
     /// Change the profile

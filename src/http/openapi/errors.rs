@@ -8,7 +8,7 @@ use crate::web::problem::ProblemBody;
 use crate::web::problem_code::ProblemCode;
 
 /// The error responses that operations share, by their names in the document and statuses.
-const SHARED: [(&str, u16); 15] = [
+const SHARED: [(&str, u16); 16] = [
     ("BadRequest", 400),
     ("Unauthorized", 401),
     ("Forbidden", 403),
@@ -24,6 +24,7 @@ const SHARED: [(&str, u16); 15] = [
     ("PreconditionRequired", 428),
     ("InternalError", 500),
     ("ServiceUnavailable", 503),
+    ("InsufficientStorage", 507),
 ];
 
 /// The shared errors of operations that return pages to browsers. 406 is always JSON.
@@ -32,8 +33,8 @@ const WITH_PAGE: [u16; 5] = [400, 404, 422, 500, 503];
 const PAGE_SUFFIX: &str = "OrPage";
 
 /// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
-/// JSON only and depend on the database.
-pub(super) fn share(operation: &mut Value, is_api: bool) {
+/// JSON only and depend on the database; `is_write` those that may store something.
+pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
     let has_body = operation.get("requestBody").is_some();
     let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     let is_scoped = operation.get("x-required-scopes").is_some();
@@ -48,6 +49,7 @@ pub(super) fn share(operation: &mut Value, is_api: bool) {
             403 => is_scoped,
             408 | 413 | 415 => has_body,
             406 | 503 => is_api,
+            507 => is_api && is_write,
             // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
             400 | 422 | 500 => true,
             _ => false,
@@ -77,7 +79,7 @@ pub(super) fn shared() -> Value {
                 "headers",
                 json!({ "WWW-Authenticate": { "description": "The missing scope (RFC 6750).", "schema": { "type": "string" } } }),
             ),
-            409 | 503 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
+            409 | 503 | 507 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
             _ => {}
         }
         response

@@ -36,9 +36,9 @@ pub fn document() -> Value {
 fn finish(mut document: Value) -> Value {
     set(&mut document, "openapi", json!("3.0.3"));
     let requests = reachable_from_requests(&document);
-    for (path, operation) in operations(&mut document) {
+    for (path, method, operation) in operations(&mut document) {
         set_security(operation);
-        errors::share(operation, path.starts_with(API));
+        errors::share(operation, path.starts_with(API), method != "get");
         examples::hoist(operation);
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
@@ -66,19 +66,19 @@ fn set(object: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Returns all operations with their paths.
-fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+/// Returns all operations with their paths and methods.
+fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Value)> {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     paths.into_iter().flatten().flat_map(|(path, item)| {
-        let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-        operations.map(|operation| (path.as_str(), operation))
+        let operations = item.as_object_mut().into_iter().flatten();
+        operations.map(|(method, operation)| (path.as_str(), method.as_str(), operation))
     })
 }
 
 /// Sorts the tags by the order of their operations instead of alphabetically.
 fn order_tags(document: &mut Value) {
     let used: Vec<Value> =
-        operations(document).filter_map(|(_, operation)| operation.pointer("/tags/0").cloned()).collect();
+        operations(document).filter_map(|(_, _, operation)| operation.pointer("/tags/0").cloned()).collect();
     if let Some(tags) = document.get_mut("tags").and_then(Value::as_array_mut) {
         tags.sort_by_key(|tag| used.iter().position(|name| Some(name) == tag.get("name")));
     }
@@ -259,7 +259,7 @@ fn add_headers(document: &mut Value) {
         }
         set(response, "headers", Value::Object(headers));
     };
-    for (_, operation) in operations(document) {
+    for (_, _, operation) in operations(document) {
         operation
             .get_mut("responses")
             .and_then(Value::as_object_mut)

@@ -1,9 +1,9 @@
 //! The problems that errors of trips become.
 
-use crate::trips::{Patch, StopViolation, TripViolation, TripsError};
+use crate::trips::{Patch, Quota, StopViolation, TripViolation, TripsError};
 use crate::web::caller;
 use crate::web::idempotency_key;
-use crate::web::problem::{FieldError, Problem, ProblemCode};
+use crate::web::problem::{FieldError, Problem, ProblemCode, grouped};
 
 impl From<TripsError> for Problem {
     fn from(error: TripsError) -> Self {
@@ -47,10 +47,24 @@ pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
             ProblemCode::InvalidCursor,
             "The list can't be continued from here. Please load it again.",
         ),
+        TripsError::QuotaExceeded(quota) => quota_exceeded(quota),
         TripsError::ClaimLost => idempotency_key::in_progress(),
         TripsError::CorruptStops(error) => Problem::internal(error),
         TripsError::Store(error) => error.into(),
     }
+}
+
+fn quota_exceeded(quota: Quota) -> Problem {
+    let detail = match quota {
+        Quota::Trips(max) => {
+            format!("You can store at most {} trips. Delete some to add more.", grouped(max))
+        }
+        Quota::TripBytes(max) => format!(
+            "Your trips can contain at most {} bytes of text in total. Delete or shorten some to add more.",
+            grouped(max)
+        ),
+    };
+    Problem::new(ProblemCode::QuotaExceeded, detail)
 }
 
 /// Returns the problem of a precondition that is not met.

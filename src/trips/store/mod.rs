@@ -11,9 +11,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
-    Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement, TryGetError,
-    TryGetable,
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr,
+    EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement,
+    TryGetError, TryGetable,
 };
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub(super) use self::feed::{changed, deleted, feed_state, sweep};
 pub(super) use self::listing::{FoundPage, page};
 pub(super) use self::search::{explain, search};
 use super::sort_keys::SortKeys;
-use super::{Status, Stops, Trip, TripFields, UncheckedFields};
+use super::{Counter, Quotas, Status, Stops, Trip, TripFields, UncheckedFields, Usage};
 use crate::calendar_date;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, pad_to_power_of_two};
@@ -128,11 +128,26 @@ pub(super) async fn change_counter(tx: &Tx, owner: Uuid) -> Result<i64, StoreErr
 }
 
 /// Returns the change counters of these owners; owners without a change are missing.
-pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, i64>, StoreError> {
+pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, Counter>, StoreError> {
     use trip_counters::{Column, Entity};
-    let query = Entity::find().select_only().columns([Column::OwnerId, Column::Value]);
+    let columns = [Column::OwnerId, Column::Value, Column::Trips, Column::TripBytes];
+    let query = Entity::find().select_only().columns(columns);
     let query = query.filter(Column::OwnerId.is_in(pad_to_power_of_two(owners)));
-    Ok(query.into_tuple().all(tx).await?.into_iter().collect())
+    let rows: Vec<(Uuid, i64, i64, i64)> = query.into_tuple().all(tx).await?;
+    let counter = |(owner, changes, trips, trip_bytes)| {
+        (owner, Counter { changes, usage: Usage { trips, trip_bytes } })
+    };
+    Ok(rows.into_iter().map(counter).collect())
+}
+
+/// Returns what the owner has stored. `lock` also locks the row until the transaction ends.
+pub(super) async fn usage(tx: &Tx, owner: Uuid, lock: bool) -> Result<Usage, StoreError> {
+    use trip_counters::{Column, Entity};
+    let query = Entity::find().select_only().columns([Column::Trips, Column::TripBytes]);
+    let query = query.filter(Column::OwnerId.eq(owner));
+    let query = if lock { query.lock_exclusive() } else { query };
+    let row: Option<(i64, i64)> = query.into_tuple().one(tx).await?;
+    Ok(row.map(|(trips, trip_bytes)| Usage { trips, trip_bytes }).unwrap_or_default())
 }
 
 /// Builds the query of the counter's value, also used as a subquery by the statements that store it in a
@@ -145,22 +160,49 @@ fn counter_query(owner: Uuid) -> SelectStatement {
         .take()
 }
 
+/// The quotas that a write requires; `None` for those that it does not touch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    trips: Option<i64>,
+    trip_bytes: Option<i64>,
+}
+
+impl Limits {
+    /// Returns the quotas that a transaction with this difference must observe: only those of which it uses
+    /// more than before.
+    pub(super) fn new(quotas: Quotas, change: Usage) -> Self {
+        Self {
+            trips: (change.trips > 0).then_some(quotas.trips),
+            trip_bytes: (change.trip_bytes > 0).then_some(quotas.trip_bytes),
+        }
+    }
+
+    /// Returns the condition on the owner's counter.
+    fn condition(self) -> Condition {
+        let at_most =
+            |column, max: Option<i64>| max.map(|max| Expr::col((trip_counters::Entity, column)).lte(max));
+        Condition::all()
+            .add_option(at_most(trip_counters::Column::Trips, self.trips))
+            .add_option(at_most(trip_counters::Column::TripBytes, self.trip_bytes))
+    }
+}
+
 /// A conditional write of one row. The row's change number is the counter, after it was incremented, minus
 /// `seq_offset`.
 #[derive(Debug)]
 pub(super) enum Write<'a> {
-    /// Increments the owner's counter by the number of changes. Its row stays locked until the transaction
-    /// ends, so the changes of an owner have one order.
-    BumpCounter(i64),
+    /// Increments the owner's counter by the number of changes, and adds to what the owner has stored. Its row
+    /// stays locked until the transaction ends, so the changes of an owner have one order.
+    BumpCounter { changes: i64, usage: Usage },
     /// Deletes the trip with this version.
     Delete { id: Uuid, version: i64 },
     /// Deletes the tombstone with this version, before a trip or a new tombstone with the same id is
     /// inserted.
     DeleteTombstone { id: Uuid, version: i64 },
-    /// Updates the trip if the stored row has this version.
-    Update { trip: &'a Trip, version: i64, seq_offset: i64 },
-    /// Inserts a trip.
-    Insert { trip: &'a Trip, seq_offset: i64 },
+    /// Updates the trip if the stored row has this version and the owner is within the limits.
+    Update { trip: &'a Trip, version: i64, seq_offset: i64, limits: Limits },
+    /// Inserts a trip, if the owner is within the limits.
+    Insert { trip: &'a Trip, seq_offset: i64, limits: Limits },
     /// Inserts the tombstone of a deleted trip.
     InsertTombstone { id: Uuid, version: i64, seq_offset: i64, at: DateTime<Utc> },
 }
@@ -182,7 +224,7 @@ impl Write<'_> {
     /// reuse their ids.
     pub(super) fn order(&self) -> u8 {
         match self {
-            Self::BumpCounter(_) => 0,
+            Self::BumpCounter { .. } => 0,
             Self::Delete { .. } => 1,
             Self::DeleteTombstone { .. } => 2,
             Self::Update { .. } => 3,
@@ -193,7 +235,7 @@ impl Write<'_> {
 
     fn statement(&self, backend: DbBackend, owner: Uuid) -> Result<Statement, DbErr> {
         Ok(match *self {
-            Self::BumpCounter(changes) => backend.build(&bump_counter(owner, changes)),
+            Self::BumpCounter { changes, usage } => backend.build(&bump_counter(owner, changes, usage)),
             Self::Delete { id, version } => {
                 let rows = trips::Entity::delete_many().filter(trips::Column::OwnerId.eq(owner));
                 rows.filter(trips::Column::Id.eq(id))
@@ -205,14 +247,17 @@ impl Write<'_> {
                 .filter(trip_tombstones::Column::TripId.eq(id))
                 .filter(trip_tombstones::Column::Version.eq(version))
                 .build(backend),
-            Self::Update { trip, version, seq_offset } => trips::Entity::update_many()
+            Self::Update { trip, version, seq_offset, limits } => trips::Entity::update_many()
                 .set(columns(owner, trip))
                 .col_expr(trips::Column::ChangeSeq, change_seq(owner, seq_offset))
                 .filter(trips::Column::OwnerId.eq(owner))
                 .filter(trips::Column::Id.eq(trip.id))
                 .filter(trips::Column::Version.eq(version))
+                .filter(within(owner, limits))
                 .build(backend),
-            Self::Insert { trip, seq_offset } => backend.build(&insert(owner, trip, seq_offset)?),
+            Self::Insert { trip, seq_offset, limits } => {
+                backend.build(&insert(owner, trip, seq_offset, limits)?)
+            }
             Self::InsertTombstone { id, version, seq_offset, at } => {
                 backend.build(&insert_tombstone(owner, id, version, seq_offset, at))
             }
@@ -220,16 +265,39 @@ impl Write<'_> {
     }
 }
 
-/// Adds `changes` to the owner's counter, or inserts the counter with that value.
-fn bump_counter(owner: Uuid, changes: i64) -> InsertStatement {
+/// Adds `changes` and `usage` to the owner's counter, or inserts the counter with these values.
+fn bump_counter(owner: Uuid, changes: i64, usage: Usage) -> InsertStatement {
     use trip_counters::{Column, Entity};
-    let incremented = Expr::col((Entity, Column::Value)).add(changes);
+    let numbers =
+        [(Column::Value, changes), (Column::Trips, usage.trips), (Column::TripBytes, usage.trip_bytes)];
+    let mut conflict = OnConflict::column(Column::OwnerId);
+    let mut values = vec![owner.into()];
+    for (column, number) in numbers {
+        conflict.value(column, Expr::col((Entity, column)).add(number));
+        values.push(number.into());
+    }
     Query::insert()
         .into_table(Entity)
-        .columns([Column::OwnerId, Column::Value])
-        .values_panic([owner.into(), changes.into()])
-        .on_conflict(OnConflict::column(Column::OwnerId).value(Column::Value, incremented).to_owned())
+        .columns([Column::OwnerId].into_iter().chain(numbers.map(|(column, _)| column)))
+        .values_panic(values)
+        .on_conflict(conflict)
         .take()
+}
+
+/// Returns the condition that the owner is within the limits. The counter was incremented before, in the same
+/// transaction.
+fn within(owner: Uuid, limits: Limits) -> Condition {
+    let condition = limits.condition();
+    if condition.is_empty() {
+        return condition;
+    }
+    let counter = Query::select()
+        .expr(Expr::value(1))
+        .from(trip_counters::Entity)
+        .and_where(trip_counters::Column::OwnerId.eq(owner))
+        .cond_where(condition)
+        .take();
+    Condition::all().add(Expr::exists(counter))
 }
 
 /// Returns the expression of a change number: the owner's counter minus `seq_offset`.
@@ -239,7 +307,7 @@ fn change_seq(owner: Uuid, seq_offset: i64) -> Expr {
 
 /// Inserts a trip, unless a tombstone with its id exists: then another transaction has deleted a trip with
 /// this id since this one read the tombstones, and the new trip's version must continue from that deletion.
-fn insert(owner: Uuid, trip: &Trip, seq_offset: i64) -> Result<InsertStatement, DbErr> {
+fn insert(owner: Uuid, trip: &Trip, seq_offset: i64, limits: Limits) -> Result<InsertStatement, DbErr> {
     let row = columns(owner, trip);
     let change_seq = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(seq_offset);
     let value = |column| row.get(column).into_value().map_or_else(change_seq, Expr::value);
@@ -254,6 +322,7 @@ fn insert(owner: Uuid, trip: &Trip, seq_offset: i64) -> Result<InsertStatement, 
         .from(trip_counters::Entity)
         .and_where(trip_counters::Column::OwnerId.eq(owner))
         .and_where(Expr::exists(tombstone).not())
+        .cond_where(limits.condition())
         .take();
     let mut statement = Query::insert();
     let statement = statement.into_table(trips::Entity).columns(trips::Column::iter());

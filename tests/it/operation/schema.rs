@@ -171,7 +171,8 @@ async fn database_constraints_reject_invalid_trip_rows() {
     rejects!(database, trips, Other, trip(1, 2), notes: Some("🦀".repeat(NOTES_MAX + 1)));
     rejects!(database, trips, Other, trip(1, 2), start_date: day(10), end_date: day(9));
     rejects!(database, trips, Other, trip(1, 2), version: 0);
-    let counter = trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(1)), value: Set(1) };
+    let counter =
+        trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(1)), value: Set(1), ..Default::default() };
     trip_counters::Entity::insert(counter.clone()).exec_without_returning(database).await.unwrap();
     rejects!(database, trip_counters, Unique, counter.clone());
     rejects!(database, trip_counters, ForeignKey, counter, owner_id: Uuid::from_u128(7));

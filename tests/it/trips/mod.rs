@@ -6,6 +6,7 @@ mod idempotency;
 mod list;
 mod paging;
 mod plans;
+mod quotas;
 mod rules;
 mod scopes;
 mod shared_page;

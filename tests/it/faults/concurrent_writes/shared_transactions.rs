@@ -36,7 +36,7 @@ impl HasStoreError for JobError {
 }
 
 fn counter(number: u128) -> trip_counters::ActiveModel {
-    trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(number)), value: Set(1) }
+    trip_counters::ActiveModel { owner_id: Set(Uuid::from_u128(number)), value: Set(1), ..Default::default() }
 }
 
 fn user(number: u128) -> users::ActiveModel {

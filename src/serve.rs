@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Creation, StartError, build};
+use crate::app::{App, Creation, StartError, StartMode, build};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::listener::{self, Limits, Server, ServerError};
@@ -62,15 +63,15 @@ impl Running {
 ///
 /// [`ServeError`].
 pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, ServeError> {
-    start_with(settings, clock, Creation::First).await
+    start_with(settings, clock, StartMode { creation: Creation::First, exclusive: false }).await
 }
 
-async fn start_with(settings: &Settings, clock: Clock, creation: Creation) -> Result<Running, ServeError> {
+async fn start_with(settings: &Settings, clock: Clock, mode: StartMode) -> Result<Running, ServeError> {
     let tls = settings.tls.as_ref().map(|files| listener::tls(&files.cert, &files.key)).transpose()?;
     // Bind first, so that a second server on this address fails before it opens the database.
     let listener = listener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let app = build(settings, clock, settings.public_url(address), creation).await?;
+    let app = build(settings, clock, settings.public_url(address), mode).await?;
     let (stop, stopped) = oneshot::channel();
     let limits = Limits {
         max_connections: settings.max_connections,
@@ -110,6 +111,12 @@ async fn run(
     result
 }
 
+/// Ignores SIGXFSZ until the process ends. A write beyond the limit of a file's size then fails, instead of
+/// ending the process.
+fn ignore_file_size_signal() -> io::Result<Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+}
+
 /// Runs a server until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -117,7 +124,9 @@ async fn run(
 /// [`ServeError`].
 pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeError> {
     let signal = listener::stop_signal()?;
-    let running = start_with(&settings, Clock::system(), creation).await?;
+    let file_size_signal = ignore_file_size_signal()?;
+    let mode = StartMode { creation, exclusive: true };
+    let running = start_with(&settings, Clock::system(), mode).await?;
     // The server also runs if its output is closed.
     drop(banner(&settings, running.address));
     tracing::info!(address = %running.address, "serving");
@@ -126,7 +135,9 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     }
     signal.await;
     tracing::info!("stopping");
-    Ok(running.stop().await?)
+    let stopped = running.stop().await;
+    drop(file_size_signal);
+    Ok(stopped?)
 }
 
 /// Prints the version and the addresses of the server.

@@ -7,16 +7,20 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{StartError, master_secret};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::data_dir::{DatabaseRecord, KnownDatabase, RecordError};
-use crate::db::{self, Db, StoreError};
+use crate::data_dir::{DatabaseRecord, KnownDatabase, RecordError, ServerLock};
+use crate::db::{self, Db, Integrity, StoreError};
 use crate::epochs::{DatabaseState, Epochs, Renewal};
 use crate::error_chain::error_chain;
 use crate::secrets::{MasterSecret, mask_url};
 use crate::tokens;
+
+/// How long a start waits for the check of the database.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whether a start may create a database beside an existing secret, or a secret beside an existing database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +31,19 @@ pub enum Creation {
     Allowed,
 }
 
+/// How a server starts.
+#[derive(Debug, Clone, Copy)]
+pub struct StartMode {
+    /// What the start may create.
+    pub creation: Creation,
+    /// Whether to refuse a SQLite database that another server uses. Tests start several servers on one.
+    pub exclusive: bool,
+}
+
 /// The database that the data directory remembers.
 #[derive(Debug)]
 pub struct Identity {
+    _lock: Option<ServerLock>,
     epochs: Epochs,
     record: DatabaseRecord,
     known: Mutex<KnownDatabase>,
@@ -49,8 +63,10 @@ pub(super) struct Opened {
 pub(super) async fn open(
     settings: &Settings,
     clock: &Clock,
-    creation: Creation,
+    StartMode { creation, exclusive }: StartMode,
 ) -> Result<Opened, StartError> {
+    let file = db::sqlite_file(settings.database_url.expose())?;
+    let lock = file.filter(|_| exclusive).map(|file| ServerLock::acquire(&file)).transpose()?;
     let record = DatabaseRecord::in_dir(&settings.data_dir);
     let known = match record.read() {
         Err(_) if creation == Creation::Allowed => None,
@@ -62,7 +78,7 @@ pub(super) async fn open(
     let db = db::open(settings.database_url.expose()).await?;
     let checked = check(settings, clock, creation, &db, record, known).await;
     match checked {
-        Ok((secret, identity)) => Ok(Opened { db, secret, identity }),
+        Ok((secret, identity)) => Ok(Opened { db, secret, identity: Identity { _lock: lock, ..identity } }),
         Err(error) => {
             db.close().await;
             Err(error)
@@ -106,9 +122,14 @@ async fn check(
                 record: record.path().display().to_string(),
             });
         }
-        if known.database == state.database && known.generation > state.generation {
-            state = renew_older(&epochs, known).await?;
-        }
+    }
+    let restored =
+        known.filter(|known| known.database == state.database && known.generation > state.generation);
+    if restored.is_some() || known.is_none_or(|known| !known.clean) {
+        refuse_damaged(settings, db).await?;
+    }
+    if let Some(known) = restored {
+        state = renew_older(&epochs, known).await?;
     }
     let secret = open_secret(settings, creation, db).await?;
     // A start counts as a change, so that a backup from before is older. It fails on a full disk, where a
@@ -126,7 +147,17 @@ async fn check(
         written => written?,
     }
     let marked_writes = AtomicU64::new(db.writes());
-    Ok((secret, Identity { epochs, record, known: Mutex::new(known), marked_writes }))
+    Ok((secret, Identity { _lock: None, epochs, record, known: Mutex::new(known), marked_writes }))
+}
+
+/// Refuses a damaged SQLite database after a crash or a restore. A check of a large database goes on while the
+/// server runs.
+async fn refuse_damaged(settings: &Settings, db: &Db) -> Result<(), StartError> {
+    let url = settings.database_url.expose();
+    match db.check_integrity(url, CHECK_LIMIT).await? {
+        Integrity::Damaged(fault) => Err(StartError::DatabaseDamaged { database: mask_url(url), fault }),
+        Integrity::Sound | Integrity::Unfinished => Ok(()),
+    }
 }
 
 /// Returns the master secret, which is created unless the database has signing keys: a new secret can't

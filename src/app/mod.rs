@@ -17,7 +17,7 @@ use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, Quotas, Settings, SigningAlg, Signup};
-use crate::data_dir::{RecordError, is_storage_full};
+use crate::data_dir::{LockError, RecordError, is_storage_full};
 use crate::db::{Db, OpenError, StoreError};
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
@@ -30,7 +30,7 @@ use crate::tokens::{Alg, Tokens, TokensError};
 use crate::trips::{self, Trips};
 use rustix::fs::Mode;
 
-pub use database::{Creation, Identity, MarkError};
+pub use database::{Creation, Identity, MarkError, StartMode};
 use database::{Opened, open};
 pub(crate) use database::{refuse_empty, remembered};
 
@@ -114,6 +114,17 @@ pub enum StartError {
     /// The file that remembers the database can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Another server uses the SQLite database.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The SQLite database is damaged.
+    #[error("the database {database} is damaged ({fault}): restore a backup")]
+    DatabaseDamaged {
+        /// The URL of the database.
+        database: String,
+        /// The first fault.
+        fault: String,
+    },
     /// There is no database, but there was one.
     #[error(
         "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \
@@ -167,12 +178,12 @@ pub async fn build(
     settings: &Settings,
     clock: Clock,
     public_url: String,
-    creation: Creation,
+    mode: StartMode,
 ) -> Result<App, StartError> {
     set_umask();
     create_data_dir(&settings.data_dir)?;
     let clock = clock.restarted();
-    let Opened { db, secret, identity } = open(settings, &clock, creation).await?;
+    let Opened { db, secret, identity } = open(settings, &clock, mode).await?;
     // Requests must never delay the poll of revocations and the renewal of leases.
     let background = db.background();
     let leases = Leases::new(background.clone(), clock.clone());

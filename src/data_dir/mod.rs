@@ -5,6 +5,8 @@
 //! Losing the last updates of the file in a power failure is harmless: the database is then newer than the
 //! file says.
 
+mod lock;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use lock::{LockError, ServerLock};
 
 const FILE: &str = "database.json";
 /// The length to which the file is padded. A write of this length within one sector is not torn.

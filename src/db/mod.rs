@@ -19,10 +19,12 @@
 mod error;
 mod in_lists;
 mod index_hint;
+mod integrity;
 mod lanes;
 mod loader;
 mod open;
 mod read_pool;
+mod sqlite_files;
 mod sqlite_writer;
 mod statement_batch;
 mod tx;
@@ -42,10 +44,11 @@ use crate::clock::from_millis;
 pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use index_hint::with_index;
+pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{
     MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
-    open_existing,
+    open_existing, sqlite_file,
 };
 pub use tx::Tx;
 
@@ -79,7 +82,7 @@ pub struct Db {
 
 #[derive(Clone, Debug)]
 enum Backend {
-    Sqlite { writer: sqlite_writer::Writer, readers: Lanes<ReadPool> },
+    Sqlite { writer: sqlite_writer::Writer, readers: Lanes<ReadPool>, files: sqlite_files::SqliteFiles },
     Server { pools: Lanes<DatabaseConnection> },
 }
 
@@ -199,8 +202,11 @@ impl Db {
         Ok(())
     }
 
-    /// Checks that the database responds within a second.
+    /// Checks that the database responds within a second, and that its file is in place and not damaged.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if let Backend::Sqlite { files, .. } = &self.backend {
+            files.check()?;
+        }
         let backend = self.backend.clone();
         let ping = detached(async move {
             match backend {
@@ -233,7 +239,7 @@ impl Db {
     /// Commits the waiting writes and closes all connections.
     pub async fn close(&self) {
         match &self.backend {
-            Backend::Sqlite { writer, readers } => {
+            Backend::Sqlite { writer, readers, .. } => {
                 // Close the writer last: closing SQLite's last connection checkpoints the WAL.
                 join_all(readers.all().map(ReadPool::close)).await;
                 writer.close().await;

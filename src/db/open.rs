@@ -18,6 +18,7 @@ use sea_orm::{
 
 use super::lanes::{Lane, Lanes, SEARCH_STATEMENT_TIMEOUT};
 use super::read_pool::ReadPool;
+use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::{Writer, immediate};
 use super::{Backend, Db};
 use crate::secrets::mask_url;
@@ -152,7 +153,12 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
                 Ok(ReadPool::new(&pool, lane.statement_timeout()))
             }
         });
-        Backend::Sqlite { writer: Writer::start(writer, options), readers: readers.await? }
+        let files = SqliteFiles::watch(&sqlite_file(url)?.unwrap_or_default());
+        Backend::Sqlite {
+            writer: Writer::start(writer, options, files.clone()),
+            readers: readers.await?,
+            files,
+        }
     } else {
         migrate_up(url).await?;
         let pools = Lanes::from_fn(|lane| Database::connect(lane_options(url, lane)));
@@ -319,7 +325,11 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 /// Returns the file of a SQLite database, or `None` for a server.
-fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
+///
+/// # Errors
+///
+/// [`OpenError::Unreachable`] if the URL is not valid.
+pub fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     if !is_sqlite(url) {
         return Ok(None);
     }
@@ -354,15 +364,8 @@ fn is_missing(path: &Path) -> bool {
     is_empty(path) && is_empty(&wal_of(path))
 }
 
-/// Returns the path of the write-ahead log of a SQLite file.
-fn wal_of(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    wal.into()
-}
-
 /// Returns the options of the read-only connections of a lane, or of the connection for writes.
-fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
+pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     let (read_only, size) = (readers.is_some(), readers.map_or(1, Lane::sqlite_readers));
     options

@@ -18,6 +18,7 @@ use sea_orm::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::sqlite_files::SqliteFiles;
 use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
 
 /// Maximum number of functions in one transaction. Bounds how long the first of them waits.
@@ -118,9 +119,12 @@ where
 impl Writer {
     /// Starts the writer's task on `connection`. If that fails in a transaction, the task opens a new
     /// connection with `options`.
-    pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions) -> Self {
+    pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions, files: SqliteFiles) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_CAPACITY);
-        tokio::spawn(serve(WriterConnection { connection, options, may_be_in_transaction: false }, waiting));
+        tokio::spawn(serve(
+            WriterConnection { connection, options, files, may_be_in_transaction: false },
+            waiting,
+        ));
         Self { queue }
     }
 
@@ -157,11 +161,14 @@ impl Writer {
 struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,
+    files: SqliteFiles,
     may_be_in_transaction: bool,
 }
 
 impl WriterConnection {
     async fn begin(&mut self, tx: fn(DatabaseTransaction) -> Tx) -> Result<Tx, StoreError> {
+        // Before connecting, which would create a missing file.
+        self.files.check()?;
         if self.may_be_in_transaction {
             let new = Database::connect(self.options.clone()).await?;
             self.close().await;
@@ -174,6 +181,10 @@ impl WriterConnection {
     }
 
     async fn commit(&mut self, tx: Tx) -> Result<(), StoreError> {
+        if let Err(lost) = self.files.check() {
+            self.roll_back(tx).await;
+            return Err(lost);
+        }
         let result = tx.commit().await;
         self.may_be_in_transaction = result.as_ref().is_err_and(|failed| !failed.is_over);
         result.map_err(|failed| failed.error)

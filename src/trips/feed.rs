@@ -36,7 +36,7 @@ pub struct Feed {
     pub counter: i64,
     /// The feed epoch of the database, in which the change numbers are valid.
     pub epoch: i64,
-    /// Whether more changes up to the counter exist.
+    /// Whether more changes exist. If not, the page ends with the state of the database at one moment.
     pub has_more: bool,
 }
 
@@ -69,7 +69,10 @@ async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError
     let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
     changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
-    let has_more = changes.len() > limit || until < counter;
+    // If a trip changed since the counter was read, its new change number is above the counter, so this page
+    // lacks the trip although it was written before the request. The next page contains it.
+    let has_changed = store::feed_state(tx, owner).await? != (epoch, counter);
+    let has_more = changes.len() > limit || until < counter || has_changed;
     changes.truncate(limit);
     Ok(Feed { changes, counter, epoch, has_more })
 }

@@ -1,7 +1,5 @@
 //! A temporarily full disk.
 
-use std::process::{Command, Stdio};
-
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,14 +8,9 @@ use crate::harness::process::Process;
 
 const TRIPS: &str = "/api/v1/trips";
 
-/// Starts a server on SQLite that ignores SIGXFSZ, the signal for a write beyond the file size limit.
+/// Starts a server on SQLite.
 fn serve(dir: &TempDir) -> Process {
-    let mut command = Command::new("sh");
-    let script =
-        "trap '' XFSZ; exec \"$0\" --listen 127.0.0.1:0 --bcrypt-cost 4 --public-url https://tripgate.test";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_tripgate")]);
-    command.current_dir(dir.path()).env_clear().stdin(Stdio::null());
-    Process::start(command)
+    Process::serve(dir.path(), &["--public-url", "https://tripgate.test"])
 }
 
 async fn create(server: &Process, token: &str) -> (StatusCode, Value) {
@@ -37,7 +30,7 @@ async fn check_trips(server: &Process, token: &str, trips: &[Value]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_resume_after_a_full_disk_and_acknowledged_trips_survive() {
-    // S-70, S-71, S-72
+    // S-70, S-71, S-72, F-6
     let dir = TempDir::new().unwrap();
     let server = serve(&dir);
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();

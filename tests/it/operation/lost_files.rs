@@ -126,3 +126,85 @@ async fn a_damaged_record_of_the_database_is_reported() {
     assert_eq!(renewed.status.code(), Some(0), "{}", stderr(&renewed));
     assert!(can_log_in(&Process::serve(dir.path(), &[])).await);
 }
+
+async fn create(server: &Process, token: &str) -> u16 {
+    let body = json!({ "title": "Lisbon", "notes": "n".repeat(2_000) });
+    let call = server.call(Method::POST, "/api/v1/trips").bearer_auth(token).json(&body);
+    call.send().await.unwrap().status().as_u16()
+}
+
+async fn get(server: &Process, path: &str, token: &str) -> u16 {
+    server.call(Method::GET, path).bearer_auth(token).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn writes_are_refused_while_the_database_file_is_gone() {
+    // N-23, F-6, S-100
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    let grant = server.sign_up("ada").await;
+    let token = grant["access_token"].as_str().unwrap();
+    assert_eq!(create(&server, token).await, 201);
+    let (data, aside) = (dir.path().join("data"), dir.path().join("aside"));
+    fs::rename(&data, &aside).unwrap();
+    for _ in 0..3 {
+        assert_eq!(create(&server, token).await, 503);
+    }
+    assert_eq!(get(&server, "/health/ready", token).await, 503);
+    assert_eq!(get(&server, "/health/live", token).await, 200);
+    assert!(!data.exists(), "the server must not create another database");
+    // Another file in its place is not the database either.
+    fs::create_dir(&data).unwrap();
+    fs::copy(aside.join("tripgate.db"), data.join("tripgate.db")).unwrap();
+    assert_eq!(create(&server, token).await, 503);
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&aside, &data).unwrap();
+    assert_eq!(create(&server, token).await, 201);
+    assert_eq!(get(&server, "/health/ready", token).await, 200);
+    server.terminate();
+    let (code, log) = server.wait_for_exit();
+    assert!(code == Some(0) && log.contains("was deleted or replaced"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_server_on_a_database_is_refused_and_commands_are_not() {
+    // N-24
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    let reason = refused(dir.path());
+    assert!(reason.contains(&format!("another server (process {})", server.id())), "{reason}");
+    for args in [["keys", "list"], ["clients", "list"], ["migrate", "status"], ["epoch", "renew"]] {
+        let output = run(dir.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+    server.kill();
+    server.wait_for_exit();
+    drop(Process::serve(dir.path(), &[]));
+}
+
+#[tokio::test]
+async fn a_torn_copy_of_the_database_is_refused() {
+    // F-6, S-100
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    let grant = server.sign_up("ada").await;
+    for _ in 0..100 {
+        assert_eq!(create(&server, grant["access_token"].as_str().unwrap()).await, 201);
+    }
+    server.terminate();
+    server.wait_for_exit();
+    let database = database(&dir);
+    let whole = fs::read(&database).unwrap();
+    let record = dir.path().join("data/database.json");
+    let crashed = fs::read_to_string(&record).unwrap().replace("\"clean\":true", "\"clean\":false");
+    fs::write(&record, crashed).unwrap();
+    // Pages of a later state, without the others.
+    let mut torn = whole.clone();
+    let (from, to) = (torn.len() / 2, torn.len() / 2 + 8 * 4096);
+    torn[from..to].fill(0xa5);
+    fs::write(&database, torn).unwrap();
+    let reason = refused(dir.path());
+    assert!(reason.contains("damaged") && reason.contains("restore a backup"), "{reason}");
+    fs::write(&database, whole).unwrap();
+    drop(Process::serve(dir.path(), &[]));
+}

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tripgate::housekeeping;
 
-use crate::harness::{Client, TestApp, rows};
+use crate::harness::{Client, TestApp, rounds, rows};
 
 const TRIPS: &str = "/api/v1/trips";
 const SYNC: &str = "/api/v1/sync";
@@ -114,6 +114,40 @@ async fn a_paged_first_sync_includes_concurrent_changes() {
     .map(|(op, id, version)| (op.to_owned(), id.clone(), version))
     .into();
     assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn a_drained_feed_contains_every_trip_while_trips_change() {
+    // F-11
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut ids = HashSet::new();
+    for number in 0..4 {
+        ids.insert(create_trip(&ada, &number.to_string()).await);
+    }
+    let is_done = Arc::new(AtomicBool::new(false));
+    let writers = ids.iter().cloned().map(|id| {
+        let (ada, is_done) = (ada.clone(), Arc::clone(&is_done));
+        tokio::spawn(async move {
+            while !is_done.load(Ordering::Relaxed) {
+                ada.patch(&format!("{TRIPS}/{id}")).json(&json!({ "notes": "x" })).await.expect(200);
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..rounds(200) {
+        let (mut seen, mut page) = (HashSet::new(), feed(&ada, None, 10).await);
+        seen.extend(summarize(&page).into_iter().map(|(_, id, _)| id));
+        while page["has_more"] == true {
+            page = feed(&ada, Some(next(&page)), 10).await;
+            seen.extend(summarize(&page).into_iter().map(|(_, id, _)| id));
+        }
+        assert_eq!(seen, ids, "a trip is missing");
+    }
+    is_done.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
 }
 
 #[tokio::test]

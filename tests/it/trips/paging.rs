@@ -6,7 +6,7 @@ use ::entity::trips;
 use chrono::TimeDelta;
 use sea_orm::{ActiveValue::Set, ConnectOptions, Database, EntityTrait};
 use serde_json::json;
-use tripgate::app::{self, Creation};
+use tripgate::app::{self, Creation, StartMode};
 use tripgate::config::Secret;
 use tripgate::trips::{Query, TripsError};
 use uuid::Uuid;
@@ -258,8 +258,8 @@ async fn a_cursor_signed_with_another_secret_is_rejected() {
     let owner: Uuid = ada.id().parse().unwrap();
     let mut settings = app.settings().clone();
     settings.secret = Some(Secret::new("another secret, and a long one at that"));
-    let other =
-        app::build(&settings, app.clock.clone(), PUBLIC_URL.to_owned(), Creation::First).await.unwrap();
+    let mode = StartMode { creation: Creation::First, exclusive: false };
+    let other = app::build(&settings, app.clock.clone(), PUBLIC_URL.to_owned(), mode).await.unwrap();
     let cursor = next(&page(&ada, 1, None).await).unwrap();
     let query = |cursor: Option<String>| Query { limit: 1, cursor, ..Query::default() };
     assert!(app.services().trips.listing(owner, query(Some(cursor.clone()))).is_ok());

@@ -1,0 +1,92 @@
+//! The lock of a server on its SQLite database: a second server on the same file is refused.
+//!
+//! Two servers on one file would slow each other down, and their in-memory state, such as revocations, would
+//! lag. The operating system releases the lock when the process ends, also after a kill. Commands of the
+//! command line take no lock.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A held lock. Dropping it releases it.
+#[derive(Debug)]
+pub struct ServerLock {
+    _file: File,
+}
+
+/// Why the lock can't be acquired.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another server holds it.
+    #[error("another server (process {pid}) uses the database {database}: stop it first")]
+    Held {
+        /// The path of the database.
+        database: String,
+        /// The id of the other process, as the lock file names it.
+        pid: String,
+    },
+    /// The lock file can't be created or locked.
+    #[error("can't lock {path}: {source}")]
+    File {
+        /// The path of the lock file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl ServerLock {
+    /// Acquires the lock of the database at `database`: a file beside it, which contains the process id.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError`].
+    pub fn acquire(database: &Path) -> Result<Self, LockError> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        let path = Path::new(&path);
+        let failed = |source| LockError::File { path: path.display().to_string(), source };
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+                return Err(LockError::Held { database: database.display().to_string(), pid });
+            }
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "the file system has no locks: run only one server");
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // The id is only for the message of a second server; on a full disk it is missing.
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        if let Err(error) = written {
+            tracing::debug!(%error, "failed to write the process id to the lock file");
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_names_its_process() {
+        // N-24
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("new/tripgate.db");
+        let held = ServerLock::acquire(&database).unwrap();
+        let refused = ServerLock::acquire(&database).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(held);
+        ServerLock::acquire(&database).unwrap();
+        assert!(!database.exists());
+    }
+}

@@ -65,7 +65,7 @@ fn additions_and_relaxations_are_compatible() {
     assert_compatible(|new| set(new, &format!("{NEW}/properties/title"), "nullable", json!(true)));
     assert_compatible(|new| set(new, NEW, "required", json!([])));
     assert_compatible(|new| {
-        set(new, &format!("{TRIPS}/get/responses"), "429", json!({ "description": "Too many" }));
+        set(new, &format!("{TRIPS}/get/responses"), "418", json!({ "description": "A teapot" }));
     });
     assert_compatible(|new| set(new, "/info", "description", json!("Other words.")));
     assert_compatible(|new| drop(remove(new, &format!("{TRIPS}/get"), "x-required-scopes")));

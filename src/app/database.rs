@@ -115,13 +115,14 @@ async fn check(
 ) -> Result<(MasterSecret, Identity), StartError> {
     let epochs = Epochs::new(db.clone(), clock.clone());
     let mut state = epochs.open().await?;
-    if let Some(known) = known {
-        if known.database != state.database && creation == Creation::First {
-            return Err(StartError::ForeignDatabase {
-                database: mask_url(settings.database_url.expose()),
-                record: record.path().display().to_string(),
-            });
-        }
+    if let Some(known) = known
+        && known.database != state.database
+        && creation == Creation::First
+    {
+        return Err(StartError::ForeignDatabase {
+            database: mask_url(settings.database_url.expose()),
+            record: record.path().display().to_string(),
+        });
     }
     let restored =
         known.filter(|known| known.database == state.database && known.generation > state.generation);

@@ -50,13 +50,14 @@ impl SqliteFiles {
         let Inner { files, is_lost, damage } = &*self.0;
         let lost = files.iter().find(|(path, id)| FileId::of(path).ok() != Some(*id));
         if is_lost.swap(lost.is_some(), Ordering::Relaxed) != lost.is_some() {
-            match lost {
-                Some((path, _)) => tracing::error!(
+            if let Some((path, _)) = lost {
+                tracing::error!(
                     path = %path.display(),
                     "the file of the database was deleted or replaced under the running server: refusing writes; \
                      put it back, or stop the server and restore a backup"
-                ),
-                None => tracing::info!("the file of the database is back: accepting writes"),
+                );
+            } else {
+                tracing::info!("the file of the database is back: accepting writes");
             }
         }
         if lost.is_some() || damage.get().is_some() {

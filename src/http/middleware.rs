@@ -166,7 +166,12 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         let home = (self.docs && !context.path.starts_with(SHARED_LINKS)).then_some("docs");
         let mut response = match context.representation {
             Representation::Json => problem.render(context.id()),
-            Representation::Html => page::problem::page(&problem, &context.path, context.id(), home),
+            Representation::Html => {
+                if problem.code() == ProblemCode::NotFound && !context.path.starts_with(SHARED_LINKS) {
+                    problem = Problem::new(ProblemCode::NotFound, "There is no page at this address.");
+                }
+                page::problem::page(&problem, &context.path, context.id(), home)
+            }
         };
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
         response
@@ -187,7 +192,11 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
         if !self.cors_origins.is_empty() {
-            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            let known = headers.get(header::VARY).and_then(|value| value.to_str().ok());
+            let vary = known.map_or_else(|| "Origin".to_owned(), |known| format!("{known}, Origin"));
+            if let Ok(vary) = HeaderValue::try_from(vary) {
+                headers.insert(header::VARY, vary);
+            }
         }
         tracing::info!(
             target: "tripgate::access",

@@ -22,6 +22,7 @@ async fn an_unknown_page_is_html_in_a_browser_and_a_problem_otherwise() {
         assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
         let text = page.text();
         assert!(text.contains("<h1><b class=\"status s4\">404</b> Not found</h1>"), "{text}");
+        assert!(text.contains("There is no page at this address."), "{text}");
         assert!(!text.contains("secret") && !text.contains("<script"), "{text}");
         // The links are relative to the path of the request.
         let root = "../".repeat(path.matches('/').count() - 1);
@@ -51,6 +52,16 @@ async fn the_api_returns_problems_to_browsers_too() {
         .await
         .expect(405)
         .problem("method_not_allowed");
+}
+
+#[tokio::test]
+async fn one_vary_header_names_the_request_headers_that_matter() {
+    let app =
+        TestApp::with(|settings| settings.cors_origins = vec!["https://trips.example".to_owned()]).await;
+    let page = open(&app, "/nowhere").await.expect(404);
+    assert_eq!(page.headers.get_all("vary").iter().count(), 1);
+    assert_eq!(page.header("vary"), "Accept, Origin");
+    assert_eq!(open(&app, "/docs").await.expect(200).header("vary"), "Origin");
 }
 
 #[tokio::test]

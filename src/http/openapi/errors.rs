@@ -8,7 +8,7 @@ use crate::web::problem::ProblemBody;
 use crate::web::problem_code::ProblemCode;
 
 /// The error responses that operations share, by their names in the document and statuses.
-const SHARED: [(&str, u16); 16] = [
+const SHARED: [(&str, u16); 17] = [
     ("BadRequest", 400),
     ("Unauthorized", 401),
     ("Forbidden", 403),
@@ -22,6 +22,7 @@ const SHARED: [(&str, u16); 16] = [
     ("UnsupportedMediaType", 415),
     ("Invalid", 422),
     ("PreconditionRequired", 428),
+    ("TooManyRequests", 429),
     ("InternalError", 500),
     ("ServiceUnavailable", 503),
     ("InsufficientStorage", 507),
@@ -79,7 +80,7 @@ pub(super) fn shared() -> Value {
                 "headers",
                 json!({ "WWW-Authenticate": { "description": "The missing scope (RFC 6750).", "schema": { "type": "string" } } }),
             ),
-            409 | 503 | 507 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
+            409 | 429 | 503 | 507 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
             _ => {}
         }
         response

@@ -9,6 +9,7 @@ mod plans;
 mod quotas;
 mod rules;
 mod scopes;
+mod search;
 mod shared_page;
 mod shares;
 mod stops;

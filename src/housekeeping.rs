@@ -129,8 +129,8 @@ async fn has_lease(app: &App, lease: &'static str) -> bool {
     })
 }
 
-/// Deletes expired idempotency keys, tombstones and recorded operations, if the clock is steady and this replica
-/// holds the lease.
+/// Deletes expired idempotency keys, tombstones and recorded operations, and returns free space to the file
+/// system, if the clock is steady and this replica holds the lease.
 pub async fn sweep_sync(app: App) {
     if !is_steady(&app).await || !has_lease(&app, SYNC_LEASE).await {
         return;
@@ -140,6 +140,9 @@ pub async fn sweep_sync(app: App) {
     }
     if let Err(error) = app.sync.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired tombstones and operations");
+    }
+    if let Err(error) = app.db.release_space().await {
+        tracing::warn!(causes = error_chain(&error), "failed to return free space to the file system");
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Model {
     pub sync_operations: i64,
     pub tombstones: i64,
     pub tombstones_until: i64,
+    pub keys_day: i64,
+    pub keys_claimed: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -8,7 +8,7 @@ use crate::dialect;
 pub(crate) struct Migration;
 
 /// Added one at a time, because only then can each be checked for and the step repeated.
-const COLUMNS: [&str; 5] = [
+const COLUMNS: [&str; 7] = [
     "trips",
     // The size of the texts of the trips, in bytes of UTF-8.
     "trip_bytes",
@@ -16,7 +16,13 @@ const COLUMNS: [&str; 5] = [
     "tombstones",
     // The number of the last change whose tombstone was deleted because the user had too many.
     "tombstones_until",
+    // The last day on which the user has claimed an idempotency key, since 1970-01-01, and the number of keys.
+    "keys_day",
+    "keys_claimed",
 ];
+
+/// Finds the user's sessions that have been idle longest.
+const SESSIONS_INDEX: &str = "sessions_last_seen";
 
 // The transaction that changes the rows updates these numbers from now on.
 const FILL: [&str; 3] = [
@@ -52,11 +58,19 @@ impl MigrationTrait for Migration {
                 dialect::run(manager, &[&statement]).await?;
             }
         }
+        if !manager.has_index("sessions", SESSIONS_INDEX).await? {
+            let index =
+                format!("CREATE INDEX {SESSIONS_INDEX} ON sessions (user_id, ended_at, last_seen_at, id)");
+            dialect::run(manager, &[&index]).await?;
+        }
         dialect::run(manager, &FILL).await?;
         dialect::run(manager, &[FILL_OPERATIONS]).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.has_index("sessions", SESSIONS_INDEX).await? {
+            dialect::run(manager, &[&format!("DROP INDEX {SESSIONS_INDEX}{{on_sessions}}")]).await?;
+        }
         for column in COLUMNS.iter().rev() {
             if manager.has_column("trip_counters", column).await? {
                 let statement = format!("ALTER TABLE trip_counters DROP COLUMN {column}");

@@ -197,8 +197,11 @@ pub async fn build(
             .await?;
     let policy = PasswordPolicy { min_chars: settings.password_min };
     let accounts = Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone());
-    let lifetimes =
-        Lifetimes { idle_secs: settings.refresh_idle_secs, absolute_secs: settings.refresh_absolute_secs };
+    let lifetimes = Lifetimes {
+        idle_secs: settings.refresh_idle_secs,
+        absolute_secs: settings.refresh_absolute_secs,
+        max_sessions: settings.quotas.sessions,
+    };
     let signup_open = settings.signup == Signup::Open;
     let sessions = Sessions::new(
         db.clone(),
@@ -211,8 +214,9 @@ pub async fn build(
     );
     let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
-    let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret);
-    let idempotency = Idempotency::new(db.clone(), clock.clone());
+    let max_remembered = settings.quotas.sync_operations.into();
+    let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);
+    let idempotency = Idempotency::new(db.clone(), clock.clone(), settings.quotas.idempotency_keys.into());
     let clients = Clients::new(db.clone(), clock.clone());
     let introspector = Introspector::new(db.clone(), tokens.clone(), sessions.clone());
     Ok(App(Arc::new(Services {

@@ -28,6 +28,7 @@ mod sqlite_files;
 mod sqlite_writer;
 mod statement_batch;
 mod tx;
+mod vacuum;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

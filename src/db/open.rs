@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
@@ -385,6 +385,8 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
             // FULL syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
             sqlite
                 .create_if_missing(true)
+                // Only a new file takes it; `Db::release_space` returns the free pages.
+                .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
                 // Overwrites deleted data with zeros, so that it can't be read in the file. An update writes
                 // 0.1 % more bytes to the WAL, and the deletion of a trip 3 %.

@@ -220,6 +220,9 @@ pub enum IdempotencyError {
     /// The key was used for a different request.
     #[error("the key was used for a different request")]
     Reused,
+    /// The owner has claimed this many keys today, the maximum.
+    #[error("the owner has claimed too many keys today")]
+    QuotaExceeded(i64),
     /// The owner's account does not exist.
     #[error("the owner's account does not exist")]
     NoSuchOwner,
@@ -233,12 +236,13 @@ pub enum IdempotencyError {
 pub struct Idempotency {
     db: Db,
     clock: Clock,
+    max_keys: i64,
 }
 
 impl Idempotency {
-    /// Creates the service on a database.
-    pub fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock }
+    /// Creates the service on a database. A user can claim `max_keys` keys in a day (UTC).
+    pub fn new(db: Db, clock: Clock, max_keys: i64) -> Self {
+        Self { db, clock, max_keys }
     }
 
     /// Claims the key of a request that is about to run, or returns the saved response of an earlier run.
@@ -250,12 +254,13 @@ impl Idempotency {
         let at = Times { shared: self.clock.shared_now(), trusted: self.clock.trusted_now() };
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
         for _ in 0..ATTEMPTS {
-            let input = (claim.clone(), request.digest, at);
-            let claimed = self.db.write(input, |tx, (claim, digest, at)| {
-                store::claim(tx, claim.owner, claim, digest, *at).boxed()
+            let input = (claim.clone(), request.digest, at, self.max_keys);
+            let claimed = self.db.write(input, |tx, (claim, digest, at, max)| {
+                insert_within_quota(tx, claim, digest, *at, *max).boxed()
             });
             match claimed.await {
-                Ok(()) => return Ok(Claimed::Start(claim)),
+                Ok(true) => return Ok(Claimed::Start(claim)),
+                Ok(false) => return Err(IdempotencyError::QuotaExceeded(self.max_keys)),
                 Err(StoreError::UniqueViolation(_)) => {}
                 Err(StoreError::ForeignKeyViolation(_)) => return Err(IdempotencyError::NoSuchOwner),
                 Err(error) => return Err(error.into()),
@@ -300,6 +305,24 @@ impl Idempotency {
         let now = self.clock.trusted_now();
         self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
     }
+}
+
+/// Claims a key, unless its owner has claimed `max` keys today; returns whether it is claimed.
+async fn insert_within_quota(
+    tx: &Tx,
+    claim: &Claim,
+    digest: &[u8; 32],
+    at: Times,
+    max: i64,
+) -> Result<bool, StoreError> {
+    // Comes first: a repeated request finds its key and changes nothing.
+    store::claim(tx, claim.owner, claim, digest, at).await?;
+    let day = at.trusted.timestamp().div_euclid(86_400);
+    if store::count_key(tx, claim.owner, day).await? <= max {
+        return Ok(true);
+    }
+    store::release(tx, claim.owner, claim).await?;
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! keys.
 
 use ::entity::idempotency_keys::{ActiveModel, Column, Entity, Model};
+use ::entity::trip_counters;
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, Value};
+use sea_orm::sea_query::{Expr, OnConflict, Query, SimpleExpr, Value};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect, UpdateMany,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
+    QuerySelect, UpdateMany,
 };
 use uuid::Uuid;
 
@@ -53,6 +55,28 @@ pub(super) async fn claim(
     };
     Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Counts a key that the owner claims on this day. Returns the number of keys of the day.
+pub(super) async fn count_key(tx: &Tx, owner: Uuid, day: i64) -> Result<i64, StoreError> {
+    use trip_counters::{Column, Entity};
+    let is_same_day = Expr::col((Entity, Column::KeysDay)).eq(day);
+    let incremented = Expr::col((Entity, Column::KeysClaimed)).add(1_i64);
+    let keys: SimpleExpr = Expr::case(is_same_day, incremented).finally(1_i64).into();
+    // MySQL assigns in this order, so the number is computed from the day before the change.
+    let conflict = OnConflict::column(Column::OwnerId)
+        .value(Column::KeysClaimed, keys)
+        .value(Column::KeysDay, day)
+        .to_owned();
+    let upsert = Query::insert()
+        .into_table(Entity)
+        .columns([Column::OwnerId, Column::Value, Column::KeysClaimed, Column::KeysDay])
+        .values_panic([owner.into(), 0_i64.into(), 1_i64.into(), day.into()])
+        .on_conflict(conflict)
+        .take();
+    tx.execute(&upsert).await?;
+    let query = Entity::find().select_only().column(Column::KeysClaimed).filter(Column::OwnerId.eq(owner));
+    Ok(query.into_tuple().one(tx).await?.unwrap_or(0))
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<StoredKey>, StoreError> {

@@ -5,14 +5,15 @@
 
 use futures_util::FutureExt;
 
-use super::{Device, Grant, Sessions, SessionsError, store};
+use super::{Device, Grant, Sessions, SessionsError, revocation};
 use crate::accounts::AccountsError;
 use crate::audit::{self, Event};
 use crate::db::StoreError;
-use crate::tokens::Scopes;
+use crate::tokens::{Revocation, Scopes};
 
 impl Sessions {
-    /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`.
+    /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`. If
+    /// the user has too many sessions then, ends the one that has been idle longest.
     ///
     /// # Errors
     ///
@@ -28,13 +29,20 @@ impl Sessions {
         let mut session = self.new_session(user.id, scopes, device);
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
-        let inserted: Result<(), StoreError> =
-            self.db.write(session, |tx, session| store::insert(tx, session.user, session).boxed()).await;
+        let input = (session, self.lifetimes.max_sessions);
+        let inserted: Result<Vec<Revocation>, StoreError> = self
+            .db
+            .write(input, |tx, (session, max)| revocation::insert_within_quota(tx, session, *max).boxed())
+            .await;
         match inserted {
             // The account was deleted while its password was verified.
             Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::InvalidCredentials.into()),
             Err(error) => Err(error.into()),
-            Ok(()) => {
+            Ok(ended) => {
+                for revocation in ended {
+                    self.tokens.apply(&revocation);
+                    audit::record(Event::SessionEnded, Some(grant.user.id), Some(revocation.subject));
+                }
                 audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
                 Ok(grant)
             }

@@ -34,13 +34,15 @@ pub const DEVICE_NAME_MAX: usize = 100;
 /// The maximum length of a stored `User-Agent`, in characters; the rest is cut off.
 pub const USER_AGENT_MAX: usize = 512;
 
-/// When a session expires, in seconds.
+/// When sessions expire, in seconds, and how many a user can have.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
     /// After this time without a refresh.
     pub idle_secs: u32,
     /// After this time since the login, however often it is refreshed.
     pub absolute_secs: u32,
+    /// The maximum number of sessions of a user: a login that exceeds it ends the session that is idle longest.
+    pub max_sessions: u32,
 }
 
 /// The device that signs up or logs in.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Device, Sessions, SessionsError, store};
+use super::{Device, Session, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation, TokenUse};
@@ -185,6 +185,24 @@ async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(),
         store::mark_used(tx, token_use.user, token_use, now).await?;
     }
     Ok(())
+}
+
+/// Stores a new session. If the user has more than `max` sessions then, ends those that have been idle longest
+/// and returns their revocations.
+pub(super) async fn insert_within_quota(
+    tx: &Tx,
+    session: &Session,
+    max: u32,
+) -> Result<Vec<Revocation>, StoreError> {
+    let owner = session.user;
+    store::insert(tx, owner, session).await?;
+    let keep = u64::from(max.saturating_sub(1));
+    let excess = store::idle_longest(tx, owner, session.id, keep, END_BATCH_SIZE as u64).await?;
+    let mut ended = Vec::new();
+    for id in excess {
+        ended.extend(end(tx, owner, id, session.created_at).await?);
+    }
+    Ok(ended)
 }
 
 /// Ends a session, even if it has expired, and revokes its access tokens. Returns `None` if the session has

@@ -185,6 +185,28 @@ pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, Store
     Ok(ids.all(tx).await?)
 }
 
+/// Returns up to `limit` of the user's unended sessions: all but `new` and the `keep` others that were seen
+/// most recently.
+pub(super) async fn idle_longest(
+    tx: &Tx,
+    owner: Uuid,
+    new: Uuid,
+    keep: u64,
+    limit: u64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
+    let ids = query
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(sessions::Column::EndedAt.is_null())
+        .filter(sessions::Column::Id.ne(new))
+        .order_by_desc(sessions::Column::LastSeenAt)
+        .order_by_desc(sessions::Column::Id)
+        .offset(keep)
+        .limit(limit)
+        .into_tuple();
+    Ok(ids.all(tx).await?)
+}
+
 /// Ends a session, even if it has expired: after a wrong time the clock may be set back, and the session would
 /// be active again. Returns `false` if it has ended already.
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {

@@ -11,8 +11,10 @@ use crate::clock::from_millis;
 use crate::secrets::MacKey;
 
 /// The prefix that separates feed cursors from all other messages under the same MAC key.
-const CONTEXT_PREFIX: &[u8] = b"sync feed v2";
-/// The prefix of the cursors that earlier versions issued. They name no epoch.
+const CONTEXT_PREFIX: &[u8] = b"sync feed v3";
+/// The prefix of the cursors without `start`.
+const STARTLESS_CONTEXT_PREFIX: &[u8] = b"sync feed v2";
+/// The prefix of the cursors that the first versions issued. They name no epoch either.
 const OLD_CONTEXT_PREFIX: &[u8] = b"sync feed v1";
 /// The epoch of a cursor that names none; no database has it.
 pub(super) const NO_EPOCH: i64 = 0;
@@ -26,26 +28,35 @@ pub(super) struct FeedPosition {
     pub(super) since: DateTime<Utc>,
     /// The feed epoch in which the number is valid.
     pub(super) epoch: i64,
+    /// The change number up to which the app needs no deletions, although it has not read them: it began without
+    /// trips when the counter had this value. 0 in the cursors of earlier versions.
+    pub(super) start: i64,
 }
 
 impl FeedPosition {
     /// Returns this position as a cursor for `owner`.
     pub(super) fn encode(&self, owner: Uuid, mac: &MacKey) -> String {
-        let payload = [self.seq, self.since.timestamp_millis(), self.epoch].map(i64::to_be_bytes).concat();
+        let payload = [self.seq, self.since.timestamp_millis(), self.epoch, self.start];
+        let payload = payload.map(i64::to_be_bytes).concat();
         mac.sign(&context(CONTEXT_PREFIX, owner), &payload)
     }
 
     /// Parses a feed cursor of `owner`; returns `None` for any other text.
     pub(super) fn decode(text: &str, owner: Uuid, mac: &MacKey) -> Option<Self> {
         let current = mac.open_signed(&context(CONTEXT_PREFIX, owner), text);
-        let payload = current.or_else(|| {
-            let old = mac.open_signed(&context(OLD_CONTEXT_PREFIX, owner), text)?;
-            Some([old.as_slice(), &NO_EPOCH.to_be_bytes()].concat())
-        })?;
+        let extended = |prefix: &[u8], missing: &[i64]| {
+            let mut payload = mac.open_signed(&context(prefix, owner), text)?;
+            payload.extend(missing.iter().flat_map(|number| number.to_be_bytes()));
+            Some(payload)
+        };
+        let payload = current
+            .or_else(|| extended(STARTLESS_CONTEXT_PREFIX, &[0]))
+            .or_else(|| extended(OLD_CONTEXT_PREFIX, &[NO_EPOCH, 0]))?;
         let (numbers, []) = payload.as_chunks::<8>() else { return None };
-        let [seq, since, epoch] = *<&[[u8; 8]; 3]>::try_from(numbers).ok()?;
+        let [seq, since, epoch, start] = *<&[[u8; 8]; 4]>::try_from(numbers).ok()?;
         let since = from_millis(i64::from_be_bytes(since));
-        Some(Self { seq: i64::from_be_bytes(seq), since, epoch: i64::from_be_bytes(epoch) })
+        let [seq, epoch, start] = [seq, epoch, start].map(i64::from_be_bytes);
+        Some(Self { seq, since, epoch, start })
     }
 }
 
@@ -66,7 +77,7 @@ mod tests {
         #[test]
         fn a_cursor_is_valid_only_for_its_owner_and_unmodified(seq in 0..i64::MAX, epoch in any::<i64>(), millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
             // S-56
-            let position = FeedPosition { seq, since: from_millis(millis), epoch };
+            let position = FeedPosition { seq, since: from_millis(millis), epoch, start: 3 };
             let text = position.encode(Uuid::from_u128(owner), &mac());
             prop_assert_eq!(FeedPosition::decode(&text, Uuid::from_u128(owner), &mac()), Some(position));
             prop_assume!(owner != other);
@@ -81,7 +92,7 @@ mod tests {
             let owner = Uuid::from_u128(7);
             let payload = [seq, millis].map(i64::to_be_bytes).concat();
             let text = mac().sign(&context(OLD_CONTEXT_PREFIX, owner), &payload);
-            let expected = FeedPosition { seq, since: from_millis(millis), epoch: NO_EPOCH };
+            let expected = FeedPosition { seq, since: from_millis(millis), epoch: NO_EPOCH, start: 0 };
             prop_assert_eq!(FeedPosition::decode(&text, owner, &mac()), Some(expected));
         }
     }

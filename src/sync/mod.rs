@@ -101,6 +101,8 @@ pub enum Outcome {
     Rejected(TripsError),
     /// Not applied: another operation has been applied under this operation's id.
     OperationIdReused,
+    /// Not applied: this many operations, the maximum, are remembered.
+    TooManyRemembered(i64),
     /// Not applied: the operation is invalid.
     Unreadable,
 }
@@ -112,7 +114,7 @@ impl Outcome {
             Self::Applied(trip) | Self::Duplicate(trip) | Self::Conflict(trip) => {
                 trip.as_ref().map_or(0, Trip::json_len)
             }
-            Self::Rejected(_) | Self::OperationIdReused | Self::Unreadable => 0,
+            Self::Rejected(_) | Self::OperationIdReused | Self::TooManyRemembered(_) | Self::Unreadable => 0,
         }
     }
 }
@@ -161,12 +163,14 @@ pub struct Sync {
     clock: Clock,
     trips: Trips,
     cursors: MacKey,
+    max_remembered: i64,
 }
 
 impl Sync {
-    /// Creates the service; `secret` authenticates cursors.
-    pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret) -> Self {
-        Self { db, clock, trips, cursors: MacKey::from_secret(secret, Purpose::Cursors) }
+    /// Creates the service; `secret` authenticates cursors. At most `max_remembered` applied operations of a
+    /// user are stored.
+    pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret, max_remembered: i64) -> Self {
+        Self { db, clock, trips, cursors: MacKey::from_secret(secret, Purpose::Cursors), max_remembered }
     }
 
     /// Returns the changes to the owner's trips after the cursor, or all of them without one.
@@ -189,7 +193,7 @@ impl Sync {
             None => None,
         };
         // The start of the feed also contains deletions: the app may have sent the deleted trip itself.
-        let from = given.unwrap_or(FeedPosition { seq: 0, since: now, epoch: NO_EPOCH });
+        let from = given.unwrap_or(FeedPosition { seq: 0, since: now, epoch: NO_EPOCH, start: 0 });
         if from.since <= now - MAX_CURSOR_AGE {
             return Err(SyncError::CursorTooOld);
         }
@@ -199,9 +203,14 @@ impl Sync {
         if given.is_some_and(|given| given.epoch != feed.epoch || given.seq > feed.counter) {
             return Err(SyncError::CursorTooOld);
         }
+        // The oldest tombstones were deleted, because the owner has deleted very many trips since.
+        if given.is_some_and(|given| given.seq.max(given.start) < feed.trimmed_until) {
+            return Err(SyncError::CursorTooOld);
+        }
+        let start = given.map_or(feed.counter, |given| given.start);
         let last = feed.changes.last().map_or(from.seq, |change| change.seq);
         let (seq, since) = if feed.has_more { (last, from.since) } else { (feed.counter, now) };
-        let next = FeedPosition { seq, since, epoch: feed.epoch };
+        let next = FeedPosition { seq, since, epoch: feed.epoch, start };
         let next = next.encode(owner, &self.cursors);
         Ok(ChangesPage { changes: feed.changes, next, has_more: feed.has_more })
     }
@@ -218,9 +227,10 @@ impl Sync {
         let mut progress = Progress::default();
         for batch in operations.chunks(BATCH) {
             let at = Times { system: self.clock.now(), trusted: self.clock.trusted_now() };
-            let input = (owner, batch.to_vec(), progress, at, self.trips.quotas());
-            let applied = self.db.write(input, |tx, (owner, batch, progress, at, quotas)| {
-                apply(tx, *owner, batch, progress.clone(), *at, *quotas).boxed()
+            let limits = Limits { trips: self.trips.quotas(), remembered: self.max_remembered };
+            let input = (owner, batch.to_vec(), progress, at, limits);
+            let applied = self.db.write(input, |tx, (owner, batch, progress, at, limits)| {
+                apply(tx, *owner, batch, progress.clone(), *at, *limits).boxed()
             });
             let batch_outcomes;
             (batch_outcomes, progress) = applied.await?;
@@ -254,6 +264,14 @@ struct Times {
     trusted: DateTime<Utc>,
 }
 
+/// The quotas of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    trips: Quotas,
+    /// The maximum number of stored operations.
+    remembered: i64,
+}
+
 /// Applies a batch of operations in one transaction; returns the outcomes and the new progress.
 async fn apply(
     tx: &Tx,
@@ -261,15 +279,16 @@ async fn apply(
     batch: &[Operation],
     mut progress: Progress,
     at: Times,
-    quotas: Quotas,
+    limits: Limits,
 ) -> Result<(Vec<Outcome>, Progress), SyncError> {
     let mut ids: Vec<Uuid> = batch.iter().map(|operation| operation.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let created = batch.iter().filter(|operation| matches!(operation.mutation, Mutation::Create(_)));
     let created: Vec<Uuid> = created.map(|operation| operation.id).collect();
-    let mut work = UnitOfWork::load(tx, owner, &ids, &created, at.system, quotas).await?;
+    let mut work = UnitOfWork::load(tx, owner, &ids, &created, at.system, limits.trips).await?;
     work.load_usage(tx).await?;
+    let remembered = store::remembered(tx, owner).await?;
     let ops: Vec<Uuid> = batch.iter().map(|operation| operation.op_id).collect();
     let (mut known, mut expired) = (HashMap::new(), HashSet::new());
     for (op, digest, is_current) in store::applied(tx, owner, &ops, at.trusted - OPERATION_RETENTION).await? {
@@ -292,6 +311,9 @@ async fn apply(
             Some(_) => Outcome::OperationIdReused,
             None if progress.depends_on_failed(operation) => {
                 Outcome::Conflict(work.find(operation.id).cloned())
+            }
+            None if remembered + i64::try_from(applied.len()).unwrap_or(i64::MAX) >= limits.remembered => {
+                Outcome::TooManyRemembered(limits.remembered)
             }
             None => decide(&mut work, operation)?,
         };
@@ -322,10 +344,16 @@ async fn store_applied(
     now: DateTime<Utc>,
 ) -> Result<(), SyncError> {
     let replaced: Vec<Uuid> = applied.iter().map(|(op, _)| *op).filter(|op| expired.contains(op)).collect();
+    let mut change = i64::try_from(applied.len()).unwrap_or(i64::MAX);
     if !replaced.is_empty() {
-        store::delete_expired(tx, owner, &replaced, now - OPERATION_RETENTION).await?;
+        let deleted = store::delete_expired(tx, owner, &replaced, now - OPERATION_RETENTION).await?;
+        change -= i64::try_from(deleted).unwrap_or(i64::MAX);
     }
-    match store::insert(tx, owner, applied, now).await {
+    let inserted = match store::insert(tx, owner, applied, now).await {
+        Ok(()) if change != 0 => store::add_remembered(tx, owner, change).await,
+        inserted => inserted,
+    };
+    match inserted {
         // A concurrent request has applied the same operation first: the conflict runs the transaction again.
         Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
         Err(StoreError::ForeignKeyViolation(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),

@@ -34,6 +34,8 @@ pub struct Feed {
     pub changes: Vec<Change>,
     /// The owner's counter at the time of reading; all changes up to it were committed.
     pub counter: i64,
+    /// The number of the last change whose tombstone was deleted because the owner had too many; 0 if none was.
+    pub trimmed_until: i64,
     /// The feed epoch of the database, in which the change numbers are valid.
     pub epoch: i64,
     /// Whether more changes exist. If not, the page ends with the state of the database at one moment.
@@ -64,17 +66,18 @@ impl Trips {
 async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
     // The counter is read first. The other two statements may run on later snapshots; changes above the
     // counter are left to the next page, because otherwise a change between the snapshots could be skipped.
-    let (epoch, counter) = store::feed_state(tx, owner).await?;
+    let state = store::feed_state(tx, owner).await?;
+    let (epoch, counter, trimmed_until) = state;
     let limit = usize::from(query.limit);
     let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
     changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
     // If a trip changed since the counter was read, its new change number is above the counter, so this page
     // lacks the trip although it was written before the request. The next page contains it.
-    let has_changed = store::feed_state(tx, owner).await? != (epoch, counter);
+    let has_changed = store::feed_state(tx, owner).await? != state;
     let has_more = changes.len() > limit || until < counter || has_changed;
     changes.truncate(limit);
-    Ok(Feed { changes, counter, epoch, has_more })
+    Ok(Feed { changes, counter, trimmed_until, epoch, has_more })
 }
 
 /// Returns the trips that were created or changed after `after`, and the change number up to which they are

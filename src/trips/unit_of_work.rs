@@ -235,10 +235,12 @@ impl UnitOfWork {
             return Ok(());
         }
         let limits = Limits::new(self.quotas, self.difference);
-        let mut writes = vec![Write::BumpCounter { changes: self.changes, usage: self.difference }];
+        let mut writes = Vec::new();
         for (id, slot) in &self.slots {
             writes.extend(slot.writes(*id, self.changes, limits, self.now));
         }
+        let tombstones = writes.iter().map(Write::tombstones).sum();
+        writes.push(Write::BumpCounter { changes: self.changes, usage: self.difference, tombstones });
         // Adjacent writes of one kind have the same SQL text, so they are sent to SQLite as one batch.
         writes.sort_by_key(Write::order);
         match store::write(tx, self.owner, &writes).await {
@@ -251,6 +253,9 @@ impl UnitOfWork {
                 // has incremented already, is above a quota.
                 self.check_quotas(tx).await?;
                 Err(StoreError::Conflict(cause).into())
+            }
+            Ok(()) if tombstones > 0 => {
+                Ok(store::trim_tombstones(tx, self.owner, self.quotas.tombstones).await?)
             }
             result => Ok(result?),
         }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::caller::user_deleted;
 use super::field_label::field_label;
-use super::problem::{FieldError, Problem, ProblemCode};
+use super::problem::{FieldError, Problem, ProblemCode, grouped};
 use crate::error_chain::error_chain;
 use crate::idempotency::{
     Claimed, Idempotency, IdempotencyError, Render, Request as Keyed, ResponseRecorder, SavedResponse, digest,
@@ -186,6 +186,12 @@ pub fn in_progress() -> Problem {
     Problem::new(ProblemCode::IdempotencyInProgress, detail).retry_after(IN_PROGRESS_RETRY_SECS)
 }
 
+fn too_many_keys(max: i64) -> Problem {
+    let detail =
+        format!("The app can add at most {} entries a day. Please try again tomorrow.", grouped(max));
+    Problem::new(ProblemCode::QuotaExceeded, detail)
+}
+
 /// Returns the problem for a key that was used for another request. `pointer` is the place of the key.
 pub fn reused(pointer: &str) -> Problem {
     let detail = format!(
@@ -202,6 +208,7 @@ impl From<IdempotencyError> for Problem {
         match error {
             IdempotencyError::InProgress => in_progress(),
             IdempotencyError::Reused => reused("/Idempotency-Key"),
+            IdempotencyError::QuotaExceeded(max) => too_many_keys(max),
             IdempotencyError::NoSuchOwner => user_deleted(),
             IdempotencyError::Store(error) => error.into(),
         }

@@ -62,7 +62,8 @@ impl SyncApi {
     ///
     /// - 400 `invalid_cursor`: the cursor is not one of this feed and this user. Start again without a
     ///   cursor.
-    /// - 410 `resync_required`: the cursor is older than 180 days. Start again without a cursor, and delete
+    /// - 410 `resync_required`: the cursor is older than 180 days, or than the deletions that the server
+    ///   remembers. Start again without a cursor, and delete
     ///   the local trips that the feed does not contain.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(

@@ -12,7 +12,7 @@ use crate::trips::api::{TripBody, to_problem};
 use crate::trips::{Change, TripsError};
 use crate::web::examples;
 use crate::web::idempotency_key::reused;
-use crate::web::problem::{Problem, ProblemBody};
+use crate::web::problem::{Problem, ProblemBody, ProblemCode, grouped};
 
 /// The last change of a resource. `trip` is its current state; it is absent if the trip was deleted.
 #[derive(Debug, Object, Serialize)]
@@ -120,6 +120,14 @@ impl Example for SyncResults {
     }
 }
 
+fn too_many_remembered(max: i64) -> Problem {
+    let detail = format!(
+        "The app has uploaded at least {} changes within 7 days, the maximum. Please try again in a few days.",
+        grouped(max)
+    );
+    Problem::new(ProblemCode::QuotaExceeded, detail)
+}
+
 impl SyncResult {
     /// Creates the result of an operation that was processed. `offending_date` is the pointer of an error
     /// about the order of the two dates. The result has no trip, unless the caller can read trips.
@@ -138,6 +146,7 @@ impl SyncResult {
             }
             Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
             Outcome::OperationIdReused => ("rejected", None, Some(reused("/op_id"))),
+            Outcome::TooManyRemembered(max) => ("rejected", None, Some(too_many_remembered(max))),
             // `SyncResult::rejected` reports the errors.
             Outcome::Unreadable => ("rejected", None, None),
         };

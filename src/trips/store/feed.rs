@@ -1,34 +1,40 @@
 //! The queries of the change feed.
 
-use ::entity::{feed_epoch, trip_tombstones, trips};
+use std::collections::BTreeMap;
+
+use ::entity::{feed_epoch, trip_counters, trip_tombstones, trips};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 use uuid::Uuid;
 
-use super::{COLUMNS, Row, counter_query, select, trip};
+use super::{COLUMNS, Row, counter_column, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::Change;
 
 /// The index of the change number, after the columns of the trip.
 const SEQ: usize = COLUMNS.len();
 
-/// Returns the feed epoch of the database and the owner's change counter, which is 0 before the first change.
-pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i64), StoreError> {
-    let counter = Expr::SubQuery(None, Box::new(counter_query(owner).into()));
+/// Returns the feed epoch of the database, the owner's change counter, and the number of the last change whose
+/// tombstone was deleted because the owner had too many. The numbers are 0 before the first change.
+pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i64, i64), StoreError> {
+    let column = |column| Expr::SubQuery(None, Box::new(counter_column(owner, column).into()));
+    let counter = column(trip_counters::Column::Value);
+    let trimmed = column(trip_counters::Column::TombstonesUntil);
     let query = Query::select()
         .column(feed_epoch::Column::Epoch)
         .expr_as(counter, Alias::new("counter"))
+        .expr_as(trimmed, Alias::new("trimmed"))
         .from(feed_epoch::Entity)
         .take();
     let row = tx
         .query_one(&query)
         .await?
         .ok_or_else(|| DbErr::Custom("the table feed_epoch is empty".to_owned()))?;
-    Ok((row.try_get_by_index(0)?, row.try_get_by_index::<Option<i64>>(1)?.unwrap_or(0)))
+    let number = |index| row.try_get_by_index::<Option<i64>>(index).map(Option::unwrap_or_default);
+    Ok((row.try_get_by_index(0)?, number(1)?, number(2)?))
 }
 
 /// Returns the trips whose last change is after `after` and at most `until`, up to `limit` of them.
@@ -85,12 +91,28 @@ pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) 
     let is_expired = Column::DeletedAt.lt(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::TripId);
     let keys: Vec<(Uuid, Uuid)> = query.filter(is_expired.clone()).limit(limit).into_tuple().all(tx).await?;
-    if keys.is_empty() {
-        return Ok(0);
-    }
-    let mut is_selected = Condition::any();
+    let mut by_owner: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for (owner, trip) in keys {
-        is_selected = is_selected.add(Column::OwnerId.eq(owner).and(Column::TripId.eq(trip)));
+        by_owner.entry(owner).or_default().push(trip);
     }
-    Ok(Entity::delete_many().filter(is_selected).filter(is_expired).exec(tx).await?.rows_affected)
+    let mut total = 0;
+    for (owner, trips) in by_owner {
+        // Locks the counter first, as every writer of tombstones does, so that no deadlock arises.
+        super::usage(tx, owner, true).await?;
+        let deleted = Entity::delete_many()
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::TripId.is_in(trips))
+            .filter(is_expired.clone())
+            .exec(tx)
+            .await?
+            .rows_affected;
+        let count = Expr::col(trip_counters::Column::Tombstones);
+        trip_counters::Entity::update_many()
+            .col_expr(trip_counters::Column::Tombstones, count.sub(i64::try_from(deleted).unwrap_or(0)))
+            .filter(trip_counters::Column::OwnerId.eq(owner))
+            .exec(tx)
+            .await?;
+        total += deleted;
+    }
+    Ok(total)
 }

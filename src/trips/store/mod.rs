@@ -2,6 +2,7 @@
 
 mod feed;
 mod listing;
+mod quotas;
 mod search;
 
 use std::collections::HashMap;
@@ -11,17 +12,19 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr,
-    EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement,
-    TryGetError, TryGetable,
+    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement, TryGetError,
+    TryGetable,
 };
 use uuid::Uuid;
 
 pub(super) use self::feed::{changed, deleted, feed_state, sweep};
 pub(super) use self::listing::{FoundPage, page};
+use self::quotas::within;
+pub(super) use self::quotas::{Limits, trim_tombstones, usage};
 pub(super) use self::search::{explain, search};
 use super::sort_keys::SortKeys;
-use super::{Counter, Quotas, Status, Stops, Trip, TripFields, UncheckedFields, Usage};
+use super::{Counter, Status, Stops, Trip, TripFields, UncheckedFields, Usage};
 use crate::calendar_date;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, pad_to_power_of_two};
@@ -140,51 +143,19 @@ pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, C
     Ok(rows.into_iter().map(counter).collect())
 }
 
-/// Returns what the owner has stored. `lock` also locks the row until the transaction ends.
-pub(super) async fn usage(tx: &Tx, owner: Uuid, lock: bool) -> Result<Usage, StoreError> {
-    use trip_counters::{Column, Entity};
-    let query = Entity::find().select_only().columns([Column::Trips, Column::TripBytes]);
-    let query = query.filter(Column::OwnerId.eq(owner));
-    let query = if lock { query.lock_exclusive() } else { query };
-    let row: Option<(i64, i64)> = query.into_tuple().one(tx).await?;
-    Ok(row.map(|(trips, trip_bytes)| Usage { trips, trip_bytes }).unwrap_or_default())
-}
-
 /// Builds the query of the counter's value, also used as a subquery by the statements that store it in a
 /// trip.
 fn counter_query(owner: Uuid) -> SelectStatement {
+    counter_column(owner, trip_counters::Column::Value)
+}
+
+/// Builds the query of a column of the counter.
+fn counter_column(owner: Uuid, column: trip_counters::Column) -> SelectStatement {
     Query::select()
-        .column(trip_counters::Column::Value)
+        .column(column)
         .from(trip_counters::Entity)
         .and_where(trip_counters::Column::OwnerId.eq(owner))
         .take()
-}
-
-/// The quotas that a write requires; `None` for those that it does not touch.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Limits {
-    trips: Option<i64>,
-    trip_bytes: Option<i64>,
-}
-
-impl Limits {
-    /// Returns the quotas that a transaction with this difference must observe: only those of which it uses
-    /// more than before.
-    pub(super) fn new(quotas: Quotas, change: Usage) -> Self {
-        Self {
-            trips: (change.trips > 0).then_some(quotas.trips),
-            trip_bytes: (change.trip_bytes > 0).then_some(quotas.trip_bytes),
-        }
-    }
-
-    /// Returns the condition on the owner's counter.
-    fn condition(self) -> Condition {
-        let at_most =
-            |column, max: Option<i64>| max.map(|max| Expr::col((trip_counters::Entity, column)).lte(max));
-        Condition::all()
-            .add_option(at_most(trip_counters::Column::Trips, self.trips))
-            .add_option(at_most(trip_counters::Column::TripBytes, self.trip_bytes))
-    }
 }
 
 /// A conditional write of one row. The row's change number is the counter, after it was incremented, minus
@@ -193,7 +164,7 @@ impl Limits {
 pub(super) enum Write<'a> {
     /// Increments the owner's counter by the number of changes, and adds to what the owner has stored. Its row
     /// stays locked until the transaction ends, so the changes of an owner have one order.
-    BumpCounter { changes: i64, usage: Usage },
+    BumpCounter { changes: i64, usage: Usage, tombstones: i64 },
     /// Deletes the trip with this version.
     Delete { id: Uuid, version: i64 },
     /// Deletes the tombstone with this version, before a trip or a new tombstone with the same id is
@@ -233,9 +204,20 @@ impl Write<'_> {
         }
     }
 
+    /// Returns the number of tombstones that this write adds.
+    pub(super) fn tombstones(&self) -> i64 {
+        match self {
+            Self::InsertTombstone { .. } => 1,
+            Self::DeleteTombstone { .. } => -1,
+            _ => 0,
+        }
+    }
+
     fn statement(&self, backend: DbBackend, owner: Uuid) -> Result<Statement, DbErr> {
         Ok(match *self {
-            Self::BumpCounter { changes, usage } => backend.build(&bump_counter(owner, changes, usage)),
+            Self::BumpCounter { changes, usage, tombstones } => {
+                backend.build(&bump_counter(owner, changes, usage, tombstones))
+            }
             Self::Delete { id, version } => {
                 let rows = trips::Entity::delete_many().filter(trips::Column::OwnerId.eq(owner));
                 rows.filter(trips::Column::Id.eq(id))
@@ -265,11 +247,15 @@ impl Write<'_> {
     }
 }
 
-/// Adds `changes` and `usage` to the owner's counter, or inserts the counter with these values.
-fn bump_counter(owner: Uuid, changes: i64, usage: Usage) -> InsertStatement {
+/// Adds `changes`, `usage` and `tombstones` to the owner's counter, or inserts the counter with these values.
+fn bump_counter(owner: Uuid, changes: i64, usage: Usage, tombstones: i64) -> InsertStatement {
     use trip_counters::{Column, Entity};
-    let numbers =
-        [(Column::Value, changes), (Column::Trips, usage.trips), (Column::TripBytes, usage.trip_bytes)];
+    let numbers = [
+        (Column::Value, changes),
+        (Column::Trips, usage.trips),
+        (Column::TripBytes, usage.trip_bytes),
+        (Column::Tombstones, tombstones),
+    ];
     let mut conflict = OnConflict::column(Column::OwnerId);
     let mut values = vec![owner.into()];
     for (column, number) in numbers {
@@ -282,22 +268,6 @@ fn bump_counter(owner: Uuid, changes: i64, usage: Usage) -> InsertStatement {
         .values_panic(values)
         .on_conflict(conflict)
         .take()
-}
-
-/// Returns the condition that the owner is within the limits. The counter was incremented before, in the same
-/// transaction.
-fn within(owner: Uuid, limits: Limits) -> Condition {
-    let condition = limits.condition();
-    if condition.is_empty() {
-        return condition;
-    }
-    let counter = Query::select()
-        .expr(Expr::value(1))
-        .from(trip_counters::Entity)
-        .and_where(trip_counters::Column::OwnerId.eq(owner))
-        .cond_where(condition)
-        .take();
-    Condition::all().add(Expr::exists(counter))
 }
 
 /// Returns the expression of a change number: the owner's counter minus `seq_offset`.

@@ -1,7 +1,9 @@
 //! What one user can store: the number of trips, and the size of their texts.
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tripgate::housekeeping;
 
 use crate::harness::{Client, TestApp};
 
@@ -162,4 +164,79 @@ async fn the_account_shows_what_is_stored_and_the_quotas() {
     assert_eq!(usage(&ada).await, expected(0, 0));
     let profile = ada.patch("/api/v1/me").json(&json!({ "display_name": "Ada" })).await.expect(200).json();
     assert_eq!(profile["usage"], Value::Null);
+}
+
+#[tokio::test]
+async fn keyed_requests_over_the_quota_of_a_day_are_507() {
+    //
+    let app = TestApp::with(|settings| settings.quotas.idempotency_keys = 2).await;
+    let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
+    let body = json!({ "title": "Lisbon" });
+    let create = |client: &Client, key: &str| client.post(TRIPS).header("idempotency-key", key).json(&body);
+    let first = create(&ada, "one").await.expect(201).json();
+    create(&ada, "two").await.expect(201);
+    let problem = create(&ada, "three").await.expect(507).problem("quota_exceeded").json();
+    assert_eq!(problem["detail"], "The app can add at most 2 entries a day. Please try again tomorrow.");
+    assert_eq!(create(&ada, "one").await.expect(201).json(), first, "a repetition counts");
+    create(&bob, "three").await.expect(201);
+    ada.post(TRIPS).json(&body).await.expect(201);
+    app.clock.advance(TimeDelta::days(1));
+    let ada = app.log_in("ada").await;
+    create(&ada, "three").await.expect(201);
+}
+
+#[tokio::test]
+async fn sync_operations_over_the_remembered_number_are_rejected_until_old_ones_expire() {
+    //
+    let app = TestApp::with(|settings| settings.quotas.sync_operations = 2).await;
+    let ada = app.sign_up("ada").await;
+    let send = async |client: &Client, op: u8, id: &str| {
+        let op_id = format!("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4b{op:02x}");
+        let operation = json!({ "op_id": op_id, "op": "delete", "id": id, "base_version": 1 });
+        let reply = client.post(SYNC).json(&json!({ "operations": [operation] })).await.expect(200).json();
+        reply["results"][0].clone()
+    };
+    assert_eq!(send(&ada, 1, FIRST).await["status"], "applied");
+    assert_eq!(send(&ada, 2, FIRST).await["status"], "applied");
+    assert_eq!(send(&ada, 2, FIRST).await["status"], "duplicate");
+    let rejected = send(&ada, 3, SECOND).await;
+    assert_eq!(
+        (&rejected["status"], &rejected["problem"]["code"]),
+        (&json!("rejected"), &json!("quota_exceeded"))
+    );
+    app.clock.advance(TimeDelta::days(8));
+    housekeeping::sweep_sync(app.services().clone()).await;
+    let ada = app.log_in("ada").await;
+    assert_eq!(send(&ada, 3, SECOND).await["status"], "applied");
+    assert_eq!(send(&ada, 4, SECOND).await["status"], "applied");
+    assert_eq!(send(&ada, 5, SECOND).await["status"], "rejected");
+}
+
+#[tokio::test]
+async fn the_oldest_deletions_are_forgotten_and_older_cursors_are_refused() {
+    //
+    let app = TestApp::with(|settings| settings.quotas.tombstones = 2).await;
+    let ada = app.sign_up("ada").await;
+    let feed = async |query: &str| ada.get(&format!("{SYNC}?{query}")).await.expect(200).json();
+    let cursor = |page: &Value| format!("cursor={}", page["next_cursor"].as_str().unwrap());
+    let remove = async |id: &str| drop(ada.delete(&format!("{TRIPS}/{id}")).await.expect(204));
+    let mut ids = Vec::new();
+    for title in ["one", "two", "three", "four", "five"] {
+        ids.push(create(&ada, title).await);
+    }
+    let before = cursor(&feed("limit=100").await);
+    remove(&ids[0]).await;
+    let between = cursor(&feed(&before).await);
+    remove(&ids[1]).await;
+    remove(&ids[2]).await;
+    ada.get(&format!("{SYNC}?{before}")).await.expect(410).problem("resync_required");
+    assert_eq!(feed(&between).await["changes"].as_array().map(Vec::len), Some(2));
+    // An app that begins anew reads page after page.
+    let mut page = feed("limit=1").await;
+    let mut changes = 1;
+    while page["has_more"] == true {
+        page = feed(&format!("limit=1&{}", cursor(&page))).await;
+        changes += page["changes"].as_array().unwrap().len();
+    }
+    assert_eq!(changes, 4, "two trips and two deletions");
 }

@@ -1,6 +1,7 @@
 //! Sessions: refreshes with lost responses, concurrent requests, and revocation.
 
 mod model;
+mod quota;
 mod races;
 mod refresh;
 mod revocation;

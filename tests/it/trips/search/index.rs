@@ -3,7 +3,7 @@
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
-use tripgate::db::{self, MigrateCommand};
+use tripgate::db;
 
 use super::{create_many, found};
 use crate::harness::TestApp;
@@ -57,9 +57,9 @@ async fn trips_that_were_written_before_the_index_are_found() {
     let database = connect(&app).await;
     let steps = Migrator::migrations();
     let later = steps.iter().rev().position(|step| step.name().ends_with("trip_search")).unwrap();
-    db::migrate(&url, MigrateCommand::Down(u32::try_from(later).unwrap() + 1)).await.unwrap();
+    db::migrate_down(&url, u32::try_from(later).unwrap() + 1).await.unwrap();
     database.execute_unprepared("UPDATE trips SET search = 'old'").await.unwrap();
-    db::migrate(&url, MigrateCommand::Up).await.unwrap();
+    db::migrate_up(&url).await.unwrap();
     let unknown = "SELECT count(*) FROM trips WHERE search = 'old' OR length(search_long) < 8";
     let unknown = Statement::from_string(database.get_database_backend(), unknown);
     let unknown: i64 = database.query_one_raw(unknown).await.unwrap().unwrap().try_get_by_index(0).unwrap();

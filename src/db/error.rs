@@ -5,6 +5,9 @@ use std::sync::Arc;
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
+/// MySQL's number for a wait for a lock that took too long.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
 /// Why a query or a transaction failed. The driver's error is only for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -17,9 +20,12 @@ pub enum StoreError {
     /// A concurrent transaction holds a lock or has changed a row that this one read. Retryable.
     #[error("conflict with another transaction")]
     Conflict(#[source] Option<Arc<DbErr>>),
-    /// No connection is available, or it broke. The transaction may or may not have been committed.
+    /// No connection is available, or it broke. Nothing was committed.
     #[error("the database is unavailable")]
     Unavailable(#[source] Option<Arc<DbErr>>),
+    /// The result of a COMMIT did not arrive. The transaction may or may not have been committed.
+    #[error("the result of a commit is unknown")]
+    OutcomeUnknown(#[source] Option<Arc<DbErr>>),
     /// The connection broke before the transaction ran anything. Retryable.
     #[error("a connection was lost while idle")]
     LostWhileIdle(#[source] Option<Arc<DbErr>>),
@@ -49,6 +55,45 @@ impl StoreError {
         Self::Unavailable(None)
     }
 
+    pub(super) fn unknown() -> Self {
+        Self::OutcomeUnknown(None)
+    }
+
+    /// Converts the error of a write that only prepares the work of the request, which has not begun.
+    pub fn before_the_work(self) -> Self {
+        match self {
+            Self::OutcomeUnknown(source) => Self::Unavailable(source),
+            other => other,
+        }
+    }
+
+    /// Converts the error of a COMMIT. Only a database that reports a rollback excludes that it has committed.
+    pub(super) fn of_commit(self) -> Self {
+        match self {
+            Self::Unavailable(source) | Self::LostWhileIdle(source) => Self::OutcomeUnknown(source),
+            other => other,
+        }
+    }
+
+    /// Returns whether a wait for a lock took too long.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        let Self::Conflict(Some(source)) = self else { return false };
+        driver_error(source).is_some_and(|driver| {
+            let error = driver.as_database_error();
+            let error = error.and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>());
+            error.is_some_and(|error| error.number() == LOCK_WAIT_TIMEOUT)
+        })
+    }
+
+    /// Converts the lock timeout of a statement that waits for no row: a Galera node that has lost the others
+    /// reports so that it can't wait for their changes (`wsrep_sync_wait`).
+    pub(super) fn without_locks(self) -> Self {
+        match self {
+            Self::Conflict(source) => Self::Unavailable(source),
+            other => other,
+        }
+    }
+
     pub(crate) fn internal(message: &str) -> Self {
         Self::Other(Arc::new(DbErr::Custom(message.to_owned())))
     }
@@ -74,6 +119,7 @@ impl StoreError {
     pub(super) fn before_any_work(self) -> Self {
         let is_lost = self.is_lost_connection();
         match self {
+            error if error.is_lock_timeout() => error.without_locks(),
             Self::Unavailable(source) if is_lost => Self::LostWhileIdle(source),
             other => other,
         }
@@ -118,29 +164,48 @@ fn is_pool_exhausted(error: &DbErr) -> bool {
         || driver_error(error).is_some_and(|driver| matches!(&*driver, sqlx::Error::PoolTimedOut))
 }
 
-fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
+type Classify = fn(Arc<DbErr>) -> StoreError;
+
+fn conflict(source: Arc<DbErr>) -> StoreError {
+    StoreError::Conflict(Some(source))
+}
+
+fn unavailable(source: Arc<DbErr>) -> StoreError {
+    StoreError::Unavailable(Some(source))
+}
+
+fn timed_out(source: Arc<DbErr>) -> StoreError {
+    StoreError::TimedOut(Some(source))
+}
+
+/// Classifies an error of MySQL or MariaDB by its number and text.
+fn classify_mysql(number: u16, message: &str) -> Classify {
+    // Galera uses several numbers for a node that has lost the others or has not joined them yet.
+    let is_galera_node_away = message.contains("Not connected to Primary Component")
+        || message.contains("WSREP has not yet prepared");
+    match number {
+        _ if is_galera_node_away => unavailable,
+        // Deadlock (also Galera's failed certification), lock wait timeout, row changed since the snapshot.
+        1213 | LOCK_WAIT_TIMEOUT | 1020 => conflict,
+        // Shutdown, killed, server gone, too many connections, Galera node not ready, failed commit on Galera,
+        // network errors, read-only.
+        1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1180 | 1158..=1161 | 1290 => unavailable,
+        // The time limit of MariaDB and of MySQL.
+        1969 | 3024 => timed_out,
+        // Disk full, table full.
+        1021 | 1114 => StoreError::StorageFull,
+        _ => StoreError::Other,
+    }
+}
+
+fn classify(error: &dyn DatabaseError) -> Classify {
     match error.kind() {
         ErrorKind::UniqueViolation => return StoreError::UniqueViolation,
         ErrorKind::ForeignKeyViolation => return StoreError::ForeignKeyViolation,
         _ => {}
     }
-    let conflict: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Conflict(Some(source));
-    let timed_out: fn(Arc<DbErr>) -> StoreError = |source| StoreError::TimedOut(Some(source));
-    let unavailable: fn(Arc<DbErr>) -> StoreError = |source| StoreError::Unavailable(Some(source));
     if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-        return match mysql.number() {
-            // Deadlock (also Galera's failed certification), lock wait timeout, row changed since the
-            // snapshot.
-            1213 | 1205 | 1020 => conflict,
-            // Shutdown, killed, server gone, too many connections, Galera node not ready, network errors,
-            // read-only.
-            1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1158..=1161 | 1290 => unavailable,
-            // The time limit of MariaDB and of MySQL.
-            1969 | 3024 => timed_out,
-            // Disk full, table full.
-            1021 | 1114 => StoreError::StorageFull,
-            _ => StoreError::Other,
-        };
+        return classify_mysql(mysql.number(), mysql.message());
     }
     let code = error.code().unwrap_or_default();
     if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
@@ -167,5 +232,52 @@ fn classify(error: &dyn DatabaseError) -> fn(Arc<DbErr>) -> StoreError {
         // SQLITE_FULL.
         Ok(13) => StoreError::StorageFull,
         _ => StoreError::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mysql(number: u16, message: &str) -> StoreError {
+        classify_mysql(number, message)(Arc::new(DbErr::Custom(message.to_owned())))
+    }
+
+    #[test]
+    fn a_galera_node_without_a_quorum_is_unavailable() {
+        // F-5
+        for (number, message) in [
+            (1047, "WSREP has not yet prepared node for application use"),
+            (1180, "Got error 5 \"Input/output error\" during COMMIT"),
+            (
+                1180,
+                "Error while appending streaming replication fragment(provider status: Not connected to \
+                    Primary Component)",
+            ),
+            (1205, "Not connected to Primary Component"),
+            (1105, "WSREP has not yet prepared node for application use"),
+        ] {
+            let error = mysql(number, message);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{number} {message}: {error:?}");
+            assert!(matches!(error.of_commit(), StoreError::OutcomeUnknown(_)), "{number} {message}");
+        }
+    }
+
+    #[test]
+    fn a_lock_timeout_is_a_conflict_except_where_there_is_no_lock() {
+        // F-5
+        let error = mysql(1205, "Lock wait timeout exceeded; try restarting transaction");
+        assert!(matches!(error, StoreError::Conflict(_)));
+        assert!(matches!(error.without_locks(), StoreError::Unavailable(_)));
+        assert!(matches!(mysql(1213, "Deadlock found when trying to get lock"), StoreError::Conflict(_)));
+    }
+
+    #[test]
+    fn only_a_commit_that_reports_no_result_has_an_unknown_outcome() {
+        // F-10, S-108
+        assert!(matches!(StoreError::unavailable().of_commit(), StoreError::OutcomeUnknown(_)));
+        assert!(matches!(StoreError::conflict().of_commit(), StoreError::Conflict(_)));
+        assert!(!StoreError::unknown().is_retryable());
+        assert!(matches!(StoreError::unknown().before_the_work(), StoreError::Unavailable(_)));
     }
 }

@@ -12,10 +12,12 @@
 //! - A retryable conflict is retried a few times. A function may therefore run more than once, and must have
 //!   no effects except through its `Tx`.
 //! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
-//! - A write that fails because the database was unavailable for too long is not executed later.
+//! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. If its COMMIT had
+//!   begun and no result arrived, it fails with [`StoreError::OutcomeUnknown`].
 //!
 //! This module knows no table.
 
+mod deadline;
 mod error;
 mod in_lists;
 mod index_hint;
@@ -29,9 +31,10 @@ mod sqlite_writer;
 mod statement_batch;
 mod tx;
 mod vacuum;
+mod write_gate;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -42,6 +45,7 @@ use tokio::task::JoinError;
 
 use crate::clock::from_millis;
 
+pub use deadline::within_one_deadline;
 pub use error::StoreError;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use index_hint::with_index;
@@ -55,9 +59,16 @@ pub use tx::Tx;
 
 use lanes::{Lane, Lanes};
 use read_pool::ReadPool;
+use write_gate::WriteGate;
 
-/// How long a caller waits for the database before it counts as unavailable.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for the database before it counts as unavailable. A write whose COMMIT has begun gets
+/// [`COMMIT_GRACE`] more.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer a caller waits for a COMMIT that has begun, before the outcome counts as unknown.
+const COMMIT_GRACE: Duration = Duration::from_millis(500);
+/// How long a statement waits for a lock before its transaction is rolled back and retried. Less than
+/// [`DATABASE_TIMEOUT`], so that the caller learns that the database is busy.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum number of runs of a function after conflicts.
 const ATTEMPTS: u32 = 6;
 
@@ -121,7 +132,7 @@ impl Db {
             }
             Backend::Server { pools } => {
                 let pool = pools.get(self.lane).clone();
-                detached(async move {
+                let read = detached(async move {
                     let tx = Tx::pooled(pool);
                     let first = work(&tx, &input).await;
                     // A restart of the server breaks pooled connections. Retry on a new connection.
@@ -129,8 +140,11 @@ impl Db {
                         Some(error) if error.is_lost_connection() => work(&tx, &input).await,
                         _ => first,
                     }
+                });
+                read.await.map_err(|error: E| match error.store() {
+                    Some(store) if store.is_lock_timeout() => store.clone().without_locks().into(),
+                    _ => error,
                 })
-                .await
             }
         }
     }
@@ -139,8 +153,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// Those of `work` and of the commit, and [`StoreError::Unavailable`] if the database is unavailable for
-    /// too long.
+    /// Those of `work` and of the commit, [`StoreError::Unavailable`] if the database is unavailable for too
+    /// long, and [`StoreError::OutcomeUnknown`] if that begins during the COMMIT.
     pub async fn write<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
     where
         I: Send + Sync + 'static,
@@ -163,12 +177,14 @@ impl Db {
         E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
+        let limit = deadline::remaining(limit);
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
             Backend::Server { pools } => {
                 let (pool, gate) = (pools.get(self.lane).clone(), WriteGate::default());
                 let task = gate.clone();
-                let work = tokio::spawn(async move { in_transaction(&pool, &input, &work, &task).await });
+                let work =
+                    tokio::spawn(async move { in_transaction(&pool, &input, &work, &task, limit).await });
                 let done = async { work.await.unwrap_or_else(|error| Err(task_failed(&error).into())) };
                 gate.wait(limit, done).await
             }
@@ -276,7 +292,7 @@ where
     E: HasStoreError,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
-    match tokio::time::timeout(DATABASE_TIMEOUT, tokio::spawn(work)).await {
+    match tokio::time::timeout(deadline::remaining(DATABASE_TIMEOUT), tokio::spawn(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(task_failed(&error).into()),
         // The task continues, so that no connection is left in the middle of a statement.
@@ -288,58 +304,12 @@ fn task_failed(error: &JoinError) -> StoreError {
     StoreError::internal(&format!("the task of a query failed: {error}"))
 }
 
-/// Whether a write has started. The caller, which gives up after a timeout, and the task that runs the write
-/// synchronize through this gate, because a write that was reported as failed must not be executed later.
-#[derive(Clone, Debug, Default)]
-struct WriteGate(Arc<AtomicU8>);
-
-impl WriteGate {
-    const WAITING: u8 = 0;
-    const RUNNING: u8 = 1;
-    const ABANDONED: u8 = 2;
-
-    /// Marks the write as running. Returns `false` if the caller has abandoned it.
-    fn start(&self) -> bool {
-        self.change(Self::WAITING, Self::RUNNING) || self.0.load(Ordering::Acquire) == Self::RUNNING
-    }
-
-    /// Marks the write as waiting after its run was rolled back. The caller may abandon it before the next
-    /// run.
-    fn reset(&self) {
-        self.change(Self::RUNNING, Self::WAITING);
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Waits for the result of the write. Abandons a write that has not started after `limit`. Waits for a
-    /// running write for as long again, because it may still be committed.
-    async fn wait<T, E: HasStoreError>(
-        &self,
-        limit: Duration,
-        result: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let mut result = std::pin::pin!(result);
-        if let Ok(result) = tokio::time::timeout(limit, &mut result).await {
-            return result;
-        }
-        if self.change(Self::WAITING, Self::ABANDONED) {
-            return Err(StoreError::unavailable().into());
-        }
-        let result = tokio::time::timeout(limit, result).await;
-        result.unwrap_or_else(|_| {
-            self.change(Self::WAITING, Self::ABANDONED);
-            Err(StoreError::unavailable().into())
-        })
-    }
-}
-
 async fn in_transaction<I, T, E, F>(
     pool: &DatabaseConnection,
     input: &I,
     work: &F,
     gate: &WriteGate,
+    limit: Duration,
 ) -> Result<T, E>
 where
     E: HasStoreError,
@@ -350,7 +320,7 @@ where
     loop {
         attempt += 1;
         let result = try_transaction(pool, input, work, gate).await;
-        let is_last = attempt >= ATTEMPTS || started.elapsed() >= DATABASE_TIMEOUT;
+        let is_last = attempt >= ATTEMPTS || started.elapsed() + LOCK_TIMEOUT >= limit;
         match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {
                 tracing::debug!(%error, attempt, "retrying a transaction");
@@ -380,7 +350,16 @@ where
     }
     match work(&tx, input).await {
         Ok(value) => {
-            tx.commit().await.map_err(|failed| failed.error)?;
+            if !gate.begin_commit() {
+                tx.rollback().await;
+                return Err(StoreError::unavailable().into());
+            }
+            let committed = tx.commit().await;
+            if committed.is_err() {
+                // Only for a retryable error, which excludes that the transaction was committed.
+                gate.reset();
+            }
+            committed.map_err(|failed| failed.error)?;
             Ok(value)
         }
         Err(error) => {

@@ -20,7 +20,7 @@ use super::lanes::{Lane, Lanes, SEARCH_STATEMENT_TIMEOUT};
 use super::read_pool::ReadPool;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::{Writer, immediate};
-use super::{Backend, Db};
+use super::{Backend, Db, LOCK_TIMEOUT};
 use crate::secrets::mask_url;
 
 /// How long to wait for a connection before the database counts as unavailable.
@@ -31,9 +31,6 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// Number of prepared statements that SQLite's writer caches. Batches and lists of each length have texts of
 /// their own.
 const STATEMENT_CACHE: usize = 256;
-/// How long a statement waits for a lock before its transaction is rolled back and retried. Much less than
-/// the timeout of the caller, so that a write that was reported as failed is not executed afterwards.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
 /// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
 /// would miss it.

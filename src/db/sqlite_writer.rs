@@ -47,6 +47,9 @@ enum Ended {
 
 trait Job: Send {
     fn run<'a>(&'a mut self, tx: &'a Tx) -> BoxFuture<'a, Ended>;
+    /// Marks that COMMIT is sent next. Returns `false` if the caller has abandoned the function, whose changes
+    /// must then be rolled back.
+    fn begin_commit(&self) -> bool;
     /// Discards the result of the last run, which was rolled back.
     fn reset(&mut self);
     /// Returns the database error of the last run, if any.
@@ -92,6 +95,11 @@ where
             ended
         }
         .boxed()
+    }
+
+    fn begin_commit(&self) -> bool {
+        // A function that was abandoned before it ran has no result and no changes.
+        self.result.is_none() || self.gate.begin_commit()
     }
 
     fn reset(&mut self) {
@@ -140,7 +148,7 @@ impl Writer {
         let job = Function { input, work, result: None, gate: gate.clone(), sender };
         let done = async {
             self.queue.send(Message::Run(Box::new(job))).await.map_err(|_| StoreError::unavailable())?;
-            result.await.map_err(|_| StoreError::unavailable())?
+            result.await.map_err(|_| gate.give_up())?
         };
         gate.wait(limit, done).await
     }
@@ -230,6 +238,12 @@ async fn commit(connection: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) 
                 }
                 return;
             }
+            Err(error @ StoreError::OutcomeUnknown(_)) => {
+                for job in jobs {
+                    job.reply(Err(error.clone()));
+                }
+                return;
+            }
             Err(error) => {
                 tracing::debug!(%error, jobs = jobs.len(), "splitting a shared transaction");
                 // A caller may abandon its function until that runs again.
@@ -250,13 +264,17 @@ async fn commit_batch(
     jobs: &mut [Box<dyn Job>],
 ) -> Result<(), StoreError> {
     let tx = connection.begin(Tx::shared).await?;
-    for job in jobs {
+    for job in jobs.iter_mut() {
         let must_roll_back = matches!(job.run(&tx).await, Ended::MustRollBack);
         let cause = tx.deferred_error().or_else(|| job.store_error().filter(|_| must_roll_back)).cloned();
         if must_roll_back || cause.is_some() {
             connection.roll_back(tx).await;
             return Err(cause.unwrap_or_else(StoreError::conflict));
         }
+    }
+    if !jobs.iter().all(|job| job.begin_commit()) {
+        connection.roll_back(tx).await;
+        return Err(StoreError::conflict());
     }
     connection.commit(tx).await
 }
@@ -279,7 +297,11 @@ async fn try_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Res
     job.reset();
     let tx = connection.begin(Tx::transaction).await?;
     match job.run(&tx).await {
-        Ended::Clean => connection.commit(tx).await,
+        Ended::Clean if job.begin_commit() => connection.commit(tx).await,
+        Ended::Clean => {
+            connection.roll_back(tx).await;
+            Err(StoreError::unavailable())
+        }
         Ended::MustRollBack => {
             connection.roll_back(tx).await;
             Ok(())

@@ -80,7 +80,8 @@ impl Tx {
         match self.connection {
             Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
             Connection::Transaction(transaction) => {
-                let failed = |error: DbErr| CommitError { is_over: false, error: error.into() };
+                let failed =
+                    |error: DbErr| CommitError { is_over: false, error: StoreError::from(error).of_commit() };
                 transaction.commit().await.map_err(failed)
             }
         }

@@ -20,10 +20,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
+use crate::error_chain::error_chain;
 use crate::secrets::sha256;
 
 /// How long a response is retained.
@@ -249,7 +251,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`IdempotencyError`].
+    /// [`IdempotencyError`]. The request has not run, also if the result of the claim is unknown.
     pub async fn claim(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
         let at = Times { shared: self.clock.shared_now(), trusted: self.clock.trusted_now() };
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
@@ -263,7 +265,7 @@ impl Idempotency {
                 Ok(false) => return Err(IdempotencyError::QuotaExceeded(self.max_keys)),
                 Err(StoreError::UniqueViolation(_)) => {}
                 Err(StoreError::ForeignKeyViolation(_)) => return Err(IdempotencyError::NoSuchOwner),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.abandon(claim, error)),
             }
             let input = (request.owner, request.key);
             let stored = self.db.read(input, |tx, (owner, key)| store::find(tx, *owner, key).boxed()).await?;
@@ -274,7 +276,7 @@ impl Idempotency {
                 let taken = self.db.write(input, |tx, (claim, digest, holder, at)| {
                     store::take_over(tx, claim.owner, claim, *holder, digest, *at).boxed()
                 });
-                if taken.await? {
+                if taken.await.map_err(|error| self.abandon(claim.clone(), error))? {
                     return Ok(Claimed::Start(claim));
                 }
                 continue;
@@ -285,6 +287,25 @@ impl Idempotency {
             return stored.response.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
         }
         Err(IdempotencyError::InProgress)
+    }
+
+    /// Returns the error of a claim. If it may have been committed nevertheless, releases it, so that the request
+    /// can be repeated at once.
+    fn abandon(&self, claim: Claim, error: StoreError) -> IdempotencyError {
+        if matches!(error, StoreError::OutcomeUnknown(_)) {
+            drop(self.release_in_background(claim));
+        }
+        error.before_the_work().into()
+    }
+
+    /// Does what [`Idempotency::release`] does in a task of its own, which logs a failure.
+    pub fn release_in_background(&self, claim: Claim) -> JoinHandle<()> {
+        let keys = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = keys.release(claim).await {
+                tracing::debug!(causes = error_chain(&error), "failed to release an idempotency key");
+            }
+        })
     }
 
     /// Releases the key of a request that changed nothing. Has no effect if a response was saved.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::caller::user_deleted;
 use super::field_label::field_label;
 use super::problem::{FieldError, Problem, ProblemCode, grouped};
-use crate::error_chain::error_chain;
+use crate::db::within_one_deadline;
 use crate::idempotency::{
     Claimed, Idempotency, IdempotencyError, Render, Request as Keyed, ResponseRecorder, SavedResponse, digest,
 };
@@ -150,7 +150,8 @@ where
     };
     let (keys, render): (_, Render<T>) = (idempotency.clone(), Arc::new(render));
     // In a separate task, so that a client that disconnects doesn't leave a claim behind.
-    let task = tokio::spawn(async move { run_claimed(&keys, &request, render, act).await });
+    let task =
+        tokio::spawn(async move { within_one_deadline(run_claimed(&keys, &request, render, act)).await });
     task.await.map_err(|error| Problem::internal(format!("the task of a keyed request failed: {error}")))?
 }
 
@@ -172,10 +173,15 @@ async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
             Ok(IdempotentResponse { response, replayed: false })
         }
         Err(error) => {
-            if let Err(error) = keys.release(claim).await {
-                tracing::debug!(causes = error_chain(&error), "failed to release an idempotency key");
+            let problem = error.into();
+            let release = keys.release_in_background(claim);
+            // An unavailable database does not delay the response a second time.
+            if problem.code() != ProblemCode::DatabaseUnavailable
+                && problem.code() != ProblemCode::OutcomeUnknown
+            {
+                drop(release.await);
             }
-            Err(error.into())
+            Err(problem)
         }
     }
 }

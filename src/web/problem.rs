@@ -243,7 +243,12 @@ impl From<StoreError> for Problem {
             }
             StoreError::Unavailable(_) | StoreError::LostWhileIdle(_) | StoreError::TimedOut(_) => Self::new(
                 ProblemCode::DatabaseUnavailable,
-                "The service is not available at the moment. Please try again soon.",
+                "The service is not available at the moment. Nothing was changed. Please try again soon.",
+            )
+            .retry_after(UNAVAILABLE_RETRY_SECS),
+            StoreError::OutcomeUnknown(_) => Self::new(
+                ProblemCode::OutcomeUnknown,
+                "Your change may or may not have been saved. Please check, or try again.",
             )
             .retry_after(UNAVAILABLE_RETRY_SECS),
             StoreError::StorageFull(_) => Self::new(

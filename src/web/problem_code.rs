@@ -67,6 +67,8 @@ pub enum ProblemCode {
     SearchTimeout,
     /// The database is unavailable.
     DatabaseUnavailable,
+    /// The result of a commit is unknown: the change was made or not.
+    OutcomeUnknown,
     /// The disk or the quota of the database is full.
     StorageFull,
     /// The user has as much as a quota allows.
@@ -84,7 +86,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -117,6 +119,7 @@ impl ProblemCode {
         Self::Busy,
         Self::SearchTimeout,
         Self::DatabaseUnavailable,
+        Self::OutcomeUnknown,
         Self::StorageFull,
         Self::QuotaExceeded,
         Self::Overloaded,
@@ -191,7 +194,9 @@ impl ProblemCode {
             Self::SearchTimeout => ("search_timeout", 503, "Search timeout", "retry",
                 "The search did not end within the time limit for searches. Other operations are not affected."),
             Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
-                "The server has no connection to its database."),
+                "The server has no connection to its database. Nothing was changed."),
+            Self::OutcomeUnknown => ("outcome_unknown", 503, "Outcome unknown", "retry",
+                "The connection to the database broke while it saved the change, so the change was made or not. The same request under the same `Idempotency-Key` or id is safe to repeat."),
             Self::StorageFull => ("storage_full", 507, "Storage full", "retry",
                 "The server can read data but not write it at the moment. Nothing was changed."),
             Self::QuotaExceeded => ("quota_exceeded", 507, "Quota exceeded", "fix_input",

@@ -198,9 +198,10 @@ mod tests {
     // `tests/it/contract/problems.rs` compares the other examples with a running server.
     #[test]
     fn examples_of_server_errors_equal_the_real_problems() {
-        let real: [Problem; 7] = [
+        let real: [Problem; 8] = [
             Problem::internal("x"),
             StoreError::unavailable().into(),
+            StoreError::OutcomeUnknown(None).into(),
             StoreError::conflict().into(),
             Overloaded { retry_after_secs: 1 }.into(),
             in_progress(),

@@ -17,7 +17,7 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
-const HARD_TO_PRODUCE: [ProblemCode; 11] = [
+const HARD_TO_PRODUCE: [ProblemCode; 12] = [
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,
@@ -25,6 +25,7 @@ const HARD_TO_PRODUCE: [ProblemCode; 11] = [
     ProblemCode::TooManySearches,
     ProblemCode::SearchTimeout,
     ProblemCode::DatabaseUnavailable,
+    ProblemCode::OutcomeUnknown,
     ProblemCode::StorageFull,
     ProblemCode::Overloaded,
     ProblemCode::ShuttingDown,

@@ -289,7 +289,7 @@ async fn a_transaction_that_is_idle_for_ten_seconds_is_never_committed() {
     let written: Result<(), StoreError> = app
         .services()
         .db
-        .write((), |tx, ()| {
+        .write_within(Duration::from_secs(20), (), |tx, ()| {
             let late = async {
                 tx.execute_unprepared("UPDATE users SET display_name = 'late'").await?;
                 // As if the process were stopped.

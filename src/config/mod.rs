@@ -6,49 +6,26 @@
 //! wrote. No message, table or `Debug` output contains a secret.
 
 mod error;
+mod masked;
 mod parse;
 pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
 pub use error::ConfigError;
+pub use masked::Secret;
 use parse::Parsed;
 use settings::SETTINGS;
 use sources::{RawSettings, RawValue, Sources};
 
-use crate::secrets::MASK;
-
 /// The id of the global argument that selects the settings file.
 pub const FILE_ARG: &str = "config";
-
-/// A text that `Debug` masks.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text. Must not be used in messages.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
 
 /// Whether the API can create accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

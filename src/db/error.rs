@@ -60,6 +60,7 @@ impl StoreError {
     }
 
     /// Converts the error of a write that only prepares the work of the request, which has not begun.
+    #[must_use]
     pub fn before_the_work(self) -> Self {
         match self {
             Self::OutcomeUnknown(source) => Self::Unavailable(source),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 
+use super::connection_options::sqlite_options;
 use super::lanes::Lane;
-use super::open::sqlite_options;
 use super::{Backend, Db, StoreError};
 
 /// The result of [`Db::check_integrity`].

@@ -17,6 +17,7 @@
 //!
 //! This module knows no table.
 
+mod connection_options;
 mod deadline;
 mod error;
 mod in_lists;
@@ -29,18 +30,19 @@ mod read_pool;
 mod sqlite_files;
 mod sqlite_writer;
 mod statement_batch;
+mod transaction;
 mod tx;
 mod vacuum;
 mod write_gate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::task::JoinError;
 
 use crate::clock::from_millis;
@@ -59,6 +61,7 @@ pub use tx::Tx;
 
 use lanes::{Lane, Lanes};
 use read_pool::ReadPool;
+use transaction::{in_transaction, retry_delay};
 use write_gate::WriteGate;
 
 /// How long a caller waits for the database before it counts as unavailable. A write whose COMMIT has begun gets
@@ -304,85 +307,14 @@ fn task_failed(error: &JoinError) -> StoreError {
     StoreError::internal(&format!("the task of a query failed: {error}"))
 }
 
-async fn in_transaction<I, T, E, F>(
-    pool: &DatabaseConnection,
-    input: &I,
-    work: &F,
-    gate: &WriteGate,
-    limit: Duration,
-) -> Result<T, E>
-where
-    E: HasStoreError,
-    F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
-{
-    let started = Instant::now();
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let result = try_transaction(pool, input, work, gate).await;
-        let is_last = attempt >= ATTEMPTS || started.elapsed() + LOCK_TIMEOUT >= limit;
-        match result.as_ref().err().and_then(HasStoreError::store) {
-            Some(error) if error.is_retryable() && !is_last => {
-                tracing::debug!(%error, attempt, "retrying a transaction");
-                tokio::time::sleep(retry_delay(attempt)).await;
-            }
-            _ => return result,
-        }
-    }
-}
-
-async fn try_transaction<I, T, E, F>(
-    pool: &DatabaseConnection,
-    input: &I,
-    work: &F,
-    gate: &WriteGate,
-) -> Result<T, E>
-where
-    E: HasStoreError,
-    F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
-{
-    // Nothing has run yet, so the transaction can be retried if the connection turns out to be broken.
-    let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
-    let tx = Tx::transaction(begun);
-    if !gate.start() {
-        tx.rollback().await;
-        return Err(StoreError::unavailable().into());
-    }
-    match work(&tx, input).await {
-        Ok(value) => {
-            if !gate.begin_commit() {
-                tx.rollback().await;
-                return Err(StoreError::unavailable().into());
-            }
-            let committed = tx.commit().await;
-            if committed.is_err() {
-                // Only for a retryable error, which excludes that the transaction was committed.
-                gate.reset();
-            }
-            committed.map_err(|failed| failed.error)?;
-            Ok(value)
-        }
-        Err(error) => {
-            tx.rollback().await;
-            gate.reset();
-            Err(error)
-        }
-    }
-}
-
-/// Returns the delay before the next attempt. It grows with the attempt and has jitter.
-fn retry_delay(attempt: u32) -> Duration {
-    let [jitter] = crate::secrets::random_bytes::<1>();
-    Duration::from_millis(u64::from(attempt) * 4 + u64::from(jitter) / 8 * u64::from(attempt))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use sea_orm::sqlx::Error as DriverError;
-    use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr};
+    use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, TransactionTrait};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
 
     const WAIT: Duration = Duration::from_millis(200);
 

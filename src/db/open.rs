@@ -6,35 +6,22 @@
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
-use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sea_orm::sqlx::{AssertSqlSafe, Connection};
+use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
-    TransactionTrait, sqlx,
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait, sqlx,
 };
 
-use super::lanes::{Lane, Lanes, SEARCH_STATEMENT_TIMEOUT};
+use super::connection_options::{CONNECT_TIMEOUT, lane_options, server_options, sqlite_options};
+use super::lanes::{Lane, Lanes};
 use super::read_pool::ReadPool;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::{Writer, immediate};
-use super::{Backend, Db, LOCK_TIMEOUT};
+use super::{Backend, Db};
 use crate::secrets::mask_url;
 
-/// How long to wait for a connection before the database counts as unavailable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Size at which SQLite checkpoints the WAL, in pages of 4 KiB. A page that many commits have changed is
-/// written to the database once for each checkpoint.
-const CHECKPOINT_PAGES: &str = "4000";
-/// Number of prepared statements that SQLite's writer caches. Batches and lists of each length have texts of
-/// their own.
-const STATEMENT_CACHE: usize = 256;
-/// How long a transaction may wait for its next statement before the database rolls it back. A server process
-/// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
-/// would miss it.
-const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The key of PostgreSQL's advisory lock for migrations: a number that no other program uses.
 const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
 
@@ -359,117 +346,4 @@ fn is_missing(path: &Path) -> bool {
         std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)
     };
     is_empty(path) && is_empty(&wal_of(path))
-}
-
-/// Returns the options of the read-only connections of a lane, or of the connection for writes.
-pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    let (read_only, size) = (readers.is_some(), readers.map_or(1, Lane::sqlite_readers));
-    options
-        .max_connections(size)
-        .min_connections(u32::from(!read_only))
-        .acquire_timeout(CONNECT_TIMEOUT)
-        // A connection to a file does not become stale.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| {
-            let sqlite = sqlite.foreign_keys(true).busy_timeout(CONNECT_TIMEOUT);
-            if read_only {
-                return sqlite.read_only(true);
-            }
-            // FULL syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
-            sqlite
-                .create_if_missing(true)
-                // Only a new file takes it; `Db::release_space` returns the free pages.
-                .auto_vacuum(SqliteAutoVacuum::Incremental)
-                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-                // Overwrites deleted data with zeros, so that it can't be read in the file. An update writes
-                // 0.1 % more bytes to the WAL, and the deletion of a trip 3 %.
-                .pragma("secure_delete", "ON")
-                .statement_cache_capacity(STATEMENT_CACHE)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-        });
-    options
-}
-
-/// Returns the options of the connections of a lane to a server.
-fn lane_options(url: &str, lane: Lane) -> ConnectOptions {
-    let mut options = server_options(url, lane.server_connections());
-    let timeout = (lane == Lane::Searches).then_some(SEARCH_STATEMENT_TIMEOUT);
-    options.map_sqlx_postgres_opts(move |postgres| {
-        let postgres = postgres.application_name("tripgate");
-        let postgres = postgres.options([("lock_timeout", LOCK_TIMEOUT.as_millis().to_string())]);
-        match timeout {
-            Some(timeout) => postgres.options([("statement_timeout", timeout.as_millis().to_string())]),
-            None => postgres,
-        }
-    });
-    options.map_sqlx_mysql_pool_opts(move |pool| {
-        pool.after_connect(move |connection, _| {
-            Box::pin(async move {
-                prepare_session(connection).await?;
-                match timeout {
-                    Some(timeout) => limit_statements(connection, timeout).await,
-                    None => Ok(()),
-                }
-            })
-        })
-    });
-    options
-}
-
-fn server_options(url: &str, size: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(size)
-        .min_connections(1)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .idle_timeout(Some(Duration::from_mins(5)))
-        .sqlx_logging(false)
-        .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_connect(|connection, _| Box::pin(async move { prepare_session(connection).await }))
-        });
-    options
-}
-
-/// Limits the duration of each read of a session of MySQL or MariaDB.
-async fn limit_statements(
-    connection: &mut sqlx::MySqlConnection,
-    limit: Duration,
-) -> Result<(), sqlx::Error> {
-    let mariadb = format!("SET SESSION max_statement_time = {}", limit.as_secs());
-    match sqlx::query(AssertSqlSafe(mariadb)).execute(&mut *connection).await {
-        // MySQL has another variable.
-        Err(sqlx::Error::Database(_)) => {
-            let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis());
-            sqlx::query(AssertSqlSafe(mysql)).execute(connection).await.map(drop)
-        }
-        other => other.map(drop),
-    }
-}
-
-/// Configures a session of MySQL or MariaDB.
-async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
-    // A statement sees what was committed before it, as on PostgreSQL. After waiting for the lock of a row,
-    // it continues with the row's newest version instead of failing.
-    let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
-    sqlx::query(isolation).execute(&mut *connection).await?;
-    let lock_timeout = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_TIMEOUT.as_secs());
-    sqlx::query(AssertSqlSafe(lock_timeout)).execute(&mut *connection).await?;
-    // MySQL has no such timeout.
-    let idle_timeout =
-        format!("SET SESSION idle_transaction_timeout = {}", IDLE_TRANSACTION_TIMEOUT.as_secs());
-    // On Galera, a read must see what another node has acknowledged. A server without Galera has one node.
-    for optional in [idle_timeout.as_str(), "SET SESSION wsrep_sync_wait = 1"] {
-        match sqlx::query(AssertSqlSafe(optional)).execute(&mut *connection).await {
-            // The server does not know the variable.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@
 mod error;
 mod masked;
 mod parse;
+mod quotas;
 pub mod settings;
 mod sources;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use clap::ArgMatches;
 pub use error::ConfigError;
 pub use masked::Secret;
 use parse::Parsed;
+pub use quotas::Quotas;
 use settings::SETTINGS;
 use sources::{RawSettings, RawValue, Sources};
 
@@ -74,23 +76,6 @@ pub struct AuthMethods {
     pub basic: bool,
     /// An access token as `?token=`.
     pub query_token: bool,
-}
-
-/// What one user can store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quotas {
-    /// Maximum number of trips.
-    pub trips: u32,
-    /// Maximum size of the texts of the trips, in bytes.
-    pub trip_bytes: u64,
-    /// Maximum number of sessions.
-    pub sessions: u32,
-    /// Maximum number of idempotency keys in a day.
-    pub idempotency_keys: u32,
-    /// Maximum number of remembered sync operations.
-    pub sync_operations: u32,
-    /// Maximum number of remembered deletions.
-    pub tombstones: u32,
 }
 
 /// All settings, valid as a whole. [`settings::SETTINGS`] contains their help texts.

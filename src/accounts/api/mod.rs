@@ -14,7 +14,7 @@ use crate::web::Tag;
 use crate::web::body::{Body, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
 use crate::web::examples;
-use crate::web::json::{Json, serialize_instant};
+use crate::web::json::{Json, RawJson, serialize_instant};
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
@@ -120,11 +120,24 @@ enum CheckedAccount {
     Ok(Json<UserBody>),
 }
 
+/// The account of the caller, with its usage.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct OwnAccount(UserBody);
+
+impl Example for OwnAccount {
+    fn example() -> Self {
+        let usage =
+            UsageBody { trips: 12, trip_bytes: 34_567, trips_max: 20_000, trip_bytes_max: 67_108_864 };
+        Self(UserBody { usage: Some(usage), ..UserBody::example() })
+    }
+}
+
 #[derive(ApiResponse)]
 enum FoundAccount {
     /// The account of the caller.
     #[oai(status = 200)]
-    Ok(Json<UserBody>),
+    Ok(RawJson<UserBody, OwnAccount>),
 }
 
 #[derive(ApiResponse)]
@@ -260,7 +273,8 @@ impl AccountsApi {
             trips_max: quotas.trips,
             trip_bytes_max: quotas.trip_bytes,
         };
-        Ok(FoundAccount::Ok(Json(UserBody { usage: Some(usage), ..user.into() })))
+        let account = OwnAccount(UserBody { usage: Some(usage), ..user.into() });
+        Ok(FoundAccount::Ok(RawJson::new(serde_json::to_vec(&account).map_err(Problem::internal)?)))
     }
 
     /// Change the profile

@@ -129,3 +129,20 @@ pub(super) fn stop_to_problem(error: TripsError, offending_date: &str) -> Proble
     };
     Problem::invalid(violations.into_iter().map(to_error).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detail_of_an_exceeded_quota_names_it_and_its_value() {
+        //
+        let detail = |quota| quota_exceeded(quota).body("").detail;
+        assert_eq!(
+            detail(Quota::Trips(20_000)),
+            "You can store at most 20,000 trips. Delete some to add more."
+        );
+        assert!(detail(Quota::TripBytes(67_108_864)).contains("at most 67,108,864 bytes"));
+        assert!(detail(Quota::Trips(100)).contains("at most 100 trips"));
+    }
+}

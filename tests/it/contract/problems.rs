@@ -17,7 +17,7 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
-const HARD_TO_PRODUCE: [ProblemCode; 12] = [
+const HARD_TO_PRODUCE: [ProblemCode; 13] = [
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,
@@ -27,6 +27,8 @@ const HARD_TO_PRODUCE: [ProblemCode; 12] = [
     ProblemCode::DatabaseUnavailable,
     ProblemCode::OutcomeUnknown,
     ProblemCode::StorageFull,
+    // With the default quotas.
+    ProblemCode::QuotaExceeded,
     ProblemCode::Overloaded,
     ProblemCode::ShuttingDown,
     ProblemCode::NoSigningKey,

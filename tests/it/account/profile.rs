@@ -12,8 +12,11 @@ async fn change(client: &Client, patch: &Value) -> Reply {
     client.patch(ME).json(patch).await
 }
 
+/// Returns the account without its usage, which only this operation returns.
 async fn me(client: &Client) -> Value {
-    client.get(ME).await.expect(200).json()
+    let mut account = client.get(ME).await.expect(200).json();
+    assert!(account.as_object_mut().unwrap().remove("usage").is_some(), "{account}");
+    account
 }
 
 /// Asserts that the change is rejected with this error and changes nothing.

@@ -160,6 +160,17 @@ fn driver_error(error: &DbErr) -> Option<Arc<sqlx::Error>> {
     }
 }
 
+/// Returns whether a table, an index, a column or a row that the statement creates exists already.
+pub(super) fn is_duplicate_object(error: &DbErr) -> bool {
+    let Some(driver) = driver_error(error) else { return false };
+    let Some(database) = driver.as_database_error() else { return false };
+    match database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        Some(mysql) => matches!(mysql.number(), 1050 | 1060 | 1061 | 1062),
+        // Duplicate table, column or object, or unique violation in a catalog.
+        None => matches!(database.code().as_deref(), Some("42P07" | "42701" | "42710" | "23505")),
+    }
+}
+
 fn is_pool_exhausted(error: &DbErr) -> bool {
     matches!(error, DbErr::ConnectionAcquire(_))
         || driver_error(error).is_some_and(|driver| matches!(&*driver, sqlx::Error::PoolTimedOut))

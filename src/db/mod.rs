@@ -25,6 +25,7 @@ mod index_hint;
 mod integrity;
 mod lanes;
 mod loader;
+mod migration_lock;
 mod open;
 mod read_pool;
 mod sqlite_files;

@@ -6,24 +6,24 @@
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait, sqlx,
-};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, sqlx};
 
 use super::connection_options::{CONNECT_TIMEOUT, lane_options, server_options, sqlite_options};
 use super::lanes::{Lane, Lanes};
+use super::migration_lock::run_locked;
 use super::read_pool::ReadPool;
 use super::sqlite_files::{SqliteFiles, wal_of};
-use super::sqlite_writer::{Writer, immediate};
-use super::{Backend, Db};
+use super::sqlite_writer::Writer;
+use super::{Backend, Db, StoreError};
 use crate::secrets::mask_url;
 
-/// The key of PostgreSQL's advisory lock for migrations: a number that no other program uses.
-const MIGRATION_LOCK: i64 = 0x7472_6970_6761_7465;
+/// The delay before SQLite is opened again after it was locked.
+const LOCKED_RETRY: Duration = Duration::from_millis(20);
 
 /// Why the database can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +125,7 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     let backend = if is_sqlite(url) {
         create_directory(url)?;
         let options = sqlite_options(url, None);
-        let writer = Database::connect(options.clone()).await.map_err(&unreachable)?;
+        let writer = connect(options.clone()).await.map_err(&unreachable)?;
         apply_pending(&writer).await?;
         // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
         writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
@@ -224,38 +224,6 @@ fn steps_with_state(applied: &[String]) -> Vec<MigrationStep> {
     step_names().into_iter().map(step).collect()
 }
 
-/// Runs the pending steps, or reverts `down` steps, under a lock. On SQLite and PostgreSQL this is one
-/// transaction. MySQL commits each DDL statement implicitly, so it uses a named lock, and the steps are
-/// repeatable.
-async fn run_locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<(), DbErr> {
-    let backend = connection.get_database_backend();
-    if backend == DbBackend::MySql {
-        let lock = "SELECT GET_LOCK('tripgate_migrate', 60)";
-        let row = connection.query_one_raw(Statement::from_string(backend, lock)).await?;
-        let held = row.and_then(|row| row.try_get_by_index::<Option<i64>>(0).ok().flatten());
-        if held != Some(1) {
-            return Err(DbErr::Custom("another process has held the migration lock for a minute".to_owned()));
-        }
-        let result = match down {
-            None => Migrator::up(connection, None).await,
-            Some(steps) => Migrator::down(connection, Some(steps)).await,
-        };
-        connection
-            .query_one_raw(Statement::from_string(backend, "SELECT RELEASE_LOCK('tripgate_migrate')"))
-            .await?;
-        return result;
-    }
-    let transaction = connection.begin_with_options(immediate()).await?;
-    if backend == DbBackend::Postgres {
-        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
-    }
-    match down {
-        None => Migrator::up(&transaction, None).await?,
-        Some(steps) => Migrator::down(&transaction, Some(steps)).await?,
-    }
-    transaction.commit().await
-}
-
 fn step_names() -> Vec<String> {
     Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
@@ -272,11 +240,30 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
     rows.map_err(failed)?.iter().map(|row| row.try_get_by_index(0).map_err(failed)).collect()
 }
 
-/// Opens one connection, for a migration. Reports why the database can't be reached.
+/// Connects for a migration. Reports why the database can't be reached.
 async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
     check_connection(url).await?;
-    let options = if is_sqlite(url) { sqlite_options(url, None) } else { server_options(url, 1) };
-    Database::connect(options).await.map_err(unreachable(url))
+    // On a server, the migration lock is renewed beside the migration.
+    let options = if is_sqlite(url) { sqlite_options(url, None) } else { server_options(url, 2) };
+    connect(options).await.map_err(unreachable(url))
+}
+
+/// Connects. Retries while another process opens the same SQLite file: the switch to WAL fails at once if the
+/// file is locked, without SQLite's busy timeout.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let started = Instant::now();
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if started.elapsed() < CONNECT_TIMEOUT && is_locked(&error) => {
+                tokio::time::sleep(LOCKED_RETRY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_locked(error: &DbErr) -> bool {
+    matches!(StoreError::from(error.clone()), StoreError::Conflict(_))
 }
 
 fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {

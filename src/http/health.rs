@@ -9,6 +9,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
 use crate::db::Db;
+use crate::tokens::{Tokens, TokensError};
 use crate::web::Tag;
 use crate::web::json::Json;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
@@ -34,13 +35,14 @@ fn ok() -> Json<Health> {
 #[derive(Debug)]
 pub(super) struct HealthApi {
     db: Db,
+    tokens: Tokens,
     stopping: Arc<AtomicBool>,
 }
 
 impl HealthApi {
     /// Creates the operations.
-    pub(super) fn new(db: &Db, stopping: &Arc<AtomicBool>) -> Self {
-        Self { db: db.clone(), stopping: Arc::clone(stopping) }
+    pub(super) fn new(db: &Db, tokens: &Tokens, stopping: &Arc<AtomicBool>) -> Self {
+        Self { db: db.clone(), tokens: tokens.clone(), stopping: Arc::clone(stopping) }
     }
 }
 
@@ -61,8 +63,9 @@ impl HealthApi {
     /// Succeeds while the server can process requests. A load balancer sends requests here only while it
     /// succeeds.
     ///
-    /// 503 `database_unavailable` while the database is unreachable, 503 `shutting_down` from the beginning
-    /// of the shutdown.
+    /// 503 `database_unavailable` while the database is unreachable, 503 `no_signing_key` while the server
+    /// can't issue tokens because its master secret is wrong, 503 `shutting_down` from the beginning of the
+    /// shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
         if self.stopping.load(Ordering::Relaxed) {
@@ -73,6 +76,9 @@ impl HealthApi {
             return Err(stopping.with_header(header::RETRY_AFTER, "5").into());
         }
         self.db.ping().await?;
+        if !self.tokens.can_mint() {
+            return Err(TokensError::NoSigningKey.into());
+        }
         Ok(ok())
     }
 }

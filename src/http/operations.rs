@@ -33,7 +33,7 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         SyncApi::new(sync, trips),
         ClientsApi::new(introspector),
         DiscoveryApi::new(tokens),
-        HealthApi::new(&services.db, &services.stopping),
+        HealthApi::new(&services.db, tokens, &services.stopping),
     ))
 }
 

@@ -195,6 +195,42 @@ async fn every_operation_with_database_access_returns_503_during_an_outage() {
     statuses::assert_database_unavailable(&app, &ada, &ids).await;
 }
 
+#[tokio::test]
+async fn a_frozen_database_delays_no_response_by_more_than_six_seconds() {
+    // F-9, F-10, S-108
+    let Some((app, proxy)) = behind_proxy(|_| {}).await else { return };
+    let ada = app.sign_up("ada").await;
+    ada.get("/api/v1/trips").await.expect(200);
+    let post = |number: usize| {
+        let call = ada.post("/api/v1/trips").json(&json!({ "title": number.to_string() }));
+        if number.is_multiple_of(2) { call.header("idempotency-key", &format!("key-{number}")) } else { call }
+    };
+    let calls: Vec<_> = (0..24).map(|number| tokio::spawn(post(number).into_future())).collect();
+    sleep(Duration::from_millis(30)).await;
+    proxy.set(Network::Stalled);
+    let frozen_at = Instant::now();
+    let mut replies = Vec::new();
+    for call in calls {
+        replies.push(call.await.unwrap());
+    }
+    let late = post(24).await;
+    assert!(frozen_at.elapsed() < Duration::from_secs(12), "{:?}", frozen_at.elapsed());
+    late.expect(503).problem("database_unavailable");
+    proxy.set(Network::Open);
+    sleep(Duration::from_secs(1)).await;
+    let saved = ada.get("/api/v1/trips?limit=100").await.expect(200).json();
+    let saved: Vec<&str> =
+        saved["items"].as_array().unwrap().iter().map(|trip| trip["title"].as_str().unwrap()).collect();
+    for (number, reply) in replies.iter().enumerate() {
+        let is_saved = saved.contains(&number.to_string().as_str());
+        match reply.status {
+            201 => assert!(is_saved, "{number}"),
+            _ if reply.json()["code"] == "outcome_unknown" => {}
+            _ => assert!(!is_saved, "{number}: {}", reply.text()),
+        }
+    }
+}
+
 /// Asserts that a replica without database access accepts no token that was revoked more than a second ago, and
 /// no token at all after that second, until it has access again. Returns for how long it accepted the token.
 async fn assert_revocation_is_never_late(network: Network) -> Option<Duration> {

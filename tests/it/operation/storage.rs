@@ -80,7 +80,7 @@ async fn the_schema_migrates_up_down_and_up_again() {
 
 #[tokio::test]
 async fn a_newer_schema_is_rejected_and_unchanged() {
-    // S-77
+    // F-4, F-13, S-77
     let (_app, url) = empty_database().await;
     db::migrate_up(&url).await.unwrap();
     let database = connect(&url).await;
@@ -111,7 +111,7 @@ async fn the_error_for_an_unreachable_database_omits_its_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_concurrent_opens_of_an_empty_database_succeed() {
-    // S-77
+    // F-4, F-13, S-77
     let (_app, url) = empty_database().await;
     let opens = (0..10).map(|_| {
         let url = url.clone();
@@ -127,7 +127,7 @@ async fn ten_concurrent_opens_of_an_empty_database_succeed() {
 
 #[tokio::test]
 async fn four_concurrent_migrations_succeed() {
-    // S-77
+    // F-4, S-77
     let (app, url) = empty_database().await;
     let start = |_| {
         Command::new(env!("CARGO_BIN_EXE_tripgate"))

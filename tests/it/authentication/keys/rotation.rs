@@ -247,7 +247,11 @@ async fn with_a_wrong_secret_nothing_rotates_and_no_key_is_created() {
         let login = json!({ "identifier": "ada", "password": PASSWORD });
         let reply = server.anonymous().post("/api/v1/auth/login").json(&login).await;
         reply.expect(503).problem("no_signing_key");
+        // N-2, S-102
+        server.anonymous().get("/health/ready").await.expect(503).problem("no_signing_key");
+        server.anonymous().get("/health/live").await.expect(200);
     }
+    app.anonymous().get("/health/ready").await.expect(200);
     client_on(&other, &ada).get("/api/v1/me").await.expect(200);
     // The failed attempts hold no lease that would block the server with the correct secret.
     app.clock.advance(TimeDelta::days(31));

@@ -72,7 +72,7 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMIT_GRACE: Duration = Duration::from_millis(500);
 /// How long a statement waits for a lock before its transaction is rolled back and retried. Less than
 /// [`DATABASE_TIMEOUT`], so that the caller learns that the database is busy.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of runs of a function after conflicts.
 const ATTEMPTS: u32 = 6;
 

@@ -203,7 +203,7 @@ async fn a_frozen_database_delays_no_response_by_more_than_six_seconds() {
     ada.get("/api/v1/trips").await.expect(200);
     let post = |number: usize| {
         let call = ada.post("/api/v1/trips").json(&json!({ "title": number.to_string() }));
-        if number.is_multiple_of(2) { call.header("idempotency-key", &format!("key-{number}")) } else { call }
+        if number.is_multiple_of(2) { call.header("idempotency-key", format!("key-{number}")) } else { call }
     };
     let calls: Vec<_> = (0..24).map(|number| tokio::spawn(post(number).into_future())).collect();
     sleep(Duration::from_millis(30)).await;

@@ -8,6 +8,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long to wait for the lock of another process.
+const KILLED_PROCESS_WAIT: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A held lock. Dropping it releases it.
 #[derive(Debug)]
@@ -53,7 +59,7 @@ impl ServerLock {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(path).map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -70,6 +76,20 @@ impl ServerLock {
             tracing::debug!(%error, "failed to write the process id to the lock file");
         }
         Ok(Self { _file: file })
+    }
+}
+
+/// Locks the file. Waits for a process that was killed a moment ago: the operating system releases its lock when
+/// it has ended.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < KILLED_PROCESS_WAIT => {
+                thread::sleep(RETRY_INTERVAL);
+            }
+            result => return result,
+        }
     }
 }
 

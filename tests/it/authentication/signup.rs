@@ -66,7 +66,7 @@ async fn signing_up_returns_a_session_and_the_location_of_the_account() {
         })
     );
     let ada = app.anonymous().with_grant(&grant);
-    assert_eq!(ada.get(reply.header("location")).await.expect(200).json(), user);
+    assert_eq!(ada.get(reply.header("location")).await.expect(200).account(), user);
     let sessions = rows::sessions(&app).await;
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].device_name.as_deref(), Some("Ada's phone"));

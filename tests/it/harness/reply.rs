@@ -35,6 +35,13 @@ impl Reply {
         std::str::from_utf8(&self.body).unwrap()
     }
 
+    /// Returns the account in the body without its `usage`, which only `GET /me` returns.
+    pub(crate) fn account(&self) -> Value {
+        let mut account = self.json();
+        account.as_object_mut().unwrap().remove("usage");
+        account
+    }
+
     /// Returns the body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

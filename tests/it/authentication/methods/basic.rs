@@ -24,7 +24,7 @@ async fn basic_authenticates_every_operation_and_creates_no_session() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     for identifier in ["ada", "Ada", &email("ada")] {
-        assert_eq!(me(&app, identifier, PASSWORD).await.expect(200).json(), ada.grant()["user"]);
+        assert_eq!(me(&app, identifier, PASSWORD).await.expect(200).account(), ada.grant()["user"]);
     }
     let anonymous = app.anonymous();
     let call = anonymous.post("/api/v1/trips").basic("ada", PASSWORD).json(&json!({ "title": "Lisbon" }));
@@ -47,7 +47,7 @@ async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
     let ada = app.sign_up("ada").await;
     let sessionless = client_with_token(&app, "ada").await;
     for token in [ada.token(), sessionless.token()] {
-        assert_eq!(me(&app, token, "").await.expect(200).json(), ada.grant()["user"]);
+        assert_eq!(me(&app, token, "").await.expect(200).account(), ada.grant()["user"]);
     }
     // The scopes of the token apply.
     let narrow = app.log_in_for("ada", "trips:read").await;

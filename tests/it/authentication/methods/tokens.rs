@@ -23,7 +23,7 @@ async fn basic_credentials_get_a_token_without_a_session() {
             json!({ "token_type": "Bearer", "access_token": null, "expires_in": 3600, "scope": "account trips:read trips:write" })
         );
         let bearer = app.anonymous().with_token(token.as_str().unwrap());
-        assert_eq!(bearer.get("/api/v1/me").await.expect(200).json(), ada.grant()["user"]);
+        assert_eq!(bearer.get("/api/v1/me").await.expect(200).account(), ada.grant()["user"]);
         bearer.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
     }
     assert_eq!(rows::sessions(&app).await.len(), 1);

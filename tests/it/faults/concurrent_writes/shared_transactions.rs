@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use ::entity::{trip_counters, users};
 use futures_util::FutureExt;
@@ -68,7 +69,8 @@ async fn a_function_that_fails_after_a_write_is_rolled_back_alone() {
     let app = TestApp::start().await;
     let db = &app.services().db;
     let jobs = (0..150_u128).map(|number| {
-        db.write(number, |tx, number| {
+        // Each failure splits the shared transaction, which takes long on a slow disk.
+        db.write_within(Duration::from_secs(30), number, |tx, number| {
             async move {
                 users::Entity::insert(user(*number + 1))
                     .exec_without_returning(tx)
@@ -110,7 +112,8 @@ async fn a_function_with_a_failed_deferred_write_is_rolled_back_alone() {
     let app = TestApp::start().await;
     let db = &app.services().db;
     let jobs = (0..150_u128).map(|number| {
-        db.write(number, |tx, number| {
+        // Each failure splits the shared transaction, which takes long on a slow disk.
+        db.write_within(Duration::from_secs(30), number, |tx, number| {
             async move {
                 let backend = tx.get_database_backend();
                 let id = Uuid::from_u128(*number + 1);

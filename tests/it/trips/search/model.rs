@@ -44,7 +44,7 @@ const WORDS: [&str; 24] = [
 ];
 
 fn text() -> impl Strategy<Value = String> {
-    let separator = prop::sample::select(vec!["", " ", "  ", "\n", "-"]);
+    let separator = prop::sample::select(vec!["", " ", "  ", "·", "-"]);
     let word = prop::sample::select(WORDS.to_vec());
     prop::collection::vec((word, separator), 1..12)
         .prop_map(|parts| parts.into_iter().flat_map(|(word, separator)| [word, separator]).collect())

@@ -1,8 +1,8 @@
 //! Admits large request bodies, so that many of them at once exhaust neither the memory nor the processor.
 //!
-//! A body of at most [`FREE_BYTES`] is always admitted and parsed at once. A larger body needs a share of the budget
+//! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
 //! before it is read, and is parsed on a blocking thread, one after the other. If no share becomes free in
-//! [`MAX_WAIT`], the request gets 503. Batches have a budget of their own, of which one user gets a part: clients
+//! `MAX_WAIT`, the request gets 503. Batches have a budget of their own, of which one user gets a part: clients
 //! that send slowly can't take the budget of all others.
 
 use std::collections::HashMap;

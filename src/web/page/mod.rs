@@ -1,9 +1,10 @@
 //! HTML pages: their layout, style and response headers.
 //!
-//! The templates are in `templates/` and escape every value. A page loads nothing from other hosts and has no
-//! inline code or style, which the content security policy enforces. Every link is relative, so that the pages
-//! also work behind a proxy that serves them under a path prefix. The URLs of static files contain a hash of
-//! their content, so that browsers can cache the files and never combine them with the page of another version.
+//! The templates are in `src/web/page/templates/` and escape every value. A page loads nothing from other
+//! hosts and has no inline code or style, which the content security policy enforces. Every link is relative,
+//! so that the pages also work behind a proxy that serves them under a path prefix. The URLs of static files
+//! contain a hash of their content, so that browsers can cache the files and never combine them with the page
+//! of another version.
 
 pub mod problem;
 

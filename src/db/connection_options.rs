@@ -61,7 +61,10 @@ pub(super) fn lane_options(url: &str, lane: Lane) -> ConnectOptions {
     let timeout = (lane == Lane::Searches).then_some(SEARCH_STATEMENT_TIMEOUT);
     options.map_sqlx_postgres_opts(move |postgres| {
         let postgres = postgres.application_name("tripgate");
-        let postgres = postgres.options([("lock_timeout", LOCK_TIMEOUT.as_millis().to_string())]);
+        let postgres = postgres.options([
+            ("lock_timeout", LOCK_TIMEOUT.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT.as_millis().to_string()),
+        ]);
         match timeout {
             Some(timeout) => postgres.options([("statement_timeout", timeout.as_millis().to_string())]),
             None => postgres,

@@ -25,7 +25,8 @@ where
     loop {
         attempt += 1;
         let result = try_transaction(pool, input, work, gate).await;
-        let is_last = attempt >= ATTEMPTS || started.elapsed() + LOCK_TIMEOUT >= limit;
+        // A statement may wait for two locks in a row: that of the first process in the queue, and that of the row.
+        let is_last = attempt >= ATTEMPTS || started.elapsed() + 2 * LOCK_TIMEOUT >= limit;
         match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {
                 tracing::debug!(%error, attempt, "retrying a transaction");

@@ -1,11 +1,11 @@
 //! One connection, from the accepted socket to its end.
 //!
-//! Invariant: everything slow, including the TLS handshake, runs in the connection's own task and under
-//! a deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host`
-//! (RFC 9112 §3.2), a request whose `Host` differs from `:authority` (RFC 9113 §8.3.1), and a request
-//! whose authority contains userinfo (RFC 9110 §4.2.4). hyper reads a request with both
-//! `Content-Length` and `Transfer-Encoding` by the latter, removes the former, and closes the connection
-//! after the response (RFC 9112 §6.1).
+//! Invariant: everything slow, including the TLS handshake, runs in the connection's own task and under a
+//! deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112
+//! §3.2), a request with a transfer coding other than `chunked`, a request whose `Host` differs from
+//! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). hyper
+//! reads a request with both `Content-Length` and `Transfer-Encoding` by the latter, removes the former, and
+//! closes the connection after the response (RFC 9112 §6.1).
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use poem::http::header::{CONNECTION, HOST, HeaderValue};
+use poem::http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING};
 use poem::http::uri::Scheme;
 use poem::http::{Request as HttpRequest, Version};
 use poem::web::{LocalAddr, RemoteAddr};
@@ -200,7 +200,7 @@ async fn respond<E: Endpoint>(
     scheme: Scheme,
     peer: SocketAddr,
 ) -> Response {
-    if let Err(detail) = check_host(&request) {
+    if let Err(detail) = check_host(&request).and_then(|()| check_transfer_coding(&request)) {
         let response = (shared.server.bad_request)(detail);
         return if request.version() < Version::HTTP_2 { close_connection(response) } else { response };
     }
@@ -253,6 +253,17 @@ fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
             Err("The Host header is not a valid host.")
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks that `chunked` is the only transfer coding. hyper removes only this one, so the endpoint would take the
+/// bytes of another coding for the body (RFC 9112 §6.1).
+fn check_transfer_coding<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("The request has a transfer coding other than chunked."),
     }
 }
 

@@ -281,6 +281,20 @@ async fn a_request_needs_exactly_one_valid_host() {
     assert!(response.starts_with("HTTP/1.0 200"), "{response}");
 }
 
+//
+#[tokio::test]
+async fn a_transfer_coding_other_than_chunked_is_refused() {
+    for codings in ["gzip, chunked", "chunked\r\nTransfer-Encoding: chunked", "gzip,chunked"] {
+        let head = format!("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        let response = only_response(&[head.as_bytes(), TWO_REQUESTS_IN_ONE].concat()).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{codings}: {response}");
+    }
+    let head = b"POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n";
+    let server = start(short()).await;
+    let mut tcp = send(&server, head).await;
+    assert!(read_until(&mut tcp, b"/first!").await.ends_with(b"/first!"));
+}
+
 #[tokio::test]
 async fn conflicting_lengths_get_one_response() {
     for lengths in [

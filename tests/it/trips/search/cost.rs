@@ -88,7 +88,7 @@ async fn a_statement_of_a_search_has_a_deadline() {
                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
                 }
                 DbBackend::Postgres => "SELECT pg_sleep(9)",
-                _ => "SELECT count(*) FROM seq_1_to_9999999999",
+                _ => "SELECT count(*) FROM seq_1_to_9999999999 WHERE seq % 7 = 3",
             };
             tx.execute_unprepared(statement).await.map(drop).map_err(StoreError::from)
         }

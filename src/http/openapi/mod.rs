@@ -180,6 +180,10 @@ fn fix_schema(value: &mut Value) {
                 fields.insert("format".to_owned(), json!(format));
             }
             name_values(fields);
+            // OpenAPI 3.0 allows `nullable` only beside `type`. The optional references are all to enumerations.
+            if fields.contains_key("nullable") && fields.contains_key("allOf") {
+                fields.insert("type".to_owned(), json!("string"));
+            }
             // Remove the default, and write bounds without a fraction as integers.
             fields.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
             for bound in ["minimum", "maximum"] {

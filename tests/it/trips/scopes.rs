@@ -61,6 +61,13 @@ async fn a_replayed_response_contains_the_trip_only_for_a_token_that_can_read_it
     let replayed = keyed(&ada, "b").await.expect(201);
     assert_eq!(replayed.header("location"), first.header("location"));
     assert_eq!(replayed.json()["title"], SECRET);
+    let stops = format!("{}/stops", first.header("location"));
+    let stop = json!({ "name": SECRET });
+    for _ in 0..2 {
+        writer.post(&stops).header("idempotency-key", "c").json(&stop).await.expect(204);
+    }
+    let replayed = writer.post(&stops).header("idempotency-key", "c").json(&stop).await.expect(204);
+    assert_eq!(replayed.header("idempotency-replayed"), "true");
 }
 
 #[tokio::test]

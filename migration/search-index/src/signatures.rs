@@ -4,6 +4,8 @@
 //! sets bits in a bitmap of [`BITMAP_BYTES`], which is then folded: byte `i` is added to byte `i % length` of
 //! the signature. A database can therefore test a bit of a signature of any length by a remainder.
 
+use std::collections::HashSet;
+
 /// The maximum length of a signature, in bytes. With the key of a trip it fits into an entry of an index on
 /// every database; on SQLite, a longer entry needs a page of its own.
 pub const SIGNATURE_MAX: usize = 896;
@@ -33,7 +35,7 @@ pub enum Column {
 }
 
 /// A bit that is set in the signature of every matching trip: `mask` in byte `byte % length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Probe {
     /// The byte before folding.
     pub byte: u16,
@@ -66,18 +68,24 @@ pub struct Signatures {
 impl Signatures {
     /// Returns the signatures of a [searchable](crate::searchable) text.
     pub fn of(text: &str) -> Self {
-        let (mut short, mut long) = (vec![0; BITMAP_BYTES], vec![0; BITMAP_BYTES]);
+        let (mut short, mut long) = ([0; BITMAP_BYTES], [0; BITMAP_BYTES]);
         for line in text.split('\n') {
-            let mut last = 0_u128;
+            let mut last = Last::default();
             for (index, letter) in line.chars().enumerate() {
-                last = last << CHAR_BITS | u128::from(u32::from(letter));
-                for length in 1..=(index + 1).min(4) {
-                    let bitmap = if length <= 2 { &mut short } else { &mut long };
-                    for Probe { byte, mask } in bits(last, length) {
-                        if let Some(byte) = bitmap.get_mut(usize::from(byte)) {
-                            *byte |= mask;
-                        }
-                    }
+                last.push(letter);
+                let hash = last.hash(1);
+                set(&mut short, first(hash));
+                set(&mut short, second(hash));
+                if index >= 1 {
+                    let hash = last.hash(2);
+                    set(&mut short, first(hash));
+                    set(&mut short, second(hash));
+                }
+                if index >= 2 {
+                    set(&mut long, first(last.hash(3)));
+                }
+                if index >= 3 {
+                    set(&mut long, first(last.hash(4)));
                 }
             }
         }
@@ -85,8 +93,53 @@ impl Signatures {
     }
 }
 
+/// The last characters of a text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// The last three, [`CHAR_BITS`] each.
+    three: u64,
+    /// The one before them.
+    fourth: u64,
+}
+
+impl Last {
+    fn push(&mut self, letter: char) {
+        self.fourth = self.three >> (2 * CHAR_BITS);
+        self.three = (self.three << CHAR_BITS | u64::from(u32::from(letter))) & ((1 << (3 * CHAR_BITS)) - 1);
+    }
+
+    /// Returns the hash of the last `length` characters, at most 4: two rounds of multiplicative hashing.
+    /// Nothing depends on resistance to chosen texts.
+    fn hash(self, length: u32) -> u64 {
+        let (three, fourth) = match length {
+            1 | 2 => (self.three & ((1 << (length * CHAR_BITS)) - 1), 0),
+            3 => (self.three, 0),
+            _ => (self.three, self.fourth + 1),
+        };
+        let mixed = (three ^ u64::from(length) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = mixed ^ fourth.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+}
+
+/// Returns the bit of a piece.
+fn first(hash: u64) -> Probe {
+    Probe::new((hash >> 48 & 0xffff) as u16)
+}
+
+/// Returns the second bit of a short piece. It has two, because a search for one has little else to test.
+fn second(hash: u64) -> Probe {
+    Probe::new((hash >> 32 & 0xffff) as u16)
+}
+
+fn set(bitmap: &mut [u8; BITMAP_BYTES], Probe { byte, mask }: Probe) {
+    if let Some(byte) = bitmap.get_mut(usize::from(byte)) {
+        *byte |= mask;
+    }
+}
+
 /// Folds a bitmap to about `length` bytes.
-fn folded(bitmap: &[u8], length: usize) -> Vec<u8> {
+fn folded(bitmap: &[u8; BITMAP_BYTES], length: usize) -> Vec<u8> {
     let length = length.clamp(SIGNATURE_MIN, SIGNATURE_MAX);
     let mut signature = vec![0; length];
     for part in bitmap.chunks(length) {
@@ -97,40 +150,31 @@ fn folded(bitmap: &[u8], length: usize) -> Vec<u8> {
     signature
 }
 
-/// Returns the bits of the last `length` characters of `last`, each of which has [`CHAR_BITS`]. Short pieces
-/// have two bits, because a search for one has little else to test.
-fn bits(last: u128, length: usize) -> impl Iterator<Item = Probe> {
-    let width = CHAR_BITS * u32::try_from(length).unwrap_or(4);
-    let piece = (last & ((1 << width) - 1)).to_be_bytes();
-    let [high, low] = [piece.first_chunk(), piece.last_chunk()]
-        .map(|half| half.map_or(0, |half| u64::from_be_bytes(*half)));
-    // Two rounds of multiplicative hashing; nothing depends on resistance to chosen texts.
-    let hash = (low ^ high.rotate_left(29) ^ u64::from(width)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let [a, b, c, d, ..] = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93).to_be_bytes();
-    let count = if length <= 2 { 2 } else { 1 };
-    [[a, b], [c, d]].into_iter().map(|hash| Probe::new(u16::from_be_bytes(hash))).take(count)
-}
-
 /// Returns the signature to test in a search for a folded text that is not empty, and the bits to test: at
 /// most [`PROBES_MAX`], spread over the text.
 pub fn probes(folded_text: &str) -> (Column, Vec<Probe>) {
-    let letters = folded_text.chars().count();
-    let (column, lengths) = match letters {
+    let (column, lengths): (_, &[u32]) = match folded_text.chars().count() {
+        0 | 1 => (Column::Short, &[1]),
         // The pieces of 2 characters imply those of 1.
-        0..=2 => (Column::Short, letters..=letters),
-        3 => (Column::Long, 3..=3),
-        _ => (Column::Long, 3..=4),
+        2 => (Column::Short, &[2]),
+        3 => (Column::Long, &[3]),
+        // Longer pieces are rarer.
+        _ => (Column::Long, &[4, 3]),
     };
     let mut all: Vec<Probe> = Vec::new();
-    for length in lengths.rev() {
-        let mut last = 0_u128;
-        for (index, letter) in folded_text.chars().enumerate() {
-            last = last << CHAR_BITS | u128::from(u32::from(letter));
-            if index + 1 >= length {
-                all.extend(bits(last, length).filter(|bit| !all.contains(bit)).collect::<Vec<_>>());
+    for length in lengths {
+        let mut last = Last::default();
+        for (letter, number) in folded_text.chars().zip(1..) {
+            last.push(letter);
+            if number >= *length {
+                let hash = last.hash(*length);
+                all.push(first(hash));
+                all.extend((column == Column::Short).then(|| second(hash)));
             }
         }
     }
+    let mut seen = HashSet::new();
+    all.retain(|probe| seen.insert(*probe));
     let step = all.len().div_ceil(PROBES_MAX).max(1);
     (column, all.into_iter().step_by(step).collect())
 }
@@ -166,8 +210,8 @@ mod tests {
     fn the_bits_of_a_text_never_change() {
         // Signatures are stored, so this test must only change together with a migration step.
         let Signatures { short, long } = Signatures::of("porto\n%");
-        assert_eq!(short, [96, 4, 134, 0, 12, 136, 152, 4]);
-        assert_eq!(long, [64, 0, 0, 0, 0, 5, 4, 8]);
+        assert_eq!(short, [1, 18, 6, 8, 34, 66, 20, 162]);
+        assert_eq!(long, [0, 64, 4, 129, 0, 4, 0, 0]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Model {
     pub search: String,
     /// A Bloom filter of the pieces of 1 and 2 characters of `search`.
     pub search_short: Vec<u8>,
-    /// A Bloom filter of the pieces of 3 and 4 characters of `search`.
+    /// A Bloom filter of the pieces of 3 characters of `search`.
     pub search_long: Vec<u8>,
 }
 

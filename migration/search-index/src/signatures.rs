@@ -1,7 +1,7 @@
-//! Bloom filters of the pieces of 1 to 4 characters of a text.
+//! Bloom filters of the pieces of 1 to 3 characters of a text.
 //!
-//! The short signature contains the pieces of 1 and 2 characters, the long one those of 3 and 4. Each piece
-//! sets bits in a bitmap of [`BITMAP_BYTES`], which is then folded: byte `i` is added to byte `i % length` of
+//! The short signature contains the pieces of 1 and 2 characters, the long one those of 3. Each piece sets two
+//! bits in a bitmap of [`BITMAP_BYTES`], which is then folded: byte `i` is added to byte `i % length` of
 //! the signature. A database can therefore test a bit of a signature of any length by a remainder.
 
 use std::collections::HashSet;
@@ -13,10 +13,12 @@ pub const SIGNATURE_MAX: usize = 896;
 pub const MATCHES_ALL: [u8; 1] = [0xff];
 /// The maximum number of bits that a search tests.
 pub const PROBES_MAX: usize = 16;
+/// The maximum length of the short signature, in bytes; few texts need more.
+const SHORT_MAX: usize = 448;
 /// The minimum length of a signature, in bytes.
 const SIGNATURE_MIN: usize = 8;
-/// The bytes of text for each byte of the long signature. A trip of 1,000 English characters has some 1,300
-/// different pieces of 3 and 4 characters, and so sets half of the bits.
+/// The bytes of text for each byte of the long signature. A trip of 1,000 English characters has some 550
+/// different pieces of 3 characters, and so sets four of ten bits.
 const LONG_RATIO: usize = 4;
 /// The bytes of text for each byte of the short signature.
 const SHORT_RATIO: usize = 8;
@@ -30,7 +32,7 @@ const CHAR_BITS: u32 = 21;
 pub enum Column {
     /// The pieces of 1 and 2 characters.
     Short,
-    /// The pieces of 3 and 4 characters.
+    /// The pieces of 3 characters.
     Long,
 }
 
@@ -61,7 +63,7 @@ impl Probe {
 pub struct Signatures {
     /// The pieces of 1 and 2 characters.
     pub short: Vec<u8>,
-    /// The pieces of 3 and 4 characters.
+    /// The pieces of 3 characters.
     pub long: Vec<u8>,
 }
 
@@ -71,76 +73,52 @@ impl Signatures {
         let (mut short, mut long) = ([0; BITMAP_BYTES], [0; BITMAP_BYTES]);
         for line in text.split('\n') {
             let mut last = Last::default();
-            for (index, letter) in line.chars().enumerate() {
+            for (letter, number) in line.chars().zip(1_u32..) {
                 last.push(letter);
-                let hash = last.hash(1);
-                set(&mut short, first(hash));
-                set(&mut short, second(hash));
-                if index >= 1 {
-                    let hash = last.hash(2);
-                    set(&mut short, first(hash));
-                    set(&mut short, second(hash));
-                }
-                if index >= 2 {
-                    set(&mut long, first(last.hash(3)));
-                }
-                if index >= 3 {
-                    set(&mut long, first(last.hash(4)));
+                for length in 1..=number.min(3) {
+                    let bitmap = if length == 3 { &mut long } else { &mut short };
+                    for Probe { byte, mask } in last.bits(length) {
+                        if let Some(byte) = bitmap.get_mut(usize::from(byte)) {
+                            *byte |= mask;
+                        }
+                    }
                 }
             }
         }
-        Self { short: folded(&short, text.len() / SHORT_RATIO), long: folded(&long, text.len() / LONG_RATIO) }
+        Self {
+            short: folded(&short, length(text, SHORT_RATIO, SHORT_MAX)),
+            long: folded(&long, length(text, LONG_RATIO, SIGNATURE_MAX)),
+        }
     }
 }
 
-/// The last characters of a text.
+/// The last three characters of a text, [`CHAR_BITS`] each.
 #[derive(Debug, Clone, Copy, Default)]
-struct Last {
-    /// The last three, [`CHAR_BITS`] each.
-    three: u64,
-    /// The one before them.
-    fourth: u64,
-}
+struct Last(u64);
 
 impl Last {
     fn push(&mut self, letter: char) {
-        self.fourth = self.three >> (2 * CHAR_BITS);
-        self.three = (self.three << CHAR_BITS | u64::from(u32::from(letter))) & ((1 << (3 * CHAR_BITS)) - 1);
+        self.0 = (self.0 << CHAR_BITS | u64::from(u32::from(letter))) & ((1 << (3 * CHAR_BITS)) - 1);
     }
 
-    /// Returns the hash of the last `length` characters, at most 4: two rounds of multiplicative hashing.
-    /// Nothing depends on resistance to chosen texts.
-    fn hash(self, length: u32) -> u64 {
-        let (three, fourth) = match length {
-            1 | 2 => (self.three & ((1 << (length * CHAR_BITS)) - 1), 0),
-            3 => (self.three, 0),
-            _ => (self.three, self.fourth + 1),
-        };
-        let mixed = (three ^ u64::from(length) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = mixed ^ fourth.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    /// Returns the bits of the last `length` characters, from two rounds of multiplicative hashing. Nothing
+    /// depends on resistance to chosen texts.
+    fn bits(self, length: u32) -> [Probe; 2] {
+        let piece = self.0 & ((1 << (length * CHAR_BITS)) - 1);
+        let mixed = (piece << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(length);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        [Probe::new((mixed >> 48) as u16), Probe::new((mixed >> 32 & 0xffff) as u16)]
     }
 }
 
-/// Returns the bit of a piece.
-fn first(hash: u64) -> Probe {
-    Probe::new((hash >> 48 & 0xffff) as u16)
+/// Returns the length of a signature. Long texts have different lengths: in signatures of one length, a bit of
+/// the search text that a frequent piece also sets would be set for almost every trip.
+fn length(text: &str, ratio: usize, max: usize) -> usize {
+    (text.len() / ratio).clamp(SIGNATURE_MIN, max - text.len() % (max / 16))
 }
 
-/// Returns the second bit of a short piece. It has two, because a search for one has little else to test.
-fn second(hash: u64) -> Probe {
-    Probe::new((hash >> 32 & 0xffff) as u16)
-}
-
-fn set(bitmap: &mut [u8; BITMAP_BYTES], Probe { byte, mask }: Probe) {
-    if let Some(byte) = bitmap.get_mut(usize::from(byte)) {
-        *byte |= mask;
-    }
-}
-
-/// Folds a bitmap to about `length` bytes.
+/// Folds a bitmap to `length` bytes.
 fn folded(bitmap: &[u8; BITMAP_BYTES], length: usize) -> Vec<u8> {
-    let length = length.clamp(SIGNATURE_MIN, SIGNATURE_MAX);
     let mut signature = vec![0; length];
     for part in bitmap.chunks(length) {
         for (byte, added) in signature.iter_mut().zip(part) {
@@ -153,24 +131,15 @@ fn folded(bitmap: &[u8; BITMAP_BYTES], length: usize) -> Vec<u8> {
 /// Returns the signature to test in a search for a folded text that is not empty, and the bits to test: at
 /// most [`PROBES_MAX`], spread over the text.
 pub fn probes(folded_text: &str) -> (Column, Vec<Probe>) {
-    let (column, lengths): (_, &[u32]) = match folded_text.chars().count() {
-        0 | 1 => (Column::Short, &[1]),
-        // The pieces of 2 characters imply those of 1.
-        2 => (Column::Short, &[2]),
-        3 => (Column::Long, &[3]),
-        // Longer pieces are rarer.
-        _ => (Column::Long, &[4, 3]),
-    };
+    let length = u32::try_from(folded_text.chars().take(3).count()).unwrap_or(3).max(1);
+    let column = if length == 3 { Column::Long } else { Column::Short };
+    let mut last = Last::default();
     let mut all: Vec<Probe> = Vec::new();
-    for length in lengths {
-        let mut last = Last::default();
-        for (letter, number) in folded_text.chars().zip(1..) {
-            last.push(letter);
-            if number >= *length {
-                let hash = last.hash(*length);
-                all.push(first(hash));
-                all.extend((column == Column::Short).then(|| second(hash)));
-            }
+    for (letter, number) in folded_text.chars().zip(1_u32..) {
+        last.push(letter);
+        if number >= length {
+            // The shorter pieces are parts of these.
+            all.extend(last.bits(length));
         }
     }
     let mut seen = HashSet::new();
@@ -210,8 +179,8 @@ mod tests {
     fn the_bits_of_a_text_never_change() {
         // Signatures are stored, so this test must only change together with a migration step.
         let Signatures { short, long } = Signatures::of("porto\n%");
-        assert_eq!(short, [1, 18, 6, 8, 34, 66, 20, 162]);
-        assert_eq!(long, [0, 64, 4, 129, 0, 4, 0, 0]);
+        assert_eq!(short, [69, 0, 32, 40, 42, 9, 40, 64]);
+        assert_eq!(long, [4, 8, 16, 0, 0, 3, 0, 32]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum Event {
     LoggedIn,
     /// Credentials were correct. No session was started.
     Authenticated,
+    /// The user of a token authenticated again.
+    Reauthenticated,
     /// Credentials were wrong.
     LoginFailed,
     /// A session was extended.
@@ -45,6 +47,7 @@ impl Event {
             Self::SignedUp => "signed_up",
             Self::LoggedIn => "logged_in",
             Self::Authenticated => "authenticated",
+            Self::Reauthenticated => "reauthenticated",
             Self::LoginFailed => "login_failed",
             Self::Refreshed => "refreshed",
             Self::RefreshTokenReused => "refresh_token_reused",

@@ -29,6 +29,8 @@ pub struct Model {
     pub used_generation: i64,
     /// When the last access token of the session expires.
     pub access_expires_at: i64,
+    /// When the user has last authenticated again, or 0.
+    pub authenticated_at: i64,
     /// When the session was revoked.
     pub ended_at: Option<i64>,
 }

@@ -13,6 +13,7 @@ mod m20261122_000005_canonical_identifiers;
 mod m20261129_000006_feed_epoch;
 mod m20261129_000007_trip_search;
 mod m20261129_000008_quotas;
+mod m20261129_000009_session_authentication;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000006_feed_epoch::Migration),
             Box::new(m20261129_000007_trip_search::Migration),
             Box::new(m20261129_000008_quotas::Migration),
+            Box::new(m20261129_000009_session_authentication::Migration),
         ]
     }
 }

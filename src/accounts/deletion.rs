@@ -9,7 +9,7 @@ use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
 impl Accounts {
-    /// Deletes the account and all data of its user, who proves the password. All access tokens of the user
+    /// Deletes the account and all data of its user after checking the password. All access tokens of the user
     /// are revoked in the same transaction.
     ///
     /// # Errors
@@ -20,8 +20,12 @@ impl Accounts {
         self.delete_proven(user).await
     }
 
-    /// Deletes the account of a user whose identity was proven again.
-    async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
+    /// Deletes the account of a user who has proven the identity recently.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::Store`].
+    pub async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
         let revocation = Revocation {
             subject: user,
             minted_before: None,

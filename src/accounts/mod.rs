@@ -218,7 +218,7 @@ impl Accounts {
     /// # Errors
     ///
     /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
-    async fn prove_password(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
+    pub async fn prove_password(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
         let password = Password::parse(password).ok_or(AccountsError::WrongPassword)?;
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
         let found = found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)?;

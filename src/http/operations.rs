@@ -12,7 +12,7 @@ use super::health::HealthApi;
 use crate::accounts::api::AccountsApi;
 use crate::app::Services;
 use crate::clients::api::ClientsApi;
-use crate::sessions::api::{ManageSessionsApi, SessionsApi, TokenApi};
+use crate::sessions::api::{ManageSessionsApi, SessionsApi, StepUpApi, TokenApi};
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
 use crate::tokens::api::DiscoveryApi;
@@ -26,7 +26,8 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),
         TokenApi::new(sessions),
-        AccountsApi::new(accounts, trips),
+        StepUpApi::new(sessions),
+        AccountsApi::new(accounts, trips, &services.clock),
         TripsApi::new(trips, idempotency),
         StopsApi::new(trips, idempotency),
         SharesApi::new(shares),
@@ -43,6 +44,7 @@ pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {
         DocumentOnly<SessionsApi>,
         DocumentOnly<ManageSessionsApi>,
         DocumentOnly<TokenApi>,
+        DocumentOnly<StepUpApi>,
         DocumentOnly<AccountsApi>,
         DocumentOnly<TripsApi>,
         DocumentOnly<StopsApi>,

@@ -12,6 +12,7 @@ mod refresh_token;
 mod revocation;
 mod sessionless_token;
 mod signup;
+mod step_up;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,6 +29,7 @@ use refresh::Rotation;
 pub use refresh_token::RefreshToken;
 pub use revocation::SessionSummary;
 pub use sessionless_token::SessionlessToken;
+pub use step_up::{Authenticated, StepUp};
 
 /// The maximum length of a device name, in characters.
 pub const DEVICE_NAME_MAX: usize = 100;
@@ -73,6 +75,8 @@ struct Session {
     amr: Vec<String>,
     device: Device,
     created_at: DateTime<Utc>,
+    /// When the user has last authenticated.
+    authenticated_at: DateTime<Utc>,
     idle_expires_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     access_expires_at: DateTime<Utc>,
@@ -175,6 +179,7 @@ impl Sessions {
             amr: vec![BY_PASSWORD.to_owned()],
             device,
             created_at,
+            authenticated_at: created_at,
             idle_expires_at: after(self.lifetimes.idle_secs),
             expires_at: after(self.lifetimes.absolute_secs),
             access_expires_at: created_at,
@@ -196,7 +201,7 @@ impl Sessions {
             generation: Some(generation),
             scopes: session.scopes,
             amr: session.amr.clone(),
-            authenticated_at: session.created_at,
+            authenticated_at: session.authenticated_at,
             until: Some(session.idle_expires_at),
         })?;
         session.access_expires_at = minted.expires_at;

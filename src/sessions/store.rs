@@ -37,6 +37,7 @@ impl From<sessions::Model> for StoredSession {
                 amr: row.amr.split(' ').map(str::to_owned).collect(),
                 device: Device { name: row.device_name, user_agent: row.user_agent },
                 created_at: from_millis(row.created_at),
+                authenticated_at: from_millis(Ord::max(row.authenticated_at, row.created_at)),
                 idle_expires_at: from_millis(row.idle_expires_at),
                 expires_at: from_millis(row.expires_at),
                 access_expires_at: from_millis(row.access_expires_at),
@@ -63,6 +64,7 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
         expires_at: Set(session.expires_at.timestamp_millis()),
         rotated_at: Set(session.created_at.timestamp_millis()),
         used_generation: Set(0),
+        authenticated_at: Set(session.authenticated_at.timestamp_millis()),
         access_expires_at: Set(session.access_expires_at.timestamp_millis()),
         ended_at: Set(None),
     };
@@ -140,6 +142,29 @@ pub(super) async fn reissue(
     let done = extend(presented, rotation)
         .filter(sessions::Column::Generation.eq(successor))
         .filter(grace)
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Stores that the owner of an active session has authenticated again. Returns `false` if the session is not
+/// active.
+pub(super) async fn renew_authentication(
+    tx: &Tx,
+    owner: Uuid,
+    session: &Session,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = sessions::Entity::update_many()
+        .col_expr(sessions::Column::AuthenticatedAt, Expr::value(session.authenticated_at.timestamp_millis()))
+        .col_expr(sessions::Column::Amr, Expr::value(session.amr.join(" ")))
+        .col_expr(
+            sessions::Column::AccessExpiresAt,
+            at_least_stored(session.access_expires_at.timestamp_millis()),
+        )
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(sessions::Column::Id.eq(session.id))
+        .filter(is_active(now))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)

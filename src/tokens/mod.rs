@@ -52,6 +52,8 @@ pub use verify::TokenError;
 const TYPE: &str = "at+jwt";
 /// The `amr` value for authentication by password (RFC 8176).
 pub const BY_PASSWORD: &str = "pwd";
+/// The `amr` value of tokens that an operator mints. They prove no recent authentication.
+pub const BY_OPERATOR: &str = "operator";
 /// The `client_id` of every token: there is one first-party client.
 pub const CLIENT_ID: &str = "tripgate";
 /// The maximum lifetime of a token under any settings, including clock skew.
@@ -130,6 +132,8 @@ pub struct AccessToken {
     pub scopes: Scopes,
     /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
+    /// When the user authenticated (`auth_time`).
+    pub authenticated_at: DateTime<Utc>,
     /// When it was minted, with millisecond precision.
     pub minted_at: DateTime<Utc>,
     /// When it was minted, in whole seconds (`iat`).

@@ -4,10 +4,11 @@
 //! OpenAPI document publishes. All errors are reported at once; no value is coerced or dropped.
 
 use poem::{FromRequest, Request, RequestBody, Result};
-use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::error::ContentTypeError;
 use poem_openapi::payload::{ParsePayload, Payload};
-use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::MaybeUndefined;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, impl_apirequest_for_payload};
 use serde_json::Value;
 
 use super::BODY_MAX;
@@ -153,6 +154,44 @@ impl<T: RequestSchema> ParsePayload for Body<T> {
 }
 
 impl_apirequest_for_payload!(Body<T>, T: RequestSchema);
+
+/// A JSON request body that may be absent.
+#[derive(Debug)]
+pub struct OptionalBody<T>(pub Option<Body<T>>);
+
+impl<'a, T: RequestSchema> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Body<T> as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = <Body<T> as Payload>::schema_ref();
+        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema }];
+        Some(MetaRequest { description: None, content, required: false })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let content_type = request.content_type();
+        let received = Incoming::take(request, body, BODY_MAX)?.read(None).await?;
+        if received.bytes().is_empty() {
+            return Ok(Self(None));
+        }
+        let content_type = content_type.ok_or(ContentTypeError::ExpectContentType)?;
+        if !<Body<T> as Payload>::check_content_type(content_type) {
+            return Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }.into());
+        }
+        let (parsed, _) = received.parse(move |bytes| Body::parse(&bytes, false)).await?;
+        Ok(Self(Some(parsed)))
+    }
+}
 
 /// Removes the top-level fields that have an error, in themselves or below.
 fn remove_rejected(mut value: Value, errors: &[FieldError]) -> Value {

@@ -9,6 +9,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -18,18 +19,21 @@ pub use super::credentials::{
     BasicCredentials, invalid_basic_credentials, invalid_client, invalid_credentials, invalid_refresh_token,
     session_revoked, user_deleted,
 };
-use super::credentials::{Challenges, Presented, extract, insufficient_scope};
+use super::credentials::{Challenges, Presented, extract, insufficient_scope, step_up_required};
 use super::problem::Problem;
 use super::query::reject_unknown;
 use crate::accounts::{Accounts, AccountsError};
 use crate::clients::Clients;
 use crate::config::AuthMethods;
-use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes, Tokens};
+use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, Tokens};
 
 /// The name of the Bearer scheme in the document.
 pub const BEARER: &str = "bearerAuth";
 /// The name of the Basic scheme in the document.
 pub const BASIC: &str = "basicAuth";
+
+/// The maximum age of an authentication for operations that require a recent one.
+pub const STEP_UP_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 
 /// The services that check credentials. The middleware attaches them to every request.
 #[derive(Debug)]
@@ -138,6 +142,23 @@ impl<R> Caller<R> {
             Credential::Token(token) => token.amr.clone(),
             Credential::Password(_) => vec![BY_PASSWORD.to_owned()],
         }
+    }
+
+    /// Checks that the user has authenticated within [`STEP_UP_MAX_AGE`] (RFC 9470). The time is the `auth_time`
+    /// of the token; refreshing does not change it. A token that an operator minted never passes.
+    ///
+    /// # Errors
+    ///
+    /// `step_up_required`.
+    pub fn require_recent_authentication(&self, now: DateTime<Utc>) -> Result<(), Problem> {
+        let is_recent = match &self.credential {
+            Credential::Token(token) => {
+                let age = now - token.authenticated_at;
+                age <= STEP_UP_MAX_AGE && !token.amr.iter().any(|method| method == BY_OPERATOR)
+            }
+            Credential::Password(_) => true,
+        };
+        if is_recent { Ok(()) } else { Err(step_up_required(STEP_UP_MAX_AGE)) }
     }
 }
 

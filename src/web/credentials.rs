@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
 use poem::Request;
 use poem::http::header;
 
@@ -117,6 +118,16 @@ pub(super) fn insufficient_scope(scope: Scope) -> Problem {
         format!("Your login does not include the permission {name}. Log in again to add it."),
     )
     .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Returns the problem for a caller whose authentication is not recent enough (RFC 9470 §3).
+pub(super) fn step_up_required(max_age: TimeDelta) -> Problem {
+    let challenge = format!(
+        r#"{BEARER_CHALLENGE}, error="insufficient_user_authentication", error_description="A recent authentication is required", max_age="{}""#,
+        max_age.num_seconds()
+    );
+    Problem::new(ProblemCode::StepUpRequired, "Please confirm your identity to continue.")
+        .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
 fn wrong_credentials() -> Problem {

@@ -61,7 +61,7 @@ pub struct ProblemBody {
     pub code: String,
     /// The id of this request, which the server's log contains too.
     pub request_id: String,
-    /// What the app can do: `fix_input`, `refresh`, `reauthenticate`, `retry` or `none`. The list may grow.
+    /// What the app can do: `fix_input`, `refresh`, `reauthenticate`, `step_up`, `retry` or `none`. The list may grow.
     pub client_action: String,
     /// The errors in the input, at most 100. Present only with status 422.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,8 @@ pub enum ProblemCode {
     InvalidToken,
     /// The identifier or the password is wrong.
     InvalidCredentials,
+    /// The last authentication is too long ago.
+    StepUpRequired,
     /// The refresh token is not valid.
     InvalidRefreshToken,
     /// The session of the refresh token was ended.
@@ -86,7 +88,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -95,6 +97,7 @@ impl ProblemCode {
         Self::Unauthenticated,
         Self::InvalidToken,
         Self::InvalidCredentials,
+        Self::StepUpRequired,
         Self::InvalidRefreshToken,
         Self::SessionRevoked,
         Self::InvalidClient,
@@ -147,6 +150,8 @@ impl ProblemCode {
                 "The access token has expired, was revoked, or was not issued by this server."),
             Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",
                 "There is no account with this email address or username and this password. The response does not say which of the two is wrong."),
+            Self::StepUpRequired => ("step_up_required", 401, "Recent authentication required", "step_up",
+                "This operation requires that the user has authenticated within the last 5 minutes. The access token is valid for other operations."),
             Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Invalid or expired refresh token", "reauthenticate",
                 "The refresh token was not issued by this server, or its session has expired."),
             Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",

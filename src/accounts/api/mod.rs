@@ -9,9 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Accounts, AccountsError, PolicyViolation, ProfilePatch, User};
+use crate::clock::Clock;
 use crate::trips::Trips;
 use crate::web::Tag;
-use crate::web::body::{Body, into_patch};
+use crate::web::body::{Body, OptionalBody, into_patch};
 use crate::web::caller::{self, AccountScope, BasicCredentials, Caller};
 use crate::web::examples;
 use crate::web::json::{Json, RawJson, serialize_instant};
@@ -156,14 +157,16 @@ impl Example for UpdateProfile {
 
 /// The confirmation of an account deletion.
 #[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
 struct DeleteAccount {
-    /// Password of the account.
-    password: PasswordText,
+    /// Password of the account. Required unless the user has authenticated within the last 5 minutes.
+    #[oai(nullable)]
+    password: Option<PasswordText>,
 }
 
 impl Example for DeleteAccount {
     fn example() -> Self {
-        Self { password: PasswordText(examples::PASSWORD.to_owned()) }
+        Self { password: Some(PasswordText(examples::PASSWORD.to_owned())) }
     }
 }
 
@@ -222,12 +225,13 @@ enum DeletedAccount {
 pub struct AccountsApi {
     accounts: Accounts,
     trips: Trips,
+    clock: Clock,
 }
 
 impl AccountsApi {
     /// Creates the operations on top of the services that they call.
-    pub fn new(accounts: &Accounts, trips: &Trips) -> Self {
-        Self { accounts: accounts.clone(), trips: trips.clone() }
+    pub fn new(accounts: &Accounts, trips: &Trips, clock: &Clock) -> Self {
+        Self { accounts: accounts.clone(), trips: trips.clone(), clock: clock.clone() }
     }
 }
 
@@ -280,8 +284,11 @@ impl AccountsApi {
     /// Change the profile
     ///
     /// Changes `display_name` and `username` by a JSON Merge Patch (RFC 7396), for example from a settings
-    /// page: an absent field is unchanged, `null` clears it. Returns the changed account.
+    /// page: an absent field is unchanged, `null` clears it. Returns the changed account. A change of the username
+    /// requires a recent authentication, because it changes how the user logs in.
     ///
+    /// - 401 `step_up_required`: the patch contains `username`, and the user has not authenticated within the last
+    ///   5 minutes. Nothing was changed. Call `POST /api/v1/me/reauthenticate`.
     /// - 409 `identifier_taken`: another account has the username. Ask for another one.
     /// - 422 `invalid`: the username is not valid, or it would be cleared although the account has no email
     ///   address to log in with. Show `errors`.
@@ -292,14 +299,19 @@ impl AccountsApi {
         body: Body<UpdateProfile>,
     ) -> Result<ChangedAccount, ProblemResponse<409>> {
         let patch = ProfilePatch::from(body.accept()?);
+        if patch.username.is_some() {
+            caller.require_recent_authentication(self.clock.now())?;
+        }
         Ok(ChangedAccount::Ok(Json(self.accounts.change_profile(caller.user(), patch).await?.into())))
     }
 
     /// Delete the account
     ///
-    /// Deletes the account and all its data permanently, and ends all sessions. Requires the password, so
-    /// that an unlocked phone in other hands is not enough.
+    /// Deletes the account and all its data permanently, and ends all sessions. Requires the password, or an
+    /// authentication within the last 5 minutes, so that an unlocked phone in other hands is not enough.
     ///
+    /// - 401 `step_up_required`: the request has no password, and the last authentication is too long ago. Nothing
+    ///   was deleted. Send the password, or call `POST /api/v1/me/reauthenticate`.
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Nothing was deleted, and the
     ///   session stays valid. Ask for the password again.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After`
@@ -308,10 +320,16 @@ impl AccountsApi {
     async fn delete_me(
         &self,
         caller: Caller<AccountScope>,
-        body: Body<DeleteAccount>,
+        body: OptionalBody<DeleteAccount>,
     ) -> Result<DeletedAccount, ProblemResponse> {
-        let DeleteAccount { password } = body.check(|body, _| Ok(body))?;
-        self.accounts.delete(caller.user(), &password).await?;
+        let password = body.0.map(Body::accept).transpose()?.and_then(|body| body.password);
+        match password {
+            Some(password) => self.accounts.delete(caller.user(), &password).await?,
+            None => {
+                caller.require_recent_authentication(self.clock.now())?;
+                self.accounts.delete_proven(caller.user()).await?;
+            }
+        }
         Ok(DeletedAccount::NoContent)
     }
 }

@@ -15,10 +15,11 @@ const TEXTS: &str = include_str!("problems.md");
 /// The request id in the examples.
 const REQUEST_ID: &str = "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10";
 /// Each `client_action` with its meaning.
-const ACTIONS: [(&str, &str); 5] = [
+const ACTIONS: [(&str, &str); 6] = [
     ("fix_input", "Correct the request. The same request would fail again."),
     ("refresh", "Refresh the access token and repeat the request."),
     ("reauthenticate", "Ask the user to log in again."),
+    ("step_up", "Let the user authenticate again, and repeat the request with the new access token."),
     ("retry", "Repeat the same request later."),
     ("none", "The app can't solve this by itself. Show the problem to the user."),
 ];

@@ -2,6 +2,7 @@
 
 mod manage;
 mod sessionless_token;
+mod step_up;
 
 use chrono::{DateTime, Utc};
 use poem::http::header;
@@ -28,6 +29,7 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
 pub use sessionless_token::TokenApi;
+pub use step_up::StepUpApi;
 
 /// A new account. Requires `email`, `username` or both.
 #[derive(Debug, Object)]

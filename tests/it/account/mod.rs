@@ -1,3 +1,4 @@
 //! The caller's own account.
 
 mod profile;
+mod step_up;

@@ -57,6 +57,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
+    ("reauthenticate_me", Method::POST, "/api/v1/me/reauthenticate", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     // Last in its group: the call deletes the account.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),

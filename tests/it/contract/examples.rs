@@ -68,6 +68,7 @@ const ROWS: &[Row] = &[
     ("verify_credentials", 200, Basic, Account, Extra::None),
     ("get_me", 200, Grace, Account, Extra::None),
     ("update_me", 200, Grace, Account, Extra::None),
+    ("reauthenticate_me", 200, Grace, Account, Extra::None),
     ("delete_me", 204, Grace, Account, Extra::None),
     ("list_sessions", 200, Grace, Account, Extra::None),
     ("end_session", 204, Grace, Account, Extra::None),

@@ -300,7 +300,9 @@ fn every_body_has_the_media_type_of_its_kind() {
         if let Some(body) = operation.get("requestBody") {
             let expected = if FORMS.contains(&path) { FORM } else { "application/json" };
             assert_eq!(types(body), [expected], "{name}");
-            assert_eq!(body["required"], true, "{name}");
+            // A recent authentication replaces the password.
+            let is_optional = operation["operationId"] == "delete_me";
+            assert_eq!(body["required"], !is_optional, "{name}");
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
             let expected: &[&str] = match status.as_bytes() {

@@ -166,11 +166,14 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
     let refresh = |token: &Value| anonymous.post(REFRESH).json(&json!({ "refresh_token": token }));
     let revoked = logged_out.grant()["refresh_token"].clone();
     anonymous.post("/api/v1/auth/logout").json(&json!({ "refresh_token": revoked })).await.expect(204);
+    let stale = app.log_in("ada").await;
+    app.clock.advance(TimeDelta::minutes(6));
     let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
     let brian = json!({ "username": "brian", "password": PASSWORD });
     vec![
         anonymous.get("/api/v1/me").await,
         anonymous.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
+        stale.patch("/api/v1/me").json(&json!({ "username": "countess" })).await,
         refresh(&json!("x")).await,
         refresh(&revoked).await,
         anonymous.post("/api/v1/auth/introspect").basic("x", "y").form(&[("token", "z")]).await,

@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 /// The values of `client_action`.
-const CLIENT_ACTIONS: [&str; 5] = ["fix_input", "refresh", "reauthenticate", "retry", "none"];
+const CLIENT_ACTIONS: [&str; 6] = ["fix_input", "refresh", "reauthenticate", "step_up", "retry", "none"];
 
 /// A response with its whole body.
 #[derive(Clone, Debug)]

@@ -50,6 +50,7 @@ fn session(user: u128, id: u128) -> sessions::ActiveModel {
         expires_at: Set(1),
         rotated_at: Set(0),
         used_generation: Set(0),
+        authenticated_at: Set(0),
         access_expires_at: Set(0),
         ended_at: Set(None),
     }

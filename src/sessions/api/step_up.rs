@@ -1,0 +1,157 @@
+//! `POST /me/reauthenticate`: the user authenticates again before a sensitive operation.
+
+use chrono::{DateTime, Utc};
+use poem_openapi::types::{Example, Password as PasswordText};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::sessions::{Authenticated, Sessions, StepUp};
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::caller::{AccountScope, Caller, Credential};
+use crate::web::examples;
+use crate::web::json::{Json, serialize_instant};
+use crate::web::problem::{FieldError, ProblemResponse};
+
+/// A new proof of the user's identity: exactly one of the fields.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct Reauthenticate {
+    /// Password of the account.
+    #[oai(nullable)]
+    password: Option<PasswordText>,
+}
+
+impl Example for Reauthenticate {
+    fn example() -> Self {
+        Self { password: Some(PasswordText(examples::PASSWORD.to_owned())) }
+    }
+}
+
+/// The one proof that a request contains.
+enum Proof {
+    Password(PasswordText),
+}
+
+impl Reauthenticate {
+    fn proof(self) -> Result<Proof, Vec<FieldError>> {
+        let mut proofs: Vec<Proof> = self.password.map(Proof::Password).into_iter().collect();
+        match (proofs.pop(), proofs.is_empty()) {
+            (Some(proof), true) => Ok(proof),
+            _ => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
+        }
+    }
+}
+
+/// An access token with a new time of authentication. It replaces the access token of the request; the refresh token
+/// stays the same.
+#[derive(Debug, Object, Serialize)]
+struct StepUpGrant {
+    /// Always `Bearer`.
+    token_type: String,
+    /// Access token. Send it as `Authorization: Bearer …`.
+    access_token: String,
+    /// Lifetime of the access token in seconds, from `server_time`.
+    expires_in: i64,
+    /// Id of the session, which stays the same. Absent if the access token of the request belongs to no session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<Uuid>,
+    /// Scopes of the access token, separated by spaces.
+    scope: String,
+    /// Time on the server.
+    #[serde(serialize_with = "serialize_instant")]
+    server_time: DateTime<Utc>,
+}
+
+impl Example for StepUpGrant {
+    fn example() -> Self {
+        Self {
+            token_type: "Bearer".to_owned(),
+            access_token: examples::ACCESS_TOKEN.to_owned(),
+            expires_in: 900,
+            session_id: Some(examples::SESSION),
+            scope: examples::SCOPE.to_owned(),
+            server_time: examples::at(60),
+        }
+    }
+}
+
+impl From<StepUp> for StepUpGrant {
+    fn from(issued: StepUp) -> Self {
+        Self {
+            token_type: "Bearer".to_owned(),
+            access_token: issued.access_token,
+            expires_in: issued.expires_in_secs,
+            session_id: issued.session,
+            scope: issued.scopes.to_string(),
+            server_time: issued.at,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum SteppedUp {
+    /// The new access token.
+    #[oai(status = 200)]
+    Ok(
+        Json<StepUpGrant>,
+        /// `no-store`: the response must not be cached.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+/// Returns what the caller's access token contains.
+fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
+    let generation = match &caller.credential {
+        Credential::Token(token) => token.generation,
+        Credential::Password(_) => None,
+    };
+    Authenticated {
+        user: caller.user(),
+        session: caller.session(),
+        generation,
+        scopes: caller.scopes(),
+        amr: caller.amr(),
+    }
+}
+
+/// The operations by which a user authenticates again.
+#[derive(Debug)]
+pub struct StepUpApi {
+    sessions: Sessions,
+}
+
+impl StepUpApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(sessions: &Sessions) -> Self {
+        Self { sessions: sessions.clone() }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1/me", tag = "Tag::Account")]
+impl StepUpApi {
+    /// Authenticate again
+    ///
+    /// Proves the user's identity again and returns an access token of the same session, with the current time as
+    /// `auth_time`. Sensitive operations require an authentication within the last 5 minutes; without one they return
+    /// 401 `step_up_required`. Replace the access token, keep the refresh token, and repeat the request.
+    ///
+    /// - 422 `invalid` with the error `wrong_password`: the password is wrong. The session stays valid. Ask for the
+    ///   password again.
+    /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
+    #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]
+    async fn reauthenticate(
+        &self,
+        caller: Caller<AccountScope>,
+        body: Body<Reauthenticate>,
+    ) -> Result<SteppedUp, ProblemResponse> {
+        let issued = match body.check(|body, _| body.proof())? {
+            Proof::Password(password) => {
+                self.sessions.step_up_by_password(authenticated(&caller), &password).await?
+            }
+        };
+        Ok(SteppedUp::Ok(Json(issued.into()), "no-store".to_owned()))
+    }
+}

@@ -1,0 +1,118 @@
+//! Step-up: the user of an access token authenticates again, and gets an access token of the same session with a
+//! new `auth_time` (RFC 9470).
+//!
+//! Sensitive operations require a recent authentication, because an access token alone may be stolen. The session
+//! stores the time, so that the tokens of its next refreshes have it too.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Sessions, SessionsError, store};
+use crate::audit::{self, Event};
+use crate::db::StoreError;
+use crate::tokens::{BY_PASSWORD, Scopes, Subject};
+
+/// The access token of a caller that authenticates again.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// Its user.
+    pub user: Uuid,
+    /// Its session, if it has one.
+    pub session: Option<Uuid>,
+    /// The generation of the refresh token that was issued with it.
+    pub generation: Option<i64>,
+    /// Its scopes, which the new token has too.
+    pub scopes: Scopes,
+    /// Its authentication methods. The new token has them too.
+    pub amr: Vec<String>,
+}
+
+/// An access token with a new `auth_time`.
+#[derive(Debug, Clone)]
+pub struct StepUp {
+    /// The access token: a JWT.
+    pub access_token: String,
+    /// The lifetime of the access token, in seconds.
+    pub expires_in_secs: i64,
+    /// The session, if there is one.
+    pub session: Option<Uuid>,
+    /// The scopes of the access token.
+    pub scopes: Scopes,
+    /// When it was issued.
+    pub at: DateTime<Utc>,
+}
+
+impl Sessions {
+    /// Authenticates a caller again by the password of the account.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`crate::accounts::AccountsError::WrongPassword`], and the errors of [`Sessions::step_up`].
+    pub async fn step_up_by_password(
+        &self,
+        caller: Authenticated,
+        password: &str,
+    ) -> Result<StepUp, SessionsError> {
+        self.accounts.prove_password(caller.user, password).await?;
+        self.step_up(caller, &[BY_PASSWORD]).await
+    }
+
+    /// Issues an access token with the current time as `auth_time`, for a caller that has just authenticated by
+    /// `methods` (RFC 8176).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::Revoked`] if the session has ended, or a wrapped
+    /// [`crate::tokens::TokensError::NoSigningKey`].
+    pub async fn step_up(
+        &self,
+        mut caller: Authenticated,
+        methods: &[&str],
+    ) -> Result<StepUp, SessionsError> {
+        let now = self.clock.now();
+        let Authenticated { user, session: id, .. } = caller;
+        let mut session = None;
+        if let Some(id) = id {
+            let found: Result<_, StoreError> =
+                self.db.read((user, id), |tx, (user, id)| store::find(tx, *user, *id).boxed()).await;
+            session = Some(found?.ok_or(SessionsError::Revoked)?.session);
+        }
+        for method in methods {
+            if !caller.amr.iter().any(|known| known == method) {
+                caller.amr.push((*method).to_owned());
+            }
+        }
+        let minted = self.tokens.mint(Subject {
+            user,
+            session: id,
+            generation: caller.generation,
+            scopes: caller.scopes,
+            amr: caller.amr.clone(),
+            authenticated_at: now,
+            until: session.as_ref().map(|session| session.idle_expires_at),
+        })?;
+        if let Some(mut session) = session {
+            session.authenticated_at = now;
+            session.amr = caller.amr;
+            session.access_expires_at = minted.expires_at;
+            let renewed: Result<bool, StoreError> = self
+                .db
+                .write((session, now), |tx, (session, now)| {
+                    store::renew_authentication(tx, session.user, session, *now).boxed()
+                })
+                .await;
+            if !renewed? {
+                return Err(SessionsError::Revoked);
+            }
+        }
+        audit::record(Event::Reauthenticated, Some(user), id);
+        Ok(StepUp {
+            access_token: minted.token,
+            expires_in_secs: minted.expires_in_secs,
+            session: id,
+            scopes: caller.scopes,
+            at: now,
+        })
+    }
+}

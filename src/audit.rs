@@ -1,16 +1,26 @@
 //! The audit log: logins, failed logins, and revoked sessions and tokens. Each event is one log line with
 //! time and request id.
 //!
-//! The lines contain only identifiers of rows, never input from a client.
+//! The lines contain only identifiers of rows and the address of the client, never other input from a client.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 
 tokio::task_local! {
-    static REQUEST: Arc<str>;
+    static REQUEST: RequestInfo;
+}
+
+/// What the events of a request have in common.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// The id of the request.
+    pub id: Arc<str>,
+    /// The address of the client.
+    pub address: IpAddr,
 }
 
 /// An audited event. Its name appears in the log and in the table of security events.
@@ -59,23 +69,31 @@ impl Event {
     }
 }
 
-/// Runs the future as part of a request: the events that it records contain the request's id.
-pub fn in_request<F: Future>(request_id: Arc<str>, request: F) -> TaskLocalFuture<Arc<str>, F> {
-    REQUEST.scope(request_id, request)
+/// Runs the future as part of a request: the events that it records contain the request's id and the client's
+/// address.
+pub fn in_request<F: Future>(info: RequestInfo, request: F) -> TaskLocalFuture<RequestInfo, F> {
+    REQUEST.scope(info, request)
 }
 
 /// Returns the id of the current request, or an empty string outside a request.
 pub fn request_id() -> Arc<str> {
-    REQUEST.try_with(Arc::clone).unwrap_or_default()
+    REQUEST.try_with(|info| Arc::clone(&info.id)).unwrap_or_default()
+}
+
+/// Returns the address of the client of the current request; `None` outside a request, and in the closures that
+/// run in a transaction.
+pub fn client_address() -> Option<IpAddr> {
+    REQUEST.try_with(|info| info.address).ok()
 }
 
 /// Writes an event to the audit log, without the user or the session if they are unknown.
 pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
-    let request_id = REQUEST.try_with(Arc::clone).ok();
+    let info = REQUEST.try_with(RequestInfo::clone).ok();
     tracing::info!(
         target: "tripgate::audit",
         event = event.name(),
-        request_id = request_id.as_deref(),
+        request_id = info.as_ref().map(|info| &*info.id),
+        client_address = info.as_ref().map(|info| tracing::field::display(info.address)),
         user = user.map(tracing::field::display),
         session = session.map(tracing::field::display),
     );

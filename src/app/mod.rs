@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use ipnet::IpNet;
 
 use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
@@ -71,6 +72,8 @@ pub struct Services {
     pub leases: Leases,
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
+    /// The networks of the proxies whose forwarding headers name the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// The origins whose pages may call the API.
     pub cors_origins: Vec<String>,
     /// Whether the server has begun to shut down.
@@ -235,6 +238,7 @@ pub async fn build(
         auth_methods: settings.auth_methods,
         leases,
         docs: settings.docs,
+        trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
         stopping: Arc::default(),
     })))

@@ -18,6 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
+use ipnet::IpNet;
 
 pub use error::ConfigError;
 pub use masked::Secret;
@@ -113,6 +114,8 @@ pub struct Settings {
     pub auth_methods: AuthMethods,
     /// Accepted for compatibility. This version has no limits.
     pub limits: bool,
+    /// The networks of the proxies whose forwarding headers name the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
     /// HTTPS, if configured.
@@ -267,6 +270,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
             query_token: r.required("query_token", false, parse::boolean),
         },
         limits: r.required("limits", true, parse::boolean),
+        trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
         log: r.required("log", String::new(), parse::filter),

@@ -2,9 +2,10 @@
 //! values come from the table of settings.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::{Url, form_urlencoded};
@@ -168,6 +169,16 @@ pub(super) fn origins(text: &str, _: &ValueKind) -> Parsed<Vec<String>> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(origin).collect()
 }
 
+/// Parses networks. An address without a length is a network of one address.
+pub(super) fn networks(text: &str, _: &ValueKind) -> Parsed<Vec<IpNet>> {
+    let network = |item: &str| {
+        let parsed = item.parse::<IpNet>().map(|network| network.trunc());
+        parsed.or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
+    };
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| network(item).map_err(|_| "has an item that is not a network".to_owned())).collect()
+}
+
 fn origin(text: &str) -> Parsed<String> {
     if text.contains('*') {
         return Err("contains a *; name every origin".to_owned());
@@ -262,6 +273,19 @@ mod tests {
             ["*", "https://*.a.example", "null", "https://a/", "https://u@a", "https://", "a.example"]
         {
             assert!(origins(invalid, &ANY).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn networks_have_a_length_or_are_one_address() {
+        let shown =
+            |text| networks(text, &ANY).map(|all| all.iter().map(IpNet::to_string).collect::<Vec<_>>());
+        assert_eq!(
+            shown("10.1.2.3/8, 127.0.0.1,2001:db8::1/32,::1").unwrap(),
+            ["10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32", "::1/128"]
+        );
+        for invalid in ["10.0.0.0/33", "localhost", "10.0.0.1-10.0.0.9", "10.0.0.1:80", "*"] {
+            assert!(networks(invalid, &ANY).is_err(), "{invalid}");
         }
     }
 

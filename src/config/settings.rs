@@ -57,6 +57,8 @@ pub enum ValueKind {
     Boolean,
     /// A list of web origins.
     Origins,
+    /// A list of networks of IP addresses.
+    Networks,
     /// A filter of log lines.
     Filter,
 }
@@ -73,6 +75,7 @@ impl ValueKind {
             Self::Number { .. } => "NUMBER",
             Self::Boolean => "ON|OFF",
             Self::Origins => "ORIGINS",
+            Self::Networks => "NETWORKS",
             Self::Filter => "FILTER",
         }
     }
@@ -95,6 +98,9 @@ impl ValueKind {
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Boolean => "on, off (also true, false, 1, 0)".into(),
             Self::Origins => "scheme://host or scheme://host:port, several separated by commas".into(),
+            Self::Networks => {
+                "addresses or networks, as in 10.0.0.0/8 or ::1, several separated by commas".into()
+            }
             Self::Filter => "off, error, warn, info, debug or trace, or target=level, \
                 several separated by commas"
                 .into(),
@@ -179,6 +185,8 @@ pub static SETTINGS: &[Setting] = &[
         "Accept the access token also as ?token="),
     setting("limits", "on", ValueKind::Boolean,
         "Limits on repeated attempts; has no effect in this version"),
+    setting("trusted_proxies", "", ValueKind::Networks,
+        "Proxies whose X-Forwarded-For or Forwarded header names the client"),
     setting("cors_origins", "", ValueKind::Origins,
         "Web origins whose pages may call the API"),
     setting("tls_cert", "", ValueKind::File,

@@ -22,12 +22,14 @@ use poem_openapi::error::{ContentTypeError, ParseParamError};
 use uuid::Uuid;
 
 use super::path_table::PathTable;
+use super::proxy_warnings::ProxyWarnings;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
-use crate::audit;
+use crate::audit::{self, RequestInfo};
 use crate::clock::Clock;
 use crate::web::accept::{self, Representation};
 use crate::web::body_budget::BodyBudget;
 use crate::web::caller::Authentication;
+use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::field_label::field_label;
 use crate::web::idempotency_key::HEADER as IDEMPOTENCY_KEY;
 use crate::web::page;
@@ -61,6 +63,8 @@ pub(super) struct Middleware<O, P> {
     pub(super) cors_origins: Vec<String>,
     /// Whether the documentation is served, so that pages can link to it.
     pub(super) docs: bool,
+    pub(super) proxies: TrustedProxies,
+    pub(super) proxy_warnings: ProxyWarnings,
 }
 
 /// The parts of a request that are needed for its response.
@@ -71,6 +75,7 @@ struct RequestContext {
     origin: Option<HeaderValue>,
     representation: Representation,
     started: Instant,
+    client: ClientAddress,
 }
 
 impl RequestContext {
@@ -92,6 +97,9 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
     // Combinators instead of `async`: the future is moved before its first poll, and this one has a quarter
     // of the size.
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
+        let identified = self.proxies.identify(&request);
+        self.proxy_warnings.observe(&request, identified);
+        request.set_data(identified.client);
         let context = RequestContext {
             id: self.request_id(request.headers()),
             method: request.method().clone(),
@@ -99,13 +107,17 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
             origin: self.allowed_origin(request.headers()),
             representation: Representation::preferred(request.headers()),
             started: Instant::now(),
+            client: identified.client,
         };
         if context.method == Method::HEAD {
             request.set_method(Method::GET);
         }
         let result = match short_circuit(&mut request, &context) {
             Some(result) => Either::Left(ready(result.map_err(poem::Error::from))),
-            None => Either::Right(audit::in_request(Arc::from(context.id()), self.dispatch(request))),
+            None => {
+                let info = RequestInfo { id: Arc::from(context.id()), address: context.client.0 };
+                Either::Right(audit::in_request(info, self.dispatch(request)))
+            }
         };
         result.map(move |result| {
             let mut response =
@@ -201,6 +213,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         tracing::info!(
             target: "tripgate::access",
             request_id = context.id(),
+            client_address = %context.client.0,
             method = context.method.as_str(),
             path = &*redact_path(&context.path),
             status = response.status().as_u16(),

@@ -9,6 +9,7 @@ mod middleware;
 pub mod openapi;
 mod operations;
 mod path_table;
+mod proxy_warnings;
 mod query;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use poem::{Endpoint, IntoEndpoint, Response};
 
 use crate::app::App;
 use crate::web::caller::Authentication;
+use crate::web::client_address::TrustedProxies;
 use crate::web::problem::{Problem, ProblemCode};
 
 /// Returns every route with the middleware around it.
@@ -35,6 +37,8 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         clock: app.clock.clone(),
         cors_origins: app.cors_origins.clone(),
         docs: app.docs,
+        proxies: TrustedProxies::new(app.trusted_proxies.clone()),
+        proxy_warnings: proxy_warnings::ProxyWarnings::new(app.clock.clone(), app.tokens.issuer()),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod body;
 pub mod body_budget;
 pub mod caller;
 pub mod client;
+pub mod client_address;
 pub mod conditional;
 mod credentials;
 pub mod examples;

@@ -2,6 +2,7 @@
 
 mod canonical_identifiers;
 mod cli;
+mod client_address;
 mod deleted_data;
 mod lost_files;
 pub(crate) mod schema;

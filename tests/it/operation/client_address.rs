@@ -1,0 +1,72 @@
+//! The address of the client behind a proxy, and the warnings about proxies that the settings do not match.
+
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::process::Process;
+
+/// Sends a login with a wrong password and these headers.
+async fn fail_to_log_in(server: &Process, headers: &[(&str, &str)]) {
+    let mut call = server.call(Method::POST, "/api/v1/auth/login");
+    for (name, value) in headers {
+        call = call.header(*name, *value);
+    }
+    let body = json!({ "identifier": "nobody", "password": "another harbour" });
+    assert_eq!(call.json(&body).send().await.unwrap().status(), 401);
+}
+
+/// Stops the server and returns the lines of its log that contain `text`.
+fn lines(server: Process, text: &str) -> Vec<String> {
+    server.terminate();
+    let (_, log) = server.wait_for_exit();
+    log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_log_contains_the_address_that_a_trusted_proxy_forwards() {
+    // N-6, S-15, S-84
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"]);
+    fail_to_log_in(&server, &[("x-forwarded-for", "192.0.2.9, 203.0.113.7:4711, 10.1.1.1")]).await;
+    let long = format!("{}2001:db8::7", "junk, ".repeat(1360));
+    fail_to_log_in(&server, &[("x-forwarded-for", &long)]).await;
+    fail_to_log_in(&server, &[("forwarded", r#"for="[2001:db8::9]:80";proto=https"#)]).await;
+    let found = lines(server, "client_address=");
+    for address in ["203.0.113.7", "2001:db8::7", "2001:db8::9"] {
+        let of_client: Vec<_> =
+            found.iter().filter(|line| line.contains(&format!("client_address={address}"))).collect();
+        assert_eq!(of_client.len(), 2, "one access and one audit line for {address}: {found:?}");
+        assert!(of_client.iter().any(|line| line.contains("login_failed")), "{of_client:?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("192.0.2.9")), "{found:?}");
+}
+
+#[tokio::test]
+async fn forwarding_headers_of_an_untrusted_peer_are_ignored_with_one_warning() {
+    // N-6, S-15
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &["--trusted-proxies", "10.0.0.0/8"]);
+    for _ in 0..3 {
+        fail_to_log_in(&server, &[("x-forwarded-for", "203.0.113.7")]).await;
+    }
+    server.terminate();
+    let (_, log) = server.wait_for_exit();
+    assert_eq!(log.matches("ignored forwarding headers").count(), 1, "{log}");
+    assert!(!log.contains("203.0.113.7") && log.contains("client_address=127.0.0.1"), "{log}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_the_public_one_is_warned_about_once() {
+    // N-3
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    fail_to_log_in(&server, &[]).await;
+    let probe = server.call(Method::GET, "/health/live").header("host", "10.0.0.5:8080");
+    assert_eq!(probe.send().await.unwrap().status(), 200);
+    for _ in 0..3 {
+        fail_to_log_in(&server, &[("host", "trips.example")]).await;
+    }
+    let warnings = lines(server, "another host than public_url");
+    assert!(warnings.len() == 1 && warnings[0].contains("trips.example"), "{warnings:?}");
+}

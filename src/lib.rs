@@ -39,7 +39,7 @@
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
 //!
-//! In layer 2, `config` imports `passwords`. The `api` modules may share wire types.
+//! In layer 2, `config` imports `passwords`, and `data_dir` imports `db`. The `api` modules may share wire types.
 
 pub mod accounts;
 pub mod admin;

@@ -143,7 +143,7 @@ async fn check(
     let known = remembered(&state);
     match record.replace(&known) {
         Err(error) if error.is_storage_full() => {
-            tracing::warn!(causes = error_chain(&error), "the disk is full: serving reads");
+            tracing::warn!(causes = error_chain(&error), "the disk is full");
         }
         written => written?,
     }

@@ -18,8 +18,8 @@ use crate::accounts::{Accounts, PasswordPolicy};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, Quotas, Settings, SigningAlg, Signup};
-use crate::data_dir::{LockError, RecordError, is_storage_full};
-use crate::db::{Db, OpenError, StoreError};
+use crate::data_dir::{LockError, RecordError};
+use crate::db::{Db, OpenError, StoreError, is_storage_full};
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::passwords::Passwords;
@@ -257,7 +257,11 @@ async fn check_clock(db: &Db, clock: &Clock, leases: &Leases) -> Result<(), Stor
         clock.compare_with_last_work(last);
     }
     if clock.is_steady() {
-        leases.acquire(START_LEASE, START_LEASE_TTL).await?;
+        match leases.acquire(START_LEASE, START_LEASE_TTL).await {
+            // On a full disk, a server still serves reads.
+            Ok(_) | Err(StoreError::StorageFull(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -291,10 +295,14 @@ pub(crate) fn create_data_dir(path: &Path) -> Result<(), StartError> {
 fn check_writable(directory: &Path) -> io::Result<()> {
     // A unique name, because several servers may start at the same time.
     let path = directory.join(format!(".try-{}", Clock::system().new_id()));
-    let mut file = File::create(&path)?;
-    let written = file.write_all(&[0; 16 * 1024]);
-    fs::remove_file(&path)?;
-    match written {
+    let write = || {
+        let mut file = File::create(&path)?;
+        let written = file.write_all(&[0; 16 * 1024]);
+        fs::remove_file(&path)?;
+        written
+    };
+    // On some full disks, the file can't even be created.
+    match write() {
         Err(error) if is_storage_full(&error) => {
             tracing::warn!(%error, directory = %directory.display(), "the disk is full");
             Ok(())

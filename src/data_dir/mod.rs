@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::db::is_storage_full;
+
 pub use lock::{LockError, ServerLock};
 
 const FILE: &str = "database.json";
@@ -62,12 +64,6 @@ impl RecordError {
     pub fn is_storage_full(&self) -> bool {
         matches!(self, Self::File { source, .. } if is_storage_full(source))
     }
-}
-
-/// Returns whether an error means that the disk, the quota or the limit of a file's size is reached.
-pub fn is_storage_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// The file `database.json`.

@@ -1,9 +1,10 @@
 //! The options of connections, for each backend and lane.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sea_orm::sqlx::AssertSqlSafe;
-use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, sqlx};
 
 use super::LOCK_TIMEOUT;
@@ -21,6 +22,21 @@ const STATEMENT_CACHE: usize = 256;
 /// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
 /// would miss it.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns whether a URL is one of SQLite.
+pub(super) fn is_sqlite(url: &str) -> bool {
+    url.starts_with("sqlite:")
+}
+
+/// Returns the file of a SQLite database, or `None` for a server.
+pub(super) fn file_of(url: &str) -> Result<Option<PathBuf>, sqlx::Error> {
+    if !is_sqlite(url) {
+        return Ok(None);
+    }
+    let options: SqliteConnectOptions = url.parse()?;
+    Ok(Some(options.get_filename().to_owned()))
+}
+
 /// Returns the options of the read-only connections of a lane, or of the connection for writes.
 pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);

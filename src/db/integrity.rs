@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 
 use super::connection_options::sqlite_options;
+use super::full_disk::connect_immutable;
 use super::lanes::Lane;
 use super::{Backend, Db, StoreError};
 
@@ -29,7 +30,10 @@ impl Db {
     pub async fn check_integrity(&self, url: &str, limit: Duration) -> Result<Integrity, StoreError> {
         let Backend::Sqlite { files, .. } = &self.backend else { return Ok(Integrity::Sound) };
         // A connection of its own: the check can take minutes.
-        let connection = Database::connect(sqlite_options(url, Some(Lane::default()))).await?;
+        let connection = match Database::connect(sqlite_options(url, Some(Lane::default()))).await {
+            Ok(connection) => connection,
+            Err(error) => connect_immutable(url).await.ok_or(error)?,
+        };
         let mut check = tokio::spawn(async move {
             let fault = find_fault(&connection).await;
             drop(connection.close().await);

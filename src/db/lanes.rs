@@ -22,6 +22,9 @@ pub(super) enum Lane {
 }
 
 impl Lane {
+    /// Every lane.
+    pub(super) const ALL: [Self; 3] = [Self::Requests, Self::Searches, Self::Background];
+
     /// Returns the number of read-only connections to SQLite.
     pub(super) fn sqlite_readers(self) -> u32 {
         match self {

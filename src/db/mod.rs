@@ -20,6 +20,7 @@
 mod connection_options;
 mod deadline;
 mod error;
+mod full_disk;
 mod in_lists;
 mod index_hint;
 mod integrity;
@@ -50,6 +51,7 @@ use crate::clock::from_millis;
 
 pub use deadline::within_one_deadline;
 pub use error::StoreError;
+pub use full_disk::is_storage_full;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use index_hint::with_index;
 pub use integrity::Integrity;

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::sqlx::Connection;
-use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, sqlx};
 
-use super::connection_options::{CONNECT_TIMEOUT, lane_options, server_options, sqlite_options};
+use super::connection_options::{
+    CONNECT_TIMEOUT, file_of, is_sqlite, lane_options, server_options, sqlite_options,
+};
+use super::full_disk::{ImmutableReaders, connect_immutable, is_disk_full};
 use super::lanes::{Lane, Lanes};
 use super::migration_lock::run_locked;
 use super::read_pool::ReadPool;
@@ -108,7 +110,11 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
     let options =
         if is_sqlite(url) { sqlite_options(url, Some(Lane::default())) } else { server_options(url, 1) };
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
-    let connection = Database::connect(options).await.map_err(unreachable)?;
+    let connection = match Database::connect(options).await {
+        // The file is not empty. `open` decides whether it can be used.
+        Err(_) if sqlite_file(url)?.is_some_and(|path| is_disk_full(&path)) => return Ok(false),
+        connected => connected.map_err(unreachable)?,
+    };
     let applied = applied(&connection).await;
     connection.close().await.map_err(unreachable)?;
     Ok(applied?.is_empty())
@@ -121,34 +127,53 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
 ///
 /// [`OpenError`]. Each message is one line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
-    let unreachable = unreachable(url);
     let backend = if is_sqlite(url) {
         create_directory(url)?;
-        let options = sqlite_options(url, None);
-        let writer = connect(options.clone()).await.map_err(&unreachable)?;
-        apply_pending(&writer).await?;
-        // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
-        writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
-        let readers = Lanes::from_fn(|lane| {
-            let options = sqlite_options(url, Some(lane));
-            let unreachable = &unreachable;
-            async move {
-                let pool = Database::connect(options).await.map_err(unreachable)?;
-                Ok(ReadPool::new(&pool, lane.statement_timeout()))
-            }
-        });
-        let files = SqliteFiles::watch(&sqlite_file(url)?.unwrap_or_default());
-        Backend::Sqlite {
-            writer: Writer::start(writer, options, files.clone()),
-            readers: readers.await?,
-            files,
+        match connect(sqlite_options(url, None)).await {
+            Ok(writer) => open_sqlite(url, writer).await?,
+            Err(error) => open_on_full_disk(url).await.ok_or_else(|| unreachable(url)(error))?,
         }
     } else {
         migrate_up(url).await?;
         let pools = Lanes::from_fn(|lane| Database::connect(lane_options(url, lane)));
-        Backend::Server { pools: pools.await.map_err(&unreachable)? }
+        Backend::Server { pools: pools.await.map_err(unreachable(url))? }
     };
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
+}
+
+/// Migrates the schema on the writer's connection, and opens the others.
+async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, OpenError> {
+    let unreachable = unreachable(url);
+    apply_pending(&writer).await?;
+    // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
+    writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
+    let readers = Lanes::from_fn(|lane| {
+        let options = sqlite_options(url, Some(lane));
+        let unreachable = &unreachable;
+        async move {
+            let pool = Database::connect(options).await.map_err(unreachable)?;
+            Ok(ReadPool::new(&pool, lane.statement_timeout()))
+        }
+    });
+    let files = SqliteFiles::watch(&sqlite_file(url)?.unwrap_or_default());
+    let writer = Writer::start(writer, sqlite_options(url, None), files.clone());
+    Ok(Backend::Sqlite { writer, readers: readers.await?, files })
+}
+
+/// Opens a SQLite database for reads, if the disk is full and the schema is up to date. Its writer connects when
+/// there is space.
+async fn open_on_full_disk(url: &str) -> Option<Backend> {
+    let connection = connect_immutable(url).await?;
+    let applied = applied(&connection).await;
+    drop(connection.close().await);
+    if applied.ok()? != step_names() {
+        return None;
+    }
+    let immutable = ImmutableReaders::open(url).await.ok()?;
+    tracing::warn!("the disk is full: only reads are possible until there is space");
+    let (readers, files) = (immutable.pools(), SqliteFiles::watch_database(&file_of(url).ok()??));
+    let writer = Writer::start_without_space(sqlite_options(url, None), files.clone(), immutable);
+    Some(Backend::Sqlite { writer, readers, files })
 }
 
 /// Applies all pending steps. Creates a SQLite database that does not exist. Returns every step.
@@ -291,24 +316,13 @@ async fn check_connection(url: &str) -> Result<(), OpenError> {
     Err(OpenError::Unreachable { url: mask_url(url), source })
 }
 
-fn is_sqlite(url: &str) -> bool {
-    url.starts_with("sqlite:")
-}
-
 /// Returns the file of a SQLite database, or `None` for a server.
 ///
 /// # Errors
 ///
 /// [`OpenError::Unreachable`] if the URL is not valid.
 pub fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
-    if !is_sqlite(url) {
-        return Ok(None);
-    }
-    let options: Result<SqliteConnectOptions, _> = url.parse();
-    match options {
-        Ok(options) => Ok(Some(options.get_filename().to_owned())),
-        Err(error) => Err(OpenError::Unreachable { url: url.to_owned(), source: error.into() }),
-    }
+    file_of(url).map_err(|error| OpenError::Unreachable { url: url.to_owned(), source: error.into() })
 }
 
 fn create_directory(url: &str) -> Result<(), OpenError> {

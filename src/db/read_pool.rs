@@ -8,7 +8,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use sea_orm::error::ConnAcquireErr;
@@ -28,7 +28,7 @@ pub(super) struct ReadPool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pool: SqlitePool,
+    pool: RwLock<SqlitePool>,
     size: u32,
     permits: Semaphore,
     idle: Mutex<Vec<Session>>,
@@ -86,6 +86,10 @@ impl Inner {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pool(&self) -> SqlitePool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn take(&self) -> Result<Reader<'_>, DbErr> {
         let failed = |error| DbErr::ConnectionAcquire(error);
         let permit = match self.permits.try_acquire() {
@@ -98,7 +102,7 @@ impl Inner {
         let idle = self.idle().pop();
         let session = match idle {
             Some(session) => session,
-            None => Session::open(&self.pool).await.map_err(|error| DbErr::Conn(driver(error)))?,
+            None => Session::open(&self.pool()).await.map_err(|error| DbErr::Conn(driver(error)))?,
         };
         session.deadline.set(self.limit);
         Ok(Reader { session: Some(session), inner: self, _permit: permit })
@@ -150,7 +154,25 @@ impl ReadPool {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
         let permits = Semaphore::new(usize::try_from(size).unwrap_or(1));
+        let pool = RwLock::new(pool);
         Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), limit }))
+    }
+
+    /// Takes connections from `pool` from now on. Waits until the running queries have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`DbErr::ConnectionAcquire`] if the queries do not end in time, or the pool was closed.
+    pub(super) async fn replace_pool(&self, pool: &DatabaseConnection) -> Result<(), DbErr> {
+        let failed = |error| DbErr::ConnectionAcquire(error);
+        let _all = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size))
+            .await
+            .map_err(|_| failed(ConnAcquireErr::Timeout))?
+            .map_err(|_| failed(ConnAcquireErr::ConnectionClosed))?;
+        let pool = pool.get_sqlite_connection_pool().clone();
+        *self.0.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
+        self.0.idle().clear();
+        Ok(())
     }
 
     pub(super) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -184,7 +206,7 @@ impl ReadPool {
                 tracing::warn!(%error, "failed to close a connection");
             }
         }
-        self.0.pool.close().await;
+        self.0.pool().close().await;
     }
 }
 

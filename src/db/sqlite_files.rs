@@ -18,7 +18,10 @@ pub(super) struct SqliteFiles(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    files: Vec<(PathBuf, FileId)>,
+    database: PathBuf,
+    file: Option<(PathBuf, FileId)>,
+    /// The write-ahead log, which does not exist yet after a start on a full disk.
+    log: OnceLock<(PathBuf, FileId)>,
     is_lost: AtomicBool,
     damage: OnceLock<String>,
 }
@@ -36,21 +39,43 @@ impl FileId {
 impl SqliteFiles {
     /// Watches the database at `path` and its write-ahead log, as they are now.
     pub(super) fn watch(path: &Path) -> Self {
-        let files = [path.to_owned(), wal_of(path)];
-        let watched = files.into_iter().filter_map(|path| FileId::of(&path).ok().map(|id| (path, id)));
+        let files = Self::watch_database(path);
+        files.watch_log();
+        files
+    }
+
+    /// Watches only the database at `path`, which has no write-ahead log yet.
+    pub(super) fn watch_database(path: &Path) -> Self {
         Self(Arc::new(Inner {
-            files: watched.collect(),
+            database: path.to_owned(),
+            file: watched(path.to_owned()),
+            log: OnceLock::new(),
             is_lost: AtomicBool::new(false),
             damage: OnceLock::new(),
         }))
     }
 
+    /// Watches also the write-ahead log, as it is now.
+    pub(super) fn watch_log(&self) {
+        if let Some(log) = watched(wal_of(&self.0.database)) {
+            // Has no effect if it is watched already.
+            drop(self.0.log.set(log));
+        }
+    }
+
+    /// Returns the first watched file that was deleted or replaced.
+    fn find_lost(&self) -> Option<&Path> {
+        let watched = [self.0.file.as_ref(), self.0.log.get()].into_iter().flatten();
+        let mut lost = watched.filter(|(path, id)| FileId::of(path).ok() != Some(*id));
+        lost.next().map(|(path, _)| path.as_path())
+    }
+
     /// Returns [`StoreError::Unavailable`] if a file was deleted or replaced, or if the database is damaged.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let Inner { files, is_lost, damage } = &*self.0;
-        let lost = files.iter().find(|(path, id)| FileId::of(path).ok() != Some(*id));
+        let Inner { is_lost, damage, .. } = &*self.0;
+        let lost = self.find_lost();
         if is_lost.swap(lost.is_some(), Ordering::Relaxed) != lost.is_some() {
-            if let Some((path, _)) = lost {
+            if let Some(path) = lost {
                 tracing::error!(
                     path = %path.display(),
                     "the file of the database was deleted or replaced under the running server: refusing writes; \
@@ -72,6 +97,12 @@ impl SqliteFiles {
         // Fails if damage was reported before.
         drop(self.0.damage.set(damage));
     }
+}
+
+/// Returns the file as it is now, if it exists.
+fn watched(path: PathBuf) -> Option<(PathBuf, FileId)> {
+    let id = FileId::of(&path).ok()?;
+    Some((path, id))
 }
 
 /// Returns the path of the write-ahead log of a SQLite file.

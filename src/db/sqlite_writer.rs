@@ -8,6 +8,7 @@
 //! second run is not observable.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,6 +19,7 @@ use sea_orm::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::full_disk::ImmutableReaders;
 use super::sqlite_files::SqliteFiles;
 use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
 
@@ -128,11 +130,24 @@ impl Writer {
     /// Starts the writer's task on `connection`. If that fails in a transaction, the task opens a new
     /// connection with `options`.
     pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions, files: SqliteFiles) -> Self {
+        let immutable = None;
+        Self::spawn(WriterConnection { connection, options, files, immutable, may_be_in_transaction: false })
+    }
+
+    /// Starts the writer's task without a connection. The task connects with `options` when there is space on
+    /// the disk, and then replaces `immutable`.
+    pub(super) fn start_without_space(
+        options: ConnectOptions,
+        files: SqliteFiles,
+        immutable: ImmutableReaders,
+    ) -> Self {
+        let (connection, immutable) = (DatabaseConnection::default(), Some(immutable));
+        Self::spawn(WriterConnection { connection, options, files, immutable, may_be_in_transaction: false })
+    }
+
+    fn spawn(connection: WriterConnection) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_CAPACITY);
-        tokio::spawn(serve(
-            WriterConnection { connection, options, files, may_be_in_transaction: false },
-            waiting,
-        ));
+        tokio::spawn(serve(connection, waiting));
         Self { queue }
     }
 
@@ -170,6 +185,8 @@ struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,
     files: SqliteFiles,
+    /// The read-only connections to replace before the first commit, if the disk was full at the start.
+    immutable: Option<ImmutableReaders>,
     may_be_in_transaction: bool,
 }
 
@@ -177,7 +194,13 @@ impl WriterConnection {
     async fn begin(&mut self, tx: fn(DatabaseTransaction) -> Tx) -> Result<Tx, StoreError> {
         // Before connecting, which would create a missing file.
         self.files.check()?;
-        if self.may_be_in_transaction {
+        if let Some(immutable) = &self.immutable {
+            let full = |error| StoreError::StorageFull(Arc::new(error));
+            let connection = Database::connect(self.options.clone()).await.map_err(full)?;
+            self.files.watch_log();
+            immutable.replace().await?;
+            (self.connection, self.immutable) = (connection, None);
+        } else if self.may_be_in_transaction {
             let new = Database::connect(self.options.clone()).await?;
             self.close().await;
             self.connection = new;
@@ -203,6 +226,10 @@ impl WriterConnection {
     }
 
     async fn close(&self) {
+        if self.immutable.is_some() {
+            // It never connected.
+            return;
+        }
         if let Err(error) = self.connection.close_by_ref().await {
             tracing::warn!(%error, "failed to close the connection for writes");
         }

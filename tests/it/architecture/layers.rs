@@ -36,7 +36,8 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 7] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 8] = [
+    ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
     ("accounts", &["tokens"]),

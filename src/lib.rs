@@ -32,7 +32,7 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`] | |
 //! | [`accounts`] | `tokens` |
 //! | [`sessions`] | `accounts`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
@@ -54,6 +54,7 @@ pub mod data_dir;
 pub mod db;
 pub mod epochs;
 pub mod error_chain;
+pub mod flows;
 pub mod housekeeping;
 pub mod http;
 pub mod idempotency;

@@ -4,6 +4,8 @@
 
 pub mod clients;
 pub mod feed_epoch;
+pub mod flow_failures;
+pub mod flows;
 pub mod idempotency_keys;
 pub mod leases;
 pub mod revocations;

@@ -14,6 +14,7 @@ mod m20261129_000006_feed_epoch;
 mod m20261129_000007_trip_search;
 mod m20261129_000008_quotas;
 mod m20261129_000009_session_authentication;
+mod m20261129_000010_flows;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000007_trip_search::Migration),
             Box::new(m20261129_000008_quotas::Migration),
             Box::new(m20261129_000009_session_authentication::Migration),
+            Box::new(m20261129_000010_flows::Migration),
         ]
     }
 }

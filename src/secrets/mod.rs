@@ -99,6 +99,8 @@ pub enum Purpose {
     Cursors,
     /// Authenticating share links.
     Shares,
+    /// Authenticating mailed codes and links.
+    Flows,
 }
 
 impl Purpose {
@@ -108,6 +110,7 @@ impl Purpose {
             Self::RefreshTokens => b"tripgate refresh tokens v1",
             Self::Cursors => b"tripgate cursors v1",
             Self::Shares => b"tripgate shares v1",
+            Self::Flows => b"tripgate flows v1",
         }
     }
 }

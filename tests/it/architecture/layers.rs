@@ -17,6 +17,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "accounts",
             "clients",
             "epochs",
+            "flows",
             "idempotency",
             "leases",
             "sessions",

@@ -1,0 +1,381 @@
+//! Flows: mailed codes and links that prove access to a mailbox.
+//!
+//! A flow has one purpose, a code of 8 digits and, for most purposes, a link token. The client that began the
+//! flow knows its id; only the mail contains the code and the token. Invariants:
+//!
+//! - A try is counted before its code is compared, by conditional statements in the transaction of the
+//!   comparison. A flow allows 5 tries, and all flows of an account together 20 wrong codes in 24 hours.
+//! - A flow is used once. A new flow supersedes the unused ones of the same purpose and account.
+//! - An address without an account has flows too, whose code is in no mail, so that both take the same time.
+//! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
+//!   id of its flow.
+//!
+//! This module knows neither accounts nor sessions. It rejects wrong, used, expired and superseded codes and
+//! tokens, and those of another purpose, all in the same way.
+
+mod store;
+mod token;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, StoreError, Tx};
+use crate::secrets::{MacKey, MasterSecret, Purpose as KeyPurpose};
+
+/// The number of digits of a code.
+pub const CODE_DIGITS: usize = 8;
+/// The number of tries of a flow.
+const TRIES_MAX: i64 = 5;
+/// The number of wrong codes of an account in [`FAILURE_WINDOW`].
+const FAILURES_MAX: i64 = 20;
+/// The time after which wrong codes are forgotten.
+const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(24);
+/// The lifetime of a code and its link.
+const LIFETIME: TimeDelta = TimeDelta::minutes(15);
+/// The lifetime of the link that undoes a change of address.
+const UNDO_LIFETIME: TimeDelta = TimeDelta::days(7);
+/// How long a used confirmation can be repeated.
+const REPEATABLE: TimeDelta = TimeDelta::minutes(10);
+/// How long the row of an expired flow is retained.
+const RETENTION: TimeDelta = TimeDelta::hours(1);
+/// The maximum number of rows that one transaction deletes.
+const SWEEP_BATCH: u64 = 500;
+
+/// The purpose of a flow. A code or token is valid only for its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Confirming the address of an account.
+    ConfirmAddress,
+    /// Confirming the new address of an account.
+    ChangeAddress,
+    /// Restoring the former address of an account.
+    UndoChange,
+    /// Logging in without a password.
+    LogIn,
+    /// Choosing a new password.
+    ResetPassword,
+    /// Proving again that a logged-in user has access to the mailbox.
+    Reauthenticate,
+}
+
+impl Purpose {
+    const ALL: [Self; 6] = [
+        Self::ConfirmAddress,
+        Self::ChangeAddress,
+        Self::UndoChange,
+        Self::LogIn,
+        Self::ResetPassword,
+        Self::Reauthenticate,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ConfirmAddress => "confirm_address",
+            Self::ChangeAddress => "change_address",
+            Self::UndoChange => "undo_change",
+            Self::LogIn => "log_in",
+            Self::ResetPassword => "reset_password",
+            Self::Reauthenticate => "reauthenticate",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+
+    const fn lifetime(self) -> TimeDelta {
+        match self {
+            Self::UndoChange => UNDO_LIFETIME,
+            _ => LIFETIME,
+        }
+    }
+}
+
+/// A flow to begin.
+#[derive(Debug, Clone)]
+pub struct NewFlow<'a> {
+    /// Its purpose.
+    pub purpose: Purpose,
+    /// The account; `None` if no account has the address.
+    pub user: Option<Uuid>,
+    /// The address that the flow is about, in canonical form.
+    pub address_key: &'a str,
+    /// The same address as entered, if the use of the flow needs it.
+    pub address: Option<String>,
+    /// Whether the code is enough, without a password: the caller has proven the account.
+    pub is_bound: bool,
+    /// Whether the address of an undo was confirmed.
+    pub was_verified: bool,
+    /// The hash of the password that a repeated sign-up sets.
+    pub password_hash: Option<String>,
+}
+
+impl<'a> NewFlow<'a> {
+    /// Creates a flow of a user, or of an address that no account has.
+    pub fn new(purpose: Purpose, user: Option<Uuid>, address_key: &'a str) -> Self {
+        Self {
+            purpose,
+            user,
+            address_key,
+            address: None,
+            is_bound: false,
+            was_verified: false,
+            password_hash: None,
+        }
+    }
+}
+
+/// A flow that is not stored yet, with its code.
+#[derive(Clone)]
+pub struct BegunFlow {
+    /// Its id, which the client gets.
+    pub id: Uuid,
+    /// The code for the mail.
+    pub code: String,
+    /// The token for the link in the mail.
+    pub token: String,
+    row: Flow,
+    created_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for BegunFlow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BegunFlow")
+            .field("id", &self.id)
+            .field("purpose", &self.row.purpose)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stored flow.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its purpose.
+    pub purpose: Purpose,
+    /// The account; `None` if no account had the address.
+    pub user: Option<Uuid>,
+    /// The address that the flow is about, as entered.
+    pub address: Option<String>,
+    /// Whether the code is enough, without a password.
+    pub is_bound: bool,
+    /// Whether the address of an undo was confirmed.
+    pub was_verified: bool,
+    /// The hash of the password that a repeated sign-up sets.
+    pub password_hash: Option<String>,
+    /// Whether the flow was used before. Only a confirmation is returned again.
+    pub is_used: bool,
+    /// Whether a try is left.
+    has_tries: bool,
+    subject: Vec<u8>,
+    code_tag: Vec<u8>,
+}
+
+/// The proof that a request contains.
+#[derive(Clone)]
+pub enum Proof {
+    /// A code, with the id of its flow.
+    Code {
+        /// The id of the flow.
+        flow: Uuid,
+        /// The code as entered.
+        code: String,
+    },
+    /// The token of a link.
+    Token(String),
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proof(..)")
+    }
+}
+
+/// Begins flows and checks their codes and tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Flows {
+    clock: Clock,
+    mac: MacKey,
+}
+
+impl Flows {
+    /// Creates the service. The secret authenticates codes and tokens.
+    pub fn new(clock: Clock, secret: &MasterSecret) -> Self {
+        Self { clock, mac: MacKey::from_secret(secret, KeyPurpose::Flows) }
+    }
+
+    /// Creates a flow with a random code. [`Flows::store`] stores it.
+    pub fn begin(&self, new: NewFlow<'_>) -> BegunFlow {
+        let id = self.clock.new_id();
+        let code = token::random_code();
+        // A reserved address is found by its hash.
+        let subject = match new.user {
+            Some(user) if new.purpose != Purpose::UndoChange => token::user_hash(&self.mac, user),
+            _ => token::address_hash(&self.mac, new.address_key),
+        };
+        let row = Flow {
+            id,
+            purpose: new.purpose,
+            user: new.user,
+            address: new.address,
+            is_bound: new.is_bound,
+            was_verified: new.was_verified,
+            password_hash: new.password_hash,
+            is_used: false,
+            has_tries: true,
+            subject: subject.to_vec(),
+            code_tag: token::code_tag(&self.mac, id, &code).to_vec(),
+        };
+        BegunFlow {
+            id,
+            token: token::encode(&self.mac, new.purpose, id),
+            code,
+            row,
+            created_at: self.clock.now(),
+        }
+    }
+
+    /// Stores a flow. The caller calls [`Flows::supersede`] too if the mail of the flow is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ForeignKeyViolation`] if the account was deleted.
+    pub async fn store(&self, tx: &Tx, flow: &BegunFlow) -> Result<(), StoreError> {
+        store::insert(tx, flow).await
+    }
+
+    /// Invalidates the unused flows of the same purpose and subject, except `flow`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn supersede(&self, tx: &Tx, flow: &BegunFlow) -> Result<(), StoreError> {
+        store::supersede(tx, flow).await
+    }
+
+    /// Returns the flow of a proof if it is usable for one of the purposes, without counting a try: the code
+    /// of a [`Proof::Code`] is not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn find(
+        &self,
+        tx: &Tx,
+        proof: &Proof,
+        purposes: &[Purpose],
+    ) -> Result<Option<Flow>, StoreError> {
+        let Some(id) = self.flow_of(proof, purposes) else { return Ok(None) };
+        let found = store::find_usable(tx, id, self.clock.now()).await?;
+        Ok(found.filter(|flow| flow.has_tries && purposes.contains(&flow.purpose)))
+    }
+
+    /// Counts a try, and returns the flow if the proof is correct and usable for one of the purposes. The
+    /// transaction must be committed in either case.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn check(
+        &self,
+        tx: &Tx,
+        proof: &Proof,
+        purposes: &[Purpose],
+    ) -> Result<Option<Flow>, StoreError> {
+        let Some(id) = self.flow_of(proof, purposes) else { return Ok(None) };
+        let now = self.clock.now();
+        if !store::count_try(tx, id, purposes, now).await? {
+            return Ok(None);
+        }
+        let Some(flow) = store::find_usable(tx, id, now).await? else { return Ok(None) };
+        let Proof::Code { code, .. } = proof else { return Ok(Some(flow)) };
+        if store::count_failure(tx, &flow.subject, now).await? > FAILURES_MAX {
+            return Ok(None);
+        }
+        if !token::is_code(&self.mac, id, code, &flow.code_tag) {
+            return Ok(None);
+        }
+        store::forget_failure(tx, &flow.subject).await?;
+        Ok(Some(flow))
+    }
+
+    /// Marks a flow as used. Returns `false` if it was used or superseded, or has expired.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn close(&self, tx: &Tx, flow: &Flow) -> Result<bool, StoreError> {
+        store::close(tx, flow.id, self.clock.now()).await
+    }
+
+    /// Takes back the try of a correct proof, so that a confirmation can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn forget_try(&self, tx: &Tx, flow: &Flow) -> Result<(), StoreError> {
+        store::forget_try(tx, flow.id).await
+    }
+
+    /// Invalidates all unused flows of a user except those that undo a change of address: a thief must not be
+    /// able to end them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn end_all(&self, tx: &Tx, user: Uuid) -> Result<(), StoreError> {
+        store::end_all(tx, user, self.clock.now()).await
+    }
+
+    /// Invalidates the undos that a user's later changes of address began. An earlier one stays valid: it
+    /// belongs to an earlier owner of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn end_later_undos(&self, tx: &Tx, user: Uuid, undo: &Flow) -> Result<(), StoreError> {
+        store::end_later_undos(tx, user, undo.id, self.clock.now()).await
+    }
+
+    /// Returns true if another user can still take back this address by an undo.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn is_reserved(
+        &self,
+        tx: &Tx,
+        address_key: &str,
+        except: Option<Uuid>,
+    ) -> Result<bool, StoreError> {
+        let subject = token::address_hash(&self.mac, address_key);
+        store::is_reserved(tx, &subject, except, self.clock.now()).await
+    }
+
+    /// Deletes expired flows and forgotten failures. Call it only while the clock is steady.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self, db: &Db) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let flows = now - RETENTION;
+        db.sweep(flows, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await?;
+        let failures = now - FAILURE_WINDOW;
+        db.sweep(failures, SWEEP_BATCH, |tx, before| store::sweep_failures(tx, *before, SWEEP_BATCH).boxed())
+            .await
+    }
+
+    /// Returns the id of the flow that a proof names, before any query.
+    fn flow_of(&self, proof: &Proof, purposes: &[Purpose]) -> Option<Uuid> {
+        match proof {
+            Proof::Code { flow, .. } => Some(*flow),
+            Proof::Token(text) => {
+                purposes.iter().find_map(|purpose| token::decode(&self.mac, *purpose, text))
+            }
+        }
+    }
+}

@@ -20,10 +20,14 @@ pub struct Model {
     pub expires_at: i64,
     /// Status of the response. NULL while the request runs.
     pub status: Option<i64>,
+    /// `Location` of a response of an earlier version.
     pub location: Option<String>,
+    /// `ETag` of a response of an earlier version.
     pub etag: Option<String>,
-    /// Body of the response. NULL while the request runs.
+    /// Body of a response of an earlier version, otherwise empty. NULL while the request runs.
     pub body: Option<Vec<u8>>,
+    /// What the response is built from again, JSON. NULL for a response of an earlier version.
+    pub reference: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -15,6 +15,7 @@ mod m20261129_000007_trip_search;
 mod m20261129_000008_quotas;
 mod m20261129_000009_session_authentication;
 mod m20261129_000010_flows;
+mod m20261129_000011_idempotency_references;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000008_quotas::Migration),
             Box::new(m20261129_000009_session_authentication::Migration),
             Box::new(m20261129_000010_flows::Migration),
+            Box::new(m20261129_000011_idempotency_references::Migration),
         ]
     }
 }

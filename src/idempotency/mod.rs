@@ -1,20 +1,24 @@
 //! Idempotency keys: a request that creates something runs once, however often it is sent.
 //!
 //! The client chooses a key for the request (draft-ietf-httpapi-idempotency-key-header). One insert claims
-//! the key before the request runs. The transaction that does the work also saves the response
-//! ([`ResponseRecorder::save`]), so the server may be killed at any time. If it is killed before that
+//! the key before the request runs. The transaction that does the work also saves what the response is built
+//! from again ([`ResultRecorder::save`]), so the server may be killed at any time. If it is killed before that
 //! transaction commits, nothing has happened: the claim times out ([`CLAIM_TIMEOUT`]), and one conditional
-//! update takes it over. Afterwards, the response is saved. A request whose claim was taken over can't
-//! finish, because it can no longer save a response under that claim.
+//! update takes it over. Afterwards, the result is saved. A request whose claim was taken over can't
+//! finish, because it can no longer save a result under that claim.
+//!
+//! The saved [`Reference`] has at most 512 bytes, whatever the size of the response: the rest of the response is in
+//! the request, which every repetition contains. The response to a repetition is therefore always that to the
+//! first request, also after the created resource was changed or deleted.
 //!
 //! Keys are separate for each owner: two users may use the same key for different requests. Reuse of a key
-//! for a different request by the same user is rejected. Only successful responses are saved: a rejected
+//! for a different request by the same user is rejected. Only successful results are saved: a rejected
 //! request has changed nothing, releases its key, and runs again when it is sent again.
 
 mod store;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -28,7 +32,7 @@ use crate::db::{Db, StoreError, Tx};
 use crate::error_chain::error_chain;
 use crate::secrets::sha256;
 
-/// How long a response is retained.
+/// How long a result is retained.
 pub const RESPONSE_RETENTION: TimeDelta = TimeDelta::days(7);
 /// How long a request may run before its claim counts as abandoned. A request that runs longer can't finish
 /// once its claim has been taken over.
@@ -100,17 +104,28 @@ pub struct Request {
     pub digest: [u8; 32],
 }
 
-/// A response that is sent again if the request is repeated.
+/// A response that is sent again if the request is repeated. Its status is 201.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedResponse {
-    /// The HTTP status.
-    pub status: u16,
     /// The path of the created resource.
     pub location: Option<String>,
     /// The entity tag of the created resource.
     pub etag: Option<String>,
     /// The body, JSON.
     pub body: Vec<u8>,
+}
+
+/// JSON from which, together with the request, the response is built again. At most 512 characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference(pub String);
+
+/// What is stored of a completed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// What the response is built from.
+    Reference(Reference),
+    /// The whole response, as an earlier version has stored it.
+    Response(SavedResponse),
 }
 
 /// The right to run a request, until another request takes it over.
@@ -121,55 +136,41 @@ pub struct Claim {
     holder: Uuid,
 }
 
-/// A claim, with the function that renders the response from the result of the request. Clones share the
-/// rendered response.
-pub struct ResponseRecorder<T> {
+/// A claim, with the function that returns the reference to the result of the request.
+pub struct ResultRecorder<T> {
     claim: Claim,
-    render: Render<T>,
-    rendered: Arc<Mutex<Option<SavedResponse>>>,
+    refer: Refer<T>,
 }
 
-/// Renders the response from the result of a request.
-pub type Render<T> = Arc<dyn Fn(&T) -> SavedResponse + Send + Sync>;
+/// Returns the reference to the result of a request.
+pub type Refer<T> = Arc<dyn Fn(&T) -> Reference + Send + Sync>;
 
-impl<T> Clone for ResponseRecorder<T> {
+impl<T> Clone for ResultRecorder<T> {
     fn clone(&self) -> Self {
-        Self {
-            claim: self.claim.clone(),
-            render: Arc::clone(&self.render),
-            rendered: Arc::clone(&self.rendered),
-        }
+        Self { claim: self.claim.clone(), refer: Arc::clone(&self.refer) }
     }
 }
 
-impl<T> fmt::Debug for ResponseRecorder<T> {
+impl<T> fmt::Debug for ResultRecorder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseRecorder").field("claim", &self.claim).finish_non_exhaustive()
+        f.debug_struct("ResultRecorder").field("claim", &self.claim).finish_non_exhaustive()
     }
 }
 
-impl<T> ResponseRecorder<T> {
+impl<T> ResultRecorder<T> {
     /// Creates a recorder for a request that creates a `T`.
-    pub fn new(claim: Claim, render: Render<T>) -> Self {
-        Self { claim, render, rendered: Arc::default() }
+    pub fn new(claim: Claim, refer: Refer<T>) -> Self {
+        Self { claim, refer }
     }
 
-    /// Returns the response that was saved last, and leaves none.
-    pub fn take_response(&self) -> Option<SavedResponse> {
-        self.rendered.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Saves the response, in the transaction that creates `created`. Returns `false` if the claim was taken
-    /// over; the transaction must then not be committed.
+    /// Saves the result, in the transaction that creates `created`. Returns `false` if the claim was taken over;
+    /// the transaction must then not be committed.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn save(&self, tx: &Tx, created: &T) -> Result<bool, StoreError> {
-        let response = (self.render)(created);
-        let is_saved = store::save_response(tx, self.claim.owner, &self.claim, &response).await?;
-        *self.rendered.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
-        Ok(is_saved)
+        store::save_reference(tx, self.claim.owner, &self.claim, &(self.refer)(created)).await
     }
 }
 
@@ -187,8 +188,8 @@ struct Times {
 pub enum Claimed {
     /// The caller must run the request.
     Start(Claim),
-    /// The request has already run; this is its response.
-    Replay(SavedResponse),
+    /// The request has already run; this is its result.
+    Replay(Saved),
 }
 
 /// The stored state of a key.
@@ -198,7 +199,7 @@ struct StoredKey {
     holder: Uuid,
     claimed_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-    response: Option<SavedResponse>,
+    saved: Option<Saved>,
 }
 
 impl StoredKey {
@@ -208,7 +209,7 @@ impl StoredKey {
         // A claim from the future was made before the clock was set back. Taking over a request that still
         // runs is safe: it can't finish.
         let is_current = (at.shared - self.claimed_at).abs() < CLAIM_TIMEOUT;
-        let is_abandoned = self.response.is_none() && !is_current && self.digest == digest;
+        let is_abandoned = self.saved.is_none() && !is_current && self.digest == digest;
         is_abandoned || self.expires_at <= at.trusted
     }
 }
@@ -247,7 +248,7 @@ impl Idempotency {
         Self { db, clock, max_keys }
     }
 
-    /// Claims the key of a request that is about to run, or returns the saved response of an earlier run.
+    /// Claims the key of a request that is about to run, or returns the saved result of an earlier run.
     ///
     /// # Errors
     ///
@@ -284,7 +285,7 @@ impl Idempotency {
             if stored.digest != request.digest {
                 return Err(IdempotencyError::Reused);
             }
-            return stored.response.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
+            return stored.saved.map(Claimed::Replay).ok_or(IdempotencyError::InProgress);
         }
         Err(IdempotencyError::InProgress)
     }
@@ -308,7 +309,7 @@ impl Idempotency {
         })
     }
 
-    /// Releases the key of a request that changed nothing. Has no effect if a response was saved.
+    /// Releases the key of a request that changed nothing. Has no effect if a result was saved.
     ///
     /// # Errors
     ///

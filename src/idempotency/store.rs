@@ -11,24 +11,29 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, SavedResponse, StoredKey, Times};
+use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, Reference, Saved, SavedResponse, StoredKey, Times};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
+/// The status of every response that is repeated.
+const CREATED: i64 = 201;
+
 impl From<Model> for StoredKey {
     fn from(row: Model) -> Self {
-        let response = row.status.zip(row.body).map(|(status, body)| SavedResponse {
-            status: u16::try_from(status).unwrap_or_default(),
-            location: row.location,
-            etag: row.etag,
-            body,
+        let saved = row.status.map(|_| match row.reference {
+            Some(reference) => Saved::Reference(Reference(reference)),
+            None => Saved::Response(SavedResponse {
+                location: row.location,
+                etag: row.etag,
+                body: row.body.unwrap_or_default(),
+            }),
         });
         Self {
             digest: row.request_digest,
             holder: row.holder,
             claimed_at: from_millis(row.claimed_at),
             expires_at: from_millis(row.expires_at),
-            response,
+            saved,
         }
     }
 }
@@ -52,6 +57,7 @@ pub(super) async fn claim(
         location: Set(None),
         etag: Set(None),
         body: Set(None),
+        reference: Set(None),
     };
     Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
@@ -106,24 +112,24 @@ pub(super) async fn take_over(
         .col_expr(Column::Location, Expr::value(Value::String(None)))
         .col_expr(Column::Etag, Expr::value(Value::String(None)))
         .col_expr(Column::Body, Expr::value(Value::Bytes(None)))
+        .col_expr(Column::Reference, Expr::value(Value::String(None)))
         .filter(free)
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Saves the response if the claim is still valid. Returns whether it is.
-pub(super) async fn save_response(
+/// Saves the result if the claim is still valid. Returns whether it is.
+pub(super) async fn save_reference(
     tx: &Tx,
     owner: Uuid,
     claim: &Claim,
-    response: &SavedResponse,
+    Reference(reference): &Reference,
 ) -> Result<bool, StoreError> {
     let done = update_key(owner, claim.key, claim.holder)
-        .col_expr(Column::Status, Expr::value(i64::from(response.status)))
-        .col_expr(Column::Location, Expr::value(response.location.clone()))
-        .col_expr(Column::Etag, Expr::value(response.etag.clone()))
-        .col_expr(Column::Body, Expr::value(response.body.clone()))
+        .col_expr(Column::Status, Expr::value(CREATED))
+        .col_expr(Column::Body, Expr::value(Vec::<u8>::new()))
+        .col_expr(Column::Reference, Expr::value(reference.as_str()))
         .filter(Column::Status.is_null())
         .exec(tx)
         .await?;

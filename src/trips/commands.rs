@@ -8,11 +8,11 @@ use super::{
     Patch, Precondition, StopChange, StopPatch, Stops, Trip, TripFields, Trips, TripsError, UncheckedFields,
 };
 use crate::db::Tx;
-use crate::idempotency::ResponseRecorder;
+use crate::idempotency::ResultRecorder;
 
 impl Trips {
     /// Creates a trip with the id that the client has chosen, or with a new one. If the request has an
-    /// idempotency key, `receipt` saves the response in the same transaction.
+    /// idempotency key, `receipt` saves the result in the same transaction.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Trips {
         owner: Uuid,
         id: Option<Uuid>,
         fields: TripFields,
-        receipt: Option<ResponseRecorder<Trip>>,
+        receipt: Option<ResultRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
         let is_client_id = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.new_id());
@@ -112,7 +112,7 @@ impl Trips {
         precondition: Precondition,
         input: I,
         edit: fn(&I, &TripFields) -> Result<TripFields, TripsError>,
-        receipt: Option<ResponseRecorder<Trip>>,
+        receipt: Option<ResultRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
         let input = (owner, id, precondition, input, self.clock.now(), receipt, self.quotas);
         let modified =
@@ -130,7 +130,7 @@ impl Trips {
 
     /// Changes the stops of one of the owner's trips, which makes a new version of the trip, unless the change is
     /// a patch without fields. If the request
-    /// has an idempotency key, `receipt` saves the response in the same transaction.
+    /// has an idempotency key, `receipt` saves the result in the same transaction.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Trips {
         id: Uuid,
         precondition: Precondition,
         change: StopChange,
-        receipt: Option<ResponseRecorder<Trip>>,
+        receipt: Option<ResultRecorder<Trip>>,
     ) -> Result<Trip, TripsError> {
         if let StopChange::Change(stop, patch) = &change
             && *patch == StopPatch::default()
@@ -164,14 +164,14 @@ impl Trips {
     }
 }
 
-/// Saves the response if the request has an idempotency key, and returns the trip.
+/// Saves the result if the request has an idempotency key, and returns the trip.
 ///
 /// # Errors
 ///
 /// [`TripsError::ClaimLost`] if another request took over the claim; the transaction must not be committed.
 async fn save_receipt(
     tx: &Tx,
-    receipt: Option<&ResponseRecorder<Trip>>,
+    receipt: Option<&ResultRecorder<Trip>>,
     trip: Trip,
 ) -> Result<Trip, TripsError> {
     match receipt {

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 
 use chrono::{Datelike, NaiveDate};
+use uuid::Uuid;
 
+use super::TripsError;
 use super::stops::Stops;
 use super::violations::TripViolation;
 #[expect(unused_imports, reason = "the documentation names them")]
@@ -153,6 +155,17 @@ impl TripFields {
     /// Wraps stored fields, which were parsed before they were stored.
     pub(super) fn from_stored(fields: UncheckedFields) -> Self {
         Self(fields)
+    }
+
+    /// Returns the fields with the ids of stops that the server generates from the seed `to`, instead of those from
+    /// `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`TripsError::CorruptStops`] if the text of the stops is invalid.
+    pub fn reseeded(&self, from: Uuid, to: Uuid) -> Result<Self, TripsError> {
+        let stops = self.stops.reseeded(from, to)?;
+        Ok(Self(UncheckedFields { stops, ..self.0.clone() }))
     }
 
     /// Returns the unchecked fields, to change them.

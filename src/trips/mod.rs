@@ -37,6 +37,7 @@ pub use quotas::{Quota, Quotas, Usage};
 use searches::Searches;
 pub use stops::{
     STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_BYTES_MAX, STOPS_MAX, Stop, StopChange, StopPatch, Stops,
+    generated_stop_id,
 };
 pub(crate) use unit_of_work::UnitOfWork;
 pub use violations::{StopViolation, TripViolation};

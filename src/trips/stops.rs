@@ -8,10 +8,11 @@ use std::collections::HashSet;
 
 use chrono::{Datelike, NaiveDateTime};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::violations::{StopViolation, TripViolation};
 use super::{TripsError, YEARS, is_time_zone};
+use crate::secrets::sha256;
 
 /// The maximum number of stops of a trip.
 pub const STOPS_MAX: usize = 500;
@@ -76,6 +77,18 @@ impl Stop {
     }
 }
 
+/// Returns the id of a stop that the client has sent without one: a UUIDv7 with the time of `seed`, the stop's
+/// place in the request, and a digest of both. The ids of all stops of a request thus follow from one seed.
+pub fn generated_stop_id(seed: Uuid, index: usize) -> Uuid {
+    let (place, seed) = (u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes(), seed.as_bytes());
+    let digest = sha256(&[seed.as_slice(), &place].concat());
+    let mut random = [0; 10];
+    random[..2].copy_from_slice(&place);
+    random[2..].copy_from_slice(&digest[..8]);
+    let millis = seed[..6].iter().fold(0, |millis, byte| millis << 8 | u64::from(*byte));
+    Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
 /// The stops of a trip in travel order, as the JSON array that is stored and returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stops(String);
@@ -130,6 +143,25 @@ impl Stops {
     /// [`TripsError::CorruptStops`] if the stored text is invalid.
     pub fn list(&self) -> Result<Vec<Stop>, TripsError> {
         serde_json::from_str(&self.0).map_err(TripsError::CorruptStops)
+    }
+
+    /// Returns the stops with the ids that the server generates from the seed `to`, instead of those from `from`.
+    /// Other ids are unchanged.
+    ///
+    /// # Errors
+    ///
+    /// [`TripsError::CorruptStops`] if the stored text is invalid.
+    pub(super) fn reseeded(&self, from: Uuid, to: Uuid) -> Result<Self, TripsError> {
+        if from == to || self.0 == "[]" {
+            return Ok(self.clone());
+        }
+        let mut list = self.list()?;
+        for (index, stop) in list.iter_mut().enumerate() {
+            if stop.id == generated_stop_id(from, index) {
+                stop.id = generated_stop_id(to, index);
+            }
+        }
+        Ok(Self(serde_json::to_string(&list).unwrap_or_default()))
     }
 
     /// Returns the names of the stops, or none if the stored text is invalid.
@@ -260,6 +292,24 @@ mod tests {
                 prop_assert_eq!(ordered_ids, ids);
             }
         }
+    }
+
+    #[test]
+    fn generated_ids_of_stops_follow_from_their_seed() {
+        //
+        let [one, other] = [1_700_000_000_000, 1_800_000_000_000]
+            .map(|millis| Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid());
+        let ids: Vec<Uuid> = (0..STOPS_MAX).map(|index| generated_stop_id(one, index)).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_timestamp() == one.get_timestamp()));
+        let named = |id: Uuid| Stop { id, ..stop(0) };
+        let stops = |seed| {
+            let list =
+                [generated_stop_id(seed, 0), Uuid::from_u128(5), generated_stop_id(seed, 2)].map(named);
+            Stops::new(&list).unwrap()
+        };
+        assert_eq!(stops(one).reseeded(one, other).unwrap(), stops(other));
+        assert_eq!(stops(one).reseeded(other, one).unwrap(), stops(one));
     }
 
     #[test]

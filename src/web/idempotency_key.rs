@@ -11,6 +11,8 @@ use std::sync::Arc;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::caller::user_deleted;
@@ -18,7 +20,8 @@ use super::field_label::field_label;
 use super::problem::{FieldError, Problem, ProblemCode, grouped};
 use crate::db::within_one_deadline;
 use crate::idempotency::{
-    Claimed, Idempotency, IdempotencyError, Render, Request as Keyed, ResponseRecorder, SavedResponse, digest,
+    Claimed, Idempotency, IdempotencyError, Reference, Request as Keyed, ResultRecorder, Saved,
+    SavedResponse, digest,
 };
 
 /// The name of the header.
@@ -118,26 +121,44 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     }
 }
 
+/// An operation whose request can be repeated, with all that its response needs of the request. `T` is the result
+/// of the operation.
+pub trait Repeatable<T>: Send + Sync + 'static {
+    /// What the response needs of the result. As JSON it has at most 512 characters, whatever the size of the
+    /// request.
+    type Reference: Serialize + DeserializeOwned;
+
+    /// Returns what is saved of the result.
+    fn reference(&self, result: &T) -> Self::Reference;
+
+    /// Returns the response. It depends on nothing else, so that it is the same for each repetition.
+    ///
+    /// # Errors
+    ///
+    /// A problem if the reference is not one of this operation.
+    fn response(&self, reference: Self::Reference) -> Result<SavedResponse, Problem>;
+}
+
 /// The response to a request that may have a key.
 #[derive(Debug)]
 pub struct IdempotentResponse {
     /// The response. It is the same for each repetition.
     pub response: SavedResponse,
-    /// Whether an earlier request was executed and this is its saved response.
+    /// Whether an earlier request was executed and this is its response.
     pub replayed: bool,
 }
 
-/// Executes `act`, at most once if the request has a key. `act` gets the [`ResponseRecorder`] that saves the
-/// response in its transaction.
+/// Executes `act`, at most once if the request has a key. `act` gets the [`ResultRecorder`] that saves the result in
+/// its transaction.
 ///
 /// # Errors
 ///
 /// The errors of `act`; 409 and 422 for the key.
-pub async fn run_once<T, E, Fut>(
+pub async fn run_once<T, E, Fut, R: Repeatable<T>>(
     idempotency: &Idempotency,
     request: Option<Keyed>,
-    render: impl Fn(&T) -> SavedResponse + Send + Sync + 'static,
-    act: impl FnOnce(Option<ResponseRecorder<T>>) -> Fut + Send + 'static,
+    operation: R,
+    act: impl FnOnce(Option<ResultRecorder<T>>) -> Fut + Send + 'static,
 ) -> Result<IdempotentResponse, Problem>
 where
     T: Send + 'static,
@@ -146,30 +167,37 @@ where
 {
     let Some(request) = request else {
         let result = act(None).await.map_err(Into::into)?;
-        return Ok(IdempotentResponse { response: render(&result), replayed: false });
+        let response = operation.response(operation.reference(&result))?;
+        return Ok(IdempotentResponse { response, replayed: false });
     };
-    let (keys, render): (_, Render<T>) = (idempotency.clone(), Arc::new(render));
+    let (keys, operation) = (idempotency.clone(), Arc::new(operation));
     // In a separate task, so that a client that disconnects doesn't leave a claim behind.
     let task =
-        tokio::spawn(async move { within_one_deadline(run_claimed(&keys, &request, render, act)).await });
+        tokio::spawn(async move { within_one_deadline(run_claimed(&keys, &request, operation, act)).await });
     task.await.map_err(|error| Problem::internal(format!("the task of a keyed request failed: {error}")))?
 }
 
-async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
+async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>, R: Repeatable<T>>(
     keys: &Idempotency,
     request: &Keyed,
-    render: Render<T>,
-    act: impl FnOnce(Option<ResponseRecorder<T>>) -> Fut,
+    operation: Arc<R>,
+    act: impl FnOnce(Option<ResultRecorder<T>>) -> Fut,
 ) -> Result<IdempotentResponse, Problem> {
     let claim = match keys.claim(request).await? {
-        Claimed::Replay(response) => return Ok(IdempotentResponse { response, replayed: true }),
+        Claimed::Replay(saved) => {
+            let response = repeat(&*operation, saved)?;
+            return Ok(IdempotentResponse { response, replayed: true });
+        }
         Claimed::Start(claim) => claim,
     };
-    let recorder = ResponseRecorder::new(claim.clone(), render);
-    match act(Some(recorder.clone())).await {
-        Ok(_) => {
-            let response = recorder.take_response();
-            let response = response.ok_or_else(|| Problem::internal("a keyed request saved no response"))?;
+    let recorded = Arc::clone(&operation);
+    let refer = move |result: &T| {
+        // Writing to memory can't fail.
+        Reference(serde_json::to_string(&recorded.reference(result)).unwrap_or_default())
+    };
+    match act(Some(ResultRecorder::new(claim.clone(), Arc::new(refer)))).await {
+        Ok(result) => {
+            let response = operation.response(operation.reference(&result))?;
             Ok(IdempotentResponse { response, replayed: false })
         }
         Err(error) => {
@@ -182,6 +210,18 @@ async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>>(
                 drop(release.await);
             }
             Err(problem)
+        }
+    }
+}
+
+/// Returns the response to a repetition of a completed request.
+fn repeat<T, R: Repeatable<T>>(operation: &R, saved: Saved) -> Result<SavedResponse, Problem> {
+    match saved {
+        Saved::Response(response) => Ok(response),
+        Saved::Reference(Reference(json)) => {
+            let reference = serde_json::from_str(&json)
+                .map_err(|error| Problem::internal(format!("failed to read a saved result: {error}")))?;
+            operation.response(reference)
         }
     }
 }

@@ -260,10 +260,10 @@ pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Oper
     let Item { op_id, digest, checked, .. } = item;
     let (id, base, mutation) = match checked {
         Ok(SyncOperation::Create(SyncCreate { id, trip, .. })) => {
-            (id.0, 0, trip.check(trips).map(Mutation::Create))
+            (id.0, 0, trip.check(trips.new_id()).map(Mutation::Create))
         }
         Ok(SyncOperation::Update(SyncUpdate { id, base_version, trip, .. })) => {
-            (id.0, base_version, trip.check(trips).map(Mutation::Update))
+            (id.0, base_version, trip.check(trips.new_id()).map(Mutation::Update))
         }
         Ok(SyncOperation::Delete(SyncDelete { id, base_version, .. })) => {
             (id.0, base_version, Ok(Mutation::Delete))

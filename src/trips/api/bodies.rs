@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::errors::field_errors;
 use super::stop_bodies::{NewStop, StopList, example_stop, parse_stops};
-use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, Trips, UncheckedFields};
+use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, UncheckedFields};
 use crate::web::body::into_patch;
 use crate::web::examples;
 use crate::web::json::{serialize_date, serialize_instant};
@@ -241,9 +241,10 @@ impl Example for CreateTrip {
 }
 
 impl CreateTrip {
-    /// Returns the requested id and the fields, or the rules that they violate.
-    pub(super) fn check(self, trips: &Trips) -> Result<(Option<Uuid>, TripFields), Vec<FieldError>> {
-        Ok((self.id.map(|id| id.0), self.into_replace().check(trips)?))
+    /// Returns the requested id and the fields, or the rules that they violate. `seed` determines the ids of stops
+    /// without one.
+    pub(super) fn check(self, seed: Uuid) -> Result<(Option<Uuid>, TripFields), Vec<FieldError>> {
+        Ok((self.id.map(|id| id.0), self.into_replace().check(seed)?))
     }
 
     /// Returns the body without its id.
@@ -290,9 +291,9 @@ impl Example for ReplaceTrip {
 }
 
 impl ReplaceTrip {
-    /// Returns the fields, or the rules that they violate.
-    pub(crate) fn check(self, trips: &Trips) -> Result<TripFields, Vec<FieldError>> {
-        let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), trips);
+    /// Returns the fields, or the rules that they violate. `seed` determines the ids of stops without one.
+    pub(crate) fn check(self, seed: Uuid) -> Result<TripFields, Vec<FieldError>> {
+        let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), seed);
         let fields = UncheckedFields {
             title: self.title.into(),
             destination: self.destination.map(String::from),
@@ -353,9 +354,10 @@ impl Example for UpdateTrip {
 }
 
 impl UpdateTrip {
-    /// Returns the patch, or the rules that it violates whatever the current trip is.
-    pub(crate) fn check(self, trips: &Trips) -> Result<Patch, Vec<FieldError>> {
-        let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), trips));
+    /// Returns the patch, or the rules that it violates whatever the current trip is. `seed` determines the ids of
+    /// stops without one.
+    pub(crate) fn check(self, seed: Uuid) -> Result<Patch, Vec<FieldError>> {
+        let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), seed));
         let (stops, violations) =
             stops.map_or((None, Vec::new()), |(stops, violations)| (Some(stops), violations));
         let patch = Patch {

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod errors;
+mod repeatable;
 mod responses;
 mod stop_bodies;
 mod stops;
@@ -13,9 +14,10 @@ use self::bodies::{CreateTrip, TripPage, TripSort, TripStatus};
 pub(crate) use self::bodies::{ReplaceTrip, TripBody, UpdateTrip, example_trip};
 use self::errors::version_mismatch;
 pub(crate) use self::errors::{offending_date, to_problem};
+use self::repeatable::Creation;
 use self::responses::{
     ChangedTrip, CreatedTrip, DeletedTrip, FoundTrip, ListedTrips, PutTrip, changed_trip, put_trip_created,
-    replaced_trip, trip_created,
+    replaced_trip,
 };
 pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
@@ -176,8 +178,9 @@ impl TripsApi {
     /// later.
     ///
     /// With an `Idempotency-Key`, an app can repeat the request if the response was lost: the trip is created
-    /// once, and for 7 days every repetition gets the same response, also after a crash of the server. A
-    /// request that is refused (4xx, 5xx) changes nothing, and its key can be used again.
+    /// once, and for 7 days every repetition gets the same response, also after a crash of the server, and also if
+    /// the trip has changed or was deleted since. A request that is refused (4xx, 5xx) changes nothing, and its key
+    /// can be used again.
     ///
     /// - 409 `already_exists`: the user has a trip with this `id` already. If the request repeats a lost one,
     ///   the first one succeeded.
@@ -197,9 +200,11 @@ impl TripsApi {
     ) -> Result<CreatedTrip, ProblemResponse<409>> {
         let (owner, trips) = (caller.user(), self.trips.clone());
         let request = key.request(owner, body.digest());
-        let (id, fields) = body.check(|body, _| body.check(&trips))?;
+        let seed = trips.new_id();
+        let (id, fields) = body.check(|body, _| body.check(seed))?;
+        let creation = Creation { fields: fields.clone(), seed };
         let create = move |receipt| async move { trips.create(owner, id, fields, receipt).await };
-        let response = idempotency_key::run_once(&self.idempotency, request, trip_created, create).await?;
+        let response = idempotency_key::run_once(&self.idempotency, request, creation, create).await?;
         Ok(CreatedTrip::new(response, caller.can_read_trips()))
     }
 
@@ -256,7 +261,7 @@ impl TripsApi {
         if_none_match: IfNoneMatch<false>,
         body: Body<ReplaceTrip>,
     ) -> Result<PutTrip, ProblemResponse<404, 412, 428>> {
-        let fields = body.check(|body, _| body.check(&self.trips))?;
+        let fields = body.check(|body, _| body.check(self.trips.new_id()))?;
         let Some(precondition) = put_precondition(if_match, if_none_match)? else {
             let created = self.trips.create(caller.user(), Some(id.uuid()), fields, None).await;
             let trip = created.map_err(|error| match error {
@@ -289,7 +294,7 @@ impl TripsApi {
         if_match: IfMatch,
         body: Body<UpdateTrip>,
     ) -> Result<ChangedTrip, ProblemResponse<404, 412>> {
-        let patch = body.check(|body, _| body.check(&self.trips))?;
+        let patch = body.check(|body, _| body.check(self.trips.new_id()))?;
         let offending_date = offending_date(&patch);
         let after = self.trips.change(caller.user(), id.uuid(), precondition(if_match), patch).await;
         let after = after.map_err(|error| to_problem(error, offending_date))?;

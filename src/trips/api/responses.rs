@@ -1,13 +1,12 @@
-//! The responses of the operations on trips. Those to requests that create a trip or a stop are saved under the
-//! idempotency key of the request, and every repetition gets the same response.
+//! The responses of the operations on trips.
 
 use poem_openapi::ApiResponse;
+use uuid::Uuid;
 
 use super::TripBody;
 use super::bodies::{NewTrip, TripPage};
 use super::stop_bodies::StopBody;
-use crate::idempotency::SavedResponse;
-use crate::trips::{Stop, Trip};
+use crate::trips::Trip;
 use crate::web::API;
 use crate::web::conditional::etag;
 use crate::web::idempotency_key::IdempotentResponse;
@@ -128,7 +127,7 @@ pub(super) fn replaced_trip(trip: Trip, can_read: bool) -> PutTrip {
 
 /// Returns the response to a `PUT` that created this trip.
 pub(super) fn put_trip_created(trip: Trip, can_read: bool) -> PutTrip {
-    let (location, etag) = (location(&trip), etag(&trip.etag()));
+    let (location, etag) = (location(trip.id), etag(&trip.etag()));
     if can_read {
         PutTrip::Created(RawJson::new(to_vec(&TripBody::from(trip))), location, etag)
     } else {
@@ -137,8 +136,8 @@ pub(super) fn put_trip_created(trip: Trip, can_read: bool) -> PutTrip {
 }
 
 /// Returns the path of a trip.
-pub(super) fn location(trip: &Trip) -> String {
-    format!("{API}/trips/{}", trip.id)
+pub(super) fn location(trip: Uuid) -> String {
+    format!("{API}/trips/{trip}")
 }
 
 #[derive(ApiResponse)]
@@ -170,16 +169,6 @@ pub(super) enum CreatedTrip {
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
     ),
-}
-
-/// Returns the response to the request that created this trip.
-pub(super) fn trip_created(trip: &Trip) -> SavedResponse {
-    SavedResponse {
-        status: 201,
-        location: Some(location(trip)),
-        etag: Some(etag(&trip.etag())),
-        body: to_vec(&TripBody::from(trip.clone())),
-    }
 }
 
 impl CreatedTrip {
@@ -232,16 +221,6 @@ pub(super) enum AddedStop {
         #[oai(header = "Idempotency-Replayed")]
         Option<String>,
     ),
-}
-
-/// Returns the response to the request that added this stop; `trip` is the trip after the change.
-pub(super) fn stop_added(trip: &Trip, stop: &Stop) -> SavedResponse {
-    SavedResponse {
-        status: 201,
-        location: Some(format!("{}/stops/{}", location(trip), stop.id)),
-        etag: Some(etag(&trip.etag())),
-        body: to_vec(&StopBody::from(stop.clone())),
-    }
 }
 
 impl AddedStop {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::trips::{Stop, StopPatch, Stops, TripViolation, Trips};
+use crate::trips::{Stop, StopPatch, Stops, TripViolation, generated_stop_id};
 use crate::web::body::into_patch;
 use crate::web::examples;
 use crate::web::local_time::LocalTime;
@@ -180,9 +180,11 @@ impl NewStop {
     }
 }
 
-/// Returns the stops of a whole trip, and the rules that they violate.
-pub(super) fn parse_stops(list: Vec<NewStop>, trips: &Trips) -> (Stops, Vec<TripViolation>) {
-    let list: Vec<Stop> = list.into_iter().map(|stop| stop.into_stop(|| trips.new_id())).collect();
+/// Returns the stops of a whole trip, and the rules that they violate. `seed` determines the ids of stops without one.
+pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripViolation>) {
+    let list = list.into_iter().enumerate();
+    let list: Vec<Stop> =
+        list.map(|(index, stop)| stop.into_stop(|| generated_stop_id(seed, index))).collect();
     match Stops::new(&list) {
         Ok(stops) => (stops, Vec::new()),
         Err(violations) => (Stops::default(), violations),

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::errors::stop_to_problem;
 use super::precondition;
-use super::responses::{AddedStop, ChangedTrip, changed_trip, stop_added};
+use super::repeatable::Addition;
+use super::responses::{AddedStop, ChangedTrip, changed_trip};
 use super::stop_bodies::{NewStop, StopBody, StopOrder, UpdateStop};
 use crate::idempotency::Idempotency;
 use crate::trips::{StopChange, StopPatch, Trip, Trips};
@@ -103,13 +104,13 @@ impl StopsApi {
         let (owner, trip, trips) = (caller.user(), id.uuid(), self.trips.clone());
         let request = key.request(owner, body.digest());
         let stop = body.accept()?.into_stop(|| trips.new_id());
-        let (new_stop, change, precondition) = (stop.clone(), StopChange::Add(stop), precondition(if_match));
+        let addition = Addition { trip, stop: stop.clone() };
+        let (change, precondition) = (StopChange::Add(stop), precondition(if_match));
         let add = move |receipt| async move {
             let added = trips.change_stops(owner, trip, precondition, change, receipt).await;
             added.map_err(|error| stop_to_problem(error, "/departs_at"))
         };
-        let render = move |trip: &Trip| stop_added(trip, &new_stop);
-        let response = idempotency_key::run_once(&self.idempotency, request, render, add).await?;
+        let response = idempotency_key::run_once(&self.idempotency, request, addition, add).await?;
         Ok(AddedStop::new(response, caller.can_read_trips()))
     }
 

@@ -118,7 +118,20 @@ pub(crate) async fn reopen_keys(app: &TestApp) {
     let connection = open(app).await;
     let change = idempotency_keys::Entity::update_many()
         .col_expr(idempotency_keys::Column::Status, Expr::value(Value::BigInt(None)))
-        .col_expr(idempotency_keys::Column::Body, Expr::value(Value::Bytes(None)));
+        .col_expr(idempotency_keys::Column::Body, Expr::value(Value::Bytes(None)))
+        .col_expr(idempotency_keys::Column::Reference, Expr::value(Value::String(None)));
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Stores this whole response for all idempotency keys, as an earlier version did.
+pub(crate) async fn save_whole_response(app: &TestApp, location: &str, etag: &str, body: &str) {
+    let connection = open(app).await;
+    let change = idempotency_keys::Entity::update_many()
+        .col_expr(idempotency_keys::Column::Location, Expr::value(location))
+        .col_expr(idempotency_keys::Column::Etag, Expr::value(etag))
+        .col_expr(idempotency_keys::Column::Body, Expr::value(body.as_bytes().to_vec()))
+        .col_expr(idempotency_keys::Column::Reference, Expr::value(Value::String(None)));
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();
 }

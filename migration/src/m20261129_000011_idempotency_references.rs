@@ -1,0 +1,31 @@
+//! Adds to idempotency keys what the response is built from again, instead of the whole response.
+
+use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::dialect;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+const TABLE: &str = "idempotency_keys";
+/// NULL in a row from before this step, which has the whole response.
+const COLUMN: &str = "reference";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.has_column(TABLE, COLUMN).await? {
+            return Ok(());
+        }
+        dialect::run(manager, &[&format!("ALTER TABLE {TABLE} ADD COLUMN {COLUMN} {{text512}}")]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if !manager.has_column(TABLE, COLUMN).await? {
+            return Ok(());
+        }
+        // The former version can't read these rows.
+        let delete = format!("DELETE FROM {TABLE} WHERE {COLUMN} IS NOT NULL");
+        dialect::run(manager, &[&delete, &format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")]).await
+    }
+}

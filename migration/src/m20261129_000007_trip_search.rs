@@ -4,7 +4,7 @@ use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, Sch
 use sea_orm_migration::sea_orm::prelude::Uuid;
 use sea_orm_migration::sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
-use search_index::{Signatures, searchable};
+use search_index::{Column, Signatures, searchable};
 
 use crate::dialect;
 
@@ -13,7 +13,7 @@ pub(crate) struct Migration;
 
 /// Added one at a time, because only then can each be checked for and the step repeated. The default is the
 /// signature that matches every search.
-const COLUMNS: [&str; 2] = ["search_short", "search_long"];
+const COLUMNS: [(&str, Column); 2] = [("search_short", Column::Short), ("search_long", Column::Long)];
 
 /// The number of trips that are filled in at a time.
 const BATCH: usize = 200;
@@ -25,7 +25,7 @@ type Row = (Uuid, i64, Uuid, String, Option<String>, Option<String>, String);
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_connection().get_database_backend();
-        for column in COLUMNS {
+        for (column, _) in COLUMNS {
             if !manager.has_column("trips", column).await? {
                 let statement =
                     format!("ALTER TABLE trips ADD COLUMN {column} {{signature}} NOT NULL {{default_ff}}");
@@ -40,11 +40,14 @@ impl MigrationTrait for Migration {
         fill(manager).await?;
         // PostgreSQL stores long texts outside of the row, so that reading the rows is cheap there.
         if backend != DbBackend::Postgres {
-            for column in COLUMNS {
+            for (column, signature) in COLUMNS {
                 if !manager.has_index("trips", &index(column)).await? {
+                    // On SQLite a search reads the short texts directly.
+                    let long = format!(" WHERE length({column}) > {}", signature.short_text_max());
                     let statement = format!(
-                        "CREATE INDEX {} ON trips (owner_id, created_at, id, {column})",
-                        index(column)
+                        "CREATE INDEX {} ON trips (owner_id, created_at, id, {column}){}",
+                        index(column),
+                        if backend == DbBackend::Sqlite { &long } else { "" }
                     );
                     dialect::run(manager, &[&statement]).await?;
                 }
@@ -54,7 +57,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for column in COLUMNS {
+        for (column, _) in COLUMNS {
             if manager.has_index("trips", &index(column)).await? {
                 dialect::run(manager, &[&format!("DROP INDEX {}{{on_trips}}", index(column))]).await?;
             }

@@ -1,8 +1,8 @@
 //! Bloom filters of the pieces of 1 to 3 characters of a text.
 //!
-//! The short signature contains the pieces of 1 and 2 characters, the long one those of 3. Each piece sets two
-//! bits in a bitmap of [`BITMAP_BYTES`], which is then folded: byte `i` is added to byte `i % length` of
-//! the signature. A database can therefore test a bit of a signature of any length by a remainder.
+//! The short signature contains the pieces of 1 and 2 characters, the long one those of 3. Each piece has two
+//! 16-bit hashes, each of which sets a bit of byte `hash / 8 % length` of the signature. A database can
+//! therefore test a bit of a signature of any length by a remainder.
 
 use std::collections::HashSet;
 
@@ -22,8 +22,9 @@ const SIGNATURE_MIN: usize = 8;
 const LONG_RATIO: usize = 4;
 /// The bytes of text for each byte of the short signature.
 const SHORT_RATIO: usize = 8;
-/// The size of the bitmap before it is folded: a bit for each 16-bit hash.
-const BITMAP_BYTES: usize = 1 << 13;
+/// Texts of up to about this many bytes are short: on some databases a search reads them directly, which costs
+/// less than to maintain an index of their signatures.
+const SHORT_TEXT_MAX: usize = 512;
 /// The number of bits of a character.
 const CHAR_BITS: u32 = 21;
 
@@ -36,10 +37,20 @@ pub enum Column {
     Long,
 }
 
+impl Column {
+    /// Returns the maximum length of this signature of a short text, in bytes.
+    pub const fn short_text_max(self) -> usize {
+        match self {
+            Self::Short => SHORT_TEXT_MAX / SHORT_RATIO,
+            Self::Long => SHORT_TEXT_MAX / LONG_RATIO,
+        }
+    }
+}
+
 /// A bit that is set in the signature of every matching trip: `mask` in byte `byte % length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Probe {
-    /// The byte before folding.
+    /// The byte, to be reduced to the length of the signature.
     pub byte: u16,
     /// One bit.
     pub mask: u8,
@@ -56,6 +67,14 @@ impl Probe {
         let at = usize::from(self.byte).checked_rem(signature.len());
         at.and_then(|at| signature.get(at)).is_some_and(|byte| byte & self.mask != 0)
     }
+
+    /// Adds the bit to a signature.
+    fn add_to(self, signature: &mut [u8]) {
+        let at = usize::from(self.byte).checked_rem(signature.len());
+        if let Some(byte) = at.and_then(|at| signature.get_mut(at)) {
+            *byte |= self.mask;
+        }
+    }
 }
 
 /// The signatures of a text.
@@ -70,25 +89,21 @@ pub struct Signatures {
 impl Signatures {
     /// Returns the signatures of a [searchable](crate::searchable) text.
     pub fn of(text: &str) -> Self {
-        let (mut short, mut long) = ([0; BITMAP_BYTES], [0; BITMAP_BYTES]);
+        let mut short = vec![0; length(text, SHORT_RATIO, SHORT_MAX)];
+        let mut long = vec![0; length(text, LONG_RATIO, SIGNATURE_MAX)];
         for line in text.split('\n') {
             let mut last = Last::default();
             for (letter, number) in line.chars().zip(1_u32..) {
                 last.push(letter);
                 for length in 1..=number.min(3) {
-                    let bitmap = if length == 3 { &mut long } else { &mut short };
-                    for Probe { byte, mask } in last.bits(length) {
-                        if let Some(byte) = bitmap.get_mut(usize::from(byte)) {
-                            *byte |= mask;
-                        }
+                    let signature = if length == 3 { &mut long } else { &mut short };
+                    for probe in last.bits(length) {
+                        probe.add_to(signature);
                     }
                 }
             }
         }
-        Self {
-            short: folded(&short, length(text, SHORT_RATIO, SHORT_MAX)),
-            long: folded(&long, length(text, LONG_RATIO, SIGNATURE_MAX)),
-        }
+        Self { short, long }
     }
 }
 
@@ -115,17 +130,6 @@ impl Last {
 /// the search text that a frequent piece also sets would be set for almost every trip.
 fn length(text: &str, ratio: usize, max: usize) -> usize {
     (text.len() / ratio).clamp(SIGNATURE_MIN, max - text.len() % (max / 16))
-}
-
-/// Folds a bitmap to `length` bytes.
-fn folded(bitmap: &[u8; BITMAP_BYTES], length: usize) -> Vec<u8> {
-    let mut signature = vec![0; length];
-    for part in bitmap.chunks(length) {
-        for (byte, added) in signature.iter_mut().zip(part) {
-            *byte |= added;
-        }
-    }
-    signature
 }
 
 /// Returns the signature to test in a search for a folded text that is not empty, and the bits to test: at

@@ -242,12 +242,17 @@ fn filtered(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
         query = query.filter(trips::Column::StartKey.between(from, until));
     }
     if let Some(q) = &filter.q {
-        // Not LIKE, which would treat `%` and `_` in the search text as wildcards.
-        let function = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
-        let position = Func::cust(function).arg(trips::Column::Search.into_expr()).arg(q.as_str());
-        query = query.filter(Expr::from(position).gt(0));
+        query = query.filter(contains_text(backend, q));
     }
     query
+}
+
+/// Returns the condition that the searched text contains `q`.
+pub(super) fn contains_text(backend: DbBackend, q: &str) -> Expr {
+    // Not LIKE, which would treat `%` and `_` in the search text as wildcards.
+    let function = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
+    let position = Func::cust(function).arg(trips::Column::Search.into_expr()).arg(q);
+    Expr::from(position).gt(0)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Searches: finds the trips that contain a text, without reading the text of every trip.
 //!
 //! The first statement tests the signatures of the owner's trips, which are stored together in an index, and
-//! returns candidates. The second compares the text of the candidates. The page then consists of the trips
+//! returns candidates. On SQLite the index contains only long texts; the same statement compares the short
+//! texts themselves. The second statement compares the text of the candidates. The page then consists of the trips
 //! that match. Every statement reads few rows, or has the deadline of the connections for searches.
 
 use std::iter;
 use std::time::Instant;
 
 use ::entity::trips;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, UnionType};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
     Statement,
@@ -18,7 +19,8 @@ use uuid::Uuid;
 
 use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
 use super::listing::{
-    after_position, by_id, has_undated_part, is_undated, page, page_statement, query, undated_part,
+    after_position, by_id, contains_text, has_undated_part, is_undated, page, page_statement, query,
+    undated_part,
 };
 use super::{FoundPage, change_counter, owned};
 use crate::db::{StoreError, Tx, with_index};
@@ -116,20 +118,31 @@ async fn candidates(
 }
 
 fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: usize) -> Statement {
-    let (column, mut probes) = search_index::probes(q);
+    let (of, mut probes) = search_index::probes(q);
     // There are few numbers of bits, so there are few texts of statements.
     probes.extend(
         probes.last().copied().into_iter().cycle().take(probes.len().next_power_of_two() - probes.len()),
     );
-    let (signature, index) = match column {
+    let (signature, index) = match of {
         Column::Short => (trips::Column::SearchShort, "trips_search_short"),
         Column::Long => (trips::Column::SearchLong, "trips_search_long"),
     };
-    let mut query = owned(listing.owner).column(trips::Column::CreatedAt).column(trips::Column::Id);
+    let keys = owned(listing.owner).column(trips::Column::CreatedAt).column(trips::Column::Id);
+    let keys = after_position(keys, listing);
+    let mut query = keys.clone();
     for probe in probes {
         query = query.filter(contains(backend, signature, probe));
     }
-    query = after_position(query, listing);
+    if backend == DbBackend::Sqlite {
+        // The index contains only long texts. A literal, because the planner compares the conditions.
+        let length = |comparison| {
+            let max = of.short_text_max();
+            Expr::cust_with_expr(format!("length(?) {comparison} {max}"), signature.into_expr())
+        };
+        let short = keys.filter(length("<=")).filter(contains_text(backend, q));
+        query = query.filter(length(">"));
+        QuerySelect::query(&mut query).union(UnionType::All, short.into_query());
+    }
     query = query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id);
     with_index(query.limit(limit as u64).build(backend), "trips", index)
 }

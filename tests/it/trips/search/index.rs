@@ -15,17 +15,28 @@ async fn connect(app: &TestApp) -> DatabaseConnection {
 }
 
 #[tokio::test]
-async fn matches_are_found_among_thousands_of_similar_trips() {
+async fn matches_are_found_among_thousands_of_similar_short_trips() {
     //
+    matches_are_found_among_similar_trips(|_| false).await;
+}
+
+#[tokio::test]
+async fn matches_are_found_among_thousands_of_similar_long_and_short_trips() {
+    //
+    matches_are_found_among_similar_trips(|number| number % 3 > 0).await;
+}
+
+async fn matches_are_found_among_similar_trips(is_long: fn(usize) -> bool) {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     // These contain each piece of the search text, but not the text.
-    let similar = |number: usize| json!({ "title": "abcd bcde", "notes": format!("cdef {}", number % 10) });
-    let matching = json!({ "title": "x abcdef x" });
+    let rest = |number: usize| if is_long(number) { "-".repeat(600) } else { String::new() };
+    let similar = |number: usize| json!({ "title": "abcd bcde", "notes": format!("cdef {}{}", number % 10, rest(number)) });
+    let matching = |number| json!({ "title": "x abcdef x", "notes": rest(number) });
     let mut trips: Vec<Value> = (0..1_050).map(similar).collect();
-    trips.push(matching.clone());
+    trips.push(matching(0));
     trips.extend((0..1_050).map(similar));
-    trips.extend([matching.clone(), similar(3), matching]);
+    trips.extend([matching(1), similar(3), matching(2)]);
     let ids = create_many(&ada, &trips).await;
     let expected = [&ids[1_050], &ids[2_101], &ids[2_103]];
     for (sort, reversed) in

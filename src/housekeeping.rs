@@ -45,6 +45,7 @@ pub async fn run(app: App) {
         every(SWEEP_EVERY, &app, sweep),
         every(SWEEP_EVERY, &app, rotate_keys),
         every(SWEEP_EVERY, &app, sweep_sync),
+        app.mail.run(),
         async {
             load_max_hash_cost(app.clone()).await;
             every(LOAD_COST_EVERY, &app, load_max_hash_cost).await;
@@ -94,7 +95,7 @@ async fn flush_token_usage(app: App) {
     }
 }
 
-/// Deletes expired sessions and revocations, if the clock is steady and this replica holds the lease.
+/// Deletes expired sessions and revocations and old mails, if the clock is steady and this replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -105,6 +106,9 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.sessions.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired sessions");
+    }
+    if let Err(error) = app.mail.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete old mails");
     }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");

@@ -33,6 +33,7 @@
 //! | module | imports |
 //! |---|---|
 //! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`] | |
+//! | [`mail`] | `leases` |
 //! | [`accounts`] | `tokens` |
 //! | [`sessions`] | `accounts`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
@@ -60,6 +61,7 @@ pub mod http;
 pub mod idempotency;
 pub mod leases;
 pub mod listener;
+pub mod mail;
 pub mod passwords;
 pub mod plain_text;
 pub mod secrets;

@@ -16,6 +16,7 @@ mod m20261129_000008_quotas;
 mod m20261129_000009_session_authentication;
 mod m20261129_000010_flows;
 mod m20261129_000011_idempotency_references;
+mod m20261129_000012_outbox;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000009_session_authentication::Migration),
             Box::new(m20261129_000010_flows::Migration),
             Box::new(m20261129_000011_idempotency_references::Migration),
+            Box::new(m20261129_000012_outbox::Migration),
         ]
     }
 }

@@ -22,6 +22,7 @@ use crate::data_dir::{LockError, RecordError};
 use crate::db::{Db, OpenError, StoreError, is_storage_full};
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
+use crate::mail::{Mail, MailOptions, MailSetupError};
 use crate::passwords::Passwords;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
@@ -62,6 +63,8 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// The client credentials of other services.
     pub clients: Clients,
+    /// The outbox of mails.
+    pub mail: Mail,
     /// The introspection of tokens for other services.
     pub introspector: Introspector,
     /// The enabled authentication methods besides `Authorization: Bearer`.
@@ -108,6 +111,9 @@ pub enum StartError {
     /// The clock of the database or the time of the last work can't be read.
     #[error("can't read the time from the database: {0}")]
     Clock(StoreError),
+    /// The mails can't be sent with these settings.
+    #[error(transparent)]
+    Mail(#[from] MailSetupError),
     /// The signing keys can't be read.
     #[error("can't read the signing keys: {0}")]
     Tokens(#[from] TokensError),
@@ -215,6 +221,8 @@ pub async fn build(
         lifetimes,
         signup_open,
     );
+    let options = mail_options(settings, &public_url);
+    let mail = Mail::new(background, clock.clone(), leases.clone(), &secret, options)?;
     let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let max_remembered = settings.quotas.sync_operations.into();
@@ -233,6 +241,7 @@ pub async fn build(
         sync,
         idempotency,
         clients,
+        mail,
         introspector,
         identity,
         auth_methods: settings.auth_methods,
@@ -308,6 +317,15 @@ fn check_writable(directory: &Path) -> io::Result<()> {
             Ok(())
         }
         written => written,
+    }
+}
+
+fn mail_options(settings: &Settings, public_url: &str) -> MailOptions {
+    MailOptions {
+        public_url: public_url.to_owned(),
+        from: settings.mail_from.clone(),
+        outbox_dir: settings.data_dir.join("outbox"),
+        max_per_day: settings.limits.then_some(settings.mail_per_day.into()),
     }
 }
 

@@ -116,6 +116,10 @@ pub struct Settings {
     pub limits: bool,
     /// The networks of the proxies whose forwarding headers name the client.
     pub trusted_proxies: Vec<IpNet>,
+    /// Sender of mails, as configured.
+    pub mail_from: Option<String>,
+    /// Maximum number of mails in a day.
+    pub mail_per_day: u32,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
     /// HTTPS, if configured.
@@ -271,6 +275,8 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         },
         limits: r.required("limits", true, parse::boolean),
         trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),
+        mail_from: r.optional("mail_from", parse::text),
+        mail_per_day: r.required("mail_per_day", 0, parse::number),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
         log: r.required("log", String::new(), parse::filter),

@@ -9,6 +9,7 @@
 
 mod file;
 mod mask;
+mod purpose;
 
 use std::path::Path;
 use std::{fmt, io};
@@ -20,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use file::{SecretFile, SecretSet};
 pub use mask::{MASK, mask_url};
+pub use purpose::Purpose;
 
 /// Minimum length of a secret in bytes.
 pub const MIN_BYTES: usize = 32;
@@ -85,33 +87,6 @@ pub struct MasterSecret {
 impl fmt::Debug for MasterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterSecret(..)")
-    }
-}
-
-/// The purpose of a derived key.
-#[derive(Debug, Clone, Copy)]
-pub enum Purpose {
-    /// Encrypting private keys at rest.
-    KeyRing,
-    /// Authenticating refresh tokens.
-    RefreshTokens,
-    /// Authenticating page cursors.
-    Cursors,
-    /// Authenticating share links.
-    Shares,
-    /// Authenticating mailed codes and links.
-    Flows,
-}
-
-impl Purpose {
-    fn label(self) -> &'static [u8] {
-        match self {
-            Self::KeyRing => b"tripgate key ring v1",
-            Self::RefreshTokens => b"tripgate refresh tokens v1",
-            Self::Cursors => b"tripgate cursors v1",
-            Self::Shares => b"tripgate shares v1",
-            Self::Flows => b"tripgate flows v1",
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod contract;
 mod documents;
 mod faults;
 mod harness;
+mod mail;
 mod operation;
 mod sync;
 mod trips;

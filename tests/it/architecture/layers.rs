@@ -20,6 +20,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "flows",
             "idempotency",
             "leases",
+            "mail",
             "sessions",
             "shares",
             "sync",
@@ -37,10 +38,11 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 8] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 9] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
+    ("mail", &["leases"]),
     ("accounts", &["tokens"]),
     ("sessions", &["accounts", "tokens"]),
     ("clients", &["sessions", "tokens"]),

@@ -8,6 +8,7 @@ mod client;
 pub(crate) mod conformance;
 mod coverage;
 mod database;
+mod mails;
 pub(crate) mod process;
 mod raw;
 mod reply;

@@ -1,0 +1,170 @@
+//! Budgets: how many mails a mailbox gets in an hour and a day, and how many the server sends in a day.
+//!
+//! The times of the last day's mails to a mailbox are one row, which a conditional update replaces. A second
+//! transaction that read the same row fails with a conflict and runs again. The mailbox is known only by a keyed
+//! hash of its canonical address, so spellings of one address share a budget.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::MailKind;
+use super::rows::BudgetUpdate;
+use super::store;
+use crate::db::{StoreError, Tx};
+
+/// The maximum number of mails to a mailbox within an hour.
+const PER_HOUR: usize = 5;
+/// The maximum number of mails to a mailbox within a day.
+const PER_DAY: usize = 10;
+/// How far in the future a recorded time may be before it counts as wrong.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+/// The milliseconds of a day.
+const DAY_MILLIS: i64 = 86_400_000;
+
+/// The letter of a mail of a kind without a reserve.
+const ORDINARY: char = '-';
+
+/// A recent mail to a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Recent {
+    at: i64,
+    letter: char,
+}
+
+/// Counts a mail to a mailbox and in the day. Returns `false` and counts nothing if a budget is spent.
+pub(super) async fn spend(
+    tx: &Tx,
+    mailbox: &[u8],
+    kind: MailKind,
+    now: DateTime<Utc>,
+    max_per_day: u64,
+) -> Result<bool, StoreError> {
+    let stored = store::find_budget(tx, mailbox).await?;
+    let now_millis = now.timestamp_millis();
+    let mut recent = parse(stored.as_ref().map_or("", |stored| &stored.times), now);
+    if !fits(&recent, kind, now_millis) {
+        return Ok(false);
+    }
+    recent.push(Recent { at: now_millis, letter: kind.reserved_letter().unwrap_or(ORDINARY) });
+    let version = stored.as_ref().map_or(0, |stored| stored.version);
+    let update = BudgetUpdate { mailbox, version, newest_at: now_millis, times: text(&recent) };
+    if !fits_day(tx, kind, now_millis, max_per_day).await? {
+        return Ok(false);
+    }
+    if stored.is_none() {
+        match store::insert_budget(tx, &update).await {
+            Err(StoreError::UniqueViolation(_)) => return Err(StoreError::conflict()),
+            other => other?,
+        }
+    } else if !store::replace_budget(tx, &update).await? {
+        return Err(StoreError::conflict());
+    }
+    Ok(true)
+}
+
+/// Counts a mail in the day, unless the day's budget is spent. A tenth more is reserved for the kinds that
+/// protect accounts.
+async fn fits_day(tx: &Tx, kind: MailKind, now_millis: i64, max: u64) -> Result<bool, StoreError> {
+    let reserve = if kind.reserved_letter().is_some() { max.div_ceil(10) } else { 0 };
+    let max = i64::try_from(max.saturating_add(reserve)).unwrap_or(i64::MAX);
+    let day = now_millis.div_euclid(DAY_MILLIS);
+    if store::count_in_day(tx, day, max).await? {
+        return Ok(true);
+    }
+    if store::has_day(tx, day).await? {
+        return Ok(false);
+    }
+    match store::insert_day(tx, day).await {
+        Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict()),
+        other => other.map(|()| true),
+    }
+}
+
+/// Returns the mails of the last day. A time in the future comes from a clock that was wrong.
+fn parse(times: &str, now: DateTime<Utc>) -> Vec<Recent> {
+    let (oldest, newest) = (now.timestamp_millis() - DAY_MILLIS, (now + SKEW).timestamp_millis());
+    let recent = |item: &str| {
+        let letter = item.chars().last()?;
+        let at = item.strip_suffix(letter)?.parse().ok()?;
+        (oldest < at && at <= newest).then_some(Recent { at, letter })
+    };
+    times.split(' ').filter_map(recent).collect()
+}
+
+fn text(recent: &[Recent]) -> String {
+    let items: Vec<String> = recent.iter().map(|mail| format!("{}{}", mail.at, mail.letter)).collect();
+    items.join(" ")
+}
+
+/// Returns whether the mailbox may get another mail. The first mail of a reserved kind in a period always fits.
+fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
+    let within = |since: i64, max: usize| {
+        let period = || recent.iter().filter(|mail| mail.at > since);
+        let is_first = |letter| period().all(|mail| mail.letter != letter);
+        period().count() < max || kind.reserved_letter().is_some_and(is_first)
+    };
+    within(now_millis - DAY_MILLIS / 24, PER_HOUR) && within(now_millis - DAY_MILLIS, PER_DAY)
+}
+
+/// Returns the first time that still matters, and the day of that time.
+pub(super) fn retention(now: DateTime<Utc>) -> (i64, i64) {
+    let oldest = now.timestamp_millis() - DAY_MILLIS;
+    (oldest, oldest.div_euclid(DAY_MILLIS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_millis;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// Returns which of the mails at these times fit.
+    fn accepted(mails: &[(i64, MailKind)]) -> Vec<bool> {
+        let mut times = String::new();
+        let accept = |(at, kind): &(i64, MailKind)| {
+            let mut recent = parse(&times, from_millis(*at));
+            let is_accepted = fits(&recent, *kind, *at);
+            if is_accepted {
+                recent.push(Recent { at: *at, letter: kind.reserved_letter().unwrap_or(ORDINARY) });
+                times = text(&recent);
+            }
+            assert!(times.len() <= 512, "{times}");
+            is_accepted
+        };
+        mails.iter().map(accept).collect()
+    }
+
+    #[test]
+    fn a_mailbox_gets_five_mails_within_any_hour_and_ten_within_any_day() {
+        let start = 1_800_000_000_000;
+        let mails: Vec<_> =
+            (0..7).map(|minute| (start + minute * 60_000, MailKind::ConfirmAddress)).collect();
+        assert_eq!(accepted(&mails), [true, true, true, true, true, false, false]);
+        let hourly = |count| (0..count).map(|n| (start + n * HOUR, MailKind::LoginCode)).collect::<Vec<_>>();
+        assert_eq!(accepted(&hourly(26)).iter().filter(|fits| **fits).count(), 12);
+        assert_eq!(accepted(&hourly(24)).iter().filter(|fits| **fits).count(), 10);
+        let edge = [0, 1, 2, 3, 4, HOUR - 1, HOUR, HOUR + 1].map(|at| (start + at, MailKind::LoginCode));
+        assert_eq!(accepted(&edge), [true, true, true, true, true, false, true, true]);
+    }
+
+    #[test]
+    fn the_first_reset_of_an_hour_and_a_day_always_fits() {
+        let start = 1_800_000_000_000;
+        let mut mails = vec![(start, MailKind::ConfirmAddress); 6];
+        mails.extend([(start, MailKind::ResetPassword); 2]);
+        mails.push((start, MailKind::AddressChanged));
+        assert_eq!(accepted(&mails)[5..], [false, true, false, true]);
+        // However the reserves are used, the row stays short.
+        let kinds = MailKind::ALL;
+        let all: Vec<_> =
+            (0..500).map(|n: usize| (start + 60_000 * n as i64, kinds[n * 7 % kinds.len()])).collect();
+        assert!(accepted(&all).iter().filter(|fits| **fits).count() <= 14);
+    }
+
+    #[test]
+    fn times_of_a_clock_that_was_fast_are_ignored() {
+        let now = from_millis(1_800_000_000_000);
+        let times = format!("{}- junk 17r", now.timestamp_millis() + 2 * SKEW.num_milliseconds());
+        assert_eq!(parse(&times, now), []);
+    }
+}

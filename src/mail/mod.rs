@@ -1,0 +1,261 @@
+//! Mail: an outbox in the database, and a worker that sends its mails.
+//!
+//! [`Mail::queue`] runs in the transaction that causes the mail, so a mail exists exactly if its cause was
+//! committed. One replica at a time delivers the mails ([`worker`]): over SMTP, or into files if no mail server is
+//! configured. A mail is sent at least once; every attempt has the same `Message-ID`. No request waits for a mail
+//! server.
+//!
+//! The recipient and the values of a mail are encrypted in the database, because a code or a link is a
+//! credential. A row is deleted when its mail is sent, with its account, or a week after the delivery failed for
+//! good. A mail is rendered when it is sent. The public URL in its links comes from the settings.
+
+mod budgets;
+mod files;
+mod kinds;
+mod languages;
+mod message;
+mod rendering;
+mod rows;
+mod store;
+mod values;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, StoreError, Tx};
+use crate::leases::Leases;
+use crate::secrets::{DecryptError, MacKey, MasterSecret, Purpose, Vault};
+
+pub use kinds::{MailKind, UnknownKind};
+pub use languages::Languages;
+pub use values::Values;
+
+use rows::{NewRow, Row};
+
+/// How long a mail whose delivery failed for good is listed.
+const FAILED_RETENTION: TimeDelta = TimeDelta::days(7);
+/// The number of rows that a sweep deletes in a transaction.
+const SWEEP_BATCH: u64 = 500;
+/// The maximum number of mails that [`Mail::list`] returns.
+const LIST_MAX: u64 = 10_000;
+
+/// A mail to queue.
+#[derive(Debug, Clone)]
+pub struct NewMail {
+    /// The address to which the mail is sent: the stored one of the account, never one from the request if they
+    /// differ.
+    pub to: String,
+    /// The account, with which the mail is deleted.
+    pub user: Option<Uuid>,
+    /// What the mail is about.
+    pub kind: MailKind,
+    /// The languages of the recipient.
+    pub languages: Languages,
+    /// The values for the template.
+    pub values: Values,
+}
+
+/// The result of queueing a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// The mail will be sent if the transaction is committed.
+    Accepted,
+    /// A budget is spent, so no mail was queued. The response must not depend on it.
+    OverBudget,
+}
+
+/// Which mails are sent, and how.
+#[derive(Debug, Clone)]
+pub struct MailOptions {
+    /// The base of every link, without a trailing slash.
+    pub public_url: String,
+    /// The sender, as configured. `None` selects an address at the host of `public_url`.
+    pub from: Option<String>,
+    /// The directory for the mails if there is no mail server.
+    pub outbox_dir: PathBuf,
+    /// The maximum number of mails in a day (UTC), or `None` for no limits at all.
+    pub max_per_day: Option<u64>,
+}
+
+/// The outbox and its worker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mail(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    clock: Clock,
+    leases: Leases,
+    vault: Vault,
+    mailboxes: MacKey,
+    options: MailOptions,
+    sender: message::Sender,
+    /// Wakes the worker when this replica queues a mail.
+    queued: Notify,
+}
+
+/// What is encrypted in a row.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    to: String,
+    languages: Languages,
+    values: Values,
+}
+
+/// A mail in the outbox, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedMail {
+    /// The id of the mail.
+    pub id: Uuid,
+    /// The name of its kind.
+    pub kind: String,
+    /// The recipient, unless the mail was encrypted under another master secret.
+    pub to: Option<String>,
+    /// When it was queued.
+    pub queued_at: DateTime<Utc>,
+    /// The number of failed attempts.
+    pub attempts: u64,
+    /// When the next attempt is due. `None` if the delivery failed for good.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When the delivery failed for good.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// Why the mails can't be sent with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum MailSetupError {
+    /// The sender is not valid.
+    #[error("mail_from: {0}")]
+    Sender(#[from] message::AddressError),
+}
+
+/// Why a mail can't be queued.
+#[derive(Debug, thiserror::Error)]
+enum SealError {
+    #[error("failed to encrypt a mail")]
+    Encrypt(#[from] DecryptError),
+    #[error("failed to write the values of a mail")]
+    Values(#[from] serde_json::Error),
+}
+
+impl Mail {
+    /// Creates the service. `db` and `leases` have the connections for background jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`MailSetupError`].
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        leases: Leases,
+        secret: &MasterSecret,
+        options: MailOptions,
+    ) -> Result<Self, MailSetupError> {
+        let sender = message::Sender::new(options.from.as_deref(), &options.public_url)?;
+        let vault = Vault::from_secret(secret, Purpose::Outbox);
+        let mailboxes = MacKey::from_secret(secret, Purpose::Mailboxes);
+        let queued = Notify::new();
+        Ok(Self(Arc::new(Inner { db, clock, leases, vault, mailboxes, options, sender, queued })))
+    }
+
+    /// Queues a mail in the caller's transaction. It is sent after the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn queue(&self, tx: &Tx, mail: NewMail) -> Result<Queued, StoreError> {
+        let Inner { clock, mailboxes, options, sender, queued, .. } = &*self.0;
+        let now = clock.shared_now();
+        if let Some(max_per_day) = options.max_per_day {
+            let address = identifiers::canonical(&mail.to);
+            let mailbox = mailboxes.tag(address.as_bytes());
+            if !budgets::spend(tx, mailbox.as_ref(), mail.kind, now, max_per_day).await? {
+                tracing::info!(kind = mail.kind.name(), "a mail exceeds its budget and is not sent");
+                return Ok(Queued::OverBudget);
+            }
+        }
+        let id = clock.new_id();
+        let sealed = Sealed { to: mail.to, languages: mail.languages, values: mail.values.sanitized() };
+        let sealed = self.seal(id, &sealed).map_err(|error| {
+            tracing::error!(%error, "can't queue a mail");
+            StoreError::internal("failed to encrypt a mail")
+        })?;
+        let row = NewRow {
+            id,
+            user: mail.user,
+            kind: mail.kind,
+            message_id: sender.message_id(id),
+            sealed,
+            queued_at: now,
+        };
+        store::insert(tx, &row).await?;
+        queued.notify_one();
+        Ok(Queued::Accepted)
+    }
+
+    /// Returns the mails that wait or failed, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn list(&self) -> Result<Vec<QueuedMail>, StoreError> {
+        let rows = self.0.db.read((), |tx, ()| store::list(tx, LIST_MAX).boxed()).await?;
+        Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
+    }
+
+    /// Deletes old failed mails and budgets.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.0.clock.shared_now();
+        let failed_before = (now - FAILED_RETENTION).timestamp_millis();
+        let (oldest, first_day) = budgets::retention(now);
+        let db = &self.0.db;
+        db.sweep(failed_before, SWEEP_BATCH, |tx, at| store::sweep_failed(tx, *at, SWEEP_BATCH).boxed())
+            .await?;
+        db.sweep(oldest, SWEEP_BATCH, |tx, at| store::sweep_budgets(tx, *at, SWEEP_BATCH).boxed()).await?;
+        db.write(first_day, |tx, day| store::sweep_days(tx, *day).boxed()).await?;
+        Ok(())
+    }
+
+    /// Delivers mails until the future is dropped.
+    pub async fn run(&self) {
+        worker::Worker::new(self.clone()).run().await;
+    }
+
+    fn seal(&self, id: Uuid, sealed: &Sealed) -> Result<Vec<u8>, SealError> {
+        Ok(self.0.vault.seal(&id.to_string(), &serde_json::to_vec(sealed)?)?)
+    }
+
+    /// Decrypts a row. `None` if it was encrypted under an unknown master secret.
+    fn open(&self, row: &Row) -> Option<Sealed> {
+        let plain = self.0.vault.open(&row.id.to_string(), &row.sealed).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    fn queued_mail(&self, row: Row) -> QueuedMail {
+        let to = self.open(&row).map(|sealed| sealed.to);
+        QueuedMail {
+            id: row.id,
+            kind: row.kind,
+            to,
+            queued_at: row.queued_at,
+            attempts: u64::try_from(row.attempts).unwrap_or_default(),
+            next_attempt_at: row.next_attempt_at,
+            failed_at: row.failed_at,
+            last_error: row.last_error,
+        }
+    }
+}

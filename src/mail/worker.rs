@@ -1,0 +1,213 @@
+//! The worker that delivers the mails of the outbox.
+//!
+//! It polls every second, because another replica may have queued a mail, and at once when this replica queues
+//! one. The replica with the lease delivers. Each mail is deleted after its delivery; a crash in between sends it
+//! once more with the same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to
+//! 1 h, until the mail is three days old. If the server refuses the recipient or the mail, the delivery has failed
+//! for good.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::message::Outgoing;
+use super::rows::Row;
+use super::{Mail, MailKind, Values, files, rendering, store};
+use crate::db::StoreError;
+use crate::error_chain::error_chain;
+
+/// How often to look for mails that other replicas queued or whose next attempt is due.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// The first wait after a mail was queued, before its transaction is committed. The wait doubles until
+/// [`POLL_EVERY`].
+const COMMIT_WAIT: Duration = Duration::from_millis(5);
+/// The maximum number of mails that are read at once.
+const BATCH: u64 = 100;
+/// The lease of the worker.
+const LEASE: &str = "mail";
+/// How long a replica that has died blocks the others from sending.
+const LEASE_TTL: TimeDelta = TimeDelta::seconds(10);
+/// The delay of the first retry.
+const FIRST_RETRY: TimeDelta = TimeDelta::seconds(30);
+/// The maximum delay of a retry.
+const RETRY_MAX: TimeDelta = TimeDelta::hours(1);
+/// The age at which the delivery of a mail fails for good.
+const GIVE_UP: TimeDelta = TimeDelta::days(3);
+/// The maximum length of a stored error, in characters.
+const ERROR_MAX: usize = 500;
+
+/// Why an attempt failed.
+#[derive(Debug)]
+enum Failure {
+    /// Another attempt may succeed.
+    Transient(String),
+    /// No attempt can succeed.
+    Permanent(String),
+}
+
+/// Delivers mails.
+#[derive(Debug)]
+pub(super) struct Worker {
+    mail: Mail,
+}
+
+impl Worker {
+    pub(super) fn new(mail: Mail) -> Self {
+        Self { mail }
+    }
+
+    /// Delivers mails until the future is dropped.
+    pub(super) async fn run(mut self) {
+        let mut wait = POLL_EVERY;
+        loop {
+            let was_notified = timeout(wait, self.mail.0.queued.notified()).await.is_ok();
+            match self.deliver_due().await {
+                Ok(true) => wait = COMMIT_WAIT,
+                // The transaction of the new mail is not committed yet, or the wait for it is over.
+                Ok(false) if was_notified => wait = COMMIT_WAIT,
+                Ok(false) => wait = (wait * 2).min(POLL_EVERY),
+                Err(error) => {
+                    tracing::debug!(causes = error_chain(&error), "failed to read or write the outbox");
+                    sleep(POLL_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Delivers the mails that are due, if this replica holds the lease. Returns whether it delivered any.
+    async fn deliver_due(&mut self) -> Result<bool, StoreError> {
+        let mut has_delivered = false;
+        loop {
+            let rows = self.due().await?;
+            if rows.is_empty() {
+                if has_delivered {
+                    self.mail.0.leases.release(LEASE).await?;
+                }
+                return Ok(has_delivered);
+            }
+            if !self.mail.0.leases.acquire(LEASE, LEASE_TTL).await? {
+                return Ok(false);
+            }
+            has_delivered = true;
+            self.deliver_all(rows).await?;
+        }
+    }
+
+    async fn due(&self) -> Result<Vec<Row>, StoreError> {
+        let now = self.mail.0.clock.shared_now().timestamp_millis();
+        self.mail.0.db.read(now, |tx, now| store::due(tx, *now, BATCH).boxed()).await
+    }
+
+    async fn deliver_all(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
+        for row in rows {
+            match self.deliver(&row).await {
+                Ok(()) => self.delivered(row.id).await?,
+                Err(failure) => self.failed(&row, failure).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, row: &Row) -> Result<(), Failure> {
+        let outgoing = self.render(row)?;
+        let inner = &self.mail.0;
+        let (dir, id) = (inner.options.outbox_dir.clone(), row.id);
+        let written = tokio::task::spawn_blocking(move || files::write(&dir, id, &outgoing.bytes)).await;
+        let written = written.map_err(|error| Failure::Transient(error.to_string()))?;
+        let path = written.map_err(|error| Failure::Transient(format!("can't write the file: {error}")))?;
+        tracing::info!(kind = row.kind, file = %path.display(), "wrote a mail, because smtp_url is not set");
+        Ok(())
+    }
+
+    fn render(&self, row: &Row) -> Result<Outgoing, Failure> {
+        let inner = &self.mail.0;
+        let sealed = self.mail.open(row).ok_or_else(|| {
+            // A replica with that secret may send it.
+            Failure::Transient("the mail is encrypted under another master secret".to_owned())
+        })?;
+        let kind: MailKind = row.kind.parse().map_err(|_| {
+            Failure::Transient("this version of the server does not know the kind of the mail".to_owned())
+        })?;
+        let link = sealed.values.link.map(|path| format!("{}{path}", inner.options.public_url));
+        let values = Values { link, ..sealed.values };
+        let content = rendering::render(kind, &sealed.languages, &values);
+        let message = inner.sender.message(&sealed.to, &row.message_id, row.queued_at, content);
+        message.map_err(|error| Failure::Permanent(error.to_string()))
+    }
+
+    async fn delivered(&self, id: Uuid) -> Result<(), StoreError> {
+        self.mail.0.db.write(id, |tx, id| store::delete(tx, std::slice::from_ref(id)).boxed()).await
+    }
+
+    async fn failed(&self, row: &Row, failure: Failure) -> Result<(), StoreError> {
+        let clock = &self.mail.0.clock;
+        let now = clock.shared_now();
+        let (id, attempts) = (row.id, row.attempts);
+        let next = match &failure {
+            Failure::Transient(_) => Some(now + retry_delay(attempts)),
+            Failure::Permanent(_) => None,
+        };
+        // A clock that jumped must not end the delivery.
+        let next = next.filter(|next| *next - row.queued_at <= GIVE_UP || !clock.is_steady());
+        let (Failure::Transient(error) | Failure::Permanent(error)) = failure;
+        let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
+        match next {
+            Some(next) => {
+                tracing::warn!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail");
+                self.postpone(id, attempts, next, error).await
+            }
+            None => {
+                tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");
+                let input = (id, attempts, now.timestamp_millis(), error);
+                self.mail
+                    .0
+                    .db
+                    .write(input, |tx, (id, attempts, now, error)| {
+                        store::fail(tx, *id, *attempts, *now, error).boxed()
+                    })
+                    .await
+            }
+        }
+    }
+
+    async fn postpone(
+        &self,
+        id: Uuid,
+        attempts: i64,
+        next: DateTime<Utc>,
+        error: String,
+    ) -> Result<(), StoreError> {
+        let input = (id, attempts, next.timestamp_millis(), error);
+        self.mail
+            .0
+            .db
+            .write(input, |tx, (id, attempts, next, error)| {
+                store::postpone(tx, *id, *attempts, *next, error).boxed()
+            })
+            .await
+    }
+}
+
+/// Returns the delay of the next attempt after `attempts` earlier failures and another one.
+fn retry_delay(attempts: i64) -> TimeDelta {
+    let doublings = i32::try_from(attempts.clamp(0, 20)).unwrap_or(20);
+    FIRST_RETRY
+        .checked_mul(2_i32.pow(u32::try_from(doublings).unwrap_or(20)))
+        .unwrap_or(RETRY_MAX)
+        .min(RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_begin_after_30_s_and_double_up_to_an_hour() {
+        let secs: Vec<i64> = (0..9).map(|attempts| retry_delay(attempts).num_seconds()).collect();
+        assert_eq!(secs, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(retry_delay(i64::MAX), RETRY_MAX);
+    }
+}

@@ -1,0 +1,35 @@
+//! The purposes of the keys that are derived from the master secret.
+
+/// The purpose of a derived key.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// Encrypting private keys at rest.
+    KeyRing,
+    /// Authenticating refresh tokens.
+    RefreshTokens,
+    /// Authenticating page cursors.
+    Cursors,
+    /// Authenticating share links.
+    Shares,
+    /// Authenticating mailed codes and links.
+    Flows,
+    /// Encrypting queued mails.
+    Outbox,
+    /// Hashing the addresses of mailboxes.
+    Mailboxes,
+}
+
+impl Purpose {
+    /// Returns the text that distinguishes the key from those for other purposes.
+    pub(super) fn label(self) -> &'static [u8] {
+        match self {
+            Self::KeyRing => b"tripgate key ring v1",
+            Self::RefreshTokens => b"tripgate refresh tokens v1",
+            Self::Cursors => b"tripgate cursors v1",
+            Self::Shares => b"tripgate shares v1",
+            Self::Flows => b"tripgate flows v1",
+            Self::Outbox => b"tripgate outbox v1",
+            Self::Mailboxes => b"tripgate mailboxes v1",
+        }
+    }
+}

@@ -5,22 +5,40 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 
 tokio::task_local! {
-    static REQUEST: RequestInfo;
+    static REQUEST: Arc<RequestInfo>;
 }
 
-/// What the events of a request have in common.
-#[derive(Debug, Clone)]
+/// What the lines in the log about one request have in common.
+#[derive(Debug)]
 pub struct RequestInfo {
     /// The id of the request.
     pub id: Arc<str>,
     /// The address of the client.
     pub address: IpAddr,
+    caller: OnceLock<(Uuid, Option<Uuid>)>,
+}
+
+impl RequestInfo {
+    /// Creates the information of a request whose caller is not known yet.
+    pub fn new(id: &str, address: IpAddr) -> Arc<Self> {
+        Arc::new(Self { id: Arc::from(id), address, caller: OnceLock::new() })
+    }
+
+    /// Returns the authenticated user.
+    pub fn user(&self) -> Option<Uuid> {
+        self.caller.get().map(|(user, _)| *user)
+    }
+
+    /// Returns the session of the authenticated user.
+    pub fn session(&self) -> Option<Uuid> {
+        self.caller.get()?.1
+    }
 }
 
 /// An audited event. Its name appears in the log and in the table of security events.
@@ -71,8 +89,14 @@ impl Event {
 
 /// Runs the future as part of a request: the events that it records contain the request's id and the client's
 /// address.
-pub fn in_request<F: Future>(info: RequestInfo, request: F) -> TaskLocalFuture<RequestInfo, F> {
+pub fn in_request<F: Future>(info: Arc<RequestInfo>, request: F) -> TaskLocalFuture<Arc<RequestInfo>, F> {
     REQUEST.scope(info, request)
+}
+
+/// Records the authenticated caller of the current request, unless it is known already.
+pub fn set_caller(user: Uuid, session: Option<Uuid>) {
+    // An error means that there is no request, or that the caller is known.
+    let _ = REQUEST.try_with(|info| info.caller.set((user, session)));
 }
 
 /// Returns the id of the current request, or an empty string outside a request.
@@ -88,7 +112,10 @@ pub fn client_address() -> Option<IpAddr> {
 
 /// Writes an event to the audit log, without the user or the session if they are unknown.
 pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
-    let info = REQUEST.try_with(RequestInfo::clone).ok();
+    let info = REQUEST.try_with(Arc::clone).ok();
+    if let Some(user) = user.filter(|_| event != Event::LoginFailed) {
+        set_caller(user, session);
+    }
     tracing::info!(
         target: "tripgate::audit",
         event = event.name(),

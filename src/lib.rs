@@ -19,7 +19,7 @@
 //! | 2 | [`db`], [`passwords`], [`config`], [`data_dir`] | transactions, password hashing, settings, the data directory |
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
-//! | 1 | [`mod@error_chain`] | error chains in logs |
+//! | 1 | [`mod@error_chain`], [`metrics`] | error chains in logs, the metrics of the process |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
 //! # Domain modules
@@ -62,6 +62,7 @@ pub mod idempotency;
 pub mod leases;
 pub mod listener;
 pub mod mail;
+pub mod metrics;
 pub mod passwords;
 pub mod plain_text;
 pub mod secrets;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::metrics::{self, AuthMethod, AuthOutcome, AuthResult};
 use crate::passwords::{Overloaded, Password, Passwords, Verified};
 use crate::tokens::Tokens;
 
@@ -93,6 +94,20 @@ pub enum AccountsError {
     /// An error of the database.
     #[error("can't read or write the accounts")]
     Store(#[from] StoreError),
+}
+
+impl AuthOutcome for AccountsError {
+    fn auth_result(&self) -> Option<AuthResult> {
+        match self {
+            Self::InvalidCredentials => Some(AuthResult::InvalidCredentials),
+            Self::Overloaded(_) => Some(AuthResult::Overloaded),
+            Self::IdentifierTaken
+            | Self::WrongPassword
+            | Self::NoSuchUser
+            | Self::LastIdentifier
+            | Self::Store(_) => None,
+        }
+    }
 }
 
 impl HasStoreError for AccountsError {
@@ -193,7 +208,9 @@ impl Accounts {
     ///
     /// Those of [`Accounts::verify_credentials`].
     pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        let user = self.verify_credentials(identifier, password).await?;
+        let verified = self.verify_credentials(identifier, password).await;
+        metrics::auth_attempted(AuthMethod::Basic, &verified);
+        let user = verified?;
         audit::record(Event::Authenticated, Some(user.id), None);
         Ok(user)
     }

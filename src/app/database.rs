@@ -66,6 +66,7 @@ pub(super) async fn open(
     StartMode { creation, exclusive }: StartMode,
 ) -> Result<Opened, StartError> {
     let file = db::sqlite_file(settings.database_url.expose())?;
+    db::require_directory(settings.database_url.expose())?;
     let lock = file.filter(|_| exclusive).map(|file| ServerLock::acquire(&file)).transpose()?;
     let record = DatabaseRecord::in_dir(&settings.data_dir);
     let known = match record.read() {

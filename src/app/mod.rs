@@ -19,7 +19,7 @@ use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, Quotas, Settings, SigningAlg, Signup};
 use crate::data_dir::{LockError, RecordError};
-use crate::db::{Db, OpenError, StoreError, is_storage_full};
+use crate::db::{self, Db, OpenError, StoreError, is_storage_full};
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions, MailSetupError};
@@ -79,6 +79,8 @@ pub struct Services {
     pub trusted_proxies: Vec<IpNet>,
     /// The origins whose pages may call the API.
     pub cors_origins: Vec<String>,
+    /// Duration of a request that is logged as slow.
+    pub slow_request: Duration,
     /// Whether the server has begun to shut down.
     pub stopping: Arc<AtomicBool>,
 }
@@ -191,6 +193,7 @@ pub async fn build(
 ) -> Result<App, StartError> {
     set_umask();
     create_data_dir(&settings.data_dir)?;
+    db::log_statements_slower_than(settings.slow_statement);
     let clock = clock.restarted();
     let Opened { db, secret, identity } = open(settings, &clock, mode).await?;
     // Requests must never delay the poll of revocations and the renewal of leases.
@@ -249,6 +252,7 @@ pub async fn build(
         docs: settings.docs,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
+        slow_request: settings.slow_request,
         stopping: Arc::default(),
     })))
 }

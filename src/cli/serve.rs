@@ -12,7 +12,7 @@ pub(super) fn command() -> Command {
     let create = Arg::new("create").long("create").action(ArgAction::SetTrue).help(
         "Allow a new database beside the secret of an earlier start, or a new secret beside a database",
     );
-    Command::new("serve").about("Serve the API (the default)").arg(create)
+    Command::new("serve").aliases(["start", "run"]).about("Serve the API (the default)").arg(create)
 }
 
 pub(super) fn serve(settings: Settings, create: bool) -> Result<(), CliError> {

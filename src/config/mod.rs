@@ -16,6 +16,7 @@ mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ArgMatches;
 use ipnet::IpNet;
@@ -122,12 +123,20 @@ pub struct Settings {
     pub mail_per_day: u32,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
+    /// One warning for each variable of the environment that looks like a setting but is not one.
+    pub ignored_variables: Vec<String>,
+    /// Address and port of the metrics, if enabled.
+    pub metrics_listen: Option<SocketAddr>,
     /// HTTPS, if configured.
     pub tls: Option<TlsFiles>,
     /// A valid filter of log lines.
     pub log: String,
     /// The format of a log line.
     pub log_format: LogFormat,
+    /// Duration of a request that is logged as slow.
+    pub slow_request: Duration,
+    /// Duration of an SQL statement that is logged as slow.
+    pub slow_statement: Duration,
     /// Whether to serve the documentation.
     pub docs: bool,
     /// Longest expected wait for a password hash that is still admitted, in seconds.
@@ -278,9 +287,12 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         mail_from: r.optional("mail_from", parse::text),
         mail_per_day: r.required("mail_per_day", 0, parse::number),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
+        metrics_listen: r.optional("metrics_listen", parse::address),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
         log: r.required("log", String::new(), parse::filter),
         log_format: r.required("log_format", LogFormat::Text, parse::log_format),
+        slow_request: r.required("slow_request_ms", Duration::MAX, parse::millis),
+        slow_statement: r.required("slow_statement_ms", Duration::MAX, parse::millis),
         docs: r.required("docs", true, parse::boolean),
         hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
         max_connections: r.required("max_connections", 0, parse::number),
@@ -293,6 +305,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
             sync_operations: r.required("quota_sync_operations", 0, parse::number),
             tombstones: r.required("quota_tombstones", 0, parse::number),
         },
+        ignored_variables: r.raw.ignored_variables(),
         shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -41,6 +42,7 @@ pub(super) fn database_url(text: &str, _: &ValueKind) -> Parsed<Secret> {
     match scheme {
         "sqlite" => sqlite_file(rest).map(|()| Secret::new(text)),
         "postgres" | "postgresql" | "mysql" | "mariadb" => {
+            check_password_encoding(rest)?;
             Url::parse(text).map_err(|error| format!("is not a URL ({error})"))?;
             if !rest.starts_with("//") {
                 return Err("has no // after its scheme".to_owned());
@@ -50,6 +52,20 @@ pub(super) fn database_url(text: &str, _: &ValueKind) -> Parsed<Secret> {
         }
         _ => Err("has a scheme that is not supported".to_owned()),
     }
+}
+
+/// Checks that no character of the user or the password ends the authority of the URL. Such a URL would name
+/// another host.
+fn check_password_encoding(rest: &str) -> Parsed<()> {
+    let rest = rest.trim_start_matches('/');
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    if authority.contains('@') || !after.contains('@') {
+        return Ok(());
+    }
+    Err("has a character in its password that must be percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40, \
+        % as %25"
+        .to_owned())
 }
 
 /// Checks that the rest of a `sqlite:` URL names a file. Each connection to an in-memory database would open
@@ -154,6 +170,10 @@ pub(super) fn number<N: TryFrom<u64>>(text: &str, kind: &ValueKind) -> Parsed<N>
         }
     }
     N::try_from(number).map_err(|_| "is too large".to_owned())
+}
+
+pub(super) fn millis(text: &str, kind: &ValueKind) -> Parsed<Duration> {
+    number(text, kind).map(Duration::from_millis)
 }
 
 pub(super) fn boolean(text: &str, _: &ValueKind) -> Parsed<bool> {

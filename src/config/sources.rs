@@ -44,7 +44,12 @@ pub(super) struct RawSettings {
     pub(super) values: BTreeMap<&'static str, RawValue>,
     /// One line for each problem.
     pub(super) problems: Vec<String>,
+    /// The [`LOOKALIKES`] that are set, with their sources.
+    lookalikes: Vec<(&'static str, String)>,
 }
+
+/// Variables that other programs and hosting platforms use, and the settings that they are mistaken for.
+const LOOKALIKES: [(&str, &str); 2] = [("DATABASE_URL", "database_url"), ("PORT", "listen")];
 
 impl Sources<'_> {
     /// Reads all sources, in ascending order of precedence.
@@ -71,6 +76,19 @@ impl RawSettings {
         self.values.insert(setting.name, RawValue { value, written, from });
     }
 
+    /// Returns a warning for each variable that has no effect, unless the setting that it is mistaken for is set.
+    pub(super) fn ignored_variables(&self) -> Vec<String> {
+        let is_unset = |setting: &str| !self.values.contains_key(setting);
+        let setting =
+            |name: &str| LOOKALIKES.iter().find(|(known, _)| *known == name).map(|(_, setting)| *setting);
+        let warning = |(name, from): &(&'static str, String)| {
+            let setting = setting(name).filter(|setting| is_unset(setting)).and_then(find)?;
+            let written = setting.env_name();
+            Some(format!("{name} ({from}) is set but not used; the setting is {written}"))
+        };
+        self.lookalikes.iter().filter_map(warning).collect()
+    }
+
     fn read_file(&mut self, dir: &Path, named: Option<&Path>) {
         let path = dir.join(named.unwrap_or(Path::new(DEFAULT_FILE)));
         let label = named.map_or(DEFAULT_FILE.to_owned(), |path| path.display().to_string());
@@ -88,7 +106,8 @@ impl RawSettings {
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start);
                 let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-                self.problems.push(format!("{label}: line {line} is not valid TOML"));
+                let reason = toml_reason(&text, line, error.message());
+                self.problems.push(format!("{label}: line {line} is not valid TOML{reason}"));
             }
         }
     }
@@ -138,6 +157,9 @@ impl RawSettings {
 
     fn add_variable(&mut self, name: &OsString, value: OsString, from: &str) {
         let name = name.to_string_lossy();
+        if let Some((known, _)) = LOOKALIKES.iter().find(|(known, _)| *known == name) {
+            self.lookalikes.push((known, from.to_owned()));
+        }
         if !name.starts_with(PREFIX) || name.starts_with(TEST_PREFIX) {
             return;
         }
@@ -153,6 +175,17 @@ impl RawSettings {
                 .push(format!("{written}: the value is not UTF-8; allowed: {}", setting.kind.allowed())),
         }
     }
+}
+
+/// Returns the reason of a TOML error, unless it repeats a part of the line, which may be a secret.
+fn toml_reason(text: &str, line: usize, message: &str) -> String {
+    const MIN_PART: usize = 4;
+    let line = text.lines().nth(line - 1).unwrap_or_default();
+    let (_, value) = line.split_once('=').unwrap_or(("", line));
+    let parts = value.split(|c: char| !c.is_alphanumeric()).filter(|part| part.len() >= MIN_PART);
+    let reason = message.lines().next().unwrap_or_default();
+    let is_safe = parts.into_iter().all(|part| !reason.contains(part));
+    if is_safe && !reason.is_empty() { format!(" ({reason})") } else { String::new() }
 }
 
 /// Converts a TOML value to the text that the environment would contain.

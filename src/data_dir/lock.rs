@@ -53,9 +53,6 @@ impl ServerLock {
         path.push(".lock");
         let path = Path::new(&path);
         let failed = |source| LockError::File { path: path.display().to_string(), source };
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).map_err(failed)?;
-        }
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(path).map_err(failed)?;

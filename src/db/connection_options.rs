@@ -1,8 +1,10 @@
 //! The options of connections, for each backend and lane.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use log::LevelFilter;
 use sea_orm::sqlx::AssertSqlSafe;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, sqlx};
@@ -37,6 +39,23 @@ pub(super) fn file_of(url: &str) -> Result<Option<PathBuf>, sqlx::Error> {
     Ok(Some(options.get_filename().to_owned()))
 }
 
+/// The duration of a statement that is logged as slow, in milliseconds. It concerns the whole process, like the log.
+static SLOW_STATEMENT_MILLIS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Sets the duration from which statements are logged as slow, for databases that are opened afterwards.
+pub fn log_statements_slower_than(limit: Duration) {
+    SLOW_STATEMENT_MILLIS.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Configures the log of the driver: slow statements, without the values that are bound to them.
+fn log_slow_statements(options: &mut ConnectOptions) {
+    let limit = Duration::from_millis(SLOW_STATEMENT_MILLIS.load(Ordering::Relaxed));
+    options
+        .sqlx_logging(true)
+        .sqlx_logging_level(LevelFilter::Off)
+        .sqlx_slow_statements_logging_settings(LevelFilter::Warn, limit);
+}
+
 /// Returns the options of the read-only connections of a lane, or of the connection for writes.
 pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
@@ -49,7 +68,6 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
             let sqlite = sqlite.foreign_keys(true).busy_timeout(CONNECT_TIMEOUT);
             if read_only {
@@ -68,6 +86,7 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
         });
+    log_slow_statements(&mut options);
     options
 }
 
@@ -108,10 +127,10 @@ pub(super) fn server_options(url: &str, size: u32) -> ConnectOptions {
         .connect_timeout(CONNECT_TIMEOUT)
         .acquire_timeout(CONNECT_TIMEOUT)
         .idle_timeout(Some(Duration::from_mins(5)))
-        .sqlx_logging(false)
         .map_sqlx_mysql_pool_opts(|pool| {
             pool.after_connect(|connection, _| Box::pin(async move { prepare_session(connection).await }))
         });
+    log_slow_statements(&mut options);
     options
 }
 

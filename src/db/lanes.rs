@@ -87,6 +87,11 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Returns the values with the names of their lanes.
+    pub(super) fn named(&self) -> [(&'static str, &T); 3] {
+        [("requests", &self.requests), ("searches", &self.searches), ("background", &self.background)]
+    }
+
     pub(super) fn all(&self) -> [&T; 3] {
         [&self.requests, &self.searches, &self.background]
     }

@@ -39,7 +39,7 @@ mod write_gate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -48,7 +48,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::task::JoinError;
 
 use crate::clock::from_millis;
+use crate::metrics::{self, PoolUsage};
 
+pub use connection_options::log_statements_slower_than;
 pub use deadline::within_one_deadline;
 pub use error::StoreError;
 pub use full_disk::is_storage_full;
@@ -58,7 +60,7 @@ pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{
     MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
-    open_existing, sqlite_file,
+    open_existing, require_directory, sqlite_file,
 };
 pub use tx::Tx;
 
@@ -184,6 +186,7 @@ impl Db {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         let limit = deadline::remaining(limit);
+        let started = Instant::now();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
             Backend::Server { pools } => {
@@ -195,6 +198,7 @@ impl Db {
                 gate.wait(limit, done).await
             }
         };
+        metrics::wrote(started.elapsed(), result.is_ok());
         if result.is_ok() {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -259,6 +263,20 @@ impl Db {
         }
     }
 
+    /// Returns the use of the pools of connections.
+    pub fn pools(&self) -> [PoolUsage; 3] {
+        match &self.backend {
+            Backend::Sqlite { readers, .. } => readers.named().map(|(pool, readers)| {
+                let (used, max) = readers.usage();
+                PoolUsage { pool, used, max }
+            }),
+            Backend::Server { pools } => pools.named().map(|(pool, connections)| {
+                let (used, max) = open::pool_usage(connections);
+                PoolUsage { pool, used, max }
+            }),
+        }
+    }
+
     /// Commits the waiting writes and closes all connections.
     pub async fn close(&self) {
         match &self.backend {
@@ -317,7 +335,6 @@ mod tests {
     use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, TransactionTrait};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Instant;
 
     const WAIT: Duration = Duration::from_millis(200);
 

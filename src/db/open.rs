@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::sqlx::Connection;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, sqlx};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, sqlx,
+};
 
 use super::connection_options::{
     CONNECT_TIMEOUT, file_of, is_sqlite, lane_options, server_options, sqlite_options,
@@ -30,13 +32,11 @@ const LOCKED_RETRY: Duration = Duration::from_millis(20);
 /// Why the database can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory of the SQLite file can't be created.
-    #[error("can't create the directory of the database {path}: {source}")]
+    /// The directory of the SQLite file does not exist.
+    #[error("the directory {path} of the database does not exist: create it, or correct database_url")]
     Directory {
         /// The path of the directory.
         path: String,
-        /// The cause.
-        source: std::io::Error,
     },
     /// The SQLite file does not exist or is empty, and the operation does not create it.
     #[error("there is no database at {path}: run `tripgate migrate` or start the server to create it")]
@@ -128,7 +128,7 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
 /// [`OpenError`]. Each message is one line.
 pub async fn open(url: &str) -> Result<Db, OpenError> {
     let backend = if is_sqlite(url) {
-        create_directory(url)?;
+        require_directory(url)?;
         match connect(sqlite_options(url, None)).await {
             Ok(writer) => open_sqlite(url, writer).await?,
             Err(error) => open_on_full_disk(url).await.ok_or_else(|| unreachable(url)(error))?,
@@ -182,7 +182,7 @@ async fn open_on_full_disk(url: &str) -> Option<Backend> {
 ///
 /// [`OpenError`]. Each message is one line.
 pub async fn migrate_up(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
-    create_directory(url)?;
+    require_directory(url)?;
     let connection = connect_once(url).await?;
     let result = apply_pending(&connection).await;
     connection.close().await.map_err(unreachable(url))?;
@@ -310,6 +310,8 @@ async fn check_connection(url: &str) -> Result<(), OpenError> {
     let source: Box<dyn std::error::Error + Send + Sync> =
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(())) => return Ok(()),
+            // The driver adds a line of the server's source code to its message.
+            Ok(Err(sqlx::Error::Database(error))) => error.message().to_owned().into(),
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),
         };
@@ -325,10 +327,33 @@ pub fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     file_of(url).map_err(|error| OpenError::Unreachable { url: url.to_owned(), source: error.into() })
 }
 
-fn create_directory(url: &str) -> Result<(), OpenError> {
+/// Returns the number of connections of a pool in use and their maximum.
+pub(super) fn pool_usage(pool: &DatabaseConnection) -> (u32, u32) {
+    let usage = |size: u32, idle: usize, max| (size.saturating_sub(u32::try_from(idle).unwrap_or(size)), max);
+    match pool.get_database_backend() {
+        DbBackend::Postgres => {
+            let pool = pool.get_postgres_connection_pool();
+            usage(pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
+        DbBackend::MySql => {
+            let pool = pool.get_mysql_connection_pool();
+            usage(pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
+        _ => (0, 0),
+    }
+}
+
+/// Checks that the directory of a SQLite file exists. A directory that is created for a misspelt path would hide the
+/// mistake.
+///
+/// # Errors
+///
+/// [`OpenError::Directory`].
+pub fn require_directory(url: &str) -> Result<(), OpenError> {
     match sqlite_file(url)?.as_deref().and_then(Path::parent) {
-        Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
-            .map_err(|source| OpenError::Directory { path: parent.display().to_string(), source }),
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            Err(OpenError::Directory { path: parent.display().to_string() })
+        }
         _ => Ok(()),
     }
 }

@@ -194,6 +194,12 @@ impl ReadPool {
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
+    /// Returns the number of connections in use and their maximum.
+    pub(super) fn usage(&self) -> (u32, u32) {
+        let free = u32::try_from(self.0.permits.available_permits()).unwrap_or(self.0.size);
+        (self.0.size.saturating_sub(free), self.0.size)
+    }
+
     /// Closes the pool, after the running queries have ended.
     pub(super) async fn close(&self) {
         // A query that still runs after the timeout keeps its connection, which closes with the pool.

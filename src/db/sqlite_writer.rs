@@ -9,7 +9,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::full_disk::ImmutableReaders;
 use super::sqlite_files::SqliteFiles;
 use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
+use crate::metrics;
 
 /// Maximum number of functions in one transaction. Bounds how long the first of them waits.
 const MAX_BATCH: usize = 256;
@@ -247,7 +248,11 @@ async fn serve(mut connection: WriterConnection, mut waiting: mpsc::Receiver<Mes
                 Message::Close(done) => closing = Some(done),
             }
         }
+        let (functions, started) = (jobs.len(), Instant::now());
         commit(&mut connection, jobs).await;
+        if functions > 0 {
+            metrics::committed(functions, started.elapsed());
+        }
         if let Some(done) = closing {
             connection.close().await;
             let _ = done.send(());

@@ -4,11 +4,10 @@
 //! panics, converts every error to a problem, adds the common response headers, and writes one access log
 //! line for each request. The query is never logged, because it may contain secrets.
 
-use std::borrow::Cow;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,19 +16,22 @@ use http_body::Body as _;
 use http_body_util::combinators::BoxBody;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
+use poem_openapi::OperationId;
 use poem_openapi::error::{ContentTypeError, ParseParamError};
 
 use uuid::Uuid;
 
+use super::access_log::FinishedRequest;
 use super::path_table::PathTable;
 use super::proxy_warnings::ProxyWarnings;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
 use crate::audit::{self, RequestInfo};
 use crate::clock::Clock;
+use crate::metrics::ActiveRequest;
 use crate::web::accept::{self, Representation};
 use crate::web::body_budget::BodyBudget;
 use crate::web::caller::Authentication;
-use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::client_address::TrustedProxies;
 use crate::web::field_label::field_label;
 use crate::web::idempotency_key::HEADER as IDEMPOTENCY_KEY;
 use crate::web::page;
@@ -65,22 +67,25 @@ pub(super) struct Middleware<O, P> {
     pub(super) docs: bool,
     pub(super) proxies: TrustedProxies,
     pub(super) proxy_warnings: ProxyWarnings,
+    /// Duration of a request that is logged as slow.
+    pub(super) slow_request: Duration,
 }
 
 /// The parts of a request that are needed for its response.
 struct RequestContext {
     id: HeaderValue,
+    info: Arc<RequestInfo>,
     method: Method,
     path: String,
     origin: Option<HeaderValue>,
     representation: Representation,
     started: Instant,
-    client: ClientAddress,
+    _active: ActiveRequest,
 }
 
 impl RequestContext {
     fn id(&self) -> &str {
-        self.id.to_str().unwrap_or_default()
+        &self.info.id
     }
 
     /// Returns whether an error of this request is a page if the client prefers HTML: for a share link, and for
@@ -100,29 +105,29 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
         let identified = self.proxies.identify(&request);
         self.proxy_warnings.observe(&request, identified);
         request.set_data(identified.client);
+        let id = self.request_id(request.headers());
         let context = RequestContext {
-            id: self.request_id(request.headers()),
+            info: RequestInfo::new(id.to_str().unwrap_or_default(), identified.client.0),
+            id,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             origin: self.allowed_origin(request.headers()),
             representation: Representation::preferred(request.headers()),
             started: Instant::now(),
-            client: identified.client,
+            _active: ActiveRequest::begin(),
         };
         if context.method == Method::HEAD {
             request.set_method(Method::GET);
         }
         let result = match short_circuit(&mut request, &context) {
             Some(result) => Either::Left(ready(result.map_err(poem::Error::from))),
-            None => {
-                let info = RequestInfo { id: Arc::from(context.id()), address: context.client.0 };
-                Either::Right(audit::in_request(info, self.dispatch(request)))
-            }
+            None => Either::Right(audit::in_request(Arc::clone(&context.info), self.dispatch(request))),
         };
         result.map(move |result| {
+            let operation = operation(&result);
             let mut response =
                 result.unwrap_or_else(|error| self.render(to_problem(error, &context), &context));
-            self.finish(&mut response, &context);
+            self.finish(&mut response, &context, operation);
             Ok(response)
         })
     }
@@ -190,7 +195,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
     }
 
     /// Adds the common headers and writes the access log line.
-    fn finish(&self, response: &mut Response, context: &RequestContext) {
+    fn finish(&self, response: &mut Response, context: &RequestContext, operation: Option<&'static str>) {
         if context.method == Method::HEAD {
             drop_body(response);
         }
@@ -210,15 +215,15 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
                 headers.insert(header::VARY, vary);
             }
         }
-        tracing::info!(
-            target: "tripgate::access",
-            request_id = context.id(),
-            client_address = %context.client.0,
-            method = context.method.as_str(),
-            path = &*redact_path(&context.path),
-            status = response.status().as_u16(),
-            latency_us = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        );
+        let finished = FinishedRequest {
+            info: &context.info,
+            method: context.method.as_str(),
+            path: &context.path,
+            operation,
+            status: response.status().as_u16(),
+            took: context.started.elapsed(),
+        };
+        finished.record(self.slow_request);
     }
 
     /// Returns the client's id if it is safe to log and send back, or a new id.
@@ -242,6 +247,15 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         let is_allowed = self.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
         is_allowed.then(|| origin.clone())
     }
+}
+
+/// Returns the id of the operation that has handled the request.
+fn operation(result: &Result<Response>) -> Option<&'static str> {
+    let id = match result {
+        Ok(response) => response.data::<OperationId>(),
+        Err(error) => error.data::<OperationId>(),
+    };
+    id.map(|id| id.0)
 }
 
 /// Responds to requests that need no handler: preflights, requests that do not accept JSON, malformed
@@ -348,17 +362,6 @@ fn drop_body(response: &mut Response) {
     }
 }
 
-/// Returns the path without segments that are longer than an id, because they may be tokens.
-fn redact_path(path: &str) -> Cow<'_, str> {
-    const MAX_SEGMENT: usize = 40;
-    if path.split('/').all(|segment| segment.len() <= MAX_SEGMENT) {
-        return Cow::Borrowed(path);
-    }
-    let redact =
-        |segment: &str| if segment.len() <= MAX_SEGMENT { segment.to_owned() } else { "[long]".to_owned() };
-    Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,15 +381,5 @@ mod tests {
         let page = || poem::endpoint::make_sync(|_| Response::default());
         let size = size(&page().boxed(), &poem::Route::new().at("/", page()));
         assert!(size < 3 * size_of::<Request>(), "{size}");
-    }
-
-    #[test]
-    fn a_token_in_the_path_is_not_logged() {
-        // S-65
-        assert_eq!(
-            redact_path("/api/v1/trips/01a20107-0000-7000-8000-000000000000"),
-            "/api/v1/trips/01a20107-0000-7000-8000-000000000000"
-        );
-        assert_eq!(redact_path(&format!("/api/v1/{}", "x".repeat(41))), "/api/v1/[long]");
     }
 }

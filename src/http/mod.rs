@@ -3,14 +3,17 @@
 //! A request that the listener accepted passes the middleware (`middleware.rs`) and is routed to an operation
 //! (`operations.rs`) or a page (`docs/`). Everything that handlers are built from is in [`crate::web`].
 
+mod access_log;
 mod docs;
 mod health;
+mod metrics_page;
 mod middleware;
 pub mod openapi;
 mod operations;
 mod path_table;
 mod proxy_warnings;
 mod query;
+mod routes;
 
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use crate::app::App;
 use crate::web::caller::Authentication;
 use crate::web::client_address::TrustedProxies;
 use crate::web::problem::{Problem, ProblemCode};
+
+pub use metrics_page::{metrics_bad_request, metrics_overloaded, metrics_router};
 
 /// Returns every route with the middleware around it.
 pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
@@ -39,6 +44,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         docs: app.docs,
         proxies: TrustedProxies::new(app.trusted_proxies.clone()),
         proxy_warnings: proxy_warnings::ProxyWarnings::new(app.clock.clone(), app.tokens.issuer()),
+        slow_request: app.slow_request,
     }
 }
 

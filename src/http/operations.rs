@@ -38,23 +38,33 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
     ))
 }
 
+/// All operations without their services.
+type Operations = (
+    DocumentOnly<SessionsApi>,
+    DocumentOnly<ManageSessionsApi>,
+    DocumentOnly<TokenApi>,
+    DocumentOnly<StepUpApi>,
+    DocumentOnly<AccountsApi>,
+    DocumentOnly<TripsApi>,
+    DocumentOnly<StopsApi>,
+    DocumentOnly<SharesApi>,
+    DocumentOnly<SyncApi>,
+    DocumentOnly<ClientsApi>,
+    DocumentOnly<DiscoveryApi>,
+    DocumentOnly<HealthApi>,
+);
+
 /// Returns the same operations without services: only the document can be read from it.
 pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {
-    type Operations = (
-        DocumentOnly<SessionsApi>,
-        DocumentOnly<ManageSessionsApi>,
-        DocumentOnly<TokenApi>,
-        DocumentOnly<StepUpApi>,
-        DocumentOnly<AccountsApi>,
-        DocumentOnly<TripsApi>,
-        DocumentOnly<StopsApi>,
-        DocumentOnly<SharesApi>,
-        DocumentOnly<SyncApi>,
-        DocumentOnly<ClientsApi>,
-        DocumentOnly<DiscoveryApi>,
-        DocumentOnly<HealthApi>,
-    );
     describe(Operations::default())
+}
+
+/// Returns the ids and the paths of all operations.
+pub(super) fn operation_paths() -> impl Iterator<Item = (&'static str, String)> {
+    Operations::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| {
+        let ids: Vec<_> = path.operations.iter().filter_map(|operation| operation.operation_id).collect();
+        ids.into_iter().map(move |id| (id, path.path.clone()))
+    })
 }
 
 fn describe<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {

@@ -12,6 +12,8 @@ pub(super) struct PathTable(Vec<PathEntry>);
 #[derive(Debug)]
 struct PathEntry {
     segments: Vec<String>,
+    /// The path with its parameters in braces.
+    template: String,
     /// The value of `Allow`.
     allow: String,
     /// The operations with their methods.
@@ -55,6 +57,7 @@ impl PathTable {
         // The pages are not in the document. They support GET only.
         table.extend(super::docs::paths().map(|path| PathEntry {
             segments: segments(path),
+            template: template(path),
             allow: "GET, HEAD".to_owned(),
             operations: Vec::new(),
         }));
@@ -64,6 +67,11 @@ impl PathTable {
     /// Returns the value of `Allow` for the path.
     pub(super) fn allow(&self, path: &str) -> Option<&str> {
         self.find(path).map(|entry| entry.allow.as_str())
+    }
+
+    /// Returns the template of the path, for example `/api/v1/trips/{id}`.
+    pub(super) fn route(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|entry| entry.template.as_str())
     }
 
     /// Returns whether the path is one of the documented operations.
@@ -109,7 +117,12 @@ impl PathEntry {
         if methods.contains(&"GET") {
             methods.push("HEAD");
         }
-        Some(Self { segments: segments(path), allow: methods.join(", "), operations })
+        Some(Self {
+            segments: segments(path),
+            template: template(path),
+            allow: methods.join(", "),
+            operations,
+        })
     }
 }
 
@@ -180,6 +193,12 @@ fn rule(document: &Value, schema: &Value) -> String {
             None => "is missing or not valid".to_owned(),
         },
     }
+}
+
+/// Returns the path with its parameters in braces: the router of the pages writes `:name`.
+fn template(path: &str) -> String {
+    let segment = |part: &str| part.strip_prefix(':').map_or(part.to_owned(), |name| format!("{{{name}}}"));
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 /// Splits a path into its segments.

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
+use super::ConnectionEvent;
 use super::registry::{Registered, Registry};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +43,7 @@ pub(super) struct Place {
 pub(super) struct Acceptor {
     listener: TcpListener,
     max_per_peer: usize,
+    observe: fn(ConnectionEvent),
     registry: Arc<Registry>,
     permits: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
@@ -49,11 +51,17 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, max_connections: usize, max_per_peer: usize) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        max_connections: usize,
+        max_per_peer: usize,
+        observe: fn(ConnectionEvent),
+    ) -> Self {
         let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             listener,
             max_per_peer,
+            observe,
             registry: Arc::default(),
             permits: Arc::new(permits),
             reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
@@ -73,6 +81,7 @@ impl Acceptor {
             };
             let is_over = self.registry.count(peer) >= self.max_per_peer;
             if is_over && !self.registry.evict_longest_waiting_of(peer) {
+                (self.observe)(ConnectionEvent::Refused);
                 debug!(%peer, "refused: every connection of this address has a request in flight");
                 continue;
             }
@@ -128,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn an_accept_error_pauses_but_an_aborted_connection_does_not() {
         let listener = super::super::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let mut acceptor = Acceptor::new(listener, 1, 1);
+        let mut acceptor = Acceptor::new(listener, 1, 1, |_| {});
         let begin = Instant::now();
         acceptor.pause(&ErrorKind::ConnectionAborted.into()).await;
         assert!(begin.elapsed() < Duration::from_millis(40));

@@ -31,7 +31,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::Server;
 use super::acceptor::{Accepted, Place};
 use super::activity::Activity;
 use super::deadlines::{Timeout, Watchdog};
@@ -39,6 +38,7 @@ use super::monitored_stream::MonitoredStream;
 use super::response_body::TrackedBody;
 use super::tls::Stream;
 use super::unread_body::{self, UnreadBody};
+use super::{ConnectionEvent, Server};
 
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
@@ -93,6 +93,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
     shared: Arc<Shared<E>>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let _counted = Counted::begin(shared.server.observe);
     let mut stopping = pin!(async move {
         // A dropped sender means that the server has ended: stop as well.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -115,6 +116,22 @@ pub(super) async fn run<E: Endpoint + 'static>(
         },
     };
     serve_http(stream, Scheme::HTTPS, peer, &place, &shared, activity, stopping).await;
+}
+
+/// An open connection, reported as closed when this value is dropped.
+struct Counted(fn(ConnectionEvent));
+
+impl Counted {
+    fn begin(observe: fn(ConnectionEvent)) -> Self {
+        observe(ConnectionEvent::Opened);
+        Self(observe)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.0)(ConnectionEvent::Closed);
+    }
 }
 
 /// Resolves when the connection must make room for another one.
@@ -144,6 +161,7 @@ async fn serve_http<E: Endpoint + 'static>(
         let is_refused = place.is_reserved && !(shared.server.is_reserved)(request.uri().path());
         async move {
             let response = if is_refused {
+                (shared.server.observe)(ConnectionEvent::Refused);
                 close_connection((shared.server.overloaded)())
             } else {
                 respond(&shared, request, scheme, peer).await

@@ -32,7 +32,7 @@ use poem::web::LocalAddr;
 use poem::{Endpoint, Response};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -42,7 +42,7 @@ use tracing::warn;
 
 use acceptor::Acceptor;
 use connection::Shared;
-pub use tls::tls;
+pub use tls::{Certificate, tls};
 
 /// File descriptors reserved for the database, the log, the listener and the reserved connections.
 const RESERVED_DESCRIPTORS: usize = 64;
@@ -109,7 +109,7 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// A PEM file is missing, unreadable, or contains no certificate or key.
+    /// A PEM file is missing, unreadable or malformed.
     #[error("cannot read {}", path.display())]
     Pem {
         /// The file.
@@ -117,6 +117,14 @@ pub enum ServerError {
         /// The cause.
         #[source]
         source: rustls::pki_types::pem::Error,
+    },
+    /// A file contains no certificate or no key.
+    #[error("{} contains no {expected} in PEM format, which begins with -----BEGIN", path.display())]
+    NoPem {
+        /// The file.
+        path: PathBuf,
+        /// What it must contain.
+        expected: &'static str,
     },
     /// The certificate or the key is unusable, or they do not match.
     #[error("cannot use the certificate {} with the key {}", cert.display(), key.display())]
@@ -141,28 +149,70 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
         ErrorKind::AddrInUse => ServerError::AddressInUse(addr),
         _ => ServerError::Bind { addr, source },
     })?;
-    // Connections inherit this option. Other systems report a slow reader's progress in larger steps.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        warn!(%error, "cannot set TCP_NOTSENT_LOWAT");
-    }
+    bound_unsent_bytes(&listener);
     Ok(listener)
 }
 
-/// Resolves on SIGTERM or SIGINT. After this call, neither signal terminates the process by default.
+/// Returns the socket that the process inherited from systemd (`LISTEN_FDS`), if there is one.
+///
+/// # Errors
+///
+/// If the inherited file is not a listening TCP socket.
+pub fn inherited() -> io::Result<Option<TcpListener>> {
+    let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    bound_unsent_bytes(&listener);
+    Ok(Some(listener))
+}
+
+fn bound_unsent_bytes(listener: &TcpListener) {
+    // Connections inherit this option. Other systems report a slow reader's progress in larger steps.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        warn!(%error, "cannot set TCP_NOTSENT_LOWAT");
+    }
+}
+
+/// Returns the signals that stop the server, SIGTERM and SIGINT. After this call, neither terminates the process by
+/// default.
 ///
 /// # Errors
 ///
 /// If the handlers can't be installed.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+pub fn stop_signals() -> io::Result<StopSignals> {
+    Ok(StopSignals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
     })
+}
+
+/// The signals that stop the server.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Waits for the next signal.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What happens to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// It was accepted.
+    Opened,
+    /// It ended.
+    Closed,
+    /// It or its request was refused, because too many connections are open.
+    Refused,
 }
 
 /// The configuration of the server.
@@ -174,6 +224,8 @@ pub struct Server {
     pub bad_request: fn(&'static str) -> Response,
     /// Builds the 503 response to a request that finds every place taken.
     pub overloaded: fn() -> Response,
+    /// Receives what happens to connections, for metrics.
+    pub observe: fn(ConnectionEvent),
     /// Returns whether requests to this path succeed while every place is taken.
     pub is_reserved: fn(&str) -> bool,
 }
@@ -202,7 +254,8 @@ impl Server {
             stopping: AtomicBool::new(false),
         });
         let Limits { max_connections, max_connections_per_address, grace, .. } = self.limits;
-        let mut acceptor = Acceptor::new(listener, max_connections, max_connections_per_address);
+        let mut acceptor =
+            Acceptor::new(listener, max_connections, max_connections_per_address, self.observe);
         let (stop_tx, stop_rx) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);

@@ -5,14 +5,18 @@
 //! or without a key, and a key that does not match the certificate.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::server::TlsStream;
 
@@ -20,30 +24,107 @@ use super::ServerError;
 use super::activity::Activity;
 use super::monitored_stream::MonitoredStream;
 
-/// Reads a certificate chain and its key, both PEM, for [`super::Server::serve`].
-///
-/// # Errors
-///
-/// If a file can't be read or contains no certificate or key, or if the key does not match the
-/// certificate.
-pub fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServerError> {
+/// The certificate of the server with its key, which can be replaced while the server runs.
+#[derive(Debug)]
+pub struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    current: RwLock<Arc<CertifiedKey>>,
+    /// The state of the files at the last attempt to load them.
+    tried: Mutex<Option<[FileState; 2]>>,
+}
+
+/// What changes when a file is replaced or overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileState {
+    modified: SystemTime,
+    inode: u64,
+    bytes: u64,
+}
+
+impl Certificate {
+    /// Reads a certificate chain and its key, both PEM.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read or contains no certificate or key, or if the key does not match the
+    /// certificate.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, ServerError> {
+        let tried = states(cert, key);
+        let current = RwLock::new(Arc::new(read(cert, key)?));
+        Ok(Self { cert: cert.into(), key: key.into(), current, tried: Mutex::new(tried) })
+    }
+
+    /// Reads the files again, for new connections. After an error, the previous certificate stays in use.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Certificate::load`].
+    pub fn reload(&self) -> Result<(), ServerError> {
+        // Read first: files that change meanwhile are then loaded again.
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = states(&self.cert, &self.key);
+        let new = read(&self.cert, &self.key)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(())
+    }
+
+    /// Returns whether a file has changed since the last attempt to load both.
+    pub fn has_changed(&self) -> bool {
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) != states(&self.cert, &self.key)
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Returns the state of both files, or `None` if one can't be read.
+fn states(cert: &Path, key: &Path) -> Option<[FileState; 2]> {
+    let state = |path: &Path| {
+        let file = std::fs::metadata(path).ok()?;
+        Some(FileState { modified: file.modified().ok()?, inode: file.ino(), bytes: file.len() })
+    };
+    Some([state(cert)?, state(key)?])
+}
+
+fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, ServerError> {
     let unreadable = |path: &Path| {
         let path = PathBuf::from(path);
         move |source: pem::Error| ServerError::Pem { path, source }
     };
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(unreadable(cert))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    if chain.is_empty() {
+        return Err(ServerError::NoPem { path: cert.into(), expected: "certificate" });
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => ServerError::NoPem { path: key.into(), expected: "private key" },
+        error => unreadable(key)(error),
+    })?;
     let unusable =
         |source: rustls::Error| ServerError::Certificate { cert: cert.into(), key: key.into(), source };
+    CertifiedKey::from_der(chain, secret, &aws_lc_rs::default_provider()).map_err(unusable)
+}
+
+/// Returns the configuration of TLS with this certificate, for [`super::Server::serve`].
+///
+/// # Errors
+///
+/// If the protocol versions are not supported.
+pub fn tls(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, ServerError> {
+    let unusable = |source: rustls::Error| ServerError::Certificate {
+        cert: certificate.cert.clone(),
+        key: certificate.key.clone(),
+        source,
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(unusable)?;
+        .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::metrics;
+
 /// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
 const INITIAL_ROUND_NANOS: u64 = 65_000;
 /// The niceness of the hashing threads. All other threads run before them.
@@ -70,14 +72,18 @@ impl HashPool {
     ) -> Result<T, Overloaded> {
         let slot = self.load.admit()?;
         let (reply, result) = oneshot::channel();
+        let queued = Instant::now();
         let job = Box::new(move || {
             // The caller has stopped waiting: leave the time to the next job.
             if reply.is_closed() {
                 return;
             }
             let started = Instant::now();
+            metrics::hash_waited(started - queued);
             let hashed = hash();
-            slot.load.record_duration(started.elapsed());
+            let took = started.elapsed();
+            metrics::hashed(took);
+            slot.load.record_duration(took);
             drop(slot);
             drop(reply.send(hashed));
         });
@@ -99,8 +105,10 @@ impl Load {
     fn admit(self: &Arc<Self>) -> Result<Slot, Overloaded> {
         let ahead = self.pending.fetch_add(1, Ordering::Relaxed);
         let slot = Slot { load: Arc::clone(self) };
+        metrics::hash_queued();
         let wait = self.expected_wait(ahead);
         if ahead >= self.threads as usize && wait > self.max_wait {
+            metrics::hash_rejected();
             return Err(Overloaded { retry_after_secs: wait.as_secs().max(1) });
         }
         Ok(slot)
@@ -128,6 +136,7 @@ struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.load.pending.fetch_sub(1, Ordering::Relaxed);
+        metrics::hash_left();
     }
 }
 

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::accounts::{Accounts, AccountsError, User};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
+use crate::metrics::{AuthOutcome, AuthResult};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
@@ -136,6 +137,16 @@ impl HasStoreError for SessionsError {
             Self::Accounts(error) => error.store(),
             Self::Tokens(error) => error.store(),
             Self::SignupClosed | Self::InvalidRefreshToken | Self::Revoked | Self::NoSuchSession => None,
+        }
+    }
+}
+
+impl AuthOutcome for SessionsError {
+    fn auth_result(&self) -> Option<AuthResult> {
+        match self {
+            Self::InvalidRefreshToken | Self::Revoked => Some(AuthResult::InvalidCredentials),
+            Self::Accounts(error) => error.auth_result(),
+            Self::SignupClosed | Self::NoSuchSession | Self::Tokens(_) | Self::Store(_) => None,
         }
     }
 }

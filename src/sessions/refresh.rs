@@ -26,6 +26,7 @@ use super::{Grant, RefreshToken, Session, Sessions, SessionsError, revocation, s
 use crate::accounts::{self, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
+use crate::metrics::{self, RefreshOutcome};
 use crate::tokens::{Revocation, Scopes, TokensError};
 
 /// How long the previous token stays usable after a rotation, even if the successor's access token was used.
@@ -61,6 +62,18 @@ enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    const fn in_metrics(&self) -> RefreshOutcome {
+        match self {
+            Self::Rotated(_) => RefreshOutcome::Rotated,
+            Self::Reused(_) => RefreshOutcome::Reused,
+            Self::Lost(_) => RefreshOutcome::Lost,
+            Self::Revoked => RefreshOutcome::Revoked,
+            Self::Unknown => RefreshOutcome::Unknown,
+        }
+    }
+}
+
 /// The metadata of a valid refresh token (RFC 7662 §2.2).
 #[derive(Debug, Clone)]
 pub struct RefreshInfo {
@@ -94,11 +107,10 @@ impl Sessions {
             event: self.clock.new_id(),
         };
         let input = (presented, rotation);
-        match self
-            .db
-            .write(input, |tx, (presented, rotation)| rotate(tx, presented, rotation).boxed())
-            .await?
-        {
+        let outcome =
+            self.db.write(input, |tx, (presented, rotation)| rotate(tx, presented, rotation).boxed()).await?;
+        metrics::refreshed(outcome.in_metrics());
+        match outcome {
             Outcome::Rotated(found) => {
                 let (mut session, user) = *found;
                 session.generation = presented.generation + 1;

@@ -60,6 +60,17 @@ impl Freshness {
         nanos(self.clock.monotonic()).saturating_sub(polled_at.0) <= nanos(MAX_AGE)
     }
 
+    /// Returns the time since the last successful poll began.
+    pub(super) fn age(&self) -> Duration {
+        let polled_at = self.polled_at.load(Ordering::Acquire);
+        Duration::from_nanos(nanos(self.clock.monotonic()).saturating_sub(polled_at))
+    }
+
+    /// Returns whether polls fail for so long that no token is accepted.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_reported.load(Ordering::Relaxed)
+    }
+
     /// Polls, unless another call polls after this call. Returns `false` if the poll failed.
     pub(super) async fn refresh<E: std::error::Error>(
         &self,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use super::KeyStatus;
@@ -21,6 +22,8 @@ use crate::secrets::{Vault, sha256};
 pub(super) struct KeyRing {
     keys: HashMap<String, Arc<RingKey>>,
     active: Option<Arc<RingKey>>,
+    /// Since when the active key signs.
+    active_since: Option<DateTime<Utc>>,
     published: Vec<PublicKey>,
     etag: String,
     /// The versions of the keys as loaded, to detect a change.
@@ -48,6 +51,7 @@ impl KeyRing {
         let mut ring = Self {
             keys: HashMap::new(),
             active: None,
+            active_since: None,
             published: Vec::new(),
             etag: String::new(),
             versions: stored.iter().map(StoredKey::key_version).collect(),
@@ -70,6 +74,7 @@ impl KeyRing {
                     );
                 }
                 ring.active = Some(Arc::clone(&key));
+                ring.active_since = row.activated_at.or(Some(row.created_at));
             }
             ring.keys.insert(row.kid.clone(), key);
         }
@@ -100,6 +105,11 @@ impl KeyRing {
     pub(super) fn signing_key(&self) -> Option<(&RingKey, &EncodingKey)> {
         let key = self.active.as_deref()?;
         Some((key, key.encoding_key.as_ref()?))
+    }
+
+    /// Returns since when the active key signs.
+    pub(super) fn signs_since(&self) -> Option<DateTime<Utc>> {
+        self.active_since
     }
 
     pub(super) fn key(&self, kid: &str) -> Option<Arc<RingKey>> {

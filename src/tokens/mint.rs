@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::verify::Claims;
 use super::{CLIENT_ID, Inner, Scopes, TYPE, Tokens, TokensError};
+use crate::metrics;
 use crate::secrets::random_bytes;
 
 /// The content of a token to mint.
@@ -69,6 +70,7 @@ impl Tokens {
         };
         let token = jsonwebtoken::encode(&header, &claims, encoding_key)
             .map_err(|error| TokensError::Signing(error.to_string()))?;
+        metrics::token_minted();
         let expires_in_secs = (expires_at - now).num_seconds();
         Ok(Minted { token, expires_in_secs, expires_at })
     }

@@ -23,6 +23,7 @@ mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -31,6 +32,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::metrics;
 use crate::secrets::MasterSecret;
 
 pub use algorithms::{Alg, KeyParameters, PublicKey};
@@ -227,6 +229,14 @@ impl Tokens {
     ///
     /// [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
+        let verified = self.verify_freshly(token).await;
+        if let Err(error) = &verified {
+            metrics::token_rejected(error.rejection());
+        }
+        verified
+    }
+
+    async fn verify_freshly(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
         let freshness = &self.inner.freshness;
         let polled_at = freshness.polled_at();
         let verified = self.verify_in_memory(token).await?;
@@ -332,6 +342,22 @@ impl Tokens {
     /// Returns true if tokens can be minted; false under a wrong master secret.
     pub fn can_mint(&self) -> bool {
         self.inner.keys.ring().signing_key().is_some()
+    }
+
+    /// Returns the time since the last successful poll of the revocations.
+    pub fn poll_age(&self) -> Duration {
+        self.inner.freshness.age()
+    }
+
+    /// Returns whether the last poll of the revocations failed.
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.freshness.is_failing()
+    }
+
+    /// Returns the time since the key that signs tokens was activated, if there is one.
+    pub fn signing_key_age(&self) -> Option<TimeDelta> {
+        let since = self.inner.keys.ring().signs_since()?;
+        Some(self.inner.clock.now() - since)
     }
 
     /// Returns the time until which revocations are no longer needed. They are retained for the maximum

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::key_ring::RingKey;
 use super::{AccessToken, CLIENT_ID, Inner, Scopes, TYPE};
+use crate::metrics::TokenRejection;
 use crate::strict_json;
 
 /// The maximum difference between the clocks of two replicas.
@@ -62,6 +63,18 @@ pub enum TokenError {
     /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
     #[error("can't read the keys or the revocations")]
     Unverifiable,
+}
+
+impl TokenError {
+    /// Returns the reason in the metrics.
+    pub(super) const fn rejection(&self) -> TokenRejection {
+        match self {
+            Self::Invalid => TokenRejection::Invalid,
+            Self::Expired => TokenRejection::Expired,
+            Self::Revoked => TokenRejection::Revoked,
+            Self::Unverifiable => TokenRejection::Unverifiable,
+        }
+    }
 }
 
 pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {

@@ -23,6 +23,7 @@ use super::credentials::{Challenges, Presented, extract, insufficient_scope, ste
 use super::problem::Problem;
 use super::query::reject_unknown;
 use crate::accounts::{Accounts, AccountsError};
+use crate::audit;
 use crate::clients::Clients;
 use crate::config::AuthMethods;
 use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, Tokens};
@@ -177,6 +178,7 @@ impl<R: RequiredScope> Caller<R> {
             }
         };
         let caller = Self { credential, requirement: PhantomData };
+        audit::set_caller(caller.user(), caller.session());
         match R::SCOPE {
             Some(scope) if !caller.scopes().contains(scope) => Err(insufficient_scope(scope)),
             _ => reject_unknown(request).map(|()| caller),

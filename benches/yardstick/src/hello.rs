@@ -23,6 +23,7 @@ pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Err
     let server = Server {
         limits: Limits::default(),
         bad_request,
+        observe: |_| {},
         overloaded: tripgate::http::overloaded,
         is_reserved: |_| false,
     };

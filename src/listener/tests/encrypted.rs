@@ -1,5 +1,7 @@
 //! TLS: certificates, handshakes, and both versions of HTTP.
 
+use std::path::Path;
+
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
@@ -22,7 +24,7 @@ fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnect
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![alpn.to_vec()];
-    let config = tls(&cert, &key).unwrap();
+    let config = tls(Arc::new(Certificate::load(&cert, &key).unwrap())).unwrap();
     (dir, config, TlsConnector::from(Arc::new(client)))
 }
 
@@ -63,9 +65,14 @@ async fn a_stalled_handshake_times_out_and_does_not_delay_the_stop() {
 async fn an_unusable_certificate_fails_with_its_path() {
     let ((one, ..), (other, ..)) = (certificate(b"h2"), certificate(b"h2"));
     let (cert, key) = (one.path().join("cert.pem"), other.path().join("key.pem"));
-    assert!(matches!(tls(&cert, &key), Err(ServerError::Certificate { .. })));
-    assert!(matches!(tls(&key, &key), Err(ServerError::Pem { path, .. }) if path == key));
-    assert!(matches!(tls(&cert, &cert), Err(ServerError::Pem { path, .. }) if path == cert));
+    let load = |cert: &Path, key: &Path| Certificate::load(cert, key).map(drop);
+    assert!(matches!(load(&cert, &key), Err(ServerError::Certificate { .. })));
+    assert!(
+        matches!(load(&key, &key), Err(ServerError::NoPem { path, expected: "certificate" }) if path == key)
+    );
+    assert!(
+        matches!(load(&cert, &cert), Err(ServerError::NoPem { path, expected: "private key" }) if path == cert)
+    );
     let absent = one.path().join("absent.pem");
-    assert!(matches!(tls(&absent, &key), Err(ServerError::Pem { path, .. }) if path == absent));
+    assert!(matches!(load(&absent, &key), Err(ServerError::Pem { path, .. }) if path == absent));
 }

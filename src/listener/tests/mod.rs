@@ -74,6 +74,7 @@ async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
         limits,
         bad_request: |detail| detail.with_status(StatusCode::BAD_REQUEST).into_response(),
         overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        observe: |_| {},
         is_reserved: |path| path == "/health",
     };
     let (stop, stopped) = oneshot::channel();
@@ -356,7 +357,8 @@ async fn an_address_in_use_is_reported() {
 
 #[tokio::test]
 async fn sigterm_resolves_the_stop_signal() {
-    let stop = stop_signal().unwrap();
+    let mut signals = stop_signals().unwrap();
+    let stop = signals.next();
     let own = rustix::process::getpid();
     rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
     timeout(ms(2_000), stop).await.unwrap();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::LoggedIn;
+use crate::metrics::{self, AuthMethod};
 use crate::sessions::SessionSummary;
 use crate::sessions::Sessions;
 use crate::web::Tag;
@@ -130,7 +131,9 @@ impl ManageSessionsApi {
     )]
     async fn refresh(&self, body: Body<RefreshRequest>) -> Result<LoggedIn, ProblemResponse<401>> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
-        let grant = self.sessions.refresh(&refresh_token).await?;
+        let refreshed = self.sessions.refresh(&refresh_token).await;
+        metrics::auth_attempted(AuthMethod::Refresh, &refreshed);
+        let grant = refreshed?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 

@@ -17,6 +17,7 @@ use crate::accounts::Accounts;
 use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
 use crate::accounts::{Email, NewUser, Username};
 use crate::clock::Clock;
+use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
 use crate::tokens::{Scopes, TokensError};
 use crate::web::Tag;
@@ -340,7 +341,9 @@ impl SessionsApi {
     async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {
         let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
         let device = device(request, device_name.map(String::from));
-        let grant = self.sessions.log_in(&identifier, &password, scopes, device).await?;
+        let logged_in = self.sessions.log_in(&identifier, &password, scopes, device).await;
+        metrics::auth_attempted(AuthMethod::Password, &logged_in);
+        let grant = logged_in?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }
 

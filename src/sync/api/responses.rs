@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::Outcome;
 use super::operations::OP_ID;
 use crate::audit;
+use crate::metrics;
 use crate::trips::api::{TripBody, to_problem};
 use crate::trips::{Change, TripsError};
 use crate::web::examples;
@@ -152,12 +153,14 @@ impl SyncResult {
         };
         let trip = trip.filter(|_| can_read);
         let problem = problem.map(|problem| problem.body(&audit::request_id()));
+        metrics::synced(status);
         Self { op_id, status: status.to_owned(), trip: trip.map(TripBody::from), problem }
     }
 
     /// Creates the result of an operation that is invalid.
     pub(super) fn rejected(op_id: String, problem: &Problem) -> Self {
         let problem = problem.body(&audit::request_id());
+        metrics::synced("rejected");
         Self { op_id, status: "rejected".to_owned(), trip: None, problem: Some(problem) }
     }
 }

@@ -9,7 +9,19 @@ use super::source::{Source, paths};
 /// its own layer what [`SAME_LAYER`] lists.
 pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (0, &["listener"]),
-    (1, &["clock", "secrets", "strict_json", "error_chain", "audit", "calendar_date", "plain_text"]),
+    (
+        1,
+        &[
+            "clock",
+            "secrets",
+            "strict_json",
+            "error_chain",
+            "audit",
+            "calendar_date",
+            "metrics",
+            "plain_text",
+        ],
+    ),
     (2, &["db", "passwords", "config", "data_dir"]),
     (
         3,

@@ -36,12 +36,13 @@ fn none(broken: &[String]) {
 
 /// Libraries that belong to one part, and whether a file is in that part.
 type Home = (&'static [&'static str], fn(&str, &str) -> bool);
-const HOMES: [Home; 5] = [
+const HOMES: [Home; 6] = [
     (&["poem", "poem_openapi"], |part, file| ["http", "listener", "web"].contains(&part) || file == "api.rs"),
     (&["sea_orm", "entity", "sqlx"], |part, file| part == "db" || file == "store.rs"),
     (&["jsonwebtoken"], |part, _| part == "tokens"),
     (&["bcrypt"], |part, _| part == "passwords"),
     (&["lettre"], |part, _| part == "mail"),
+    (&["prometheus"], |part, _| part == "metrics"),
 ];
 
 fn libraries_away_from_home(source: &Source) -> Vec<String> {

@@ -53,6 +53,7 @@ async fn the_first_start_creates_its_files_and_prints_their_location() {
             format!("Tripgate {}", env!("CARGO_PKG_VERSION")),
             format!("  API   http://{address}/api/v1"),
             format!("  Docs  http://{address}/docs"),
+            "  Database  sqlite://data/tripgate.db".to_owned(),
             format!("  Data  {}", data.display()),
         ]
     );

@@ -1,10 +1,13 @@
 //! The server as the operator runs it: the command line, the listener, and the database.
 
 mod canonical_identifiers;
+mod certificates;
 mod cli;
 mod client_address;
 mod deleted_data;
 mod lost_files;
+mod metrics;
+mod mistakes;
 pub(crate) mod schema;
 mod secret_file;
 mod server;

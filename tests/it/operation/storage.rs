@@ -31,7 +31,7 @@ async fn empty_database() -> (TestApp, String) {
     let app = TestApp::start().await;
     let url = app.settings().database_url.expose().to_owned();
     if url.starts_with("sqlite:") {
-        let path = app.settings().data_dir.join("new").join("fresh.db");
+        let path = app.settings().data_dir.join("fresh.db");
         return (app, format!("sqlite://{}", path.display()));
     }
     db::migrate_down(&url, u32::MAX).await.unwrap();

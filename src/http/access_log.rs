@@ -1,0 +1,72 @@
+//! The access log and the metrics of requests: one line for each request, and one more for a slow one.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::routes::route;
+use crate::audit::RequestInfo;
+use crate::metrics;
+
+/// A request whose response is complete.
+#[derive(Debug)]
+pub(super) struct FinishedRequest<'a> {
+    pub(super) info: &'a RequestInfo,
+    pub(super) method: &'a str,
+    /// Redacted before it is logged, because it may contain a token.
+    pub(super) path: &'a str,
+    /// The id of the operation, if one handled the request.
+    pub(super) operation: Option<&'static str>,
+    pub(super) status: u16,
+    pub(super) took: Duration,
+}
+
+impl FinishedRequest<'_> {
+    /// Writes the line of the request, and counts it.
+    pub(super) fn record(&self, slow: Duration) {
+        let Self { info, method, operation, status, took, .. } = *self;
+        let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let route = route(operation, self.path);
+        metrics::request(method, route, status, took);
+        tracing::info!(
+            target: "tripgate::access",
+            request_id = &*info.id,
+            client_address = %info.address,
+            method,
+            path = &*redact_path(self.path),
+            status,
+            latency_us,
+            operation,
+            user = info.user().map(display),
+            session = info.session().map(display),
+        );
+        if took > slow {
+            tracing::warn!(request_id = &*info.id, method, route, latency_us, "slow request");
+        }
+    }
+}
+
+/// Returns the path without segments that are longer than an id, because they may be tokens.
+fn redact_path(path: &str) -> Cow<'_, str> {
+    const MAX_SEGMENT: usize = 40;
+    if path.split('/').all(|segment| segment.len() <= MAX_SEGMENT) {
+        return Cow::Borrowed(path);
+    }
+    let redact =
+        |segment: &str| if segment.len() <= MAX_SEGMENT { segment.to_owned() } else { "[long]".to_owned() };
+    Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_the_path_is_not_logged() {
+        // S-65
+        assert_eq!(
+            redact_path("/api/v1/trips/01a20107-0000-7000-8000-000000000000"),
+            "/api/v1/trips/01a20107-0000-7000-8000-000000000000"
+        );
+        assert_eq!(redact_path(&format!("/api/v1/{}", "x".repeat(41))), "/api/v1/[long]");
+    }
+}

@@ -1,0 +1,54 @@
+//! The metrics on their own listener, in the text format of Prometheus.
+
+use poem::http::{Method, StatusCode, header};
+use poem::{Endpoint, Request, Response};
+
+use crate::app::App;
+use crate::metrics::{self, Snapshot};
+
+const PATH: &str = "/metrics";
+
+/// Returns the only route of the listener for metrics.
+pub fn metrics_router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
+    let app = app.clone();
+    poem::endpoint::make_sync(move |request| respond(&app, &request))
+}
+
+fn respond(app: &App, request: &Request) -> Response {
+    if request.uri().path() != PATH {
+        return text(StatusCode::NOT_FOUND, "The metrics are at /metrics.\n".to_owned());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n".to_owned());
+        refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    metrics::set_snapshot(&snapshot(app));
+    metrics::set_pools(&app.db.pools());
+    text(StatusCode::OK, metrics::render()).set_content_type(metrics::CONTENT_TYPE)
+}
+
+/// Reads the state of the server from memory: a scraper causes no query.
+fn snapshot(app: &App) -> Snapshot {
+    Snapshot {
+        revocation_age_secs: app.tokens.poll_age().as_secs_f64(),
+        signing_key_age_secs: app.tokens.signing_key_age().map(|age| age.as_seconds_f64()),
+        has_database: !app.tokens.is_cut_off(),
+        has_signing_key: app.tokens.can_mint(),
+        has_steady_clock: app.clock.is_steady(),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    Response::builder().status(status).content_type("text/plain; charset=utf-8").body(body)
+}
+
+/// Returns the response to a request that the listener for metrics rejects.
+pub fn metrics_bad_request(detail: &'static str) -> Response {
+    text(StatusCode::BAD_REQUEST, format!("{detail}\n"))
+}
+
+/// Returns the response of the listener for metrics while too many connections are open.
+pub fn metrics_overloaded() -> Response {
+    text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.\n".to_owned())
+}

@@ -1,0 +1,54 @@
+//! Requests: their duration by method, route and status, and how many are in progress.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prometheus::Histogram;
+
+use super::registry::METRICS;
+
+/// The route of every request to a path that the server does not know.
+pub const UNMATCHED: &str = "unmatched";
+
+/// The methods that the server knows. Every other method is `_OTHER`, as in OpenTelemetry's conventions.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"];
+
+/// The address and length of a static route, the number of the method, and the status.
+type Key = (usize, usize, usize, u16);
+
+thread_local! {
+    /// The histograms that this thread has used. A lookup by labels takes longer than the observation.
+    static HISTOGRAMS: RefCell<HashMap<Key, Histogram>> = RefCell::default();
+}
+
+/// Records a finished request. `route` is a template such as `/api/v1/trips/{id}`, or [`UNMATCHED`].
+pub fn request(method: &str, route: &'static str, status: u16, took: Duration) {
+    let number = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
+    let key = (route.as_ptr().addr(), route.len(), number, status);
+    HISTOGRAMS.with_borrow_mut(|known| {
+        let histogram = known.entry(key).or_insert_with(|| {
+            let method = METHODS.get(number).copied().unwrap_or_default();
+            METRICS.requests.with_label_values(&[method, route, &status.to_string()])
+        });
+        histogram.observe(took.as_secs_f64());
+    });
+}
+
+/// A request in progress, counted until this value is dropped.
+#[derive(Debug)]
+pub struct ActiveRequest(());
+
+impl ActiveRequest {
+    /// Counts a request.
+    pub fn begin() -> Self {
+        METRICS.active_requests.inc();
+        Self(())
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        METRICS.active_requests.dec();
+    }
+}

@@ -1,0 +1,158 @@
+//! The values of labels.
+
+/// Why an access token was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRejection {
+    /// It is malformed, has a wrong signature or a wrong claim.
+    Invalid,
+    /// It has expired.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// The revocations can't be read.
+    Unverifiable,
+}
+
+/// The result of a refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// The session has a new generation, or the same successor was returned again.
+    Rotated,
+    /// An old token was used again: the session was ended.
+    Reused,
+    /// The token is newer than the database: the session was ended.
+    Lost,
+    /// The session had been ended before.
+    Revoked,
+    /// The token is unknown or has expired.
+    Unknown,
+}
+
+/// A thing that a server needs in order to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadinessCheck {
+    /// The database responds.
+    Database,
+    /// The signing key can be decrypted.
+    SigningKey,
+    /// The clock agrees with the database's clock and has not jumped.
+    Clock,
+}
+
+/// How a client authenticates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// An identifier and a password in a body.
+    Password,
+    /// An identifier and a password as Basic credentials.
+    Basic,
+    /// A refresh token.
+    Refresh,
+    /// A code of an authenticator app.
+    Totp,
+    /// A recovery code.
+    RecoveryCode,
+    /// A passkey.
+    Passkey,
+    /// A code in a mail.
+    MailCode,
+    /// A personal access token.
+    PersonalToken,
+}
+
+/// The result of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthResult {
+    /// The client is authenticated.
+    Success,
+    /// The credential is wrong, expired or revoked.
+    InvalidCredentials,
+    /// The credential is correct, and a second factor is required.
+    MfaRequired,
+    /// Too many attempts have failed.
+    Throttled,
+    /// The queue of the hashing threads is full.
+    Overloaded,
+}
+
+impl AuthMethod {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Password,
+        Self::Basic,
+        Self::Refresh,
+        Self::Totp,
+        Self::RecoveryCode,
+        Self::Passkey,
+        Self::MailCode,
+        Self::PersonalToken,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Basic => "basic",
+            Self::Refresh => "refresh",
+            Self::Totp => "totp",
+            Self::RecoveryCode => "recovery_code",
+            Self::Passkey => "passkey",
+            Self::MailCode => "mail_code",
+            Self::PersonalToken => "personal_token",
+        }
+    }
+}
+
+impl AuthResult {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Success, Self::InvalidCredentials, Self::MfaRequired, Self::Throttled, Self::Overloaded];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::MfaRequired => "mfa_required",
+            Self::Throttled => "throttled",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl ReadinessCheck {
+    /// Every check.
+    pub(super) const ALL: [Self; 3] = [Self::Database, Self::SigningKey, Self::Clock];
+
+    /// Returns the name in the metric and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::SigningKey => "signing_key",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+impl TokenRejection {
+    pub(super) const ALL: [Self; 4] = [Self::Invalid, Self::Expired, Self::Revoked, Self::Unverifiable];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+impl RefreshOutcome {
+    pub(super) const ALL: [Self; 5] = [Self::Rotated, Self::Reused, Self::Lost, Self::Revoked, Self::Unknown];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Rotated => "rotated",
+            Self::Reused => "reused",
+            Self::Lost => "lost",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Runs a server: starts the listeners, the API and housekeeping, and shuts them down.
+
+mod signals;
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Creation, StartError, StartMode, build};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::listener::{self, Certificate, ConnectionEvent, Limits, Server, ServerError};
+use crate::secrets::mask_url;
+use crate::web::API;
+use crate::{housekeeping, http, metrics};
+use signals::Signals;
+
+/// The reason why a server can't start or run. Each case displays as one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The services can't be created.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The address or the certificate can't be used.
+    #[error(transparent)]
+    Listener(#[from] ServerError),
+    /// The operating system refused something that a server needs.
+    #[error("can't run the server: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    /// The address on which it listens.
+    pub address: SocketAddr,
+    /// The address on which it serves the metrics, if that is enabled.
+    pub metrics_address: Option<SocketAddr>,
+    /// Its services.
+    pub app: App,
+    certificate: Option<Arc<Certificate>>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Stops the server: closes the listener, waits for running requests, and closes the database.
+    ///
+    /// # Errors
+    ///
+    /// The error with which the server ended.
+    pub async fn stop(self) -> io::Result<()> {
+        // Sending fails if the server has stopped already.
+        let _ = self.stop.send(());
+        self.server.await.map_err(io::Error::other)?
+    }
+}
+
+/// Starts a server in the background.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn start(settings: &Settings, clock: Clock) -> Result<Running, ServeError> {
+    let mode = StartMode { creation: Creation::First, exclusive: false };
+    start_with(settings, clock, mode, None).await
+}
+
+async fn start_with(
+    settings: &Settings,
+    clock: Clock,
+    mode: StartMode,
+    inherited: Option<TcpListener>,
+) -> Result<Running, ServeError> {
+    let certificate = settings.tls.as_ref().map(|files| Certificate::load(&files.cert, &files.key));
+    let certificate = certificate.transpose()?.map(Arc::new);
+    // Bind first, so that a second server on this address fails before it opens the database.
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => listener::bind(settings.listen).await?,
+    };
+    let address = listener.local_addr()?;
+    let metrics = match settings.metrics_listen {
+        Some(address) => Some(listener::bind(address).await?),
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let app = build(settings, clock, settings.public_url(address), mode).await?;
+    let (stop, stopped) = oneshot::channel();
+    let limits = Limits {
+        max_connections: settings.max_connections,
+        max_connections_per_address: settings.max_connections_per_address,
+        grace: Duration::from_secs(settings.shutdown_secs.into()),
+        ..Limits::default()
+    };
+    let listeners = Listeners { api: listener, certificate: certificate.clone(), limits, metrics };
+    let server = tokio::spawn(run(app.clone(), listeners, async {
+        drop(stopped.await);
+    }));
+    Ok(Running { address, metrics_address, app, certificate, stop, server })
+}
+
+/// The listeners of a server.
+struct Listeners {
+    api: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+    limits: Limits,
+    metrics: Option<TcpListener>,
+}
+
+async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let router = Arc::new(http::router(&app));
+    let stopping = async {
+        stop.await;
+        app.stopping.store(true, Ordering::Relaxed);
+    };
+    let background = tokio::spawn(housekeeping::run(app.clone()));
+    let (metrics_stop, metrics_stopped) = oneshot::channel::<()>();
+    let metrics = listeners.metrics.map(|listener| {
+        tokio::spawn(serve_metrics(app.clone(), listener, async {
+            drop(metrics_stopped.await);
+        }))
+    });
+    let server = Server {
+        limits: listeners.limits,
+        bad_request: http::bad_request,
+        overloaded: http::overloaded,
+        observe: |event| match event {
+            ConnectionEvent::Opened => metrics::connection_opened(),
+            ConnectionEvent::Closed => metrics::connection_closed(),
+            ConnectionEvent::Refused => metrics::connection_refused(),
+        },
+        is_reserved: |path| path.starts_with("/health/"),
+    };
+    let tls = listeners.certificate.map(listener::tls).transpose().map_err(io::Error::other)?;
+    let result = server.serve(listeners.api, tls, router, stopping).await;
+    // The metrics show the shutdown until its end.
+    drop(metrics_stop);
+    if let Some(metrics) = metrics {
+        drop(metrics.await);
+    }
+    background.abort();
+    housekeeping::finish(&app).await;
+    app.db.close().await;
+    result
+}
+
+/// The limits of the listener for metrics. Few places are enough: a new scraper takes the place of one that
+/// does not read.
+const METRICS_LIMITS: fn() -> Limits = || Limits {
+    max_connections: 32,
+    max_connections_per_address: 32,
+    grace: Duration::from_millis(200),
+    ..Limits::default()
+};
+
+/// Serves the metrics without TLS until `stop` resolves.
+async fn serve_metrics(app: App, listener: TcpListener, stop: impl Future<Output = ()>) {
+    let server = Server {
+        limits: METRICS_LIMITS(),
+        bad_request: http::metrics_bad_request,
+        overloaded: http::metrics_overloaded,
+        observe: |_| {},
+        is_reserved: |_| false,
+    };
+    let router = Arc::new(http::metrics_router(&app));
+    if let Err(error) = server.serve(listener, None, router, stop).await {
+        tracing::error!(%error, "the metrics are no longer served");
+    }
+}
+
+/// Runs a server until SIGTERM or SIGINT. A second one of these signals ends it without waiting for the requests
+/// in progress.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeError> {
+    let mut signals = Signals::install()?;
+    for line in &settings.ignored_variables {
+        tracing::warn!("{line}");
+    }
+    let mode = StartMode { creation, exclusive: true };
+    let running = start_with(&settings, Clock::system(), mode, listener::inherited()?).await?;
+    // The server also runs if its output is closed.
+    drop(banner(&settings, &running));
+    tracing::info!(address = %running.address, "serving");
+    if let Some(address) = running.metrics_address {
+        tracing::info!(%address, "metrics are available");
+    }
+    if settings.public_url.is_none() && running.address.ip().is_unspecified() {
+        tracing::warn!("public_url is not set: tokens and links contain an address that clients can't reach");
+    }
+    notify(&NotifyState::Ready);
+    signals.until_stop(running.certificate.as_deref()).await;
+    tracing::info!("stopping");
+    notify(&NotifyState::Stopping);
+    tokio::select! {
+        stopped = running.stop() => Ok(stopped?),
+        () = signals.stop.next() => {
+            tracing::warn!("a second signal: stopping without waiting for the requests in progress");
+            Ok(())
+        }
+    }
+}
+
+/// Tells systemd the state of the server, if it runs as a service with `Type=notify`.
+fn notify(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "failed to notify systemd");
+    }
+}
+
+/// Prints the version and the addresses of the server.
+fn banner(settings: &Settings, running: &Running) -> io::Result<()> {
+    let url = settings.public_url(running.address);
+    let data = settings.data_dir.canonicalize().unwrap_or_else(|_| settings.data_dir.clone());
+    let mut out = io::stdout().lock();
+    writeln!(out, "Tripgate {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  API   {url}{API}")?;
+    if settings.docs {
+        writeln!(out, "  Docs  {url}/docs")?;
+    }
+    if let Some(address) = running.metrics_address {
+        writeln!(out, "  Metrics   http://{address}/metrics")?;
+    }
+    writeln!(out, "  Database  {}", mask_url(settings.database_url.expose()))?;
+    writeln!(out, "  Data  {}", data.display())?;
+    out.flush()
+}

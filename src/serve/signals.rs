@@ -1,0 +1,69 @@
+//! What a server does on signals: SIGHUP loads the certificate again, SIGUSR1 and SIGXFSZ do nothing. None of
+//! them ends the server.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::error_chain::error_chain;
+use crate::listener::{Certificate, StopSignals};
+use crate::metrics;
+
+/// How often to check whether the files of the certificate have changed.
+const CHECK_FILES_EVERY: Duration = Duration::from_mins(1);
+
+/// The signals that a server handles. They no longer end the process once this value exists.
+#[derive(Debug)]
+pub(super) struct Signals {
+    pub(super) stop: StopSignals,
+    hang_up: Signal,
+    /// Many tools send it to make a program open its log files again; the server has none.
+    user: Signal,
+    /// Ignored: a write beyond the limit of a file's size then fails, instead of ending the process.
+    _file_size: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    pub(super) fn install() -> io::Result<Self> {
+        Ok(Self {
+            stop: crate::listener::stop_signals()?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
+    }
+
+    /// Loads the certificate again on SIGHUP and when its files change, until a signal stops the server.
+    pub(super) async fn until_stop(&mut self, certificate: Option<&Certificate>) {
+        let mut checks = interval_at(Instant::now() + CHECK_FILES_EVERY, CHECK_FILES_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.next() => return,
+                _ = self.user.recv() => tracing::debug!("SIGUSR1 has no effect"),
+                _ = self.hang_up.recv() => match certificate {
+                    Some(certificate) => reload(certificate),
+                    None => tracing::info!("SIGHUP has no effect: the server has no certificate"),
+                },
+                _ = checks.tick() => if let Some(changed) = certificate.filter(|c| c.has_changed()) {
+                    reload(changed);
+                },
+            }
+        }
+    }
+}
+
+fn reload(certificate: &Certificate) {
+    let result = certificate.reload();
+    metrics::certificate_reloaded(result.is_ok());
+    match result {
+        Ok(()) => tracing::info!("loaded the certificate again: new connections use it"),
+        Err(error) => tracing::error!(
+            causes = error_chain(&error),
+            "the new certificate is not usable; the previous one stays in use"
+        ),
+    }
+}

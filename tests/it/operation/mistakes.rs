@@ -1,0 +1,112 @@
+//! Mistakes of an operator: each message names the cause and what to do.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::harness::process::{Process, command, finish, run, stderr, stdout};
+
+/// Runs a command that must not start, and returns its message.
+#[track_caller]
+fn failure(dir: &Path, args: &[&str]) -> String {
+    let output = run(dir, args);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn a_start_warns_about_variables_that_look_like_settings() {
+    // N-16
+    let dir = TempDir::new().unwrap();
+    let mut serve = command(dir.path(), &["--listen", "127.0.0.1:0"]);
+    serve.env("DATABASE_URL", "postgres://u:hunter2@h/d").env("PORT", "9");
+    let server = Process::start(serve);
+    let log = server.log();
+    for (name, setting) in [("DATABASE_URL", "TRIPGATE_DATABASE_URL")] {
+        let line = format!("{name} (environment) is set but not used; the setting is {setting}");
+        assert!(log.contains(&line), "{log}");
+    }
+    assert!(
+        !log.contains("PORT ") && !log.contains("hunter2"),
+        "listen is set, and no value is shown: {log}"
+    );
+    assert!(server.banner.contains("  Database  sqlite://data/tripgate.db"), "{}", server.banner);
+}
+
+#[test]
+fn a_password_in_a_url_that_is_not_encoded_is_named_as_the_cause() {
+    // N-17
+    let dir = TempDir::new().unwrap();
+    for password in ["p/q", "p?q", "p#q"] {
+        let url = format!("postgres://me:{password}@127.0.0.1:1/x");
+        let line = failure(dir.path(), &["--database-url", &url]);
+        assert!(line.contains("percent-encoded") && !line.contains(password), "{line}");
+    }
+    let line = failure(dir.path(), &["--database-url", "postgres://me:p%2Fq@127.0.0.1:1/x"]);
+    assert!(!line.contains("percent-encoded"), "{line}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_reported_with_the_reason_and_without_values() {
+    // N-18, S-65
+    let dir = TempDir::new().unwrap();
+    for (text, reason) in [
+        ("listen = 127.0.0.1:8080\n", "line 1 is not valid TOML ("),
+        ("audience = \"a\"\naudience = \"b\"\n", "line 2 is not valid TOML ("),
+        ("secret = cAnAry-7x7-secret\n", "line 1 is not valid TOML"),
+    ] {
+        fs::write(dir.path().join("tripgate.toml"), text).unwrap();
+        let line = failure(dir.path(), &["config"]);
+        assert!(line.contains(reason) && !line.contains("cAnAry"), "{line}");
+    }
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_nearest_one() {
+    // N-18
+    let dir = TempDir::new().unwrap();
+    let mut config = command(dir.path(), &["config"]);
+    let text = stderr(&finish(config.env("TRIPGATE_LOG_FROMAT", "json")));
+    assert!(text.contains("did you mean TRIPGATE_LOG_FORMAT?"), "{text}");
+    let help = stdout(&run(dir.path(), &["start", "--help"]));
+    assert!(help.contains("--create"), "`start` is another name of `serve`: {help}");
+    assert!(failure(dir.path(), &["servve"]).contains("'serve'"));
+}
+
+#[test]
+fn a_file_without_a_certificate_is_reported_as_such() {
+    // N-18
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("cert.pem"), "not a certificate").unwrap();
+    let line = failure(dir.path(), &["--tls-cert", "cert.pem", "--tls-key", "cert.pem"]);
+    assert!(line.contains("cert.pem contains no certificate in PEM format"), "{line}");
+}
+
+#[test]
+fn a_missing_directory_of_the_database_is_not_created() {
+    // N-19
+    let dir = TempDir::new().unwrap();
+    let missing = dir.path().join("no/such/dir");
+    let url = format!("sqlite://{}/x.db", missing.display());
+    for args in [&["--listen", "127.0.0.1:0"][..], &["migrate", "up"]] {
+        let line = failure(dir.path(), &[args, &["--database-url", &url]].concat());
+        assert!(line.contains("does not exist") && line.contains("no/such/dir"), "{line}");
+    }
+    assert!(!missing.exists());
+}
+
+#[test]
+fn a_copy_made_by_the_backup_recipe_is_not_added_to_a_repository() {
+    // N-22
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let recipes = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let copies = recipes.lines().filter(|line| line.contains("sqlite3") && line.contains(".backup"));
+    for line in copies {
+        assert!(line.contains(".backup $HOME/"), "the copy is outside of the working directory: {line}");
+    }
+    let ignored = fs::read_to_string(root.join(".gitignore")).unwrap();
+    for pattern in ["/data", "*.db", "*.backup"] {
+        assert!(ignored.lines().any(|line| line == pattern), "{pattern}");
+    }
+}

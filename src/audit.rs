@@ -66,6 +66,10 @@ pub enum Event {
     TokenRevoked,
     /// The owner of an account deleted it.
     AccountDeleted,
+    /// A user created a personal access token.
+    PersonalTokenCreated,
+    /// A personal access token was removed.
+    PersonalTokenRemoved,
 }
 
 impl Event {
@@ -83,6 +87,8 @@ impl Event {
             Self::SessionEnded => "session_ended",
             Self::TokenRevoked => "token_revoked",
             Self::AccountDeleted => "account_deleted",
+            Self::PersonalTokenCreated => "personal_token_created",
+            Self::PersonalTokenRemoved => "personal_token_removed",
         }
     }
 }

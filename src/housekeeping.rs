@@ -93,9 +93,13 @@ async fn flush_token_usage(app: App) {
     if let Err(error) = app.sessions.flush_token_usage().await {
         tracing::debug!(causes = error_chain(&error), "failed to record token usage");
     }
+    if let Err(error) = app.personal_tokens.flush_uses().await {
+        tracing::debug!(causes = error_chain(&error), "failed to record the use of personal access tokens");
+    }
 }
 
-/// Deletes expired sessions and revocations and old mails, if the clock is steady and this replica holds the lease.
+/// Deletes expired sessions, revocations and personal access tokens, and old mails, if the clock is steady and this
+/// replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -112,6 +116,9 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
+    }
+    if let Err(error) = app.personal_tokens.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired personal access tokens");
     }
 }
 

@@ -64,6 +64,7 @@ pub mod listener;
 pub mod mail;
 pub mod metrics;
 pub mod passwords;
+pub mod personal_tokens;
 pub mod plain_text;
 pub mod secrets;
 pub mod serve;

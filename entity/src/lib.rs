@@ -3,6 +3,7 @@
 //! Instants are whole milliseconds since 1970 in UTC.
 
 pub mod clients;
+pub mod digest_nonces;
 pub mod feed_epoch;
 pub mod flow_failures;
 pub mod flows;
@@ -11,6 +12,7 @@ pub mod leases;
 pub mod mail_budgets;
 pub mod mail_days;
 pub mod outbox;
+pub mod personal_tokens;
 pub mod revocations;
 pub mod security_events;
 pub mod sessions;

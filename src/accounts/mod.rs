@@ -285,6 +285,17 @@ impl Accounts {
         }
     }
 
+    /// Returns whether this is the email address or the username of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::Store`].
+    pub async fn has_identifier(&self, user: Uuid, identifier: &str) -> Result<bool, AccountsError> {
+        let Some(identifier) = Identifier::from_entered(identifier) else { return Ok(false) };
+        let found = self.db.read(identifier, |tx, of| store::find_by_identifier(tx, of).boxed()).await;
+        Ok(found.map_err(AccountsError::Store)?.is_some_and(|found| found.user.id == user))
+    }
+
     /// Returns a user by id.
     ///
     /// # Errors

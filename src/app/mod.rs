@@ -24,6 +24,7 @@ use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions, MailSetupError};
 use crate::passwords::Passwords;
+use crate::personal_tokens::PersonalTokens;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
@@ -53,6 +54,8 @@ pub struct Services {
     pub sessions: Sessions,
     /// The access tokens and signing keys.
     pub tokens: Tokens,
+    /// The personal access tokens.
+    pub personal_tokens: PersonalTokens,
     /// The trips.
     pub trips: Trips,
     /// The share links of trips.
@@ -232,13 +235,16 @@ pub async fn build(
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);
     let idempotency = Idempotency::new(db.clone(), clock.clone(), settings.quotas.idempotency_keys.into());
     let clients = Clients::new(db.clone(), clock.clone());
-    let introspector = Introspector::new(db.clone(), tokens.clone(), sessions.clone());
+    let personal_tokens = PersonalTokens::new(db.clone(), clock.clone(), tokens.clone(), &secret);
+    let introspector =
+        Introspector::new(db.clone(), tokens.clone(), sessions.clone(), personal_tokens.clone());
     Ok(App(Arc::new(Services {
         db,
         clock,
         accounts,
         sessions,
         tokens,
+        personal_tokens,
         trips,
         shares,
         sync,

@@ -21,7 +21,7 @@ use crate::web::problem::{Problem, ProblemResponse};
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ShownToken {
-    /// Access token or refresh token.
+    /// Access token, refresh token or personal access token.
     token: String,
     /// Type of the token: `access_token` or `refresh_token`. Has no effect, because the server recognizes the
     /// type of a token.
@@ -48,7 +48,7 @@ struct Introspection {
     /// `Bearer` for an access token. Absent for a refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
-    /// Time when the token expires, in seconds since 1970.
+    /// Time when the token expires, in seconds since 1970. Absent if a personal access token does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
     /// Time when the token was issued, in seconds since 1970.
@@ -101,7 +101,7 @@ impl From<ActiveToken> for Introspection {
             scope: Some(token.scopes.to_string()),
             client_id: Some(token.client_id.to_owned()),
             token_type: jti.map(|_| "Bearer".to_owned()),
-            exp: Some(token.expires_at.timestamp()),
+            exp: token.expires_at.map(|at| at.timestamp()),
             iat,
             sub: Some(token.user),
             aud,
@@ -191,7 +191,7 @@ impl ClientsApi {
     ///
     /// Revokes a token, for example one that was stolen (RFC 7009). An access token is refused from now on,
     /// by every server within a second; its session continues. With a refresh token, its session ends and all
-    /// access tokens of the session are revoked.
+    /// access tokens of the session are revoked. A personal access token is removed.
     ///
     /// The response is the same for a token that is unknown or no longer valid.
     ///

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::ClientsError;
 use crate::audit::{self, Event};
 use crate::db::{Db, StoreError};
+use crate::personal_tokens::{PersonalTokens, PersonalTokensError};
 use crate::sessions::Sessions;
 use crate::tokens::{self, CLIENT_ID, Revocation, Scopes, TokenError, Tokens};
 
@@ -23,13 +24,13 @@ pub struct ActiveToken {
     pub issuer: String,
     /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// When it expires.
-    pub expires_at: DateTime<Utc>,
-    /// Further claims of an access token; `None` for a refresh token.
+    /// When it expires; a personal access token may be valid until it is removed.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Further claims of an access token or personal access token; `None` for a refresh token.
     pub access: Option<AccessClaims>,
 }
 
-/// The claims that only an access token has.
+/// The claims that a refresh token does not have.
 #[derive(Debug, Clone)]
 pub struct AccessClaims {
     /// Its id (`jti`).
@@ -46,12 +47,13 @@ pub struct Introspector {
     db: Db,
     tokens: Tokens,
     sessions: Sessions,
+    personal_tokens: PersonalTokens,
 }
 
 impl Introspector {
     /// Creates an introspector.
-    pub fn new(db: Db, tokens: Tokens, sessions: Sessions) -> Self {
-        Self { db, tokens, sessions }
+    pub fn new(db: Db, tokens: Tokens, sessions: Sessions, personal_tokens: PersonalTokens) -> Self {
+        Self { db, tokens, sessions, personal_tokens }
     }
 
     /// Returns the metadata of a token, or `None` if the token is not valid for any reason. Does not consume
@@ -61,6 +63,9 @@ impl Introspector {
     ///
     /// [`ClientsError::Unverifiable`], [`ClientsError::Sessions`].
     pub async fn introspect(&self, token: &str) -> Result<Option<ActiveToken>, ClientsError> {
+        if PersonalTokens::is_well_formed(token) {
+            return self.introspect_personal_token(token).await;
+        }
         match self.tokens.verify(token).await {
             Ok(token) => Ok(Some(ActiveToken {
                 user: token.user,
@@ -68,7 +73,7 @@ impl Introspector {
                 client_id: CLIENT_ID,
                 issuer: self.tokens.issuer().to_owned(),
                 session: token.session,
-                expires_at: token.expires_at,
+                expires_at: Some(token.expires_at),
                 access: Some(AccessClaims {
                     id: token.id,
                     audience: self.tokens.audience().to_owned(),
@@ -82,6 +87,42 @@ impl Introspector {
         }
     }
 
+    async fn introspect_personal_token(&self, text: &str) -> Result<Option<ActiveToken>, ClientsError> {
+        match self.personal_tokens.verify(text).await {
+            Ok(token) => Ok(Some(ActiveToken {
+                user: token.user,
+                scopes: token.scopes,
+                client_id: CLIENT_ID,
+                issuer: self.tokens.issuer().to_owned(),
+                session: None,
+                expires_at: token.expires_at,
+                access: Some(AccessClaims {
+                    id: token.id,
+                    audience: self.tokens.audience().to_owned(),
+                    issued_at: token.created_at,
+                }),
+            })),
+            Err(TokenError::Unverifiable) => Err(ClientsError::Unverifiable),
+            Err(TokenError::Expired | TokenError::Revoked | TokenError::Invalid) => Ok(None),
+        }
+    }
+
+    /// Removes a personal access token. Succeeds without an effect if it is not valid.
+    async fn revoke_personal_token(&self, text: &str) -> Result<(), ClientsError> {
+        let token = match self.personal_tokens.verify(text).await {
+            Ok(token) => token,
+            Err(TokenError::Unverifiable) => return Err(ClientsError::Unverifiable),
+            Err(TokenError::Expired | TokenError::Revoked | TokenError::Invalid) => return Ok(()),
+        };
+        match self.personal_tokens.remove(token.user, token.id).await {
+            Ok(()) => audit::record(Event::TokenRevoked, Some(token.user), None),
+            Err(PersonalTokensError::Store(error)) => return Err(error.into()),
+            // A concurrent request has removed it.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
     async fn introspect_refresh_token(&self, token: &str) -> Result<Option<ActiveToken>, ClientsError> {
         let found = self.sessions.introspect(token).await?;
         Ok(found.map(|found| ActiveToken {
@@ -90,19 +131,22 @@ impl Introspector {
             client_id: CLIENT_ID,
             issuer: self.tokens.issuer().to_owned(),
             session: Some(found.session),
-            expires_at: found.expires_at,
+            expires_at: Some(found.expires_at),
             access: None,
         }))
     }
 
     /// Revokes an access token, on this replica at once and on every other within a second. Of a refresh
-    /// token, ends the session and revokes all of its access tokens (RFC 7009 §2.1). Succeeds without an
-    /// effect if the token is not valid.
+    /// token, ends the session and revokes all of its access tokens (RFC 7009 §2.1). Removes a personal access
+    /// token. Succeeds without an effect if the token is not valid.
     ///
     /// # Errors
     ///
     /// [`ClientsError::Unverifiable`], [`ClientsError::Sessions`] and [`ClientsError::Store`].
     pub async fn revoke(&self, token: &str) -> Result<(), ClientsError> {
+        if PersonalTokens::is_well_formed(token) {
+            return self.revoke_personal_token(token).await;
+        }
         match self.tokens.verify(token).await {
             Ok(token) => {
                 let revocation =

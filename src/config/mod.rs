@@ -78,6 +78,8 @@ pub struct AuthMethods {
     pub basic: bool,
     /// An access token as `?token=`.
     pub query_token: bool,
+    /// A personal access token as Digest credentials on every call.
+    pub digest: bool,
 }
 
 /// All settings, valid as a whole. [`settings::SETTINGS`] contains their help texts.
@@ -281,6 +283,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         auth_methods: AuthMethods {
             basic: r.required("basic_on_api", false, parse::boolean),
             query_token: r.required("query_token", false, parse::boolean),
+            digest: r.required("digest", false, parse::boolean),
         },
         limits: r.required("limits", true, parse::boolean),
         trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),

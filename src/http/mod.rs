@@ -31,6 +31,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
     let authentication = Authentication {
         accounts: app.accounts.clone(),
         tokens: app.tokens.clone(),
+        personal_tokens: app.personal_tokens.clone(),
         clients: app.clients.clone(),
         methods: app.auth_methods,
     };

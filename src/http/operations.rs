@@ -12,6 +12,7 @@ use super::health::HealthApi;
 use crate::accounts::api::AccountsApi;
 use crate::app::Services;
 use crate::clients::api::ClientsApi;
+use crate::personal_tokens::api::PersonalTokensApi;
 use crate::sessions::api::{ManageSessionsApi, SessionsApi, StepUpApi, TokenApi};
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
@@ -22,12 +23,16 @@ use crate::trips::api::{StopsApi, TripsApi};
 pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, ()> {
     let Services { accounts, sessions, tokens, trips, shares, sync, idempotency, introspector, .. } =
         services;
-    describe((
+    // In two groups, because tuples of up to 12 have a default.
+    let of_users = (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),
         TokenApi::new(sessions),
         StepUpApi::new(sessions),
         AccountsApi::new(accounts, trips, &services.clock),
+        PersonalTokensApi::new(&services.personal_tokens, &services.clock),
+    );
+    let others = (
         TripsApi::new(trips, idempotency),
         StopsApi::new(trips, idempotency),
         SharesApi::new(shares),
@@ -35,16 +40,22 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         ClientsApi::new(introspector),
         DiscoveryApi::new(tokens),
         HealthApi::new(&services.db, tokens, &services.stopping),
-    ))
+    );
+    describe((of_users, others))
 }
 
-/// All operations without their services.
-type Operations = (
+/// The operations of users on their account, without their services.
+type OfUsers = (
     DocumentOnly<SessionsApi>,
     DocumentOnly<ManageSessionsApi>,
     DocumentOnly<TokenApi>,
     DocumentOnly<StepUpApi>,
     DocumentOnly<AccountsApi>,
+    DocumentOnly<PersonalTokensApi>,
+);
+
+/// The other operations without their services.
+type Others = (
     DocumentOnly<TripsApi>,
     DocumentOnly<StopsApi>,
     DocumentOnly<SharesApi>,
@@ -53,6 +64,9 @@ type Operations = (
     DocumentOnly<DiscoveryApi>,
     DocumentOnly<HealthApi>,
 );
+
+/// All operations without their services.
+type Operations = (OfUsers, Others);
 
 /// Returns the same operations without services: only the document can be read from it.
 pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {

@@ -17,6 +17,12 @@ pub enum Purpose {
     Outbox,
     /// Hashing the addresses of mailboxes.
     Mailboxes,
+    /// Hashing personal access tokens.
+    PersonalTokens,
+    /// Encrypting the hashes of personal access tokens for Digest.
+    DigestHashes,
+    /// Authenticating the nonces of Digest.
+    DigestNonces,
 }
 
 impl Purpose {
@@ -30,6 +36,9 @@ impl Purpose {
             Self::Flows => b"tripgate flows v1",
             Self::Outbox => b"tripgate outbox v1",
             Self::Mailboxes => b"tripgate mailboxes v1",
+            Self::PersonalTokens => b"tripgate personal tokens v1",
+            Self::DigestHashes => b"tripgate digest hashes v1",
+            Self::DigestNonces => b"tripgate digest nonces v1",
         }
     }
 }

@@ -8,6 +8,7 @@
 mod algorithms;
 pub mod api;
 mod cache_key;
+mod cached_reads;
 mod freshness;
 mod key_cache;
 mod key_ring;
@@ -37,6 +38,7 @@ use crate::secrets::MasterSecret;
 
 pub use algorithms::{Alg, KeyParameters, PublicKey};
 use cache_key::{CacheKey, CacheKeyRef};
+pub use cached_reads::ReadMark;
 use freshness::Freshness;
 use key_cache::KeyCache;
 pub use mint::{Minted, Subject};

@@ -41,6 +41,11 @@ impl Epoch {
         Ok(before != 0 && before != id)
     }
 
+    /// Returns the id of the epoch.
+    pub(super) fn id(&self) -> i64 {
+        self.id.load(Ordering::Acquire)
+    }
+
     /// Returns true if `minted_at` is before the restore that began the epoch.
     pub(super) fn began_after(&self, minted_at: DateTime<Utc>) -> bool {
         minted_at.timestamp_millis() < self.check_before.load(Ordering::Acquire)
@@ -70,7 +75,7 @@ impl Tokens {
     ///
     /// [`TokenError::Revoked`]; [`TokenError::Unverifiable`] if the database can't be read.
     pub(super) async fn check_session_exists(&self, token: &AccessToken) -> Result<(), TokenError> {
-        let epoch = self.inner.epoch.id.load(Ordering::Acquire);
+        let epoch = self.inner.epoch.id();
         if !self.inner.epoch.began_after(token.minted_at)
             || token.checked_epoch.load(Ordering::Relaxed) == epoch
         {

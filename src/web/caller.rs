@@ -1,10 +1,11 @@
 //! Authenticates the caller of a request before its handler runs.
 //!
 //! A [`Caller`] is the user that an operation acts for. It is authenticated by an access token in
-//! `Authorization: Bearer`. If the operator has enabled them, a token in the query, a token as the user name
-//! of Basic credentials, and an identifier and password as Basic credentials are accepted too. Operations
-//! that require [`BasicCredentials`] never accept a token. Rejected requests get the challenges of RFC 6750
-//! and RFC 7617.
+//! `Authorization: Bearer`, or by a personal access token there. If the operator has enabled them, these are
+//! accepted too: an access token in the query, an access token as the user name of Basic credentials, an
+//! identifier with a password or a personal access token as Basic credentials, and a personal access token as
+//! Digest credentials. Operations that require [`BasicCredentials`] never accept a token. Rejected requests get
+//! the challenges of RFC 6750, RFC 7616 and RFC 7617.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,17 +17,21 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
 pub use super::credentials::{
-    BasicCredentials, invalid_basic_credentials, invalid_client, invalid_credentials, invalid_refresh_token,
-    session_revoked, user_deleted,
+    BasicCredentials, insufficient_scope, invalid_basic_credentials, invalid_client, invalid_credentials,
+    invalid_refresh_token, session_revoked, user_deleted,
 };
-use super::credentials::{Challenges, Presented, extract, insufficient_scope, step_up_required};
+use super::credentials::{Challenges, Presented, extract, login_required, step_up_required};
+use super::digest;
 use super::problem::Problem;
 use super::query::reject_unknown;
 use crate::accounts::{Accounts, AccountsError};
 use crate::audit;
 use crate::clients::Clients;
 use crate::config::AuthMethods;
-use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, Tokens};
+use crate::db::StoreError;
+use crate::personal_tokens::digest::DigestError;
+use crate::personal_tokens::{BY_PERSONAL_TOKEN, PersonalToken, PersonalTokens};
+use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, TokenError, Tokens};
 
 /// The name of the Bearer scheme in the document.
 pub const BEARER: &str = "bearerAuth";
@@ -43,6 +48,8 @@ pub struct Authentication {
     pub accounts: Accounts,
     /// Verifies access tokens.
     pub tokens: Tokens,
+    /// Verifies personal access tokens.
+    pub personal_tokens: PersonalTokens,
     /// Checks the credentials of other services.
     pub clients: Clients,
     /// The enabled authentication methods besides `Authorization: Bearer`.
@@ -95,6 +102,8 @@ impl RequiredScope for TripsWrite {
 pub enum Credential {
     /// A verified access token.
     Token(Arc<AccessToken>),
+    /// A verified personal access token.
+    Personal(Arc<PersonalToken>),
     /// The password of this user, sent with the request itself.
     Password(Uuid),
 }
@@ -112,15 +121,16 @@ impl<R> Caller<R> {
     pub fn user(&self) -> Uuid {
         match &self.credential {
             Credential::Token(token) => token.user,
+            Credential::Personal(token) => token.user,
             Credential::Password(user) => *user,
         }
     }
 
-    /// Returns the session of the access token, if it has one. A password has none.
+    /// Returns the session of the access token, if it has one.
     pub fn session(&self) -> Option<Uuid> {
         match &self.credential {
             Credential::Token(token) => token.session,
-            Credential::Password(_) => None,
+            Credential::Personal(_) | Credential::Password(_) => None,
         }
     }
 
@@ -128,6 +138,7 @@ impl<R> Caller<R> {
     pub fn scopes(&self) -> Scopes {
         match &self.credential {
             Credential::Token(token) => token.scopes,
+            Credential::Personal(token) => token.scopes,
             Credential::Password(_) => Scopes::all(),
         }
     }
@@ -141,12 +152,14 @@ impl<R> Caller<R> {
     pub fn amr(&self) -> Vec<String> {
         match &self.credential {
             Credential::Token(token) => token.amr.clone(),
+            Credential::Personal(_) => vec![BY_PERSONAL_TOKEN.to_owned()],
             Credential::Password(_) => vec![BY_PASSWORD.to_owned()],
         }
     }
 
     /// Checks that the user has authenticated within [`STEP_UP_MAX_AGE`] (RFC 9470). The time is the `auth_time`
-    /// of the token; refreshing does not change it. A token that an operator minted never passes.
+    /// of the token; refreshing does not change it. A token that an operator minted never passes, and neither does
+    /// a personal access token.
     ///
     /// # Errors
     ///
@@ -157,23 +170,45 @@ impl<R> Caller<R> {
                 let age = now - token.authenticated_at;
                 age <= STEP_UP_MAX_AGE && !token.amr.iter().any(|method| method == BY_OPERATOR)
             }
+            Credential::Personal(_) => false,
             Credential::Password(_) => true,
         };
         if is_recent { Ok(()) } else { Err(step_up_required(STEP_UP_MAX_AGE)) }
+    }
+
+    /// Rejects a personal access token, which never gets another token.
+    ///
+    /// # Errors
+    ///
+    /// `unauthenticated`.
+    pub fn reject_personal_token(&self) -> Result<(), Problem> {
+        match &self.credential {
+            Credential::Personal(_) => Err(login_required()),
+            Credential::Token(_) | Credential::Password(_) => Ok(()),
+        }
     }
 }
 
 impl<R: RequiredScope> Caller<R> {
     async fn check(request: &Request) -> Result<Self, Problem> {
         let authentication = authentication(request)?;
-        let challenges = Challenges { basic: authentication.methods.basic };
-        let credential = match extract(request, authentication.methods.query_token)? {
-            Presented::Bearer(token) => verify_token(authentication, &token, challenges).await?,
-            // Boxed, so that the future of a request with a token stays small.
-            Presented::Basic(encoded) if authentication.methods.basic => {
+        let methods = authentication.methods;
+        let digest = methods.digest.then_some(&authentication.personal_tokens);
+        let challenges = Challenges { basic: methods.basic, digest, is_stale: false };
+        // All but the first are boxed, so that the future of a request with an access token stays small.
+        let credential = match extract(request, methods.query_token)? {
+            Presented::Bearer(token) if PersonalTokens::is_well_formed(token) => {
+                Box::pin(verify_personal(authentication, token, challenges)).await?
+            }
+            Presented::Bearer(token) => verify_token(authentication, token, challenges).await?,
+            Presented::Query(token) => Box::pin(verify_token(authentication, &token, challenges)).await?,
+            Presented::Basic(encoded) if methods.basic => {
                 Box::pin(verify_basic(authentication, encoded, challenges)).await?
             }
-            Presented::Nothing | Presented::Basic(_) | Presented::Other => {
+            Presented::Digest(fields) if methods.digest => {
+                Box::pin(verify_digest(authentication, fields, request, challenges)).await?
+            }
+            Presented::Nothing | Presented::Basic(_) | Presented::Digest(_) | Presented::Other => {
                 return Err(challenges.unauthenticated());
             }
         };
@@ -189,23 +224,76 @@ impl<R: RequiredScope> Caller<R> {
 async fn verify_token(
     authentication: &Authentication,
     token: &str,
-    challenges: Challenges,
+    challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
     let token = authentication.tokens.verify(token).await;
     token.map(Credential::Token).map_err(|error| challenges.invalid_token(error))
 }
 
-/// Accepts an identifier and a password, or an access token with an empty password. No account has an empty
-/// password, so the two can't be confused.
+async fn verify_personal(
+    authentication: &Authentication,
+    token: &str,
+    challenges: Challenges<'_>,
+) -> Result<Credential, Problem> {
+    let token = authentication.personal_tokens.verify(token).await;
+    token.map(Credential::Personal).map_err(|error| challenges.invalid_personal_token(error))
+}
+
+async fn verify_digest(
+    authentication: &Authentication,
+    fields: &str,
+    request: &Request,
+    challenges: Challenges<'_>,
+) -> Result<Credential, Problem> {
+    let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
+    // The middleware handles HEAD as GET.
+    let methods = match request.method().as_str() {
+        "GET" => vec!["GET", "HEAD"],
+        method => vec![method],
+    };
+    let response = digest::parse(fields).ok_or_else(|| challenges.invalid_digest())?;
+    let token = authentication.personal_tokens.verify_digest(&response, &methods, target).await;
+    token.map(Credential::Personal).map_err(|error| match error {
+        DigestError::Invalid => challenges.invalid_digest(),
+        DigestError::Stale => Challenges { is_stale: true, ..challenges }.invalid_digest(),
+        DigestError::Unverifiable => StoreError::unavailable().into(),
+    })
+}
+
+/// Accepts a personal access token of the user with this identifier. No password is as long as such a token, so
+/// the two can't be confused.
+async fn verify_personal_basic(
+    authentication: &Authentication,
+    identifier: &str,
+    token: &str,
+    challenges: Challenges<'_>,
+) -> Result<Credential, Problem> {
+    let token = match authentication.personal_tokens.verify(token).await {
+        Ok(token) => token,
+        Err(TokenError::Unverifiable) => return Err(StoreError::unavailable().into()),
+        Err(_) => return Err(challenges.invalid_credentials()),
+    };
+    if authentication.accounts.has_identifier(token.user, identifier).await? {
+        Ok(Credential::Personal(token))
+    } else {
+        Err(challenges.invalid_credentials())
+    }
+}
+
+/// Accepts an identifier with a password or a personal access token, or an access token with an empty password.
+/// No account has an empty password, so they can't be confused.
 async fn verify_basic(
     authentication: &Authentication,
     encoded: &str,
-    challenges: Challenges,
+    challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
     let BasicCredentials { identifier, password } =
         BasicCredentials::decode(encoded).ok_or_else(|| challenges.invalid_credentials())?;
     if password.is_empty() {
         return verify_token(authentication, &identifier, challenges).await;
+    }
+    if PersonalTokens::is_well_formed(&password) {
+        return verify_personal_basic(authentication, &identifier, &password, challenges).await;
     }
     match authentication.accounts.authenticate(&identifier, &password).await {
         Ok(user) => Ok(Credential::Password(user.id)),
@@ -244,7 +332,7 @@ impl<'a, R: RequiredScope> ApiExtractor<'a> for Caller<R> {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let description = "The `access_token` of a `TokenGrant`, which signing up and logging in return.";
+        let description = "The `access_token` of a `TokenGrant`, which signing up and logging in return, or a personal access token.";
         registry.create_security_scheme(BEARER, scheme("bearer", Some("JWT"), description));
     }
 

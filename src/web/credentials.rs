@@ -11,8 +11,10 @@ use chrono::TimeDelta;
 use poem::Request;
 use poem::http::header;
 
+use super::digest;
 use super::problem::{Problem, ProblemCode};
 use crate::db::StoreError;
+use crate::personal_tokens::PersonalTokens;
 use crate::tokens::{Scope, TokenError};
 
 const BEARER_CHALLENGE: &str = r#"Bearer realm="tripgate""#;
@@ -23,8 +25,12 @@ const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 pub(super) enum Presented<'a> {
     /// No credential.
     Nothing,
-    /// The value of a Bearer credential, supposed to be an access token.
-    Bearer(Cow<'a, str>),
+    /// The value of a Bearer credential, supposed to be an access token or a personal access token.
+    Bearer(&'a str),
+    /// The token in the query, supposed to be an access token.
+    Query(Cow<'a, str>),
+    /// The fields of a Digest credential.
+    Digest(&'a str),
     /// The value of a Basic credential, supposed to be base64.
     Basic(&'a str),
     /// A scheme that the server does not support.
@@ -43,7 +49,7 @@ pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let header = match (headers.next(), in_query) {
         (None, None) => return Ok(Presented::Nothing),
-        (None, Some((_, token))) => return Ok(Presented::Bearer(token)),
+        (None, Some((_, token))) => return Ok(Presented::Query(token)),
         (Some(header), None) if headers.next().is_none() => header,
         _ => {
             return Err(Problem::new(
@@ -56,26 +62,36 @@ pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<
         // No valid token has such characters (RFC 6750 §2.1), but the scheme decides which error is returned.
         let scheme = header.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         let is_token = scheme.eq_ignore_ascii_case(b"bearer");
-        return Ok(if is_token { Presented::Bearer(Cow::Borrowed("")) } else { Presented::Other });
+        return Ok(if is_token { Presented::Bearer("") } else { Presented::Other });
     };
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     let rest = rest.trim_matches(' ');
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Presented::Bearer(Cow::Borrowed(rest)));
-    }
-    Ok(if scheme.eq_ignore_ascii_case("basic") { Presented::Basic(rest) } else { Presented::Other })
+    Ok(match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Presented::Bearer(rest),
+        "basic" => Presented::Basic(rest),
+        "digest" => Presented::Digest(rest),
+        _ => Presented::Other,
+    })
 }
 
-/// The challenges in the responses to callers that are not authenticated: always Bearer, and Basic if it is
-/// enabled.
+/// The challenges in the responses to callers that are not authenticated: always Bearer, and Digest and Basic
+/// if they are enabled.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Challenges {
+pub(super) struct Challenges<'a> {
     pub(super) basic: bool,
+    /// The issuer of nonces, if Digest is enabled.
+    pub(super) digest: Option<&'a PersonalTokens>,
+    /// Whether a Digest response was right but for its nonce.
+    pub(super) is_stale: bool,
 }
 
-impl Challenges {
+impl Challenges<'_> {
     fn with(self, problem: Problem, bearer: &str) -> Problem {
-        let problem = problem.with_header(header::WWW_AUTHENTICATE, bearer);
+        let mut problem = problem.with_header(header::WWW_AUTHENTICATE, bearer);
+        if let Some(nonces) = self.digest {
+            let challenge = digest::challenge(&nonces.issue_nonce(), self.is_stale);
+            problem = problem.with_header(header::WWW_AUTHENTICATE, challenge);
+        }
         if self.basic { problem.with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE) } else { problem }
     }
 
@@ -103,6 +119,32 @@ impl Challenges {
         self.with(Problem::new(ProblemCode::InvalidToken, detail), &challenge)
     }
 
+    /// Returns the problem for a personal access token that is not accepted.
+    pub(super) fn invalid_personal_token(self, error: TokenError) -> Problem {
+        let (description, detail) = match error {
+            TokenError::Expired => {
+                ("The token has expired", "This personal access token has expired. Please create a new one.")
+            }
+            TokenError::Revoked | TokenError::Invalid => {
+                ("The token is invalid", "This personal access token is not valid, or it was removed.")
+            }
+            TokenError::Unverifiable => return StoreError::unavailable().into(),
+        };
+        let challenge =
+            format!(r#"{BEARER_CHALLENGE}, error="invalid_token", error_description="{description}""#);
+        self.with(Problem::new(ProblemCode::InvalidToken, detail), &challenge)
+    }
+
+    /// Returns the problem for a Digest response that is not accepted.
+    pub(super) fn invalid_digest(self) -> Problem {
+        let detail = if self.is_stale {
+            "The Digest response is too old or was used before. Send the request again with the new nonce."
+        } else {
+            "The Digest credentials are wrong: send the id of a personal access token and the token."
+        };
+        self.with(Problem::new(ProblemCode::InvalidCredentials, detail), BEARER_CHALLENGE)
+    }
+
     /// Returns the problem for a wrong password or an unknown identifier.
     pub(super) fn invalid_credentials(self) -> Problem {
         self.with(wrong_credentials(), BEARER_CHALLENGE)
@@ -110,7 +152,7 @@ impl Challenges {
 }
 
 /// Returns the problem for a valid token that lacks a scope.
-pub(super) fn insufficient_scope(scope: Scope) -> Problem {
+pub fn insufficient_scope(scope: Scope) -> Problem {
     let name = scope.name();
     let challenge = format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{name}""#);
     Problem::new(
@@ -118,6 +160,12 @@ pub(super) fn insufficient_scope(scope: Scope) -> Problem {
         format!("Your login does not include the permission {name}. Log in again to add it."),
     )
     .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Returns the problem for a personal access token where only a user who has logged in is accepted.
+pub(super) fn login_required() -> Problem {
+    let detail = "A personal access token is not accepted here. Log in to continue.";
+    Problem::new(ProblemCode::Unauthenticated, detail).with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
 /// Returns the problem for a caller whose authentication is not recent enough (RFC 9470 §3).
@@ -136,7 +184,7 @@ fn wrong_credentials() -> Problem {
 
 /// Returns the problem for a token whose user was deleted.
 pub fn user_deleted() -> Problem {
-    Challenges { basic: false }.invalid_token(TokenError::Invalid)
+    Challenges { basic: false, digest: None, is_stale: false }.invalid_token(TokenError::Invalid)
 }
 
 /// Returns the problem for wrong Basic credentials, with a Basic challenge.

@@ -70,6 +70,21 @@ pub fn serialize_instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Re
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
+/// Serializes an instant as [`serialize_instant`] does, if there is one.
+///
+/// # Errors
+///
+/// The errors of the serializer.
+pub fn serialize_optional_instant<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serialize_instant(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Serializes a date as `2026-11-22` (RFC 3339 `full-date`), without chrono as [`serialize_instant`].
 ///
 /// # Errors

@@ -24,7 +24,7 @@ use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{self, AnyScope, Caller, Credential};
 use crate::web::examples;
-use crate::web::json::{Json, serialize_instant};
+use crate::web::json::{Json, serialize_instant, serialize_optional_instant};
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
@@ -113,9 +113,9 @@ struct SessionInfo {
     /// Time when the token was issued.
     #[serde(serialize_with = "serialize_instant")]
     issued_at: DateTime<Utc>,
-    /// Time when the token expires.
-    #[serde(serialize_with = "serialize_instant")]
-    expires_at: DateTime<Utc>,
+    /// Time when the token expires. Absent if a personal access token does not expire.
+    #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 #[derive(ApiResponse)]
@@ -192,7 +192,7 @@ impl Example for SessionInfo {
             scope: examples::SCOPE.to_owned(),
             amr: vec!["pwd".to_owned()],
             issued_at: examples::at(0),
-            expires_at: examples::at(900),
+            expires_at: Some(examples::at(900)),
         }
     }
 }
@@ -356,9 +356,10 @@ impl SessionsApi {
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
         let (issued_at, expires_at) = match &caller.credential {
-            Credential::Token(token) => (token.issued_at, token.expires_at),
+            Credential::Token(token) => (token.issued_at, Some(token.expires_at)),
+            Credential::Personal(token) => (token.created_at, token.expires_at),
             // A password is valid only for the request that contains it.
-            Credential::Password(_) => (self.clock.now(), self.clock.now()),
+            Credential::Password(_) => (self.clock.now(), Some(self.clock.now())),
         };
         Ok(Json(SessionInfo {
             user_id: caller.user(),

@@ -106,7 +106,7 @@ enum SteppedUp {
 fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     let generation = match &caller.credential {
         Credential::Token(token) => token.generation,
-        Credential::Password(_) => None,
+        Credential::Personal(_) | Credential::Password(_) => None,
     };
     Authenticated {
         user: caller.user(),
@@ -147,6 +147,7 @@ impl StepUpApi {
         caller: Caller<AccountScope>,
         body: Body<Reauthenticate>,
     ) -> Result<SteppedUp, ProblemResponse> {
+        caller.reject_personal_token()?;
         let issued = match body.check(|body, _| body.proof())? {
             Proof::Password(password) => {
                 self.sessions.step_up_by_password(authenticated(&caller), &password).await?

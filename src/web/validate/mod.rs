@@ -20,6 +20,7 @@ pub(super) use self::size::max_values;
 
 use self::sentences::{characters, expected_form, one_of, too_short, type_name};
 use super::field_label::field_label;
+use super::instant::instant;
 use super::local_time::local_time;
 use super::problem::{FieldError, MAX_FIELD_ERRORS};
 use crate::accounts::{Email, USERNAME_PATTERN};
@@ -149,6 +150,7 @@ impl Checker<'_> {
             Some("uuid") => text.len() == 36 && Uuid::try_parse(text).is_ok(),
             Some("email") => text.parse::<Email>().is_ok(),
             Some("naive-date" | "date") => calendar_date::parse(text).is_some(),
+            Some("date-time") => instant(text).is_some(),
             Some("date-time-local") => local_time(text).is_some(),
             _ => true,
         };

@@ -41,6 +41,7 @@ pub(super) fn expected_form(format: Option<&str>, pattern: Option<&str>) -> &'st
         Some("uuid") => "must be a UUID",
         Some("email") => "is not valid. Use an address such as ada@example.org",
         Some("naive-date" | "date") => "must be a date in the form YYYY-MM-DD, such as 2027-04-02",
+        Some("date-time") => "must be a date and time with a time zone, such as 2027-04-02T09:30:00Z",
         Some("date-time-local") => {
             "must be a local date and time without a time zone, such as 2027-04-02T09:30"
         }

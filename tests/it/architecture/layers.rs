@@ -33,6 +33,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "idempotency",
             "leases",
             "mail",
+            "personal_tokens",
             "sessions",
             "shares",
             "sync",
@@ -50,14 +51,15 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 9] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 10] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("accounts", &["tokens"]),
     ("sessions", &["accounts", "tokens"]),
-    ("clients", &["sessions", "tokens"]),
+    ("clients", &["personal_tokens", "sessions", "tokens"]),
+    ("personal_tokens", &["tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),

@@ -111,6 +111,8 @@ fn every_query_on_owned_rows_takes_the_owner() {
                 "owners: &[Uuid]",
                 "presented: &RefreshToken",
                 "token: &ShareToken",
+                "presented: PresentedId",
+                "nonce: &Nonce",
                 "listing: &Listing",
             ];
             let is_bound = bound.iter().any(|how| parameters.contains(how));

@@ -5,6 +5,7 @@ mod identifiers;
 mod keys;
 pub(crate) mod login;
 mod methods;
+mod personal_tokens;
 mod sessions;
 mod signup;
 mod tokens;

@@ -54,6 +54,9 @@ pub(crate) const ROWS: &[Row] = &[
     ("get_shared_trip", Method::GET, "/api/v1/shared/{token}", None, Nothing),
     ("get_changes", Method::GET, "/api/v1/sync", None, Scope("trips:read")),
     ("send_operations", Method::POST, "/api/v1/sync", Some(r#"{"operations":[{"op_id":"6f9619ff-8b86-4011-b42d-00cf4fc964ff","op":"delete","id":"01890a5d-ac96-774b-bcce-b302099a8057","base_version":1}]}"#), Scope("trips:write")),
+    ("list_personal_tokens", Method::GET, "/api/v1/me/tokens", None, Scope("account")),
+    ("create_personal_token", Method::POST, "/api/v1/me/tokens", Some(r#"{"name":"Changed","scope":"account"}"#), Scope("account")),
+    ("delete_personal_token", Method::DELETE, "/api/v1/me/tokens/{id}", None, Scope("account")),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -110,6 +113,12 @@ pub(crate) async fn create_target(owner: &Client, path: &str) -> (String, String
             return (from_new_session("refresh_token").await, me);
         }
         "/api/v1/me/sessions/{id}" => return (from_new_session("session_id").await, me),
+        "/api/v1/me/tokens/{id}" => {
+            let created =
+                owner.post("/api/v1/me/tokens").json(&json!({ "name": CANARY, "scope": "account" }));
+            let id = created.await.expect(201).json()["id"].as_str().unwrap().to_owned();
+            return (id, "/api/v1/me/tokens".to_owned());
+        }
         "/api/v1/shared/{token}" => {
             let trip = Box::pin(create_target(owner, "/api/v1/trips/{id}")).await.1;
             let shared = owner.put(&format!("{trip}/share")).await.expect(200).json();

@@ -31,6 +31,8 @@ use By::{Anonymous, Basic, Grace, Service, Writer};
 enum Before {
     Nothing,
     Account,
+    /// The account, and a personal access token.
+    PersonalToken,
     /// The account, and a trip with the id in the examples.
     Trip,
     /// Two trips.
@@ -73,6 +75,9 @@ const ROWS: &[Row] = &[
     ("list_sessions", 200, Grace, Account, Extra::None),
     ("end_session", 204, Grace, Account, Extra::None),
     ("end_other_sessions", 204, Grace, Account, Extra::None),
+    ("list_personal_tokens", 200, Grace, Before::PersonalToken, Extra::None),
+    ("create_personal_token", 201, Grace, Account, Extra::None),
+    ("delete_personal_token", 204, Grace, Before::PersonalToken, Extra::None),
     ("list_trips", 200, Grace, Trips, Extra::Query("?limit=1")),
     ("create_trip", 201, Grace, Account, Extra::None),
     ("create_trip", 204, Writer, Account, Extra::None),
@@ -146,6 +151,12 @@ impl Scene {
         let example = response_body("get_trip", 200).unwrap().2;
         scene.trip = format!("/api/v1/trips/{}", example["id"].as_str().unwrap());
         if matches!(before, Account) {
+            return scene;
+        }
+        if matches!(before, Before::PersonalToken) {
+            let body = request_body("create_personal_token").unwrap().2;
+            let created = scene.grace.post("/api/v1/me/tokens").json(body).await.expect(201).json();
+            scene.trip = format!("/api/v1/me/tokens/{}", created["id"].as_str().unwrap());
             return scene;
         }
         if matches!(before, Deleted) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, USERNAME_MAX, USERNAME_MIN};
+use tripgate::personal_tokens::NAME_MAX;
 use tripgate::sessions::DEVICE_NAME_MAX;
 use tripgate::trips::{
     DESTINATION_MAX, NOTES_MAX, PAGE_MAX, SEARCH_MAX, STOP_NAME_MAX, STOP_NOTES_MAX, STOPS_MAX,
@@ -15,7 +16,7 @@ use crate::harness::conformance::{document, operations};
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
 /// Schema, field, minimum and maximum number of characters.
-const ROWS: [(&str, &str, usize, usize); 25] = [
+const ROWS: [(&str, &str, usize, usize); 26] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
     ("SignUp", "display_name", 1, DISPLAY_NAME_MAX),
@@ -23,6 +24,7 @@ const ROWS: [(&str, &str, usize, usize); 25] = [
     ("LogIn", "device_name", 1, DEVICE_NAME_MAX),
     ("UpdateProfile", "display_name", 1, DISPLAY_NAME_MAX),
     ("UpdateProfile", "username", USERNAME_MIN, USERNAME_MAX),
+    ("CreatePersonalToken", "name", 1, NAME_MAX),
     ("CreateTrip", "title", 1, TITLE_MAX),
     ("CreateTrip", "destination", 1, DESTINATION_MAX),
     ("CreateTrip", "time_zone", 0, TIME_ZONE_MAX),
@@ -98,6 +100,7 @@ async fn send(client: &Client, trip: &str, schema: &str, field: &str, value: &st
         "SignUp" if field == "username" => json!({ "password": PASSWORD }),
         "SignUp" => json!({ "password": PASSWORD, "username": "brian" }),
         "LogIn" => json!({ "identifier": "ada", "password": PASSWORD }),
+        "CreatePersonalToken" => json!({ "name": "Export", "scope": "trips:read" }),
         "CreateTrip" | "ReplaceTrip" => json!({ "title": "Lisbon" }),
         "NewStop" => json!({ "name": "Graça", "latitude": 1, "longitude": 2 }),
         _ => json!({}),
@@ -106,6 +109,7 @@ async fn send(client: &Client, trip: &str, schema: &str, field: &str, value: &st
     let call = match schema {
         "SignUp" => client.post("/api/v1/auth/signup"),
         "LogIn" => client.post("/api/v1/auth/login"),
+        "CreatePersonalToken" => client.post("/api/v1/me/tokens"),
         "UpdateProfile" => client.patch("/api/v1/me"),
         "CreateTrip" => client.post("/api/v1/trips"),
         "ReplaceTrip" => client.put(trip).header("if-match", "*"),

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use entity::{
-    clients, idempotency_keys, revocations, security_events, sessions, signing_keys, trip_counters,
-    trip_tombstones, trips, users,
+    clients, digest_nonces, idempotency_keys, personal_tokens, revocations, security_events, sessions,
+    signing_keys, trip_counters, trip_tombstones, trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
@@ -95,6 +95,22 @@ pub(crate) async fn events(app: &TestApp) -> Vec<String> {
     let rows = security_events::Entity::find().all(&connection).await.unwrap();
     connection.close().await.unwrap();
     rows.into_iter().map(|row| row.kind).collect()
+}
+
+/// Returns the personal access tokens of all users.
+pub(crate) async fn personal_tokens(app: &TestApp) -> Vec<personal_tokens::Model> {
+    let connection = open(app).await;
+    let rows = personal_tokens::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Returns the number of used nonces.
+pub(crate) async fn digest_nonces(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = digest_nonces::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
 }
 
 /// Returns the number of revocations.

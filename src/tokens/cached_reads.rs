@@ -1,0 +1,71 @@
+//! Caching of credentials that are stored in the database.
+//!
+//! Another module reads a row, remembers the [`ReadMark`] from before the query, and uses the row again as long
+//! as [`Tokens::is_current`] confirms that no revocation concerns it. A revocation of the row or of its user
+//! only makes the cached copy outdated: the database decides whether the credential is still valid.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::verify::SKEW;
+use super::{TokenError, Tokens};
+
+/// The state of the revocations before a row was read.
+#[derive(Debug)]
+pub struct ReadMark {
+    /// The revision of the revocations at which the row was last found current.
+    revision: AtomicU64,
+    /// The feed epoch of the database.
+    epoch: i64,
+    read_at: DateTime<Utc>,
+}
+
+impl Tokens {
+    /// Returns a mark for a row that is read from now on.
+    pub fn mark(&self) -> ReadMark {
+        ReadMark {
+            revision: AtomicU64::new(self.inner.revocations.revision()),
+            epoch: self.inner.epoch.id(),
+            read_at: self.inner.clock.now(),
+        }
+    }
+
+    /// Returns true if none of `subjects` was revoked since the mark, according to a poll that began less than a
+    /// second ago. A false alarm is possible; the caller then reads the row again.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Unverifiable`] if the revocations can't be read.
+    pub async fn is_current(&self, mark: &ReadMark, subjects: [Uuid; 2]) -> Result<bool, TokenError> {
+        let freshness = &self.inner.freshness;
+        let polled_at = freshness.polled_at();
+        let is_current = self.is_current_in_memory(mark, subjects);
+        if !is_current || freshness.is_fresh(polled_at) {
+            return Ok(is_current);
+        }
+        if !self.poll().await {
+            return Err(TokenError::Unverifiable);
+        }
+        Ok(self.is_current_in_memory(mark, subjects))
+    }
+
+    fn is_current_in_memory(&self, mark: &ReadMark, subjects: [Uuid; 2]) -> bool {
+        if mark.epoch != self.inner.epoch.id() {
+            return false;
+        }
+        let revocations = &self.inner.revocations;
+        let revision = revocations.revision();
+        if mark.revision.load(Ordering::Relaxed) == revision {
+            return true;
+        }
+        // The clock of the replica that revoked may be behind.
+        let read_at = mark.read_at - SKEW;
+        if subjects.into_iter().any(|subject| revocations.rejects(subject, read_at)) {
+            return false;
+        }
+        mark.revision.store(revision, Ordering::Relaxed);
+        true
+    }
+}

@@ -48,6 +48,16 @@ pub enum Event {
     SignedUp,
     /// A session was started.
     LoggedIn,
+    /// The first factor of a login was correct, and the account requires a second one.
+    SecondFactorRequired,
+    /// The second factor of a login was wrong.
+    SecondFactorFailed,
+    /// An authenticator app was enrolled.
+    TotpEnabled,
+    /// The authenticator app was removed.
+    TotpDisabled,
+    /// The recovery codes were replaced.
+    RecoveryCodesReplaced,
     /// Credentials were correct. No session was started.
     Authenticated,
     /// The user of a token authenticated again.
@@ -78,6 +88,11 @@ impl Event {
         match self {
             Self::SignedUp => "signed_up",
             Self::LoggedIn => "logged_in",
+            Self::SecondFactorRequired => "second_factor_required",
+            Self::SecondFactorFailed => "second_factor_failed",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpDisabled => "totp_disabled",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::Authenticated => "authenticated",
             Self::Reauthenticated => "reauthenticated",
             Self::LoginFailed => "login_failed",

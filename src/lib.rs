@@ -34,8 +34,10 @@
 //! |---|---|
 //! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`] | |
 //! | [`mail`] | `leases` |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`], [`totp`] | |
 //! | [`accounts`] | `tokens` |
-//! | [`sessions`] | `accounts`, `tokens` |
+//! | [`second_factors`] | `accounts`, `totp` |
+//! | [`sessions`] | `accounts`, `second_factors`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
@@ -66,6 +68,7 @@ pub mod metrics;
 pub mod passwords;
 pub mod personal_tokens;
 pub mod plain_text;
+pub mod second_factors;
 pub mod secrets;
 pub mod serve;
 pub mod sessions;
@@ -73,5 +76,6 @@ pub mod shares;
 pub mod strict_json;
 pub mod sync;
 pub mod tokens;
+pub mod totp;
 pub mod trips;
 pub mod web;

@@ -19,6 +19,8 @@ pub struct Model {
     pub display_name: Option<String>,
     /// bcrypt, in the modular crypt format.
     pub password_hash: String,
+    /// Whether logging in requires a second factor.
+    pub mfa_enabled: bool,
     pub created_at: i64,
     pub updated_at: i64,
 }

@@ -42,6 +42,8 @@ pub struct User {
     pub username: Option<String>,
     /// The name that the app displays.
     pub display_name: Option<String>,
+    /// Whether logging in requires a second factor.
+    pub mfa_enabled: bool,
     /// When the user signed up.
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
@@ -79,6 +81,9 @@ pub enum AccountsError {
     /// The user does not exist, or the password is wrong.
     #[error("wrong identifier or password")]
     InvalidCredentials,
+    /// The password is correct, but the account requires a second factor, which this kind of request can't send.
+    #[error("the account requires a second factor")]
+    SecondFactorRequired,
     /// A logged-in user sent a password that is not the account's.
     #[error("wrong password of a logged-in user")]
     WrongPassword,
@@ -100,6 +105,7 @@ impl AuthOutcome for AccountsError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
             Self::InvalidCredentials => Some(AuthResult::InvalidCredentials),
+            Self::SecondFactorRequired => Some(AuthResult::MfaRequired),
             Self::Overloaded(_) => Some(AuthResult::Overloaded),
             Self::IdentifierTaken
             | Self::WrongPassword
@@ -196,19 +202,24 @@ impl Accounts {
                 email_verified: false,
                 username: new.username.map(|name| name.as_entered().to_owned()),
                 display_name: new.display_name,
+                mfa_enabled: false,
                 created_at: now,
                 updated_at: now,
             },
         })
     }
 
-    /// Authenticates a single request by its identifier and password, and records that in the audit log.
+    /// Authenticates a single request by its identifier and password, and records that in the audit log. A
+    /// password alone never authenticates an account with a second factor.
     ///
     /// # Errors
     ///
-    /// Those of [`Accounts::verify_credentials`].
+    /// [`AccountsError::SecondFactorRequired`], and those of [`Accounts::verify_credentials`].
     pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        let verified = self.verify_credentials(identifier, password).await;
+        let verified = match self.verify_credentials(identifier, password).await {
+            Ok(user) if user.mfa_enabled => Err(AccountsError::SecondFactorRequired),
+            verified => verified,
+        };
         metrics::auth_attempted(AuthMethod::Basic, &verified);
         let user = verified?;
         audit::record(Event::Authenticated, Some(user.id), None);
@@ -344,6 +355,20 @@ async fn change_profile(
 /// [`AccountsError::NoSuchUser`].
 pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// Sets whether logging in requires a second factor. Returns `false` if the user does not exist.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn set_mfa_enabled(
+    tx: &Tx,
+    user: Uuid,
+    is_enabled: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    store::set_mfa_enabled(tx, user, is_enabled, now).await
 }
 
 /// Inserts a new user.

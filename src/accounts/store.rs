@@ -27,6 +27,7 @@ impl From<users::Model> for Credentials {
                 email_verified: row.email_verified,
                 username: row.username,
                 display_name: row.display_name,
+                mfa_enabled: row.mfa_enabled,
                 created_at: from_millis(row.created_at),
                 updated_at: from_millis(row.updated_at),
             },
@@ -45,6 +46,7 @@ pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> 
         username: Set(user.username),
         username_key: Set(username_key),
         display_name: Set(user.display_name),
+        mfa_enabled: Set(user.mfa_enabled),
         password_hash: Set(password_hash),
         created_at: Set(user.created_at.timestamp_millis()),
         updated_at: Set(user.updated_at.timestamp_millis()),
@@ -120,5 +122,20 @@ pub(super) async fn change_profile(
         row.username_key = Set(username.as_ref().map(|name| name.canonical().to_owned()));
     }
     let done = users::Entity::update_many().set(row).filter(users::Column::Id.eq(user)).exec(tx).await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn set_mfa_enabled(
+    tx: &Tx,
+    user: Uuid,
+    is_enabled: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::MfaEnabled, Expr::value(is_enabled))
+        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
+        .filter(users::Column::Id.eq(user))
+        .exec(tx)
+        .await?;
     Ok(done.rows_affected == 1)
 }

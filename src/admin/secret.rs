@@ -1,11 +1,13 @@
-//! Prepares and replaces the master secret, and re-encrypts the signing keys.
+//! Prepares and replaces the master secret, and re-encrypts the signing keys and the secrets of authenticator apps.
 
 use std::path::PathBuf;
 
 use super::keys::{KeysError, existing_secret, with_keys};
+use super::open_existing;
 use crate::app::{StartError, set_umask};
 use crate::config::Settings;
 use crate::secrets::{MasterSecret, SecretFile};
+use crate::totp;
 
 /// The result of preparing the next master secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +100,12 @@ pub async fn rotate_secret(settings: &Settings) -> Result<SecretRotation, KeysEr
     })
 }
 
-/// Re-encrypts the keys under the current secret. Returns their number.
+/// Re-encrypts the keys, and the secrets of authenticator apps, under the current secret. Returns the number of keys.
 async fn reencrypt(settings: &Settings, secret: &MasterSecret) -> Result<usize, KeysError> {
+    let db = open_existing(settings).await?;
+    let secrets = totp::reencrypt(&db, secret).await;
+    db.close().await;
+    secrets.map_err(StartError::Store)?;
+    // The keys come last: an interrupted rotation is noticed by them.
     with_keys(settings, secret, async |keys| keys.reencrypt().await).await
 }

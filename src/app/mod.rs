@@ -25,11 +25,13 @@ use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions, MailSetupError};
 use crate::passwords::Passwords;
 use crate::personal_tokens::PersonalTokens;
+use crate::second_factors::SecondFactors;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
 use crate::sync::Sync;
 use crate::tokens::{Alg, Tokens, TokensError};
+use crate::totp::Totp;
 use crate::trips::{self, Trips};
 use rustix::fs::Mode;
 
@@ -56,6 +58,8 @@ pub struct Services {
     pub tokens: Tokens,
     /// The personal access tokens.
     pub personal_tokens: PersonalTokens,
+    /// The authenticator apps.
+    pub totp: Totp,
     /// The trips.
     pub trips: Trips,
     /// The share links of trips.
@@ -217,12 +221,14 @@ pub async fn build(
         absolute_secs: settings.refresh_absolute_secs,
         max_sessions: settings.quotas.sessions,
     };
+    let totp = Totp::new(db.clone(), clock.clone(), &secret, &public_url);
     let signup_open = settings.signup == Signup::Open;
     let sessions = Sessions::new(
         db.clone(),
         clock.clone(),
         accounts.clone(),
         tokens.clone(),
+        SecondFactors::new(totp.clone()),
         &secret,
         lifetimes,
         signup_open,
@@ -245,6 +251,7 @@ pub async fn build(
         sessions,
         tokens,
         personal_tokens,
+        totp,
         trips,
         shares,
         sync,

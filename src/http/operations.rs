@@ -13,23 +13,26 @@ use crate::accounts::api::AccountsApi;
 use crate::app::Services;
 use crate::clients::api::ClientsApi;
 use crate::personal_tokens::api::PersonalTokensApi;
-use crate::sessions::api::{ManageSessionsApi, SessionsApi, StepUpApi, TokenApi};
+use crate::sessions::api::{ManageSessionsApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi};
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
 use crate::tokens::api::DiscoveryApi;
+use crate::totp::api::TotpApi;
 use crate::trips::api::{StopsApi, TripsApi};
 
 /// Returns the API with the services that its operations call.
 pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, ()> {
-    let Services { accounts, sessions, tokens, trips, shares, sync, idempotency, introspector, .. } =
+    let Services { accounts, sessions, tokens, totp, trips, shares, sync, idempotency, introspector, .. } =
         services;
     // In two groups, because tuples of up to 12 have a default.
     let of_users = (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),
+        SecondFactorApi::new(sessions),
         TokenApi::new(sessions),
         StepUpApi::new(sessions),
         AccountsApi::new(accounts, trips, &services.clock),
+        TotpApi::new(totp, sessions, accounts, &services.clock),
         PersonalTokensApi::new(&services.personal_tokens, &services.clock),
     );
     let others = (
@@ -48,9 +51,11 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
 type OfUsers = (
     DocumentOnly<SessionsApi>,
     DocumentOnly<ManageSessionsApi>,
+    DocumentOnly<SecondFactorApi>,
     DocumentOnly<TokenApi>,
     DocumentOnly<StepUpApi>,
     DocumentOnly<AccountsApi>,
+    DocumentOnly<TotpApi>,
     DocumentOnly<PersonalTokensApi>,
 );
 

@@ -23,6 +23,8 @@ pub enum Purpose {
     DigestHashes,
     /// Authenticating the nonces of Digest.
     DigestNonces,
+    /// Encrypting the secrets of authenticator apps at rest.
+    TotpSecrets,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::PersonalTokens => b"tripgate personal tokens v1",
             Self::DigestHashes => b"tripgate digest hashes v1",
             Self::DigestNonces => b"tripgate digest nonces v1",
+            Self::TotpSecrets => b"tripgate totp secrets v1",
         }
     }
 }

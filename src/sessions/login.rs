@@ -5,11 +5,11 @@
 
 use futures_util::FutureExt;
 
-use super::{Device, Grant, Sessions, SessionsError, revocation};
-use crate::accounts::AccountsError;
+use super::{Device, Grant, Session, Sessions, SessionsError, revocation};
+use crate::accounts::{AccountsError, User};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
-use crate::tokens::{Revocation, Scopes};
+use crate::tokens::{BY_PASSWORD, Revocation, Scopes};
 
 impl Sessions {
     /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`. If
@@ -17,7 +17,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// A wrapped [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
+    /// [`SessionsError::SecondFactorRequired`], or a wrapped [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
     pub async fn log_in(
         &self,
         identifier: &str,
@@ -26,7 +26,18 @@ impl Sessions {
         device: Device,
     ) -> Result<Grant, SessionsError> {
         let user = self.accounts.verify_credentials(identifier, password).await?;
-        let mut session = self.new_session(user.id, scopes, device);
+        self.continue_login(user, &[BY_PASSWORD], scopes, device).await
+    }
+
+    /// Starts a session for a user who has proven every factor by the methods in `amr`.
+    pub(super) async fn start_session(
+        &self,
+        user: User,
+        amr: Vec<String>,
+        scopes: Scopes,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let mut session = Session { amr, ..self.new_session(user.id, scopes, device) };
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
         let input = (session, self.lifetimes.max_sessions);
@@ -39,13 +50,15 @@ impl Sessions {
             Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::InvalidCredentials.into()),
             Err(error) => Err(error.into()),
             Ok(ended) => {
-                for revocation in ended {
-                    self.tokens.apply(&revocation);
-                    audit::record(Event::SessionEnded, Some(grant.user.id), Some(revocation.subject));
-                }
-                audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
+                self.record_login(&grant, &ended);
                 Ok(grant)
             }
         }
+    }
+
+    /// Applies and records a committed login, and the sessions that it ended.
+    pub(super) fn record_login(&self, grant: &Grant, ended: &[Revocation]) {
+        self.apply_ended(grant.user.id, ended);
+        audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));
     }
 }

@@ -7,9 +7,11 @@
 
 pub mod api;
 mod login;
+mod pending_login;
 mod refresh;
 mod refresh_token;
 mod revocation;
+mod second_factor;
 mod sessionless_token;
 mod signup;
 mod step_up;
@@ -22,6 +24,7 @@ use crate::accounts::{Accounts, AccountsError, User};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
 use crate::metrics::{AuthOutcome, AuthResult};
+use crate::second_factors::{SecondFactors, SecondFactorsError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
@@ -29,6 +32,7 @@ pub use refresh::RefreshInfo;
 use refresh::Rotation;
 pub use refresh_token::RefreshToken;
 pub use revocation::SessionSummary;
+pub use second_factor::Challenge;
 pub use sessionless_token::SessionlessToken;
 pub use step_up::{Authenticated, StepUp};
 
@@ -119,6 +123,24 @@ pub enum SessionsError {
     /// The user has no session with this id.
     #[error("no such session")]
     NoSuchSession,
+    /// The first factor is correct, and the account requires a second one.
+    #[error("the account requires a second factor")]
+    SecondFactorRequired(Challenge),
+    /// The token of a waiting login is unknown, used up or expired.
+    #[error("the login has expired")]
+    LoginExpired,
+    /// The second factor is wrong, or was used before.
+    #[error("wrong second factor")]
+    WrongSecondFactor,
+    /// There were too many wrong second factors.
+    #[error("too many attempts")]
+    TooManyAttempts {
+        /// When the next attempt is possible, in seconds from now.
+        retry_after_secs: u64,
+    },
+    /// An error of the second factors.
+    #[error(transparent)]
+    SecondFactors(#[from] SecondFactorsError),
     /// An error of the accounts.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -136,7 +158,8 @@ impl HasStoreError for SessionsError {
             Self::Store(error) => Some(error),
             Self::Accounts(error) => error.store(),
             Self::Tokens(error) => error.store(),
-            Self::SignupClosed | Self::InvalidRefreshToken | Self::Revoked | Self::NoSuchSession => None,
+            Self::SecondFactors(error) => error.store(),
+            _ => None,
         }
     }
 }
@@ -144,9 +167,17 @@ impl HasStoreError for SessionsError {
 impl AuthOutcome for SessionsError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
-            Self::InvalidRefreshToken | Self::Revoked => Some(AuthResult::InvalidCredentials),
+            Self::InvalidRefreshToken | Self::Revoked | Self::LoginExpired | Self::WrongSecondFactor => {
+                Some(AuthResult::InvalidCredentials)
+            }
+            Self::SecondFactorRequired(_) => Some(AuthResult::MfaRequired),
+            Self::TooManyAttempts { .. } => Some(AuthResult::Throttled),
             Self::Accounts(error) => error.auth_result(),
-            Self::SignupClosed | Self::NoSuchSession | Self::Tokens(_) | Self::Store(_) => None,
+            Self::SignupClosed
+            | Self::NoSuchSession
+            | Self::SecondFactors(_)
+            | Self::Tokens(_)
+            | Self::Store(_) => None,
         }
     }
 }
@@ -158,6 +189,7 @@ pub struct Sessions {
     clock: Clock,
     accounts: Accounts,
     tokens: Tokens,
+    second_factors: SecondFactors,
     mac: MacKey,
     lifetimes: Lifetimes,
     signup_open: bool,
@@ -165,17 +197,19 @@ pub struct Sessions {
 
 impl Sessions {
     /// Creates the use-cases; `signup_open` allows sign-up.
+    #[expect(clippy::too_many_arguments, reason = "the services that a login needs")]
     pub fn new(
         db: Db,
         clock: Clock,
         accounts: Accounts,
         tokens: Tokens,
+        second_factors: SecondFactors,
         secret: &MasterSecret,
         lifetimes: Lifetimes,
         signup_open: bool,
     ) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
-        Self { db, clock, accounts, tokens, mac, lifetimes, signup_open }
+        Self { db, clock, accounts, tokens, second_factors, mac, lifetimes, signup_open }
     }
 
     /// Creates the first generation of a session, not stored yet.

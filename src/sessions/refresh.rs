@@ -22,7 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Grant, RefreshToken, Session, Sessions, SessionsError, revocation, store};
+use super::{Grant, RefreshToken, Session, Sessions, SessionsError, revocation, second_factor, store};
 use crate::accounts::{self, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
@@ -178,6 +178,11 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
     let session = found.session;
     if rotated {
         let user = accounts::find(tx, session.user).await?;
+        if second_factor::lacks_second_factor(&user, &session.amr) {
+            // Started while the second factor was being enrolled.
+            let ended = revocation::end(tx, session.user, session.id, rotation.now).await?;
+            return Ok(ended.map_or(Outcome::Revoked, Outcome::Lost));
+        }
         return Ok(Outcome::Rotated(Box::new((session, user))));
     }
     if found.ended {

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
+use super::store::pending_logins;
 use super::{Device, Session, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
@@ -153,7 +154,8 @@ impl Sessions {
         }
     }
 
-    /// Deletes sessions that ended or expired more than 7 days ago.
+    /// Deletes sessions that ended or expired more than 7 days ago, and logins whose time for the second factor is
+    /// over.
     ///
     /// # Errors
     ///
@@ -163,6 +165,10 @@ impl Sessions {
         let batch = u64::from(BATCH_SIZE);
         let swept =
             self.db.sweep(before, batch, |tx, before| store::sweep(tx, *before, BATCH_SIZE.into()).boxed());
+        swept.await?;
+        let now = self.clock.now();
+        let swept =
+            self.db.sweep(now, batch, |tx, now| pending_logins::sweep(tx, *now, BATCH_SIZE.into()).boxed());
         Ok(swept.await?)
     }
 }
@@ -201,6 +207,23 @@ pub(super) async fn insert_within_quota(
     let mut ended = Vec::new();
     for id in excess {
         ended.extend(end(tx, owner, id, session.created_at).await?);
+    }
+    Ok(ended)
+}
+
+/// Ends all of the user's sessions except `keep`, and drops the logins that wait for a second factor.
+pub(super) async fn end_others(
+    tx: &Tx,
+    owner: Uuid,
+    keep: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Revocation>, StoreError> {
+    pending_logins::delete_others(tx, owner, now, 0).await?;
+    let mut ended = Vec::new();
+    for id in store::unended_ids(tx, owner).await? {
+        if Some(id) != keep {
+            ended.extend(end(tx, owner, id, now).await?);
+        }
     }
     Ok(ended)
 }

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Sessions, SessionsError, store};
+use super::{Session, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
+use crate::second_factors::{Checked, Proof, SecondFactorsError};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
 /// The access token of a caller that authenticates again.
@@ -58,6 +59,32 @@ impl Sessions {
         self.step_up(caller, &[BY_PASSWORD]).await
     }
 
+    /// Authenticates a caller again by a second factor of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::WrongSecondFactor`], [`SessionsError::TooManyAttempts`], and the errors of
+    /// [`Sessions::step_up`].
+    pub async fn step_up_by_second_factor(
+        &self,
+        caller: Authenticated,
+        proof: Proof,
+    ) -> Result<StepUp, SessionsError> {
+        let input = (self.second_factors.clone(), caller.user, proof, self.clock.now());
+        let checked: Result<Checked, SecondFactorsError> = self
+            .db
+            .write(input, |tx, (factors, user, proof, now)| factors.check(tx, *user, proof, *now).boxed())
+            .await;
+        match checked? {
+            Checked::Proven(method) => self.step_up(caller, Checked::amr(method)).await,
+            Checked::Wrong => {
+                audit::record(Event::SecondFactorFailed, Some(caller.user), caller.session);
+                Err(SessionsError::WrongSecondFactor)
+            }
+            Checked::Blocked { retry_after_secs } => Err(SessionsError::TooManyAttempts { retry_after_secs }),
+        }
+    }
+
     /// Issues an access token with the current time as `auth_time`, for a caller that has just authenticated by
     /// `methods` (RFC 8176).
     ///
@@ -72,15 +99,17 @@ impl Sessions {
     ) -> Result<StepUp, SessionsError> {
         let now = self.clock.now();
         let Authenticated { user, session: id, .. } = caller;
-        let mut session = None;
+        let mut session: Option<Session> = None;
         if let Some(id) = id {
             let found: Result<_, StoreError> =
                 self.db.read((user, id), |tx, (user, id)| store::find(tx, *user, *id).boxed()).await;
             session = Some(found?.ok_or(SessionsError::Revoked)?.session);
         }
-        for method in methods {
+        // The session may have been proven by more methods since the token was minted.
+        let stored = session.iter().flat_map(|session| session.amr.iter().map(String::as_str));
+        for method in stored.chain(methods.iter().copied()) {
             if !caller.amr.iter().any(|known| known == method) {
-                caller.amr.push((*method).to_owned());
+                caller.amr.push(method.to_owned());
             }
         }
         let minted = self.tokens.mint(Subject {

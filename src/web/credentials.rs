@@ -192,6 +192,28 @@ pub fn invalid_basic_credentials() -> Problem {
     challenge_basic(wrong_credentials())
 }
 
+/// Returns the problem for correct Basic credentials of an account with a second factor.
+pub fn basic_without_second_factor() -> Problem {
+    challenge_basic(Problem::new(
+        ProblemCode::MfaRequired,
+        "This account has two-step verification. Log in in the app, or use a personal access token.",
+    ))
+}
+
+/// Returns the problem for a login that continues with a second factor.
+pub fn mfa_required(mfa_token: String, methods: Vec<String>) -> Problem {
+    Problem::new(ProblemCode::MfaRequired, "Enter a code from your authenticator app to log in.")
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+        .with_mfa(mfa_token, methods)
+}
+
+/// Returns the problem for a second factor that is wrong, or a login that has expired. `detail` is the sentence
+/// for the user.
+pub fn invalid_second_factor(detail: &'static str) -> Problem {
+    Problem::new(ProblemCode::InvalidCredentials, detail)
+        .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
+}
+
 /// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401;
 /// Basic would make browsers open their password dialog.
 pub fn invalid_credentials() -> Problem {

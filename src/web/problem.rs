@@ -66,6 +66,14 @@ pub struct ProblemBody {
     /// The errors in the input, at most 100. Present only with status 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldError>>,
+    /// The token that continues the login with a second factor, in `POST /api/v1/auth/login/mfa`. Present only if a
+    /// login returns `mfa_required`. Valid once, for 5 minutes and 5 attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_token: Option<String>,
+    /// The second factors that the user has: `totp`, `recovery_code` and `passkey`. The list may grow. Present only
+    /// with `mfa_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
     /// `true` if the input has more errors than `errors` lists. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors_truncated: Option<bool>,
@@ -80,6 +88,8 @@ pub struct Problem {
     /// Whether the input has more errors.
     is_truncated: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The token and the methods of a login that continues with a second factor.
+    mfa: Option<(String, Vec<String>)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -100,7 +110,7 @@ impl Problem {
     /// Creates a problem. `detail` is a full sentence for the user.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let (errors, headers) = (Vec::new(), Vec::new());
-        Self { code, detail: detail.into(), errors, is_truncated: false, headers, source: None }
+        Self { code, detail: detail.into(), errors, is_truncated: false, headers, mfa: None, source: None }
     }
 
     /// Creates a problem for an internal error. The source is logged and not sent.
@@ -155,6 +165,13 @@ impl Problem {
         self
     }
 
+    /// Sets the token and the methods of a login that continues with a second factor.
+    #[must_use]
+    pub(crate) fn with_mfa(mut self, token: String, methods: Vec<String>) -> Self {
+        self.mfa = Some((token, methods));
+        self
+    }
+
     /// Sets the source, which is logged.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -194,6 +211,8 @@ impl Problem {
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
             errors: is_invalid.then(|| self.errors.clone()),
+            mfa_token: self.mfa.as_ref().map(|(token, _)| token.clone()),
+            methods: self.mfa.as_ref().map(|(_, methods)| methods.clone()),
             errors_truncated: self.is_truncated.then_some(true),
         }
     }

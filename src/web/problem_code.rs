@@ -21,6 +21,8 @@ pub enum ProblemCode {
     InvalidCredentials,
     /// The last authentication is too long ago.
     StepUpRequired,
+    /// The password is correct, and the account requires a second factor.
+    MfaRequired,
     /// The refresh token is not valid.
     InvalidRefreshToken,
     /// The session of the refresh token was ended.
@@ -61,6 +63,8 @@ pub enum ProblemCode {
     IdempotencyKeyReused,
     /// The user's other searches are still running.
     TooManySearches,
+    /// Too many wrong codes, passwords or the like.
+    TooManyAttempts,
     /// An internal error.
     Internal,
     /// Conflicts with other transactions persisted over all retries.
@@ -88,7 +92,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -98,6 +102,7 @@ impl ProblemCode {
         Self::InvalidToken,
         Self::InvalidCredentials,
         Self::StepUpRequired,
+        Self::MfaRequired,
         Self::InvalidRefreshToken,
         Self::SessionRevoked,
         Self::InvalidClient,
@@ -118,6 +123,7 @@ impl ProblemCode {
         Self::Invalid,
         Self::IdempotencyKeyReused,
         Self::TooManySearches,
+        Self::TooManyAttempts,
         Self::Internal,
         Self::Busy,
         Self::SearchTimeout,
@@ -152,6 +158,8 @@ impl ProblemCode {
                 "There is no account with this email address or username and this password. The response does not say which of the two is wrong."),
             Self::StepUpRequired => ("step_up_required", 401, "Recent authentication required", "step_up",
                 "This operation requires that the user has authenticated within the last 5 minutes. The access token is valid for other operations."),
+            Self::MfaRequired => ("mfa_required", 401, "Second factor required", "reauthenticate",
+                "The password is correct, and the account has a second factor. Continue the login with `mfa_token` and one of `methods`."),
             Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Invalid or expired refresh token", "reauthenticate",
                 "The refresh token was not issued by this server, or its session has expired."),
             Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",
@@ -192,6 +200,8 @@ impl ProblemCode {
                 "This key was used for another request within the last 7 days: for another path, or with another body. Nothing was changed."),
             Self::TooManySearches => ("too_many_searches", 429, "Too many searches", "retry",
                 "The server runs one search of a user at a time, and your other searches took too long."),
+            Self::TooManyAttempts => ("too_many_attempts", 429, "Too many attempts", "retry",
+                "There were too many wrong attempts. The next one is possible after `Retry-After` seconds."),
             Self::Internal => ("internal", 500, "Internal error", "retry",
                 "An unexpected error occurred on the server. The request is not the cause."),
             Self::Busy => ("busy", 503, "Busy", "retry",

@@ -93,7 +93,7 @@ impl From<User> for UserBody {
             email_verified: user.email_verified,
             username: user.username,
             display_name: user.display_name,
-            mfa_enabled: false,
+            mfa_enabled: user.mfa_enabled,
             created_at: user.created_at,
             updated_at: user.updated_at,
             usage: None,
@@ -197,6 +197,7 @@ impl From<AccountsError> for Problem {
                 Self::new(ProblemCode::IdentifierTaken, "This email address or username is already in use.")
             }
             AccountsError::InvalidCredentials => caller::invalid_credentials(),
+            AccountsError::SecondFactorRequired => caller::basic_without_second_factor(),
             AccountsError::WrongPassword => {
                 let detail = "Password is wrong. Please enter it again.";
                 Self::invalid(vec![FieldError::new("/password", "wrong_password", detail)])
@@ -245,6 +246,7 @@ impl AccountsApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same for both. Let the user enter both again.
+    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(
         path = "/auth/verify",

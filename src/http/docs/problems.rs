@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use poem::http::StatusCode;
 
 use super::layout::{Page, escaped, with_code};
+use crate::web::examples;
 use crate::web::problem::{FieldError, Problem};
 use crate::web::problem_code::ProblemCode;
 
@@ -67,7 +68,11 @@ impl<'a> Guide<'a> {
 
     /// Renders an example of the whole response.
     fn example(&self, code: ProblemCode) -> String {
-        let problem = Problem::new(code, self.detail.to_owned()).with_errors(self.errors.clone());
+        let mut problem = Problem::new(code, self.detail.to_owned()).with_errors(self.errors.clone());
+        if code == ProblemCode::MfaRequired {
+            let methods = ["totp", "recovery_code"].map(str::to_owned).to_vec();
+            problem = problem.with_mfa(examples::MFA_TOKEN.to_owned(), methods);
+        }
         let reason = StatusCode::from_u16(code.status()).ok().and_then(|status| status.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\n", code.status(), reason.unwrap_or_default());
         text.push_str("Content-Type: application/problem+json\n");

@@ -1,6 +1,7 @@
 //! The HTTP operations that sign up, log in, and show the current session.
 
 mod manage;
+mod second_factor;
 mod sessionless_token;
 mod step_up;
 
@@ -29,6 +30,7 @@ use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
+pub use second_factor::SecondFactorApi;
 pub use sessionless_token::TokenApi;
 pub use step_up::StepUpApi;
 
@@ -222,6 +224,22 @@ impl From<SessionsError> for Problem {
             SessionsError::InvalidRefreshToken => caller::invalid_refresh_token(),
             SessionsError::Revoked => caller::session_revoked(),
             SessionsError::NoSuchSession => Self::not_found(),
+            SessionsError::SecondFactorRequired(challenge) => {
+                let names = challenge.methods.iter().map(|method| method.name().to_owned());
+                caller::mfa_required(challenge.token, names.collect())
+            }
+            SessionsError::LoginExpired => {
+                caller::invalid_second_factor("This login has expired. Please log in again.")
+            }
+            SessionsError::WrongSecondFactor => caller::invalid_second_factor(
+                "The code is wrong, or was used before. Please enter a new one.",
+            ),
+            SessionsError::TooManyAttempts { retry_after_secs } => Self::new(
+                ProblemCode::TooManyAttempts,
+                "There were too many wrong codes. Please wait a moment and try again.",
+            )
+            .retry_after(retry_after_secs),
+            SessionsError::SecondFactors(error) => error.into(),
             SessionsError::Accounts(error) => error.into(),
             SessionsError::Tokens(error) => error.into(),
             SessionsError::Store(error) => error.into(),
@@ -336,6 +354,8 @@ impl SessionsApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same for both. Let the user enter both again.
+    /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask for one of
+    ///   `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa` within 5 minutes.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {

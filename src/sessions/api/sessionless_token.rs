@@ -85,6 +85,7 @@ impl TokenApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
     ///   accepted in place of the user name or the password.
+    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.

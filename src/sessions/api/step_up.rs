@@ -6,13 +6,14 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::sessions::{Authenticated, Sessions, StepUp};
+use crate::second_factors;
+use crate::sessions::{Authenticated, Sessions, SessionsError, StepUp};
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{AccountScope, Caller, Credential};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
-use crate::web::problem::{FieldError, ProblemResponse};
+use crate::web::problem::{FieldError, Problem, ProblemResponse};
 
 /// A new proof of the user's identity: exactly one of the fields.
 #[derive(Debug, Object)]
@@ -21,22 +22,28 @@ struct Reauthenticate {
     /// Password of the account.
     #[oai(nullable)]
     password: Option<PasswordText>,
+    /// Code of the authenticator app: 6 digits. Spaces are ignored.
+    #[oai(nullable)]
+    totp_code: Option<PasswordText>,
 }
 
 impl Example for Reauthenticate {
     fn example() -> Self {
-        Self { password: Some(PasswordText(examples::PASSWORD.to_owned())) }
+        Self { password: Some(PasswordText(examples::PASSWORD.to_owned())), totp_code: None }
     }
 }
 
 /// The one proof that a request contains.
 enum Proof {
     Password(PasswordText),
+    SecondFactor(second_factors::Proof),
 }
 
 impl Reauthenticate {
     fn proof(self) -> Result<Proof, Vec<FieldError>> {
+        let totp_code = self.totp_code.map(|code| second_factors::Proof::TotpCode(code.0));
         let mut proofs: Vec<Proof> = self.password.map(Proof::Password).into_iter().collect();
+        proofs.extend(totp_code.map(Proof::SecondFactor));
         match (proofs.pop(), proofs.is_empty()) {
             (Some(proof), true) => Ok(proof),
             _ => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
@@ -102,6 +109,17 @@ enum SteppedUp {
     ),
 }
 
+/// Returns the problem of a wrong code. As with a password, the session of the caller stays valid.
+fn wrong_code(error: SessionsError) -> Problem {
+    match error {
+        SessionsError::WrongSecondFactor => {
+            let detail = "The code is wrong, or was used before. Please enter a new one.";
+            Problem::invalid(vec![FieldError::new("/totp_code", "invalid_code", detail)])
+        }
+        error => error.into(),
+    }
+}
+
 /// Returns what the caller's access token contains.
 fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     let generation = match &caller.credential {
@@ -140,17 +158,23 @@ impl StepUpApi {
     ///
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. The session stays valid. Ask for the
     ///   password again.
+    /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or was used before. Ask for a new one.
+    /// - 429 `too_many_attempts`: there were too many wrong codes. Repeat the request after `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]
     async fn reauthenticate(
         &self,
         caller: Caller<AccountScope>,
         body: Body<Reauthenticate>,
-    ) -> Result<SteppedUp, ProblemResponse> {
+    ) -> Result<SteppedUp, ProblemResponse<429>> {
         caller.reject_personal_token()?;
         let issued = match body.check(|body, _| body.proof())? {
             Proof::Password(password) => {
                 self.sessions.step_up_by_password(authenticated(&caller), &password).await?
+            }
+            Proof::SecondFactor(proof) => {
+                let issued = self.sessions.step_up_by_second_factor(authenticated(&caller), proof).await;
+                issued.map_err(wrong_code)?
             }
         };
         Ok(SteppedUp::Ok(Json(issued.into()), "no-store".to_owned()))

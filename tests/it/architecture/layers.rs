@@ -34,10 +34,12 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "leases",
             "mail",
             "personal_tokens",
+            "second_factors",
             "sessions",
             "shares",
             "sync",
             "tokens",
+            "totp",
             "trips",
         ],
     ),
@@ -51,13 +53,14 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 10] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 11] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("accounts", &["tokens"]),
-    ("sessions", &["accounts", "tokens"]),
+    ("second_factors", &["accounts", "totp"]),
+    ("sessions", &["accounts", "second_factors", "tokens"]),
     ("clients", &["personal_tokens", "sessions", "tokens"]),
     ("personal_tokens", &["tokens"]),
     ("trips", &["epochs", "idempotency"]),

@@ -2,10 +2,11 @@
 
 mod clients;
 mod identifiers;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod login;
 mod methods;
 mod personal_tokens;
+mod second_factor;
 mod sessions;
 mod signup;
 mod tokens;

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+pub(crate) use super::targets::create_target;
+use super::targets::{CANARY, STOP_ID};
 use crate::harness::conformance::operations;
+use crate::harness::totp::enrol;
 use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
 /// The credentials that an operation requires.
@@ -31,6 +34,7 @@ pub(crate) type Row = (&'static str, Method, &'static str, Option<&'static str>,
 pub(crate) const ROWS: &[Row] = &[
     ("sign_up", Method::POST, "/api/v1/auth/signup", Some(r#"{"username":"bob","password":"a quiet harbour at dawn"}"#), Nothing),
     ("log_in", Method::POST, "/api/v1/auth/login", Some(r#"{"identifier":"ada","password":"a quiet harbour at dusk"}"#), Nothing),
+    ("complete_login", Method::POST, "/api/v1/auth/login/mfa", Some(r#"{"mfa_token":"{id}","totp_code":"{code}"}"#), Nothing),
     ("refresh_session", Method::POST, "/api/v1/auth/refresh", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
     ("log_out", Method::POST, "/api/v1/auth/logout", Some(r#"{"refresh_token":"{id}"}"#), Nothing),
     ("create_token", Method::POST, "/api/v1/auth/tokens", None, Basic),
@@ -61,6 +65,11 @@ pub(crate) const ROWS: &[Row] = &[
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
     ("reauthenticate_me", Method::POST, "/api/v1/me/reauthenticate", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
+    ("enrol_totp", Method::POST, "/api/v1/me/totp", None, Scope("account")),
+    ("confirm_totp", Method::POST, "/api/v1/me/totp/confirm", Some(r#"{"code":"{code}"}"#), Scope("account")),
+    ("remove_totp", Method::DELETE, "/api/v1/me/totp", None, Scope("account")),
+    ("count_recovery_codes", Method::GET, "/api/v1/me/recovery-codes", None, Scope("account")),
+    ("replace_recovery_codes", Method::POST, "/api/v1/me/recovery-codes", None, Scope("account")),
     // Last in its group: the call deletes the account.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),
@@ -74,9 +83,6 @@ pub(crate) const ROWS: &[Row] = &[
 const SCOPES: [&str; 3] = ["account", "trips:read", "trips:write"];
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
-const STOP_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// A text in Ada's data, which no other user may see.
-const CANARY: &str = "Ada's secret journey";
 
 fn token_rows() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(|(.., needs)| matches!(needs, Token | Scope(_)))
@@ -85,7 +91,12 @@ fn token_rows() -> impl Iterator<Item = &'static Row> {
 /// Builds the request of a row for the resource with this id.
 pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    let fill = |text: &str| text.replace("{id}", id).replace("{stop_id}", STOP_ID).replace("{token}", id);
+    // A target may have a code beside its id.
+    let (id, code) = id.split_once(' ').unwrap_or((id, "000000"));
+    let fill = |text: &str| {
+        let text = text.replace("{id}", id).replace("{stop_id}", STOP_ID).replace("{token}", id);
+        text.replace("{code}", code)
+    };
     let mut call = client.call(method.clone(), &fill(path));
     if *method == Method::PUT {
         call = call.header("if-match", "*");
@@ -97,48 +108,6 @@ pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
         Some(form) => call.header("content-type", "application/x-www-form-urlencoded").body(*form),
         None => call,
     }
-}
-
-/// Creates the resource that the parameter of `path` identifies. Returns its id (or token) and a path from
-/// which its state can be read.
-pub(crate) async fn create_target(owner: &Client, path: &str) -> (String, String) {
-    let me = "/api/v1/me".to_owned();
-    let from_new_session = async |field: &str| {
-        let body = json!({ "identifier": owner.grant()["user"]["username"], "password": PASSWORD });
-        let grant = owner.post("/api/v1/auth/login").json(&body).await.expect(200).json();
-        grant[field].as_str().unwrap().to_owned()
-    };
-    match path {
-        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => {
-            return (from_new_session("refresh_token").await, me);
-        }
-        "/api/v1/me/sessions/{id}" => return (from_new_session("session_id").await, me),
-        "/api/v1/me/tokens/{id}" => {
-            let created =
-                owner.post("/api/v1/me/tokens").json(&json!({ "name": CANARY, "scope": "account" }));
-            let id = created.await.expect(201).json()["id"].as_str().unwrap().to_owned();
-            return (id, "/api/v1/me/tokens".to_owned());
-        }
-        "/api/v1/shared/{token}" => {
-            let trip = Box::pin(create_target(owner, "/api/v1/trips/{id}")).await.1;
-            let shared = owner.put(&format!("{trip}/share")).await.expect(200).json();
-            return (shared["token"].as_str().unwrap().to_owned(), trip);
-        }
-        _ => {}
-    }
-    let Some((collection, _)) = path.split_once("/{id}") else {
-        return (String::new(), me);
-    };
-    let body = match collection {
-        "/api/v1/trips" => {
-            let stop = json!({ "id": STOP_ID, "name": CANARY, "latitude": 1, "longitude": 2 });
-            json!({ "title": CANARY, "notes": CANARY, "stops": [stop] })
-        }
-        _ => panic!("no request creates a resource in {collection}"),
-    };
-    let created = owner.post(collection).json(&body).await.expect(201).json();
-    let id = created["id"].as_str().unwrap();
-    (id.to_owned(), format!("{collection}/{id}"))
 }
 
 /// Returns the status, headers and body without the request id and the date, for comparisons.
@@ -193,6 +162,10 @@ async fn the_minimum_credentials_of_each_operation_are_sufficient() {
     let gate = app.services().clients.add("gate").await.unwrap();
     for row in ROWS {
         let (name, _, path, _, needs) = row;
+        if ["confirm_totp", "replace_recovery_codes"].contains(name) {
+            // Afterwards, a password alone gives no token.
+            continue;
+        }
         let (id, _) = create_target(&ada, path).await;
         let reply = match needs {
             Nothing => call(&app.anonymous(), row, &id).await,
@@ -203,6 +176,15 @@ async fn the_minimum_credentials_of_each_operation_are_sufficient() {
         };
         assert!((200..300).contains(&reply.status), "{name}: {}", reply.text());
     }
+}
+
+#[tokio::test]
+async fn the_account_scope_is_sufficient_to_enrol_an_authenticator_app() {
+    let app = TestApp::start().await;
+    app.sign_up("ada").await;
+    let ada = app.log_in_for("ada", "account").await;
+    enrol(&ada, app.clock.now()).await;
+    ada.post("/api/v1/me/recovery-codes").await.expect(200);
 }
 
 #[tokio::test]

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::conformance::{operations, resolved, validate};
+use crate::harness::totp::{Authenticator, enrol};
 use crate::harness::{Call, Client, Reply, TestApp};
 
 /// The credentials of the request.
@@ -41,8 +43,12 @@ enum Before {
     Deleted,
     /// A trip with a share link.
     Shared,
+    /// The account, with an authenticator app that is not confirmed.
+    Enrolling,
+    /// The account, with an authenticator app.
+    Enrolled,
 }
-use Before::{Account, Deleted, Nothing, Shared, Trip, Trips};
+use Before::{Account, Deleted, Enrolled, Enrolling, Nothing, Shared, Trip, Trips};
 
 /// Operation id, status, credentials, previous state, and what an example can't contain: a query, a header,
 /// or a valid token.
@@ -57,12 +63,16 @@ enum Extra {
     Access(&'static str),
     /// Replaces the value at this pointer into the request with the refresh token.
     Refresh(&'static str),
+    /// Replaces the value at this pointer into the request with a code of the authenticator app, and `mfa_token` with
+    /// that of a login.
+    Code(&'static str),
 }
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("sign_up", 201, Anonymous, Nothing, Extra::None),
     ("log_in", 200, Anonymous, Account, Extra::None),
+    ("complete_login", 200, Anonymous, Enrolled, Extra::Code("/totp_code")),
     ("refresh_session", 200, Anonymous, Account, Extra::Refresh("/refresh_token")),
     ("log_out", 204, Anonymous, Account, Extra::Refresh("/refresh_token")),
     ("create_token", 200, Basic, Account, Extra::None),
@@ -78,6 +88,11 @@ const ROWS: &[Row] = &[
     ("list_personal_tokens", 200, Grace, Before::PersonalToken, Extra::None),
     ("create_personal_token", 201, Grace, Account, Extra::None),
     ("delete_personal_token", 204, Grace, Before::PersonalToken, Extra::None),
+    ("enrol_totp", 200, Grace, Account, Extra::None),
+    ("confirm_totp", 200, Grace, Enrolling, Extra::Code("/code")),
+    ("remove_totp", 204, Grace, Enrolled, Extra::None),
+    ("count_recovery_codes", 200, Grace, Enrolled, Extra::None),
+    ("replace_recovery_codes", 200, Grace, Enrolled, Extra::None),
     ("list_trips", 200, Grace, Trips, Extra::Query("?limit=1")),
     ("create_trip", 201, Grace, Account, Extra::None),
     ("create_trip", 204, Writer, Account, Extra::None),
@@ -135,12 +150,19 @@ struct Scene {
     trip: String,
     /// The token of the share link, or the cursor from before the trips.
     token: String,
+    authenticator: Option<Authenticator>,
 }
 
 impl Scene {
     async fn new(before: Before) -> Self {
         let app = TestApp::start().await;
-        let mut scene = Self { grace: app.anonymous(), app, trip: String::new(), token: String::new() };
+        let mut scene = Self {
+            grace: app.anonymous(),
+            app,
+            trip: String::new(),
+            token: String::new(),
+            authenticator: None,
+        };
         if matches!(before, Nothing) {
             return scene;
         }
@@ -150,8 +172,21 @@ impl Scene {
         // The examples of requests contain the ids of the example response.
         let example = response_body("get_trip", 200).unwrap().2;
         scene.trip = format!("/api/v1/trips/{}", example["id"].as_str().unwrap());
-        if matches!(before, Account) {
-            return scene;
+        match before {
+            Account => return scene,
+            Enrolling => {
+                let enrolment = scene.grace.post("/api/v1/me/totp").await.expect(200).json();
+                scene.authenticator = Some(Authenticator::new(&enrolment));
+                return scene;
+            }
+            Enrolled => {
+                let enrolled = enrol(&scene.grace, scene.app.clock.now()).await;
+                scene.authenticator = Some(enrolled.authenticator);
+                // The code of the enrolment is used up.
+                scene.app.clock.advance(TimeDelta::seconds(30));
+                return scene;
+            }
+            _ => {}
         }
         if matches!(before, Before::PersonalToken) {
             let body = request_body("create_personal_token").unwrap().2;
@@ -207,6 +242,14 @@ impl Scene {
         };
         if let Some((pointer, name)) = token {
             *body.pointer_mut(pointer).unwrap() = self.grace.grant()[name].clone();
+        }
+        if let (Extra::Code(pointer), Some(authenticator)) = (extra, &self.authenticator) {
+            *body.pointer_mut(pointer).unwrap() = authenticator.code_at(self.app.clock.now()).into();
+            if body.get("mfa_token").is_some() {
+                let login = request_body("log_in").unwrap().2;
+                let reply = self.app.anonymous().post("/api/v1/auth/login").json(login).await.expect(401);
+                body["mfa_token"] = reply.json()["mfa_token"].clone();
+            }
         }
         if media == "application/json" {
             return call.json(&body).await;

@@ -11,3 +11,4 @@ mod openapi;
 mod plain_text;
 mod problems;
 pub(crate) mod statuses;
+mod targets;

@@ -17,12 +17,13 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
-const HARD_TO_PRODUCE: [ProblemCode; 13] = [
+const HARD_TO_PRODUCE: [ProblemCode; 14] = [
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,
     ProblemCode::Busy,
     ProblemCode::TooManySearches,
+    ProblemCode::TooManyAttempts,
     ProblemCode::SearchTimeout,
     ProblemCode::DatabaseUnavailable,
     ProblemCode::OutcomeUnknown,
@@ -104,6 +105,9 @@ async fn every_example_equals_the_real_response() {
         }
         let mut body = expected.body;
         body["request_id"] = real["request_id"].clone();
+        if real.get("mfa_token").is_some() {
+            body["mfa_token"] = real["mfa_token"].clone();
+        }
         assert_eq!(body, real, "{code}");
         codes.push(code);
     }
@@ -170,7 +174,9 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
     app.clock.advance(TimeDelta::minutes(6));
     let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
     let brian = json!({ "username": "brian", "password": PASSWORD });
+    app.sign_up_with_totp("grace").await;
     vec![
+        anonymous.post(LOGIN).json(&json!({ "identifier": "grace", "password": PASSWORD })).await,
         anonymous.get("/api/v1/me").await,
         anonymous.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
         stale.patch("/api/v1/me").json(&json!({ "username": "countess" })).await,

@@ -15,6 +15,7 @@ mod reply;
 pub(crate) mod rows;
 mod server_threads;
 mod tests;
+pub(crate) mod totp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -73,6 +73,9 @@ impl Reply {
         let invalid = self.status == 422;
         let mut expected = vec!["type", "title", "status", "detail", "code", "request_id", "client_action"];
         expected.extend(invalid.then_some("errors"));
+        if body.get("mfa_token").is_some() {
+            expected.extend(["mfa_token", "methods"]);
+        }
         let is_truncated = body["errors"].as_array().is_some_and(|errors| errors.len() == 100);
         expected.extend(body.get("errors_truncated").filter(|_| is_truncated).map(|_| "errors_truncated"));
         expected.sort_unstable();

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use entity::{
-    clients, digest_nonces, idempotency_keys, personal_tokens, revocations, security_events, sessions,
-    signing_keys, trip_counters, trip_tombstones, trips, users,
+    clients, digest_nonces, idempotency_keys, pending_logins, personal_tokens, recovery_codes, revocations,
+    security_events, sessions, signing_keys, totp_secrets, trip_counters, trip_tombstones, trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
@@ -212,6 +212,41 @@ pub(crate) async fn age_rotations(app: &TestApp) {
     let connection = open(app).await;
     let rotated_at = Expr::col(sessions::Column::RotatedAt).sub(3_600_000);
     let change = sessions::Entity::update_many().col_expr(sessions::Column::RotatedAt, rotated_at);
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Returns the authenticator apps of all users.
+pub(crate) async fn totp_secrets(app: &TestApp) -> Vec<totp_secrets::Model> {
+    let connection = open(app).await;
+    let rows = totp_secrets::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Returns the unused recovery codes of all users.
+pub(crate) async fn recovery_codes(app: &TestApp) -> Vec<recovery_codes::Model> {
+    let connection = open(app).await;
+    let rows = recovery_codes::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Returns the logins that wait for a second factor.
+pub(crate) async fn pending_logins(app: &TestApp) -> Vec<pending_logins::Model> {
+    let connection = open(app).await;
+    let rows = pending_logins::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Undoes the end of all sessions, as if they had been started a moment later.
+pub(crate) async fn revive_sessions(app: &TestApp) {
+    let connection = open(app).await;
+    let expires_at = Expr::col(sessions::Column::ExpiresAt);
+    let change = sessions::Entity::update_many()
+        .col_expr(sessions::Column::EndedAt, Expr::value(Value::BigInt(None)))
+        .col_expr(sessions::Column::IdleExpiresAt, expires_at);
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();
 }

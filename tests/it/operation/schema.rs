@@ -30,6 +30,7 @@ pub(crate) fn user(number: u128) -> users::ActiveModel {
         username: Set(Some(username)),
         display_name: Set(None),
         password_hash: Set("$2b$04$none".to_owned()),
+        mfa_enabled: Set(false),
         created_at: Set(0),
         updated_at: Set(0),
     }

@@ -51,7 +51,7 @@ fn key_rotation(app: &TestApp) -> KeyRotation {
 }
 
 /// Runs the binary with the database and secret of the running server.
-async fn run_command(app: &TestApp, args: &[&str]) -> Output {
+pub(crate) async fn run_command(app: &TestApp, args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let settings = app.settings();
     let mut command = command(dir.path(), args);

@@ -12,7 +12,6 @@ use Row::{Later, Proven};
 
 const CONFIRMATION: &str =
     "the confirmation of email addresses and 403 unconfirmed_account are not implemented yet";
-const TOTP: &str = "TOTP and recovery codes are not implemented yet";
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[(u16, Row)] = &[
@@ -140,8 +139,14 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
     (50, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
-    (51, Later(TOTP)),
-    (52, Later(TOTP)),
+    (51, Proven(&[
+        "tests/it/authentication/second_factor/login.rs::a_login_with_a_second_factor_needs_the_password_and_a_code",
+        "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_replaces_the_lost_phone_once",
+    ])),
+    (52, Proven(&[
+        "tests/it/authentication/second_factor/login.rs::a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_jump",
+        "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_is_in_force_only_after_its_confirmation",
+    ])),
     (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (54, Proven(&[
         "tests/it/contract/authz.rs::basic_operations_accept_only_a_password",

@@ -3,6 +3,8 @@
 //! Queries by refresh token need no owner, because the MAC of the token was verified before. All other
 //! queries take the owner.
 
+pub(super) mod pending_logins;
+
 use ::entity::{security_events, sessions};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
@@ -245,6 +247,17 @@ pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> R
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
+}
+
+/// Replaces the authentication methods of a session.
+pub(super) async fn set_methods(tx: &Tx, owner: Uuid, id: Uuid, amr: &[String]) -> Result<(), StoreError> {
+    sessions::Entity::update_many()
+        .col_expr(sessions::Column::Amr, Expr::value(amr.join(" ")))
+        .filter(sessions::Column::UserId.eq(owner))
+        .filter(sessions::Column::Id.eq(id))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Records that an access token of this generation was used.

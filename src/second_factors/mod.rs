@@ -1,0 +1,206 @@
+//! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
+//!
+//! An account requires a second factor from the confirmation of an authenticator app until the app is removed. The
+//! user then proves a code of the app, or a recovery code. Every login must ask [`SecondFactors`]: a password, a
+//! mailed code or a reset never replaces the second factor.
+//!
+//! The functions run in the transaction of the caller. A wrong code is a result and no error, so that the
+//! transaction commits and the attempt counts.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::accounts::{self, AccountsError};
+use crate::db::{HasStoreError, StoreError, Tx};
+use crate::totp::{self, Attempt, Totp, TotpError};
+
+pub use crate::totp::RecoveryCode;
+
+/// The authentication method of a one-time password (RFC 8176).
+pub const BY_OTP: &str = "otp";
+/// The authentication method of several factors (RFC 8176).
+pub const MULTI_FACTOR: &str = "mfa";
+
+/// A kind of second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// A code of an authenticator app.
+    Totp,
+    /// A recovery code.
+    RecoveryCode,
+}
+
+impl Method {
+    /// Returns the name in responses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+}
+
+/// What a user sends to prove a second factor.
+#[derive(Clone)]
+pub enum Proof {
+    /// A code of the authenticator app.
+    TotpCode(String),
+    /// A recovery code.
+    RecoveryCode(String),
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proof(..)")
+    }
+}
+
+/// The result of checking a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// The proof is correct, and can't be used again.
+    Proven(Method),
+    /// The proof is wrong, or was used before.
+    Wrong,
+    /// There were too many wrong proofs. Nothing was compared.
+    Blocked {
+        /// When the next attempt is possible, in seconds from now.
+        retry_after_secs: u64,
+    },
+}
+
+impl Checked {
+    /// Returns the authentication methods that a correct proof adds to those of the first factor (RFC 8176).
+    pub fn amr(method: Method) -> &'static [&'static str] {
+        match method {
+            Method::Totp => &[BY_OTP, MULTI_FACTOR],
+            Method::RecoveryCode => &[MULTI_FACTOR],
+        }
+    }
+}
+
+/// Why second factors can't be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SecondFactorsError {
+    /// An error of the authenticator app.
+    #[error(transparent)]
+    Totp(#[from] TotpError),
+    /// An error of the account.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// An error of the database.
+    #[error("can't read or write the second factors")]
+    Store(#[from] StoreError),
+}
+
+impl HasStoreError for SecondFactorsError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Totp(error) => error.store(),
+            Self::Accounts(error) => error.store(),
+            Self::Store(error) => Some(error),
+        }
+    }
+}
+
+/// Checks and changes second factors. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SecondFactors {
+    totp: Totp,
+}
+
+impl SecondFactors {
+    /// Creates the service.
+    pub fn new(totp: Totp) -> Self {
+        Self { totp }
+    }
+
+    /// Checks a proof of the user, and uses it up if it is correct. Counts the attempt first.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`TotpError::Sealed`] under a wrong master secret.
+    pub async fn check(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        proof: &Proof,
+        now: DateTime<Utc>,
+    ) -> Result<Checked, SecondFactorsError> {
+        match totp::begin_attempt(tx, user, now).await? {
+            Attempt::Counted => {}
+            Attempt::Blocked { retry_after_secs } => return Ok(Checked::Blocked { retry_after_secs }),
+            Attempt::NotEnabled => return Ok(Checked::Wrong),
+        }
+        let (is_correct, method) = match proof {
+            Proof::TotpCode(code) => (self.totp.use_code(tx, user, code, now).await?, Method::Totp),
+            Proof::RecoveryCode(code) => {
+                (self.totp.use_recovery_code(tx, user, code).await?, Method::RecoveryCode)
+            }
+        };
+        Ok(if is_correct { Checked::Proven(method) } else { Checked::Wrong })
+    }
+
+    /// Confirms the pending authenticator app with a code. From then on logging in requires a second factor.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`TotpError::InvalidCode`].
+    pub async fn enable(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        code: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<RecoveryCode>, SecondFactorsError> {
+        let codes = self.totp.confirm(tx, user, code, now).await?;
+        accounts::set_mfa_enabled(tx, user, true, now).await?;
+        Ok(codes)
+    }
+}
+
+/// Returns whether logging in to the account requires a second factor, whatever the first factor is.
+///
+/// # Errors
+///
+/// [`AccountsError::NoSuchUser`].
+pub async fn is_required(tx: &Tx, user: Uuid) -> Result<bool, AccountsError> {
+    Ok(accounts::find(tx, user).await?.mfa_enabled)
+}
+
+/// Returns the second factors that the user has.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn methods(tx: &Tx, user: Uuid) -> Result<Vec<Method>, StoreError> {
+    let mut methods = vec![Method::Totp];
+    if totp::has_recovery_codes(tx, user).await? {
+        methods.push(Method::RecoveryCode);
+    }
+    Ok(methods)
+}
+
+/// Removes the authenticator app and the recovery codes. From then on logging in requires no second factor. Returns
+/// `false` if there was none.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn disable(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let was_enabled = totp::remove(tx, user).await?;
+    if was_enabled {
+        accounts::set_mfa_enabled(tx, user, false, now).await?;
+    }
+    Ok(was_enabled)
+}
+
+/// Removes every second factor of the user: when an operator resets them, or when the owner of a mailbox reclaims an
+/// account that another person has signed up.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn remove_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    disable(tx, user, now).await.map(|_| ())
+}

@@ -1,0 +1,105 @@
+//! `POST /auth/login/mfa`: completes a login with a second factor.
+
+use poem_openapi::types::{Example, Password as PasswordText};
+use poem_openapi::{Object, OpenApi};
+
+use super::LoggedIn;
+use crate::metrics::{self, AuthMethod};
+use crate::second_factors::{Proof, SecondFactorsError};
+use crate::sessions::Sessions;
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::examples;
+use crate::web::json::Json;
+use crate::web::problem::{FieldError, Problem, ProblemResponse};
+
+/// The token of a login, and one second factor.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct CompleteLogin {
+    /// `mfa_token` of the response to the login.
+    mfa_token: PasswordText,
+    /// Code of the authenticator app: 6 digits. Spaces are ignored.
+    #[oai(nullable)]
+    totp_code: Option<PasswordText>,
+    /// Unused recovery code. Case, spaces and hyphens are ignored.
+    #[oai(nullable)]
+    recovery_code: Option<PasswordText>,
+}
+
+impl Example for CompleteLogin {
+    fn example() -> Self {
+        Self {
+            mfa_token: PasswordText(examples::MFA_TOKEN.to_owned()),
+            totp_code: Some(PasswordText(examples::TOTP_CODE.to_owned())),
+            recovery_code: None,
+        }
+    }
+}
+
+impl CompleteLogin {
+    fn check(self) -> Result<(String, Proof), Vec<FieldError>> {
+        let totp_code = self.totp_code.map(|code| Proof::TotpCode(code.0));
+        let recovery_code = self.recovery_code.map(|code| Proof::RecoveryCode(code.0));
+        let mut proofs = totp_code.into_iter().chain(recovery_code);
+        match (proofs.next(), proofs.next()) {
+            (Some(proof), None) => Ok((self.mfa_token.0, proof)),
+            (None, _) => {
+                let detail = "A code from the authenticator app or a recovery code is required.";
+                Err(vec![FieldError::new("/totp_code", "required", detail)])
+            }
+            (Some(_), Some(_)) => {
+                let detail = "Only one kind of code can be sent at a time.";
+                Err(vec![FieldError::new("/recovery_code", "not_allowed", detail)])
+            }
+        }
+    }
+}
+
+impl From<SecondFactorsError> for Problem {
+    fn from(error: SecondFactorsError) -> Self {
+        match error {
+            SecondFactorsError::Totp(error) => error.into(),
+            SecondFactorsError::Accounts(error) => error.into(),
+            SecondFactorsError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The operation that completes a login with a second factor.
+#[derive(Debug)]
+pub struct SecondFactorApi {
+    sessions: Sessions,
+}
+
+impl SecondFactorApi {
+    /// Creates the operation on top of the services that it calls.
+    pub fn new(sessions: &Sessions) -> Self {
+        Self { sessions: sessions.clone() }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
+impl SecondFactorApi {
+    /// Complete a login with a second factor
+    ///
+    /// Completes a login that returned `mfa_required`: creates its session, with the scopes and the device of the
+    /// login. The password is not needed again.
+    ///
+    /// - 401 `invalid_credentials`: the code is wrong or was used before, or the token was used, has expired, or has
+    ///   no attempt left. Show `detail`, and after 5 attempts start again with the password.
+    /// - 422 `invalid`: the body does not contain exactly one second factor.
+    /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after
+    ///   `Retry-After` seconds.
+    #[oai(path = "/login/mfa", method = "post", operation_id = "complete_login")]
+    async fn complete_login(&self, body: Body<CompleteLogin>) -> Result<LoggedIn, ProblemResponse<401, 429>> {
+        let (token, proof) = body.check(|body, _| body.check())?;
+        let method = match &proof {
+            Proof::TotpCode(_) => AuthMethod::Totp,
+            Proof::RecoveryCode(_) => AuthMethod::RecoveryCode,
+        };
+        let completed = self.sessions.complete_login(&token, proof).await;
+        metrics::auth_attempted(method, &completed);
+        Ok(LoggedIn::Ok(Json(completed?.into()), "no-store".to_owned()))
+    }
+}

@@ -1,0 +1,249 @@
+//! The second factor of a login: a login with a correct first factor waits for it under a random token.
+//!
+//! The token is valid once, for 5 minutes and 5 attempts, and only for the login that it was issued for: the user,
+//! the scopes and the device are stored with it. Only its digest is stored.
+//!
+//! Enrolling or removing an authenticator app ends all other sessions in the same transaction.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::pending_login::{LoginToken, PendingLogin};
+use super::store::pending_logins;
+use super::{Device, Grant, Session, Sessions, SessionsError, revocation, store};
+use crate::accounts::{self, AccountsError, User};
+use crate::audit::{self, Event};
+use crate::db::{StoreError, Tx};
+use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
+use crate::tokens::{Revocation, Scopes};
+
+/// How long a login waits for the second factor.
+const TTL: TimeDelta = TimeDelta::minutes(5);
+/// The maximum number of waiting logins of a user; a further one replaces the oldest.
+const WAITING_MAX: u64 = 20;
+
+/// What a client needs to continue a login with a second factor.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The token of the waiting login.
+    pub token: String,
+    /// The second factors that the user has.
+    pub methods: Vec<Method>,
+}
+
+impl std::fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Challenge").field("methods", &self.methods).finish_non_exhaustive()
+    }
+}
+
+/// The result of sending a second factor.
+#[derive(Debug)]
+enum Outcome {
+    Proven(Box<Grant>, Vec<Revocation>),
+    Expired,
+    Wrong(Uuid),
+    Blocked(u64),
+}
+
+impl Sessions {
+    /// Continues a login whose first factor is correct: starts a session, or asks for the second factor if the
+    /// account has one. Every kind of login ends here, whatever `methods` proved the first factor (RFC 8176).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::SecondFactorRequired`], or a wrapped [`AccountsError::InvalidCredentials`] if the account
+    /// was deleted meanwhile.
+    pub async fn continue_login(
+        &self,
+        user: User,
+        methods: &[&str],
+        scopes: Scopes,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let amr: Vec<String> = methods.iter().map(|&method| method.to_owned()).collect();
+        if user.mfa_enabled {
+            let challenge = self.await_second_factor(user.id, amr, scopes, device).await?;
+            return Err(SessionsError::SecondFactorRequired(challenge));
+        }
+        self.start_session(user, amr, scopes, device).await
+    }
+
+    async fn await_second_factor(
+        &self,
+        user: Uuid,
+        amr: Vec<String>,
+        scopes: Scopes,
+        device: Device,
+    ) -> Result<Challenge, SessionsError> {
+        let (text, token) = LoginToken::random();
+        let now = self.clock.now();
+        let login = PendingLogin { user, expires_at: now + TTL, scopes, amr, device };
+        let input = (token, login, now);
+        let inserted: Result<Vec<Method>, StoreError> = self
+            .db
+            .write(input, |tx, (token, login, now)| insert_pending(tx, token, login, *now).boxed())
+            .await;
+        match inserted {
+            Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::InvalidCredentials.into()),
+            Err(error) => Err(error.into()),
+            Ok(methods) => {
+                audit::record(Event::SecondFactorRequired, Some(user), None);
+                Ok(Challenge { token: text, methods })
+            }
+        }
+    }
+
+    /// Completes a waiting login with a second factor.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`] or
+    /// [`SessionsError::TooManyAttempts`].
+    pub async fn complete_login(&self, token: &str, proof: Proof) -> Result<Grant, SessionsError> {
+        let input = (self.clone(), LoginToken::of(token), proof);
+        let outcome: Result<Outcome, SessionsError> = self
+            .db
+            .write(input, |tx, (sessions, token, proof)| sessions.check_pending(tx, token, proof).boxed())
+            .await;
+        match outcome? {
+            Outcome::Proven(grant, ended) => {
+                self.record_login(&grant, &ended);
+                Ok(*grant)
+            }
+            Outcome::Expired => Err(SessionsError::LoginExpired),
+            Outcome::Wrong(user) => {
+                audit::record(Event::SecondFactorFailed, Some(user), None);
+                Err(SessionsError::WrongSecondFactor)
+            }
+            Outcome::Blocked(retry_after_secs) => Err(SessionsError::TooManyAttempts { retry_after_secs }),
+        }
+    }
+
+    async fn check_pending(
+        &self,
+        tx: &Tx,
+        token: &LoginToken,
+        proof: &Proof,
+    ) -> Result<Outcome, SessionsError> {
+        let now = self.clock.now();
+        // Counted before the proof is compared, so parallel attempts can't exceed the limit.
+        if !pending_logins::count_try(tx, token, now).await? {
+            return Ok(Outcome::Expired);
+        }
+        let Some(mut login) = pending_logins::find(tx, token).await? else {
+            return Ok(Outcome::Expired);
+        };
+        let method = match self.second_factors.check(tx, login.user, proof, now).await? {
+            Checked::Proven(method) => method,
+            Checked::Wrong => return Ok(Outcome::Wrong(login.user)),
+            Checked::Blocked { retry_after_secs } => return Ok(Outcome::Blocked(retry_after_secs)),
+        };
+        if !pending_logins::take(tx, token).await? {
+            return Ok(Outcome::Expired);
+        }
+        login.amr.extend(Checked::amr(method).iter().map(|&method| method.to_owned()));
+        let user = accounts::find(tx, login.user).await?;
+        let new = self.new_session(user.id, login.scopes, login.device);
+        let mut session = Session { amr: login.amr, ..new };
+        let grant = self.issue_grant(&mut session, user, now)?;
+        let ended = revocation::insert_within_quota(tx, &session, self.lifetimes.max_sessions).await?;
+        Ok(Outcome::Proven(Box::new(grant), ended))
+    }
+
+    /// Confirms the caller's pending authenticator app and ends all sessions but `current`. Returns the recovery
+    /// codes.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`crate::totp::TotpError::InvalidCode`].
+    pub async fn enable_totp(
+        &self,
+        user: Uuid,
+        current: Option<Uuid>,
+        code: &str,
+    ) -> Result<Vec<RecoveryCode>, SessionsError> {
+        let input = (self.second_factors.clone(), user, current, code.to_owned(), self.clock.now());
+        let (codes, ended): (_, Vec<Revocation>) = self
+            .db
+            .write(input, |tx, (factors, user, current, code, now)| {
+                async move {
+                    let codes = factors.enable(tx, *user, code, *now).await?;
+                    if let Some(current) = current {
+                        add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
+                    }
+                    let ended = revocation::end_others(tx, *user, *current, *now).await?;
+                    Ok::<_, SessionsError>((codes, ended))
+                }
+                .boxed()
+            })
+            .await?;
+        self.apply_ended(user, &ended);
+        audit::record(Event::TotpEnabled, Some(user), current);
+        Ok(codes)
+    }
+
+    /// Removes the caller's authenticator app and recovery codes, and ends all sessions but `current`. Has no effect
+    /// if there is no app.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::Store`].
+    pub async fn disable_totp(&self, user: Uuid, current: Option<Uuid>) -> Result<(), SessionsError> {
+        let input = (user, current, self.clock.now());
+        let ended: Option<Vec<Revocation>> = self
+            .db
+            .write(input, |tx, (user, current, now)| {
+                async move {
+                    if !second_factors::disable(tx, *user, *now).await? {
+                        return Ok::<_, SessionsError>(None);
+                    }
+                    Ok(Some(revocation::end_others(tx, *user, *current, *now).await?))
+                }
+                .boxed()
+            })
+            .await?;
+        if let Some(ended) = ended {
+            self.apply_ended(user, &ended);
+            audit::record(Event::TotpDisabled, Some(user), current);
+        }
+        Ok(())
+    }
+
+    /// Applies the revocations of sessions that a committed transaction has ended.
+    pub(super) fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
+        for revocation in ended {
+            self.tokens.apply(revocation);
+            audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
+        }
+    }
+}
+
+async fn insert_pending(
+    tx: &Tx,
+    token: &LoginToken,
+    login: &PendingLogin,
+    now: DateTime<Utc>,
+) -> Result<Vec<Method>, StoreError> {
+    pending_logins::delete_others(tx, login.user, now, WAITING_MAX - 1).await?;
+    pending_logins::insert(tx, token, login).await?;
+    second_factors::methods(tx, login.user).await
+}
+
+/// Adds authentication methods to a session.
+async fn add_methods(tx: &Tx, owner: Uuid, id: Uuid, methods: &[&str]) -> Result<(), StoreError> {
+    let Some(found) = store::find(tx, owner, id).await? else { return Ok(()) };
+    let mut amr = found.session.amr;
+    for method in methods {
+        if !amr.iter().any(|known| known == method) {
+            amr.push((*method).to_owned());
+        }
+    }
+    store::set_methods(tx, owner, id, &amr).await
+}
+
+/// Returns whether the session was started without the second factor that the user has enrolled since.
+pub(super) fn lacks_second_factor(user: &User, amr: &[String]) -> bool {
+    user.mfa_enabled && !amr.iter().any(|method| method == MULTI_FACTOR)
+}

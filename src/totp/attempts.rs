@@ -1,0 +1,53 @@
+//! How often a user may enter a wrong code: ten times, then after a delay that doubles each time.
+
+use chrono::{DateTime, Utc};
+
+/// The number of wrong codes without a delay.
+const FREE_FAILURES: i64 = 10;
+/// The maximum delay, in milliseconds.
+pub(super) const DELAY_MAX_MILLIS: i64 = 15 * 60_000;
+
+/// Whether an attempt may continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// The attempt is counted; compare the code.
+    Counted,
+    /// There were too many wrong codes.
+    Blocked {
+        /// When the next attempt is possible, in seconds from now.
+        retry_after_secs: u64,
+    },
+    /// The user has no authenticator app.
+    NotEnabled,
+}
+
+impl Attempt {
+    pub(super) fn blocked(until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let millis = u64::try_from((until - now).num_milliseconds()).unwrap_or_default();
+        Self::Blocked { retry_after_secs: millis.div_ceil(1000).max(1) }
+    }
+}
+
+/// Returns the steps of the delay: the number of earlier wrong codes, and the delay after the next one in
+/// milliseconds, longest first.
+pub(super) fn delays() -> impl Iterator<Item = (i64, i64)> {
+    // 2^10 seconds are more than the maximum.
+    (0..=10).rev().map(|exponent| {
+        let delay = (1000_i64 << exponent).min(DELAY_MAX_MILLIS);
+        (FREE_FAILURES - 1 + exponent, delay)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_from_one_second_to_fifteen_minutes() {
+        let steps: Vec<(i64, i64)> = delays().collect();
+        assert_eq!(steps.last(), Some(&(9, 1000)));
+        assert_eq!(steps[steps.len() - 2], (10, 2000));
+        assert_eq!(steps.first(), Some(&(19, 900_000)));
+        assert_eq!(steps[1], (18, 512_000));
+    }
+}

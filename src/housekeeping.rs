@@ -33,6 +33,8 @@ const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 const KEYS_LEASE: &str = "keys";
 /// The lease of [`sweep`].
 const SWEEP_LEASE: &str = "sweep";
+/// The lease of [`back_up`].
+const BACKUP_LEASE: &str = "backup";
 /// The lease of [`sweep_sync`].
 const SYNC_LEASE: &str = "offline";
 
@@ -45,6 +47,7 @@ pub async fn run(app: App) {
         every(SWEEP_EVERY, &app, sweep),
         every(SWEEP_EVERY, &app, rotate_keys),
         every(SWEEP_EVERY, &app, sweep_sync),
+        every(SWEEP_EVERY, &app, back_up),
         app.mail.run(),
         async {
             load_max_hash_cost(app.clone()).await;
@@ -154,6 +157,22 @@ pub async fn sweep_sync(app: App) {
     }
     if let Err(error) = app.db.release_space().await {
         tracing::warn!(causes = error_chain(&error), "failed to return free space to the file system");
+    }
+}
+
+/// Makes a scheduled backup when it is due, if this replica holds the lease.
+pub async fn back_up(app: App) {
+    let settings = &app.backup_settings;
+    if settings.dir.is_none() || !has_lease(&app, BACKUP_LEASE).await {
+        return;
+    }
+    let every = TimeDelta::seconds(settings.every_secs.into());
+    match app.backups.create_if_due(every, settings.keep).await {
+        Ok(Some(backup)) => {
+            tracing::info!(path = %backup.path.display(), bytes = backup.bytes, "made a backup");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(causes = error_chain(&error), "failed to make a backup"),
     }
 }
 

@@ -48,6 +48,7 @@ pub mod accounts;
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod backups;
 pub mod calendar_date;
 pub mod cli;
 pub mod clients;

@@ -3,16 +3,19 @@
 //! The functions return data; the command line formats it. Running servers poll the changes from the database
 //! twice a second.
 
+mod backup;
 mod clients;
 mod epoch;
 mod keys;
 mod secret;
 
-use crate::app::{StartError, create_data_dir, refuse_empty, set_umask};
+use crate::app::{StartError, back_up_before_migration, create_data_dir, refuse_empty, set_umask};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::DatabaseRecord;
 use crate::db::{self, Db, MigrationStep, OpenError};
 
+pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, restore_backup, verify_backup};
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
 pub use epoch::renew_epoch;
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
@@ -26,6 +29,7 @@ pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secre
 pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, StartError> {
     set_umask();
     create_data_dir(&settings.data_dir)?;
+    back_up_before_migration(settings, &Clock::system()).await?;
     Ok(db::migrate_up(settings.database_url.expose()).await?)
 }
 

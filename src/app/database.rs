@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{StartError, master_secret};
+use super::{StartError, back_up_before_migration, master_secret};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::{DatabaseRecord, KnownDatabase, RecordError, ServerLock};
@@ -76,6 +76,7 @@ pub(super) async fn open(
     if creation == Creation::First && db::is_empty(settings.database_url.expose()).await? {
         refuse_empty(settings, &record, known.is_some())?;
     }
+    back_up_before_migration(settings, clock).await?;
     let db = db::open(settings.database_url.expose()).await?;
     let checked = check(settings, clock, creation, &db, record, known).await;
     match checked {

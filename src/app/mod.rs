@@ -1,5 +1,6 @@
 //! The composition root: builds the services from the settings, the database and the clock.
 
+mod backup;
 mod database;
 
 use std::fs::{self, DirBuilder, File};
@@ -15,9 +16,10 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 
 use crate::accounts::{Accounts, PasswordPolicy};
+use crate::backups::{BackupError, Backups};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
-use crate::config::{AuthMethods, Quotas, Settings, SigningAlg, Signup};
+use crate::config::{AuthMethods, BackupSettings, Quotas, Settings, SigningAlg, Signup};
 use crate::data_dir::{LockError, RecordError};
 use crate::db::{self, Db, OpenError, StoreError, is_storage_full};
 use crate::idempotency::Idempotency;
@@ -35,6 +37,7 @@ use crate::totp::Totp;
 use crate::trips::{self, Trips};
 use rustix::fs::Mode;
 
+pub(crate) use backup::{back_up_before_migration, backups_of};
 pub use database::{Creation, Identity, MarkError, StartMode};
 use database::{Opened, open};
 pub(crate) use database::{refuse_empty, remembered};
@@ -74,6 +77,10 @@ pub struct Services {
     pub mail: Mail,
     /// The introspection of tokens for other services.
     pub introspector: Introspector,
+    /// The backups.
+    pub backups: Backups,
+    /// When and where backups are made.
+    pub backup_settings: BackupSettings,
     /// The enabled authentication methods besides `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
     /// The database that the data directory remembers.
@@ -132,6 +139,9 @@ pub enum StartError {
     /// The file that remembers the database can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The backup before a migration failed.
+    #[error("can't make a backup before the migration; TRIPGATE_BACKUP_BEFORE_MIGRATION=off skips it: {0}")]
+    Backup(#[source] BackupError),
     /// Another server uses the SQLite database.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -246,6 +256,7 @@ pub async fn build(
         Introspector::new(db.clone(), tokens.clone(), sessions.clone(), personal_tokens.clone());
     Ok(App(Arc::new(Services {
         db,
+        backups: backups_of(settings, clock.clone())?,
         clock,
         accounts,
         sessions,
@@ -260,6 +271,7 @@ pub async fn build(
         mail,
         introspector,
         identity,
+        backup_settings: settings.backups.clone(),
         auth_methods: settings.auth_methods,
         leases,
         docs: settings.docs,

@@ -1,6 +1,7 @@
 //! The command line. A command's output goes to standard output; the log and errors go to standard
 //! error. Exit codes: 0 success, 1 a check failed, 2 invalid settings or a failure to start.
 
+mod backup;
 mod clients;
 mod config;
 mod epoch;
@@ -107,6 +108,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("keys", args)) => keys::run(args, &load()?.settings, &mut out),
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
+        Some(("backup", args)) => backup::run(args, &load()?.settings, &mut out),
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
@@ -142,6 +144,7 @@ fn command() -> Command {
         .subcommand(openapi::command())
         .subcommand(clients::command())
         .subcommand(epoch::command())
+        .subcommand(backup::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

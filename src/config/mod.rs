@@ -5,6 +5,7 @@
 //! contradictions are rejected, and all of them are reported at once, under the names that the operator
 //! wrote. No message, table or `Debug` output contains a secret.
 
+mod backups;
 mod error;
 mod masked;
 mod parse;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use ipnet::IpNet;
 
+pub use backups::BackupSettings;
 pub use error::ConfigError;
 pub use masked::Secret;
 use parse::Parsed;
@@ -149,6 +151,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// What one user can store.
     pub quotas: Quotas,
+    /// When and where backups are made.
+    pub backups: BackupSettings,
     /// Seconds that running requests have to finish after a signal to stop.
     pub shutdown_secs: u32,
 }
@@ -300,15 +304,9 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
         max_connections: r.required("max_connections", 0, parse::number),
         max_connections_per_address: r.required("max_connections_per_address", 0, parse::number),
-        quotas: Quotas {
-            trips: r.required("quota_trips", 0, parse::number),
-            trip_bytes: r.required("quota_trip_bytes", 0, parse::number),
-            sessions: r.required("quota_sessions", 0, parse::number),
-            idempotency_keys: r.required("quota_idempotency_keys", 0, parse::number),
-            sync_operations: r.required("quota_sync_operations", 0, parse::number),
-            tombstones: r.required("quota_tombstones", 0, parse::number),
-        },
+        quotas: Quotas::read(&mut r),
         ignored_variables: r.raw.ignored_variables(),
+        backups: BackupSettings::read(&mut r),
         shutdown_secs: r.required("shutdown_secs", 0, parse::number),
         data_dir,
     };

@@ -57,7 +57,7 @@ impl Db {
 }
 
 /// Returns the first fault of the database. A page that can't be read at all makes the check itself fail.
-async fn find_fault(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+pub(super) async fn find_fault(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA quick_check(1)");
     let row = match connection.query_one_raw(statement).await {
         Err(error) if error.to_string().contains("malformed") => return Ok(Some(error.to_string())),

@@ -29,6 +29,7 @@ mod loader;
 mod migration_lock;
 mod open;
 mod read_pool;
+mod snapshot;
 mod sqlite_files;
 mod sqlite_writer;
 mod statement_batch;
@@ -59,9 +60,10 @@ pub use index_hint::with_index;
 pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{
-    MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
-    open_existing, require_directory, sqlite_file,
+    MigrationState, MigrationStep, OpenError, has_step, is_empty, migrate_down, migrate_up, migration_status,
+    open, open_existing, require_directory, sqlite_file,
 };
+pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
 pub use tx::Tx;
 
 use lanes::{Lane, Lanes};

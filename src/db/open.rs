@@ -253,6 +253,11 @@ fn step_names() -> Vec<String> {
     Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
+/// Returns true if this version knows the step of the schema.
+pub fn has_step(name: &str) -> bool {
+    step_names().iter().any(|known| known == name)
+}
+
 /// Returns the applied steps. An empty database has none, and no table of steps.
 async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
     let failed = |source| OpenError::Migration { source };
@@ -291,7 +296,7 @@ fn is_locked(error: &DbErr) -> bool {
     matches!(StoreError::from(error.clone()), StoreError::Conflict(_))
 }
 
-fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {
+pub(super) fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {
     let url = mask_url(url);
     move |error| OpenError::Unreachable { url: url.clone(), source: error.into() }
 }

@@ -127,6 +127,13 @@ impl MasterSecret {
         derive(&self.current, purpose)
     }
 
+    /// Returns a text that names each known secret and reveals nothing of it, that of the current one first.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let keys = std::iter::once(self.derive(Purpose::Fingerprint));
+        let encode = |key: [u8; 32]| URL_SAFE_NO_PAD.encode(key.first_chunk::<12>().unwrap_or(&[0; 12]));
+        keys.chain(self.derive_others(Purpose::Fingerprint)).map(encode).collect()
+    }
+
     /// Derives a key for one purpose from each of the other known secrets.
     fn derive_others(&self, purpose: Purpose) -> impl Iterator<Item = [u8; 32]> {
         self.others.iter().map(move |secret| derive(secret, purpose))

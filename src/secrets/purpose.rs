@@ -25,6 +25,8 @@ pub enum Purpose {
     DigestNonces,
     /// Encrypting the secrets of authenticator apps at rest.
     TotpSecrets,
+    /// Naming the secret in backups.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::DigestHashes => b"tripgate digest hashes v1",
             Self::DigestNonces => b"tripgate digest nonces v1",
             Self::TotpSecrets => b"tripgate totp secrets v1",
+            Self::Fingerprint => b"tripgate fingerprint v1",
         }
     }
 }

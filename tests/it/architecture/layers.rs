@@ -27,6 +27,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
         3,
         &[
             "accounts",
+            "backups",
             "clients",
             "epochs",
             "flows",

@@ -1,5 +1,6 @@
 //! The server as the operator runs it: the command line, the listener, and the database.
 
+mod backups;
 mod canonical_identifiers;
 mod certificates;
 mod cli;

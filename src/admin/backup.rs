@@ -1,0 +1,207 @@
+//! The commands that make, list, check and restore backups.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::app::{StartError, backups_of, create_data_dir, remembered, set_umask};
+use crate::backups::{Backup, BackupError, Backups, Header};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::data_dir::{DatabaseRecord, LockError, ServerLock};
+use crate::db;
+use crate::epochs::{Epochs, Renewal, Renewed};
+
+/// Why a command on backups fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageBackupsError {
+    /// The backup can't be made or used. Nothing was changed.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A server uses the database.
+    #[error(transparent)]
+    Running(#[from] LockError),
+    /// Other programs are connected to the database.
+    #[error("{0} connections use the database: stop all servers first")]
+    Connected(i64),
+    /// There is a database, and the command did not allow replacing it.
+    #[error("restoring replaces the database {0}: add --yes if you want that")]
+    Exists(String),
+    /// The database can't be opened, or the new epoch can't begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// A restored backup.
+#[derive(Debug)]
+pub struct Restored {
+    /// The header of the backup.
+    pub header: Header,
+    /// The new feed epoch.
+    pub renewed: Renewed,
+    /// Where the replaced SQLite database is, if there was one.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Makes a backup, also while servers run.
+///
+/// # Errors
+///
+/// [`ManageBackupsError`].
+pub async fn create_backup(settings: &Settings) -> Result<Backup, ManageBackupsError> {
+    set_umask();
+    Ok(backups_of(settings, Clock::system())?.create().await?)
+}
+
+/// Returns the backups, newest first.
+///
+/// # Errors
+///
+/// [`ManageBackupsError`].
+pub fn list_backups(settings: &Settings) -> Result<Vec<Backup>, ManageBackupsError> {
+    Ok(backups_of(settings, Clock::system())?.list()?)
+}
+
+/// Checks a backup: of SQLite, by unpacking it beside the file.
+///
+/// # Errors
+///
+/// [`ManageBackupsError`].
+pub async fn verify_backup(settings: &Settings, path: &Path) -> Result<Header, ManageBackupsError> {
+    set_umask();
+    let copy = with_suffix(path, &format!(".{}.check", std::process::id()));
+    let verified = backups_of(settings, Clock::system())?.unpack(path, Some(&copy)).await;
+    remove_database(&copy);
+    Ok(verified?)
+}
+
+/// Replaces the database by a backup and begins a new feed epoch. Changes nothing unless every check succeeds.
+///
+/// # Errors
+///
+/// [`ManageBackupsError`].
+pub async fn restore_backup(
+    settings: &Settings,
+    path: &Path,
+    may_replace: bool,
+) -> Result<Restored, ManageBackupsError> {
+    set_umask();
+    create_data_dir(&settings.data_dir)?;
+    let backups = backups_of(settings, Clock::system())?;
+    let url = settings.database_url.expose();
+    let file = db::sqlite_file(url).map_err(StartError::from)?;
+    let lock = file.as_deref().map(ServerLock::acquire).transpose()?;
+    let connections = db::other_connections(url).await.map_err(StartError::from)?;
+    if connections > 0 {
+        return Err(ManageBackupsError::Connected(connections));
+    }
+    let restored = match &file {
+        Some(file) => restore_sqlite(settings, &backups, path, file, may_replace).await,
+        None => restore_dump(settings, &backups, path, may_replace).await,
+    };
+    drop(lock);
+    restored
+}
+
+async fn restore_sqlite(
+    settings: &Settings,
+    backups: &Backups,
+    path: &Path,
+    file: &Path,
+    may_replace: bool,
+) -> Result<Restored, ManageBackupsError> {
+    let exists = fs::metadata(file).is_ok_and(|found| found.len() > 0);
+    if exists && !may_replace {
+        return Err(ManageBackupsError::Exists(file.display().to_string()));
+    }
+    let copy = with_suffix(file, ".restoring");
+    remove_database(&copy);
+    let prepared = async {
+        let header = backups.unpack(path, Some(&copy)).await?;
+        backups.require_same_kind(path, &header)?;
+        // Applies the steps of the schema that are newer than the backup, and begins the epoch, before the copy
+        // replaces anything.
+        let renewed = renew_epoch(settings, &db::file_url(&copy)).await?;
+        Ok::<_, ManageBackupsError>((header, renewed))
+    };
+    let prepared = prepared.await;
+    let (header, renewed) = prepared.inspect_err(|_| remove_database(&copy))?;
+    let replaced = exists.then(|| with_suffix(file, ".before-restore"));
+    replace(file, &copy, replaced.as_deref()).map_err(|source| {
+        let path = file.display().to_string();
+        BackupError::Io { action: "replace", path, source }
+    })?;
+    remember(settings, &renewed)?;
+    Ok(Restored { header, renewed, replaced })
+}
+
+/// Moves the old database away and the new one to its place.
+fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
+    File::open(new)?.sync_all()?;
+    if let Some(old) = old {
+        remove_database(old);
+        for suffix in ["-wal", ""] {
+            let from = with_suffix(file, suffix);
+            if from.exists() {
+                fs::rename(from, with_suffix(old, suffix))?;
+            }
+        }
+    }
+    // They belong to the old database.
+    for suffix in ["-wal", "-shm"] {
+        drop(fs::remove_file(with_suffix(file, suffix)));
+    }
+    fs::rename(new, file)?;
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+async fn restore_dump(
+    settings: &Settings,
+    backups: &Backups,
+    path: &Path,
+    may_replace: bool,
+) -> Result<Restored, ManageBackupsError> {
+    let url = settings.database_url.expose();
+    let header = backups.unpack(path, None).await?;
+    backups.require_same_kind(path, &header)?;
+    if !may_replace && !db::is_empty(url).await.map_err(StartError::from)? {
+        return Err(ManageBackupsError::Exists(crate::secrets::mask_url(url)));
+    }
+    backups.load_dump(path).await?;
+    let renewed = renew_epoch(settings, url).await?;
+    remember(settings, &renewed)?;
+    Ok(Restored { header, renewed, replaced: None })
+}
+
+/// Begins a new epoch in the database at `url`, above what the data directory remembers.
+async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
+    let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
+    let db = db::open(url).await?;
+    let epochs = Epochs::new(db.clone(), Clock::system());
+    let renewed = async {
+        let state = epochs.open().await?;
+        let known = known.filter(|known| known.database == state.database);
+        let above_generation = known.map_or(0, |known| known.generation);
+        epochs.renew(Renewal { above_generation, end_sessions: false }).await
+    };
+    let renewed = renewed.await;
+    db.close().await;
+    Ok(renewed?)
+}
+
+fn remember(settings: &Settings, renewed: &Renewed) -> Result<(), StartError> {
+    Ok(DatabaseRecord::in_dir(&settings.data_dir).replace(&remembered(&renewed.state))?)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes a SQLite database with its files, if it exists.
+fn remove_database(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        drop(fs::remove_file(with_suffix(path, suffix)));
+    }
+}

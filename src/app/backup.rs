@@ -1,0 +1,49 @@
+//! The backups of a server: their directory, and the one before a migration.
+
+use super::{StartError, master_secret};
+use crate::backups::{BackupError, Backups};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{self, MigrationState};
+use crate::error_chain::error_chain;
+
+/// Returns the backups of the configured database. Creates no secret.
+///
+/// # Errors
+///
+/// [`StartError::Secret`].
+pub(crate) fn backups_of(settings: &Settings, clock: Clock) -> Result<Backups, StartError> {
+    let has_secret = settings.secret.is_some() || settings.secret_file.exists();
+    let secrets = if has_secret { master_secret(settings)?.fingerprints() } else { Vec::new() };
+    let dir = settings.backups.dir.clone().unwrap_or_else(|| settings.data_dir.join("backups"));
+    Ok(Backups { url: settings.database_url.expose().to_owned(), dir, secrets, clock })
+}
+
+/// Makes a backup if steps of the schema are pending. A database server without the programs for a backup is only
+/// warned about: its operator has other backups.
+///
+/// # Errors
+///
+/// [`StartError::Backup`].
+pub(crate) async fn back_up_before_migration(settings: &Settings, clock: &Clock) -> Result<(), StartError> {
+    let url = settings.database_url.expose();
+    if !settings.backups.before_migration || db::is_empty(url).await? {
+        return Ok(());
+    }
+    let is_pending =
+        db::migration_status(url).await?.iter().any(|step| step.state == MigrationState::Pending);
+    if !is_pending {
+        return Ok(());
+    }
+    match backups_of(settings, clock.clone())?.create().await {
+        Ok(created) => {
+            tracing::info!(path = %created.path.display(), "made a backup before the migration");
+            Ok(())
+        }
+        Err(error @ BackupError::NoTool { .. }) => {
+            tracing::warn!(causes = error_chain(&error), "no backup was made before the migration");
+            Ok(())
+        }
+        Err(error) => Err(StartError::Backup(error)),
+    }
+}

@@ -1,0 +1,223 @@
+//! The file of a backup: a line that names the format, a line with the header as JSON, the compressed content, the
+//! length of the content, the SHA-256 of everything before, and a mark of the end.
+//!
+//! A file that was cut off lacks the mark; any other change breaks the checksum. The file is written under another
+//! name and renamed when it is complete.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::BackupError;
+
+const FORMAT: &str = "tripgate backup 1";
+const FORMAT_PREFIX: &str = "tripgate backup ";
+const END: &[u8; 8] = b"TGBK-END";
+/// The length of what follows the content: its length, the checksum and the mark.
+const TRAILER_BYTES: u64 = 8 + 32 + 8;
+/// The maximum length of the two lines at the beginning.
+const HEAD_MAX: u64 = 1 << 20;
+/// The compression level: the default of zstd.
+const LEVEL: i32 = 3;
+
+/// What a backup says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of Tripgate that made it.
+    pub version: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// `sqlite`, `postgres` or `mysql`.
+    pub kind: String,
+    /// The last step of the schema.
+    pub schema: String,
+    /// The fingerprint of the master secret; empty if there was none.
+    pub secret: String,
+    /// The number of rows of each table; only of SQLite.
+    pub tables: BTreeMap<String, i64>,
+}
+
+/// A writer or reader that computes the SHA-256 of what passes.
+struct Hashed<T> {
+    inner: T,
+    hash: digest::Context,
+    bytes: u64,
+}
+
+impl<T> Hashed<T> {
+    fn new(inner: T) -> Self {
+        Self { inner, hash: digest::Context::new(&digest::SHA256), bytes: 0 }
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+impl<T: Write> Write for Hashed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.record(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Writes a backup to `path`, which must not exist.
+pub(super) fn write(path: &Path, header: &Header, content: &mut dyn Read) -> Result<u64, BackupError> {
+    let temporary = path.with_extension("partial");
+    let written = write_to(&temporary, header, content).and_then(|bytes| {
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
+        Ok(bytes)
+    });
+    written.map_err(|source| {
+        drop(fs::remove_file(&temporary));
+        BackupError::io("write", path, source)
+    })
+}
+
+fn write_to(path: &Path, header: &Header, content: &mut dyn Read) -> io::Result<u64> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut out = Hashed::new(BufWriter::new(file));
+    writeln!(out, "{FORMAT}")?;
+    serde_json::to_writer(&mut out, header)?;
+    writeln!(out)?;
+    let begin = out.bytes;
+    let mut encoder = zstd::Encoder::new(&mut out, LEVEL)?;
+    io::copy(content, &mut encoder)?;
+    encoder.finish()?;
+    let length = out.bytes - begin;
+    out.write_all(&length.to_be_bytes())?;
+    let Hashed { mut inner, hash, bytes } = out;
+    inner.write_all(hash.finish().as_ref())?;
+    inner.write_all(END)?;
+    inner.flush()?;
+    inner.get_ref().sync_all()?;
+    Ok(bytes + TRAILER_BYTES - 8)
+}
+
+/// Reads the header and leaves the reader at the content.
+fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<(Header, u64), BackupError> {
+    let failed = |source| BackupError::io("read", path, source);
+    let foreign = || BackupError::NotABackup { path: path.display().to_string() };
+    let mut head = reader.take(HEAD_MAX);
+    let (mut format, mut header) = (Vec::new(), Vec::new());
+    head.read_until(b'\n', &mut format).map_err(failed)?;
+    let format = String::from_utf8(format).map_err(|_| foreign())?;
+    if !format.starts_with(FORMAT_PREFIX) {
+        return Err(foreign());
+    }
+    if format.trim_end() != FORMAT {
+        return Err(BackupError::NewerFormat { path: path.display().to_string() });
+    }
+    head.read_until(b'\n', &mut header).map_err(failed)?;
+    let begin = (format.len() + header.len()) as u64;
+    let damaged = || BackupError::Damaged { path: path.display().to_string() };
+    serde_json::from_slice(&header).map(|header| (header, begin)).map_err(|_| damaged())
+}
+
+/// Returns the header of a backup, without checking the rest.
+pub(super) fn header(path: &Path) -> Result<Header, BackupError> {
+    let file = File::open(path).map_err(|source| BackupError::io("read", path, source))?;
+    Ok(read_head(&mut BufReader::new(file), path)?.0)
+}
+
+/// Checks the whole file and returns its header.
+pub(super) fn check(path: &Path) -> Result<Header, BackupError> {
+    let failed = |source| BackupError::io("read", path, source);
+    let damaged = || BackupError::Damaged { path: path.display().to_string() };
+    let truncated = || BackupError::Truncated { path: path.display().to_string() };
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    // The format decides first: another file is no damaged backup.
+    let head = read_head(&mut BufReader::new(&file), path);
+    if let Err(error @ (BackupError::NotABackup { .. } | BackupError::NewerFormat { .. })) = head {
+        return Err(error);
+    }
+    let hashed_bytes = size.checked_sub(TRAILER_BYTES - 8).ok_or_else(truncated)?;
+    let mut trailer = [0; 40];
+    file.seek(SeekFrom::Start(hashed_bytes)).and_then(|_| file.read_exact(&mut trailer)).map_err(failed)?;
+    if !trailer.ends_with(END) {
+        return Err(truncated());
+    }
+    file.rewind().map_err(failed)?;
+    let mut hashed = Hashed::new(io::sink());
+    io::copy(&mut BufReader::new(&file).take(hashed_bytes), &mut hashed).map_err(failed)?;
+    if !trailer.starts_with(hashed.hash.finish().as_ref()) {
+        return Err(damaged());
+    }
+    head.map(|(header, _)| header)
+}
+
+/// Writes the content of a checked backup to `out`.
+pub(super) fn extract(path: &Path, out: &mut dyn Write) -> Result<(), BackupError> {
+    let failed = |source| BackupError::io("read", path, source);
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let mut reader = BufReader::new(file);
+    let (_, begin) = read_head(&mut reader, path)?;
+    reader.seek(SeekFrom::Start(begin)).map_err(failed)?;
+    let content = reader.take(size.saturating_sub(begin + TRAILER_BYTES));
+    let mut decoder = zstd::Decoder::new(content).map_err(failed)?;
+    io::copy(&mut decoder, out).map_err(failed)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("x.backup");
+        let header = Header {
+            version: "0.1.0".to_owned(),
+            created_at: DateTime::UNIX_EPOCH,
+            kind: "sqlite".to_owned(),
+            schema: "m1".to_owned(),
+            secret: "f".to_owned(),
+            tables: BTreeMap::new(),
+        };
+        let bytes = write(&path, &header, &mut b"some content".as_slice()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
+        assert_eq!(check(&path).unwrap(), header);
+        path
+    }
+
+    #[test]
+    fn a_backup_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut content = Vec::new();
+        extract(&backup(dir.path()), &mut content).unwrap();
+        assert_eq!(content, b"some content");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_truncation_is_noticed() {
+        // S-98
+        let dir = tempfile::tempdir().unwrap();
+        let path = backup(dir.path());
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            assert!(check(&path).is_err(), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(check(&path).is_err(), "length {at}");
+        }
+        fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
+        assert!(matches!(check(&path), Err(BackupError::Truncated { .. })));
+    }
+}

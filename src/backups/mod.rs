@@ -1,0 +1,356 @@
+//! Backups of the database: creates, lists, checks and unpacks them.
+//!
+//! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader blocks no
+//! writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has a checksum, and
+//! names the fingerprint of the master secret, never the secret itself. A damaged, foreign or newer file is refused.
+
+mod file;
+mod tools;
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use tokio::task::spawn_blocking;
+
+use crate::clock::Clock;
+use crate::db::{self, MigrationState, OpenError, StoreError};
+
+pub use file::Header;
+use tools::Tools;
+
+/// The beginning and the end of the name of every backup.
+const PREFIX: &str = "tripgate-";
+const SUFFIX: &str = ".backup";
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+/// Why a backup can't be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file can't be read or written.
+    #[error("can't {action} {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The path of the file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file has another format.
+    #[error("{path} is not a backup of Tripgate")]
+    NotABackup {
+        /// The path of the file.
+        path: String,
+    },
+    /// A newer version has made the backup.
+    #[error("{path} was made by a newer version of Tripgate: use that version")]
+    NewerFormat {
+        /// The path of the file.
+        path: String,
+    },
+    /// The schema in the backup is newer than this version.
+    #[error("{path} has a newer schema than this version supports ({step}): use the newer version")]
+    NewerSchema {
+        /// The path of the file.
+        path: String,
+        /// The unknown step.
+        step: String,
+    },
+    /// The end of the file is missing.
+    #[error("{path} is truncated: its end is missing")]
+    Truncated {
+        /// The path of the file.
+        path: String,
+    },
+    /// The checksum is wrong.
+    #[error("{path} is damaged: its checksum is wrong")]
+    Damaged {
+        /// The path of the file.
+        path: String,
+    },
+    /// The content is not what the header says.
+    #[error("{path} is damaged: {fault}")]
+    Content {
+        /// The path of the file.
+        path: String,
+        /// The difference.
+        fault: String,
+    },
+    /// The backup belongs to another secret.
+    #[error(
+        "{path} was made under another master secret, which encrypts the keys in it: put the secret file of that time \
+         back first"
+    )]
+    ForeignSecret {
+        /// The path of the file.
+        path: String,
+    },
+    /// The backup is of another kind of database.
+    #[error("{path} is a backup of {found}, but the database is {expected}")]
+    OtherKind {
+        /// The path of the file.
+        path: String,
+        /// The kind of the backup.
+        found: String,
+        /// The kind of the database.
+        expected: &'static str,
+    },
+    /// A program of the database is not installed.
+    #[error("{program} is not installed: install {package}, or back the database up with its own tools")]
+    NoTool {
+        /// The program.
+        program: &'static str,
+        /// The Debian package.
+        package: &'static str,
+    },
+    /// A program of the database failed.
+    #[error("{program} failed: {reason}")]
+    Tool {
+        /// The program.
+        program: &'static str,
+        /// Its last message.
+        reason: String,
+    },
+    /// The database can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database failed.
+    #[error("can't read the database")]
+    Store(#[from] StoreError),
+}
+
+impl BackupError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.display().to_string(), source }
+    }
+}
+
+/// A backup in the directory.
+#[derive(Debug)]
+pub struct Backup {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its header, or why it can't be read.
+    pub header: Result<Header, BackupError>,
+}
+
+/// The backups of one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Backups {
+    /// The URL of the database.
+    pub url: String,
+    /// The directory of the backups.
+    pub dir: PathBuf,
+    /// The fingerprints of all known master secrets, the current one first; empty if there is none.
+    pub secrets: Vec<String>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Returns the kind of a database.
+fn kind(url: &str) -> &'static str {
+    match url.split(':').next() {
+        Some("sqlite") => "sqlite",
+        Some("mysql") => "mysql",
+        _ => "postgres",
+    }
+}
+
+/// Runs blocking work on its own thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(StoreError::internal(&error.to_string()).into()))
+}
+
+impl Backups {
+    /// Makes a backup while servers run, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`].
+    pub async fn create(&self) -> Result<Backup, BackupError> {
+        let failed = |source| BackupError::io("write", &self.dir, source);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        let created_at = self.clock.now();
+        let path = self.dir.join(format!("{PREFIX}{}{SUFFIX}", created_at.format(TIME_FORMAT)));
+        if path.exists() {
+            return Err(BackupError::io("write", &path, io::ErrorKind::AlreadyExists.into()));
+        }
+        let mut header = Header {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            created_at,
+            kind: kind(&self.url).to_owned(),
+            schema: String::new(),
+            secret: self.secrets.first().cloned().unwrap_or_default(),
+            tables: BTreeMap::new(),
+        };
+        let bytes = match db::sqlite_file(&self.url)? {
+            Some(_) => self.write_sqlite(&path, &mut header).await?,
+            None => self.write_dump(&path, &mut header).await?,
+        };
+        Ok(Backup { path, bytes, header: Ok(header) })
+    }
+
+    async fn write_sqlite(&self, path: &Path, header: &mut Header) -> Result<u64, BackupError> {
+        let copy = path.with_extension("copy");
+        let written = async {
+            db::snapshot(&self.url, &copy).await?;
+            let contents = db::inspect(&copy).await?;
+            header.schema = contents.steps.last().cloned().unwrap_or_default();
+            header.tables = contents.tables;
+            let (header, from, to) = (header.clone(), copy.clone(), path.to_owned());
+            blocking(move || {
+                let mut content =
+                    File::open(&from).map_err(|source| BackupError::io("read", &from, source))?;
+                file::write(&to, &header, &mut content)
+            })
+            .await
+        };
+        let written = written.await;
+        drop(fs::remove_file(&copy));
+        written
+    }
+
+    async fn write_dump(&self, path: &Path, header: &mut Header) -> Result<u64, BackupError> {
+        let steps = db::migration_status(&self.url).await?;
+        let last = steps.into_iter().rfind(|step| step.state == MigrationState::Applied);
+        header.schema = last.map(|step| step.name).unwrap_or_default();
+        let (header, to) = (header.clone(), path.to_owned());
+        let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
+        let (partial, target) = (path.with_extension("dump"), to.clone());
+        let written = blocking(move || {
+            // The dump is complete before anything is named a backup.
+            let dump = target.with_extension("dump");
+            let mut out = create_file(&dump)?;
+            let copy = |from: &mut dyn io::Read| {
+                io::copy(from, &mut out).map_err(|source| BackupError::io("write", &dump, source))
+            };
+            tools.dump().write(copy)?;
+            let mut content = File::open(&dump).map_err(|source| BackupError::io("read", &dump, source))?;
+            file::write(&to, &header, &mut content)
+        })
+        .await;
+        drop(fs::remove_file(partial));
+        written
+    }
+
+    /// Returns the backups in the directory, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Io`].
+    pub fn list(&self) -> Result<Vec<Backup>, BackupError> {
+        let failed = |source| BackupError::io("read", &self.dir, source);
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if time_of(&path).is_some() {
+                let bytes = fs::metadata(&path).map_err(failed)?.len();
+                found.push(Backup { header: file::header(&path), bytes, path });
+            }
+        }
+        found.sort_by(|a, b| b.path.cmp(&a.path));
+        Ok(found)
+    }
+
+    /// Makes a backup if the newest one is at least `every` old, and deletes the oldest beyond `keep`. Returns the new
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`].
+    pub async fn create_if_due(&self, every: TimeDelta, keep: usize) -> Result<Option<Backup>, BackupError> {
+        let newest = self.list()?.first().and_then(|backup| time_of(&backup.path));
+        if newest.is_some_and(|newest| self.clock.now() < newest + every) {
+            return Ok(None);
+        }
+        let created = self.create().await?;
+        for old in self.list()?.into_iter().skip(keep) {
+            fs::remove_file(&old.path).map_err(|source| BackupError::io("remove", &old.path, source))?;
+        }
+        Ok(Some(created))
+    }
+
+    /// Checks a backup: its checksum, its secret and its schema. Unpacks one of SQLite to `copy`, if there is a path,
+    /// and checks its structure and the number of its rows; the caller removes the copy.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`].
+    pub async fn unpack(&self, path: &Path, copy: Option<&Path>) -> Result<Header, BackupError> {
+        let shown = || path.display().to_string();
+        let from = path.to_owned();
+        let header = blocking(move || file::check(&from)).await?;
+        if !db::has_step(&header.schema) {
+            return Err(BackupError::NewerSchema { path: shown(), step: header.schema });
+        }
+        let is_known = |secret| self.secrets.contains(secret);
+        if !header.secret.is_empty() && !self.secrets.is_empty() && !is_known(&header.secret) {
+            return Err(BackupError::ForeignSecret { path: shown() });
+        }
+        let Some(copy) = copy.filter(|_| header.kind == "sqlite") else { return Ok(header) };
+        let (from, to) = (path.to_owned(), copy.to_owned());
+        blocking(move || {
+            let mut out = create_file(&to)?;
+            file::extract(&from, &mut out)?;
+            out.sync_all().map_err(|source| BackupError::io("write", &to, source))
+        })
+        .await?;
+        let contents = db::inspect(copy).await?;
+        let fault = contents.fault.or_else(|| {
+            (contents.tables != header.tables).then(|| "its tables have other numbers of rows".to_owned())
+        });
+        match fault {
+            Some(fault) => Err(BackupError::Content { path: shown(), fault }),
+            None => Ok(header),
+        }
+    }
+
+    /// Refuses a backup of another kind of database.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::OtherKind`].
+    pub fn require_same_kind(&self, path: &Path, header: &Header) -> Result<(), BackupError> {
+        let expected = kind(&self.url);
+        if header.kind == expected {
+            return Ok(());
+        }
+        Err(BackupError::OtherKind { path: path.display().to_string(), found: header.kind.clone(), expected })
+    }
+
+    /// Loads a checked dump into the database of a server.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`].
+    pub async fn load_dump(&self, path: &Path) -> Result<(), BackupError> {
+        let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
+        let from = path.to_owned();
+        blocking(move || tools.load().read(|out| file::extract(&from, out))).await
+    }
+}
+
+fn create_file(path: &Path) -> Result<File, BackupError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    opened.map_err(|source| BackupError::io("write", path, source))
+}
+
+/// Returns the time in the name of a backup.
+fn time_of(path: &Path) -> Option<DateTime<Utc>> {
+    let name = path.file_name()?.to_str()?;
+    let time = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok().map(|time| time.and_utc())
+}

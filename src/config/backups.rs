@@ -1,0 +1,29 @@
+//! The settings of backups.
+
+use std::path::PathBuf;
+
+use super::{Reader, parse};
+
+/// When and where backups are made.
+#[derive(Clone, Debug)]
+pub struct BackupSettings {
+    /// The directory of scheduled backups; without it, none are made.
+    pub dir: Option<PathBuf>,
+    /// Seconds between scheduled backups.
+    pub every_secs: u32,
+    /// The number of backups that remain after a scheduled one.
+    pub keep: usize,
+    /// Whether to make a backup before the schema is migrated.
+    pub before_migration: bool,
+}
+
+impl BackupSettings {
+    pub(super) fn read(r: &mut Reader) -> Self {
+        Self {
+            dir: r.optional("backup_dir", parse::path),
+            every_secs: r.required("backup_every_secs", 0, parse::number),
+            keep: r.required("backup_keep", 0, parse::number),
+            before_migration: r.required("backup_before_migration", true, parse::boolean),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Copies of SQLite databases: makes one while others use the database, and inspects one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+
+use super::connection_options::sqlite_options;
+use super::integrity::find_fault;
+use super::lanes::Lane;
+use super::{OpenError, StoreError};
+
+/// What a copy contains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The number of rows of each table.
+    pub tables: BTreeMap<String, i64>,
+    /// The applied steps of the schema.
+    pub steps: Vec<String>,
+    /// The first fault of the structure.
+    pub fault: Option<String>,
+}
+
+/// Returns the URL of a SQLite file.
+pub fn file_url(path: &Path) -> String {
+    format!("sqlite://{}", path.to_string_lossy().replace('%', "%25").replace('?', "%3F"))
+}
+
+/// Copies a SQLite database to a new file, in one consistent state. A reader in WAL mode blocks no writer.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn snapshot(url: &str, to: &Path) -> Result<(), StoreError> {
+    let connection = Database::connect(sqlite_options(url, Some(Lane::default()))).await?;
+    let target = to.to_string_lossy().into_owned();
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [target.into()]);
+    let copied = connection.execute_raw(statement).await;
+    connection.close().await?;
+    copied?;
+    Ok(())
+}
+
+/// Inspects a SQLite file that no other process uses.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn inspect(path: &Path) -> Result<Contents, StoreError> {
+    let connection = Database::connect(sqlite_options(&file_url(path), Some(Lane::default()))).await?;
+    let contents = contents(&connection).await;
+    connection.close().await?;
+    Ok(contents?)
+}
+
+async fn contents(connection: &DatabaseConnection) -> Result<Contents, DbErr> {
+    if let Some(fault) = find_fault(connection).await? {
+        return Ok(Contents { tables: BTreeMap::new(), steps: Vec::new(), fault: Some(fault) });
+    }
+    let texts = async |sql: &str| {
+        let rows = connection.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+        rows.iter().map(|row| row.try_get_by_index::<String>(0)).collect::<Result<Vec<_>, _>>()
+    };
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut tables = BTreeMap::new();
+    for name in texts(names).await? {
+        let count = Statement::from_string(DbBackend::Sqlite, format!("SELECT COUNT(*) FROM \"{name}\""));
+        let row = connection.query_one_raw(count).await?;
+        tables.insert(name, row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default());
+    }
+    let steps = texts("SELECT version FROM seaql_migrations ORDER BY version").await?;
+    Ok(Contents { tables, steps, fault: None })
+}
+
+/// Returns the number of other connections to the database of a server; 0 for SQLite.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn other_connections(url: &str) -> Result<i64, OpenError> {
+    let (backend, sql) = match url.split(':').next() {
+        Some("sqlite") => return Ok(0),
+        Some("mysql") => (
+            DbBackend::MySql,
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+        ),
+        _ => (
+            DbBackend::Postgres,
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+             AND backend_type = 'client backend'",
+        ),
+    };
+    let unreachable = super::open::unreachable(url);
+    let connection =
+        Database::connect(super::connection_options::server_options(url, 1)).await.map_err(&unreachable)?;
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;
+    connection.close().await.map_err(&unreachable)?;
+    let count = row.and_then(|row| row.map(|row| row.try_get_by_index(0)).transpose());
+    Ok(count.map_err(&unreachable)?.unwrap_or_default())
+}

@@ -1,0 +1,216 @@
+//! `tripgate backup`: makes, lists, checks and restores backups.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tripgate::config::Settings;
+
+use crate::harness::TestApp;
+use crate::harness::process::{Process, run, stderr, stdout};
+
+/// Runs `tripgate backup` for these settings.
+fn backup(settings: &Settings, args: &[&str]) -> Output {
+    let (data, secret) = (settings.data_dir.to_str().unwrap(), settings.secret_file.to_str().unwrap());
+    let database = settings.database_url.expose();
+    let common = ["backup", "--data-dir", data, "--secret-file", secret, "--database-url", database];
+    run(&settings.data_dir, &[&common, args].concat())
+}
+
+fn json_of(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    serde_json::from_str(&stdout(output)).unwrap()
+}
+
+fn create(settings: &Settings) -> PathBuf {
+    json_of(&backup(settings, &["create", "--json"]))["path"].as_str().unwrap().into()
+}
+
+fn is_sqlite(app: &TestApp) -> bool {
+    app.settings().database_url.expose().starts_with("sqlite:")
+}
+
+/// Returns the content of every file in the directory.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> =
+        paths.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    all.sort();
+    all
+}
+
+/// Checks that a command refused with this reason and left no file behind.
+fn assert_refused(settings: &Settings, args: &[&str], reason: &str) {
+    let before = files(&settings.data_dir);
+    let output = backup(settings, args);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    let lock = |all: Vec<(PathBuf, Vec<u8>)>| -> Vec<_> {
+        all.into_iter().filter(|(path, _)| path.extension().is_none_or(|kind| kind != "lock")).collect()
+    };
+    assert_eq!(lock(files(&settings.data_dir)), lock(before));
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_server_is_restored_with_a_new_epoch() {
+    // S-98, S-99
+    let app = TestApp::start_now().await;
+    let ada = app.sign_up("ada").await;
+    let trip = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201).json();
+    let trip = format!("/api/v1/trips/{}", trip["id"].as_str().unwrap());
+    let cursor = ada.get("/api/v1/sync").await.expect(200).json()["next_cursor"].clone();
+    let path = create(app.settings());
+    let verified = json_of(&backup(app.settings(), &["verify", path.to_str().unwrap(), "--json"]));
+    assert_eq!(verified["sound"], true);
+    let listed = json_of(&backup(app.settings(), &["list", "--json"]));
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["path"]), (1, &json!(path)));
+    let whole = fs::read(&path).unwrap();
+    let secret = fs::read_to_string(&app.settings().secret_file).unwrap();
+    assert!(!whole.windows(secret.trim().len()).any(|part| part == secret.trim().as_bytes()));
+    ada.patch(&trip).json(&json!({ "title": "lost" })).await.expect(200);
+    let app = app
+        .restart_after(|settings| {
+            assert_refused(settings, &["restore", path.to_str().unwrap()], "--yes");
+            let restored =
+                json_of(&backup(settings, &["restore", path.to_str().unwrap(), "--yes", "--json"]));
+            assert_eq!(restored["trips"], 1);
+        })
+        .await;
+    let ada = app.anonymous().with_grant(ada.grant());
+    assert_eq!(ada.get(&trip).await.expect(200).json()["title"], "Lisbon");
+    let stale = ada.get(&format!("/api/v1/sync?cursor={}", cursor.as_str().unwrap())).await;
+    stale.expect(410).problem("resync_required");
+}
+
+#[tokio::test]
+async fn a_restore_into_an_empty_directory_needs_no_confirmation() {
+    // S-98
+    let app = TestApp::start_now().await;
+    if !is_sqlite(&app) {
+        return;
+    }
+    app.sign_up("ada").await;
+    let path = create(app.settings());
+    let dir = TempDir::new().unwrap();
+    let settings = Settings::for_tests(&dir.path().join("data"));
+    fs::create_dir(&settings.data_dir).unwrap();
+    fs::copy(&app.settings().secret_file, &settings.secret_file).unwrap();
+    json_of(&backup(&settings, &["restore", path.to_str().unwrap(), "--json"]));
+    let server = Process::serve(dir.path(), &[]);
+    let body = json!({ "identifier": "ada", "password": crate::harness::PASSWORD });
+    let login = server.call(Method::POST, "/api/v1/auth/login").json(&body).send().await.unwrap();
+    assert_eq!(login.status(), 200);
+}
+
+#[tokio::test]
+async fn damaged_foreign_and_newer_backups_are_refused_and_nothing_changes() {
+    // S-98
+    let app = TestApp::start_now().await;
+    if !is_sqlite(&app) {
+        return;
+    }
+    app.sign_up("ada").await;
+    let path = create(app.settings());
+    let whole = fs::read(&path).unwrap();
+    let dir = TempDir::new().unwrap();
+    let changed = dir.path().join("changed.backup");
+    let text = changed.to_str().unwrap();
+    let middle = whole.len() / 2;
+    let mut flipped = whole.clone();
+    flipped[middle] ^= 1;
+    let mut newer = whole.clone();
+    newer[16] = b'9';
+    let other_secret = dir.path().join("secret");
+    fs::write(&other_secret, "another secret of at least thirty-two bytes").unwrap();
+    app.restart_after(|settings| {
+        for (content, reason) in [
+            (&whole[..middle], "is truncated"),
+            (&flipped, "its checksum is wrong"),
+            (&newer, "newer version of Tripgate"),
+            (&b"SQLite format 3\0".to_vec(), "is not a backup"),
+            (&Vec::new(), "is not a backup"),
+        ] {
+            fs::write(&changed, content).unwrap();
+            for args in [vec!["verify", text], vec!["restore", text, "--yes"]] {
+                assert_refused(settings, &args, reason);
+            }
+        }
+        fs::write(&changed, &whole).unwrap();
+        let foreign = Settings { secret_file: other_secret.clone(), ..settings.clone() };
+        for args in [vec!["verify", text], vec!["restore", text, "--yes"]] {
+            assert_refused(&foreign, &args, "another master secret");
+        }
+        assert_refused(settings, &["restore", "nowhere.backup", "--yes"], "can't read nowhere.backup");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restore_beside_a_running_server_is_refused() {
+    // S-98
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    server.sign_up("ada").await;
+    let created = run(dir.path(), &["backup", "create", "--json"]);
+    let path = json_of(&created)["path"].as_str().unwrap().to_owned();
+    let refused = run(dir.path(), &["backup", "restore", &path, "--yes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("another server"), "{}", stderr(&refused));
+    let ready = server.call(Method::GET, "/health/ready").send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+}
+
+#[tokio::test]
+async fn scheduled_backups_are_made_when_due_and_the_oldest_removed() {
+    // S-98
+    let dir = TempDir::new().unwrap();
+    let backups = dir.path().join("backups");
+    let app = TestApp::with(|settings| {
+        settings.backups.dir = Some(backups.clone());
+        settings.backups.every_secs = 3600;
+        settings.backups.keep = 2;
+    })
+    .await;
+    app.sign_up("ada").await;
+    let mut counts = Vec::new();
+    for minutes in [0, 59, 1, 60, 60] {
+        app.clock.advance(TimeDelta::minutes(minutes));
+        tripgate::housekeeping::back_up(app.services().clone()).await;
+        counts.push(fs::read_dir(&backups).unwrap().count());
+    }
+    assert_eq!(counts, [1, 1, 2, 2, 2]);
+    let names: Vec<_> = app.services().backups.list().unwrap();
+    assert!(names[1].path.ends_with("tripgate-20260302T103000Z.backup"), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_failed_backup_shows_in_the_exit_status() {
+    let app = TestApp::start_now().await;
+    let settings = app.settings();
+    fs::write(settings.data_dir.join("backups"), "a file").unwrap();
+    let failed = backup(settings, &["create"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", stderr(&failed));
+    assert!(stderr(&failed).contains("can't write"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_backup_is_made_before_a_migration() {
+    let dir = TempDir::new().unwrap();
+    let migrate = |args: &[&str]| {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    };
+    migrate(&["migrate", "up"]);
+    let backups = dir.path().join("data/backups");
+    assert!(!backups.exists(), "a new database has nothing to back up");
+    migrate(&["migrate", "down"]);
+    migrate(&["migrate", "up", "--backup-before-migration", "off"]);
+    assert!(!backups.exists());
+    migrate(&["migrate", "down"]);
+    migrate(&["migrate", "up"]);
+    assert_eq!(fs::read_dir(&backups).unwrap().count(), 1);
+}

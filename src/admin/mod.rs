@@ -7,6 +7,7 @@ mod backup;
 mod clients;
 mod epoch;
 mod keys;
+mod mail;
 mod secret;
 
 use crate::app::{StartError, back_up_before_migration, create_data_dir, refuse_empty, set_umask};
@@ -19,6 +20,7 @@ pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, rest
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
 pub use epoch::renew_epoch;
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
+pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 
 /// Applies all pending steps of the schema. Returns every step.

@@ -349,12 +349,19 @@ fn check_writable(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn mail_options(settings: &Settings, public_url: &str) -> MailOptions {
+/// Returns how mails are sent.
+pub(crate) fn mail_options(settings: &Settings, public_url: &str) -> MailOptions {
+    let mail = &settings.mail;
     MailOptions {
         public_url: public_url.to_owned(),
-        from: settings.mail_from.clone(),
+        from: mail.from.clone(),
+        smtp: mail.smtp.clone(),
+        ca_file: mail.ca_file.clone(),
+        timeout: Duration::from_secs(mail.timeout_secs.into()),
         outbox_dir: settings.data_dir.join("outbox"),
-        max_per_day: settings.limits.then_some(settings.mail_per_day.into()),
+        templates: mail.templates.clone(),
+        new_device: mail.new_device,
+        max_per_day: settings.limits.then_some(mail.per_day.into()),
     }
 }
 

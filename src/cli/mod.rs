@@ -8,6 +8,7 @@ mod epoch;
 mod keys;
 mod log_writer;
 mod logging;
+mod mail;
 mod migrate;
 mod openapi;
 mod openapi_diff;
@@ -109,6 +110,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
         Some(("backup", args)) => backup::run(args, &load()?.settings, &mut out),
+        Some(("mail", args)) => mail::run(args, &load()?.settings, &mut out),
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
@@ -145,6 +147,7 @@ fn command() -> Command {
         .subcommand(clients::command())
         .subcommand(epoch::command())
         .subcommand(backup::command())
+        .subcommand(mail::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

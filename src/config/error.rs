@@ -51,8 +51,8 @@ pub(super) fn displayed(setting: &Setting, value: &str) -> String {
 }
 
 fn echo(setting: &Setting, value: &str) -> String {
-    // Masking may miss the password in a malformed database URL.
-    if matches!(setting.kind, ValueKind::Secret | ValueKind::Database) {
+    // Masking may miss the password in a malformed URL.
+    if matches!(setting.kind, ValueKind::Secret | ValueKind::Database | ValueKind::Smtp) {
         return "the value".to_owned();
     }
     let masked = mask_url(value);

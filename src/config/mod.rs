@@ -7,6 +7,7 @@
 
 mod backups;
 mod error;
+mod mail;
 mod masked;
 mod parse;
 mod quotas;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 
 pub use backups::BackupSettings;
 pub use error::ConfigError;
+pub use mail::{MailSettings, SmtpSecurity, SmtpServer};
 pub use masked::Secret;
 use parse::Parsed;
 pub use quotas::Quotas;
@@ -121,10 +123,8 @@ pub struct Settings {
     pub limits: bool,
     /// The networks of the proxies whose forwarding headers name the client.
     pub trusted_proxies: Vec<IpNet>,
-    /// Sender of mails, as configured.
-    pub mail_from: Option<String>,
-    /// Maximum number of mails in a day.
-    pub mail_per_day: u32,
+    /// How mails are sent.
+    pub mail: MailSettings,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
     /// One warning for each variable of the environment that looks like a setting but is not one.
@@ -291,8 +291,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         },
         limits: r.required("limits", true, parse::boolean),
         trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),
-        mail_from: r.optional("mail_from", parse::text),
-        mail_per_day: r.required("mail_per_day", 0, parse::number),
+        mail: mail::read(&mut r),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         metrics_listen: r.optional("metrics_listen", parse::address),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),

@@ -42,6 +42,10 @@ pub enum ValueKind {
     Path,
     /// The path of a readable file.
     File,
+    /// The URL of a mail server. It may contain a password.
+    Smtp,
+    /// An email address with or without a name.
+    Mailbox,
     /// Any text except an empty one.
     Text,
     /// One of several words.
@@ -69,6 +73,8 @@ impl ValueKind {
         match self {
             Self::Address => "IP:PORT",
             Self::BaseUrl | Self::Database => "URL",
+            Self::Smtp => "URL",
+            Self::Mailbox => "ADDRESS",
             Self::Secret => "SECRET",
             Self::Path | Self::File => "PATH",
             Self::Text | Self::OneOf(_) => "WORD",
@@ -90,6 +96,10 @@ impl ValueKind {
             Self::Database => {
                 "sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME".into()
             }
+            Self::Smtp => "smtps://USER:PASSWORD@HOST, smtp://USER:PASSWORD@HOST (with STARTTLS) or \
+                smtp+plain://localhost"
+                .into(),
+            Self::Mailbox => "an email address, as in name@example.org or Name <name@example.org>".into(),
             Self::Secret => format!("at least {MIN_BYTES} bytes of text"),
             Self::Path => "a path".into(),
             Self::File => "the path of a readable file".into(),
@@ -189,10 +199,20 @@ pub static SETTINGS: &[Setting] = &[
         "Limits on repeated attempts; has no effect in this version"),
     setting("trusted_proxies", "", ValueKind::Networks,
         "Proxies whose X-Forwarded-For or Forwarded header names the client"),
-    setting("mail_from", "", ValueKind::Text,
+    setting("smtp_url", "", ValueKind::Smtp,
+        "The mail server; without one, mails become files in <data_dir>/outbox"),
+    setting("smtp_ca_file", "", ValueKind::File,
+        "More root certificates (PEM) for the mail server"),
+    setting("smtp_timeout_secs", "30", number(1, 600),
+        "Seconds to wait for a response of the mail server"),
+    setting("mail_from", "", ValueKind::Mailbox,
         "Sender of mails, as in Trips <trips@example.org>; by default no-reply at the host of public_url"),
     setting("mail_per_day", "10000", number(1, QUOTA_MAX),
         "Maximum number of mails that the server sends in a day (UTC)"),
+    setting("new_device_mail", "on", ValueKind::Boolean,
+        "Report a login on a new device by mail"),
+    setting("templates", "", ValueKind::Path,
+        "Directory with mail templates that replace the built-in ones"),
     setting("cors_origins", "", ValueKind::Origins,
         "Web origins whose pages may call the API"),
     setting("metrics_listen", "", ValueKind::Address,

@@ -32,7 +32,6 @@ pub(super) struct Sender(Mailbox);
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// The addresses for the mail server.
-    #[expect(dead_code, reason = "the delivery over SMTP reads it")]
     pub(super) envelope: Envelope,
     /// The message.
     pub(super) bytes: Vec<u8>,

@@ -16,29 +16,42 @@ mod languages;
 mod message;
 mod rendering;
 mod rows;
+mod smtp;
+mod smtp_stream;
 mod store;
+mod templates_dir;
+mod test_mail;
+mod transport;
 mod values;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use url::Url;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::config::SmtpServer;
 use crate::db::{Db, StoreError, Tx};
 use crate::leases::Leases;
 use crate::secrets::{DecryptError, MacKey, MasterSecret, Purpose, Vault};
 
 pub use kinds::{MailKind, UnknownKind};
 pub use languages::Languages;
+pub use templates_dir::TemplatesError;
+pub use test_mail::{TestReport, send_test};
 pub use values::Values;
 
+use message::Sender;
 use rows::{NewRow, Row};
+use templates_dir::Templates;
+use transport::Transport;
 
 /// How long a mail whose delivery failed for good is listed.
 const FAILED_RETENTION: TimeDelta = TimeDelta::days(7);
@@ -70,6 +83,27 @@ pub enum Queued {
     Accepted,
     /// A budget is spent, so no mail was queued. The response must not depend on it.
     OverBudget,
+    /// The settings turn mails of this kind off.
+    TurnedOff,
+}
+
+impl MailOptions {
+    fn sender(&self) -> Result<Sender, MailSetupError> {
+        Ok(Sender::new(self.from.as_deref(), &self.public_url)?)
+    }
+
+    fn transport(&self) -> Result<Transport, MailSetupError> {
+        let Some(server) = &self.smtp else { return Ok(Transport::Files(self.outbox_dir.clone())) };
+        let url = Url::parse(&self.public_url).ok();
+        let host = url.as_ref().and_then(Url::domain);
+        let client = smtp::Client::new(server.clone(), self.ca_file.as_deref(), host, self.timeout)?;
+        Ok(Transport::Smtp(client))
+    }
+
+    fn templates(&self) -> Result<Templates, MailSetupError> {
+        let loaded = self.templates.as_deref().map(Templates::load).transpose()?;
+        Ok(loaded.unwrap_or_default())
+    }
 }
 
 /// Which mails are sent, and how.
@@ -79,8 +113,18 @@ pub struct MailOptions {
     pub public_url: String,
     /// The sender, as configured. `None` selects an address at the host of `public_url`.
     pub from: Option<String>,
+    /// The mail server, if there is one.
+    pub smtp: Option<SmtpServer>,
+    /// More root certificates for the mail server.
+    pub ca_file: Option<PathBuf>,
+    /// How long to wait for a response of the mail server.
+    pub timeout: Duration,
     /// The directory for the mails if there is no mail server.
     pub outbox_dir: PathBuf,
+    /// The directory of the operator's templates.
+    pub templates: Option<PathBuf>,
+    /// Whether mails of the kind [`MailKind::NewDevice`] are sent.
+    pub new_device: bool,
     /// The maximum number of mails in a day (UTC), or `None` for no limits at all.
     pub max_per_day: Option<u64>,
 }
@@ -97,7 +141,9 @@ struct Inner {
     vault: Vault,
     mailboxes: MacKey,
     options: MailOptions,
-    sender: message::Sender,
+    sender: Sender,
+    transport: Transport,
+    templates: Templates,
     /// Wakes the worker when this replica queues a mail.
     queued: Notify,
 }
@@ -137,6 +183,12 @@ pub enum MailSetupError {
     /// The sender is not valid.
     #[error("mail_from: {0}")]
     Sender(#[from] message::AddressError),
+    /// The certificates for the mail server can't be used.
+    #[error(transparent)]
+    CaFile(#[from] smtp::CaFileError),
+    /// The templates can't be used.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
 }
 
 /// Why a mail can't be queued.
@@ -161,11 +213,22 @@ impl Mail {
         secret: &MasterSecret,
         options: MailOptions,
     ) -> Result<Self, MailSetupError> {
-        let sender = message::Sender::new(options.from.as_deref(), &options.public_url)?;
+        let (sender, transport, templates) = (options.sender()?, options.transport()?, options.templates()?);
         let vault = Vault::from_secret(secret, Purpose::Outbox);
         let mailboxes = MacKey::from_secret(secret, Purpose::Mailboxes);
         let queued = Notify::new();
-        Ok(Self(Arc::new(Inner { db, clock, leases, vault, mailboxes, options, sender, queued })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            clock,
+            leases,
+            vault,
+            mailboxes,
+            options,
+            sender,
+            transport,
+            templates,
+            queued,
+        })))
     }
 
     /// Queues a mail in the caller's transaction. It is sent after the commit.
@@ -175,6 +238,9 @@ impl Mail {
     /// [`StoreError`].
     pub async fn queue(&self, tx: &Tx, mail: NewMail) -> Result<Queued, StoreError> {
         let Inner { clock, mailboxes, options, sender, queued, .. } = &*self.0;
+        if mail.kind == MailKind::NewDevice && !options.new_device {
+            return Ok(Queued::TurnedOff);
+        }
         let now = clock.shared_now();
         if let Some(max_per_day) = options.max_per_day {
             let address = identifiers::canonical(&mail.to);
@@ -232,7 +298,7 @@ impl Mail {
 
     /// Delivers mails until the future is dropped.
     pub async fn run(&self) {
-        worker::Worker::new(self.clone()).run().await;
+        worker::Worker::new(self).run().await;
     }
 
     fn seal(&self, id: Uuid, sealed: &Sealed) -> Result<Vec<u8>, SealError> {

@@ -5,6 +5,7 @@
 //! so no value can add a paragraph.
 
 use askama::Template;
+use chrono::{DateTime, Utc};
 
 use super::{Languages, MailKind, Values};
 
@@ -77,12 +78,17 @@ impl From<&Values> for Shown {
         Self {
             minutes: values.valid_minutes.unwrap_or(15),
             address: text(&values.address),
-            at: values.at.map(|at| at.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default(),
+            at: values.at.map(time).unwrap_or_default(),
             device: text(&values.device),
             ip: text(&values.ip),
             count: values.count.unwrap_or_default(),
         }
     }
+}
+
+/// Returns a time as the mails show it.
+pub(super) fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A paragraph of a mail.

@@ -13,9 +13,12 @@ use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::message::Outgoing;
+use super::message::{MessageError, Outgoing};
 use super::rows::Row;
-use super::{Mail, MailKind, Values, files, rendering, store};
+use super::smtp::SendError;
+use super::smtp_stream::Dialogue;
+use super::transport::Session;
+use super::{Mail, MailKind, Values, store};
 use crate::db::StoreError;
 use crate::error_chain::error_chain;
 
@@ -30,6 +33,10 @@ const BATCH: u64 = 100;
 const LEASE: &str = "mail";
 /// How long a replica that has died blocks the others from sending.
 const LEASE_TTL: TimeDelta = TimeDelta::seconds(10);
+/// How often the lease is extended while mails are sent.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// After how many polls without a mail the connection is closed.
+const IDLE_POLLS_MAX: u32 = 15;
 /// The delay of the first retry.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(30);
 /// The maximum delay of a retry.
@@ -46,17 +53,39 @@ enum Failure {
     Transient(String),
     /// No attempt can succeed.
     Permanent(String),
+    /// No mail can be sent now.
+    NoServer(String),
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Server(reason) => Self::NoServer(reason),
+            SendError::Broken(reason) | SendError::Refused(reason) => Self::Transient(reason),
+            SendError::RefusedForGood(reason) => Self::Permanent(reason),
+        }
+    }
+}
+
+impl From<MessageError> for Failure {
+    fn from(error: MessageError) -> Self {
+        Self::Permanent(error.to_string())
+    }
 }
 
 /// Delivers mails.
 #[derive(Debug)]
-pub(super) struct Worker {
-    mail: Mail,
+pub(super) struct Worker<'a> {
+    mail: &'a Mail,
+    session: Session<'a>,
+    /// How many polls have found nothing since the last mail.
+    idle_polls: u32,
 }
 
-impl Worker {
-    pub(super) fn new(mail: Mail) -> Self {
-        Self { mail }
+impl<'a> Worker<'a> {
+    pub(super) fn new(mail: &'a Mail) -> Self {
+        let session = Session::new(&mail.0.transport, Dialogue::default());
+        Self { mail, session, idle_polls: 0 }
     }
 
     /// Delivers mails until the future is dropped.
@@ -66,7 +95,7 @@ impl Worker {
             let was_notified = timeout(wait, self.mail.0.queued.notified()).await.is_ok();
             match self.deliver_due().await {
                 Ok(true) => wait = COMMIT_WAIT,
-                // The transaction of the new mail is not committed yet, or the wait for it is over.
+                // The transaction of the new mail may not be committed yet.
                 Ok(false) if was_notified => wait = COMMIT_WAIT,
                 Ok(false) => wait = (wait * 2).min(POLL_EVERY),
                 Err(error) => {
@@ -79,20 +108,29 @@ impl Worker {
 
     /// Delivers the mails that are due, if this replica holds the lease. Returns whether it delivered any.
     async fn deliver_due(&mut self) -> Result<bool, StoreError> {
-        let mut has_delivered = false;
+        let mut is_holder = false;
         loop {
             let rows = self.due().await?;
             if rows.is_empty() {
-                if has_delivered {
+                self.idle_polls += 1;
+                if self.idle_polls == IDLE_POLLS_MAX {
+                    self.session.close().await;
+                }
+                if is_holder {
                     self.mail.0.leases.release(LEASE).await?;
                 }
-                return Ok(has_delivered);
+                return Ok(is_holder);
             }
             if !self.mail.0.leases.acquire(LEASE, LEASE_TTL).await? {
                 return Ok(false);
             }
-            has_delivered = true;
-            self.deliver_all(rows).await?;
+            is_holder = true;
+            self.idle_polls = 0;
+            let mail = self.mail;
+            tokio::select! {
+                delivered = self.deliver_all(rows) => delivered?,
+                () = keep_lease(mail) => {}
+            }
         }
     }
 
@@ -102,10 +140,21 @@ impl Worker {
     }
 
     async fn deliver_all(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
+        let mut no_server = None;
         for row in rows {
+            if let Some(reason) = &no_server {
+                self.failed(&row, Failure::NoServer(String::clone(reason))).await?;
+                continue;
+            }
             match self.deliver(&row).await {
                 Ok(()) => self.delivered(row.id).await?,
-                Err(failure) => self.failed(&row, failure).await?,
+                Err(failure) => {
+                    if let Failure::NoServer(reason) = &failure {
+                        tracing::warn!(error = reason, "no mail can be sent");
+                        no_server = Some(reason.clone());
+                    }
+                    self.failed(&row, failure).await?;
+                }
             }
         }
         Ok(())
@@ -113,12 +162,13 @@ impl Worker {
 
     async fn deliver(&mut self, row: &Row) -> Result<(), Failure> {
         let outgoing = self.render(row)?;
-        let inner = &self.mail.0;
-        let (dir, id) = (inner.options.outbox_dir.clone(), row.id);
-        let written = tokio::task::spawn_blocking(move || files::write(&dir, id, &outgoing.bytes)).await;
-        let written = written.map_err(|error| Failure::Transient(error.to_string()))?;
-        let path = written.map_err(|error| Failure::Transient(format!("can't write the file: {error}")))?;
-        tracing::info!(kind = row.kind, file = %path.display(), "wrote a mail, because smtp_url is not set");
+        match self.session.send(row.id, outgoing).await? {
+            Some(path) => {
+                let file = path.display();
+                tracing::info!(kind = row.kind, %file, "wrote a mail to a file, because smtp_url is not set");
+            }
+            None => tracing::info!(id = %row.id, kind = row.kind, "sent a mail"),
+        }
         Ok(())
     }
 
@@ -133,9 +183,8 @@ impl Worker {
         })?;
         let link = sealed.values.link.map(|path| format!("{}{path}", inner.options.public_url));
         let values = Values { link, ..sealed.values };
-        let content = rendering::render(kind, &sealed.languages, &values);
-        let message = inner.sender.message(&sealed.to, &row.message_id, row.queued_at, content);
-        message.map_err(|error| Failure::Permanent(error.to_string()))
+        let content = inner.templates.render(kind, &sealed.languages, &values);
+        Ok(inner.sender.message(&sealed.to, &row.message_id, row.queued_at, content)?)
     }
 
     async fn delivered(&self, id: Uuid) -> Result<(), StoreError> {
@@ -147,16 +196,16 @@ impl Worker {
         let now = clock.shared_now();
         let (id, attempts) = (row.id, row.attempts);
         let next = match &failure {
-            Failure::Transient(_) => Some(now + retry_delay(attempts)),
+            Failure::Transient(_) | Failure::NoServer(_) => Some(now + retry_delay(attempts)),
             Failure::Permanent(_) => None,
         };
         // A clock that jumped must not end the delivery.
         let next = next.filter(|next| *next - row.queued_at <= GIVE_UP || !clock.is_steady());
-        let (Failure::Transient(error) | Failure::Permanent(error)) = failure;
+        let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         match next {
             Some(next) => {
-                tracing::warn!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail");
+                tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "a mail waits for a retry");
                 self.postpone(id, attempts, next, error).await
             }
             None => {
@@ -188,6 +237,20 @@ impl Worker {
                 store::postpone(tx, *id, *attempts, *next, error).boxed()
             })
             .await
+    }
+}
+
+/// Extends the lease until the future is dropped, or another replica has it.
+async fn keep_lease(mail: &Mail) {
+    loop {
+        sleep(RENEW_EVERY).await;
+        match mail.0.leases.acquire(LEASE, LEASE_TTL).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(causes = error_chain(&error), "failed to extend the lease of mails")
+            }
+        }
     }
 }
 

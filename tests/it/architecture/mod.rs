@@ -41,8 +41,8 @@ const HOMES: [Home; 6] = [
     (&["sea_orm", "entity", "sqlx"], |part, file| part == "db" || file == "store.rs"),
     (&["jsonwebtoken"], |part, _| part == "tokens"),
     (&["bcrypt"], |part, _| part == "passwords"),
-    (&["lettre"], |part, _| part == "mail"),
     (&["prometheus"], |part, _| part == "metrics"),
+    (&["lettre", "minijinja"], |part, _| part == "mail"),
 ];
 
 fn libraries_away_from_home(source: &Source) -> Vec<String> {

@@ -32,6 +32,7 @@ use tripgate::config::{Secret, Settings};
 
 pub(crate) use client::{Call, Client};
 use database::Database;
+pub(crate) use mails::ReceivedMail;
 pub(crate) use raw::RawReply;
 pub(crate) use reply::Reply;
 use server_threads::ServerThreads;

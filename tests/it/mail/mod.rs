@@ -1,6 +1,8 @@
 //! Mails: the outbox, its budgets, and delivery.
 
 mod outbox;
+mod server;
+mod smtp;
 
 use futures_util::FutureExt;
 use tripgate::db::StoreError;

@@ -111,7 +111,7 @@ async fn concurrent_mails_do_not_exceed_the_budget() {
 
 #[tokio::test]
 async fn the_mails_of_a_day_are_limited_and_some_are_reserved_for_resets() {
-    let app = TestApp::with(|settings| settings.mail_per_day = 10).await;
+    let app = TestApp::with(|settings| settings.mail.per_day = 10).await;
     let to = |n: usize| format!("user{n}@example.org");
     let ordinary: Vec<_> = (0..12).map(|n| mail(&to(n), MailKind::LoginCode)).collect();
     let queued = queue_each(&app, ordinary).await.unwrap();

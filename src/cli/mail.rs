@@ -1,0 +1,122 @@
+//! `tripgate mail`: sends a test mail, and shows the mails that wait.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Map, Value, json};
+
+use super::run_command::{block_on, run_command};
+use super::{CliError, logging, required};
+use crate::admin;
+use crate::config::Settings;
+use crate::mail::{QueuedMail, TestReport};
+
+pub(super) fn command() -> Command {
+    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
+    let address = Arg::new("address").value_name("ADDRESS").required(true).help("The recipient");
+    Command::new("mail")
+        .about("Test the delivery of mails, and show the mails that wait")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("test")
+                .about("Send one mail and print the dialogue with the mail server")
+                .arg(address)
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("queue").about("List the mails that wait or failed, and the reason").arg(json()),
+        )
+}
+
+pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    match args.subcommand() {
+        Some(("test", args)) => test(args, settings, out),
+        Some(("queue", args)) => run_command(settings, queue(args, settings), out),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the dialogue even if the mail was not sent.
+fn test(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    let _log = logging::start(settings).map_err(CliError::NoStart)?;
+    let report = block_on(admin::test_mail(settings, required(args, "address")))??;
+    let lines = if args.get_flag("json") { vec![report_json(&report)] } else { report_lines(&report) };
+    let written = lines.iter().try_for_each(|line| writeln!(out, "{}", logging::escaped(line)));
+    written.and_then(|()| out.flush()).map_err(|error| CliError::output(&error))?;
+    report.error.map_or(Ok(()), |error| Err(CliError::Failed(format!("the mail was not sent: {error}"))))
+}
+
+fn report_json(report: &TestReport) -> String {
+    let mut json = json!({
+        "sent": report.error.is_none(),
+        "message_id": report.message_id,
+        "dialogue": report.dialogue,
+    });
+    if let Some(file) = &report.file {
+        json["file"] = json!(file);
+    }
+    if let Some(error) = &report.error {
+        json["error"] = json!(error);
+    }
+    json.to_string()
+}
+
+fn report_lines(report: &TestReport) -> Vec<String> {
+    let mut lines = report.dialogue.clone();
+    if let Some(file) = &report.file {
+        lines.push(format!("smtp_url is not set; the mail is in {file}"));
+    } else if report.error.is_none() {
+        lines.push(format!("sent {}", report.message_id));
+    }
+    lines
+}
+
+async fn queue(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, CliError> {
+    let mails = admin::list_mails(settings).await?;
+    if args.get_flag("json") {
+        return Ok(vec![Value::from_iter(mails.iter().map(mail_json)).to_string()]);
+    }
+    Ok(mails.iter().map(mail_line).collect())
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn state(mail: &QueuedMail) -> &'static str {
+    if mail.failed_at.is_some() { "failed" } else { "waiting" }
+}
+
+fn mail_json(mail: &QueuedMail) -> Value {
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), value);
+        }
+    };
+    add("id", Some(json!(mail.id)));
+    add("state", Some(json!(state(mail))));
+    add("kind", Some(json!(mail.kind)));
+    add("to", mail.to.as_ref().map(|to| json!(to)));
+    add("queued_at", Some(json!(time(mail.queued_at))));
+    add("attempts", Some(json!(mail.attempts)));
+    add("next_attempt_at", mail.next_attempt_at.map(|at| json!(time(at))));
+    add("failed_at", mail.failed_at.map(|at| json!(time(at))));
+    add("last_error", mail.last_error.as_ref().map(|error| json!(error)));
+    Value::Object(fields)
+}
+
+fn mail_line(mail: &QueuedMail) -> String {
+    let to = mail.to.as_deref().unwrap_or("(encrypted under another secret)");
+    let next = mail.next_attempt_at.map_or(String::new(), |at| format!(", next attempt {}", time(at)));
+    let error = mail.last_error.as_deref().map_or(String::new(), |error| format!(": {error}"));
+    format!(
+        "{}  {}  {}  {to}  {} failed attempts{next}{error}",
+        time(mail.queued_at),
+        state(mail),
+        mail.kind,
+        mail.attempts
+    )
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use minijinja::{Environment, context};
+use minijinja::{AutoEscape, Environment, context};
 
 use super::rendering::{self, Rendered};
 use super::{Languages, MailKind, Values};
@@ -62,11 +62,22 @@ pub enum TemplatesError {
 }
 
 /// The templates of the operator. Empty without the setting.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Templates {
     environment: Environment<'static>,
     /// For each name without its extension, whether there is an HTML template.
     stems: BTreeMap<String, bool>,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(|name| {
+            let is_html = Path::new(name).extension().is_some_and(|extension| extension == "html");
+            if is_html { AutoEscape::Html } else { AutoEscape::None }
+        });
+        Self { environment, stems: BTreeMap::new() }
+    }
 }
 
 impl Templates {

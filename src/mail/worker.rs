@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
     async fn deliver_due(&mut self) -> Result<bool, StoreError> {
         let mut is_holder = false;
         loop {
-            let rows = self.due().await?;
+            let mut rows = self.due().await?;
             if rows.is_empty() {
                 self.idle_polls += 1;
                 if self.idle_polls == IDLE_POLLS_MAX {
@@ -124,7 +124,11 @@ impl<'a> Worker<'a> {
             if !self.mail.0.leases.acquire(LEASE, LEASE_TTL).await? {
                 return Ok(false);
             }
-            is_holder = true;
+            if !is_holder {
+                is_holder = true;
+                // The former holder may have sent some of them.
+                rows = self.due().await?;
+            }
             self.idle_polls = 0;
             let mail = self.mail;
             tokio::select! {

@@ -9,7 +9,7 @@ use tripgate::config::{Secret, Settings, SmtpSecurity, SmtpServer};
 use tripgate::mail::{MailKind, QueuedMail};
 
 use super::server::{Behaviour, Encryption, MailServer};
-use super::{mail, queue};
+use super::{mail, queue, queue_each};
 use crate::harness::process::{Process, run, stderr, stdout};
 use crate::harness::{ReceivedMail, TestApp};
 
@@ -223,6 +223,37 @@ async fn two_replicas_send_each_mail_once() {
     to.sort();
     to.dedup();
     assert_eq!((to.len(), server.accepted().len()), (20, 20));
+}
+
+#[tokio::test]
+async fn the_outbox_drains_at_50_mails_a_second_over_one_connection() {
+    let server = MailServer::start(Encryption::None, &[]).await;
+    let app = plain(&server).await;
+    let mails = (0..200).map(|n| mail(&format!("user{n}@example.org"), MailKind::ResetPassword)).collect();
+    let begin = Instant::now();
+    queue_each(&app, mails).await.unwrap();
+    assert!(waiting(&app).await.is_empty());
+    let rate = 200.0 / begin.elapsed().as_secs_f64();
+    println!("{rate:.0} mails/s");
+    assert_eq!((server.accepted().len(), server.connections()), (200, 1));
+    assert!(rate > 50.0, "{rate}");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_at_once_loses_no_mail() {
+    // S-86
+    let server = MailServer::start(Encryption::None, &[]).await;
+    server.behave(Behaviour::Hang);
+    let app = plain(&server).await;
+    let mails = (0..5).map(|n| mail(&format!("user{n}@example.org"), MailKind::LoginCode)).collect();
+    queue_each(&app, mails).await.unwrap();
+    let replica = app.replica().await;
+    // Like a kill: nothing is written and no lease is released.
+    drop(app);
+    server.behave(Behaviour::Normal);
+    replica.clock.advance(TimeDelta::minutes(2));
+    assert!(waiting(&replica).await.is_empty());
+    assert_eq!(server.accepted().len(), 5);
 }
 
 /// Returns the arguments for a mail server.

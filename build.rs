@@ -1,13 +1,16 @@
-//! Extracts Swagger UI's script and style sheet from their archive, for the binary to serve.
+//! Extracts Swagger UI's script and style sheet from their archive, for the binary to serve, and compresses them.
 //!
 //! The archive is part of a crate, so the build downloads nothing. The build fails if the archive's
 //! layout or the version of Swagger UI differs from the one that the pages were tested with.
 
 use std::error::Error;
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::path::PathBuf;
 
+use brotli::CompressorWriter;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 
@@ -28,6 +31,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The source map is not served, so remove the reference to it.
         let text = text.rsplit_once("/*# sourceMappingURL=").map_or(&*text, |(text, _)| text);
         fs::write(out.join(target), text)?;
+        fs::write(out.join(format!("{target}.gz")), gzip(text.as_bytes())?)?;
+        fs::write(out.join(format!("{target}.br")), brotli(text.as_bytes())?)?;
     }
     Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+fn brotli(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    // A buffer of 4 KiB, the second-best quality, and the window of 4 MiB that browsers support.
+    let mut encoder = CompressorWriter::new(Vec::new(), 4096, 10, 22);
+    encoder.write_all(bytes)?;
+    Ok(encoder.into_inner())
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::{App, compare_clocks};
 use crate::error_chain::error_chain;
+use crate::metrics;
 
 /// How often to poll for the changes of other replicas.
 const POLL_EVERY: Duration = Duration::from_millis(300);
@@ -29,6 +30,8 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
 /// How long a replica that has died still blocks the others from a job.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
+/// How often to count the mails of the outbox for the metrics.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
 /// The lease of the key rotation.
 const KEYS_LEASE: &str = "keys";
 /// The lease of [`sweep`].
@@ -49,6 +52,7 @@ pub async fn run(app: App) {
         every(SWEEP_EVERY, &app, sweep_sync),
         every(SWEEP_EVERY, &app, back_up),
         app.mail.run(),
+        every(MEASURE_EVERY, &app, measure_outbox),
         async {
             load_max_hash_cost(app.clone()).await;
             every(LOAD_COST_EVERY, &app, load_max_hash_cost).await;
@@ -78,6 +82,16 @@ async fn poll(app: App) {
     // Notices a jump of the clock that is undone before the next job.
     let _is_steady = app.clock.is_steady();
     app.tokens.poll().await;
+}
+
+/// Sets the metrics of the outbox.
+async fn measure_outbox(app: App) {
+    let Ok(mails) = app.mail.list().await else { return };
+    let (failed, waiting): (Vec<_>, Vec<_>) = mails.iter().partition(|mail| mail.failed_at.is_some());
+    let count = |mails: Vec<_>| u64::try_from(mails.len()).unwrap_or(u64::MAX);
+    let oldest = waiting.iter().map(|mail| mail.queued_at).min();
+    let age = oldest.map(|oldest| app.clock.shared_now() - oldest).and_then(|age| age.to_std().ok());
+    metrics::set_outbox(count(waiting), count(failed), age.unwrap_or_default());
 }
 
 async fn mark(app: App) {

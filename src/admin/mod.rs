@@ -5,6 +5,7 @@
 
 mod backup;
 mod clients;
+mod doctor;
 mod epoch;
 mod keys;
 mod mail;
@@ -18,6 +19,7 @@ use crate::db::{self, Db, MigrationStep, OpenError};
 
 pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, restore_backup, verify_backup};
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
+pub use doctor::{Finding, Status as FindingStatus, examine};
 pub use epoch::renew_epoch;
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use mail::{list_mails, test_mail};

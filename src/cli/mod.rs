@@ -4,7 +4,9 @@
 mod backup;
 mod clients;
 mod config;
+mod doctor;
 mod epoch;
+mod health;
 mod keys;
 mod log_writer;
 mod logging;
@@ -112,6 +114,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("backup", args)) => backup::run(args, &load()?.settings, &mut out),
         Some(("mail", args)) => mail::run(args, &load()?.settings, &mut out),
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
+        Some(("health", args)) => health::run(args, &load()?.settings, &mut out),
+        Some(("doctor", args)) => doctor::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
         _ => serve::serve(load()?.settings, false),
@@ -148,6 +152,8 @@ fn command() -> Command {
         .subcommand(epoch::command())
         .subcommand(backup::command())
         .subcommand(mail::command())
+        .subcommand(health::command())
+        .subcommand(doctor::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

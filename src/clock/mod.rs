@@ -131,6 +131,12 @@ impl Clock {
         self.watch().is_steady(self.source.reading())
     }
 
+    /// Returns true unless the database's clock, as last compared, differs from this clock by more than a minute.
+    /// The tokens of such a server would be refused by others.
+    pub fn agrees_with_database(&self) -> bool {
+        self.watch().agrees_with_database(self.source.reading())
+    }
+
     /// Compares this clock with the time that the database returned. `asked_at` is the [monotonic
     /// time](Self::monotonic) before the query.
     pub fn compare_with_database(&self, asked_at: Duration, time: Option<DateTime<Utc>>) {

@@ -9,6 +9,8 @@
 
 /// The maximum difference between clocks, and the maximum jump, that counts as agreement.
 pub(super) const TOLERANCE_MILLIS: i64 = 60_000;
+/// The uncertainty of the last comparison with the database's clock that readiness allows for.
+const COMPARISON_MILLIS: i64 = 5_000;
 /// The maximum time between the last work before a start and the start.
 pub(super) const MAX_DOWNTIME_MILLIS: i64 = 5 * 60_000;
 /// How long the clocks must agree before the work resumes.
@@ -96,6 +98,11 @@ impl Watch {
     pub(super) fn shared(&self, now: Reading) -> i64 {
         let database = self.database_offset.map(|offset| now.monotonic.saturating_add(offset));
         database.unwrap_or(now.system)
+    }
+
+    /// Returns true unless the clock of the database, as last compared, and the system clock differ.
+    pub(super) fn agrees_with_database(&self, now: Reading) -> bool {
+        self.shared(now).saturating_sub(now.system).saturating_abs() <= TOLERANCE_MILLIS + COMPARISON_MILLIS
     }
 
     /// Returns the time of the system clock, without its jump while the work is paused.

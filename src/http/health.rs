@@ -8,6 +8,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
+use crate::clock::Clock;
 use crate::db::Db;
 use crate::tokens::{Tokens, TokensError};
 use crate::web::Tag;
@@ -36,13 +37,14 @@ fn ok() -> Json<Health> {
 pub(super) struct HealthApi {
     db: Db,
     tokens: Tokens,
+    clock: Clock,
     stopping: Arc<AtomicBool>,
 }
 
 impl HealthApi {
     /// Creates the operations.
-    pub(super) fn new(db: &Db, tokens: &Tokens, stopping: &Arc<AtomicBool>) -> Self {
-        Self { db: db.clone(), tokens: tokens.clone(), stopping: Arc::clone(stopping) }
+    pub(super) fn new(db: &Db, tokens: &Tokens, clock: &Clock, stopping: &Arc<AtomicBool>) -> Self {
+        Self { db: db.clone(), tokens: tokens.clone(), clock: clock.clone(), stopping: Arc::clone(stopping) }
     }
 }
 
@@ -64,8 +66,8 @@ impl HealthApi {
     /// succeeds.
     ///
     /// 503 `database_unavailable` while the database is unreachable, 503 `no_signing_key` while the server
-    /// can't issue tokens because its master secret is wrong, 503 `shutting_down` from the beginning of the
-    /// shutdown.
+    /// can't issue tokens because its master secret is wrong, 503 `wrong_clock` while its clock and the
+    /// database's differ by more than a minute, 503 `shutting_down` from the beginning of the shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
         if self.stopping.load(Ordering::Relaxed) {
@@ -78,6 +80,13 @@ impl HealthApi {
         self.db.ping().await?;
         if !self.tokens.can_mint() {
             return Err(TokensError::NoSigningKey.into());
+        }
+        if !self.clock.agrees_with_database() {
+            let wrong = Problem::new(
+                ProblemCode::WrongClock,
+                "The server is not available at the moment. Please try again later.",
+            );
+            return Err(wrong.with_header(header::RETRY_AFTER, "60").into());
         }
         Ok(ok())
     }

@@ -22,9 +22,11 @@ use poem_openapi::error::{ContentTypeError, ParseParamError};
 use uuid::Uuid;
 
 use super::access_log::FinishedRequest;
+use super::compression::{Accepted, compress};
 use super::path_table::PathTable;
 use super::proxy_warnings::ProxyWarnings;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
+use super::repeated_warnings::RepeatedWarnings;
 use crate::audit::{self, RequestInfo};
 use crate::clock::Clock;
 use crate::metrics::ActiveRequest;
@@ -69,6 +71,7 @@ pub(super) struct Middleware<O, P> {
     pub(super) proxy_warnings: ProxyWarnings,
     /// Duration of a request that is logged as slow.
     pub(super) slow_request: Duration,
+    pub(super) repeated_warnings: RepeatedWarnings,
 }
 
 /// The parts of a request that are needed for its response.
@@ -79,6 +82,7 @@ struct RequestContext {
     path: String,
     origin: Option<HeaderValue>,
     representation: Representation,
+    encodings: Accepted,
     started: Instant,
     _active: ActiveRequest,
 }
@@ -113,6 +117,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
             path: request.uri().path().to_owned(),
             origin: self.allowed_origin(request.headers()),
             representation: Representation::preferred(request.headers()),
+            encodings: Accepted::of(request.headers()),
             started: Instant::now(),
             _active: ActiveRequest::begin(),
         };
@@ -170,12 +175,11 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         if problem.code() == ProblemCode::Internal {
             tracing::error!(request_id = context.id(), causes, "request failed with an internal error");
         } else if !causes.is_empty() {
-            tracing::warn!(
-                request_id = context.id(),
-                code = problem.code().name(),
-                causes,
-                "request rejected"
-            );
+            let code = problem.code().name();
+            if let Some(left_out) = self.repeated_warnings.admit(code, Instant::now()) {
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::warn!(request_id = context.id(), code, causes, left_out, "request rejected");
+            }
         }
         if !context.has_pages() {
             return problem.render(context.id());
@@ -196,6 +200,9 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
 
     /// Adds the common headers and writes the access log line.
     fn finish(&self, response: &mut Response, context: &RequestContext, operation: Option<&'static str>) {
+        if matches!(context.method, Method::GET | Method::HEAD) {
+            compress(response, context.encodings, &context.path);
+        }
         if context.method == Method::HEAD {
             drop_body(response);
         }

@@ -4,6 +4,7 @@
 //! (`operations.rs`) or a page (`docs/`). Everything that handlers are built from is in [`crate::web`].
 
 mod access_log;
+mod compression;
 mod docs;
 mod health;
 mod metrics_page;
@@ -13,6 +14,7 @@ mod operations;
 mod path_table;
 mod proxy_warnings;
 mod query;
+mod repeated_warnings;
 mod routes;
 
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::app::App;
 use crate::web::caller::Authentication;
 use crate::web::client_address::TrustedProxies;
 use crate::web::problem::{Problem, ProblemCode};
+
+use repeated_warnings::RepeatedWarnings;
 
 pub use metrics_page::{metrics_bad_request, metrics_overloaded, metrics_router};
 
@@ -46,6 +50,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         proxies: TrustedProxies::new(app.trusted_proxies.clone()),
         proxy_warnings: proxy_warnings::ProxyWarnings::new(app.clock.clone(), app.tokens.issuer()),
         slow_request: app.slow_request,
+        repeated_warnings: RepeatedWarnings::default(),
     }
 }
 

@@ -21,6 +21,7 @@ use super::transport::Session;
 use super::{Mail, MailKind, Values, store};
 use crate::db::StoreError;
 use crate::error_chain::error_chain;
+use crate::metrics;
 
 /// How often to look for mails that other replicas queued or whose next attempt is due.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -150,7 +151,9 @@ impl<'a> Worker<'a> {
                 self.failed(&row, Failure::NoServer(String::clone(reason))).await?;
                 continue;
             }
-            match self.deliver(&row).await {
+            let delivered = self.deliver(&row).await;
+            metrics::mail_attempted(delivered.is_ok());
+            match delivered {
                 Ok(()) => self.delivered(row.id).await?,
                 Err(failure) => {
                     if let Failure::NoServer(reason) = &failure {

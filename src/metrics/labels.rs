@@ -35,7 +35,7 @@ pub enum ReadinessCheck {
     Database,
     /// The signing key can be decrypted.
     SigningKey,
-    /// The clock agrees with the database's clock and has not jumped.
+    /// The clock agrees with the database's clock.
     Clock,
 }
 

@@ -31,8 +31,8 @@ pub struct Snapshot {
     pub has_database: bool,
     /// Whether tokens can be signed.
     pub has_signing_key: bool,
-    /// Whether the clock is steady.
-    pub has_steady_clock: bool,
+    /// Whether the clock agrees with the database's clock.
+    pub has_right_clock: bool,
 }
 
 /// The use of one pool of database connections.
@@ -58,7 +58,7 @@ pub fn set_snapshot(snapshot: &Snapshot) {
     for (check, passes) in [
         (ReadinessCheck::Database, snapshot.has_database),
         (ReadinessCheck::SigningKey, snapshot.has_signing_key),
-        (ReadinessCheck::Clock, snapshot.has_steady_clock),
+        (ReadinessCheck::Clock, snapshot.has_right_clock),
     ] {
         METRICS.ready.with_label_values(&[check.name()]).set(i64::from(passes));
     }

@@ -18,13 +18,13 @@ mod revocations;
 mod rotation;
 mod scope;
 mod single_flight;
+mod state;
 mod store;
 mod usage;
 mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -48,6 +48,7 @@ pub use revocations::Revocation;
 use revocations::Revocations;
 pub use rotation::{KeyRotation, KeySummary, list_keys};
 pub use scope::{Scope, Scopes};
+pub use state::can_sign;
 use usage::TokenUsage;
 pub use usage::TokenUse;
 pub use verify::TokenError;
@@ -344,22 +345,6 @@ impl Tokens {
     /// Returns true if tokens can be minted; false under a wrong master secret.
     pub fn can_mint(&self) -> bool {
         self.inner.keys.ring().signing_key().is_some()
-    }
-
-    /// Returns the time since the last successful poll of the revocations.
-    pub fn poll_age(&self) -> Duration {
-        self.inner.freshness.age()
-    }
-
-    /// Returns whether the last poll of the revocations failed.
-    pub fn is_cut_off(&self) -> bool {
-        self.inner.freshness.is_failing()
-    }
-
-    /// Returns the time since the key that signs tokens was activated, if there is one.
-    pub fn signing_key_age(&self) -> Option<TimeDelta> {
-        let since = self.inner.keys.ring().signs_since()?;
-        Some(self.inner.clock.now() - since)
     }
 
     /// Returns the time until which revocations are no longer needed. They are retained for the maximum

@@ -85,6 +85,8 @@ pub enum ProblemCode {
     ShuttingDown,
     /// The master secret does not decrypt the signing keys.
     NoSigningKey,
+    /// The clocks of the server and of the database differ.
+    WrongClock,
 }
 
 /// The name, status, title, client action and explanation of a code.
@@ -92,7 +94,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -134,6 +136,7 @@ impl ProblemCode {
         Self::Overloaded,
         Self::ShuttingDown,
         Self::NoSigningKey,
+        Self::WrongClock,
     ];
 
     #[rustfmt::skip]
@@ -222,6 +225,8 @@ impl ProblemCode {
                 "The server is shutting down. Another server, or the restarted one, accepts the request."),
             Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",
                 "The server can't issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
+            Self::WrongClock => ("wrong_clock", 503, "Wrong clock", "retry",
+                "The clocks of this server and of its database differ. A load balancer uses another server until they agree."),
         }
     }
 

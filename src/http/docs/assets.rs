@@ -1,5 +1,6 @@
 //! The static files of the pages, embedded in the binary.
 
+use crate::http::compression::Copies;
 use crate::web::page;
 
 /// A file: its name, media type and content.
@@ -19,6 +20,24 @@ pub(super) const DOCS: [File; 9] = [
     ("session.js", SCRIPT, include_str!("session.js")),
     ("hints.js", SCRIPT, include_str!("hints.js")),
     ("init.js", SCRIPT, include_str!("init.js")),
+];
+
+/// The files that `build.rs` has compressed; the others are small.
+pub(super) const COMPRESSED: [(&str, Copies); 2] = [
+    (
+        "swagger-ui.js",
+        Copies {
+            brotli: include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.js.br")),
+            gzip: include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.js.gz")),
+        },
+    ),
+    (
+        "swagger-ui.css",
+        Copies {
+            brotli: include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.br")),
+            gzip: include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.gz")),
+        },
+    ),
 ];
 
 /// The files that all pages share, under `/problems/`, which is always available.

@@ -77,7 +77,11 @@ fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::B
 /// Returns the static file of that name.
 fn static_file(files: &[File], name: &str) -> Option<Response> {
     let (_, media_type, text) = files.iter().find(|(known, ..)| *known == name)?;
-    Some(file(media_type, CACHED, Bytes::from_static(text.as_bytes())))
+    let mut response = file(media_type, CACHED, Bytes::from_static(text.as_bytes()));
+    if let Some((_, copies)) = assets::COMPRESSED.iter().find(|(known, _)| *known == name) {
+        response.set_data(*copies);
+    }
+    Some(response)
 }
 
 #[handler]

@@ -33,6 +33,7 @@ const HARD_TO_PRODUCE: [ProblemCode; 14] = [
     ProblemCode::Overloaded,
     ProblemCode::ShuttingDown,
     ProblemCode::NoSigningKey,
+    ProblemCode::WrongClock,
 ];
 
 /// The example response of a page.

@@ -1,6 +1,7 @@
 //! The documents and HTML pages, and the features that Tripgate promises.
 
 mod browser_errors;
+mod compression;
 mod first_steps;
 mod pages;
 mod parity;

@@ -1,0 +1,284 @@
+//! Examines what a server needs: database, secret, clock, mail, proxy and file modes. Changes nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::data_dir::DatabaseRecord;
+use crate::db::{self, Db, Integrity, MigrationState, OpenError};
+use crate::error_chain::error_chain;
+use crate::leases::Leases;
+use crate::secrets::{MasterSecret, SecretError, mask_url};
+use crate::tokens;
+
+/// How long the check of a SQLite database may take.
+const INTEGRITY_LIMIT: Duration = Duration::from_secs(10);
+/// The difference between two clocks that is worth a warning.
+const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(2);
+/// The difference between two clocks that breaks sessions.
+const CLOCK_FAILURE: TimeDelta = TimeDelta::seconds(30);
+
+/// How serious the result of a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing is wrong.
+    Ok,
+    /// The server runs, but probably not as intended.
+    Warning,
+    /// The server does not start or does not work.
+    Failed,
+}
+
+impl Status {
+    /// Returns the name in the output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The name of the check.
+    pub check: &'static str,
+    /// How serious it is.
+    pub status: Status,
+    /// What was found, and what to do.
+    pub detail: String,
+}
+
+fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Ok, detail: detail.into() }
+}
+
+fn warning(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Warning, detail: detail.into() }
+}
+
+fn failed(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Failed, detail: detail.into() }
+}
+
+/// Runs all checks, which need valid settings.
+pub async fn examine(settings: &Settings) -> Vec<Finding> {
+    let clock = Clock::system();
+    let (database, db) = check_database(settings).await;
+    let secret = read_secret(settings);
+    let mut findings = vec![check_settings(settings), database];
+    findings.push(check_secret(&secret, db.as_ref(), &clock).await);
+    findings.push(check_clock(db.as_ref(), &clock).await);
+    findings.push(check_mail(settings));
+    findings.push(check_proxy(settings));
+    findings.push(check_files(settings));
+    if let Some(db) = db {
+        db.close().await;
+    }
+    findings
+}
+
+fn check_settings(settings: &Settings) -> Finding {
+    match settings.ignored_variables.as_slice() {
+        [] => ok("settings", "all settings are valid"),
+        ignored => warning("settings", ignored.join("; ")),
+    }
+}
+
+/// Checks the database. Returns it if its schema is current: opening it would migrate it otherwise.
+async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
+    const CHECK: &str = "database";
+    let url = settings.database_url.expose();
+    let shown = mask_url(url);
+    let steps = match db::migration_status(url).await {
+        Ok(steps) => steps,
+        Err(OpenError::NotFound { path }) => return (missing_database(settings, &path), None),
+        Err(error) => return (failed(CHECK, error_chain(&error)), None),
+    };
+    let pending = steps.iter().filter(|step| step.state == MigrationState::Pending).count();
+    if pending > 0 {
+        let detail = format!("{shown}: {pending} migration steps are pending; the next start applies them");
+        return (warning(CHECK, detail), None);
+    }
+    let opened = match db::open_existing(url).await {
+        Ok(opened) => opened,
+        Err(error) => return (failed(CHECK, error_chain(&error)), None),
+    };
+    let finding = match opened.check_integrity(url, INTEGRITY_LIMIT).await {
+        Ok(Integrity::Damaged(fault)) => {
+            failed(CHECK, format!("{shown} is damaged ({fault}): restore a backup"))
+        }
+        Ok(Integrity::Sound) => ok(CHECK, format!("{shown} is reachable, and its schema is current")),
+        Ok(Integrity::Unfinished) => ok(
+            CHECK,
+            format!("{shown} is reachable, and its schema is current; it is too large to be checked whole"),
+        ),
+        Err(error) => failed(CHECK, error_chain(&error)),
+    };
+    (finding, Some(opened))
+}
+
+fn missing_database(settings: &Settings, path: &str) -> Finding {
+    let record = DatabaseRecord::in_dir(&settings.data_dir);
+    match record.read() {
+        Ok(None) => {
+            warning("database", format!("there is no database at {path}; the first start creates it"))
+        }
+        Ok(Some(_)) => {
+            let record = record.path().display().to_string();
+            failed(
+                "database",
+                format!("{path} is missing, but {record} is from an earlier start: put it back"),
+            )
+        }
+        Err(error) => failed("database", error_chain(&error)),
+    }
+}
+
+/// Reads the master secret; `None` if there is none yet.
+fn read_secret(settings: &Settings) -> Result<Option<MasterSecret>, SecretError> {
+    match &settings.secret {
+        Some(secret) => MasterSecret::parse(secret.expose(), "in TRIPGATE_SECRET").map(Some),
+        None if settings.secret_file.exists() => MasterSecret::read(&settings.secret_file).map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn check_secret(
+    secret: &Result<Option<MasterSecret>, SecretError>,
+    db: Option<&Db>,
+    clock: &Clock,
+) -> Finding {
+    const CHECK: &str = "secret";
+    let secret = match secret {
+        Ok(secret) => secret.as_ref(),
+        Err(error) => return failed(CHECK, error_chain(error)),
+    };
+    let has_keys = match db {
+        Some(db) => tokens::list_keys(db).await.map(|keys| !keys.is_empty()),
+        None => Ok(false),
+    };
+    let has_keys = match has_keys {
+        Ok(has_keys) => has_keys,
+        Err(error) => return failed(CHECK, error_chain(&error)),
+    };
+    match (secret, db) {
+        (None, _) if has_keys => {
+            failed(CHECK, "the secret is missing, but the database has keys that it encrypts: put it back")
+        }
+        (None, _) => ok(CHECK, "there is no secret yet; the first start creates it"),
+        (Some(secret), Some(db)) if has_keys => match tokens::can_sign(db, clock.clone(), secret).await {
+            Ok(true) => ok(CHECK, "the secret decrypts the signing key"),
+            Ok(false) => {
+                failed(CHECK, "the secret does not decrypt the signing key: it belongs to another database")
+            }
+            Err(error) => failed(CHECK, error_chain(&error)),
+        },
+        (Some(_), _) => ok(CHECK, "the secret is valid; there are no signing keys yet"),
+    }
+}
+
+async fn check_clock(db: Option<&Db>, clock: &Clock) -> Finding {
+    const CHECK: &str = "clock";
+    let Some(db) = db else { return ok(CHECK, "not compared: the database can't be read") };
+    let server = match db.now().await {
+        Ok(Some(server)) => server,
+        Ok(None) => return check_last_work(db, clock).await,
+        Err(error) => return failed(CHECK, error_chain(&error)),
+    };
+    let difference = clock.now() - server;
+    let seconds = difference.as_seconds_f64();
+    if difference.abs() > CLOCK_FAILURE {
+        return failed(
+            CHECK,
+            format!("this clock and the database's differ by {seconds:.1} s: run NTP on both"),
+        );
+    }
+    if difference.abs() > CLOCK_WARNING {
+        return warning(
+            CHECK,
+            format!("this clock and the database's differ by {seconds:.1} s: run NTP on both"),
+        );
+    }
+    check_last_work(db, clock).await
+}
+
+/// Compares the clock with the time of the last job of any server.
+async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
+    const CHECK: &str = "clock";
+    match Leases::new(db.clone(), clock.clone()).latest_expiry().await {
+        Ok(Some(last)) if last - clock.now() > TimeDelta::minutes(10) => {
+            warning(CHECK, format!("a server did work at {last}, which is in the future: check the clock"))
+        }
+        Ok(_) => ok(CHECK, "the clock agrees with the database"),
+        Err(error) => failed(CHECK, error_chain(&error)),
+    }
+}
+
+fn check_mail(settings: &Settings) -> Finding {
+    let outbox = settings.data_dir.join("outbox");
+    ok("mail", format!("mails are written to {}", outbox.display()))
+}
+
+fn check_proxy(settings: &Settings) -> Finding {
+    const CHECK: &str = "proxy";
+    let Some(url) = &settings.public_url else {
+        let is_local = settings.listen.ip().is_loopback();
+        let detail = "public_url is not set: tokens and links contain the address of the listener";
+        return if is_local { ok(CHECK, detail) } else { warning(CHECK, detail) };
+    };
+    if url.starts_with("http://") && !is_local_url(url) {
+        return warning(CHECK, format!("{url} is not encrypted: passwords are readable on the network"));
+    }
+    let is_behind_proxy = url.starts_with("https://") && settings.tls.is_none();
+    if is_behind_proxy && settings.trusted_proxies.is_empty() {
+        let detail = "the proxy that terminates TLS is not in trusted_proxies: all clients count as one";
+        return warning(CHECK, detail);
+    }
+    ok(CHECK, format!("clients use {url}"))
+}
+
+fn is_local_url(url: &str) -> bool {
+    let host = url.trim_start_matches("http://");
+    host.starts_with("localhost")
+        || host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+}
+
+/// Checks that only the owner can read the files.
+fn check_files(settings: &Settings) -> Finding {
+    const CHECK: &str = "files";
+    let mut open = Vec::new();
+    let mut check = |path: &Path| {
+        // A missing file is reported by other checks.
+        if let Ok(file) = fs::metadata(path) {
+            let mode = file.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                let wanted = if file.is_dir() { "700" } else { "600" };
+                open.push(format!("{} has the mode {mode:o}: set it to {wanted}", path.display()));
+            }
+        }
+    };
+    check(&settings.data_dir);
+    if settings.secret.is_none() {
+        check(&settings.secret_file);
+    }
+    if let Ok(Some(database)) = db::sqlite_file(settings.database_url.expose()) {
+        check(&database);
+    }
+    if let Some(tls) = &settings.tls {
+        check(&tls.key);
+    }
+    if open.is_empty() {
+        ok(CHECK, "only the owner can read the files")
+    } else {
+        warning(CHECK, open.join("; "))
+    }
+}

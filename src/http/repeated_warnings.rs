@@ -1,0 +1,57 @@
+//! Limits warnings that repeat: while a database is away, every request would write the same line.
+//!
+//! Of each kind, the first warnings of a period are written. The first one of the next period has the number of
+//! those that were left out.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The number of warnings of one kind that are written in a period.
+const PER_PERIOD: u64 = 20;
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Counts warnings by their kind, which comes from a fixed set.
+#[derive(Debug, Default)]
+pub(super) struct RepeatedWarnings(Mutex<HashMap<&'static str, Period>>);
+
+#[derive(Debug)]
+struct Period {
+    began: Instant,
+    count: u64,
+}
+
+impl RepeatedWarnings {
+    /// Returns `None` if the warning is left out, or else the number of those that were left out before it.
+    pub(super) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut periods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let period = periods.entry(kind).or_insert(Period { began: now, count: 0 });
+        if now.duration_since(period.began) >= PERIOD {
+            let left_out = period.count.saturating_sub(PER_PERIOD);
+            *period = Period { began: now, count: 1 };
+            return Some(left_out);
+        }
+        period.count += 1;
+        (period.count <= PER_PERIOD).then_some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_beyond_the_limit_are_counted_and_reported_in_the_next_period() {
+        let (warnings, start) = (RepeatedWarnings::default(), Instant::now());
+        for _ in 0..PER_PERIOD {
+            assert_eq!(warnings.admit("a", start), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(warnings.admit("a", start), None);
+        }
+        assert_eq!(warnings.admit("b", start), Some(0), "each kind has a limit of its own");
+        assert_eq!(warnings.admit("a", start + PERIOD), Some(7));
+        assert_eq!(warnings.admit("a", start + PERIOD), Some(0));
+        assert_eq!(warnings.admit("a", start + PERIOD + PERIOD), Some(0));
+    }
+}

@@ -64,6 +64,8 @@ pub enum Event {
     Reauthenticated,
     /// Credentials were wrong.
     LoginFailed,
+    /// An account has very many failed logins in a day.
+    UnderAttack,
     /// A session was extended.
     Refreshed,
     /// A refresh token was reused, so its session was revoked.
@@ -96,6 +98,7 @@ impl Event {
             Self::Authenticated => "authenticated",
             Self::Reauthenticated => "reauthenticated",
             Self::LoginFailed => "login_failed",
+            Self::UnderAttack => "under_attack",
             Self::Refreshed => "refreshed",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::LoggedOut => "logged_out",
@@ -131,10 +134,24 @@ pub fn client_address() -> Option<IpAddr> {
     REQUEST.try_with(|info| info.address).ok()
 }
 
+/// Writes a failed login to the audit log. If the name belongs to no account, the line contains its keyed hash instead
+/// of the user: the hash is the same for the same name.
+pub fn record_failed_login(user: Option<Uuid>, name_hash: i64) {
+    let info = REQUEST.try_with(Arc::clone).ok();
+    tracing::info!(
+        target: "tripgate::audit",
+        event = Event::LoginFailed.name(),
+        request_id = info.as_ref().map(|info| &*info.id),
+        client_address = info.as_ref().map(|info| tracing::field::display(info.address)),
+        user = user.map(tracing::field::display),
+        name_hash = user.is_none().then(|| format!("{name_hash:016x}")),
+    );
+}
+
 /// Writes an event to the audit log, without the user or the session if they are unknown.
 pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
     let info = REQUEST.try_with(Arc::clone).ok();
-    if let Some(user) = user.filter(|_| event != Event::LoginFailed) {
+    if let Some(user) = user.filter(|_| !matches!(event, Event::LoginFailed | Event::UnderAttack)) {
         set_caller(user, session);
     }
     tracing::info!(

@@ -131,6 +131,9 @@ pub async fn sweep(app: App) {
     if let Err(error) = app.mail.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete old mails");
     }
+    if let Err(error) = app.throttle.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete what the throttle has forgotten");
+    }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
     }

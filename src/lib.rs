@@ -76,6 +76,7 @@ pub mod sessions;
 pub mod shares;
 pub mod strict_json;
 pub mod sync;
+pub mod throttle;
 pub mod tokens;
 pub mod totp;
 pub mod trips;

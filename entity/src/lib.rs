@@ -20,6 +20,7 @@ pub mod security_events;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sync_operations;
+pub mod throttle_buckets;
 pub mod totp_secrets;
 pub mod trip_counters;
 pub mod trip_shares;

@@ -138,6 +138,13 @@ impl Identifier {
         let canonical = canonical(text);
         Some(if canonical.contains('@') { Self::Email(canonical) } else { Self::Username(canonical) })
     }
+
+    /// Returns the canonical form.
+    pub fn canonical(&self) -> &str {
+        match self {
+            Self::Email(canonical) | Self::Username(canonical) => canonical,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod api;
 mod deletion;
 mod identifiers;
+mod login_attempt;
 mod password_policy;
 mod store;
 
@@ -17,13 +18,15 @@ use uuid::Uuid;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
-use crate::metrics::{self, AuthMethod, AuthOutcome, AuthResult};
-use crate::passwords::{Overloaded, Password, Passwords, Verified};
+use crate::metrics::{AuthOutcome, AuthResult};
+use crate::passwords::{Overloaded, Password, Passwords};
+use crate::throttle::{Blocked, CredentialTag, Throttle, ThrottleError, limits};
 use crate::tokens::Tokens;
 
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };
+pub use login_attempt::LoginAttempt;
 pub use password_policy::{PasswordPolicy, PolicyViolation};
 
 /// The maximum length of a display name, in characters.
@@ -48,6 +51,8 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
     pub updated_at: DateTime<Utc>,
+    /// Identifies the current password.
+    pub credential: CredentialTag,
 }
 
 /// A validated sign-up: at least one identifier, and a password that the policy accepts.
@@ -96,9 +101,21 @@ pub enum AccountsError {
     /// The queue of passwords to hash is full.
     #[error("overloaded")]
     Overloaded(#[from] Overloaded),
+    /// There were too many failed attempts.
+    #[error("too many attempts")]
+    Throttled(#[from] Blocked),
     /// An error of the database.
     #[error("can't read or write the accounts")]
     Store(#[from] StoreError),
+}
+
+impl From<ThrottleError> for AccountsError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Blocked(blocked) => Self::Throttled(blocked),
+            ThrottleError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl AuthOutcome for AccountsError {
@@ -107,6 +124,7 @@ impl AuthOutcome for AccountsError {
             Self::InvalidCredentials => Some(AuthResult::InvalidCredentials),
             Self::SecondFactorRequired => Some(AuthResult::MfaRequired),
             Self::Overloaded(_) => Some(AuthResult::Overloaded),
+            Self::Throttled(_) => Some(AuthResult::Throttled),
             Self::IdentifierTaken
             | Self::WrongPassword
             | Self::NoSuchUser
@@ -149,12 +167,20 @@ pub struct Accounts {
     passwords: Passwords,
     policy: PasswordPolicy,
     tokens: Tokens,
+    throttle: Throttle,
 }
 
 impl Accounts {
     /// Creates the use-cases.
-    pub fn new(db: Db, clock: Clock, passwords: Passwords, policy: PasswordPolicy, tokens: Tokens) -> Self {
-        Self { db, clock, passwords, policy, tokens }
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        passwords: Passwords,
+        policy: PasswordPolicy,
+        tokens: Tokens,
+        throttle: Throttle,
+    ) -> Self {
+        Self { db, clock, passwords, policy, tokens, throttle }
     }
 
     /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at
@@ -191,6 +217,7 @@ impl Accounts {
     /// [`AccountsError::Overloaded`].
     pub async fn hash_password(&self, new: NewUser) -> Result<HashedUser, AccountsError> {
         let password_hash = self.passwords.hash(new.password).await?;
+        let credential = CredentialTag::of_hash(&password_hash);
         let now = self.clock.now();
         Ok(HashedUser {
             email_key: new.email.as_ref().map(|email| email.canonical().to_owned()),
@@ -205,39 +232,9 @@ impl Accounts {
                 mfa_enabled: false,
                 created_at: now,
                 updated_at: now,
+                credential,
             },
         })
-    }
-
-    /// Authenticates a single request by its identifier and password, and records that in the audit log. A
-    /// password alone never authenticates an account with a second factor.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountsError::SecondFactorRequired`], and those of [`Accounts::verify_credentials`].
-    pub async fn authenticate(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        let verified = match self.verify_credentials(identifier, password).await {
-            Ok(user) if user.mfa_enabled => Err(AccountsError::SecondFactorRequired),
-            verified => verified,
-        };
-        metrics::auth_attempted(AuthMethod::Basic, &verified);
-        let user = verified?;
-        audit::record(Event::Authenticated, Some(user.id), None);
-        Ok(user)
-    }
-
-    /// Returns the user with this identifier and password. Takes the same time and does the same work whether
-    /// or not the user exists. The audit log records a failure; the caller records what a success is used for.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
-    pub async fn verify_credentials(&self, identifier: &str, password: &str) -> Result<User, AccountsError> {
-        // Every stored password and identifier parses, so an early return reveals nothing about a user.
-        let password = Password::parse(password).ok_or(AccountsError::InvalidCredentials)?;
-        let identifier = Identifier::from_entered(identifier).ok_or(AccountsError::InvalidCredentials)?;
-        let found = self.db.read(identifier, |tx, of| store::find_by_identifier(tx, of).boxed()).await;
-        self.check_password(found.map_err(AccountsError::Store)?, password).await
     }
 
     /// Proves that a logged-in user knows the password of the account. A wrong password is an invalid input
@@ -245,54 +242,21 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`], [`AccountsError::Throttled`] or
+    /// [`AccountsError::Overloaded`].
     pub async fn prove_password(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
         let password = Password::parse(password).ok_or(AccountsError::WrongPassword)?;
+        let attempt = self.throttle.begin(limits::of_user(user)).await?;
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
         let found = found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)?;
         match self.check_password(Some(found), password).await {
-            Ok(_) => Ok(()),
-            Err(AccountsError::InvalidCredentials) => Err(AccountsError::WrongPassword),
+            Ok(_) => Ok(attempt.succeeded().await?),
+            Err(AccountsError::InvalidCredentials) => {
+                attempt.failed().await?;
+                audit::record(Event::LoginFailed, Some(user), None);
+                Err(AccountsError::WrongPassword)
+            }
             Err(error) => Err(error),
-        }
-    }
-
-    async fn check_password(
-        &self,
-        found: Option<store::Credentials>,
-        password: Password,
-    ) -> Result<User, AccountsError> {
-        let Some(found) = found else {
-            self.passwords.verify_dummy(password).await?;
-            audit::record(Event::LoginFailed, None, None);
-            return Err(AccountsError::InvalidCredentials);
-        };
-        match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
-            Verified::Match => Ok(found.user),
-            Verified::Mismatch => {
-                audit::record(Event::LoginFailed, Some(found.user.id), None);
-                Err(AccountsError::InvalidCredentials)
-            }
-            Verified::MatchNeedsRehash => {
-                self.rehash(&found, password).await;
-                Ok(found.user)
-            }
-        }
-    }
-
-    /// Hashes the password at the configured cost and stores the hash. A failure does not fail the login; the
-    /// next login tries again.
-    async fn rehash(&self, found: &store::Credentials, password: Password) {
-        let (id, old) = (found.user.id, found.password_hash.clone());
-        let Ok(new) = self.passwords.hash(password).await else {
-            return;
-        };
-        let written: Result<bool, StoreError> = self
-            .db
-            .write((id, old, new), |tx, (id, old, new)| store::replace_hash(tx, *id, old, new).boxed())
-            .await;
-        if let Err(error) = written {
-            tracing::warn!(%error, "failed to store a password hash at the configured cost");
         }
     }
 
@@ -355,6 +319,30 @@ async fn change_profile(
 /// [`AccountsError::NoSuchUser`].
 pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// Returns the user with this id, email address or username, as an operator wrote it.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn lookup(tx: &Tx, text: &str) -> Result<Option<User>, StoreError> {
+    if let Ok(id) = text.trim().parse() {
+        return store::find(tx, id).await;
+    }
+    match Identifier::from_entered(text) {
+        Some(identifier) => Ok(store::find_by_identifier(tx, &identifier).await?.map(|found| found.user)),
+        None => Ok(None),
+    }
+}
+
+/// Returns the next users after an id, in the order of their ids; at most `limit`.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreError> {
+    store::page(tx, after, limit).await
 }
 
 /// Sets whether logging in requires a second factor. Returns `false` if the user does not exist.

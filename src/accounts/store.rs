@@ -3,13 +3,14 @@
 use ::entity::users;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{HashedUser, Identifier, ProfilePatch, User};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::passwords::COST_MAX;
+use crate::throttle::CredentialTag;
 
 /// A user with the stored password hash.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ impl From<users::Model> for Credentials {
     fn from(row: users::Model) -> Self {
         Self {
             user: User {
+                credential: CredentialTag::of_hash(&row.password_hash),
                 id: row.id,
                 email: row.email,
                 email_verified: row.email_verified,
@@ -58,6 +60,12 @@ pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> 
 pub(super) async fn find(tx: &Tx, user: Uuid) -> Result<Option<User>, StoreError> {
     let row = users::Entity::find_by_id(user).one(tx).await?;
     Ok(row.map(|row| Credentials::from(row).user))
+}
+
+pub(super) async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreError> {
+    let query = users::Entity::find().filter(users::Column::Id.gt(after)).order_by_asc(users::Column::Id);
+    let rows = query.limit(limit).all(tx).await?;
+    Ok(rows.into_iter().map(|row| Credentials::from(row).user).collect())
 }
 
 pub(super) async fn find_credentials(tx: &Tx, user: Uuid) -> Result<Option<Credentials>, StoreError> {

@@ -10,6 +10,7 @@ mod epoch;
 mod keys;
 mod mail;
 mod secret;
+mod throttle;
 
 use crate::app::{StartError, back_up_before_migration, create_data_dir, refuse_empty, set_umask};
 use crate::clock::Clock;
@@ -24,6 +25,7 @@ pub use epoch::renew_epoch;
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
+pub use throttle::{SlowedDownAccount, ThrottleTarget, clear_throttle, list_throttle};
 
 /// Applies all pending steps of the schema. Returns every step.
 ///

@@ -32,6 +32,7 @@ use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
 use crate::sync::Sync;
+use crate::throttle::Throttle;
 use crate::tokens::{Alg, Tokens, TokensError};
 use crate::totp::Totp;
 use crate::trips::{self, Trips};
@@ -71,6 +72,8 @@ pub struct Services {
     pub sync: Sync,
     /// The idempotency keys.
     pub idempotency: Idempotency,
+    /// The throttle of failed attempts.
+    pub throttle: Throttle,
     /// The client credentials of other services.
     pub clients: Clients,
     /// The outbox of mails.
@@ -225,7 +228,9 @@ pub async fn build(
         Tokens::open(&background, clock.clone(), &secret, public_url.clone(), audience, ttl_secs, alg)
             .await?;
     let policy = PasswordPolicy { min_chars: settings.password_min };
-    let accounts = Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone());
+    let throttle = Throttle::new(db.clone(), clock.clone(), &secret, settings.limits);
+    let accounts =
+        Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone(), throttle.clone());
     let lifetimes = Lifetimes {
         idle_secs: settings.refresh_idle_secs,
         absolute_secs: settings.refresh_absolute_secs,
@@ -267,6 +272,7 @@ pub async fn build(
         shares,
         sync,
         idempotency,
+        throttle,
         clients,
         mail,
         introspector,

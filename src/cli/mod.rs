@@ -17,6 +17,7 @@ mod openapi_diff;
 mod run_command;
 mod secret;
 mod serve;
+mod throttle;
 mod timestamp;
 
 use std::ffi::OsString;
@@ -116,6 +117,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("health", args)) => health::run(args, &load()?.settings, &mut out),
         Some(("doctor", args)) => doctor::run(args, &load()?.settings, &mut out),
+        Some(("throttle", args)) => throttle::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
         _ => serve::serve(load()?.settings, false),
@@ -154,6 +156,7 @@ fn command() -> Command {
         .subcommand(mail::command())
         .subcommand(health::command())
         .subcommand(doctor::command())
+        .subcommand(throttle::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

@@ -141,6 +141,7 @@ impl From<ClientsError> for Problem {
             ClientsError::InvalidCredentials => caller::invalid_client(),
             ClientsError::Unverifiable => StoreError::unavailable().into(),
             ClientsError::Sessions(error) => error.into(),
+            ClientsError::Throttled(blocked) => blocked.into(),
             ClientsError::Store(error) => error.into(),
             // Only the commands of the operator return these errors.
             ClientsError::InvalidName | ClientsError::NameTaken | ClientsError::NoSuchClient => {
@@ -176,6 +177,7 @@ impl ClientsApi {
     ///
     /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
     ///   ones.
+    /// - 429 `too_many_attempts`: there were too many wrong client credentials. Wait for `Retry-After` seconds.
     #[oai(path = "/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
@@ -197,6 +199,7 @@ impl ClientsApi {
     ///
     /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
     ///   ones.
+    /// - 429 `too_many_attempts`: there were too many wrong client credentials. Wait for `Retry-After` seconds.
     #[oai(path = "/revoke", method = "post", operation_id = "revoke_token")]
     async fn revoke(
         &self,

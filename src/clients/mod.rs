@@ -9,6 +9,8 @@ pub mod api;
 mod introspection;
 mod store;
 
+use std::net::IpAddr;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -19,6 +21,7 @@ use crate::db::{Db, HasStoreError, StoreError};
 use crate::plain_text::is_line;
 use crate::secrets::{constant_time_eq, random_bytes, sha256};
 use crate::sessions::SessionsError;
+use crate::throttle::{Blocked, Throttle, ThrottleError, limits};
 
 pub use introspection::{ActiveToken, Introspector};
 
@@ -68,9 +71,21 @@ pub enum ClientsError {
     /// An error of the sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
+    /// There were too many failed attempts.
+    #[error("too many attempts")]
+    Throttled(#[from] Blocked),
     /// An error of the database.
     #[error("can't read or write the clients")]
     Store(#[from] StoreError),
+}
+
+impl From<ThrottleError> for ClientsError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Blocked(blocked) => Self::Throttled(blocked),
+            ThrottleError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl HasStoreError for ClientsError {
@@ -150,17 +165,31 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ClientsError::InvalidCredentials`].
-    pub async fn authenticate(&self, id: &str, secret: &str) -> Result<Client, ClientsError> {
+    /// [`ClientsError::InvalidCredentials`] or [`ClientsError::Throttled`].
+    pub async fn authenticate(
+        &self,
+        id: &str,
+        secret: &str,
+        address: IpAddr,
+        throttle: &Throttle,
+    ) -> Result<Client, ClientsError> {
         // Generated ids are ASCII, and some databases reject some characters.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientsError::InvalidCredentials);
         }
+        // No account has a name with a space, so a client shares no counter with one.
+        let attempt = throttle.check(limits::of_login(&format!("client {id}"), address)).await?;
         let found: Result<Option<(Client, Vec<u8>)>, StoreError> =
             self.db.read(id.to_owned(), |tx, id| store::find(tx, id).boxed()).await;
         match found? {
-            Some((client, digest)) if constant_time_eq(&digest, &sha256(secret.as_bytes())) => Ok(client),
-            _ => Err(ClientsError::InvalidCredentials),
+            Some((client, digest)) if constant_time_eq(&digest, &sha256(secret.as_bytes())) => {
+                attempt.succeeded().await?;
+                Ok(client)
+            }
+            _ => {
+                attempt.failed().await?;
+                Err(ClientsError::InvalidCredentials)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! wrote. No message, table or `Debug` output contains a secret.
 
 mod backups;
+mod contradictions;
 mod error;
 mod mail;
 mod masked;
@@ -119,7 +120,7 @@ pub struct Settings {
     pub signup: Signup,
     /// The accepted credentials in addition to `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
-    /// Accepted for compatibility. This version has no limits.
+    /// Whether repeated attempts are slowed down. Off only with a loopback address in `listen`.
     pub limits: bool,
     /// The networks of the proxies whose forwarding headers name the client.
     pub trusted_proxies: Vec<IpNet>,
@@ -370,27 +371,5 @@ impl Reader {
     fn written(&self, name: &str) -> Option<&str> {
         let raw = self.raw.values.get(name)?;
         (!raw.value.is_empty()).then_some(raw.written.as_str())
-    }
-
-    fn check_contradictions(&mut self, settings: &Settings) {
-        let mut found = Vec::new();
-        if let (Some(secret), Some(file)) = (self.written("secret"), self.written("secret_file")) {
-            found.push(format!("{secret} and {file}: set only one of them"));
-        }
-        for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
-            if let (Some(written), None) = (self.written(one), self.written(other)) {
-                found.push(format!("{written}: {other} is missing; HTTPS requires both"));
-            }
-        }
-        let (idle, absolute) = (settings.refresh_idle_secs, settings.refresh_absolute_secs);
-        if idle > absolute {
-            let name = |name| self.written(name).unwrap_or(name).to_owned();
-            found.push(format!(
-                "{}: {idle} is greater than {absolute}, the value of {}; allowed: at most that value",
-                name("refresh_idle_secs"),
-                name("refresh_absolute_secs"),
-            ));
-        }
-        self.raw.problems.extend(found);
     }
 }

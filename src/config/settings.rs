@@ -196,7 +196,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("digest", "off", ValueKind::Boolean,
         "Accept Digest credentials (RFC 7616, SHA-256) on every call, for personal access tokens only"),
     setting("limits", "on", ValueKind::Boolean,
-        "Limits on repeated attempts; has no effect in this version"),
+        "Slow down repeated attempts; off only for tests, on a loopback address"),
     setting("trusted_proxies", "", ValueKind::Networks,
         "Proxies whose X-Forwarded-For or Forwarded header names the client"),
     setting("smtp_url", "", ValueKind::Smtp,

@@ -47,8 +47,7 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// The response headers that a page of another origin may read.
-const EXPOSED: &str =
-    "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
+const EXPOSED: &str = "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
 /// The request headers that a page of another origin may send.
 const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 

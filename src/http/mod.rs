@@ -37,6 +37,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         tokens: app.tokens.clone(),
         personal_tokens: app.personal_tokens.clone(),
         clients: app.clients.clone(),
+        throttle: app.throttle.clone(),
         methods: app.auth_methods,
     };
     middleware::Middleware {

@@ -27,6 +27,10 @@ pub enum Purpose {
     TotpSecrets,
     /// Naming the secret in backups.
     Fingerprint,
+    /// Hashing names and addresses for the throttle.
+    Throttle,
+    /// Authenticating device tokens.
+    DeviceTokens,
 }
 
 impl Purpose {
@@ -45,6 +49,8 @@ impl Purpose {
             Self::DigestNonces => b"tripgate digest nonces v1",
             Self::TotpSecrets => b"tripgate totp secrets v1",
             Self::Fingerprint => b"tripgate fingerprint v1",
+            Self::Throttle => b"tripgate throttle v1",
+            Self::DeviceTokens => b"tripgate device tokens v1",
         }
     }
 }

@@ -6,7 +6,7 @@
 use futures_util::FutureExt;
 
 use super::{Device, Grant, Session, Sessions, SessionsError, revocation};
-use crate::accounts::{AccountsError, User};
+use crate::accounts::{AccountsError, LoginAttempt, User};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
 use crate::tokens::{BY_PASSWORD, Revocation, Scopes};
@@ -17,15 +17,15 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::SecondFactorRequired`], or a wrapped [`AccountsError::InvalidCredentials`] or [`AccountsError::Overloaded`].
+    /// [`SessionsError::SecondFactorRequired`], and wrapped those of
+    /// [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials).
     pub async fn log_in(
         &self,
-        identifier: &str,
-        password: &str,
+        login: &LoginAttempt<'_>,
         scopes: Scopes,
         device: Device,
     ) -> Result<Grant, SessionsError> {
-        let user = self.accounts.verify_credentials(identifier, password).await?;
+        let user = self.accounts.verify_credentials(login).await?;
         self.continue_login(user, &[BY_PASSWORD], scopes, device).await
     }
 

@@ -26,6 +26,7 @@ use crate::db::{Db, HasStoreError, StoreError};
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::second_factors::{SecondFactors, SecondFactorsError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
+use crate::throttle::DeviceTokens;
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
 pub use refresh::RefreshInfo;
@@ -102,6 +103,8 @@ pub struct Grant {
     pub session: Uuid,
     /// The scopes of the access token.
     pub scopes: Scopes,
+    /// Proves to later logins that this device has logged the user in.
+    pub device_token: String,
     /// When the grant was issued.
     pub at: DateTime<Utc>,
     /// The owner of the session.
@@ -191,6 +194,7 @@ pub struct Sessions {
     tokens: Tokens,
     second_factors: SecondFactors,
     mac: MacKey,
+    devices: DeviceTokens,
     lifetimes: Lifetimes,
     signup_open: bool,
 }
@@ -209,7 +213,8 @@ impl Sessions {
         signup_open: bool,
     ) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
-        Self { db, clock, accounts, tokens, second_factors, mac, lifetimes, signup_open }
+        let devices = DeviceTokens::new(secret, clock.clone());
+        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, signup_open }
     }
 
     /// Creates the first generation of a session, not stored yet.
@@ -258,6 +263,7 @@ impl Sessions {
             refresh_expires_in_secs: (session.idle_expires_at - now).num_seconds(),
             session: session.id,
             scopes: session.scopes,
+            device_token: self.devices.issue(user.id, session.id, user.credential),
             at: now,
             user,
         })

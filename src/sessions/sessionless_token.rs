@@ -4,6 +4,7 @@
 //! again.
 
 use super::{Sessions, SessionsError};
+use crate::accounts::LoginAttempt;
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
 /// An access token without a session.
@@ -22,14 +23,9 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// A wrapped [`crate::accounts::AccountsError::InvalidCredentials`] or
-    /// [`crate::accounts::AccountsError::Overloaded`].
-    pub async fn issue_token(
-        &self,
-        identifier: &str,
-        password: &str,
-    ) -> Result<SessionlessToken, SessionsError> {
-        let user = self.accounts.authenticate(identifier, password).await?;
+    /// Those of [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials), wrapped.
+    pub async fn issue_token(&self, login: &LoginAttempt<'_>) -> Result<SessionlessToken, SessionsError> {
+        let user = self.accounts.authenticate(login).await?;
         let scopes = Scopes::all();
         let minted = self.tokens.mint(Subject {
             user: user.id,

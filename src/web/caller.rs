@@ -32,6 +32,7 @@ use crate::config::AuthMethods;
 use crate::db::StoreError;
 use crate::personal_tokens::digest::DigestError;
 use crate::personal_tokens::{BY_PERSONAL_TOKEN, PersonalToken, PersonalTokens};
+use crate::throttle::Throttle;
 use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, TokenError, Tokens};
 
 /// The name of the Bearer scheme in the document.
@@ -53,6 +54,8 @@ pub struct Authentication {
     pub personal_tokens: PersonalTokens,
     /// Checks the credentials of other services.
     pub clients: Clients,
+    /// Refuses attempts after too many failures.
+    pub throttle: Throttle,
     /// The enabled authentication methods besides `Authorization: Bearer`.
     pub methods: AuthMethods,
 }
@@ -204,7 +207,7 @@ impl<R: RequiredScope> Caller<R> {
             Presented::Bearer(token) => verify_token(authentication, token, challenges).await?,
             Presented::Query(token) => Box::pin(verify_token(authentication, &token, challenges)).await?,
             Presented::Basic(encoded) if methods.basic => {
-                Box::pin(verify_basic(authentication, encoded, challenges)).await?
+                Box::pin(verify_basic(authentication, encoded, request, challenges)).await?
             }
             Presented::Digest(fields) if methods.digest => {
                 Box::pin(verify_digest(authentication, fields, request, challenges)).await?
@@ -286,17 +289,17 @@ async fn verify_personal_basic(
 async fn verify_basic(
     authentication: &Authentication,
     encoded: &str,
+    request: &Request,
     challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
-    let BasicCredentials { identifier, password } =
-        BasicCredentials::decode(encoded).ok_or_else(|| challenges.invalid_credentials())?;
-    if password.is_empty() {
-        return verify_token(authentication, &identifier, challenges).await;
+    let basic = BasicCredentials::decode(encoded).ok_or_else(|| challenges.invalid_credentials())?;
+    if basic.password.is_empty() {
+        return verify_token(authentication, &basic.identifier, challenges).await;
     }
-    if PersonalTokens::is_well_formed(&password) {
-        return verify_personal_basic(authentication, &identifier, &password, challenges).await;
+    if PersonalTokens::is_well_formed(&basic.password) {
+        return verify_personal_basic(authentication, &basic.identifier, &basic.password, challenges).await;
     }
-    match authentication.accounts.authenticate(&identifier, &password).await {
+    match authentication.accounts.authenticate(&basic.attempt(request)).await {
         Ok(user) => Ok(Credential::Password(user.id)),
         Err(AccountsError::InvalidCredentials) => Err(challenges.invalid_credentials()),
         Err(error) => Err(error.into()),

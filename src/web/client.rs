@@ -5,6 +5,7 @@ use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::caller::{authentication, scheme};
+use super::client_address::ClientAddress;
 use super::credentials::{BasicCredentials, Presented, extract, invalid_client};
 use super::problem::Problem;
 use super::query::reject_unknown;
@@ -29,7 +30,8 @@ impl AuthenticatedClient {
         let decoded =
             presented.and_then(|pair| Some((form_decode(&pair.identifier)?, form_decode(&pair.password)?)));
         let (id, secret) = decoded.ok_or_else(invalid_client)?;
-        let id = authentication.clients.authenticate(&id, &secret).await?.id;
+        let (ClientAddress(address), throttle) = (ClientAddress::of(request), &authentication.throttle);
+        let id = authentication.clients.authenticate(&id, &secret, address, throttle).await?.id;
         reject_unknown(request)?;
         Ok(Self { id })
     }

@@ -11,8 +11,10 @@ use chrono::TimeDelta;
 use poem::Request;
 use poem::http::header;
 
+use super::client_address::ClientAddress;
 use super::digest;
 use super::problem::{Problem, ProblemCode};
+use crate::accounts::LoginAttempt;
 use crate::db::StoreError;
 use crate::personal_tokens::PersonalTokens;
 use crate::tokens::{Scope, TokenError};
@@ -263,6 +265,12 @@ impl BasicCredentials {
                 "Send the email address or username, and the password, as Basic credentials.",
             ))),
         }
+    }
+
+    /// Returns the attempt to log in with these credentials, which have no device token.
+    pub fn attempt(&self, request: &Request) -> LoginAttempt<'_> {
+        let Self { identifier, password } = self;
+        LoginAttempt { identifier, password, address: ClientAddress::of(request).0, device_token: None }
     }
 
     /// Decodes the text after the scheme; `None` if it is malformed.

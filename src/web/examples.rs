@@ -34,6 +34,9 @@ pub const STOP: Uuid = Uuid::from_u128(0x019c_adb9_9c40_7000_9a41_07d2_5e6b_c3f8
 /// An access token without a valid signature.
 pub const ACCESS_TOKEN: &str = "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2lnbmF0dXJl";
 /// A refresh token without a valid signature.
+pub const DEVICE_TOKEN: &str =
+    "AZytuVAofQALN1vgZP1JMgGcrblQKHsAjyRuoDfBkAcxqm5Jd0Xk0QAAAABrl3x8b3VyLWV4YW1wbGUtdGFn";
+/// A refresh token.
 pub const REFRESH_TOKEN: &str = "v1.019cadb950287000bd7be5206ff49326.1.c2lnbmF0dXJl";
 /// A token of a login that waits for the second factor.
 pub const MFA_TOKEN: &str = "bXkgbG9naW4gd2FpdHMgZm9yIGEgY29kZSBvZiB0aGU";

@@ -27,6 +27,7 @@ pub mod plain_text;
 pub mod problem;
 pub mod problem_code;
 pub mod query;
+mod throttled;
 mod validate;
 
 use poem_openapi::Tags;

@@ -63,7 +63,7 @@ pub enum ProblemCode {
     IdempotencyKeyReused,
     /// The user's other searches are still running.
     TooManySearches,
-    /// Too many wrong codes, passwords or the like.
+    /// There were too many failed attempts, or too many requests of this kind.
     TooManyAttempts,
     /// An internal error.
     Internal,
@@ -204,7 +204,7 @@ impl ProblemCode {
             Self::TooManySearches => ("too_many_searches", 429, "Too many searches", "retry",
                 "The server runs one search of a user at a time, and your other searches took too long."),
             Self::TooManyAttempts => ("too_many_attempts", 429, "Too many attempts", "retry",
-                "There were too many wrong attempts. The next one is possible after `Retry-After` seconds."),
+                "There were too many failed attempts for this account, from this device or from this address, or too many requests of this kind. Each further failure doubles the time to wait, up to 15 minutes."),
             Self::Internal => ("internal", 500, "Internal error", "retry",
                 "An unexpected error occurred on the server. The request is not the cause."),
             Self::Busy => ("busy", 503, "Busy", "retry",

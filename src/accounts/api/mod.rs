@@ -3,6 +3,7 @@
 mod identifiers;
 
 use chrono::{DateTime, Utc};
+use poem::Request;
 use poem_openapi::types::{Example, MaybeUndefined, Password as PasswordText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
@@ -208,6 +209,7 @@ impl From<AccountsError> for Problem {
                     "Username can't be removed, because the account has no email address to log in with.";
                 Self::invalid(vec![FieldError::new("/username", "last_identifier", detail)])
             }
+            AccountsError::Throttled(blocked) => blocked.into(),
             AccountsError::Overloaded(overloaded) => overloaded.into(),
             AccountsError::Store(error) => error.into(),
         }
@@ -247,6 +249,7 @@ impl AccountsApi {
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same for both. Let the user enter both again.
     /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
+    /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(
         path = "/auth/verify",
@@ -254,8 +257,12 @@ impl AccountsApi {
         operation_id = "verify_credentials",
         tag = "Tag::Authentication"
     )]
-    async fn verify(&self, basic: BasicCredentials) -> Result<CheckedAccount, ProblemResponse> {
-        match self.accounts.authenticate(&basic.identifier, &basic.password).await {
+    async fn verify(
+        &self,
+        request: &Request,
+        basic: BasicCredentials,
+    ) -> Result<CheckedAccount, ProblemResponse> {
+        match self.accounts.authenticate(&basic.attempt(request)).await {
             Ok(user) => Ok(CheckedAccount::Ok(Json(user.into()))),
             Err(AccountsError::InvalidCredentials) => Err(caller::invalid_basic_credentials().into()),
             Err(error) => Err(error.into()),

@@ -50,6 +50,8 @@ pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
             403 => is_scoped,
             408 | 413 | 415 => has_body,
             406 | 503 => is_api,
+            // Every secured operation may accept a password.
+            429 => is_api && is_secured,
             507 => is_api && is_write,
             // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
             400 | 422 | 500 => true,
@@ -80,7 +82,12 @@ pub(super) fn shared() -> Value {
                 "headers",
                 json!({ "WWW-Authenticate": { "description": "The missing scope (RFC 6750).", "schema": { "type": "string" } } }),
             ),
-            409 | 429 | 503 | 507 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
+            429 => set(
+                &mut response,
+                "headers",
+                reference_headers(&["Retry-After", "RateLimit", "RateLimit-Policy"]),
+            ),
+            409 | 503 | 507 => set(&mut response, "headers", reference_headers(&["Retry-After"])),
             _ => {}
         }
         response

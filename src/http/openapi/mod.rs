@@ -213,6 +213,7 @@ fn fix_schema(value: &mut Value) {
 fn canonical_header(name: &str) -> String {
     let capitalize = |part: &str| match part {
         "WWW" => part.to_owned(),
+        "RATELIMIT" => "RateLimit".to_owned(),
         "ETAG" => "ETag".to_owned(),
         _ => part.chars().take(1).chain(part.to_lowercase().chars().skip(1)).collect(),
     };
@@ -235,6 +236,14 @@ fn headers() -> Value {
         "WWW-Authenticate": {
             "description": "The required kind of credential, and why the presented one was rejected (RFC 6750, RFC 7617).",
             "required": true,
+            "schema": { "type": "string" }
+        },
+        "RateLimit": {
+            "description": "With `too_many_attempts`: the limit, `r=0` for no attempts left, and `t`, the number of seconds to wait (draft-ietf-httpapi-ratelimit-headers).",
+            "schema": { "type": "string" }
+        },
+        "RateLimit-Policy": {
+            "description": "With `too_many_attempts`: the limit, `q`, the number of free attempts, and `w`, the number of seconds in which they become free again (draft-ietf-httpapi-ratelimit-headers).",
             "schema": { "type": "string" }
         },
         "Retry-After": {

@@ -1,5 +1,6 @@
 //! The HTTP operations that sign up, log in, and show the current session.
 
+mod errors;
 mod manage;
 mod second_factor;
 mod sessionless_token;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use super::{Device, Grant, SessionsError};
 use crate::accounts::Accounts;
 use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
-use crate::accounts::{Email, NewUser, Username};
+use crate::accounts::{Email, LoginAttempt, NewUser, Username};
 use crate::clock::Clock;
 use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
@@ -24,6 +25,7 @@ use crate::tokens::{Scopes, TokensError};
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{self, AnyScope, Caller, Credential};
+use crate::web::client_address::ClientAddress;
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant, serialize_optional_instant};
 use crate::web::plain_text::Line;
@@ -69,6 +71,10 @@ struct LogIn {
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
+    /// The `device_token` of the last `TokenGrant` of this user on this device. With it, failed logins on other devices
+    /// do not slow this login down. A token that is not valid has no effect.
+    #[oai(nullable)]
+    device_token: Option<String>,
     /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and
     /// `trips:write`. Default: all of them.
     #[oai(nullable)]
@@ -96,6 +102,10 @@ struct TokenGrant {
     /// Time on the server. Compare it with the device's own clock.
     #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
+    /// Proves that this device has logged the user in. Store it, also after a logout, and send it with the next login:
+    /// attacks from other devices then do not slow the login down. It does not log in by itself, and is valid for a
+    /// year and until the password changes.
+    device_token: String,
     /// Account of the user.
     user: UserBody,
 }
@@ -165,6 +175,7 @@ impl Example for LogIn {
             identifier: examples::EMAIL.to_owned(),
             password: PasswordText(examples::PASSWORD.to_owned()),
             device_name: Line::parse(examples::DEVICE),
+            device_token: Some(examples::DEVICE_TOKEN.to_owned()),
             scope: None,
         }
     }
@@ -181,6 +192,7 @@ impl Example for TokenGrant {
             session_id: examples::SESSION,
             scope: examples::SCOPE.to_owned(),
             server_time: examples::at(0),
+            device_token: examples::DEVICE_TOKEN.to_owned(),
             user: UserBody::example(),
         }
     }
@@ -210,54 +222,8 @@ impl From<Grant> for TokenGrant {
             session_id: grant.session,
             scope: grant.scopes.to_string(),
             server_time: grant.at,
+            device_token: grant.device_token,
             user: grant.user.into(),
-        }
-    }
-}
-
-impl From<SessionsError> for Problem {
-    fn from(error: SessionsError) -> Self {
-        match error {
-            SessionsError::SignupClosed => {
-                Self::new(ProblemCode::SignupClosed, "This server does not accept new accounts.")
-            }
-            SessionsError::InvalidRefreshToken => caller::invalid_refresh_token(),
-            SessionsError::Revoked => caller::session_revoked(),
-            SessionsError::NoSuchSession => Self::not_found(),
-            SessionsError::SecondFactorRequired(challenge) => {
-                let names = challenge.methods.iter().map(|method| method.name().to_owned());
-                caller::mfa_required(challenge.token, names.collect())
-            }
-            SessionsError::LoginExpired => {
-                caller::invalid_second_factor("This login has expired. Please log in again.")
-            }
-            SessionsError::WrongSecondFactor => caller::invalid_second_factor(
-                "The code is wrong, or was used before. Please enter a new one.",
-            ),
-            SessionsError::TooManyAttempts { retry_after_secs } => Self::new(
-                ProblemCode::TooManyAttempts,
-                "There were too many wrong codes. Please wait a moment and try again.",
-            )
-            .retry_after(retry_after_secs),
-            SessionsError::SecondFactors(error) => error.into(),
-            SessionsError::Accounts(error) => error.into(),
-            SessionsError::Tokens(error) => error.into(),
-            SessionsError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<TokensError> for Problem {
-    fn from(error: TokensError) -> Self {
-        match error {
-            TokensError::NoSigningKey => Self::new(
-                ProblemCode::NoSigningKey,
-                "Logging in is not possible at the moment. Please try again later.",
-            )
-            .with_header(header::RETRY_AFTER, "60")
-            .caused_by(error),
-            TokensError::ConcurrentRotation | TokensError::Signing(_) => Self::internal(error),
-            TokensError::Store(error) => error.into(),
         }
     }
 }
@@ -335,14 +301,17 @@ impl SessionsApi {
     /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
     /// - 422 `invalid`: `errors` lists everything that is wrong with the input at once, including the
     ///   password.
+    /// - 429 `too_many_attempts`: there were too many sign-ups from this address whose identifier was taken. Wait for
+    ///   `Retry-After` seconds.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
         request: &Request,
         body: Body<SignUp>,
-    ) -> Result<SignedUp, ProblemResponse<403, 409>> {
+    ) -> Result<SignedUp, ProblemResponse<403, 409, 429>> {
         let (new, device_name) = body.check(|body, errors| body.check(&self.accounts, errors))?;
-        let grant = self.sessions.sign_up(new, device(request, device_name)).await?;
+        let grant =
+            self.sessions.sign_up(new, device(request, device_name), ClientAddress::of(request).0).await?;
         Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
     }
 
@@ -356,12 +325,22 @@ impl SessionsApi {
     ///   same for both. Let the user enter both again.
     /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask for one of
     ///   `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa` within 5 minutes.
+    /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this address. The
+    ///   response is the same for unknown identifiers. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
-    async fn log_in(&self, request: &Request, body: Body<LogIn>) -> Result<LoggedIn, ProblemResponse<401>> {
-        let (LogIn { identifier, password, device_name, .. }, scopes) = body.check(|body, _| body.check())?;
+    async fn log_in(
+        &self,
+        request: &Request,
+        body: Body<LogIn>,
+    ) -> Result<LoggedIn, ProblemResponse<401, 429>> {
+        let (LogIn { identifier, password, device_name, device_token, .. }, scopes) =
+            body.check(|body, _| body.check())?;
         let device = device(request, device_name.map(String::from));
-        let logged_in = self.sessions.log_in(&identifier, &password, scopes, device).await;
+        let ClientAddress(address) = ClientAddress::of(request);
+        let device_token = device_token.as_deref();
+        let login = LoginAttempt { identifier: &identifier, password: &password, address, device_token };
+        let logged_in = self.sessions.log_in(&login, scopes, device).await;
         metrics::auth_attempted(AuthMethod::Password, &logged_in);
         let grant = logged_in?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))

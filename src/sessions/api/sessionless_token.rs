@@ -1,5 +1,6 @@
 //! `POST /auth/tokens`: issues an access token without a session, for Basic credentials.
 
+use poem::Request;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
@@ -88,14 +89,16 @@ impl TokenApi {
     /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.
+    /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
         &self,
+        request: &Request,
         basic: BasicCredentials,
         _no_body: NoBody,
     ) -> Result<IssuedToken, ProblemResponse> {
-        match self.sessions.issue_token(&basic.identifier, &basic.password).await {
+        match self.sessions.issue_token(&basic.attempt(request)).await {
             Ok(token) => Ok(IssuedToken::Ok(Json(token.into()), "no-store".to_owned())),
             Err(SessionsError::Accounts(AccountsError::InvalidCredentials)) => {
                 Err(invalid_basic_credentials().into())

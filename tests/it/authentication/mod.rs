@@ -9,5 +9,6 @@ mod personal_tokens;
 mod second_factor;
 mod sessions;
 mod signup;
+mod throttle;
 mod tokens;
 mod verify;

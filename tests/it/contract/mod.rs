@@ -1,6 +1,6 @@
 //! The contract of the API: the OpenAPI document, and the rules that all operations share.
 
-mod authz;
+pub(crate) mod authz;
 mod bad_input;
 mod errors;
 mod examples;

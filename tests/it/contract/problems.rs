@@ -23,7 +23,6 @@ const HARD_TO_PRODUCE: &[ProblemCode] = &[
     ProblemCode::Internal,
     ProblemCode::Busy,
     ProblemCode::TooManySearches,
-    ProblemCode::TooManyAttempts,
     ProblemCode::SearchTimeout,
     ProblemCode::DatabaseUnavailable,
     ProblemCode::OutcomeUnknown,
@@ -95,6 +94,7 @@ async fn every_example_equals_the_real_response() {
     let mut replies = malformed(&app).await;
     replies.extend(unauthorized(&app).await);
     replies.extend(conflicts(&app).await);
+    replies.push(throttled(&app).await);
     let mut codes = Vec::new();
     for reply in replies {
         let real = reply.json();
@@ -190,6 +190,16 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
 }
 
 /// Sends requests that conflict with the state of the server; the last ones contain expired tokens.
+/// Returns the response to the first login that the throttle refuses.
+async fn throttled(app: &TestApp) -> Reply {
+    let body = json!({ "identifier": "cleo", "password": "another harbour" });
+    let login = || app.anonymous().post(LOGIN).json(&body);
+    for _ in 0..10 {
+        login().await.expect(401);
+    }
+    login().await
+}
+
 async fn conflicts(app: &TestApp) -> Vec<Reply> {
     let ada = app.log_in("ada").await;
     let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use entity::{
     clients, digest_nonces, idempotency_keys, pending_logins, personal_tokens, recovery_codes, revocations,
-    security_events, sessions, signing_keys, totp_secrets, trip_counters, trip_tombstones, trips, users,
+    security_events, sessions, signing_keys, throttle_buckets, totp_secrets, trip_counters, trip_tombstones,
+    trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
@@ -249,4 +250,12 @@ pub(crate) async fn revive_sessions(app: &TestApp) {
         .col_expr(sessions::Column::IdleExpiresAt, expires_at);
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// Returns the number of rows that the throttle has.
+pub(crate) async fn throttle_buckets(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = throttle_buckets::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
 }

@@ -73,7 +73,8 @@ async fn login_accepts_either_identifier_in_any_case_and_starts_a_session() {
                 "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": 900,
                 "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
                 "session_id": grant["session_id"], "scope": "account trips:read trips:write",
-                "server_time": "2026-03-02T09:30:00.000Z", "user": ada.grant()["user"],
+                "server_time": "2026-03-02T09:30:00.000Z", "device_token": grant["device_token"],
+                "user": ada.grant()["user"],
             })
         );
         assert_ne!(grant["session_id"], ada.grant()["session_id"]);
@@ -170,7 +171,7 @@ async fn after_a_change_of_cost_a_successful_login_rehashes_the_password() {
 #[tokio::test]
 async fn a_damaged_hash_is_a_failed_login() {
     // S-9
-    let app = TestApp::start().await;
+    let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     let good = rows::password_hash(&app, "ada").await;
     let wrong = try_password(&app, "brian", PASSWORD).await.expect(401);
@@ -292,7 +293,7 @@ async fn logins_beyond_the_hash_queue_are_rejected_at_once() {
     let settings = app.settings().clone();
     let busy = TestApp::with(|s| {
         *s = settings;
-        (s.bcrypt_cost, s.hash_wait_secs) = (12, 3);
+        (s.bcrypt_cost, s.hash_wait_secs, s.limits) = (12, 3, false);
     })
     .await;
     let cores = thread::available_parallelism().map_or(1, usize::from);

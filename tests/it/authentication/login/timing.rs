@@ -70,7 +70,7 @@ async fn assert_equal_times(app: &TestApp, path: &str, user: &str) {
 #[tokio::test]
 async fn response_times_do_not_reveal_whether_a_user_exists() {
     // S-10, S-11, A-12
-    let app = TestApp::with(|settings| settings.bcrypt_cost = 7).await;
+    let app = TestApp::with(|settings| (settings.bcrypt_cost, settings.limits) = (7, false)).await;
     app.sign_up("ada").await;
     for path in [LOGIN, VERIFY, TOKENS] {
         let mut rounds = Vec::new();
@@ -87,7 +87,7 @@ async fn response_times_do_not_reveal_whether_a_user_exists() {
 #[tokio::test]
 async fn response_times_remain_equal_after_the_cost_is_lowered() {
     // S-10
-    let old = TestApp::with(|settings| settings.bcrypt_cost = 8).await;
+    let old = TestApp::with(|settings| (settings.bcrypt_cost, settings.limits) = (8, false)).await;
     old.sign_up("ada").await;
     let app = at_cost(&old, 4).await;
     app.sign_up("brian").await;
@@ -101,7 +101,7 @@ async fn response_times_remain_equal_after_the_cost_is_lowered() {
 #[tokio::test]
 async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
     // S-10
-    let old = TestApp::with(|settings| settings.bcrypt_cost = 9).await;
+    let old = TestApp::with(|settings| (settings.bcrypt_cost, settings.limits) = (9, false)).await;
     old.sign_up("ada").await;
     old.sign_up("brian").await;
     let expensive = unknown(&old).await;
@@ -128,7 +128,7 @@ async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
 #[tokio::test]
 async fn a_more_expensive_hash_is_taken_into_account_from_its_first_use() {
     // S-10
-    let app = TestApp::start().await;
+    let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     let expensive = at_cost(&app, 8).await;
     expensive.sign_up("brian").await;
@@ -151,7 +151,7 @@ async fn unknown(app: &TestApp) -> Duration {
 
 #[tokio::test]
 async fn a_higher_cost_takes_longer() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     let (cheap, expensive) = (unknown(&app).await, unknown(&at_cost(&app, 10).await).await);
     assert!(expensive > cheap * 2, "{cheap:?} at cost 4, {expensive:?} at cost 10");

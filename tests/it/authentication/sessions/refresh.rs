@@ -25,7 +25,7 @@ async fn refreshing_returns_a_new_grant_for_the_same_session() {
             "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": grant["expires_in"],
             "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
             "session_id": narrow.grant()["session_id"], "scope": "trips:read",
-            "server_time": "2026-03-02T08:44:00.000Z", "user": ada.grant()["user"],
+            "server_time": "2026-03-02T08:44:00.000Z", "device_token": grant["device_token"], "user": ada.grant()["user"],
         })
     );
     assert_ne!(grant["refresh_token"], narrow.grant()["refresh_token"]);

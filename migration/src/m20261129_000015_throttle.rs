@@ -1,0 +1,34 @@
+//! Adds what the throttle counts.
+
+use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::dialect;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+// `id` is a keyed hash in a bounded space, so that made-up names can't fill the table. There are no owners: names
+// without an account are counted like the others.
+const BUCKETS: &str = "
+CREATE TABLE IF NOT EXISTS throttle_buckets (
+    id {int} NOT NULL PRIMARY KEY,
+    kind {text32} NOT NULL,
+    account {int} NOT NULL,
+    address {text64} NOT NULL,
+    forgotten_at {int} NOT NULL,
+    blocked_until {int} NOT NULL,
+    alerted_until {int} NOT NULL,
+    expires_at {int} NOT NULL,
+    CONSTRAINT throttle_buckets_expires_at UNIQUE (expires_at, id)
+) {clustered}";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &[BUCKETS]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &["DROP TABLE IF EXISTS throttle_buckets"]).await
+    }
+}

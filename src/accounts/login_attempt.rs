@@ -1,0 +1,158 @@
+//! The check of an identifier and a password, for every way to log in.
+//!
+//! The order is the same whether or not the account exists: the throttle, the row of the account, one bcrypt, and the
+//! count of a failure.
+
+use std::net::IpAddr;
+
+use futures_util::FutureExt;
+
+use super::store::Credentials;
+use super::{Accounts, AccountsError, Identifier, User, store};
+use crate::audit::{self, Event};
+use crate::db::StoreError;
+use crate::metrics::{self, AuthMethod};
+use crate::passwords::{Password, Verified};
+use crate::throttle::{Attempt, Bucket, CredentialTag, DeviceTokens, limits};
+
+/// An identifier and a password, as a client sent them.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginAttempt<'a> {
+    /// The email address or username.
+    pub identifier: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// The address of the client.
+    pub address: IpAddr,
+    /// The device token of an earlier login, valid or not.
+    pub device_token: Option<&'a str>,
+}
+
+impl Accounts {
+    /// Authenticates a single request by its identifier and password, and records that in the audit log. A
+    /// password alone never authenticates an account with a second factor.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::SecondFactorRequired`], and those of [`Accounts::verify_credentials`].
+    pub async fn authenticate(&self, login: &LoginAttempt<'_>) -> Result<User, AccountsError> {
+        let verified = match self.verify_credentials(login).await {
+            Ok(user) if user.mfa_enabled => Err(AccountsError::SecondFactorRequired),
+            verified => verified,
+        };
+        metrics::auth_attempted(AuthMethod::Basic, &verified);
+        let user = verified?;
+        audit::record(Event::Authenticated, Some(user.id), None);
+        Ok(user)
+    }
+
+    /// Returns the user with this identifier and password. Takes the same time and does the same work whether
+    /// or not the user exists. The audit log records a failure; the caller records what a success is used for.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::InvalidCredentials`], [`AccountsError::Throttled`] or [`AccountsError::Overloaded`].
+    pub async fn verify_credentials(&self, login: &LoginAttempt<'_>) -> Result<User, AccountsError> {
+        // Every stored password and identifier parses, so an early return reveals nothing about a user.
+        let password = Password::parse(login.password).ok_or(AccountsError::InvalidCredentials)?;
+        let identifier =
+            Identifier::from_entered(login.identifier).ok_or(AccountsError::InvalidCredentials)?;
+        let buckets = self.buckets(login, &identifier).await?;
+        let attempt = self.throttle.begin(buckets).await?;
+        let found = self.find_credentials(&identifier).await?;
+        let owner = found.as_ref().map(|found| found.user.clone());
+        match self.check_password(found, password).await {
+            Ok(user) => {
+                attempt.succeeded().await?;
+                Ok(user)
+            }
+            Err(AccountsError::InvalidCredentials) => {
+                let name_hash = self.throttle.account_hash(identifier.canonical());
+                audit::record_failed_login(owner.as_ref().map(|user| user.id), name_hash);
+                let counted = attempt.failed().await?;
+                if let Some(user) = owner.filter(|_| counted.is_alert) {
+                    Self::report_attack(&user);
+                }
+                Err(AccountsError::InvalidCredentials)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a sign-up, which counts if the identifier is taken: sign-ups find out which names exist.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::Throttled`].
+    pub async fn begin_sign_up(&self, address: IpAddr) -> Result<Attempt, AccountsError> {
+        Ok(self.throttle.check(limits::of_sign_up(address)).await?)
+    }
+
+    /// Returns what the attempt counts for. The token of a device that has logged in to the account before makes it
+    /// count for that device alone; any other token has no effect.
+    async fn buckets(
+        &self,
+        login: &LoginAttempt<'_>,
+        identifier: &Identifier,
+    ) -> Result<Vec<Bucket>, AccountsError> {
+        let name = identifier.canonical();
+        if let Some(device) = login.device_token.and_then(|token| self.throttle.devices().open(token))
+            && let Some(Credentials { user, .. }) = self.find_credentials(identifier).await?
+            && DeviceTokens::is_known(&device, user.id, user.credential)
+        {
+            return Ok(limits::of_device(name, device.id));
+        }
+        Ok(limits::of_login(name, login.address))
+    }
+
+    async fn find_credentials(&self, identifier: &Identifier) -> Result<Option<Credentials>, StoreError> {
+        self.db.read(identifier.clone(), |tx, of| store::find_by_identifier(tx, of).boxed()).await
+    }
+
+    /// Compares the password with that of the account, or with a dummy hash if there is none.
+    pub(super) async fn check_password(
+        &self,
+        found: Option<Credentials>,
+        password: Password,
+    ) -> Result<User, AccountsError> {
+        let Some(mut found) = found else {
+            self.passwords.verify_dummy(password).await?;
+            return Err(AccountsError::InvalidCredentials);
+        };
+        match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
+            Verified::Match => Ok(found.user),
+            Verified::Mismatch => Err(AccountsError::InvalidCredentials),
+            Verified::MatchNeedsRehash => {
+                if let Some(hash) = self.rehash(&found, password).await {
+                    found.user.credential = CredentialTag::of_hash(&hash);
+                }
+                Ok(found.user)
+            }
+        }
+    }
+
+    /// Hashes the password at the configured cost and stores the hash, which is returned. A failure does not fail the
+    /// login; the next login tries again.
+    async fn rehash(&self, found: &Credentials, password: Password) -> Option<String> {
+        let (id, old) = (found.user.id, found.password_hash.clone());
+        let new = self.passwords.hash(password).await.ok()?;
+        let written: Result<bool, StoreError> = self
+            .db
+            .write((id, old, new.clone()), |tx, (id, old, new)| {
+                store::replace_hash(tx, *id, old, new).boxed()
+            })
+            .await;
+        match written {
+            Ok(is_replaced) => is_replaced.then_some(new),
+            Err(error) => {
+                tracing::warn!(%error, "failed to store a password hash at the configured cost");
+                None
+            }
+        }
+    }
+
+    /// Reports that an account has very many failed logins from all addresses together; called at most once a day.
+    fn report_attack(user: &User) {
+        audit::record(Event::UnderAttack, Some(user.id), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The limits of failed attempts, and what they count.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::Ipv6Net;
+use uuid::Uuid;
+
+use super::{Bucket, Limit};
+
+const MINUTE: u32 = 60;
+
+/// Failures for one account from one address.
+pub const PAIR: Limit = Limit { name: "account_and_address", free: 10, forget_secs: 15 * MINUTE };
+/// Failures of one device that has logged the user in before.
+pub const DEVICE: Limit = Limit { name: "device", free: 10, forget_secs: 15 * MINUTE };
+/// Failures from one address, or from one /64 network of IPv6: guessing one password for many accounts.
+pub const ADDRESS: Limit = Limit { name: "address", free: 50, forget_secs: MINUTE };
+/// Failures from one /48 network of IPv6.
+pub const NETWORK: Limit = Limit { name: "network", free: 200, forget_secs: 15 };
+/// Failures for one account from all addresses. About 100 a day raise an alert.
+pub const ACCOUNT: Limit = Limit { name: "account", free: 100, forget_secs: 15 * MINUTE };
+/// Wrong passwords and codes of one signed-in user.
+pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE };
+/// Sign-ups from one address with an identifier that is taken.
+pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 };
+
+/// Returns the address as it is counted: IPv6 by its /64 network, because a client can choose the rest.
+fn counted(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => network(address, 64),
+    }
+}
+
+fn network(address: Ipv6Addr, prefix: u8) -> String {
+    Ipv6Net::new(address, prefix).map_or_else(|_| address.to_string(), |network| network.trunc().to_string())
+}
+
+/// Returns the buckets of an address: itself, and for IPv6 its /48 network.
+pub fn of_address(address: IpAddr) -> Vec<Bucket> {
+    let counted = counted(address);
+    let mut buckets = vec![Bucket::new(ADDRESS, counted.as_bytes()).at(&counted)];
+    if let IpAddr::V6(address) = address.to_canonical() {
+        let wide = network(address, 48);
+        buckets.push(Bucket::new(NETWORK, wide.as_bytes()).at(&wide));
+    }
+    buckets
+}
+
+/// Returns the buckets of an attempt to log in to the account with this name, by a device that is not known. The name
+/// is in canonical form and need not belong to an account.
+pub fn of_login(name: &str, address: IpAddr) -> Vec<Bucket> {
+    let counted = counted(address);
+    let pair = [name.as_bytes(), b"\0", counted.as_bytes()].concat();
+    let mut buckets = vec![Bucket::new(PAIR, &pair).of_account(name).at(&counted)];
+    buckets.extend(of_address(address));
+    buckets.push(Bucket::new(ACCOUNT, name.as_bytes()).of_account(name));
+    buckets
+}
+
+/// Returns the bucket of an attempt by a device that has logged the user in before.
+pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
+    vec![Bucket::new(DEVICE, device.as_bytes()).of_account(name)]
+}
+
+/// Returns the bucket of a signed-in user who proves the identity again.
+pub fn of_user(user: Uuid) -> Vec<Bucket> {
+    vec![Bucket::new(USER, user.as_bytes())]
+}
+
+/// Returns the bucket of sign-ups from an address.
+pub fn of_sign_up(address: IpAddr) -> Vec<Bucket> {
+    let counted = counted(address);
+    vec![Bucket::new(SIGN_UP, counted.as_bytes()).at(&counted)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(address: &str) -> Vec<(&'static str, String)> {
+        let buckets = of_login("ada", address.parse().unwrap());
+        buckets.into_iter().map(|bucket| (bucket.limit.name, bucket.address)).collect()
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_its_64_and_48_bits() {
+        // S-14, S-84
+        let expected = |list: &[(&'static str, &str)]| -> Vec<_> {
+            list.iter().map(|(name, address)| (*name, (*address).to_owned())).collect()
+        };
+        let net = "2001:db8:1:2::/64";
+        let wide = "2001:db8:1::/48";
+        let all = [("account_and_address", net), ("address", net), ("network", wide), ("account", "")];
+        assert_eq!(names("2001:db8:1:2:3:4:5:6"), expected(&all));
+        let four = "192.0.2.1";
+        let all = [("account_and_address", four), ("address", four), ("account", "")];
+        assert_eq!(names(four), expected(&all));
+        assert_eq!(names("::ffff:192.0.2.1"), expected(&all));
+    }
+}

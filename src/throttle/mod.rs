@@ -1,0 +1,372 @@
+//! The throttle: slows down guessing without locking out the owner of an account.
+//!
+//! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a number of
+//! free failures. Every failure beyond them blocks the bucket for a while that doubles up to 15 minutes. Counted
+//! failures are forgotten one by one, at a constant rate. The whole state of a bucket is one instant, at which
+//! everything is forgotten (GCRA, "generic cell rate algorithm"), and the end of the block.
+//!
+//! Invariants:
+//!
+//! - The state is in the database, so it survives a restart and is the same for all replicas.
+//! - A successful attempt writes nothing, unless an attempt has failed before.
+//! - While a bucket is blocked, no password is compared.
+//! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
+//! - Rows expire, and each limit has at most [`SPACE`] rows, whatever names are made up.
+//! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from other devices do
+//!   not lock out the owner.
+
+mod device_token;
+mod gate;
+pub mod limits;
+mod management;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+
+use crate::clock::Clock;
+use crate::db::{Db, StoreError};
+use crate::secrets::{MacKey, MasterSecret, Purpose};
+
+pub use device_token::{CredentialTag, Device, DeviceTokens};
+use gate::{Gate, Occupied};
+pub use management::{SlowedDown, Subject};
+
+/// The number of places for the keys of one limit. Keys that share a place share its count; with a million keys at a
+/// time, a place has one key on average.
+pub const SPACE: i64 = 1 << 20;
+/// How long the last free failure and each one beyond it blocks, in seconds. The last delay repeats.
+const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
+/// How long no other alert is raised for an account.
+const ALERT_INTERVAL: TimeDelta = TimeDelta::days(1);
+/// The maximum number of rows that one transaction deletes.
+const SWEEP_BATCH: u64 = 500;
+
+/// A limit of failed attempts, or of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
+    pub name: &'static str,
+    /// How many attempts are free: at least 2.
+    pub free: u32,
+    /// The seconds after which one counted attempt is forgotten.
+    pub forget_secs: u32,
+}
+
+/// What a limit counts: one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    limit: Limit,
+    key: Vec<u8>,
+    /// The canonical name of the account, if there is one.
+    account: Option<String>,
+    /// The address as shown to the operator, if there is one.
+    address: String,
+}
+
+/// A bucket as stored.
+#[derive(Debug, Clone)]
+struct Place {
+    id: i64,
+    limit: Limit,
+    account: i64,
+    address: String,
+}
+
+/// The state of a bucket.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    id: i64,
+    forgotten_at: DateTime<Utc>,
+    blocked_until: DateTime<Utc>,
+}
+
+/// A row for the operator.
+#[derive(Debug)]
+struct Row {
+    state: State,
+    kind: String,
+    account: i64,
+    address: String,
+}
+
+/// Attempts are refused until later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many attempts")]
+pub struct Blocked {
+    /// The limit.
+    pub limit: Limit,
+    /// The seconds to wait: at least 1.
+    pub retry_after_secs: u64,
+}
+
+/// Why an attempt is not allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ThrottleError {
+    /// There were too many attempts.
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    /// An error of the database.
+    #[error("can't read or write what the throttle counts")]
+    Store(#[from] StoreError),
+}
+
+/// What a failure caused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Whether the account with this name is under attack, and the owner should know. True at most once a day.
+    pub is_alert: bool,
+}
+
+/// Counts attempts and refuses them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Throttle {
+    db: Db,
+    clock: Clock,
+    mac: MacKey,
+    gate: Gate,
+    devices: DeviceTokens,
+    is_on: bool,
+}
+
+/// An attempt that may be made. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`]; an attempt without
+/// a result does not count.
+#[derive(Debug)]
+#[must_use = "the result of an attempt must be reported"]
+pub struct Attempt {
+    throttle: Throttle,
+    places: Vec<Place>,
+    /// Whether the first bucket has counted failures.
+    is_counted: bool,
+    _occupied: Vec<Occupied>,
+}
+
+impl Bucket {
+    /// Creates the bucket of a key.
+    pub fn new(limit: Limit, key: &[u8]) -> Self {
+        Self { limit, key: key.to_vec(), account: None, address: String::new() }
+    }
+
+    /// Says which account the bucket belongs to, for `tripgate throttle`. `name` is in canonical form.
+    #[must_use]
+    pub fn of_account(self, name: &str) -> Self {
+        Self { account: Some(name.to_owned()), ..self }
+    }
+
+    /// Says which address or network the bucket belongs to, for `tripgate throttle`. At most 64 characters.
+    #[must_use]
+    pub fn at(self, address: &str) -> Self {
+        Self { address: address.to_owned(), ..self }
+    }
+}
+
+impl Limit {
+    /// Returns the time in which `free` attempts are forgotten, in seconds.
+    pub fn window_secs(&self) -> u32 {
+        self.free.saturating_mul(self.forget_secs)
+    }
+
+    fn forget(&self) -> TimeDelta {
+        TimeDelta::seconds(self.forget_secs.into())
+    }
+
+    /// Returns how many attempts are counted.
+    fn count(&self, forgotten_at: DateTime<Utc>, now: DateTime<Utc>) -> u32 {
+        let forget = i64::from(self.forget_secs) * 1000;
+        let left = (forgotten_at - now).num_milliseconds().max(0);
+        u32::try_from((left + forget - 1) / forget).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the longest time until everything is forgotten. A block of the maximum length ends long before it.
+    fn horizon(&self) -> TimeDelta {
+        let levels = DELAYS_SECS.last().map_or(0, |(level, _)| level + 1);
+        TimeDelta::seconds(i64::from(self.forget_secs) * (i64::from(self.free) + levels))
+    }
+}
+
+/// Returns the longest block.
+fn longest_block() -> TimeDelta {
+    TimeDelta::seconds(DELAYS_SECS.last().map_or(0, |(_, secs)| *secs))
+}
+
+impl Throttle {
+    /// Creates the throttle; `is_on` says whether it refuses anything.
+    pub fn new(db: Db, clock: Clock, secret: &MasterSecret, is_on: bool) -> Self {
+        let mac = MacKey::new(&secret.derive(Purpose::Throttle));
+        let devices = DeviceTokens::new(secret, clock.clone());
+        Self { db, clock, mac, gate: Gate::default(), devices, is_on }
+    }
+
+    /// Returns the device tokens.
+    pub fn devices(&self) -> &DeviceTokens {
+        &self.devices
+    }
+
+    /// Begins an attempt that takes a while, such as comparing a password. Waits for attempts in progress on the same
+    /// buckets, so that no more are compared at a time than may fail. The first bucket is reset by a success.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`] if any of the buckets is blocked.
+    pub async fn begin(&self, buckets: Vec<Bucket>) -> Result<Attempt, ThrottleError> {
+        let places: Vec<Place> = buckets.iter().map(|bucket| self.place(bucket)).collect();
+        if !self.is_on {
+            return Ok(self.attempt(places, false, Vec::new()));
+        }
+        let mut wanted = vec![1; places.len()];
+        loop {
+            let mut occupied = Vec::with_capacity(places.len());
+            // Always in the same order, so that attempts do not wait for each other in a circle.
+            for (place, wanted) in places.iter().zip(&wanted) {
+                let entered = self.gate.enter(place.id, *wanted, place.limit.free).await;
+                occupied.push(entered.ok_or(Blocked { limit: place.limit, retry_after_secs: 1 })?);
+            }
+            let counts = self.counts(&places).await?;
+            let needed: Vec<u32> =
+                counts.iter().zip(&places).map(|(count, place)| (count + 1).min(place.limit.free)).collect();
+            if needed.iter().zip(&wanted).all(|(needed, wanted)| needed <= wanted) {
+                let is_counted = counts.first().is_some_and(|count| *count > 0);
+                return Ok(self.attempt(places, is_counted, occupied));
+            }
+            wanted = needed;
+        }
+    }
+
+    /// Begins an attempt that needs no time to compare, such as the secret of a service.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`] if any of the buckets is blocked.
+    pub async fn check(&self, buckets: Vec<Bucket>) -> Result<Attempt, ThrottleError> {
+        let places: Vec<Place> = buckets.iter().map(|bucket| self.place(bucket)).collect();
+        let counts = if self.is_on { self.counts(&places).await? } else { Vec::new() };
+        let is_counted = counts.first().is_some_and(|count| *count > 0);
+        Ok(self.attempt(places, is_counted, Vec::new()))
+    }
+
+    /// Counts a request, successful or not, for example one that sends a mail. No more than the limit's free requests
+    /// are allowed, and then one each time that one is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`]; then nothing was counted.
+    pub async fn take(&self, bucket: &Bucket) -> Result<(), ThrottleError> {
+        if !self.is_on {
+            return Ok(());
+        }
+        let place = self.place(bucket);
+        let input = (place, self.clock.shared_now());
+        let take = || self.db.write(input.clone(), |tx, (place, now)| store::take(tx, place, *now).boxed());
+        let taken = match take().await {
+            // Another request inserted the row at the same time.
+            Err(StoreError::UniqueViolation(_)) => take().await?,
+            taken => taken?,
+        };
+        taken.map_or(Ok(()), |next| Err(blocked(bucket.limit, next - input.1).into()))
+    }
+
+    fn attempt(&self, places: Vec<Place>, is_counted: bool, occupied: Vec<Occupied>) -> Attempt {
+        Attempt { throttle: self.clone(), places, is_counted, _occupied: occupied }
+    }
+
+    /// Returns how many failures each place has counted.
+    async fn counts(&self, places: &[Place]) -> Result<Vec<u32>, ThrottleError> {
+        let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
+        let states: Result<Vec<State>, StoreError> =
+            self.db.read(ids, |tx, ids| store::states(tx, ids).boxed()).await;
+        let (states, now) = (states?, self.clock.shared_now());
+        let mut longest: Option<Blocked> = None;
+        let mut counts = Vec::with_capacity(places.len());
+        for place in places {
+            let Some(state) = states.iter().find(|state| state.id == place.id) else {
+                counts.push(0);
+                continue;
+            };
+            counts.push(place.limit.count(state.forgotten_at, now));
+            let left = state.blocked_until - now;
+            // A block that is longer than any is from before the clock was set back.
+            if left > TimeDelta::zero() && left <= longest_block() {
+                let this = blocked(place.limit, left);
+                longest =
+                    longest.filter(|other| other.retry_after_secs >= this.retry_after_secs).or(Some(this));
+            }
+        }
+        longest.map_or(Ok(counts), |blocked| Err(blocked.into()))
+    }
+
+    /// Returns where a bucket is stored.
+    fn place(&self, bucket: &Bucket) -> Place {
+        let place = self.hash(&[bucket.limit.name.as_bytes(), b"\0", &bucket.key].concat()) % SPACE;
+        let limit = self.hash(bucket.limit.name.as_bytes()) / SPACE * SPACE;
+        Place {
+            id: limit + place,
+            limit: bucket.limit,
+            account: bucket.account.as_deref().map_or(0, |name| self.account(name)),
+            address: bucket.address.clone(),
+        }
+    }
+
+    /// Returns the keyed hash of an account's name.
+    fn account(&self, name: &str) -> i64 {
+        self.hash(&[b"account name\0", name.as_bytes()].concat())
+    }
+
+    /// Returns 63 bits of a keyed hash.
+    fn hash(&self, text: &[u8]) -> i64 {
+        let tag = self.mac.tag(text);
+        let first = tag.as_ref().first_chunk().copied().unwrap_or_default();
+        i64::from_be_bytes(first) & i64::MAX
+    }
+
+    /// Deletes expired rows.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.clock.shared_now();
+        self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
+    }
+}
+
+fn blocked(limit: Limit, left: TimeDelta) -> Blocked {
+    let secs = (left.num_milliseconds().max(1) + 999) / 1000;
+    Blocked { limit, retry_after_secs: secs.unsigned_abs() }
+}
+
+impl Attempt {
+    /// Counts a failure in all buckets.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the caller must not say whether the attempt was right.
+    pub async fn failed(mut self) -> Result<Counted, StoreError> {
+        if !self.throttle.is_on {
+            return Ok(Counted::default());
+        }
+        // In one order, so that transactions do not lock the rows in a circle.
+        self.places.sort_by_key(|place| place.id);
+        let input = (self.places.clone(), self.throttle.clock.shared_now());
+        let written: Result<bool, StoreError> = self
+            .throttle
+            .db
+            .write(input, |tx, (places, now)| store::count_failure(tx, places, *now).boxed())
+            .await;
+        Ok(Counted { is_alert: written? })
+    }
+
+    /// Resets the first bucket if it has counted failures.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn succeeded(self) -> Result<(), StoreError> {
+        match self.places.first().filter(|_| self.is_counted) {
+            Some(place) => {
+                let id = place.id;
+                self.throttle.db.write(id, |tx, id| store::reset(tx, *id).boxed()).await
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Queries on what the throttle has counted. No row belongs to a user.
+
+use ::entity::throttle_buckets::{ActiveModel, Column, Entity, Model};
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, OnConflict, Query, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+
+use super::{ALERT_INTERVAL, DELAYS_SECS, Limit, Place, Row, State, limits, longest_block};
+use crate::clock::from_millis;
+use crate::db::{StoreError, Tx};
+
+pub(super) async fn states(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreError> {
+    let rows = Entity::find().filter(Column::Id.is_in(ids.iter().copied())).all(tx).await?;
+    Ok(rows.iter().map(State::from).collect())
+}
+
+impl From<&Model> for State {
+    fn from(row: &Model) -> Self {
+        Self {
+            id: row.id,
+            forgotten_at: from_millis(row.forgotten_at),
+            blocked_until: from_millis(row.blocked_until),
+        }
+    }
+}
+
+/// The expressions of a row that counts one more attempt, in milliseconds.
+struct Counting {
+    now: i64,
+    forget: i64,
+    horizon: i64,
+    free: i64,
+}
+
+impl Counting {
+    fn new(limit: &Limit, now: DateTime<Utc>) -> Self {
+        Self {
+            now: now.timestamp_millis(),
+            forget: limit.forget().num_milliseconds(),
+            horizon: limit.horizon().num_milliseconds(),
+            free: limit.free.into(),
+        }
+    }
+
+    fn stored() -> Expr {
+        Expr::col((Entity, Column::ForgottenAt))
+    }
+
+    /// Returns when everything is forgotten. A row from before the clock was set back counts at most up to the horizon.
+    fn forgotten_at(&self) -> SimpleExpr {
+        let latest = self.now + self.horizon;
+        Expr::case(Self::stored().lte(self.now), Expr::value(self.now + self.forget))
+            .case(Self::stored().gte(latest - self.forget), Expr::value(latest))
+            .finally(Self::stored().add(self.forget))
+            .into()
+    }
+
+    /// Returns the end of the block. `k` attempts are counted if the stored instant is more than `k - 2` times the time
+    /// to forget one ahead: that of this attempt is added, and the oldest is partly forgotten.
+    fn blocked_until(&self) -> SimpleExpr {
+        let mut ladder = Expr::case(Expr::value(1).eq(0), Expr::value(0_i64));
+        for (level, secs) in DELAYS_SECS.into_iter().rev() {
+            let ahead = self.now + (self.free + level - 2) * self.forget;
+            let until = self.now + secs * 1000;
+            ladder = ladder.case(Self::stored().gt(ahead), Expr::value(until));
+        }
+        ladder.finally(Expr::value(0_i64)).into()
+    }
+}
+
+/// Counts a failure in each place. Returns whether the owner of the account should know.
+pub(super) async fn count_failure(tx: &Tx, places: &[Place], now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let mut is_alert = false;
+    for place in places {
+        count(tx, place, now).await?;
+        if place.limit == limits::ACCOUNT {
+            is_alert = alert(tx, place, now).await?;
+        }
+    }
+    Ok(is_alert)
+}
+
+async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let counting = Counting::new(&place.limit, now);
+    let first = counting.now + counting.forget;
+    let rest = longest_block().num_milliseconds();
+    // MySQL assigns in this order, so the block is computed from the instant before the change.
+    let conflict = OnConflict::column(Column::Id)
+        .value(Column::BlockedUntil, counting.blocked_until())
+        .value(Column::ExpiresAt, counting.forgotten_at().add(rest))
+        .value(Column::Address, place.address.clone())
+        .value(Column::Account, place.account)
+        .value(Column::ForgottenAt, counting.forgotten_at())
+        .to_owned();
+    let upsert = Query::insert()
+        .into_table(Entity)
+        .columns([
+            Column::Id,
+            Column::Kind,
+            Column::Account,
+            Column::Address,
+            Column::ForgottenAt,
+            Column::BlockedUntil,
+            Column::AlertedUntil,
+            Column::ExpiresAt,
+        ])
+        .values_panic([
+            place.id.into(),
+            place.limit.name.into(),
+            place.account.into(),
+            place.address.clone().into(),
+            first.into(),
+            0_i64.into(),
+            0_i64.into(),
+            (first + rest).into(),
+        ])
+        .on_conflict(conflict)
+        .take();
+    tx.execute(&upsert).await?;
+    Ok(())
+}
+
+/// Marks the account as alerted if it has no free failures left and was not alerted lately. Returns whether it did.
+async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let counting = Counting::new(&place.limit, now);
+    let until = (now + ALERT_INTERVAL).timestamp_millis();
+    let is_alerted = Column::AlertedUntil.gt(counting.now).and(Column::AlertedUntil.lte(until));
+    let done = Entity::update_many()
+        .col_expr(Column::AlertedUntil, Expr::value(until))
+        .filter(Column::Id.eq(place.id))
+        .filter(Column::ForgottenAt.gt(counting.now + (counting.free - 1) * counting.forget))
+        .filter(is_alerted.not())
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Counts a request if the limit allows it. Otherwise returns when it does.
+pub(super) async fn take(
+    tx: &Tx,
+    place: &Place,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let counting = Counting::new(&place.limit, now);
+    let latest = counting.now + (counting.free - 1) * counting.forget;
+    let is_free = Condition::any()
+        .add(Column::ForgottenAt.lte(latest))
+        // From before the clock was set back.
+        .add(Column::ForgottenAt.gt(latest + counting.horizon));
+    let done = Entity::update_many()
+        .col_expr(Column::ExpiresAt, counting.forgotten_at())
+        .col_expr(Column::ForgottenAt, counting.forgotten_at())
+        .filter(Column::Id.eq(place.id))
+        .filter(is_free)
+        .exec(tx)
+        .await?;
+    if done.rows_affected > 0 {
+        return Ok(None);
+    }
+    if let Some(row) = Entity::find_by_id(place.id).one(tx).await? {
+        let wait = row.forgotten_at - latest;
+        return Ok(Some(from_millis(counting.now + wait)));
+    }
+    let first = counting.now + counting.forget;
+    let row = ActiveModel {
+        id: Set(place.id),
+        kind: Set(place.limit.name.to_owned()),
+        account: Set(place.account),
+        address: Set(place.address.clone()),
+        forgotten_at: Set(first),
+        blocked_until: Set(0),
+        alerted_until: Set(0),
+        expires_at: Set(first),
+    };
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(None)
+}
+
+pub(super) async fn reset(tx: &Tx, id: i64) -> Result<(), StoreError> {
+    Entity::delete_by_id(id).exec(tx).await?;
+    Ok(())
+}
+
+/// Deletes at most `limit` expired rows and returns their number.
+pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
+    let expired = Column::ExpiresAt.lte(now.timestamp_millis());
+    let query = Entity::find().select_only().column(Column::Id).filter(expired.clone()).limit(limit);
+    let ids: Vec<i64> = query.into_tuple().all(tx).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).filter(expired).exec(tx).await?.rows_affected)
+}
+
+/// Returns at most `limit` rows that are not forgotten, the one that is forgotten last first.
+pub(super) async fn list(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<Vec<Row>, StoreError> {
+    let query = Entity::find()
+        .filter(Column::ForgottenAt.gt(now.timestamp_millis()))
+        .order_by_desc(Column::ForgottenAt)
+        .limit(limit);
+    let row = |row: Model| Row {
+        state: State::from(&row),
+        kind: row.kind,
+        account: row.account,
+        address: row.address,
+    };
+    Ok(query.all(tx).await?.into_iter().map(row).collect())
+}
+
+/// Deletes the rows of these accounts, of these addresses, and with these ids. Returns their number.
+pub(super) async fn clear(
+    tx: &Tx,
+    accounts: &[i64],
+    addresses: &[String],
+    ids: &[i64],
+) -> Result<u64, StoreError> {
+    let selected = Condition::any()
+        .add(Column::Account.is_in(accounts.iter().copied()))
+        .add(Column::Address.is_in(addresses.iter().cloned()))
+        .add(Column::Id.is_in(ids.iter().copied()));
+    Ok(Entity::delete_many().filter(selected).exec(tx).await?.rows_affected)
+}
+
+/// Deletes all rows. Returns their number.
+pub(super) async fn clear_all(tx: &Tx) -> Result<u64, StoreError> {
+    Ok(Entity::delete_many().exec(tx).await?.rows_affected)
+}

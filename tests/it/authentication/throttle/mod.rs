@@ -1,0 +1,47 @@
+//! The throttle: failed attempts are slowed down, and the owner of an account is never locked out.
+//!
+//! The test is a trusted proxy, so each request names the address of its client.
+
+mod buckets;
+mod devices;
+mod operations;
+
+use serde_json::json;
+
+use crate::harness::{Call, PASSWORD, Reply, TestApp};
+
+pub(crate) const WRONG: &str = "another harbour";
+
+/// Starts a server that trusts the test as a proxy.
+async fn start() -> TestApp {
+    TestApp::with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await
+}
+
+/// Returns a login from an address.
+fn login(app: &TestApp, address: &str, name: &str, password: &str) -> Call {
+    let body = json!({ "identifier": name, "password": password });
+    app.anonymous().post("/api/v1/auth/login").header("x-forwarded-for", address).json(&body)
+}
+
+/// Fails to log in `count` times, and expects each attempt to be compared.
+async fn fail(app: &TestApp, address: &str, name: &str, count: usize) {
+    for attempt in 0..count {
+        let reply = login(app, address, name, WRONG).await;
+        assert_eq!(reply.status, 401, "attempt {attempt}: {}", reply.text());
+    }
+}
+
+/// Asserts that a response refuses an attempt, and returns the seconds to wait.
+#[track_caller]
+fn refused(reply: Reply) -> i64 {
+    let reply = reply.expect(429).problem("too_many_attempts");
+    let secs = reply.header("retry-after").parse().unwrap();
+    assert!(reply.header("ratelimit").ends_with(&format!(";r=0;t={secs}")), "{:?}", reply.headers);
+    assert!(reply.header("ratelimit-policy").contains(";q="), "{:?}", reply.headers);
+    secs
+}
+
+/// Logs in with the right password and expects success.
+async fn succeed(app: &TestApp, address: &str, name: &str) {
+    login(app, address, name, PASSWORD).await.expect(200);
+}

@@ -220,8 +220,7 @@ pub async fn build(
     let background = db.background();
     let leases = Leases::new(background.clone(), clock.clone());
     check_clock(&db, &clock, &leases).await.map_err(StartError::Clock)?;
-    let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
-    let passwords = Passwords::new(settings.bcrypt_cost, max_wait);
+    let passwords = Passwords::new(settings.bcrypt_cost, Duration::from_secs(settings.hash_wait_secs.into()));
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
     let tokens =

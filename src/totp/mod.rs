@@ -185,7 +185,7 @@ impl Totp {
     /// [`TotpError::Store`].
     pub async fn count_recovery_codes(&self, user: Uuid) -> Result<u64, TotpError> {
         let count = self.db.read(user, |tx, user| store::count_recovery_codes(tx, *user).boxed()).await;
-        Ok(count.map_err(TotpError::Store)?)
+        count.map_err(TotpError::Store)
     }
 
     async fn secret(&self, tx: &Tx, user: Uuid) -> Result<Secret, TotpError> {
@@ -264,13 +264,13 @@ pub async fn reencrypt(db: &Db, secret: &MasterSecret) -> Result<usize, StoreErr
             new.ok().map(|new| (sealed, new))
         };
         for row in rows {
-            let (user, used, pending) =
+            let (user, in_force, pending) =
                 (row.user, resealed(row.user, row.sealed), resealed(row.user, row.pending));
-            count += usize::from(used.is_some());
-            if used.is_some() || pending.is_some() {
-                let input = (user, used, pending);
-                db.write(input, |tx, (user, used, pending)| {
-                    store::reseal(tx, *user, used.as_ref(), pending.as_ref()).boxed()
+            count += usize::from(in_force.is_some());
+            if in_force.is_some() || pending.is_some() {
+                let input = (user, in_force, pending);
+                db.write(input, |tx, (user, in_force, pending)| {
+                    store::reseal(tx, *user, in_force.as_ref(), pending.as_ref()).boxed()
                 })
                 .await?;
             }

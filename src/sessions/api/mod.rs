@@ -14,22 +14,22 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Device, Grant, SessionsError};
+use super::{Device, Grant};
 use crate::accounts::Accounts;
 use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
 use crate::accounts::{Email, LoginAttempt, NewUser, Username};
 use crate::clock::Clock;
 use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
-use crate::tokens::{Scopes, TokensError};
+use crate::tokens::Scopes;
 use crate::web::Tag;
 use crate::web::body::Body;
-use crate::web::caller::{self, AnyScope, Caller, Credential};
+use crate::web::caller::{AnyScope, Caller, Credential};
 use crate::web::client_address::ClientAddress;
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant, serialize_optional_instant};
 use crate::web::plain_text::Line;
-use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
+use crate::web::problem::{FieldError, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
 pub use second_factor::SecondFactorApi;

@@ -29,6 +29,7 @@ mod loader;
 mod migration_lock;
 mod open;
 mod read_pool;
+mod read_snapshot;
 mod snapshot;
 mod sqlite_files;
 mod sqlite_writer;

@@ -17,7 +17,7 @@ use sea_orm::sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _};
 use sea_orm::{DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
 use sea_query_sqlx::SqlxValues;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::DATABASE_TIMEOUT;
@@ -30,7 +30,7 @@ pub(super) struct ReadPool(Arc<Inner>);
 struct Inner {
     pool: RwLock<SqlitePool>,
     size: u32,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
     /// The maximum duration of a query.
     limit: Duration,
@@ -90,6 +90,17 @@ impl Inner {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Takes an idle connection, or opens one. The caller holds a permit.
+    async fn session(&self) -> Result<Session, DbErr> {
+        let idle = self.idle().pop();
+        let session = match idle {
+            Some(session) => session,
+            None => Session::open(&self.pool()).await.map_err(|error| DbErr::Conn(driver(error)))?,
+        };
+        session.deadline.set(self.limit);
+        Ok(session)
+    }
+
     async fn take(&self) -> Result<Reader<'_>, DbErr> {
         let failed = |error| DbErr::ConnectionAcquire(error);
         let permit = match self.permits.try_acquire() {
@@ -99,13 +110,7 @@ impl Inner {
                 .map_err(|_| failed(ConnAcquireErr::Timeout))?
                 .map_err(|_| failed(ConnAcquireErr::ConnectionClosed))?,
         };
-        let idle = self.idle().pop();
-        let session = match idle {
-            Some(session) => session,
-            None => Session::open(&self.pool()).await.map_err(|error| DbErr::Conn(driver(error)))?,
-        };
-        session.deadline.set(self.limit);
-        Ok(Reader { session: Some(session), inner: self, _permit: permit })
+        Ok(Reader { session: Some(self.session().await?), inner: self, _permit: permit })
     }
 }
 
@@ -139,6 +144,52 @@ impl Drop for Reader<'_> {
     }
 }
 
+/// A connection in a read transaction. Closes the connection when dropped before [`Snapshot::end`], because a
+/// query may still run on it.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    session: AsyncMutex<Option<Session>>,
+    pool: ReadPool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Snapshot {
+    /// Ends the transaction, and returns the connection to the pool.
+    pub(super) async fn end(&self) {
+        let Some(mut session) = self.session.lock().await.take() else { return };
+        session.deadline.set(self.pool.0.limit);
+        if sqlx::query("ROLLBACK").execute(&mut session.connection).await.is_ok() {
+            self.pool.0.idle().push(session);
+        }
+    }
+
+    pub(super) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut session = self.session.lock().await;
+        let done = query(statement).execute(self.connection(&mut session)?).await;
+        done.map(ExecResult::from).map_err(|error| DbErr::Exec(driver(error)))
+    }
+
+    pub(super) async fn query_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let mut session = self.session.lock().await;
+        let row = query(statement).fetch_optional(self.connection(&mut session)?).await;
+        Ok(row.map_err(|error| DbErr::Query(driver(error)))?.map(QueryResult::from))
+    }
+
+    pub(super) async fn query_all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut session = self.session.lock().await;
+        let rows = query(statement).fetch_all(self.connection(&mut session)?).await;
+        let rows = rows.map_err(|error| DbErr::Query(driver(error)))?;
+        Ok(rows.into_iter().map(QueryResult::from).collect())
+    }
+
+    /// Returns the connection for the next statement, whose time limit begins.
+    fn connection<'a>(&self, session: &'a mut Option<Session>) -> Result<&'a mut SqliteConnection, DbErr> {
+        let session = session.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        session.deadline.set(self.pool.0.limit);
+        Ok(&mut session.connection)
+    }
+}
+
 fn driver(error: sqlx::Error) -> RuntimeErr {
     RuntimeErr::SqlxError(Arc::new(error))
 }
@@ -153,7 +204,7 @@ impl ReadPool {
     pub(super) fn new(pool: &DatabaseConnection, limit: Duration) -> Self {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
-        let permits = Semaphore::new(usize::try_from(size).unwrap_or(1));
+        let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         let pool = RwLock::new(pool);
         Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), limit }))
     }
@@ -198,6 +249,23 @@ impl ReadPool {
     pub(super) fn usage(&self) -> (u32, u32) {
         let free = u32::try_from(self.0.permits.available_permits()).unwrap_or(self.0.size);
         (self.0.size.saturating_sub(free), self.0.size)
+    }
+
+    /// Begins a read transaction: its queries see the state of the database at the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`DbErr`].
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, DbErr> {
+        let failed = |error| DbErr::ConnectionAcquire(error);
+        let permit = timeout(DATABASE_TIMEOUT, Arc::clone(&self.0.permits).acquire_owned())
+            .await
+            .map_err(|_| failed(ConnAcquireErr::Timeout))?
+            .map_err(|_| failed(ConnAcquireErr::ConnectionClosed))?;
+        let mut session = self.0.session().await?;
+        let begun = sqlx::query("BEGIN").execute(&mut session.connection).await;
+        begun.map_err(|error| DbErr::Exec(driver(error)))?;
+        Ok(Snapshot { session: AsyncMutex::new(Some(session)), pool: self.clone(), _permit: permit })
     }
 
     /// Closes the pool, after the running queries have ended.

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
-use super::read_pool::ReadPool;
+use super::read_pool::{ReadPool, Snapshot};
 use super::statement_batch::{self, StatementBatch};
 
 /// The connection for queries. Records whether the current function has changed anything.
@@ -37,6 +37,7 @@ pub(super) struct CommitError {
 enum Connection {
     Pooled(DatabaseConnection),
     Reader(ReadPool),
+    Snapshot(Arc<Snapshot>),
     Transaction(DatabaseTransaction),
 }
 
@@ -51,6 +52,10 @@ impl Tx {
 
     pub(super) fn reader(readers: ReadPool) -> Self {
         Self::new(Connection::Reader(readers))
+    }
+
+    pub(super) fn snapshot(snapshot: Arc<Snapshot>) -> Self {
+        Self::new(Connection::Snapshot(snapshot))
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
@@ -78,7 +83,7 @@ impl Tx {
             return Err(CommitError { is_over: self.rollback().await, error: error.into() });
         }
         match self.connection {
-            Connection::Pooled(_) | Connection::Reader(_) => Ok(()),
+            Connection::Pooled(_) | Connection::Reader(_) | Connection::Snapshot(_) => Ok(()),
             Connection::Transaction(transaction) => {
                 let failed =
                     |error: DbErr| CommitError { is_over: false, error: StoreError::from(error).of_commit() };
@@ -142,6 +147,7 @@ impl Tx {
         match &self.connection {
             Connection::Pooled(pool) => pool.execute_raw(statement).await,
             Connection::Reader(readers) => readers.execute(statement).await,
+            Connection::Snapshot(snapshot) => snapshot.execute(statement).await,
             Connection::Transaction(transaction) => transaction.execute_raw(statement).await,
         }
     }
@@ -182,7 +188,7 @@ impl ConnectionTrait for Tx {
     fn get_database_backend(&self) -> DbBackend {
         match &self.connection {
             Connection::Pooled(pool) => pool.get_database_backend(),
-            Connection::Reader(_) => DbBackend::Sqlite,
+            Connection::Reader(_) | Connection::Snapshot(_) => DbBackend::Sqlite,
             Connection::Transaction(transaction) => transaction.get_database_backend(),
         }
     }
@@ -201,6 +207,9 @@ impl ConnectionTrait for Tx {
             Connection::Reader(readers) => {
                 readers.execute(Statement::from_string(DbBackend::Sqlite, sql)).await
             }
+            Connection::Snapshot(snapshot) => {
+                snapshot.execute(Statement::from_string(DbBackend::Sqlite, sql)).await
+            }
             Connection::Transaction(transaction) => transaction.execute_unprepared(sql).await,
         }?;
         self.record_execution(&result);
@@ -214,6 +223,7 @@ impl ConnectionTrait for Tx {
         match &self.connection {
             Connection::Pooled(pool) => pool.query_one_raw(statement).await,
             Connection::Reader(readers) => readers.query_one(statement).await,
+            Connection::Snapshot(snapshot) => snapshot.query_one(statement).await,
             Connection::Transaction(transaction) => transaction.query_one_raw(statement).await,
         }
     }
@@ -225,6 +235,7 @@ impl ConnectionTrait for Tx {
         match &self.connection {
             Connection::Pooled(pool) => pool.query_all_raw(statement).await,
             Connection::Reader(readers) => readers.query_all(statement).await,
+            Connection::Snapshot(snapshot) => snapshot.query_all(statement).await,
             Connection::Transaction(transaction) => transaction.query_all_raw(statement).await,
         }
     }

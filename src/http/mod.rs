@@ -60,6 +60,14 @@ pub fn bad_request(detail: &'static str) -> Response {
     middleware::refuse(&Problem::new(ProblemCode::BadRequest, detail))
 }
 
+/// Returns the response to a request whose head is too large.
+pub fn head_too_large() -> Response {
+    middleware::refuse(&Problem::new(
+        ProblemCode::HeadersTooLarge,
+        "The headers of the request are too large.",
+    ))
+}
+
 /// Returns the response to a request that finds the maximum number of connections in use.
 pub fn overloaded() -> Response {
     let detail = "The server has too many connections at the moment. Please try again.";

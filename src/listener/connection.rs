@@ -5,7 +5,8 @@
 //! §3.2), a request with a transfer coding other than `chunked`, a request whose `Host` differs from
 //! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). hyper
 //! reads a request with both `Content-Length` and `Transfer-Encoding` by the latter, removes the former, and
-//! closes the connection after the response (RFC 9112 §6.1).
+//! closes the connection after the response (RFC 9112 §6.1). A head that hyper can't parse gets the response of
+//! `rejected_head.rs`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -101,7 +102,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
     let activity = Arc::new(Activity::default());
     let io = MonitoredStream::new(tcp, Arc::clone(&activity));
     let Some(acceptor) = &shared.tls else {
-        let stream = Stream::plain(io, Arc::clone(&activity));
+        let stream = Stream::plain(io, Arc::clone(&activity), shared.server);
         return serve_http(stream, Scheme::HTTP, peer, &place, &shared, activity, stopping).await;
     };
     let handshake = timeout(shared.server.limits.handshake, acceptor.accept(io));
@@ -110,7 +111,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
         () = &mut stopping => return,
         () = eviction(&place) => return debug!(%peer, "closed during the TLS handshake to make room"),
         shaken = handshake => match shaken {
-            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity)),
+            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity), shared.server),
             Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => return debug!(%peer, "TLS handshake took too long"),
         },

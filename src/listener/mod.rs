@@ -14,6 +14,7 @@ mod deadlines;
 mod lingering_close;
 mod monitored_stream;
 mod registry;
+mod rejected_head;
 mod response_body;
 #[cfg(test)]
 mod tests;
@@ -222,6 +223,8 @@ pub struct Server {
     pub limits: Limits,
     /// Builds the 400 response, with the given detail, for a request that never reaches the endpoint.
     pub bad_request: fn(&'static str) -> Response,
+    /// Builds the 431 response to a request whose head is too large.
+    pub head_too_large: fn() -> Response,
     /// Builds the 503 response to a request that finds every place taken.
     pub overloaded: fn() -> Response,
     /// Receives what happens to connections, for metrics.

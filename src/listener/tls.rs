@@ -4,6 +4,7 @@
 //! TLS 1.2 is the oldest version; ALPN offers HTTP/2 and HTTP/1.1. Rejects a file without a certificate
 //! or without a key, and a key that does not match the certificate.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,10 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::server::TlsStream;
 
-use super::ServerError;
 use super::activity::Activity;
 use super::monitored_stream::MonitoredStream;
+use super::rejected_head::Rejected;
+use super::{Server, ServerError};
 
 /// The certificate of the server with its key, which can be replaced while the server runs.
 #[derive(Debug)]
@@ -134,12 +136,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The stream that hyper reads and writes: a plain or a TLS connection. Records in its [`Activity`] when
 /// the client speaks HTTP/2.
-#[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,
     /// The part of the preface that has not arrived yet; empty once the version is known.
     preface: &'static [u8],
+    server: Server,
+    /// The response to a request whose head is not valid, instead of hyper's; what is left to send.
+    rejection: VecDeque<u8>,
 }
 
 #[derive(Debug)]
@@ -149,16 +153,32 @@ enum Io {
 }
 
 impl Stream {
-    pub(super) const fn plain(io: MonitoredStream, activity: Arc<Activity>) -> Self {
-        Self::new(Io::Plain(io), activity)
+    pub(super) fn plain(io: MonitoredStream, activity: Arc<Activity>, server: Server) -> Self {
+        Self::new(Io::Plain(io), activity, server)
     }
 
-    pub(super) fn tls(io: TlsStream<MonitoredStream>, activity: Arc<Activity>) -> Self {
-        Self::new(Io::Tls(Box::new(io)), activity)
+    pub(super) fn tls(io: TlsStream<MonitoredStream>, activity: Arc<Activity>, server: Server) -> Self {
+        Self::new(Io::Tls(Box::new(io)), activity, server)
     }
 
-    const fn new(io: Io, activity: Arc<Activity>) -> Self {
-        Self { io, activity, preface: PREFACE }
+    fn new(io: Io, activity: Arc<Activity>, server: Server) -> Self {
+        Self { io, activity, preface: PREFACE, server, rejection: VecDeque::new() }
+    }
+
+    /// Sends what is left of the response to an invalid head.
+    fn poll_rejection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rejection.is_empty() {
+            let (bytes, _) = self.rejection.as_slices();
+            let sent = ready!(match &mut self.io {
+                Io::Plain(io) => Pin::new(io).poll_write(cx, bytes),
+                Io::Tls(io) => Pin::new(io).poll_write(cx, bytes),
+            })?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.rejection.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn sniff(&mut self, new: &[u8]) {
@@ -196,6 +216,17 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut buf = buf;
+        if !self.activity.is_http2()
+            && let Some(rejected) = Rejected::find(buf)
+        {
+            if rejected.start == 0 {
+                self.rejection = rejected.render(&self.server).into();
+                // Sent by the flush that follows.
+                return Poll::Ready(Ok(buf.len()));
+            }
+            buf = buf.get(..rejected.start).unwrap_or_default();
+        }
         match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
@@ -221,6 +252,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_rejection(cx))?;
         match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_flush(cx),
             Io::Tls(io) => Pin::new(io).poll_flush(cx),
@@ -228,6 +260,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_rejection(cx))?;
         match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tls(io) => Pin::new(io).poll_shutdown(cx),

@@ -132,6 +132,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     let server = Server {
         limits: listeners.limits,
         bad_request: http::bad_request,
+        head_too_large: http::head_too_large,
         overloaded: http::overloaded,
         observe: |event| match event {
             ConnectionEvent::Opened => metrics::connection_opened(),
@@ -167,6 +168,7 @@ async fn serve_metrics(app: App, listener: TcpListener, stop: impl Future<Output
     let server = Server {
         limits: METRICS_LIMITS(),
         bad_request: http::metrics_bad_request,
+        head_too_large: http::head_too_large,
         overloaded: http::metrics_overloaded,
         observe: |_| {},
         is_reserved: |_| false,

@@ -7,6 +7,7 @@
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{Change, PAGE_BYTES, Trip, Trips, store};
@@ -49,7 +50,15 @@ impl Trips {
     ///
     /// [`StoreError`].
     pub async fn feed(&self, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
-        self.db.read((owner, query), |tx, (owner, query)| feed(tx, *owner, *query).boxed()).await
+        match self.db.read((owner, query), read_page).await? {
+            Some(feed) => Ok(feed),
+            // A change between the statements. A snapshot costs more round trips to a database server, and is
+            // never inconsistent.
+            None => {
+                let feed = self.db.read_snapshot((owner, query), read_page).await?;
+                feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
+            }
+        }
     }
 
     /// Deletes the tombstones that are older than `age`.
@@ -63,21 +72,30 @@ impl Trips {
     }
 }
 
-async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
-    // The counter is read first. The other two statements may run on later snapshots; changes above the
-    // counter are left to the next page, because otherwise a change between the snapshots could be skipped.
+fn read_page<'a>(
+    tx: &'a Tx,
+    (owner, query): &'a (Uuid, FeedQuery),
+) -> BoxFuture<'a, Result<Option<Feed>, StoreError>> {
+    feed(tx, *owner, *query).boxed()
+}
+
+/// Reads a page; returns `None` if the owner's trips changed between two of the statements. The page is thus the
+/// state of the database at one moment.
+async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, StoreError> {
     let state = store::feed_state(tx, owner).await?;
     let (epoch, counter, trimmed_until) = state;
     let limit = usize::from(query.limit);
     let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
     changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
-    // If a trip changed since the counter was read, its new change number is above the counter, so this page
-    // lacks the trip although it was written before the request. The next page contains it.
-    let has_changed = store::feed_state(tx, owner).await? != state;
-    let has_more = changes.len() > limit || until < counter || has_changed;
+    // A trip that changed meanwhile has a change number above the counter, so this page would lack the trip although
+    // it was written before the request.
+    if store::feed_state(tx, owner).await? != state {
+        return Ok(None);
+    }
+    let has_more = changes.len() > limit || until < counter;
     changes.truncate(limit);
-    Ok(Feed { changes, counter, trimmed_until, epoch, has_more })
+    Ok(Some(Feed { changes, counter, trimmed_until, epoch, has_more }))
 }
 
 /// Returns the trips that were created or changed after `after`, and the change number up to which they are

@@ -65,6 +65,8 @@ pub enum ProblemCode {
     TooManySearches,
     /// There were too many failed attempts, or too many requests of this kind.
     TooManyAttempts,
+    /// The head of the request is too large.
+    HeadersTooLarge,
     /// An internal error.
     Internal,
     /// Conflicts with other transactions persisted over all retries.
@@ -94,7 +96,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -126,6 +128,7 @@ impl ProblemCode {
         Self::IdempotencyKeyReused,
         Self::TooManySearches,
         Self::TooManyAttempts,
+        Self::HeadersTooLarge,
         Self::Internal,
         Self::Busy,
         Self::SearchTimeout,
@@ -205,6 +208,8 @@ impl ProblemCode {
                 "The server runs one search of a user at a time, and your other searches took too long."),
             Self::TooManyAttempts => ("too_many_attempts", 429, "Too many attempts", "retry",
                 "There were too many failed attempts for this account, from this device or from this address, or too many requests of this kind. Each further failure doubles the time to wait, up to 15 minutes."),
+            Self::HeadersTooLarge => ("headers_too_large", 431, "Headers too large", "fix_input",
+                "The path and the headers of the request are larger than 32 KiB together."),
             Self::Internal => ("internal", 500, "Internal error", "retry",
                 "An unexpected error occurred on the server. The request is not the cause."),
             Self::Busy => ("busy", 503, "Busy", "retry",

@@ -24,6 +24,7 @@ pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Err
         limits: Limits::default(),
         bad_request,
         observe: |_| {},
+        head_too_large: tripgate::http::head_too_large,
         overloaded: tripgate::http::overloaded,
         is_reserved: |_| false,
     };

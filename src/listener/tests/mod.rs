@@ -73,6 +73,7 @@ async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
     let server = Server {
         limits,
         bad_request: |detail| detail.with_status(StatusCode::BAD_REQUEST).into_response(),
+        head_too_large: || StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
         overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
         observe: |_| {},
         is_reserved: |path| path == "/health",

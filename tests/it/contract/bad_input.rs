@@ -94,3 +94,36 @@ async fn an_unknown_scope_is_rejected_with_the_known_scopes() {
         "Scope must be one or more of account, trips:read and trips:write, separated by single spaces."
     );
 }
+
+#[tokio::test]
+async fn a_head_that_is_not_http_or_too_large_gets_a_problem() {
+    //
+    let app = TestApp::start().await;
+    let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+    let long_path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200_000));
+    for (request, status, code) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n", 400, "bad_request"),
+        ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/7.0\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "bad_request"),
+        (&too_large, 431, "headers_too_large"),
+        (&long_path, 431, "headers_too_large"),
+    ] {
+        // The response to a request before it arrives too.
+        let first = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+        for (request, before) in [(request.to_owned(), 0), (format!("{first}{request}"), 1)] {
+            let reply = app.raw(&request).await;
+            assert!(reply.closed, "{}", reply.text());
+            assert_eq!(reply.statuses().get(before), Some(&status), "{}", reply.text());
+            let text = reply.text();
+            let (head, body) = text.rsplit_once("\r\n\r\n").unwrap();
+            let head = head.to_ascii_lowercase();
+            for header in ["content-type: application/problem+json", "x-request-id: ", "connection: close"] {
+                assert!(head.contains(header), "{header}: {head}");
+            }
+            let problem: Value = serde_json::from_str(body).unwrap();
+            assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)));
+            assert!(head.contains(problem["request_id"].as_str().unwrap()), "{text}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
 const HARD_TO_PRODUCE: &[ProblemCode] = &[
+    // Sent without the middleware.
+    ProblemCode::HeadersTooLarge,
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
     ProblemCode::Internal,

@@ -6,3 +6,4 @@ mod crash;
 mod disk_full;
 mod outage;
 mod restored_backup;
+mod unknown_outcomes;

@@ -14,4 +14,5 @@ mod packaging;
 pub(crate) mod schema;
 mod secret_file;
 mod server;
+mod simultaneous_starts;
 mod storage;

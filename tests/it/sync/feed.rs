@@ -1,5 +1,10 @@
 //! The change feed: it reports every change once, in order.
 
+use futures_util::FutureExt;
+use sea_orm::{ConnectionTrait, Statement};
+use tokio::sync::Notify;
+use tripgate::db::{StoreError, Tx};
+
 use super::*;
 
 #[tokio::test]
@@ -88,10 +93,14 @@ async fn a_drained_feed_contains_every_trip_while_trips_change() {
     });
     let writers: Vec<_> = writers.collect();
     for _ in 0..rounds(200) {
-        let (mut seen, mut page) = (HashSet::new(), feed(&ada, None, 10).await);
+        let page = feed(&ada, None, 10).await;
+        let seen: HashSet<String> = summarize(&page).into_iter().map(|(_, id, _)| id).collect();
+        assert_eq!(seen, ids, "a trip is missing");
+        assert_eq!(page["has_more"], false, "the page is not one snapshot");
+        let (mut seen, mut page) = (HashSet::new(), feed(&ada, None, 3).await);
         seen.extend(summarize(&page).into_iter().map(|(_, id, _)| id));
         while page["has_more"] == true {
-            page = feed(&ada, Some(next(&page)), 10).await;
+            page = feed(&ada, Some(next(&page)), 3).await;
             seen.extend(summarize(&page).into_iter().map(|(_, id, _)| id));
         }
         assert_eq!(seen, ids, "a trip is missing");
@@ -100,6 +109,44 @@ async fn a_drained_feed_contains_every_trip_while_trips_change() {
     for writer in writers {
         writer.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_does_not_see_later_changes() {
+    // F-11
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    create_trip(&ada, "first").await;
+    let steps = Arc::new((Notify::new(), Notify::new()));
+    let reading = tokio::spawn({
+        let (steps, db) = (Arc::clone(&steps), app.services().db.clone());
+        async move {
+            let read: Result<(i64, i64), StoreError> = db
+                .read_snapshot(steps, |tx, steps| {
+                    async move {
+                        let before = count_trips(tx).await?;
+                        steps.0.notify_one();
+                        steps.1.notified().await;
+                        Ok((before, count_trips(tx).await?))
+                    }
+                    .boxed()
+                })
+                .await;
+            read.unwrap()
+        }
+    });
+    steps.0.notified().await;
+    create_trip(&ada, "second").await;
+    steps.1.notify_one();
+    assert_eq!(reading.await.unwrap(), (1, 1));
+    let after: Result<i64, StoreError> =
+        app.services().db.read_snapshot((), |tx, ()| count_trips(tx).boxed()).await;
+    assert_eq!(after.unwrap(), 2);
+}
+
+async fn count_trips(tx: &Tx) -> Result<i64, StoreError> {
+    let query = Statement::from_string(tx.get_database_backend(), "SELECT COUNT(*) FROM trips");
+    Ok(tx.query_one_raw(query).await?.unwrap().try_get_by_index(0)?)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Jumps of the fixed clock.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use tripgate::leases::Leases;
 
@@ -211,4 +211,21 @@ async fn a_lease_of_a_fast_clock_is_free_when_the_clock_is_right() {
     assert!(!leases().acquire("job", minutes(3)).await.unwrap(), "replicas may differ a little");
     app.clock.jump(minutes(4) + TimeDelta::milliseconds(1));
     assert!(leases().acquire("job", minutes(3)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_login_near_the_end_of_the_year_9999_gets_a_response() {
+    //
+    let app = TestApp::start().await;
+    let end = DateTime::parse_from_rfc3339("9999-12-31T23:59:30Z").unwrap().to_utc();
+    for (name, before) in
+        [("ada", YEAR), ("brian", TimeDelta::minutes(10)), ("carol", TimeDelta::zero()), ("dan", -YEAR)]
+    {
+        app.clock.jump(end - before - app.clock.now());
+        let user = app.sign_up(name).await;
+        user.get("/api/v1/me").await.expect(200);
+        let again = app.log_in(name).await;
+        again.get("/api/v1/auth/session").await.expect(200);
+        refresh(&app, again.grant()).await;
+    }
 }

@@ -1,0 +1,73 @@
+//! Several servers that start at the same time on one empty database.
+
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::thread;
+
+use reqwest::Method;
+use tempfile::TempDir;
+use tripgate::config::Settings;
+
+use crate::harness::process::Process;
+use crate::harness::{PUBLIC_URL, TestApp};
+
+/// Starts three servers at the same time. Returns each, or why it did not start.
+fn start_three(
+    start: impl Fn(&Path) -> Process + Send + Clone + 'static,
+    dirs: [&TempDir; 3],
+) -> Vec<Result<Process, String>> {
+    let starts = dirs.map(|dir| {
+        let (start, dir) = (start.clone(), dir.path().to_owned());
+        thread::spawn(move || start(&dir))
+    });
+    let join = |start: thread::JoinHandle<Process>| {
+        start.join().map_err(|panic| match panic.downcast::<String>() {
+            Ok(reason) => *reason,
+            Err(other) => resume_unwind(other),
+        })
+    };
+    starts.into_iter().map(join).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_servers_that_start_on_one_sqlite_database_serves() {
+    // N-24
+    let dir = TempDir::new().unwrap();
+    let serve = |dir: &Path| Process::serve(dir, &["--public-url", PUBLIC_URL]);
+    let started = tokio::task::spawn_blocking(move || (start_three(serve, [&dir; 3]), dir));
+    let (started, _dir) = started.await.unwrap();
+    let (serving, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+    let [Ok(server)] = serving.as_slice() else { panic!("{serving:?} {refused:?}") };
+    server.sign_up("ada").await;
+    for reason in refused.into_iter().filter_map(Result::err) {
+        let expected = format!("another server (process {}) uses the database", server.id());
+        assert!(reason.contains(&expected), "{reason}");
+    }
+}
+
+/// Starts three servers on an empty database of a database server.
+fn start_on(settings: &Settings) -> Vec<Process> {
+    let settings = settings.clone();
+    let dirs = [(); 3].map(|()| TempDir::new().unwrap());
+    let serve = move |dir: &Path| Process::serve_over(dir, &settings, &["--public-url", PUBLIC_URL]);
+    start_three(serve, dirs.each_ref()).into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_that_start_on_one_empty_database_server_all_serve() {
+    // F-4
+    let mut servers = Vec::new();
+    let app = TestApp::with(|settings| {
+        if !settings.database_url.expose().starts_with("sqlite:") {
+            servers = start_on(settings);
+        }
+    })
+    .await;
+    let ada = app.sign_up("ada").await;
+    for (number, server) in servers.iter().enumerate() {
+        server.sign_up(&format!("brian{number}")).await;
+        // Every server accepts the tokens of the others.
+        let session = server.call(Method::GET, "/api/v1/auth/session").bearer_auth(ada.token());
+        assert_eq!(session.send().await.unwrap().status(), 200);
+    }
+}

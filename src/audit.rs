@@ -70,6 +70,8 @@ pub enum Event {
     Refreshed,
     /// A refresh token was reused, so its session was revoked.
     RefreshTokenReused,
+    /// A user changed the password.
+    PasswordChanged,
     /// The holder of a session's refresh token revoked the session.
     LoggedOut,
     /// The owner of a session revoked it.
@@ -101,6 +103,7 @@ impl Event {
             Self::UnderAttack => "under_attack",
             Self::Refreshed => "refreshed",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::PasswordChanged => "password_changed",
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
             Self::TokenRevoked => "token_revoked",

@@ -22,6 +22,8 @@ use crate::metrics;
 const POLL_EVERY: Duration = Duration::from_millis(300);
 /// How often to store the usage of tokens.
 const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
+/// How often to store collected security events.
+const FLUSH_EVENTS_EVERY: Duration = Duration::from_secs(1);
 /// How often to remember the state of the database in the data directory.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often to delete expired rows and to check whether the signing keys need rotation.
@@ -46,6 +48,7 @@ pub async fn run(app: App) {
     tokio::join!(
         every(POLL_EVERY, &app, poll),
         every(FLUSH_USAGE_EVERY, &app, flush_token_usage),
+        every(FLUSH_EVENTS_EVERY, &app, flush_events),
         every(MARK_EVERY, &app, mark),
         every(SWEEP_EVERY, &app, sweep),
         every(SWEEP_EVERY, &app, rotate_keys),
@@ -63,6 +66,7 @@ pub async fn run(app: App) {
 /// Stores pending token usage when the server stops, and remembers that it stopped gracefully.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
+    flush_events(app.clone()).await;
     if let Err(error) = app.identity.finish().await {
         tracing::warn!(causes = error_chain(&error), "failed to remember the state of the database");
     }
@@ -115,8 +119,14 @@ async fn flush_token_usage(app: App) {
     }
 }
 
-/// Deletes expired sessions, revocations and personal access tokens, and old mails, if the clock is steady and this
-/// replica holds the lease.
+async fn flush_events(app: App) {
+    if let Err(error) = app.events.flush().await {
+        tracing::warn!(causes = error_chain(&error), "failed to record security events");
+    }
+}
+
+/// Deletes expired sessions, revocations and personal access tokens, old events and old mails, if the clock is steady
+/// and this replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -133,6 +143,9 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.throttle.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete what the throttle has forgotten");
+    }
+    if let Err(error) = app.events.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete old security events");
     }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");

@@ -32,12 +32,11 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`totp`] | |
 //! | [`mail`] | `leases` |
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`flows`], [`totp`] | |
-//! | [`accounts`] | `tokens` |
+//! | [`accounts`] | `events`, `tokens` |
 //! | [`second_factors`] | `accounts`, `totp` |
-//! | [`sessions`] | `accounts`, `second_factors`, `tokens` |
+//! | [`sessions`] | `accounts`, `events`, `flows`, `second_factors`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
@@ -58,6 +57,7 @@ pub mod data_dir;
 pub mod db;
 pub mod epochs;
 pub mod error_chain;
+pub mod events;
 pub mod flows;
 pub mod housekeeping;
 pub mod http;

@@ -14,6 +14,10 @@ pub struct Model {
     pub kind: String,
     pub session_id: Option<Uuid>,
     pub created_at: i64,
+    /// The address of the client.
+    pub ip: Option<String>,
+    pub device_name: Option<String>,
+    pub user_agent: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -21,6 +21,12 @@ pub struct Model {
     pub password_hash: String,
     /// Whether logging in requires a second factor.
     pub mfa_enabled: bool,
+    /// A language tag (BCP 47).
+    pub locale: Option<String>,
+    /// Raised when the password or the state of the account changes.
+    pub credentials_version: i64,
+    /// When an operator disabled the account.
+    pub disabled_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
 }

@@ -51,6 +51,7 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
         "BIGINT AUTO_INCREMENT PRIMARY KEY",
     ),
     // MySQL's indexes belong to their table.
+    ("{on_security_events}", "", "", " ON security_events"),
     ("{on_sessions}", "", "", " ON sessions"),
     ("{on_tombstones}", "", "", " ON trip_tombstones"),
     ("{on_trips}", "", "", " ON trips"),

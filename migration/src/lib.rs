@@ -20,6 +20,7 @@ mod m20261129_000012_outbox;
 mod m20261129_000013_personal_tokens;
 mod m20261129_000014_second_factors;
 mod m20261129_000015_throttle;
+mod m20261129_000016_account_lifecycle;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000013_personal_tokens::Migration),
             Box::new(m20261129_000014_second_factors::Migration),
             Box::new(m20261129_000015_throttle::Migration),
+            Box::new(m20261129_000016_account_lifecycle::Migration),
         ]
     }
 }

@@ -7,10 +7,12 @@ use std::net::IpAddr;
 
 use futures_util::FutureExt;
 
+use super::credentials::active;
 use super::store::Credentials;
 use super::{Accounts, AccountsError, Identifier, User, store};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
+use crate::events::EventKind;
 use crate::metrics::{self, AuthMethod};
 use crate::passwords::{Password, Verified};
 use crate::throttle::{Attempt, Bucket, CredentialTag, DeviceTokens, limits};
@@ -71,7 +73,7 @@ impl Accounts {
                 audit::record_failed_login(owner.as_ref().map(|user| user.id), name_hash);
                 let counted = attempt.failed().await?;
                 if let Some(user) = owner.filter(|_| counted.is_alert) {
-                    Self::report_attack(&user);
+                    self.report_attack(&user);
                 }
                 Err(AccountsError::InvalidCredentials)
             }
@@ -120,13 +122,16 @@ impl Accounts {
             return Err(AccountsError::InvalidCredentials);
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
-            Verified::Match => Ok(found.user),
-            Verified::Mismatch => Err(AccountsError::InvalidCredentials),
+            Verified::Match => active(found.user),
+            Verified::Mismatch => {
+                self.events.collect(found.user.id, EventKind::LoginFailed);
+                Err(AccountsError::InvalidCredentials)
+            }
             Verified::MatchNeedsRehash => {
                 if let Some(hash) = self.rehash(&found, password).await {
                     found.user.credential = CredentialTag::of_hash(&hash);
                 }
-                Ok(found.user)
+                active(found.user)
             }
         }
     }
@@ -152,7 +157,8 @@ impl Accounts {
     }
 
     /// Reports that an account has very many failed logins from all addresses together; called at most once a day.
-    fn report_attack(user: &User) {
+    fn report_attack(&self, user: &User) {
+        self.events.collect(user.id, EventKind::AttackDetected);
         audit::record(Event::UnderAttack, Some(user.id), None);
     }
 }

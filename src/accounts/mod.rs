@@ -5,8 +5,10 @@
 //! on sessions or tokens.
 
 pub mod api;
+mod credentials;
 mod deletion;
 mod identifiers;
+mod in_transaction;
 mod login_attempt;
 mod password_policy;
 mod store;
@@ -17,17 +19,28 @@ use uuid::Uuid;
 
 use crate::audit::{self, Event};
 use crate::clock::Clock;
-use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::db::{Db, HasStoreError, StoreError};
+use crate::events::Events;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::passwords::{Overloaded, Password, Passwords};
 use crate::throttle::{Blocked, CredentialTag, Throttle, ThrottleError, limits};
 use crate::tokens::Tokens;
 
+pub use credentials::{lock_unchanged, replace_password};
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };
+use in_transaction::change_profile;
+pub use in_transaction::{find, insert, lookup, page, set_mfa_enabled};
 pub use login_attempt::LoginAttempt;
 pub use password_policy::{PasswordPolicy, PolicyViolation};
+
+/// The minimum length of a language tag.
+pub const LOCALE_MIN: usize = 2;
+/// The maximum length of a language tag.
+pub const LOCALE_MAX: usize = 35;
+/// The pattern of a language tag (BCP 47), such as `de` or `pt-BR`.
+pub const LOCALE_PATTERN: &str = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$";
 
 /// The maximum length of a display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;
@@ -47,6 +60,12 @@ pub struct User {
     pub display_name: Option<String>,
     /// Whether logging in requires a second factor.
     pub mfa_enabled: bool,
+    /// The language for mails, a language tag (BCP 47).
+    pub locale: Option<String>,
+    /// Raised when the password or the state of the account changes.
+    pub credentials_version: i64,
+    /// Whether an operator has disabled the account.
+    pub is_disabled: bool,
     /// When the user signed up.
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
@@ -66,6 +85,8 @@ pub struct NewUser {
     pub password: Password,
     /// 1 to [`DISPLAY_NAME_MAX`] characters.
     pub display_name: Option<String>,
+    /// A language tag (BCP 47).
+    pub locale: Option<String>,
 }
 
 /// A change of the profile. `None` leaves a field unchanged, `Some(None)` clears it.
@@ -73,6 +94,8 @@ pub struct NewUser {
 pub struct ProfilePatch {
     /// 1 to [`DISPLAY_NAME_MAX`] characters.
     pub display_name: Option<Option<String>>,
+    /// A language tag (BCP 47).
+    pub locale: Option<Option<String>>,
     /// Can be cleared only if the user has an email address.
     pub username: Option<Option<Username>>,
 }
@@ -168,6 +191,7 @@ pub struct Accounts {
     policy: PasswordPolicy,
     tokens: Tokens,
     throttle: Throttle,
+    events: Events,
 }
 
 impl Accounts {
@@ -179,8 +203,9 @@ impl Accounts {
         policy: PasswordPolicy,
         tokens: Tokens,
         throttle: Throttle,
+        events: Events,
     ) -> Self {
-        Self { db, clock, passwords, policy, tokens, throttle }
+        Self { db, clock, passwords, policy, tokens, throttle, events }
     }
 
     /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at
@@ -230,6 +255,9 @@ impl Accounts {
                 username: new.username.map(|name| name.as_entered().to_owned()),
                 display_name: new.display_name,
                 mfa_enabled: false,
+                locale: new.locale,
+                credentials_version: 0,
+                is_disabled: false,
                 created_at: now,
                 updated_at: now,
                 credential,
@@ -290,83 +318,5 @@ impl Accounts {
     pub async fn change_profile(&self, user: Uuid, patch: ProfilePatch) -> Result<User, AccountsError> {
         let input = (user, patch, self.clock.now());
         self.db.write(input, |tx, (user, patch, now)| change_profile(tx, *user, patch, *now).boxed()).await
-    }
-}
-
-async fn change_profile(
-    tx: &Tx,
-    user: Uuid,
-    patch: &ProfilePatch,
-    now: DateTime<Utc>,
-) -> Result<User, AccountsError> {
-    let before = store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)?;
-    if matches!(patch.username, Some(None)) && before.email.is_none() {
-        return Err(AccountsError::LastIdentifier);
-    }
-    match store::change_profile(tx, user, patch, now).await {
-        Ok(true) => {}
-        Ok(false) => return Err(AccountsError::NoSuchUser),
-        Err(StoreError::UniqueViolation(_)) => return Err(AccountsError::IdentifierTaken),
-        Err(error) => return Err(error.into()),
-    }
-    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
-}
-
-/// Returns a user by id, within a transaction.
-///
-/// # Errors
-///
-/// [`AccountsError::NoSuchUser`].
-pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
-    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
-}
-
-/// Returns the user with this id, email address or username, as an operator wrote it.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub async fn lookup(tx: &Tx, text: &str) -> Result<Option<User>, StoreError> {
-    if let Ok(id) = text.trim().parse() {
-        return store::find(tx, id).await;
-    }
-    match Identifier::from_entered(text) {
-        Some(identifier) => Ok(store::find_by_identifier(tx, &identifier).await?.map(|found| found.user)),
-        None => Ok(None),
-    }
-}
-
-/// Returns the next users after an id, in the order of their ids; at most `limit`.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreError> {
-    store::page(tx, after, limit).await
-}
-
-/// Sets whether logging in requires a second factor. Returns `false` if the user does not exist.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub async fn set_mfa_enabled(
-    tx: &Tx,
-    user: Uuid,
-    is_enabled: bool,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    store::set_mfa_enabled(tx, user, is_enabled, now).await
-}
-
-/// Inserts a new user.
-///
-/// # Errors
-///
-/// [`AccountsError::IdentifierTaken`], from the unique index of the database.
-pub async fn insert(tx: &Tx, user: &HashedUser) -> Result<(), AccountsError> {
-    match store::insert(tx, user).await {
-        Err(StoreError::UniqueViolation(_)) => Err(AccountsError::IdentifierTaken),
-        other => Ok(other?),
     }
 }

@@ -30,6 +30,9 @@ impl From<users::Model> for Credentials {
                 username: row.username,
                 display_name: row.display_name,
                 mfa_enabled: row.mfa_enabled,
+                locale: row.locale,
+                credentials_version: row.credentials_version,
+                is_disabled: row.disabled_at.is_some(),
                 created_at: from_millis(row.created_at),
                 updated_at: from_millis(row.updated_at),
             },
@@ -50,6 +53,9 @@ pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> 
         display_name: Set(user.display_name),
         mfa_enabled: Set(user.mfa_enabled),
         password_hash: Set(password_hash),
+        locale: Set(user.locale),
+        credentials_version: Set(user.credentials_version),
+        disabled_at: Set(None),
         created_at: Set(user.created_at.timestamp_millis()),
         updated_at: Set(user.updated_at.timestamp_millis()),
     };
@@ -115,6 +121,35 @@ pub(super) async fn replace_hash(tx: &Tx, user: Uuid, old: &str, new: &str) -> R
     Ok(done.rows_affected == 1)
 }
 
+/// Stores a new hash, if the credentials still have this version.
+pub(super) async fn replace_password(
+    tx: &Tx,
+    user: Uuid,
+    version: i64,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::PasswordHash, Expr::value(hash))
+        .col_expr(users::Column::CredentialsVersion, Expr::value(version + 1))
+        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
+        .filter(users::Column::Id.eq(user))
+        .filter(users::Column::CredentialsVersion.eq(version))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Locks the row of an active user whose credentials have this version.
+pub(super) async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, StoreError> {
+    let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id);
+    let unchanged = query
+        .filter(users::Column::CredentialsVersion.eq(version))
+        .filter(users::Column::DisabledAt.is_null())
+        .lock_exclusive();
+    Ok(unchanged.into_tuple::<Uuid>().one(tx).await?.is_some())
+}
+
 pub(super) async fn change_profile(
     tx: &Tx,
     user: Uuid,
@@ -124,6 +159,9 @@ pub(super) async fn change_profile(
     let mut row = users::ActiveModel { updated_at: Set(now.timestamp_millis()), ..Default::default() };
     if let Some(display_name) = &patch.display_name {
         row.display_name = Set(display_name.clone());
+    }
+    if let Some(locale) = &patch.locale {
+        row.locale = Set(locale.clone());
     }
     if let Some(username) = &patch.username {
         row.username = Set(username.as_ref().map(|name| name.as_entered().to_owned()));

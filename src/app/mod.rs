@@ -2,6 +2,7 @@
 
 mod backup;
 mod database;
+mod options;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -19,9 +20,10 @@ use crate::accounts::{Accounts, PasswordPolicy};
 use crate::backups::{BackupError, Backups};
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
-use crate::config::{AuthMethods, BackupSettings, Quotas, Settings, SigningAlg, Signup};
+use crate::config::{AuthMethods, BackupSettings, Settings, Signup};
 use crate::data_dir::{LockError, RecordError};
 use crate::db::{self, Db, OpenError, StoreError, is_storage_full};
+use crate::events::Events;
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions, MailSetupError};
@@ -42,6 +44,7 @@ pub(crate) use backup::{back_up_before_migration, backups_of};
 pub use database::{Creation, Identity, MarkError, StartMode};
 use database::{Opened, open};
 pub(crate) use database::{refuse_empty, remembered};
+use options::{signing_alg, trip_quotas};
 
 /// All services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,6 +61,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// The sessions.
     pub sessions: Sessions,
+    /// The security events of accounts.
+    pub events: Events,
     /// The access tokens and signing keys.
     pub tokens: Tokens,
     /// The personal access tokens.
@@ -228,8 +233,16 @@ pub async fn build(
             .await?;
     let policy = PasswordPolicy { min_chars: settings.password_min };
     let throttle = Throttle::new(db.clone(), clock.clone(), &secret, settings.limits);
-    let accounts =
-        Accounts::new(db.clone(), clock.clone(), passwords, policy, tokens.clone(), throttle.clone());
+    let events = Events::new(db.clone(), clock.clone(), &secret);
+    let accounts = Accounts::new(
+        db.clone(),
+        clock.clone(),
+        passwords,
+        policy,
+        tokens.clone(),
+        throttle.clone(),
+        events.clone(),
+    );
     let lifetimes = Lifetimes {
         idle_secs: settings.refresh_idle_secs,
         absolute_secs: settings.refresh_absolute_secs,
@@ -264,6 +277,7 @@ pub async fn build(
         clock,
         accounts,
         sessions,
+        events,
         tokens,
         personal_tokens,
         totp,
@@ -367,24 +381,6 @@ pub(crate) fn mail_options(settings: &Settings, public_url: &str) -> MailOptions
         templates: mail.templates.clone(),
         new_device: mail.new_device,
         max_per_day: settings.limits.then_some(mail.per_day.into()),
-    }
-}
-
-fn trip_quotas(settings: &Settings) -> trips::Quotas {
-    let Quotas { trips, trip_bytes, tombstones, .. } = settings.quotas;
-    trips::Quotas {
-        trips: trips.into(),
-        trip_bytes: trip_bytes.try_into().unwrap_or(i64::MAX),
-        tombstones: tombstones.into(),
-    }
-}
-
-fn signing_alg(settings: &Settings) -> Alg {
-    match settings.signing_alg {
-        SigningAlg::Es256 => Alg::Es256,
-        SigningAlg::EdDsa => Alg::EdDsa,
-        SigningAlg::Rs256 => Alg::Rs256,
-        SigningAlg::Hs256 => Alg::Hs256,
     }
 }
 

@@ -12,8 +12,11 @@ use super::health::HealthApi;
 use crate::accounts::api::AccountsApi;
 use crate::app::Services;
 use crate::clients::api::ClientsApi;
+use crate::events::api::EventsApi;
 use crate::personal_tokens::api::PersonalTokensApi;
-use crate::sessions::api::{ManageSessionsApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi};
+use crate::sessions::api::{
+    ManageSessionsApi, PasswordApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi,
+};
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
 use crate::tokens::api::DiscoveryApi;
@@ -31,6 +34,8 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         SecondFactorApi::new(sessions),
         TokenApi::new(sessions),
         StepUpApi::new(sessions),
+        PasswordApi::new(sessions, accounts, &services.clock),
+        EventsApi::new(&services.events),
         AccountsApi::new(accounts, trips, &services.clock),
         TotpApi::new(totp, sessions, accounts, &services.clock),
         PersonalTokensApi::new(&services.personal_tokens, &services.clock),
@@ -54,6 +59,8 @@ type OfUsers = (
     DocumentOnly<SecondFactorApi>,
     DocumentOnly<TokenApi>,
     DocumentOnly<StepUpApi>,
+    DocumentOnly<PasswordApi>,
+    DocumentOnly<EventsApi>,
     DocumentOnly<AccountsApi>,
     DocumentOnly<TotpApi>,
     DocumentOnly<PersonalTokensApi>,

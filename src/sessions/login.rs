@@ -5,10 +5,10 @@
 
 use futures_util::FutureExt;
 
-use super::{Device, Grant, Session, Sessions, SessionsError, revocation};
-use crate::accounts::{AccountsError, LoginAttempt, User};
+use super::{Device, Grant, Session, Sessions, SessionsError, start};
+use crate::accounts::{LoginAttempt, User};
 use crate::audit::{self, Event};
-use crate::db::StoreError;
+use crate::events::EventKind;
 use crate::tokens::{BY_PASSWORD, Revocation, Scopes};
 
 impl Sessions {
@@ -40,20 +40,15 @@ impl Sessions {
         let mut session = Session { amr, ..self.new_session(user.id, scopes, device) };
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
-        let input = (session, self.lifetimes.max_sessions);
-        let inserted: Result<Vec<Revocation>, StoreError> = self
+        let new = self.with_events(session, EventKind::LoginSucceeded);
+        let input = (new, grant.user.credentials_version, self.lifetimes.max_sessions);
+        let inserted: Result<Vec<Revocation>, SessionsError> = self
             .db
-            .write(input, |tx, (session, max)| revocation::insert_within_quota(tx, session, *max).boxed())
+            .write(input, |tx, (new, version, max)| start::insert(tx, new, *version, *max).boxed())
             .await;
-        match inserted {
-            // The account was deleted while its password was verified.
-            Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::InvalidCredentials.into()),
-            Err(error) => Err(error.into()),
-            Ok(ended) => {
-                self.record_login(&grant, &ended);
-                Ok(grant)
-            }
-        }
+        let ended = inserted?;
+        self.record_login(&grant, &ended);
+        Ok(grant)
     }
 
     /// Applies and records a committed login, and the sessions that it ended.

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod login;
+mod password_change;
 mod pending_login;
 mod refresh;
 mod refresh_token;
@@ -14,6 +15,7 @@ mod revocation;
 mod second_factor;
 mod sessionless_token;
 mod signup;
+mod start;
 mod step_up;
 mod store;
 
@@ -23,6 +25,8 @@ use uuid::Uuid;
 use crate::accounts::{Accounts, AccountsError, User};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
+use crate::events::DeviceInfo;
+use crate::flows::Flows;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::second_factors::{SecondFactors, SecondFactorsError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
@@ -60,6 +64,12 @@ pub struct Device {
     pub name: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
+}
+
+impl From<&Device> for DeviceInfo {
+    fn from(device: &Device) -> Self {
+        Self { name: device.name.clone(), user_agent: device.user_agent.clone() }
+    }
 }
 
 impl Device {
@@ -197,6 +207,7 @@ pub struct Sessions {
     devices: DeviceTokens,
     lifetimes: Lifetimes,
     signup_open: bool,
+    flows: Flows,
 }
 
 impl Sessions {
@@ -214,7 +225,8 @@ impl Sessions {
     ) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
         let devices = DeviceTokens::new(secret, clock.clone());
-        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, signup_open }
+        let flows = Flows::new(clock.clone(), secret);
+        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, signup_open, flows }
     }
 
     /// Creates the first generation of a session, not stored yet.

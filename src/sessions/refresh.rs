@@ -26,6 +26,7 @@ use super::{Grant, RefreshToken, Session, Sessions, SessionsError, revocation, s
 use crate::accounts::{self, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, EventKind, NewEvent};
 use crate::metrics::{self, RefreshOutcome};
 use crate::tokens::{Revocation, Scopes, TokensError};
 
@@ -48,8 +49,8 @@ pub(super) struct Rotation {
     pub(super) grace: (DateTime<Utc>, DateTime<Utc>),
     /// The newest generation with a used access token, from memory; the database may not have it yet.
     pub(super) used_generation: Option<i64>,
-    /// The id of the security event, if one is written.
-    event: Uuid,
+    /// The security event of a reuse.
+    event: NewEvent,
 }
 
 /// The result of a rotation.
@@ -104,7 +105,9 @@ impl Sessions {
             access_expires_at: now + self.tokens.ttl(),
             grace: (shared_now - GRACE, shared_now + SKEW),
             used_generation: self.tokens.used_generation(presented.session),
-            event: self.clock.new_id(),
+            // The owner is known only in the transaction.
+            event: NewEvent::new(&self.clock, Uuid::nil(), EventKind::RefreshTokenReuse)
+                .in_session(Some(presented.session)),
         };
         let input = (presented, rotation);
         let outcome =
@@ -200,7 +203,6 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
     if is_newer {
         return Ok(Outcome::Lost(revocation));
     }
-    let event = Event::RefreshTokenReused;
-    store::record(tx, session.user, rotation.event, event, session.id, rotation.now).await?;
+    events::record(tx, &rotation.event.clone().of(session.user)).await?;
     Ok(Outcome::Reused(revocation))
 }

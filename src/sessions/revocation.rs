@@ -5,9 +5,10 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::store::pending_logins;
-use super::{Device, Session, Sessions, SessionsError, store};
+use super::{Device, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, EventKind, NewEvent};
 use crate::tokens::{self, Revocation, TokenUse};
 
 /// How long the row of an ended or expired session is retained.
@@ -17,7 +18,7 @@ const MAX_LISTED: u64 = 500;
 /// The maximum number of rows that one transaction changes; it must not delay other writes.
 const BATCH_SIZE: u16 = 500;
 /// The maximum number of sessions that one transaction ends.
-const END_BATCH_SIZE: usize = 100;
+pub(super) const END_BATCH_SIZE: usize = 100;
 
 /// A session as listed for its owner.
 #[derive(Debug, Clone)]
@@ -44,15 +45,21 @@ impl Sessions {
             Err(SessionsError::InvalidRefreshToken) => return Ok(()),
             decoded => decoded?,
         };
+        // The owner is known only in the transaction.
+        let event = self.session_ended(Uuid::nil(), presented.session);
         let ended: Result<_, SessionsError> = self
             .db
-            .write((presented, self.clock.now()), |tx, (presented, now)| {
+            .write((presented, event, self.clock.now()), |tx, (presented, event, now)| {
                 async move {
                     let Some(found) = store::find_by_token(tx, presented).await? else {
                         return Ok(None);
                     };
                     let owner = found.session.user;
-                    Ok(end(tx, owner, presented.session, *now).await?.map(|ended| (owner, ended)))
+                    let ended = end(tx, owner, presented.session, *now).await?;
+                    if ended.is_some() {
+                        events::record(tx, &event.clone().of(owner)).await?;
+                    }
+                    Ok(ended.map(|ended| (owner, ended)))
                 }
                 .boxed()
             })
@@ -93,16 +100,21 @@ impl Sessions {
     pub async fn end(&self, user: Uuid, id: Uuid) -> Result<(), SessionsError> {
         let ended: Result<_, SessionsError> = self
             .db
-            .write((user, id, self.clock.now()), |tx, (user, id, now)| {
-                async move {
-                    let ended = end(tx, *user, *id, *now).await?;
-                    if ended.is_none() && store::find(tx, *user, *id).await?.is_none() {
-                        return Err(SessionsError::NoSuchSession);
+            .write(
+                (self.session_ended(user, id), user, id, self.clock.now()),
+                |tx, (event, user, id, now)| {
+                    async move {
+                        let ended = end(tx, *user, *id, *now).await?;
+                        if ended.is_some() {
+                            events::record(tx, event).await?;
+                        } else if store::find(tx, *user, *id).await?.is_none() {
+                            return Err(SessionsError::NoSuchSession);
+                        }
+                        Ok(ended)
                     }
-                    Ok(ended)
-                }
-                .boxed()
-            })
+                    .boxed()
+                },
+            )
             .await;
         if let Some(revocation) = ended? {
             self.tokens.apply(&revocation);
@@ -124,15 +136,23 @@ impl Sessions {
         ids.retain(|id| Some(*id) != keep);
         // In batches, so that other writes don't wait for all of them.
         for batch in ids.chunks(END_BATCH_SIZE) {
-            let input = (user, batch.to_vec(), now);
-            let ended: Result<Vec<Revocation>, SessionsError> =
-                self.db.write(input, |tx, (user, ids, now)| end_all(tx, *user, ids, *now).boxed()).await;
+            let events: Vec<NewEvent> = batch.iter().map(|id| self.session_ended(user, *id)).collect();
+            let input = (user, batch.to_vec(), events, now);
+            let ended: Result<Vec<Revocation>, SessionsError> = self
+                .db
+                .write(input, |tx, (user, ids, events, now)| end_all(tx, *user, ids, events, *now).boxed())
+                .await;
             for revocation in ended? {
                 self.tokens.apply(&revocation);
                 audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
             }
         }
         Ok(())
+    }
+
+    /// Returns the event that this request ends a session.
+    fn session_ended(&self, user: Uuid, session: Uuid) -> NewEvent {
+        NewEvent::new(&self.clock, user, EventKind::SessionEnded).in_session(Some(session))
     }
 
     /// Writes the recorded uses of access tokens to the database.
@@ -177,11 +197,15 @@ async fn end_all(
     tx: &Tx,
     owner: Uuid,
     ids: &[Uuid],
+    events: &[NewEvent],
     now: DateTime<Utc>,
 ) -> Result<Vec<Revocation>, SessionsError> {
     let mut ended = Vec::new();
-    for id in ids {
-        ended.extend(end(tx, owner, *id, now).await?);
+    for (id, event) in ids.iter().zip(events) {
+        if let Some(revocation) = end(tx, owner, *id, now).await? {
+            events::record(tx, event).await?;
+            ended.push(revocation);
+        }
     }
     Ok(ended)
 }
@@ -193,25 +217,8 @@ async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-/// Stores a new session. If the user has more than `max` sessions then, ends those that have been idle longest
-/// and returns their revocations.
-pub(super) async fn insert_within_quota(
-    tx: &Tx,
-    session: &Session,
-    max: u32,
-) -> Result<Vec<Revocation>, StoreError> {
-    let owner = session.user;
-    store::insert(tx, owner, session).await?;
-    let keep = u64::from(max.saturating_sub(1));
-    let excess = store::idle_longest(tx, owner, session.id, keep, END_BATCH_SIZE as u64).await?;
-    let mut ended = Vec::new();
-    for id in excess {
-        ended.extend(end(tx, owner, id, session.created_at).await?);
-    }
-    Ok(ended)
-}
-
-/// Ends all of the user's sessions except `keep`, and drops the logins that wait for a second factor.
+/// Ends all of the user's sessions except `keep`, revokes the access tokens without a session, and drops the logins
+/// that wait for a second factor.
 pub(super) async fn end_others(
     tx: &Tx,
     owner: Uuid,
@@ -219,11 +226,12 @@ pub(super) async fn end_others(
     now: DateTime<Utc>,
 ) -> Result<Vec<Revocation>, StoreError> {
     pending_logins::delete_others(tx, owner, now, 0).await?;
-    let mut ended = Vec::new();
-    for id in store::unended_ids(tx, owner).await? {
-        if Some(id) != keep {
-            ended.extend(end(tx, owner, id, now).await?);
-        }
+    let ids = store::end_all_but(tx, owner, keep, now).await?;
+    let of_session = |(id, until)| Revocation { subject: id, minted_before: None, until };
+    let mut ended: Vec<Revocation> = ids.into_iter().map(of_session).collect();
+    ended.push(tokens::without_session(owner, now));
+    for revocation in &ended {
+        tokens::revoke(tx, revocation).await?;
     }
     Ok(ended)
 }

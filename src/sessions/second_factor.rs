@@ -5,16 +5,19 @@
 //!
 //! Enrolling or removing an authenticator app ends all other sessions in the same transaction.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::pending_login::{LoginToken, PendingLogin};
 use super::store::pending_logins;
-use super::{Device, Grant, Session, Sessions, SessionsError, revocation, store};
+use super::{Device, Grant, Session, Sessions, SessionsError, revocation, start, store};
 use crate::accounts::{self, AccountsError, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, EventKind, NewEvent};
 use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
 use crate::tokens::{Revocation, Scopes};
 
@@ -102,10 +105,12 @@ impl Sessions {
     /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`] or
     /// [`SessionsError::TooManyAttempts`].
     pub async fn complete_login(&self, token: &str, proof: Proof) -> Result<Grant, SessionsError> {
-        let input = (self.clone(), LoginToken::of(token), proof);
+        let input = (self.clone(), LoginToken::of(token), proof, audit::client_address());
         let outcome: Result<Outcome, SessionsError> = self
             .db
-            .write(input, |tx, (sessions, token, proof)| sessions.check_pending(tx, token, proof).boxed())
+            .write(input, |tx, (sessions, token, proof, address)| {
+                sessions.check_pending(tx, token, proof, *address).boxed()
+            })
             .await;
         match outcome? {
             Outcome::Proven(grant, ended) => {
@@ -126,6 +131,7 @@ impl Sessions {
         tx: &Tx,
         token: &LoginToken,
         proof: &Proof,
+        address: Option<IpAddr>,
     ) -> Result<Outcome, SessionsError> {
         let now = self.clock.now();
         // Counted before the proof is compared, so parallel attempts can't exceed the limit.
@@ -148,7 +154,12 @@ impl Sessions {
         let new = self.new_session(user.id, login.scopes, login.device);
         let mut session = Session { amr: login.amr, ..new };
         let grant = self.issue_grant(&mut session, user, now)?;
-        let ended = revocation::insert_within_quota(tx, &session, self.lifetimes.max_sessions).await?;
+        let version = grant.user.credentials_version;
+        let new = self.with_events(session, EventKind::LoginSucceeded).from(address);
+        let ended = start::insert(tx, &new, version, self.lifetimes.max_sessions).await?;
+        if method == Method::RecoveryCode {
+            events::record(tx, &new.event_of(&self.clock, EventKind::RecoveryCodeUsed)).await?;
+        }
         Ok(Outcome::Proven(Box::new(grant), ended))
     }
 
@@ -164,16 +175,19 @@ impl Sessions {
         current: Option<Uuid>,
         code: &str,
     ) -> Result<Vec<RecoveryCode>, SessionsError> {
-        let input = (self.second_factors.clone(), user, current, code.to_owned(), self.clock.now());
+        let event = NewEvent::new(&self.clock, user, EventKind::TotpEnabled).in_session(current);
+        let input = (self.second_factors.clone(), user, current, code.to_owned(), event);
         let (codes, ended): (_, Vec<Revocation>) = self
             .db
-            .write(input, |tx, (factors, user, current, code, now)| {
+            .write(input, |tx, (factors, user, current, code, event)| {
                 async move {
-                    let codes = factors.enable(tx, *user, code, *now).await?;
+                    let now = event.at();
+                    let codes = factors.enable(tx, *user, code, now).await?;
+                    events::record(tx, event).await?;
                     if let Some(current) = current {
                         add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
                     }
-                    let ended = revocation::end_others(tx, *user, *current, *now).await?;
+                    let ended = revocation::end_others(tx, *user, *current, now).await?;
                     Ok::<_, SessionsError>((codes, ended))
                 }
                 .boxed()
@@ -191,15 +205,17 @@ impl Sessions {
     ///
     /// [`SessionsError::Store`].
     pub async fn disable_totp(&self, user: Uuid, current: Option<Uuid>) -> Result<(), SessionsError> {
-        let input = (user, current, self.clock.now());
+        let event = NewEvent::new(&self.clock, user, EventKind::TotpDisabled).in_session(current);
+        let input = (user, current, event);
         let ended: Option<Vec<Revocation>> = self
             .db
-            .write(input, |tx, (user, current, now)| {
+            .write(input, |tx, (user, current, event)| {
                 async move {
-                    if !second_factors::disable(tx, *user, *now).await? {
+                    if !second_factors::disable(tx, *user, event.at()).await? {
                         return Ok::<_, SessionsError>(None);
                     }
-                    Ok(Some(revocation::end_others(tx, *user, *current, *now).await?))
+                    events::record(tx, event).await?;
+                    Ok(Some(revocation::end_others(tx, *user, *current, event.at()).await?))
                 }
                 .boxed()
             })
@@ -209,14 +225,6 @@ impl Sessions {
             audit::record(Event::TotpDisabled, Some(user), current);
         }
         Ok(())
-    }
-
-    /// Applies the revocations of sessions that a committed transaction has ended.
-    pub(super) fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
-        for revocation in ended {
-            self.tokens.apply(revocation);
-            audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
-        }
     }
 }
 

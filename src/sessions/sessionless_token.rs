@@ -26,6 +26,7 @@ impl Sessions {
     /// Those of [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials), wrapped.
     pub async fn issue_token(&self, login: &LoginAttempt<'_>) -> Result<SessionlessToken, SessionsError> {
         let user = self.accounts.authenticate(login).await?;
+        self.accounts.collect_login(user.id);
         let scopes = Scopes::all();
         let minted = self.tokens.mint(Subject {
             user: user.id,

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use futures_util::FutureExt;
 
-use super::{Device, Grant, Session, Sessions, SessionsError, store};
+use super::start::{self, NewSession};
+use super::{Device, Grant, Sessions, SessionsError};
 use crate::accounts::{self, AccountsError, HashedUser, NewUser};
 use crate::audit::{self, Event};
 use crate::db::Tx;
+use crate::events::EventKind;
 use crate::tokens::Scopes;
 
 impl Sessions {
@@ -32,8 +34,8 @@ impl Sessions {
         let mut session = self.new_session(user.id, Scopes::all(), device);
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
-        let inserted =
-            self.db.write((hashed, session), |tx, (hashed, session)| insert(tx, hashed, session).boxed());
+        let new = self.with_events(session, EventKind::Signup);
+        let inserted = self.db.write((hashed, new), |tx, (hashed, new)| insert(tx, hashed, new).boxed());
         if let Err(error) = inserted.await {
             if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
                 attempt.failed().await?;
@@ -45,7 +47,7 @@ impl Sessions {
     }
 }
 
-async fn insert(tx: &Tx, user: &HashedUser, session: &Session) -> Result<(), SessionsError> {
+async fn insert(tx: &Tx, user: &HashedUser, session: &NewSession) -> Result<(), SessionsError> {
     accounts::insert(tx, user).await?;
-    Ok(store::insert(tx, session.user, session).await?)
+    start::insert_first(tx, session).await
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{Session, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
+use crate::events::{self, EventKind, NewEvent};
 use crate::second_factors::{Checked, Proof, SecondFactorsError};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
@@ -125,10 +126,19 @@ impl Sessions {
             session.authenticated_at = now;
             session.amr = caller.amr;
             session.access_expires_at = minted.expires_at;
+            let event =
+                NewEvent::new(&self.clock, user, EventKind::Reauthenticated).in_session(Some(session.id));
             let renewed: Result<bool, StoreError> = self
                 .db
-                .write((session, now), |tx, (session, now)| {
-                    store::renew_authentication(tx, session.user, session, *now).boxed()
+                .write((session, event, now), |tx, (session, event, now)| {
+                    async move {
+                        let renewed = store::renew_authentication(tx, session.user, session, *now).await?;
+                        if renewed {
+                            events::record(tx, event).await?;
+                        }
+                        Ok(renewed)
+                    }
+                    .boxed()
                 })
                 .await;
             if !renewed? {

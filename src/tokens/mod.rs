@@ -44,8 +44,8 @@ use key_cache::KeyCache;
 pub use mint::{Minted, Subject};
 use restore::Epoch;
 pub use restore::discard_keys;
-pub use revocations::Revocation;
 use revocations::Revocations;
+pub use revocations::{Revocation, without_session};
 pub use rotation::{KeyRotation, KeySummary, list_keys};
 pub use scope::{Scope, Scopes};
 pub use state::can_sign;
@@ -295,7 +295,9 @@ impl Tokens {
         if token.checked_revision.load(Ordering::Relaxed) == revision {
             return false;
         }
-        let subjects = [token.session, Some(token.id), Some(token.user)];
+        let without_session =
+            token.session.is_none().then(|| revocations::subject_without_session(token.user));
+        let subjects = [token.session.or(without_session), Some(token.id), Some(token.user)];
         if subjects.into_iter().flatten().any(|subject| revocations.rejects(subject, token.minted_at)) {
             return true;
         }

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::store;
+use super::{MAX_TTL, store};
 use crate::db::{Db, StoreError};
 
 /// How long after a number was read a lower number can still become visible.
@@ -38,6 +38,18 @@ pub struct Revocation {
     pub minted_before: Option<DateTime<Utc>>,
     /// When the last of these tokens expires.
     pub until: DateTime<Utc>,
+}
+
+/// Returns the subject of the access tokens of a user that have no session. No session or user has such an id, because
+/// its version is not 7.
+pub(super) fn subject_without_session(user: Uuid) -> Uuid {
+    Uuid::from_u128(user.as_u128() ^ (0xf << 76))
+}
+
+/// Returns the revocation of the user's access tokens without a session that were minted before `now`.
+pub fn without_session(user: Uuid, now: DateTime<Utc>) -> Revocation {
+    let until = now + MAX_TTL;
+    Revocation { subject: subject_without_session(user), minted_before: Some(now), until }
 }
 
 /// The set of revocations.

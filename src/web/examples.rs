@@ -19,6 +19,8 @@ pub const SERVER: &str = "https://trips.example.org";
 pub const EMAIL: &str = "grace@example.org";
 /// Grace's display name.
 pub const NAME: &str = "Grace";
+/// The language of Grace's mails.
+pub const LOCALE: &str = "en-GB";
 /// Grace's password.
 pub const PASSWORD: &str = "a quiet sea in winter";
 /// The name of Grace's phone.

@@ -57,6 +57,9 @@ pub struct UserBody {
     /// Name that apps display.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
+    /// Language for mails, a language tag (BCP 47).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
     /// Whether logging in requires a second factor.
     mfa_enabled: bool,
     /// Time of the sign-up.
@@ -78,6 +81,7 @@ impl Example for UserBody {
             email_verified: false,
             username: None,
             display_name: Some(examples::NAME.to_owned()),
+            locale: Some(examples::LOCALE.to_owned()),
             mfa_enabled: false,
             created_at: examples::at(0),
             updated_at: examples::at(0),
@@ -94,6 +98,7 @@ impl From<User> for UserBody {
             email_verified: user.email_verified,
             username: user.username,
             display_name: user.display_name,
+            locale: user.locale,
             mfa_enabled: user.mfa_enabled,
             created_at: user.created_at,
             updated_at: user.updated_at,
@@ -113,6 +118,12 @@ struct UpdateProfile {
     /// account has an email address.
     #[oai(nullable)]
     username: MaybeUndefined<UsernameText>,
+    /// Language for mails: a language tag (BCP 47), such as `de` or `pt-BR`.
+    #[oai(
+        nullable,
+        validator(min_length = 2, max_length = 35, pattern = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
+    )]
+    locale: MaybeUndefined<String>,
 }
 
 #[derive(ApiResponse)]
@@ -152,7 +163,11 @@ enum ChangedAccount {
 impl Example for UpdateProfile {
     fn example() -> Self {
         let name = Line::parse(examples::NAME).unwrap_or_default();
-        Self { display_name: MaybeUndefined::Value(name), username: MaybeUndefined::Undefined }
+        Self {
+            display_name: MaybeUndefined::Value(name),
+            username: MaybeUndefined::Undefined,
+            locale: MaybeUndefined::Undefined,
+        }
     }
 }
 
@@ -187,7 +202,7 @@ impl From<UpdateProfile> for ProfilePatch {
     fn from(body: UpdateProfile) -> Self {
         let username = into_patch(body.username).map(|username| username.map(|text| text.0));
         let display_name = into_patch(body.display_name).map(|name| name.map(String::from));
-        Self { display_name, username }
+        Self { display_name, username, locale: into_patch(body.locale) }
     }
 }
 
@@ -292,7 +307,7 @@ impl AccountsApi {
 
     /// Change the profile
     ///
-    /// Changes `display_name` and `username` by a JSON Merge Patch (RFC 7396), for example from a settings
+    /// Changes `display_name`, `locale` and `username` by a JSON Merge Patch (RFC 7396), for example from a settings
     /// page: an absent field is unchanged, `null` clears it. Returns the changed account. A change of the username
     /// requires a recent authentication, because it changes how the user logs in.
     ///

@@ -2,6 +2,7 @@
 
 mod errors;
 mod manage;
+mod password;
 mod second_factor;
 mod sessionless_token;
 mod step_up;
@@ -32,6 +33,7 @@ use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, ProblemResponse};
 
 pub use manage::ManageSessionsApi;
+pub use password::PasswordApi;
 pub use second_factor::SecondFactorApi;
 pub use sessionless_token::TokenApi;
 pub use step_up::StepUpApi;
@@ -58,6 +60,12 @@ struct SignUp {
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
+    /// Language for mails: a language tag (BCP 47), such as `de` or `pt-BR`.
+    #[oai(
+        nullable,
+        validator(min_length = 2, max_length = 35, pattern = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
+    )]
+    locale: Option<String>,
 }
 
 /// The credentials of a user, and the requested scopes.
@@ -165,6 +173,7 @@ impl Example for SignUp {
             password: PasswordText(examples::PASSWORD.to_owned()),
             display_name: Line::parse(examples::NAME),
             device_name: Line::parse(examples::DEVICE),
+            locale: Some(examples::LOCALE.to_owned()),
         }
     }
 }
@@ -250,8 +259,8 @@ impl SignUp {
         let identifiers: Vec<&str> = entered.into_iter().flatten().collect();
         match accounts.check_new_password(&self.password, &identifiers) {
             Ok(password) if errors.is_empty() => {
-                let new =
-                    NewUser { email, username, password, display_name: self.display_name.map(String::from) };
+                let display_name = self.display_name.map(String::from);
+                let new = NewUser { email, username, password, display_name, locale: self.locale };
                 Ok((new, self.device_name.map(String::from)))
             }
             Ok(_) => Err(errors),

@@ -121,7 +121,7 @@ fn wrong_code(error: SessionsError) -> Problem {
 }
 
 /// Returns what the caller's access token contains.
-fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
+pub(super) fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     let generation = match &caller.credential {
         Credential::Token(token) => token.generation,
         Credential::Personal(_) | Credential::Password(_) => None,

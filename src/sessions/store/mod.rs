@@ -1,11 +1,11 @@
-//! Queries on the tables of sessions and security events.
+//! Queries on the table of sessions.
 //!
 //! Queries by refresh token need no owner, because the MAC of the token was verified before. All other
 //! queries take the owner.
 
 pub(super) mod pending_logins;
 
-use ::entity::{security_events, sessions};
+use ::entity::sessions;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
@@ -15,7 +15,6 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Device, RefreshToken, Rotation, Session};
-use crate::audit::Event;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::tokens::{Scopes, TokenUse};
@@ -260,6 +259,40 @@ pub(super) async fn set_methods(tx: &Tx, owner: Uuid, id: Uuid, amr: &[String]) 
     Ok(())
 }
 
+/// Ends all of the user's sessions except `keep`. Returns the ids of those that end now, and when their last access
+/// tokens expire.
+pub(super) async fn end_all_but(
+    tx: &Tx,
+    owner: Uuid,
+    keep: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(Uuid, DateTime<Utc>)>, StoreError> {
+    let others = || {
+        let owned = Condition::all().add(sessions::Column::UserId.eq(owner));
+        match keep {
+            Some(keep) => owned.add(sessions::Column::Id.ne(keep)),
+            None => owned,
+        }
+    };
+    sessions::Entity::update_many()
+        .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
+        .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
+        .filter(others())
+        .filter(sessions::Column::EndedAt.is_null())
+        .exec(tx)
+        .await?;
+    // Read after the update: from now on no refresh can raise the expiry of the access tokens.
+    let rows: Vec<(Uuid, i64)> = sessions::Entity::find()
+        .select_only()
+        .columns([sessions::Column::Id, sessions::Column::AccessExpiresAt])
+        .filter(others())
+        .filter(sessions::Column::EndedAt.eq(now.timestamp_millis()))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(rows.into_iter().map(|(id, until)| (id, from_millis(until))).collect())
+}
+
 /// Records that an access token of this generation was used.
 pub(super) async fn mark_used(
     tx: &Tx,
@@ -289,24 +322,4 @@ pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<
     }
     let deleted = sessions::Entity::delete_many().filter(sessions::Column::Id.is_in(ids)).filter(expired);
     Ok(deleted.exec(tx).await?.rows_affected)
-}
-
-/// Inserts a security event.
-pub(super) async fn record(
-    tx: &Tx,
-    owner: Uuid,
-    id: Uuid,
-    event: Event,
-    session: Uuid,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let row = security_events::ActiveModel {
-        user_id: Set(owner),
-        id: Set(id),
-        kind: Set(event.name().to_owned()),
-        session_id: Set(Some(session)),
-        created_at: Set(now.timestamp_millis()),
-    };
-    security_events::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
 }

@@ -81,6 +81,8 @@ const ROWS: &[Row] = &[
     ("get_me", 200, Grace, Account, Extra::None),
     ("update_me", 200, Grace, Account, Extra::None),
     ("reauthenticate_me", 200, Grace, Account, Extra::None),
+    ("change_password", 204, Grace, Account, Extra::None),
+    ("list_events", 200, Grace, Account, Extra::None),
     ("delete_me", 204, Grace, Account, Extra::None),
     ("list_sessions", 200, Grace, Account, Extra::None),
     ("end_session", 204, Grace, Account, Extra::None),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, USERNAME_MAX, USERNAME_MIN};
+use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, LOCALE_MAX, LOCALE_MIN, USERNAME_MAX, USERNAME_MIN};
 use tripgate::personal_tokens::NAME_MAX;
 use tripgate::sessions::DEVICE_NAME_MAX;
 use tripgate::trips::{
@@ -16,13 +16,15 @@ use crate::harness::conformance::{document, operations};
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
 /// Schema, field, minimum and maximum number of characters.
-const ROWS: [(&str, &str, usize, usize); 26] = [
+const ROWS: [(&str, &str, usize, usize); 28] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
     ("SignUp", "display_name", 1, DISPLAY_NAME_MAX),
     ("SignUp", "device_name", 1, DEVICE_NAME_MAX),
+    ("SignUp", "locale", LOCALE_MIN, LOCALE_MAX),
     ("LogIn", "device_name", 1, DEVICE_NAME_MAX),
     ("UpdateProfile", "display_name", 1, DISPLAY_NAME_MAX),
+    ("UpdateProfile", "locale", LOCALE_MIN, LOCALE_MAX),
     ("UpdateProfile", "username", USERNAME_MIN, USERNAME_MAX),
     ("CreatePersonalToken", "name", 1, NAME_MAX),
     ("CreateTrip", "title", 1, TITLE_MAX),
@@ -86,6 +88,8 @@ const STOP: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 fn text(field: &str, length: usize) -> String {
     match field {
         "username" => "u".repeat(length),
+        // Subtags of at most 8 characters.
+        "locale" => "en-aaaaaaaa-bbbbbbbb-cccccccc-dddddddd".chars().take(length).collect(),
         "email" => {
             let domain = ["d".repeat(63), "d".repeat(63), "d".repeat(63)].join(".");
             let rest = format!("@{domain}.org");

@@ -182,7 +182,7 @@ async fn kills_and_lost_responses_log_no_client_out() {
         let last = server.call(Method::POST, "/api/v1/auth/refresh").json(&body).send().await.unwrap();
         assert_eq!(last.status(), 200);
     }
-    assert_eq!(rows::events(&app).await.len(), 0);
+    assert_eq!(rows::thefts(&app).await.len(), 0);
 }
 
 /// Creates trips with idempotency keys until the server is dead. Returns each key with its response, if one

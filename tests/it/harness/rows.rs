@@ -114,6 +114,11 @@ pub(crate) async fn digest_nonces(app: &TestApp) -> u64 {
     count
 }
 
+/// Returns the security events that report the theft of a refresh token.
+pub(crate) async fn thefts(app: &TestApp) -> Vec<String> {
+    events(app).await.into_iter().filter(|kind| kind == "refresh_token_reuse").collect()
+}
+
 /// Returns the number of revocations.
 pub(crate) async fn revocations(app: &TestApp) -> u64 {
     let connection = open(app).await;

@@ -31,6 +31,9 @@ pub(crate) fn user(number: u128) -> users::ActiveModel {
         display_name: Set(None),
         password_hash: Set("$2b$04$none".to_owned()),
         mfa_enabled: Set(false),
+        locale: Set(None),
+        credentials_version: Set(0),
+        disabled_at: Set(None),
         created_at: Set(0),
         updated_at: Set(0),
     }

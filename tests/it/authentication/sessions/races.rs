@@ -54,7 +54,7 @@ async fn concurrent_uses_of_a_used_up_token_get_the_same_response() {
             reply.expect(401).problem("session_revoked");
         }
     }
-    assert_eq!(rows::events(&replicas[0]).await.len(), rounds(10), "one event for each session");
+    assert_eq!(rows::thefts(&replicas[0]).await.len(), rounds(10), "one event for each session");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +74,7 @@ async fn fifty_concurrent_refreshes_get_one_successor_in_every_round() {
     }
     let sessions = rows::sessions(&replicas[0]).await;
     assert_eq!(usize::try_from(sessions[0].generation).unwrap(), rounds + 1);
-    assert_eq!(rows::events(&replicas[0]).await.len(), 0);
+    assert_eq!(rows::thefts(&replicas[0]).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,7 +101,7 @@ async fn a_session_revoked_during_refreshes_is_revoked() {
         grants.push(phone.grant().clone());
         assert_no_access(&replicas, &grants).await;
     }
-    assert_eq!(rows::events(&replicas[0]).await.len(), 0, "a revocation is not reported as theft");
+    assert_eq!(rows::thefts(&replicas[0]).await.len(), 0, "a revocation is not reported as theft");
     assert!(has_access(&replicas[1], ada.grant()).await);
     next(&replicas[1], ada.grant()).await;
 }

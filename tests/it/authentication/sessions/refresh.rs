@@ -95,7 +95,7 @@ async fn use_of_an_access_token_confirms_its_refresh_token() {
     assert_rejected(&app, refresh_token(&successor), "session_revoked").await;
     assert!(has_access(&app, other.grant()).await, "another session was revoked");
     next(&app, other.grant()).await;
-    assert_eq!(rows::events(&app).await, ["refresh_token_reused"]);
+    assert_eq!(rows::thefts(&app).await, ["refresh_token_reuse"]);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_refresh_token_two_generations_old_revokes_its_session() {
         assert!(!has_access(&app, grant).await);
         assert_rejected(&app, refresh_token(grant), "session_revoked").await;
     }
-    assert_eq!(rows::events(&app).await.len(), 1, "repeated attempts record one event");
+    assert_eq!(rows::thefts(&app).await.len(), 1, "repeated attempts record one event");
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_session_has_an_idle_timeout_and_an_absolute_timeout() {
     app.clock.advance(TimeDelta::seconds(60));
     assert_rejected(&app, refresh_token(&busy), "invalid_refresh_token").await;
     assert_rejected(&app, refresh_token(&idle), "invalid_refresh_token").await;
-    assert_eq!(rows::events(&app).await.len(), 0, "an expiry is not reported as theft");
+    assert_eq!(rows::thefts(&app).await.len(), 0, "an expiry is not reported as theft");
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn a_token_that_is_newer_than_its_session_ends_the_session() {
     assert!(!has_access(&app, &third).await);
     assert_rejected(&app, refresh_token(&first), "session_revoked").await;
     assert_eq!(rows::sessions(&app).await[0].generation, 1);
-    assert_eq!(rows::events(&app).await.len(), 0, "a restored backup is not reported as theft");
+    assert_eq!(rows::thefts(&app).await.len(), 0, "a restored backup is not reported as theft");
 }
 
 #[tokio::test]

@@ -47,6 +47,9 @@ fn user(number: u128) -> users::ActiveModel {
         username_key: Set(Some(format!("user{number}"))),
         email_verified: Set(false),
         password_hash: Set("none".to_owned()),
+        locale: Set(None),
+        credentials_version: Set(0),
+        disabled_at: Set(None),
         created_at: Set(0),
         updated_at: Set(0),
         ..Default::default()

@@ -129,7 +129,7 @@ impl Servers {
                 if is_new { self.at(0).sign_up(&name).await } else { self.at(1).log_in(&name).await };
             sessions.push(Session::new(client.grant(), self.now));
         }
-        let events = rows::events(self.at(0)).await.len();
+        let events = rows::thefts(self.at(0)).await.len();
         History { servers: self, sessions, events }
     }
 }
@@ -291,7 +291,7 @@ impl History<'_> {
         let tokens: HashSet<&String> = self.sessions.iter().flat_map(|session| &session.tokens).collect();
         assert_eq!(tokens.len(), self.sessions.iter().map(|session| session.tokens.len()).sum::<usize>());
         let is_theft = self.sessions.iter().any(|session| session.thief.is_some());
-        let events = rows::events(self.servers.at(0)).await.len();
+        let events = rows::thefts(self.servers.at(0)).await.len();
         assert!(is_theft || events == self.events, "a theft was reported without a thief");
         for replica in 0..REPLICAS {
             self.flush(replica).await;

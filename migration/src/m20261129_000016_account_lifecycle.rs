@@ -1,0 +1,81 @@
+//! Adds the language and the state of accounts, addresses and devices of security events, known devices and
+//! invitations.
+
+use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::dialect;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+const KNOWN_DEVICES: &str = "
+CREATE TABLE IF NOT EXISTS known_devices (
+    user_id {uuid} NOT NULL,
+    digest {digest} NOT NULL,
+    last_seen_at {int} NOT NULL,
+    PRIMARY KEY (user_id, digest),
+    CONSTRAINT known_devices_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+) {clustered}";
+
+// Codes are random, so a plain digest is sufficient.
+const INVITES: &str = "
+CREATE TABLE IF NOT EXISTS invites (
+    id {uuid} NOT NULL PRIMARY KEY,
+    code_digest {digest} NOT NULL,
+    uses {int} NOT NULL,
+    uses_left {int} NOT NULL,
+    created_at {int} NOT NULL,
+    expires_at {int},
+    CONSTRAINT invites_code UNIQUE (code_digest),
+    CONSTRAINT invites_uses CHECK (uses_left BETWEEN 0 AND uses)
+) {clustered}";
+
+/// Added one at a time, because only then can each be checked for and the step repeated.
+const COLUMNS: [(&str, &str, &str); 6] = [
+    ("users", "locale", "{text64}"),
+    // Raised when the password or the state of the account changes: a login that began before is refused.
+    ("users", "credentials_version", "{int} NOT NULL DEFAULT 0"),
+    ("users", "disabled_at", "{int}"),
+    ("security_events", "ip", "{text64}"),
+    ("security_events", "device_name", "{text100}"),
+    ("security_events", "user_agent", "{text512}"),
+];
+
+/// Finds old events.
+const INDEX: &str = "security_events_created_at";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &[KNOWN_DEVICES, INVITES]).await?;
+        for (table, column, kind) in COLUMNS {
+            if !manager.has_column(table, column).await? {
+                let statement = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
+                dialect::run(manager, &[&statement]).await?;
+            }
+        }
+        if !manager.has_index("security_events", INDEX).await? {
+            dialect::run(manager, &[&format!("CREATE INDEX {INDEX} ON security_events (created_at)")])
+                .await?;
+        }
+        // The names of events are part of the API since this step.
+        let rename =
+            "UPDATE security_events SET kind = 'refresh_token_reuse' WHERE kind = 'refresh_token_reused'";
+        dialect::run(manager, &[rename]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let rename =
+            "UPDATE security_events SET kind = 'refresh_token_reused' WHERE kind = 'refresh_token_reuse'";
+        dialect::run(manager, &[rename]).await?;
+        if manager.has_index("security_events", INDEX).await? {
+            dialect::run(manager, &[&format!("DROP INDEX {INDEX}{{on_security_events}}")]).await?;
+        }
+        for (table, column, _) in COLUMNS.iter().rev() {
+            if manager.has_column(table, column).await? {
+                dialect::run(manager, &[&format!("ALTER TABLE {table} DROP COLUMN {column}")]).await?;
+            }
+        }
+        dialect::run(manager, &["DROP TABLE IF EXISTS invites", "DROP TABLE IF EXISTS known_devices"]).await
+    }
+}

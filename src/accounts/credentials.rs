@@ -1,0 +1,55 @@
+//! The state of an account's credentials: whether it may log in, and whether they have changed.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Accounts, AccountsError, User, store};
+use crate::db::{StoreError, Tx};
+use crate::events::EventKind;
+use crate::passwords::Password;
+
+/// Refuses a disabled account in the same way as a wrong password.
+pub(super) fn active(user: User) -> Result<User, AccountsError> {
+    if user.is_disabled { Err(AccountsError::InvalidCredentials) } else { Ok(user) }
+}
+
+/// Locks a user until the transaction ends. Returns `false` if the account was disabled, or its credentials were
+/// changed since `version` was read: a login that began before the change must not create a session after it.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, StoreError> {
+    store::lock_unchanged(tx, user, version).await
+}
+
+/// Stores a new password hash. Returns `false` if the credentials were changed since `version` was read.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn replace_password(
+    tx: &Tx,
+    user: Uuid,
+    version: i64,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    store::replace_password(tx, user, version, hash, now).await
+}
+
+impl Accounts {
+    /// Records a login without a session for the user's list of events.
+    pub fn collect_login(&self, user: Uuid) {
+        self.events.collect(user, EventKind::LoginSucceeded);
+    }
+
+    /// Hashes the new password of an existing user.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::Overloaded`].
+    pub async fn hash_new_password(&self, password: Password) -> Result<String, AccountsError> {
+        Ok(self.passwords.hash(password).await?)
+    }
+}

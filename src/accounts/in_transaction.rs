@@ -1,0 +1,85 @@
+//! The functions that run in the transaction of the caller.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{AccountsError, HashedUser, Identifier, ProfilePatch, User, store};
+use crate::db::{StoreError, Tx};
+
+pub(super) async fn change_profile(
+    tx: &Tx,
+    user: Uuid,
+    patch: &ProfilePatch,
+    now: DateTime<Utc>,
+) -> Result<User, AccountsError> {
+    let before = store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)?;
+    if matches!(patch.username, Some(None)) && before.email.is_none() {
+        return Err(AccountsError::LastIdentifier);
+    }
+    match store::change_profile(tx, user, patch, now).await {
+        Ok(true) => {}
+        Ok(false) => return Err(AccountsError::NoSuchUser),
+        Err(StoreError::UniqueViolation(_)) => return Err(AccountsError::IdentifierTaken),
+        Err(error) => return Err(error.into()),
+    }
+    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// Returns a user by id, within a transaction.
+///
+/// # Errors
+///
+/// [`AccountsError::NoSuchUser`].
+pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
+    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+}
+
+/// Returns the user with this id, email address or username, as an operator wrote it.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn lookup(tx: &Tx, text: &str) -> Result<Option<User>, StoreError> {
+    if let Ok(id) = text.trim().parse() {
+        return store::find(tx, id).await;
+    }
+    match Identifier::from_entered(text) {
+        Some(identifier) => Ok(store::find_by_identifier(tx, &identifier).await?.map(|found| found.user)),
+        None => Ok(None),
+    }
+}
+
+/// Returns the next users after an id, in the order of their ids; at most `limit`.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreError> {
+    store::page(tx, after, limit).await
+}
+
+/// Sets whether logging in requires a second factor. Returns `false` if the user does not exist.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn set_mfa_enabled(
+    tx: &Tx,
+    user: Uuid,
+    is_enabled: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    store::set_mfa_enabled(tx, user, is_enabled, now).await
+}
+
+/// Inserts a new user.
+///
+/// # Errors
+///
+/// [`AccountsError::IdentifierTaken`], from the unique index of the database.
+pub async fn insert(tx: &Tx, user: &HashedUser) -> Result<(), AccountsError> {
+    match store::insert(tx, user).await {
+        Err(StoreError::UniqueViolation(_)) => Err(AccountsError::IdentifierTaken),
+        other => Ok(other?),
+    }
+}

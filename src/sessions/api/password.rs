@@ -1,0 +1,99 @@
+//! `POST /me/password`: the user changes the password.
+
+use poem_openapi::types::{Example, Password as PasswordText};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use super::step_up::authenticated;
+use crate::accounts::api::password_error;
+use crate::accounts::{Accounts, AccountsError};
+use crate::clock::Clock;
+use crate::sessions::{Sessions, SessionsError};
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::caller::{AccountScope, Caller};
+use crate::web::examples;
+use crate::web::problem::{FieldError, Problem, ProblemResponse};
+
+/// A new password.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct ChangePassword {
+    /// The present password. Required unless the user has authenticated within the last 5 minutes.
+    #[oai(nullable)]
+    current_password: Option<PasswordText>,
+    /// The new password, by the same rules as when signing up.
+    new_password: PasswordText,
+}
+
+impl Example for ChangePassword {
+    fn example() -> Self {
+        Self {
+            current_password: Some(PasswordText(examples::PASSWORD.to_owned())),
+            new_password: PasswordText("a stormy sea in spring".to_owned()),
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum ChangedPassword {
+    /// The password was changed.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+/// The operation that changes the password.
+#[derive(Debug)]
+pub struct PasswordApi {
+    sessions: Sessions,
+    accounts: Accounts,
+    clock: Clock,
+}
+
+impl PasswordApi {
+    /// Creates the operation on top of the services that it calls.
+    pub fn new(sessions: &Sessions, accounts: &Accounts, clock: &Clock) -> Self {
+        Self { sessions: sessions.clone(), accounts: accounts.clone(), clock: clock.clone() }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1/me/password", tag = "Tag::Account")]
+impl PasswordApi {
+    /// Change the password
+    ///
+    /// Replaces the password, after checking the present one or a recent authentication. The session of the request
+    /// and its tokens stay valid. All other sessions end, because another person may have created them; so do mailed
+    /// codes and links that are not used yet.
+    ///
+    /// - 401 `step_up_required`: the request has no `current_password`, and the last authentication is too long ago.
+    /// - 422 `invalid` with the error `wrong_password` on `/current_password`: nothing was changed, and the session
+    ///   stays valid. Ask for the password again.
+    /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
+    #[oai(path = "/", method = "post", operation_id = "change_password")]
+    async fn change(
+        &self,
+        caller: Caller<AccountScope>,
+        body: Body<ChangePassword>,
+    ) -> Result<ChangedPassword, ProblemResponse> {
+        let user = self.accounts.find(caller.user()).await?;
+        let identifiers: Vec<&str> =
+            [user.email.as_deref(), user.username.as_deref()].into_iter().flatten().collect();
+        let (current, new) = body.check(|body, _| {
+            let new = self.accounts.check_new_password(&body.new_password, &identifiers);
+            new.map(|new| (body.current_password, new))
+                .map_err(|violation| vec![password_error("/new_password", violation)])
+        })?;
+        if current.is_none() {
+            caller.require_recent_authentication(self.clock.now())?;
+        }
+        let current = current.as_ref().map(|password| password.as_str());
+        match self.sessions.change_password(&authenticated(&caller), current, new).await {
+            Ok(()) => Ok(ChangedPassword::NoContent),
+            Err(SessionsError::Accounts(AccountsError::WrongPassword)) => {
+                let detail = "Current password is wrong. Please enter it again.";
+                let error = FieldError::new("/current_password", "wrong_password", detail);
+                Err(Problem::invalid(vec![error]).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

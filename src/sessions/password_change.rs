@@ -1,0 +1,75 @@
+//! The change of a password by a logged-in user. All other sessions of the account end in the same transaction,
+//! because a thief may have created them.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Authenticated, Sessions, SessionsError, revocation};
+use crate::accounts::{self, AccountsError};
+use crate::audit::{self, Event};
+use crate::db::Tx;
+use crate::events::{self, EventKind, NewEvent};
+use crate::flows::Flows;
+use crate::passwords::Password;
+use crate::tokens::Revocation;
+
+/// A change of the password that is ready to be stored.
+#[derive(Debug, Clone)]
+struct PasswordChange {
+    user: Uuid,
+    /// The session that stays active.
+    keep: Option<Uuid>,
+    /// The version of the credentials that the user has proven.
+    version: i64,
+    hash: String,
+    at: DateTime<Utc>,
+    event: NewEvent,
+    flows: Flows,
+}
+
+impl Sessions {
+    /// Changes the password. Ends all sessions of the user but the caller's, all access tokens without a session, and
+    /// all unfinished flows. Proves `current` first, unless the caller has authenticated recently.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`AccountsError::WrongPassword`], also if another request changes the password meanwhile;
+    /// [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
+    pub async fn change_password(
+        &self,
+        caller: &Authenticated,
+        current: Option<&str>,
+        new: Password,
+    ) -> Result<(), SessionsError> {
+        let version = self.accounts.find(caller.user).await?.credentials_version;
+        if let Some(current) = current {
+            self.accounts.prove_password(caller.user, current).await?;
+        }
+        let change = PasswordChange {
+            user: caller.user,
+            keep: caller.session,
+            version,
+            hash: self.accounts.hash_new_password(new).await?,
+            at: self.clock.now(),
+            event: NewEvent::new(&self.clock, caller.user, EventKind::PasswordChanged)
+                .in_session(caller.session),
+            flows: self.flows.clone(),
+        };
+        let ended: Vec<Revocation> =
+            self.db.write(change, |tx, change| store_password(tx, change).boxed()).await?;
+        self.apply_ended(caller.user, &ended);
+        audit::record(Event::PasswordChanged, Some(caller.user), caller.session);
+        Ok(())
+    }
+}
+
+async fn store_password(tx: &Tx, change: &PasswordChange) -> Result<Vec<Revocation>, SessionsError> {
+    let PasswordChange { user, version, hash, at, .. } = change;
+    if !accounts::replace_password(tx, *user, *version, hash, *at).await? {
+        return Err(AccountsError::WrongPassword.into());
+    }
+    change.flows.end_all(tx, *user).await?;
+    events::record(tx, &change.event).await?;
+    Ok(revocation::end_others(tx, *user, change.keep, *at).await?)
+}

@@ -1,0 +1,99 @@
+//! Starts a session: stores it with its security events, within the limits of the account.
+
+use std::net::IpAddr;
+
+use uuid::Uuid;
+
+use super::revocation::{END_BATCH_SIZE, end};
+use super::{Session, Sessions, SessionsError, store};
+use crate::accounts::{self, AccountsError};
+use crate::audit::{self, Event};
+use crate::clock::Clock;
+use crate::db::Tx;
+use crate::events::{self, EventKind, NewEvent};
+use crate::tokens::Revocation;
+
+/// A session to store, with its events.
+#[derive(Debug, Clone)]
+pub(super) struct NewSession {
+    session: Session,
+    event: NewEvent,
+    /// Recorded if the account has not been used on this device before.
+    new_device: NewEvent,
+}
+
+impl NewSession {
+    /// Sets the address of the client in the events.
+    pub(super) fn from(self, address: Option<IpAddr>) -> Self {
+        let Self { session, event, new_device } = self;
+        Self { session, event: event.from(address), new_device: new_device.from(address) }
+    }
+
+    /// Returns another event of the same session.
+    pub(super) fn event_of(&self, clock: &Clock, kind: EventKind) -> NewEvent {
+        self.event.clone().followed_by(clock, kind)
+    }
+}
+
+impl Sessions {
+    /// Returns the session with its events. Call it in the task of the request, because the events contain the
+    /// address of the client.
+    pub(super) fn with_events(&self, session: Session, kind: EventKind) -> NewSession {
+        let event = |kind| {
+            let event = NewEvent::new(&self.clock, session.user, kind).in_session(Some(session.id));
+            event.on((&session.device).into())
+        };
+        NewSession { event: event(kind), new_device: event(EventKind::NewDevice), session }
+    }
+
+    /// Applies and records the committed revocations of sessions that have ended.
+    pub(super) fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
+        for revocation in ended {
+            self.tokens.apply(revocation);
+            if revocation.minted_before.is_none() {
+                audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
+            }
+        }
+    }
+}
+
+/// Stores a session of an existing account whose credentials have this version. If the user has more than `max`
+/// sessions then, ends those that have been idle longest and returns their revocations.
+///
+/// # Errors
+///
+/// A wrapped [`AccountsError::InvalidCredentials`] if the account was disabled or deleted, or its credentials were
+/// changed, since the version was read.
+pub(super) async fn insert(
+    tx: &Tx,
+    new: &NewSession,
+    credentials_version: i64,
+    max: u32,
+) -> Result<Vec<Revocation>, SessionsError> {
+    let NewSession { session, event, new_device } = new;
+    let owner = session.user;
+    if !accounts::lock_unchanged(tx, owner, credentials_version).await? {
+        return Err(AccountsError::InvalidCredentials.into());
+    }
+    store::insert(tx, owner, session).await?;
+    events::record(tx, event).await?;
+    if events::remember_device(tx, owner, &(&session.device).into(), session.created_at).await? {
+        events::record(tx, new_device).await?;
+    }
+    let keep = u64::from(max.saturating_sub(1));
+    let excess = store::idle_longest(tx, owner, session.id, keep, END_BATCH_SIZE as u64).await?;
+    let mut ended = Vec::new();
+    for id in excess {
+        ended.extend(end(tx, owner, id, session.created_at).await?);
+    }
+    Ok(ended)
+}
+
+/// Stores the first session of a new account, whose device is known from then on.
+pub(super) async fn insert_first(tx: &Tx, new: &NewSession) -> Result<(), SessionsError> {
+    let session = &new.session;
+    store::insert(tx, session.user, session).await?;
+    events::record(tx, &new.event).await?;
+    events::remember_device(tx, session.user, &(&session.device).into(), session.created_at).await?;
+    Ok(())
+}

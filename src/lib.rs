@@ -34,9 +34,9 @@
 //! |---|---|
 //! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`totp`] | |
 //! | [`mail`] | `leases` |
-//! | [`accounts`] | `events`, `tokens` |
+//! | [`accounts`] | `events`, `throttle`, `tokens` |
 //! | [`second_factors`] | `accounts`, `totp` |
-//! | [`sessions`] | `accounts`, `events`, `flows`, `second_factors`, `tokens` |
+//! | [`sessions`] | `accounts`, `events`, `flows`, `second_factors`, `throttle`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |

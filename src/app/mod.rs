@@ -35,9 +35,9 @@ use crate::sessions::{Lifetimes, Sessions};
 use crate::shares::Shares;
 use crate::sync::Sync;
 use crate::throttle::Throttle;
-use crate::tokens::{Alg, Tokens, TokensError};
+use crate::tokens::{Tokens, TokensError};
 use crate::totp::Totp;
-use crate::trips::{self, Trips};
+use crate::trips::Trips;
 use rustix::fs::Mode;
 
 pub(crate) use backup::{back_up_before_migration, backups_of};

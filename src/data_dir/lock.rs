@@ -98,7 +98,7 @@ mod tests {
     fn a_lock_is_held_once_and_names_its_process() {
         // N-24
         let dir = tempfile::tempdir().unwrap();
-        let database = dir.path().join("new/tripgate.db");
+        let database = dir.path().join("tripgate.db");
         let held = ServerLock::acquire(&database).unwrap();
         let refused = ServerLock::acquire(&database).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");

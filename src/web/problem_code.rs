@@ -283,6 +283,7 @@ impl ProblemCode {
             415 => "The media type of the body is not supported",
             422 => "The input is not valid",
             429 => "The limit of requests is exceeded; retry later",
+            431 => "The headers are too large",
             503 => "The server is temporarily unavailable; retry later",
             507 => "The storage is full, or the user is over a quota",
             // Only 500 is left.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::run_command::{block_on, run_command};
 use super::{CliError, logging, required};
@@ -49,18 +49,20 @@ fn test(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(
 }
 
 fn report_json(report: &TestReport) -> String {
-    let mut json = json!({
-        "sent": report.error.is_none(),
-        "message_id": report.message_id,
-        "dialogue": report.dialogue,
-    });
-    if let Some(file) = &report.file {
-        json["file"] = json!(file);
-    }
-    if let Some(error) = &report.error {
-        json["error"] = json!(error);
-    }
-    json.to_string()
+    object([
+        ("sent", Some(json!(report.error.is_none()))),
+        ("message_id", Some(json!(report.message_id))),
+        ("dialogue", Some(json!(report.dialogue))),
+        ("file", report.file.as_ref().map(|file| json!(file))),
+        ("error", report.error.as_ref().map(|error| json!(error))),
+    ])
+    .to_string()
+}
+
+/// Returns an object without the absent fields.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect())
 }
 
 fn report_lines(report: &TestReport) -> Vec<String> {
@@ -76,7 +78,7 @@ fn report_lines(report: &TestReport) -> Vec<String> {
 async fn queue(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, CliError> {
     let mails = admin::list_mails(settings).await?;
     if args.get_flag("json") {
-        return Ok(vec![Value::from_iter(mails.iter().map(mail_json)).to_string()]);
+        return Ok(vec![mails.iter().map(mail_json).collect::<Value>().to_string()]);
     }
     Ok(mails.iter().map(mail_line).collect())
 }
@@ -90,22 +92,17 @@ fn state(mail: &QueuedMail) -> &'static str {
 }
 
 fn mail_json(mail: &QueuedMail) -> Value {
-    let mut fields = Map::new();
-    let mut add = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            fields.insert(name.to_owned(), value);
-        }
-    };
-    add("id", Some(json!(mail.id)));
-    add("state", Some(json!(state(mail))));
-    add("kind", Some(json!(mail.kind)));
-    add("to", mail.to.as_ref().map(|to| json!(to)));
-    add("queued_at", Some(json!(time(mail.queued_at))));
-    add("attempts", Some(json!(mail.attempts)));
-    add("next_attempt_at", mail.next_attempt_at.map(|at| json!(time(at))));
-    add("failed_at", mail.failed_at.map(|at| json!(time(at))));
-    add("last_error", mail.last_error.as_ref().map(|error| json!(error)));
-    Value::Object(fields)
+    object([
+        ("id", Some(json!(mail.id))),
+        ("state", Some(json!(state(mail)))),
+        ("kind", Some(json!(mail.kind))),
+        ("to", mail.to.as_ref().map(|to| json!(to))),
+        ("queued_at", Some(json!(time(mail.queued_at)))),
+        ("attempts", Some(json!(mail.attempts))),
+        ("next_attempt_at", mail.next_attempt_at.map(|at| json!(time(at)))),
+        ("failed_at", mail.failed_at.map(|at| json!(time(at)))),
+        ("last_error", mail.last_error.as_ref().map(|error| json!(error))),
+    ])
 }
 
 fn mail_line(mail: &QueuedMail) -> String {

@@ -72,8 +72,7 @@ impl ValueKind {
     pub fn placeholder(&self) -> &'static str {
         match self {
             Self::Address => "IP:PORT",
-            Self::BaseUrl | Self::Database => "URL",
-            Self::Smtp => "URL",
+            Self::BaseUrl | Self::Database | Self::Smtp => "URL",
             Self::Mailbox => "ADDRESS",
             Self::Secret => "SECRET",
             Self::Path | Self::File => "PATH",

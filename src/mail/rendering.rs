@@ -144,8 +144,8 @@ fn plain(blocks: &[Block]) -> String {
         }
         match block {
             Block::Paragraph(paragraph) => text.push_str(&wrapped(paragraph)),
-            Block::Code(code) => text.push_str(&format!("    {code}\n")),
-            Block::Link { label, url } => text.push_str(&format!("{label}:\n{url}\n")),
+            Block::Code(code) => text.extend(["    ", code, "\n"]),
+            Block::Link { label, url } => text.extend([label, ":\n", url, "\n"]),
         }
     }
     text

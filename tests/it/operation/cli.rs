@@ -83,17 +83,17 @@ fn a_start_on_a_used_port_fails_without_side_effects() {
 #[test]
 fn all_invalid_settings_are_reported_together_without_secrets() {
     let dir = TempDir::new().unwrap();
-    fs::write(dir.path().join(".env"), format!("TRIPGATE_SMTP_URL=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"))
+    fs::write(dir.path().join(".env"), format!("TRIPGATE_SMTP_SERVER=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"))
         .unwrap();
     fs::write(dir.path().join("tripgate.toml"), "password_min = \"two\"\nelephant = 1\n").unwrap();
     let mut serve = command(dir.path(), &["--bcrypt-cost", "99", "--tls-cert", "absent.pem"]);
     serve.env("TRIPGATE_DATABASE_URL", format!("oracle://u:{CANARY}@h/d"));
-    serve.env("TRIPGATE_SECRET", "cAnAry-7x7-short").env("TRIPGATE_REQUIRE_CONFIRMED", "on");
+    serve.env("TRIPGATE_SECRET", "cAnAry-7x7-short").env("TRIPGATE_REQUIRE_MFA", "on");
     let output = finish(&mut serve);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     for name in [
-        "TRIPGATE_SMTP_URL (.env)",
+        "TRIPGATE_SMTP_SERVER (.env)",
         "TRIPGATE_LISEN (.env)",
         "TRIPGATE_LISTEN?",
         "password_min (tripgate.toml)",
@@ -102,7 +102,7 @@ fn all_invalid_settings_are_reported_together_without_secrets() {
         "--tls-cert",
         "TRIPGATE_DATABASE_URL (environment)",
         "TRIPGATE_SECRET (environment)",
-        "TRIPGATE_REQUIRE_CONFIRMED (environment)",
+        "TRIPGATE_REQUIRE_MFA (environment)",
     ] {
         assert!(text.contains(name), "{name} is missing:\n{text}");
     }

@@ -26,6 +26,7 @@ use futures_util::FutureExt;
 
 use crate::clock::Clock;
 use crate::db::{Db, StoreError};
+use crate::metrics;
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 
 pub use device_token::{CredentialTag, Device, DeviceTokens};
@@ -262,7 +263,7 @@ impl Throttle {
             Err(StoreError::UniqueViolation(_)) => take().await?,
             taken => taken?,
         };
-        taken.map_or(Ok(()), |next| Err(blocked(bucket.limit, next - input.1).into()))
+        taken.map_or(Ok(()), |next| Err(refused(blocked(bucket.limit, next - input.1))))
     }
 
     fn attempt(&self, places: Vec<Place>, is_counted: bool, occupied: Vec<Occupied>) -> Attempt {
@@ -291,7 +292,7 @@ impl Throttle {
                     longest.filter(|other| other.retry_after_secs >= this.retry_after_secs).or(Some(this));
             }
         }
-        longest.map_or(Ok(counts), |blocked| Err(blocked.into()))
+        longest.map_or(Ok(counts), |blocked| Err(refused(blocked)))
     }
 
     /// Returns where a bucket is stored.
@@ -327,6 +328,12 @@ impl Throttle {
         let now = self.clock.shared_now();
         self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
     }
+}
+
+/// Counts the refusal in the metrics.
+fn refused(blocked: Blocked) -> ThrottleError {
+    metrics::throttled(blocked.limit.name);
+    blocked.into()
 }
 
 fn blocked(limit: Limit, left: TimeDelta) -> Blocked {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::key_ring::RingKey;
 use super::{AccessToken, CLIENT_ID, Inner, Scopes, TYPE};
-use crate::metrics::TokenRejection;
+use crate::metrics::{AuthOutcome, AuthResult, TokenRejection};
 use crate::strict_json;
 
 /// The maximum difference between the clocks of two replicas.
@@ -63,6 +63,15 @@ pub enum TokenError {
     /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
     #[error("can't read the keys or the revocations")]
     Unverifiable,
+}
+
+impl AuthOutcome for TokenError {
+    fn auth_result(&self) -> Option<AuthResult> {
+        match self {
+            Self::Invalid | Self::Expired | Self::Revoked => Some(AuthResult::InvalidCredentials),
+            Self::Unverifiable => None,
+        }
+    }
 }
 
 impl TokenError {

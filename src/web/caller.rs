@@ -30,6 +30,7 @@ use crate::audit;
 use crate::clients::Clients;
 use crate::config::AuthMethods;
 use crate::db::StoreError;
+use crate::metrics::{self, AuthMethod};
 use crate::personal_tokens::digest::DigestError;
 use crate::personal_tokens::{BY_PERSONAL_TOKEN, PersonalToken, PersonalTokens};
 use crate::throttle::Throttle;
@@ -240,6 +241,7 @@ async fn verify_personal(
     challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
     let token = authentication.personal_tokens.verify(token).await;
+    metrics::auth_attempted(AuthMethod::PersonalToken, &token);
     token.map(Credential::Personal).map_err(|error| challenges.invalid_personal_token(error))
 }
 
@@ -272,7 +274,9 @@ async fn verify_personal_basic(
     token: &str,
     challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
-    let token = match authentication.personal_tokens.verify(token).await {
+    let verified = authentication.personal_tokens.verify(token).await;
+    metrics::auth_attempted(AuthMethod::PersonalToken, &verified);
+    let token = match verified {
         Ok(token) => token,
         Err(TokenError::Unverifiable) => return Err(StoreError::unavailable().into()),
         Err(_) => return Err(challenges.invalid_credentials()),

@@ -176,3 +176,22 @@ async fn scrapers_that_do_not_read_and_many_scrapers_do_not_disturb_the_api() {
     assert!(statuses.iter().all(|status| *status == 200));
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
+
+#[tokio::test]
+async fn throttled_logins_are_counted_as_such() {
+    let server = Server::start();
+    server.process.sign_up("ada").await;
+    let mut statuses = Vec::new();
+    for _ in 0..15 {
+        statuses.push(server.log_in("not the password").await);
+    }
+    let throttled = statuses.iter().filter(|status| **status == 429).count();
+    assert!(throttled > 0, "{statuses:?}");
+    let metrics = server.scrape().await;
+    let throttled = f64::from(u32::try_from(throttled).unwrap());
+    assert!(
+        (value(&metrics, &attempts("password", "throttled")) - throttled).abs() < f64::EPSILON,
+        "{metrics}"
+    );
+    assert!(metrics.contains("tripgate_throttled_total{scope="), "{metrics}");
+}

@@ -78,6 +78,12 @@ pub enum Event {
     SessionEnded,
     /// A service that had received an access token revoked it.
     TokenRevoked,
+    /// The address of an account was confirmed, possibly a new one.
+    AddressConfirmed,
+    /// A change of the address was taken back.
+    AddressChangeUndone,
+    /// The password was replaced with a mailed code or link.
+    PasswordReset,
     /// The owner of an account deleted it.
     AccountDeleted,
     /// A user created a personal access token.
@@ -107,6 +113,9 @@ impl Event {
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
             Self::TokenRevoked => "token_revoked",
+            Self::AddressConfirmed => "address_confirmed",
+            Self::AddressChangeUndone => "address_change_undone",
+            Self::PasswordReset => "password_reset",
             Self::AccountDeleted => "account_deleted",
             Self::PersonalTokenCreated => "personal_token_created",
             Self::PersonalTokenRemoved => "personal_token_removed",

@@ -147,6 +147,9 @@ pub async fn sweep(app: App) {
     if let Err(error) = app.events.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete old security events");
     }
+    if let Err(error) = app.flows.sweep(&app.db).await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired codes");
+    }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
     }

@@ -69,6 +69,7 @@ pub mod metrics;
 pub mod passwords;
 pub mod personal_tokens;
 pub mod plain_text;
+pub mod recovery;
 pub mod second_factors;
 pub mod secrets;
 pub mod serve;

@@ -53,7 +53,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountsError::InvalidCredentials`], [`AccountsError::Throttled`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::InvalidCredentials`], [`AccountsError::Unconfirmed`], [`AccountsError::Throttled`] or
+    /// [`AccountsError::Overloaded`].
     pub async fn verify_credentials(&self, login: &LoginAttempt<'_>) -> Result<User, AccountsError> {
         // Every stored password and identifier parses, so an early return reveals nothing about a user.
         let password = Password::parse(login.password).ok_or(AccountsError::InvalidCredentials)?;
@@ -66,6 +67,9 @@ impl Accounts {
         match self.check_password(found, password).await {
             Ok(user) => {
                 attempt.succeeded().await?;
+                if self.confirmation.is_missing(&user) {
+                    return Err(AccountsError::Unconfirmed);
+                }
                 Ok(user)
             }
             Err(AccountsError::InvalidCredentials) => {

@@ -4,12 +4,14 @@
 //! An unknown user and a wrong password give the same error after the same work. This module does not depend
 //! on sessions or tokens.
 
+mod address;
 pub mod api;
 mod credentials;
 mod deletion;
 mod identifiers;
 mod in_transaction;
 mod login_attempt;
+mod new_password;
 mod password_policy;
 mod store;
 
@@ -26,6 +28,8 @@ use crate::passwords::{Overloaded, Password, Passwords};
 use crate::throttle::{Blocked, CredentialTag, Throttle, ThrottleError, limits};
 use crate::tokens::Tokens;
 
+use address::Confirmation;
+pub use address::{change_address, confirm_address};
 pub use credentials::{lock_unchanged, replace_password};
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
@@ -33,6 +37,7 @@ pub use identifiers::{
 use in_transaction::change_profile;
 pub use in_transaction::{find, insert, lookup, page, set_mfa_enabled};
 pub use login_attempt::LoginAttempt;
+pub use new_password::{NO_PASSWORD, reset_password};
 pub use password_policy::{PasswordPolicy, PolicyViolation};
 
 /// The minimum length of a language tag.
@@ -115,6 +120,9 @@ pub enum AccountsError {
     /// A logged-in user sent a password that is not the account's.
     #[error("wrong password of a logged-in user")]
     WrongPassword,
+    /// The password is correct, but the address must be confirmed first.
+    #[error("the address is not confirmed")]
+    Unconfirmed,
     /// The account does not exist or was deleted.
     #[error("no such user")]
     NoSuchUser,
@@ -150,6 +158,7 @@ impl AuthOutcome for AccountsError {
             Self::Throttled(_) => Some(AuthResult::Throttled),
             Self::IdentifierTaken
             | Self::WrongPassword
+            | Self::Unconfirmed
             | Self::NoSuchUser
             | Self::LastIdentifier
             | Self::Store(_) => None,
@@ -192,6 +201,7 @@ pub struct Accounts {
     tokens: Tokens,
     throttle: Throttle,
     events: Events,
+    confirmation: Confirmation,
 }
 
 impl Accounts {
@@ -205,7 +215,7 @@ impl Accounts {
         throttle: Throttle,
         events: Events,
     ) -> Self {
-        Self { db, clock, passwords, policy, tokens, throttle, events }
+        Self { db, clock, passwords, policy, tokens, throttle, events, confirmation: Confirmation::default() }
     }
 
     /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at

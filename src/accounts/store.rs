@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{HashedUser, Identifier, ProfilePatch, User};
+use super::{Email, HashedUser, Identifier, ProfilePatch, User};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::passwords::COST_MAX;
@@ -179,6 +179,57 @@ pub(super) async fn set_mfa_enabled(
 ) -> Result<bool, StoreError> {
     let done = users::Entity::update_many()
         .col_expr(users::Column::MfaEnabled, Expr::value(is_enabled))
+        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
+        .filter(users::Column::Id.eq(user))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Confirms the address if it is still the user's. Returns `false` otherwise.
+pub(super) async fn confirm_address(
+    tx: &Tx,
+    user: Uuid,
+    address: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::EmailVerified, Expr::value(true))
+        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
+        .filter(users::Column::Id.eq(user))
+        .filter(users::Column::Email.eq(address))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn change_address(
+    tx: &Tx,
+    user: Uuid,
+    email: &Email,
+    is_verified: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::Email, Expr::value(email.as_entered()))
+        .col_expr(users::Column::EmailKey, Expr::value(email.canonical()))
+        .col_expr(users::Column::EmailVerified, Expr::value(is_verified))
+        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
+        .filter(users::Column::Id.eq(user))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+pub(super) async fn reset_password(
+    tx: &Tx,
+    user: Uuid,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = users::Entity::update_many()
+        .col_expr(users::Column::PasswordHash, Expr::value(hash))
+        .col_expr(users::Column::CredentialsVersion, Expr::col(users::Column::CredentialsVersion).add(1))
         .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
         .filter(users::Column::Id.eq(user))
         .exec(tx)

@@ -24,14 +24,16 @@ use crate::config::{AuthMethods, BackupSettings, Settings, Signup};
 use crate::data_dir::{LockError, RecordError};
 use crate::db::{self, Db, OpenError, StoreError, is_storage_full};
 use crate::events::Events;
+use crate::flows::Flows;
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions, MailSetupError};
 use crate::passwords::Passwords;
 use crate::personal_tokens::PersonalTokens;
+use crate::recovery::Recovery;
 use crate::second_factors::SecondFactors;
 use crate::secrets::{MasterSecret, SecretError};
-use crate::sessions::{Lifetimes, Sessions};
+use crate::sessions::{Lifetimes, Sessions, SignupMode};
 use crate::shares::Shares;
 use crate::sync::Sync;
 use crate::throttle::Throttle;
@@ -81,6 +83,10 @@ pub struct Services {
     pub throttle: Throttle,
     /// The client credentials of other services.
     pub clients: Clients,
+    /// Mailed codes and links.
+    pub flows: Flows,
+    /// The confirmation of addresses and the recovery of accounts.
+    pub recovery: Recovery,
     /// The outbox of mails.
     pub mail: Mail,
     /// The introspection of tokens for other services.
@@ -95,6 +101,8 @@ pub struct Services {
     pub identity: Identity,
     /// The leases for work that only one replica does at a time.
     pub leases: Leases,
+    /// Whether everything except `/auth` and `/me` requires a confirmed email address.
+    pub require_confirmed: bool,
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
     /// The networks of the proxies whose forwarding headers name the client.
@@ -242,14 +250,17 @@ pub async fn build(
         tokens.clone(),
         throttle.clone(),
         events.clone(),
-    );
+    )
+    .confirming_first(settings.signup == Signup::ConfirmFirst);
     let lifetimes = Lifetimes {
         idle_secs: settings.refresh_idle_secs,
         absolute_secs: settings.refresh_absolute_secs,
         max_sessions: settings.quotas.sessions,
     };
     let totp = Totp::new(db.clone(), clock.clone(), &secret, &public_url);
-    let signup_open = settings.signup == Signup::Open;
+    let options = mail_options(settings, &public_url);
+    let mail = Mail::new(background, clock.clone(), leases.clone(), &secret, options)?;
+    let flows = Flows::new(clock.clone(), mail.clone(), &secret);
     let sessions = Sessions::new(
         db.clone(),
         clock.clone(),
@@ -258,10 +269,11 @@ pub async fn build(
         SecondFactors::new(totp.clone()),
         &secret,
         lifetimes,
-        signup_open,
+        flows.clone(),
+        signup_mode(settings),
     );
-    let options = mail_options(settings, &public_url);
-    let mail = Mail::new(background, clock.clone(), leases.clone(), &secret, options)?;
+    let recovery =
+        Recovery::new(db.clone(), clock.clone(), accounts.clone(), sessions.clone(), flows.clone());
     let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let max_remembered = settings.quotas.sync_operations.into();
@@ -287,12 +299,15 @@ pub async fn build(
         idempotency,
         throttle,
         clients,
+        flows,
+        recovery,
         mail,
         introspector,
         identity,
         backup_settings: settings.backups.clone(),
         auth_methods: settings.auth_methods,
         leases,
+        require_confirmed: settings.require_confirmed,
         docs: settings.docs,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
@@ -365,6 +380,14 @@ fn check_writable(directory: &Path) -> io::Result<()> {
             Ok(())
         }
         written => written,
+    }
+}
+
+fn signup_mode(settings: &Settings) -> SignupMode {
+    match settings.signup {
+        Signup::Open => SignupMode::Open,
+        Signup::ConfirmFirst => SignupMode::ConfirmFirst,
+        Signup::Closed => SignupMode::Closed,
     }
 }
 

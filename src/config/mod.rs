@@ -41,6 +41,8 @@ pub const FILE_ARG: &str = "config";
 pub enum Signup {
     /// Every client can create an account.
     Open,
+    /// Every client can create an account, which gets no tokens before its address is confirmed.
+    ConfirmFirst,
     /// The API creates no accounts.
     Closed,
 }
@@ -118,6 +120,8 @@ pub struct Settings {
     pub password_min: usize,
     /// Whether the API can create accounts.
     pub signup: Signup,
+    /// Whether everything except `/auth` and `/me` requires a confirmed email address.
+    pub require_confirmed: bool,
     /// The accepted credentials in addition to `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
     /// Whether repeated attempts are slowed down. Off only with a loopback address in `listen`.
@@ -285,6 +289,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         bcrypt_cost: r.required("bcrypt_cost", 0, parse::number),
         password_min: r.required("password_min", 0, parse::number),
         signup: r.required("signup", Signup::Closed, parse::signup),
+        require_confirmed: r.required("require_confirmed", false, parse::boolean),
         auth_methods: AuthMethods {
             basic: r.required("basic_on_api", false, parse::boolean),
             query_token: r.required("query_token", false, parse::boolean),

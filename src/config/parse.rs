@@ -136,6 +136,7 @@ pub(super) fn choice(text: &str, kind: &ValueKind) -> Parsed<String> {
 pub(super) fn signup(text: &str, kind: &ValueKind) -> Parsed<Signup> {
     choice(text, kind).map(|word| match word.as_str() {
         "open" => Signup::Open,
+        "confirm_first" => Signup::ConfirmFirst,
         _ => Signup::Closed,
     })
 }

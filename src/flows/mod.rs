@@ -10,9 +10,10 @@
 //! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
 //!   id of its flow.
 //!
-//! This module knows neither accounts nor sessions. It rejects wrong, used, expired and superseded codes and
+//! A flow and its mail are stored in one transaction. This module knows neither accounts nor sessions. It rejects wrong, used, expired and superseded codes and
 //! tokens, and those of another purpose, all in the same way.
 
+mod delivery;
 mod store;
 mod token;
 
@@ -22,7 +23,10 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
+use crate::mail::Mail;
 use crate::secrets::{MacKey, MasterSecret, Purpose as KeyPurpose};
+
+pub use delivery::Delivery;
 
 /// The number of digits of a code.
 pub const CODE_DIGITS: usize = 8;
@@ -198,16 +202,17 @@ impl std::fmt::Debug for Proof {
 #[derive(Clone, Debug)]
 pub struct Flows {
     clock: Clock,
+    mail: Mail,
     mac: MacKey,
 }
 
 impl Flows {
     /// Creates the service. The secret authenticates codes and tokens.
-    pub fn new(clock: Clock, secret: &MasterSecret) -> Self {
-        Self { clock, mac: MacKey::from_secret(secret, KeyPurpose::Flows) }
+    pub fn new(clock: Clock, mail: Mail, secret: &MasterSecret) -> Self {
+        Self { clock, mail, mac: MacKey::from_secret(secret, KeyPurpose::Flows) }
     }
 
-    /// Creates a flow with a random code. [`Flows::store`] stores it.
+    /// Creates a flow with a random code. [`Flows::send`] stores it.
     pub fn begin(&self, new: NewFlow<'_>) -> BegunFlow {
         let id = self.clock.new_id();
         let code = token::random_code();
@@ -236,24 +241,6 @@ impl Flows {
             row,
             created_at: self.clock.now(),
         }
-    }
-
-    /// Stores a flow. The caller calls [`Flows::supersede`] too if the mail of the flow is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::ForeignKeyViolation`] if the account was deleted.
-    pub async fn store(&self, tx: &Tx, flow: &BegunFlow) -> Result<(), StoreError> {
-        store::insert(tx, flow).await
-    }
-
-    /// Invalidates the unused flows of the same purpose and subject, except `flow`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn supersede(&self, tx: &Tx, flow: &BegunFlow) -> Result<(), StoreError> {
-        store::supersede(tx, flow).await
     }
 
     /// Returns the flow of a proof if it is usable for one of the purposes, without counting a try: the code

@@ -39,6 +39,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         clients: app.clients.clone(),
         throttle: app.throttle.clone(),
         methods: app.auth_methods,
+        require_confirmed: app.require_confirmed,
     };
     middleware::Middleware {
         operations: operations::api(app).into_endpoint(),

@@ -14,8 +14,9 @@ use crate::app::Services;
 use crate::clients::api::ClientsApi;
 use crate::events::api::EventsApi;
 use crate::personal_tokens::api::PersonalTokensApi;
+use crate::recovery::api::RecoveryApi;
 use crate::sessions::api::{
-    ManageSessionsApi, PasswordApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi,
+    LoginCodeApi, ManageSessionsApi, PasswordApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi,
 };
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
@@ -36,6 +37,8 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         StepUpApi::new(sessions),
         PasswordApi::new(sessions, accounts, &services.clock),
         EventsApi::new(&services.events),
+        LoginCodeApi::new(sessions),
+        RecoveryApi::new(&services.recovery, &services.clock),
         AccountsApi::new(accounts, trips, &services.clock),
         TotpApi::new(totp, sessions, accounts, &services.clock),
         PersonalTokensApi::new(&services.personal_tokens, &services.clock),
@@ -61,6 +64,8 @@ type OfUsers = (
     DocumentOnly<StepUpApi>,
     DocumentOnly<PasswordApi>,
     DocumentOnly<EventsApi>,
+    DocumentOnly<LoginCodeApi>,
+    DocumentOnly<RecoveryApi>,
     DocumentOnly<AccountsApi>,
     DocumentOnly<TotpApi>,
     DocumentOnly<PersonalTokensApi>,

@@ -126,6 +126,12 @@ impl PathEntry {
     }
 }
 
+/// Returns whether an operation requires no credential.
+fn is_public(operation: &Value) -> bool {
+    let schemes = operation.get("security").and_then(Value::as_array);
+    schemes.is_none_or(|schemes| schemes.is_empty() || schemes.contains(&serde_json::json!({})))
+}
+
 impl OperationInfo {
     /// Reads an operation of the document.
     fn from_operation(document: &Value, operation: &Value) -> Self {
@@ -140,7 +146,7 @@ impl OperationInfo {
             Some(Parameter { name, is_query, is_list: items.is_some(), rule })
         };
         Self {
-            is_public: operation.get("security").and_then(Value::as_array).is_none_or(Vec::is_empty),
+            is_public: is_public(operation),
             media_type: content.and_then(|content| content.keys().next()).cloned(),
             parameters: parameters.filter_map(parameter).collect(),
         }

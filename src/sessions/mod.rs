@@ -7,8 +7,10 @@
 
 pub mod api;
 mod login;
+mod login_code;
 mod password_change;
 mod pending_login;
+mod reclaim;
 mod refresh;
 mod refresh_token;
 mod revocation;
@@ -39,6 +41,7 @@ pub use refresh_token::RefreshToken;
 pub use revocation::SessionSummary;
 pub use second_factor::Challenge;
 pub use sessionless_token::SessionlessToken;
+pub use signup::{SignedUp, SigningUp, SignupMode};
 pub use step_up::{Authenticated, StepUp};
 
 /// The maximum length of a device name, in characters.
@@ -119,6 +122,8 @@ pub struct Grant {
     pub at: DateTime<Utc>,
     /// The owner of the session.
     pub user: User,
+    /// The flow that confirms the address, if a sign-up has queued its mail.
+    pub flow: Option<Uuid>,
 }
 
 /// Why a session can't be started, refreshed or ended.
@@ -127,6 +132,12 @@ pub enum SessionsError {
     /// Sign-up is disabled in the settings.
     #[error("sign-up is disabled")]
     SignupClosed,
+    /// Sign-up requires an address, because it is confirmed first.
+    #[error("sign-up requires an email address")]
+    EmailRequired,
+    /// The code is wrong, or its flow can't be used.
+    #[error("the code is not valid")]
+    InvalidCode,
     /// The text is not a refresh token of this server, or the session has expired.
     #[error("invalid refresh token")]
     InvalidRefreshToken,
@@ -180,13 +191,16 @@ impl HasStoreError for SessionsError {
 impl AuthOutcome for SessionsError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
-            Self::InvalidRefreshToken | Self::Revoked | Self::LoginExpired | Self::WrongSecondFactor => {
-                Some(AuthResult::InvalidCredentials)
-            }
+            Self::InvalidRefreshToken
+            | Self::InvalidCode
+            | Self::Revoked
+            | Self::LoginExpired
+            | Self::WrongSecondFactor => Some(AuthResult::InvalidCredentials),
             Self::SecondFactorRequired(_) => Some(AuthResult::MfaRequired),
             Self::TooManyAttempts { .. } => Some(AuthResult::Throttled),
             Self::Accounts(error) => error.auth_result(),
             Self::SignupClosed
+            | Self::EmailRequired
             | Self::NoSuchSession
             | Self::SecondFactors(_)
             | Self::Tokens(_)
@@ -206,13 +220,13 @@ pub struct Sessions {
     mac: MacKey,
     devices: DeviceTokens,
     lifetimes: Lifetimes,
-    signup_open: bool,
     flows: Flows,
+    signup: SignupMode,
 }
 
 impl Sessions {
-    /// Creates the use-cases; `signup_open` allows sign-up.
-    #[expect(clippy::too_many_arguments, reason = "the services that a login needs")]
+    /// Creates the use-cases.
+    #[expect(clippy::too_many_arguments, reason = "the composition root names each service once")]
     pub fn new(
         db: Db,
         clock: Clock,
@@ -221,12 +235,12 @@ impl Sessions {
         second_factors: SecondFactors,
         secret: &MasterSecret,
         lifetimes: Lifetimes,
-        signup_open: bool,
+        flows: Flows,
+        signup: SignupMode,
     ) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
         let devices = DeviceTokens::new(secret, clock.clone());
-        let flows = Flows::new(clock.clone(), secret);
-        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, signup_open, flows }
+        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, flows, signup }
     }
 
     /// Creates the first generation of a session, not stored yet.
@@ -278,6 +292,7 @@ impl Sessions {
             device_token: self.devices.issue(user.id, session.id, user.credential),
             at: now,
             user,
+            flow: None,
         })
     }
 }

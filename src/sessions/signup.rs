@@ -1,53 +1,242 @@
-//! Sign-up: creates an account and its first session in one transaction.
+//! Sign-up: creates an account and its first session in one transaction, with the mail that confirms the address.
+//!
+//! If addresses must be confirmed first, a sign-up creates no session, and its response is the same whether or not
+//! the address has an account. The owner of a taken address gets a mail. An account that was never confirmed may
+//! belong to a stranger, so a later sign-up gets a code too: with that code, the account gets the later password,
+//! and everything that was set before is dropped.
 
 use std::net::IpAddr;
 
 use futures_util::FutureExt;
+use uuid::Uuid;
 
-use super::start::{self, NewSession};
+use super::start;
 use super::{Device, Grant, Sessions, SessionsError};
-use crate::accounts::{self, AccountsError, HashedUser, NewUser};
+use crate::accounts::{self, AccountsError, Email, HashedUser, NewUser, User};
 use crate::audit::{self, Event};
 use crate::db::Tx;
 use crate::events::EventKind;
+use crate::flows::{BegunFlow, Delivery, NewFlow, Purpose};
+use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
 use crate::tokens::Scopes;
 
+/// How often a sign-up is tried again because a concurrent one has taken an identifier.
+const ATTEMPTS: u32 = 3;
+
+/// Whether and how the API creates accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignupMode {
+    /// With a session.
+    Open,
+    /// Without a session; the address must be confirmed first.
+    ConfirmFirst,
+    /// Not at all.
+    Closed,
+}
+
+/// The client of a sign-up.
+#[derive(Debug)]
+pub struct SigningUp {
+    /// Its device.
+    pub device: Device,
+    /// Its address.
+    pub address: IpAddr,
+    /// The languages of its user.
+    pub languages: Languages,
+}
+
+/// The result of a sign-up.
+#[derive(Debug, Clone)]
+pub enum SignedUp {
+    /// The account and its first session.
+    Granted(Box<Grant>),
+    /// The flow that confirms the address. The account may have existed before.
+    Pending(Uuid),
+}
+
+/// A confirmation and its mail, ready to be stored.
+type Confirmation = (BegunFlow, Delivery);
+
 impl Sessions {
-    /// Creates an account and its first session, both or neither.
+    /// Returns whether and how the API creates accounts.
+    pub fn signup_mode(&self) -> SignupMode {
+        self.signup
+    }
+
+    /// Creates an account: with its first session, or with a flow that confirms the address first.
     ///
     /// # Errors
     ///
     /// [`SessionsError::SignupClosed`], or a wrapped [`AccountsError::IdentifierTaken`] or
     /// [`AccountsError::Throttled`].
-    pub async fn sign_up(
-        &self,
-        new: NewUser,
-        device: Device,
-        address: IpAddr,
-    ) -> Result<Grant, SessionsError> {
-        if !self.signup_open {
+    pub async fn sign_up(&self, new: NewUser, client: SigningUp) -> Result<SignedUp, SessionsError> {
+        if self.signup == SignupMode::Closed {
             return Err(SessionsError::SignupClosed);
         }
-        let attempt = self.accounts.begin_sign_up(address).await?;
+        let email = new.email.clone();
+        let attempt = self.accounts.begin_sign_up(client.address).await?;
         let hashed = self.accounts.hash_password(new).await?;
+        let SigningUp { device, languages, .. } = client;
+        match (self.signup, email) {
+            (SignupMode::ConfirmFirst, Some(email)) => {
+                Ok(SignedUp::Pending(self.sign_up_pending(hashed, email, languages).await?))
+            }
+            (SignupMode::ConfirmFirst, None) => Err(SessionsError::EmailRequired),
+            (_, email) => match self.sign_up_granted(hashed, email, device, languages).await {
+                Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
+                Err(error) => {
+                    if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
+                        attempt.failed().await?;
+                    }
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    async fn sign_up_granted(
+        &self,
+        hashed: HashedUser,
+        email: Option<Email>,
+        device: Device,
+        languages: Languages,
+    ) -> Result<Grant, SessionsError> {
         let user = hashed.user().clone();
+        let confirmation = email.as_ref().map(|email| self.confirmation(&user, email, None, languages));
+        let flow = confirmation.as_ref().map(|(flow, _)| flow.id);
         let mut session = self.new_session(user.id, Scopes::all(), device);
         let now = session.created_at;
-        let grant = self.issue_grant(&mut session, user, now)?;
+        let mut grant = self.issue_grant(&mut session, user, now)?;
         let new = self.with_events(session, EventKind::Signup);
-        let inserted = self.db.write((hashed, new), |tx, (hashed, new)| insert(tx, hashed, new).boxed());
-        if let Err(error) = inserted.await {
-            if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
-                attempt.failed().await?;
-            }
-            return Err(error);
-        }
+        let input = (self.clone(), hashed, new, confirmation, email);
+        let queued = self
+            .db
+            .write(input, |tx, (sessions, hashed, new, confirmation, email)| {
+                async move {
+                    sessions.insert_user(tx, hashed, email.as_ref()).await?;
+                    start::insert_first(tx, new).await?;
+                    sessions.send(tx, confirmation.as_ref()).await
+                }
+                .boxed()
+            })
+            .await?;
+        grant.flow = flow.filter(|_| queued == Queued::Accepted);
         audit::record(Event::SignedUp, Some(grant.user.id), Some(grant.session));
         Ok(grant)
     }
-}
 
-async fn insert(tx: &Tx, user: &HashedUser, session: &NewSession) -> Result<(), SessionsError> {
-    accounts::insert(tx, user).await?;
-    start::insert_first(tx, session).await
+    /// Creates an account without a session, or lets the owner of the address know that it is taken.
+    async fn sign_up_pending(
+        &self,
+        mut hashed: HashedUser,
+        email: Email,
+        languages: Languages,
+    ) -> Result<Uuid, SessionsError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(existing) = self.accounts.find_by_email(&email).await? {
+                return self.sign_up_again(&existing, &hashed, &email, languages).await;
+            }
+            let user = hashed.user().clone();
+            let confirmation = self.confirmation(&user, &email, None, languages.clone());
+            let flow = confirmation.0.id;
+            let input = (self.clone(), hashed.clone(), email.clone(), confirmation);
+            let inserted = self
+                .db
+                .write(input, |tx, (sessions, hashed, email, confirmation)| {
+                    async move {
+                        sessions.insert_user(tx, hashed, Some(email)).await?;
+                        sessions.send(tx, Some(confirmation)).await
+                    }
+                    .boxed()
+                })
+                .await;
+            match inserted {
+                Ok(_) => {
+                    audit::record(Event::SignedUp, Some(user.id), None);
+                    return Ok(flow);
+                }
+                // The username is taken, or a concurrent request has taken the address. The response must not
+                // tell them apart, so the account gets no username; the user can choose one later.
+                Err(SessionsError::Accounts(AccountsError::IdentifierTaken)) => hashed.clear_username(),
+                Err(error) => return Err(error),
+            }
+        }
+        // The address is reserved for an undo.
+        let mut new = NewFlow::new(Purpose::ConfirmAddress, None, email.canonical());
+        new.is_bound = true;
+        self.store_flow(self.flows.begin(new), Delivery::Nothing).await
+    }
+
+    /// Handles a sign-up with an address that has an account.
+    async fn sign_up_again(
+        &self,
+        existing: &User,
+        hashed: &HashedUser,
+        email: &Email,
+        languages: Languages,
+    ) -> Result<Uuid, SessionsError> {
+        if !existing.email_verified {
+            let hash = hashed.password_hash().to_owned();
+            let (flow, delivery) = self.confirmation(existing, email, Some(hash), languages);
+            return self.store_flow(flow, delivery).await;
+        }
+        let mut new = NewFlow::new(Purpose::ConfirmAddress, None, email.canonical());
+        new.is_bound = true;
+        let mail = existing.email.clone().map(|to| NewMail {
+            to,
+            user: Some(existing.id),
+            kind: MailKind::AddressTaken,
+            languages,
+            values: Values::default(),
+        });
+        self.store_flow(self.flows.begin(new), mail.map_or(Delivery::Nothing, Delivery::Instead)).await
+    }
+
+    async fn store_flow(&self, flow: BegunFlow, delivery: Delivery) -> Result<Uuid, SessionsError> {
+        let id = flow.id;
+        let input = (self.clone(), (flow, delivery));
+        self.db.write(input, |tx, (sessions, flow)| sessions.send(tx, Some(flow)).boxed()).await?;
+        Ok(id)
+    }
+
+    /// Returns the flow that confirms the address of a sign-up. Its code is enough, because only this client
+    /// knows the flow.
+    fn confirmation(
+        &self,
+        user: &User,
+        email: &Email,
+        password_hash: Option<String>,
+        languages: Languages,
+    ) -> Confirmation {
+        let address = user.email.clone();
+        let to = address.clone().unwrap_or_default();
+        let mut new = NewFlow::new(Purpose::ConfirmAddress, Some(user.id), email.canonical());
+        new.address = address;
+        new.is_bound = true;
+        new.password_hash = password_hash;
+        (self.flows.begin(new), Delivery::Code { to, languages, other_address: None })
+    }
+
+    async fn insert_user(
+        &self,
+        tx: &Tx,
+        user: &HashedUser,
+        email: Option<&Email>,
+    ) -> Result<(), SessionsError> {
+        accounts::insert(tx, user).await?;
+        // After the insert: it waits for a concurrent change of address to be committed.
+        if let Some(email) = email
+            && self.flows.is_reserved(tx, email.canonical(), None).await?
+        {
+            return Err(AccountsError::IdentifierTaken.into());
+        }
+        Ok(())
+    }
+
+    async fn send(&self, tx: &Tx, confirmation: Option<&Confirmation>) -> Result<Queued, SessionsError> {
+        match confirmation {
+            Some((flow, delivery)) => Ok(self.flows.send(tx, flow, delivery).await?),
+            None => Ok(Queued::OverBudget),
+        }
+    }
 }

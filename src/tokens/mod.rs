@@ -59,6 +59,8 @@ const TYPE: &str = "at+jwt";
 pub const BY_PASSWORD: &str = "pwd";
 /// The `amr` value of tokens that an operator mints. They prove no recent authentication.
 pub const BY_OPERATOR: &str = "operator";
+/// The `amr` value for authentication by a mailed code (RFC 8176).
+pub const BY_CODE: &str = "otp";
 /// The `client_id` of every token: there is one first-party client.
 pub const CLIENT_ID: &str = "tripgate";
 /// The maximum lifetime of a token under any settings, including clock skew.
@@ -380,4 +382,13 @@ impl Tokens {
 /// [`StoreError`].
 pub async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
     store::revoke(tx, revocation).await
+}
+
+/// Inserts revocations, in the transaction that causes them.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn revoke_all(tx: &Tx, revocations: &[Revocation]) -> Result<(), StoreError> {
+    store::revoke_all(tx, revocations).await
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{KeyStatus, Revocation};
 use crate::clock::from_millis;
-use crate::db::{StoreError, Tx};
+use crate::db::{StoreError, Tx, power_of_two_chunks};
 
 /// A key as stored.
 #[derive(Debug, Clone)]
@@ -205,15 +205,25 @@ pub(super) async fn is_known(
 
 /// Inserts a revocation.
 pub(super) async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
-    let before = revocation.minted_before.map_or(i64::MAX, |before| before.timestamp_millis());
-    let row = revocations::ActiveModel {
+    revoke_all(tx, std::slice::from_ref(revocation)).await
+}
+
+/// Inserts revocations.
+pub(super) async fn revoke_all(tx: &Tx, revocations: &[Revocation]) -> Result<(), StoreError> {
+    let row = |revocation: &Revocation| revocations::ActiveModel {
         subject: Set(revocation.subject),
-        minted_before: Set(before),
+        minted_before: Set(minted_before(revocation)),
         until: Set(revocation.until.timestamp_millis()),
         ..Default::default()
     };
-    revocations::Entity::insert(row).exec_without_returning(tx).await?;
+    for chunk in power_of_two_chunks(revocations) {
+        revocations::Entity::insert_many(chunk.iter().map(row)).exec_without_returning(tx).await?;
+    }
     Ok(())
+}
+
+fn minted_before(revocation: &Revocation) -> i64 {
+    revocation.minted_before.map_or(i64::MAX, |before| before.timestamp_millis())
 }
 
 /// Deletes revocations of tokens that expired before `now`. Returns their number.

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 pub use super::credentials::{
     BasicCredentials, basic_without_second_factor, insufficient_scope, invalid_basic_credentials,
-    invalid_client, invalid_credentials, invalid_refresh_token, invalid_second_factor, mfa_required,
-    session_revoked, user_deleted,
+    invalid_client, invalid_code, invalid_credentials, invalid_refresh_token, invalid_second_factor,
+    mfa_required, session_revoked, unconfirmed_account, user_deleted,
 };
 use super::credentials::{Challenges, Presented, extract, login_required, step_up_required};
 use super::digest;
@@ -59,6 +59,8 @@ pub struct Authentication {
     pub throttle: Throttle,
     /// The enabled authentication methods besides `Authorization: Bearer`.
     pub methods: AuthMethods,
+    /// Whether everything except `/auth` and `/me` requires a confirmed email address.
+    pub require_confirmed: bool,
 }
 
 /// The scope that an operation requires of an access token.
@@ -195,7 +197,7 @@ impl<R> Caller<R> {
 }
 
 impl<R: RequiredScope> Caller<R> {
-    async fn check(request: &Request) -> Result<Self, Problem> {
+    pub(super) async fn check(request: &Request) -> Result<Self, Problem> {
         let authentication = authentication(request)?;
         let methods = authentication.methods;
         let digest = methods.digest.then_some(&authentication.personal_tokens);
@@ -220,10 +222,27 @@ impl<R: RequiredScope> Caller<R> {
         let caller = Self { credential, requirement: PhantomData };
         audit::set_caller(caller.user(), caller.session());
         match R::SCOPE {
-            Some(scope) if !caller.scopes().contains(scope) => Err(insufficient_scope(scope)),
-            _ => reject_unknown(request).map(|()| caller),
+            Some(scope) if !caller.scopes().contains(scope) => return Err(insufficient_scope(scope)),
+            _ => reject_unknown(request)?,
         }
+        if authentication.require_confirmed && needs_confirmation(request) {
+            let is_confirmed = authentication.accounts.is_confirmed(caller.user());
+            // Boxed, so that the future of other requests stays small.
+            if !Box::pin(is_confirmed).await? {
+                return Err(unconfirmed_account());
+            }
+        }
+        Ok(caller)
     }
+}
+
+/// Returns whether the operation is neither below `/auth` nor below `/me`.
+fn needs_confirmation(request: &Request) -> bool {
+    let path = request.original_uri().path();
+    let rest = path.strip_prefix(super::API).unwrap_or_default();
+    !["/auth", "/me"]
+        .into_iter()
+        .any(|prefix| rest.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 async fn verify_token(

@@ -13,7 +13,7 @@ use poem::http::header;
 
 use super::client_address::ClientAddress;
 use super::digest;
-use super::problem::{Problem, ProblemCode};
+use super::problem::{FieldError, Problem, ProblemCode};
 use crate::accounts::LoginAttempt;
 use crate::db::StoreError;
 use crate::personal_tokens::PersonalTokens;
@@ -178,6 +178,22 @@ pub(super) fn step_up_required(max_age: TimeDelta) -> Problem {
     );
     Problem::new(ProblemCode::StepUpRequired, "Please confirm your identity to continue.")
         .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Returns the problem for a mailed code or token that is not accepted, whatever the reason.
+pub fn invalid_code(pointer: &str) -> Problem {
+    let detail = "This code is not valid or has expired. Please check it, or ask for a new one.";
+    Problem::new(ProblemCode::InvalidCode, detail).with_errors(vec![FieldError::new(
+        pointer,
+        "invalid_code",
+        detail,
+    )])
+}
+
+/// Returns the problem for a user whose email address must be confirmed first.
+pub fn unconfirmed_account() -> Problem {
+    let detail = "Please confirm your email address first. We have sent you a mail with a code.";
+    Problem::new(ProblemCode::UnconfirmedAccount, detail)
 }
 
 fn wrong_credentials() -> Problem {

@@ -33,6 +33,12 @@ pub const SESSION: Uuid = Uuid::from_u128(0x019c_adb9_5028_7000_bd7b_e520_6ff4_9
 pub const TRIP: Uuid = Uuid::from_u128(0x019c_adb9_9c40_7000_8e0c_6c1f_3a8d_2b55);
 /// The id of a stop of that trip.
 pub const STOP: Uuid = Uuid::from_u128(0x019c_adb9_9c40_7000_9a41_07d2_5e6b_c3f8);
+/// The id of the flow that confirms Grace's address.
+pub const FLOW: Uuid = Uuid::from_u128(0x019c_adb9_5028_7000_a3f1_6d0c_52be_7719);
+/// A code from a mail.
+pub const CODE: &str = "31415926";
+/// The token of a link in a mail, without a valid signature.
+pub const LINK_TOKEN: &str = "AZytuVAocACj8W0MUr53GWxpbmstc2lnbmF0dXJlIQ";
 /// An access token without a valid signature.
 pub const ACCESS_TOKEN: &str = "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2lnbmF0dXJl";
 /// A refresh token without a valid signature.

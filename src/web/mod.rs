@@ -21,6 +21,7 @@ mod incoming;
 pub mod instant;
 pub mod json;
 pub mod local_time;
+pub mod optional_caller;
 pub mod page;
 pub mod path_id;
 pub mod plain_text;

@@ -33,6 +33,8 @@ pub enum ProblemCode {
     InsufficientScope,
     /// The operator has disabled signing up.
     SignupClosed,
+    /// The email address of the account is not confirmed.
+    UnconfirmedAccount,
     /// The resource does not exist, or belongs to another user.
     NotFound,
     /// The path does not support the method.
@@ -59,6 +61,8 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     /// The input is not valid.
     Invalid,
+    /// The mailed code or token is not valid.
+    InvalidCode,
     /// The key was used for another request.
     IdempotencyKeyReused,
     /// The user's other searches are still running.
@@ -96,7 +100,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -112,6 +116,7 @@ impl ProblemCode {
         Self::InvalidClient,
         Self::InsufficientScope,
         Self::SignupClosed,
+        Self::UnconfirmedAccount,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
@@ -125,6 +130,7 @@ impl ProblemCode {
         Self::ContentTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
+        Self::InvalidCode,
         Self::IdempotencyKeyReused,
         Self::TooManySearches,
         Self::TooManyAttempts,
@@ -176,6 +182,8 @@ impl ProblemCode {
                 "The access token is valid, but lacks a scope that this operation requires."),
             Self::SignupClosed => ("signup_closed", 403, "Signing up is disabled", "none",
                 "This server does not accept new accounts."),
+            Self::UnconfirmedAccount => ("unconfirmed_account", 403, "Email address not confirmed", "none",
+                "The email address of the account must be confirmed first."),
             Self::NotFound => ("not_found", 404, "Not found", "none",
                 "The resource does not exist, or it belongs to another user. The response is the same for both."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "fix_input",
@@ -202,6 +210,8 @@ impl ProblemCode {
                 "The body has a media type that this operation does not support."),
             Self::Invalid => ("invalid", 422, "Invalid input", "fix_input",
                 "The request is well-formed, but some of its fields are not valid. `errors` lists each of them with a pointer to the field."),
+            Self::InvalidCode => ("invalid_code", 422, "Invalid or expired code", "fix_input",
+                "The mailed code or token is wrong, was used or replaced, has expired, or belongs to something else. The response is the same for all."),
             Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "Idempotency key reused", "fix_input",
                 "This key was used for another request within the last 7 days: for another path, or with another body. Nothing was changed."),
             Self::TooManySearches => ("too_many_searches", 429, "Too many searches", "retry",

@@ -20,5 +20,6 @@ mod faults;
 mod harness;
 mod mail;
 mod operation;
+mod recovery;
 mod sync;
 mod trips;

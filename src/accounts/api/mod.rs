@@ -218,6 +218,7 @@ impl From<AccountsError> for Problem {
                 let detail = "Password is wrong. Please enter it again.";
                 Self::invalid(vec![FieldError::new("/password", "wrong_password", detail)])
             }
+            AccountsError::Unconfirmed => caller::unconfirmed_account(),
             AccountsError::NoSuchUser => caller::user_deleted(),
             AccountsError::LastIdentifier => {
                 let detail =
@@ -265,6 +266,8 @@ impl AccountsApi {
     ///   same for both. Let the user enter both again.
     /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
+    ///   confirmed first.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(
         path = "/auth/verify",
@@ -276,7 +279,7 @@ impl AccountsApi {
         &self,
         request: &Request,
         basic: BasicCredentials,
-    ) -> Result<CheckedAccount, ProblemResponse> {
+    ) -> Result<CheckedAccount, ProblemResponse<403>> {
         match self.accounts.authenticate(&basic.attempt(request)).await {
             Ok(user) => Ok(CheckedAccount::Ok(Json(user.into()))),
             Err(AccountsError::InvalidCredentials) => Err(caller::invalid_basic_credentials().into()),

@@ -85,7 +85,8 @@ fn order_tags(document: &mut Value) {
 }
 
 /// Splits security schemes of the form `name scope`. HTTP schemes can't have scopes in OpenAPI 3.0, so the
-/// scopes are moved to the extension `x-required-scopes`. Public operations get an empty list of schemes.
+/// scopes are moved to the extension `x-required-scopes`. `optional` in place of a scope means that no credential is
+/// accepted too. Public operations get an empty list of schemes.
 fn set_security(operation: &mut Value) {
     let mut scopes = Vec::new();
     let mut schemes = Vec::new();
@@ -93,6 +94,10 @@ fn set_security(operation: &mut Value) {
         for name in scheme.as_object().into_iter().flat_map(Map::keys) {
             let (name, scope) = name.split_once(' ').unwrap_or((name, ""));
             schemes.push(json!({ name: [] }));
+            if scope == "optional" {
+                schemes.push(json!({}));
+                continue;
+            }
             scopes.extend((!scope.is_empty()).then(|| json!(scope)));
         }
     }

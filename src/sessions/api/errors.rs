@@ -5,7 +5,7 @@ use poem::http::header;
 use crate::sessions::SessionsError;
 use crate::tokens::TokensError;
 use crate::web::caller;
-use crate::web::problem::{Problem, ProblemCode};
+use crate::web::problem::{FieldError, Problem, ProblemCode};
 
 impl From<SessionsError> for Problem {
     fn from(error: SessionsError) -> Self {
@@ -13,6 +13,11 @@ impl From<SessionsError> for Problem {
             SessionsError::SignupClosed => {
                 Self::new(ProblemCode::SignupClosed, "This server does not accept new accounts.")
             }
+            SessionsError::EmailRequired => {
+                let detail = "Email address is required.";
+                Self::invalid(vec![FieldError::new("/email", "required", detail)])
+            }
+            SessionsError::InvalidCode => caller::invalid_code("/code"),
             SessionsError::InvalidRefreshToken => caller::invalid_refresh_token(),
             SessionsError::Revoked => caller::session_revoked(),
             SessionsError::NoSuchSession => Self::not_found(),

@@ -1,10 +1,12 @@
 //! The HTTP operations that sign up, log in, and show the current session.
 
 mod errors;
+mod login_code;
 mod manage;
 mod password;
 mod second_factor;
 mod sessionless_token;
+mod signed_up;
 mod step_up;
 
 use chrono::{DateTime, Utc};
@@ -15,11 +17,12 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Device, Grant};
+use super::{Device, Grant, SigningUp};
 use crate::accounts::Accounts;
 use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
 use crate::accounts::{Email, LoginAttempt, NewUser, Username};
 use crate::clock::Clock;
+use crate::mail::Languages;
 use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
 use crate::tokens::Scopes;
@@ -32,10 +35,12 @@ use crate::web::json::{Json, serialize_instant, serialize_optional_instant};
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, ProblemResponse};
 
+pub use login_code::LoginCodeApi;
 pub use manage::ManageSessionsApi;
 pub use password::PasswordApi;
 pub use second_factor::SecondFactorApi;
 pub use sessionless_token::TokenApi;
+use signed_up::SignedUp;
 pub use step_up::StepUpApi;
 
 /// A new account. Requires `email`, `username` or both.
@@ -114,6 +119,10 @@ struct TokenGrant {
     /// attacks from other devices then do not slow the login down. It does not log in by itself, and is valid for a
     /// year and until the password changes.
     device_token: String,
+    /// Id of the flow that confirms the email address. Present after a sign-up that has sent a confirmation mail:
+    /// send it with the code to `POST /api/v1/auth/email/confirm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_id: Option<Uuid>,
     /// Account of the user.
     user: UserBody,
 }
@@ -136,21 +145,6 @@ struct SessionInfo {
     /// Time when the token expires. Absent if a personal access token does not expire.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     expires_at: Option<DateTime<Utc>>,
-}
-
-#[derive(ApiResponse)]
-enum SignedUp {
-    /// The account was created, and its first session has begun.
-    #[oai(status = 201)]
-    Created(
-        Json<TokenGrant>,
-        /// Path of the account.
-        #[oai(header = "Location")]
-        String,
-        /// `no-store`: the response must not be cached.
-        #[oai(header = "Cache-Control")]
-        String,
-    ),
 }
 
 #[derive(ApiResponse)]
@@ -202,6 +196,7 @@ impl Example for TokenGrant {
             scope: examples::SCOPE.to_owned(),
             server_time: examples::at(0),
             device_token: examples::DEVICE_TOKEN.to_owned(),
+            flow_id: None,
             user: UserBody::example(),
         }
     }
@@ -232,6 +227,7 @@ impl From<Grant> for TokenGrant {
             scope: grant.scopes.to_string(),
             server_time: grant.at,
             device_token: grant.device_token,
+            flow_id: grant.flow,
             user: grant.user.into(),
         }
     }
@@ -304,7 +300,11 @@ impl SessionsApi {
     /// Sign up
     ///
     /// Creates an account and its first session, so that the user need not log in after signing up. Ask for
-    /// an email address, a username, or both.
+    /// an email address, a username, or both. The address gets a mail with a code and a link that confirm it; send the
+    /// code with `flow_id` to `POST /api/v1/auth/email/confirm`.
+    ///
+    /// If the server requires that the address is confirmed first, `email` is required, and the response is always 202
+    /// with a `flow_id` and without tokens, also if the address has an account. Confirm, then log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
@@ -319,9 +319,14 @@ impl SessionsApi {
         body: Body<SignUp>,
     ) -> Result<SignedUp, ProblemResponse<403, 409, 429>> {
         let (new, device_name) = body.check(|body, errors| body.check(&self.accounts, errors))?;
-        let grant =
-            self.sessions.sign_up(new, device(request, device_name), ClientAddress::of(request).0).await?;
-        Ok(SignedUp::Created(Json(grant.into()), "/api/v1/me".to_owned(), "no-store".to_owned()))
+        let languages = Languages::of(None, request.header(header::ACCEPT_LANGUAGE));
+        let client = SigningUp {
+            device: device(request, device_name),
+            address: ClientAddress::of(request).0,
+            languages,
+        };
+        let signed_up = self.sessions.sign_up(new, client).await?;
+        Ok(signed_up.into())
     }
 
     /// Log in
@@ -336,13 +341,15 @@ impl SessionsApi {
     ///   `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa` within 5 minutes.
     /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this address. The
     ///   response is the same for unknown identifiers. Wait for `Retry-After` seconds.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
+    ///   confirmed first. Ask for the code from the mail.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(
         &self,
         request: &Request,
         body: Body<LogIn>,
-    ) -> Result<LoggedIn, ProblemResponse<401, 429>> {
+    ) -> Result<LoggedIn, ProblemResponse<401, 403, 429>> {
         let (LogIn { identifier, password, device_name, device_token, .. }, scopes) =
             body.check(|body, _| body.check())?;
         let device = device(request, device_name.map(String::from));

@@ -90,6 +90,8 @@ impl TokenApi {
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
+    ///   confirmed first.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
@@ -97,7 +99,7 @@ impl TokenApi {
         request: &Request,
         basic: BasicCredentials,
         _no_body: NoBody,
-    ) -> Result<IssuedToken, ProblemResponse> {
+    ) -> Result<IssuedToken, ProblemResponse<403>> {
         match self.sessions.issue_token(&basic.attempt(request)).await {
             Ok(token) => Ok(IssuedToken::Ok(Json(token.into()), "no-store".to_owned())),
             Err(SessionsError::Accounts(AccountsError::InvalidCredentials)) => {

@@ -36,6 +36,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "leases",
             "mail",
             "personal_tokens",
+            "recovery",
             "second_factors",
             "sessions",
             "shares",
@@ -56,16 +57,18 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 11] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 13] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
+    ("flows", &["mail"]),
     ("accounts", &["events", "throttle", "tokens"]),
     ("second_factors", &["accounts", "totp"]),
-    ("sessions", &["accounts", "events", "flows", "second_factors", "throttle", "tokens"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
     ("personal_tokens", &["tokens"]),
+    ("sessions", &["accounts", "flows", "mail", "personal_tokens", "second_factors", "throttle", "tokens"]),
+    ("recovery", &["accounts", "flows", "mail", "sessions", "tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),

@@ -62,7 +62,8 @@ async fn signing_up_returns_a_session_and_the_location_of_the_account() {
             "token_type": "Bearer", "access_token": grant["access_token"], "expires_in": 900,
             "refresh_token": grant["refresh_token"], "refresh_expires_in": 5_184_000,
             "session_id": grant["session_id"], "scope": "account trips:read trips:write",
-            "server_time": "2026-03-02T08:30:00.000Z", "device_token": grant["device_token"], "user": user,
+            "server_time": "2026-03-02T08:30:00.000Z", "device_token": grant["device_token"],
+            "flow_id": grant["flow_id"], "user": user,
         })
     );
     let ada = app.anonymous().with_grant(&grant);

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tripgate::config::Signup;
 
+use super::forms::form;
 use crate::harness::conformance::{operations, resolved, validate};
 use crate::harness::totp::{Authenticator, enrol};
 use crate::harness::{Call, Client, Reply, TestApp};
@@ -32,6 +34,8 @@ use By::{Anonymous, Basic, Grace, Service, Writer};
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
+    /// The server requires that an address is confirmed first.
+    ConfirmFirst,
     Account,
     /// The account, and a personal access token.
     PersonalToken,
@@ -48,7 +52,7 @@ enum Before {
     /// The account, with an authenticator app.
     Enrolled,
 }
-use Before::{Account, Deleted, Enrolled, Enrolling, Nothing, Shared, Trip, Trips};
+use Before::{Account, ConfirmFirst, Deleted, Enrolled, Enrolling, Nothing, Shared, Trip, Trips};
 
 /// Operation id, status, credentials, previous state, and what an example can't contain: a query, a header,
 /// or a valid token.
@@ -66,13 +70,28 @@ enum Extra {
     /// Replaces the value at this pointer into the request with a code of the authenticator app, and `mfa_token` with
     /// that of a login.
     Code(&'static str),
+    /// Replaces the flow and its code by those of the sign-up.
+    SignUpCode,
+    /// Replaces the flow and its code by those that this operation mails.
+    MailedCode(&'static str),
+    /// Replaces the token by that of the mail that reports a change of address.
+    UndoToken,
 }
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("sign_up", 201, Anonymous, Nothing, Extra::None),
+    ("sign_up", 202, Anonymous, ConfirmFirst, Extra::None),
     ("log_in", 200, Anonymous, Account, Extra::None),
     ("complete_login", 200, Anonymous, Enrolled, Extra::Code("/totp_code")),
+    ("send_login_code", 202, Anonymous, Account, Extra::None),
+    ("log_in_by_code", 200, Anonymous, Account, Extra::MailedCode("/api/v1/auth/login/code")),
+    ("confirm_email", 204, Anonymous, Account, Extra::SignUpCode),
+    ("resend_confirmation", 202, Anonymous, Account, Extra::None),
+    ("undo_email_change", 204, Anonymous, Account, Extra::UndoToken),
+    ("forgot_password", 202, Anonymous, Account, Extra::None),
+    ("reset_password", 204, Anonymous, Account, Extra::MailedCode("/api/v1/auth/password/forgot")),
+    ("change_email", 202, Grace, Account, Extra::None),
     ("refresh_session", 200, Anonymous, Account, Extra::Refresh("/refresh_token")),
     ("log_out", 204, Anonymous, Account, Extra::Refresh("/refresh_token")),
     ("create_token", 200, Basic, Account, Extra::None),
@@ -157,7 +176,8 @@ struct Scene {
 
 impl Scene {
     async fn new(before: Before) -> Self {
-        let app = TestApp::start().await;
+        let signup = if matches!(before, ConfirmFirst) { Signup::ConfirmFirst } else { Signup::Open };
+        let app = TestApp::with(|settings| settings.signup = signup).await;
         let mut scene = Self {
             grace: app.anonymous(),
             app,
@@ -165,7 +185,7 @@ impl Scene {
             token: String::new(),
             authenticator: None,
         };
-        if matches!(before, Nothing) {
+        if matches!(before, Nothing | ConfirmFirst) {
             return scene;
         }
         let sign_up = scene.grace.post("/api/v1/auth/signup").header("user-agent", "Trips/1.4");
@@ -253,12 +273,37 @@ impl Scene {
                 body["mfa_token"] = reply.json()["mfa_token"].clone();
             }
         }
+        self.set_proof(extra, &mut body).await;
         if media == "application/json" {
             return call.json(&body).await;
         }
         let fields = body.as_object().unwrap().iter();
         let fields: Vec<_> = fields.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
         call.form(&fields).await
+    }
+
+    /// Replaces the code or token in a body by a valid one.
+    async fn set_proof(&self, extra: Extra, body: &mut Value) {
+        let email = self.grace.grant()["user"]["email"].as_str().unwrap_or_default();
+        let begin = async |path: &str, email: &str| {
+            let call = self.grace.post(path).json(&json!({ "email": email }));
+            call.await.expect(202).json()["flow_id"].clone()
+        };
+        let flow = match extra {
+            Extra::SignUpCode => self.grace.grant()["flow_id"].clone(),
+            Extra::MailedCode(path) => begin(path, email).await,
+            Extra::UndoToken => {
+                let flow = begin("/api/v1/me/email", "grace@new.example.org").await;
+                let code = self.app.mail_to("grace@new.example.org").await.code().to_owned();
+                let confirm = json!({ "flow_id": flow, "code": code });
+                self.grace.post("/api/v1/auth/email/confirm").json(&confirm).await.expect(204);
+                body["token"] = json!(self.app.mail_to(email).await.token());
+                return;
+            }
+            _ => return,
+        };
+        body["flow_id"] = flow;
+        body["code"] = json!(self.app.mail_to(email).await.code());
     }
 
     async fn call(&self, by: By, method: Method, path: &str) -> Call {
@@ -283,30 +328,6 @@ impl Scene {
                 anonymous.call(method, path).basic(&gate.id, &gate.secret)
             }
         }
-    }
-}
-
-/// Replaces every string, number and boolean in a value with its kind.
-fn form(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), form(field))).collect(),
-        Value::Array(items) => items.iter().map(form).collect(),
-        Value::String(text) => json!(kind(text)),
-        Value::Number(number) => json!(if number.is_f64() { "number" } else { "integer" }),
-        Value::Bool(_) => json!("boolean"),
-        Value::Null => Value::Null,
-    }
-}
-
-fn kind(text: &str) -> &'static str {
-    let instant = |text: &str| text.len() == 24 && text.ends_with('Z');
-    match text {
-        text if text.len() == 36 && text.parse::<uuid::Uuid>().is_ok() => "id",
-        text if instant(text) && text.parse::<chrono::DateTime<chrono::Utc>>().is_ok() => "instant",
-        text if text.parse::<chrono::NaiveDate>().is_ok() => "date",
-        text if text.parse::<chrono::NaiveDateTime>().is_ok() => "local time",
-        text if text.starts_with("https://") => "url",
-        _ => "text",
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod authz;
 mod bad_input;
 mod errors;
 mod examples;
+mod forms;
 mod large_bodies;
 mod lengths;
 mod no_echo;

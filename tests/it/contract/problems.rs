@@ -151,6 +151,7 @@ async fn malformed(app: &TestApp) -> Vec<Reply> {
     let anonymous = app.anonymous();
     let signup = |body: Value| anonymous.post("/api/v1/auth/signup").json(&body);
     let title = json!({ "title": "Lisbon" });
+    let unknown_code = json!({ "flow_id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "code": "12345678" });
     vec![
         ada.get(&format!("{TRIPS}?limit=1&limit=2")).await,
         anonymous.post(LOGIN).header("content-type", "application/json").body("{,").await,
@@ -162,6 +163,7 @@ async fn malformed(app: &TestApp) -> Vec<Reply> {
         anonymous.post(LOGIN).header("content-type", "application/json").body(vec![b' '; 300_000]).await,
         anonymous.post(LOGIN).header("content-type", "text/plain").body("{}").await,
         signup(json!({ "username": "bob", "password": "short" })).await,
+        anonymous.post("/api/v1/auth/login/code/confirm").json(&unknown_code).await,
     ]
 }
 
@@ -176,10 +178,12 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
     let stale = app.log_in("ada").await;
     app.clock.advance(TimeDelta::minutes(6));
     let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
+    let confirming = app.replica_with(|settings| settings.signup = Signup::ConfirmFirst).await;
     let brian = json!({ "username": "brian", "password": PASSWORD });
     app.sign_up_with_totp("grace").await;
     vec![
         anonymous.post(LOGIN).json(&json!({ "identifier": "grace", "password": PASSWORD })).await,
+        confirming.anonymous().post(LOGIN).json(&json!({ "identifier": "ada", "password": PASSWORD })).await,
         anonymous.get("/api/v1/me").await,
         anonymous.post(LOGIN).json(&json!({ "identifier": "ada", "password": "a wrong one" })).await,
         stale.patch("/api/v1/me").json(&json!({ "username": "countess" })).await,

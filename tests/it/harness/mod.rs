@@ -178,6 +178,11 @@ impl TestApp {
         self.log_in_with(&json!({ "identifier": name, "password": PASSWORD })).await
     }
 
+    /// Starts another session of an account with this password.
+    pub(crate) async fn log_in_with_password(&self, name: &str, password: &str) -> Client {
+        self.log_in_with(&json!({ "identifier": name, "password": password })).await
+    }
+
     /// Starts another session, limited to the scopes in `scope`.
     pub(crate) async fn log_in_for(&self, name: &str, scope: &str) -> Client {
         self.log_in_with(&json!({ "identifier": name, "password": PASSWORD, "scope": scope })).await

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use entity::{
-    clients, digest_nonces, idempotency_keys, pending_logins, personal_tokens, recovery_codes, revocations,
-    security_events, sessions, signing_keys, throttle_buckets, totp_secrets, trip_counters, trip_tombstones,
-    trips, users,
+    clients, digest_nonces, flow_failures, flows, idempotency_keys, pending_logins, personal_tokens,
+    recovery_codes, revocations, security_events, sessions, signing_keys, throttle_buckets, totp_secrets,
+    trip_counters, trip_tombstones, trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
@@ -35,6 +35,22 @@ pub(crate) async fn sessions(app: &TestApp) -> Vec<sessions::Model> {
     let rows = sessions::Entity::find().all(&connection).await.unwrap();
     connection.close().await.unwrap();
     rows
+}
+
+/// Returns all flows.
+pub(crate) async fn flows(app: &TestApp) -> Vec<flows::Model> {
+    let connection = open(app).await;
+    let rows = flows::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Returns the number of wrong codes of each account or address that has any.
+pub(crate) async fn flow_failures(app: &TestApp) -> Vec<i64> {
+    let connection = open(app).await;
+    let rows = flow_failures::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.into_iter().map(|row| row.failures).collect()
 }
 
 /// Returns the registered clients of the introspection endpoint.

@@ -83,8 +83,11 @@ fn a_start_on_a_used_port_fails_without_side_effects() {
 #[test]
 fn all_invalid_settings_are_reported_together_without_secrets() {
     let dir = TempDir::new().unwrap();
-    fs::write(dir.path().join(".env"), format!("TRIPGATE_SMTP_SERVER=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"))
-        .unwrap();
+    fs::write(
+        dir.path().join(".env"),
+        format!("TRIPGATE_SMTP_SERVER=smtp://u:{CANARY}@h\nTRIPGATE_LISEN=x\n"),
+    )
+    .unwrap();
     fs::write(dir.path().join("tripgate.toml"), "password_min = \"two\"\nelephant = 1\n").unwrap();
     let mut serve = command(dir.path(), &["--bcrypt-cost", "99", "--tls-cert", "absent.pem"]);
     serve.env("TRIPGATE_DATABASE_URL", format!("oracle://u:{CANARY}@h/d"));

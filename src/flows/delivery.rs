@@ -1,0 +1,101 @@
+//! Stores a flow together with its mail.
+
+use super::{BegunFlow, Flows, Purpose, store};
+use crate::db::{StoreError, Tx};
+use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
+
+/// The mail of a flow.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The code and the link of the flow.
+    Code {
+        /// The recipient: the stored address of the account, or the new address of a change.
+        to: String,
+        /// The languages of the recipient.
+        languages: Languages,
+        /// Another address that the mail names.
+        other_address: Option<String>,
+    },
+    /// Another mail: the code of the flow reaches no mailbox.
+    Instead(NewMail),
+    /// No mail, because no account has the address.
+    Nothing,
+}
+
+impl Purpose {
+    /// Returns the kind of the mail.
+    const fn mail(self) -> MailKind {
+        match self {
+            Self::ConfirmAddress | Self::ChangeAddress => MailKind::ConfirmAddress,
+            Self::UndoChange => MailKind::AddressChanged,
+            Self::LogIn => MailKind::LoginCode,
+            Self::ResetPassword => MailKind::ResetPassword,
+            Self::Reauthenticate => MailKind::ReauthenticateCode,
+        }
+    }
+
+    /// Returns the page that the link opens. A code for one device has no link.
+    const fn page(self) -> Option<&'static str> {
+        match self {
+            Self::ConfirmAddress | Self::ChangeAddress => Some("/account/confirm"),
+            Self::ResetPassword => Some("/account/reset"),
+            Self::UndoChange => Some("/account/undo"),
+            Self::LogIn | Self::Reauthenticate => None,
+        }
+    }
+}
+
+impl BegunFlow {
+    /// Returns the mail with the code and the link.
+    fn mail(&self, to: &str, languages: &Languages, other_address: Option<&String>) -> NewMail {
+        let purpose = self.row.purpose;
+        let has_code = purpose != Purpose::UndoChange;
+        let values = Values {
+            code: has_code.then(|| self.code.clone()),
+            link: purpose.page().map(|page| format!("{page}#{}", self.token)),
+            valid_minutes: u32::try_from(purpose.lifetime().num_minutes()).ok(),
+            address: other_address.cloned(),
+            at: Some(self.created_at),
+            ..Values::default()
+        };
+        NewMail {
+            to: to.to_owned(),
+            user: self.row.user,
+            kind: purpose.mail(),
+            languages: languages.clone(),
+            values,
+        }
+    }
+}
+
+impl Flows {
+    /// Stores a flow and queues its mail, in the caller's transaction. If the mail is queued, the earlier flows of
+    /// the same purpose and subject are superseded. If a budget is spent they stay valid: their mails have arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ForeignKeyViolation`] if the account was deleted.
+    pub async fn send(&self, tx: &Tx, flow: &BegunFlow, delivery: &Delivery) -> Result<Queued, StoreError> {
+        store::insert(tx, flow).await?;
+        let queued = match delivery {
+            Delivery::Code { to, languages, other_address } => {
+                self.mail.queue(tx, flow.mail(to, languages, other_address.as_ref())).await?
+            }
+            Delivery::Instead(mail) => self.mail.queue(tx, mail.clone()).await?,
+            Delivery::Nothing => Queued::Accepted,
+        };
+        if queued == Queued::Accepted {
+            store::supersede(tx, flow).await?;
+        }
+        Ok(queued)
+    }
+
+    /// Queues a mail without a flow, in the caller's transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn notify(&self, tx: &Tx, mail: NewMail) -> Result<Queued, StoreError> {
+        self.mail.queue(tx, mail).await
+    }
+}

@@ -1,0 +1,165 @@
+//! Changes the address of an account, and takes a change back.
+//!
+//! The new address is confirmed before it takes effect. The old address is told at the request and at the change;
+//! the second mail has a link that restores it within 7 days. During that time no other account can take it.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Recovery, RecoveryError};
+use crate::accounts::{self, AccountsError, Email, User};
+use crate::audit::{self, Event};
+use crate::db::{StoreError, Tx};
+use crate::flows::{BegunFlow, Delivery, Flow, Flows, NewFlow, Proof, Purpose};
+use crate::mail::{Languages, MailKind, NewMail, Values};
+use crate::tokens::Revocation;
+
+/// What the transaction of a request stores.
+#[derive(Clone)]
+struct ChangeRequest {
+    flows: Flows,
+    flow: BegunFlow,
+    delivery: Delivery,
+    /// The mail to the old address.
+    report: Option<NewMail>,
+}
+
+impl Recovery {
+    /// Mails a code to the new address of a user who has authenticated recently. If another account has the
+    /// address, its owner gets a mail instead, and the response is the same.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`AccountsError::NoSuchUser`].
+    pub async fn request_change(
+        &self,
+        user: Uuid,
+        email: Email,
+        languages: Languages,
+    ) -> Result<Uuid, RecoveryError> {
+        let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
+        let taken = self.accounts.find_by_email(&email).await?.filter(|other| other.id != user.id);
+        let input = (self.flows.clone(), email.clone(), user.id);
+        let is_reserved: Result<bool, StoreError> = self
+            .db
+            .read(input, |tx, (flows, email, user)| {
+                flows.is_reserved(tx, email.canonical(), Some(*user)).boxed()
+            })
+            .await;
+        let to = email.as_entered().to_owned();
+        let delivery = match taken.map(|other| (other.id, other.email)) {
+            Some((other, Some(to))) => Delivery::Instead(NewMail {
+                to,
+                user: Some(other),
+                kind: MailKind::AddressTaken,
+                languages: languages.clone(),
+                values: Values::default(),
+            }),
+            Some((_, None)) => Delivery::Nothing,
+            None if is_reserved? => Delivery::Nothing,
+            None => Delivery::Code { to: to.clone(), languages: languages.clone(), other_address: None },
+        };
+        let mut new = NewFlow::new(Purpose::ChangeAddress, Some(user.id), email.canonical());
+        new.address = Some(to.clone());
+        new.is_bound = true;
+        let flow = self.flows.begin(new);
+        let id = flow.id;
+        let report = self.report(&user, MailKind::AddressChangeRequested, to, languages);
+        let request = ChangeRequest { flows: self.flows.clone(), flow, delivery, report };
+        let stored = self.db.write(request, |tx, request| request.store(tx).boxed()).await;
+        match stored {
+            Err(StoreError::ForeignKeyViolation(_)) => {
+                Err(RecoveryError::Accounts(AccountsError::NoSuchUser))
+            }
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(id),
+        }
+    }
+
+    /// Returns a mail to the current address of a user about another address.
+    fn report(&self, user: &User, kind: MailKind, other: String, languages: Languages) -> Option<NewMail> {
+        let values = Values { address: Some(other), at: Some(self.clock.now()), ..Values::default() };
+        let to = user.email.clone()?;
+        Some(NewMail { to, user: Some(user.id), kind, languages, values })
+    }
+
+    /// Gives a user the confirmed new address, and mails the link that undoes this to the old one. Sessions stay;
+    /// flows whose codes went to the old address end.
+    pub(super) async fn change(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        address: &str,
+        languages: &Languages,
+        now: DateTime<Utc>,
+    ) -> Result<(), RecoveryError> {
+        let email: Email = address.parse().map_err(|_| RecoveryError::InvalidCode)?;
+        let before = accounts::find(tx, user).await?;
+        match accounts::change_address(tx, user, &email, true, now).await {
+            // Another account has taken the address in the meantime.
+            Err(AccountsError::IdentifierTaken) => return Err(RecoveryError::InvalidCode),
+            changed => changed?,
+        }
+        if self.flows.is_reserved(tx, email.canonical(), Some(user)).await? {
+            return Err(RecoveryError::InvalidCode);
+        }
+        self.flows.end_all(tx, user).await?;
+        let Some(old) = before.email.as_deref().and_then(|old| old.parse::<Email>().ok()) else {
+            return Ok(());
+        };
+        if old.canonical() == email.canonical() {
+            return Ok(());
+        }
+        let mut new = NewFlow::new(Purpose::UndoChange, Some(user), old.canonical());
+        new.address.clone_from(&before.email);
+        new.was_verified = before.email_verified;
+        let to = old.as_entered().to_owned();
+        let other_address = Some(address.to_owned());
+        let delivery = Delivery::Code { to, languages: languages.clone(), other_address };
+        self.flows.send(tx, &self.flows.begin(new), &delivery).await?;
+        Ok(())
+    }
+
+    /// Restores the former address of an account, and ends all its sessions and flows.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::InvalidCode`].
+    pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
+        let input = (self.clone(), Proof::Token(token));
+        let undone = self.db.write(input, |tx, (recovery, proof)| recovery.undo(tx, proof).boxed()).await;
+        let (user, ended) = undone?;
+        self.sessions.announce_ended(user, &ended);
+        audit::record(Event::AddressChangeUndone, Some(user), None);
+        Ok(())
+    }
+
+    async fn undo(&self, tx: &Tx, proof: &Proof) -> Result<(Uuid, Vec<Revocation>), RecoveryError> {
+        let found = self.flows.find(tx, proof, &[Purpose::UndoChange]).await?;
+        let undo: Flow = found.ok_or(RecoveryError::InvalidCode)?;
+        let email = undo.address.as_deref().and_then(|address| address.parse::<Email>().ok());
+        let (Some(user), Some(email)) = (undo.user, email) else { return Err(RecoveryError::InvalidCode) };
+        if !self.flows.close(tx, &undo).await? {
+            return Err(RecoveryError::InvalidCode);
+        }
+        let now = self.clock.now();
+        match accounts::change_address(tx, user, &email, undo.was_verified, now).await {
+            Err(AccountsError::IdentifierTaken) => return Err(RecoveryError::InvalidCode),
+            changed => changed?,
+        }
+        self.flows.end_all(tx, user).await?;
+        self.flows.end_later_undos(tx, user, &undo).await?;
+        Ok((user, self.sessions.end_every(tx, user, now).await?))
+    }
+}
+
+impl ChangeRequest {
+    async fn store(&self, tx: &Tx) -> Result<(), StoreError> {
+        self.flows.send(tx, &self.flow, &self.delivery).await?;
+        if let Some(report) = &self.report {
+            self.flows.notify(tx, report.clone()).await?;
+        }
+        Ok(())
+    }
+}

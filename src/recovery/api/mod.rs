@@ -1,0 +1,252 @@
+//! The HTTP operations of confirmation, recovery and changes of address.
+
+mod bodies;
+
+use poem::Request;
+use poem::http::header;
+use poem_openapi::{ApiResponse, OpenApi};
+use uuid::Uuid;
+
+use super::{Recovery, RecoveryError};
+use crate::accounts::api::password_error;
+use crate::clock::Clock;
+use crate::flows::Proof;
+use crate::mail::Languages;
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::caller::{AccountScope, Caller, invalid_code};
+use crate::web::json::Json;
+use crate::web::optional_caller::OptionalCaller;
+use crate::web::problem::{FieldError, Problem, ProblemResponse};
+
+use bodies::{AddressRequest, ConfirmEmail, FlowStarted, ResetPassword, UndoEmailChange};
+
+#[derive(ApiResponse)]
+enum MailSent {
+    /// The flow was begun. If the address belongs to an account, a mail with a code is on its way.
+    #[oai(status = 202)]
+    Accepted(
+        Json<FlowStarted>,
+        /// `no-store`: the response must not be cached.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Done {
+    /// Done, or done before by the same request.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+/// Returns the problem of an error, where `proof` is the pointer of the code or token, and `password` that of the new
+/// password.
+fn problem(error: RecoveryError, proof: &str, password: &str) -> Problem {
+    match error {
+        RecoveryError::InvalidCode => invalid_code(proof),
+        RecoveryError::PasswordRequired => {
+            let detail = "Password is required, or a new password.";
+            Problem::invalid(vec![FieldError::new("/password", "required", detail)])
+        }
+        RecoveryError::Policy(violation) => Problem::invalid(vec![password_error(password, violation)]),
+        RecoveryError::Accounts(error) => error.into(),
+        RecoveryError::Sessions(error) => error.into(),
+        RecoveryError::Store(error) => error.into(),
+    }
+}
+
+impl From<RecoveryError> for Problem {
+    fn from(error: RecoveryError) -> Self {
+        problem(error, "/code", "/new_password")
+    }
+}
+
+fn pointer(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Code { .. } => "/code",
+        Proof::Token(_) => "/token",
+    }
+}
+
+fn sent(flow_id: Uuid) -> MailSent {
+    MailSent::Accepted(Json(FlowStarted { flow_id }), "no-store".to_owned())
+}
+
+/// Returns the languages of a request.
+fn languages(request: &Request) -> Languages {
+    Languages::of(None, request.header(header::ACCEPT_LANGUAGE))
+}
+
+/// The operations of confirmation and recovery.
+#[derive(Debug)]
+pub struct RecoveryApi {
+    recovery: Recovery,
+    clock: Clock,
+}
+
+impl RecoveryApi {
+    /// Creates the operations on top of the services that they call.
+    pub fn new(recovery: &Recovery, clock: &Clock) -> Self {
+        Self { recovery: recovery.clone(), clock: clock.clone() }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1")]
+impl RecoveryApi {
+    /// Confirm an email address
+    ///
+    /// Confirms the address of an account with the code or the link of a mail. A repeated request succeeds for 10
+    /// minutes.
+    ///
+    /// The code is enough if it belongs to a sign-up, to a change of address, or to a resend with the access token of
+    /// the account; so is the token of a link if the request has that access token. Otherwise the request also needs
+    /// the password of the account, or a new one, because the owner of the mailbox may not be the person who signed
+    /// up. A new password drops everything that was set before: the old password, sessions, second factors, passkeys
+    /// and personal tokens.
+    ///
+    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong codes
+    ///   the flow is over. Offer to send a new mail.
+    /// - 422 `invalid` with the error `required` for `/password`: ask for the password, or for a new one.
+    /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Ask for it again, or for a new one.
+    #[oai(
+        path = "/auth/email/confirm",
+        method = "post",
+        operation_id = "confirm_email",
+        tag = "Tag::Authentication"
+    )]
+    async fn confirm(
+        &self,
+        request: &Request,
+        caller: OptionalCaller,
+        body: Body<ConfirmEmail>,
+    ) -> Result<Done, ProblemResponse<401>> {
+        let (proof, password) = body.check(|body, _| body.check())?;
+        let at = pointer(&proof);
+        let confirmed = self.recovery.confirm(proof, password, caller.0, languages(request)).await;
+        confirmed.map_err(|error| problem(error, at, "/new_password"))?;
+        Ok(Done::NoContent)
+    }
+
+    /// Send the confirmation again
+    ///
+    /// Mails a new code and link that confirm the address of an account. The response is the same, after the same
+    /// time, whether or not there is an account with this address, and also if it is confirmed already or was sent
+    /// too many mails. Send the access token of the account if the user is logged in: the code is then enough to
+    /// confirm. The new code replaces the earlier ones.
+    #[oai(
+        path = "/auth/email/resend",
+        method = "post",
+        operation_id = "resend_confirmation",
+        tag = "Tag::Authentication"
+    )]
+    async fn resend(
+        &self,
+        request: &Request,
+        caller: OptionalCaller,
+        body: Body<AddressRequest>,
+    ) -> Result<MailSent, ProblemResponse<401>> {
+        let email = body.accept()?.email.0;
+        Ok(sent(self.recovery.resend_confirmation(&email, caller.0, languages(request)).await?))
+    }
+
+    /// Take back a change of address
+    ///
+    /// Restores the former address of an account with the link that was mailed to it. The link is valid for 7 days
+    /// after the change. All sessions and all pending codes of the account end.
+    ///
+    /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
+    #[oai(
+        path = "/auth/email/undo",
+        method = "post",
+        operation_id = "undo_email_change",
+        tag = "Tag::Authentication"
+    )]
+    async fn undo(&self, body: Body<UndoEmailChange>) -> Result<Done, ProblemResponse> {
+        let undone = self.recovery.undo_change(body.accept()?.token).await;
+        undone.map_err(|error| problem(error, "/token", "/new_password"))?;
+        Ok(Done::NoContent)
+    }
+
+    /// Ask for a new password
+    ///
+    /// Mails a code and a link with which the user chooses a new password. The response is the same, after the same
+    /// time, whether or not there is an account with this address. The new code replaces the earlier ones.
+    #[oai(
+        path = "/auth/password/forgot",
+        method = "post",
+        operation_id = "forgot_password",
+        tag = "Tag::Authentication"
+    )]
+    async fn forgot(
+        &self,
+        request: &Request,
+        body: Body<AddressRequest>,
+    ) -> Result<MailSent, ProblemResponse> {
+        let email = body.accept()?.email.0;
+        Ok(sent(self.recovery.request_reset(&email, languages(request)).await?))
+    }
+
+    /// Choose a new password
+    ///
+    /// Sets a new password with the code or the link of a mail. All sessions of the account end, on this server at
+    /// once and on every other within a second; then log in with the new password. The address is confirmed. A second
+    /// factor stays required. If the address was never confirmed before, everything that was set before is dropped.
+    ///
+    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong codes
+    ///   the flow is over. Offer to send a new mail.
+    /// - 422 `invalid`: the new password is not accepted. The code can be used again.
+    #[oai(
+        path = "/auth/password/reset",
+        method = "post",
+        operation_id = "reset_password",
+        tag = "Tag::Authentication"
+    )]
+    async fn reset(&self, request: &Request, body: Body<ResetPassword>) -> Result<Done, ProblemResponse> {
+        let (proof, password) = body.check(|body, _| body.check())?;
+        let at = pointer(&proof);
+        let reset = self.recovery.reset(proof, &password, languages(request)).await;
+        reset.map_err(|error| problem(error, at, "/new_password"))?;
+        Ok(Done::NoContent)
+    }
+
+    /// Ask for a login code
+    ///
+    /// Mails a code with which the user logs in without a password, on the device that asked for it. The response is
+    /// the same, after the same time, whether or not there is an account with this address. The new code replaces the
+    /// earlier ones.
+    #[oai(
+        path = "/auth/login/code",
+        method = "post",
+        operation_id = "send_login_code",
+        tag = "Tag::Authentication"
+    )]
+    async fn login_code(
+        &self,
+        request: &Request,
+        body: Body<AddressRequest>,
+    ) -> Result<MailSent, ProblemResponse> {
+        let email = body.accept()?.email.0;
+        Ok(sent(self.recovery.request_login_code(&email, languages(request)).await?))
+    }
+
+    /// Change the email address
+    ///
+    /// Mails a code and a link to the new address. The address changes when the code is confirmed with
+    /// `POST /api/v1/auth/email/confirm`; sessions stay. The old address gets a mail now, and another one after the
+    /// change, with a link that takes it back. The response is the same if another account has the new address: its
+    /// owner gets a mail instead.
+    ///
+    /// - 401 `step_up_required`: authenticate again with `POST /api/v1/me/reauthenticate`, then repeat the request.
+    #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]
+    async fn change_email(
+        &self,
+        request: &Request,
+        caller: Caller<AccountScope>,
+        body: Body<AddressRequest>,
+    ) -> Result<MailSent, ProblemResponse> {
+        caller.require_recent_authentication(self.clock.now())?;
+        let email = body.accept()?.email.0;
+        Ok(sent(self.recovery.request_change(caller.user(), email, languages(request)).await?))
+    }
+}

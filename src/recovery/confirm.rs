@@ -1,0 +1,122 @@
+//! Confirms an address, of a sign-up or of a change.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Recovery, RecoveryError};
+use crate::accounts;
+use crate::audit::{self, Event};
+use crate::db::Tx;
+use crate::flows::{Flow, Proof, Purpose};
+use crate::mail::Languages;
+use crate::tokens::Revocation;
+
+/// The purposes that a confirmation accepts.
+const PURPOSES: &[Purpose] = &[Purpose::ConfirmAddress, Purpose::ChangeAddress];
+
+/// What a confirmation contains besides the code or token.
+#[derive(Clone)]
+pub enum PasswordProof {
+    /// Nothing.
+    None,
+    /// The password of the account.
+    Current(String),
+    /// A new password, with which everything that was set before is dropped.
+    New(String),
+}
+
+/// What the transaction of a confirmation changes.
+#[derive(Clone)]
+struct Confirmation {
+    recovery: Recovery,
+    flow: Flow,
+    user: Uuid,
+    /// The hash of a new password, if there is one.
+    password_hash: Option<String>,
+    languages: Languages,
+    now: DateTime<Utc>,
+}
+
+impl Recovery {
+    /// Confirms the address of a flow. `caller` is the user whose access token the request has. A repetition
+    /// succeeds for 10 minutes without an effect.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::InvalidCode`], [`RecoveryError::PasswordRequired`], [`RecoveryError::Policy`], or a wrapped
+    /// [`accounts::AccountsError::WrongPassword`].
+    pub async fn confirm(
+        &self,
+        proof: Proof,
+        password: PasswordProof,
+        caller: Option<Uuid>,
+        languages: Languages,
+    ) -> Result<(), RecoveryError> {
+        let flow = self.find(&proof, PURPOSES).await?;
+        let is_trusted = match proof {
+            Proof::Code { .. } => flow.is_bound,
+            Proof::Token(_) => flow.user.is_some() && caller == flow.user,
+        };
+        // Before the code is checked, so that the response reveals nothing about it.
+        if !is_trusted && matches!(password, PasswordProof::None) {
+            return Err(RecoveryError::PasswordRequired);
+        }
+        // Each guess of the password costs a try.
+        let forgets_try = !matches!(password, PasswordProof::Current(_));
+        let flow = self.check(&proof, PURPOSES, forgets_try).await?;
+        let user = flow.user.ok_or(RecoveryError::InvalidCode)?;
+        if flow.is_used {
+            return Ok(());
+        }
+        let mut password_hash = None;
+        match &password {
+            PasswordProof::None => {
+                // Only the client of the sign-up knows the password that this hash belongs to.
+                password_hash = flow.password_hash.clone().filter(|_| matches!(proof, Proof::Code { .. }));
+            }
+            PasswordProof::Current(password) => self.accounts.prove_password(user, password).await?,
+            PasswordProof::New(password) => {
+                let found = self.accounts.find(user).await?;
+                password_hash = Some(self.hash(&found, password).await?);
+            }
+        }
+        let now = self.clock.now();
+        let confirmation = Confirmation { recovery: self.clone(), flow, user, password_hash, languages, now };
+        let (recovery, flow) = (self.clone(), confirmation.flow.clone());
+        let confirmed = self.db.write(confirmation, |tx, confirmation| confirmation.apply(tx).boxed()).await;
+        match confirmed {
+            Ok(ended) => {
+                self.sessions.announce_ended(user, &ended);
+                audit::record(Event::AddressConfirmed, Some(user), None);
+                Ok(())
+            }
+            // A concurrent repetition was faster.
+            Err(RecoveryError::InvalidCode) => {
+                let found = recovery.find(&proof, PURPOSES).await?;
+                if found.id == flow.id && found.is_used { Ok(()) } else { Err(RecoveryError::InvalidCode) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Confirmation {
+    async fn apply(&self, tx: &Tx) -> Result<Vec<Revocation>, RecoveryError> {
+        let Self { recovery, flow, user, password_hash, now, .. } = self;
+        if !recovery.flows.close(tx, flow).await? {
+            return Err(RecoveryError::InvalidCode);
+        }
+        let address = flow.address.as_deref().unwrap_or_default();
+        if flow.purpose == Purpose::ChangeAddress {
+            recovery.change(tx, *user, address, &self.languages, *now).await?;
+        } else if !accounts::confirm_address(tx, *user, address, *now).await? {
+            return Err(RecoveryError::InvalidCode);
+        }
+        let mut ended = Vec::new();
+        if let Some(hash) = password_hash {
+            ended = recovery.sessions.drop_credentials(tx, *user, hash, *now).await?;
+        }
+        Ok(ended)
+    }
+}

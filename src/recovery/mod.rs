@@ -1,0 +1,193 @@
+//! Confirmation of addresses, recovery of accounts, and changes of address.
+//!
+//! Each begins with a mailed flow ([`crate::flows`]). A request for a mail has the same response, after the same
+//! work, whether or not an account has the address. Mail goes only to the stored address of an account.
+//!
+//! A mailbox is not a claim: confirming proves who owns the mailbox, not who chose the password. A link alone, and
+//! a code that another client asked for, therefore also require the password or a new one. With a new password,
+//! and when the password of a never-confirmed account is reset, everything that was set before is dropped.
+
+mod address;
+pub mod api;
+mod confirm;
+mod reset;
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::accounts::{Accounts, AccountsError, Email, PolicyViolation, User};
+use crate::clock::Clock;
+use crate::db::{Db, HasStoreError, StoreError};
+use crate::flows::{Delivery, Flow, Flows, NewFlow, Proof, Purpose};
+use crate::mail::Languages;
+use crate::sessions::{Sessions, SessionsError};
+
+pub use confirm::PasswordProof;
+
+/// Why a flow can't be begun or used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The code or token is wrong, used, expired or superseded, or belongs to another purpose.
+    #[error("the code or token is not valid")]
+    InvalidCode,
+    /// The code or token alone is not enough.
+    #[error("the password is required")]
+    PasswordRequired,
+    /// The new password is not accepted.
+    #[error("the new password is not accepted")]
+    Policy(#[source] PolicyViolation),
+    /// An error of the accounts.
+    #[error(transparent)]
+    Accounts(AccountsError),
+    /// An error of the sessions.
+    #[error(transparent)]
+    Sessions(#[from] SessionsError),
+    /// An error of the database.
+    #[error("can't read or write flows")]
+    Store(#[from] StoreError),
+}
+
+impl From<AccountsError> for RecoveryError {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            // The account of the code was deleted in the meantime.
+            AccountsError::NoSuchUser => Self::InvalidCode,
+            error => Self::Accounts(error),
+        }
+    }
+}
+
+impl HasStoreError for RecoveryError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Accounts(error) => error.store(),
+            Self::Sessions(error) => error.store(),
+            Self::InvalidCode | Self::PasswordRequired | Self::Policy(_) => None,
+        }
+    }
+}
+
+/// The use-cases of confirmation and recovery. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    db: Db,
+    clock: Clock,
+    accounts: Accounts,
+    sessions: Sessions,
+    flows: Flows,
+}
+
+impl Recovery {
+    /// Creates the use-cases.
+    pub fn new(db: Db, clock: Clock, accounts: Accounts, sessions: Sessions, flows: Flows) -> Self {
+        Self { db, clock, accounts, sessions, flows }
+    }
+
+    /// Mails a code to confirm the address of an account. `caller` is the user whose access token the request has.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::Store`].
+    pub async fn resend_confirmation(
+        &self,
+        email: &Email,
+        caller: Option<Uuid>,
+        languages: Languages,
+    ) -> Result<Uuid, RecoveryError> {
+        self.request(Purpose::ConfirmAddress, email, caller, languages).await
+    }
+
+    /// Mails a code to choose a new password.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::Store`].
+    pub async fn request_reset(&self, email: &Email, languages: Languages) -> Result<Uuid, RecoveryError> {
+        self.request(Purpose::ResetPassword, email, None, languages).await
+    }
+
+    /// Mails a code to log in.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::Store`].
+    pub async fn request_login_code(
+        &self,
+        email: &Email,
+        languages: Languages,
+    ) -> Result<Uuid, RecoveryError> {
+        self.request(Purpose::LogIn, email, None, languages).await
+    }
+
+    /// Begins a flow for an address, and mails its code if an account has the address. Returns the id of the flow
+    /// in either case.
+    async fn request(
+        &self,
+        purpose: Purpose,
+        email: &Email,
+        caller: Option<Uuid>,
+        languages: Languages,
+    ) -> Result<Uuid, RecoveryError> {
+        let found = self.accounts.find_by_email(email).await?;
+        // A confirmed address needs no confirmation.
+        let needs_mail = |user: &User| purpose != Purpose::ConfirmAddress || !user.email_verified;
+        let user = found.filter(needs_mail);
+        let mut new = NewFlow::new(purpose, user.as_ref().map(|user| user.id), email.canonical());
+        new.address = user.as_ref().and_then(|user| user.email.clone());
+        new.is_bound = user.as_ref().is_some_and(|user| caller == Some(user.id));
+        let delivery = match new.address.clone() {
+            Some(to) => Delivery::Code { to, languages, other_address: None },
+            None => Delivery::Nothing,
+        };
+        let flow = self.flows.begin(new);
+        let id = flow.id;
+        let input = (self.flows.clone(), flow, delivery);
+        let sent =
+            self.db.write(input, |tx, (flows, flow, delivery)| flows.send(tx, flow, delivery).boxed()).await;
+        match sent {
+            // The account was deleted in the meantime: the flow is one of an unknown address.
+            Ok(_) | Err(StoreError::ForeignKeyViolation(_)) => Ok(id),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts a try, and returns the flow of a correct proof. The try of a flow that was used before is taken
+    /// back, and also that of another one if `forgets_try`.
+    async fn check(
+        &self,
+        proof: &Proof,
+        purposes: &'static [Purpose],
+        forgets_try: bool,
+    ) -> Result<Flow, RecoveryError> {
+        let input = (self.flows.clone(), proof.clone(), purposes, forgets_try);
+        let checked: Result<Option<Flow>, StoreError> = self
+            .db
+            .write(input, |tx, (flows, proof, purposes, forgets_try)| {
+                async move {
+                    let found = flows.check(tx, proof, purposes).await?;
+                    if let Some(flow) = found.as_ref().filter(|flow| flow.is_used || *forgets_try) {
+                        flows.forget_try(tx, flow).await?;
+                    }
+                    Ok(found)
+                }
+                .boxed()
+            })
+            .await;
+        checked?.ok_or(RecoveryError::InvalidCode)
+    }
+
+    /// Returns the flow of a proof if it is usable, without checking its code.
+    async fn find(&self, proof: &Proof, purposes: &'static [Purpose]) -> Result<Flow, RecoveryError> {
+        let input = (self.flows.clone(), proof.clone(), purposes);
+        let found: Result<Option<Flow>, StoreError> =
+            self.db.read(input, |tx, (flows, proof, purposes)| flows.find(tx, proof, purposes).boxed()).await;
+        found?.ok_or(RecoveryError::InvalidCode)
+    }
+
+    /// Checks a new password of a user and hashes it.
+    async fn hash(&self, user: &User, password: &str) -> Result<String, RecoveryError> {
+        let password = self.accounts.check_password_of(user, password).map_err(RecoveryError::Policy)?;
+        Ok(self.accounts.hash_new_password(password).await?)
+    }
+}

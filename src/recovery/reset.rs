@@ -1,0 +1,88 @@
+//! Sets a new password with a mailed code or link.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::{Recovery, RecoveryError};
+use crate::accounts;
+use crate::audit::{self, Event};
+use crate::db::Tx;
+use crate::flows::{Flow, Proof, Purpose};
+use crate::mail::{Languages, MailKind, NewMail, Values};
+use crate::tokens::Revocation;
+
+const PURPOSES: &[Purpose] = &[Purpose::ResetPassword];
+
+/// What the transaction of a reset changes.
+#[derive(Clone)]
+struct Reset {
+    recovery: Recovery,
+    flow: Flow,
+    user: Uuid,
+    was_confirmed: bool,
+    password_hash: String,
+    /// The mail that reports the change.
+    report: Option<NewMail>,
+    now: DateTime<Utc>,
+}
+
+impl Recovery {
+    /// Sets a new password, ends all sessions and all other flows, and confirms the address. A second factor stays
+    /// unless the address was never confirmed: then everything that was set before is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::InvalidCode`], [`RecoveryError::Policy`], or a wrapped
+    /// [`accounts::AccountsError::Overloaded`].
+    pub async fn reset(
+        &self,
+        proof: Proof,
+        new_password: &str,
+        languages: Languages,
+    ) -> Result<(), RecoveryError> {
+        let flow = self.check(&proof, PURPOSES, true).await?;
+        let id = flow.user.ok_or(RecoveryError::InvalidCode)?;
+        let user = self.accounts.find(id).await?;
+        let password_hash = self.hash(&user, new_password).await?;
+        let now = self.clock.now();
+        let report = user.email.clone().map(|to| NewMail {
+            to,
+            user: Some(id),
+            kind: MailKind::PasswordChanged,
+            languages,
+            values: Values { at: Some(now), ..Values::default() },
+        });
+        // The operator's link for a user without an address proves no mailbox.
+        let was_confirmed = user.email_verified || flow.address.is_none();
+        let reset =
+            Reset { recovery: self.clone(), flow, user: id, was_confirmed, password_hash, report, now };
+        let ended = self.db.write(reset, |tx, reset| reset.apply(tx).boxed()).await?;
+        self.sessions.announce_ended(id, &ended);
+        audit::record(Event::PasswordReset, Some(id), None);
+        Ok(())
+    }
+}
+
+impl Reset {
+    async fn apply(&self, tx: &Tx) -> Result<Vec<Revocation>, RecoveryError> {
+        let Self { recovery, flow, user, password_hash, now, .. } = self;
+        if !recovery.flows.close(tx, flow).await? {
+            return Err(RecoveryError::InvalidCode);
+        }
+        if let Some(address) = &flow.address
+            && !accounts::confirm_address(tx, *user, address, *now).await?
+        {
+            return Err(RecoveryError::InvalidCode);
+        }
+        if let Some(report) = &self.report {
+            recovery.flows.notify(tx, report.clone()).await?;
+        }
+        if !self.was_confirmed {
+            return Ok(recovery.sessions.drop_credentials(tx, *user, password_hash, *now).await?);
+        }
+        accounts::reset_password(tx, *user, password_hash, *now).await?;
+        recovery.flows.end_all(tx, *user).await?;
+        Ok(recovery.sessions.end_every(tx, *user, *now).await?)
+    }
+}

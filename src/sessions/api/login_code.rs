@@ -1,0 +1,74 @@
+//! `POST /auth/login/code/confirm`: logs in with a mailed code.
+
+use poem::Request;
+use poem::http::header;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
+
+use super::LoggedIn;
+use crate::sessions::{Device, Sessions};
+use crate::web::Tag;
+use crate::web::body::Body;
+use crate::web::examples;
+use crate::web::json::Json;
+use crate::web::plain_text::Line;
+use crate::web::problem::ProblemResponse;
+
+/// A mailed code, with the flow that this device has begun.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct LogInByCode {
+    /// `flow_id` of the request that sent the mail.
+    flow_id: Uuid,
+    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    code: String,
+    /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
+    #[oai(nullable, validator(min_length = 1, max_length = 100))]
+    device_name: Option<Line>,
+}
+
+impl Example for LogInByCode {
+    fn example() -> Self {
+        let (flow_id, code) = (examples::FLOW, examples::CODE.to_owned());
+        Self { flow_id, code, device_name: Line::parse(examples::DEVICE) }
+    }
+}
+
+/// The operation that logs in with a mailed code.
+#[derive(Debug)]
+pub struct LoginCodeApi {
+    sessions: Sessions,
+}
+
+impl LoginCodeApi {
+    /// Creates the operation on top of the service that it calls.
+    pub fn new(sessions: &Sessions) -> Self {
+        Self { sessions: sessions.clone() }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
+impl LoginCodeApi {
+    /// Log in with a mailed code
+    ///
+    /// Creates a session with the code from the mail of `POST /api/v1/auth/login/code`, and confirms the email
+    /// address. If the address was never confirmed before, everything that was set before is dropped, also the
+    /// password: let the user choose a new one.
+    ///
+    /// - 401 `mfa_required`: the account has a second factor. Send it with `mfa_token` to
+    ///   `POST /api/v1/auth/login/mfa`.
+    /// - 422 `invalid_code`: the code is wrong, was used or replaced, or has expired. After 5 wrong codes the flow is
+    ///   over. Offer to send a new mail.
+    #[oai(path = "/login/code/confirm", method = "post", operation_id = "log_in_by_code")]
+    async fn log_in_by_code(
+        &self,
+        request: &Request,
+        body: Body<LogInByCode>,
+    ) -> Result<LoggedIn, ProblemResponse<401>> {
+        let LogInByCode { flow_id, code, device_name } = body.accept()?;
+        let device = Device::new(device_name.map(String::from), request.header(header::USER_AGENT));
+        let grant = self.sessions.log_in_by_code(flow_id, code, device).await?;
+        Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
+    }
+}

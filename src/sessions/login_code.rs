@@ -1,0 +1,120 @@
+//! Login by a mailed code instead of a password.
+//!
+//! The code is valid only with the id of its flow, which the client that asked for it knows. A login proves the
+//! mailbox, so it confirms the address. If the address was never confirmed, everything that was set before is
+//! dropped ([`Sessions::drop_credentials`]), including the password.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::start::{self, NewSession};
+use super::{Device, Grant, Sessions, SessionsError};
+use crate::accounts::{self, AccountsError, NO_PASSWORD, User};
+use crate::db::{StoreError, Tx};
+use crate::events::EventKind;
+use crate::flows::{Flow, Proof, Purpose};
+use crate::throttle::CredentialTag;
+use crate::tokens::{BY_CODE, Revocation, Scopes};
+
+/// What the transaction of a login changes.
+#[derive(Clone)]
+struct CodeLogin {
+    sessions: Sessions,
+    flow: Flow,
+    user: Uuid,
+    session: NewSession,
+    /// The version of the credentials when the code was checked.
+    version: i64,
+    was_confirmed: bool,
+    at: DateTime<Utc>,
+}
+
+impl Sessions {
+    /// Starts a session for the user of a mailed code.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::InvalidCode`] or [`SessionsError::SecondFactorRequired`].
+    pub async fn log_in_by_code(
+        &self,
+        flow: Uuid,
+        code: String,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let input = (self.flows.clone(), Proof::Code { flow, code });
+        let checked: Result<Option<Flow>, StoreError> = self
+            .db
+            .write(input, |tx, (flows, proof)| flows.check(tx, proof, &[Purpose::LogIn]).boxed())
+            .await;
+        let flow = checked?.ok_or(SessionsError::InvalidCode)?;
+        let user = flow.user.ok_or(SessionsError::InvalidCode)?;
+        let mut user = match self.accounts.find(user).await {
+            Err(AccountsError::NoSuchUser) => return Err(SessionsError::InvalidCode),
+            found => found?,
+        };
+        if user.email_verified && user.mfa_enabled {
+            return self.continue_code_login(flow, user, device).await;
+        }
+        let was_confirmed = std::mem::replace(&mut user.email_verified, true);
+        if !was_confirmed {
+            user.credential = CredentialTag::of_hash(NO_PASSWORD);
+        }
+        let mut session = self.new_session(user.id, Scopes::all(), device);
+        session.amr = vec![BY_CODE.to_owned()];
+        let now = session.created_at;
+        let grant = self.issue_grant(&mut session, user, now)?;
+        let login = CodeLogin {
+            sessions: self.clone(),
+            flow,
+            user: grant.user.id,
+            session: self.with_events(session, EventKind::LoginSucceeded),
+            version: grant.user.credentials_version,
+            was_confirmed,
+            at: now,
+        };
+        let ended = self.db.write(login, |tx, login| login.store(tx).boxed()).await?;
+        self.record_login(&grant, &ended);
+        Ok(grant)
+    }
+}
+
+impl Sessions {
+    /// Uses the flow, and asks for the second factor of the user.
+    async fn continue_code_login(
+        &self,
+        flow: Flow,
+        user: User,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let input = (self.flows.clone(), flow);
+        let closed: Result<bool, StoreError> =
+            self.db.write(input, |tx, (flows, flow)| flows.close(tx, flow).boxed()).await;
+        if !closed? {
+            return Err(SessionsError::InvalidCode);
+        }
+        self.continue_login(user, &[BY_CODE], Scopes::all(), device).await
+    }
+}
+
+impl CodeLogin {
+    /// Uses the flow, confirms the address, and stores the session. Returns the revocations.
+    async fn store(&self, tx: &Tx) -> Result<Vec<Revocation>, SessionsError> {
+        let Self { sessions, flow, session, .. } = self;
+        let (user, now) = (self.user, self.at);
+        let address = flow.address.as_deref().unwrap_or_default();
+        // The address may have changed since the code was sent.
+        if !sessions.flows.close(tx, flow).await?
+            || !accounts::confirm_address(tx, user, address, now).await?
+        {
+            return Err(SessionsError::InvalidCode);
+        }
+        let (mut ended, mut version) = (Vec::new(), self.version);
+        if !self.was_confirmed {
+            ended = sessions.drop_credentials(tx, user, NO_PASSWORD, now).await?;
+            version += 1;
+        }
+        ended.extend(start::insert(tx, session, version, sessions.lifetimes.max_sessions).await?);
+        Ok(ended)
+    }
+}

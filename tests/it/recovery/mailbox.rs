@@ -1,0 +1,113 @@
+//! A mailbox is not a claim: the owner of a mailbox reclaims an address that a stranger signed up with, and a
+//! stranger who signs up with an address gains nothing when its owner confirms it.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{
+    ADA, CONFIRM, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, ME, NEW_PASSWORD, OLD_PASSWORD, RESEND, RESET, alive,
+    begin, can_log_in, can_refresh, mailed, of_signup, post,
+};
+use crate::harness::{Client, TestApp};
+
+/// A stranger signs up with Ada's address.
+async fn stranger(app: &TestApp) -> Client {
+    let stranger = app.sign_up("ada").await;
+    app.clock.advance(TimeDelta::seconds(1));
+    stranger
+}
+
+/// Checks that the stranger has lost everything, and returns whether the address is confirmed.
+async fn assert_reclaimed(app: &TestApp, stranger: &Client) {
+    assert!(!alive(stranger).await && !can_refresh(stranger).await);
+    assert!(!can_log_in(app, "ada", OLD_PASSWORD).await);
+    assert!(!can_log_in(app, ADA, OLD_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_mailbox_reclaims_it_by_a_reset() {
+    // S-80, S-81
+    let app = super::start().await;
+    let stranger = stranger(&app).await;
+    let pending = of_signup(&app, &stranger).await;
+    let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
+    post(&app, RESET, mail.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
+    assert_reclaimed(&app, &stranger).await;
+    assert!(super::is_verified(&app, ADA, NEW_PASSWORD).await);
+    post(&app, CONFIRM, pending.with_code(json!({}))).await.expect(422).problem("invalid_code");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_mailbox_reclaims_it_by_the_link_of_the_strangers_sign_up() {
+    // S-80, S-81
+    let app = super::start().await;
+    let stranger = stranger(&app).await;
+    let mail = of_signup(&app, &stranger).await;
+    // The link alone confirms nothing.
+    post(&app, CONFIRM, mail.with_token(json!({}))).await.expect(422).problem("invalid");
+    assert_eq!(stranger.get(ME).await.expect(200).json()["email_verified"], false);
+    post(&app, CONFIRM, mail.with_token(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
+    assert_reclaimed(&app, &stranger).await;
+    assert!(super::is_verified(&app, ADA, NEW_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_mailbox_reclaims_it_by_a_resent_code() {
+    // S-80, S-81
+    let app = super::start().await;
+    let stranger = stranger(&app).await;
+    let mail = mailed(&app, &app.anonymous(), RESEND, ADA).await;
+    post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(422).problem("invalid");
+    post(&app, CONFIRM, mail.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
+    assert_reclaimed(&app, &stranger).await;
+    assert!(super::is_verified(&app, ADA, NEW_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_mailbox_reclaims_it_by_a_login_code() {
+    // S-80, S-81
+    let app = super::start().await;
+    let stranger = stranger(&app).await;
+    let mail = mailed(&app, &app.anonymous(), LOGIN_CODE, ADA).await;
+    let grant = post(&app, LOGIN_BY_CODE, mail.with_code(json!({}))).await.expect(200).json();
+    assert_reclaimed(&app, &stranger).await;
+    let ada = app.anonymous().with_grant(&grant);
+    let me = ada.get(ME).await.expect(200).json();
+    assert_eq!((&me["email_verified"], &me["id"]), (&json!(true), &stranger.grant()["user"]["id"]));
+    assert!(can_refresh(&ada).await);
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_access_to_an_address_that_its_owner_signed_up_with() {
+    // S-80
+    let app = super::start().await;
+    let ada = app.sign_up("ada").await;
+    let own = of_signup(&app, &ada).await;
+    // The stranger asks for every kind of mail, and knows each flow, but no code.
+    for (request, confirm, more) in [
+        (RESEND, CONFIRM, json!({ "new_password": NEW_PASSWORD })),
+        (FORGOT, RESET, json!({ "new_password": NEW_PASSWORD })),
+        (LOGIN_CODE, LOGIN_BY_CODE, json!({})),
+    ] {
+        let flow = begin(&app.anonymous(), request, ADA).await;
+        let guess = super::merged(json!({ "flow_id": flow, "code": own.code }), more);
+        post(&app, confirm, guess).await.expect(422).problem("invalid_code");
+    }
+    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+    // The owner still confirms, with a new code.
+    let own = mailed(&app, &ada, RESEND, ADA).await;
+    post(&app, CONFIRM, own.with_code(json!({}))).await.expect(204);
+    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn a_confirmed_account_keeps_its_username_and_trips_after_a_reset() {
+    let app = super::start().await;
+    let ada = super::confirmed(&app, "ada").await;
+    ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    app.clock.advance(TimeDelta::seconds(1));
+    let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
+    post(&app, RESET, mail.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
+    let ada = app.log_in_with_password("ada", NEW_PASSWORD).await;
+    assert_eq!(ada.get("/api/v1/trips").await.expect(200).json()["items"][0]["title"], "Lisbon");
+}

@@ -1,0 +1,121 @@
+//! Mailed codes and links: confirmation, recovery, login by code, and changes of address.
+
+mod address;
+mod confirm;
+mod limits;
+mod login_code;
+mod mailbox;
+mod reset;
+mod signup_modes;
+mod timing;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Call, Client, PASSWORD, TestApp};
+
+const CONFIRM: &str = "/api/v1/auth/email/confirm";
+const RESEND: &str = "/api/v1/auth/email/resend";
+const UNDO: &str = "/api/v1/auth/email/undo";
+const FORGOT: &str = "/api/v1/auth/password/forgot";
+const RESET: &str = "/api/v1/auth/password/reset";
+const LOGIN_CODE: &str = "/api/v1/auth/login/code";
+const LOGIN_BY_CODE: &str = "/api/v1/auth/login/code/confirm";
+const CHANGE: &str = "/api/v1/me/email";
+const LOGIN: &str = "/api/v1/auth/login";
+const ME: &str = "/api/v1/me";
+
+const NEW_PASSWORD: &str = "a louder harbour at dawn";
+const ADA: &str = "ada@example.org";
+
+/// Starts a server without budgets of mails, because the clock does not advance between the mails of a test.
+async fn start() -> TestApp {
+    TestApp::with(|settings| settings.limits = false).await
+}
+
+/// A begun flow and what its mail contains.
+struct Mailed {
+    flow: String,
+    code: String,
+    token: String,
+}
+
+impl Mailed {
+    fn with_code(&self, more: Value) -> Value {
+        merged(json!({ "flow_id": self.flow, "code": self.code }), more)
+    }
+
+    fn with_token(&self, more: Value) -> Value {
+        merged(json!({ "token": self.token }), more)
+    }
+}
+
+/// Returns an object with the fields of both.
+fn merged(mut one: Value, other: Value) -> Value {
+    one.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    one
+}
+
+/// Sends an address to an operation that mails a code, and returns the flow.
+async fn begin(client: &Client, path: &str, email: &str) -> String {
+    let started = client.post(path).json(&json!({ "email": email })).await.expect(202);
+    assert_eq!(started.header("cache-control"), "no-store");
+    started.json()["flow_id"].as_str().unwrap().to_owned()
+}
+
+/// Begins a flow, and reads the mail to this address.
+async fn mailed(app: &TestApp, client: &Client, path: &str, email: &str) -> Mailed {
+    let flow = begin(client, path, email).await;
+    let mail = app.mail_to(email).await;
+    Mailed {
+        flow,
+        code: mail.code().to_owned(),
+        token: if mail.link.is_some() { mail.token().to_owned() } else { String::new() },
+    }
+}
+
+/// Returns the confirmation that the sign-up of this client has sent.
+async fn of_signup(app: &TestApp, client: &Client) -> Mailed {
+    let flow = client.grant()["flow_id"].as_str().unwrap().to_owned();
+    let mail = app.mail_to(client.grant()["user"]["email"].as_str().unwrap()).await;
+    Mailed { flow, code: mail.code().to_owned(), token: mail.token().to_owned() }
+}
+
+/// Signs up and confirms the address.
+async fn confirmed(app: &TestApp, name: &str) -> Client {
+    let client = app.sign_up(name).await;
+    let mail = of_signup(app, &client).await;
+    post(app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
+    client
+}
+
+fn post(app: &TestApp, path: &str, body: Value) -> Call {
+    app.anonymous().post(path).json(&body)
+}
+
+async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
+    let body = json!({ "identifier": identifier, "password": password });
+    post(app, LOGIN, body).await.status == 200
+}
+
+async fn is_verified(app: &TestApp, identifier: &str, password: &str) -> bool {
+    let call = app.anonymous().get("/api/v1/auth/verify").basic(identifier, password);
+    call.await.expect(200).json()["email_verified"] == true
+}
+
+/// Returns a code that differs from this one.
+fn wrong(code: &str) -> String {
+    format!("{:08}", (code.parse::<u32>().unwrap() + 1) % 100_000_000)
+}
+
+async fn alive(client: &Client) -> bool {
+    client.get(ME).await.status == 200
+}
+
+/// Returns whether the session of the client can be refreshed.
+async fn can_refresh(client: &Client) -> bool {
+    let body = json!({ "refresh_token": client.grant()["refresh_token"] });
+    client.post("/api/v1/auth/refresh").json(&body).await.status == 200
+}
+
+/// The password of every account that the harness creates.
+const OLD_PASSWORD: &str = PASSWORD;

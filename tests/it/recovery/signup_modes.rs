@@ -1,0 +1,146 @@
+//! Sign-up with a confirmation first, and accounts that must be confirmed.
+
+use serde_json::{Value, json};
+use tripgate::config::Signup;
+
+use super::{
+    ADA, CONFIRM, LOGIN, Mailed, NEW_PASSWORD, OLD_PASSWORD, can_log_in, confirmed, of_signup, post,
+};
+use crate::harness::{TestApp, rows};
+
+const SIGNUP: &str = "/api/v1/auth/signup";
+const TRIPS: &str = "/api/v1/trips";
+
+async fn confirm_first() -> TestApp {
+    TestApp::with(|settings| {
+        settings.limits = false;
+        settings.signup = Signup::ConfirmFirst;
+    })
+    .await
+}
+
+/// Signs up and returns the flow.
+async fn pending(app: &TestApp, body: Value) -> String {
+    let reply = post(app, SIGNUP, body).await.expect(202);
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let body = reply.json();
+    assert_eq!(body.as_object().unwrap().len(), 1);
+    body["flow_id"].as_str().unwrap().to_owned()
+}
+
+async fn pending_mail(app: &TestApp, password: &str) -> Mailed {
+    let flow = pending(app, json!({ "email": ADA, "password": password })).await;
+    let mail = app.mail_to(ADA).await;
+    Mailed { flow, code: mail.code().to_owned(), token: mail.token().to_owned() }
+}
+
+#[tokio::test]
+async fn with_confirm_first_no_token_is_issued_before_the_address_is_confirmed() {
+    let app = confirm_first().await;
+    let mail = pending_mail(&app, OLD_PASSWORD).await;
+    let login = json!({ "identifier": ADA, "password": OLD_PASSWORD });
+    post(&app, LOGIN, login.clone()).await.expect(403).problem("unconfirmed_account");
+    let token = app.anonymous().post("/api/v1/auth/tokens").basic(ADA, OLD_PASSWORD);
+    token.await.expect(403).problem("unconfirmed_account");
+    let verify = app.anonymous().get("/api/v1/auth/verify").basic(ADA, OLD_PASSWORD);
+    verify.await.expect(403).problem("unconfirmed_account");
+    // A wrong password does not reveal the state of the account.
+    let wrong = json!({ "identifier": ADA, "password": NEW_PASSWORD });
+    post(&app, LOGIN, wrong).await.expect(401).problem("invalid_credentials");
+    post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
+    post(&app, LOGIN, login).await.expect(200);
+}
+
+#[tokio::test]
+async fn with_confirm_first_an_address_is_required() {
+    let app = confirm_first().await;
+    let body = json!({ "username": "ada", "password": OLD_PASSWORD });
+    let reply = post(&app, SIGNUP, body).await.expect(422).problem("invalid").json();
+    assert_eq!(reply["errors"][0]["pointer"], "/email");
+}
+
+#[tokio::test]
+async fn with_confirm_first_a_taken_address_gets_the_same_response_and_its_owner_a_mail() {
+    // S-11
+    let app = confirm_first().await;
+    let mail = pending_mail(&app, OLD_PASSWORD).await;
+    post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
+    let flow = pending(&app, json!({ "email": "ADA@example.org", "password": NEW_PASSWORD })).await;
+    let told = app.mails().await.pop().unwrap();
+    assert!(told.to() == ADA && told.code.is_none() && told.link.is_none(), "{}", told.text);
+    let guess = json!({ "flow_id": flow, "code": "12345678" });
+    post(&app, CONFIRM, guess).await.expect(422).problem("invalid_code");
+    assert_eq!(rows::users(&app).await.len(), 1);
+    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await && !can_log_in(&app, ADA, NEW_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn with_confirm_first_a_taken_username_is_dropped() {
+    // S-11
+    let app = confirm_first().await;
+    let body = |email: &str| json!({ "email": email, "username": "lovelace", "password": OLD_PASSWORD });
+    pending(&app, body("first@example.org")).await;
+    pending(&app, body(ADA)).await;
+    let mut names: Vec<_> =
+        rows::users(&app).await.into_iter().map(|user| (user.email, user.username)).collect();
+    names.sort();
+    let expected = [(Some(ADA), None), (Some("first@example.org"), Some("lovelace"))];
+    assert_eq!(names, expected.map(|(email, name)| (email.map(str::to_owned), name.map(str::to_owned))));
+}
+
+#[tokio::test]
+async fn with_confirm_first_the_client_with_the_code_sets_the_password() {
+    // S-80, S-81
+    let app = confirm_first().await;
+    // A stranger signs up with Ada's address, then Ada does.
+    let stranger = pending_mail(&app, "the stranger's harbour").await;
+    let ada = pending_mail(&app, OLD_PASSWORD).await;
+    assert_eq!(rows::users(&app).await.len(), 1);
+    post(&app, CONFIRM, stranger.with_code(json!({}))).await.expect(422).problem("invalid_code");
+    post(&app, CONFIRM, ada.with_code(json!({}))).await.expect(204);
+    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(!can_log_in(&app, ADA, "the stranger's harbour").await);
+}
+
+#[tokio::test]
+async fn with_confirm_first_a_later_strangers_password_is_not_set_by_the_link() {
+    // S-80
+    let app = confirm_first().await;
+    pending_mail(&app, OLD_PASSWORD).await;
+    let stranger = pending_mail(&app, "the stranger's harbour").await;
+    // The stranger knows the flow, Ada the mail. She opens the link and enters her own password.
+    post(&app, CONFIRM, stranger.with_token(json!({}))).await.expect(422).problem("invalid");
+    post(&app, CONFIRM, stranger.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);
+    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(!can_log_in(&app, ADA, "the stranger's harbour").await);
+}
+
+#[tokio::test]
+async fn an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required() {
+    // originals.md 39 to 41
+    let app = TestApp::with(|settings| {
+        settings.require_confirmed = true;
+        settings.auth_methods.basic = true;
+    })
+    .await;
+    let ada = app.sign_up("ada").await;
+    let trip = json!({ "title": "Lisbon" });
+    ada.get(TRIPS).await.expect(403).problem("unconfirmed_account");
+    ada.post(TRIPS).json(&trip).await.expect(403).problem("unconfirmed_account");
+    ada.get("/api/v1/sync").await.expect(403).problem("unconfirmed_account");
+    app.anonymous().get(TRIPS).basic(ADA, OLD_PASSWORD).await.expect(403).problem("unconfirmed_account");
+    ada.get("/api/v1/me").await.expect(200);
+    ada.get("/api/v1/me/sessions").await.expect(200);
+    ada.get("/api/v1/auth/session").await.expect(200);
+    let mail = of_signup(&app, &ada).await;
+    post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
+    ada.post(TRIPS).json(&trip).await.expect(201);
+    app.anonymous().get(TRIPS).basic(ADA, OLD_PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unconfirmed_account_can_do_everything_by_default() {
+    let app = super::start().await;
+    app.sign_up("ada").await.get(TRIPS).await.expect(200);
+    confirmed(&app, "bob").await.get(TRIPS).await.expect(200);
+}

@@ -1,0 +1,46 @@
+//! The time of a response does not reveal whether an address has an account.
+
+use std::time::{Duration, Instant};
+
+use super::{FORGOT, begin};
+use crate::harness::rounds;
+
+/// Returns the median.
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Returns the probability that a random time of `one` is longer than a random time of `other`.
+fn area(one: &[Duration], other: &[Duration]) -> f64 {
+    let mut longer = 0.0;
+    for a in one {
+        longer +=
+            other.iter().map(|b| f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b))).sum::<f64>();
+    }
+    longer / (one.len() * other.len()) as f64
+}
+
+#[tokio::test]
+async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
+    // S-11
+    let app = super::start().await;
+    app.sign_up("ada").await;
+    let client = app.anonymous();
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for round in 0..rounds(40) {
+        let mut pair = [("ada@example.org", &mut known), ("bob@example.org", &mut unknown)];
+        if round % 2 == 1 {
+            pair.reverse();
+        }
+        for (email, times) in pair {
+            let started = Instant::now();
+            begin(&client, FORGOT, email).await;
+            times.push(started.elapsed());
+        }
+    }
+    let area = area(&known, &unknown);
+    let (known, unknown) = (median(&mut known), median(&mut unknown));
+    println!("known {known:?}, unknown {unknown:?}, area {area:.3}");
+    assert!(known.abs_diff(unknown) < Duration::from_millis(3), "{known:?} {unknown:?}");
+}

@@ -156,8 +156,9 @@ mod tests {
         assert_eq!(accepted(&mails)[5..], [false, true, false, true]);
         // However the reserves are used, the row stays short.
         let kinds = MailKind::ALL;
-        let all: Vec<_> =
-            (0..500).map(|n: usize| (start + 60_000 * n as i64, kinds[n * 7 % kinds.len()])).collect();
+        let all: Vec<_> = (0..500)
+            .map(|n: u16| (start + 60_000 * i64::from(n), kinds[usize::from(n) * 7 % kinds.len()]))
+            .collect();
         assert!(accepted(&all).iter().filter(|fits| **fits).count() <= 14);
     }
 

@@ -241,7 +241,7 @@ impl Connection {
             // A server that refuses the sender refuses every mail.
             Err(SendError::RefusedForGood(reason)) => return Err(SendError::Server(reason)),
             other => other?,
-        };
+        }
         self.command(Rcpt::new(to, Vec::new())).await?;
         self.command(Data).await?;
         let accepted = timeout(self.timeout * MESSAGE_FACTOR, self.smtp.message(&outgoing.bytes)).await;

@@ -169,12 +169,11 @@ impl<'a> Worker<'a> {
 
     async fn deliver(&mut self, row: &Row) -> Result<(), Failure> {
         let outgoing = self.render(row)?;
-        match self.session.send(row.id, outgoing).await? {
-            Some(path) => {
-                let file = path.display();
-                tracing::info!(kind = row.kind, %file, "wrote a mail to a file, because smtp_url is not set");
-            }
-            None => tracing::info!(id = %row.id, kind = row.kind, "sent a mail"),
+        if let Some(path) = self.session.send(row.id, outgoing).await? {
+            let file = path.display();
+            tracing::info!(kind = row.kind, %file, "wrote a mail to a file, because smtp_url is not set");
+        } else {
+            tracing::info!(id = %row.id, kind = row.kind, "sent a mail");
         }
         Ok(())
     }
@@ -210,23 +209,16 @@ impl<'a> Worker<'a> {
         let next = next.filter(|next| *next - row.queued_at <= GIVE_UP || !clock.is_steady());
         let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
-        match next {
-            Some(next) => {
-                tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "a mail waits for a retry");
-                self.postpone(id, attempts, next, error).await
-            }
-            None => {
-                tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");
-                let input = (id, attempts, now.timestamp_millis(), error);
-                self.mail
-                    .0
-                    .db
-                    .write(input, |tx, (id, attempts, now, error)| {
-                        store::fail(tx, *id, *attempts, *now, error).boxed()
-                    })
-                    .await
-            }
+        if let Some(next) = next {
+            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "a mail waits for a retry");
+            return self.postpone(id, attempts, next, error).await;
         }
+        tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");
+        let input = (id, attempts, now.timestamp_millis(), error);
+        let failed = self.mail.0.db.write(input, |tx, (id, attempts, now, error)| {
+            store::fail(tx, *id, *attempts, *now, error).boxed()
+        });
+        failed.await
     }
 
     async fn postpone(
@@ -255,7 +247,7 @@ async fn keep_lease(mail: &Mail) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                tracing::debug!(causes = error_chain(&error), "failed to extend the lease of mails")
+                tracing::debug!(causes = error_chain(&error), "failed to extend the lease of mails");
             }
         }
     }

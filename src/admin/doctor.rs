@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -19,6 +21,8 @@ use crate::tokens;
 
 /// How long the check of a SQLite database may take.
 const INTEGRITY_LIMIT: Duration = Duration::from_secs(10);
+/// How long the mail server may take to accept a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The difference between two clocks that is worth a warning.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(2);
 /// The difference between two clocks that breaks sessions.
@@ -77,7 +81,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![check_settings(settings), database];
     findings.push(check_secret(&secret, db.as_ref(), &clock).await);
     findings.push(check_clock(db.as_ref(), &clock).await);
-    findings.push(check_mail(settings));
+    findings.push(check_mail(settings).await);
     findings.push(check_proxy(settings));
     findings.push(check_files(settings));
     if let Some(db) = db {
@@ -223,9 +227,19 @@ async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
     }
 }
 
-fn check_mail(settings: &Settings) -> Finding {
-    let outbox = settings.data_dir.join("outbox");
-    ok("mail", format!("mails are written to {}", outbox.display()))
+/// Checks that the mail server accepts connections. `tripgate mail test` also checks encryption and credentials.
+async fn check_mail(settings: &Settings) -> Finding {
+    const CHECK: &str = "mail";
+    let Some(server) = &settings.mail.smtp else {
+        let outbox = settings.data_dir.join("outbox");
+        return ok(CHECK, format!("smtp_url is not set: mails are written to {}", outbox.display()));
+    };
+    let (host, port) = (server.host.as_str(), server.port);
+    match timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => ok(CHECK, format!("{host}:{port} accepts connections")),
+        Ok(Err(error)) => failed(CHECK, format!("can't reach {host}:{port} ({error}): check smtp_url")),
+        Err(_) => failed(CHECK, format!("{host}:{port} does not respond: check smtp_url and the firewall")),
+    }
 }
 
 fn check_proxy(settings: &Settings) -> Finding {

@@ -1,7 +1,7 @@
 //! `tripgate health`, `tripgate doctor`, and what makes a server not ready.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -122,4 +122,17 @@ async fn a_server_whose_clock_differs_from_the_databases_is_not_ready() {
     app.clock.simulate_database_clock(TimeDelta::zero());
     housekeeping::sweep(app.services().clone()).await;
     app.anonymous().get("/health/ready").await.expect(200);
+}
+
+#[test]
+fn doctor_reports_a_mail_server_that_refuses_connections() {
+    let dir = TempDir::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp+plain://{}", listener.local_addr().unwrap());
+    let args = ["--smtp-url", &url, "--mail-from", "trips@example.org"];
+    let (_, findings, text) = doctor(dir.path(), &args);
+    assert_eq!(status(&findings, "mail"), "ok", "{text}");
+    drop(listener);
+    let (code, findings, text) = doctor(dir.path(), &args);
+    assert_eq!((code, status(&findings, "mail")), (Some(1), "failed"), "{text}");
 }

@@ -268,10 +268,10 @@ pub(super) async fn end_all_but(
     now: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, DateTime<Utc>)>, StoreError> {
     let others = || {
-        let owned = Condition::all().add(sessions::Column::UserId.eq(owner));
+        let all = Condition::all().add(sessions::Column::UserId.eq(owner));
         match keep {
-            Some(keep) => owned.add(sessions::Column::Id.ne(keep)),
-            None => owned,
+            Some(keep) => all.add(sessions::Column::Id.ne(keep)),
+            None => all,
         }
     };
     sessions::Entity::update_many()

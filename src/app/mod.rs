@@ -3,6 +3,7 @@
 mod backup;
 mod database;
 mod options;
+mod start_error;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -17,17 +18,16 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 
 use crate::accounts::{Accounts, PasswordPolicy};
-use crate::backups::{BackupError, Backups};
+use crate::backups::Backups;
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
 use crate::config::{AuthMethods, BackupSettings, Settings, Signup};
-use crate::data_dir::{LockError, RecordError};
-use crate::db::{self, Db, OpenError, StoreError, is_storage_full};
+use crate::db::{self, Db, StoreError, is_storage_full};
 use crate::events::Events;
 use crate::flows::Flows;
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
-use crate::mail::{Mail, MailOptions, MailSetupError};
+use crate::mail::{Mail, MailOptions};
 use crate::passwords::Passwords;
 use crate::personal_tokens::PersonalTokens;
 use crate::recovery::Recovery;
@@ -37,7 +37,7 @@ use crate::sessions::{Lifetimes, Sessions, SignupMode};
 use crate::shares::Shares;
 use crate::sync::Sync;
 use crate::throttle::Throttle;
-use crate::tokens::{Tokens, TokensError};
+use crate::tokens::Tokens;
 use crate::totp::Totp;
 use crate::trips::Trips;
 use rustix::fs::Mode;
@@ -47,6 +47,7 @@ pub use database::{Creation, Identity, MarkError, StartMode};
 use database::{Opened, open};
 pub(crate) use database::{refuse_empty, remembered};
 use options::{signing_alg, trip_quotas};
+pub use start_error::StartError;
 
 /// All services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -123,101 +124,12 @@ impl Deref for App {
     }
 }
 
-/// The reason why a server can't start. Each case displays as one line.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory can't be created or written to.
-    #[error("can't create or write to the data directory {path}: {source}")]
-    DataDir {
-        /// The directory.
-        path: String,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// The master secret is missing or not valid.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The database can't be opened.
-    #[error(transparent)]
-    Database(#[from] OpenError),
-    /// The clock of the database or the time of the last work can't be read.
-    #[error("can't read the time from the database: {0}")]
-    Clock(StoreError),
-    /// The mails can't be sent with these settings.
-    #[error(transparent)]
-    Mail(#[from] MailSetupError),
-    /// The signing keys can't be read.
-    #[error("can't read the signing keys: {0}")]
-    Tokens(#[from] TokensError),
-    /// A query on the database failed.
-    #[error("can't read or write the database")]
-    Store(#[from] StoreError),
-    /// The file that remembers the database can't be read or written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The backup before a migration failed.
-    #[error("can't make a backup before the migration; TRIPGATE_BACKUP_BEFORE_MIGRATION=off skips it: {0}")]
-    Backup(#[source] BackupError),
-    /// Another server uses the SQLite database.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The SQLite database is damaged.
-    #[error("the database {database} is damaged ({fault}): restore a backup")]
-    DatabaseDamaged {
-        /// The URL of the database.
-        database: String,
-        /// The first fault.
-        fault: String,
-    },
-    /// There is no database, but there was one.
-    #[error(
-        "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \
-         back or restore a backup; `tripgate serve --create` begins with a new database"
-    )]
-    DatabaseLost {
-        /// The URL of the database, without its password.
-        database: String,
-        /// The file that shows the earlier start.
-        beside: String,
-    },
-    /// There is no database, and the command does not create it.
-    #[error(
-        "there is no database at {path}: run this command in the directory of the server; --create creates the \
-         database before the first start"
-    )]
-    NoDatabase {
-        /// The path of the file.
-        path: String,
-    },
-    /// The database is not the one of the earlier starts.
-    #[error(
-        "the database {database} is not the one of {record}: put the right database back; `tripgate epoch renew` \
-         adopts this one"
-    )]
-    ForeignDatabase {
-        /// The URL of the database, without its password.
-        database: String,
-        /// The file that remembers the database.
-        record: String,
-    },
-    /// The database has signing keys, but the secret is missing.
-    #[error(
-        "the secret file {secret} is missing, but the database {database} has keys that it encrypts: put the \
-         file back; `tripgate serve --create` begins with a new secret, and every user must log in again"
-    )]
-    SecretLost {
-        /// The URL of the database, without its password.
-        database: String,
-        /// The path of the secret.
-        secret: String,
-    },
-}
-
 /// Builds the services from the settings.
 ///
 /// # Errors
 ///
 /// [`StartError`].
+#[expect(clippy::too_many_lines, reason = "the composition root names each service once")]
 pub async fn build(
     settings: &Settings,
     clock: Clock,

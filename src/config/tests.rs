@@ -93,7 +93,7 @@ fn an_overridden_invalid_value_is_ignored() {
 fn all_problems_are_reported_at_once_under_the_names_as_written() {
     let fixture = fixture()
         .file("tripgate.toml", "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n")
-        .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirm_first'")
+        .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirmed'")
         .env("TRIPGATE_BCRYPT_COST", "3")
         .env("TRIPGATE_PASWORD_MIN", "8")
         .env("TRIPGATE_TEST_DATABASE", "ignored")
@@ -120,7 +120,7 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
             "TRIPGATE_PASWORD_MIN (environment): there is no such setting; \
              did you mean TRIPGATE_PASSWORD_MIN?"
                 .to_owned(),
-            "TRIPGATE_SIGNUP (.env): \"confirm_first\" is not one of the known words; \
+            "TRIPGATE_SIGNUP (.env): \"confirmed\" is not one of the known words; \
              allowed: open, closed"
                 .to_owned(),
             format!("audience (tripgate.toml): the value has the wrong type{text}"),

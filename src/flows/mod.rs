@@ -155,6 +155,7 @@ impl std::fmt::Debug for BegunFlow {
 
 /// A stored flow.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one row")]
 pub struct Flow {
     /// Its id.
     pub id: Uuid,

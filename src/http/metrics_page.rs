@@ -1,5 +1,6 @@
 //! The metrics on their own listener, in the text format of Prometheus.
 
+use chrono::TimeDelta;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
 
@@ -32,7 +33,7 @@ fn respond(app: &App, request: &Request) -> Response {
 fn snapshot(app: &App) -> Snapshot {
     Snapshot {
         revocation_age_secs: app.tokens.poll_age().as_secs_f64(),
-        signing_key_age_secs: app.tokens.signing_key_age().map(|age| age.as_seconds_f64()),
+        signing_key_age_secs: app.tokens.signing_key_age().map(TimeDelta::as_seconds_f64),
         has_database: !app.tokens.is_cut_off(),
         has_signing_key: app.tokens.can_mint(),
         has_right_clock: app.clock.agrees_with_database(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use poem::Request;
 use poem::http::header::HOST;
+use poem::http::uri::Authority;
 use url::{Host, Url};
 
 use crate::clock::Clock;
@@ -61,7 +62,7 @@ impl ProxyWarnings {
     fn foreign_host<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let uri = request.uri();
         let in_header = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
-        let host = in_header().or_else(|| uri.authority().map(|authority| authority.as_str()))?;
+        let host = in_header().or_else(|| uri.authority().map(Authority::as_str))?;
         let host = without_port(host);
         let is_public = self.public_host.as_deref().is_some_and(|public| host.eq_ignore_ascii_case(public));
         (!is_public && !is_loopback(host) && !uri.path().starts_with("/health/")).then_some(host)

@@ -8,8 +8,8 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Collected};
 use poem::Response;
 
 use super::Server;
@@ -61,7 +61,7 @@ impl Rejected {
 /// Writes a response whose body is in memory as HTTP/1.1.
 fn serialize(mut response: Response) -> Vec<u8> {
     let body: BoxBody<Bytes, io::Error> = response.take_body().into();
-    let body = body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes());
+    let body = body.collect().now_or_never().and_then(Result::ok).map(Collected::to_bytes);
     let body = body.unwrap_or_default();
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for (name, value) in response.headers() {

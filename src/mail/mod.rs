@@ -1,7 +1,7 @@
 //! Mail: an outbox in the database, and a worker that sends its mails.
 //!
 //! [`Mail::queue`] runs in the transaction that causes the mail, so a mail exists exactly if its cause was
-//! committed. One replica at a time delivers the mails ([`worker`]): over SMTP, or into files if no mail server is
+//! committed. One replica at a time delivers the mails: over SMTP, or into files if no mail server is
 //! configured. A mail is sent at least once; every attempt has the same `Message-ID`. No request waits for a mail
 //! server.
 //!

@@ -75,7 +75,9 @@ impl Builder {
 
     fn counters(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
         let counters = self.add(IntCounterVec::new(Opts::new(name, help), &[label]));
-        values.iter().for_each(|value| drop(counters.with_label_values(&[value])));
+        for value in values {
+            drop(counters.with_label_values(&[value]));
+        }
         counters
     }
 
@@ -89,7 +91,9 @@ impl Builder {
 
     fn gauges(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
         let gauges = self.add(IntGaugeVec::new(Opts::new(name, help), &[label]));
-        values.iter().for_each(|value| drop(gauges.with_label_values(&[value])));
+        for value in values {
+            drop(gauges.with_label_values(&[value]));
+        }
         gauges
     }
 

@@ -127,7 +127,7 @@ impl Recovery {
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        let input = (self.clone(), Proof::Token(token));
+        let input = (Box::new(self.clone()), Proof::Token(token));
         let undone = self.db.write(input, |tx, (recovery, proof)| recovery.undo(tx, proof).boxed()).await;
         let (user, ended) = undone?;
         self.sessions.announce_ended(user, &ended);

@@ -29,7 +29,7 @@ pub enum PasswordProof {
 /// What the transaction of a confirmation changes.
 #[derive(Clone)]
 struct Confirmation {
-    recovery: Recovery,
+    recovery: Box<Recovery>,
     flow: Flow,
     user: Uuid,
     /// The hash of a new password, if there is one.
@@ -82,7 +82,8 @@ impl Recovery {
             }
         }
         let now = self.clock.now();
-        let confirmation = Confirmation { recovery: self.clone(), flow, user, password_hash, languages, now };
+        let confirmation =
+            Confirmation { recovery: Box::new(self.clone()), flow, user, password_hash, languages, now };
         let (recovery, flow) = (self.clone(), confirmation.flow.clone());
         let confirmed = self.db.write(confirmation, |tx, confirmation| confirmation.apply(tx).boxed()).await;
         match confirmed {

@@ -17,7 +17,7 @@ const PURPOSES: &[Purpose] = &[Purpose::ResetPassword];
 /// What the transaction of a reset changes.
 #[derive(Clone)]
 struct Reset {
-    recovery: Recovery,
+    recovery: Box<Recovery>,
     flow: Flow,
     user: Uuid,
     was_confirmed: bool,
@@ -55,8 +55,15 @@ impl Recovery {
         });
         // The operator's link for a user without an address proves no mailbox.
         let was_confirmed = user.email_verified || flow.address.is_none();
-        let reset =
-            Reset { recovery: self.clone(), flow, user: id, was_confirmed, password_hash, report, now };
+        let reset = Reset {
+            recovery: Box::new(self.clone()),
+            flow,
+            user: id,
+            was_confirmed,
+            password_hash,
+            report,
+            now,
+        };
         let ended = self.db.write(reset, |tx, reset| reset.apply(tx).boxed()).await?;
         self.sessions.announce_ended(id, &ended);
         audit::record(Event::PasswordReset, Some(id), None);

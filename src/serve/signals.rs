@@ -44,9 +44,10 @@ impl Signals {
             tokio::select! {
                 () = self.stop.next() => return,
                 _ = self.user.recv() => tracing::debug!("SIGUSR1 has no effect"),
-                _ = self.hang_up.recv() => match certificate {
-                    Some(certificate) => reload(certificate),
-                    None => tracing::info!("SIGHUP has no effect: the server has no certificate"),
+                _ = self.hang_up.recv() => if let Some(certificate) = certificate {
+                    reload(certificate);
+                } else {
+                    tracing::info!("SIGHUP has no effect: the server has no certificate");
                 },
                 _ = checks.tick() => if let Some(changed) = certificate.filter(|c| c.has_changed()) {
                     reload(changed);

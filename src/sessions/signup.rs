@@ -108,7 +108,7 @@ impl Sessions {
         let now = session.created_at;
         let mut grant = self.issue_grant(&mut session, user, now)?;
         let new = self.with_events(session, EventKind::Signup);
-        let input = (self.clone(), hashed, new, confirmation, email);
+        let input = (Box::new(self.clone()), hashed, new, confirmation, email);
         let queued = self
             .db
             .write(input, |tx, (sessions, hashed, new, confirmation, email)| {
@@ -139,7 +139,7 @@ impl Sessions {
             let user = hashed.user().clone();
             let confirmation = self.confirmation(&user, &email, None, languages.clone());
             let flow = confirmation.0.id;
-            let input = (self.clone(), hashed.clone(), email.clone(), confirmation);
+            let input = (Box::new(self.clone()), hashed.clone(), email.clone(), confirmation);
             let inserted = self
                 .db
                 .write(input, |tx, (sessions, hashed, email, confirmation)| {
@@ -194,7 +194,7 @@ impl Sessions {
 
     async fn store_flow(&self, flow: BegunFlow, delivery: Delivery) -> Result<Uuid, SessionsError> {
         let id = flow.id;
-        let input = (self.clone(), (flow, delivery));
+        let input = (Box::new(self.clone()), (flow, delivery));
         self.db.write(input, |tx, (sessions, flow)| sessions.send(tx, Some(flow)).boxed()).await?;
         Ok(id)
     }

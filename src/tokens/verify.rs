@@ -76,7 +76,7 @@ impl AuthOutcome for TokenError {
 
 impl TokenError {
     /// Returns the reason in the metrics.
-    pub(super) const fn rejection(&self) -> TokenRejection {
+    pub(super) const fn rejection(self) -> TokenRejection {
         match self {
             Self::Invalid => TokenRejection::Invalid,
             Self::Expired => TokenRejection::Expired,

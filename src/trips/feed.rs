@@ -50,15 +50,13 @@ impl Trips {
     ///
     /// [`StoreError`].
     pub async fn feed(&self, owner: Uuid, query: FeedQuery) -> Result<Feed, StoreError> {
-        match self.db.read((owner, query), read_page).await? {
-            Some(feed) => Ok(feed),
-            // A change between the statements. A snapshot costs more round trips to a database server, and is
-            // never inconsistent.
-            None => {
-                let feed = self.db.read_snapshot((owner, query), read_page).await?;
-                feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
-            }
+        if let Some(feed) = self.db.read((owner, query), read_page).await? {
+            return Ok(feed);
         }
+        // A change between the statements. A snapshot costs more round trips to a database server, and is never
+        // inconsistent.
+        let feed = self.db.read_snapshot((owner, query), read_page).await?;
+        feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
     }
 
     /// Deletes the tombstones that are older than `age`.

@@ -1,11 +1,9 @@
 //! Authenticates the caller of a request before its handler runs.
 //!
-//! A [`Caller`] is the user that an operation acts for. It is authenticated by an access token in
-//! `Authorization: Bearer`, or by a personal access token there. If the operator has enabled them, these are
-//! accepted too: an access token in the query, an access token as the user name of Basic credentials, an
-//! identifier with a password or a personal access token as Basic credentials, and a personal access token as
-//! Digest credentials. Operations that require [`BasicCredentials`] never accept a token. Rejected requests get
-//! the challenges of RFC 6750, RFC 7616 and RFC 7617.
+//! A [`Caller`] is the user that an operation acts for. It is authenticated by an access token or a personal access
+//! token in `Authorization: Bearer`. If the operator has enabled them, these are accepted too: an access token in the
+//! query or as the user name of Basic credentials, a password or a personal access token as Basic credentials, and
+//! a personal access token as Digest credentials. Rejected requests get the challenges of RFC 6750, 7616 and 7617.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

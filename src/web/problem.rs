@@ -89,7 +89,7 @@ pub struct Problem {
     is_truncated: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The token and the methods of a login that continues with a second factor.
-    mfa: Option<(String, Vec<String>)>,
+    mfa: Option<Box<(String, Vec<String>)>>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -168,7 +168,7 @@ impl Problem {
     /// Sets the token and the methods of a login that continues with a second factor.
     #[must_use]
     pub(crate) fn with_mfa(mut self, token: String, methods: Vec<String>) -> Self {
-        self.mfa = Some((token, methods));
+        self.mfa = Some(Box::new((token, methods)));
         self
     }
 
@@ -211,8 +211,8 @@ impl Problem {
             request_id: request_id.to_owned(),
             client_action: self.code.client_action().to_owned(),
             errors: is_invalid.then(|| self.errors.clone()),
-            mfa_token: self.mfa.as_ref().map(|(token, _)| token.clone()),
-            methods: self.mfa.as_ref().map(|(_, methods)| methods.clone()),
+            mfa_token: self.mfa.as_ref().map(|mfa| mfa.0.clone()),
+            methods: self.mfa.as_ref().map(|mfa| mfa.1.clone()),
             errors_truncated: self.is_truncated.then_some(true),
         }
     }

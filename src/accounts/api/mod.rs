@@ -350,12 +350,11 @@ impl AccountsApi {
         body: OptionalBody<DeleteAccount>,
     ) -> Result<DeletedAccount, ProblemResponse> {
         let password = body.0.map(Body::accept).transpose()?.and_then(|body| body.password);
-        match password {
-            Some(password) => self.accounts.delete(caller.user(), &password).await?,
-            None => {
-                caller.require_recent_authentication(self.clock.now())?;
-                self.accounts.delete_proven(caller.user()).await?;
-            }
+        if let Some(password) = password {
+            self.accounts.delete(caller.user(), &password).await?;
+        } else {
+            caller.require_recent_authentication(self.clock.now())?;
+            self.accounts.delete_proven(caller.user()).await?;
         }
         Ok(DeletedAccount::NoContent)
     }

@@ -123,7 +123,8 @@ impl RecoveryApi {
     ) -> Result<Done, ProblemResponse<401>> {
         let (proof, password) = body.check(|body, _| body.check())?;
         let at = pointer(&proof);
-        let confirmed = self.recovery.confirm(proof, password, caller.0, languages(request)).await;
+        // Boxed, because it contains three transactions.
+        let confirmed = Box::pin(self.recovery.confirm(proof, password, caller.0, languages(request))).await;
         confirmed.map_err(|error| problem(error, at, "/new_password"))?;
         Ok(Done::NoContent)
     }

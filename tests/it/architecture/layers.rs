@@ -67,7 +67,10 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 13] = [
     ("second_factors", &["accounts", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
     ("personal_tokens", &["tokens"]),
-    ("sessions", &["accounts", "flows", "mail", "personal_tokens", "second_factors", "throttle", "tokens"]),
+    (
+        "sessions",
+        &["accounts", "events", "flows", "mail", "personal_tokens", "second_factors", "throttle", "tokens"],
+    ),
     ("recovery", &["accounts", "flows", "mail", "sessions", "tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),

@@ -188,8 +188,8 @@ impl Scene {
         if matches!(before, Nothing | ConfirmFirst) {
             return scene;
         }
-        let sign_up = scene.grace.post("/api/v1/auth/signup").header("user-agent", "Trips/1.4");
-        let grant = sign_up.json(request_body("sign_up").unwrap().2).await.expect(201).json();
+        let call = scene.grace.post("/api/v1/auth/signup").header("user-agent", "Trips/1.4");
+        let grant = call.json(request_body("sign_up").unwrap().2).await.expect(201).json();
         scene.grace = scene.grace.with_grant(&grant);
         // The examples of requests contain the ids of the example response.
         let example = response_body("get_trip", 200).unwrap().2;

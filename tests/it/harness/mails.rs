@@ -48,7 +48,7 @@ impl ReceivedMail {
             }
         }
         let text = text.replace("\r\n", "\n");
-        let code = text.lines().filter_map(|line| line.strip_prefix("    ")).next().map(str::to_owned);
+        let code = text.lines().find_map(|line| line.strip_prefix("    ")).map(str::to_owned);
         let link = text.lines().find_map(|line| line.strip_prefix(PUBLIC_URL)).map(str::to_owned);
         Self { headers, text, html, code, link }
     }

@@ -8,7 +8,7 @@ use tripgate::db::StoreError;
 use tripgate::mail::{Languages, MailKind, NewMail, Queued, Values};
 
 use super::{mail, queue, queue_each};
-use crate::harness::{TestApp, email};
+use crate::harness::{ReceivedMail, TestApp, email};
 
 #[tokio::test]
 async fn a_committed_mail_becomes_a_file_with_its_code_and_link() {
@@ -55,7 +55,7 @@ async fn a_mail_of_a_transaction_that_fails_is_not_sent() {
     assert!(failed.is_err());
     queue(&app, mail("bob@example.org", MailKind::LoginCode)).await;
     let mails = app.mails().await;
-    assert_eq!(mails.iter().map(|mail| mail.to()).collect::<Vec<_>>(), ["bob@example.org"]);
+    assert_eq!(mails.iter().map(ReceivedMail::to).collect::<Vec<_>>(), ["bob@example.org"]);
 }
 
 #[tokio::test]

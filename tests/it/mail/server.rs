@@ -174,12 +174,9 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
         let command = line.trim_end();
         let reply = match command.split([' ', ':']).next().unwrap_or_default() {
             "EHLO" => {
-                let mut offers = state.offers.to_vec();
-                if offers_tls {
-                    offers = vec!["STARTTLS"];
-                }
-                let offers: String = offers.iter().map(|offer| format!("250-{offer}\r\n")).collect();
-                format!("250-localhost\r\n{offers}250 8BITMIME\r\n")
+                let offers = if offers_tls { vec!["STARTTLS"] } else { state.offers.to_vec() };
+                let lines = [vec!["localhost"], offers].concat();
+                format!("250-{}\r\n250 8BITMIME\r\n", lines.join("\r\n250-"))
             }
             "STARTTLS" if behaviour == Behaviour::InjectBeforeTls => {
                 stream.write_all(b"220 go\r\n250 localhost\r\n").await?;
@@ -190,20 +187,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                 return Ok(Some(stream.into_inner()));
             }
             "AUTH" => {
-                let credential = match command.strip_prefix("AUTH PLAIN ") {
-                    Some(plain) => decoded(plain),
-                    None => {
-                        let mut parts = Vec::new();
-                        for prompt in ["Username:", "Password:"] {
-                            let prompt = format!("334 {}\r\n", STANDARD.encode(prompt));
-                            stream.write_all(prompt.as_bytes()).await?;
-                            line.clear();
-                            stream.read_line(&mut line).await?;
-                            parts.push(decoded(line.trim_end()));
-                        }
-                        parts.join("\0")
-                    }
-                };
+                let credential = credential(&mut stream, command).await?;
                 state.logins.lock().unwrap().push(credential);
                 "235 welcome\r\n".to_owned()
             }
@@ -223,18 +207,8 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
             }
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await?;
-                let mut message = String::new();
-                while !message.ends_with("\r\n.\r\n") {
-                    if stream.read_line(&mut message).await? == 0 {
-                        return Ok(None);
-                    }
-                }
-                message.truncate(message.len() - 3);
-                let mail = Accepted {
-                    from: from.clone(),
-                    to: to.clone(),
-                    message: message.replace("\r\n..", "\r\n."),
-                };
+                let Some(message) = message(&mut stream).await? else { return Ok(None) };
+                let mail = Accepted { from: from.clone(), to: to.clone(), message };
                 state.accepted.lock().unwrap().push(mail);
                 mails += 1;
                 if behaviour == Behaviour::CloseAfterMessage {
@@ -251,6 +225,39 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
         };
         stream.write_all(reply.as_bytes()).await?;
     }
+}
+
+/// Reads the credential of AUTH PLAIN or AUTH LOGIN; the parts are separated by NUL.
+async fn credential<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    command: &str,
+) -> std::io::Result<String> {
+    if let Some(plain) = command.strip_prefix("AUTH PLAIN ") {
+        return Ok(decoded(plain));
+    }
+    let mut parts = Vec::new();
+    for prompt in ["Username:", "Password:"] {
+        let prompt = format!("334 {}\r\n", STANDARD.encode(prompt));
+        stream.write_all(prompt.as_bytes()).await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        parts.push(decoded(line.trim_end()));
+    }
+    Ok(parts.join("\0"))
+}
+
+/// Reads a message up to the line with a period. Returns `None` if the client closes the connection.
+async fn message<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+) -> std::io::Result<Option<String>> {
+    let mut message = String::new();
+    while !message.ends_with("\r\n.\r\n") {
+        if stream.read_line(&mut message).await? == 0 {
+            return Ok(None);
+        }
+    }
+    message.truncate(message.len() - 3);
+    Ok(Some(message.replace("\r\n..", "\r\n.")))
 }
 
 fn decoded(text: &str) -> String {

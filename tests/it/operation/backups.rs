@@ -131,8 +131,8 @@ async fn damaged_foreign_and_newer_backups_are_refused_and_nothing_changes() {
             (&whole[..middle], "is truncated"),
             (&flipped, "its checksum is wrong"),
             (&newer, "newer version of Tripgate"),
-            (&b"SQLite format 3\0".to_vec(), "is not a backup"),
-            (&Vec::new(), "is not a backup"),
+            (b"SQLite format 3\0", "is not a backup"),
+            (b"", "is not a backup"),
         ] {
             fs::write(&changed, content).unwrap();
             for args in [vec!["verify", text], vec!["restore", text, "--yes"]] {

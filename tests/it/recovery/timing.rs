@@ -18,7 +18,8 @@ fn area(one: &[Duration], other: &[Duration]) -> f64 {
         longer +=
             other.iter().map(|b| f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b))).sum::<f64>();
     }
-    longer / (one.len() * other.len()) as f64
+    let count = |times: &[Duration]| f64::from(u32::try_from(times.len()).unwrap());
+    longer / (count(one) * count(other))
 }
 
 #[tokio::test]

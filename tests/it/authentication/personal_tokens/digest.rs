@@ -1,5 +1,6 @@
 //! HTTP Digest (RFC 7616) with personal access tokens.
 
+use std::fmt::Write;
 use std::process::Command;
 
 use chrono::TimeDelta;
@@ -17,7 +18,11 @@ async fn with_digest() -> TestApp {
 }
 
 fn hash(text: &str) -> String {
-    sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::new();
+    for byte in sha256(text.as_bytes()) {
+        write!(digits, "{byte:02x}").unwrap();
+    }
+    digits
 }
 
 /// Returns the Digest challenge of a response.

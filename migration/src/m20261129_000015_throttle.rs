@@ -18,14 +18,20 @@ CREATE TABLE IF NOT EXISTS throttle_buckets (
     forgotten_at {int} NOT NULL,
     blocked_until {int} NOT NULL,
     alerted_until {int} NOT NULL,
-    expires_at {int} NOT NULL,
-    CONSTRAINT throttle_buckets_expires_at UNIQUE (expires_at, id)
+    expires_at {int} NOT NULL
 ) {clustered}";
+/// Not unique: PostgreSQL's `ON CONFLICT` handles concurrent inserts for one unique index only.
+const INDEX: &str = "throttle_buckets_expires_at";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &[BUCKETS]).await
+        dialect::run(manager, &[BUCKETS]).await?;
+        if !manager.has_index("throttle_buckets", INDEX).await? {
+            let index = format!("CREATE INDEX {INDEX} ON throttle_buckets (expires_at)");
+            dialect::run(manager, &[&index]).await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

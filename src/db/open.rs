@@ -209,7 +209,11 @@ pub async fn migrate_down(url: &str, count: u32) -> Result<Vec<MigrationStep>, O
 /// [`OpenError::NotFound`], and the errors of [`migrate_up`].
 pub async fn migration_status(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
     require_existing(url)?;
-    let connection = connect_once(url).await?;
+    let connection = match connect_once(url).await {
+        // On a full disk.
+        Err(error) => connect_immutable(url).await.ok_or(error)?,
+        connected => connected?,
+    };
     let result = accepted_steps(&connection).await;
     connection.close().await.map_err(unreachable(url))?;
     result

@@ -40,13 +40,13 @@ def notes(number, source):
     return " ".join(text)[:NOTES]
 
 
-def fill(port, token):
+def fill(port, token, trips=TRIPS):
     """Creates the trips, and returns the seconds."""
     source, headers, seconds = words(), {"Authorization": f"Bearer {token}"}, 0
-    for first in range(0, TRIPS, BATCH):
+    for first in range(0, trips, BATCH):
         operations = [{"op_id": str(uuid.uuid4()), "op": "create", "id": version_7(),
                        "trip": {"title": f"Trip {number}", "notes": notes(number, source)}}
-                      for number in range(first, min(first + BATCH, TRIPS))]
+                      for number in range(first, min(first + BATCH, trips))]
         began = time.perf_counter()
         status, body = exchange(port, "POST", "/api/v1/sync", {"operations": operations}, headers)
         seconds += time.perf_counter() - began

@@ -4,6 +4,7 @@ mod clocks;
 mod concurrent_writes;
 mod crash;
 mod disk_full;
+mod galera;
 mod outage;
 mod restored_backup;
 mod unknown_outcomes;

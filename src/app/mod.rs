@@ -21,7 +21,7 @@ use crate::accounts::{Accounts, PasswordPolicy};
 use crate::backups::Backups;
 use crate::clients::{Clients, Introspector};
 use crate::clock::Clock;
-use crate::config::{AuthMethods, BackupSettings, Settings, Signup};
+use crate::config::{AndroidApp, AuthMethods, BackupSettings, Settings, Signup};
 use crate::db::{self, Db, StoreError, is_storage_full};
 use crate::events::Events;
 use crate::flows::Flows;
@@ -110,6 +110,10 @@ pub struct Services {
     pub trusted_proxies: Vec<IpNet>,
     /// The origins whose pages may call the API.
     pub cors_origins: Vec<String>,
+    /// The iOS apps that belong to the server.
+    pub apple_app_ids: Vec<String>,
+    /// The Android apps that belong to the server.
+    pub android_apps: Vec<AndroidApp>,
     /// Duration of a request that is logged as slow.
     pub slow_request: Duration,
     /// Whether the server has begun to shut down.
@@ -223,6 +227,8 @@ pub async fn build(
         docs: settings.docs,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
+        apple_app_ids: settings.apple_app_ids.clone(),
+        android_apps: settings.android_apps.clone(),
         slow_request: settings.slow_request,
         stopping: Arc::default(),
     })))

@@ -5,6 +5,7 @@
 //! contradictions are rejected, and all of them are reported at once, under the names that the operator
 //! wrote. No message, table or `Debug` output contains a secret.
 
+mod apps;
 mod backups;
 mod contradictions;
 mod error;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use ipnet::IpNet;
 
+pub use apps::AndroidApp;
 pub use backups::BackupSettings;
 pub use error::ConfigError;
 pub use mail::{MailSettings, SmtpSecurity, SmtpServer};
@@ -132,6 +134,10 @@ pub struct Settings {
     pub mail: MailSettings,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
+    /// The iOS apps that belong to the server.
+    pub apple_app_ids: Vec<String>,
+    /// The Android apps that belong to the server.
+    pub android_apps: Vec<AndroidApp>,
     /// One warning for each variable of the environment that looks like a setting but is not one.
     pub ignored_variables: Vec<String>,
     /// Address and port of the metrics, if enabled.
@@ -299,6 +305,8 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),
         mail: mail::read(&mut r),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
+        apple_app_ids: r.optional("apple_app_ids", apps::apple_app_ids).unwrap_or_default(),
+        android_apps: r.optional("android_apps", apps::android_apps).unwrap_or_default(),
         metrics_listen: r.optional("metrics_listen", parse::address),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
         log: r.required("log", String::new(), parse::filter),

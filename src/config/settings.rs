@@ -63,6 +63,10 @@ pub enum ValueKind {
     Origins,
     /// A list of networks of IP addresses.
     Networks,
+    /// A list of app ids of Apple.
+    AppleApps,
+    /// A list of Android packages with the SHA-256 of their certificates.
+    AndroidApps,
     /// A filter of log lines.
     Filter,
 }
@@ -81,6 +85,7 @@ impl ValueKind {
             Self::Boolean => "ON|OFF",
             Self::Origins => "ORIGINS",
             Self::Networks => "NETWORKS",
+            Self::AppleApps | Self::AndroidApps => "APPS",
             Self::Filter => "FILTER",
         }
     }
@@ -109,6 +114,12 @@ impl ValueKind {
             Self::Origins => "scheme://host or scheme://host:port, several separated by commas".into(),
             Self::Networks => {
                 "addresses or networks, as in 10.0.0.0/8 or ::1, several separated by commas".into()
+            }
+            Self::AppleApps => {
+                "team and bundle ids, as in ABCDE12345.org.example.trips, several separated by commas".into()
+            }
+            Self::AndroidApps => {
+                "PACKAGE=SHA256 of the signing certificate, several separated by commas".into()
             }
             Self::Filter => "off, error, warn, info, debug or trace, or target=level, \
                 several separated by commas"
@@ -216,6 +227,10 @@ pub static SETTINGS: &[Setting] = &[
         "Directory with mail templates that replace the built-in ones"),
     setting("cors_origins", "", ValueKind::Origins,
         "Web origins whose pages may call the API"),
+    setting("apple_app_ids", "", ValueKind::AppleApps,
+        "iOS apps that open the links in mails and use the passwords and passkeys of this server"),
+    setting("android_apps", "", ValueKind::AndroidApps,
+        "Android apps that open the links in mails and use the passwords and passkeys of this server"),
     setting("metrics_listen", "", ValueKind::Address,
         "Address and port of /metrics, in the text format of Prometheus; unset disables it"),
     setting("tls_cert", "", ValueKind::File,

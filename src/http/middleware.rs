@@ -22,6 +22,7 @@ use poem_openapi::error::{ContentTypeError, ParseParamError};
 use uuid::Uuid;
 
 use super::access_log::FinishedRequest;
+use super::account_pages::is_association;
 use super::compression::{Accepted, compress};
 use super::path_table::PathTable;
 use super::proxy_warnings::ProxyWarnings;
@@ -141,7 +142,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
     /// Calls the operation or the page, and converts a panic to an error.
     fn dispatch(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let path = request.uri().path();
-        let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix));
+        let is_operation = OPERATIONS.iter().any(|prefix| path.starts_with(prefix)) && !is_association(path);
         request.set_data(Arc::clone(&self.authentication));
         if request.method() != Method::GET {
             request.set_data(Arc::clone(&self.bodies));

@@ -4,6 +4,7 @@
 //! (`operations.rs`) or a page (`docs/`). Everything that handlers are built from is in [`crate::web`].
 
 mod access_log;
+mod account_pages;
 mod compression;
 mod docs;
 mod health;
@@ -19,13 +20,14 @@ mod routes;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, IntoEndpoint, Response};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response};
 
 use crate::app::App;
 use crate::web::caller::Authentication;
 use crate::web::client_address::TrustedProxies;
 use crate::web::problem::{Problem, ProblemCode};
 
+use account_pages::AppAssociations;
 use repeated_warnings::RepeatedWarnings;
 
 pub use metrics_page::{metrics_bad_request, metrics_overloaded, metrics_router};
@@ -41,9 +43,11 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         methods: app.auth_methods,
         require_confirmed: app.require_confirmed,
     };
+    let associations = AppAssociations::new(&app.apple_app_ids, &app.android_apps, app.tokens.issuer());
     middleware::Middleware {
         operations: operations::api(app).into_endpoint(),
-        pages: docs::routes(docs::PageSettings { docs: app.docs, basic_on_api: app.auth_methods.basic }),
+        pages: docs::routes(docs::PageSettings { docs: app.docs, basic_on_api: app.auth_methods.basic })
+            .data(associations),
         authentication: Arc::new(authentication),
         bodies: Arc::default(),
         clock: app.clock.clone(),

@@ -16,7 +16,7 @@ use poem::{Endpoint, EndpointExt, Response, Result, Route, RouteMethod, get, han
 
 use self::assets::File;
 use self::layout::Page;
-use super::openapi;
+use super::{account_pages, openapi};
 use crate::web::page::HTML;
 use crate::web::problem::Problem;
 
@@ -56,13 +56,14 @@ fn always() -> [(&'static str, RouteMethod); 3] {
 
 /// Returns the routes of the pages.
 pub(super) fn routes(settings: PageSettings) -> impl Endpoint {
-    let pages = always().into_iter().chain(docs().into_iter().filter(|_| settings.docs));
+    let pages = always().into_iter().chain(account_pages::routes());
+    let pages = pages.chain(docs().into_iter().filter(|_| settings.docs));
     pages.fold(Route::new(), |routes, (path, method)| routes.at(path, method)).data(settings)
 }
 
 /// Returns the paths of all pages. A segment that begins with `:` matches any value.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    always().into_iter().chain(docs()).map(|(path, _)| path)
+    always().into_iter().chain(account_pages::routes()).chain(docs()).map(|(path, _)| path)
 }
 
 fn file(content_type: &'static str, cache: &'static str, body: impl Into<poem::Body>) -> Response {

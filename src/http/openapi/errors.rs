@@ -1,6 +1,6 @@
 //! The error responses of the document, which operations share.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{reference_headers, set};
 use crate::web::page::HTML;
@@ -37,7 +37,10 @@ const PAGE_SUFFIX: &str = "OrPage";
 /// JSON only and depend on the database; `is_write` those that may store something.
 pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
     let has_body = operation.get("requestBody").is_some();
-    let is_secured = operation.get("security").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let schemes = operation.get("security").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is_secured = !schemes.is_empty();
+    // An empty object: no credential is needed.
+    let is_optional = schemes.iter().any(|scheme| scheme.as_object().is_some_and(Map::is_empty));
     let is_scoped = operation.get("x-required-scopes").is_some();
     let has_pages =
         operation.pointer("/responses/200/content").is_some_and(|types| types.get(HTML).is_some());
@@ -50,8 +53,8 @@ pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
             403 => is_scoped,
             408 | 413 | 415 => has_body,
             406 | 503 => is_api,
-            // Every secured operation may accept a password.
-            429 => is_api && is_secured,
+            // Every operation that requires a credential may accept a password.
+            429 => is_api && is_secured && !is_optional,
             507 => is_api && is_write,
             // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
             400 | 422 | 500 => true,

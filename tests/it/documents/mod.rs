@@ -1,5 +1,6 @@
 //! The documents and HTML pages, and the features that Tripgate promises.
 
+mod account_pages;
 mod browser_errors;
 mod compression;
 mod first_steps;

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{ADA, LOGIN_BY_CODE, LOGIN_CODE, alive, begin, confirmed, mailed, post};
+use crate::harness::totp::enrol;
 
 #[tokio::test]
 async fn the_code_of_the_mail_logs_in_once_on_the_asking_device() {
@@ -27,6 +28,20 @@ async fn the_code_of_the_mail_logs_in_once_on_the_asking_device() {
     assert_eq!(sessions["items"][0]["device_name"], "Ada's watch");
     assert_eq!(watch.get("/api/v1/auth/session").await.expect(200).json()["amr"], json!(["otp"]));
     post(&app, LOGIN_BY_CODE, body).await.expect(422).problem("invalid_code");
+}
+
+#[tokio::test]
+async fn a_mailed_code_does_not_replace_the_second_factor() {
+    // S-47
+    let app = super::start().await;
+    let enrolled = enrol(&confirmed(&app, "ada").await, app.clock.now()).await;
+    let mail = mailed(&app, &app.anonymous(), LOGIN_CODE, ADA).await;
+    let reply =
+        post(&app, LOGIN_BY_CODE, mail.with_code(json!({}))).await.expect(401).problem("mfa_required");
+    let token = reply.json()["mfa_token"].as_str().unwrap().to_owned();
+    let body = json!({ "mfa_token": token, "recovery_code": enrolled.recovery_codes[0] });
+    let grant = post(&app, "/api/v1/auth/login/mfa", body).await.expect(200).json();
+    assert!(alive(&app.anonymous().with_grant(&grant)).await);
 }
 
 #[tokio::test]

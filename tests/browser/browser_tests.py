@@ -39,6 +39,7 @@ def main(binary, modules, pattern="."):
         environment = {
             "SERVER": server.issuer,
             "SERVER_WITH_BASIC": with_basic.issuer,
+            "DATA_DIR": str(server.folder / "data"),
             "SCREENSHOTS": shots,
             "CHROMIUM": shutil.which("chromium") or "chromium",
             # Keeps the browser from writing to the user's home directory.

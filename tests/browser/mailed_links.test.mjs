@@ -1,0 +1,189 @@
+// Tests the pages that the links in mails open. The mails are files in the server's data directory.
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { contrast } from "./contrast.mjs";
+import { PASSWORD, SERVER, SHOTS, api, close, open, openProfile, overflow } from "./swagger.mjs";
+
+const OUTBOX = `${process.env.DATA_DIR}/outbox`;
+const NEW_PASSWORD = "a louder harbour at dawn";
+const WINDOWS = {
+  desktop: { viewport: { width: 1280, height: 900 } },
+  phone: { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },
+  // A window of 1280 pixels at 400 % zoom, and one of 640 at 200 %, have the layout of 320.
+  zoomed: { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 },
+};
+
+before(open);
+after(close);
+
+// Returns the text of a mail: the first part, decoded.
+function decoded(message) {
+  const [head, ...rest] = message.split("\r\n\r\n");
+  const boundary = /boundary="?([^"\r\n]+)/.exec(head)?.[1];
+  const [partHead, ...body] = boundary === undefined ? [head, ...rest]
+    : message.split(`--${boundary}`)[1].replace(/^\r\n/, "").split("\r\n\r\n");
+  const text = body.join("\r\n\r\n");
+  if (/base64/i.test(partHead)) return Buffer.from(text, "base64").toString();
+  if (/quoted-printable/i.test(partHead)) {
+    return text.replace(/=\r\n/g, "").replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+  }
+  return text;
+}
+
+// Waits for the newest mail to an address with a link to this page, and returns the link.
+async function link(address, page) {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const names = readdirSync(OUTBOX, { withFileTypes: true }).map((entry) => entry.name).filter((name) => name.endsWith(".eml"));
+    for (const name of names.sort().reverse()) {
+      const message = readFileSync(`${OUTBOX}/${name}`, "utf8");
+      const found = new RegExp(`\\S+/account/${page}#\\S+`).exec(decoded(message));
+      if (message.includes(`To: ${address}`) && found) return found[0];
+    }
+    await pause(100);
+  }
+  throw new Error(`no mail to ${address}`);
+}
+
+async function signUp(name) {
+  const email = `${name}@example.org`;
+  const response = await api("/auth/signup", { body: { email, password: PASSWORD } });
+  assert.equal(response.status, 201);
+  return { email, grant: await response.json() };
+}
+
+const logIn = async (identifier, password) => (await api("/auth/login", { body: { identifier, password } })).status;
+
+async function resetLink(email) {
+  assert.equal((await api("/auth/password/forgot", { body: { email } })).status, 202);
+  return link(email, "reset");
+}
+
+const message = (page) => page.locator("#message");
+
+describe("the links in mails", { concurrency: 2 }, () => {
+  test("a reset asks for a password, shows why it is not accepted, and works once", async () => {
+    const { email } = await signUp("reset");
+    const url = await resetLink(email);
+    const ada = await openProfile();
+    await ada.page.goto(url);
+    await ada.page.getByRole("button", { name: "Set the password" }).click();
+    assert.equal(await message(ada.page).innerText(), "Please enter the password.");
+    await ada.page.getByLabel("New password").fill("short");
+    await ada.page.keyboard.press("Enter");
+    await ada.page.getByText("Password is too short").waitFor();
+    assert.equal(await ada.page.evaluate(() => document.activeElement.id), "password");
+    assert.equal(await ada.page.locator("#password").getAttribute("aria-invalid"), "true");
+    await ada.page.screenshot({ path: `${SHOTS}/account-reset-error.png` });
+    await ada.page.getByLabel("New password").fill(NEW_PASSWORD);
+    await ada.page.getByLabel("Show the password").check();
+    assert.equal(await ada.page.locator("#password").getAttribute("type"), "text");
+    await ada.page.getByRole("button", { name: "Set the password" }).click();
+    await ada.page.getByRole("heading", { name: "Your password is changed" }).waitFor();
+    assert.equal(await ada.page.evaluate(() => document.activeElement.id), "done");
+    assert.equal(new URL(ada.page.url()).hash, "");
+    assert.equal(await logIn(email, NEW_PASSWORD), 200);
+    await ada.page.goto("about:blank");
+    await ada.page.goto(url);
+    await ada.page.getByLabel("New password").fill("another quiet harbour");
+    await ada.page.getByRole("button", { name: "Set the password" }).click();
+    await ada.page.getByText("This code is not valid or has expired").waitFor();
+    assert.equal(await logIn(email, NEW_PASSWORD), 200);
+    await ada.close();
+  });
+
+  test("a confirmation takes the password of the account, or a new one", async () => {
+    for (const [name, choice, password] of [["confirm", null, PASSWORD], ["reclaim", "With a new password", NEW_PASSWORD]]) {
+      const { email, grant } = await signUp(name);
+      const ada = await openProfile();
+      await ada.page.goto(await link(email, "confirm"));
+      if (choice) {
+        await ada.page.getByLabel(choice).check();
+        assert.match(await ada.page.locator("#hint").innerText(), /logged out/);
+        await ada.page.getByLabel("New password", { exact: true }).fill(password);
+      } else {
+        await ada.page.getByLabel("Password", { exact: true }).fill("not the password");
+        await ada.page.getByRole("button", { name: "Confirm the address" }).click();
+        await ada.page.getByText("Password is wrong").waitFor();
+        await ada.page.getByLabel("Password", { exact: true }).fill(password);
+      }
+      await ada.page.getByRole("button", { name: "Confirm the address" }).click();
+      await ada.page.getByRole("heading", { name: "Your email address is confirmed" }).waitFor();
+      assert.equal(await logIn(email, password), 200);
+      const me = await api("/me", { token: grant.access_token });
+      assert.equal(me.status, choice ? 401 : 200);
+      await ada.close();
+    }
+  });
+
+  test("an undo restores the address by a button", async () => {
+    const { email, grant } = await signUp("undo");
+    const changed = "undo@new.example.org";
+    assert.equal((await api("/me/email", { token: grant.access_token, body: { email: changed } })).status, 202);
+    const token = new URL(await link(changed, "confirm")).hash.slice(1);
+    assert.equal((await api("/auth/email/confirm", { token: grant.access_token, body: { token } })).status, 204);
+    const ada = await openProfile();
+    await ada.page.goto(await link(email, "undo"));
+    assert.equal(await logIn(changed, PASSWORD), 200);
+    await ada.page.getByRole("button", { name: "Take back the change" }).click();
+    await ada.page.getByRole("heading", { name: "Your email address is back" }).waitFor();
+    assert.equal(await logIn(email, PASSWORD), 200);
+    await ada.close();
+  });
+
+  test("a browser that opens a link 20 times and runs its scripts does not use it up", async () => {
+    const { email } = await signUp("scanner");
+    const url = await resetLink(email);
+    const ada = await openProfile();
+    const sent = [];
+    ada.page.on("request", (request) => sent.push(`${request.method()} ${request.url()}`));
+    for (let visits = 0; visits < 20; visits += 1) {
+      await ada.page.goto("about:blank");
+      await ada.page.goto(url);
+      await ada.page.locator("#form").waitFor();
+    }
+    assert.ok(sent.every((request) => request.startsWith("GET ") && !request.includes("/api/")), sent.join("\n"));
+    assert.ok(sent.every((request) => request.includes(SERVER) || request.includes("about:blank")), "an outside request");
+    const token = new URL(url).hash.slice(1);
+    assert.equal((await api("/auth/password/reset", { body: { token, new_password: NEW_PASSWORD } })).status, 204);
+    await ada.close();
+  });
+
+  test("a link without its token says so, and a server that is away too", async () => {
+    const ada = await openProfile();
+    await ada.page.goto(`${SERVER}/account/undo`);
+    assert.match(await message(ada.page).innerText(), /not complete/);
+    assert.equal(await ada.page.locator("#form").isVisible(), false);
+    await ada.page.goto("about:blank");
+    await ada.page.goto(`${SERVER}/account/undo#x`);
+    await ada.context.route("**/api/**", (route) => route.abort());
+    await ada.page.getByRole("button").click();
+    await ada.page.getByText("can't be reached").waitFor();
+    await ada.close();
+  });
+
+  for (const [name, window] of Object.entries(WINDOWS)) {
+    for (const colorScheme of ["light", "dark"]) {
+      test(`the look: ${name}, ${colorScheme}`, async () => {
+        const ada = await openProfile({ ...window, colorScheme });
+        for (const path of ["confirm", "reset", "undo"]) {
+          await ada.page.goto("about:blank");
+          await ada.page.goto(`${SERVER}/account/${path}#x`);
+          if (path === "confirm") await ada.page.getByLabel("With a new password").check();
+          if (path !== "undo") await ada.page.locator("#password").fill("a quiet sea");
+          const look = async (state) => {
+            await ada.page.screenshot({ path: `${SHOTS}/account-${path}${state}-${name}-${colorScheme}.png`, fullPage: true });
+            assert.deepEqual(await overflow(ada.page), [], `${path}${state} is wider than the window`);
+            assert.deepEqual(await contrast(ada.page), [], `${path}${state} has too little contrast`);
+          };
+          await look("");
+          await ada.page.locator("#submit").click();
+          await ada.page.getByText(/not valid/).waitFor();
+          await look("-error");
+        }
+        await ada.close();
+      });
+    }
+  }
+});

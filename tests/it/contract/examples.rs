@@ -77,7 +77,6 @@ enum Extra {
     /// Replaces the token by that of the mail that reports a change of address.
     UndoToken,
 }
-
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("sign_up", 201, Anonymous, Nothing, Extra::None),
@@ -143,27 +142,22 @@ const ROWS: &[Row] = &[
     ("get_liveness", 200, Anonymous, Nothing, Extra::None),
     ("get_readiness", 200, Anonymous, Nothing, Extra::None),
 ];
-
 fn operation(id: &str) -> (&'static str, Method, &'static Value) {
     let mut all = operations();
     let (path, method, operation) = all.find(|(_, _, operation)| operation["operationId"] == id).unwrap();
     (path, method.to_uppercase().parse().unwrap(), operation)
 }
-
 /// Returns the media type, schema and example of a body.
 fn body(described: &'static Value) -> Option<(&'static str, &'static Value, &'static Value)> {
     let (media, content) = described["content"].as_object()?.iter().next()?;
     Some((media, &content["schema"], &content["example"]))
 }
-
 fn request_body(id: &str) -> Option<(&'static str, &'static Value, &'static Value)> {
     body(&operation(id).2["requestBody"])
 }
-
 fn response_body(id: &str, status: u16) -> Option<(&'static str, &'static Value, &'static Value)> {
     body(resolved(&operation(id).2["responses"][status.to_string()]))
 }
-
 /// A server in the state that a row needs, and its client.
 struct Scene {
     app: TestApp,
@@ -173,7 +167,6 @@ struct Scene {
     token: String,
     authenticator: Option<Authenticator>,
 }
-
 impl Scene {
     async fn new(before: Before) -> Self {
         let signup = if matches!(before, ConfirmFirst) { Signup::ConfirmFirst } else { Signup::Open };
@@ -330,7 +323,6 @@ impl Scene {
         }
     }
 }
-
 #[test]
 fn every_operation_has_a_row_for_each_success() {
     let documented: BTreeSet<String> = operations()
@@ -344,7 +336,6 @@ fn every_operation_has_a_row_for_each_success() {
     assert_eq!(listed, documented);
     assert_eq!(listed.len(), ROWS.len(), "duplicate rows");
 }
-
 #[test]
 fn every_request_and_success_body_has_a_valid_example() {
     for (id, status, ..) in ROWS {

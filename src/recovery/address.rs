@@ -11,6 +11,7 @@ use super::{Recovery, RecoveryError};
 use crate::accounts::{self, AccountsError, Email, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{BegunFlow, Delivery, Flow, Flows, NewFlow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
@@ -23,6 +24,7 @@ struct ChangeRequest {
     delivery: Delivery,
     /// The mail to the old address.
     report: Option<NewMail>,
+    event: NewEvent,
 }
 
 impl Recovery {
@@ -66,7 +68,8 @@ impl Recovery {
         let flow = self.flows.begin(new);
         let id = flow.id;
         let report = self.report(&user, MailKind::AddressChangeRequested, to, languages);
-        let request = ChangeRequest { flows: self.flows.clone(), flow, delivery, report };
+        let event = NewEvent::new(&self.clock, user.id, EventKind::EmailChangeRequested);
+        let request = ChangeRequest { flows: self.flows.clone(), flow, delivery, report, event };
         let stored = self.db.write(request, |tx, request| request.store(tx).boxed()).await;
         match stored {
             Err(StoreError::ForeignKeyViolation(_)) => {
@@ -127,15 +130,25 @@ impl Recovery {
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        let input = (Box::new(self.clone()), Proof::Token(token));
-        let undone = self.db.write(input, |tx, (recovery, proof)| recovery.undo(tx, proof).boxed()).await;
+        // The user is not known yet.
+        let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
+        let input = (Box::new(self.clone()), Proof::Token(token), event);
+        let undone = self
+            .db
+            .write(input, |tx, (recovery, proof, event)| recovery.undo(tx, proof, event).boxed())
+            .await;
         let (user, ended) = undone?;
         self.sessions.announce_ended(user, &ended);
         audit::record(Event::AddressChangeUndone, Some(user), None);
         Ok(())
     }
 
-    async fn undo(&self, tx: &Tx, proof: &Proof) -> Result<(Uuid, Vec<Revocation>), RecoveryError> {
+    async fn undo(
+        &self,
+        tx: &Tx,
+        proof: &Proof,
+        event: &NewEvent,
+    ) -> Result<(Uuid, Vec<Revocation>), RecoveryError> {
         let found = self.flows.find(tx, proof, &[Purpose::UndoChange]).await?;
         let undo: Flow = found.ok_or(RecoveryError::InvalidCode)?;
         let email = undo.address.as_deref().and_then(|address| address.parse::<Email>().ok());
@@ -150,6 +163,7 @@ impl Recovery {
         }
         self.flows.end_all(tx, user).await?;
         self.flows.end_later_undos(tx, user, &undo).await?;
+        events::record(tx, &event.clone().of(user)).await?;
         Ok((user, self.sessions.end_every(tx, user, now).await?))
     }
 }
@@ -160,6 +174,6 @@ impl ChangeRequest {
         if let Some(report) = &self.report {
             self.flows.notify(tx, report.clone()).await?;
         }
-        Ok(())
+        events::record(tx, &self.event).await
     }
 }

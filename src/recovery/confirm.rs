@@ -8,6 +8,7 @@ use super::{Recovery, RecoveryError};
 use crate::accounts;
 use crate::audit::{self, Event};
 use crate::db::Tx;
+use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{Flow, Proof, Purpose};
 use crate::mail::Languages;
 use crate::tokens::Revocation;
@@ -35,6 +36,7 @@ struct Confirmation {
     /// The hash of a new password, if there is one.
     password_hash: Option<String>,
     languages: Languages,
+    event: NewEvent,
     now: DateTime<Utc>,
 }
 
@@ -81,9 +83,14 @@ impl Recovery {
                 password_hash = Some(self.hash(&found, password).await?);
             }
         }
-        let now = self.clock.now();
-        let confirmation =
-            Confirmation { recovery: Box::new(self.clone()), flow, user, password_hash, languages, now };
+        let kind = match flow.purpose {
+            Purpose::ChangeAddress => EventKind::EmailChanged,
+            _ => EventKind::EmailConfirmed,
+        };
+        let event = NewEvent::new(&self.clock, user, kind);
+        let now = event.at();
+        let recovery = Box::new(self.clone());
+        let confirmation = Confirmation { recovery, flow, user, password_hash, languages, event, now };
         let (recovery, flow) = (self.clone(), confirmation.flow.clone());
         let confirmed = self.db.write(confirmation, |tx, confirmation| confirmation.apply(tx).boxed()).await;
         match confirmed {
@@ -114,8 +121,11 @@ impl Confirmation {
         } else if !accounts::confirm_address(tx, *user, address, *now).await? {
             return Err(RecoveryError::InvalidCode);
         }
+        events::record(tx, &self.event).await?;
         let mut ended = Vec::new();
         if let Some(hash) = password_hash {
+            let claimed = self.event.clone().followed_by(&recovery.clock, EventKind::AccountClaimed);
+            events::record(tx, &claimed).await?;
             ended = recovery.sessions.drop_credentials(tx, *user, hash, *now).await?;
         }
         Ok(ended)

@@ -8,6 +8,7 @@ use super::{Recovery, RecoveryError};
 use crate::accounts;
 use crate::audit::{self, Event};
 use crate::db::Tx;
+use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{Flow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
@@ -24,6 +25,7 @@ struct Reset {
     password_hash: String,
     /// The mail that reports the change.
     report: Option<NewMail>,
+    event: NewEvent,
     now: DateTime<Utc>,
 }
 
@@ -62,6 +64,7 @@ impl Recovery {
             was_confirmed,
             password_hash,
             report,
+            event: NewEvent::new(&self.clock, id, EventKind::PasswordReset),
             now,
         };
         let ended = self.db.write(reset, |tx, reset| reset.apply(tx).boxed()).await?;
@@ -85,7 +88,10 @@ impl Reset {
         if let Some(report) = &self.report {
             recovery.flows.notify(tx, report.clone()).await?;
         }
+        events::record(tx, &self.event).await?;
         if !self.was_confirmed {
+            let claimed = self.event.clone().followed_by(&recovery.clock, EventKind::AccountClaimed);
+            events::record(tx, &claimed).await?;
             return Ok(recovery.sessions.drop_credentials(tx, *user, password_hash, *now).await?);
         }
         accounts::reset_password(tx, *user, password_hash, *now).await?;

@@ -12,7 +12,7 @@ use super::start::{self, NewSession};
 use super::{Device, Grant, Sessions, SessionsError};
 use crate::accounts::{self, AccountsError, NO_PASSWORD, User};
 use crate::db::{StoreError, Tx};
-use crate::events::EventKind;
+use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{Flow, Proof, Purpose};
 use crate::throttle::CredentialTag;
 use crate::tokens::{BY_CODE, Revocation, Scopes};
@@ -27,6 +27,8 @@ struct CodeLogin {
     /// The version of the credentials when the code was checked.
     version: i64,
     was_confirmed: bool,
+    /// Recorded if the address was not confirmed before.
+    claimed: NewEvent,
     at: DateTime<Utc>,
 }
 
@@ -70,6 +72,7 @@ impl Sessions {
             user: grant.user.id,
             session: self.with_events(session, EventKind::LoginSucceeded),
             version: grant.user.credentials_version,
+            claimed: NewEvent::new(&self.clock, grant.user.id, EventKind::AccountClaimed),
             was_confirmed,
             at: now,
         };
@@ -111,6 +114,7 @@ impl CodeLogin {
         }
         let (mut ended, mut version) = (Vec::new(), self.version);
         if !self.was_confirmed {
+            events::record(tx, &self.claimed).await?;
             ended = sessions.drop_credentials(tx, user, NO_PASSWORD, now).await?;
             version += 1;
         }

@@ -148,3 +148,55 @@ async fn old_events_are_deleted() {
     app.services().events.sweep().await.unwrap();
     assert!(rows::events(&app).await.is_empty());
 }
+
+/// Returns the token or the code of the newest mail to an address, and the flow that an operation begins for it.
+async fn begin(app: &TestApp, client: &Client, path: &str, email: &str) -> Value {
+    let flow = client.post(path).json(&json!({ "email": email })).await.expect(202).json()["flow_id"].clone();
+    json!({ "flow_id": flow, "code": app.mail_to(email).await.code() })
+}
+
+#[tokio::test]
+async fn confirmations_resets_and_changes_of_address_are_events() {
+    let app = TestApp::with(|settings| settings.limits = false).await;
+    let ada = app.sign_up("ada").await;
+    let (old, new, confirm) = ("ada@example.org", "ada@new.example.org", "/api/v1/auth/email/confirm");
+    let post = async |path: &str, body: &Value| {
+        app.clock.advance(TimeDelta::seconds(1));
+        app.anonymous().post(path).json(body).await.expect(204);
+    };
+    let code = json!({ "flow_id": ada.grant()["flow_id"], "code": app.mail_to(old).await.code() });
+    post(confirm, &code).await;
+    app.clock.advance(TimeDelta::seconds(1));
+    let change = begin(&app, &ada, "/api/v1/me/email", new).await;
+    post(confirm, &change).await;
+    let undo = json!({ "token": app.mail_to(old).await.token() });
+    post("/api/v1/auth/email/undo", &undo).await;
+    let mut reset = begin(&app, &app.anonymous(), "/api/v1/auth/password/forgot", old).await;
+    reset["new_password"] = json!(PASSWORD);
+    post("/api/v1/auth/password/reset", &reset).await;
+    app.clock.advance(TimeDelta::seconds(1));
+    let ada = app.log_in("ada").await;
+    let expected = [
+        "password_reset",
+        "email_change_undone",
+        "email_changed",
+        "email_change_requested",
+        "email_confirmed",
+        "signup",
+    ];
+    let found = types(&ada).await;
+    let found: Vec<&String> = found.iter().filter(|kind| expected.contains(&kind.as_str())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(events(&ada).await.last().unwrap()["ip"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_mailbox_sees_that_the_account_was_claimed() {
+    let app = TestApp::start().await;
+    app.sign_up("ada").await;
+    app.clock.advance(TimeDelta::seconds(1));
+    let code = begin(&app, &app.anonymous(), "/api/v1/auth/login/code", "ada@example.org").await;
+    let grant = app.anonymous().post("/api/v1/auth/login/code/confirm").json(&code).await.expect(200).json();
+    let found = types(&app.anonymous().with_grant(&grant)).await;
+    assert!(found.iter().any(|kind| kind == "account_claimed"), "{found:?}");
+}

@@ -71,7 +71,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 13] = [
         "sessions",
         &["accounts", "events", "flows", "mail", "personal_tokens", "second_factors", "throttle", "tokens"],
     ),
-    ("recovery", &["accounts", "flows", "mail", "sessions", "tokens"]),
+    ("recovery", &["accounts", "events", "flows", "mail", "sessions", "tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),

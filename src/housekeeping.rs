@@ -142,7 +142,7 @@ pub async fn sweep(app: App) {
         tracing::warn!(causes = error_chain(&error), "failed to delete old mails");
     }
     if let Err(error) = app.throttle.sweep().await {
-        tracing::warn!(causes = error_chain(&error), "failed to delete what the throttle has forgotten");
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired throttle buckets");
     }
     if let Err(error) = app.events.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete old security events");
@@ -203,9 +203,13 @@ pub async fn back_up(app: App) {
     match app.backups.create_if_due(every, settings.keep).await {
         Ok(Some(backup)) => {
             tracing::info!(path = %backup.path.display(), bytes = backup.bytes, "made a backup");
+            metrics::backed_up(Some(app.clock.now().timestamp()));
         }
         Ok(None) => {}
-        Err(error) => tracing::error!(causes = error_chain(&error), "failed to make a backup"),
+        Err(error) => {
+            tracing::error!(causes = error_chain(&error), "failed to make a backup");
+            metrics::backed_up(None);
+        }
     }
 }
 

@@ -185,6 +185,8 @@ async fn scheduled_backups_are_made_when_due_and_the_oldest_removed() {
     assert_eq!(counts, [1, 1, 2, 2, 2]);
     let names: Vec<_> = app.services().backups.list().unwrap();
     assert!(names[1].path.ends_with("tripgate-20260302T103000Z.backup"), "{names:?}");
+    let metrics = tripgate::metrics::render();
+    assert!(metrics.contains("tripgate_backups_total{result=\"success\"} 4"), "{metrics}");
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
-//! Adds the language and the state of accounts, addresses and devices of security events, known devices and
-//! invitations.
+//! Adds the language and the state of accounts, addresses and devices of security events, and known devices.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -15,19 +14,6 @@ CREATE TABLE IF NOT EXISTS known_devices (
     last_seen_at {int} NOT NULL,
     PRIMARY KEY (user_id, digest),
     CONSTRAINT known_devices_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
-) {clustered}";
-
-// Codes are random, so a plain digest is sufficient.
-const INVITES: &str = "
-CREATE TABLE IF NOT EXISTS invites (
-    id {uuid} NOT NULL PRIMARY KEY,
-    code_digest {digest} NOT NULL,
-    uses {int} NOT NULL,
-    uses_left {int} NOT NULL,
-    created_at {int} NOT NULL,
-    expires_at {int},
-    CONSTRAINT invites_code UNIQUE (code_digest),
-    CONSTRAINT invites_uses CHECK (uses_left BETWEEN 0 AND uses)
 ) {clustered}";
 
 /// Added one at a time, because only then can each be checked for and the step repeated.
@@ -47,7 +33,7 @@ const INDEX: &str = "security_events_created_at";
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &[KNOWN_DEVICES, INVITES]).await?;
+        dialect::run(manager, &[KNOWN_DEVICES]).await?;
         for (table, column, kind) in COLUMNS {
             if !manager.has_column(table, column).await? {
                 let statement = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
@@ -76,6 +62,6 @@ impl MigrationTrait for Migration {
                 dialect::run(manager, &[&format!("ALTER TABLE {table} DROP COLUMN {column}")]).await?;
             }
         }
-        dialect::run(manager, &["DROP TABLE IF EXISTS invites", "DROP TABLE IF EXISTS known_devices"]).await
+        dialect::run(manager, &["DROP TABLE IF EXISTS known_devices"]).await
     }
 }

@@ -17,8 +17,6 @@ pub enum EventKind {
     PasswordChanged,
     /// The password was reset by mail.
     PasswordReset,
-    /// The username was changed.
-    UsernameChanged,
     /// The email address was confirmed.
     EmailConfirmed,
     /// A change of the email address was requested.
@@ -37,30 +35,10 @@ pub enum EventKind {
     TotpEnabled,
     /// The authenticator app was removed.
     TotpDisabled,
-    /// New recovery codes were created.
-    RecoveryCodesCreated,
     /// A recovery code was used.
     RecoveryCodeUsed,
-    /// A passkey was added.
-    PasskeyAdded,
-    /// A passkey was removed.
-    PasskeyRemoved,
-    /// A personal access token was created.
-    TokenCreated,
-    /// A personal access token was revoked.
-    TokenRevoked,
     /// Very many logins failed.
     AttackDetected,
-    /// An operator disabled the account.
-    AccountDisabled,
-    /// An operator enabled the account again.
-    AccountEnabled,
-    /// An operator ended all sessions.
-    SessionsEndedByOperator,
-    /// An operator removed the second factors.
-    SecondFactorsReset,
-    /// An operator issued an access token.
-    OperatorToken,
 }
 
 impl EventKind {
@@ -74,7 +52,6 @@ impl EventKind {
             Self::Reauthenticated => "reauthenticated",
             Self::PasswordChanged => "password_changed",
             Self::PasswordReset => "password_reset",
-            Self::UsernameChanged => "username_changed",
             Self::EmailConfirmed => "email_confirmed",
             Self::EmailChangeRequested => "email_change_requested",
             Self::EmailChanged => "email_changed",
@@ -84,18 +61,8 @@ impl EventKind {
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::TotpEnabled => "totp_enabled",
             Self::TotpDisabled => "totp_disabled",
-            Self::RecoveryCodesCreated => "recovery_codes_created",
             Self::RecoveryCodeUsed => "recovery_code_used",
-            Self::PasskeyAdded => "passkey_added",
-            Self::PasskeyRemoved => "passkey_removed",
-            Self::TokenCreated => "token_created",
-            Self::TokenRevoked => "token_revoked",
             Self::AttackDetected => "attack_detected",
-            Self::AccountDisabled => "account_disabled",
-            Self::AccountEnabled => "account_enabled",
-            Self::SessionsEndedByOperator => "sessions_ended_by_operator",
-            Self::SecondFactorsReset => "second_factors_reset",
-            Self::OperatorToken => "operator_token",
         }
     }
 }

@@ -159,15 +159,6 @@ impl SecondFactors {
     }
 }
 
-/// Returns whether logging in to the account requires a second factor, whatever the first factor is.
-///
-/// # Errors
-///
-/// [`AccountsError::NoSuchUser`].
-pub async fn is_required(tx: &Tx, user: Uuid) -> Result<bool, AccountsError> {
-    Ok(accounts::find(tx, user).await?.mfa_enabled)
-}
-
 /// Returns the second factors that the user has.
 ///
 /// # Errors

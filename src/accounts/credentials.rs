@@ -8,6 +8,9 @@ use crate::db::{StoreError, Tx};
 use crate::events::EventKind;
 use crate::passwords::Password;
 
+/// The hash of an account without a password: no password matches it.
+pub const NO_PASSWORD: &str = "!";
+
 /// Refuses a disabled account in the same way as a wrong password.
 pub(super) fn active(user: User) -> Result<User, AccountsError> {
     if user.is_disabled { Err(AccountsError::InvalidCredentials) } else { Ok(user) }
@@ -23,7 +26,8 @@ pub async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, S
     store::lock_unchanged(tx, user, version).await
 }
 
-/// Stores a new password hash. Returns `false` if the credentials were changed since `version` was read.
+/// Stores a new password: a hash, or [`NO_PASSWORD`]. Returns `false` if the user does not exist or the credentials were
+/// changed since `version` was read. Without a version, replaces whatever password is set.
 ///
 /// # Errors
 ///
@@ -31,7 +35,7 @@ pub async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, S
 pub async fn replace_password(
     tx: &Tx,
     user: Uuid,
-    version: i64,
+    version: Option<i64>,
     hash: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {

@@ -30,14 +30,13 @@ use crate::tokens::Tokens;
 
 use address::Confirmation;
 pub use address::{change_address, confirm_address};
-pub use credentials::{lock_unchanged, replace_password};
+pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };
 use in_transaction::change_profile;
 pub use in_transaction::{find, insert, lookup, page, set_mfa_enabled};
 pub use login_attempt::LoginAttempt;
-pub use new_password::{NO_PASSWORD, reset_password};
 pub use password_policy::{PasswordPolicy, PolicyViolation};
 
 /// The minimum length of a language tag.

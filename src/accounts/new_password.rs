@@ -1,14 +1,7 @@
-//! A new password for an account whose user has proven the mailbox.
+//! A new password for an existing account.
 
-use chrono::{DateTime, Utc};
-use uuid::Uuid;
-
-use super::{Accounts, HashedUser, PolicyViolation, User, store};
-use crate::db::{StoreError, Tx};
+use super::{Accounts, HashedUser, PolicyViolation, User};
 use crate::passwords::Password;
-
-/// The hash of an account without a password: no password matches it.
-pub const NO_PASSWORD: &str = "!";
 
 impl Accounts {
     /// Checks a new password of a user against the policy.
@@ -34,13 +27,4 @@ impl HashedUser {
         self.user.username = None;
         self.username_key = None;
     }
-}
-
-/// Replaces the password of a user, whatever it is by now, by a hash or by [`NO_PASSWORD`]. Returns `false` if there is no such user.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub async fn reset_password(tx: &Tx, user: Uuid, hash: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    store::reset_password(tx, user, hash, now).await
 }

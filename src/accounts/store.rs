@@ -3,7 +3,7 @@
 use ::entity::users;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Email, HashedUser, Identifier, ProfilePatch, User};
@@ -121,20 +121,21 @@ pub(super) async fn replace_hash(tx: &Tx, user: Uuid, old: &str, new: &str) -> R
     Ok(done.rows_affected == 1)
 }
 
-/// Stores a new hash, if the credentials still have this version.
+/// Stores a new hash, if the credentials still have this version, if there is one.
 pub(super) async fn replace_password(
     tx: &Tx,
     user: Uuid,
-    version: i64,
+    version: Option<i64>,
     hash: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    let unchanged = version.map(|version| users::Column::CredentialsVersion.eq(version));
     let done = users::Entity::update_many()
         .col_expr(users::Column::PasswordHash, Expr::value(hash))
-        .col_expr(users::Column::CredentialsVersion, Expr::value(version + 1))
+        .col_expr(users::Column::CredentialsVersion, Expr::col(users::Column::CredentialsVersion).add(1))
         .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
         .filter(users::Column::Id.eq(user))
-        .filter(users::Column::CredentialsVersion.eq(version))
+        .filter(Condition::all().add_option(unchanged))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
@@ -214,22 +215,6 @@ pub(super) async fn change_address(
         .col_expr(users::Column::Email, Expr::value(email.as_entered()))
         .col_expr(users::Column::EmailKey, Expr::value(email.canonical()))
         .col_expr(users::Column::EmailVerified, Expr::value(is_verified))
-        .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
-        .filter(users::Column::Id.eq(user))
-        .exec(tx)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-pub(super) async fn reset_password(
-    tx: &Tx,
-    user: Uuid,
-    hash: &str,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let done = users::Entity::update_many()
-        .col_expr(users::Column::PasswordHash, Expr::value(hash))
-        .col_expr(users::Column::CredentialsVersion, Expr::col(users::Column::CredentialsVersion).add(1))
         .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
         .filter(users::Column::Id.eq(user))
         .exec(tx)

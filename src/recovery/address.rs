@@ -1,6 +1,6 @@
 //! Changes the address of an account, and takes a change back.
 //!
-//! The new address is confirmed before it takes effect. The old address is told at the request and at the change;
+//! The new address is confirmed before it takes effect. The old address gets a mail at the request and at the change;
 //! the second mail has a link that restores it within 7 days. During that time no other account can take it.
 
 use chrono::{DateTime, Utc};
@@ -132,13 +132,13 @@ impl Recovery {
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
         // The user is not known yet.
         let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
-        let input = (Box::new(self.clone()), Proof::Token(token), event);
+        let input = (self.clone(), Proof::Token(token), event);
         let undone = self
             .db
             .write(input, |tx, (recovery, proof, event)| recovery.undo(tx, proof, event).boxed())
             .await;
         let (user, ended) = undone?;
-        self.sessions.announce_ended(user, &ended);
+        self.sessions.apply_ended(user, &ended);
         audit::record(Event::AddressChangeUndone, Some(user), None);
         Ok(())
     }

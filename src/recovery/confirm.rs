@@ -30,7 +30,7 @@ pub enum PasswordProof {
 /// What the transaction of a confirmation changes.
 #[derive(Clone)]
 struct Confirmation {
-    recovery: Box<Recovery>,
+    recovery: Recovery,
     flow: Flow,
     user: Uuid,
     /// The hash of a new password, if there is one.
@@ -89,13 +89,13 @@ impl Recovery {
         };
         let event = NewEvent::new(&self.clock, user, kind);
         let now = event.at();
-        let recovery = Box::new(self.clone());
+        let recovery = self.clone();
         let confirmation = Confirmation { recovery, flow, user, password_hash, languages, event, now };
         let (recovery, flow) = (self.clone(), confirmation.flow.clone());
         let confirmed = self.db.write(confirmation, |tx, confirmation| confirmation.apply(tx).boxed()).await;
         match confirmed {
             Ok(ended) => {
-                self.sessions.announce_ended(user, &ended);
+                self.sessions.apply_ended(user, &ended);
                 audit::record(Event::AddressConfirmed, Some(user), None);
                 Ok(())
             }

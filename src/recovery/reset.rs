@@ -18,7 +18,7 @@ const PURPOSES: &[Purpose] = &[Purpose::ResetPassword];
 /// What the transaction of a reset changes.
 #[derive(Clone)]
 struct Reset {
-    recovery: Box<Recovery>,
+    recovery: Recovery,
     flow: Flow,
     user: Uuid,
     was_confirmed: bool,
@@ -58,7 +58,7 @@ impl Recovery {
         // The operator's link for a user without an address proves no mailbox.
         let was_confirmed = user.email_verified || flow.address.is_none();
         let reset = Reset {
-            recovery: Box::new(self.clone()),
+            recovery: self.clone(),
             flow,
             user: id,
             was_confirmed,
@@ -68,7 +68,7 @@ impl Recovery {
             now,
         };
         let ended = self.db.write(reset, |tx, reset| reset.apply(tx).boxed()).await?;
-        self.sessions.announce_ended(id, &ended);
+        self.sessions.apply_ended(id, &ended);
         audit::record(Event::PasswordReset, Some(id), None);
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Reset {
             events::record(tx, &claimed).await?;
             return Ok(recovery.sessions.drop_credentials(tx, *user, password_hash, *now).await?);
         }
-        accounts::reset_password(tx, *user, password_hash, *now).await?;
+        accounts::replace_password(tx, *user, None, password_hash, *now).await?;
         recovery.flows.end_all(tx, *user).await?;
         Ok(recovery.sessions.end_every(tx, *user, *now).await?)
     }

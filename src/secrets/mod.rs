@@ -12,6 +12,7 @@ mod mask;
 mod purpose;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
@@ -235,9 +236,12 @@ pub struct DecryptError;
 /// Minimum length of an accepted tag, and length of the tag in a signed text, in bytes.
 const TAG_BYTES: usize = 16;
 
-/// Computes and verifies message authentication tags (HMAC-SHA-256, RFC 2104).
+/// Computes and verifies message authentication tags (HMAC-SHA-256, RFC 2104). Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct MacKey {
+pub struct MacKey(Arc<Keys>);
+
+#[derive(Debug)]
+struct Keys {
     current: hmac::Key,
     others: Vec<hmac::Key>,
 }
@@ -245,18 +249,22 @@ pub struct MacKey {
 impl MacKey {
     /// Creates a MAC key from one derived key.
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { current: hmac::Key::new(hmac::HMAC_SHA256, key), others: Vec::new() }
+        Self::with_others(key, Vec::new())
     }
 
     /// Creates a MAC key that signs under the current secret and accepts tags of every known one.
     pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
         let others = secret.derive_others(purpose).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
-        Self { others: others.collect(), ..Self::new(&secret.derive(purpose)) }
+        Self::with_others(&secret.derive(purpose), others.collect())
+    }
+
+    fn with_others(key: &[u8; 32], others: Vec<hmac::Key>) -> Self {
+        Self(Arc::new(Keys { current: hmac::Key::new(hmac::HMAC_SHA256, key), others }))
     }
 
     /// Returns the 32-byte tag of a message.
     pub fn tag(&self, message: &[u8]) -> impl AsRef<[u8]> {
-        hmac::sign(&self.current, message)
+        hmac::sign(&self.0.current, message)
     }
 
     /// Returns whether `tag` is the message's tag or a prefix of it with at least 16 bytes. Compares in
@@ -267,7 +275,7 @@ impl MacKey {
             let expected = expected.as_ref().get(..tag.len());
             expected.is_some_and(|expected| constant_time_eq(expected, tag))
         };
-        tag.len() >= TAG_BYTES && std::iter::once(&self.current).chain(&self.others).any(is_prefix)
+        tag.len() >= TAG_BYTES && std::iter::once(&self.0.current).chain(&self.0.others).any(is_prefix)
     }
 
     /// Returns `payload` and its tag as URL-safe text. `context` distinguishes the uses of the key: no other

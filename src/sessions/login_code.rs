@@ -20,7 +20,7 @@ use crate::tokens::{BY_CODE, Revocation, Scopes};
 /// What the transaction of a login changes.
 #[derive(Clone)]
 struct CodeLogin {
-    sessions: Box<Sessions>,
+    sessions: Sessions,
     flow: Flow,
     user: Uuid,
     session: NewSession,
@@ -67,7 +67,7 @@ impl Sessions {
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
         let login = CodeLogin {
-            sessions: Box::new(self.clone()),
+            sessions: self.clone(),
             flow,
             user: grant.user.id,
             session: self.with_events(session, EventKind::LoginSucceeded),

@@ -66,7 +66,7 @@ impl Sessions {
 
 async fn store_password(tx: &Tx, change: &PasswordChange) -> Result<Vec<Revocation>, SessionsError> {
     let PasswordChange { user, version, hash, at, .. } = change;
-    if !accounts::replace_password(tx, *user, *version, hash, *at).await? {
+    if !accounts::replace_password(tx, *user, Some(*version), hash, *at).await? {
         return Err(AccountsError::WrongPassword.into());
     }
     change.flows.end_all(tx, *user).await?;

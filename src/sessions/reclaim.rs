@@ -8,17 +8,15 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Sessions, store};
+use super::{Sessions, revocation};
 use crate::accounts;
-use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{personal_tokens, second_factors};
 
 impl Sessions {
     /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access tokens that
-    /// were minted before. After the commit, the
-    /// caller passes the result to [`Sessions::announce_ended`].
+    /// were minted before. After the commit, the caller passes the result to [`Sessions::apply_ended`].
     ///
     /// # Errors
     ///
@@ -29,22 +27,15 @@ impl Sessions {
         user: Uuid,
         now: DateTime<Utc>,
     ) -> Result<Vec<Revocation>, StoreError> {
-        store::pending_logins::delete_all(tx, user).await?;
-        let ended = store::end_all_but(tx, user, None, now).await?;
-        let of_session = |(id, until)| Revocation { subject: id, minted_before: None, until };
-        let mut revocations: Vec<Revocation> = ended.into_iter().map(of_session).collect();
-        // Some access tokens belong to no session.
-        revocations.push(Revocation {
-            subject: user,
-            minted_before: Some(now),
-            until: self.revoked_until(now),
-        });
-        tokens::revoke_all(tx, &revocations).await?;
+        let mut revocations = revocation::end_others(tx, user, None, now).await?;
+        let of_user = Revocation { subject: user, minted_before: Some(now), until: self.revoked_until(now) };
+        tokens::revoke(tx, &of_user).await?;
+        revocations.push(of_user);
         Ok(revocations)
     }
 
     /// Drops everything by which a user could log in until now, and sets a password: a hash, or
-    /// [`accounts::NO_PASSWORD`]. The caller announces the result as for [`Sessions::end_every`].
+    /// [`accounts::NO_PASSWORD`]. The caller applies the result as for [`Sessions::end_every`].
     ///
     /// Every module that stores credentials of users has a line here.
     ///
@@ -58,7 +49,7 @@ impl Sessions {
         password_hash: &str,
         now: DateTime<Utc>,
     ) -> Result<Vec<Revocation>, StoreError> {
-        accounts::reset_password(tx, user, password_hash, now).await?;
+        accounts::replace_password(tx, user, None, password_hash, now).await?;
         self.flows.end_all(tx, user).await?;
         second_factors::remove_all(tx, user, now).await?;
         let mut ended = personal_tokens::remove_all(tx, user, self.revoked_until(now)).await?;
@@ -70,15 +61,5 @@ impl Sessions {
     /// configured lifetime.
     fn revoked_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now.max(self.clock.shared_now()) + tokens::MAX_TTL
-    }
-
-    /// Applies committed revocations on this replica at once, and records the ended sessions.
-    pub fn announce_ended(&self, user: Uuid, revocations: &[Revocation]) {
-        for revocation in revocations {
-            self.tokens.apply(revocation);
-            if revocation.subject != user {
-                audit::record(Event::SessionEnded, Some(user), Some(revocation.subject));
-            }
-        }
     }
 }

@@ -105,7 +105,7 @@ impl Sessions {
     /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`] or
     /// [`SessionsError::TooManyAttempts`].
     pub async fn complete_login(&self, token: &str, proof: Proof) -> Result<Grant, SessionsError> {
-        let input = (Box::new(self.clone()), LoginToken::of(token), proof, audit::client_address());
+        let input = (self.clone(), LoginToken::of(token), proof, audit::client_address());
         let outcome: Result<Outcome, SessionsError> = self
             .db
             .write(input, |tx, (sessions, token, proof, address)| {

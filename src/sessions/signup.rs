@@ -108,7 +108,7 @@ impl Sessions {
         let now = session.created_at;
         let mut grant = self.issue_grant(&mut session, user, now)?;
         let new = self.with_events(session, EventKind::Signup);
-        let input = (Box::new(self.clone()), hashed, new, confirmation, email);
+        let input = (self.clone(), hashed, new, confirmation, email);
         let queued = self
             .db
             .write(input, |tx, (sessions, hashed, new, confirmation, email)| {
@@ -139,7 +139,7 @@ impl Sessions {
             let user = hashed.user().clone();
             let confirmation = self.confirmation(&user, &email, None, languages.clone());
             let flow = confirmation.0.id;
-            let input = (Box::new(self.clone()), hashed.clone(), email.clone(), confirmation);
+            let input = (self.clone(), hashed.clone(), email.clone(), confirmation);
             let inserted = self
                 .db
                 .write(input, |tx, (sessions, hashed, email, confirmation)| {
@@ -156,7 +156,7 @@ impl Sessions {
                     return Ok(flow);
                 }
                 // The username is taken, or a concurrent request has taken the address. The response must not
-                // tell them apart, so the account gets no username; the user can choose one later.
+                // distinguish them, so the account gets no username; the user can choose one later.
                 Err(SessionsError::Accounts(AccountsError::IdentifierTaken)) => hashed.clear_username(),
                 Err(error) => return Err(error),
             }
@@ -194,7 +194,7 @@ impl Sessions {
 
     async fn store_flow(&self, flow: BegunFlow, delivery: Delivery) -> Result<Uuid, SessionsError> {
         let id = flow.id;
-        let input = (Box::new(self.clone()), (flow, delivery));
+        let input = (self.clone(), (flow, delivery));
         self.db.write(input, |tx, (sessions, flow)| sessions.send(tx, Some(flow)).boxed()).await?;
         Ok(id)
     }

@@ -46,8 +46,8 @@ impl Sessions {
         NewSession { event: event(kind), new_device: event(EventKind::NewDevice), session }
     }
 
-    /// Applies and records the committed revocations of sessions that have ended.
-    pub(super) fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
+    /// Applies committed revocations on this replica at once, and records the ended sessions.
+    pub fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
         for revocation in ended {
             self.tokens.apply(revocation);
             if revocation.minted_before.is_none() {

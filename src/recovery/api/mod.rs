@@ -23,7 +23,7 @@ use bodies::{AddressRequest, ConfirmEmail, FlowStarted, ResetPassword, UndoEmail
 
 #[derive(ApiResponse)]
 enum MailSent {
-    /// The flow was begun. If the address belongs to an account, a mail with a code is on its way.
+    /// The flow was begun. If the address belongs to an account, the server sends a mail with a code to it.
     #[oai(status = 202)]
     Accepted(
         Json<FlowStarted>,
@@ -40,16 +40,17 @@ enum Done {
     NoContent,
 }
 
-/// Returns the problem of an error, where `proof` is the pointer of the code or token, and `password` that of the new
-/// password.
-fn problem(error: RecoveryError, proof: &str, password: &str) -> Problem {
+/// Returns the problem of an error, where `proof` is the pointer of the code or token.
+fn problem(error: RecoveryError, proof: &str) -> Problem {
     match error {
         RecoveryError::InvalidCode => invalid_code(proof),
         RecoveryError::PasswordRequired => {
             let detail = "Password is required, or a new password.";
             Problem::invalid(vec![FieldError::new("/password", "required", detail)])
         }
-        RecoveryError::Policy(violation) => Problem::invalid(vec![password_error(password, violation)]),
+        RecoveryError::Policy(violation) => {
+            Problem::invalid(vec![password_error("/new_password", violation)])
+        }
         RecoveryError::Accounts(error) => error.into(),
         RecoveryError::Sessions(error) => error.into(),
         RecoveryError::Store(error) => error.into(),
@@ -58,7 +59,7 @@ fn problem(error: RecoveryError, proof: &str, password: &str) -> Problem {
 
 impl From<RecoveryError> for Problem {
     fn from(error: RecoveryError) -> Self {
-        problem(error, "/code", "/new_password")
+        problem(error, "/code")
     }
 }
 
@@ -125,7 +126,7 @@ impl RecoveryApi {
         let at = pointer(&proof);
         // Boxed, because it contains three transactions.
         let confirmed = Box::pin(self.recovery.confirm(proof, password, caller.0, languages(request))).await;
-        confirmed.map_err(|error| problem(error, at, "/new_password"))?;
+        confirmed.map_err(|error| problem(error, at))?;
         Ok(Done::NoContent)
     }
 
@@ -165,7 +166,7 @@ impl RecoveryApi {
     )]
     async fn undo(&self, body: Body<UndoEmailChange>) -> Result<Done, ProblemResponse> {
         let undone = self.recovery.undo_change(body.accept()?.token).await;
-        undone.map_err(|error| problem(error, "/token", "/new_password"))?;
+        undone.map_err(|error| problem(error, "/token"))?;
         Ok(Done::NoContent)
     }
 
@@ -207,7 +208,7 @@ impl RecoveryApi {
         let (proof, password) = body.check(|body, _| body.check())?;
         let at = pointer(&proof);
         let reset = self.recovery.reset(proof, &password, languages(request)).await;
-        reset.map_err(|error| problem(error, at, "/new_password"))?;
+        reset.map_err(|error| problem(error, at))?;
         Ok(Done::NoContent)
     }
 

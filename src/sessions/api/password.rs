@@ -75,10 +75,8 @@ impl PasswordApi {
         body: Body<ChangePassword>,
     ) -> Result<ChangedPassword, ProblemResponse> {
         let user = self.accounts.find(caller.user()).await?;
-        let identifiers: Vec<&str> =
-            [user.email.as_deref(), user.username.as_deref()].into_iter().flatten().collect();
         let (current, new) = body.check(|body, _| {
-            let new = self.accounts.check_new_password(&body.new_password, &identifiers);
+            let new = self.accounts.check_password_of(&user, &body.new_password);
             new.map(|new| (body.current_password, new))
                 .map_err(|violation| vec![password_error("/new_password", violation)])
         })?;

@@ -74,12 +74,6 @@ pub(in crate::sessions) async fn take(tx: &Tx, token: &LoginToken) -> Result<boo
     Ok(pending_logins::Entity::delete_by_id(token.digest.to_vec()).exec(tx).await?.rows_affected == 1)
 }
 
-/// Deletes the user's waiting logins.
-pub(in crate::sessions) async fn delete_all(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
-    pending_logins::Entity::delete_many().filter(pending_logins::Column::UserId.eq(owner)).exec(tx).await?;
-    Ok(())
-}
-
 /// Deletes the user's waiting logins that have expired, and all but the `keep` newest.
 pub(in crate::sessions) async fn delete_others(
     tx: &Tx,

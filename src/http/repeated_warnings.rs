@@ -1,4 +1,4 @@
-//! Limits warnings that repeat: while a database is away, every request would write the same line.
+//! Limits repeated warnings: while the database is unavailable, every request would write the same line.
 //!
 //! Of each kind, the first warnings of a period are written. The first one of the next period has the number of
 //! those that were left out.

@@ -17,7 +17,7 @@ use super::Server;
 /// More than the length of hyper's response.
 const MAX_BYTES: usize = 256;
 
-/// A response of hyper at the end of what it writes.
+/// The last response that hyper has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejected {
     /// The index of its first byte.

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_sent_as_a_labels_and_a_local_part_unchanged() {
+    fn a_domain_is_sent_in_punycode_and_a_local_part_unchanged() {
         let message = build("Ada@MÜNCHEN.de", "x", "x").unwrap();
         assert!(message.contains("To: Ada@xn--mnchen-3ya.de\r\n"), "{message}");
         let message = build("ädä@example.org", "x", "x").unwrap();

@@ -108,7 +108,7 @@ pub enum ThrottleError {
     #[error(transparent)]
     Blocked(#[from] Blocked),
     /// An error of the database.
-    #[error("can't read or write what the throttle counts")]
+    #[error("can't read or write the throttle buckets")]
     Store(#[from] StoreError),
 }
 
@@ -119,7 +119,7 @@ pub struct Counted {
     pub is_alert: bool,
 }
 
-/// Counts attempts and refuses them. Cheap to clone.
+/// Counts attempts, and rejects those beyond the limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     db: Db,

@@ -72,7 +72,7 @@ impl Secret {
     }
 }
 
-/// Returns the host of the public URL, which tells the entries in an app apart.
+/// Returns the host of the public URL, which distinguishes the entries in an app.
 pub(super) fn issuer(public_url: &str) -> String {
     let url = Url::parse(public_url).ok();
     // A label can't contain a colon.
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_survives_its_bytes() {
+    fn a_secret_is_restored_from_its_bytes() {
         let secret = Secret::random();
         let copy = Secret::from_bytes(&secret.to_bytes()).unwrap();
         assert_eq!(copy.to_bytes(), secret.to_bytes());

@@ -150,7 +150,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("a link without its token says so, and a server that is away too", async () => {
+  test("the page reports a link without a token and a server that is unavailable", async () => {
     const ada = await openProfile();
     await ada.page.goto(`${SERVER}/account/undo`);
     assert.match(await message(ada.page).innerText(), /not complete/);

@@ -60,7 +60,7 @@ const CONFIRM: Texts = Texts {
 
 const RESET: Texts = Texts {
     title: "Choose a new password",
-    lead: "Everyone who is logged in to the account is logged out. Then log in with the new password.",
+    lead: "All devices are logged out. Then log in with the new password.",
     operation: "api/v1/auth/password/reset",
     has_password: true,
     has_choice: false,
@@ -73,7 +73,7 @@ const RESET: Texts = Texts {
 
 const UNDO: Texts = Texts {
     title: "Take back the change of address",
-    lead: "Your account gets this email address back, and everyone who is logged in to the account is logged out.",
+    lead: "Your account gets this email address back, and all devices are logged out.",
     operation: "api/v1/auth/email/undo",
     has_password: false,
     has_choice: false,
@@ -81,7 +81,7 @@ const UNDO: Texts = Texts {
     autocomplete: "off",
     button: "Take back the change",
     done_title: "Your email address is back",
-    done: "Someone else may know your password. Choose a new one now: use “Forgot password” in the app.",
+    done: "Another person may know your password. Choose a new one now: use “Forgot password” in the app.",
 };
 
 #[derive(Template)]

@@ -3,15 +3,16 @@
 
 use serde_json::Value;
 
-use crate::accounts::USERNAME_PATTERN;
+use crate::accounts::{LOCALE_PATTERN, USERNAME_PATTERN};
 use crate::plain_text::{LINE_PATTERN, NOTES_PATTERN};
 use crate::web::path_id::V7;
 
 /// The patterns of the document that have a description for people.
-const PATTERNS: [(&str, &str); 4] = [
+const PATTERNS: [(&str, &str); 5] = [
     (LINE_PATTERN, "must be one line of text without control characters"),
     (NOTES_PATTERN, "must not contain control characters other than line breaks and tabs"),
     (V7, "must be a UUID of version 7, in lower case"),
+    (LOCALE_PATTERN, "must be a language tag, such as de or pt-BR"),
     (
         USERNAME_PATTERN,
         "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \

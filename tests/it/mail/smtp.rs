@@ -97,7 +97,7 @@ async fn no_mail_is_sent_without_a_valid_certificate_or_without_starttls() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_or_hangs_delays_mails_but_no_request() {
+async fn an_unavailable_or_hanging_mail_server_delays_mails_but_no_request() {
     // S-49, S-86
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::Hang);

@@ -61,7 +61,7 @@ fn a_file_that_is_not_toml_is_reported_with_the_reason_and_without_values() {
 }
 
 #[test]
-fn unknown_names_are_answered_with_the_nearest_one() {
+fn the_nearest_name_is_suggested_for_an_unknown_name() {
     // N-18
     let dir = TempDir::new().unwrap();
     let mut config = command(dir.path(), &["config"]);

@@ -26,8 +26,8 @@ async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay() {
     let ada = confirmed(&app, "ada").await;
     let phone = app.log_in("ada").await;
     let mail = mailed(&app, &ada, CHANGE, NEW).await;
-    let told = app.mail_to(ADA).await;
-    assert!(told.text.contains(NEW) && told.link.is_none(), "{}", told.text);
+    let report = app.mail_to(ADA).await;
+    assert!(report.text.contains(NEW) && report.link.is_none(), "{}", report.text);
     assert_eq!(ada.get(ME).await.expect(200).json()["email"], ADA);
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
@@ -113,7 +113,7 @@ async fn an_undo_expires_after_7_days_and_until_then_the_address_is_reserved() {
     post(&app, "/api/v1/auth/signup", signup.clone()).await.expect(409).problem("identifier_taken");
     let before = app.mails().await.len();
     begin(&bob, CHANGE, ADA).await;
-    // Bob is told, and no code is sent.
+    // The mail to Bob contains no code.
     let mails = app.mails().await;
     assert_eq!((mails.len(), mails.last().unwrap().to()), (before + 1, "bob@example.org"));
     app.clock.advance(TimeDelta::days(7));
@@ -154,7 +154,7 @@ async fn a_user_without_an_address_adds_one() {
 }
 
 #[tokio::test]
-async fn a_code_that_went_to_the_old_address_is_dead_after_a_change() {
+async fn a_code_sent_to_the_old_address_is_invalid_after_a_change() {
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
     let reset = mailed(&app, &app.anonymous(), FORGOT, ADA).await;

@@ -66,8 +66,8 @@ async fn with_confirm_first_a_taken_address_gets_the_same_response_and_its_owner
     let mail = pending_mail(&app, OLD_PASSWORD).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
     let flow = pending(&app, json!({ "email": "ADA@example.org", "password": NEW_PASSWORD })).await;
-    let told = app.mails().await.pop().unwrap();
-    assert!(told.to() == ADA && told.code.is_none() && told.link.is_none(), "{}", told.text);
+    let report = app.mails().await.pop().unwrap();
+    assert!(report.to() == ADA && report.code.is_none() && report.link.is_none(), "{}", report.text);
     let guess = json!({ "flow_id": flow, "code": "12345678" });
     post(&app, CONFIRM, guess).await.expect(422).problem("invalid_code");
     assert_eq!(rows::users(&app).await.len(), 1);

@@ -16,7 +16,7 @@ fn check_invalid_code(reply: Reply) {
 }
 
 #[tokio::test]
-async fn an_authenticator_app_is_in_force_only_after_its_confirmation() {
+async fn an_authenticator_app_takes_effect_only_after_its_confirmation() {
     // S-52
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

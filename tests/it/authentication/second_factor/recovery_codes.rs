@@ -19,7 +19,7 @@ async fn log_in_with(app: &TestApp, code: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn each_recovery_code_replaces_the_lost_phone_once() {
+async fn each_recovery_code_logs_in_once_without_the_app() {
     // S-52, S-91
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

@@ -148,7 +148,7 @@ async fn failures_count_on_all_replicas_and_after_a_restart() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_in_parallel_are_not_more_than_those_one_after_the_other() {
+async fn parallel_wrong_passwords_have_the_same_limit_as_sequential_ones() {
     // S-12
     let app = start().await;
     app.sign_up("ada").await;

@@ -51,7 +51,7 @@ async fn a_known_device_is_throttled_by_its_own_failures() {
 }
 
 #[tokio::test]
-async fn a_device_token_is_worth_nothing_by_itself_or_for_another_account() {
+async fn a_device_token_does_not_log_in_and_has_no_effect_for_another_account() {
     // S-82
     let app = start().await;
     let ada = app.sign_up("ada").await;

@@ -141,11 +141,11 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (50, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
     (51, Proven(&[
         "tests/it/authentication/second_factor/login.rs::a_login_with_a_second_factor_needs_the_password_and_a_code",
-        "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_replaces_the_lost_phone_once",
+        "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_logs_in_once_without_the_app",
     ])),
     (52, Proven(&[
         "tests/it/authentication/second_factor/login.rs::a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_jump",
-        "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_is_in_force_only_after_its_confirmation",
+        "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_takes_effect_only_after_its_confirmation",
     ])),
     (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (54, Proven(&[

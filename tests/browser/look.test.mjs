@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { contrast } from "./contrast.mjs";
 import {
-  PASSWORD, SERVER, SHOTS, api, call, close, open, openProfile, overflow, share, signUp, visit,
+  PASSWORD, SERVER, api, call, close, open, openProfile, overflow, screenshot, share, signUp, visit,
 } from "./swagger.mjs";
 
 const phone = { isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
@@ -37,7 +37,7 @@ describe("every page", { concurrency: 2 }, () => {
     for (const colorScheme of ["light", "dark"]) {
       const look = async (page, state) => {
         await pause(300);
-        await page.screenshot({ path: `${SHOTS}/${state}-${name}-${colorScheme}.png` });
+        await screenshot(page, `${state}-${name}-${colorScheme}`);
         assert.deepEqual(await overflow(page), [], `${state} is wider than the window`);
         assert.deepEqual(await contrast(page), [], `${state} has too little contrast`);
       };
@@ -138,6 +138,6 @@ test("the screenshot of the README", async () => {
   await ada.page.evaluate(() => document.activeElement.blur());
   await ada.page.mouse.move(0, 0);
   await pause(500);
-  await ada.page.screenshot({ path: `${SHOTS}/swagger-ui.png` });
+  await screenshot(ada.page, "swagger-ui");
   await ada.close();
 });

@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { contrast } from "./contrast.mjs";
-import { PASSWORD, SERVER, SHOTS, api, close, open, openProfile, overflow } from "./swagger.mjs";
+import { PASSWORD, SERVER, api, close, open, openProfile, overflow, screenshot } from "./swagger.mjs";
 
 const OUTBOX = `${process.env.DATA_DIR}/outbox`;
 const NEW_PASSWORD = "a louder harbour at dawn";
@@ -75,7 +75,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.page.getByText("Password is too short").waitFor();
     assert.equal(await ada.page.evaluate(() => document.activeElement.id), "password");
     assert.equal(await ada.page.locator("#password").getAttribute("aria-invalid"), "true");
-    await ada.page.screenshot({ path: `${SHOTS}/account-reset-error.png` });
+    await screenshot(ada.page, "account-reset-error");
     await ada.page.getByLabel("New password").fill(NEW_PASSWORD);
     await ada.page.getByLabel("Show the password").check();
     assert.equal(await ada.page.locator("#password").getAttribute("type"), "text");
@@ -173,7 +173,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
           if (path === "confirm") await ada.page.getByLabel("With a new password").check();
           if (path !== "undo") await ada.page.locator("#password").fill("a quiet sea");
           const look = async (state) => {
-            await ada.page.screenshot({ path: `${SHOTS}/account-${path}${state}-${name}-${colorScheme}.png`, fullPage: true });
+            await screenshot(ada.page, `account-${path}${state}-${name}-${colorScheme}`, { fullPage: true });
             assert.deepEqual(await overflow(ada.page), [], `${path}${state} is wider than the window`);
             assert.deepEqual(await contrast(ada.page), [], `${path}${state} has too little contrast`);
           };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
-  PASSWORD, SERVER, SHOTS, allStored, alterSession, api, call, close, open, openProfile, signUp, signedIn,
+  PASSWORD, SERVER, allStored, alterSession, api, call, close, open, openProfile, screenshot, signUp, signedIn,
   storedSession, visit,
 } from "./swagger.mjs";
 
@@ -44,7 +44,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     assert.equal(created.status, 201, created.text);
     assert.match((await call(ada.page, "list_trips")).text, /Lisbon by tram/);
     await ada.page.evaluate(() => scrollTo(0, 0));
-    await ada.page.screenshot({ path: `${SHOTS}/docs-signed-in.png` });
+    await screenshot(ada.page, "docs-signed-in");
 
     await ada.page.reload();
     await ada.page.locator(".opblock").first().waitFor();

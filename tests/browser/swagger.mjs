@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 export const SERVER = process.env.SERVER;
-export const SHOTS = process.env.SCREENSHOTS;
+const SHOTS = process.env.SCREENSHOTS;
 export const KEY = "tripgate.session";
 export const PASSWORD = "a red kite over Lisbon";
 
@@ -16,9 +16,22 @@ export async function open() {
 
 export const close = () => browser.close();
 
+// Saves a screenshot of `page`. On a loaded machine Chromium may fail to deliver one; a later attempt succeeds.
+export async function screenshot(page, name, options = {}) {
+  for (let attempts = 3; ; attempts -= 1) {
+    try {
+      return await page.screenshot({ path: `${SHOTS}/${name}.png`, timeout: 60_000, ...options });
+    } catch (error) {
+      if (error.name !== "TimeoutError" || attempts === 1) throw error;
+    }
+  }
+}
+
 // Opens a separate browser profile; `violations` collects what must never happen. Requests go to one server only.
 export async function openProfile({ allowed = SERVER, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  // Leaves time for a slow machine: the tests of two files run at once.
+  context.setDefaultTimeout(60_000);
   const violations = [];
   const requests = [];
   const errors = [];

@@ -126,7 +126,7 @@ pub enum AccountsError {
     #[error("no such user")]
     NoSuchUser,
     /// Without the username the user could not log in.
-    #[error("the last identifier can't be cleared")]
+    #[error("the last identifier cannot be cleared")]
     LastIdentifier,
     /// The queue of passwords to hash is full.
     #[error("overloaded")]
@@ -135,7 +135,7 @@ pub enum AccountsError {
     #[error("too many attempts")]
     Throttled(#[from] Blocked),
     /// An error of the database.
-    #[error("can't read or write the accounts")]
+    #[error("cannot read or write the accounts")]
     Store(#[from] StoreError),
 }
 

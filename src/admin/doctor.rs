@@ -192,7 +192,7 @@ async fn check_secret(
 
 async fn check_clock(db: Option<&Db>, clock: &Clock) -> Finding {
     const CHECK: &str = "clock";
-    let Some(db) = db else { return ok(CHECK, "not compared: the database can't be read") };
+    let Some(db) = db else { return ok(CHECK, "not compared: the database cannot be read") };
     let server = match db.now().await {
         Ok(Some(server)) => server,
         Ok(None) => return check_last_work(db, clock).await,
@@ -237,7 +237,7 @@ async fn check_mail(settings: &Settings) -> Finding {
     let (host, port) = (server.host.as_str(), server.port);
     match timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => ok(CHECK, format!("{host}:{port} accepts connections")),
-        Ok(Err(error)) => failed(CHECK, format!("can't reach {host}:{port} ({error}): check smtp_url")),
+        Ok(Err(error)) => failed(CHECK, format!("cannot reach {host}:{port} ({error}): check smtp_url")),
         Err(_) => failed(CHECK, format!("{host}:{port} does not respond: check smtp_url and the firewall")),
     }
 }

@@ -201,7 +201,7 @@ pub(crate) fn remembered(state: &DatabaseState) -> KnownDatabase {
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
     /// An error of the database.
-    #[error("can't raise the generation of the database")]
+    #[error("cannot raise the generation of the database")]
     Store(#[from] StoreError),
     /// An error of the file.
     #[error(transparent)]

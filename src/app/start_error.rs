@@ -13,7 +13,7 @@ use crate::tokens::TokensError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory can't be created or written to.
-    #[error("can't create or write to the data directory {path}: {source}")]
+    #[error("cannot create or write to the data directory {path}: {source}")]
     DataDir {
         /// The directory.
         path: String,
@@ -27,22 +27,22 @@ pub enum StartError {
     #[error(transparent)]
     Database(#[from] OpenError),
     /// The clock of the database or the time of the last work can't be read.
-    #[error("can't read the time from the database: {0}")]
+    #[error("cannot read the time from the database: {0}")]
     Clock(StoreError),
     /// The mails can't be sent with these settings.
     #[error(transparent)]
     Mail(#[from] MailSetupError),
     /// The signing keys can't be read.
-    #[error("can't read the signing keys: {0}")]
+    #[error("cannot read the signing keys: {0}")]
     Tokens(#[from] TokensError),
     /// A query on the database failed.
-    #[error("can't read or write the database")]
+    #[error("cannot read or write the database")]
     Store(#[from] StoreError),
     /// The file that remembers the database can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The backup before a migration failed.
-    #[error("can't make a backup before the migration; TRIPGATE_BACKUP_BEFORE_MIGRATION=off skips it: {0}")]
+    #[error("cannot make a backup before the migration; TRIPGATE_BACKUP_BEFORE_MIGRATION=off skips it: {0}")]
     Backup(#[source] BackupError),
     /// Another server uses the SQLite database.
     #[error(transparent)]

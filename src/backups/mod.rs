@@ -31,7 +31,7 @@ const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file can't be read or written.
-    #[error("can't {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}")]
     Io {
         /// `read` or `write`.
         action: &'static str,
@@ -119,7 +119,7 @@ pub enum BackupError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The database failed.
-    #[error("can't read the database")]
+    #[error("cannot read the database")]
     Store(#[from] StoreError),
 }
 

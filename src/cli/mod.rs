@@ -46,7 +46,7 @@ enum CliError {
 
 impl CliError {
     fn output(error: &io::Error) -> Self {
-        Self::Failed(format!("can't write the output: {error}"))
+        Self::Failed(format!("cannot write the output: {error}"))
     }
 
     fn code(&self) -> u8 {

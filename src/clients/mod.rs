@@ -66,7 +66,7 @@ pub enum ClientsError {
     #[error("wrong client id or secret")]
     InvalidCredentials,
     /// The token can't be verified: the keys or the revocations can't be read.
-    #[error("can't verify the token")]
+    #[error("cannot verify the token")]
     Unverifiable,
     /// An error of the sessions.
     #[error(transparent)]
@@ -75,7 +75,7 @@ pub enum ClientsError {
     #[error("too many attempts")]
     Throttled(#[from] Blocked),
     /// An error of the database.
-    #[error("can't read or write the clients")]
+    #[error("cannot read or write the clients")]
     Store(#[from] StoreError),
 }
 

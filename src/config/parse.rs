@@ -83,7 +83,7 @@ fn sqlite_file(rest: &str) -> Parsed<()> {
         })
     };
     if in_memory(path) || in_memory(query) {
-        return Err("names an in-memory database, which connections can't share".to_owned());
+        return Err("names an in-memory database, which connections cannot share".to_owned());
     }
     Ok(())
 }
@@ -107,11 +107,11 @@ pub(super) fn path(text: &str, _: &ValueKind) -> Parsed<PathBuf> {
 
 pub(super) fn readable_file(text: &str, kind: &ValueKind) -> Parsed<PathBuf> {
     let path = path(text, kind)?;
-    let file = File::open(&path).map_err(|error| format!("can't be read: {error}"))?;
+    let file = File::open(&path).map_err(|error| format!("cannot be read: {error}"))?;
     match file.metadata() {
         Ok(meta) if meta.is_file() => Ok(path),
         Ok(_) => Err("is not a file".to_owned()),
-        Err(error) => Err(format!("can't be read: {error}")),
+        Err(error) => Err(format!("cannot be read: {error}")),
     }
 }
 

@@ -96,7 +96,7 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return,
             Err(error) => {
-                self.problems.push(format!("{label}: can't read the file: {error}"));
+                self.problems.push(format!("{label}: cannot read the file: {error}"));
                 return;
             }
         };
@@ -135,7 +135,7 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => {
-                self.problems.push(format!(".env: can't read the file: {error}"));
+                self.problems.push(format!(".env: cannot read the file: {error}"));
                 return;
             }
         };

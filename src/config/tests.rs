@@ -193,14 +193,14 @@ fn contradictions_are_rejected() {
     assert_eq!(problems.len(), 4, "{all}");
     assert!(all.contains("TRIPGATE_SECRET (environment) and --secret-file (command line)"));
     assert!(all.contains("TRIPGATE_TLS_KEY (environment): tls_cert is missing"));
-    assert!(all.contains("can't be read: "));
+    assert!(all.contains("cannot be read: "));
     assert!(all.contains("refresh_idle_secs: 5184000 is greater than 600"));
 }
 
 #[test]
 fn a_named_file_must_exist_and_replaces_the_default_file() {
     let missing = fixture().named_file("other.toml").problems();
-    assert!(missing.concat().starts_with("other.toml: can't read the file"));
+    assert!(missing.concat().starts_with("other.toml: cannot read the file"));
     let fixture = fixture()
         .file("tripgate.toml", "docs = true")
         .file("other.toml", "docs = false\ncors_origins = [\"https://a.example\", \"https://b.example\"]")

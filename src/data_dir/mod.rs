@@ -40,7 +40,7 @@ pub struct KnownDatabase {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file can't be read or written.
-    #[error("can't {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}")]
     File {
         /// The path of the file.
         path: String,
@@ -50,7 +50,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The content is not valid.
-    #[error("can't read {path}: it is damaged; `tripgate epoch renew` writes it again: {source}")]
+    #[error("cannot read {path}: it is damaged; `tripgate epoch renew` writes it again: {source}")]
     Damaged {
         /// The path of the file.
         path: String,

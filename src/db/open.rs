@@ -45,7 +45,7 @@ pub enum OpenError {
         path: String,
     },
     /// The database can't be reached or opened.
-    #[error("can't open the database {url}: {source}")]
+    #[error("cannot open the database {url}: {source}")]
     Unreachable {
         /// The URL without its password.
         url: String,
@@ -62,7 +62,7 @@ pub enum OpenError {
         step: String,
     },
     /// A migration step failed.
-    #[error("can't migrate the schema of the database: {source}")]
+    #[error("cannot migrate the schema of the database: {source}")]
     Migration {
         /// The cause.
         source: DbErr,

@@ -95,7 +95,7 @@ impl From<EventsError> for Problem {
         match error {
             EventsError::InvalidCursor => Self::new(
                 ProblemCode::InvalidCursor,
-                "The list can't be continued from here. Please load it again.",
+                "The list cannot be continued from here. Please load it again.",
             ),
             EventsError::Store(error) => error.into(),
         }

@@ -144,7 +144,7 @@ pub enum EventsError {
     #[error("invalid cursor")]
     InvalidCursor,
     /// An error of the database.
-    #[error("can't read or write the events")]
+    #[error("cannot read or write the events")]
     Store(#[from] StoreError),
 }
 

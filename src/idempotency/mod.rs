@@ -230,7 +230,7 @@ pub enum IdempotencyError {
     #[error("the owner's account does not exist")]
     NoSuchOwner,
     /// A query failed.
-    #[error("can't read or write the idempotency keys")]
+    #[error("cannot read or write the idempotency keys")]
     Store(#[from] StoreError),
 }
 

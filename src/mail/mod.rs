@@ -253,7 +253,7 @@ impl Mail {
         let id = clock.new_id();
         let sealed = Sealed { to: mail.to, languages: mail.languages, values: mail.values.sanitized() };
         let sealed = self.seal(id, &sealed).map_err(|error| {
-            tracing::error!(%error, "can't queue a mail");
+            tracing::error!(%error, "cannot queue a mail");
             StoreError::internal("failed to encrypt a mail")
         })?;
         let row = NewRow {

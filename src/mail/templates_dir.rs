@@ -19,7 +19,7 @@ use crate::error_chain::error_chain;
 #[derive(Debug, thiserror::Error)]
 pub enum TemplatesError {
     /// The directory or a file can't be read.
-    #[error("templates: can't read {path}: {source}")]
+    #[error("templates: cannot read {path}: {source}")]
     Read {
         /// The path.
         path: String,
@@ -127,7 +127,7 @@ impl Templates {
         let stem = in_language.chain([kind.name().to_owned()]).find(|stem| self.stems.contains_key(stem));
         let Some(stem) = stem else { return rendering::render(kind, languages, values) };
         self.render_own(&stem, kind, values).unwrap_or_else(|error| {
-            tracing::error!(template = stem, error = error_chain(&error), "can't render a mail template");
+            tracing::error!(template = stem, error = error_chain(&error), "cannot render a mail template");
             rendering::render(kind, languages, values)
         })
     }

@@ -58,7 +58,7 @@ pub enum DigestError {
     #[error("the nonce has expired or was used")]
     Stale,
     /// The database is unavailable.
-    #[error("can't read the personal access tokens")]
+    #[error("cannot read the personal access tokens")]
     Unverifiable,
 }
 

@@ -43,7 +43,7 @@ pub enum RecoveryError {
     #[error(transparent)]
     Sessions(#[from] SessionsError),
     /// An error of the database.
-    #[error("can't read or write flows")]
+    #[error("cannot read or write flows")]
     Store(#[from] StoreError),
 }
 

@@ -89,7 +89,7 @@ pub enum SecondFactorsError {
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     /// An error of the database.
-    #[error("can't read or write the second factors")]
+    #[error("cannot read or write the second factors")]
     Store(#[from] StoreError),
 }
 

@@ -33,7 +33,7 @@ pub enum ServeError {
     #[error(transparent)]
     Listener(#[from] ServerError),
     /// The operating system refused something that a server needs.
-    #[error("can't run the server: {0}")]
+    #[error("cannot run the server: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -199,7 +199,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
         tracing::info!(%address, "metrics are available");
     }
     if settings.public_url.is_none() && running.address.ip().is_unspecified() {
-        tracing::warn!("public_url is not set: tokens and links contain an address that clients can't reach");
+        tracing::warn!("public_url is not set: clients cannot reach the address in tokens and links");
     }
     notify(&NotifyState::Ready);
     signals.until_stop(running.certificate.as_deref()).await;

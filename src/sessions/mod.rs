@@ -172,7 +172,7 @@ pub enum SessionsError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// An error of the database.
-    #[error("can't read or write the sessions")]
+    #[error("cannot read or write the sessions")]
     Store(#[from] StoreError),
 }
 

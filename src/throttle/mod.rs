@@ -108,7 +108,7 @@ pub enum ThrottleError {
     #[error(transparent)]
     Blocked(#[from] Blocked),
     /// An error of the database.
-    #[error("can't read or write the throttle buckets")]
+    #[error("cannot read or write the throttle buckets")]
     Store(#[from] StoreError),
 }
 

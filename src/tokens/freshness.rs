@@ -96,7 +96,9 @@ impl Freshness {
             if succeeded {
                 tracing::info!("can read the revocations again");
             } else {
-                tracing::warn!("can't read the revocations; requests with a token get 503 until it succeeds");
+                tracing::warn!(
+                    "cannot read the revocations; requests with a token get 503 until this succeeds"
+                );
             }
         }
     }

@@ -70,7 +70,7 @@ impl KeyRing {
                     // Issued tokens stay valid, so a deployment mistake ends no session.
                     tracing::error!(
                         kid = row.kid,
-                        "can't mint tokens: the signing key is encrypted under another master secret"
+                        "cannot mint tokens: the signing key is encrypted under another master secret"
                     );
                 }
                 ring.active = Some(Arc::clone(&key));

@@ -72,7 +72,7 @@ const CACHE_CAPACITY: usize = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// The active key can't be decrypted under the current master secret.
-    #[error("can't decrypt the signing key under the current master secret")]
+    #[error("cannot decrypt the signing key under the current master secret")]
     NoSigningKey,
     /// Another process changed the key ring at the same time.
     #[error("another process changed the keys at the same time")]
@@ -81,7 +81,7 @@ pub enum TokensError {
     #[error("signing failed: {0}")]
     Signing(String),
     /// An error of the database.
-    #[error("can't read or write the key ring")]
+    #[error("cannot read or write the key ring")]
     Store(#[from] StoreError),
 }
 

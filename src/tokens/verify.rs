@@ -61,7 +61,7 @@ pub enum TokenError {
     #[error("the access token is invalid")]
     Invalid,
     /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
-    #[error("can't read the keys or the revocations")]
+    #[error("cannot read the keys or the revocations")]
     Unverifiable,
 }
 

@@ -50,10 +50,10 @@ pub enum TotpError {
     #[error("no such user")]
     NoSuchUser,
     /// The secret is encrypted under another master secret.
-    #[error("can't decrypt the secret of an authenticator app")]
+    #[error("cannot decrypt the secret of an authenticator app")]
     Sealed(#[from] DecryptError),
     /// An error of the database.
-    #[error("can't read or write the second factors")]
+    #[error("cannot read or write the second factors")]
     Store(#[from] StoreError),
 }
 

@@ -272,7 +272,7 @@ impl From<StoreError> for Problem {
             .retry_after(UNAVAILABLE_RETRY_SECS),
             StoreError::StorageFull(_) => Self::new(
                 ProblemCode::StorageFull,
-                "The server can't save changes at the moment. Nothing was changed. Please try again later.",
+                "The server cannot save changes at the moment. Nothing was changed. Please try again later.",
             )
             .retry_after(30),
             StoreError::UniqueViolation(_) | StoreError::ForeignKeyViolation(_) | StoreError::Other(_) => {
@@ -322,11 +322,11 @@ pub fn from_poem(error: poem::Error) -> Problem {
     if let Some(error) = error.downcast_ref::<ReadBodyError>() {
         return match error {
             ReadBodyError::PayloadTooLarge => too_large(super::BODY_MAX),
-            _ => Problem::new(ProblemCode::BadRequest, "The request body can't be read."),
+            _ => Problem::new(ProblemCode::BadRequest, "The request body cannot be read."),
         };
     }
     if error.is::<ParseRequestPayloadError>() {
-        return Problem::new(ProblemCode::BadRequest, "The request body can't be read.");
+        return Problem::new(ProblemCode::BadRequest, "The request body cannot be read.");
     }
     let status = error.status();
     if status.is_server_error() {

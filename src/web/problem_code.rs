@@ -239,7 +239,7 @@ impl ProblemCode {
             Self::ShuttingDown => ("shutting_down", 503, "Shutting down", "retry",
                 "The server is shutting down. Another server, or the restarted one, accepts the request."),
             Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",
-                "The server can't issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
+                "The server cannot issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
             Self::WrongClock => ("wrong_clock", 503, "Wrong clock", "retry",
                 "The clocks of this server and of its database differ. A load balancer uses another server until they agree."),
         }

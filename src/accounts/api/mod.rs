@@ -222,7 +222,7 @@ impl From<AccountsError> for Problem {
             AccountsError::NoSuchUser => caller::user_deleted(),
             AccountsError::LastIdentifier => {
                 let detail =
-                    "Username can't be removed, because the account has no email address to log in with.";
+                    "Username cannot be removed, because the account has no email address to log in with.";
                 Self::invalid(vec![FieldError::new("/username", "last_identifier", detail)])
             }
             AccountsError::Throttled(blocked) => blocked.into(),

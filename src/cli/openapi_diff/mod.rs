@@ -163,7 +163,7 @@ impl<'d> Comparison<'d> {
     fn schema(&mut self, direction: Direction, part: &str, old: Option<&'d Value>, new: Option<&'d Value>) {
         let (Some(old), Some(new)) = (old, new) else {
             if old != new {
-                self.report(format!("{part}: can't be compared"));
+                self.report(format!("{part}: cannot be compared"));
             }
             return;
         };
@@ -181,7 +181,7 @@ impl<'d> Comparison<'d> {
         self.variants(direction, part, old, new);
         for union in ["allOf", "anyOf", "not"] {
             if old.get(union) != new.get(union) {
-                self.report(format!("{part}: {union} can't be compared"));
+                self.report(format!("{part}: {union} cannot be compared"));
             }
         }
         for fixed in ["type", "format"] {
@@ -208,7 +208,7 @@ impl<'d> Comparison<'d> {
             self.report(format!("{part} has another discriminator"));
         }
         if direction == Direction::Response && was.len() != is.len() || was.is_empty() != is.is_empty() {
-            self.report(format!("{part}: oneOf can't be compared"));
+            self.report(format!("{part}: oneOf cannot be compared"));
         }
         for variant in was {
             match is.iter().find(|new| reference_name(new) == reference_name(variant)) {

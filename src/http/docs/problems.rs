@@ -22,7 +22,7 @@ const ACTIONS: [(&str, &str); 6] = [
     ("reauthenticate", "Ask the user to log in again."),
     ("step_up", "Let the user authenticate again, and repeat the request with the new access token."),
     ("retry", "Repeat the same request later."),
-    ("none", "The app can't solve this by itself. Show the problem to the user."),
+    ("none", "The app cannot solve this by itself. Show the problem to the user."),
 ];
 
 /// The texts of a code in `problems.md`.

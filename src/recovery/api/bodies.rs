@@ -117,7 +117,7 @@ fn proof(flow_id: Option<Uuid>, code: Option<String>, token: Option<String>) -> 
             Err(FieldError::new("/code", "required", "Code with flow ID, or token, is required."))
         }
         (_, _, Some(_)) => {
-            let detail = "Token can't be combined with code or flow ID.";
+            let detail = "Token cannot be combined with code or flow ID.";
             Err(FieldError::new("/token", "not_allowed", detail))
         }
     }
@@ -131,7 +131,7 @@ impl ConfirmEmail {
             (Some(password), None) => Ok(PasswordProof::Current(password.0)),
             (None, Some(password)) => Ok(PasswordProof::New(password.0)),
             (Some(_), Some(_)) => {
-                let detail = "New password can't be combined with password.";
+                let detail = "New password cannot be combined with password.";
                 Err(FieldError::new("/new_password", "not_allowed", detail))
             }
         };

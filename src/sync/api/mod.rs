@@ -22,7 +22,7 @@ impl From<SyncError> for Problem {
         match error {
             SyncError::InvalidCursor => Self::new(
                 ProblemCode::InvalidCursor,
-                "The list can't be continued from here. Please load it again.",
+                "The list cannot be continued from here. Please load it again.",
             ),
             SyncError::CursorTooOld => Self::new(
                 ProblemCode::ResyncRequired,

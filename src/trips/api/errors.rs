@@ -45,7 +45,7 @@ pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
         .caused_by(error),
         TripsError::InvalidCursor => Problem::new(
             ProblemCode::InvalidCursor,
-            "The list can't be continued from here. Please load it again.",
+            "The list cannot be continued from here. Please load it again.",
         ),
         TripsError::QuotaExceeded(quota) => quota_exceeded(quota),
         TripsError::ClaimLost => idempotency_key::in_progress(),

@@ -112,7 +112,7 @@ impl Checker<'_> {
     fn unknown_field(&mut self, schema: &MetaSchema, pointer: &str, name: &str) {
         let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
         let detail = format!(
-            "This field is unknown or can't be changed. The accepted fields are: {}.",
+            "This field is unknown or cannot be changed. The accepted fields are: {}.",
             known.join(", ")
         );
         let is_short = name.chars().count() <= MAX_POINTER_NAME;

@@ -126,7 +126,7 @@ enum Introspected {
 
 #[derive(ApiResponse)]
 enum Revoked {
-    /// The token is not valid any more.
+    /// The token is no longer valid.
     #[oai(status = 200)]
     Ok(
         /// `no-store`: the response must not be cached.
@@ -143,7 +143,7 @@ impl From<ClientsError> for Problem {
             ClientsError::Sessions(error) => error.into(),
             ClientsError::Throttled(blocked) => blocked.into(),
             ClientsError::Store(error) => error.into(),
-            // Only the commands of the operator return these errors.
+            // Only `tripgate clients` returns these errors; a request never causes them.
             ClientsError::InvalidName | ClientsError::NameTaken | ClientsError::NoSuchClient => {
                 Self::internal(error)
             }
@@ -169,15 +169,17 @@ impl ClientsApi {
     /// Introspect a token
     ///
     /// Returns whether a token is valid, and its metadata (RFC 7662). It is for services that do not verify
-    /// tokens themselves. A service that must refuse revoked tokens at once calls it for each request; others
-    /// can verify access tokens with the public keys instead. It does not consume a refresh token.
+    /// tokens themselves. A service that must reject revoked tokens immediately calls this for each request;
+    /// other services can verify access tokens with the public keys instead. A refresh token stays valid
+    /// after it was introspected.
     ///
-    /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, whatever the
-    /// reason.
+    /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, which does
+    /// not contain the reason.
     ///
-    /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
-    ///   ones.
-    /// - 429 `too_many_attempts`: there were too many wrong client credentials. Wait for `Retry-After` seconds.
+    /// - 401 `invalid_client`: the client id or the client secret is missing or wrong. Ask the operator for
+    ///   new client credentials.
+    /// - 429 `too_many_attempts`: there were too many requests with wrong client credentials. Wait for
+    ///   `Retry-After` seconds.
     #[oai(path = "/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
@@ -191,15 +193,17 @@ impl ClientsApi {
 
     /// Revoke a token
     ///
-    /// Revokes a token, for example one that was stolen (RFC 7009). An access token is refused from now on,
-    /// by every server within a second; its session continues. With a refresh token, its session ends and all
-    /// access tokens of the session are revoked. A personal access token is removed.
+    /// Revokes a token, for example one that was stolen (RFC 7009). For an access token, only this token
+    /// becomes invalid, and its session continues. For a refresh token, the session ends, and all access
+    /// tokens of the session become invalid. A personal access token is removed. This server rejects a
+    /// revoked token immediately; all other replicas of the server reject it within a second.
     ///
     /// The response is the same for a token that is unknown or no longer valid.
     ///
-    /// - 401 `invalid_client`: the client credentials of the service are not valid. Ask the operator for new
-    ///   ones.
-    /// - 429 `too_many_attempts`: there were too many wrong client credentials. Wait for `Retry-After` seconds.
+    /// - 401 `invalid_client`: the client id or the client secret is missing or wrong. Ask the operator for
+    ///   new client credentials.
+    /// - 429 `too_many_attempts`: there were too many requests with wrong client credentials. Wait for
+    ///   `Retry-After` seconds.
     #[oai(path = "/revoke", method = "post", operation_id = "revoke_token")]
     async fn revoke(
         &self,

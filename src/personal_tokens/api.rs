@@ -169,7 +169,7 @@ impl From<PersonalTokensError> for Problem {
 
 #[derive(ApiResponse)]
 enum CreatedToken {
-    /// The token, which is shown only now.
+    /// The new token. No later response contains its text.
     #[oai(status = 201)]
     Created(
         Json<PersonalTokenBody>,
@@ -215,9 +215,10 @@ impl PersonalTokensApi {
 
     /// Create a personal access token
     ///
-    /// Creates a token for a script, or for a client that can't log in. It is sent as
-    /// `Authorization: Bearer tgp_…`, and is valid until it expires or is removed. The response contains `token`
-    /// once. A personal access token gets neither a session nor another token.
+    /// Creates a token for a script, or for a client that cannot log in. Send it as `Authorization: Bearer
+    /// tgp_…`. It is valid until it expires or is removed. Only this response contains `token`: it cannot be
+    /// read later. A personal access token cannot be exchanged for a session, and cannot create another
+    /// token.
     ///
     /// - 401 `step_up_required`: the user has not authenticated within the last 5 minutes. Let the user authenticate
     ///   again and repeat the request.
@@ -242,8 +243,8 @@ impl PersonalTokensApi {
 
     /// Remove a personal access token
     ///
-    /// Removes a token, for example one that was lost. It is refused at once by this server, and within a second
-    /// by every other server.
+    /// Removes a token, for example one that was lost. This server rejects the token immediately; all other
+    /// replicas of the server reject it within a second.
     ///
     /// - 404 `not_found`: the user has no token with this id. List the tokens again.
     #[oai(path = "/tokens/:id", method = "delete", operation_id = "delete_personal_token")]

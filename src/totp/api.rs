@@ -108,7 +108,7 @@ enum EnrolledTotp {
 
 #[derive(ApiResponse)]
 enum IssuedCodes {
-    /// The new recovery codes. Earlier ones are void.
+    /// The new recovery codes. Earlier codes are no longer valid.
     #[oai(status = 200)]
     Ok(
         Json<NewRecoveryCodes>,
@@ -120,7 +120,7 @@ enum IssuedCodes {
 
 #[derive(ApiResponse)]
 enum RemovedTotp {
-    /// Removed, or there was no authenticator app.
+    /// The authenticator app was removed, or there was none.
     #[oai(status = 204)]
     NoContent,
 }
@@ -173,11 +173,11 @@ impl TotpApi {
 impl TotpApi {
     /// Begin to enrol an authenticator app
     ///
-    /// Creates a secret and returns it as text, as a URI and as a QR code. It is in force after its confirmation by
-    /// `POST /api/v1/me/totp/confirm` within an hour. An app that is enrolled already stays in force until then, so
-    /// this is also the way to change to another phone.
+    /// Creates a secret and returns it as text, as a URI and as a QR code. The authenticator app becomes
+    /// active when `POST /api/v1/me/totp/confirm` confirms it within an hour. Until then, an app that was
+    /// enrolled before stays active, so a user can move to another phone in this way.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
     #[oai(path = "/totp", method = "post", operation_id = "enrol_totp")]
     async fn enrol(
         &self,
@@ -193,13 +193,14 @@ impl TotpApi {
 
     /// Confirm an authenticator app
     ///
-    /// Puts the authenticator app in force: from now on logging in requires one of its codes or a recovery code. Ends
-    /// all sessions of the user except that of this request. Returns ten recovery codes: let the user store them
-    /// where they are safe without the phone.
+    /// Activates the authenticator app: from now on, logging in requires one of its codes or a recovery code.
+    /// Ends all sessions of the user except that of this request. Returns ten recovery codes: let the user
+    /// store them in a safe place, but not only on the phone, which may be lost.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
-    /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or the enrolment has expired or was replaced.
-    ///   Let the user enter the current code; after an hour, enrol again.
+    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or the enrolment has expired or was
+    ///   replaced. Let the user enter the current code. If the enrolment began more than an hour ago, begin a
+    ///   new one.
     #[oai(path = "/totp/confirm", method = "post", operation_id = "confirm_totp")]
     async fn confirm(
         &self,
@@ -214,12 +215,12 @@ impl TotpApi {
 
     /// Remove the authenticator app
     ///
-    /// Removes the authenticator app and the recovery codes: from now on logging in requires no second factor. Ends
-    /// all sessions of the user except that of this request.
+    /// Removes the authenticator app and the recovery codes: from now on, logging in requires no second
+    /// factor. Ends all sessions of the user except that of this request.
     ///
-    /// Succeeds also if there is no authenticator app.
+    /// Also succeeds if there is no authenticator app.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
     #[oai(path = "/totp", method = "delete", operation_id = "remove_totp")]
     async fn remove(
         &self,
@@ -233,8 +234,8 @@ impl TotpApi {
 
     /// Count the recovery codes
     ///
-    /// Returns the number of unused recovery codes; 0 if the account has no authenticator app. Offer new ones when few
-    /// are left.
+    /// Returns the number of unused recovery codes; 0 if the account has no authenticator app. When few are
+    /// left, offer to replace them.
     #[oai(path = "/recovery-codes", method = "get", operation_id = "count_recovery_codes")]
     async fn count(&self, caller: Caller<AccountScope>) -> Result<Json<RecoveryCodeCount>, ProblemResponse> {
         let remaining = self.totp.count_recovery_codes(caller.user()).await?;
@@ -243,9 +244,9 @@ impl TotpApi {
 
     /// Replace the recovery codes
     ///
-    /// Returns ten new recovery codes. The earlier ones are void.
+    /// Returns ten new recovery codes. The earlier codes are no longer valid.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the account has no authenticator app.
     #[oai(path = "/recovery-codes", method = "post", operation_id = "replace_recovery_codes")]
     async fn replace(

@@ -55,18 +55,18 @@ pub enum Tag {
     ///
     /// All operations require the scope `account`.
     Account,
-    /// The trips of the user, with their stops. Trips of other users are 404.
+    /// The trips of the user, with their stops. For a trip of another user, the response is 404.
     ///
     /// Every trip has a `version`, which is also in its `ETag`. Send the `ETag` as `If-Match` to avoid
-    /// overwriting the change of another device, and as `If-None-Match` to download only new versions.
+    /// overwriting a change of another device, and as `If-None-Match` to download only new versions.
     /// Reading requires the scope `trips:read`, changing `trips:write`. A share link gives anyone read access
     /// to one trip.
     Trips,
     /// Synchronization for apps that work offline: download changes, and upload offline changes.
     ///
     /// First send the operations that were done offline, then read the changes, and store the cursor together
-    /// with the changes. An operation never overwrites a version that the app has not seen; it results in a
-    /// conflict.
+    /// with the changes. An operation on a version that is no longer the current one results in a conflict,
+    /// so it never overwrites a version that the app has not seen.
     Sync,
     /// Endpoints for services that receive access tokens: introspection, revocation, public keys and
     /// metadata.

@@ -57,7 +57,7 @@ pub struct UserBody {
     /// Name that apps display.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
-    /// Language for mails, a language tag (BCP 47).
+    /// Language of emails: a language tag (BCP 47).
     #[serde(skip_serializing_if = "Option::is_none")]
     locale: Option<String>,
     /// Whether logging in requires a second factor.
@@ -118,7 +118,7 @@ struct UpdateProfile {
     /// account has an email address.
     #[oai(nullable)]
     username: MaybeUndefined<UsernameText>,
-    /// Language for mails: a language tag (BCP 47), such as `de` or `pt-BR`.
+    /// Language of emails: a language tag (BCP 47), such as `de` or `pt-BR`.
     #[oai(
         nullable,
         validator(min_length = 2, max_length = 35, pattern = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
@@ -259,8 +259,8 @@ impl AccountsApi {
     /// Check a password
     ///
     /// Returns the account that the Basic credentials belong to. Creates neither a session nor a token. It is
-    /// for clients that support only Basic authentication. Apps log in instead, because each call costs as
-    /// much as a login.
+    /// for clients that support only Basic authentication. Apps log in instead, because each call takes as
+    /// much time as a login.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same for both. Let the user enter both again.
@@ -335,10 +335,11 @@ impl AccountsApi {
     /// Delete the account
     ///
     /// Deletes the account and all its data permanently, and ends all sessions. Requires the password, or an
-    /// authentication within the last 5 minutes, so that an unlocked phone in other hands is not enough.
+    /// authentication within the last 5 minutes, so that another person with the user's unlocked phone cannot
+    /// delete the account.
     ///
-    /// - 401 `step_up_required`: the request has no password, and the last authentication is too long ago. Nothing
-    ///   was deleted. Send the password, or call `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the request has no password, and the user has not authenticated within the
+    ///   last 5 minutes. Nothing was deleted. Send the password, or call `POST /api/v1/me/reauthenticate`.
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Nothing was deleted, and the
     ///   session stays valid. Ask for the password again.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After`

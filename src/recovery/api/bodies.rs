@@ -18,10 +18,10 @@ pub(super) struct AddressRequest {
     pub(super) email: EmailText,
 }
 
-/// A begun flow. Its code is in a mail.
+/// A flow that the code from an email completes.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct FlowStarted {
-    /// Id of the flow. Send it with the code from the mail. Store it on this device only.
+    /// Id of the flow. Send it with the code from the email. Store it on this device only.
     pub(super) flow_id: Uuid,
 }
 
@@ -29,22 +29,22 @@ pub(super) struct FlowStarted {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ConfirmEmail {
-    /// `flow_id` of the request that sent the mail.
+    /// `flow_id` of the request that sent the email.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
-    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    /// Code from the email: 8 digits. Spaces and dashes are ignored.
     #[oai(nullable)]
     code: Option<String>,
-    /// Token from the link in the mail: the part after `#`.
+    /// Token from the link in the email: the part after `#`.
     #[oai(nullable)]
     token: Option<String>,
-    /// Password of the account. This or `new_password` is required unless the code belongs to a sign-up, a change
-    /// of address, or a request with the account's access token, and unless a token is sent with the account's
-    /// access token.
+    /// Password of the account. Either this or `new_password` is required, except with a code of a sign-up,
+    /// of a change of address, or of a resend that was requested with the account's access token, and except
+    /// with a `token` if this request has the account's access token.
     #[oai(nullable)]
     password: Option<PasswordText>,
-    /// New password of the account. Everything that was set before is dropped: the old password, sessions, second
-    /// factors, passkeys and personal tokens.
+    /// New password of the account. Removes everything that was set up before: the old password, sessions,
+    /// second factors, passkeys and personal tokens.
     #[oai(nullable)]
     new_password: Option<PasswordText>,
 }
@@ -53,13 +53,13 @@ pub(super) struct ConfirmEmail {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ResetPassword {
-    /// `flow_id` of the request that sent the mail.
+    /// `flow_id` of the request that sent the email.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
-    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    /// Code from the email: 8 digits. Spaces and dashes are ignored.
     #[oai(nullable)]
     code: Option<String>,
-    /// Token from the link in the mail: the part after `#`.
+    /// Token from the link in the email: the part after `#`.
     #[oai(nullable)]
     token: Option<String>,
     /// New password. The rules are those of signing up.
@@ -69,7 +69,7 @@ pub(super) struct ResetPassword {
 /// The token of the link that takes back a change of address.
 #[derive(Debug, Object)]
 pub(super) struct UndoEmailChange {
-    /// Token from the link in the mail: the part after `#`.
+    /// Token from the link in the email: the part after `#`.
     pub(super) token: String,
 }
 

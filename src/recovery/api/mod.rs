@@ -23,7 +23,7 @@ use bodies::{AddressRequest, ConfirmEmail, FlowStarted, ResetPassword, UndoEmail
 
 #[derive(ApiResponse)]
 enum MailSent {
-    /// The flow was begun. If the address belongs to an account, the server sends a mail with a code to it.
+    /// The request was accepted. The response is the same whether or not an email with a code is sent.
     #[oai(status = 202)]
     Accepted(
         Json<FlowStarted>,
@@ -35,7 +35,7 @@ enum MailSent {
 
 #[derive(ApiResponse)]
 enum Done {
-    /// Done, or done before by the same request.
+    /// The request took effect, now or in an earlier attempt.
     #[oai(status = 204)]
     NoContent,
 }
@@ -97,17 +97,17 @@ impl RecoveryApi {
 impl RecoveryApi {
     /// Confirm an email address
     ///
-    /// Confirms the address of an account with the code or the link of a mail. A repeated request succeeds for 10
-    /// minutes.
+    /// Confirms the address of an account with the code from an email, or with the token from its link. A
+    /// repeated request succeeds for 10 minutes.
     ///
-    /// The code is enough if it belongs to a sign-up, to a change of address, or to a resend with the access token of
-    /// the account; so is the token of a link if the request has that access token. Otherwise the request also needs
-    /// the password of the account, or a new one, because the owner of the mailbox may not be the person who signed
-    /// up. A new password drops everything that was set before: the old password, sessions, second factors, passkeys
-    /// and personal tokens.
+    /// A code is enough if it belongs to a sign-up, to a change of address, or to a resend that was requested
+    /// with the account's access token. The token of a link is enough if this request has the account's
+    /// access token. Otherwise the request also requires the password of the account or a new one, because
+    /// the owner of the mailbox may not be the person who signed up. A new password removes everything that
+    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens.
     ///
-    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong codes
-    ///   the flow is over. Offer to send a new mail.
+    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
+    ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 422 `invalid` with the error `required` for `/password`: ask for the password, or for a new one.
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Ask for it again, or for a new one.
     #[oai(
@@ -132,10 +132,10 @@ impl RecoveryApi {
 
     /// Send the confirmation again
     ///
-    /// Mails a new code and link that confirm the address of an account. The response is the same, after the same
-    /// time, whether or not there is an account with this address, and also if it is confirmed already or was sent
-    /// too many mails. Send the access token of the account if the user is logged in: the code is then enough to
-    /// confirm. The new code replaces the earlier ones.
+    /// Sends an email with a new code and a new link that confirm the address of an account. The response and
+    /// its duration are the same whether or not an account has this address, whether or not the address is
+    /// confirmed already, and also if it was sent too many emails. If the user is logged in, send the access
+    /// token: the code alone is then enough to confirm the address. The new code replaces the earlier ones.
     #[oai(
         path = "/auth/email/resend",
         method = "post",
@@ -152,10 +152,11 @@ impl RecoveryApi {
         Ok(sent(self.recovery.resend_confirmation(&email, caller.0, languages(request)).await?))
     }
 
-    /// Take back a change of address
+    /// Undo a change of address
     ///
-    /// Restores the former address of an account with the link that was mailed to it. The link is valid for 7 days
-    /// after the change. All sessions and all pending codes of the account end.
+    /// Restores the former address of an account with the link from the email to that address. The link is
+    /// valid for 7 days after the change. All sessions of the account end, and all its unused codes become
+    /// invalid.
     ///
     /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
     #[oai(
@@ -172,8 +173,9 @@ impl RecoveryApi {
 
     /// Ask for a new password
     ///
-    /// Mails a code and a link with which the user chooses a new password. The response is the same, after the same
-    /// time, whether or not there is an account with this address. The new code replaces the earlier ones.
+    /// Sends an email with a code and a link with which the user chooses a new password. The response and its
+    /// duration are the same whether or not an account has this address. The new code replaces the earlier
+    /// ones.
     #[oai(
         path = "/auth/password/forgot",
         method = "post",
@@ -191,13 +193,16 @@ impl RecoveryApi {
 
     /// Choose a new password
     ///
-    /// Sets a new password with the code or the link of a mail. All sessions of the account end, on this server at
-    /// once and on every other within a second; then log in with the new password. The address is confirmed. A second
-    /// factor stays required. If the address was never confirmed before, everything that was set before is dropped.
+    /// Sets a new password with the code from an email, or with the token from its link, and confirms the
+    /// address. All sessions of the account end: this server rejects their access tokens immediately, all
+    /// other replicas of the server within a second. Log the user in with the new password. If the account
+    /// has a second factor, logging in still requires it. If the address was never confirmed before, another
+    /// person may have set up the account: its second factors, passkeys and personal tokens are removed.
     ///
-    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong codes
-    ///   the flow is over. Offer to send a new mail.
-    /// - 422 `invalid`: the new password is not accepted. The code can be used again.
+    /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
+    ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
+    /// - 422 `invalid`: the new password is not accepted. The code stays valid: send it again with another
+    ///   password.
     #[oai(
         path = "/auth/password/reset",
         method = "post",
@@ -214,9 +219,9 @@ impl RecoveryApi {
 
     /// Ask for a login code
     ///
-    /// Mails a code with which the user logs in without a password, on the device that asked for it. The response is
-    /// the same, after the same time, whether or not there is an account with this address. The new code replaces the
-    /// earlier ones.
+    /// Sends an email with a code with which the user logs in without a password, on the device that
+    /// requested it. The response and its duration are the same whether or not an account has this address.
+    /// The new code replaces the earlier ones.
     #[oai(
         path = "/auth/login/code",
         method = "post",
@@ -234,10 +239,11 @@ impl RecoveryApi {
 
     /// Change the email address
     ///
-    /// Mails a code and a link to the new address. The address changes when the code is confirmed with
-    /// `POST /api/v1/auth/email/confirm`; sessions stay. The old address gets a mail now, and another one after the
-    /// change, with a link that takes it back. The response is the same if another account has the new address: its
-    /// owner gets a mail instead.
+    /// Sends an email with a code and a link to the new address. The address changes when the code or the
+    /// link is confirmed with `POST /api/v1/auth/email/confirm`; all sessions stay valid. The server sends an
+    /// email to the old address now, and another one after the change, with a link that undoes the change. If
+    /// another account has the new address, the response is the same, but the owner of that account gets an
+    /// email without a code instead.
     ///
     /// - 401 `step_up_required`: authenticate again with `POST /api/v1/me/reauthenticate`, then repeat the request.
     #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]

@@ -1,4 +1,4 @@
-//! `POST /auth/login/code/confirm`: logs in with a mailed code.
+//! `POST /auth/login/code/confirm`: logs in with a code from an email.
 
 use poem::Request;
 use poem::http::header;
@@ -15,13 +15,13 @@ use crate::web::json::Json;
 use crate::web::plain_text::Line;
 use crate::web::problem::ProblemResponse;
 
-/// A mailed code, with the flow that this device has begun.
+/// The code from an email, and the id of the flow that this device has started.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct LogInByCode {
-    /// `flow_id` of the request that sent the mail.
+    /// `flow_id` of the request that sent the email.
     flow_id: Uuid,
-    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    /// Code from the email: 8 digits. Spaces and dashes are ignored.
     code: String,
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
@@ -35,7 +35,7 @@ impl Example for LogInByCode {
     }
 }
 
-/// The operation that logs in with a mailed code.
+/// The operation that logs in with a code from an email.
 #[derive(Debug)]
 pub struct LoginCodeApi {
     sessions: Sessions,
@@ -50,16 +50,17 @@ impl LoginCodeApi {
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Authentication")]
 impl LoginCodeApi {
-    /// Log in with a mailed code
+    /// Log in with a code from an email
     ///
-    /// Creates a session with the code from the mail of `POST /api/v1/auth/login/code`, and confirms the email
-    /// address. If the address was never confirmed before, everything that was set before is dropped, also the
-    /// password: let the user choose a new one.
+    /// Creates a session with the code that `POST /api/v1/auth/login/code` has sent by email, and confirms
+    /// the email address. If the address was never confirmed before, another person may have set up the
+    /// account: its password, sessions, second factors, passkeys and personal tokens are removed. Let the
+    /// user choose a new password.
     ///
-    /// - 401 `mfa_required`: the account has a second factor. Send it with `mfa_token` to
+    /// - 401 `mfa_required`: the account has a second factor. Send one of `methods` and the `mfa_token` to
     ///   `POST /api/v1/auth/login/mfa`.
-    /// - 422 `invalid_code`: the code is wrong, was used or replaced, or has expired. After 5 wrong codes the flow is
-    ///   over. Offer to send a new mail.
+    /// - 422 `invalid_code`: the code is wrong, was used or replaced, or has expired. After 5 wrong codes, no
+    ///   code is accepted for this `flow_id`. Offer to send a new email.
     #[oai(path = "/login/code/confirm", method = "post", operation_id = "log_in_by_code")]
     async fn log_in_by_code(
         &self,

@@ -90,7 +90,7 @@ struct SessionList {
 
 #[derive(ApiResponse)]
 enum EndedSessions {
-    /// Ended, or there was nothing to end.
+    /// The sessions were ended, or there was nothing to end.
     #[oai(status = 204)]
     NoContent,
 }
@@ -139,12 +139,11 @@ impl ManageSessionsApi {
 
     /// Log out
     ///
-    /// Ends the session of the refresh token. Its access tokens are refused from then on. This requires no
-    /// access token, so it works after the access token has expired.
+    /// Ends the session of the refresh token. The access tokens of the session are rejected from then on.
+    /// This requires no access token, so it works after the access token has expired.
     ///
-    /// Succeeds for every refresh token: also for one that was used before, which ends the session too, and
-    /// for one that is unknown or has expired, which has no effect. Repeat the request until there is a
-    /// response.
+    /// Always succeeds: a refresh token that was used before ends the session too, and one that is unknown or
+    /// has expired has no effect. Repeat the request until there is a response.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
     async fn log_out(&self, body: Body<RefreshRequest>) -> Result<EndedSessions, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
@@ -168,10 +167,10 @@ impl ManageSessionsApi {
     /// Log out all other devices
     ///
     /// Ends all sessions of the user except that of this request, for example when the user no longer trusts
-    /// another device. Their access tokens are refused at once by this server, and within a second by every
-    /// other server.
+    /// another device. This server rejects their access tokens immediately; all other replicas of the server
+    /// reject them within a second.
     ///
-    /// Succeeds also if there is no other session.
+    /// Also succeeds if there is no other session.
     #[oai(
         path = "/me/sessions",
         method = "delete",
@@ -185,8 +184,8 @@ impl ManageSessionsApi {
 
     /// Log out one device
     ///
-    /// Ends one session of the user, for example that of a lost phone. Its access tokens are refused at once.
-    /// The request can be repeated.
+    /// Ends one session of the user, for example that of a lost phone. Its access tokens are rejected
+    /// immediately. The request can be repeated.
     ///
     /// - 404 `not_found`: the user has never had a session with this id. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]

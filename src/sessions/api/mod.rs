@@ -65,7 +65,7 @@ struct SignUp {
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
-    /// Language for mails: a language tag (BCP 47), such as `de` or `pt-BR`.
+    /// Language of emails: a language tag (BCP 47), such as `de` or `pt-BR`.
     #[oai(
         nullable,
         validator(min_length = 2, max_length = 35, pattern = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
@@ -115,12 +115,12 @@ struct TokenGrant {
     /// Time on the server. Compare it with the device's own clock.
     #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
-    /// Proves that this device has logged the user in. Store it, also after a logout, and send it with the next login:
-    /// attacks from other devices then do not slow the login down. It does not log in by itself, and is valid for a
-    /// year and until the password changes.
+    /// Proves that the user has logged in on this device before. Store it, also after a logout, and send it
+    /// with the next login: attacks from other devices then do not slow the login down. It does not replace
+    /// the password. It is valid for a year, but no longer than until the password changes.
     device_token: String,
-    /// Id of the flow that confirms the email address. Present after a sign-up that has sent a confirmation mail:
-    /// send it with the code to `POST /api/v1/auth/email/confirm`.
+    /// Id of the flow that confirms the email address. Present if the sign-up has sent a confirmation email:
+    /// send it with the code from the email to `POST /api/v1/auth/email/confirm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_id: Option<Uuid>,
     /// Account of the user.
@@ -299,19 +299,19 @@ impl SessionsApi {
 impl SessionsApi {
     /// Sign up
     ///
-    /// Creates an account and its first session, so that the user need not log in after signing up. Ask for
-    /// an email address, a username, or both. The address gets a mail with a code and a link that confirm it; send the
-    /// code with `flow_id` to `POST /api/v1/auth/email/confirm`.
+    /// Creates an account and its first session, so the user is logged in after signing up. Ask for an email
+    /// address, a username, or both. The server sends an email with a code and a link that confirm the
+    /// address; send the code with `flow_id` to `POST /api/v1/auth/email/confirm`.
     ///
-    /// If the server requires that the address is confirmed first, `email` is required, and the response is always 202
-    /// with a `flow_id` and without tokens, also if the address has an account. Confirm, then log in.
+    /// If the server requires a confirmed address, `email` is required. The response is then always 202 with
+    /// a `flow_id` and without tokens, even if an account has the address already. Confirm the address, then
+    /// log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
-    /// - 422 `invalid`: `errors` lists everything that is wrong with the input at once, including the
-    ///   password.
-    /// - 429 `too_many_attempts`: there were too many sign-ups from this address whose identifier was taken. Wait for
-    ///   `Retry-After` seconds.
+    /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
+    /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address or username from
+    ///   this IP address. Wait for `Retry-After` seconds.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
@@ -339,10 +339,10 @@ impl SessionsApi {
     ///   same for both. Let the user enter both again.
     /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask for one of
     ///   `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa` within 5 minutes.
-    /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this address. The
-    ///   response is the same for unknown identifiers. Wait for `Retry-After` seconds.
+    /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this IP
+    ///   address. The response is the same for unknown identifiers. Wait for `Retry-After` seconds.
     /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
-    ///   confirmed first. Ask for the code from the mail.
+    ///   confirmed first. Ask for the code from the email.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(
@@ -364,10 +364,12 @@ impl SessionsApi {
 
     /// Get the current session
     ///
-    /// Verifies the access token and returns its content, without reading any other data, for example when an
-    /// app comes to the foreground. Refresh before `expires_at`.
+    /// Verifies the access token and returns its content. An app can call this when it comes to the
+    /// foreground: the server reads no other data, so the call is fast. Refresh the tokens before
+    /// `expires_at`.
     ///
-    /// - 401 `invalid_token`: the token has expired or was revoked. Refresh it.
+    /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one with the refresh token, by
+    ///   `POST /api/v1/auth/refresh`.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {
         let (issued_at, expires_at) = match &caller.credential {

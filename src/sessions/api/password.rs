@@ -18,7 +18,7 @@ use crate::web::problem::{FieldError, Problem, ProblemResponse};
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ChangePassword {
-    /// The present password. Required unless the user has authenticated within the last 5 minutes.
+    /// The current password. Required unless the user has authenticated within the last 5 minutes.
     #[oai(nullable)]
     current_password: Option<PasswordText>,
     /// The new password, by the same rules as when signing up.
@@ -60,11 +60,12 @@ impl PasswordApi {
 impl PasswordApi {
     /// Change the password
     ///
-    /// Replaces the password, after checking the present one or a recent authentication. The session of the request
-    /// and its tokens stay valid. All other sessions end, because another person may have created them; so do mailed
-    /// codes and links that are not used yet.
+    /// Replaces the password. Requires the current password, or an authentication within the last 5 minutes.
+    /// The session of the request and its tokens stay valid. All other sessions end, because another person
+    /// may have created them. Unused codes and links from earlier emails become invalid.
     ///
-    /// - 401 `step_up_required`: the request has no `current_password`, and the last authentication is too long ago.
+    /// - 401 `step_up_required`: the request has no `current_password`, and the user has not authenticated
+    ///   within the last 5 minutes.
     /// - 422 `invalid` with the error `wrong_password` on `/current_password`: nothing was changed, and the session
     ///   stays valid. Ask for the password again.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.

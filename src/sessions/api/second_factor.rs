@@ -86,8 +86,8 @@ impl SecondFactorApi {
     /// Completes a login that returned `mfa_required`: creates its session, with the scopes and the device of the
     /// login. The password is not needed again.
     ///
-    /// - 401 `invalid_credentials`: the code is wrong or was used before, or the token was used, has expired, or has
-    ///   no attempt left. Show `detail`, and after 5 attempts start again with the password.
+    /// - 401 `invalid_credentials`: the code is wrong or was used before; or `mfa_token` was used, has
+    ///   expired, or has no attempt left. Show `detail`. After 5 attempts, start again with the password.
     /// - 422 `invalid`: the body does not contain exactly one second factor.
     /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after
     ///   `Retry-After` seconds.

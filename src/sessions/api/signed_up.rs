@@ -24,7 +24,8 @@ impl Example for FirstGrant {
 /// A sign-up whose address must be confirmed before the user can log in.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct PendingSignUp {
-    /// Id of the flow. Send it with the code from the mail to `POST /api/v1/auth/email/confirm`, then log in.
+    /// Id of the flow. Send it with the code from the email to `POST /api/v1/auth/email/confirm`, then log
+    /// in.
     flow_id: Uuid,
 }
 
@@ -47,8 +48,8 @@ pub(super) enum SignedUp {
         #[oai(header = "Cache-Control")]
         String,
     ),
-    /// Only if the server requires that the address is confirmed first: no tokens yet. The response is the same if
-    /// the address has an account.
+    /// The server requires a confirmed address, so there are no tokens yet. The response is the same if an
+    /// account has the address already.
     #[oai(status = 202)]
     Accepted(
         Json<PendingSignUp>,

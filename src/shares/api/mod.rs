@@ -122,7 +122,7 @@ enum SharedTripContent {
 
 #[derive(ApiResponse)]
 enum OpenedLink {
-    /// The shared trip: as JSON, or as a page for a person.
+    /// The shared trip: as JSON, or as an HTML page.
     #[oai(status = 200)]
     Ok(
         SharedTripContent,
@@ -171,9 +171,9 @@ impl SharesApi {
 impl SharesApi {
     /// Share a trip
     ///
-    /// Creates a share link, which gives anyone who has it read access to the trip without logging in. The
-    /// link always shows the current state of the trip. Sharing the trip again returns the same link until it
-    /// is revoked. Deleting the trip revokes the link too.
+    /// Creates a share link: anyone who has the link can read the trip without logging in. The link always
+    /// shows the current state of the trip. Sharing the trip again returns the same link until it is revoked.
+    /// Deleting the trip revokes the link too.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/trips/:id/share", method = "put", operation_id = "share_trip")]
@@ -191,8 +191,8 @@ impl SharesApi {
 
     /// Revoke the share link
     ///
-    /// Revokes the share link of a trip, which returns 404 from now on. Sharing the trip again creates
-    /// another link. Succeeds also if there is no link.
+    /// Revokes the share link of a trip: the link returns 404 from now on. Sharing the trip again creates
+    /// another link. Also succeeds if there is no link.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/trips/:id/share", method = "delete", operation_id = "unshare_trip")]
@@ -209,8 +209,8 @@ impl SharesApi {
 
     /// Get a shared trip
     ///
-    /// Returns the trip that a share link shows, without authentication and without any information about its
-    /// owner. It is for an app that opens a share link, and for a page that shows the trip.
+    /// Returns the trip that a share link belongs to. Requires no authentication, and returns no information
+    /// about the owner. It is for an app that opens a share link, and for a web page that shows the trip.
     ///
     /// A browser gets a small page without scripts instead of JSON: the response is HTML only if `Accept` prefers
     /// `text/html` to `application/json`. Errors are then pages too.

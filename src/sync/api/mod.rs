@@ -60,11 +60,11 @@ impl SyncApi {
     /// calls this when it starts, comes to the foreground, or is online again. While `has_more` is true,
     /// request the next page. No change is missing or repeated, however many devices write at the same time.
     ///
-    /// - 400 `invalid_cursor`: the cursor is not one of this feed and this user. Start again without a
+    /// - 400 `invalid_cursor`: the cursor belongs to another list or another user. Start again without a
     ///   cursor.
-    /// - 410 `resync_required`: the cursor is older than 180 days, or than the deletions that the server
-    ///   remembers. Start again without a cursor, and delete
-    ///   the local trips that the feed does not contain.
+    /// - 410 `resync_required`: the cursor is older than 180 days, or the server no longer stores all
+    ///   deletions since then. Start again without a cursor, and delete the local trips that the feed does
+    ///   not contain.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,
@@ -84,13 +84,13 @@ impl SyncApi {
     ///
     /// Applies the operations that an app recorded while it was offline, in order. Each has its own result,
     /// so 200 does not mean that all were applied: check each `status`. No operation overwrites a version
-    /// that the app has not seen: `update` and `delete` name the version that they are based on, and are a
-    /// `conflict` if the trip has another version now. A `delete` of a trip that is already deleted is
+    /// that the app has not seen: `update` and `delete` name the version that they are based on, and result
+    /// in a `conflict` if the trip has another version now. A `delete` of a trip that is already deleted is
     /// `applied`.
     ///
-    /// If the response is lost, send the same request again. Within 7 days, an operation is applied once,
-    /// however often it is sent. An operation that was not applied is decided again, and no operation that
-    /// builds on it is applied either. The body can have up to 4 MiB.
+    /// If the response is lost, send the same request again. Within 7 days, an operation is applied at most
+    /// once, however often it is sent. An operation that was not applied is tried again. An operation that
+    /// builds on one that was not applied is not applied either. The body has at most 4 MiB.
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
     /// - 422 `invalid`: the body is not a list of operations with an `op_id`. No operation was applied.

@@ -109,9 +109,9 @@ impl TripsApi {
     /// Returns a page of the user's own trips, to show them as a list. An app that stores trips on the device
     /// reads the changes with `GET /api/v1/sync` instead.
     ///
-    /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. Trips
-    /// that are created or deleted meanwhile neither shift nor repeat the others. To find out at low cost
-    /// whether anything has changed, send the `ETag` back as `If-None-Match`.
+    /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. If trips
+    /// are created or deleted between two pages, no other trip is skipped or returned twice. To find out at
+    /// low cost whether anything has changed, send the `ETag` back as `If-None-Match`.
     ///
     /// - 400 `invalid_cursor`: the cursor belongs to another list or user, or was not issued by this server.
     ///   Start again without a cursor.
@@ -129,9 +129,9 @@ impl TripsApi {
         limit: Query<u16>,
         /// `next_cursor` of the previous page. Without it, the response is the first page.
         cursor: Query<Option<String>>,
-        /// Sort order: `-created_at` (default): newest first; `start_date`: earliest first day first;
-        /// `-start_date`: latest first day first; `-updated_at`: last changed first; `title`: alphabetical,
-        /// ignoring case and accents. By first day, trips without one are last.
+        /// Sort order: `-created_at` (default): newest first; `start_date`: earliest start first;
+        /// `-start_date`: latest start first; `-updated_at`: last changed first; `title`: alphabetical,
+        /// ignoring case and accents. If the list is sorted by `start_date`, trips without one come last.
         sort: Query<Option<TripSort>>,
         /// Returns only trips with this status. May be repeated: `status=planned&status=active` returns trips
         /// with any of these statuses.
@@ -178,15 +178,15 @@ impl TripsApi {
     /// later.
     ///
     /// With an `Idempotency-Key`, an app can repeat the request if the response was lost: the trip is created
-    /// once, and for 7 days every repetition gets the same response, also after a crash of the server, and also if
-    /// the trip has changed or was deleted since. A request that is refused (4xx, 5xx) changes nothing, and its key
-    /// can be used again.
+    /// once, and for 7 days every repetition gets the same response, even after a crash of the server, and
+    /// even if the trip has been changed or deleted since. A request that is rejected (4xx, 5xx) changes
+    /// nothing, and its key can be used again.
     ///
-    /// - 409 `already_exists`: the user has a trip with this `id` already. If the request repeats a lost one,
-    ///   the first one succeeded.
+    /// - 409 `already_exists`: the user has a trip with this `id` already. If the response to an earlier
+    ///   attempt was lost, that attempt succeeded.
     /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
     ///   after `Retry-After` seconds.
-    /// - 422 `invalid`: `errors` lists everything that is wrong with the trip.
+    /// - 422 `invalid`: `errors` lists all errors in the trip.
     /// - 422 `idempotency_key_reused`: the key was used for another request. Use a new key.
     #[oai(path = "/", method = "post", operation_id = "create_trip")]
     async fn create(
@@ -210,9 +210,10 @@ impl TripsApi {
 
     /// Get a trip
     ///
-    /// Returns one of the user's own trips, with its stops. Store the `ETag`: sent back as `If-None-Match`,
-    /// it makes the response 304 while the trip is unchanged; sent as `If-Match`, it protects changes that
-    /// the app has not seen.
+    /// Returns one of the user's own trips, with its stops. Store the `ETag`. If you send it as
+    /// `If-None-Match` with the next read, the response is 304 while the trip is unchanged. If you send it as
+    /// `If-Match` with a change, the change does not overwrite a newer version that the app has not seen: the
+    /// response is then 412.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/:id", method = "get", operation_id = "get_trip")]
@@ -237,9 +238,9 @@ impl TripsApi {
     /// Replace or create a trip
     ///
     /// For an app that stores whole trips. With `If-Match`, the body replaces all fields of the trip, and
-    /// absent fields are cleared. With `If-None-Match: *`, it creates a trip whose id the app has generated,
-    /// a UUIDv7 in lower case, unless the user has a trip with this id. If such a request is repeated after
-    /// the trip was deleted, it creates the trip again.
+    /// absent fields are cleared. With `If-None-Match: *`, the request creates a trip whose id the app has
+    /// generated (a UUIDv7 in lower case), unless the user has a trip with this id. If such a request is
+    /// repeated after the trip was deleted, it creates the trip again.
     ///
     /// - 404 `not_found`: there is no trip to replace. Reload the list of trips.
     /// - 412 `precondition_failed`: the trip has changed, or the user has a trip with this id already. Read
@@ -281,7 +282,7 @@ impl TripsApi {
     /// wins. A patch without fields changes nothing, not even the version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
     ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id", method = "patch", operation_id = "update_trip")]
     async fn update(
@@ -304,11 +305,11 @@ impl TripsApi {
     /// Delete a trip
     ///
     /// Deletes a trip permanently, with its stops and its share link. With `If-Match`, deletes it only if it
-    /// has not changed since.
+    /// still has this `ETag`.
     ///
     /// - 404 `not_found`: there is no such trip, for example because it was deleted before, or it belongs to
-    ///   another user. An app that repeats a lost request treats this as success.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip
+    ///   another user. If the response to an earlier attempt was lost, treat this as success.
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip
     ///   before you delete it.
     #[oai(path = "/:id", method = "delete", operation_id = "delete_trip")]
     async fn delete(

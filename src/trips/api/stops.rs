@@ -74,18 +74,18 @@ impl StopsApi {
 impl StopsApi {
     /// Add a stop
     ///
-    /// Appends a stop to the trip, which gets a new version. A trip has at most 500 stops, which have at most
-    /// 192 KiB together as JSON. With an `Idempotency-Key`, an app can repeat the request if the response was
-    /// lost, as when it creates a trip: the stop is added once.
+    /// Appends a stop to the trip. The trip gets a new version. A trip has at most 500 stops, whose JSON has
+    /// at most 192 KiB in total. With an `Idempotency-Key`, an app can repeat the request if the response was
+    /// lost, as with `POST /api/v1/trips`: the stop is added once.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 409 `already_exists`: the trip has a stop with this `id` already. If the request repeats a lost one,
-    ///   the first one succeeded.
+    /// - 409 `already_exists`: the trip has a stop with this `id` already. If the response to an earlier
+    ///   attempt was lost, that attempt succeeded.
     /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
     ///   after `Retry-After` seconds.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
     ///   merge the changes, and send the new `ETag`.
-    /// - 422 `invalid`: `errors` lists everything that is wrong with the stop.
+    /// - 422 `invalid`: `errors` lists all errors in the stop.
     /// - 422 `idempotency_key_reused`: the key was used for another request. Use a new key.
     #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
     async fn add(
@@ -120,7 +120,7 @@ impl StopsApi {
     /// clears it. The trip gets a new version, unless the patch has no fields.
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop. Reload the trip.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
     ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "patch", operation_id = "update_stop")]
     async fn update(
@@ -153,8 +153,8 @@ impl StopsApi {
     /// Removes one stop from the trip. The other stops keep their order, and the trip gets a new version.
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop, for example because the stop was
-    ///   removed before. An app that repeats a lost request treats this as success.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    ///   removed before. If the response to an earlier attempt was lost, treat this as success.
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
     ///   merge the changes, and send the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
     async fn remove(
@@ -182,7 +182,7 @@ impl StopsApi {
     /// version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 412 `precondition_failed`: the trip does not have the `ETag` in `If-Match` any more. Read the trip,
+    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
     ///   merge the changes, and send the new `ETag`.
     /// - 422 `invalid`: the order omits a stop, contains a stop twice, or contains one that the trip does not
     ///   have. Read the trip again.

@@ -24,7 +24,7 @@ const POLL_EVERY: Duration = Duration::from_millis(300);
 const FLUSH_USAGE_EVERY: Duration = Duration::from_secs(2);
 /// How often to store collected security events.
 const FLUSH_EVENTS_EVERY: Duration = Duration::from_secs(1);
-/// How often to remember the state of the database in the data directory.
+/// How often to record the generation of the database in the data directory.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often to delete expired rows and to check whether the signing keys need rotation.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -63,12 +63,15 @@ pub async fn run(app: App) {
     );
 }
 
-/// Stores pending token usage when the server stops, and remembers that it stopped gracefully.
+/// Stores pending token usage and events when the server stops, and records that it stopped gracefully.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
     flush_events(app.clone()).await;
     if let Err(error) = app.identity.finish().await {
-        tracing::warn!(causes = error_chain(&error), "failed to remember the state of the database");
+        tracing::warn!(
+            causes = error_chain(&error),
+            "failed to record the graceful stop in the data directory"
+        );
     }
 }
 
@@ -100,7 +103,10 @@ async fn measure_outbox(app: App) {
 
 async fn mark(app: App) {
     if let Err(error) = app.identity.mark(&app.db).await {
-        tracing::debug!(causes = error_chain(&error), "failed to remember the state of the database");
+        tracing::debug!(
+            causes = error_chain(&error),
+            "failed to record the generation of the database in the data directory"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use super::store::Credentials;
 use super::{Accounts, AccountsError, Identifier, User, store};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
+use crate::error_chain::error_chain;
 use crate::events::EventKind;
 use crate::metrics::{self, AuthMethod};
 use crate::passwords::{Password, Verified};
@@ -154,7 +155,10 @@ impl Accounts {
         match written {
             Ok(is_replaced) => is_replaced.then_some(new),
             Err(error) => {
-                tracing::warn!(%error, "failed to store a password hash at the configured cost");
+                tracing::warn!(
+                    causes = error_chain(&error),
+                    "failed to store a password hash of the configured cost"
+                );
                 None
             }
         }

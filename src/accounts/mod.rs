@@ -190,7 +190,7 @@ impl HashedUser {
     }
 }
 
-/// The use-cases of accounts. Cheap to clone.
+/// Creates, authenticates, changes and deletes accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     db: Db,
@@ -204,7 +204,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Creates the use-cases.
+    /// Creates the service.
     pub fn new(
         db: Db,
         clock: Clock,

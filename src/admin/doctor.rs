@@ -23,9 +23,9 @@ use crate::tokens;
 const INTEGRITY_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The difference between two clocks that is worth a warning.
+/// The difference between two clocks from which the check warns.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(2);
-/// The difference between two clocks that breaks sessions.
+/// The difference between two clocks from which the check fails, because valid tokens are then rejected.
 const CLOCK_FAILURE: TimeDelta = TimeDelta::seconds(30);
 
 /// How serious the result of a check is.

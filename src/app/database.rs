@@ -209,9 +209,9 @@ pub enum MarkError {
 }
 
 impl Identity {
-    /// Raises the generation if this process has written since the last call, and remembers it in the data
-    /// directory. A backup that was taken before is then recognized as older. If the database itself became
-    /// older under the running server, begins a new epoch.
+    /// Raises the generation if this process has written since the last call, and records it in the data
+    /// directory. A backup from before is then detected as older. If the database itself was replaced by an
+    /// older one while the server runs, begins a new epoch.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ impl Identity {
         Ok(self.record.update(&known)?)
     }
 
-    /// Remembers that the server stopped gracefully.
+    /// Records in the data directory that the server stopped gracefully.
     ///
     /// # Errors
     ///

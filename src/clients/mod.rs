@@ -68,7 +68,7 @@ pub enum ClientsError {
     /// The token can't be verified: the keys or the revocations can't be read.
     #[error("cannot verify the token")]
     Unverifiable,
-    /// An error of the sessions.
+    /// The session of a refresh token cannot be read or ended.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
     /// There were too many failed attempts.

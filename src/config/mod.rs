@@ -189,8 +189,8 @@ pub struct Origin {
 }
 
 impl Settings {
-    /// Reads all sources. `args` are the matches of a command that has the flags of [`settings::flags`] and
-    /// [`FILE_ARG`].
+    /// Reads the settings from all sources. `args` are the parsed arguments of a command that defines the
+    /// flags of [`settings::flags`] and [`FILE_ARG`].
     ///
     /// # Errors
     ///

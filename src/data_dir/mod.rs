@@ -1,9 +1,10 @@
-//! The data directory: it remembers its database, so that a lost, replaced or restored one is noticed.
+//! The data directory: it records which database belongs to it, so that the server detects a lost, replaced
+//! or restored database.
 //!
-//! `database.json` lies beside the master secret. It contains the id of the database, the feed epoch and the
-//! highest known generation. A database with another id is foreign; one with a lower generation is older.
-//! Losing the last updates of the file in a power failure is harmless: the database is then newer than the
-//! file says.
+//! `database.json` is in the same directory as the master secret. It contains the id of the database, the
+//! feed epoch and the highest known generation. A database with another id is foreign; one with a lower
+//! generation was restored. If a power failure loses the last updates of the file, no harm is done: the
+//! database is then newer than the file says.
 
 mod lock;
 
@@ -23,7 +24,7 @@ const FILE: &str = "database.json";
 /// The length to which the file is padded. A write of this length within one sector is not torn.
 const LENGTH: usize = 256;
 
-/// What the data directory remembers of its database.
+/// What the data directory records about its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownDatabase {
     /// The id of the database.

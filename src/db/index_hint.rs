@@ -2,8 +2,9 @@
 
 use sea_orm::{DbBackend, Statement};
 
-/// Makes the query read `table` by `index` on SQLite, MySQL and MariaDB, whose planners estimate without
-/// knowing the size of a list of values. `PostgreSQL` has no hints, and chooses by its statistics.
+/// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`: their planners ignore how
+/// long a list of values is. The query stays unchanged for `PostgreSQL`, which has no hints and plans by its
+/// statistics.
 #[must_use]
 pub fn with_index(mut statement: Statement, table: &str, index: &str) -> Statement {
     let (from, hint) = match statement.db_backend {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_spread_over_all_leading_digits() {
+    fn codes_begin_with_each_digit_about_equally_often() {
         let codes: Vec<String> = (0..1_000).map(|_| random_code()).collect();
         for digit in '0'..='9' {
             let count = codes.iter().filter(|code| code.starts_with(digit)).count();

@@ -38,7 +38,7 @@ impl ProxyWarnings {
         Self { clock, public_host, untrusted_at: AtomicU64::default(), foreign_host_at: AtomicU64::default() }
     }
 
-    /// Warns if the request shows a fault of the settings.
+    /// Warns if the request indicates that `trusted_proxies` or `public_url` is wrong.
     pub(super) fn observe(&self, request: &Request, identified: Identified) {
         if identified.is_untrusted && self.is_due(&self.untrusted_at) {
             tracing::warn!(

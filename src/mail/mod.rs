@@ -39,6 +39,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::SmtpServer;
 use crate::db::{Db, StoreError, Tx};
+use crate::error_chain::error_chain;
 use crate::leases::Leases;
 use crate::secrets::{DecryptError, MacKey, MasterSecret, Purpose, Vault};
 
@@ -177,7 +178,7 @@ pub struct QueuedMail {
     pub last_error: Option<String>,
 }
 
-/// Why the mails can't be sent with these settings.
+/// Why the mail settings are not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum MailSetupError {
     /// The sender is not valid.
@@ -194,14 +195,14 @@ pub enum MailSetupError {
 /// Why a mail can't be queued.
 #[derive(Debug, thiserror::Error)]
 enum SealError {
-    #[error("failed to encrypt a mail")]
+    #[error("failed to encrypt a mail for the outbox")]
     Encrypt(#[from] DecryptError),
-    #[error("failed to write the values of a mail")]
+    #[error("failed to serialize the values of a mail")]
     Values(#[from] serde_json::Error),
 }
 
 impl Mail {
-    /// Creates the service. `db` and `leases` have the connections for background jobs.
+    /// Creates the service. `db` and `leases` must use the connections that are reserved for background jobs.
     ///
     /// # Errors
     ///
@@ -253,8 +254,8 @@ impl Mail {
         let id = clock.new_id();
         let sealed = Sealed { to: mail.to, languages: mail.languages, values: mail.values.sanitized() };
         let sealed = self.seal(id, &sealed).map_err(|error| {
-            tracing::error!(%error, "cannot queue a mail");
-            StoreError::internal("failed to encrypt a mail")
+            tracing::error!(causes = error_chain(&error), "failed to queue a mail");
+            StoreError::internal("failed to encrypt a mail for the outbox")
         })?;
         let row = NewRow {
             id,

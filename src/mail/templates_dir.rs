@@ -127,7 +127,11 @@ impl Templates {
         let stem = in_language.chain([kind.name().to_owned()]).find(|stem| self.stems.contains_key(stem));
         let Some(stem) = stem else { return rendering::render(kind, languages, values) };
         self.render_own(&stem, kind, values).unwrap_or_else(|error| {
-            tracing::error!(template = stem, error = error_chain(&error), "cannot render a mail template");
+            tracing::error!(
+                template = stem,
+                causes = error_chain(&error),
+                "failed to render a mail template"
+            );
             rendering::render(kind, languages, values)
         })
     }

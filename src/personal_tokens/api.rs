@@ -215,10 +215,10 @@ impl PersonalTokensApi {
 
     /// Create a personal access token
     ///
-    /// Creates a token for a script, or for a client that cannot log in. Send it as `Authorization: Bearer
-    /// tgp_…`. It is valid until it expires or is removed. Only this response contains `token`: it cannot be
-    /// read later. A personal access token cannot be exchanged for a session, and cannot create another
-    /// token.
+    /// Creates a token for a script, or for a client that cannot log in. Send it as a Bearer token:
+    /// `Authorization: Bearer tgp_…`. It is valid until it expires or is removed. Only this response contains
+    /// `token`: it cannot be read later. A personal access token cannot be exchanged for a session, and
+    /// cannot create another token.
     ///
     /// - 401 `step_up_required`: the user has not authenticated within the last 5 minutes. Let the user authenticate
     ///   again and repeat the request.

@@ -16,6 +16,7 @@ use super::token_text::to_hex;
 use super::uses::ACCURACY;
 use super::{Inner, PersonalToken, PersonalTokens, PresentedId};
 use crate::db::StoreError;
+use crate::error_chain::error_chain;
 use crate::secrets::{DecryptError, Vault, constant_time_eq, sha256};
 
 /// The realm of every challenge.
@@ -138,7 +139,7 @@ impl PersonalTokens {
         Ok(Arc::new(token))
     }
 
-    /// Uses a nonce with this count, on all replicas together.
+    /// Records that a nonce was used with this count. Fails if any replica has recorded it before.
     async fn claim(&self, nonce: Nonce, count: i64) -> Result<(), DigestError> {
         let claimed: Result<(), StoreError> = self
             .inner
@@ -152,8 +153,8 @@ impl PersonalTokens {
         }
     }
 
-    /// Encrypts the hash under the current secret, so that the token remains valid when the former one is
-    /// dropped.
+    /// Encrypts the hash under the current master secret, so that the token remains valid when the former
+    /// secret is removed.
     async fn reseal(&self, stored: &StoredToken, hash_a1: String) {
         let Inner { db, vault, .. } = &*self.inner;
         let (owner, id) = (stored.token.user, stored.token.id);
@@ -164,7 +165,7 @@ impl PersonalTokens {
             })
             .await;
         if let Err(error) = written {
-            tracing::warn!(%error, "failed to encrypt the hash of a personal access token under the current secret");
+            tracing::warn!(causes = error_chain(&error), "failed to store a re-encrypted hash for Digest");
         }
     }
 }

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::error_chain::error_chain;
 use crate::secrets::{MacKey, MasterSecret, Purpose, Vault, constant_time_eq, sha256};
 use crate::tokens::{self, ReadMark, Revocation, Scopes, TokenError, Tokens};
 
@@ -301,7 +302,8 @@ impl PersonalTokens {
         found.map_err(|_| TokenError::Unverifiable)
     }
 
-    /// Stores the hash under the current secret, so that the token remains valid when the former one is dropped.
+    /// Stores a hash under the current master secret, so that the token remains valid when the former secret
+    /// is removed.
     async fn rehash(&self, stored: &store::StoredToken, hash: &[u8]) {
         let input = (stored.token.user, stored.token.id, stored.hash.clone(), hash.to_vec());
         let written: Result<(), StoreError> = self
@@ -310,7 +312,7 @@ impl PersonalTokens {
             .write(input, |tx, (owner, id, old, new)| store::replace_hash(tx, *owner, *id, old, new).boxed())
             .await;
         if let Err(error) = written {
-            tracing::warn!(%error, "failed to store the hash of a personal access token under the current secret");
+            tracing::warn!(causes = error_chain(&error), "failed to rehash a personal access token");
         }
     }
 

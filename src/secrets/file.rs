@@ -107,7 +107,7 @@ impl SecretFile {
         &self.secrets
     }
 
-    /// Adds a random next secret. Returns `false` if there is one already.
+    /// Generates the next secret and writes it to the file. Returns `false` if the file has one already.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl SecretFile {
         Ok(true)
     }
 
-    /// Makes the next secret the current one, or a random one if there is no next secret. Returns whether
-    /// there was a next secret.
+    /// Replaces the current secret by the next one, or by a new random secret if there is no next one.
+    /// Returns whether there was a next secret.
     ///
     /// # Errors
     ///

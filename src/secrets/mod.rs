@@ -230,7 +230,7 @@ fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Vec<u8>, 
 
 /// The data can't be decrypted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("encrypted under another master secret, or modified")]
+#[error("the data is encrypted under another master secret, or was modified")]
 pub struct DecryptError;
 
 /// Minimum length of an accepted tag, and length of the tag in a signed text, in bytes.

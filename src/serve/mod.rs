@@ -143,7 +143,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     };
     let tls = listeners.certificate.map(listener::tls).transpose().map_err(io::Error::other)?;
     let result = server.serve(listeners.api, tls, router, stopping).await;
-    // The metrics show the shutdown until its end.
+    // The metrics stay available until the shutdown has finished.
     drop(metrics_stop);
     if let Some(metrics) = metrics {
         drop(metrics.await);

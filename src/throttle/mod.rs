@@ -1,9 +1,10 @@
 //! The throttle: slows down guessing without locking out the owner of an account.
 //!
 //! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a number of
-//! free failures. Every failure beyond them blocks the bucket for a while that doubles up to 15 minutes. Counted
-//! failures are forgotten one by one, at a constant rate. The whole state of a bucket is one instant, at which
-//! everything is forgotten (GCRA, "generic cell rate algorithm"), and the end of the block.
+//! free failures. Every failure beyond them blocks the bucket; the duration of the block doubles each time,
+//! up to 15 minutes. Counted failures expire one by one, at a constant rate. The whole state of a bucket
+//! consists of two instants: the one at which the last counted failure expires (GCRA, "generic cell rate
+//! algorithm"), and the end of the block.
 //!
 //! Invariants:
 //!
@@ -33,12 +34,13 @@ pub use device_token::{CredentialTag, Device, DeviceTokens};
 use gate::{Gate, Occupied};
 pub use management::{SlowedDown, Subject};
 
-/// The number of places for the keys of one limit. Keys that share a place share its count; with a million keys at a
-/// time, a place has one key on average.
+/// The number of places for the keys of one limit. Keys with the same place share its count. With a million
+/// keys at the same time, a place has one key on average.
 pub const SPACE: i64 = 1 << 20;
-/// How long the last free failure and each one beyond it blocks, in seconds. The last delay repeats.
+/// The number of failures beyond the free ones, and the duration of the block, in seconds. More failures
+/// block as long as the last entry.
 const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
-/// How long no other alert is raised for an account.
+/// The minimum time between two alerts for one account.
 const ALERT_INTERVAL: TimeDelta = TimeDelta::days(1);
 /// The maximum number of rows that one transaction deletes.
 const SWEEP_BATCH: u64 = 500;
@@ -50,7 +52,7 @@ pub struct Limit {
     pub name: &'static str,
     /// How many attempts are free: at least 2.
     pub free: u32,
-    /// The seconds after which one counted attempt is forgotten.
+    /// The time after which one counted attempt expires, in seconds.
     pub forget_secs: u32,
 }
 
@@ -115,7 +117,8 @@ pub enum ThrottleError {
 /// What a failure caused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Whether the account with this name is under attack, and the owner should know. True at most once a day.
+    /// Whether the account with this name is under attack, so that its owner must be alerted. True at most
+    /// once a day.
     pub is_alert: bool,
 }
 
@@ -148,13 +151,13 @@ impl Bucket {
         Self { limit, key: key.to_vec(), account: None, address: String::new() }
     }
 
-    /// Says which account the bucket belongs to, for `tripgate throttle`. `name` is in canonical form.
+    /// Sets the account that `tripgate throttle` displays for the bucket. `name` is in canonical form.
     #[must_use]
     pub fn of_account(self, name: &str) -> Self {
         Self { account: Some(name.to_owned()), ..self }
     }
 
-    /// Says which address or network the bucket belongs to, for `tripgate throttle`. At most 64 characters.
+    /// Sets the address or network that `tripgate throttle` displays for the bucket. At most 64 characters.
     #[must_use]
     pub fn at(self, address: &str) -> Self {
         Self { address: address.to_owned(), ..self }
@@ -162,7 +165,7 @@ impl Bucket {
 }
 
 impl Limit {
-    /// Returns the time in which `free` attempts are forgotten, in seconds.
+    /// Returns the time in which `free` counted attempts expire, in seconds.
     pub fn window_secs(&self) -> u32 {
         self.free.saturating_mul(self.forget_secs)
     }
@@ -178,7 +181,8 @@ impl Limit {
         u32::try_from((left + forget - 1) / forget).unwrap_or(u32::MAX)
     }
 
-    /// Returns the longest time until everything is forgotten. A block of the maximum length ends long before it.
+    /// Returns the longest time until all counted attempts have expired. A block of the maximum length ends
+    /// long before.
     fn horizon(&self) -> TimeDelta {
         let levels = DELAYS_SECS.last().map_or(0, |(level, _)| level + 1);
         TimeDelta::seconds(i64::from(self.forget_secs) * (i64::from(self.free) + levels))
@@ -203,8 +207,9 @@ impl Throttle {
         &self.devices
     }
 
-    /// Begins an attempt that takes a while, such as comparing a password. Waits for attempts in progress on the same
-    /// buckets, so that no more are compared at a time than may fail. The first bucket is reset by a success.
+    /// Begins an attempt that takes a while, such as comparing a password. Waits for attempts in progress on
+    /// the same buckets, so that the number of concurrent attempts never exceeds the number that may fail. A
+    /// success resets the first bucket.
     ///
     /// # Errors
     ///

@@ -163,7 +163,7 @@ impl KeyRotation {
             Some(key) => key.kid.clone(),
             None => self.publish_standby(&stored, alg).await?,
         };
-        // Two processes may have created a standby key at the same time; then one remains.
+        // If two processes created a standby key at the same time, the other key is now the standby key.
         let has_another = self.standby(&stored, |key| key.kid != next).is_some();
         let created =
             if has_another { Vec::new() } else { vec![self.create_key(alg, KeyStatus::Standby).await?] };
@@ -172,12 +172,12 @@ impl KeyRotation {
         Ok(next)
     }
 
-    /// Deletes a key at once, which invalidates all tokens that it signed. If it is the active key, the
-    /// standby key replaces it. Returns `false` if there is no such key.
+    /// Deletes a key immediately. All tokens that it signed become invalid. If it is the active key, the
+    /// standby key becomes the active one. Returns `false` if there is no such key.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret, unless the key is retired.
+    /// [`TokensError::NoSigningKey`] if the master secret is wrong and the key is not a retired one.
     pub async fn revoke(&self, kid: &str) -> Result<bool, TokensError> {
         for _ in 0..ATTEMPTS {
             let stored = self.load().await?;

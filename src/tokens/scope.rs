@@ -5,11 +5,11 @@ use std::fmt;
 /// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Reading and changing the account.
+    /// Permission to read and change the account.
     Account,
-    /// Reading trips.
+    /// Permission to read trips.
     TripsRead,
-    /// Writing trips.
+    /// Permission to create, change and delete trips.
     TripsWrite,
 }
 

@@ -53,8 +53,8 @@ impl Trips {
         if let Some(feed) = self.db.read((owner, query), read_page).await? {
             return Ok(feed);
         }
-        // A change between the statements. A snapshot costs more round trips to a database server, and is never
-        // inconsistent.
+        // The trips changed between two statements. Read again in a snapshot, which is always consistent but
+        // costs more round trips to a database server.
         let feed = self.db.read_snapshot((owner, query), read_page).await?;
         feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
     }
@@ -77,8 +77,8 @@ fn read_page<'a>(
     feed(tx, *owner, *query).boxed()
 }
 
-/// Reads a page; returns `None` if the owner's trips changed between two of the statements. The page is thus the
-/// state of the database at one moment.
+/// Reads a page. Returns `None` if the owner's trips changed between two of the statements, so that every
+/// page is the state of the database at one moment.
 async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, StoreError> {
     let state = store::feed_state(tx, owner).await?;
     let (epoch, counter, trimmed_until) = state;

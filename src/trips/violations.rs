@@ -33,10 +33,10 @@ pub enum StopViolation {
     #[error("Departure time must not be before the arrival time.")]
     DepartsBeforeArrival,
     /// The stop has a latitude and no longitude.
-    #[error("Longitude is required together with latitude.")]
+    #[error("Longitude is required when latitude is given.")]
     LongitudeMissing,
     /// The stop has a longitude and no latitude.
-    #[error("Latitude is required together with longitude.")]
+    #[error("Latitude is required when longitude is given.")]
     LatitudeMissing,
     /// `time_zone` is not in the IANA database.
     #[error("Time zone must be a name of the IANA database, such as Europe/Lisbon.")]

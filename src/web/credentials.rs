@@ -258,7 +258,7 @@ pub fn invalid_client() -> Problem {
     ))
 }
 
-/// Adds a Basic challenge as the only one.
+/// Adds a `WWW-Authenticate` header that offers only Basic.
 fn challenge_basic(problem: Problem) -> Problem {
     problem.with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
 }

@@ -1,4 +1,4 @@
-//! The user of a request that may have an access token, and needs none.
+//! The user of a request whose access token is optional.
 
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::Registry;
@@ -10,11 +10,12 @@ use super::credentials::{Presented, extract};
 use super::problem::Problem;
 use crate::tokens::Scope;
 
-/// The security scheme of an operation that accepts an access token, and needs none.
+/// The security scheme of an operation whose access token is optional.
 const OPTIONAL_BEARER: &str = "bearerAuth optional";
 
-/// The user of the access token, if the request has one with the scope `account`. Other credentials are ignored. A
-/// token that is not valid is rejected, so that the client refreshes it.
+/// The user of the access token, if the request has one with the scope `account`. Other credentials are
+/// ignored. An access token that is not valid is rejected, so that the client gets a new one and repeats the
+/// request.
 #[derive(Debug)]
 pub struct OptionalCaller(pub Option<Uuid>);
 

@@ -3,6 +3,10 @@
 //!
 //! Each test has its own server, database and clock. Every response is compared with the `OpenAPI`
 //! document, so a test fails on any difference, whatever its subject.
+//!
+//! A comment such as `// S-53` cites a requirement of `docs/security.md`. The other ids mark tests of defects
+//! that were found and corrected: `// A-…` in attacks on the server, `// F-…` by injecting faults, and `//
+//! N-…` while using the server as a new user, app developer or operator.
 
 #![expect(
     clippy::unwrap_used,

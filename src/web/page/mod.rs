@@ -24,13 +24,14 @@ pub const HTML: &str = "text/html; charset=utf-8";
 /// The content security policy of a page without scripts.
 pub const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
-/// The maximum depth of a path whose page has a style. A deeper path could make the page large.
+/// The maximum number of `../` in the URLs of a page, so that a long path cannot make the page large. A page
+/// at a deeper path has no style.
 const DEPTH_MAX: usize = 32;
 
 /// The values that the layout of a page needs.
 #[derive(Debug)]
 pub struct Layout {
-    /// The relative path from the page to the root of the server: empty, or `../` once or several times.
+    /// The relative path from the page to the root of the server: `../` for each level, so empty at the root.
     pub root: String,
 }
 

@@ -293,8 +293,8 @@ def headers(recipes, valid):
             )
 
 
-# Tokens of other kinds: the examples of RFC 7515 A.1, A.3 and A.5, PASETO, Branca, a macaroon and Fernet;
-# then common manual attempts.
+# Tokens in other formats (the examples of RFC 7515 A.1, A.3 and A.5, PASETO, Branca, a macaroon and Fernet),
+# then texts that an attacker might try by hand.
 FOREIGN = [
     "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
     "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",

@@ -25,7 +25,8 @@ async function attempt(what, make) {
   }
 }
 
-// jose signs with the algorithm in the header, and rejects unknown `crit` names unless this option allows them.
+// jose rejects a `crit` name that this option does not contain; the proxy contains every name. jose signs
+// only with the algorithm in the header, so jobs with another algorithm are skipped.
 const crit = new Proxy({}, { has: () => true, get: () => false, getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: true }) })
 for (const { what, header, payload, alg, key: name } of jobs) {
   if (header.alg !== alg) continue

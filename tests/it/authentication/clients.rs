@@ -216,7 +216,7 @@ async fn revoking_an_unknown_or_expired_token_succeeds() {
 }
 
 #[tokio::test]
-async fn requests_without_client_credentials_are_rejected_without_effect() {
+async fn requests_without_valid_client_credentials_are_rejected_and_change_nothing() {
     // S-43
     let app = TestApp::start().await;
     let gate = Gate::register(&app).await;

@@ -41,7 +41,7 @@ fn serve_on_a_full_disk(dir: &TempDir) -> Process {
 }
 
 #[tokio::test]
-async fn a_server_that_starts_on_a_full_disk_serves_reads_and_later_writes() {
+async fn a_server_starts_on_a_full_disk_and_writes_when_there_is_space_again() {
     // S-72, F-6
     let dir = TempDir::new().unwrap();
     let server = serve(&dir);

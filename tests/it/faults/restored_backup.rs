@@ -89,7 +89,7 @@ fn id_at(at: DateTime<Utc>) -> Uuid {
 }
 
 #[tokio::test]
-async fn a_phone_that_knows_a_lost_version_overwrites_nothing() {
+async fn a_device_with_a_version_that_the_restore_lost_overwrites_nothing() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -331,7 +331,7 @@ async fn the_documented_restore_leaves_no_client_behind() {
         let output = finish(&mut sh);
         assert_eq!(output.status.code(), Some(0), "{script}: {}", stderr(&output));
     };
-    // Without `tripgate backup`, which has tests of its own.
+    // Only the commands for copying the files by hand: `tripgate backup` has its own tests.
     let mut commands = commands_of("Backups");
     commands.retain(|command| !command.contains("tripgate backup"));
     let [back_up, restore] = commands.try_into().unwrap();

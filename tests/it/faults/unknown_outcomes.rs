@@ -20,7 +20,7 @@ const DOOMED: &str = "doomed-commit";
 
 /// What happens to the COMMIT of the trip with the title [`DOOMED`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+enum CommitFault {
     /// The connection breaks before the database gets it.
     NotSent,
     /// The connection breaks after the database has executed it.
@@ -31,8 +31,14 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Carries one connection. Breaks it at the COMMIT of the trip, unless `is_done`.
-async fn carry(client: TcpStream, target: SocketAddr, fate: Fate, is_done: &AtomicBool) -> Option<()> {
+/// Forwards one connection. Breaks it at the COMMIT of the trip, unless another connection was broken before
+/// (`is_done`).
+async fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    fault: CommitFault,
+    is_done: &AtomicBool,
+) -> Option<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_database, mut to_database) = TcpStream::connect(target).await.ok()?.into_split();
     let is_muted = AtomicBool::new(false);
@@ -43,7 +49,7 @@ async fn carry(client: TcpStream, target: SocketAddr, fate: Fate, is_done: &Atom
             let bytes = &buffer[..count];
             is_doomed |= contains(bytes, DOOMED);
             if is_doomed && contains(bytes, "COMMIT") && !is_done.swap(true, Ordering::SeqCst) {
-                if fate == Fate::ResultLost {
+                if fault == CommitFault::ResultLost {
                     is_muted.store(true, Ordering::SeqCst);
                     to_database.write_all(bytes).await.ok()?;
                     sleep(Duration::from_millis(300)).await;
@@ -68,8 +74,9 @@ async fn carry(client: TcpStream, target: SocketAddr, fate: Fate, is_done: &Atom
     }
 }
 
-/// Starts a server on a database server that breaks the connection at one COMMIT. Returns `None` on SQLite.
-async fn with_broken_commit(fate: Fate) -> Option<TestApp> {
+/// Starts a server whose connections to the database go through a proxy, which breaks one of them at a
+/// COMMIT. Returns `None` on SQLite.
+async fn with_broken_commit(fault: CommitFault) -> Option<TestApp> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut target = None;
     let app = TestApp::with(|settings| {
@@ -77,9 +84,9 @@ async fn with_broken_commit(fate: Fate) -> Option<TestApp> {
         if let Some(target) = target {
             tokio::spawn(async move {
                 static IS_DONE: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
-                let is_done = &IS_DONE[usize::from(fate == Fate::ResultLost)];
+                let is_done = &IS_DONE[usize::from(fault == CommitFault::ResultLost)];
                 while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(carry(client, target, fate, is_done));
+                    tokio::spawn(carry(client, target, fault, is_done));
                 }
             });
         }
@@ -96,15 +103,15 @@ async fn titles(client: &Client) -> Vec<String> {
 #[tokio::test]
 async fn a_lost_commit_has_an_unknown_outcome_and_a_keyed_retry_makes_one_trip() {
     // F-10, S-108
-    for fate in [Fate::NotSent, Fate::ResultLost] {
-        let Some(app) = with_broken_commit(fate).await else { return };
+    for fault in [CommitFault::NotSent, CommitFault::ResultLost] {
+        let Some(app) = with_broken_commit(fault).await else { return };
         let ada = app.sign_up("ada").await;
         let post =
             || -> Call { ada.post(TRIPS).header("idempotency-key", "k").json(&json!({ "title": DOOMED })) };
         let lost = post().await.expect(503).problem("outcome_unknown");
         assert_eq!(lost.json()["client_action"], "retry");
-        let is_committed = fate == Fate::ResultLost;
-        assert_eq!(titles(&ada).await.len(), usize::from(is_committed), "{fate:?}");
+        let is_committed = fault == CommitFault::ResultLost;
+        assert_eq!(titles(&ada).await.len(), usize::from(is_committed), "{fault:?}");
         let mut again = post().await;
         while again.status == 409 {
             // The key is released in the background.
@@ -113,7 +120,7 @@ async fn a_lost_commit_has_an_unknown_outcome_and_a_keyed_retry_makes_one_trip()
         }
         let again = again.expect(201);
         assert_eq!(again.header("idempotency-replayed"), if is_committed { "true" } else { "" });
-        assert_eq!(titles(&ada).await, [DOOMED], "{fate:?}");
+        assert_eq!(titles(&ada).await, [DOOMED], "{fault:?}");
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) enum Behaviour {
     CloseAfterMessage,
     /// Closes every connection after one mail, with 421.
     OneMail,
-    /// Adds a reply to that to STARTTLS, before the handshake.
+    /// Sends an injected reply directly after the reply to STARTTLS, before the TLS handshake.
     InjectBeforeTls,
 }
 

@@ -167,7 +167,7 @@ async fn writes_are_refused_while_the_database_file_is_gone() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_a_database_is_refused_and_commands_are_not() {
+async fn a_second_server_on_a_database_does_not_start_but_commands_run() {
     // N-24
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);

@@ -111,7 +111,7 @@ async fn attempts_to_authenticate_are_counted_by_method_and_result() {
 }
 
 #[tokio::test]
-async fn a_request_has_the_labels_of_its_route_and_unknown_paths_share_one() {
+async fn requests_are_labelled_by_route_and_unknown_paths_share_one_label() {
     // S-97
     let server = Server::start();
     let grant = server.process.sign_up("ada").await;

@@ -7,7 +7,7 @@ use super::{ADA, LOGIN_BY_CODE, LOGIN_CODE, alive, begin, confirmed, mailed, pos
 use crate::harness::totp::enrol;
 
 #[tokio::test]
-async fn the_code_of_the_mail_logs_in_once_on_the_asking_device() {
+async fn a_login_code_works_once_and_only_for_its_own_flow() {
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
     let mail = mailed(&app, &app.anonymous(), LOGIN_CODE, ADA).await;

@@ -25,7 +25,7 @@ async fn assert_reclaimed(app: &TestApp, stranger: &Client) {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_reclaims_it_by_a_reset() {
+async fn a_mailbox_owner_reclaims_the_account_by_a_password_reset() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -38,7 +38,7 @@ async fn the_owner_of_a_mailbox_reclaims_it_by_a_reset() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_reclaims_it_by_the_link_of_the_strangers_sign_up() {
+async fn a_mailbox_owner_reclaims_the_account_by_the_link_of_the_strangers_sign_up() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -52,7 +52,7 @@ async fn the_owner_of_a_mailbox_reclaims_it_by_the_link_of_the_strangers_sign_up
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_reclaims_it_by_a_resent_code() {
+async fn a_mailbox_owner_reclaims_the_account_by_a_code_sent_again() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -64,7 +64,7 @@ async fn the_owner_of_a_mailbox_reclaims_it_by_a_resent_code() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_reclaims_it_by_a_login_code() {
+async fn a_mailbox_owner_reclaims_the_account_by_a_login_code() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;

@@ -59,7 +59,7 @@ async fn a_code_and_a_link_reset_once() {
 }
 
 #[tokio::test]
-async fn of_50_parallel_resets_one_succeeds() {
+async fn exactly_one_of_50_parallel_resets_succeeds() {
     // S-46
     let app = super::start().await;
     confirmed(&app, "ada").await;

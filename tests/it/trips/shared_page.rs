@@ -158,7 +158,7 @@ async fn a_trip_with_a_title_only_is_a_page_too() {
 }
 
 #[tokio::test]
-async fn a_revoked_or_unknown_link_in_a_browser_is_a_page() {
+async fn a_browser_gets_a_page_for_a_revoked_or_unknown_link() {
     // N-14, S-63
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -147,7 +147,7 @@ async fn the_secret_and_the_recovery_codes_are_not_stored_in_plain_text() {
 }
 
 #[tokio::test]
-async fn the_app_works_after_the_master_secret_has_changed_twice() {
+async fn the_second_factor_works_after_two_rotations_of_the_master_secret() {
     // S-36
     let app = TestApp::start_now().await;
     let ada = app.sign_up_with_totp("ada").await;

@@ -173,7 +173,8 @@ async fn usage_recorded_while_a_refresh_response_is_lost_revokes_no_session() {
     assert_rejected(&replicas[1], refresh_token(&grant), "session_revoked").await;
 }
 
-/// Revokes `count` sessions on one replica. Returns, sorted, the delays until another replica rejects them.
+/// Revokes `count` sessions on one replica, and measures how long another replica still accepts each access
+/// token. Returns the durations in ascending order.
 async fn delays(count: usize) -> Vec<Duration> {
     let app = TestApp::start().await;
     let replica = app.replica().await;

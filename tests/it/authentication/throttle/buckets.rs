@@ -98,7 +98,7 @@ async fn one_password_for_many_accounts_from_one_address_is_throttled() {
 }
 
 #[tokio::test]
-async fn ipv6_addresses_count_by_their_64_and_their_48() {
+async fn failed_logins_are_counted_by_ipv6_64_and_48_prefix() {
     // S-14, S-84
     let app = start().await;
     app.sign_up("ada").await;

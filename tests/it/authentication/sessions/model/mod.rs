@@ -23,9 +23,9 @@ use rules::{IDLE_SECS, Rules, Verdict};
 use steps::{Actor, Step, step};
 
 const REPLICAS: usize = 2;
-/// The owner of each session of a history.
+/// Every history has these sessions: two of one user, and one of another.
 const OWNERS: [usize; 3] = [0, 0, 1];
-/// Longer than the grace period of the previous token, in seconds.
+/// A time after the grace period of the previous refresh token, in seconds.
 const PAST_GRACE_SECS: i64 = 31;
 
 /// The tokens that an actor holds.

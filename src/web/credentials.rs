@@ -83,7 +83,7 @@ pub(super) struct Challenges<'a> {
     pub(super) basic: bool,
     /// The issuer of nonces, if Digest is enabled.
     pub(super) digest: Option<&'a PersonalTokens>,
-    /// Whether a Digest response was right but for its nonce.
+    /// Whether a Digest response was correct except for its nonce.
     pub(super) is_stale: bool,
 }
 
@@ -164,7 +164,7 @@ pub fn insufficient_scope(scope: Scope) -> Problem {
     .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Returns the problem for a personal access token where only a user who has logged in is accepted.
+/// Returns the problem for a personal access token in a request that only a logged-in user may send.
 pub(super) fn login_required() -> Problem {
     let detail = "A personal access token is not accepted here. Log in to continue.";
     Problem::new(ProblemCode::Unauthenticated, detail).with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
@@ -192,7 +192,7 @@ pub fn invalid_code(pointer: &str) -> Problem {
 
 /// Returns the problem for a user whose email address must be confirmed first.
 pub fn unconfirmed_account() -> Problem {
-    let detail = "Please confirm your email address first. We have sent you a mail with a code.";
+    let detail = "Please confirm your email address first. We have sent you an email with a code.";
     Problem::new(ProblemCode::UnconfirmedAccount, detail)
 }
 

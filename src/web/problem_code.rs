@@ -19,7 +19,7 @@ pub enum ProblemCode {
     InvalidToken,
     /// The identifier or the password is wrong.
     InvalidCredentials,
-    /// The last authentication is too long ago.
+    /// The user has not authenticated recently enough.
     StepUpRequired,
     /// The password is correct, and the account requires a second factor.
     MfaRequired,
@@ -61,7 +61,7 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     /// The input is not valid.
     Invalid,
-    /// The mailed code or token is not valid.
+    /// The code or token from an email is not valid.
     InvalidCode,
     /// The key was used for another request.
     IdempotencyKeyReused,
@@ -211,7 +211,7 @@ impl ProblemCode {
             Self::Invalid => ("invalid", 422, "Invalid input", "fix_input",
                 "The request is well-formed, but some of its fields are not valid. `errors` lists each of them with a pointer to the field."),
             Self::InvalidCode => ("invalid_code", 422, "Invalid or expired code", "fix_input",
-                "The mailed code or token is wrong, was used or replaced, has expired, or belongs to something else. The response is the same for all."),
+                "The code or token from the email is wrong, was used or replaced, has expired, or is for another purpose. The response is the same in all these cases."),
             Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "Idempotency key reused", "fix_input",
                 "This key was used for another request within the last 7 days: for another path, or with another body. Nothing was changed."),
             Self::TooManySearches => ("too_many_searches", 429, "Too many searches", "retry",

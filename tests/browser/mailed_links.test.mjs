@@ -126,7 +126,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     const ada = await openProfile();
     await ada.page.goto(await link(email, "undo"));
     assert.equal(await logIn(changed, PASSWORD), 200);
-    await ada.page.getByRole("button", { name: "Take back the change" }).click();
+    await ada.page.getByRole("button", { name: "Undo the change" }).click();
     await ada.page.getByRole("heading", { name: "Your email address is back" }).waitFor();
     assert.equal(await logIn(email, PASSWORD), 200);
     await ada.close();

@@ -68,7 +68,7 @@ async function submit(event) {
     (password ?? byId("submit")).focus();
     return;
   }
-  // The token is of no use any more.
+  // The token was used, so remove it from the address.
   history.replaceState(null, "", location.pathname);
   if (password) password.value = "";
   form.hidden = true;
@@ -77,7 +77,7 @@ async function submit(event) {
 }
 
 if (token === "") {
-  say("This link is not complete. Please open it from the mail again.");
+  say("This link is not complete. Please open it from the email again.");
 } else {
   form.hidden = false;
   form.addEventListener("submit", submit);

@@ -72,14 +72,14 @@ const RESET: Texts = Texts {
 };
 
 const UNDO: Texts = Texts {
-    title: "Take back the change of address",
+    title: "Undo the change of address",
     lead: "Your account gets this email address back, and all devices are logged out.",
     operation: "api/v1/auth/email/undo",
     has_password: false,
     has_choice: false,
     password_label: "",
     autocomplete: "off",
-    button: "Take back the change",
+    button: "Undo the change",
     done_title: "Your email address is back",
     done: "Another person may know your password. Choose a new one now: use “Forgot password” in the app.",
 };

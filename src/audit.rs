@@ -14,7 +14,7 @@ tokio::task_local! {
     static REQUEST: Arc<RequestInfo>;
 }
 
-/// What the lines in the log about one request have in common.
+/// The values that all log lines about one request share.
 #[derive(Debug)]
 pub struct RequestInfo {
     /// The id of the request.
@@ -80,7 +80,7 @@ pub enum Event {
     TokenRevoked,
     /// The address of an account was confirmed, possibly a new one.
     AddressConfirmed,
-    /// A change of the address was taken back.
+    /// A change of the address was undone.
     AddressChangeUndone,
     /// The password was replaced with a mailed code or link.
     PasswordReset,

@@ -86,7 +86,7 @@ pub fn parse(text: &[u8], max_values: usize) -> Result<Value, JsonError> {
 /// Parses an object with a long list strictly. Passes each item of the list to `on_item` as soon as it is parsed,
 /// so that only one is in memory, and returns the object with an empty list in its place.
 ///
-/// Another value than an object, or than a list in the field `list`, is returned as it is.
+/// If the value is not an object, or its field `list` is not a list, returns the value unchanged.
 ///
 /// # Errors
 ///

@@ -16,11 +16,11 @@ pub struct Model {
     pub account: i64,
     /// The address or network of the last attempt; empty for none.
     pub address: String,
-    /// When everything counted will be forgotten.
+    /// When all counted attempts have expired.
     pub forgotten_at: i64,
     /// Until when attempts are refused.
     pub blocked_until: i64,
-    /// Until when no other alert is raised.
+    /// The time until which no other alert is raised.
     pub alerted_until: i64,
     pub expires_at: i64,
 }

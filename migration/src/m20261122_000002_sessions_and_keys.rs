@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS security_events (
     CONSTRAINT security_events_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, because only then can each be checked for and the step repeated.
+/// Added one at a time, so that each can be checked for and the step can be repeated.
 const COLUMNS: &[(&str, &str, &str)] = &[
     ("sessions", "rotated_at", "{int} NOT NULL DEFAULT 0"),
     ("sessions", "used_generation", "{int} NOT NULL DEFAULT 0"),

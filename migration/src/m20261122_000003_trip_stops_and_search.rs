@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS trip_tombstones (
     CONSTRAINT trip_tombstones_owner FOREIGN KEY (owner_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, because only then can each be checked for and the step repeated.
+/// Added one at a time, so that each can be checked for and the step can be repeated.
 const COLUMNS: &[(&str, &str)] = &[
     // A JSON array: a trip is one row with one version, so the row contains its stops.
     ("stops", "{long} NOT NULL {default_list}"),

@@ -11,7 +11,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, because only then can each be checked for and the step repeated. The default is the
+/// Added one at a time, so that each can be checked for and the step can be repeated. The default is the
 /// signature that matches every search.
 const COLUMNS: [(&str, Column); 2] = [("search_short", Column::Short), ("search_long", Column::Long)];
 

@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, because only then can each be checked for and the step repeated.
+/// Added one at a time, so that each can be checked for and the step can be repeated.
 const COLUMNS: [&str; 7] = [
     "trips",
     // The size of the texts of the trips, in bytes of UTF-8.

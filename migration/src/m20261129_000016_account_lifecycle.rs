@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS known_devices (
     CONSTRAINT known_devices_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, because only then can each be checked for and the step repeated.
+/// Added one at a time, so that each can be checked for and the step can be repeated.
 const COLUMNS: [(&str, &str, &str); 6] = [
     ("users", "locale", "{text64}"),
     // Raised when the password or the state of the account changes: a login that began before is refused.

@@ -12,16 +12,16 @@ use uuid::Uuid;
 use super::{Accounts, AccountsError, Email, Identifier, User, store};
 use crate::db::{StoreError, Tx};
 
-/// How long a confirmed address is remembered.
+/// How long the cache of confirmed addresses keeps a user.
 const CONFIRMED_TTL: Duration = Duration::from_mins(1);
-/// The number of remembered users.
+/// The capacity of that cache, in users.
 const CONFIRMED_CAPACITY: usize = 65_536;
 
-/// Which users have a confirmed address, and whether a password requires one.
+/// Caches which users have a confirmed address, and knows whether a login by password requires one.
 #[derive(Clone)]
 pub(super) struct Confirmation {
-    /// The users whose address was confirmed lately, so that most requests need no query, with the times of the
-    /// queries.
+    /// The users whose address is confirmed, each with the time of the query that found it. With them, most
+    /// requests need no query.
     confirmed: Arc<Cache<Uuid, Duration>>,
     is_first: bool,
 }

@@ -62,7 +62,8 @@ impl FromStr for Email {
             return Err(InvalidIdentifier);
         }
         let canonical = canonical(text);
-        // Ordinary widths can make an address invalid, for example by adding a second `@`.
+        // The conversion of full-width characters can make an address invalid, for example by adding a second
+        // `@`.
         let domain = canonical.rsplit_once('@').and_then(|(_, domain)| domain_to_ascii(domain));
         let has_name = domain.is_some_and(|domain| !is_ip_address(&domain));
         let fits = text.chars().count() <= EMAIL_MAX && canonical.chars().count() <= EMAIL_MAX;
@@ -128,8 +129,8 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    /// Reads any text that a client sent. `None` if it is longer than any identifier: the canonical form of
-    /// 256 KiB would occupy a worker thread.
+    /// Reads any text that a client sent. Returns `None` if it is longer than any identifier: to compute the
+    /// canonical form of 256 KiB would block a worker thread.
     pub fn from_entered(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.len() > 4 * EMAIL_MAX {

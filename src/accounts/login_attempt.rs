@@ -86,7 +86,8 @@ impl Accounts {
         }
     }
 
-    /// Begins a sign-up, which counts if the identifier is taken: sign-ups find out which names exist.
+    /// Begins a sign-up. It counts as a failed attempt if the identifier is taken, because an attacker could
+    /// otherwise find out by sign-ups which names exist.
     ///
     /// # Errors
     ///
@@ -95,8 +96,8 @@ impl Accounts {
         Ok(self.throttle.check(limits::of_sign_up(address)).await?)
     }
 
-    /// Returns what the attempt counts for. The token of a device that has logged in to the account before makes it
-    /// count for that device alone; any other token has no effect.
+    /// Returns the buckets in which the attempt counts. With the token of a device that has logged in to the
+    /// account before, it counts for that device only; any other token has no effect.
     async fn buckets(
         &self,
         login: &LoginAttempt<'_>,

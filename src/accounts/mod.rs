@@ -274,8 +274,8 @@ impl Accounts {
         })
     }
 
-    /// Proves that a logged-in user knows the password of the account. A wrong password is an invalid input
-    /// and no failed authentication: the session stays valid, and the user corrects the password.
+    /// Proves that a logged-in user knows the password of the account. A wrong password counts as invalid
+    /// input, not as a failed authentication: the session stays valid, and the user can correct the password.
     ///
     /// # Errors
     ///

@@ -121,7 +121,7 @@ pub(super) async fn replace_hash(tx: &Tx, user: Uuid, old: &str, new: &str) -> R
     Ok(done.rows_affected == 1)
 }
 
-/// Stores a new hash, if the credentials still have this version, if there is one.
+/// Stores a new hash. With a version, stores it only if the credentials still have this version.
 pub(super) async fn replace_password(
     tx: &Tx,
     user: Uuid,

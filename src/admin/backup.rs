@@ -62,7 +62,7 @@ pub fn list_backups(settings: &Settings) -> Result<Vec<Backup>, ManageBackupsErr
     Ok(backups_of(settings, Clock::system())?.list()?)
 }
 
-/// Checks a backup: of SQLite, by unpacking it beside the file.
+/// Checks a backup. A backup of SQLite is unpacked into its own directory for this.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ async fn restore_dump(
     Ok(Restored { header, renewed, replaced: None })
 }
 
-/// Begins a new epoch in the database at `url`, above what the data directory remembers.
+/// Begins a new epoch in the database at `url`, with a higher number than the one in the data directory.
 async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
     let db = db::open(url).await?;

@@ -97,7 +97,8 @@ fn check_settings(settings: &Settings) -> Finding {
     }
 }
 
-/// Checks the database. Returns it if its schema is current: opening it would migrate it otherwise.
+/// Checks the database. Returns it only if its schema is current, because opening it would otherwise migrate
+/// it.
 async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
     const CHECK: &str = "database";
     let url = settings.database_url.expose();

@@ -1,7 +1,7 @@
 //! The administrative commands. They change the database and the master secret while servers run.
 //!
-//! The functions return data; the command line formats it. Running servers poll the changes from the database
-//! twice a second.
+//! The functions return data; the command line formats it. Running servers poll the database for the changes
+//! several times a second.
 
 mod backup;
 mod clients;

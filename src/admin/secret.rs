@@ -106,6 +106,6 @@ async fn reencrypt(settings: &Settings, secret: &MasterSecret) -> Result<usize, 
     let secrets = totp::reencrypt(&db, secret).await;
     db.close().await;
     secrets.map_err(StartError::Store)?;
-    // The keys come last: an interrupted rotation is noticed by them.
+    // Re-encrypt the keys last, because they show whether a rotation was interrupted.
     with_keys(settings, secret, async |keys| keys.reencrypt().await).await
 }

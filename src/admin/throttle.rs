@@ -25,7 +25,7 @@ pub struct SlowedDownAccount {
     pub user: Option<Uuid>,
 }
 
-/// Whose counters to reset.
+/// The counters to reset.
 #[derive(Debug, Clone, Copy)]
 pub enum ThrottleTarget<'a> {
     /// The account with this id, email address or username. A name without an account has counters too.
@@ -71,7 +71,7 @@ async fn list(db: &Db, throttle: &Throttle) -> Result<Vec<SlowedDownAccount>, St
     let all = throttle.list().await?;
     let mut owners: HashMap<i64, Option<Uuid>> =
         all.iter().filter_map(|slowed_down| slowed_down.account).map(|account| (account, None)).collect();
-    // The names are stored as hashes, so the users are searched for theirs.
+    // The throttle stores only hashes of names, so compare them with those of all users.
     let mut after = Uuid::nil();
     while !owners.is_empty() {
         let users: Vec<User> = db.read(after, |tx, after| accounts::page(tx, *after, PAGE).boxed()).await?;

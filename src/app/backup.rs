@@ -19,8 +19,8 @@ pub(crate) fn backups_of(settings: &Settings, clock: Clock) -> Result<Backups, S
     Ok(Backups { url: settings.database_url.expose().to_owned(), dir, secrets, clock })
 }
 
-/// Makes a backup if steps of the schema are pending. A database server without the programs for a backup is only
-/// warned about: its operator has other backups.
+/// Makes a backup if steps of the schema are pending. If the database is on a server and the programs for a
+/// backup are not installed, only logs a warning: the operator probably has other backups.
 ///
 /// # Errors
 ///

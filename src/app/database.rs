@@ -1,9 +1,9 @@
 //! Opens the database and the secret, and checks that they and the data directory belong together.
 //!
-//! A missing, emptied or foreign database beside the files of an earlier start is refused: a server that
-//! starts on it would serve nothing of what its users stored, and would accept new data beside the real one. So
-//! is a database whose secret is missing. An older copy of the same database is a restored backup: it begins a
-//! new feed epoch.
+//! If there are files of an earlier start, a missing, emptied or foreign database is refused: the server
+//! would serve none of the data that its users stored, and would accept new data in the wrong database. A
+//! database whose secret is missing is refused too. An older copy of the same database is a restored backup:
+//! it begins a new feed epoch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -36,11 +36,12 @@ pub enum Creation {
 pub struct StartMode {
     /// What the start may create.
     pub creation: Creation,
-    /// Whether to refuse a SQLite database that another server uses. Tests start several servers on one.
+    /// Whether to refuse a SQLite database that another server uses. Tests start several servers on one
+    /// database.
     pub exclusive: bool,
 }
 
-/// The database that the data directory remembers.
+/// The identity of the database that the data directory belongs to.
 #[derive(Debug)]
 pub struct Identity {
     _lock: Option<ServerLock>,
@@ -98,7 +99,8 @@ pub(crate) fn refuse_empty(
     if is_known {
         return Err(StartError::DatabaseLost { database, beside: record.path().display().to_string() });
     }
-    // A secret elsewhere, or beside a database server, is often created before the first start.
+    // If the secret is in another directory, or the database on a server, the operator often creates the
+    // secret before the first start.
     let default = settings.data_dir.join("secret");
     let is_default = settings.secret.is_none() && settings.secret_file == default;
     if is_default && default.exists() && database.starts_with("sqlite:") {
@@ -135,8 +137,8 @@ async fn check(
         state = renew_older(&epochs, known).await?;
     }
     let secret = open_secret(settings, creation, db).await?;
-    // A start counts as a change, so that a backup from before is older. It fails on a full disk, where a
-    // server still serves reads.
+    // A start counts as a change, so that a backup from before the start is detected as older. On a full disk
+    // the change fails, and the server still serves reads.
     match epochs.advance().await {
         Ok(advanced) => state = advanced,
         Err(StoreError::StorageFull(_)) => {}
@@ -179,7 +181,7 @@ async fn open_secret(settings: &Settings, creation: Creation, db: &Db) -> Result
     Ok(master_secret(settings)?)
 }
 
-/// Begins a new epoch, because the database is older than the data directory remembers.
+/// Begins a new epoch, because the database is older than the record in the data directory.
 async fn renew_older(epochs: &Epochs, known: KnownDatabase) -> Result<DatabaseState, StoreError> {
     let renewal = Renewal { above_generation: known.generation, end_sessions: false };
     let renewed = epochs.renew(renewal).await?;
@@ -191,7 +193,7 @@ async fn renew_older(epochs: &Epochs, known: KnownDatabase) -> Result<DatabaseSt
     Ok(renewed.state)
 }
 
-/// Returns what the data directory must remember of a database in use.
+/// Returns the record that the data directory must contain for a database in use.
 pub(crate) fn remembered(state: &DatabaseState) -> KnownDatabase {
     let DatabaseState { database, epoch, generation, .. } = *state;
     KnownDatabase { database, epoch, generation, clean: false }

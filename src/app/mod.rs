@@ -98,7 +98,7 @@ pub struct Services {
     pub backup_settings: BackupSettings,
     /// The enabled authentication methods besides `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
-    /// The database that the data directory remembers.
+    /// The identity of the database that the data directory belongs to.
     pub identity: Identity,
     /// The leases for work that only one replica does at a time.
     pub leases: Leases,

@@ -38,7 +38,7 @@ pub enum StartError {
     /// A query on the database failed.
     #[error("cannot read or write the database")]
     Store(#[from] StoreError),
-    /// The file that remembers the database can't be read or written.
+    /// The file that records the identity of the database can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The backup before a migration failed.
@@ -52,7 +52,7 @@ pub enum StartError {
     DatabaseDamaged {
         /// The URL of the database.
         database: String,
-        /// The first fault.
+        /// The first error that the check found.
         fault: String,
     },
     /// There is no database, but there was one.
@@ -83,7 +83,7 @@ pub enum StartError {
     ForeignDatabase {
         /// The URL of the database, without its password.
         database: String,
-        /// The file that remembers the database.
+        /// The file that records the identity of the database.
         record: String,
     },
     /// The database has signing keys, but the secret is missing.

@@ -26,7 +26,7 @@ const HEAD_MAX: u64 = 1 << 20;
 /// The compression level: the default of zstd.
 const LEVEL: i32 = 3;
 
-/// What a backup says about itself.
+/// The header of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The version of Tripgate that made it.
@@ -39,11 +39,11 @@ pub struct Header {
     pub schema: String,
     /// The fingerprint of the master secret; empty if there was none.
     pub secret: String,
-    /// The number of rows of each table; only of SQLite.
+    /// The number of rows of each table; only for SQLite.
     pub tables: BTreeMap<String, i64>,
 }
 
-/// A writer or reader that computes the SHA-256 of what passes.
+/// A writer or reader that computes the SHA-256 of the bytes that pass through it.
 struct Hashed<T> {
     inner: T,
     hash: digest::Context,
@@ -140,7 +140,7 @@ pub(super) fn check(path: &Path) -> Result<Header, BackupError> {
     let truncated = || BackupError::Truncated { path: path.display().to_string() };
     let mut file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    // The format decides first: another file is no damaged backup.
+    // Check the format first, so that a file in another format is not reported as a damaged backup.
     let head = read_head(&mut BufReader::new(&file), path);
     if let Err(error @ (BackupError::NotABackup { .. } | BackupError::NewerFormat { .. })) = head {
         return Err(error);

@@ -72,7 +72,7 @@ pub enum BackupError {
         /// The path of the file.
         path: String,
     },
-    /// The content is not what the header says.
+    /// The content does not match the header.
     #[error("{path} is damaged: {fault}")]
     Content {
         /// The path of the file.
@@ -227,7 +227,7 @@ impl Backups {
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
         let (partial, target) = (path.with_extension("dump"), to.clone());
         let written = blocking(move || {
-            // The dump is complete before anything is named a backup.
+            // Write the dump under another name first, so that an incomplete dump never looks like a backup.
             let dump = target.with_extension("dump");
             let mut out = create_file(&dump)?;
             let copy = |from: &mut dyn io::Read| {
@@ -283,8 +283,8 @@ impl Backups {
         Ok(Some(created))
     }
 
-    /// Checks a backup: its checksum, its secret and its schema. Unpacks one of SQLite to `copy`, if there is a path,
-    /// and checks its structure and the number of its rows; the caller removes the copy.
+    /// Checks a backup: its checksum, its secret and its schema. If `copy` is given, unpacks a backup of
+    /// SQLite to this path and checks the structure and the number of rows; the caller removes the copy.
     ///
     /// # Errors
     ///

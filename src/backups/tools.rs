@@ -48,7 +48,8 @@ impl Tools {
         let (user, name) = (Self::decoded(url.username()), Self::decoded(url.path().trim_start_matches('/')));
         let package = if self.is_mysql() { "mariadb-client" } else { "postgresql-client" };
         if self.is_mysql() {
-            // The first argument must be this one: no settings of the operator's own account apply.
+            // This must be the first argument. It keeps the option files of the operator's account from being
+            // read.
             command.arg("--no-defaults");
         }
         command.args(args);

@@ -98,7 +98,7 @@ impl HasStoreError for ClientsError {
     }
 }
 
-/// The use-cases of clients. Cheap to clone.
+/// Creates, lists, authenticates and removes clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
     db: Db,
@@ -106,7 +106,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Creates the use-cases.
+    /// Creates the service.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }

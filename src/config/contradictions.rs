@@ -1,4 +1,4 @@
-//! The checks of settings that are valid one by one and contradict each other.
+//! Rejects settings that are valid separately but contradict each other.
 
 use super::{Reader, Settings};
 

@@ -98,7 +98,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// As configured, without a trailing slash. [`Settings::public_url()`] returns the default if unset.
     pub public_url: Option<String>,
-    /// Directory of the database, the secret and the secret.
+    /// Directory of the database, the master secret and undelivered mails.
     pub data_dir: PathBuf,
     /// URL with scheme `sqlite`, `postgres`, `postgresql` or `mysql`. It may contain a password.
     pub database_url: Secret,
@@ -154,7 +154,7 @@ pub struct Settings {
     pub slow_statement: Duration,
     /// Whether to serve the documentation.
     pub docs: bool,
-    /// Longest expected wait for a password hash that is still admitted, in seconds.
+    /// Maximum expected wait for a password hash, in seconds. A request that would wait longer is rejected.
     pub hash_wait_secs: u32,
     /// Maximum number of open connections.
     pub max_connections: usize,

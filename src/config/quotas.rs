@@ -13,9 +13,9 @@ pub struct Quotas {
     pub sessions: u32,
     /// Maximum number of idempotency keys in a day.
     pub idempotency_keys: u32,
-    /// Maximum number of remembered sync operations.
+    /// Maximum number of stored sync operations.
     pub sync_operations: u32,
-    /// Maximum number of remembered deletions.
+    /// Maximum number of stored deletions.
     pub tombstones: u32,
 }
 

@@ -17,8 +17,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size at which SQLite checkpoints the WAL, in pages of 4 KiB. A page that many commits have changed is
 /// written to the database once for each checkpoint.
 const CHECKPOINT_PAGES: &str = "4000";
-/// Number of prepared statements that SQLite's writer caches. Batches and lists of each length have texts of
-/// their own.
+/// Number of prepared statements that SQLite's writer caches. Statements with batches or lists of different
+/// lengths have different texts.
 const STATEMENT_CACHE: usize = 256;
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
 /// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
@@ -39,7 +39,8 @@ pub(super) fn file_of(url: &str) -> Result<Option<PathBuf>, sqlx::Error> {
     Ok(Some(options.get_filename().to_owned()))
 }
 
-/// The duration of a statement that is logged as slow, in milliseconds. It concerns the whole process, like the log.
+/// The duration of a statement that is logged as slow, in milliseconds. It applies to the whole process, like
+/// the log.
 static SLOW_STATEMENT_MILLIS: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Sets the duration from which statements are logged as slow, for databases that are opened afterwards.
@@ -76,7 +77,7 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
             // FULL syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
             sqlite
                 .create_if_missing(true)
-                // Only a new file takes it; `Db::release_space` returns the free pages.
+                // Applies only to a new file; `Db::release_space` returns the free pages to the file system.
                 .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
                 // Overwrites deleted data with zeros, so that it can't be read in the file. An update writes

@@ -9,7 +9,7 @@ tokio::task_local! {
 }
 
 /// Runs `work`. All its reads and writes together wait for the database no longer than a single one does, so
-/// that the response is not later because the request needs more than one.
+/// that a request with several of them is not answered later.
 pub async fn within_one_deadline<F: Future>(work: F) -> F::Output {
     DEADLINE.scope(Instant::now() + DATABASE_TIMEOUT, work).await
 }

@@ -59,7 +59,7 @@ impl StoreError {
         Self::OutcomeUnknown(None)
     }
 
-    /// Converts the error of a write that only prepares the work of the request, which has not begun.
+    /// Converts the error of a write that happens before the actual work of the request.
     #[must_use]
     pub fn before_the_work(self) -> Self {
         match self {
@@ -68,7 +68,8 @@ impl StoreError {
         }
     }
 
-    /// Converts the error of a COMMIT. Only a database that reports a rollback excludes that it has committed.
+    /// Converts the error of a COMMIT. Unless the database reports a rollback, the transaction may have been
+    /// committed.
     pub(super) fn of_commit(self) -> Self {
         match self {
             Self::Unavailable(source) | Self::LostWhileIdle(source) => Self::OutcomeUnknown(source),
@@ -86,8 +87,8 @@ impl StoreError {
         })
     }
 
-    /// Converts the lock timeout of a statement that waits for no row: a Galera node that has lost the others
-    /// reports so that it can't wait for their changes (`wsrep_sync_wait`).
+    /// Converts the lock timeout of a statement that waits for no row lock. A Galera node that has lost the
+    /// other nodes reports this error, because it cannot wait for their changes (`wsrep_sync_wait`).
     pub(super) fn without_locks(self) -> Self {
         match self {
             Self::Conflict(source) => Self::Unavailable(source),

@@ -24,11 +24,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const LEASE_SECS: u64 = 60;
 /// The interval between two renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
-/// Maximum number of attempts after errors that another process causes which starts at the same time.
+/// Maximum number of attempts after errors that the concurrent start of another process causes.
 const ATTEMPTS: u32 = 10;
 
-/// Runs the pending steps, or reverts `down` steps, under the lock. Retries errors that other processes cause
-/// which start at the same time.
+/// Runs the pending steps, or reverts `down` steps, under the lock. Retries after errors that the concurrent
+/// start of another process causes.
 pub(super) async fn run_locked(connection: &DatabaseConnection, down: Option<u32>) -> Result<(), DbErr> {
     let mut attempt = 0;
     loop {

@@ -1,6 +1,6 @@
 //! Database access through [`Db::read`] and [`Db::write`].
 //!
-//! A use-case passes its input and a function of a [`Tx`]. SQLite has one writer, which commits waiting
+//! A use case passes its input and a function of a [`Tx`]. SQLite has one writer, which commits waiting
 //! functions together (`sqlite_writer.rs`) and batches their deferred changes ([`Tx::execute_each`]), and a
 //! pool of read-only connections. PostgreSQL, MySQL and MariaDB run each function in a transaction of its
 //! own. [`BatchLoader`] reads single rows for concurrent requests in one query. Searches and background jobs
@@ -176,7 +176,7 @@ impl Db {
         self.write_within(DATABASE_TIMEOUT, input, work).await
     }
 
-    /// Does what [`Db::write`] does, with another limit of the wait, for work that changes very many rows.
+    /// Like [`Db::write`], with another limit on the wait, for work that changes very many rows.
     ///
     /// # Errors
     ///

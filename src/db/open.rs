@@ -210,7 +210,7 @@ pub async fn migrate_down(url: &str, count: u32) -> Result<Vec<MigrationStep>, O
 pub async fn migration_status(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
     require_existing(url)?;
     let connection = match connect_once(url).await {
-        // On a full disk.
+        // The disk may be full; an immutable connection needs no space.
         Err(error) => connect_immutable(url).await.ok_or(error)?,
         connected => connected?,
     };
@@ -277,7 +277,7 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
 /// Connects for a migration. Reports why the database can't be reached.
 async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
     check_connection(url).await?;
-    // On a server, the migration lock is renewed beside the migration.
+    // On a server, a second connection renews the migration lock while the migration runs.
     let options = if is_sqlite(url) { sqlite_options(url, None) } else { server_options(url, 2) };
     connect(options).await.map_err(unreachable(url))
 }

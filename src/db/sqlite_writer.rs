@@ -193,7 +193,7 @@ struct WriterConnection {
 
 impl WriterConnection {
     async fn begin(&mut self, tx: fn(DatabaseTransaction) -> Tx) -> Result<Tx, StoreError> {
-        // Before connecting, which would create a missing file.
+        // Check before connecting, because connecting would create a missing file.
         self.files.check()?;
         if let Some(immutable) = &self.immutable {
             let full = |error| StoreError::StorageFull(Arc::new(error));

@@ -62,7 +62,7 @@ where
             }
             let committed = tx.commit().await;
             if committed.is_err() {
-                // Only for a retryable error, which excludes that the transaction was committed.
+                // The error is retryable, so the transaction was not committed.
                 gate.reset();
             }
             committed.map_err(|failed| failed.error)?;

@@ -1,7 +1,7 @@
-//! The feed epoch: what tells a restored database from the one that clients know.
+//! The feed epoch: it distinguishes a restored database from the one that clients know.
 //!
-//! After a backup is restored, clients remember versions, cursors and tokens of changes that the database no
-//! longer has. [`Epochs::renew`] makes all of them unusable in one transaction:
+//! After a backup is restored, clients still have versions, cursors and tokens of changes that the database
+//! no longer has. [`Epochs::renew`] makes all of them unusable in one transaction:
 //!
 //! - The epoch, a random number, is replaced. Cursors name it, so cursors from before are refused for good.
 //! - The versions of all trips and tombstones and the change counters of all users are raised by a random
@@ -9,7 +9,7 @@
 //!   from before starts above the same floor.
 //! - Access tokens from before are accepted only if the database knows their session (see `tokens`).
 //!
-//! The generation counts up while servers write, and the data directory of each server remembers the highest
+//! The generation counts up while servers write, and the data directory of each server records the highest
 //! one. A database with a lower generation is older than the directory and was therefore restored.
 
 mod store;
@@ -60,8 +60,8 @@ pub struct Renewed {
     pub ended_sessions: u64,
 }
 
-/// The version above which a trip starts if its id may have been in use before the database was restored
-/// from a backup. A client that remembers such a trip must not take the new one for it.
+/// The version above which a trip starts if its id may have been in use before the database was restored from
+/// a backup. A client that still has the old trip must not mistake the new one for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VersionFloor {
     version: i64,
@@ -99,7 +99,7 @@ struct NewEpoch {
     now: DateTime<Utc>,
 }
 
-/// The use-cases of the feed epoch. Cheap to clone.
+/// Reads and renews the feed epoch. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Epochs {
     db: Db,
@@ -107,7 +107,7 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// Creates the use-cases.
+    /// Creates the service.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }
@@ -177,7 +177,7 @@ async fn advance(tx: &Tx) -> Result<DatabaseState, StoreError> {
 }
 
 async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
-    // First, because it locks the row: renewals run one after the other.
+    // Do this first: it locks the row, so that concurrent renewals run one after the other.
     store::replace_epoch(tx, &new).await?;
     let trips = store::raise_versions(tx, new.step).await?;
     store::raise_counters(tx, new.step).await?;

@@ -38,7 +38,8 @@ pub const FAILURES_PER_HOUR: usize = 10;
 pub const FAILURES_PER_DAY: usize = 50;
 /// The maximum number of events on a page.
 pub const PAGE_MAX: u16 = 100;
-/// The maximum number of known devices of an account; the one that logged in longest ago is forgotten.
+/// The maximum number of known devices of an account; further ones replace the device whose last login is the
+/// oldest.
 const DEVICES_MAX: u64 = 100;
 /// The number of rows that one transaction of a sweep deletes.
 const SWEEP_BATCH: u64 = 500;
@@ -157,7 +158,7 @@ impl HasStoreError for EventsError {
     }
 }
 
-/// The use cases of events. Cheap to clone.
+/// Records, collects and lists security events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Events {
     db: Db,
@@ -167,7 +168,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Creates the use cases.
+    /// Creates the service.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret) -> Self {
         let cursors = MacKey::from_secret(secret, Purpose::Cursors);
         Self { db, clock, cursors, pending: Arc::default() }
@@ -192,7 +193,8 @@ impl Events {
         Ok(())
     }
 
-    /// Returns a page of the user's events, the newest first. Contains all events of this replica.
+    /// Returns a page of the user's events, the newest first. Writes the collected events of this replica
+    /// first, so that the page contains them.
     ///
     /// # Errors
     ///
@@ -242,15 +244,15 @@ impl Events {
 /// [`StoreError`].
 pub async fn record(tx: &Tx, event: &NewEvent) -> Result<(), StoreError> {
     store::insert(tx, event.user, event).await?;
-    // Deleting the excess only sometimes costs less, and the id decides when.
+    // To save time, delete the excess after only one in 64 events, which the id selects.
     if event.id.as_bytes().last().is_some_and(|byte| byte % 64 == 0) {
         store::trim(tx, event.user, EVENTS_MAX).await?;
     }
     Ok(())
 }
 
-/// Remembers the device of a login. Returns true if the account has not been used on it before. `is_first` says
-/// that the account is new.
+/// Stores the device of a login. Returns true if the account was not used on it before. `is_first` means that
+/// the account is new.
 ///
 /// # Errors
 ///
@@ -270,8 +272,8 @@ pub async fn remember_device(
     Ok(true)
 }
 
-/// Returns a digest of what a device says about itself, without the digits of its `User-Agent`: an update of the app
-/// or of the system makes no new device.
+/// Returns a digest of the name and the `User-Agent` of a device. Ignores the digits of the `User-Agent`, so
+/// that an update of the app or of the system does not count as a new device.
 fn fingerprint(device: &DeviceInfo) -> [u8; 32] {
     let name = device.name.as_deref().unwrap_or_default();
     let user_agent = device.user_agent.as_deref().unwrap_or_default();
@@ -280,7 +282,7 @@ fn fingerprint(device: &DeviceInfo) -> [u8; 32] {
     crate::secrets::sha256([name.as_bytes(), b"\0", family.as_bytes()].concat().as_slice())
 }
 
-/// Writes collected events. Of the failed logins, only as many as the limits allow.
+/// Writes collected events, but only as many failed logins as the limits allow.
 async fn write_collected(tx: &Tx, events: &[NewEvent]) -> Result<(), StoreError> {
     for event in events {
         if event.kind == EventKind::LoginFailed && !is_allowed(tx, event).await? {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{EventKind, NewEvent};
 
-/// The maximum number of events in memory. Further ones are lost; an attack on very many accounts causes them.
+/// The maximum number of events in memory. Further events are lost; only an attack on very many accounts
+/// causes so many.
 const CAPACITY: usize = 10_000;
 
 type Key = (Uuid, EventKind, Option<IpAddr>);
@@ -25,7 +26,7 @@ impl Pending {
         }
     }
 
-    /// Returns the events and forgets them, in the order of their ids.
+    /// Removes all events and returns them, ordered by user and id.
     pub(super) fn take(&self) -> Vec<NewEvent> {
         let events = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut events: Vec<NewEvent> = events.into_values().collect();

@@ -6,7 +6,8 @@
 //! - A try is counted before its code is compared, by conditional statements in the transaction of the
 //!   comparison. A flow allows 5 tries, and all flows of an account together 20 wrong codes in 24 hours.
 //! - A flow is used once. A new flow supersedes the unused ones of the same purpose and account.
-//! - An address without an account has flows too, whose code is in no mail, so that both take the same time.
+//! - A flow is also created for an address without an account, but its code is not sent, so that both cases
+//!   take the same time.
 //! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
 //!   id of its flow.
 //!
@@ -34,7 +35,7 @@ pub const CODE_DIGITS: usize = 8;
 const TRIES_MAX: i64 = 5;
 /// The number of wrong codes of an account in [`FAILURE_WINDOW`].
 const FAILURES_MAX: i64 = 20;
-/// The time after which wrong codes are forgotten.
+/// The time after which wrong codes are no longer counted.
 const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(24);
 /// The lifetime of a code and its link.
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
@@ -108,7 +109,7 @@ pub struct NewFlow<'a> {
     pub address_key: &'a str,
     /// The same address as entered, if the use of the flow needs it.
     pub address: Option<String>,
-    /// Whether the code is enough, without a password: the caller has proven the account.
+    /// Whether the code is enough, without a password, because the caller has proven to own the account.
     pub is_bound: bool,
     /// Whether the address of an undo was confirmed.
     pub was_verified: bool,
@@ -328,7 +329,7 @@ impl Flows {
         store::end_later_undos(tx, user, undo.id, self.clock.now()).await
     }
 
-    /// Returns true if another user can still take back this address by an undo.
+    /// Returns true if another user can still restore this address by an undo.
     ///
     /// # Errors
     ///
@@ -343,7 +344,7 @@ impl Flows {
         store::is_reserved(tx, &subject, except, self.clock.now()).await
     }
 
-    /// Deletes expired flows and forgotten failures. Call it only while the clock is steady.
+    /// Deletes expired flows and failures that are no longer counted. Call it only while the clock is steady.
     ///
     /// # Errors
     ///

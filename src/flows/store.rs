@@ -1,5 +1,5 @@
-//! Queries on the tables of flows and failures. The id of a flow, which the caller has verified or knows from the
-//! client that began it, and the keyed hash of its subject take the place of the owner.
+//! Queries on the tables of flows and failures. Instead of the owner, queries take the id of a flow, which
+//! the caller has verified or got from the client that began the flow, or the keyed hash of its subject.
 
 use ::entity::flow_failures;
 use ::entity::flows::{ActiveModel, Column, Entity, Model};

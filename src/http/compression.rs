@@ -19,7 +19,7 @@ use poem::{Body, Response};
 const MIN_BYTES: usize = 1024;
 /// The maximum size that is compressed while the request waits; it takes up to 10 ms.
 const MAX_BYTES: usize = 512 * 1024;
-/// The level of gzip: most of the gain for a third of the time of the default.
+/// The level of gzip. It saves almost as many bytes as the default level, in a third of the time.
 const LEVEL: u32 = 4;
 /// The media types that compress well.
 const COMPRESSIBLE: [&str; 6] = [

@@ -103,8 +103,8 @@ impl RequestContext {
 impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
     type Output = Response;
 
-    // Combinators instead of `async`: the future is moved before its first poll, and this one has a quarter
-    // of the size.
+    // Uses combinators instead of `async`, because the future is moved before its first poll, and this one
+    // has a quarter of the size.
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let identified = self.proxies.identify(&request);
         self.proxy_warnings.observe(&request, identified);

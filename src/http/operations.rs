@@ -28,7 +28,7 @@ use crate::trips::api::{StopsApi, TripsApi};
 pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, ()> {
     let Services { accounts, sessions, tokens, totp, trips, shares, sync, idempotency, introspector, .. } =
         services;
-    // In two groups, because tuples of up to 12 have a default.
+    // There are two groups, because only tuples of up to 12 items implement `Default`.
     let of_users = (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),

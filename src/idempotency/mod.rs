@@ -299,7 +299,7 @@ impl Idempotency {
         error.before_the_work().into()
     }
 
-    /// Does what [`Idempotency::release`] does in a task of its own, which logs a failure.
+    /// Like [`Idempotency::release`], in a separate task, which logs a failure.
     pub fn release_in_background(&self, claim: Claim) -> JoinHandle<()> {
         let keys = self.clone();
         tokio::spawn(async move {
@@ -337,7 +337,7 @@ async fn insert_within_quota(
     at: Times,
     max: i64,
 ) -> Result<bool, StoreError> {
-    // Comes first: a repeated request finds its key and changes nothing.
+    // Claim the key first: a repeated request then finds it and changes nothing.
     store::claim(tx, claim.owner, claim, digest, at).await?;
     let day = at.trusted.timestamp().div_euclid(86_400);
     if store::count_key(tx, claim.owner, day).await? <= max {

@@ -43,7 +43,7 @@ impl Presence {
     /// Stores the waker of the connection's task, which does not change.
     pub(super) fn register(&self, cx: &Context<'_>) {
         if self.waker.get().is_none() {
-            // A second call loses the race with the first, which stored the same waker.
+            // A second call has no effect, because the first one stored the same waker.
             let _ = self.waker.set(cx.waker().clone());
         }
     }

@@ -1,8 +1,9 @@
 //! The responses to HTTP/1.1 requests whose head hyper can't parse.
 //!
-//! hyper responds by itself, with a status and without a body, closes the connection, and has no setting for this. So
-//! the stream below hyper recognizes such a response and sends one of the server's instead. It is always the last
-//! response of a connection and has a fixed form, which no response of the server has: those have more headers.
+//! hyper responds by itself, with a status and without a body, closes the connection, and has no setting for
+//! this. So the stream that hyper writes to recognizes such a response and sends one of the server's instead.
+//! hyper's response is always the last one of a connection. It has a fixed form, by which it differs from the
+//! responses of the server: those have more headers.
 
 use std::io;
 

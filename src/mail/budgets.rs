@@ -20,7 +20,7 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The milliseconds of a day.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// The letter of a mail of a kind without a reserve.
+/// The letter that stands for a mail whose kind has no reserve.
 const ORDINARY: char = '-';
 
 /// A recent mail to a mailbox.
@@ -30,7 +30,7 @@ struct Recent {
     letter: char,
 }
 
-/// Counts a mail to a mailbox and in the day. Returns `false` and counts nothing if a budget is spent.
+/// Counts a mail for its mailbox and for the day. Returns `false` and counts nothing if a budget is spent.
 pub(super) async fn spend(
     tx: &Tx,
     mailbox: &[u8],
@@ -61,7 +61,7 @@ pub(super) async fn spend(
     Ok(true)
 }
 
-/// Counts a mail in the day, unless the day's budget is spent. A tenth more is reserved for the kinds that
+/// Counts a mail for the day, unless the day's budget is spent. A tenth more is reserved for the kinds that
 /// protect accounts.
 async fn fits_day(tx: &Tx, kind: MailKind, now_millis: i64, max: u64) -> Result<bool, StoreError> {
     let reserve = if kind.reserved_letter().is_some() { max.div_ceil(10) } else { 0 };
@@ -105,7 +105,7 @@ fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
     within(now_millis - DAY_MILLIS / 24, PER_HOUR) && within(now_millis - DAY_MILLIS, PER_DAY)
 }
 
-/// Returns the first time that still matters, and the day of that time.
+/// Returns the time from which mails still count, and the day of that time.
 pub(super) fn retention(now: DateTime<Utc>) -> (i64, i64) {
     let oldest = now.timestamp_millis() - DAY_MILLIS;
     (oldest, oldest.div_euclid(DAY_MILLIS))

@@ -63,8 +63,8 @@ impl MailKind {
         }
     }
 
-    /// Returns the letter of a kind whose first mail within an hour and a day is always accepted. The budget of
-    /// a mailbox could otherwise be spent to suppress the mails that protect an account.
+    /// Returns the letter of a kind whose first mail within an hour and a day is always accepted. An attacker
+    /// could otherwise use up the budget of a mailbox to suppress the mails that protect an account.
     pub(super) fn reserved_letter(self) -> Option<char> {
         match self {
             Self::ResetPassword => Some('r'),

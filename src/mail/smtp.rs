@@ -186,7 +186,7 @@ async fn plain_command(tcp: &mut TcpStream, dialogue: &Dialogue, command: &str) 
     tcp.write_all(command.as_bytes()).await
 }
 
-/// Reads one reply. Nothing may follow it, because that would be taken for a reply over TLS.
+/// Reads one reply. Fails if more bytes follow it, because they would be mistaken for a reply over TLS.
 async fn plain_reply(tcp: &mut TcpStream, dialogue: &Dialogue) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
     let mut chunk = [0; 1024];

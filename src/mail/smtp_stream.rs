@@ -35,7 +35,7 @@ enum Next {
 }
 
 impl Dialogue {
-    /// Returns a dialogue that is recorded. The default is not.
+    /// Returns a dialogue that records its lines. The default one records nothing.
     pub(super) fn recorded() -> Self {
         Self(Some(Arc::default()))
     }
@@ -112,7 +112,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug> Stream for T {}
 
-/// A stream that begins with given bytes and records what passes.
+/// A stream that begins with given bytes and records the lines that pass through it.
 #[derive(Debug)]
 pub(super) struct SmtpStream {
     inner: Box<dyn Stream>,

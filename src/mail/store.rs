@@ -127,7 +127,8 @@ pub(super) async fn replace_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result
     Ok(done.rows_affected == 1)
 }
 
-/// Counts a mail in the day, if it has fewer than `max`. Returns `false` if it has more, or no row yet.
+/// Counts a mail for the day, if the day has fewer than `max`. Returns `false` if it does not, or has no row
+/// yet.
 pub(super) async fn count_in_day(tx: &Tx, day: i64, max: i64) -> Result<bool, StoreError> {
     let incremented: SimpleExpr = Expr::col(mail_days::Column::Mails).add(1_i64);
     let done = mail_days::Entity::update_many()

@@ -74,7 +74,7 @@ impl HashPool {
         let (reply, result) = oneshot::channel();
         let queued = Instant::now();
         let job = Box::new(move || {
-            // The caller has stopped waiting: leave the time to the next job.
+            // The caller has stopped waiting, so skip the job.
             if reply.is_closed() {
                 return;
             }

@@ -1,10 +1,9 @@
-//! Personal access tokens: long-lived credentials for scripts and for clients that support only Basic or
-//! Digest.
+//! Personal access tokens: long-lived credentials for scripts, and for clients with only Basic or Digest.
 //!
 //! A user creates up to [`MAX_TOKENS`] of them, each with scopes and an optional expiry. The token is shown
-//! once; the database stores a keyed hash, so a copy of the database reveals no credential. A verified token is
-//! cached for a minute, and the revocations of the `tokens` module end the cached copy on every replica within
-//! a second. A personal access token never starts a session, and never gets another token.
+//! once; the database stores a keyed hash, so a copy of the database reveals no credential. A verified token
+//! is cached for a minute; a revocation (module `tokens`) ends the cached copy on every replica within a
+//! second. A personal access token can neither start a session nor create another token.
 
 pub mod api;
 pub mod digest;
@@ -126,7 +125,7 @@ struct Cached {
     used_at: AtomicI64,
 }
 
-/// The use cases of personal access tokens. Cheap to clone.
+/// Creates, lists, verifies and removes personal access tokens. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PersonalTokens {
     inner: Arc<Inner>,
@@ -282,7 +281,7 @@ impl PersonalTokens {
     /// Reads a token from the database and compares its hash.
     async fn read(&self, parsed: &TokenText) -> Result<Cached, TokenError> {
         let Inner { clock, tokens, mac, .. } = &*self.inner;
-        // Before the query: a revocation after this moment may be missing from its result.
+        // Take the mark before the query, which may miss a revocation after this moment.
         let (mark, read_at) = (tokens.mark(), clock.monotonic());
         let message = parsed.message();
         let stored =
@@ -302,8 +301,7 @@ impl PersonalTokens {
         found.map_err(|_| TokenError::Unverifiable)
     }
 
-    /// Stores a hash under the current master secret, so that the token remains valid when the former secret
-    /// is removed.
+    /// Stores a hash under the current master secret: the former one may be removed later.
     async fn rehash(&self, stored: &store::StoredToken, hash: &[u8]) {
         let input = (stored.token.user, stored.token.id, stored.hash.clone(), hash.to_vec());
         let written: Result<(), StoreError> = self

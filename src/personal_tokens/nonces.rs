@@ -15,8 +15,8 @@ const CONTEXT: &[u8] = b"digest nonce v1";
 const LIFETIME: TimeDelta = TimeDelta::minutes(5);
 /// The maximum difference between the clocks of two replicas.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
-/// How long the use of a nonce is remembered: after a wrong time, a nonce is valid again if the clock is set
-/// back.
+/// How long the use of a nonce is stored. Longer than its lifetime, because an expired nonce is valid again
+/// if the clock is set back.
 pub(super) const RETENTION: TimeDelta = TimeDelta::days(7);
 
 /// An authentic nonce.

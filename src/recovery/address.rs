@@ -1,7 +1,8 @@
-//! Changes the address of an account, and takes a change back.
+//! Changes the address of an account, and undoes a change.
 //!
-//! The new address is confirmed before it takes effect. The old address gets a mail at the request and at the change;
-//! the second mail has a link that restores it within 7 days. During that time no other account can take it.
+//! The new address is confirmed before it takes effect. The old address gets a mail at the request and at the
+//! change; the second mail has a link that restores the old address within 7 days. During that time no other
+//! account can take it.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -87,8 +88,8 @@ impl Recovery {
         Some(NewMail { to, user: Some(user.id), kind, languages, values })
     }
 
-    /// Gives a user the confirmed new address, and mails the link that undoes this to the old one. Sessions stay;
-    /// flows whose codes went to the old address end.
+    /// Gives a user the confirmed new address, and mails the link that undoes the change to the old one.
+    /// Sessions stay valid. Flows whose codes were sent to the old address end.
     pub(super) async fn change(
         &self,
         tx: &Tx,

@@ -23,7 +23,7 @@ pub enum PasswordProof {
     None,
     /// The password of the account.
     Current(String),
-    /// A new password, with which everything that was set before is dropped.
+    /// A new password. All credentials that were set before are removed.
     New(String),
 }
 
@@ -60,7 +60,7 @@ impl Recovery {
             Proof::Code { .. } => flow.is_bound,
             Proof::Token(_) => flow.user.is_some() && caller == flow.user,
         };
-        // Before the code is checked, so that the response reveals nothing about it.
+        // Reject this before the code is checked, so that the response reveals nothing about the code.
         if !is_trusted && matches!(password, PasswordProof::None) {
             return Err(RecoveryError::PasswordRequired);
         }

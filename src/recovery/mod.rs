@@ -3,9 +3,10 @@
 //! Each begins with a mailed flow ([`crate::flows`]). A request for a mail has the same response, after the same
 //! work, whether or not an account has the address. Mail goes only to the stored address of an account.
 //!
-//! A mailbox is not a claim: confirming proves who owns the mailbox, not who chose the password. A link alone, and
-//! a code that another client asked for, therefore also require the password or a new one. With a new password,
-//! and when the password of a never-confirmed account is reset, everything that was set before is dropped.
+//! A mailbox is not a claim: confirming proves who owns the mailbox, not who chose the password. A link
+//! alone, and a code that another client asked for, therefore also require the password or a new one. With a
+//! new password, and when the password of a never-confirmed account is reset, all credentials that were set
+//! before are removed.
 
 mod address;
 pub mod api;
@@ -36,10 +37,10 @@ pub enum RecoveryError {
     /// The new password is not accepted.
     #[error("the new password is not accepted")]
     Policy(#[source] PolicyViolation),
-    /// An error of the accounts.
+    /// An error of the `accounts` module.
     #[error(transparent)]
     Accounts(AccountsError),
-    /// An error of the sessions.
+    /// An error of the `sessions` module.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
     /// An error of the database.
@@ -68,7 +69,7 @@ impl HasStoreError for RecoveryError {
     }
 }
 
-/// The use-cases of confirmation and recovery. Cheap to clone.
+/// Confirms addresses, recovers accounts and changes addresses. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     db: Db,
@@ -79,7 +80,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Creates the use-cases.
+    /// Creates the service.
     pub fn new(db: Db, clock: Clock, accounts: Accounts, sessions: Sessions, flows: Flows) -> Self {
         Self { db, clock, accounts, sessions, flows }
     }
@@ -152,8 +153,8 @@ impl Recovery {
         }
     }
 
-    /// Counts a try, and returns the flow of a correct proof. The try of a flow that was used before is taken
-    /// back, and also that of another one if `forgets_try`.
+    /// Counts a try, and returns the flow if the proof is correct. Then takes the try back if the flow was
+    /// used before, or if `forgets_try` is set.
     async fn check(
         &self,
         proof: &Proof,

@@ -30,8 +30,8 @@ struct Reset {
 }
 
 impl Recovery {
-    /// Sets a new password, ends all sessions and all other flows, and confirms the address. A second factor stays
-    /// unless the address was never confirmed: then everything that was set before is dropped.
+    /// Sets a new password, ends all sessions and all other flows, and confirms the address. A second factor
+    /// stays, unless the address was never confirmed: then all credentials that were set before are removed.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Recovery {
             languages,
             values: Values { at: Some(now), ..Values::default() },
         });
-        // The operator's link for a user without an address proves no mailbox.
+        // A link from the operator, for a user without an address, does not prove access to a mailbox.
         let was_confirmed = user.email_verified || flow.address.is_none();
         let reset = Reset {
             recovery: self.clone(),

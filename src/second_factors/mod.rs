@@ -82,10 +82,10 @@ impl Checked {
 /// Why second factors can't be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecondFactorsError {
-    /// An error of the authenticator app.
+    /// An error of the `totp` module.
     #[error(transparent)]
     Totp(#[from] TotpError),
-    /// An error of the account.
+    /// An error of the `accounts` module.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     /// An error of the database.

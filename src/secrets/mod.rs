@@ -128,7 +128,8 @@ impl MasterSecret {
         derive(&self.current, purpose)
     }
 
-    /// Returns a text that names each known secret and reveals nothing of it, that of the current one first.
+    /// Returns a fingerprint of each known secret, that of the current one first. A fingerprint identifies
+    /// the secret and reveals nothing of it.
     pub fn fingerprints(&self) -> Vec<String> {
         let keys = std::iter::once(self.derive(Purpose::Fingerprint));
         let encode = |key: [u8; 32]| URL_SAFE_NO_PAD.encode(key.first_chunk::<12>().unwrap_or(&[0; 12]));

@@ -12,8 +12,8 @@ use crate::events::EventKind;
 use crate::tokens::{BY_PASSWORD, Revocation, Scopes};
 
 impl Sessions {
-    /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`. If
-    /// the user has too many sessions then, ends the one that has been idle longest.
+    /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`.
+    /// If the user then has too many sessions, ends the one that has been idle longest.
     ///
     /// # Errors
     ///

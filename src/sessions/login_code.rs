@@ -1,8 +1,8 @@
 //! Login by a mailed code instead of a password.
 //!
-//! The code is valid only with the id of its flow, which the client that asked for it knows. A login proves the
-//! mailbox, so it confirms the address. If the address was never confirmed, everything that was set before is
-//! dropped ([`Sessions::drop_credentials`]), including the password.
+//! The code is valid only with the id of its flow, which the client that asked for it knows. A login proves
+//! the mailbox, so it confirms the address. If the address was never confirmed, all credentials that were set
+//! before are removed, including the password ([`Sessions::drop_credentials`]).
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;

@@ -49,12 +49,12 @@ pub const DEVICE_NAME_MAX: usize = 100;
 /// The maximum length of a stored `User-Agent`, in characters; the rest is cut off.
 pub const USER_AGENT_MAX: usize = 512;
 
-/// When sessions expire, in seconds, and how many a user can have.
+/// When sessions expire, and how many a user can have.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// After this time without a refresh.
+    /// A session expires after this time without a refresh, in seconds.
     pub idle_secs: u32,
-    /// After this time since the login, however often it is refreshed.
+    /// A session expires this long after the login, however often it is refreshed, in seconds.
     pub absolute_secs: u32,
     /// The maximum number of sessions of a user: a login that exceeds it ends the session that is idle longest.
     pub max_sessions: u32,
@@ -162,13 +162,13 @@ pub enum SessionsError {
         /// When the next attempt is possible, in seconds from now.
         retry_after_secs: u64,
     },
-    /// An error of the second factors.
+    /// An error of the `second_factors` module.
     #[error(transparent)]
     SecondFactors(#[from] SecondFactorsError),
-    /// An error of the accounts.
+    /// An error of the `accounts` module.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    /// An error of the tokens.
+    /// An error of the `tokens` module.
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// An error of the database.
@@ -209,7 +209,7 @@ impl AuthOutcome for SessionsError {
     }
 }
 
-/// The use-cases of sessions. Cheap to clone.
+/// Starts, refreshes, lists and ends sessions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     db: Db,
@@ -225,7 +225,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Creates the use-cases.
+    /// Creates the service.
     #[expect(clippy::too_many_arguments, reason = "the composition root names each service once")]
     pub fn new(
         db: Db,

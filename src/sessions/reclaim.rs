@@ -1,8 +1,8 @@
 //! Ends everything that gives access to an account: after a reset of the password, after an undone change of
 //! address, and when the owner of a mailbox takes over an account that was never confirmed.
 //!
-//! Confirming an address proves who owns the mailbox, not who chose the password. When it happens without the
-//! proof that both are the same, everything that was set before is dropped: a stranger may have signed up with
+//! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that both
+//! are the same person, all credentials that were set before are removed: a stranger may have signed up with
 //! the address.
 
 use chrono::{DateTime, Utc};
@@ -34,10 +34,10 @@ impl Sessions {
         Ok(revocations)
     }
 
-    /// Drops everything by which a user could log in until now, and sets a password: a hash, or
+    /// Removes all credentials with which the user could log in so far, and sets a password: a hash, or
     /// [`accounts::NO_PASSWORD`]. The caller applies the result as for [`Sessions::end_every`].
     ///
-    /// Every module that stores credentials of users has a line here.
+    /// Every module that stores credentials of users must be called here.
     ///
     /// # Errors
     ///

@@ -137,7 +137,8 @@ impl Sessions {
         }
     }
 
-    /// Returns the metadata of a refresh token, or `None` unless it is the newest of an active session.
+    /// Returns the metadata of a refresh token if it is the newest one of an active session, and `None`
+    /// otherwise.
     ///
     /// # Errors
     ///
@@ -182,7 +183,7 @@ async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Resul
     if rotated {
         let user = accounts::find(tx, session.user).await?;
         if second_factor::lacks_second_factor(&user, &session.amr) {
-            // Started while the second factor was being enrolled.
+            // The session was started while the second factor was being enrolled.
             let ended = revocation::end(tx, session.user, session.id, rotation.now).await?;
             return Ok(ended.map_or(Outcome::Revoked, Outcome::Lost));
         }

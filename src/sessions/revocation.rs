@@ -134,7 +134,7 @@ impl Sessions {
             self.db.read(user, |tx, user| store::unended_ids(tx, *user).boxed()).await;
         let mut ids = unended?;
         ids.retain(|id| Some(*id) != keep);
-        // In batches, so that other writes don't wait for all of them.
+        // End the sessions in batches, so that other writes don't wait for all of them.
         for batch in ids.chunks(END_BATCH_SIZE) {
             let events: Vec<NewEvent> = batch.iter().map(|id| self.session_ended(user, *id)).collect();
             let input = (user, batch.to_vec(), events, now);
@@ -217,8 +217,8 @@ async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-/// Ends all of the user's sessions except `keep`, revokes the access tokens without a session, and drops the logins
-/// that wait for a second factor.
+/// Ends all of the user's sessions except `keep`, revokes the access tokens without a session, and removes
+/// the logins that wait for a second factor.
 pub(super) async fn end_others(
     tx: &Tx,
     owner: Uuid,
@@ -247,7 +247,7 @@ pub(super) async fn end(
     if !store::end(tx, owner, id, now).await? {
         return Ok(None);
     }
-    // Read after the update: from now on no refresh can raise the expiry of the access tokens.
+    // Read the row after the update, because no refresh can extend its access tokens any more.
     let Some(ended) = store::find(tx, owner, id).await? else {
         return Ok(None);
     };

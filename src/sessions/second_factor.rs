@@ -134,7 +134,7 @@ impl Sessions {
         address: Option<IpAddr>,
     ) -> Result<Outcome, SessionsError> {
         let now = self.clock.now();
-        // Counted before the proof is compared, so parallel attempts can't exceed the limit.
+        // Count the attempt before the proof is compared, so that parallel attempts can't exceed the limit.
         if !pending_logins::count_try(tx, token, now).await? {
             return Ok(Outcome::Expired);
         }

@@ -1,9 +1,9 @@
 //! Sign-up: creates an account and its first session in one transaction, with the mail that confirms the address.
 //!
-//! If addresses must be confirmed first, a sign-up creates no session, and its response is the same whether or not
-//! the address has an account. The owner of a taken address gets a mail. An account that was never confirmed may
-//! belong to a stranger, so a later sign-up gets a code too: with that code, the account gets the later password,
-//! and everything that was set before is dropped.
+//! If addresses must be confirmed first, a sign-up creates no session, and its response is the same whether
+//! or not the address has an account. The owner of a taken address gets a mail. An account that was never
+//! confirmed may belong to a stranger, so a later sign-up gets a code too: with that code, the account gets
+//! the later password, and all credentials that were set before are removed.
 
 use std::net::IpAddr;
 
@@ -26,11 +26,11 @@ const ATTEMPTS: u32 = 3;
 /// Whether and how the API creates accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignupMode {
-    /// With a session.
+    /// The API creates accounts, each with a session.
     Open,
-    /// Without a session; the address must be confirmed first.
+    /// The API creates accounts without a session; the address must be confirmed first.
     ConfirmFirst,
-    /// Not at all.
+    /// The API creates no accounts.
     Closed,
 }
 
@@ -224,7 +224,7 @@ impl Sessions {
         email: Option<&Email>,
     ) -> Result<(), SessionsError> {
         accounts::insert(tx, user).await?;
-        // After the insert: it waits for a concurrent change of address to be committed.
+        // Check this after the insert, which waits for a concurrent change of address to be committed.
         if let Some(email) = email
             && self.flows.is_reserved(tx, email.canonical(), None).await?
         {

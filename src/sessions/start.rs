@@ -57,8 +57,8 @@ impl Sessions {
     }
 }
 
-/// Stores a session of an existing account whose credentials have this version. If the user has more than `max`
-/// sessions then, ends those that have been idle longest and returns their revocations.
+/// Stores a session of an existing account whose credentials have this version. If the user then has more
+/// than `max` sessions, ends those that have been idle longest and returns their revocations.
 ///
 /// # Errors
 ///

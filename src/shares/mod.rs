@@ -44,7 +44,7 @@ impl From<TripsError> for SharesError {
     }
 }
 
-/// The use-cases on share links. Cheap to clone.
+/// Creates, revokes and resolves share links. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shares {
     db: Db,

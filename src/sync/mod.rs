@@ -84,7 +84,8 @@ pub enum Mutation {
     Update(Patch),
     /// Deletes the trip.
     Delete,
-    /// The operation is invalid. It still takes part, because the operations that build on it must fail too.
+    /// The operation is invalid. It is still processed, because the operations that build on it must fail
+    /// too.
     Unreadable,
 }
 
@@ -101,7 +102,7 @@ pub enum Outcome {
     Rejected(TripsError),
     /// Not applied: another operation has been applied under this operation's id.
     OperationIdReused,
-    /// Not applied: this many operations, the maximum, are remembered.
+    /// Not applied: the owner has this many stored operations, the maximum.
     TooManyRemembered(i64),
     /// Not applied: the operation is invalid.
     Unreadable,
@@ -156,7 +157,7 @@ impl HasStoreError for SyncError {
     }
 }
 
-/// The use-cases of sync: the feed and the operations. Cheap to clone.
+/// Reads the feed of changes and applies the operations of apps. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sync {
     db: Db,
@@ -184,7 +185,8 @@ impl Sync {
         cursor: Option<&str>,
         limit: u16,
     ) -> Result<ChangesPage, SyncError> {
-        // Taken before the feed is read: a change that the feed does not contain is later than this.
+        // Take the time before the feed is read, so that every change that the feed does not contain is
+        // later.
         let now = self.clock.trusted_now();
         let given = match cursor {
             Some(text) => {

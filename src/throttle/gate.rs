@@ -1,10 +1,10 @@
-//! Bounds the attempts that this process compares at a time, so that attempts in parallel are not more than those
-//! one after the other.
+//! Limits the attempts that this process compares at the same time, so that parallel attempts allow no more
+//! guesses than sequential ones.
 //!
-//! An attempt is counted after it has failed, because a successful one must not cost a write. Without the gate, 500
-//! attempts in parallel would all see that nothing has failed yet. An attempt therefore occupies one place more than
-//! the failures that it has seen, and a bucket has as many places as free failures: failures and attempts in progress
-//! are never more than these.
+//! An attempt is counted after it has failed, because a successful one must not cost a write. Without the
+//! gate, 500 attempts in parallel would all see that nothing has failed yet. An attempt therefore occupies
+//! one place more than the failures that it has seen, and a bucket has as many places as free failures.
+//! Failures and attempts in progress together thus never exceed the free failures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -13,7 +13,8 @@ const MINUTE: u32 = 60;
 pub const PAIR: Limit = Limit { name: "account_and_address", free: 10, forget_secs: 15 * MINUTE };
 /// Failures of one device that has logged the user in before.
 pub const DEVICE: Limit = Limit { name: "device", free: 10, forget_secs: 15 * MINUTE };
-/// Failures from one address, or from one /64 network of IPv6: guessing one password for many accounts.
+/// Failures from one address, or from one /64 network of IPv6. Limits the guessing of one password for many
+/// accounts.
 pub const ADDRESS: Limit = Limit { name: "address", free: 50, forget_secs: MINUTE };
 /// Failures from one /48 network of IPv6.
 pub const NETWORK: Limit = Limit { name: "network", free: 200, forget_secs: 15 };

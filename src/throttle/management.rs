@@ -26,8 +26,8 @@ const LIMITS: [Limit; 7] = [
 pub struct SlowedDown {
     /// The name of the limit.
     pub limit: String,
-    /// The keyed hash of the account's name, if the limit counts by account. [`Throttle::account_hash`] of a name
-    /// tells whether it is the name's.
+    /// The keyed hash of the account's name, if the limit counts by account. Compare it with
+    /// [`Throttle::account_hash`] of a name.
     pub account: Option<i64>,
     /// The address or network, if the limit counts by address.
     pub address: Option<String>,
@@ -35,7 +35,7 @@ pub struct SlowedDown {
     pub failures: u32,
     /// Until when attempts are refused; `None` if one is allowed now.
     pub blocked_until: Option<DateTime<Utc>>,
-    /// When everything is forgotten.
+    /// When all counted failures have expired.
     pub forgotten_at: DateTime<Utc>,
 }
 
@@ -44,14 +44,15 @@ pub struct SlowedDown {
 pub enum Subject {
     /// An account: its canonical names, and its id if it exists.
     Account(Vec<String>, Option<Uuid>),
-    /// An address. Of an IPv6 address, its networks.
+    /// An address; for an IPv6 address, its networks.
     Address(IpAddr),
     /// Everything.
     All,
 }
 
 impl Throttle {
-    /// Returns what has no free attempts left: blocked now, or by the next failure.
+    /// Returns the buckets without free attempts: those that are blocked now, and those that the next failure
+    /// blocks.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Throttle {
         self.account(name)
     }
 
-    /// Forgets what is counted. Returns the number of counters.
+    /// Deletes the counters of the subject. Returns their number.
     ///
     /// # Errors
     ///

@@ -222,7 +222,7 @@ impl Throttle {
         let mut wanted = vec![1; places.len()];
         loop {
             let mut occupied = Vec::with_capacity(places.len());
-            // Always in the same order, so that attempts do not wait for each other in a circle.
+            // Enter the buckets always in the same order, so that attempts cannot deadlock.
             for (place, wanted) in places.iter().zip(&wanted) {
                 let entered = self.gate.enter(place.id, *wanted, place.limit.free).await;
                 occupied.push(entered.ok_or(Blocked { limit: place.limit, retry_after_secs: 1 })?);
@@ -250,8 +250,8 @@ impl Throttle {
         Ok(self.attempt(places, is_counted, Vec::new()))
     }
 
-    /// Counts a request, successful or not, for example one that sends a mail. No more than the limit's free requests
-    /// are allowed, and then one each time that one is forgotten.
+    /// Counts a request, successful or not, for example one that sends a mail. No more than the limit's free
+    /// requests are allowed, and then one more each time that one expires.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ impl Throttle {
             };
             counts.push(place.limit.count(state.forgotten_at, now));
             let left = state.blocked_until - now;
-            // A block that is longer than any is from before the clock was set back.
+            // A block that is longer than the longest possible one was stored before the clock was set back.
             if left > TimeDelta::zero() && left <= longest_block() {
                 let this = blocked(place.limit, left);
                 longest =
@@ -356,7 +356,7 @@ impl Attempt {
         if !self.throttle.is_on {
             return Ok(Counted::default());
         }
-        // In one order, so that transactions do not lock the rows in a circle.
+        // Lock the rows always in the same order, so that transactions cannot deadlock.
         self.places.sort_by_key(|place| place.id);
         let input = (self.places.clone(), self.throttle.clock.shared_now());
         let written: Result<bool, StoreError> = self

@@ -49,7 +49,8 @@ impl Counting {
         Expr::col((Entity, Column::ForgottenAt))
     }
 
-    /// Returns when everything is forgotten. A row from before the clock was set back counts at most up to the horizon.
+    /// Returns when all counted attempts have expired. A row from before the clock was set back counts at
+    /// most up to the horizon.
     fn forgotten_at(&self) -> SimpleExpr {
         let latest = self.now + self.horizon;
         Expr::case(Self::stored().lte(self.now), Expr::value(self.now + self.forget))
@@ -58,8 +59,8 @@ impl Counting {
             .into()
     }
 
-    /// Returns the end of the block. `k` attempts are counted if the stored instant is more than `k - 2` times the time
-    /// to forget one ahead: that of this attempt is added, and the oldest is partly forgotten.
+    /// Returns the end of the block. If the stored instant is more than `k - 2` expiry times ahead, `k`
+    /// attempts are counted: this attempt adds one, and the oldest one has partly expired.
     fn blocked_until(&self) -> SimpleExpr {
         let mut ladder = Expr::case(Expr::value(1).eq(0), Expr::value(0_i64));
         for (level, secs) in DELAYS_SECS.into_iter().rev() {
@@ -71,7 +72,7 @@ impl Counting {
     }
 }
 
-/// Counts a failure in each place. Returns whether the owner of the account should know.
+/// Counts a failure in each place. Returns whether the owner of the account must be alerted.
 pub(super) async fn count_failure(tx: &Tx, places: &[Place], now: DateTime<Utc>) -> Result<bool, StoreError> {
     let mut is_alert = false;
     for place in places {
@@ -123,7 +124,8 @@ async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Marks the account as alerted if it has no free failures left and was not alerted lately. Returns whether it did.
+/// Marks the account as alerted if it has no free failures left and was not alerted recently. Returns whether
+/// it was marked.
 async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let counting = Counting::new(&place.limit, now);
     let until = (now + ALERT_INTERVAL).timestamp_millis();
@@ -195,7 +197,7 @@ pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64
     Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).filter(expired).exec(tx).await?.rows_affected)
 }
 
-/// Returns at most `limit` rows that are not forgotten, the one that is forgotten last first.
+/// Returns at most `limit` rows that have not expired, those that expire last first.
 pub(super) async fn list(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<Vec<Row>, StoreError> {
     let query = Entity::find()
         .filter(Column::ForgottenAt.gt(now.timestamp_millis()))

@@ -1,8 +1,9 @@
 //! Caching of credentials that are stored in the database.
 //!
-//! Another module reads a row, remembers the [`ReadMark`] from before the query, and uses the row again as long
-//! as [`Tokens::is_current`] confirms that no revocation concerns it. A revocation of the row or of its user
-//! only makes the cached copy outdated: the database decides whether the credential is still valid.
+//! Another module takes a [`ReadMark`], then reads a row, and uses the row again as long as
+//! [`Tokens::is_current`] confirms that no revocation since the mark concerns it. A revocation of the row or
+//! of its user only makes the cached copy outdated: the database decides whether the credential is still
+//! valid.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

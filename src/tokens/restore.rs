@@ -89,7 +89,7 @@ impl Tokens {
             token.checked_epoch.store(epoch, Ordering::Relaxed);
             return Ok(());
         }
-        // Only this token: one with a lower generation may be known.
+        // Revoke only this token, because the database may know one with a lower generation.
         let revocation = Revocation { subject: token.id, minted_before: None, until: token.expires_at };
         self.apply(&revocation);
         Err(TokenError::Revoked)

@@ -96,7 +96,7 @@ impl From<Vec<RecoveryCode>> for NewRecoveryCodes {
 
 #[derive(ApiResponse)]
 enum EnrolledTotp {
-    /// The secret of the authenticator app, which is not in force yet.
+    /// The secret of the authenticator app, which is not active yet.
     #[oai(status = 200)]
     Ok(
         Json<TotpEnrolment>,

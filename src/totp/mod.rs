@@ -1,9 +1,10 @@
 //! Codes of authenticator apps (TOTP, RFC 6238) and recovery codes.
 //!
-//! A user enrols an app with a secret and proves it with a code. Until then the secret is pending, and an earlier
-//! one stays in force. A code is valid for its time step of 30 seconds and for one step before and after it. Each
-//! step is accepted once, and never one that is older than the latest accepted one, so neither a repeated code nor
-//! a clock that is set back makes a code valid again. A recovery code replaces the app once.
+//! A user enrols an app with a secret and proves it with a code. Until then the secret is pending, and an
+//! earlier one stays active. A code is valid for its time step of 30 seconds and for one step before and
+//! after it. Each step is accepted once, and never one that is older than the latest accepted one, so neither
+//! a repeated code nor a clock that is set back makes a code valid again. A recovery code replaces the app
+//! once.
 //!
 //! The secret is encrypted under a key that is derived from the master secret. Recovery codes are stored as keyed
 //! hashes; their key is encrypted together with the secret. Wrong codes of both kinds count together, and after 10
@@ -82,8 +83,8 @@ impl Totp {
         Self { db, clock, vault, issuer: code::issuer(public_url).into() }
     }
 
-    /// Begins the enrolment of an authenticator app, which shows `account` as the name. Replaces an enrolment that
-    /// is not confirmed. An enrolled app stays in force until the new one is confirmed.
+    /// Begins the enrolment of an authenticator app, which shows `account` as the name. Replaces an enrolment
+    /// that is not confirmed. An enrolled app stays active until the new one is confirmed.
     ///
     /// # Errors
     ///
@@ -105,7 +106,8 @@ impl Totp {
         }
     }
 
-    /// Confirms the pending enrolment with a code of the app. Returns new recovery codes; earlier ones are void.
+    /// Confirms the pending enrolment with a code of the app. Returns new recovery codes; earlier ones are no
+    /// longer valid.
     ///
     /// # Errors
     ///

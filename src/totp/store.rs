@@ -66,7 +66,7 @@ pub(super) async fn put_pending(
     Ok(())
 }
 
-/// Puts the pending secret in force. Returns `false` if it is no longer `pending`.
+/// Activates the pending secret. Returns `false` if it is no longer `pending`.
 pub(super) async fn confirm(
     tx: &Tx,
     owner: Uuid,
@@ -88,8 +88,8 @@ pub(super) async fn confirm(
     Ok(done.rows_affected == 1)
 }
 
-/// Records that the code of this time step was used, and forgets wrong codes. Returns `false` if this step or a
-/// later one was used before.
+/// Records that the code of this time step was used, and resets the count of wrong codes. Returns `false` if
+/// this step or a later one was used before.
 pub(super) async fn use_step(tx: &Tx, owner: Uuid, step: i64) -> Result<bool, StoreError> {
     let done = totp_secrets::Entity::update_many()
         .col_expr(totp_secrets::Column::LastStep, Expr::value(step))
@@ -131,7 +131,7 @@ pub(super) async fn count_attempt(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> R
         .add(totp_secrets::Column::BlockedUntil.lte(now_millis))
         .add(totp_secrets::Column::BlockedUntil.gt(now_millis + DELAY_MAX_MILLIS));
     let done = totp_secrets::Entity::update_many()
-        // Before the number that it depends on: MySQL evaluates assignments in order.
+        // Assign this before the number that it depends on, because MySQL evaluates assignments in order.
         .col_expr(totp_secrets::Column::BlockedUntil, next_attempt(now))
         .col_expr(totp_secrets::Column::Failures, Expr::col(totp_secrets::Column::Failures).add(1))
         .filter(totp_secrets::Column::UserId.eq(owner))
@@ -172,7 +172,7 @@ pub(super) async fn count_recovery_codes(tx: &Tx, owner: Uuid) -> Result<u64, St
     Ok(recovery_codes::Entity::find().filter(recovery_codes::Column::UserId.eq(owner)).count(tx).await?)
 }
 
-/// Deletes the secrets and the recovery codes. Returns `false` if no secret was in force.
+/// Deletes the secrets and the recovery codes. Returns `false` if no secret was active.
 pub(super) async fn remove(tx: &Tx, owner: Uuid) -> Result<bool, StoreError> {
     delete_recovery_codes(tx, owner).await?;
     let in_force = totp_secrets::Entity::delete_many()

@@ -1,6 +1,6 @@
 //! Trips: each belongs to one user; for every other user it does not exist.
 //!
-//! Every use-case takes the owner as its first argument. Each change raises the trip's version and, in the
+//! Every use case takes the owner as its first argument. Each change raises the trip's version and, in the
 //! same transaction, the owner's change counter; each deletion leaves a tombstone. Each rule is checked in
 //! one place: only [`TripFields::parse`] and [`Stops::new`] accept new fields and new stops.
 
@@ -224,7 +224,7 @@ impl HasStoreError for TripsError {
     }
 }
 
-/// The use-cases on trips. Cheap to clone.
+/// Creates, finds, lists, changes and deletes trips. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Trips {
     db: Db,

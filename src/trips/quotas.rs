@@ -13,7 +13,7 @@ pub struct Quotas {
     pub trips: i64,
     /// Maximum size of the texts of the trips, in bytes.
     pub trip_bytes: i64,
-    /// Maximum number of remembered deletions.
+    /// Maximum number of stored deletions.
     pub tombstones: i64,
 }
 

@@ -39,8 +39,8 @@ impl Searches {
     ) -> Result<store::FoundPage, TripsError> {
         let permit = self.admit(listing.owner).await?;
         let (db, deadline) = (db.searches(), Instant::now() + TIMEOUT);
-        // In a task of its own: a caller that disconnects must not let the next search start before this
-        // one has ended.
+        // Run in a separate task, because a caller that disconnects must not let the next search start before
+        // this one has ended.
         let search = tokio::spawn(async move {
             let input = (listing, q, deadline);
             let found =

@@ -145,9 +145,9 @@ impl UnitOfWork {
         self.floor.for_id(id)
     }
 
-    /// Creates a trip. If a trip with this id was deleted, or may have been lost when the database was restored
-    /// from a backup, the versions continue above the former ones, so that a version that a client remembers
-    /// never matches the new trip.
+    /// Creates a trip. If a trip with this id was deleted, or may have been lost when the database was
+    /// restored from a backup, the versions continue above the former ones, so that a version of the former
+    /// trip, which a client may still have, never matches the new trip.
     ///
     /// # Errors
     ///

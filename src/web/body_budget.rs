@@ -99,7 +99,7 @@ impl BodyBudget {
         task.await.map_err(Problem::internal)
     }
 
-    /// Returns the budget of a user, and forgets those of users without a batch.
+    /// Returns the budget of a user, and removes those of users without a batch.
     fn user(&self, user: Uuid) -> Arc<Semaphore> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = users.get(&user).and_then(Weak::upgrade) {

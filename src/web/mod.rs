@@ -48,8 +48,9 @@ pub enum Tag {
     /// Sign up, log in, refresh tokens and log out.
     ///
     /// Signing up and logging in return an access token, which is valid for some minutes and is sent with
-    /// every other call, and a refresh token, which gets the next pair of tokens. `x-required-scopes` lists
-    /// the scopes that an operation requires; a token has all scopes unless fewer were requested.
+    /// every other call, and a refresh token, which is exchanged for the next pair of tokens.
+    /// `x-required-scopes` lists the scopes that an operation requires; a token has all scopes unless fewer
+    /// were requested.
     Authentication,
     /// The account of the user and the devices on which they are logged in.
     ///

@@ -62,11 +62,11 @@ pub(super) struct ResetPassword {
     /// Token from the link in the email: the part after `#`.
     #[oai(nullable)]
     token: Option<String>,
-    /// New password. The rules are those of signing up.
+    /// New password, by the same rules as when signing up.
     new_password: PasswordText,
 }
 
-/// The token of the link that takes back a change of address.
+/// The token of the link that undoes a change of address.
 #[derive(Debug, Object)]
 pub(super) struct UndoEmailChange {
     /// Token from the link in the email: the part after `#`.

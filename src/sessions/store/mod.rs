@@ -281,7 +281,7 @@ pub(super) async fn end_all_but(
         .filter(sessions::Column::EndedAt.is_null())
         .exec(tx)
         .await?;
-    // Read after the update: from now on no refresh can raise the expiry of the access tokens.
+    // Read the rows after the update, because no refresh can extend their access tokens any more.
     let rows: Vec<(Uuid, i64)> = sessions::Entity::find()
         .select_only()
         .columns([sessions::Column::Id, sessions::Column::AccessExpiresAt])

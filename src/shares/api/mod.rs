@@ -138,7 +138,8 @@ enum OpenedLink {
         /// `Accept`: the response depends on this request header.
         #[oai(header = "Vary")]
         String,
-        /// Only for a page: it runs no scripts and loads nothing from other hosts.
+        /// Present only if the response is a page. It lets the page run no scripts and load nothing from
+        /// other hosts.
         #[oai(header = "Content-Security-Policy")]
         Option<String>,
     ),

@@ -255,7 +255,7 @@ impl Parsed {
     }
 }
 
-/// Parses an operation. An invalid one takes part too, so that the operations that build on it fail.
+/// Parses an operation. An invalid one is processed too, so that the operations that build on it fail.
 pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Parsed) {
     let Item { op_id, digest, checked, .. } = item;
     let (id, base, mutation) = match checked {

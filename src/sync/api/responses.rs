@@ -52,8 +52,8 @@ pub(super) struct SyncChanges {
     /// Cursor of the next page. Store it together with the changes, and send it as `cursor` in the next
     /// request.
     pub(super) next_cursor: String,
-    /// Whether more changes are available now. Do not go by the number of changes: pages with large trips are
-    /// shorter than `limit`.
+    /// Whether more changes are available now. The number of changes does not show this: a page with large
+    /// trips has fewer than `limit`.
     pub(super) has_more: bool,
 }
 

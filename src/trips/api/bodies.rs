@@ -101,7 +101,7 @@ pub(crate) struct TripBody {
     status: String,
     /// Stops of the trip, in travel order.
     stops: StopList,
-    /// Version of the trip. Begins at 1 and grows by 1 with each change, also with one that leaves all fields
+    /// Version of the trip. Begins at 1 and grows by 1 with each change, even if the change leaves all fields
     /// as they are. A trip that is created again with the id of a deleted trip continues its versions.
     version: i64,
     /// Time of the creation.

@@ -95,7 +95,7 @@ fn select(owner: Uuid) -> Select<trips::Entity> {
     owned(owner).columns(COLUMNS)
 }
 
-/// Selects no column of the owner's trips.
+/// Builds a query of the owner's trips that selects no columns yet.
 fn owned(owner: Uuid) -> Select<trips::Entity> {
     trips::Entity::find().select_only().filter(trips::Column::OwnerId.eq(owner))
 }

@@ -43,8 +43,8 @@ pub(in crate::trips) async fn search(
     q: &str,
     deadline: Instant,
 ) -> Result<FoundPage, StoreError> {
-    // The counter is read first: a later one could include a change that the page does not contain, and the
-    // entity tag would then name a state that the client has not seen.
+    // Read the counter first, because a later value could include a change that the page does not contain.
+    // The entity tag would then name a state that the client has not seen.
     let changes = change_counter(tx, listing.owner).await?;
     let ids = match listing.sort {
         Sort::Created => Some(first_matches(tx, listing, q, deadline).await?),

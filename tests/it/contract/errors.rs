@@ -1,4 +1,4 @@
-//! Every error is a problem document that names the fault and echoes no input.
+//! Every error is a problem document that names the error and echoes no input.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -236,7 +236,7 @@ async fn a_body_above_the_limit_is_rejected_with_and_without_content_length() {
          Authorization: Bearer {}\r\n",
         ada.token()
     );
-    // Rejected before any byte of the body arrives.
+    // The request is rejected before any byte of the body arrives.
     let declared = app.raw(format!("{head}Content-Length: {}\r\n\r\n", BODY_MAX + 1)).await;
     assert_eq!(declared.statuses(), [413]);
     assert!(declared.text().contains(r#""code":"content_too_large""#));

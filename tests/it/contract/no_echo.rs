@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Reply, TestApp, conformance};
 
-/// Detected in any case, also Base64-encoded.
+/// The canary word. It is detected in upper and lower case, and Base64-encoded.
 const WORD: &str = "cAnAry7x7";
 /// The canary for numeric fields.
 const NUMBER: i64 = 770_077_007_700_770;

@@ -111,9 +111,9 @@ impl Phone {
         Self { refresh_token, access_token, refreshed: 0, lost: 0 }
     }
 
-    /// Refreshes until the server is dead. Of three responses it loses two: it doesn't wait for one, and
-    /// discards another after receiving it. It may repeat a token while an earlier request is in flight, but
-    /// never sends a newer one then: the old token, arriving last, would look like a theft.
+    /// Refreshes until the server is dead. It loses two of three responses: it doesn't wait for one, and
+    /// discards another after receiving it. While an earlier request is in flight, it may repeat the token,
+    /// but never sends a newer one: if the old token arrived last, it would look stolen.
     async fn refresh_until_killed(mut self, server: &Process) -> Self {
         let mut in_flight = Vec::new();
         loop {
@@ -237,7 +237,7 @@ async fn an_idempotency_key_creates_one_trip_despite_kills() {
         let sent: Vec<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
         keys += sent.len();
         server = serve();
-        // As if the claim timeout had passed.
+        // Age the claims as if the claim timeout had passed.
         rows::age_claims(&app).await;
         for (number, response) in sent {
             let again = send_keyed(&server, &token, number).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_sync_interrupted_by_a_kill_is_applied_once_when_repeated() {
     let mut server = serve();
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
     let (mut interrupted, mut trips, mut round) = (0, 0, 0);
-    // Until a kill has interrupted a request three times.
+    // Repeat until a kill has interrupted a request three times.
     while interrupted < 3 {
         round += 1;
         assert!(round <= 30, "only {interrupted} requests were interrupted");

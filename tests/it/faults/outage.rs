@@ -300,8 +300,7 @@ async fn a_disconnected_replica_accepts_no_token_that_was_revoked_a_second_ago()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_severed_during_requests_never_cause_a_500() {
-    // S-67
-    // Ada logs in more often than a user has sessions.
+    // S-67. Ada logs in more often than the default number of sessions allows.
     let Some((app, proxy)) = behind_proxy(|settings| settings.quotas.sessions = 100_000).await else {
         return;
     };
@@ -342,7 +341,7 @@ async fn a_transaction_that_is_idle_for_ten_seconds_is_never_committed() {
         .write_within(Duration::from_secs(20), (), |tx, ()| {
             let late = async {
                 tx.execute_unprepared("UPDATE users SET display_name = 'late'").await?;
-                // As if the process were stopped.
+                // Wait as if the process were stopped.
                 sleep(Duration::from_secs(12)).await;
                 Ok(())
             };

@@ -1,4 +1,4 @@
-//! Restoring a backup: clients that know changes which the database lost must notice it.
+//! Restoring a backup: clients that have seen changes which the database lost must notice this.
 
 use std::fs;
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ async fn a_device_with_a_version_that_the_restore_lost_overwrites_nothing() {
     let list_tag = phone.get(TRIPS).await.expect(200).header("etag").to_owned();
     let app = restore(app, &backup).await;
     let (phone, laptop) = (moved(&app, &ada), moved(&app, &ada));
-    // The list has changed once after the backup, before and after the restore.
+    // The list changes once between backup and restore, and once after the restore.
     let kept = rename(&laptop, &trip, "from the laptop").await;
     let read = phone.get(&path(&trip)).header("if-none-match", &tag).await.expect(200);
     assert_eq!(read.json()["title"], "from the laptop");
@@ -119,7 +119,7 @@ async fn a_device_with_a_version_that_the_restore_lost_overwrites_nothing() {
     let version = kept.json()["version"].as_i64().unwrap();
     assert!(version > 2 && version < 1 << 53, "{version}");
     assert_eq!(send(&phone, &json!([update(&trip, version)])).await[0]["status"], "applied");
-    // The first life after a restore is lost too, if the backup is restored again.
+    // If the backup is restored again, the changes since the first restore are lost too.
     let second = phone.get(&path(&trip)).await.expect(200);
     let app = restore(app, &backup).await;
     let phone = moved(&app, &ada);
@@ -242,7 +242,7 @@ async fn a_new_epoch_changes_every_version_and_every_tag() {
     for change in page["changes"].as_array().unwrap() {
         assert!(change["version"].as_i64().unwrap() >= 1 << 32, "{change}");
     }
-    // The list of a user without trips may have had another first trip.
+    // A user without trips may have created a first trip that the restore lost.
     create(&eve, "first").await;
     assert!(!eve.get(TRIPS).await.expect(200).header("etag").starts_with("\"1-"));
     let again = epochs.renew(Renewal { above_generation: 0, end_sessions: true }).await.unwrap();

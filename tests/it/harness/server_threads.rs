@@ -13,7 +13,7 @@ use tripgate::serve::{self, Running};
 /// A running server. Dropping it stops the server at once, like a kill.
 #[derive(Debug)]
 pub(super) struct ServerThreads {
-    // Boxed to keep the futures of the tests small.
+    // The server, boxed to keep the futures of the tests small.
     running: Option<Box<Running>>,
     runtime: Option<Runtime>,
 }

@@ -1,4 +1,4 @@
-//! A mail server in the test process, with faults.
+//! A mail server in the test process, which can misbehave.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -198,7 +198,7 @@ async fn a_torn_copy_of_the_database_is_refused() {
     let record = dir.path().join("data/database.json");
     let crashed = fs::read_to_string(&record).unwrap().replace("\"clean\":true", "\"clean\":false");
     fs::write(&record, crashed).unwrap();
-    // Pages of a later state, without the others.
+    // Overwrite eight pages, as if the copy had them from a later state of the database.
     let mut torn = whole.clone();
     let (from, to) = (torn.len() / 2, torn.len() / 2 + 8 * 4096);
     torn[from..to].fill(0xa5);

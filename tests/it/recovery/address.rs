@@ -1,4 +1,4 @@
-//! Changes of address, and taking them back.
+//! Changes of address, and undoing them.
 
 use chrono::TimeDelta;
 use serde_json::json;

@@ -17,7 +17,7 @@ async fn stranger(app: &TestApp) -> Client {
     stranger
 }
 
-/// Checks that the stranger has lost everything, and returns whether the address is confirmed.
+/// Asserts that the stranger's session, refresh token and password are no longer valid.
 async fn assert_reclaimed(app: &TestApp, stranger: &Client) {
     assert!(!alive(stranger).await && !can_refresh(stranger).await);
     assert!(!can_log_in(app, "ada", OLD_PASSWORD).await);

@@ -139,7 +139,7 @@ async fn sync_operations_over_the_quota_are_rejected_one_by_one() {
     assert_eq!(statuses, ["applied", "rejected", "applied"]);
     let problem = &reply["results"][1]["problem"];
     assert_eq!((&problem["code"], &problem["status"]), (&json!("quota_exceeded"), &json!(507)));
-    // The refused operation was not remembered, so it can be sent again.
+    // The rejected operation was not stored, so it can be sent again.
     let again = json!({ "operations": [operation(2, "create", SECOND)] });
     let reply = ada.post(SYNC).json(&again).await.expect(200).json();
     assert_eq!(reply["results"][0]["status"], "applied");

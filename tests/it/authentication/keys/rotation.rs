@@ -98,8 +98,7 @@ async fn concurrent_rotations_leave_exactly_one_active_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
-    // S-35
-    // Ada logs in more often than a user has sessions.
+    // S-35. Ada logs in more often than the default number of sessions allows.
     let app = Arc::new(TestApp::with(|settings| settings.quotas.sessions = 100_000).await);
     let replica = Arc::new(app.replica().await);
     app.sign_up("ada").await;
@@ -112,7 +111,7 @@ async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
             tokio::spawn(async move {
                 let first = one.log_in("ada").await;
                 while !stop.load(Ordering::Relaxed) {
-                    // A new token, used at once on the other replica, and an old token.
+                    // Use a new token at once on the other replica, and an old token.
                     let fresh = one.log_in("ada").await;
                     for client in [client_on(&two, &fresh), fresh, client_on(&two, &first), first.clone()] {
                         client.get("/api/v1/auth/session").await.expect(200);

@@ -168,7 +168,7 @@ async fn a_response_with_any_other_value_is_refused() {
         let reply = app.anonymous().get(TRIPS).header("authorization", malformed).await;
         reply.expect(401).problem("invalid_credentials");
     }
-    // The right response was not used up by any of them.
+    // None of the wrong responses has used up the correct one.
     send(&app, &fields).await.expect(200);
 }
 
@@ -194,7 +194,7 @@ async fn digest_is_neither_offered_nor_accepted_unless_enabled() {
     let off = app.replica_with(|settings| settings.auth_methods.digest = false).await;
     let reply = send(&off, &fields).await.expect(401).problem("unauthenticated");
     assert_eq!(reply.header("www-authenticate"), r#"Bearer realm="tripgate""#);
-    // It never gets a token.
+    // A personal access token cannot get another token.
     for (method, path) in [("POST", "/api/v1/auth/tokens"), ("GET", "/api/v1/auth/verify")] {
         let header = Fields { method, uri: path.to_owned(), ..fields.clone() }.header();
         let call = app.anonymous().call(method.parse::<Method>().unwrap(), path);

@@ -133,7 +133,7 @@ async fn a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_j
     assert_eq!(login(&code_at(-30)).await, 200);
     assert_eq!(login(&code_at(-30)).await, 401);
     assert_eq!(login(&code_at(30)).await, 200);
-    // An older code is void after a newer one.
+    // An older code is not valid after a newer one was used.
     assert_eq!(login(&code_at(0)).await, 401);
     let used = code_at(30);
     for minutes in [-1, -60, 1] {

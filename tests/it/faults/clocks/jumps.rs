@@ -163,7 +163,7 @@ async fn the_previous_refresh_token_has_no_grace_period_after_the_clock_was_set_
         let first = app.sign_up("ada").await.grant().clone();
         let (code, second) = refresh(&app, &first).await;
         assert_eq!((code, status(&app, &second).await), (200, 200));
-        // The successor is proven, and the grace period is over.
+        // The successor was used, and the grace period is over.
         app.clock.advance(TimeDelta::seconds(31));
         let app = if restarts { app.restart().await } else { app };
         app.clock.jump(TimeDelta::hours(-back));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_and_every_truncation_is_noticed() {
+    fn every_changed_byte_and_every_truncation_is_detected() {
         // S-98
         let dir = tempfile::tempdir().unwrap();
         let path = backup(dir.path());

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deleted_or_replaced_file_is_noticed_and_so_is_its_return() {
+    fn a_deleted_or_replaced_file_and_its_return_are_detected() {
         // N-23
         let dir = tempfile::tempdir().unwrap();
         let (path, aside) = (dir.path().join("x.db"), dir.path().join("aside"));

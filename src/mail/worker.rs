@@ -157,7 +157,7 @@ impl<'a> Worker<'a> {
                 Ok(()) => self.delivered(row.id).await?,
                 Err(failure) => {
                     if let Failure::NoServer(reason) = &failure {
-                        tracing::warn!(error = reason, "no mail can be sent");
+                        tracing::warn!(error = reason, "cannot send mails at the moment");
                         no_server = Some(reason.clone());
                     }
                     self.failed(&row, failure).await?;
@@ -210,7 +210,7 @@ impl<'a> Worker<'a> {
         let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         if let Some(next) = next {
-            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "a mail waits for a retry");
+            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail: it will be tried again");
             return self.postpone(id, attempts, next, error).await;
         }
         tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_rows_a_poll_reads_only_the_newest() {
+    fn a_poll_reads_only_the_newest_of_very_many_rows() {
         let mut position = PollPosition::default();
         assert_eq!(position.next_start(), 0);
         position.record(Instant::now(), 1_000_000);

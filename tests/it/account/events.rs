@@ -50,7 +50,7 @@ async fn the_user_sees_logins_failures_and_new_devices_with_address_and_device()
 }
 
 #[tokio::test]
-async fn a_device_is_new_only_once_and_an_update_of_the_app_makes_no_new_one() {
+async fn a_device_is_new_only_once_and_an_update_of_the_app_does_not_make_it_new() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for (device, user_agent, is_new) in [
@@ -83,7 +83,7 @@ async fn ended_sessions_and_reused_refresh_tokens_are_recorded() {
 }
 
 #[tokio::test]
-async fn failed_logins_can_not_flood_the_events() {
+async fn failed_logins_cannot_flood_the_events() {
     let app = TestApp::with(|settings| {
         settings.access_ttl_secs = 7200;
         // The throttle would refuse most of these attempts.

@@ -107,7 +107,7 @@ async fn a_new_password_obeys_the_rules_of_signing_up() {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_changes_one_wins_and_the_other_is_refused() {
+async fn exactly_one_of_two_concurrent_changes_succeeds() {
     // S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;

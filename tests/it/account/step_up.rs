@@ -50,7 +50,7 @@ async fn an_authentication_is_recent_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_stolen_old_token_can_not_delete_the_account() {
+async fn a_stolen_old_token_cannot_delete_the_account() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -97,7 +97,7 @@ async fn the_new_token_belongs_to_the_same_session_and_has_a_new_time_of_authent
 }
 
 #[tokio::test]
-async fn a_refresh_is_no_authentication() {
+async fn a_refresh_does_not_count_as_an_authentication() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

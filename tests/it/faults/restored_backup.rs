@@ -200,7 +200,7 @@ async fn a_trip_that_takes_the_id_of_a_lost_trip_has_another_version() {
 }
 
 #[tokio::test]
-async fn a_lost_keyed_request_is_done_once_when_it_is_sent_again() {
+async fn a_lost_keyed_request_is_executed_once_when_it_is_sent_again() {
     // F-1
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -315,7 +315,7 @@ fn commands_of(section: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_documented_restore_leaves_no_client_behind() {
+async fn the_documented_restore_works_for_every_client() {
     // F-1, S-99
     let dir = TempDir::new().unwrap();
     let home = TempDir::new().unwrap();

@@ -240,7 +240,7 @@ async fn the_outbox_drains_at_50_mails_a_second_over_one_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_at_once_loses_no_mail() {
+async fn a_killed_server_loses_no_mail() {
     // S-86
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::Hang);

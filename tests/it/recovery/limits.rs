@@ -31,7 +31,7 @@ async fn five_wrong_codes_end_a_flow_and_its_link() {
 }
 
 #[tokio::test]
-async fn of_parallel_guesses_five_are_compared() {
+async fn only_five_of_many_parallel_guesses_are_compared() {
     // S-79
     let app = super::start().await;
     app.sign_up("ada").await;

@@ -64,7 +64,7 @@ async fn a_login_code_expires_after_15_minutes() {
 }
 
 #[tokio::test]
-async fn of_20_parallel_logins_with_a_code_one_succeeds() {
+async fn exactly_one_of_20_parallel_logins_with_a_code_succeeds() {
     let app = super::start().await;
     confirmed(&app, "ada").await;
     let mail = mailed(&app, &app.anonymous(), LOGIN_CODE, ADA).await;

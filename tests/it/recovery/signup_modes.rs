@@ -75,7 +75,7 @@ async fn with_confirm_first_a_taken_address_gets_the_same_response_and_its_owner
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_taken_username_is_dropped() {
+async fn with_confirm_first_a_taken_username_is_not_assigned() {
     // S-11
     let app = confirm_first().await;
     let body = |email: &str| json!({ "email": email, "username": "lovelace", "password": OLD_PASSWORD });

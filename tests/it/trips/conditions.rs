@@ -72,7 +72,7 @@ async fn every_trip_change_checks_if_match() {
 }
 
 #[tokio::test]
-async fn of_fifty_writers_with_the_same_etag_one_succeeds() {
+async fn exactly_one_of_fifty_writers_with_the_same_etag_succeeds() {
     // S-60
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -221,7 +221,7 @@ async fn an_abandoned_claim_is_taken_over_after_its_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_fifty_concurrent_takeovers_one_succeeds() {
+async fn exactly_one_of_fifty_concurrent_takeovers_succeeds() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

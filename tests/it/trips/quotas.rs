@@ -35,7 +35,7 @@ async fn titles(client: &Client) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_trip_over_the_quota_is_507_and_deleting_one_makes_room() {
+async fn a_trip_over_the_quota_gets_507_and_deleting_one_makes_room() {
     //
     let app = with_trips(2).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
@@ -75,7 +75,7 @@ async fn parallel_requests_create_no_trip_over_the_quota() {
 }
 
 #[tokio::test]
-async fn texts_over_the_quota_are_507_and_shortening_them_is_possible() {
+async fn texts_over_the_quota_get_507_and_can_be_shortened() {
     //
     let app = with_bytes(1000).await;
     let ada = app.sign_up("ada").await;
@@ -167,7 +167,7 @@ async fn the_account_shows_what_is_stored_and_the_quotas() {
 }
 
 #[tokio::test]
-async fn keyed_requests_over_the_quota_of_a_day_are_507() {
+async fn keyed_requests_over_the_quota_of_a_day_get_507() {
     //
     let app = TestApp::with(|settings| settings.quotas.idempotency_keys = 2).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
@@ -186,7 +186,7 @@ async fn keyed_requests_over_the_quota_of_a_day_are_507() {
 }
 
 #[tokio::test]
-async fn sync_operations_over_the_remembered_number_are_rejected_until_old_ones_expire() {
+async fn sync_operations_over_the_stored_number_are_rejected_until_old_ones_expire() {
     //
     let app = TestApp::with(|settings| settings.quotas.sync_operations = 2).await;
     let ada = app.sign_up("ada").await;
@@ -213,7 +213,7 @@ async fn sync_operations_over_the_remembered_number_are_rejected_until_old_ones_
 }
 
 #[tokio::test]
-async fn the_oldest_deletions_are_forgotten_and_older_cursors_are_refused() {
+async fn the_oldest_tombstones_are_deleted_and_older_cursors_are_rejected() {
     //
     let app = TestApp::with(|settings| settings.quotas.tombstones = 2).await;
     let ada = app.sign_up("ada").await;

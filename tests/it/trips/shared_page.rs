@@ -53,7 +53,7 @@ fn check_headers(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn a_share_link_in_a_browser_is_a_page_of_the_trip() {
+async fn a_browser_gets_a_page_for_a_share_link() {
     // N-14
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -146,7 +146,7 @@ async fn markup_in_a_trip_is_text_on_the_page() {
 }
 
 #[tokio::test]
-async fn a_trip_with_a_title_only_is_a_page_too() {
+async fn a_trip_with_only_a_title_has_a_page_too() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let shared = share(&ada, &create_trip(&ada, &json!({ "title": "Later" })).await).await;

@@ -105,7 +105,7 @@ async fn a_digest_response_is_accepted_once_for_each_count() {
 }
 
 #[tokio::test]
-async fn of_parallel_replays_one_succeeds() {
+async fn exactly_one_of_many_parallel_replays_succeeds() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -117,7 +117,7 @@ async fn of_parallel_replays_one_succeeds() {
 }
 
 #[tokio::test]
-async fn an_old_nonce_is_stale_and_a_foreign_nonce_too() {
+async fn an_old_nonce_and_a_foreign_nonce_are_stale() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

@@ -223,7 +223,7 @@ async fn modified_and_unknown_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn a_personal_token_gets_neither_a_session_nor_a_token_nor_a_place_in_the_query() {
+async fn a_personal_token_cannot_get_a_session_or_a_token_and_is_rejected_in_the_query() {
     // S-93, S-26
     let app = TestApp::with(|settings| {
         settings.auth_methods.basic = true;

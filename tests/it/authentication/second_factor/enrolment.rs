@@ -70,7 +70,7 @@ async fn enrolling_and_removing_end_all_other_sessions() {
 }
 
 #[tokio::test]
-async fn the_old_app_stays_in_force_until_the_new_one_is_confirmed() {
+async fn the_old_app_stays_active_until_the_new_one_is_confirmed() {
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
     app.clock.advance(TimeDelta::seconds(30));

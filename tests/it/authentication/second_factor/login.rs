@@ -147,7 +147,7 @@ async fn a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_j
 }
 
 #[tokio::test]
-async fn of_fifty_parallel_uses_of_a_code_one_succeeds() {
+async fn exactly_one_of_fifty_parallel_uses_of_a_code_succeeds() {
     // S-51
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -234,7 +234,7 @@ async fn a_code_of_the_app_is_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn a_session_from_before_the_enrolment_can_not_be_refreshed() {
+async fn a_session_from_before_the_enrolment_cannot_be_refreshed() {
     // S-89: the enrolment ends it; if it was started at the same moment, the refresh does.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

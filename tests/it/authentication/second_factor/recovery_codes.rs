@@ -40,7 +40,7 @@ async fn each_recovery_code_logs_in_once_without_the_app() {
 }
 
 #[tokio::test]
-async fn of_fifty_parallel_uses_of_a_recovery_code_one_succeeds() {
+async fn exactly_one_of_fifty_parallel_uses_of_a_recovery_code_succeeds() {
     // S-91
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -35,7 +35,7 @@ async fn after_ten_wrong_passwords_each_failure_doubles_the_wait_up_to_15_minute
 }
 
 #[tokio::test]
-async fn failures_are_forgotten_one_by_one() {
+async fn failures_expire_one_by_one() {
     // S-12
     let app = start().await;
     app.sign_up("ada").await;
@@ -162,7 +162,7 @@ async fn parallel_wrong_passwords_have_the_same_limit_as_sequential_ones() {
 }
 
 #[tokio::test]
-async fn a_successful_login_writes_nothing_and_a_thousand_made_up_names_are_forgotten() {
+async fn a_successful_login_writes_nothing_and_the_rows_of_made_up_names_expire() {
     // S-83
     let app = start().await;
     app.sign_up("ada").await;

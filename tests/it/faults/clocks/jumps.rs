@@ -49,7 +49,7 @@ async fn a_logged_out_token_stays_refused_after_a_restart_under_a_wrong_clock() 
 }
 
 #[tokio::test]
-async fn revocations_outlive_their_tokens_by_the_longest_life_of_a_token() {
+async fn revocations_outlive_their_tokens_by_the_longest_lifetime_of_a_token() {
     //
     let app = TestApp::start().await;
     let phone = app.sign_up("ada").await;
@@ -67,7 +67,7 @@ async fn revocations_outlive_their_tokens_by_the_longest_life_of_a_token() {
 }
 
 #[tokio::test]
-async fn a_year_ahead_for_75_seconds_destroys_nothing() {
+async fn a_clock_that_is_a_year_ahead_for_75_seconds_destroys_nothing() {
     // A-4, F-7, S-106
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -129,7 +129,7 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    /// Reads any text that a client sent. Returns `None` if it is longer than any identifier: to compute the
+    /// Reads any text that a client sent. Returns `None` if it is longer than any identifier: computing the
     /// canonical form of 256 KiB would block a worker thread.
     pub fn from_entered(text: &str) -> Option<Self> {
         let text = text.trim();

@@ -1,4 +1,4 @@
-//! Decides between the caller of a write and the task that runs it whether the write may still be committed.
+//! Lets the caller of a write and the task that runs it agree on whether the write may still be committed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,10 +1,10 @@
 //! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
 //!
-//! An account requires a second factor from the confirmation of an authenticator app until the app is removed. The
-//! user then proves a code of the app, or a recovery code. Every login must ask [`SecondFactors`]: a password, a
-//! mailed code or a reset never replaces the second factor.
+//! An account requires a second factor from the confirmation of an authenticator app until the app is
+//! removed. To log in, the user then sends a code of the app or a recovery code. Every login must ask
+//! [`SecondFactors`]: a password, a mailed code or a reset never replaces the second factor.
 //!
-//! The functions run in the transaction of the caller. A wrong code is a result and no error, so that the
+//! The functions run in the transaction of the caller. A wrong code is not an error but a result, so that the
 //! transaction commits and the attempt counts.
 
 use chrono::{DateTime, Utc};

@@ -1,7 +1,7 @@
 //! JSON request bodies.
 //!
 //! A body is read with a size limit and a deadline, parsed strictly, and checked against the schema that the
-//! OpenAPI document publishes. All errors are reported at once; no value is coerced or dropped.
+//! OpenAPI document publishes. All errors are reported at once; no value is coerced or ignored.
 
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::error::ContentTypeError;
@@ -61,7 +61,7 @@ impl<T> Body<T> {
         match rules(self.value, &errors) {
             Ok(checked) if errors.is_empty() => return Ok(checked),
             Ok(_) => {}
-            // The rules did not see the rejected fields, so their errors for those fields are dropped.
+            // The rules did not see the rejected fields, so their errors for those fields are ignored.
             Err(more) => {
                 let is_new = |error: &FieldError| !errors.iter().any(|known| known.pointer == error.pointer);
                 let more: Vec<FieldError> = more.into_iter().filter(is_new).collect();

@@ -41,7 +41,7 @@ pub const CODE: &str = "31415926";
 pub const LINK_TOKEN: &str = "AZytuVAocACj8W0MUr53GWxpbmstc2lnbmF0dXJlIQ";
 /// An access token without a valid signature.
 pub const ACCESS_TOKEN: &str = "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2lnbmF0dXJl";
-/// A refresh token without a valid signature.
+/// A device token without a valid signature.
 pub const DEVICE_TOKEN: &str =
     "AZytuVAofQALN1vgZP1JMgGcrblQKHsAjyRuoDfBkAcxqm5Jd0Xk0QAAAABrl3x8b3VyLWV4YW1wbGUtdGFn";
 /// A refresh token.

@@ -203,7 +203,7 @@ impl ProblemCode {
             Self::IdempotencyInProgress => ("idempotency_in_progress", 409, "Request in progress", "retry",
                 "The first request with this `Idempotency-Key` is still running."),
             Self::ResyncRequired => ("resync_required", 410, "Full synchronization required", "fix_input",
-                "The cursor is older than 180 days, older than the deletions that the server remembers, or newer than its data. The deletions since then are not known."),
+                "The cursor is older than 180 days, or the server no longer stores all deletions since then, or the database was restored from a backup."),
             Self::ContentTooLarge => ("content_too_large", 413, "Content too large", "fix_input",
                 "The body is larger than this operation allows."),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported media type", "fix_input",

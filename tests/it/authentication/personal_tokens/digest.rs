@@ -194,7 +194,7 @@ async fn digest_is_neither_offered_nor_accepted_unless_enabled() {
     let off = app.replica_with(|settings| settings.auth_methods.digest = false).await;
     let reply = send(&off, &fields).await.expect(401).problem("unauthenticated");
     assert_eq!(reply.header("www-authenticate"), r#"Bearer realm="tripgate""#);
-    // A personal access token cannot get another token.
+    // A personal access token can neither create another token nor replace a password.
     for (method, path) in [("POST", "/api/v1/auth/tokens"), ("GET", "/api/v1/auth/verify")] {
         let header = Fields { method, uri: path.to_owned(), ..fields.clone() }.header();
         let call = app.anonymous().call(method.parse::<Method>().unwrap(), path);

@@ -77,6 +77,7 @@ pub mod sessions;
 pub mod shares;
 pub mod strict_json;
 pub mod sync;
+pub mod thread_priority;
 pub mod throttle;
 pub mod tokens;
 pub mod totp;

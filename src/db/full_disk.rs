@@ -63,7 +63,7 @@ impl ImmutableReaders {
     pub(super) async fn open(url: &str) -> Result<Self, DbErr> {
         let readers = Lanes::from_fn(|lane| async move {
             let pool = Database::connect(immutable_options(url, lane)).await?;
-            Ok::<_, DbErr>(ReadPool::new(&pool, lane.statement_timeout()))
+            Ok::<_, DbErr>(ReadPool::new(&pool, lane, lane.statement_timeout()))
         });
         Ok(Self { url: url.to_owned(), readers: readers.await? })
     }

@@ -152,7 +152,7 @@ async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, O
         let unreachable = &unreachable;
         async move {
             let pool = Database::connect(options).await.map_err(unreachable)?;
-            Ok(ReadPool::new(&pool, lane.statement_timeout()))
+            Ok(ReadPool::new(&pool, lane, lane.statement_timeout()))
         }
     });
     let files = SqliteFiles::watch(&sqlite_file(url)?.unwrap_or_default());

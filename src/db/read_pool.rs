@@ -21,6 +21,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, Semaphor
 use tokio::time::timeout;
 
 use super::DATABASE_TIMEOUT;
+use super::lanes::Lane;
+use crate::thread_priority;
 
 /// The read-only connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ struct Inner {
     size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
+    lane: Lane,
     /// The maximum duration of a query.
     limit: Duration,
 }
@@ -71,12 +74,19 @@ impl Deadline {
 }
 
 impl Session {
-    async fn open(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+    async fn open(pool: &SqlitePool, lane: Lane) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?.detach();
         let deadline = Arc::new(Deadline { opened: Instant::now(), millis: AtomicU64::new(u64::MAX) });
         let running = Arc::clone(&deadline);
-        // The handler returns false to interrupt the query.
-        connection.lock_handle().await?.set_progress_handler(CHECK_EVERY, move || !running.has_passed());
+        let mut has_normal_priority = true;
+        // SQLite calls the handler on the connection's thread. It returns false to interrupt the query.
+        let check = move || {
+            if lane == Lane::Searches && mem::replace(&mut has_normal_priority, false) {
+                thread_priority::lower();
+            }
+            !running.has_passed()
+        };
+        connection.lock_handle().await?.set_progress_handler(CHECK_EVERY, check);
         Ok(Self { connection, deadline })
     }
 }
@@ -95,7 +105,9 @@ impl Inner {
         let idle = self.idle().pop();
         let session = match idle {
             Some(session) => session,
-            None => Session::open(&self.pool()).await.map_err(|error| DbErr::Conn(driver(error)))?,
+            None => {
+                Session::open(&self.pool(), self.lane).await.map_err(|error| DbErr::Conn(driver(error)))?
+            }
         };
         session.deadline.set(self.limit);
         Ok(session)
@@ -201,12 +213,12 @@ fn query(statement: Statement) -> Query<'static, Sqlite, SqlxValues> {
 
 impl ReadPool {
     /// Opens connections on demand, up to the limit of `pool`. `limit` is the maximum duration of a query.
-    pub(super) fn new(pool: &DatabaseConnection, limit: Duration) -> Self {
+    pub(super) fn new(pool: &DatabaseConnection, lane: Lane, limit: Duration) -> Self {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         let pool = RwLock::new(pool);
-        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), limit }))
+        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), lane, limit }))
     }
 
     /// Takes connections from `pool` from now on. Waits until the running queries have ended.
@@ -298,7 +310,7 @@ mod tests {
     async fn with_limit(limit: Duration) -> ReadPool {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(2).min_connections(0);
-        ReadPool::new(&Database::connect(options).await.unwrap(), limit)
+        ReadPool::new(&Database::connect(options).await.unwrap(), Lane::Searches, limit)
     }
 
     fn sql(text: &str) -> Statement {

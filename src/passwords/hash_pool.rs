@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::metrics;
+use crate::{metrics, thread_priority};
 
 /// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
 const INITIAL_ROUND_NANOS: u64 = 65_000;
-/// The niceness of the hashing threads. All other threads run before them.
-const NICE: i32 = 19;
 
 /// The expected wait for a hash is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,10 +139,7 @@ impl Drop for Slot {
 }
 
 fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
-    // On Linux each thread has its own niceness, and raising it needs no privilege.
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "failed to lower the priority of a hashing thread");
-    }
+    thread_priority::lower();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {

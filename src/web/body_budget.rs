@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::problem::{Problem, ProblemCode};
+use crate::thread_priority;
 
 /// The size up to which a body needs no share of the budget.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
@@ -81,7 +82,8 @@ impl BodyBudget {
         tokio::time::timeout(self.max_wait, admit).await.ok().flatten().ok_or_else(overloaded)
     }
 
-    /// Runs `parse` on a blocking thread.
+    /// Runs `parse` on a blocking thread, at the lowest priority: parsing a large body may take longer than serving
+    /// a hundred small requests. All other work on blocking threads can wait too, so the priority is not restored.
     ///
     /// # Errors
     ///
@@ -92,6 +94,7 @@ impl BodyBudget {
     ) -> Result<T, Problem> {
         let permit = Arc::clone(&self.parsers).acquire_owned().await;
         let task = tokio::task::spawn_blocking(move || {
+            thread_priority::lower();
             let parsed = parse();
             drop(permit);
             parsed
@@ -138,6 +141,13 @@ mod tests {
         budget.admit(256 * 1024, None).await.unwrap();
         let (waiting, ()) = tokio::join!(budget.admit(4 * MIB, user(9)), async { drop(admitted.pop()) });
         waiting.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_parsed_at_the_lowest_priority() {
+        //
+        let priority = BodyBudget::default().parse(|| rustix::process::getpriority_process(None)).await;
+        assert_eq!(priority.unwrap().unwrap(), 19);
     }
 
     #[tokio::test]

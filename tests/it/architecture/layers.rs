@@ -20,6 +20,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "calendar_date",
             "metrics",
             "plain_text",
+            "thread_priority",
         ],
     ),
     (2, &["db", "passwords", "config", "data_dir"]),

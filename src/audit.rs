@@ -160,6 +160,11 @@ pub fn record_failed_login(user: Option<Uuid>, name_hash: i64) {
     );
 }
 
+/// Writes an administrative command to the audit log, with the operating system's user.
+pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
+    tracing::info!(target: "tripgate::audit", event = "operator_command", command, operator, subject);
+}
+
 /// Writes an event to the audit log, without the user or the session if they are unknown.
 pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
     let info = REQUEST.try_with(Arc::clone).ok();

@@ -32,7 +32,7 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`totp`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`operators`], [`totp`] | |
 //! | [`mail`] | `leases` |
 //! | [`accounts`] | `events`, `throttle`, `tokens` |
 //! | [`second_factors`] | `accounts`, `totp` |
@@ -66,6 +66,7 @@ pub mod leases;
 pub mod listener;
 pub mod mail;
 pub mod metrics;
+pub mod operators;
 pub mod passwords;
 pub mod personal_tokens;
 pub mod plain_text;

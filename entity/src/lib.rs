@@ -12,6 +12,7 @@ pub mod known_devices;
 pub mod leases;
 pub mod mail_budgets;
 pub mod mail_days;
+pub mod operator_actions;
 pub mod outbox;
 pub mod pending_logins;
 pub mod personal_tokens;

@@ -21,6 +21,7 @@ mod m20261129_000013_personal_tokens;
 mod m20261129_000014_second_factors;
 mod m20261129_000015_throttle;
 mod m20261129_000016_account_lifecycle;
+mod m20261129_000017_operator_actions;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000014_second_factors::Migration),
             Box::new(m20261129_000015_throttle::Migration),
             Box::new(m20261129_000016_account_lifecycle::Migration),
+            Box::new(m20261129_000017_operator_actions::Migration),
         ]
     }
 }

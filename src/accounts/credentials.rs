@@ -7,13 +7,14 @@ use super::{Accounts, AccountsError, User, store};
 use crate::db::{StoreError, Tx};
 use crate::events::EventKind;
 use crate::passwords::Password;
+use crate::throttle::CredentialTag;
 
 /// The hash of an account without a password: no password matches it.
 pub const NO_PASSWORD: &str = "!";
 
 /// Refuses a disabled account in the same way as a wrong password.
 pub(super) fn active(user: User) -> Result<User, AccountsError> {
-    if user.is_disabled { Err(AccountsError::InvalidCredentials) } else { Ok(user) }
+    if user.is_disabled() { Err(AccountsError::InvalidCredentials) } else { Ok(user) }
 }
 
 /// Locks a user until the transaction ends. Returns `false` if the account was disabled, or its credentials were
@@ -40,6 +41,18 @@ pub async fn replace_password(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     store::replace_password(tx, user, version, hash, now).await
+}
+
+impl User {
+    /// Returns whether an operator has disabled the account.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled_at.is_some()
+    }
+
+    /// Returns whether a password is set.
+    pub fn has_password(&self) -> bool {
+        self.credential != CredentialTag::of_hash(NO_PASSWORD)
+    }
 }
 
 impl Accounts {

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Accounts, AccountsError, store};
+use super::{Accounts, AccountsError, delete};
 use crate::audit::{self, Event};
 use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
@@ -26,25 +26,11 @@ impl Accounts {
     ///
     /// [`AccountsError::Store`].
     pub async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
-        let revocation = Revocation {
-            subject: user,
-            minted_before: None,
-            // The access token may have been minted under a longer configured lifetime.
-            until: self.clock.now().max(self.clock.shared_now()) + tokens::MAX_TTL,
-        };
-        // Deletes no row if a concurrent request has deleted the account.
-        let deleted: Result<bool, StoreError> = self
-            .db
-            .write(revocation, |tx, revocation| {
-                async move {
-                    tokens::revoke(tx, revocation).await?;
-                    store::delete(tx, revocation.subject).await
-                }
-                .boxed()
-            })
-            .await;
-        deleted?;
-        self.tokens.apply(&revocation);
+        // The access token may have been minted under a longer configured lifetime.
+        let until = self.clock.now().max(self.clock.shared_now()) + tokens::MAX_TTL;
+        let deleted: Result<Revocation, StoreError> =
+            self.db.write((user, until), |tx, (user, until)| delete(tx, *user, *until).boxed()).await;
+        self.tokens.apply(&deleted?);
         audit::record(Event::AccountDeleted, Some(user), None);
         Ok(())
     }

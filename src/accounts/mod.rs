@@ -5,12 +5,14 @@
 //! on sessions or tokens.
 
 mod address;
+mod administration;
 pub mod api;
 mod credentials;
 mod deletion;
 mod identifiers;
 mod in_transaction;
 mod login_attempt;
+mod new_account;
 mod new_password;
 mod password_policy;
 mod store;
@@ -30,6 +32,7 @@ use crate::tokens::Tokens;
 
 use address::Confirmation;
 pub use address::{change_address, confirm_address};
+pub use administration::{UserFilter, delete, search, set_disabled};
 pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
@@ -37,6 +40,7 @@ pub use identifiers::{
 use in_transaction::change_profile;
 pub use in_transaction::{find, insert, lookup, page, set_mfa_enabled};
 pub use login_attempt::LoginAttempt;
+pub use new_account::{HashedUser, NewAccount};
 pub use password_policy::{PasswordPolicy, PolicyViolation};
 
 /// The minimum length of a language tag.
@@ -68,8 +72,8 @@ pub struct User {
     pub locale: Option<String>,
     /// Raised when the password or the state of the account changes.
     pub credentials_version: i64,
-    /// Whether an operator has disabled the account.
-    pub is_disabled: bool,
+    /// When an operator disabled the account.
+    pub disabled_at: Option<DateTime<Utc>>,
     /// When the user signed up.
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
@@ -174,22 +178,6 @@ impl HasStoreError for AccountsError {
     }
 }
 
-/// A new user with a hashed password, ready to be stored.
-#[derive(Debug, Clone)]
-pub struct HashedUser {
-    user: User,
-    email_key: Option<String>,
-    username_key: Option<String>,
-    password_hash: String,
-}
-
-impl HashedUser {
-    /// Returns the user to be stored.
-    pub fn user(&self) -> &User {
-        &self.user
-    }
-}
-
 /// Creates, authenticates, changes and deletes accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Accounts {
@@ -251,27 +239,16 @@ impl Accounts {
     /// [`AccountsError::Overloaded`].
     pub async fn hash_password(&self, new: NewUser) -> Result<HashedUser, AccountsError> {
         let password_hash = self.passwords.hash(new.password).await?;
-        let credential = CredentialTag::of_hash(&password_hash);
         let now = self.clock.now();
-        Ok(HashedUser {
-            email_key: new.email.as_ref().map(|email| email.canonical().to_owned()),
-            username_key: new.username.as_ref().map(|name| name.canonical().to_owned()),
-            password_hash,
-            user: User {
-                id: self.clock.new_id(),
-                email: new.email.map(|email| email.as_entered().to_owned()),
-                email_verified: false,
-                username: new.username.map(|name| name.as_entered().to_owned()),
-                display_name: new.display_name,
-                mfa_enabled: false,
-                locale: new.locale,
-                credentials_version: 0,
-                is_disabled: false,
-                created_at: now,
-                updated_at: now,
-                credential,
-            },
-        })
+        let account = NewAccount {
+            email: new.email,
+            email_verified: false,
+            username: new.username,
+            display_name: new.display_name,
+            locale: new.locale,
+            created_at: now,
+        };
+        Ok(HashedUser::new(self.clock.new_id(), account, password_hash, now))
     }
 
     /// Proves that a logged-in user knows the password of the account. A wrong password counts as invalid

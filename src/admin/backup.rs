@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::actions::{log_done, record_done};
 use crate::app::{StartError, backups_of, create_data_dir, remembered, set_umask};
 use crate::backups::{Backup, BackupError, Backups, Header};
 use crate::clock::Clock;
@@ -50,7 +51,9 @@ pub struct Restored {
 /// [`ManageBackupsError`].
 pub async fn create_backup(settings: &Settings) -> Result<Backup, ManageBackupsError> {
     set_umask();
-    Ok(backups_of(settings, Clock::system())?.create().await?)
+    let created = backups_of(settings, Clock::system())?.create().await?;
+    log_done("backup create");
+    Ok(created)
 }
 
 /// Returns the backups, newest first.
@@ -100,6 +103,9 @@ pub async fn restore_backup(
         None => restore_dump(settings, &backups, path, may_replace).await,
     };
     drop(lock);
+    if restored.is_ok() {
+        record_done(settings, "backup restore", None).await;
+    }
     restored
 }
 

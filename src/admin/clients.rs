@@ -1,5 +1,6 @@
 //! Adds, lists and removes the credentials of other services.
 
+use super::actions::record_done;
 use super::{open_existing, open_or_create};
 use crate::app::{StartError, set_umask};
 use crate::clients::{Client, ClientCredentials, Clients, ClientsError};
@@ -30,7 +31,9 @@ pub async fn add_client(
 ) -> Result<ClientCredentials, ManageClientsError> {
     set_umask();
     let db = open_or_create(settings, create).await?;
-    with_clients(db, async |clients| clients.add(name).await).await
+    let created = with_clients(db, async |clients| clients.add(name).await).await?;
+    record_done(settings, "clients add", Some(&created.id)).await;
+    Ok(created)
 }
 
 /// Returns all clients, oldest first.
@@ -52,7 +55,9 @@ pub async fn list_clients(settings: &Settings) -> Result<Vec<Client>, ManageClie
 pub async fn remove_client(settings: &Settings, id: &str) -> Result<(), ManageClientsError> {
     set_umask();
     let db = open_existing(settings).await?;
-    with_clients(db, async |clients| clients.remove(id).await).await
+    with_clients(db, async |clients| clients.remove(id).await).await?;
+    record_done(settings, "clients remove", Some(id)).await;
+    Ok(())
 }
 
 /// Runs `work` on the clients and closes the database.

@@ -1,11 +1,13 @@
 //! The command that begins a new feed epoch after a backup was restored.
 
+use super::actions::record;
 use crate::app::{StartError, remembered, set_umask};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::DatabaseRecord;
 use crate::db;
 use crate::epochs::{Epochs, Renewal, Renewed};
+use crate::operators::Action;
 
 /// Begins a new feed epoch, also while servers run. Makes the data directory belong to this database.
 ///
@@ -16,6 +18,9 @@ pub async fn renew_epoch(settings: &Settings, end_sessions: bool) -> Result<Rene
     set_umask();
     let db = db::open_existing(settings.database_url.expose()).await?;
     let renewed = renew(settings, &Epochs::new(db.clone(), Clock::system()), end_sessions).await;
+    if renewed.is_ok() {
+        record(&db, Action::new(&Clock::system(), "epoch renew")).await;
+    }
     db.close().await;
     renewed
 }

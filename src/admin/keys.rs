@@ -1,5 +1,6 @@
 //! Lists, rotates and revokes the signing keys.
 
+use super::actions::record_done;
 use super::open_existing;
 use crate::app::{StartError, master_secret, set_umask};
 use crate::clock::Clock;
@@ -63,7 +64,9 @@ pub async fn list_keys(settings: &Settings) -> Result<Vec<KeySummary>, KeysError
 pub async fn rotate_key(settings: &Settings) -> Result<String, KeysError> {
     set_umask();
     let secret = existing_secret(settings)?;
-    with_keys(settings, &secret, async |keys| keys.rotate().await).await
+    let kid = with_keys(settings, &secret, async |keys| keys.rotate().await).await?;
+    record_done(settings, "keys rotate", Some(&kid)).await;
+    Ok(kid)
 }
 
 /// Removes the key with this id immediately, and invalidates every token that it signed.
@@ -75,7 +78,11 @@ pub async fn revoke_key(settings: &Settings, kid: &str) -> Result<(), KeysError>
     set_umask();
     let secret = existing_secret(settings)?;
     let was_revoked = with_keys(settings, &secret, async |keys| keys.revoke(kid).await).await?;
-    if was_revoked { Ok(()) } else { Err(KeysError::NoSuchKey { kid: kid.to_owned() }) }
+    if !was_revoked {
+        return Err(KeysError::NoSuchKey { kid: kid.to_owned() });
+    }
+    record_done(settings, "keys revoke", Some(kid)).await;
+    Ok(())
 }
 
 /// Returns the existing master secret. A newly created one would not decrypt the keys.

@@ -1,5 +1,6 @@
 //! Sends a test mail, and lists the mails that wait.
 
+use super::actions::log_done;
 use super::keys::existing_secret;
 use super::open_existing;
 use crate::app::{StartError, mail_options, set_umask};
@@ -16,7 +17,9 @@ use crate::mail::{Mail, QueuedMail, TestReport, send_test};
 pub async fn test_mail(settings: &Settings, address: &str) -> Result<TestReport, StartError> {
     set_umask();
     let options = mail_options(settings, &settings.public_url(settings.listen));
-    Ok(send_test(&options, &Clock::system(), address).await?)
+    let report = send_test(&options, &Clock::system(), address).await?;
+    log_done("mail test");
+    Ok(report)
 }
 
 /// Returns the mails that wait or failed, the oldest first.

@@ -3,6 +3,7 @@
 //! The functions return data; the command line formats it. Running servers poll the database for the changes
 //! several times a second.
 
+mod actions;
 mod backup;
 mod clients;
 mod doctor;
@@ -11,6 +12,9 @@ mod keys;
 mod mail;
 mod secret;
 mod throttle;
+mod users;
+
+use actions::log_done;
 
 use crate::app::{StartError, back_up_before_migration, create_data_dir, refuse_empty, set_umask};
 use crate::clock::Clock;
@@ -18,6 +22,7 @@ use crate::config::Settings;
 use crate::data_dir::DatabaseRecord;
 use crate::db::{self, Db, MigrationStep, OpenError};
 
+pub use actions::list_actions;
 pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, restore_backup, verify_backup};
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
 pub use doctor::{Finding, Status as FindingStatus, examine};
@@ -26,6 +31,10 @@ pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 pub use throttle::{SlowedDownAccount, ThrottleTarget, clear_throttle, list_throttle};
+pub use users::{
+    Change, Changed, ManageUsersError, MintedToken, NewUser, ResetLink, UserDetails, UserPage, add_user,
+    change_user, create_reset_link, list_user_sessions, list_users, mint_token, show_user,
+};
 
 /// Applies all pending steps of the schema. Returns every step.
 ///
@@ -36,7 +45,9 @@ pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, Start
     set_umask();
     create_data_dir(&settings.data_dir)?;
     back_up_before_migration(settings, &Clock::system()).await?;
-    Ok(db::migrate_up(settings.database_url.expose()).await?)
+    let steps = db::migrate_up(settings.database_url.expose()).await?;
+    log_done("migrate up");
+    Ok(steps)
 }
 
 /// Reverts the newest `count` steps of the schema, including their data. Returns every step.
@@ -46,7 +57,9 @@ pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, Start
 /// [`StartError`].
 pub async fn migrate_down(settings: &Settings, count: u32) -> Result<Vec<MigrationStep>, StartError> {
     set_umask();
-    Ok(db::migrate_down(settings.database_url.expose(), count).await?)
+    let steps = db::migrate_down(settings.database_url.expose(), count).await?;
+    log_done("migrate down");
+    Ok(steps)
 }
 
 /// Returns every step of the schema with its state.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::actions::{log_done, record_done};
 use super::keys::{KeysError, existing_secret, with_keys};
 use super::open_existing;
 use crate::app::{StartError, set_umask};
@@ -63,6 +64,9 @@ pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, Ke
     let path = settings.secret_file.clone();
     let was_added =
         SecretFile::open(&path).and_then(|mut file| file.prepare()).map_err(StartError::Secret)?;
+    if was_added {
+        log_done("secret prepare");
+    }
     Ok(if was_added {
         SecretPreparation::Prepared { path }
     } else {
@@ -79,6 +83,12 @@ pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, Ke
 /// [`KeysError::WrongSecret`], [`KeysError::Start`].
 pub async fn rotate_secret(settings: &Settings) -> Result<SecretRotation, KeysError> {
     set_umask();
+    let rotation = rotate(settings).await?;
+    record_done(settings, "secret rotate", None).await;
+    Ok(rotation)
+}
+
+async fn rotate(settings: &Settings) -> Result<SecretRotation, KeysError> {
     if settings.secret.is_some() {
         let keys = reencrypt(settings, &existing_secret(settings)?).await?;
         return Ok(SecretRotation::ReencryptedConfigured { keys });

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::actions::record;
 use super::open_existing;
 use crate::accounts::{self, Identifier, User};
 use crate::app::{StartError, master_secret, set_umask};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, StoreError};
+use crate::operators::Action;
 use crate::throttle::{SlowedDown, Subject, Throttle};
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -56,6 +58,9 @@ pub async fn list_throttle(settings: &Settings) -> Result<Vec<SlowedDownAccount>
 pub async fn clear_throttle(settings: &Settings, target: ThrottleTarget<'_>) -> Result<u64, StartError> {
     let (db, throttle) = open(settings).await?;
     let result = clear(&db, &throttle, target).await;
+    if result.is_ok() {
+        record(&db, Action::new(&Clock::system(), "throttle clear")).await;
+    }
     db.close().await;
     Ok(result?)
 }

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
+use super::output::{instant, json_flag, object};
 use super::run_command::{block_on, run_command};
 use super::{CliError, logging, required};
 use crate::admin;
@@ -13,7 +13,6 @@ use crate::config::Settings;
 use crate::mail::{QueuedMail, TestReport};
 
 pub(super) fn command() -> Command {
-    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
     let address = Arg::new("address").value_name("ADDRESS").required(true).help("The recipient");
     Command::new("mail")
         .about("Test the delivery of mails, and show the mails that wait")
@@ -23,10 +22,12 @@ pub(super) fn command() -> Command {
             Command::new("test")
                 .about("Send one mail and print the dialogue with the mail server")
                 .arg(address)
-                .arg(json()),
+                .arg(json_flag()),
         )
         .subcommand(
-            Command::new("queue").about("List the mails that wait or failed, and the reason").arg(json()),
+            Command::new("queue")
+                .about("List the mails that wait or failed, and the reason")
+                .arg(json_flag()),
         )
 }
 
@@ -59,12 +60,6 @@ fn report_json(report: &TestReport) -> String {
     .to_string()
 }
 
-/// Returns an object without the absent fields.
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(present.collect())
-}
-
 fn report_lines(report: &TestReport) -> Vec<String> {
     let mut lines = report.dialogue.clone();
     if let Some(file) = &report.file {
@@ -83,10 +78,6 @@ async fn queue(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, Cl
     Ok(mails.iter().map(mail_line).collect())
 }
 
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
 fn state(mail: &QueuedMail) -> &'static str {
     if mail.failed_at.is_some() { "failed" } else { "waiting" }
 }
@@ -97,21 +88,21 @@ fn mail_json(mail: &QueuedMail) -> Value {
         ("state", Some(json!(state(mail)))),
         ("kind", Some(json!(mail.kind))),
         ("to", mail.to.as_ref().map(|to| json!(to))),
-        ("queued_at", Some(json!(time(mail.queued_at)))),
+        ("queued_at", Some(json!(instant(mail.queued_at)))),
         ("attempts", Some(json!(mail.attempts))),
-        ("next_attempt_at", mail.next_attempt_at.map(|at| json!(time(at)))),
-        ("failed_at", mail.failed_at.map(|at| json!(time(at)))),
+        ("next_attempt_at", mail.next_attempt_at.map(|at| json!(instant(at)))),
+        ("failed_at", mail.failed_at.map(|at| json!(instant(at)))),
         ("last_error", mail.last_error.as_ref().map(|error| json!(error))),
     ])
 }
 
 fn mail_line(mail: &QueuedMail) -> String {
     let to = mail.to.as_deref().unwrap_or("(encrypted under another secret)");
-    let next = mail.next_attempt_at.map_or(String::new(), |at| format!(", next attempt {}", time(at)));
+    let next = mail.next_attempt_at.map_or(String::new(), |at| format!(", next attempt {}", instant(at)));
     let error = mail.last_error.as_deref().map_or(String::new(), |error| format!(": {error}"));
     format!(
         "{}  {}  {}  {to}  {} failed attempts{next}{error}",
-        time(mail.queued_at),
+        instant(mail.queued_at),
         state(mail),
         mail.kind,
         mail.attempts

@@ -1,6 +1,7 @@
 //! The command line. A command's output goes to standard output; the log and errors go to standard
 //! error. Exit codes: 0 success, 1 a check failed, 2 invalid settings or a failure to start.
 
+mod audit;
 mod backup;
 mod clients;
 mod config;
@@ -14,11 +15,13 @@ mod mail;
 mod migrate;
 mod openapi;
 mod openapi_diff;
+mod output;
 mod run_command;
 mod secret;
 mod serve;
 mod throttle;
 mod timestamp;
+mod users;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -117,6 +120,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("health", args)) => health::run(args, &load()?.settings, &mut out),
         Some(("doctor", args)) => doctor::run(args, &load()?.settings, &mut out),
+        Some(("users", args)) => users::run(args, &load()?.settings, &mut out),
+        Some(("audit", args)) => audit::run(args, &load()?.settings, &mut out),
         Some(("throttle", args)) => throttle::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
@@ -150,6 +155,8 @@ fn command() -> Command {
         .subcommand(keys::command())
         .subcommand(secret::command())
         .subcommand(openapi::command())
+        .subcommand(users::command())
+        .subcommand(audit::command())
         .subcommand(clients::command())
         .subcommand(epoch::command())
         .subcommand(backup::command())

@@ -3,18 +3,17 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 
 use super::CliError;
+use super::output::{instant, json_flag};
 use super::run_command::run_command;
 use crate::admin::{self, SlowedDownAccount, ThrottleTarget};
 use crate::config::Settings;
 use crate::throttle::SlowedDown;
 
 pub(super) fn command() -> Command {
-    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
     let account = Arg::new("account")
         .long("account")
         .value_name("USER")
@@ -29,14 +28,14 @@ pub(super) fn command() -> Command {
         .about("Show and reset what is slowed down after failed attempts")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("list").about("List what has no free attempts left").arg(json()))
+        .subcommand(Command::new("list").about("List what has no free attempts left").arg(json_flag()))
         .subcommand(
             Command::new("clear")
                 .about("Forget failed attempts, with immediate effect")
                 .arg(account)
                 .arg(address)
                 .arg(all)
-                .arg(json())
+                .arg(json_flag())
                 .group(ArgGroup::new("target").args(["account", "address", "all"]).required(true)),
         )
 }
@@ -97,8 +96,4 @@ fn as_line(SlowedDownAccount { slowed_down, user }: &SlowedDownAccount) -> Strin
         blocked_until.map(|until| format!("blocked until {}", instant(until))),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -39,6 +39,18 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// Very many logins failed.
     AttackDetected,
+    /// An operator disabled the account.
+    AccountDisabled,
+    /// An operator enabled the account.
+    AccountEnabled,
+    /// An operator ended all sessions.
+    SessionsEnded,
+    /// An operator removed the second factors.
+    MfaReset,
+    /// An operator created a link to choose a password.
+    PasswordResetCreated,
+    /// An operator created an access token for the account.
+    OperatorTokenCreated,
 }
 
 impl EventKind {
@@ -63,6 +75,12 @@ impl EventKind {
             Self::TotpDisabled => "totp_disabled",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::AttackDetected => "attack_detected",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountEnabled => "account_enabled",
+            Self::SessionsEnded => "sessions_ended",
+            Self::MfaReset => "mfa_reset",
+            Self::PasswordResetCreated => "password_reset_created",
+            Self::OperatorTokenCreated => "operator_token_created",
         }
     }
 }

@@ -15,6 +15,7 @@
 //! tokens, and those of another purpose, all in the same way.
 
 mod delivery;
+mod management;
 mod store;
 mod token;
 
@@ -28,6 +29,7 @@ use crate::mail::Mail;
 use crate::secrets::{MacKey, MasterSecret, Purpose as KeyPurpose};
 
 pub use delivery::Delivery;
+pub use management::{end_all, end_confirmations};
 
 /// The number of digits of a code.
 pub const CODE_DIGITS: usize = 8;
@@ -115,6 +117,8 @@ pub struct NewFlow<'a> {
     pub was_verified: bool,
     /// The hash of the password that a repeated sign-up sets.
     pub password_hash: Option<String>,
+    /// The lifetime, if it is not that of the purpose.
+    pub lifetime: Option<TimeDelta>,
 }
 
 impl<'a> NewFlow<'a> {
@@ -128,6 +132,7 @@ impl<'a> NewFlow<'a> {
             is_bound: false,
             was_verified: false,
             password_hash: None,
+            lifetime: None,
         }
     }
 }
@@ -141,6 +146,8 @@ pub struct BegunFlow {
     pub code: String,
     /// The token for the link in the mail.
     pub token: String,
+    /// When the code and the token expire.
+    pub expires_at: DateTime<Utc>,
     row: Flow,
     created_at: DateTime<Utc>,
 }
@@ -236,13 +243,10 @@ impl Flows {
             subject: subject.to_vec(),
             code_tag: token::code_tag(&self.mac, id, &code).to_vec(),
         };
-        BegunFlow {
-            id,
-            token: token::encode(&self.mac, new.purpose, id),
-            code,
-            row,
-            created_at: self.clock.now(),
-        }
+        let token = token::encode(&self.mac, new.purpose, id);
+        let created_at = self.clock.now();
+        let expires_at = created_at + new.lifetime.unwrap_or(new.purpose.lifetime());
+        BegunFlow { id, token, code, expires_at, row, created_at }
     }
 
     /// Returns the flow of a proof if it is usable for one of the purposes, without counting a try: the code

@@ -46,7 +46,7 @@ pub(super) async fn insert(tx: &Tx, begun: &BegunFlow) -> Result<(), StoreError>
         password_hash: Set(flow.password_hash),
         tries: Set(0),
         created_at: Set(begun.created_at.timestamp_millis()),
-        expires_at: Set((begun.created_at + flow.purpose.lifetime()).timestamp_millis()),
+        expires_at: Set(begun.expires_at.timestamp_millis()),
         used_at: Set(None),
         superseded_at: Set(None),
     };
@@ -175,6 +175,13 @@ pub(super) async fn close(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result<bool,
 pub(super) async fn end_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     let undo = Purpose::UndoChange.name();
     end(now).filter(Column::UserId.eq(user)).filter(Column::Purpose.ne(undo)).exec(tx).await?;
+    Ok(())
+}
+
+/// Invalidates the unused confirmations of a user's address.
+pub(super) async fn end_confirmations(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let confirmation = Purpose::ConfirmAddress.name();
+    end(now).filter(Column::UserId.eq(user)).filter(Column::Purpose.eq(confirmation)).exec(tx).await?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod digest;
 mod nonces;
+mod of_user;
 mod store;
 mod token_text;
 mod uses;
@@ -29,6 +30,7 @@ use crate::secrets::{MacKey, MasterSecret, Purpose, Vault, constant_time_eq, sha
 use crate::tokens::{self, ReadMark, Revocation, Scopes, TokenError, Tokens};
 
 use nonces::Nonces;
+pub use of_user::{count, remove_all};
 use token_text::TokenText;
 use uses::{ACCURACY, TokenKey, Uses};
 
@@ -380,21 +382,4 @@ async fn insert_within_quota(tx: &Tx, row: &store::NewRow, max: u64) -> Result<(
         return Err(PersonalTokensError::TooMany);
     }
     Ok(store::insert(tx, owner, row).await?)
-}
-
-/// Removes all tokens of a user, in the transaction that requires it. The caller applies the returned
-/// revocations with [`Tokens::apply`] after the commit. `until` is [`PersonalTokens::revoked_until`].
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub async fn remove_all(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Vec<Revocation>, StoreError> {
-    let mut revocations = Vec::new();
-    for token in store::list(tx, user).await? {
-        let revocation = Revocation { subject: token.id, minted_before: None, until };
-        tokens::revoke(tx, &revocation).await?;
-        revocations.push(revocation);
-    }
-    store::delete_all(tx, user).await?;
-    Ok(revocations)
 }

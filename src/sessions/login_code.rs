@@ -53,6 +53,7 @@ impl Sessions {
         let user = flow.user.ok_or(SessionsError::InvalidCode)?;
         let mut user = match self.accounts.find(user).await {
             Err(AccountsError::NoSuchUser) => return Err(SessionsError::InvalidCode),
+            Ok(user) if user.is_disabled() => return Err(SessionsError::InvalidCode),
             found => found?,
         };
         if user.email_verified && user.mfa_enabled {

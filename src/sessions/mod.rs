@@ -35,10 +35,11 @@ use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::throttle::DeviceTokens;
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
+pub use reclaim::end_every;
 pub use refresh::RefreshInfo;
 use refresh::Rotation;
 pub use refresh_token::RefreshToken;
-pub use revocation::SessionSummary;
+pub use revocation::{SessionSummary, list_active};
 pub use second_factor::Challenge;
 pub use sessionless_token::SessionlessToken;
 pub use signup::{SignedUp, SigningUp, SignupMode};

@@ -14,6 +14,25 @@ use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{personal_tokens, second_factors};
 
+/// Does what [`Sessions::end_every`] does, for a process that serves no requests. `until` is the expiry of the last access
+/// token.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn end_every(
+    tx: &Tx,
+    user: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Revocation>, StoreError> {
+    let mut revocations = revocation::end_others(tx, user, None, now).await?;
+    let of_user = Revocation { subject: user, minted_before: Some(now), until };
+    tokens::revoke(tx, &of_user).await?;
+    revocations.push(of_user);
+    Ok(revocations)
+}
+
 impl Sessions {
     /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access tokens that
     /// were minted before. After the commit, the caller passes the result to [`Sessions::apply_ended`].
@@ -27,11 +46,7 @@ impl Sessions {
         user: Uuid,
         now: DateTime<Utc>,
     ) -> Result<Vec<Revocation>, StoreError> {
-        let mut revocations = revocation::end_others(tx, user, None, now).await?;
-        let of_user = Revocation { subject: user, minted_before: Some(now), until: self.revoked_until(now) };
-        tokens::revoke(tx, &of_user).await?;
-        revocations.push(of_user);
-        Ok(revocations)
+        end_every(tx, user, now, self.revoked_until(now)).await
     }
 
     /// Removes all credentials with which the user could log in so far, and sets a password: a hash, or

@@ -77,19 +77,9 @@ impl Sessions {
     ///
     /// [`SessionsError::Store`].
     pub async fn list(&self, user: Uuid) -> Result<Vec<SessionSummary>, SessionsError> {
-        let found: Result<Vec<_>, StoreError> = self
-            .db
-            .read((user, self.clock.now()), |tx, (user, now)| {
-                store::list(tx, *user, *now, MAX_LISTED).boxed()
-            })
-            .await;
-        let summary = |stored: store::StoredSession| SessionSummary {
-            id: stored.session.id,
-            device: stored.session.device,
-            created_at: stored.session.created_at,
-            last_seen_at: stored.last_seen_at,
-        };
-        Ok(found?.into_iter().map(summary).collect())
+        let input = (user, self.clock.now());
+        let found = self.db.read(input, |tx, (user, now)| list_active(tx, *user, *now).boxed()).await;
+        found.map_err(SessionsError::Store)
     }
 
     /// Ends one of the user's sessions. Succeeds if it has already ended.
@@ -191,6 +181,21 @@ impl Sessions {
             self.db.sweep(now, batch, |tx, now| pending_logins::sweep(tx, *now, BATCH_SIZE.into()).boxed());
         Ok(swept.await?)
     }
+}
+
+/// Returns the user's active sessions, most recently seen first; at most 500.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn list_active(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<Vec<SessionSummary>, StoreError> {
+    let summary = |stored: store::StoredSession| SessionSummary {
+        id: stored.session.id,
+        device: stored.session.device,
+        created_at: stored.session.created_at,
+        last_seen_at: stored.last_seen_at,
+    };
+    Ok(store::list(tx, user, now, MAX_LISTED).await?.into_iter().map(summary).collect())
 }
 
 async fn end_all(

@@ -4,7 +4,7 @@
 //! again.
 
 use super::{Sessions, SessionsError};
-use crate::accounts::LoginAttempt;
+use crate::accounts::{AccountsError, LoginAttempt};
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
 /// An access token without a session.
@@ -37,6 +37,10 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
+        // A change that was committed since the password was read does not revoke a token that is minted after it.
+        if self.accounts.find(user.id).await?.credentials_version != user.credentials_version {
+            return Err(AccountsError::InvalidCredentials.into());
+        }
         Ok(SessionlessToken { access_token: minted.token, expires_in_secs: minted.expires_in_secs, scopes })
     }
 }

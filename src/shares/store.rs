@@ -1,7 +1,9 @@
 //! The table of share links. Every query names the owner or a verified token.
 
 use ::entity::trip_shares::{ActiveModel, Column, Entity};
+use ::entity::users;
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -41,8 +43,15 @@ pub(super) async fn delete(tx: &Tx, owner: Uuid, trip: Uuid) -> Result<bool, Sto
     Ok(Entity::delete_by_id((owner, trip)).exec(tx).await?.rows_affected == 1)
 }
 
-/// Returns the owner and the trip of a link.
+/// Returns the owner and the trip of a link, unless an operator has disabled the owner's account.
 pub(super) async fn find_by_token(tx: &Tx, token: &ShareToken) -> Result<Option<(Uuid, Uuid)>, StoreError> {
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::TripId);
-    Ok(query.filter(Column::Id.eq(token.id)).into_tuple().one(tx).await?)
+    let owner = Query::select()
+        .column(users::Column::Id)
+        .from(users::Entity)
+        .and_where(Expr::col((users::Entity, users::Column::Id)).equals((Entity, Column::OwnerId)))
+        .and_where(Expr::col((users::Entity, users::Column::DisabledAt)).is_null())
+        .take();
+    let found = query.filter(Column::Id.eq(token.id)).filter(Expr::exists(owner));
+    Ok(found.into_tuple().one(tx).await?)
 }

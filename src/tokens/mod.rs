@@ -13,6 +13,7 @@ mod freshness;
 mod key_cache;
 mod key_ring;
 mod mint;
+mod open;
 mod restore;
 mod revocations;
 mod rotation;
@@ -34,7 +35,6 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::metrics;
-use crate::secrets::MasterSecret;
 
 pub use algorithms::{Alg, KeyParameters, PublicKey};
 use cache_key::{CacheKey, CacheKeyRef};
@@ -178,46 +178,6 @@ struct Inner {
 }
 
 impl Tokens {
-    /// Loads the key ring, and creates the first keys if there are none. New tokens are signed with `alg`.
-    ///
-    /// # Errors
-    ///
-    /// [`TokensError::Store`], or [`TokensError::Signing`] if a key can't be generated.
-    pub async fn open(
-        db: &Db,
-        clock: Clock,
-        secret: &MasterSecret,
-        issuer: String,
-        audience: String,
-        ttl_secs: u32,
-        alg: Alg,
-    ) -> Result<Self, TokensError> {
-        let rotation = KeyRotation::new(db, clock.clone(), secret);
-        rotation.ensure_keys(alg).await?;
-        let keys = KeyCache::open(db, rotation.vault()).await?;
-        let revocations = Revocations::new();
-        let polled_at = clock.monotonic();
-        revocations.poll(db).await?;
-        let epoch = Epoch::new();
-        epoch.poll(db).await?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                db: db.clone(),
-                freshness: Freshness::new(clock.clone(), polled_at),
-                clock,
-                issuer,
-                audience,
-                ttl: TimeDelta::seconds(ttl_secs.into()),
-                rotation,
-                keys,
-                verified: Cache::new(CACHE_CAPACITY),
-                revocations,
-                usage: TokenUsage::default(),
-                epoch,
-            }),
-        })
-    }
-
     /// Returns the issuer of the tokens (`iss`).
     pub fn issuer(&self) -> &str {
         &self.inner.issuer

@@ -27,3 +27,4 @@ mod operation;
 mod recovery;
 mod sync;
 mod trips;
+mod users;

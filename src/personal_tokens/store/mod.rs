@@ -7,7 +7,7 @@ pub(super) mod nonces;
 
 use ::entity::{personal_tokens, users};
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect,
@@ -97,14 +97,20 @@ pub(super) async fn list(tx: &Tx, owner: Uuid) -> Result<Vec<PersonalToken>, Sto
     Ok(rows.into_iter().map(|row| StoredToken::from(row).token).collect())
 }
 
-/// Returns the token with the id in a credential.
+/// Returns the token with the id in a credential, unless an operator has disabled the account.
 pub(super) async fn find_presented(
     tx: &Tx,
     presented: PresentedId,
 ) -> Result<Option<StoredToken>, StoreError> {
-    let row =
-        personal_tokens::Entity::find().filter(personal_tokens::Column::Id.eq(presented.0)).one(tx).await?;
-    Ok(row.map(StoredToken::from))
+    use personal_tokens::{Column, Entity};
+    let owner = Query::select()
+        .column(users::Column::Id)
+        .from(users::Entity)
+        .and_where(Expr::col((users::Entity, users::Column::Id)).equals((Entity, Column::UserId)))
+        .and_where(Expr::col((users::Entity, users::Column::DisabledAt)).is_null())
+        .take();
+    let found = Entity::find().filter(Column::Id.eq(presented.0)).filter(Expr::exists(owner));
+    Ok(found.one(tx).await?.map(StoredToken::from))
 }
 
 /// Deletes a token. Returns `false` if the owner has none with this id.

@@ -36,6 +36,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "idempotency",
             "leases",
             "mail",
+            "operators",
             "personal_tokens",
             "recovery",
             "second_factors",

@@ -92,7 +92,12 @@ impl TestApp {
 
     /// Starts a server whose fixed clock has the current time, for tests that run the binary beside it.
     pub(crate) async fn start_now() -> Self {
-        Self::start_at(Clock::system().now(), |_| {}).await
+        Self::start_now_with(|_| {}).await
+    }
+
+    /// Does what [`TestApp::start_now`] does, with changed settings.
+    pub(crate) async fn start_now_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(Clock::system().now(), change).await
     }
 
     /// Starts another server with the same database, secret and clock, at another address.

@@ -1,5 +1,7 @@
 //! Queries on the table of users.
 
+pub(super) mod administration;
+
 use ::entity::users;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -32,7 +34,7 @@ impl From<users::Model> for Credentials {
                 mfa_enabled: row.mfa_enabled,
                 locale: row.locale,
                 credentials_version: row.credentials_version,
-                is_disabled: row.disabled_at.is_some(),
+                disabled_at: row.disabled_at.map(from_millis),
                 created_at: from_millis(row.created_at),
                 updated_at: from_millis(row.updated_at),
             },

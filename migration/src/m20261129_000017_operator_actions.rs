@@ -1,0 +1,29 @@
+//! Adds the administrative commands that operators have run.
+
+use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::dialect;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+// The rows outlive the accounts that they are about, so the subject is no foreign key. The id begins with the time.
+const OPERATOR_ACTIONS: &str = "
+CREATE TABLE IF NOT EXISTS operator_actions (
+    id {uuid} NOT NULL PRIMARY KEY,
+    created_at {int} NOT NULL,
+    operator {text100} NOT NULL,
+    command {text64} NOT NULL,
+    subject {text100}
+) {clustered}";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &[OPERATOR_ACTIONS]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        dialect::run(manager, &["DROP TABLE IF EXISTS operator_actions"]).await
+    }
+}

@@ -1,0 +1,56 @@
+//! What an operator changes about any account. The functions run in the transaction of the caller.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{User, store};
+use crate::db::{StoreError, Tx};
+use crate::tokens::{self, Revocation};
+
+/// Which accounts a list contains.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// A part of the email address, the username or the display name. Compares ASCII letters without case.
+    pub text: Option<String>,
+    /// Only disabled accounts.
+    pub only_disabled: bool,
+    /// Only accounts whose email address is not confirmed.
+    pub only_unconfirmed: bool,
+}
+
+/// Returns the next users after an id, in the order of their ids; at most `limit`.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn search(tx: &Tx, filter: &UserFilter, after: Uuid, limit: u64) -> Result<Vec<User>, StoreError> {
+    store::administration::search(tx, filter, after, limit).await
+}
+
+/// Disables or enables an account. Returns `false` if the account is in this state already, or does not exist. A login
+/// that is in progress creates no session after the commit.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn set_disabled(
+    tx: &Tx,
+    user: Uuid,
+    is_disabled: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    store::administration::set_disabled(tx, user, is_disabled, now).await
+}
+
+/// Deletes an account with all data of its user, and revokes all access tokens. `until` is the expiry of the last one.
+/// Deletes no row if a concurrent request has deleted the account.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn delete(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Revocation, StoreError> {
+    let revocation = Revocation { subject: user, minted_before: None, until };
+    tokens::revoke(tx, &revocation).await?;
+    store::delete(tx, user).await?;
+    Ok(revocation)
+}

@@ -1,0 +1,58 @@
+//! Records administrative commands, and lists the records.
+
+use futures_util::FutureExt;
+
+use super::open_existing;
+use crate::app::{StartError, set_umask};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{Db, StoreError};
+use crate::error_chain::error_chain;
+use crate::operators::{self, Action};
+
+/// Returns the newest records of administrative commands, the newest first.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn list_actions(settings: &Settings, limit: u64) -> Result<Vec<Action>, StartError> {
+    set_umask();
+    let db = open_existing(settings).await?;
+    let found = operators::list(&db, limit).await;
+    db.close().await;
+    Ok(found?)
+}
+
+/// Records a command that has succeeded, or that only reads. A failure is logged and does not fail the command.
+pub(super) async fn record(db: &Db, action: Action) {
+    let written: Result<(), StoreError> =
+        db.write(action.clone(), |tx, action| operators::record(tx, action).boxed()).await;
+    if let Err(error) = written {
+        tracing::warn!(causes = error_chain(&error), "failed to record the command");
+    }
+    action.log();
+}
+
+/// Writes a command to the audit log only: it must not open the database, which would migrate the schema.
+pub(super) fn log_done(command: &str) {
+    Action::new(&Clock::system(), command).log();
+}
+
+/// Does what [`record`] does, after a command has closed the database.
+pub(super) async fn record_done(settings: &Settings, command: &str, subject: Option<&str>) {
+    let action = Action::new(&Clock::system(), command);
+    let action = match subject {
+        Some(subject) => action.on(subject),
+        None => action,
+    };
+    match open_existing(settings).await {
+        Ok(db) => {
+            record(&db, action).await;
+            db.close().await;
+        }
+        Err(error) => {
+            tracing::warn!(causes = error_chain(&error), "failed to record the command");
+            action.log();
+        }
+    }
+}

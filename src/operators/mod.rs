@@ -1,0 +1,76 @@
+//! The administrative commands that were run, each with the operating system's user who ran it.
+//!
+//! A command that changes an account is recorded in the transaction of the change. The records contain ids, and neither
+//! names nor secrets. They outlive the accounts that they are about, and are deleted after [`RETENTION`].
+
+mod identity;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::audit;
+use crate::clock::Clock;
+use crate::db::{Db, StoreError, Tx};
+
+pub use identity::current_operator;
+
+/// How long records are stored.
+pub const RETENTION: TimeDelta = TimeDelta::days(400);
+/// The maximum length of the name of an operator or of a subject, in characters.
+const TEXT_MAX: usize = 100;
+
+/// An administrative command that was run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// Its id, a UUIDv7.
+    pub id: Uuid,
+    /// When it was run.
+    pub at: DateTime<Utc>,
+    /// The operating system's user.
+    pub operator: String,
+    /// The command, such as `users disable`.
+    pub command: String,
+    /// What it was about, such as the id of a user.
+    pub subject: Option<String>,
+}
+
+impl Action {
+    /// Creates the record of a command that the user of this process runs now.
+    pub fn new(clock: &Clock, command: &str) -> Self {
+        let operator = current_operator().chars().take(TEXT_MAX).collect();
+        Self { id: clock.new_id(), at: clock.now(), operator, command: command.to_owned(), subject: None }
+    }
+
+    /// Sets what the command is about.
+    #[must_use]
+    pub fn on(self, subject: impl ToString) -> Self {
+        let subject = subject.to_string().chars().take(TEXT_MAX).collect();
+        Self { subject: Some(subject), ..self }
+    }
+
+    /// Writes the committed record to the audit log.
+    pub fn log(&self) {
+        audit::record_command(&self.command, &self.operator, self.subject.as_deref());
+    }
+}
+
+/// Records a command, in the transaction that it causes. After the commit, the caller logs the action.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn record(tx: &Tx, action: &Action) -> Result<(), StoreError> {
+    store::delete_before(tx, action.at - RETENTION).await?;
+    store::insert(tx, action).await
+}
+
+/// Returns the newest records, the newest first.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn list(db: &Db, limit: u64) -> Result<Vec<Action>, StoreError> {
+    db.read(limit, |tx, limit| store::list(tx, *limit).boxed()).await
+}

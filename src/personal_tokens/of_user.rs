@@ -1,0 +1,34 @@
+//! All tokens of a user, in the transaction of the caller.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::store;
+use crate::db::{StoreError, Tx};
+use crate::tokens::{self, Revocation};
+
+/// Returns the number of a user's tokens, including expired ones that are still listed.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn count(tx: &Tx, user: Uuid) -> Result<u64, StoreError> {
+    store::count(tx, user).await
+}
+
+/// Removes all tokens of a user, in the transaction that requires it. The caller applies the returned
+/// revocations with [`crate::tokens::Tokens::apply`] after the commit. `until` is [`super::PersonalTokens::revoked_until`].
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn remove_all(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Vec<Revocation>, StoreError> {
+    let mut revocations = Vec::new();
+    for token in store::list(tx, user).await? {
+        let revocation = Revocation { subject: token.id, minted_before: None, until };
+        tokens::revoke(tx, &revocation).await?;
+        revocations.push(revocation);
+    }
+    store::delete_all(tx, user).await?;
+    Ok(revocations)
+}

@@ -1,0 +1,84 @@
+//! `tripgate users`: the commands of the operator, beside a running server.
+
+mod add;
+mod audit;
+mod credentials;
+mod look;
+mod state;
+
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tripgate::clock::Clock;
+
+use crate::harness::process::{command, stderr, stdout};
+use crate::harness::{Client, PASSWORD, PUBLIC_URL, TestApp};
+
+/// Runs a command with the settings of the server, and `input` as its standard input.
+fn run_with_input(app: &TestApp, args: &[&str], input: &[u8]) -> Output {
+    let settings = app.settings();
+    let mut command = command(settings.data_dir.parent().unwrap(), args);
+    command
+        .env("TRIPGATE_DATABASE_URL", settings.database_url.expose())
+        .env("TRIPGATE_SECRET_FILE", &settings.secret_file)
+        .env("TRIPGATE_DATA_DIR", &settings.data_dir)
+        .env("TRIPGATE_PUBLIC_URL", PUBLIC_URL)
+        .env("TRIPGATE_BCRYPT_COST", "4");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that reads nothing closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a command, which must succeed, and applies its changes to the server as its poll does.
+async fn users(app: &TestApp, args: &[&str]) -> String {
+    let output = run_with_input(app, &[&["users"], args].concat(), b"");
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    settle(app).await;
+    stdout(&output)
+}
+
+/// Runs a command with `--json`.
+async fn users_json(app: &TestApp, args: &[&str]) -> Value {
+    serde_json::from_str(&users(app, &[args, &["--json"]].concat()).await).unwrap()
+}
+
+/// Runs a command that must be refused, and returns its message.
+fn refused(app: &TestApp, args: &[&str]) -> String {
+    let output = run_with_input(app, &[&["users"], args].concat(), b"");
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+    assert!(output.stdout.is_empty(), "{args:?}: {}", stdout(&output));
+    stderr(&output)
+}
+
+/// Advances the server's clock to that of the commands, and polls the database.
+async fn settle(app: &TestApp) {
+    app.clock.advance(Clock::system().now() - app.clock.now());
+    assert!(app.services().tokens.poll().await);
+}
+
+async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
+    let body = json!({ "identifier": identifier, "password": password });
+    app.anonymous().post("/api/v1/auth/login").json(&body).await.status == 200
+}
+
+async fn is_alive(client: &Client) -> bool {
+    client.get("/api/v1/auth/session").await.status == 200
+}
+
+async fn can_refresh(app: &TestApp, client: &Client) -> bool {
+    let body = json!({ "refresh_token": client.grant()["refresh_token"] });
+    app.anonymous().post("/api/v1/auth/refresh").json(&body).await.status == 200
+}
+
+/// Returns the types of the events that the user sees, the newest first.
+async fn event_types(client: &Client) -> Vec<String> {
+    let page = client.get("/api/v1/me/events").await.expect(200).json();
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The password of every account that the harness creates.
+const OLD_PASSWORD: &str = PASSWORD;

@@ -13,7 +13,7 @@ pub struct Model {
     /// The operating system's user.
     pub operator: String,
     pub command: String,
-    /// What the command was about, such as the id of a user.
+    /// The subject of the command, such as the id of a user.
     pub subject: Option<String>,
 }
 

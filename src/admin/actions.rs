@@ -38,7 +38,7 @@ pub(super) fn log_done(command: &str) {
     Action::new(&Clock::system(), command).log();
 }
 
-/// Does what [`record`] does, after a command has closed the database.
+/// Like [`record`], for a command that has closed the database.
 pub(super) async fn record_done(settings: &Settings, command: &str, subject: Option<&str>) {
     let action = Action::new(&Clock::system(), command);
     let action = match subject {

@@ -1,4 +1,4 @@
-//! What the outputs of commands have in common.
+//! Functions for the output of several commands.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Arg, ArgAction};

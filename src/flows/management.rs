@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::store;
 use crate::db::{StoreError, Tx};
 
-/// Does what [`super::Flows::end_all`] does.
+/// Like [`super::Flows::end_all`].
 ///
 /// # Errors
 ///

@@ -117,7 +117,7 @@ pub struct NewFlow<'a> {
     pub was_verified: bool,
     /// The hash of the password that a repeated sign-up sets.
     pub password_hash: Option<String>,
-    /// The lifetime, if it is not that of the purpose.
+    /// The lifetime, if it differs from that of the purpose.
     pub lifetime: Option<TimeDelta>,
 }
 

@@ -18,7 +18,7 @@ pub fn current_operator() -> String {
     }
 }
 
-/// Returns the id of the user who logged in, which stays the same under `sudo`. Linux alone records it.
+/// Returns the id of the user who logged in, which stays the same under `sudo`. Only Linux records it.
 fn login_uid() -> Option<u32> {
     let text = fs::read_to_string("/proc/self/loginuid").ok()?;
     text.trim().parse().ok().filter(|uid| *uid != NO_LOGIN)

@@ -32,7 +32,7 @@ pub struct Action {
     pub operator: String,
     /// The command, such as `users disable`.
     pub command: String,
-    /// What it was about, such as the id of a user.
+    /// The subject of the command, such as the id of a user.
     pub subject: Option<String>,
 }
 

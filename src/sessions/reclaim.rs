@@ -14,8 +14,8 @@ use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{personal_tokens, second_factors};
 
-/// Does what [`Sessions::end_every`] does, for a process that serves no requests. `until` is the expiry of the last access
-/// token.
+/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the expiry of the last
+/// access token.
 ///
 /// # Errors
 ///

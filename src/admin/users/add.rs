@@ -106,7 +106,7 @@ async fn insert(
         Err(AccountsError::Store(error)) => return Err(error.into()),
         Err(_) | Ok(()) => {}
     }
-    // After the insert: it waits for a concurrent change of address to be committed.
+    // Check this after the insert, which waits for a concurrent change of address to be committed.
     if let Some(key) = hashed.email_key()
         && flows.is_reserved(tx, key, None).await?
     {

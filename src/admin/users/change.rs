@@ -137,7 +137,7 @@ impl Request {
                 let is_changed =
                     !user.email_verified && accounts::confirm_address(tx, id, address, now).await?;
                 if is_changed {
-                    // With the code of a sign-up that was repeated, another password would be set.
+                    // Otherwise the code of a repeated sign-up could still set another password.
                     flows::end_confirmations(tx, id, now).await?;
                 }
                 (is_changed, Vec::new())

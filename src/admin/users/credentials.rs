@@ -51,8 +51,8 @@ impl std::fmt::Debug for MintedToken {
     }
 }
 
-/// Creates a link that lets the user choose a password. It replaces an earlier one. It proves no mailbox, so it does not
-/// confirm the email address, and it does not replace the second factor.
+/// Creates a link that lets the user choose a password. It replaces an earlier one. It does not prove access
+/// to a mailbox, so it does not confirm the email address. It does not replace the second factor.
 ///
 /// # Errors
 ///
@@ -90,8 +90,8 @@ pub async fn create_reset_link(
     .await
 }
 
-/// Mints an access token that acts for a user. Its `amr` is [`BY_OPERATOR`], and its `auth_time` is 1970: the user has
-/// not authenticated, so the token is never good for step-up.
+/// Mints an access token that acts for a user. Its `amr` is [`BY_OPERATOR`], and its `auth_time` is 1970: the
+/// user has not authenticated, so the token never satisfies step-up.
 ///
 /// # Errors
 ///

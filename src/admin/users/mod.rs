@@ -57,7 +57,7 @@ pub enum ManageUsersError {
     /// An account needs an email address or a username.
     #[error("an account needs --email or --username")]
     NoIdentifier,
-    /// Another account has the email address or the username, or can still take the address back.
+    /// Another account has the email address or the username, or can still restore the address by an undo.
     #[error("another account has the email address or the username")]
     IdentifierTaken,
     /// The password is not accepted.
@@ -87,7 +87,7 @@ impl HasStoreError for ManageUsersError {
     }
 }
 
-/// What the commands work with.
+/// The services that the commands use.
 #[derive(Debug)]
 struct Context {
     db: Db,

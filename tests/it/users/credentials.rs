@@ -61,7 +61,7 @@ async fn a_link_of_the_operator_does_not_replace_the_second_factor() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_operator_says_so_and_is_never_good_for_step_up() {
+async fn a_token_of_the_operator_names_its_origin_and_never_satisfies_step_up() {
     // S-85
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

@@ -114,7 +114,7 @@ async fn ending_the_sessions_of_a_user_ends_every_access_token_and_nothing_else(
 }
 
 #[tokio::test]
-async fn an_operator_confirms_the_address_and_voids_other_confirmations() {
+async fn an_operator_confirms_the_address_and_invalidates_other_confirmations() {
     // S-80
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Checks the files in packaging/ with the programs that read them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The exposure level is at most 2.0.
+systemd-analyze security --offline=yes --threshold=20 --no-pager packaging/tripgate.service | tail -1
+promtool check rules packaging/alerts.yml
+kubernetes-validate --strict --quiet packaging/kubernetes.yaml
+echo "the manifests for Kubernetes are valid"

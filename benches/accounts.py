@@ -1,0 +1,161 @@
+"""Measures the account: refused logins, requests that send mail, the outbox, personal tokens and the second factor."""
+
+import base64
+import hashlib
+import hmac
+import json
+import random
+import socketserver
+import statistics
+import struct
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from report import note, row
+from server import exchange
+
+PASSWORD = "violet kettle over the harbour"
+PREFIX = "/api/v1/auth"
+PAIRS, MAILS = 500, 300
+
+
+def sign_up(port, **body):
+    status, content = exchange(port, "POST", f"{PREFIX}/signup", body | {"password": PASSWORD})
+    assert status == 201, (status, content)
+    return json.loads(content)["access_token"]
+
+
+def call(port, method, path, token, body=None, expected=200):
+    status, content = exchange(port, method, path, body, {"Authorization": f"Bearer {token}"})
+    assert status == expected, (path, status, content)
+    return json.loads(content or b"null")
+
+
+def refused_logins(bench, script, load):
+    """Measures attempts against a throttled account at some 5,000/s, and another user's reads meanwhile."""
+    with bench.server(bench.directory / "throttle", limits="on", bcrypt_cost=4) as server:
+        sign_up(server.port, username="victim")
+        reader = bench.directory / "tokens-reader"
+        reader.write_text(sign_up(server.port, username="reader") + "\n", encoding="ascii")
+
+        def read():
+            return load(server, ["/api/v1/trips"], bench.options.seconds, tokens=reader, clients=1, pause=2)
+
+        for _ in range(20):
+            exchange(server.port, "POST", f"{PREFIX}/login", {"identifier": "victim", "password": "not the password"})
+        quiet = read()
+        command = ["wrk", "--threads", "1", "--connections", "8", "--duration", f"{bench.options.seconds + 1}s",
+                   "--script", str(script), f"http://127.0.0.1:{server.port}", "--", "victim", "1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attack:
+            time.sleep(0.5)
+            busy = read()
+            output = attack.communicate()[0]
+    result = next(json.loads(line[7:]) for line in output.splitlines() if line.startswith("RESULT "))
+    assert not result["failed"], result
+    row("`POST /api/v1/auth/login` of a throttled account: 429, median and rate",
+        f"{result['p50_ms']:.2f} ms at {result['per_second']:,.0f}/s", "under 2 ms at 5,000/s",
+        result["p50_ms"] < 2 and result["per_second"] >= 5000)
+    ratio = busy["p99_ms"] / quiet["p99_ms"]
+    row("`GET /api/v1/trips` of another user meanwhile, p99 latency",
+        f"{busy['p99_ms']:.1f} ms ({quiet['p99_ms']:.1f} ms without)", "at most twice", ratio <= 2)
+
+
+def mailed_requests(bench):
+    """Compares a forgotten password of known and of unknown addresses, in random order."""
+    with bench.server(bench.directory / "mailed", bcrypt_cost=4) as server:
+        for number in range(PAIRS):
+            sign_up(server.port, email=f"known{number}@example.org")
+        # The mails of the sign-ups are written first.
+        time.sleep(5)
+        times = {"known": [], "unknown": []}
+        requests = [(kind, f"{kind}{number}@example.org") for number in range(PAIRS) for kind in times]
+        random.shuffle(requests)
+        for kind, address in requests:
+            began = time.perf_counter()
+            status, content = exchange(server.port, "POST", f"{PREFIX}/password/forgot", {"email": address})
+            times[kind].append((time.perf_counter() - began) * 1000)
+            assert status == 202, (status, content)
+    known, unknown = (statistics.median(times[kind]) for kind in ("known", "unknown"))
+    row("`POST /api/v1/auth/password/forgot`, median latency", f"{known:.1f} ms", "under 10 ms", known < 10)
+    row("the same: difference between known and unknown addresses", f"{abs(known - unknown):.2f} ms", "at most 0.5 ms",
+        abs(known - unknown) <= 0.5)
+    area = sum((k > u) + (k == u) / 2 for k in times["known"] for u in times["unknown"]) / PAIRS ** 2
+    row("the same: probability that a known address takes longer", f"{area:.2f}", "0.45 to 0.55", 0.45 <= area <= 0.55)
+
+
+class Smtp(socketserver.StreamRequestHandler):
+    """A mail server that accepts every mail."""
+
+    mails, connections = [], []
+
+    def handle(self):
+        self.connections.append(1)
+        self.wfile.write(b"220 mail\r\n")
+        while line := self.rfile.readline():
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                while self.rfile.readline() not in (b".\r\n", b""):
+                    pass
+                self.mails.append(time.perf_counter())
+            self.wfile.write(b"250 ok\r\n")
+
+
+def outbox(bench):
+    """Measures how fast the outbox sends the mails of sign-ups."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Smtp) as smtp:
+        threading.Thread(target=smtp.serve_forever, daemon=True).start()
+        url = f"smtp+plain://127.0.0.1:{smtp.server_address[1]}"
+        with bench.server(bench.directory / "outbox", bcrypt_cost=4, smtp_url=url, mail_from="trips@example.org") as server:
+            began = time.perf_counter()
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda number: sign_up(server.port, email=f"user{number}@example.org"), range(MAILS)))
+            while len(Smtp.mails) < MAILS and time.perf_counter() - began < 60:
+                time.sleep(0.01)
+        assert len(Smtp.mails) == MAILS, len(Smtp.mails)
+        smtp.shutdown()
+    rate = MAILS / (Smtp.mails[-1] - began)
+    row("mails sent to a local mail server", f"{rate:,.0f}/s", "at least 50/s", rate >= 50)
+    note(f"{MAILS} mails over {len(Smtp.connections)} connections.")
+
+
+def personal_tokens(bench, load):
+    """Compares requests with a personal token and with an access token."""
+    with bench.server(bench.directory / "personal", bcrypt_cost=4) as server:
+        access = sign_up(server.port, username="ada")
+        personal = call(server.port, "POST", "/api/v1/me/tokens", access,
+                        {"name": "bench", "scope": "trips:read"}, 201)["token"]
+        rates = {access: [], personal: []}
+        file = bench.directory / "tokens-personal"
+        for turn in range(bench.options.rounds + 1):
+            for token, found in rates.items():
+                file.write_text(token + "\n", encoding="ascii")
+                result = load(server, ["/api/v1/trips"], bench.options.seconds if turn else 2, tokens=file)
+                if turn:
+                    found.append(result["per_second"])
+    ratio = statistics.median(rates[personal]) / statistics.median(rates[access])
+    row("`GET /api/v1/trips` with a personal token, relative to an access token", f"{ratio:.2f} times", "at least 0.90",
+        ratio >= 0.9)
+
+
+def second_factor(bench):
+    """Measures what a second factor adds to a login."""
+    with bench.server(bench.directory / "factor", bcrypt_cost=4) as server:
+        token = sign_up(server.port, username="ada")
+        enrolment = call(server.port, "POST", "/api/v1/me/totp", token)
+        key = base64.b32decode(enrolment["secret"] + "=" * (-len(enrolment["secret"]) % 8))
+        digest = hmac.digest(key, struct.pack(">Q", int(time.time()) // 30), hashlib.sha1)
+        at = digest[-1] & 15
+        code = f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7FFFFFFF) % 1_000_000:06}"
+        codes = call(server.port, "POST", "/api/v1/me/totp/confirm", token, {"code": code})["recovery_codes"]
+        times = []
+        for code in codes:
+            status, content = exchange(server.port, "POST", f"{PREFIX}/login", {"identifier": "ada", "password": PASSWORD})
+            body = {"mfa_token": json.loads(content)["mfa_token"], "recovery_code": code}
+            began = time.perf_counter()
+            status, content = exchange(server.port, "POST", f"{PREFIX}/login/mfa", body)
+            times.append((time.perf_counter() - began) * 1000)
+            assert status == 200, (status, content)
+    median = statistics.median(times)
+    row("`POST /api/v1/auth/login/mfa`, median latency", f"{median:.1f} ms", "under 2 ms", median < 2)

@@ -86,6 +86,8 @@ pub enum Event {
     PasswordReset,
     /// The owner of an account deleted it.
     AccountDeleted,
+    /// The data of an account was exported.
+    DataExported,
     /// A user created a personal access token.
     PersonalTokenCreated,
     /// A personal access token was removed.
@@ -117,6 +119,7 @@ impl Event {
             Self::AddressChangeUndone => "address_change_undone",
             Self::PasswordReset => "password_reset",
             Self::AccountDeleted => "account_deleted",
+            Self::DataExported => "data_exported",
             Self::PersonalTokenCreated => "personal_token_created",
             Self::PersonalTokenRemoved => "personal_token_removed",
         }

@@ -40,6 +40,7 @@
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
+//! | [`exports`] | `accounts`, `events`, `mail`, `personal_tokens`, `trips` |
 //!
 //! In layer 2, `config` imports `passwords`, and `data_dir` imports `db`. The `api` modules may share wire types.
 
@@ -58,6 +59,7 @@ pub mod db;
 pub mod epochs;
 pub mod error_chain;
 pub mod events;
+pub mod exports;
 pub mod flows;
 pub mod housekeeping;
 pub mod http;

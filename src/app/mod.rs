@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{AndroidApp, AuthMethods, BackupSettings, Settings, Signup};
 use crate::db::{self, Db, StoreError, is_storage_full};
 use crate::events::Events;
+use crate::exports::Exports;
 use crate::flows::Flows;
 use crate::idempotency::Idempotency;
 use crate::leases::Leases;
@@ -78,6 +79,8 @@ pub struct Services {
     pub shares: Shares,
     /// The synchronization with offline apps.
     pub sync: Sync,
+    /// The exports of everything that is stored about a user.
+    pub exports: Exports,
     /// The idempotency keys.
     pub idempotency: Idempotency,
     /// The throttle of failed attempts.
@@ -195,6 +198,7 @@ pub async fn build(
     let max_remembered = settings.quotas.sync_operations.into();
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);
     let idempotency = Idempotency::new(db.clone(), clock.clone(), settings.quotas.idempotency_keys.into());
+    let exports = Exports::new(db.clone(), events.clone(), mail.clone(), trips.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let personal_tokens = PersonalTokens::new(db.clone(), clock.clone(), tokens.clone(), &secret);
     let introspector =
@@ -212,6 +216,7 @@ pub async fn build(
         trips,
         shares,
         sync,
+        exports,
         idempotency,
         throttle,
         clients,

@@ -17,7 +17,7 @@ use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 /// A security event of the account.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "SecurityEvent")]
-struct EventBody {
+pub(crate) struct EventBody {
     /// Id of the event.
     id: Uuid,
     /// Kind of the event, such as `login_succeeded`, `login_failed`, `new_device`, `password_changed` or

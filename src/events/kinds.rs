@@ -51,6 +51,8 @@ pub enum EventKind {
     PasswordResetCreated,
     /// An operator created an access token for the account.
     OperatorTokenCreated,
+    /// The data of the account was exported.
+    DataExported,
 }
 
 impl EventKind {
@@ -81,6 +83,7 @@ impl EventKind {
             Self::MfaReset => "mfa_reset",
             Self::PasswordResetCreated => "password_reset_created",
             Self::OperatorTokenCreated => "operator_token_created",
+            Self::DataExported => "data_exported",
         }
     }
 }

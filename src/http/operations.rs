@@ -13,6 +13,7 @@ use crate::accounts::api::AccountsApi;
 use crate::app::Services;
 use crate::clients::api::ClientsApi;
 use crate::events::api::EventsApi;
+use crate::exports::api::ExportsApi;
 use crate::personal_tokens::api::PersonalTokensApi;
 use crate::recovery::api::RecoveryApi;
 use crate::sessions::api::{
@@ -44,6 +45,7 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         PersonalTokensApi::new(&services.personal_tokens, &services.clock),
     );
     let others = (
+        ExportsApi::new(&services.exports, &services.clock),
         TripsApi::new(trips, idempotency),
         StopsApi::new(trips, idempotency),
         SharesApi::new(shares),
@@ -73,6 +75,7 @@ type OfUsers = (
 
 /// The other operations without their services.
 type Others = (
+    DocumentOnly<ExportsApi>,
     DocumentOnly<TripsApi>,
     DocumentOnly<StopsApi>,
     DocumentOnly<SharesApi>,

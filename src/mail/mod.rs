@@ -280,6 +280,24 @@ impl Mail {
         Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
+    /// Returns up to `limit` mails of a user that wait or failed and whose ids are after `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn list_of(
+        &self,
+        user: Uuid,
+        after: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<QueuedMail>, StoreError> {
+        let input = (user, after, limit);
+        let rows = self.0.db.read(input, |tx, (user, after, limit)| {
+            store::list_of(tx, *user, after.unwrap_or_default(), *limit).boxed()
+        });
+        Ok(rows.await?.into_iter().map(|row| self.queued_mail(row)).collect())
+    }
+
     /// Deletes old failed mails and budgets.
     ///
     /// # Errors

@@ -61,6 +61,16 @@ pub(super) async fn list(tx: &Tx, limit: u64) -> Result<Vec<Row>, StoreError> {
     Ok(query.all(tx).await?.into_iter().map(Row::from).collect())
 }
 
+/// Returns the mails of a user whose ids are after `after`, the oldest first.
+pub(super) async fn list_of(tx: &Tx, user: Uuid, after: Uuid, limit: u64) -> Result<Vec<Row>, StoreError> {
+    let query = outbox::Entity::find()
+        .filter(outbox::Column::UserId.eq(user))
+        .filter(outbox::Column::Id.gt(after))
+        .order_by_asc(outbox::Column::Id)
+        .limit(limit);
+    Ok(query.all(tx).await?.into_iter().map(Row::from).collect())
+}
+
 /// Deletes sent mails.
 pub(super) async fn delete(tx: &Tx, ids: &[Uuid]) -> Result<(), StoreError> {
     outbox::Entity::delete_many().filter(outbox::Column::Id.is_in(ids.iter().copied())).exec(tx).await?;

@@ -48,7 +48,7 @@ struct CreatePersonalToken {
 /// A personal access token, without its secret.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "PersonalToken")]
-struct PersonalTokenBody {
+pub(crate) struct PersonalTokenBody {
     /// Id of the token. It is the user name for HTTP Digest.
     id: Uuid,
     /// Name that the user chose.
@@ -112,7 +112,8 @@ impl Example for PersonalTokenList {
 }
 
 impl PersonalTokenBody {
-    fn new(token: PersonalToken, text: Option<String>) -> Self {
+    /// Creates the body, with the text of the token directly after its creation.
+    pub(crate) fn new(token: PersonalToken, text: Option<String>) -> Self {
         Self {
             id: token.id,
             name: token.name,

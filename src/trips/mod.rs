@@ -268,6 +268,23 @@ impl Trips {
         Ok(counter.map(|counter| counter.usage).unwrap_or_default())
     }
 
+    /// Returns up to `limit` of the owner's trips whose ids are after `after`, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn page_by_id(
+        &self,
+        owner: Uuid,
+        after: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<Trip>, StoreError> {
+        let input = (owner, after, limit);
+        self.db
+            .read(input, |tx, (owner, after, limit)| store::page_by_id(tx, *owner, *after, *limit).boxed())
+            .await
+    }
+
     /// Returns one of the owner's trips.
     ///
     /// # Errors

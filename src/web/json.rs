@@ -1,9 +1,12 @@
 //! JSON responses: serde's bytes, without building a tree of values first.
 
+use std::io;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Timelike, Utc};
-use poem::{IntoResponse, Response};
+use futures_util::Stream;
+use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
@@ -48,6 +51,37 @@ impl<T: Type, E: Serialize + Example + Send> Payload for RawJson<T, E> {
 }
 
 impl<T: Send, E: Send> IntoResponse for RawJson<T, E> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(MEDIA_TYPE).body(self.0)
+    }
+}
+
+/// A JSON response whose parts are produced while the client receives it. Its schema and its example are those of `T`.
+#[derive(Debug)]
+pub struct JsonStream<T>(Body, PhantomData<T>);
+
+impl<T> JsonStream<T> {
+    /// Creates a response from the parts of the JSON text. An error ends the response and closes the connection, so
+    /// that the client does not mistake a part for the whole. The response must not be compressed: send
+    /// `Cache-Control: no-store`.
+    pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        Self(Body::from_bytes_stream(parts), PhantomData)
+    }
+}
+
+impl<T: Type + Serialize + Example> Payload for JsonStream<T> {
+    const CONTENT_TYPE: &'static str = MEDIA_TYPE;
+
+    fn schema_ref() -> MetaSchemaRef {
+        examples::response_schema::<T, T>()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Send> IntoResponse for JsonStream<T> {
     fn into_response(self) -> Response {
         Response::builder().content_type(MEDIA_TYPE).body(self.0)
     }

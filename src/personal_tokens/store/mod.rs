@@ -37,22 +37,26 @@ pub(super) struct NewRow {
     pub(super) sealed_digest_hash: Option<Vec<u8>>,
 }
 
-impl From<personal_tokens::Model> for StoredToken {
+impl From<personal_tokens::Model> for PersonalToken {
     fn from(row: personal_tokens::Model) -> Self {
         Self {
-            token: PersonalToken {
-                id: row.id,
-                user: row.user_id,
-                name: row.name,
-                scopes: Scopes::parse(&row.scope).unwrap_or_default(),
-                digest: row.sealed_digest_hash.is_some(),
-                created_at: from_millis(row.created_at),
-                expires_at: row.expires_at.map(from_millis),
-                last_used_at: row.last_used_at.map(from_millis),
-            },
-            hash: row.token_hash,
-            sealed_digest_hash: row.sealed_digest_hash,
+            id: row.id,
+            user: row.user_id,
+            name: row.name,
+            scopes: Scopes::parse(&row.scope).unwrap_or_default(),
+            digest: row.sealed_digest_hash.is_some(),
+            created_at: from_millis(row.created_at),
+            expires_at: row.expires_at.map(from_millis),
+            last_used_at: row.last_used_at.map(from_millis),
         }
+    }
+}
+
+impl From<personal_tokens::Model> for StoredToken {
+    fn from(mut row: personal_tokens::Model) -> Self {
+        let hash = std::mem::take(&mut row.token_hash);
+        let sealed_digest_hash = row.sealed_digest_hash.clone();
+        Self { token: row.into(), hash, sealed_digest_hash }
     }
 }
 

@@ -105,6 +105,19 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>,
     Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
 }
 
+/// Returns up to `limit` of the owner's trips whose ids are after `after`, in the order of their ids.
+pub(super) async fn page_by_id(
+    tx: &Tx,
+    owner: Uuid,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<Trip>, StoreError> {
+    let after = trips::Column::Id.gt(after.unwrap_or_default());
+    let query = select(owner).filter(after).order_by_asc(trips::Column::Id).limit(limit);
+    let rows = query.into_tuple::<Row>().all(tx).await?;
+    Ok(rows.into_iter().map(trip).collect())
+}
+
 /// Returns and locks the owner's trips with these ids. No other transaction can change them before this one
 /// ends. SQLite ignores the lock, but has only one writer.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {

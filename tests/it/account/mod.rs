@@ -2,5 +2,7 @@
 
 mod events;
 mod password;
+mod everything;
+mod export;
 mod profile;
 mod step_up;

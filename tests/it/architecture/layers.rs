@@ -32,6 +32,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "clients",
             "epochs",
             "events",
+            "exports",
             "flows",
             "idempotency",
             "leases",
@@ -59,7 +60,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 13] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
@@ -88,6 +89,7 @@ pub(super) fn module_path(file: &str) -> Vec<String> {
     let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
+    ("exports", &["accounts", "events", "mail", "personal_tokens", "trips"]),
     }
     parts
 }

@@ -82,6 +82,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("replace_recovery_codes", Method::POST, "/api/v1/me/recovery-codes", None, Scope("account")),
     ("change_password", Method::POST, "/api/v1/me/password", Some(r#"{"current_password":"a quiet harbour at dusk","new_password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("list_events", Method::GET, "/api/v1/me/events", None, Scope("account")),
+    ("export_me", Method::GET, "/api/v1/me/export", None, Scope("account")),
     // Last in its group: the call deletes the account.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),

@@ -161,6 +161,8 @@ async fn head_returns_the_headers_of_get_without_a_body() {
             assert!(head.body.is_empty());
             let metadata = |reply: &crate::harness::Reply| {
                 let mut names: Vec<String> = reply.headers.keys().map(ToString::to_string).collect();
+                // A body that is produced while the client receives it has no length (RFC 9110 §9.3.2).
+                names.retain(|name| name != "transfer-encoding");
                 names.sort();
                 (names, reply.header("content-type").to_owned(), reply.header("etag").to_owned())
             };

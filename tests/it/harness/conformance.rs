@@ -14,8 +14,15 @@ use super::coverage::{self, SentRequest};
 use super::reply::Reply;
 
 /// Headers of HTTP itself or for browsers, which operations do not document.
-const UNDOCUMENTED: [&str; 6] =
-    ["connection", "content-length", "content-type", "date", "vary", "x-content-type-options"];
+const UNDOCUMENTED: [&str; 7] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "transfer-encoding",
+    "vary",
+    "x-content-type-options",
+];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(tripgate::http::openapi::document);
 

@@ -4,6 +4,7 @@
 //! clock that only the test advances. Every response is checked against the OpenAPI document
 //! ([`conformance`]) before the test receives it.
 
+pub(crate) mod all_tables;
 mod client;
 pub(crate) mod conformance;
 mod coverage;

@@ -101,6 +101,7 @@ const ROWS: &[Row] = &[
     ("reauthenticate_me", 200, Grace, Account, Extra::None),
     ("change_password", 204, Grace, Account, Extra::None),
     ("list_events", 200, Grace, Account, Extra::None),
+    ("export_me", 200, Grace, Shared, Extra::None),
     ("delete_me", 204, Grace, Account, Extra::None),
     ("list_sessions", 200, Grace, Account, Extra::None),
     ("end_session", 204, Grace, Account, Extra::None),

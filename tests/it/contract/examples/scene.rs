@@ -93,6 +93,10 @@ impl Scene {
     pub(super) async fn send(&self, row: &Row) -> Reply {
         let (id, _, by, _, extra) = *row;
         let (template, method, _) = operation(id);
+        if id == "export_me" {
+            // The mail of the sign-up is exported until it is sent.
+            self.app.mails().await;
+        }
         let trip = self.trip.rsplit('/').next().unwrap();
         let id_field = if template.contains("/sessions/") { "session_id" } else { "" };
         let target = self.grace.grant()[id_field].as_str().unwrap_or(trip);

@@ -1,0 +1,278 @@
+//! Exports: everything that is stored about a user, as a sequence of pages.
+//!
+//! A page is read when the client has taken the one before it. An export therefore needs the memory of one page and,
+//! between pages, no connection to the database, whatever the user has stored. The pages follow the primary keys: a
+//! record that exists during the whole export occurs exactly once.
+//!
+//! An export contains no credential and nothing that a credential can be checked with: no password hash, no token, no
+//! code and no key. It also leaves out what is computed from other records, such as counters and search indexes.
+
+pub mod api;
+mod records;
+mod store;
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::accounts::AccountsError;
+use crate::audit;
+use crate::db::{Db, HasStoreError, StoreError};
+use crate::events::{EventKind, Events};
+use crate::mail::Mail;
+use crate::trips::Trips;
+
+pub use records::{
+    AuthenticatorApp, DeletedTrip, Flow, IdempotencyKey, KnownDevice, PendingLogin, Profile, Records,
+    Session, Share, SyncOperation,
+};
+
+/// The maximum number of records on a page.
+const PAGE: u64 = 500;
+/// The maximum number of trips on a page; bounded because a trip can be large.
+const TRIPS_PAGE: u64 = 25;
+
+/// A kind of record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sessions.
+    Sessions,
+    /// Devices that have logged in.
+    KnownDevices,
+    /// Logins that wait for the second factor.
+    PendingLogins,
+    /// Personal access tokens.
+    PersonalTokens,
+    /// Security events.
+    Events,
+    /// Mailed codes and links.
+    Flows,
+    /// Mails that wait for their delivery, or whose delivery failed.
+    Mails,
+    /// Idempotency keys.
+    IdempotencyKeys,
+    /// Operations of offline apps.
+    SyncOperations,
+    /// Trips.
+    Trips,
+    /// Deleted trips.
+    DeletedTrips,
+    /// Share links.
+    Shares,
+}
+
+/// The kinds that belong to the account.
+const OF_ACCOUNT: &[Kind] = &[
+    Kind::Sessions,
+    Kind::KnownDevices,
+    Kind::PendingLogins,
+    Kind::PersonalTokens,
+    Kind::Events,
+    Kind::Flows,
+    Kind::Mails,
+];
+/// All kinds.
+const ALL: &[Kind] = &[
+    Kind::Sessions,
+    Kind::KnownDevices,
+    Kind::PendingLogins,
+    Kind::PersonalTokens,
+    Kind::Events,
+    Kind::Flows,
+    Kind::Mails,
+    Kind::IdempotencyKeys,
+    Kind::SyncOperations,
+    Kind::Trips,
+    Kind::DeletedTrips,
+    Kind::Shares,
+];
+
+impl Kind {
+    /// Returns the name of the list of these records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::KnownDevices => "known_devices",
+            Self::PendingLogins => "pending_logins",
+            Self::PersonalTokens => "personal_tokens",
+            Self::Events => "events",
+            Self::Flows => "flows",
+            Self::Mails => "mails",
+            Self::IdempotencyKeys => "idempotency_keys",
+            Self::SyncOperations => "sync_operations",
+            Self::Trips => "trips",
+            Self::DeletedTrips => "deleted_trips",
+            Self::Shares => "shares",
+        }
+    }
+
+    /// Returns the maximum number of these records on a page.
+    const fn page(self) -> u64 {
+        match self {
+            Self::Trips => TRIPS_PAGE,
+            _ => PAGE,
+        }
+    }
+}
+
+/// The key of a record, unique among the records of a kind and a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    Id(Uuid),
+    Digest(Vec<u8>),
+}
+
+/// A position in an export.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// The current kind and the ones after it; never empty.
+    kinds: &'static [Kind],
+    /// The last record before the position, if it is of the same kind.
+    after: Option<Key>,
+}
+
+impl Position {
+    /// Returns the start. Without trips, the export consists of what belongs to the account.
+    pub fn start(has_trips: bool) -> Self {
+        Self { kinds: if has_trips { ALL } else { OF_ACCOUNT }, after: None }
+    }
+
+    /// Returns the kind of the next record.
+    pub fn kind(&self) -> Kind {
+        self.kinds.first().copied().unwrap_or(Kind::Shares)
+    }
+
+    /// Returns whether no record of the kind is before the position.
+    pub fn is_first_of_kind(&self) -> bool {
+        self.after.is_none()
+    }
+
+    /// Returns the position after a page with `count` records, the last of which is `last`.
+    fn next(&self, count: usize, last: Option<Key>) -> Option<Self> {
+        let is_full = u64::try_from(count).unwrap_or(u64::MAX) >= self.kind().page();
+        if let Some(last) = last.filter(|_| is_full) {
+            return Some(Self { kinds: self.kinds, after: Some(last) });
+        }
+        let kinds = self.kinds.get(1..).filter(|kinds| !kinds.is_empty())?;
+        Some(Self { kinds, after: None })
+    }
+}
+
+/// A page of records of one kind.
+#[derive(Debug)]
+pub struct Page {
+    /// The records.
+    pub records: Records,
+    /// The position of the next page, if there is one.
+    pub next: Option<Position>,
+}
+
+/// Why nothing can be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportsError {
+    /// The account does not exist.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// The database failed.
+    #[error("failed to read the data of a user")]
+    Store(#[from] StoreError),
+}
+
+impl HasStoreError for ExportsError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Accounts(error) => error.store(),
+        }
+    }
+}
+
+/// The use cases of exports. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Exports {
+    db: Db,
+    events: Events,
+    mail: Mail,
+    trips: Trips,
+}
+
+impl Exports {
+    /// Creates the use cases.
+    pub fn new(db: Db, events: Events, mail: Mail, trips: Trips) -> Self {
+        Self { db, events, mail, trips }
+    }
+
+    /// Begins an export: records it for the user's list of events, and returns what exists once for each user.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`AccountsError::NoSuchUser`].
+    pub async fn begin(&self, user: Uuid) -> Result<Profile, ExportsError> {
+        let profile = self.db.read(user, |tx, user| store::profile(tx, *user).boxed()).await?;
+        self.events.collect(user, EventKind::DataExported);
+        // The export contains the events up to now, also this one.
+        self.events.flush().await?;
+        audit::record(audit::Event::DataExported, Some(user), None);
+        Ok(profile)
+    }
+
+    /// Returns the page at a position.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportsError::Store`].
+    pub async fn page(&self, user: Uuid, position: &Position) -> Result<Page, ExportsError> {
+        let (kind, limit) = (position.kind(), position.kind().page());
+        let after_id = match position.after {
+            Some(Key::Id(id)) => Some(id),
+            Some(Key::Digest(_)) | None => None,
+        };
+        let (records, last) = match kind {
+            Kind::Trips => {
+                let trips = self.trips.page_by_id(user, after_id, limit).await?;
+                let last = trips.last().map(|trip| Key::Id(trip.id));
+                (Records::Trips(trips), last)
+            }
+            Kind::Mails => {
+                let mails = self.mail.list_of(user, after_id, limit).await?;
+                let last = mails.last().map(|mail| Key::Id(mail.id));
+                (Records::Mails(mails), last)
+            }
+            _ => {
+                let input = (user, kind, position.after.clone());
+                let found: Result<_, StoreError> = self
+                    .db
+                    .read(input, move |tx, (user, kind, after)| {
+                        store::page(tx, *user, *kind, after.as_ref(), limit).boxed()
+                    })
+                    .await;
+                found?
+            }
+        };
+        let next = position.next(records.len(), last);
+        Ok(Page { records, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_visits_every_kind_once_and_continues_after_a_full_page() {
+        let mut position = Some(Position::start(true));
+        let mut visited = Vec::new();
+        while let Some(at) = position {
+            visited.push(at.kind());
+            position = at.next(0, None);
+        }
+        assert_eq!(visited, ALL);
+        assert!(ALL.starts_with(OF_ACCOUNT));
+        let start = Position::start(false);
+        let full = usize::try_from(PAGE).unwrap();
+        let key = Key::Id(Uuid::from_u128(7));
+        let next = start.next(full, Some(key.clone())).unwrap();
+        assert!(next.kind() == Kind::Sessions && next.after == Some(key.clone()));
+        let next = start.next(full - 1, Some(key)).unwrap();
+        assert!(next.kind() == Kind::KnownDevices && next.is_first_of_kind());
+    }
+}

@@ -168,6 +168,18 @@ pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
     tracing::info!(target: "tripgate::audit", event = "operator_command", command, operator, subject);
 }
 
+/// Writes the deletion of an account to the audit log. The line outlives the account, so of its user it contains the id
+/// only, which nothing else refers to any more.
+pub fn record_deletion(user: Uuid) {
+    let info = REQUEST.try_with(Arc::clone).ok();
+    tracing::info!(
+        target: "tripgate::audit",
+        event = Event::AccountDeleted.name(),
+        request_id = info.as_ref().map(|info| &*info.id),
+        user = %user,
+    );
+}
+
 /// Writes an event to the audit log, without the user or the session if they are unknown.
 pub fn record(event: Event, user: Option<Uuid>, session: Option<Uuid>) {
     let info = REQUEST.try_with(Arc::clone).ok();

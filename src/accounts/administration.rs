@@ -49,7 +49,7 @@ pub async fn set_disabled(
 ///
 /// [`StoreError`].
 pub async fn delete(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Revocation, StoreError> {
-    let revocation = Revocation { subject: user, minted_before: None, until };
+    let revocation = tokens::of_user(user, None, until);
     tokens::revoke(tx, &revocation).await?;
     store::delete(tx, user).await?;
     Ok(revocation)

@@ -1,12 +1,17 @@
 //! Deletes an account.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Accounts, AccountsError, delete};
-use crate::audit::{self, Event};
+use crate::audit;
 use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
+
+/// How long the deletion of everything that a user may store can take.
+const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Accounts {
     /// Deletes the account and all data of its user after checking the password. All access tokens of the user
@@ -28,10 +33,14 @@ impl Accounts {
     pub async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
         // The access token may have been minted under a longer configured lifetime.
         let until = self.clock.now().max(self.clock.shared_now()) + tokens::MAX_TTL;
-        let deleted: Result<Revocation, StoreError> =
-            self.db.write((user, until), |tx, (user, until)| delete(tx, *user, *until).boxed()).await;
+        let deleted: Result<Revocation, StoreError> = self
+            .db
+            .write_within(DELETION_TIMEOUT, (user, until), |tx, (user, until)| {
+                delete(tx, *user, *until).boxed()
+            })
+            .await;
         self.tokens.apply(&deleted?);
-        audit::record(Event::AccountDeleted, Some(user), None);
+        audit::record_deletion(user);
         Ok(())
     }
 }

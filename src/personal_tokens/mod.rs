@@ -270,7 +270,7 @@ impl PersonalTokens {
         let key = sha256(text.as_bytes());
         if let Some(cached) = verified.get(&key) {
             let is_recent = clock.monotonic().saturating_sub(cached.read_at) < CACHED_FOR;
-            if is_recent && tokens.is_current(&cached.mark, [cached.token.id, cached.token.user]).await? {
+            if is_recent && tokens.is_current(&cached.mark, cached.token.id, cached.token.user).await? {
                 return self.accept(&cached);
             }
             verified.remove(&key);

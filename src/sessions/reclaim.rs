@@ -27,7 +27,7 @@ pub async fn end_every(
     until: DateTime<Utc>,
 ) -> Result<Vec<Revocation>, StoreError> {
     let mut revocations = revocation::end_others(tx, user, None, now).await?;
-    let of_user = Revocation { subject: user, minted_before: Some(now), until };
+    let of_user = tokens::of_user(user, Some(now), until);
     tokens::revoke(tx, &of_user).await?;
     revocations.push(of_user);
     Ok(revocations)

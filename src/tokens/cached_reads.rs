@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::revocations::subject_of_user;
 use super::verify::SKEW;
 use super::{TokenError, Tokens};
 
@@ -33,14 +34,15 @@ impl Tokens {
         }
     }
 
-    /// Returns true if none of `subjects` was revoked since the mark, according to a poll that began less than a
-    /// second ago. A false alarm is possible; the caller then reads the row again.
+    /// Returns true if neither the credential `id` nor all credentials of the user were revoked since the mark,
+    /// according to a poll that began less than a second ago. A false alarm is possible; the caller then reads the row again.
     ///
     /// # Errors
     ///
     /// [`TokenError::Unverifiable`] if the revocations can't be read.
-    pub async fn is_current(&self, mark: &ReadMark, subjects: [Uuid; 2]) -> Result<bool, TokenError> {
+    pub async fn is_current(&self, mark: &ReadMark, id: Uuid, user: Uuid) -> Result<bool, TokenError> {
         let freshness = &self.inner.freshness;
+        let subjects = [id, user];
         let polled_at = freshness.polled_at();
         let is_current = self.is_current_in_memory(mark, subjects);
         if !is_current || freshness.is_fresh(polled_at) {
@@ -63,6 +65,9 @@ impl Tokens {
         }
         // The clock of the replica that revoked may be behind.
         let read_at = mark.read_at - SKEW;
+        let [id, user] = subjects;
+        // An earlier version stored the id of the user.
+        let subjects = [id, subject_of_user(user), user];
         if subjects.into_iter().any(|subject| revocations.rejects(subject, read_at)) {
             return false;
         }

@@ -45,7 +45,7 @@ pub use mint::{Minted, Subject};
 use restore::Epoch;
 pub use restore::discard_keys;
 use revocations::Revocations;
-pub use revocations::{Revocation, without_session};
+pub use revocations::{Revocation, of_user, without_session};
 pub use rotation::{KeyRotation, KeySummary, list_keys};
 pub use scope::{Scope, Scopes};
 pub use state::can_sign;
@@ -259,8 +259,10 @@ impl Tokens {
         }
         let without_session =
             token.session.is_none().then(|| revocations::subject_without_session(token.user));
-        let subjects = [token.session.or(without_session), Some(token.id), Some(token.user)];
-        if subjects.into_iter().flatten().any(|subject| revocations.rejects(subject, token.minted_at)) {
+        // An earlier version stored the id of the user.
+        let of_user = [revocations::subject_of_user(token.user), token.user].map(Some);
+        let subjects = [token.session.or(without_session), Some(token.id)].into_iter().chain(of_user);
+        if subjects.flatten().any(|subject| revocations.rejects(subject, token.minted_at)) {
             return true;
         }
         token.checked_revision.store(revision, Ordering::Relaxed);

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::{MAX_TTL, store};
 use crate::db::{Db, StoreError};
+use crate::secrets::sha256;
 
 /// How long after a number was read a lower number can still become visible.
 const OVERLAP: Duration = Duration::from_secs(20);
@@ -32,7 +33,7 @@ const SHARDS: usize = 16;
 /// Rejects tokens before they expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// The id of a session, a token or a user.
+    /// The id of a session or a token, or a digest of the id of a user.
     pub subject: Uuid,
     /// Rejects only tokens that were minted before this time; `None` rejects all.
     pub minted_before: Option<DateTime<Utc>>,
@@ -40,10 +41,27 @@ pub struct Revocation {
     pub until: DateTime<Utc>,
 }
 
-/// Returns the subject of the access tokens of a user that have no session. No session or user has such an id, because
-/// its version is not 7.
+/// Returns the subject of all credentials of a user.
+pub(super) fn subject_of_user(user: Uuid) -> Uuid {
+    digest(b"tripgate tokens of a user v1", user)
+}
+
+/// Returns the subject of the access tokens of a user that have no session.
 pub(super) fn subject_without_session(user: Uuid) -> Uuid {
-    Uuid::from_u128(user.as_u128() ^ (0xf << 76))
+    digest(b"tripgate tokens without a session v1", user)
+}
+
+/// Returns a digest of a user's id. A revocation outlives a deleted account, and must not contain its id. No session or
+/// user has such an id, because its version is not 7.
+fn digest(context: &[u8], user: Uuid) -> Uuid {
+    let digest = sha256(&[context, user.as_bytes()].concat());
+    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// Returns the revocation of all credentials of a user, or of those from before an instant.
+pub fn of_user(user: Uuid, minted_before: Option<DateTime<Utc>>, until: DateTime<Utc>) -> Revocation {
+    Revocation { subject: subject_of_user(user), minted_before, until }
 }
 
 /// Returns the revocation of the user's access tokens without a session that were minted before `now`.

@@ -1,5 +1,6 @@
 //! The caller's own account.
 
+mod deletion;
 mod events;
 mod password;
 mod everything;

@@ -156,6 +156,9 @@ pub async fn sweep(app: App) {
     if let Err(error) = app.flows.sweep(&app.db).await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired codes");
     }
+    if let Err(error) = app.invites.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired invites");
+    }
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
     }

@@ -32,11 +32,11 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`operators`], [`totp`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`invites`], [`operators`], [`totp`] | |
 //! | [`mail`] | `leases` |
 //! | [`accounts`] | `events`, `throttle`, `tokens` |
 //! | [`second_factors`] | `accounts`, `totp` |
-//! | [`sessions`] | `accounts`, `events`, `flows`, `second_factors`, `throttle`, `tokens` |
+//! | [`sessions`] | `accounts`, `events`, `flows`, `invites`, `second_factors`, `throttle`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
@@ -64,6 +64,7 @@ pub mod flows;
 pub mod housekeeping;
 pub mod http;
 pub mod idempotency;
+pub mod invites;
 pub mod leases;
 pub mod listener;
 pub mod mail;

@@ -8,6 +8,7 @@ pub mod feed_epoch;
 pub mod flow_failures;
 pub mod flows;
 pub mod idempotency_keys;
+pub mod invites;
 pub mod known_devices;
 pub mod leases;
 pub mod mail_budgets;

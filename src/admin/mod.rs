@@ -8,6 +8,7 @@ mod backup;
 mod clients;
 mod doctor;
 mod epoch;
+mod invites;
 mod keys;
 mod mail;
 mod secret;
@@ -27,6 +28,7 @@ pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, rest
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
 pub use doctor::{Finding, Status as FindingStatus, examine};
 pub use epoch::renew_epoch;
+pub use invites::{ManageInvitesError, add_invite, list_invites, remove_invite};
 pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};

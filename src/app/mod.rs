@@ -27,6 +27,7 @@ use crate::events::Events;
 use crate::exports::Exports;
 use crate::flows::Flows;
 use crate::idempotency::Idempotency;
+use crate::invites::Invites;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions};
 use crate::passwords::Passwords;
@@ -85,6 +86,8 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// The throttle of failed attempts.
     pub throttle: Throttle,
+    /// The invites.
+    pub invites: Invites,
     /// The client credentials of other services.
     pub clients: Clients,
     /// Mailed codes and links.
@@ -199,6 +202,7 @@ pub async fn build(
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);
     let idempotency = Idempotency::new(db.clone(), clock.clone(), settings.quotas.idempotency_keys.into());
     let exports = Exports::new(db.clone(), events.clone(), mail.clone(), trips.clone());
+    let invites = Invites::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let personal_tokens = PersonalTokens::new(db.clone(), clock.clone(), tokens.clone(), &secret);
     let introspector =
@@ -219,6 +223,7 @@ pub async fn build(
         exports,
         idempotency,
         throttle,
+        invites,
         clients,
         flows,
         recovery,
@@ -310,6 +315,7 @@ fn signup_mode(settings: &Settings) -> SignupMode {
     match settings.signup {
         Signup::Open => SignupMode::Open,
         Signup::ConfirmFirst => SignupMode::ConfirmFirst,
+        Signup::Invite => SignupMode::Invite,
         Signup::Closed => SignupMode::Closed,
     }
 }

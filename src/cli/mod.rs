@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod epoch;
 mod health;
+mod invites;
 mod keys;
 mod log_writer;
 mod logging;
@@ -122,6 +123,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("doctor", args)) => doctor::run(args, &load()?.settings, &mut out),
         Some(("users", args)) => users::run(args, &load()?.settings, &mut out),
         Some(("audit", args)) => audit::run(args, &load()?.settings, &mut out),
+        Some(("invites", args)) => invites::run(args, &load()?.settings, &mut out),
         Some(("throttle", args)) => throttle::run(args, &load()?.settings, &mut out),
         Some(("config", _)) => config::run(&load()?, &mut out),
         Some(("serve", args)) => serve::serve(load()?.settings, args.get_flag("create")),
@@ -164,6 +166,7 @@ fn command() -> Command {
         .subcommand(health::command())
         .subcommand(doctor::command())
         .subcommand(throttle::command())
+        .subcommand(invites::command())
         .subcommand(Command::new("config").about("Show every setting with its value and source"))
         .arg(file)
         .args(settings::flags().map(|(setting, flag)| setting_arg(setting, flag)))

@@ -45,6 +45,8 @@ pub enum Signup {
     Open,
     /// Every client can create an account, which gets no tokens before its address is confirmed.
     ConfirmFirst,
+    /// Every client with an invitation code can create an account.
+    Invite,
     /// The API creates no accounts.
     Closed,
 }

@@ -137,6 +137,7 @@ pub(super) fn signup(text: &str, kind: &ValueKind) -> Parsed<Signup> {
     choice(text, kind).map(|word| match word.as_str() {
         "open" => Signup::Open,
         "confirm_first" => Signup::ConfirmFirst,
+        "invite" => Signup::Invite,
         _ => Signup::Closed,
     })
 }

@@ -197,8 +197,9 @@ pub static SETTINGS: &[Setting] = &[
         "Work factor of password hashes; each step doubles the time"),
     setting("password_min", "8", number(1, passwords::MAX_BYTES as u64),
         "Minimum number of characters of a new password"),
-    setting("signup", "open", ValueKind::OneOf(&["open", "confirm_first", "closed"]),
-        "Whether the API creates accounts; with confirm_first, without tokens before the address is confirmed"),
+    setting("signup", "open", ValueKind::OneOf(&["open", "confirm_first", "invite", "closed"]),
+        "Whether the API creates accounts; with confirm_first, without tokens before the address is confirmed; \
+         with invite, only with a code from tripgate invites add"),
     setting("require_confirmed", "false", ValueKind::Boolean,
         "Require a confirmed email address for everything except /auth and /me"),
     setting("basic_on_api", "false", ValueKind::Boolean,

@@ -121,7 +121,7 @@ fn all_problems_are_reported_at_once_under_the_names_as_written() {
              did you mean TRIPGATE_PASSWORD_MIN?"
                 .to_owned(),
             "TRIPGATE_SIGNUP (.env): \"confirmed\" is not one of the known words; \
-             allowed: open, confirm_first, closed"
+             allowed: open, confirm_first, invite, closed"
                 .to_owned(),
             format!("audience (tripgate.toml): the value has the wrong type{text}"),
             "lisen (tripgate.toml): there is no such setting; did you mean listen?".to_owned(),

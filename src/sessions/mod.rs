@@ -133,6 +133,9 @@ pub enum SessionsError {
     /// Sign-up is disabled in the settings.
     #[error("sign-up is disabled")]
     SignupClosed,
+    /// Sign-up requires an invitation code, and the request has none that can be used.
+    #[error("sign-up requires an invitation code")]
+    InviteRequired,
     /// Sign-up requires an address, because it is confirmed first.
     #[error("sign-up requires an email address")]
     EmailRequired,
@@ -201,6 +204,7 @@ impl AuthOutcome for SessionsError {
             Self::TooManyAttempts { .. } => Some(AuthResult::Throttled),
             Self::Accounts(error) => error.auth_result(),
             Self::SignupClosed
+            | Self::InviteRequired
             | Self::EmailRequired
             | Self::NoSuchSession
             | Self::SecondFactors(_)

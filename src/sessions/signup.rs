@@ -14,9 +14,10 @@ use super::start;
 use super::{Device, Grant, Sessions, SessionsError};
 use crate::accounts::{self, AccountsError, Email, HashedUser, NewUser, User};
 use crate::audit::{self, Event};
-use crate::db::Tx;
+use crate::db::{StoreError, Tx};
 use crate::events::EventKind;
 use crate::flows::{BegunFlow, Delivery, NewFlow, Purpose};
+use crate::invites::{self, InviteCode};
 use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
 use crate::tokens::Scopes;
 
@@ -30,6 +31,8 @@ pub enum SignupMode {
     Open,
     /// The API creates accounts without a session; the address must be confirmed first.
     ConfirmFirst,
+    /// The API creates accounts, each with a session, if the client has an invitation code.
+    Invite,
     /// The API creates no accounts.
     Closed,
 }
@@ -43,6 +46,8 @@ pub struct SigningUp {
     pub address: IpAddr,
     /// The languages of its user.
     pub languages: Languages,
+    /// The invitation code, as entered.
+    pub invite_code: Option<String>,
 }
 
 /// The result of a sign-up.
@@ -67,7 +72,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::SignupClosed`], or a wrapped [`AccountsError::IdentifierTaken`] or
+    /// [`SessionsError::SignupClosed`], [`SessionsError::InviteRequired`], or a wrapped [`AccountsError::IdentifierTaken`] or
     /// [`AccountsError::Throttled`].
     pub async fn sign_up(&self, new: NewUser, client: SigningUp) -> Result<SignedUp, SessionsError> {
         if self.signup == SignupMode::Closed {
@@ -75,14 +80,27 @@ impl Sessions {
         }
         let email = new.email.clone();
         let attempt = self.accounts.begin_sign_up(client.address).await?;
+        let SigningUp { device, languages, invite_code, .. } = client;
+        // Before the identifiers are compared: without a code, a client does not learn which ones are taken.
+        let invite = if self.signup == SignupMode::Invite {
+            let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
+                // An app may learn only from this response that a code is required.
+                if invite_code.is_some() {
+                    attempt.failed().await?;
+                }
+                return Err(SessionsError::InviteRequired);
+            };
+            Some(invite)
+        } else {
+            None
+        };
         let hashed = self.accounts.hash_password(new).await?;
-        let SigningUp { device, languages, .. } = client;
         match (self.signup, email) {
             (SignupMode::ConfirmFirst, Some(email)) => {
                 Ok(SignedUp::Pending(self.sign_up_pending(hashed, email, languages).await?))
             }
             (SignupMode::ConfirmFirst, None) => Err(SessionsError::EmailRequired),
-            (_, email) => match self.sign_up_granted(hashed, email, device, languages).await {
+            (_, email) => match self.sign_up_granted(hashed, email, device, languages, invite).await {
                 Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
                 Err(error) => {
                     if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
@@ -94,12 +112,21 @@ impl Sessions {
         }
     }
 
+    /// Returns the invitation code if it can be used.
+    async fn usable_invite(&self, text: Option<&str>) -> Result<Option<InviteCode>, StoreError> {
+        let Some(code) = text.and_then(InviteCode::parse) else { return Ok(None) };
+        let input = (code.clone(), self.clock.now());
+        let is_usable = self.db.read(input, |tx, (code, now)| invites::is_usable(tx, code, *now).boxed());
+        Ok(is_usable.await?.then_some(code))
+    }
+
     async fn sign_up_granted(
         &self,
         hashed: HashedUser,
         email: Option<Email>,
         device: Device,
         languages: Languages,
+        invite: Option<InviteCode>,
     ) -> Result<Grant, SessionsError> {
         let user = hashed.user().clone();
         let confirmation = email.as_ref().map(|email| self.confirmation(&user, email, None, languages));
@@ -108,11 +135,17 @@ impl Sessions {
         let now = session.created_at;
         let mut grant = self.issue_grant(&mut session, user, now)?;
         let new = self.with_events(session, EventKind::Signup);
-        let input = (self.clone(), hashed, new, confirmation, email);
+        let input = (self.clone(), hashed, new, confirmation, email, invite);
         let queued = self
             .db
-            .write(input, |tx, (sessions, hashed, new, confirmation, email)| {
+            .write(input, move |tx, (sessions, hashed, new, confirmation, email, invite)| {
                 async move {
+                    // First: of concurrent sign-ups with one code, the later ones wait here.
+                    if let Some(code) = invite
+                        && !invites::redeem(tx, code, now).await?
+                    {
+                        return Err(SessionsError::InviteRequired);
+                    }
                     sessions.insert_user(tx, hashed, email.as_ref()).await?;
                     start::insert_first(tx, new).await?;
                     sessions.send(tx, confirmation.as_ref()).await

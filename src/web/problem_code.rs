@@ -33,6 +33,8 @@ pub enum ProblemCode {
     InsufficientScope,
     /// The operator has disabled signing up.
     SignupClosed,
+    /// Signing up requires an invitation code.
+    InviteRequired,
     /// The email address of the account is not confirmed.
     UnconfirmedAccount,
     /// The resource does not exist, or belongs to another user.
@@ -100,7 +102,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -116,6 +118,7 @@ impl ProblemCode {
         Self::InvalidClient,
         Self::InsufficientScope,
         Self::SignupClosed,
+        Self::InviteRequired,
         Self::UnconfirmedAccount,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -182,6 +185,8 @@ impl ProblemCode {
                 "The access token is valid, but lacks a scope that this operation requires."),
             Self::SignupClosed => ("signup_closed", 403, "Signing up is disabled", "none",
                 "This server does not accept new accounts."),
+            Self::InviteRequired => ("invite_required", 403, "Invitation required", "fix_input",
+                "Signing up on this server requires an invitation code. The code is missing, wrong, used up or expired."),
             Self::UnconfirmedAccount => ("unconfirmed_account", 403, "Email address not confirmed", "none",
                 "The email address of the account must be confirmed first."),
             Self::NotFound => ("not_found", 404, "Not found", "none",

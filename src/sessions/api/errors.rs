@@ -13,6 +13,9 @@ impl From<SessionsError> for Problem {
             SessionsError::SignupClosed => {
                 Self::new(ProblemCode::SignupClosed, "This server does not accept new accounts.")
             }
+            SessionsError::InviteRequired => {
+                Self::new(ProblemCode::InviteRequired, "Signing up requires a valid invitation code.")
+            }
             SessionsError::EmailRequired => {
                 let detail = "Email address is required.";
                 Self::invalid(vec![FieldError::new("/email", "required", detail)])

@@ -6,6 +6,7 @@ mod manage;
 mod password;
 mod second_factor;
 mod sessionless_token;
+mod sign_up_body;
 mod signed_up;
 mod step_up;
 
@@ -19,8 +20,8 @@ use uuid::Uuid;
 
 use super::{Device, Grant, SigningUp};
 use crate::accounts::Accounts;
-use crate::accounts::api::{EmailText, UserBody, UsernameText, password_error};
-use crate::accounts::{Email, LoginAttempt, NewUser, Username};
+use crate::accounts::LoginAttempt;
+use crate::accounts::api::UserBody;
 use crate::clock::Clock;
 use crate::mail::Languages;
 use crate::metrics::{self, AuthMethod};
@@ -40,38 +41,9 @@ pub use manage::ManageSessionsApi;
 pub use password::PasswordApi;
 pub use second_factor::SecondFactorApi;
 pub use sessionless_token::TokenApi;
+use sign_up_body::{CheckedSignUp, SignUp};
 use signed_up::SignedUp;
 pub use step_up::StepUpApi;
-
-/// A new account. Requires `email`, `username` or both.
-#[derive(Debug, Object)]
-#[oai(skip_serializing_if_is_none)]
-struct SignUp {
-    /// Email address for logging in and for contact. Compared without regard to case; white space around it is
-    /// removed.
-    #[oai(nullable)]
-    email: Option<EmailText>,
-    /// Username for logging in: 3 to 32 letters (A to Z), digits, `.`, `_` and `-`, beginning with a letter or
-    /// digit. Compared without regard to case; white space around it is removed.
-    #[oai(nullable)]
-    username: Option<UsernameText>,
-    /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
-    /// must not be a common password, or equal to the email address or the username. No kinds of characters
-    /// are required: a sentence is fine.
-    password: PasswordText,
-    /// Name that apps display, 1 to 100 characters in one line.
-    #[oai(nullable, validator(min_length = 1, max_length = 100))]
-    display_name: Option<Line>,
-    /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
-    #[oai(nullable, validator(min_length = 1, max_length = 100))]
-    device_name: Option<Line>,
-    /// Language of emails: a language tag (BCP 47), such as `de` or `pt-BR`.
-    #[oai(
-        nullable,
-        validator(min_length = 2, max_length = 35, pattern = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
-    )]
-    locale: Option<String>,
-}
 
 /// The credentials of a user, and the requested scopes.
 #[derive(Debug, Object)]
@@ -159,19 +131,6 @@ enum LoggedIn {
     ),
 }
 
-impl Example for SignUp {
-    fn example() -> Self {
-        Self {
-            email: examples::EMAIL.parse().ok().map(EmailText),
-            username: None,
-            password: PasswordText(examples::PASSWORD.to_owned()),
-            display_name: Line::parse(examples::NAME),
-            device_name: Line::parse(examples::DEVICE),
-            locale: Some(examples::LOCALE.to_owned()),
-        }
-    }
-}
-
 impl Example for LogIn {
     fn example() -> Self {
         Self {
@@ -233,41 +192,6 @@ impl From<Grant> for TokenGrant {
     }
 }
 
-impl SignUp {
-    /// Returns the new user and the device name, or all errors except `schema_errors`, which are known already.
-    fn check(
-        self,
-        accounts: &Accounts,
-        schema_errors: &[FieldError],
-    ) -> Result<(NewUser, Option<String>), Vec<FieldError>> {
-        let mut errors = Vec::new();
-        let is_invalid = |pointer| schema_errors.iter().any(|error| error.pointer == pointer);
-        if self.email.is_none()
-            && self.username.is_none()
-            && !is_invalid("/email")
-            && !is_invalid("/username")
-        {
-            errors.push(FieldError::new("/email", "required", "Email address or username is required."));
-        }
-        let email = self.email.map(|text| text.0);
-        let username = self.username.map(|text| text.0);
-        let entered = [email.as_ref().map(Email::as_entered), username.as_ref().map(Username::as_entered)];
-        let identifiers: Vec<&str> = entered.into_iter().flatten().collect();
-        match accounts.check_new_password(&self.password, &identifiers) {
-            Ok(password) if errors.is_empty() => {
-                let display_name = self.display_name.map(String::from);
-                let new = NewUser { email, username, password, display_name, locale: self.locale };
-                Ok((new, self.device_name.map(String::from)))
-            }
-            Ok(_) => Err(errors),
-            Err(violation) => {
-                errors.push(password_error("/password", violation));
-                Err(errors)
-            }
-        }
-    }
-}
-
 impl LogIn {
     fn check(self) -> Result<(Self, Scopes), Vec<FieldError>> {
         let scopes = self.scope.as_ref().map_or(Some(Scopes::all()), |text| Scopes::parse(text));
@@ -308,6 +232,8 @@ impl SessionsApi {
     /// log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
+    /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
+    ///   expired. Ask for the code.
     /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
     /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address or username from
@@ -318,12 +244,14 @@ impl SessionsApi {
         request: &Request,
         body: Body<SignUp>,
     ) -> Result<SignedUp, ProblemResponse<403, 409, 429>> {
-        let (new, device_name) = body.check(|body, errors| body.check(&self.accounts, errors))?;
+        let CheckedSignUp { new, device_name, invite_code } =
+            body.check(|body, errors| body.check(&self.accounts, errors))?;
         let languages = Languages::of(None, request.header(header::ACCEPT_LANGUAGE));
         let client = SigningUp {
             device: device(request, device_name),
             address: ClientAddress::of(request).0,
             languages,
+            invite_code,
         };
         let signed_up = self.sessions.sign_up(new, client).await?;
         Ok(signed_up.into())

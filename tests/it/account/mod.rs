@@ -2,8 +2,8 @@
 
 mod deletion;
 mod events;
-mod password;
 mod everything;
 mod export;
+mod password;
 mod profile;
 mod step_up;

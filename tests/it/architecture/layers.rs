@@ -35,6 +35,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "exports",
             "flows",
             "idempotency",
+            "invites",
             "leases",
             "mail",
             "operators",
@@ -72,12 +73,23 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
     ("personal_tokens", &["tokens"]),
     (
         "sessions",
-        &["accounts", "events", "flows", "mail", "personal_tokens", "second_factors", "throttle", "tokens"],
+        &[
+            "accounts",
+            "events",
+            "flows",
+            "invites",
+            "mail",
+            "personal_tokens",
+            "second_factors",
+            "throttle",
+            "tokens",
+        ],
     ),
     ("recovery", &["accounts", "events", "flows", "mail", "sessions", "tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),
+    ("exports", &["accounts", "events", "mail", "personal_tokens", "trips"]),
 ];
 
 /// The layer of the `api` modules.
@@ -89,7 +101,6 @@ pub(super) fn module_path(file: &str) -> Vec<String> {
     let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
-    ("exports", &["accounts", "events", "mail", "personal_tokens", "trips"]),
     }
     parts
 }

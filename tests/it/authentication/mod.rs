@@ -2,6 +2,7 @@
 
 mod clients;
 mod identifiers;
+mod invites;
 pub(crate) mod keys;
 pub(crate) mod login;
 mod methods;

@@ -178,6 +178,7 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
     let stale = app.log_in("ada").await;
     app.clock.advance(TimeDelta::minutes(6));
     let closed = app.replica_with(|settings| settings.signup = Signup::Closed).await;
+    let inviting = app.replica_with(|settings| settings.signup = Signup::Invite).await;
     let confirming = app.replica_with(|settings| settings.signup = Signup::ConfirmFirst).await;
     let brian = json!({ "username": "brian", "password": PASSWORD });
     app.sign_up_with_totp("grace").await;
@@ -192,6 +193,7 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
         anonymous.post("/api/v1/auth/introspect").basic("x", "y").form(&[("token", "z")]).await,
         reader.post(TRIPS).json(&json!({ "title": "Lisbon" })).await,
         closed.anonymous().post("/api/v1/auth/signup").json(&brian).await,
+        inviting.anonymous().post("/api/v1/auth/signup").json(&brian).await,
     ]
 }
 

@@ -1,0 +1,125 @@
+//! Invites: codes with which people sign up where the server requires an invitation.
+//!
+//! Only the operator creates codes. A code is random and shown once; the database stores a digest of it. Each
+//! account uses a code once: one conditional statement in the transaction that creates the account counts the use, so
+//! concurrent sign-ups never use a code more often than it allows. An invite does not record who used it.
+
+mod code;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, StoreError, Tx};
+
+pub use code::InviteCode;
+
+/// How long an expired invite is listed.
+const EXPIRED_RETENTION: TimeDelta = TimeDelta::days(30);
+/// The number of rows that one transaction of a sweep deletes.
+const SWEEP_BATCH: u64 = 500;
+
+/// An invite, without its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invite {
+    /// The id.
+    pub id: Uuid,
+    /// The number of accounts that the code allows.
+    pub uses: u32,
+    /// The number of accounts that were created with it.
+    pub used: u32,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it expires, if it does.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Why an invite can't be created or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvitesError {
+    /// No invite has this id.
+    #[error("no invite with this id")]
+    NoSuchInvite,
+    /// The database failed.
+    #[error("can't read or write the invites")]
+    Store(#[from] StoreError),
+}
+
+/// The use cases of invites. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Invites {
+    db: Db,
+    clock: Clock,
+}
+
+impl Invites {
+    /// Creates the use cases.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Creates an invite for `uses` accounts, and returns its code, which can't be read later. Without `ttl`, it does
+    /// not expire.
+    ///
+    /// # Errors
+    ///
+    /// [`InvitesError::Store`].
+    pub async fn add(&self, uses: u32, ttl: Option<TimeDelta>) -> Result<(Invite, InviteCode), InvitesError> {
+        let (code, created_at) = (InviteCode::random(), self.clock.now());
+        let expires_at = ttl.map(|ttl| created_at + ttl);
+        let invite = Invite { id: self.clock.new_id(), uses, used: 0, created_at, expires_at };
+        let input = (invite, code.clone());
+        self.db.write(input, |tx, (invite, code)| store::insert(tx, invite, code).boxed()).await?;
+        Ok((invite, code))
+    }
+
+    /// Returns all invites, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`InvitesError::Store`].
+    pub async fn list(&self) -> Result<Vec<Invite>, InvitesError> {
+        self.db.read((), |tx, ()| store::all(tx).boxed()).await.map_err(InvitesError::Store)
+    }
+
+    /// Removes an invite; its code is refused from now on. Accounts that were created with it stay.
+    ///
+    /// # Errors
+    ///
+    /// [`InvitesError::NoSuchInvite`].
+    pub async fn remove(&self, id: Uuid) -> Result<(), InvitesError> {
+        let removed: Result<bool, StoreError> =
+            self.db.write(id, |tx, id| store::remove(tx, *id).boxed()).await;
+        if removed? { Ok(()) } else { Err(InvitesError::NoSuchInvite) }
+    }
+
+    /// Deletes invites that expired long ago. Call it only while the clock is steady.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let before = self.clock.now() - EXPIRED_RETENTION;
+        self.db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
+    }
+}
+
+/// Returns whether a code can be used now.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn is_usable(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    store::is_usable(tx, code, now).await
+}
+
+/// Uses a code, in the transaction that creates the account. Returns `false` if it is unknown, used up or expired.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn redeem(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    store::redeem(tx, code, now).await
+}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{User, store};
+use super::{HashedUser, User, store};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 
@@ -40,6 +40,33 @@ pub async fn set_disabled(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     store::administration::set_disabled(tx, user, is_disabled, now).await
+}
+
+/// The identifiers of an account, in canonical form.
+#[derive(Debug, Clone)]
+pub struct KnownKeys {
+    /// The key of the email address.
+    pub email: Option<String>,
+    /// The key of the username.
+    pub username: Option<String>,
+}
+
+/// Returns the identifiers of the accounts that have one of these email addresses or usernames.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn find_keys(tx: &Tx, emails: &[&str], usernames: &[&str]) -> Result<Vec<KnownKeys>, StoreError> {
+    store::administration::find_keys(tx, emails, usernames).await
+}
+
+/// Inserts new users, all or none.
+///
+/// # Errors
+///
+/// [`StoreError::UniqueViolation`] if an identifier is taken.
+pub async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError> {
+    store::administration::insert_all(tx, users).await
 }
 
 /// Deletes an account with all data of its user, and revokes all access tokens. `until` is the expiry of the last one.

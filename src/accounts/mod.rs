@@ -32,7 +32,7 @@ use crate::tokens::Tokens;
 
 use address::Confirmation;
 pub use address::{change_address, confirm_address};
-pub use administration::{UserFilter, delete, search, set_disabled};
+pub use administration::{KnownKeys, UserFilter, delete, find_keys, insert_all, search, set_disabled};
 pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,

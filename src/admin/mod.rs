@@ -34,8 +34,9 @@ pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 pub use throttle::{SlowedDownAccount, ThrottleTarget, clear_throttle, list_throttle};
 pub use users::{
-    Change, Changed, ManageUsersError, MintedToken, NewUser, ResetLink, UserDetails, UserPage, add_user,
-    change_user, create_reset_link, list_user_sessions, list_users, mint_token, show_user,
+    Change, Changed, Import, ImportFault, ImportFormat, ImportReport, ManageUsersError, MintedToken, NewUser,
+    Progress, ResetLink, UserDetails, UserPage, add_user, change_user, create_reset_link, import_users,
+    list_user_sessions, list_users, mint_token, show_user,
 };
 
 /// Applies all pending steps of the schema. Returns every step.

@@ -1,10 +1,39 @@
-//! Ends flows for a process that serves no requests.
+//! What the commands of operators need of the flows.
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::store;
+use super::{Flows, store, token};
 use crate::db::{StoreError, Tx};
+
+/// The addresses that an undo can restore.
+#[derive(Debug)]
+pub struct ReservedAddresses<'a> {
+    flows: &'a Flows,
+    subjects: HashSet<Vec<u8>>,
+}
+
+impl ReservedAddresses<'_> {
+    /// Returns true if a user can take back this address, in canonical form.
+    pub fn contains(&self, address_key: &str) -> bool {
+        let subject = token::address_hash(&self.flows.mac, address_key);
+        self.subjects.contains(subject.as_slice())
+    }
+}
+
+impl Flows {
+    /// Returns all addresses that users can take back by an undo.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn reserved(&self, tx: &Tx) -> Result<ReservedAddresses<'_>, StoreError> {
+        let subjects = store::reserved_subjects(tx, self.clock.now()).await?;
+        Ok(ReservedAddresses { flows: self, subjects: subjects.into_iter().collect() })
+    }
+}
 
 /// Like [`super::Flows::end_all`].
 ///

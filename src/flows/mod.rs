@@ -29,7 +29,7 @@ use crate::mail::Mail;
 use crate::secrets::{MacKey, MasterSecret, Purpose as KeyPurpose};
 
 pub use delivery::Delivery;
-pub use management::{end_all, end_confirmations};
+pub use management::{ReservedAddresses, end_all, end_confirmations};
 
 /// The number of digits of a code.
 pub const CODE_DIGITS: usize = 8;

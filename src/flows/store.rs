@@ -219,6 +219,17 @@ pub(super) async fn is_reserved(
     Ok(users.into_iter().any(|user| user != except))
 }
 
+/// Returns the subjects of all unused undos.
+pub(super) async fn reserved_subjects(tx: &Tx, now: DateTime<Utc>) -> Result<Vec<Vec<u8>>, StoreError> {
+    let query = Entity::find()
+        .select_only()
+        .column(Column::Subject)
+        .filter(Column::Purpose.eq(Purpose::UndoChange.name()))
+        .filter(is_unused())
+        .filter(Column::ExpiresAt.gt(now.timestamp_millis()));
+    Ok(query.into_tuple().all(tx).await?)
+}
+
 /// Deletes up to `limit` flows that expired before the given time. Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let expired = Column::ExpiresAt.lt(before.timestamp_millis());

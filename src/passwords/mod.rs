@@ -8,6 +8,7 @@
 //! A failed verification always takes as long as the most expensive stored hash, or as the configured cost
 //! if that is higher. Its time reveals neither whether the user exists nor how old the hash is.
 
+mod foreign_hash;
 mod hash_pool;
 mod password;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub use foreign_hash::{InvalidHash, check_hash};
 pub use hash_pool::Overloaded;
 pub use password::{MAX_BYTES, Password};
 
@@ -36,6 +38,9 @@ pub struct Passwords {
     max_cost: Arc<AtomicU32>,
 }
 
+/// The identifier of the algorithm in new hashes.
+const IDENTIFIER: &str = "$2b$";
+
 /// The result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -43,7 +48,7 @@ pub enum Verified {
     Mismatch,
     /// The password is correct.
     Match,
-    /// The password is correct, but its hash does not have the configured cost.
+    /// The password is correct, but its hash does not have the configured cost, or is from another system.
     MatchNeedsRehash,
 }
 
@@ -113,7 +118,8 @@ fn verify(password: &Password, stored: &str, configured: u32, max_cost: &AtomicU
         return Verified::Mismatch;
     };
     let max_cost = max_cost.fetch_max(cost, Ordering::Relaxed).max(cost);
-    match (is_match, cost == configured) {
+    // Hashes of other systems have other identifiers of the same algorithm.
+    match (is_match, cost == configured && stored.starts_with(IDENTIFIER)) {
         (true, true) => Verified::Match,
         (true, false) => Verified::MatchNeedsRehash,
         (false, _) => {

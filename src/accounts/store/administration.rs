@@ -7,9 +7,9 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::Credentials;
-use crate::accounts::{User, UserFilter};
-use crate::db::{StoreError, Tx};
+use super::{Credentials, new_row};
+use crate::accounts::{HashedUser, KnownKeys, User, UserFilter};
+use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 
 /// The character before a literal `%`, `_` or itself in a pattern. A backslash would mean something else on MySQL.
 const ESCAPE: char = '!';
@@ -54,6 +54,31 @@ pub(in crate::accounts) async fn search(
     let query = Entity::find().filter(condition).order_by_asc(Column::Id).limit(limit);
     let rows = query.all(tx).await?;
     Ok(rows.into_iter().map(|row| Credentials::from(row).user).collect())
+}
+
+pub(in crate::accounts) async fn find_keys(
+    tx: &Tx,
+    emails: &[&str],
+    usernames: &[&str],
+) -> Result<Vec<KnownKeys>, StoreError> {
+    let mut found = Vec::new();
+    for (column, keys) in [(Column::EmailKey, emails), (Column::UsernameKey, usernames)] {
+        if keys.is_empty() {
+            continue;
+        }
+        let query = Entity::find().select_only().columns([Column::EmailKey, Column::UsernameKey]);
+        let query = query.filter(column.is_in(pad_to_power_of_two(keys)));
+        let rows: Vec<(Option<String>, Option<String>)> = query.into_tuple().all(tx).await?;
+        found.extend(rows.into_iter().map(|(email, username)| KnownKeys { email, username }));
+    }
+    Ok(found)
+}
+
+pub(in crate::accounts) async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError> {
+    for chunk in power_of_two_chunks(users) {
+        Entity::insert_many(chunk.iter().map(new_row)).exec_without_returning(tx).await?;
+    }
+    Ok(())
 }
 
 pub(in crate::accounts) async fn set_disabled(

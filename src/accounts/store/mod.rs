@@ -44,8 +44,14 @@ impl From<users::Model> for Credentials {
 }
 
 pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> {
+    users::Entity::insert(new_row(new)).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Returns the row of a new user.
+fn new_row(new: &HashedUser) -> users::ActiveModel {
     let HashedUser { user, email_key, username_key, password_hash } = new.clone();
-    let row = users::ActiveModel {
+    users::ActiveModel {
         id: Set(user.id),
         email: Set(user.email),
         email_key: Set(email_key),
@@ -60,9 +66,7 @@ pub(super) async fn insert(tx: &Tx, new: &HashedUser) -> Result<(), StoreError> 
         disabled_at: Set(None),
         created_at: Set(user.created_at.timestamp_millis()),
         updated_at: Set(user.updated_at.timestamp_millis()),
-    };
-    users::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+    }
 }
 
 pub(super) async fn find(tx: &Tx, user: Uuid) -> Result<Option<User>, StoreError> {
@@ -100,7 +104,7 @@ pub(super) async fn find_by_identifier(
 /// Returns the highest cost of all stored hashes: the two digits in `$2b$12$…`.
 pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
     // Ignore corrupt values: they would sort above the valid ones.
-    let pattern = format!("$2b$__${}", "_".repeat(53));
+    let pattern = format!("$2_$__${}", "_".repeat(53));
     let digits: Option<Option<String>> = users::Entity::find()
         .select_only()
         .expr(Expr::cust("MAX(SUBSTR(password_hash, 5, 2))"))

@@ -6,7 +6,11 @@
 mod add;
 mod change;
 mod credentials;
+mod import;
 mod look;
+
+use std::io;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -28,6 +32,7 @@ use crate::tokens::{self, TokensError};
 pub use add::{NewUser, add_user};
 pub use change::{Change, Changed, change_user};
 pub use credentials::{MintedToken, ResetLink, create_reset_link, mint_token};
+pub use import::{Fault as ImportFault, Import, ImportFormat, ImportReport, Progress, import_users};
 pub use look::{UserDetails, UserPage, list_user_sessions, list_users, show_user};
 
 /// Why a command on a user failed.
@@ -72,6 +77,14 @@ pub enum ManageUsersError {
     /// The token can't be signed.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// The file to import can't be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// An error of the database.
     #[error("cannot read or write the accounts")]
     Store(#[from] StoreError),

@@ -1,5 +1,6 @@
 //! `tripgate users`: helps users while servers run.
 
+mod import;
 mod output;
 
 use std::io::{self, Read, Write};
@@ -52,6 +53,7 @@ pub(super) fn command() -> Command {
         .subcommand(list_command())
         .subcommand(of_user("show", "Show an account"))
         .subcommand(add_command())
+        .subcommand(import::command())
         .subcommand(of_user("disable", "Refuse every login and end everything; deletes nothing"))
         .subcommand(of_user("enable", "Accept logins again"))
         .subcommand(of_user("confirm", "Confirm the email address"))
@@ -118,6 +120,9 @@ fn mint_command() -> Command {
 
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let Some((name, args)) = args.subcommand() else { return Ok(()) };
+    if name == "import" {
+        return import::run(args, settings, out);
+    }
     run_command(settings, execute(name, args, settings), out)
 }
 

@@ -3,6 +3,7 @@
 mod add;
 mod audit;
 mod credentials;
+mod import;
 mod look;
 mod state;
 

@@ -7,9 +7,9 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::CliError;
 use super::output::{instant, json_flag, object};
 use super::run_command::run_command;
+use super::{CliError, required};
 use crate::admin::{self, ManageInvitesError};
 use crate::config::Settings;
 use crate::error_chain::error_chain;
@@ -41,11 +41,7 @@ pub(super) fn command() -> Command {
         .value_name("N")
         .value_parser(value_parser!(i64).range(1..=EXPIRES_MAX))
         .help("For how many seconds the code is valid; without it, the code does not expire");
-    let id = Arg::new("id")
-        .value_name("ID")
-        .value_parser(value_parser!(Uuid))
-        .required(true)
-        .help("The id of the invite, from `invites list`");
+    let id = Arg::new("id").value_name("ID").required(true).help("The id of the invite, from `invites list`");
     Command::new("invites")
         .about("Manage the codes that signing up requires with TRIPGATE_SIGNUP=invite")
         .subcommand_required(true)
@@ -79,7 +75,8 @@ async fn execute(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, 
             Ok(vec![format!("id    {}", invite.id), format!("code  {code}")])
         }
         Some(("remove", args)) => {
-            let id = args.get_one::<Uuid>("id").copied().unwrap_or_default();
+            // Another text is the id of no invite.
+            let id = required(args, "id").parse::<Uuid>().unwrap_or_default();
             admin::remove_invite(settings, id).await?;
             let is_json = args.get_flag("json");
             Ok(vec![if is_json { json!({ "removed": id }).to_string() } else { format!("removed {id}") }])

@@ -12,6 +12,8 @@ pub struct Model {
     pub purpose: String,
     /// NULL if no account has the address.
     pub user_id: Option<Uuid>,
+    /// The session that the flow ends, or in which its code is valid.
+    pub session_id: Option<Uuid>,
     /// Keyed hash of the user, or of an address that no account has.
     pub subject: Vec<u8>,
     /// The address that the flow is about, as entered.

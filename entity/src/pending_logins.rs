@@ -20,6 +20,8 @@ pub struct Model {
     pub amr: String,
     pub device_name: Option<String>,
     pub user_agent: Option<String>,
+    /// The device that a device token names.
+    pub device_id: Option<Uuid>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

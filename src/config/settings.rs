@@ -223,7 +223,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("mail_per_day", "10000", number(1, QUOTA_MAX),
         "Maximum number of mails that the server sends in a day (UTC)"),
     setting("new_device_mail", "on", ValueKind::Boolean,
-        "Report a login on a new device by mail (this version does not send these mails yet)"),
+        "Report a login on a new device by mail, with a link that ends the session"),
     setting("templates", "", ValueKind::Path,
         "Directory with mail templates that replace the built-in ones"),
     setting("cors_origins", "", ValueKind::Origins,

@@ -105,6 +105,11 @@ impl NewEvent {
         self.at
     }
 
+    /// Returns the address of the client.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// Sets the user.
     #[must_use]
     pub fn of(self, user: Uuid) -> Self {
@@ -251,8 +256,7 @@ pub async fn record(tx: &Tx, event: &NewEvent) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Stores the device of a login. Returns true if the account was not used on it before. `is_first` means that
-/// the account is new.
+/// Stores the device of a login. Returns true if the account was not used on it before.
 ///
 /// # Errors
 ///
@@ -270,6 +274,24 @@ pub async fn remember_device(
     store::insert_device(tx, user, &digest, now).await?;
     store::trim_devices(tx, user, DEVICES_MAX).await?;
     Ok(true)
+}
+
+/// Deletes a device, so that the next login on it is reported again.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn forget_device(tx: &Tx, user: Uuid, device: &DeviceInfo) -> Result<(), StoreError> {
+    store::delete_devices(tx, user, Some(&fingerprint(device))).await
+}
+
+/// Deletes all devices of an account.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn forget_devices(tx: &Tx, user: Uuid) -> Result<(), StoreError> {
+    store::delete_devices(tx, user, None).await
 }
 
 /// Returns a digest of the name and the `User-Agent` of a device. Ignores the digits of the `User-Agent`, so

@@ -3,7 +3,7 @@
 use ::entity::{known_devices, security_events, sessions, users};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{DeviceInfo, Event, NewEvent};
@@ -167,6 +167,17 @@ pub(super) async fn insert_device(
     let conflict =
         OnConflict::columns([Column::UserId, Column::Digest]).update_column(Column::LastSeenAt).to_owned();
     known_devices::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Deletes one device of the account, or all.
+pub(super) async fn delete_devices(tx: &Tx, owner: Uuid, digest: Option<&[u8; 32]>) -> Result<(), StoreError> {
+    let one = digest.map(|digest| known_devices::Column::Digest.eq(digest.to_vec()));
+    known_devices::Entity::delete_many()
+        .filter(known_devices::Column::UserId.eq(owner))
+        .filter(Condition::all().add_option(one))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 

@@ -13,8 +13,8 @@ pub enum Delivery {
         to: String,
         /// The languages of the recipient.
         languages: Languages,
-        /// Another address that the mail names.
-        other_address: Option<String>,
+        /// What else the mail contains.
+        values: Values,
     },
     /// Another mail: the code of the flow reaches no mailbox.
     Instead(NewMail),
@@ -30,7 +30,9 @@ impl Purpose {
             Self::UndoChange => MailKind::AddressChanged,
             Self::LogIn => MailKind::LoginCode,
             Self::ResetPassword => MailKind::ResetPassword,
+            Self::SecureAccount => MailKind::AttackWarning,
             Self::Reauthenticate => MailKind::ReauthenticateCode,
+            Self::EndSession => MailKind::NewDevice,
         }
     }
 
@@ -38,8 +40,9 @@ impl Purpose {
     const fn page(self) -> Option<&'static str> {
         match self {
             Self::ConfirmAddress | Self::ChangeAddress => Some("/account/confirm"),
-            Self::ResetPassword => Some("/account/reset"),
+            Self::ResetPassword | Self::SecureAccount => Some("/account/reset"),
             Self::UndoChange => Some("/account/undo"),
+            Self::EndSession => Some("/account/session"),
             Self::LogIn | Self::Reauthenticate => None,
         }
     }
@@ -47,16 +50,14 @@ impl Purpose {
 
 impl BegunFlow {
     /// Returns the mail with the code and the link.
-    fn mail(&self, to: &str, languages: &Languages, other_address: Option<&String>) -> NewMail {
+    fn mail(&self, to: &str, languages: &Languages, values: &Values) -> NewMail {
         let purpose = self.row.purpose;
-        let has_code = purpose != Purpose::UndoChange;
         let values = Values {
-            code: has_code.then(|| self.code.clone()),
+            code: purpose.has_code().then(|| self.code.clone()),
             link: purpose.page().map(|page| format!("{page}#{}", self.token)),
             valid_minutes: u32::try_from(purpose.lifetime().num_minutes()).ok(),
-            address: other_address.cloned(),
             at: Some(self.created_at),
-            ..Values::default()
+            ..values.clone()
         };
         NewMail {
             to: to.to_owned(),
@@ -78,8 +79,8 @@ impl Flows {
     pub async fn send(&self, tx: &Tx, flow: &BegunFlow, delivery: &Delivery) -> Result<Queued, StoreError> {
         store::insert(tx, flow).await?;
         let queued = match delivery {
-            Delivery::Code { to, languages, other_address } => {
-                self.mail.queue(tx, flow.mail(to, languages, other_address.as_ref())).await?
+            Delivery::Code { to, languages, values } => {
+                self.mail.queue(tx, flow.mail(to, languages, values)).await?
             }
             Delivery::Instead(mail) => self.mail.queue(tx, mail.clone()).await?,
             Delivery::Nothing => Queued::Accepted,
@@ -88,6 +89,11 @@ impl Flows {
             store::supersede(tx, flow).await?;
         }
         Ok(queued)
+    }
+
+    /// Returns whether the settings turn the mail of this purpose on.
+    pub fn are_sent(&self, purpose: Purpose) -> bool {
+        self.mail.is_sent(purpose.mail())
     }
 
     /// Queues a mail without a flow, in the caller's transaction.

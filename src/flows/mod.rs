@@ -11,11 +11,12 @@
 //! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
 //!   id of its flow.
 //!
-//! A flow and its mail are stored in one transaction. This module knows neither accounts nor sessions. It rejects wrong, used, expired and superseded codes and
-//! tokens, and those of another purpose, all in the same way.
+//! A flow and its mail are stored in one transaction. This module knows neither accounts nor sessions. It rejects wrong,
+//! used, expired and superseded codes and tokens, and those of another purpose, all in the same way.
 
 mod delivery;
 mod management;
+mod purpose;
 mod store;
 mod token;
 
@@ -30,6 +31,7 @@ use crate::secrets::{MacKey, MasterSecret, Purpose as KeyPurpose};
 
 pub use delivery::Delivery;
 pub use management::{ReservedAddresses, end_all, end_confirmations};
+pub use purpose::Purpose;
 
 /// The number of digits of a code.
 pub const CODE_DIGITS: usize = 8;
@@ -39,66 +41,12 @@ const TRIES_MAX: i64 = 5;
 const FAILURES_MAX: i64 = 20;
 /// The time after which wrong codes are no longer counted.
 const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(24);
-/// The lifetime of a code and its link.
-const LIFETIME: TimeDelta = TimeDelta::minutes(15);
-/// The lifetime of the link that undoes a change of address.
-const UNDO_LIFETIME: TimeDelta = TimeDelta::days(7);
 /// How long a used confirmation can be repeated.
 const REPEATABLE: TimeDelta = TimeDelta::minutes(10);
 /// How long the row of an expired flow is retained.
 const RETENTION: TimeDelta = TimeDelta::hours(1);
 /// The maximum number of rows that one transaction deletes.
 const SWEEP_BATCH: u64 = 500;
-
-/// The purpose of a flow. A code or token is valid only for its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Confirming the address of an account.
-    ConfirmAddress,
-    /// Confirming the new address of an account.
-    ChangeAddress,
-    /// Restoring the former address of an account.
-    UndoChange,
-    /// Logging in without a password.
-    LogIn,
-    /// Choosing a new password.
-    ResetPassword,
-    /// Proving again that a logged-in user has access to the mailbox.
-    Reauthenticate,
-}
-
-impl Purpose {
-    const ALL: [Self; 6] = [
-        Self::ConfirmAddress,
-        Self::ChangeAddress,
-        Self::UndoChange,
-        Self::LogIn,
-        Self::ResetPassword,
-        Self::Reauthenticate,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::ConfirmAddress => "confirm_address",
-            Self::ChangeAddress => "change_address",
-            Self::UndoChange => "undo_change",
-            Self::LogIn => "log_in",
-            Self::ResetPassword => "reset_password",
-            Self::Reauthenticate => "reauthenticate",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
-    }
-
-    const fn lifetime(self) -> TimeDelta {
-        match self {
-            Self::UndoChange => UNDO_LIFETIME,
-            _ => LIFETIME,
-        }
-    }
-}
 
 /// A flow to begin.
 #[derive(Debug, Clone)]
@@ -111,7 +59,9 @@ pub struct NewFlow<'a> {
     pub address_key: &'a str,
     /// The same address as entered, if the use of the flow needs it.
     pub address: Option<String>,
-    /// Whether the code is enough, without a password, because the caller has proven to own the account.
+    /// The session that the flow ends, or in which its code is valid.
+    pub session: Option<Uuid>,
+    /// Whether the code is enough, without a password: the caller has proven the account.
     pub is_bound: bool,
     /// Whether the address of an undo was confirmed.
     pub was_verified: bool,
@@ -129,6 +79,7 @@ impl<'a> NewFlow<'a> {
             user,
             address_key,
             address: None,
+            session: None,
             is_bound: false,
             was_verified: false,
             password_hash: None,
@@ -173,6 +124,8 @@ pub struct Flow {
     pub user: Option<Uuid>,
     /// The address that the flow is about, as entered.
     pub address: Option<String>,
+    /// The session that the flow ends, or in which its code is valid.
+    pub session: Option<Uuid>,
     /// Whether the code is enough, without a password.
     pub is_bound: bool,
     /// Whether the address of an undo was confirmed.
@@ -225,16 +178,19 @@ impl Flows {
     pub fn begin(&self, new: NewFlow<'_>) -> BegunFlow {
         let id = self.clock.new_id();
         let code = token::random_code();
-        // A reserved address is found by its hash.
-        let subject = match new.user {
-            Some(user) if new.purpose != Purpose::UndoChange => token::user_hash(&self.mac, user),
-            _ => token::address_hash(&self.mac, new.address_key),
+        let subject = match (new.purpose, new.user, new.session) {
+            // A reserved address is found by its hash.
+            (Purpose::UndoChange, ..) | (_, None, _) => token::address_hash(&self.mac, new.address_key),
+            // A report about another session must not supersede this one.
+            (Purpose::EndSession, _, Some(session)) => token::session_hash(&self.mac, session),
+            (_, Some(user), _) => token::user_hash(&self.mac, user),
         };
         let row = Flow {
             id,
             purpose: new.purpose,
             user: new.user,
             address: new.address,
+            session: new.session,
             is_bound: new.is_bound,
             was_verified: new.was_verified,
             password_hash: new.password_hash,
@@ -304,6 +260,24 @@ impl Flows {
         store::close(tx, flow.id, self.clock.now()).await
     }
 
+    /// Returns whether the owner of the account has ended this session by the link in a mail.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn was_reported(&self, tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, StoreError> {
+        store::was_used(tx, user, Purpose::EndSession, session).await
+    }
+
+    /// Remembers a used flow for this time: [`Flows::was_reported`] needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn remember(&self, tx: &Tx, flow: &Flow, period: TimeDelta) -> Result<(), StoreError> {
+        store::postpone_expiry(tx, flow.id, self.clock.now() + period).await
+    }
+
     /// Takes back the try of a correct proof, so that a confirmation can be repeated.
     ///
     /// # Errors
@@ -313,8 +287,8 @@ impl Flows {
         store::forget_try(tx, flow.id).await
     }
 
-    /// Invalidates all unused flows of a user except those that undo a change of address: a thief must not be
-    /// able to end them.
+    /// Invalidates all unused flows of a user except those that undo a change of address or end a session: a thief must
+    /// not be able to end them.
     ///
     /// # Errors
     ///

@@ -21,6 +21,7 @@ impl Flow {
             purpose: Purpose::from_name(&row.purpose)?,
             user: row.user_id,
             address: row.address,
+            session: row.session_id,
             is_bound: row.is_bound,
             was_verified: row.was_verified,
             password_hash: row.password_hash,
@@ -40,6 +41,7 @@ pub(super) async fn insert(tx: &Tx, begun: &BegunFlow) -> Result<(), StoreError>
         user_id: Set(flow.user),
         subject: Set(flow.subject),
         address: Set(flow.address),
+        session_id: Set(flow.session),
         code_tag: Set(flow.code_tag),
         is_bound: Set(flow.is_bound),
         was_verified: Set(flow.was_verified),
@@ -171,10 +173,39 @@ pub(super) async fn close(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result<bool,
     Ok(done.rows_affected == 1)
 }
 
-/// Invalidates the unused flows of a user except undos.
+/// Returns whether a flow of this purpose and session was used.
+pub(super) async fn was_used(
+    tx: &Tx,
+    user: Uuid,
+    purpose: Purpose,
+    session: Uuid,
+) -> Result<bool, StoreError> {
+    let query = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::UserId.eq(user))
+        .filter(Column::SessionId.eq(session))
+        .filter(Column::Purpose.eq(purpose.name()))
+        .filter(Column::UsedAt.is_not_null())
+        .limit(1);
+    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
+}
+
+/// Sets when a used flow expires, and so is deleted.
+pub(super) async fn postpone_expiry(tx: &Tx, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
+    Entity::update_many()
+        .col_expr(Column::ExpiresAt, Expr::value(until.timestamp_millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::UsedAt.is_not_null())
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Invalidates the unused flows of a user except undos and those that end a session.
 pub(super) async fn end_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let undo = Purpose::UndoChange.name();
-    end(now).filter(Column::UserId.eq(user)).filter(Column::Purpose.ne(undo)).exec(tx).await?;
+    let kept = [Purpose::UndoChange, Purpose::EndSession].map(Purpose::name);
+    end(now).filter(Column::UserId.eq(user)).filter(Column::Purpose.is_not_in(kept)).exec(tx).await?;
     Ok(())
 }
 

@@ -60,6 +60,11 @@ pub(super) fn user_hash(mac: &MacKey, user: Uuid) -> [u8; 32] {
     tag(mac, &[b"user v1:", user.as_bytes().as_slice()].concat())
 }
 
+/// Returns the keyed hash of a session.
+pub(super) fn session_hash(mac: &MacKey, session: Uuid) -> [u8; 32] {
+    tag(mac, &[b"session v1:", session.as_bytes().as_slice()].concat())
+}
+
 /// Returns the keyed hash of an address in canonical form.
 pub(super) fn address_hash(mac: &MacKey, address_key: &str) -> [u8; 32] {
     tag(mac, &[b"address v1:", address_key.as_bytes()].concat())

@@ -71,6 +71,7 @@ impl MailKind {
             Self::AddressChanged => Some('c'),
             Self::PasswordChanged => Some('p'),
             Self::AttackWarning => Some('w'),
+            Self::NewDevice => Some('d'),
             _ => None,
         }
     }

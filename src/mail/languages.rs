@@ -30,6 +30,17 @@ impl Languages {
         Self(languages)
     }
 
+    /// Returns the languages with that of an account before them.
+    #[must_use]
+    pub fn preferring(mut self, locale: Option<&str>) -> Self {
+        if let Some(language) = locale.and_then(primary_subtag) {
+            self.0.retain(|known| *known != language);
+            self.0.insert(0, language);
+            self.0.truncate(LANGUAGES_MAX);
+        }
+        self
+    }
+
     /// Returns the languages in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
@@ -65,6 +76,10 @@ mod tests {
         for junk in ["", ",,;q=", "x", "12", "de;q=NaN", "de;q=x", "\r\nBcc: x"] {
             assert!(languages(None, Some(junk)).is_empty(), "{junk:?}");
         }
+        let preferring = |locale| Languages::of(None, Some("de, nl;q=0.5")).preferring(locale).0;
+        assert_eq!(preferring(Some("nl-BE")), ["nl", "de"]);
+        assert_eq!(preferring(Some("fr")), ["fr", "de", "nl"]);
+        assert_eq!(preferring(None), ["de", "nl"]);
         let many =
             (b'a'..=b'z').map(|letter| format!("a{}", char::from(letter))).collect::<Vec<_>>().join(",");
         assert_eq!(languages(None, Some(&many)).len(), LANGUAGES_MAX);

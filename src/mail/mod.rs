@@ -232,6 +232,11 @@ impl Mail {
         })))
     }
 
+    /// Returns whether the settings turn mails of this kind on.
+    pub fn is_sent(&self, kind: MailKind) -> bool {
+        kind != MailKind::NewDevice || self.0.options.new_device
+    }
+
     /// Queues a mail in the caller's transaction. It is sent after the commit.
     ///
     /// # Errors
@@ -239,7 +244,7 @@ impl Mail {
     /// [`StoreError`].
     pub async fn queue(&self, tx: &Tx, mail: NewMail) -> Result<Queued, StoreError> {
         let Inner { clock, mailboxes, options, sender, queued, .. } = &*self.0;
-        if mail.kind == MailKind::NewDevice && !options.new_device {
+        if !self.is_sent(mail.kind) {
             return Ok(Queued::TurnedOff);
         }
         let now = clock.shared_now();

@@ -25,7 +25,7 @@ pub struct Values {
     /// When the reported event happened.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<DateTime<Utc>>,
-    /// The name of the device, or its user agent.
+    /// The name of the device and its user agent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<String>,
     /// The IP address of the client.

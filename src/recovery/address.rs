@@ -61,7 +61,10 @@ impl Recovery {
             }),
             Some((_, None)) => Delivery::Nothing,
             None if is_reserved? => Delivery::Nothing,
-            None => Delivery::Code { to: to.clone(), languages: languages.clone(), other_address: None },
+            None => {
+                let values = Values::default();
+                Delivery::Code { to: to.clone(), languages: languages.clone(), values }
+            }
         };
         let mut new = NewFlow::new(Purpose::ChangeAddress, Some(user.id), email.canonical());
         new.address = Some(to.clone());
@@ -119,8 +122,8 @@ impl Recovery {
         new.address.clone_from(&before.email);
         new.was_verified = before.email_verified;
         let to = old.as_entered().to_owned();
-        let other_address = Some(address.to_owned());
-        let delivery = Delivery::Code { to, languages: languages.clone(), other_address };
+        let values = Values { address: Some(address.to_owned()), ..Values::default() };
+        let delivery = Delivery::Code { to, languages: languages.clone(), values };
         self.flows.send(tx, &self.flows.begin(new), &delivery).await?;
         Ok(())
     }

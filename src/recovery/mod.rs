@@ -20,7 +20,7 @@ use crate::accounts::{Accounts, AccountsError, Email, PolicyViolation, User};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
 use crate::flows::{Delivery, Flow, Flows, NewFlow, Proof, Purpose};
-use crate::mail::Languages;
+use crate::mail::{Languages, Values};
 use crate::sessions::{Sessions, SessionsError};
 
 pub use confirm::PasswordProof;
@@ -138,7 +138,7 @@ impl Recovery {
         new.address = user.as_ref().and_then(|user| user.email.clone());
         new.is_bound = user.as_ref().is_some_and(|user| caller == Some(user.id));
         let delivery = match new.address.clone() {
-            Some(to) => Delivery::Code { to, languages, other_address: None },
+            Some(to) => Delivery::Code { to, languages, values: Values::default() },
             None => Delivery::Nothing,
         };
         let flow = self.flows.begin(new);

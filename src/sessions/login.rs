@@ -26,6 +26,7 @@ impl Sessions {
         device: Device,
     ) -> Result<Grant, SessionsError> {
         let user = self.accounts.verify_credentials(login).await?;
+        let device = Device { known_as: self.known_device(login.device_token, &user), ..device };
         self.continue_login(user, &[BY_PASSWORD], scopes, device).await
     }
 
@@ -40,7 +41,7 @@ impl Sessions {
         let mut session = Session { amr, ..self.new_session(user.id, scopes, device) };
         let now = session.created_at;
         let grant = self.issue_grant(&mut session, user, now)?;
-        let new = self.with_events(session, EventKind::LoginSucceeded);
+        let new = self.with_events(session, EventKind::LoginSucceeded, &grant.user);
         let input = (new, grant.user.credentials_version, self.lifetimes.max_sessions);
         let inserted: Result<Vec<Revocation>, SessionsError> = self
             .db

@@ -71,7 +71,7 @@ impl Sessions {
             sessions: self.clone(),
             flow,
             user: grant.user.id,
-            session: self.with_events(session, EventKind::LoginSucceeded),
+            session: self.with_events(session, EventKind::LoginSucceeded, &grant.user),
             version: grant.user.credentials_version,
             claimed: NewEvent::new(&self.clock, grant.user.id, EventKind::AccountClaimed),
             was_confirmed,

@@ -8,6 +8,7 @@
 pub mod api;
 mod login;
 mod login_code;
+mod new_device;
 mod password_change;
 mod pending_login;
 mod reclaim;
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
 use crate::events::DeviceInfo;
 use crate::flows::Flows;
+use crate::mail::Languages;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::second_factors::{SecondFactors, SecondFactorsError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
@@ -68,6 +70,10 @@ pub struct Device {
     pub name: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
+    /// The session by which its device token proves that it has logged the user in before.
+    pub known_as: Option<Uuid>,
+    /// The languages of its user.
+    pub languages: Languages,
 }
 
 impl From<&Device> for DeviceInfo {
@@ -77,10 +83,15 @@ impl From<&Device> for DeviceInfo {
 }
 
 impl Device {
-    /// Creates a device, with the user agent cut to [`USER_AGENT_MAX`] characters.
-    pub fn new(name: Option<String>, user_agent: Option<&str>) -> Self {
+    /// Creates a device without a token, with the user agent cut to [`USER_AGENT_MAX`] characters.
+    pub fn new(name: Option<String>, user_agent: Option<&str>, languages: Languages) -> Self {
         let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect());
-        Self { name, user_agent }
+        Self { name, user_agent, known_as: None, languages }
+    }
+
+    /// Returns a device as it was stored.
+    fn stored(name: Option<String>, user_agent: Option<String>) -> Self {
+        Self { name, user_agent, ..Self::default() }
     }
 }
 

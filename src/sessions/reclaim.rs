@@ -12,7 +12,7 @@ use super::{Sessions, revocation};
 use crate::accounts;
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
-use crate::{personal_tokens, second_factors};
+use crate::{events, personal_tokens, second_factors};
 
 /// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the expiry of the last
 /// access token.
@@ -67,6 +67,7 @@ impl Sessions {
         accounts::replace_password(tx, user, None, password_hash, now).await?;
         self.flows.end_all(tx, user).await?;
         second_factors::remove_all(tx, user, now).await?;
+        events::forget_devices(tx, user).await?;
         let mut ended = personal_tokens::remove_all(tx, user, self.revoked_until(now)).await?;
         ended.extend(self.end_every(tx, user, now).await?);
         Ok(ended)

@@ -141,7 +141,7 @@ impl Sessions {
     }
 
     /// Returns the event that this request ends a session.
-    fn session_ended(&self, user: Uuid, session: Uuid) -> NewEvent {
+    pub(super) fn session_ended(&self, user: Uuid, session: Uuid) -> NewEvent {
         NewEvent::new(&self.clock, user, EventKind::SessionEnded).in_session(Some(session))
     }
 

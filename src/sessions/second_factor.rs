@@ -18,6 +18,7 @@ use crate::accounts::{self, AccountsError, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
+use crate::mail::Languages;
 use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
 use crate::tokens::{Revocation, Scopes};
 
@@ -104,12 +105,17 @@ impl Sessions {
     ///
     /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`] or
     /// [`SessionsError::TooManyAttempts`].
-    pub async fn complete_login(&self, token: &str, proof: Proof) -> Result<Grant, SessionsError> {
-        let input = (self.clone(), LoginToken::of(token), proof, audit::client_address());
+    pub async fn complete_login(
+        &self,
+        token: &str,
+        proof: Proof,
+        languages: Languages,
+    ) -> Result<Grant, SessionsError> {
+        let input = (self.clone(), LoginToken::of(token), proof, (audit::client_address(), languages));
         let outcome: Result<Outcome, SessionsError> = self
             .db
-            .write(input, |tx, (sessions, token, proof, address)| {
-                sessions.check_pending(tx, token, proof, *address).boxed()
+            .write(input, |tx, (sessions, token, proof, client)| {
+                sessions.check_pending(tx, token, proof, client).boxed()
             })
             .await;
         match outcome? {
@@ -131,7 +137,7 @@ impl Sessions {
         tx: &Tx,
         token: &LoginToken,
         proof: &Proof,
-        address: Option<IpAddr>,
+        (address, languages): &(Option<IpAddr>, Languages),
     ) -> Result<Outcome, SessionsError> {
         let now = self.clock.now();
         // Count the attempt before the proof is compared, so that parallel attempts can't exceed the limit.
@@ -151,11 +157,12 @@ impl Sessions {
         }
         login.amr.extend(Checked::amr(method).iter().map(|&method| method.to_owned()));
         let user = accounts::find(tx, login.user).await?;
-        let new = self.new_session(user.id, login.scopes, login.device);
+        let device = Device { languages: languages.clone(), ..login.device };
+        let new = self.new_session(user.id, login.scopes, device);
         let mut session = Session { amr: login.amr, ..new };
         let grant = self.issue_grant(&mut session, user, now)?;
         let version = grant.user.credentials_version;
-        let new = self.with_events(session, EventKind::LoginSucceeded).from(address);
+        let new = self.with_events(session, EventKind::LoginSucceeded, &grant.user).from(*address);
         let ended = start::insert(tx, &new, version, self.lifetimes.max_sessions).await?;
         if method == Method::RecoveryCode {
             events::record(tx, &new.event_of(&self.clock, EventKind::RecoveryCodeUsed)).await?;

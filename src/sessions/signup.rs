@@ -15,7 +15,7 @@ use super::{Device, Grant, Sessions, SessionsError};
 use crate::accounts::{self, AccountsError, Email, HashedUser, NewUser, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
-use crate::events::EventKind;
+use crate::events::{self, DeviceInfo, EventKind};
 use crate::flows::{BegunFlow, Delivery, NewFlow, Purpose};
 use crate::invites::{self, InviteCode};
 use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
@@ -44,8 +44,6 @@ pub struct SigningUp {
     pub device: Device,
     /// Its address.
     pub address: IpAddr,
-    /// The languages of its user.
-    pub languages: Languages,
     /// The invitation code, as entered.
     pub invite_code: Option<String>,
 }
@@ -78,9 +76,10 @@ impl Sessions {
         if self.signup == SignupMode::Closed {
             return Err(SessionsError::SignupClosed);
         }
-        let email = new.email.clone();
+        let (email, new_locale) = (new.email.clone(), new.locale.clone());
         let attempt = self.accounts.begin_sign_up(client.address).await?;
-        let SigningUp { device, languages, invite_code, .. } = client;
+        let SigningUp { device, invite_code, .. } = client;
+        let languages = device.languages.clone().preferring(new_locale.as_deref());
         // Before the identifiers are compared: without a code, a client does not learn which ones are taken.
         let invite = if self.signup == SignupMode::Invite {
             let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
@@ -97,7 +96,7 @@ impl Sessions {
         let hashed = self.accounts.hash_password(new).await?;
         match (self.signup, email) {
             (SignupMode::ConfirmFirst, Some(email)) => {
-                Ok(SignedUp::Pending(self.sign_up_pending(hashed, email, languages).await?))
+                Ok(SignedUp::Pending(self.sign_up_pending(hashed, email, device, languages).await?))
             }
             (SignupMode::ConfirmFirst, None) => Err(SessionsError::EmailRequired),
             (_, email) => match self.sign_up_granted(hashed, email, device, languages, invite).await {
@@ -134,7 +133,7 @@ impl Sessions {
         let mut session = self.new_session(user.id, Scopes::all(), device);
         let now = session.created_at;
         let mut grant = self.issue_grant(&mut session, user, now)?;
-        let new = self.with_events(session, EventKind::Signup);
+        let new = self.with_events(session, EventKind::Signup, &grant.user);
         let input = (self.clone(), hashed, new, confirmation, email, invite);
         let queued = self
             .db
@@ -163,6 +162,7 @@ impl Sessions {
         &self,
         mut hashed: HashedUser,
         email: Email,
+        device: Device,
         languages: Languages,
     ) -> Result<Uuid, SessionsError> {
         for _ in 0..ATTEMPTS {
@@ -172,12 +172,15 @@ impl Sessions {
             let user = hashed.user().clone();
             let confirmation = self.confirmation(&user, &email, None, languages.clone());
             let flow = confirmation.0.id;
-            let input = (self.clone(), hashed.clone(), email.clone(), confirmation);
+            let device = (DeviceInfo::from(&device), self.clock.now());
+            let input = (self.clone(), hashed.clone(), email.clone(), confirmation, device);
             let inserted = self
                 .db
-                .write(input, |tx, (sessions, hashed, email, confirmation)| {
+                .write(input, |tx, (sessions, hashed, email, confirmation, (device, now))| {
                     async move {
                         sessions.insert_user(tx, hashed, Some(email)).await?;
+                        // The first login on this device is not reported.
+                        events::remember_device(tx, hashed.user().id, device, *now).await?;
                         sessions.send(tx, Some(confirmation)).await
                     }
                     .boxed()
@@ -247,7 +250,7 @@ impl Sessions {
         new.address = address;
         new.is_bound = true;
         new.password_hash = password_hash;
-        (self.flows.begin(new), Delivery::Code { to, languages, other_address: None })
+        (self.flows.begin(new), Delivery::Code { to, languages, values: Values::default() })
     }
 
     async fn insert_user(

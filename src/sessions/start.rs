@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
+use super::new_device::NewDevice;
 use super::revocation::{END_BATCH_SIZE, end};
 use super::{Session, Sessions, SessionsError, store};
-use crate::accounts::{self, AccountsError};
+use crate::accounts::{self, AccountsError, User};
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::Tx;
@@ -18,8 +19,8 @@ use crate::tokens::Revocation;
 pub(super) struct NewSession {
     session: Session,
     event: NewEvent,
-    /// Recorded if the account has not been used on this device before.
-    new_device: NewEvent,
+    /// Reported if the account has not been used on this device before.
+    new_device: NewDevice,
 }
 
 impl NewSession {
@@ -38,12 +39,13 @@ impl NewSession {
 impl Sessions {
     /// Returns the session with its events. Call it in the task of the request, because the events contain the
     /// address of the client.
-    pub(super) fn with_events(&self, session: Session, kind: EventKind) -> NewSession {
+    pub(super) fn with_events(&self, session: Session, kind: EventKind, user: &User) -> NewSession {
         let event = |kind| {
             let event = NewEvent::new(&self.clock, session.user, kind).in_session(Some(session.id));
             event.on((&session.device).into())
         };
-        NewSession { event: event(kind), new_device: event(EventKind::NewDevice), session }
+        let (event, report) = (event(kind), event(EventKind::NewDevice));
+        NewSession { event, new_device: self.new_device(&session, user, report), session }
     }
 
     /// Applies committed revocations on this replica at once, and records the ended sessions.
@@ -77,9 +79,7 @@ pub(super) async fn insert(
     }
     store::insert(tx, owner, session).await?;
     events::record(tx, event).await?;
-    if events::remember_device(tx, owner, &(&session.device).into(), session.created_at).await? {
-        events::record(tx, new_device).await?;
-    }
+    new_device.report(tx, session).await?;
     let keep = u64::from(max.saturating_sub(1));
     let excess = store::idle_longest(tx, owner, session.id, keep, END_BATCH_SIZE as u64).await?;
     let mut ended = Vec::new();

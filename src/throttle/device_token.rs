@@ -10,8 +10,6 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::secrets::{MacKey, MasterSecret, Purpose, constant_time_eq, sha256};
 
-/// How long a token is valid.
-const VALIDITY: TimeDelta = TimeDelta::days(365);
 /// The maximum length of a text that is decoded; a token has 86 characters.
 const MAX_LENGTH: usize = 128;
 const CONTEXT: &[u8] = b"device v1\0";
@@ -51,6 +49,9 @@ pub struct DeviceTokens {
 }
 
 impl DeviceTokens {
+    /// How long a token is valid.
+    pub const VALIDITY: TimeDelta = TimeDelta::days(365);
+
     /// Creates the tokens under a key of their own.
     pub fn new(secret: &MasterSecret, clock: Clock) -> Self {
         Self { mac: MacKey::from_secret(secret, Purpose::DeviceTokens), clock }
@@ -58,7 +59,7 @@ impl DeviceTokens {
 
     /// Returns the token of the device that has this session of the user.
     pub fn issue(&self, user: Uuid, session: Uuid, credential: CredentialTag) -> String {
-        let expires = (self.clock.now() + VALIDITY).timestamp();
+        let expires = (self.clock.now() + Self::VALIDITY).timestamp();
         let credential = shortened(credential);
         let payload = [user.as_bytes(), session.as_bytes(), &credential[..], &expires.to_be_bytes()].concat();
         self.mac.sign(CONTEXT, &payload)

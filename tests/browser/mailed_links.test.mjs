@@ -132,6 +132,25 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
+  test("the link of a new device ends its session by a button", async () => {
+    const { email, grant } = await signUp("device");
+    const login = await api("/auth/login", { body: { identifier: email, password: PASSWORD, device_name: "Tablet" } });
+    const tablet = await login.json();
+    const alive = async ({ access_token }) => (await api("/me", { token: access_token })).status === 200;
+    const ada = await openProfile();
+    for (let visits = 0; visits < 20; visits += 1) {
+      await ada.page.goto("about:blank");
+      await ada.page.goto(await link(email, "session"));
+      await ada.page.locator("#form").waitFor();
+    }
+    assert.equal(await alive(tablet), true);
+    await ada.page.getByRole("button", { name: "End this session" }).click();
+    await ada.page.getByRole("heading", { name: "The session has ended" }).waitFor();
+    assert.equal(await alive(tablet), false);
+    assert.equal(await alive(grant), true);
+    await ada.close();
+  });
+
   test("a browser that opens a link 20 times and runs its scripts does not use it up", async () => {
     const { email } = await signUp("scanner");
     const url = await resetLink(email);
@@ -167,11 +186,11 @@ describe("the links in mails", { concurrency: 2 }, () => {
     for (const colorScheme of ["light", "dark"]) {
       test(`the look: ${name}, ${colorScheme}`, async () => {
         const ada = await openProfile({ ...window, colorScheme });
-        for (const path of ["confirm", "reset", "undo"]) {
+        for (const path of ["confirm", "reset", "undo", "session"]) {
           await ada.page.goto("about:blank");
           await ada.page.goto(`${SERVER}/account/${path}#x`);
           if (path === "confirm") await ada.page.getByLabel("With a new password").check();
-          if (path !== "undo") await ada.page.locator("#password").fill("a quiet sea");
+          if (["confirm", "reset"].includes(path)) await ada.page.locator("#password").fill("a quiet sea");
           const look = async (state) => {
             await screenshot(ada.page, `account-${path}${state}-${name}-${colorScheme}`, { fullPage: true });
             assert.deepEqual(await overflow(ada.page), [], `${path}${state} is wider than the window`);

@@ -1,5 +1,5 @@
-//! The pages that the links in mails open: confirming an address, choosing a password, and undoing a change of
-//! address.
+//! The pages that the links in mails open: confirming an address, choosing a password, undoing a change of
+//! address, and ending a session.
 //!
 //! The token is in the fragment of the URL, so no server sees it before the user presses the button of the page.
 //! Opening a page changes nothing: programs that open the links in mails don't use them up. The pages are always
@@ -84,6 +84,19 @@ const UNDO: Texts = Texts {
     done: "Another person may know your password. Choose a new one now: use “Forgot password” in the app.",
 };
 
+const END_SESSION: Texts = Texts {
+    title: "End the session",
+    lead: "The device that the mail names is logged out.",
+    operation: "api/v1/auth/session/end",
+    has_password: false,
+    has_choice: false,
+    password_label: "",
+    autocomplete: "off",
+    button: "End this session",
+    done_title: "The session has ended",
+    done: "Another person may know your password. Choose a new one now: use “Forgot password” in the app.",
+};
+
 #[derive(Template)]
 #[template(path = "account.html")]
 struct AccountPage<'a> {
@@ -94,12 +107,13 @@ struct AccountPage<'a> {
 }
 
 /// Returns the routes of the pages and the association files.
-pub(super) fn routes() -> [(&'static str, RouteMethod); 6] {
+pub(super) fn routes() -> [(&'static str, RouteMethod); 7] {
     let [apple, android] = associations::routes();
     [
         ("/account/confirm", get(confirm)),
         ("/account/reset", get(reset)),
         ("/account/undo", get(undo)),
+        ("/account/session", get(session)),
         ("/account/:file", get(file)),
         apple,
         android,
@@ -133,6 +147,11 @@ fn reset() -> Response {
 #[handler]
 fn undo() -> Response {
     page("/account/undo", &UNDO)
+}
+
+#[handler]
+fn session() -> Response {
+    page("/account/session", &END_SESSION)
 }
 
 #[handler]

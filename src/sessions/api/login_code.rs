@@ -1,13 +1,12 @@
 //! `POST /auth/login/code/confirm`: logs in with a code from an email.
 
 use poem::Request;
-use poem::http::header;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::LoggedIn;
-use crate::sessions::{Device, Sessions};
+use super::{LoggedIn, device};
+use crate::sessions::Sessions;
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::examples;
@@ -68,7 +67,7 @@ impl LoginCodeApi {
         body: Body<LogInByCode>,
     ) -> Result<LoggedIn, ProblemResponse<401>> {
         let LogInByCode { flow_id, code, device_name } = body.accept()?;
-        let device = Device::new(device_name.map(String::from), request.header(header::USER_AGENT));
+        let device = device(request, device_name.map(String::from));
         let grant = self.sessions.log_in_by_code(flow_id, code, device).await?;
         Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
     }

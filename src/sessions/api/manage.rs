@@ -9,11 +9,10 @@ use uuid::Uuid;
 
 use super::LoggedIn;
 use crate::metrics::{self, AuthMethod};
-use crate::sessions::SessionSummary;
-use crate::sessions::Sessions;
+use crate::sessions::{SessionSummary, Sessions, SessionsError};
 use crate::web::Tag;
 use crate::web::body::Body;
-use crate::web::caller::{AccountScope, Caller};
+use crate::web::caller::{AccountScope, Caller, invalid_code};
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::ProblemResponse;
@@ -28,6 +27,19 @@ struct RefreshRequest {
 impl Example for RefreshRequest {
     fn example() -> Self {
         Self { refresh_token: examples::REFRESH_TOKEN.to_owned() }
+    }
+}
+
+/// The token of the link that ends a session.
+#[derive(Debug, Object)]
+struct EndReportedSession {
+    /// Token from the link in the mail: the part after `#`.
+    token: String,
+}
+
+impl Example for EndReportedSession {
+    fn example() -> Self {
+        Self { token: examples::LINK_TOKEN.to_owned() }
     }
 }
 
@@ -148,6 +160,27 @@ impl ManageSessionsApi {
     async fn log_out(&self, body: Body<RefreshRequest>) -> Result<EndedSessions, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
         self.sessions.log_out(&refresh_token).await?;
+        Ok(EndedSessions::NoContent)
+    }
+
+    /// End a reported session
+    ///
+    /// Ends the session of a login on a new device, with the link of the mail that reported it. The link is valid for 7
+    /// days and works once. It also succeeds if the session has ended already. The password stays: let the user choose
+    /// a new one with `POST /api/v1/auth/password/forgot`.
+    ///
+    /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
+    #[oai(
+        path = "/auth/session/end",
+        method = "post",
+        operation_id = "end_reported_session",
+        tag = "Tag::Authentication"
+    )]
+    async fn end_reported(&self, body: Body<EndReportedSession>) -> Result<EndedSessions, ProblemResponse> {
+        self.sessions.end_reported(body.accept()?.token).await.map_err(|error| match error {
+            SessionsError::InvalidCode => invalid_code("/token"),
+            error => error.into(),
+        })?;
         Ok(EndedSessions::NoContent)
     }
 

@@ -246,13 +246,8 @@ impl SessionsApi {
     ) -> Result<SignedUp, ProblemResponse<403, 409, 429>> {
         let CheckedSignUp { new, device_name, invite_code } =
             body.check(|body, errors| body.check(&self.accounts, errors))?;
-        let languages = Languages::of(None, request.header(header::ACCEPT_LANGUAGE));
-        let client = SigningUp {
-            device: device(request, device_name),
-            address: ClientAddress::of(request).0,
-            languages,
-            invite_code,
-        };
+        let device = device(request, device_name);
+        let client = SigningUp { device, address: ClientAddress::of(request).0, invite_code };
         let signed_up = self.sessions.sign_up(new, client).await?;
         Ok(signed_up.into())
     }
@@ -318,5 +313,10 @@ impl SessionsApi {
 }
 
 fn device(request: &Request, name: Option<String>) -> Device {
-    Device::new(name, request.header(header::USER_AGENT))
+    Device::new(name, request.header(header::USER_AGENT), languages(request))
+}
+
+/// Returns the languages of a request.
+fn languages(request: &Request) -> Languages {
+    Languages::of(None, request.header(header::ACCEPT_LANGUAGE))
 }

@@ -1,9 +1,10 @@
 //! `POST /auth/login/mfa`: completes a login with a second factor.
 
+use poem::Request;
 use poem_openapi::types::{Example, Password as PasswordText};
 use poem_openapi::{Object, OpenApi};
 
-use super::LoggedIn;
+use super::{LoggedIn, languages};
 use crate::metrics::{self, AuthMethod};
 use crate::second_factors::{Proof, SecondFactorsError};
 use crate::sessions::Sessions;
@@ -92,13 +93,17 @@ impl SecondFactorApi {
     /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after
     ///   `Retry-After` seconds.
     #[oai(path = "/login/mfa", method = "post", operation_id = "complete_login")]
-    async fn complete_login(&self, body: Body<CompleteLogin>) -> Result<LoggedIn, ProblemResponse<401, 429>> {
+    async fn complete_login(
+        &self,
+        request: &Request,
+        body: Body<CompleteLogin>,
+    ) -> Result<LoggedIn, ProblemResponse<401, 429>> {
         let (token, proof) = body.check(|body, _| body.check())?;
         let method = match &proof {
             Proof::TotpCode(_) => AuthMethod::Totp,
             Proof::RecoveryCode(_) => AuthMethod::RecoveryCode,
         };
-        let completed = self.sessions.complete_login(&token, proof).await;
+        let completed = self.sessions.complete_login(&token, proof, languages(request)).await;
         metrics::auth_attempted(method, &completed);
         Ok(LoggedIn::Ok(Json(completed?.into()), "no-store".to_owned()))
     }

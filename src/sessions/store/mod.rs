@@ -36,7 +36,7 @@ impl From<sessions::Model> for StoredSession {
                 generation: row.generation,
                 scopes: Scopes::parse(&row.scope).unwrap_or_default(),
                 amr: row.amr.split(' ').map(str::to_owned).collect(),
-                device: Device { name: row.device_name, user_agent: row.user_agent },
+                device: Device::stored(row.device_name, row.user_agent),
                 created_at: from_millis(row.created_at),
                 authenticated_at: from_millis(Ord::max(row.authenticated_at, row.created_at)),
                 idle_expires_at: from_millis(row.idle_expires_at),

@@ -21,7 +21,10 @@ impl From<pending_logins::Model> for PendingLogin {
             expires_at: from_millis(row.expires_at),
             scopes: Scopes::parse(&row.scope).unwrap_or_default(),
             amr: row.amr.split(' ').map(str::to_owned).collect(),
-            device: Device { name: row.device_name, user_agent: row.user_agent },
+            device: Device {
+                known_as: row.device_id,
+                ..Device::stored(row.device_name, row.user_agent)
+            },
         }
     }
 }
@@ -40,6 +43,7 @@ pub(in crate::sessions) async fn insert(
         amr: Set(login.amr.join(" ")),
         device_name: Set(login.device.name.clone()),
         user_agent: Set(login.device.user_agent.clone()),
+        device_id: Set(login.device.known_as),
     };
     pending_logins::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())

@@ -4,6 +4,7 @@ mod deletion;
 mod events;
 mod everything;
 mod export;
+mod new_device;
 mod password;
 mod profile;
 mod step_up;

@@ -71,6 +71,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("list_personal_tokens", Method::GET, "/api/v1/me/tokens", None, Scope("account")),
     ("create_personal_token", Method::POST, "/api/v1/me/tokens", Some(r#"{"name":"Changed","scope":"account"}"#), Scope("account")),
     ("delete_personal_token", Method::DELETE, "/api/v1/me/tokens/{id}", None, Scope("account")),
+    ("end_reported_session", Method::POST, "/api/v1/auth/session/end", Some(r#"{"token":"x"}"#), Nothing),
     ("list_sessions", Method::GET, "/api/v1/me/sessions", None, Scope("account")),
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
@@ -94,8 +95,8 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// The operations whose body contains a code or token from a mail. The tests of recovery send valid ones.
-const WITH_MAILED_PROOF: [&str; 4] =
-    ["log_in_by_code", "confirm_email", "undo_email_change", "reset_password"];
+const WITH_MAILED_PROOF: [&str; 5] =
+    ["log_in_by_code", "confirm_email", "undo_email_change", "reset_password", "end_reported_session"];
 
 const SCOPES: [&str; 3] = ["account", "trips:read", "trips:write"];
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;

@@ -5,7 +5,7 @@ use tripgate::config::AndroidApp;
 
 use crate::harness::{Reply, TestApp};
 
-const PAGES: [&str; 3] = ["/account/confirm", "/account/reset", "/account/undo"];
+const PAGES: [&str; 4] = ["/account/confirm", "/account/reset", "/account/undo", "/account/session"];
 const APPLE: &str = "/.well-known/apple-app-site-association";
 const ANDROID: &str = "/.well-known/assetlinks.json";
 

@@ -75,6 +75,8 @@ enum Extra {
     MailedCode(&'static str),
     /// Replaces the token by that of the mail that reports a change of address.
     UndoToken,
+    /// Replaces the token by that of the mail that reports a new device.
+    DeviceToken,
 }
 
 #[rustfmt::skip]
@@ -103,6 +105,7 @@ const ROWS: &[Row] = &[
     ("list_events", 200, Grace, Account, Extra::None),
     ("export_me", 200, Grace, Shared, Extra::None),
     ("delete_me", 204, Grace, Account, Extra::None),
+    ("end_reported_session", 204, Anonymous, Account, Extra::DeviceToken),
     ("list_sessions", 200, Grace, Account, Extra::None),
     ("end_session", 204, Grace, Account, Extra::None),
     ("end_other_sessions", 204, Grace, Account, Extra::None),

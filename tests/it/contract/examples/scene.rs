@@ -152,6 +152,14 @@ impl Scene {
                 body["token"] = json!(self.app.mail_to(email).await.token());
                 return;
             }
+            Extra::DeviceToken => {
+                let mut login = request_body("log_in").unwrap().2.clone();
+                login["device_name"] = json!("Another device");
+                let call = self.app.anonymous().post("/api/v1/auth/login").header("user-agent", "another");
+                call.json(&login).await.expect(200);
+                body["token"] = json!(self.app.mail_to(email).await.token());
+                return;
+            }
             _ => return,
         };
         body["flow_id"] = flow;

@@ -76,10 +76,7 @@ impl Accounts {
             Err(AccountsError::InvalidCredentials) => {
                 let name_hash = self.throttle.account_hash(identifier.canonical());
                 audit::record_failed_login(owner.as_ref().map(|user| user.id), name_hash);
-                let counted = attempt.failed().await?;
-                if let Some(user) = owner.filter(|_| counted.is_alert) {
-                    self.report_attack(&user);
-                }
+                self.count_failure(attempt, owner.as_ref()).await?;
                 Err(AccountsError::InvalidCredentials)
             }
             Err(error) => Err(error),
@@ -163,11 +160,5 @@ impl Accounts {
                 None
             }
         }
-    }
-
-    /// Reports that an account has very many failed logins from all addresses together; called at most once a day.
-    fn report_attack(&self, user: &User) {
-        self.events.collect(user.id, EventKind::AttackDetected);
-        audit::record(Event::UnderAttack, Some(user.id), None);
     }
 }

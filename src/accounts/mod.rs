@@ -7,6 +7,7 @@
 mod address;
 mod administration;
 pub mod api;
+mod attack;
 mod credentials;
 mod deletion;
 mod identifiers;
@@ -25,6 +26,7 @@ use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
 use crate::events::Events;
+use crate::flows::Flows;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::passwords::{Overloaded, Password, Passwords};
 use crate::throttle::{Blocked, CredentialTag, Throttle, ThrottleError, limits};
@@ -188,11 +190,13 @@ pub struct Accounts {
     tokens: Tokens,
     throttle: Throttle,
     events: Events,
+    flows: Flows,
     confirmation: Confirmation,
 }
 
 impl Accounts {
     /// Creates the service.
+    #[expect(clippy::too_many_arguments, reason = "the composition root names each service once")]
     pub fn new(
         db: Db,
         clock: Clock,
@@ -201,8 +205,10 @@ impl Accounts {
         tokens: Tokens,
         throttle: Throttle,
         events: Events,
+        flows: Flows,
     ) -> Self {
-        Self { db, clock, passwords, policy, tokens, throttle, events, confirmation: Confirmation::default() }
+        let confirmation = Confirmation::default();
+        Self { db, clock, passwords, policy, tokens, throttle, events, flows, confirmation }
     }
 
     /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at

@@ -164,6 +164,9 @@ pub async fn build(
     let policy = PasswordPolicy { min_chars: settings.password_min };
     let throttle = Throttle::new(db.clone(), clock.clone(), &secret, settings.limits);
     let events = Events::new(db.clone(), clock.clone(), &secret);
+    let options = mail_options(settings, &public_url);
+    let mail = Mail::new(background, clock.clone(), leases.clone(), &secret, options)?;
+    let flows = Flows::new(clock.clone(), mail.clone(), &secret);
     let accounts = Accounts::new(
         db.clone(),
         clock.clone(),
@@ -172,6 +175,7 @@ pub async fn build(
         tokens.clone(),
         throttle.clone(),
         events.clone(),
+        flows.clone(),
     )
     .confirming_first(settings.signup == Signup::ConfirmFirst);
     let lifetimes = Lifetimes {
@@ -180,9 +184,6 @@ pub async fn build(
         max_sessions: settings.quotas.sessions,
     };
     let totp = Totp::new(db.clone(), clock.clone(), &secret, &public_url);
-    let options = mail_options(settings, &public_url);
-    let mail = Mail::new(background, clock.clone(), leases.clone(), &secret, options)?;
-    let flows = Flows::new(clock.clone(), mail.clone(), &secret);
     let sessions = Sessions::new(
         db.clone(),
         clock.clone(),

@@ -13,7 +13,7 @@ use crate::flows::{Flow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
 
-const PURPOSES: &[Purpose] = &[Purpose::ResetPassword];
+const PURPOSES: &[Purpose] = &[Purpose::ResetPassword, Purpose::SecureAccount];
 
 /// What the transaction of a reset changes.
 #[derive(Clone)]

@@ -25,6 +25,9 @@ pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE
 /// Sign-ups from one address with an identifier that is taken.
 pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 };
 
+/// Reports of attacks to one user: one a day.
+pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
+
 /// Returns the address as it is counted: IPv6 by its /64 network, because a client can choose the rest.
 fn counted(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -67,6 +70,11 @@ pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
 /// Returns the bucket of a signed-in user who proves the identity again.
 pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
+}
+
+/// Returns the bucket of reports of attacks to a user.
+pub fn of_attack_report(user: Uuid) -> Bucket {
+    Bucket::new(ATTACK_REPORT, user.as_bytes())
 }
 
 /// Returns the bucket of sign-ups from an address.

@@ -16,6 +16,7 @@
 //! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from other devices do
 //!   not lock out the owner.
 
+mod attempt;
 mod device_token;
 mod gate;
 pub mod limits;
@@ -26,10 +27,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 
 use crate::clock::Clock;
-use crate::db::{Db, StoreError};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::metrics;
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 
+pub use attempt::{Attempt, Failure};
 pub use device_token::{CredentialTag, Device, DeviceTokens};
 use gate::{Gate, Occupied};
 pub use management::{SlowedDown, Subject};
@@ -50,7 +52,7 @@ const SWEEP_BATCH: u64 = 500;
 pub struct Limit {
     /// Its name in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
     pub name: &'static str,
-    /// How many attempts are free: at least 2.
+    /// How many attempts are free: at least 2, or 1 of requests that are counted by [`Throttle::take`].
     pub free: u32,
     /// The time after which one counted attempt expires, in seconds.
     pub forget_secs: u32,
@@ -114,6 +116,15 @@ pub enum ThrottleError {
     Store(#[from] StoreError),
 }
 
+impl HasStoreError for ThrottleError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Blocked(_) => None,
+        }
+    }
+}
+
 /// What a failure caused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -131,18 +142,6 @@ pub struct Throttle {
     gate: Gate,
     devices: DeviceTokens,
     is_on: bool,
-}
-
-/// An attempt that may be made. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`]; an attempt without
-/// a result does not count.
-#[derive(Debug)]
-#[must_use = "the result of an attempt must be reported"]
-pub struct Attempt {
-    throttle: Throttle,
-    places: Vec<Place>,
-    /// Whether the first bucket has counted failures.
-    is_counted: bool,
-    _occupied: Vec<Occupied>,
 }
 
 impl Bucket {
@@ -260,19 +259,49 @@ impl Throttle {
         if !self.is_on {
             return Ok(());
         }
-        let place = self.place(bucket);
-        let input = (place, self.clock.shared_now());
-        let take = || self.db.write(input.clone(), |tx, (place, now)| store::take(tx, place, *now).boxed());
-        let taken = match take().await {
-            // Another request inserted the row at the same time.
-            Err(StoreError::UniqueViolation(_)) => take().await?,
-            taken => taken?,
-        };
-        taken.map_or(Ok(()), |next| Err(refused(blocked(bucket.limit, next - input.1))))
+        let input = (self.clone(), bucket.clone());
+        self.db.write(input, |tx, (throttle, bucket)| throttle.take_in(tx, bucket).boxed()).await
+    }
+
+    /// Does what [`Throttle::take`] does, in the transaction of the caller, which is rolled back if the request is
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Throttle::take`].
+    pub async fn take_in(&self, tx: &Tx, bucket: &Bucket) -> Result<(), ThrottleError> {
+        self.try_take(tx, bucket).await?.map_or(Ok(()), |blocked| Err(refused(blocked)))
+    }
+
+    /// Counts a request in the transaction of the caller, unless the limit is reached: then returns how long.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn try_take(&self, tx: &Tx, bucket: &Bucket) -> Result<Option<Blocked>, StoreError> {
+        if !self.is_on {
+            return Ok(None);
+        }
+        let now = self.clock.shared_now();
+        match store::take(tx, &self.place(bucket), now).await {
+            // Another request inserted the row at the same time; the transaction runs again.
+            Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict()),
+            taken => Ok(taken?.map(|next| blocked(bucket.limit, next - now))),
+        }
+    }
+
+    /// Counts a failed attempt in the transaction of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the caller must not say whether the attempt was right.
+    pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<Counted, StoreError> {
+        let is_alert = store::count_failure(tx, &failure.places, failure.at).await?;
+        Ok(Counted { is_alert })
     }
 
     fn attempt(&self, places: Vec<Place>, is_counted: bool, occupied: Vec<Occupied>) -> Attempt {
-        Attempt { throttle: self.clone(), places, is_counted, _occupied: occupied }
+        Attempt::new(self.clone(), places, is_counted, occupied)
     }
 
     /// Returns how many failures each place has counted.
@@ -344,41 +373,4 @@ fn refused(blocked: Blocked) -> ThrottleError {
 fn blocked(limit: Limit, left: TimeDelta) -> Blocked {
     let secs = (left.num_milliseconds().max(1) + 999) / 1000;
     Blocked { limit, retry_after_secs: secs.unsigned_abs() }
-}
-
-impl Attempt {
-    /// Counts a failure in all buckets.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]; the caller must not say whether the attempt was right.
-    pub async fn failed(mut self) -> Result<Counted, StoreError> {
-        if !self.throttle.is_on {
-            return Ok(Counted::default());
-        }
-        // Lock the rows always in the same order, so that transactions cannot deadlock.
-        self.places.sort_by_key(|place| place.id);
-        let input = (self.places.clone(), self.throttle.clock.shared_now());
-        let written: Result<bool, StoreError> = self
-            .throttle
-            .db
-            .write(input, |tx, (places, now)| store::count_failure(tx, places, *now).boxed())
-            .await;
-        Ok(Counted { is_alert: written? })
-    }
-
-    /// Resets the first bucket if it has counted failures.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn succeeded(self) -> Result<(), StoreError> {
-        match self.places.first().filter(|_| self.is_counted) {
-            Some(place) => {
-                let id = place.id;
-                self.throttle.db.write(id, |tx, id| store::reset(tx, *id).boxed()).await
-            }
-            None => Ok(()),
-        }
-    }
 }

@@ -67,7 +67,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("flows", &["mail"]),
-    ("accounts", &["events", "throttle", "tokens"]),
+    ("accounts", &["events", "flows", "mail", "throttle", "tokens"]),
     ("second_factors", &["accounts", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
     ("personal_tokens", &["tokens"]),

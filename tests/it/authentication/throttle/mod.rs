@@ -2,6 +2,7 @@
 //!
 //! The test is a trusted proxy, so each request names the address of its client.
 
+mod attack;
 mod buckets;
 mod devices;
 mod operations;

@@ -1,0 +1,78 @@
+//! An attempt in progress, and its result.
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+
+use super::gate::Occupied;
+use super::{Counted, Place, Throttle, store};
+use crate::db::StoreError;
+
+/// An attempt that may be made. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`]; an attempt without
+/// a result does not count.
+#[derive(Debug)]
+#[must_use = "the result of an attempt must be reported"]
+pub struct Attempt {
+    throttle: Throttle,
+    places: Vec<Place>,
+    /// Whether the first bucket has counted failures.
+    is_counted: bool,
+    _occupied: Vec<Occupied>,
+}
+
+/// A failed attempt to be counted.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub(super) places: Vec<Place>,
+    pub(super) at: DateTime<Utc>,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        throttle: Throttle,
+        places: Vec<Place>,
+        is_counted: bool,
+        occupied: Vec<Occupied>,
+    ) -> Self {
+        Self { throttle, places, is_counted, _occupied: occupied }
+    }
+
+    /// Counts a failure in all buckets.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the caller must not say whether the attempt was right.
+    pub async fn failed(self) -> Result<(), StoreError> {
+        let Some(failure) = self.failure() else { return Ok(()) };
+        let input = (self.throttle.clone(), failure);
+        let counted: Result<Counted, StoreError> = self
+            .throttle
+            .db
+            .write(input, |tx, (throttle, failure)| throttle.count_failure(tx, failure).boxed())
+            .await;
+        counted.map(|_| ())
+    }
+
+    /// Returns the failure of the attempt, to be counted by [`Throttle::count_failure`] while the attempt exists; `None` if
+    /// nothing is counted.
+    pub fn failure(&self) -> Option<Failure> {
+        let mut places = self.places.clone();
+        // In one order, so that transactions do not lock the rows in a circle.
+        places.sort_by_key(|place| place.id);
+        self.throttle.is_on.then(|| Failure { places, at: self.throttle.clock.shared_now() })
+    }
+
+    /// Resets the first bucket if it has counted failures.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn succeeded(self) -> Result<(), StoreError> {
+        match self.places.first().filter(|_| self.is_counted) {
+            Some(place) => {
+                let id = place.id;
+                self.throttle.db.write(id, |tx, id| store::reset(tx, *id).boxed()).await
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -171,7 +171,11 @@ pub(super) async fn insert_device(
 }
 
 /// Deletes one device of the account, or all.
-pub(super) async fn delete_devices(tx: &Tx, owner: Uuid, digest: Option<&[u8; 32]>) -> Result<(), StoreError> {
+pub(super) async fn delete_devices(
+    tx: &Tx,
+    owner: Uuid,
+    digest: Option<&[u8; 32]>,
+) -> Result<(), StoreError> {
     let one = digest.map(|digest| known_devices::Column::Digest.eq(digest.to_vec()));
     known_devices::Entity::delete_many()
         .filter(known_devices::Column::UserId.eq(owner))

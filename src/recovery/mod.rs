@@ -25,7 +25,7 @@ use crate::sessions::{Sessions, SessionsError};
 
 pub use confirm::PasswordProof;
 
-/// Why a flow can't be begun or used.
+/// Why a flow cannot be begun or used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     /// The code or token is wrong, used, expired or superseded, or belongs to another purpose.
@@ -34,6 +34,9 @@ pub enum RecoveryError {
     /// The code or token alone is not enough.
     #[error("the password is required")]
     PasswordRequired,
+    /// The account has no email address.
+    #[error("the account has no email address")]
+    NoAddress,
     /// The new password is not accepted.
     #[error("the new password is not accepted")]
     Policy(#[source] PolicyViolation),
@@ -64,7 +67,7 @@ impl HasStoreError for RecoveryError {
             Self::Store(error) => Some(error),
             Self::Accounts(error) => error.store(),
             Self::Sessions(error) => error.store(),
-            Self::InvalidCode | Self::PasswordRequired | Self::Policy(_) => None,
+            Self::InvalidCode | Self::PasswordRequired | Self::NoAddress | Self::Policy(_) => None,
         }
     }
 }
@@ -119,6 +122,38 @@ impl Recovery {
         languages: Languages,
     ) -> Result<Uuid, RecoveryError> {
         self.request(Purpose::LogIn, email, None, languages).await
+    }
+
+    /// Mails a code to a logged-in user who proves the identity again. It is valid in the session of the request, or
+    /// without one if the access token has none.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::NoAddress`], or a wrapped [`AccountsError::NoSuchUser`].
+    pub async fn request_step_up(
+        &self,
+        user: Uuid,
+        session: Option<Uuid>,
+        languages: Languages,
+    ) -> Result<Uuid, RecoveryError> {
+        let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
+        let to = user.email.clone().ok_or(RecoveryError::NoAddress)?;
+        let mut new = NewFlow::new(Purpose::Reauthenticate, Some(user.id), "");
+        new.session = session;
+        new.address = Some(to.clone());
+        let languages = languages.preferring(user.locale.as_deref());
+        let delivery = Delivery::Code { to, languages, values: Values::default() };
+        let flow = self.flows.begin(new);
+        let id = flow.id;
+        let input = (self.flows.clone(), flow, delivery);
+        let sent =
+            self.db.write(input, |tx, (flows, flow, delivery)| flows.send(tx, flow, delivery).boxed()).await;
+        match sent {
+            Err(StoreError::ForeignKeyViolation(_)) => {
+                Err(RecoveryError::Accounts(AccountsError::NoSuchUser))
+            }
+            sent => Ok(sent.map(|_| id)?),
+        }
     }
 
     /// Begins a flow for an address, and mails its code if an account has the address. Returns the id of the flow

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::{Session, Sessions, SessionsError, store};
 use crate::audit::{self, Event};
-use crate::db::StoreError;
+use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
+use crate::flows::{self, Flows, Purpose};
 use crate::second_factors::{Checked, Proof, SecondFactorsError};
-use crate::tokens::{BY_PASSWORD, Scopes, Subject};
+use crate::tokens::{BY_CODE, BY_PASSWORD, Scopes, Subject};
 
 /// The access token of a caller that authenticates again.
 #[derive(Debug, Clone)]
@@ -86,6 +87,30 @@ impl Sessions {
         }
     }
 
+    /// Authenticates a caller again by a mailed code, which is valid in the session that asked for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::InvalidCode`], and the errors of [`Sessions::step_up`].
+    pub async fn step_up_by_code(
+        &self,
+        caller: Authenticated,
+        flow: Uuid,
+        code: String,
+    ) -> Result<StepUp, SessionsError> {
+        let proof = flows::Proof::Code { flow, code };
+        let input = (self.flows.clone(), (caller.user, caller.session), proof);
+        let is_proven: Result<bool, StoreError> = self
+            .db
+            .write(input, |tx, (flows, caller, proof)| use_code(tx, flows, *caller, proof).boxed())
+            .await;
+        if !is_proven? {
+            audit::record(Event::LoginFailed, Some(caller.user), caller.session);
+            return Err(SessionsError::InvalidCode);
+        }
+        self.step_up(caller, &[BY_CODE]).await
+    }
+
     /// Issues an access token with the current time as `auth_time`, for a caller that has just authenticated by
     /// `methods` (RFC 8176).
     ///
@@ -153,5 +178,23 @@ impl Sessions {
             scopes: caller.scopes,
             at: now,
         })
+    }
+}
+
+/// Uses a mailed code up if it is correct. A code of another user or session is not compared.
+async fn use_code(
+    tx: &Tx,
+    flows: &Flows,
+    (user, session): (Uuid, Option<Uuid>),
+    proof: &flows::Proof,
+) -> Result<bool, StoreError> {
+    const PURPOSES: &[Purpose] = &[Purpose::Reauthenticate];
+    let found = flows.find(tx, proof, PURPOSES).await?;
+    if found.is_none_or(|flow| flow.user != Some(user) || flow.session != session) {
+        return Ok(false);
+    }
+    match flows.check(tx, proof, PURPOSES).await? {
+        Some(flow) => flows.close(tx, &flow).await,
+        None => Ok(false),
     }
 }

@@ -48,6 +48,10 @@ fn problem(error: RecoveryError, proof: &str) -> Problem {
             let detail = "Password is required, or a new password.";
             Problem::invalid(vec![FieldError::new("/password", "required", detail)])
         }
+        RecoveryError::NoAddress => {
+            let detail = "The account has no email address. Please use the password.";
+            Problem::invalid(vec![FieldError::new("/email", "required", detail)])
+        }
         RecoveryError::Policy(violation) => {
             Problem::invalid(vec![password_error("/new_password", violation)])
         }
@@ -235,6 +239,30 @@ impl RecoveryApi {
     ) -> Result<MailSent, ProblemResponse> {
         let email = body.accept()?.email.0;
         Ok(sent(self.recovery.request_login_code(&email, languages(request)).await?))
+    }
+
+    /// Ask for a code to authenticate again
+    ///
+    /// Mails a code with which a logged-in user authenticates again: send it with `flow_id` to
+    /// `POST /api/v1/me/reauthenticate`. It is valid in the session of this request only, once, for 15 minutes and 5
+    /// tries. The new code replaces the earlier ones. If the mailbox gets too many mails, the response is the same, and no
+    /// mail is sent.
+    ///
+    /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
+    #[oai(
+        path = "/me/reauthenticate/code",
+        method = "post",
+        operation_id = "send_reauthentication_code",
+        tag = "Tag::Account"
+    )]
+    async fn step_up_code(
+        &self,
+        request: &Request,
+        caller: Caller<AccountScope>,
+    ) -> Result<MailSent, ProblemResponse> {
+        caller.reject_personal_token()?;
+        let (user, session) = (caller.user(), caller.session());
+        Ok(sent(self.recovery.request_step_up(user, session, languages(request)).await?))
     }
 
     /// Change the email address

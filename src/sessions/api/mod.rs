@@ -248,7 +248,8 @@ impl SessionsApi {
             body.check(|body, errors| body.check(&self.accounts, errors))?;
         let device = device(request, device_name);
         let client = SigningUp { device, address: ClientAddress::of(request).0, invite_code };
-        let signed_up = self.sessions.sign_up(new, client).await?;
+        // Boxed, because it contains several transactions.
+        let signed_up = Box::pin(self.sessions.sign_up(new, client)).await?;
         Ok(signed_up.into())
     }
 

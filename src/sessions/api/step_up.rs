@@ -15,7 +15,7 @@ use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
 
-/// A new proof of the user's identity: exactly one of the fields.
+/// A new proof of the user's identity: exactly one of `password`, `totp_code`, and `flow_id` with `code`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Reauthenticate {
@@ -25,11 +25,18 @@ struct Reauthenticate {
     /// Code of the authenticator app: 6 digits. Spaces are ignored.
     #[oai(nullable)]
     totp_code: Option<PasswordText>,
+    /// `flow_id` of `POST /api/v1/me/reauthenticate/code`, requested in this session.
+    #[oai(nullable)]
+    flow_id: Option<Uuid>,
+    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    #[oai(nullable)]
+    code: Option<PasswordText>,
 }
 
 impl Example for Reauthenticate {
     fn example() -> Self {
-        Self { password: Some(PasswordText(examples::PASSWORD.to_owned())), totp_code: None }
+        let password = Some(PasswordText(examples::PASSWORD.to_owned()));
+        Self { password, totp_code: None, flow_id: None, code: None }
     }
 }
 
@@ -37,6 +44,7 @@ impl Example for Reauthenticate {
 enum Proof {
     Password(PasswordText),
     SecondFactor(second_factors::Proof),
+    MailedCode { flow: Uuid, code: String },
 }
 
 impl Reauthenticate {
@@ -44,6 +52,14 @@ impl Reauthenticate {
         let totp_code = self.totp_code.map(|code| second_factors::Proof::TotpCode(code.0));
         let mut proofs: Vec<Proof> = self.password.map(Proof::Password).into_iter().collect();
         proofs.extend(totp_code.map(Proof::SecondFactor));
+        match (self.flow_id, self.code) {
+            (Some(flow), Some(code)) => proofs.push(Proof::MailedCode { flow, code: code.0 }),
+            (None, None) => {}
+            (Some(_), None) => return Err(vec![FieldError::new("/code", "required", "Code is required.")]),
+            (None, Some(_)) => {
+                return Err(vec![FieldError::new("/flow_id", "required", "Flow ID is required.")]);
+            }
+        }
         match (proofs.pop(), proofs.is_empty()) {
             (Some(proof), true) => Ok(proof),
             _ => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
@@ -158,7 +174,10 @@ impl StepUpApi {
     ///
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. The session stays valid. Ask for the
     ///   password again.
-    /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or was used before. Ask for a new one.
+    /// - 422 `invalid` with the error `invalid_code`: the code of the authenticator app is wrong, or was used before. Ask
+    ///   for a new one.
+    /// - 422 `invalid_code`: the mailed code is wrong, was used or replaced, has expired, or was sent to another session.
+    ///   After 5 wrong codes, only a new mail helps.
     /// - 429 `too_many_attempts`: there were too many wrong codes. Repeat the request after `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]
@@ -171,6 +190,9 @@ impl StepUpApi {
         let issued = match body.check(|body, _| body.proof())? {
             Proof::Password(password) => {
                 self.sessions.step_up_by_password(authenticated(&caller), &password).await?
+            }
+            Proof::MailedCode { flow, code } => {
+                self.sessions.step_up_by_code(authenticated(&caller), flow, code).await?
             }
             Proof::SecondFactor(proof) => {
                 let issued = self.sessions.step_up_by_second_factor(authenticated(&caller), proof).await;

@@ -21,10 +21,7 @@ impl From<pending_logins::Model> for PendingLogin {
             expires_at: from_millis(row.expires_at),
             scopes: Scopes::parse(&row.scope).unwrap_or_default(),
             amr: row.amr.split(' ').map(str::to_owned).collect(),
-            device: Device {
-                known_as: row.device_id,
-                ..Device::stored(row.device_name, row.user_agent)
-            },
+            device: Device { known_as: row.device_id, ..Device::stored(row.device_name, row.user_agent) },
         }
     }
 }

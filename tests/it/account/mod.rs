@@ -8,3 +8,4 @@ mod new_device;
 mod password;
 mod profile;
 mod step_up;
+mod step_up_code;

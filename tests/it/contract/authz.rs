@@ -76,6 +76,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("end_session", Method::DELETE, "/api/v1/me/sessions/{id}", None, Scope("account")),
     ("end_other_sessions", Method::DELETE, "/api/v1/me/sessions", None, Scope("account")),
     ("reauthenticate_me", Method::POST, "/api/v1/me/reauthenticate", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
+    ("send_reauthentication_code", Method::POST, "/api/v1/me/reauthenticate/code", None, Scope("account")),
     ("enrol_totp", Method::POST, "/api/v1/me/totp", None, Scope("account")),
     ("confirm_totp", Method::POST, "/api/v1/me/totp/confirm", Some(r#"{"code":"{code}"}"#), Scope("account")),
     ("remove_totp", Method::DELETE, "/api/v1/me/totp", None, Scope("account")),

@@ -101,6 +101,7 @@ const ROWS: &[Row] = &[
     ("get_me", 200, Grace, Account, Extra::None),
     ("update_me", 200, Grace, Account, Extra::None),
     ("reauthenticate_me", 200, Grace, Account, Extra::None),
+    ("send_reauthentication_code", 202, Grace, Account, Extra::None),
     ("change_password", 204, Grace, Account, Extra::None),
     ("list_events", 200, Grace, Account, Extra::None),
     ("export_me", 200, Grace, Shared, Extra::None),

@@ -4,23 +4,26 @@
 //! change; the second mail has a link that restores the old address within 7 days. During that time no other
 //! account can take it.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Recovery, RecoveryError};
+use super::{Recovery, RecoveryError, Requester};
 use crate::accounts::{self, AccountsError, Email, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
-use crate::flows::{BegunFlow, Delivery, Flow, Flows, NewFlow, Proof, Purpose};
+use crate::flows::{BegunFlow, Delivery, Flow, NewFlow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
 
 /// What the transaction of a request stores.
 #[derive(Clone)]
 struct ChangeRequest {
-    flows: Flows,
+    recovery: Recovery,
+    client: IpAddr,
     flow: BegunFlow,
     delivery: Delivery,
     /// The mail to the old address.
@@ -34,14 +37,15 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// A wrapped [`AccountsError::NoSuchUser`].
+    /// [`RecoveryError::Throttled`], or a wrapped [`AccountsError::NoSuchUser`].
     pub async fn request_change(
         &self,
         user: Uuid,
         email: Email,
-        languages: Languages,
+        client: Requester,
     ) -> Result<Uuid, RecoveryError> {
         let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
+        let languages = client.languages;
         let taken = self.accounts.find_by_email(&email).await?.filter(|other| other.id != user.id);
         let input = (self.flows.clone(), email.clone(), user.id);
         let is_reserved: Result<bool, StoreError> = self
@@ -73,14 +77,14 @@ impl Recovery {
         let id = flow.id;
         let report = self.report(&user, MailKind::AddressChangeRequested, to, languages);
         let event = NewEvent::new(&self.clock, user.id, EventKind::EmailChangeRequested);
-        let request = ChangeRequest { flows: self.flows.clone(), flow, delivery, report, event };
+        let recovery = self.clone();
+        let request = ChangeRequest { recovery, client: client.address, flow, delivery, report, event };
         let stored = self.db.write(request, |tx, request| request.store(tx).boxed()).await;
         match stored {
-            Err(StoreError::ForeignKeyViolation(_)) => {
+            Err(RecoveryError::Store(StoreError::ForeignKeyViolation(_))) => {
                 Err(RecoveryError::Accounts(AccountsError::NoSuchUser))
             }
-            Err(error) => Err(error.into()),
-            Ok(()) => Ok(id),
+            stored => stored.map(|()| id),
         }
     }
 
@@ -173,11 +177,13 @@ impl Recovery {
 }
 
 impl ChangeRequest {
-    async fn store(&self, tx: &Tx) -> Result<(), StoreError> {
-        self.flows.send(tx, &self.flow, &self.delivery).await?;
+    async fn store(&self, tx: &Tx) -> Result<(), RecoveryError> {
+        let flows = &self.recovery.flows;
+        self.recovery.count_request(tx, self.client).await?;
+        flows.send(tx, &self.flow, &self.delivery).await?;
         if let Some(report) = &self.report {
-            self.flows.notify(tx, report.clone()).await?;
+            flows.notify(tx, report.clone()).await?;
         }
-        events::record(tx, &self.event).await
+        Ok(events::record(tx, &self.event).await?)
     }
 }

@@ -13,15 +13,18 @@ pub mod api;
 mod confirm;
 mod reset;
 
+use std::net::IpAddr;
+
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::accounts::{Accounts, AccountsError, Email, PolicyViolation, User};
 use crate::clock::Clock;
-use crate::db::{Db, HasStoreError, StoreError};
-use crate::flows::{Delivery, Flow, Flows, NewFlow, Proof, Purpose};
+use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::flows::{BegunFlow, Delivery, Flow, Flows, NewFlow, Proof, Purpose};
 use crate::mail::{Languages, Values};
 use crate::sessions::{Sessions, SessionsError};
+use crate::throttle::{Blocked, Throttle, ThrottleError, limits};
 
 pub use confirm::PasswordProof;
 
@@ -40,6 +43,9 @@ pub enum RecoveryError {
     /// The new password is not accepted.
     #[error("the new password is not accepted")]
     Policy(#[source] PolicyViolation),
+    /// There were too many requests for emails from the address of the client.
+    #[error("too many requests")]
+    Throttled(#[from] Blocked),
     /// An error of the `accounts` module.
     #[error(transparent)]
     Accounts(AccountsError),
@@ -61,13 +67,35 @@ impl From<AccountsError> for RecoveryError {
     }
 }
 
+impl From<ThrottleError> for RecoveryError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Blocked(blocked) => Self::Throttled(blocked),
+            ThrottleError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// The client of a request for an email.
+#[derive(Debug, Clone)]
+pub struct Requester {
+    /// The address of the client.
+    pub address: IpAddr,
+    /// The languages of its user.
+    pub languages: Languages,
+}
+
 impl HasStoreError for RecoveryError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
             Self::Accounts(error) => error.store(),
             Self::Sessions(error) => error.store(),
-            Self::InvalidCode | Self::PasswordRequired | Self::NoAddress | Self::Policy(_) => None,
+            Self::InvalidCode
+            | Self::PasswordRequired
+            | Self::NoAddress
+            | Self::Policy(_)
+            | Self::Throttled(_) => None,
         }
     }
 }
@@ -80,48 +108,52 @@ pub struct Recovery {
     accounts: Accounts,
     sessions: Sessions,
     flows: Flows,
+    throttle: Throttle,
 }
 
 impl Recovery {
     /// Creates the service.
-    pub fn new(db: Db, clock: Clock, accounts: Accounts, sessions: Sessions, flows: Flows) -> Self {
-        Self { db, clock, accounts, sessions, flows }
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        accounts: Accounts,
+        sessions: Sessions,
+        flows: Flows,
+        throttle: Throttle,
+    ) -> Self {
+        Self { db, clock, accounts, sessions, flows, throttle }
     }
 
     /// Mails a code to confirm the address of an account. `caller` is the user whose access token the request has.
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::Store`].
+    /// [`RecoveryError::Throttled`].
     pub async fn resend_confirmation(
         &self,
         email: &Email,
         caller: Option<Uuid>,
-        languages: Languages,
+        client: Requester,
     ) -> Result<Uuid, RecoveryError> {
-        self.request(Purpose::ConfirmAddress, email, caller, languages).await
+        self.request(Purpose::ConfirmAddress, email, caller, client).await
     }
 
     /// Mails a code to choose a new password.
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::Store`].
-    pub async fn request_reset(&self, email: &Email, languages: Languages) -> Result<Uuid, RecoveryError> {
-        self.request(Purpose::ResetPassword, email, None, languages).await
+    /// [`RecoveryError::Throttled`].
+    pub async fn request_reset(&self, email: &Email, client: Requester) -> Result<Uuid, RecoveryError> {
+        self.request(Purpose::ResetPassword, email, None, client).await
     }
 
     /// Mails a code to log in.
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::Store`].
-    pub async fn request_login_code(
-        &self,
-        email: &Email,
-        languages: Languages,
-    ) -> Result<Uuid, RecoveryError> {
-        self.request(Purpose::LogIn, email, None, languages).await
+    /// [`RecoveryError::Throttled`].
+    pub async fn request_login_code(&self, email: &Email, client: Requester) -> Result<Uuid, RecoveryError> {
+        self.request(Purpose::LogIn, email, None, client).await
     }
 
     /// Mails a code to a logged-in user who proves the identity again. It is valid in the session of the request, or
@@ -129,30 +161,25 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::NoAddress`], or a wrapped [`AccountsError::NoSuchUser`].
+    /// [`RecoveryError::NoAddress`], [`RecoveryError::Throttled`], or a wrapped [`AccountsError::NoSuchUser`].
     pub async fn request_step_up(
         &self,
         user: Uuid,
         session: Option<Uuid>,
-        languages: Languages,
+        client: Requester,
     ) -> Result<Uuid, RecoveryError> {
         let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
         let to = user.email.clone().ok_or(RecoveryError::NoAddress)?;
         let mut new = NewFlow::new(Purpose::Reauthenticate, Some(user.id), "");
         new.session = session;
         new.address = Some(to.clone());
-        let languages = languages.preferring(user.locale.as_deref());
+        let languages = client.languages.preferring(user.locale.as_deref());
         let delivery = Delivery::Code { to, languages, values: Values::default() };
-        let flow = self.flows.begin(new);
-        let id = flow.id;
-        let input = (self.flows.clone(), flow, delivery);
-        let sent =
-            self.db.write(input, |tx, (flows, flow, delivery)| flows.send(tx, flow, delivery).boxed()).await;
-        match sent {
-            Err(StoreError::ForeignKeyViolation(_)) => {
+        match self.store(self.flows.begin(new), delivery, client.address).await {
+            Err(RecoveryError::Store(StoreError::ForeignKeyViolation(_))) => {
                 Err(RecoveryError::Accounts(AccountsError::NoSuchUser))
             }
-            sent => Ok(sent.map(|_| id)?),
+            stored => stored,
         }
     }
 
@@ -163,7 +190,7 @@ impl Recovery {
         purpose: Purpose,
         email: &Email,
         caller: Option<Uuid>,
-        languages: Languages,
+        client: Requester,
     ) -> Result<Uuid, RecoveryError> {
         let found = self.accounts.find_by_email(email).await?;
         // A confirmed address needs no confirmation.
@@ -173,19 +200,43 @@ impl Recovery {
         new.address = user.as_ref().and_then(|user| user.email.clone());
         new.is_bound = user.as_ref().is_some_and(|user| caller == Some(user.id));
         let delivery = match new.address.clone() {
-            Some(to) => Delivery::Code { to, languages, values: Values::default() },
+            Some(to) => Delivery::Code { to, languages: client.languages, values: Values::default() },
             None => Delivery::Nothing,
         };
         let flow = self.flows.begin(new);
         let id = flow.id;
-        let input = (self.flows.clone(), flow, delivery);
-        let sent =
-            self.db.write(input, |tx, (flows, flow, delivery)| flows.send(tx, flow, delivery).boxed()).await;
-        match sent {
+        match self.store(flow, delivery, client.address).await {
             // The account was deleted in the meantime: the flow is one of an unknown address.
-            Ok(_) | Err(StoreError::ForeignKeyViolation(_)) => Ok(id),
-            Err(error) => Err(error.into()),
+            Err(RecoveryError::Store(StoreError::ForeignKeyViolation(_))) => Ok(id),
+            stored => stored,
         }
+    }
+
+    /// Stores a flow and its email, unless there were too many requests from this address. Returns its id.
+    async fn store(
+        &self,
+        flow: BegunFlow,
+        delivery: Delivery,
+        address: IpAddr,
+    ) -> Result<Uuid, RecoveryError> {
+        let id = flow.id;
+        let input = (self.clone(), flow, delivery, address);
+        self.db
+            .write(input, |tx, (recovery, flow, delivery, address)| {
+                async move {
+                    recovery.count_request(tx, *address).await?;
+                    recovery.flows.send(tx, flow, delivery).await?;
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await
+            .map(|()| id)
+    }
+
+    /// Counts a request for an email. The count depends on the client alone, not on the account.
+    async fn count_request(&self, tx: &Tx, address: IpAddr) -> Result<(), RecoveryError> {
+        Ok(self.throttle.take_in(tx, &limits::of_mail(address)).await?)
     }
 
     /// Counts a try, and returns the flow if the proof is correct. Then takes the try back if the flow was

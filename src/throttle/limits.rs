@@ -25,6 +25,8 @@ pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE
 /// Sign-ups from one address with an identifier that is taken.
 pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 };
 
+/// Requests for an email from one address, or from one /64 network of IPv6.
+pub const MAIL: Limit = Limit { name: "mail", free: 100, forget_secs: 30 };
 /// Reports of attacks to one user: one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
 
@@ -70,6 +72,12 @@ pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
 /// Returns the bucket of a signed-in user who proves the identity again.
 pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
+}
+
+/// Returns the bucket of requests for an email from an address.
+pub fn of_mail(address: IpAddr) -> Bucket {
+    let counted = counted(address);
+    Bucket::new(MAIL, counted.as_bytes()).at(&counted)
 }
 
 /// Returns the bucket of reports of attacks to a user.

@@ -11,7 +11,7 @@ use crate::db::StoreError;
 /// The maximum number of rows in a list.
 const MAX_LISTED: u64 = 10_000;
 /// The limits of failed attempts.
-const LIMITS: [Limit; 7] = [
+const LIMITS: [Limit; 8] = [
     limits::PAIR,
     limits::DEVICE,
     limits::ADDRESS,
@@ -19,6 +19,7 @@ const LIMITS: [Limit; 7] = [
     limits::ACCOUNT,
     limits::USER,
     limits::SIGN_UP,
+    limits::MAIL,
 ];
 
 /// Something that is slowed down now.

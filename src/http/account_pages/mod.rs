@@ -86,7 +86,7 @@ const UNDO: Texts = Texts {
 
 const END_SESSION: Texts = Texts {
     title: "End the session",
-    lead: "The device that the mail names is logged out.",
+    lead: "The device that the email names is logged out.",
     operation: "api/v1/auth/session/end",
     has_password: false,
     has_choice: false,

@@ -7,7 +7,7 @@ use poem::http::header;
 use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
-use super::{Recovery, RecoveryError};
+use super::{Recovery, RecoveryError, Requester};
 use crate::accounts::api::password_error;
 use crate::clock::Clock;
 use crate::flows::Proof;
@@ -15,6 +15,7 @@ use crate::mail::Languages;
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{AccountScope, Caller, invalid_code};
+use crate::web::client_address::ClientAddress;
 use crate::web::json::Json;
 use crate::web::optional_caller::OptionalCaller;
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
@@ -55,6 +56,7 @@ fn problem(error: RecoveryError, proof: &str) -> Problem {
         RecoveryError::Policy(violation) => {
             Problem::invalid(vec![password_error("/new_password", violation)])
         }
+        RecoveryError::Throttled(blocked) => blocked.into(),
         RecoveryError::Accounts(error) => error.into(),
         RecoveryError::Sessions(error) => error.into(),
         RecoveryError::Store(error) => error.into(),
@@ -76,6 +78,11 @@ fn pointer(proof: &Proof) -> &'static str {
 
 fn sent(flow_id: Uuid) -> MailSent {
     MailSent::Accepted(Json(FlowStarted { flow_id }), "no-store".to_owned())
+}
+
+/// Returns the client of a request.
+fn requester(request: &Request) -> Requester {
+    Requester { address: ClientAddress::of(request).0, languages: languages(request) }
 }
 
 /// Returns the languages of a request.
@@ -140,6 +147,9 @@ impl RecoveryApi {
     /// its duration are the same whether or not an account has this address, whether or not the address is
     /// confirmed already, and also if it was sent too many emails. If the user is logged in, send the access
     /// token: the code alone is then enough to confirm the address. The new code replaces the earlier ones.
+    ///
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    ///   seconds.
     #[oai(
         path = "/auth/email/resend",
         method = "post",
@@ -151,9 +161,9 @@ impl RecoveryApi {
         request: &Request,
         caller: OptionalCaller,
         body: Body<AddressRequest>,
-    ) -> Result<MailSent, ProblemResponse<401>> {
+    ) -> Result<MailSent, ProblemResponse<401, 429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.resend_confirmation(&email, caller.0, languages(request)).await?))
+        Ok(sent(self.recovery.resend_confirmation(&email, caller.0, requester(request)).await?))
     }
 
     /// Undo a change of address
@@ -180,6 +190,9 @@ impl RecoveryApi {
     /// Sends an email with a code and a link with which the user chooses a new password. The response and its
     /// duration are the same whether or not an account has this address. The new code replaces the earlier
     /// ones.
+    ///
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    ///   seconds.
     #[oai(
         path = "/auth/password/forgot",
         method = "post",
@@ -190,9 +203,9 @@ impl RecoveryApi {
         &self,
         request: &Request,
         body: Body<AddressRequest>,
-    ) -> Result<MailSent, ProblemResponse> {
+    ) -> Result<MailSent, ProblemResponse<429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.request_reset(&email, languages(request)).await?))
+        Ok(sent(self.recovery.request_reset(&email, requester(request)).await?))
     }
 
     /// Choose a new password
@@ -226,6 +239,9 @@ impl RecoveryApi {
     /// Sends an email with a code with which the user logs in without a password, on the device that
     /// requested it. The response and its duration are the same whether or not an account has this address.
     /// The new code replaces the earlier ones.
+    ///
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    ///   seconds.
     #[oai(
         path = "/auth/login/code",
         method = "post",
@@ -236,19 +252,21 @@ impl RecoveryApi {
         &self,
         request: &Request,
         body: Body<AddressRequest>,
-    ) -> Result<MailSent, ProblemResponse> {
+    ) -> Result<MailSent, ProblemResponse<429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.request_login_code(&email, languages(request)).await?))
+        Ok(sent(self.recovery.request_login_code(&email, requester(request)).await?))
     }
 
     /// Ask for a code to authenticate again
     ///
-    /// Mails a code with which a logged-in user authenticates again: send it with `flow_id` to
-    /// `POST /api/v1/me/reauthenticate`. It is valid in the session of this request only, once, for 15 minutes and 5
-    /// tries. The new code replaces the earlier ones. If the mailbox gets too many mails, the response is the same, and no
-    /// mail is sent.
+    /// Sends an email with a code with which a logged-in user authenticates again: send it with `flow_id` to
+    /// `POST /api/v1/me/reauthenticate`. The code is valid only in the session of this request, once, for 15 minutes
+    /// and 5 tries. A new code replaces the earlier ones. The response is the same if the mailbox was sent too many
+    /// emails.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    ///   seconds.
     #[oai(
         path = "/me/reauthenticate/code",
         method = "post",
@@ -259,10 +277,10 @@ impl RecoveryApi {
         &self,
         request: &Request,
         caller: Caller<AccountScope>,
-    ) -> Result<MailSent, ProblemResponse> {
+    ) -> Result<MailSent, ProblemResponse<429>> {
         caller.reject_personal_token()?;
         let (user, session) = (caller.user(), caller.session());
-        Ok(sent(self.recovery.request_step_up(user, session, languages(request)).await?))
+        Ok(sent(self.recovery.request_step_up(user, session, requester(request)).await?))
     }
 
     /// Change the email address
@@ -274,15 +292,19 @@ impl RecoveryApi {
     /// email without a code instead.
     ///
     /// - 401 `step_up_required`: authenticate again with `POST /api/v1/me/reauthenticate`, then repeat the request.
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    ///   seconds.
     #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]
     async fn change_email(
         &self,
         request: &Request,
         caller: Caller<AccountScope>,
         body: Body<AddressRequest>,
-    ) -> Result<MailSent, ProblemResponse> {
+    ) -> Result<MailSent, ProblemResponse<429>> {
         caller.require_recent_authentication(self.clock.now())?;
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.request_change(caller.user(), email, languages(request)).await?))
+        // Boxed, because it contains several transactions.
+        let requested = self.recovery.request_change(caller.user(), email, requester(request));
+        Ok(sent(Box::pin(requested).await?))
     }
 }

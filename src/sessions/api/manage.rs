@@ -33,7 +33,7 @@ impl Example for RefreshRequest {
 /// The token of the link that ends a session.
 #[derive(Debug, Object)]
 struct EndReportedSession {
-    /// Token from the link in the mail: the part after `#`.
+    /// Token from the link in the email: the part after `#`.
     token: String,
 }
 
@@ -165,9 +165,9 @@ impl ManageSessionsApi {
 
     /// End a reported session
     ///
-    /// Ends the session of a login on a new device, with the link of the mail that reported it. The link is valid for 7
-    /// days and works once. It also succeeds if the session has ended already. The password stays: let the user choose
-    /// a new one with `POST /api/v1/auth/password/forgot`.
+    /// Ends the session of a login on a new device, with the token from the email that reported the login. The token is
+    /// valid for 7 days and works once, also if the session has ended already. The password stays the same: let the
+    /// user choose a new one with `POST /api/v1/auth/password/forgot`.
     ///
     /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
     #[oai(

@@ -28,7 +28,7 @@ struct Reauthenticate {
     /// `flow_id` of `POST /api/v1/me/reauthenticate/code`, requested in this session.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
-    /// Code from the mail: 8 digits. Spaces and dashes are ignored.
+    /// Code from the email: 8 digits. Spaces and dashes are ignored.
     #[oai(nullable)]
     code: Option<PasswordText>,
 }
@@ -176,8 +176,8 @@ impl StepUpApi {
     ///   password again.
     /// - 422 `invalid` with the error `invalid_code`: the code of the authenticator app is wrong, or was used before. Ask
     ///   for a new one.
-    /// - 422 `invalid_code`: the mailed code is wrong, was used or replaced, has expired, or was sent to another session.
-    ///   After 5 wrong codes, only a new mail helps.
+    /// - 422 `invalid_code`: the code from the email is wrong, was used or replaced, has expired, or belongs to another
+    ///   session. After 5 wrong codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 429 `too_many_attempts`: there were too many wrong codes. Repeat the request after `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]

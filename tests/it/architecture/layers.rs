@@ -85,7 +85,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
             "tokens",
         ],
     ),
-    ("recovery", &["accounts", "events", "flows", "mail", "sessions", "tokens"]),
+    ("recovery", &["accounts", "events", "flows", "mail", "sessions", "throttle", "tokens"]),
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),

@@ -7,6 +7,7 @@ mod login_code;
 mod mailbox;
 mod reset;
 mod signup_modes;
+mod throttle;
 mod timing;
 
 use serde_json::{Value, json};

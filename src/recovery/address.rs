@@ -45,7 +45,7 @@ impl Recovery {
         client: Requester,
     ) -> Result<Uuid, RecoveryError> {
         let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
-        let languages = client.languages;
+        let languages = client.languages.preferring(user.locale.as_deref());
         let taken = self.accounts.find_by_email(&email).await?.filter(|other| other.id != user.id);
         let input = (self.flows.clone(), email.clone(), user.id);
         let is_reserved: Result<bool, StoreError> = self
@@ -55,15 +55,15 @@ impl Recovery {
             })
             .await;
         let to = email.as_entered().to_owned();
-        let delivery = match taken.map(|other| (other.id, other.email)) {
-            Some((other, Some(to))) => Delivery::Instead(NewMail {
+        let delivery = match taken.map(|other| (other.email.clone(), other)) {
+            Some((Some(to), other)) => Delivery::Instead(NewMail {
                 to,
-                user: Some(other),
+                user: Some(other.id),
                 kind: MailKind::AddressTaken,
-                languages: languages.clone(),
+                languages: languages.clone().preferring(other.locale.as_deref()),
                 values: Values::default(),
             }),
-            Some((_, None)) => Delivery::Nothing,
+            Some((None, _)) => Delivery::Nothing,
             None if is_reserved? => Delivery::Nothing,
             None => {
                 let values = Values::default();
@@ -127,7 +127,8 @@ impl Recovery {
         new.was_verified = before.email_verified;
         let to = old.as_entered().to_owned();
         let values = Values { address: Some(address.to_owned()), ..Values::default() };
-        let delivery = Delivery::Code { to, languages: languages.clone(), values };
+        let languages = languages.clone().preferring(before.locale.as_deref());
+        let delivery = Delivery::Code { to, languages, values };
         self.flows.send(tx, &self.flows.begin(new), &delivery).await?;
         Ok(())
     }

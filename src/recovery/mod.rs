@@ -199,8 +199,10 @@ impl Recovery {
         let mut new = NewFlow::new(purpose, user.as_ref().map(|user| user.id), email.canonical());
         new.address = user.as_ref().and_then(|user| user.email.clone());
         new.is_bound = user.as_ref().is_some_and(|user| caller == Some(user.id));
+        let locale = user.as_ref().and_then(|user| user.locale.as_deref());
+        let languages = client.languages.preferring(locale);
         let delivery = match new.address.clone() {
-            Some(to) => Delivery::Code { to, languages: client.languages, values: Values::default() },
+            Some(to) => Delivery::Code { to, languages, values: Values::default() },
             None => Delivery::Nothing,
         };
         let flow = self.flows.begin(new);

@@ -52,7 +52,7 @@ impl Recovery {
             to,
             user: Some(id),
             kind: MailKind::PasswordChanged,
-            languages,
+            languages: languages.preferring(user.locale.as_deref()),
             values: Values { at: Some(now), ..Values::default() },
         });
         // A link from the operator, for a user without an address, does not prove access to a mailbox.

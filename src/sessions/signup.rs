@@ -222,7 +222,7 @@ impl Sessions {
             to,
             user: Some(existing.id),
             kind: MailKind::AddressTaken,
-            languages,
+            languages: languages.preferring(existing.locale.as_deref()),
             values: Values::default(),
         });
         self.store_flow(self.flows.begin(new), mail.map_or(Delivery::Nothing, Delivery::Instead)).await

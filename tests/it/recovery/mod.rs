@@ -2,6 +2,7 @@
 
 mod address;
 mod confirm;
+mod languages;
 mod limits;
 mod login_code;
 mod mailbox;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::{
-    clients, digest_nonces, flow_failures, flows, idempotency_keys, pending_logins, personal_tokens,
+    clients, digest_nonces, flow_failures, flows, idempotency_keys, leases, pending_logins, personal_tokens,
     recovery_codes, revocations, security_events, sessions, signing_keys, throttle_buckets, totp_secrets,
     trip_counters, trip_tombstones, trips, users,
 };
@@ -269,6 +269,14 @@ pub(crate) async fn revive_sessions(app: &TestApp) {
     let change = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(Value::BigInt(None)))
         .col_expr(sessions::Column::IdleExpiresAt, expires_at);
+    change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Makes all leases expire, as if the servers that hold them had died long ago.
+pub(crate) async fn expire_leases(app: &TestApp) {
+    let connection = open(app).await;
+    let change = leases::Entity::update_many().col_expr(leases::Column::Until, Expr::value(0_i64));
     change.exec(&connection).await.unwrap();
     connection.close().await.unwrap();
 }

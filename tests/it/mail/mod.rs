@@ -1,5 +1,6 @@
 //! Mails: the outbox, its budgets, and delivery.
 
+mod kill;
 mod outbox;
 mod server;
 mod smtp;

@@ -24,6 +24,8 @@ pub(super) enum Behaviour {
     DeferRecipients,
     /// Accepts connections and never responds.
     Hang,
+    /// Accepts a message and never responds to it.
+    SilentAfterMessage,
     /// Closes the connection in place of the response to the message.
     CloseAfterMessage,
     /// Closes every connection after one mail, with 421.
@@ -211,10 +213,11 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                 let mail = Accepted { from: from.clone(), to: to.clone(), message };
                 state.accepted.lock().unwrap().push(mail);
                 mails += 1;
-                if behaviour == Behaviour::CloseAfterMessage {
-                    return Ok(None);
+                match behaviour {
+                    Behaviour::SilentAfterMessage => return std::future::pending().await,
+                    Behaviour::CloseAfterMessage => return Ok(None),
+                    _ => "250 queued\r\n".to_owned(),
                 }
-                "250 queued\r\n".to_owned()
             }
             "QUIT" => {
                 stream.write_all(b"221 bye\r\n").await?;

@@ -4,6 +4,7 @@
 
 mod attack;
 mod buckets;
+mod cluster;
 mod devices;
 mod operations;
 

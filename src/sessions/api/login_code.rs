@@ -6,6 +6,7 @@ use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
 use super::{LoggedIn, device};
+use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
 use crate::web::Tag;
 use crate::web::body::Body;
@@ -68,7 +69,8 @@ impl LoginCodeApi {
     ) -> Result<LoggedIn, ProblemResponse<401>> {
         let LogInByCode { flow_id, code, device_name } = body.accept()?;
         let device = device(request, device_name.map(String::from));
-        let grant = self.sessions.log_in_by_code(flow_id, code, device).await?;
-        Ok(LoggedIn::Ok(Json(grant.into()), "no-store".to_owned()))
+        let logged_in = self.sessions.log_in_by_code(flow_id, code, device).await;
+        metrics::auth_attempted(AuthMethod::MailCode, &logged_in);
+        Ok(LoggedIn::Ok(Json(logged_in?.into()), "no-store".to_owned()))
     }
 }

@@ -83,6 +83,9 @@ async fn attempts_to_authenticate_are_counted_by_method_and_result() {
         let refresh = call(Method::POST, "/api/v1/auth/refresh").json(&json!({ "refresh_token": token }));
         assert_eq!(refresh.send().await.unwrap().status(), status);
     }
+    let code = json!({ "flow_id": "01890a5d-ac96-774b-bcce-b302099a8057", "code": "12345678" });
+    let wrong = call(Method::POST, "/api/v1/auth/login/code/confirm").json(&code);
+    assert_eq!(wrong.send().await.unwrap().status(), 422);
     let rejected = call(Method::GET, "/api/v1/me").bearer_auth("wrong");
     assert_eq!(rejected.send().await.unwrap().status(), 401);
     let metrics = server.scrape().await;
@@ -93,6 +96,7 @@ async fn attempts_to_authenticate_are_counted_by_method_and_result() {
         (attempts("basic", "invalid_credentials"), 0.0),
         (attempts("refresh", "success"), 1.0),
         (attempts("refresh", "invalid_credentials"), 1.0),
+        (attempts("mail_code", "invalid_credentials"), 1.0),
         (attempts("passkey", "mfa_required"), 0.0),
         ("tripgate_refreshes_total{outcome=\"rotated\"}".to_owned(), 1.0),
         ("tripgate_access_tokens_rejected_total{reason=\"invalid\"}".to_owned(), 1.0),

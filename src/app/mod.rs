@@ -195,15 +195,14 @@ pub async fn build(
         flows.clone(),
         signup_mode(settings),
     );
-    let recovery =
-        Recovery::new(
-            db.clone(),
-            clock.clone(),
-            accounts.clone(),
-            sessions.clone(),
-            flows.clone(),
-            throttle.clone(),
-        );
+    let recovery = Recovery::new(
+        db.clone(),
+        clock.clone(),
+        accounts.clone(),
+        sessions.clone(),
+        flows.clone(),
+        throttle.clone(),
+    );
     let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let max_remembered = settings.quotas.sync_operations.into();

@@ -83,6 +83,8 @@ pub struct Flow {
     pub purpose: String,
     /// The address that it is about.
     pub address: Option<String>,
+    /// The session that it ends, or in which its code is valid.
+    pub session: Option<Uuid>,
     /// When it was requested.
     pub created_at: DateTime<Utc>,
     /// When it expires.

@@ -145,6 +145,7 @@ impl From<flows::Model> for Flow {
         Self {
             purpose: row.purpose,
             address: row.address,
+            session: row.session_id,
             created_at: from_millis(row.created_at),
             expires_at: from_millis(row.expires_at),
             used_at: row.used_at.map(from_millis),

@@ -202,7 +202,7 @@ impl Flows {
         let token = token::encode(&self.mac, new.purpose, id);
         let created_at = self.clock.now();
         let expires_at = created_at + new.lifetime.unwrap_or(new.purpose.lifetime());
-        BegunFlow { id, token, code, expires_at, row, created_at }
+        BegunFlow { id, code, token, expires_at, row, created_at }
     }
 
     /// Returns the flow of a proof if it is usable for one of the purposes, without counting a try: the code

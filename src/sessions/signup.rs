@@ -99,15 +99,19 @@ impl Sessions {
                 Ok(SignedUp::Pending(self.sign_up_pending(hashed, email, device, languages).await?))
             }
             (SignupMode::ConfirmFirst, None) => Err(SessionsError::EmailRequired),
-            (_, email) => match self.sign_up_granted(hashed, email, device, languages, invite).await {
-                Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
-                Err(error) => {
-                    if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
-                        attempt.failed().await?;
+            (_, email) => {
+                // Boxed, because it contains a large transaction.
+                let granted = Box::pin(self.sign_up_granted(hashed, email, device, languages, invite));
+                match granted.await {
+                    Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
+                    Err(error) => {
+                        if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
+                            attempt.failed().await?;
+                        }
+                        Err(error)
                     }
-                    Err(error)
                 }
-            },
+            }
         }
     }
 

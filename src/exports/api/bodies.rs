@@ -171,6 +171,9 @@ pub(super) struct ExportedFlow {
     /// Email address that the code or link is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
+    /// Id of the session that the link ends, or in which the code is valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<Uuid>,
     /// Time when the code or link was requested.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
@@ -292,8 +295,8 @@ impl From<PendingLogin> for ExportedLogin {
 
 impl From<Flow> for ExportedFlow {
     fn from(flow: Flow) -> Self {
-        let Flow { purpose, address, created_at, expires_at, used_at, superseded_at } = flow;
-        Self { purpose, address, created_at, expires_at, used_at, superseded_at }
+        let Flow { purpose, address, session, created_at, expires_at, used_at, superseded_at } = flow;
+        Self { purpose, address, session_id: session, created_at, expires_at, used_at, superseded_at }
     }
 }
 
@@ -362,6 +365,7 @@ impl Example for AccountExport {
         };
         let flow = Flow {
             purpose: "confirm_address".to_owned(),
+            session: None,
             address: Some(examples::EMAIL.to_owned()),
             created_at: examples::at(0),
             expires_at: examples::at(900),

@@ -61,7 +61,12 @@ async fn a_login_on_a_new_device_is_mailed_once_with_time_address_and_device() {
         assert!(mail.html.as_deref().unwrap().contains(part), "{part}: {:?}", mail.html);
     }
     assert_eq!(new_devices(&ada).await, 1);
-    log_in(&app, ("Laptop", TABLET.1)).await;
+    let laptop = log_in(&app, ("Laptop", TABLET.1)).await;
+    let export = ada.get("/api/v1/me/export").await.expect(200).json();
+    assert_eq!(
+        export["flows"].as_array().unwrap().last().unwrap()["session_id"],
+        laptop.grant()["session_id"]
+    );
     assert_eq!((reports(&app).await.len(), new_devices(&ada).await), (2, 2));
 }
 

@@ -78,10 +78,14 @@ async fn the_known_device_of_the_owner_logs_in_within_a_second_during_an_attack_
     let mut times = owner.await.unwrap();
     times.sort_unstable();
     let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{count} attempts in {took:?}: {statuses:?}; {} logins: median {median:?}, slowest {slowest:?}", times.len());
+    println!(
+        "{count} attempts in {took:?}: {statuses:?}; {} logins: median {median:?}, slowest {slowest:?}",
+        times.len()
+    );
     assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [401, 429]);
     assert!(statuses[&401] >= 100, "{statuses:?}");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    let warnings = apps[0].mails().await.iter().filter(|mail| mail.subject().starts_with("Many failed")).count();
+    let warnings =
+        apps[0].mails().await.iter().filter(|mail| mail.subject().starts_with("Many failed")).count();
     assert_eq!(warnings, 1);
 }

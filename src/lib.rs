@@ -32,7 +32,9 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`invites`], [`operators`], [`totp`] | |
+//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`invites`], [`operators`] | |
+//! | [`personal_tokens`] | `events`, `tokens` |
+//! | [`totp`] | `events` |
 //! | [`mail`] | `leases` |
 //! | [`accounts`] | `events`, `throttle`, `tokens` |
 //! | [`second_factors`] | `accounts`, `totp` |

@@ -5,24 +5,29 @@ use uuid::Uuid;
 
 use super::{AccountsError, HashedUser, Identifier, ProfilePatch, User, store};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, NewEvent};
 
 pub(super) async fn change_profile(
     tx: &Tx,
     user: Uuid,
     patch: &ProfilePatch,
-    now: DateTime<Utc>,
+    renamed: &NewEvent,
 ) -> Result<User, AccountsError> {
     let before = store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)?;
     if matches!(patch.username, Some(None)) && before.email.is_none() {
         return Err(AccountsError::LastIdentifier);
     }
-    match store::change_profile(tx, user, patch, now).await {
+    match store::change_profile(tx, user, patch, renamed.at()).await {
         Ok(true) => {}
         Ok(false) => return Err(AccountsError::NoSuchUser),
         Err(StoreError::UniqueViolation(_)) => return Err(AccountsError::IdentifierTaken),
         Err(error) => return Err(error.into()),
     }
-    store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
+    let after = store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)?;
+    if after.username != before.username {
+        events::record(tx, renamed).await?;
+    }
+    Ok(after)
 }
 
 /// Returns a user by id, within a transaction.

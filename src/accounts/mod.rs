@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError};
-use crate::events::Events;
+use crate::events::{EventKind, Events, NewEvent};
 use crate::flows::Flows;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::passwords::{Overloaded, Password, Passwords};
@@ -301,14 +301,22 @@ impl Accounts {
         found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)
     }
 
-    /// Changes the display name and the username.
+    /// Changes the display name, the language and the username. `session` is that of the caller.
     ///
     /// # Errors
     ///
     /// [`AccountsError::NoSuchUser`], [`AccountsError::IdentifierTaken`] or
     /// [`AccountsError::LastIdentifier`].
-    pub async fn change_profile(&self, user: Uuid, patch: ProfilePatch) -> Result<User, AccountsError> {
-        let input = (user, patch, self.clock.now());
-        self.db.write(input, |tx, (user, patch, now)| change_profile(tx, *user, patch, *now).boxed()).await
+    pub async fn change_profile(
+        &self,
+        user: Uuid,
+        session: Option<Uuid>,
+        patch: ProfilePatch,
+    ) -> Result<User, AccountsError> {
+        let renamed = NewEvent::new(&self.clock, user, EventKind::UsernameChanged).in_session(session);
+        let input = (user, patch, renamed);
+        self.db
+            .write(input, |tx, (user, patch, renamed)| change_profile(tx, *user, patch, renamed).boxed())
+            .await
     }
 }

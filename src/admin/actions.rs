@@ -42,7 +42,7 @@ pub(super) fn log_done(command: &str) {
 pub(super) async fn record_done(settings: &Settings, command: &str, subject: Option<&str>) {
     let action = Action::new(&Clock::system(), command);
     let action = match subject {
-        Some(subject) => action.on(subject),
+        Some(subject) => action.on(&subject),
         None => action,
     };
     match open_existing(settings).await {

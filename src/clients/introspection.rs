@@ -114,7 +114,7 @@ impl Introspector {
             Err(TokenError::Unverifiable) => return Err(ClientsError::Unverifiable),
             Err(TokenError::Expired | TokenError::Revoked | TokenError::Invalid) => return Ok(()),
         };
-        match self.personal_tokens.remove(token.user, token.id).await {
+        match self.personal_tokens.remove(token.user, None, token.id).await {
             Ok(()) => audit::record(Event::TokenRevoked, Some(token.user), None),
             Err(PersonalTokensError::Store(error)) => return Err(error.into()),
             // A concurrent request has removed it.

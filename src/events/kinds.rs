@@ -39,6 +39,14 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// Very many logins failed.
     AttackDetected,
+    /// The username was changed, set or removed.
+    UsernameChanged,
+    /// The recovery codes were replaced by new ones.
+    RecoveryCodesCreated,
+    /// A personal access token was created.
+    TokenCreated,
+    /// A personal access token was removed.
+    TokenRevoked,
     /// An operator disabled the account.
     AccountDisabled,
     /// An operator enabled the account.
@@ -77,6 +85,10 @@ impl EventKind {
             Self::TotpDisabled => "totp_disabled",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::AttackDetected => "attack_detected",
+            Self::UsernameChanged => "username_changed",
+            Self::RecoveryCodesCreated => "recovery_codes_created",
+            Self::TokenCreated => "token_created",
+            Self::TokenRevoked => "token_revoked",
             Self::AccountDisabled => "account_disabled",
             Self::AccountEnabled => "account_enabled",
             Self::SessionsEnded => "sessions_ended",

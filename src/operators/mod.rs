@@ -6,6 +6,8 @@
 mod identity;
 mod store;
 
+use std::fmt::Display;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -45,7 +47,7 @@ impl Action {
 
     /// Sets what the command is about.
     #[must_use]
-    pub fn on(self, subject: impl ToString) -> Self {
+    pub fn on(self, subject: &dyn Display) -> Self {
         let subject = subject.to_string().chars().take(TEXT_MAX).collect();
         Self { subject: Some(subject), ..self }
     }

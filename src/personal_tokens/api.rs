@@ -238,7 +238,7 @@ impl PersonalTokensApi {
         if let Some(missing) = Scope::ALL.into_iter().find(is_missing) {
             return Err(caller::insufficient_scope(missing).into());
         }
-        let (token, text) = self.tokens.create(caller.user(), new).await?;
+        let (token, text) = self.tokens.create(caller.user(), caller.session(), new).await?;
         Ok(CreatedToken::Created(Json(PersonalTokenBody::new(token, Some(text))), "no-store".to_owned()))
     }
 
@@ -255,7 +255,7 @@ impl PersonalTokensApi {
         /// Id of the token.
         id: Path<PathId>,
     ) -> Result<RemovedToken, ProblemResponse<404>> {
-        self.tokens.remove(caller.user(), id.0.uuid()).await?;
+        self.tokens.remove(caller.user(), caller.session(), id.0.uuid()).await?;
         Ok(RemovedToken::NoContent)
     }
 }

@@ -17,6 +17,7 @@ use super::uses::ACCURACY;
 use super::{Inner, PersonalToken, PersonalTokens, PresentedId};
 use crate::db::StoreError;
 use crate::error_chain::error_chain;
+use crate::metrics::{AuthOutcome, AuthResult};
 use crate::secrets::{DecryptError, Vault, constant_time_eq, sha256};
 
 /// The realm of every challenge.
@@ -61,6 +62,16 @@ pub enum DigestError {
     /// The database is unavailable.
     #[error("cannot read the personal access tokens")]
     Unverifiable,
+}
+
+impl AuthOutcome for DigestError {
+    fn auth_result(&self) -> Option<AuthResult> {
+        match self {
+            Self::Invalid => Some(AuthResult::InvalidCredentials),
+            // The client repeats the request with a new nonce.
+            Self::Stale | Self::Unverifiable => None,
+        }
+    }
 }
 
 fn hash(text: &str) -> String {

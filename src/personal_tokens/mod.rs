@@ -26,10 +26,12 @@ use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
 use crate::error_chain::error_chain;
+use crate::events::{self, EventKind, NewEvent};
 use crate::secrets::{MacKey, MasterSecret, Purpose, Vault, constant_time_eq, sha256};
 use crate::tokens::{self, ReadMark, Revocation, Scopes, TokenError, Tokens};
 
 use nonces::Nonces;
+use of_user::insert_within_quota;
 pub use of_user::{count, remove_all};
 use token_text::TokenText;
 use uses::{ACCURACY, TokenKey, Uses};
@@ -161,7 +163,7 @@ impl PersonalTokens {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Creates a token. Returns it with its text, which can't be read again.
+    /// Creates a token. Returns it with its text, which can't be read again. `session` is that of the caller.
     ///
     /// # Errors
     ///
@@ -169,6 +171,7 @@ impl PersonalTokens {
     pub async fn create(
         &self,
         owner: Uuid,
+        session: Option<Uuid>,
         new: NewPersonalToken,
     ) -> Result<(PersonalToken, String), PersonalTokensError> {
         let Inner { db, clock, mac, vault, .. } = &*self.inner;
@@ -191,11 +194,13 @@ impl PersonalTokens {
             None
         };
         let hash = mac.tag(&text.message()).as_ref().to_vec();
-        let input = (store::NewRow { token: token.clone(), hash, sealed_digest_hash: sealed }, MAX_TOKENS);
-        let inserted: Result<(), PersonalTokensError> =
-            db.write(input, |tx, (row, max)| insert_within_quota(tx, row, *max).boxed()).await;
+        let event = NewEvent::new(clock, owner, EventKind::TokenCreated).in_session(session);
+        let row = store::NewRow { token: token.clone(), hash, sealed_digest_hash: sealed };
+        let inserted: Result<(), PersonalTokensError> = db
+            .write((row, event), |tx, (row, event)| insert_within_quota(tx, row, MAX_TOKENS, event).boxed())
+            .await;
         inserted?;
-        audit::record(Event::PersonalTokenCreated, Some(owner), None);
+        audit::record(Event::PersonalTokenCreated, Some(owner), session);
         Ok((token, encoded))
     }
 
@@ -215,21 +220,29 @@ impl PersonalTokens {
         Ok(all)
     }
 
-    /// Removes one of the owner's tokens. Every replica rejects it within a second.
+    /// Removes one of the owner's tokens. Every replica rejects it within a second. `session` is that of the caller.
     ///
     /// # Errors
     ///
     /// [`PersonalTokensError::NotFound`].
-    pub async fn remove(&self, owner: Uuid, id: Uuid) -> Result<(), PersonalTokensError> {
-        let input = (owner, self.revocation(id));
+    pub async fn remove(
+        &self,
+        owner: Uuid,
+        session: Option<Uuid>,
+        id: Uuid,
+    ) -> Result<(), PersonalTokensError> {
+        let event = NewEvent::new(&self.inner.clock, owner, EventKind::TokenRevoked).in_session(session);
+        let revocation = self.revocation(id);
+        let input = (owner, revocation, event);
         let removed: Result<bool, StoreError> = self
             .inner
             .db
-            .write(input, |tx, (owner, revocation)| {
+            .write(input, |tx, (owner, revocation, event)| {
                 async move {
                     let is_removed = store::delete(tx, *owner, revocation.subject).await?;
                     if is_removed {
                         tokens::revoke(tx, revocation).await?;
+                        events::record(tx, event).await?;
                     }
                     Ok(is_removed)
                 }
@@ -239,8 +252,8 @@ impl PersonalTokens {
         if !removed? {
             return Err(PersonalTokensError::NotFound);
         }
-        self.inner.tokens.apply(&input.1);
-        audit::record(Event::PersonalTokenRemoved, Some(owner), None);
+        self.inner.tokens.apply(&revocation);
+        audit::record(Event::PersonalTokenRemoved, Some(owner), session);
         Ok(())
     }
 
@@ -369,17 +382,4 @@ async fn mark_used(tx: &Tx, batch: &[(TokenKey, DateTime<Utc>)]) -> Result<(), S
         store::mark_used(tx, *owner, *id, *at).await?;
     }
     Ok(())
-}
-
-/// Inserts a token, unless the owner has `max` already.
-async fn insert_within_quota(tx: &Tx, row: &store::NewRow, max: u64) -> Result<(), PersonalTokensError> {
-    let owner = row.token.user;
-    // The lock orders concurrent requests of the owner, so that they can't exceed the maximum together.
-    if !store::lock_owner(tx, owner).await? {
-        return Err(PersonalTokensError::NoSuchOwner);
-    }
-    if store::count(tx, owner).await? >= max {
-        return Err(PersonalTokensError::TooMany);
-    }
-    Ok(store::insert(tx, owner, row).await?)
 }

@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::store;
+use super::PersonalTokensError;
+use super::store::{self, NewRow};
 use crate::db::{StoreError, Tx};
+use crate::events::{self, NewEvent};
 use crate::tokens::{self, Revocation};
 
 /// Returns the number of a user's tokens, including expired ones that are still listed.
@@ -31,4 +33,23 @@ pub async fn remove_all(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Vec
     }
     store::delete_all(tx, user).await?;
     Ok(revocations)
+}
+
+/// Inserts a token, unless the owner has `max` already.
+pub(super) async fn insert_within_quota(
+    tx: &Tx,
+    row: &NewRow,
+    max: u64,
+    event: &NewEvent,
+) -> Result<(), PersonalTokensError> {
+    let owner = row.token.user;
+    // The lock orders concurrent requests of the owner, so that they can't exceed the maximum together.
+    if !store::lock_owner(tx, owner).await? {
+        return Err(PersonalTokensError::NoSuchOwner);
+    }
+    if store::count(tx, owner).await? >= max {
+        return Err(PersonalTokensError::TooMany);
+    }
+    store::insert(tx, owner, row).await?;
+    Ok(events::record(tx, event).await?)
 }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
+use crate::events::{self, NewEvent};
 use crate::secrets::{DecryptError, MasterSecret, Purpose, Vault};
 
 pub use attempts::Attempt;
@@ -163,16 +164,21 @@ impl Totp {
         Ok(true)
     }
 
-    /// Replaces all recovery codes of the user by new ones.
+    /// Replaces all recovery codes of the user by new ones, and records the event.
     ///
     /// # Errors
     ///
     /// [`TotpError::NotEnabled`].
-    pub async fn replace_recovery_codes(&self, user: Uuid) -> Result<Vec<RecoveryCode>, TotpError> {
+    pub async fn replace_recovery_codes(
+        &self,
+        user: Uuid,
+        event: NewEvent,
+    ) -> Result<Vec<RecoveryCode>, TotpError> {
         self.db
-            .write((self.clone(), user), |tx, (totp, user)| {
+            .write((self.clone(), user, event), |tx, (totp, user, event)| {
                 async move {
                     let secret = totp.secret(tx, *user).await?;
+                    events::record(tx, event).await?;
                     replace_codes(tx, *user, &secret).await
                 }
                 .boxed()

@@ -270,12 +270,11 @@ async fn verify_digest(
 ) -> Result<Credential, Problem> {
     let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
     // The middleware handles HEAD as GET.
-    let methods = match request.method().as_str() {
-        "GET" => vec!["GET", "HEAD"],
-        method => vec![method],
-    };
+    let method = request.method().as_str();
+    let methods = if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] };
     let response = digest::parse(fields).ok_or_else(|| challenges.invalid_digest())?;
     let token = authentication.personal_tokens.verify_digest(&response, &methods, target).await;
+    metrics::auth_attempted(AuthMethod::PersonalToken, &token);
     token.map(Credential::Personal).map_err(|error| match error {
         DigestError::Invalid => challenges.invalid_digest(),
         DigestError::Stale => Challenges { is_stale: true, ..challenges }.invalid_digest(),

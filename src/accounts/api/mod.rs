@@ -329,7 +329,8 @@ impl AccountsApi {
         if patch.username.is_some() {
             caller.require_recent_authentication(self.clock.now())?;
         }
-        Ok(ChangedAccount::Ok(Json(self.accounts.change_profile(caller.user(), patch).await?.into())))
+        let changed = self.accounts.change_profile(caller.user(), caller.session(), patch).await?;
+        Ok(ChangedAccount::Ok(Json(changed.into())))
     }
 
     /// Delete the account

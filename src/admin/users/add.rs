@@ -48,7 +48,7 @@ pub async fn add_user(settings: &Settings, new: NewUser) -> Result<User, ManageU
         let (flows, _) = flows(settings, context)?;
         let user = hashed.user().clone();
         let event = NewEvent::new(&context.clock, user.id, EventKind::Signup);
-        let action = Action::new(&context.clock, "users add").on(user.id);
+        let action = Action::new(&context.clock, "users add").on(&user.id);
         let input = (hashed, flows, event, action.clone());
         context
             .db

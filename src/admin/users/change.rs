@@ -115,7 +115,7 @@ impl Request {
         if let Some(kind) = self.change.event().filter(|_| is_changed) {
             events::record(tx, &NewEvent::new(&self.clock, user.id, kind)).await?;
         }
-        let action = self.action.clone().on(user.id);
+        let action = self.action.clone().on(&user.id);
         operators::record(tx, &action).await?;
         let after = accounts::lookup(tx, &user.id.to_string()).await?;
         let sessions_ended = ended.iter().filter(|ended| ended.minted_before.is_none()).count();

@@ -70,7 +70,7 @@ pub async fn create_reset_link(
         let flow = flows.begin(new);
         let (token, expires_at) = (flow.token.clone(), flow.expires_at);
         let event = NewEvent::new(&context.clock, user.id, EventKind::PasswordResetCreated);
-        let action = Action::new(&context.clock, "users reset-password").on(user.id);
+        let action = Action::new(&context.clock, "users reset-password").on(&user.id);
         let input = (flows, flow, event, action.clone());
         context
             .db
@@ -123,7 +123,7 @@ pub async fn mint_token(
             until: None,
         })?;
         let event = NewEvent::new(&context.clock, user.id, EventKind::OperatorTokenCreated);
-        let action = Action::new(&context.clock, "users mint").on(user.id);
+        let action = Action::new(&context.clock, "users mint").on(&user.id);
         let input = (user.clone(), event, action.clone());
         context
             .db

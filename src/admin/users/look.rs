@@ -78,7 +78,7 @@ pub async fn show_user(settings: &Settings, name: &str) -> Result<UserDetails, M
             })
             .await;
         let (sessions, personal_tokens) = counted?;
-        record(&context.db, Action::new(&context.clock, "users show").on(user.id)).await;
+        record(&context.db, Action::new(&context.clock, "users show").on(&user.id)).await;
         Ok(UserDetails { user, sessions, personal_tokens })
     })
     .await
@@ -99,7 +99,7 @@ pub async fn list_user_sessions(
         let found: Result<_, StoreError> =
             context.db.read(input, |tx, (user, now)| sessions::list_active(tx, *user, *now).boxed()).await;
         let found = found?;
-        record(&context.db, Action::new(&context.clock, "users sessions").on(user.id)).await;
+        record(&context.db, Action::new(&context.clock, "users sessions").on(&user.id)).await;
         Ok(found)
     })
     .await

@@ -1,5 +1,6 @@
 //! The caller's own account.
 
+mod changes;
 mod deletion;
 mod events;
 mod everything;

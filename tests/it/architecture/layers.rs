@@ -61,7 +61,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 15] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
@@ -70,7 +70,8 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 14] = [
     ("accounts", &["events", "flows", "mail", "throttle", "tokens"]),
     ("second_factors", &["accounts", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
-    ("personal_tokens", &["tokens"]),
+    ("personal_tokens", &["events", "tokens"]),
+    ("totp", &["events"]),
     (
         "sessions",
         &[

@@ -21,8 +21,12 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(args: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
-        let process = Process::serve(dir.path(), &["--metrics-listen", "127.0.0.1:0"]);
+        let process = Process::serve(dir.path(), &[&["--metrics-listen", "127.0.0.1:0"], args].concat());
         let address = process.banner.lines().find_map(|line| line.trim().strip_prefix("Metrics   http://"));
         let metrics = address.unwrap().trim_end_matches("/metrics").parse().unwrap();
         Self { process, metrics, _dir: dir }
@@ -112,6 +116,29 @@ async fn attempts_to_authenticate_are_counted_by_method_and_result() {
     assert!(value(&metrics, "tripgate_password_hash_duration_seconds_count") >= 4.0);
     assert!(value(&metrics, "tripgate_revocation_age_seconds") < 1.0);
     assert!(value(&metrics, "process_resident_memory_bytes") > 1e6);
+}
+
+#[tokio::test]
+async fn mailed_codes_and_digest_responses_are_counted() {
+    let server = Server::start_with(&["--digest", "on"]);
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let code = json!({ "flow_id": id, "code": "12345678" });
+    let call = server.process.call(Method::POST, "/api/v1/auth/login/code/confirm").json(&code);
+    assert_eq!(call.send().await.unwrap().status(), 422);
+    let digest = format!(
+        "Digest username=\"{id}\", realm=\"tripgate\", uri=\"/api/v1/trips\", algorithm=SHA-256, nonce=\"x\", \
+         nc=00000001, cnonce=\"x\", qop=auth, response=\"{}\"",
+        "0".repeat(64)
+    );
+    let call = server.process.call(Method::GET, "/api/v1/trips").header("authorization", digest);
+    assert_eq!(call.send().await.unwrap().status(), 401);
+    let metrics = server.scrape().await;
+    for method in ["mail_code", "personal_token"] {
+        assert!(
+            (value(&metrics, &attempts(method, "invalid_credentials")) - 1.0).abs() < f64::EPSILON,
+            "{method}"
+        );
+    }
 }
 
 #[tokio::test]

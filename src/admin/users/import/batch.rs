@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::Fault;
 use super::fields::Imported;
-use crate::accounts::{self, HashedUser, NO_PASSWORD};
+use crate::accounts::{self, Email, HashedUser, NO_PASSWORD, Username};
 use crate::admin::users::{Context, ManageUsersError};
 use crate::db::{StoreError, Tx};
 use crate::flows::Flows;
@@ -59,7 +59,7 @@ pub(super) async fn run(
         });
         match written.await {
             Err(ManageUsersError::Store(StoreError::UniqueViolation(_))) if attempt < ATTEMPTS => {
-                attempt += 1
+                attempt += 1;
             }
             result => return result,
         }
@@ -72,8 +72,8 @@ async fn compare<'a>(
     flows: &Flows,
     batch: &'a [Imported],
 ) -> Result<(Outcome, Vec<&'a Imported>), StoreError> {
-    let email = |imported: &'a Imported| imported.account.email.as_ref().map(|email| email.canonical());
-    let username = |imported: &'a Imported| imported.account.username.as_ref().map(|name| name.canonical());
+    let email = |imported: &'a Imported| imported.account.email.as_ref().map(Email::canonical);
+    let username = |imported: &'a Imported| imported.account.username.as_ref().map(Username::canonical);
     let emails: Vec<&str> = batch.iter().filter_map(email).collect();
     let usernames: Vec<&str> = batch.iter().filter_map(username).collect();
     let known = accounts::find_keys(tx, &emails, &usernames).await?;

@@ -18,6 +18,7 @@ use fields::{Imported, Reader};
 use records::Records;
 
 use super::{Context, ManageUsersError, flows, with_database};
+use crate::accounts::{Email, Username};
 use crate::admin::actions::record;
 use crate::config::Settings;
 use crate::flows::Flows;
@@ -83,6 +84,12 @@ pub struct Progress {
 }
 
 impl ImportReport {
+    fn add_all(&mut self, faults: Vec<Fault>) {
+        for fault in faults {
+            self.add(fault);
+        }
+    }
+
     fn add(&mut self, fault: Fault) {
         if self.faults.len() < FAULTS_MAX {
             self.faults.push(fault);
@@ -110,7 +117,7 @@ pub async fn import_users(
             return Ok(ImportReport { imported, ..checked });
         }
         let name = import.path.file_name().unwrap_or_default().display().to_string();
-        record(&context.db, Action::new(&context.clock, "users import").on(name)).await;
+        record(&context.db, Action::new(&context.clock, "users import").on(&name)).await;
         pass(context, &flows, import, true, progress).await
     })
     .await
@@ -137,7 +144,7 @@ async fn pass(
         let Outcome { imported, existing, faults } = outcome;
         report.imported += imported;
         report.existing += existing;
-        faults.into_iter().for_each(|fault| report.add(fault));
+        report.add_all(faults);
         progress(Progress { is_writing, bytes: source.records.bytes(), total: source.total });
     }
 }
@@ -184,7 +191,7 @@ impl Source {
                 Ok(None) => {}
                 Ok(Some(fields)) => match fields.check(line, now).and_then(|found| self.unique(found)) {
                     Ok(imported) => batch.push(imported),
-                    Err(faults) => faults.into_iter().for_each(|fault| report.add(fault)),
+                    Err(faults) => report.add_all(faults),
                 },
                 Err((column, message)) => {
                     report.add(Fault { line, column, message });
@@ -200,8 +207,8 @@ impl Source {
     fn unique(&mut self, imported: Imported) -> Result<Imported, Vec<Fault>> {
         let account = &imported.account;
         let keys = [
-            ("email", account.email.as_ref().map(|email| email.canonical())),
-            ("username", account.username.as_ref().map(|name| name.canonical())),
+            ("email", account.email.as_ref().map(Email::canonical)),
+            ("username", account.username.as_ref().map(Username::canonical)),
         ];
         let mut faults = Vec::new();
         for (column, key) in keys {

@@ -96,7 +96,7 @@ impl<R: BufRead> Records<R> {
 
 /// Returns whether a quoted field continues on the next line. A doubled quote inside of a field does not count.
 fn has_open_quote(bytes: &[u8]) -> bool {
-    bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+    bytes.iter().fold(false, |is_open, byte| is_open != (*byte == b'"'))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod actions;
 mod backup;
 mod clients;
+mod copy;
 mod doctor;
 mod epoch;
 mod invites;
@@ -13,6 +14,7 @@ mod keys;
 mod mail;
 mod secret;
 mod throttle;
+mod upgrade;
 mod users;
 
 use actions::log_done;
@@ -26,6 +28,7 @@ use crate::db::{self, Db, MigrationStep, OpenError};
 pub use actions::list_actions;
 pub use backup::{ManageBackupsError, Restored, create_backup, list_backups, restore_backup, verify_backup};
 pub use clients::{ManageClientsError, add_client, list_clients, remove_client};
+pub use copy::{Copied, CopyDatabaseError, copy_database};
 pub use doctor::{Finding, Status as FindingStatus, examine};
 pub use epoch::renew_epoch;
 pub use invites::{ManageInvitesError, add_invite, list_invites, remove_invite};
@@ -33,6 +36,7 @@ pub use keys::{KeysError, list_keys, revoke_key, rotate_key};
 pub use mail::{list_mails, test_mail};
 pub use secret::{SecretPreparation, SecretRotation, prepare_secret, rotate_secret};
 pub use throttle::{SlowedDownAccount, ThrottleTarget, clear_throttle, list_throttle};
+pub use upgrade::{RehearseUpgradeError, RehearsedUpgrade, rehearse_upgrade};
 pub use users::{
     Change, Changed, Import, ImportFault, ImportFormat, ImportReport, ManageUsersError, MintedToken, NewUser,
     Progress, ResetLink, UserDetails, UserPage, add_user, change_user, create_reset_link, import_users,

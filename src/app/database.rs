@@ -117,6 +117,9 @@ async fn check(
     record: DatabaseRecord,
     known: Option<KnownDatabase>,
 ) -> Result<(MasterSecret, Identity), StartError> {
+    if db.is_incomplete_copy().await? {
+        return Err(StartError::IncompleteCopy { database: mask_url(settings.database_url.expose()) });
+    }
     let epochs = Epochs::new(db.clone(), clock.clone());
     let mut state = epochs.open().await?;
     if let Some(known) = known

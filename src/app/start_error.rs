@@ -55,6 +55,12 @@ pub enum StartError {
         /// The first error that the check found.
         fault: String,
     },
+    /// A copy to this database was interrupted.
+    #[error("the database {database} is an incomplete copy: run `tripgate copy` again")]
+    IncompleteCopy {
+        /// The URL of the database, without its password.
+        database: String,
+    },
     /// There is no database, but there was one.
     #[error(
         "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \

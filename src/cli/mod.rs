@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod clients;
 mod config;
+mod copy;
 mod doctor;
 mod epoch;
 mod health;
@@ -22,6 +23,7 @@ mod secret;
 mod serve;
 mod throttle;
 mod timestamp;
+mod upgrade;
 mod users;
 
 use std::ffi::OsString;
@@ -117,6 +119,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), CliError> {
         Some(("secret", args)) => secret::run(args, &load()?.settings, &mut out),
         Some(("openapi", args)) => openapi::run(args, Path::new(""), &mut out),
         Some(("backup", args)) => backup::run(args, &load()?.settings, &mut out),
+        Some(("copy", args)) => copy::run(args, &load()?.settings, &mut out),
+        Some(("upgrade", args)) => upgrade::run(args, &load()?.settings, &mut out),
         Some(("mail", args)) => mail::run(args, &load()?.settings, &mut out),
         Some(("epoch", args)) => epoch::run(args, &load()?.settings, &mut out),
         Some(("health", args)) => health::run(args, &load()?.settings, &mut out),
@@ -162,6 +166,8 @@ fn command() -> Command {
         .subcommand(clients::command())
         .subcommand(epoch::command())
         .subcommand(backup::command())
+        .subcommand(copy::command())
+        .subcommand(upgrade::command())
         .subcommand(mail::command())
         .subcommand(health::command())
         .subcommand(doctor::command())

@@ -190,6 +190,15 @@ pub struct Origin {
     pub from: String,
 }
 
+/// Parses the URL of a database that is not in the settings.
+///
+/// # Errors
+///
+/// The end of a sentence that begins with the URL.
+pub fn parse_database_url(text: &str) -> Result<Secret, String> {
+    parse::database_url(text, &settings::ValueKind::Database)
+}
+
 impl Settings {
     /// Reads the settings from all sources. `args` are the parsed arguments of a command that defines the
     /// flags of [`settings::flags`] and [`FILE_ARG`].

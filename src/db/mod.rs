@@ -18,6 +18,7 @@
 //! This module knows no table.
 
 mod connection_options;
+mod copy;
 mod deadline;
 mod error;
 mod full_disk;
@@ -30,6 +31,7 @@ mod migration_lock;
 mod open;
 mod read_pool;
 mod read_snapshot;
+mod rehearsal;
 mod snapshot;
 mod sqlite_files;
 mod sqlite_writer;
@@ -53,6 +55,10 @@ use crate::clock::from_millis;
 use crate::metrics::{self, PoolUsage};
 
 pub use connection_options::log_statements_slower_than;
+pub use copy::{
+    CopiedTable, CopyError, CopyMark, CopyProgress, copied_tables, copy_tables, find_copy_mark,
+    find_foreign_table, has_no_tables, has_rows, mark_copy,
+};
 pub use deadline::within_one_deadline;
 pub use error::StoreError;
 pub use full_disk::is_storage_full;
@@ -64,6 +70,7 @@ pub use open::{
     MigrationState, MigrationStep, OpenError, has_step, is_empty, migrate_down, migrate_up, migration_status,
     open, open_existing, require_directory, sqlite_file,
 };
+pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};
 pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
 pub use tx::Tx;
 

@@ -235,7 +235,7 @@ async fn revert(connection: &DatabaseConnection, count: u32) -> Result<Vec<Migra
 }
 
 /// Returns every step. Rejects a database with a newer schema.
-async fn accepted_steps(connection: &DatabaseConnection) -> Result<Vec<MigrationStep>, OpenError> {
+pub(super) async fn accepted_steps(connection: &DatabaseConnection) -> Result<Vec<MigrationStep>, OpenError> {
     let applied = applied(connection).await?;
     let known = step_names();
     match applied.iter().find(|name| !known.contains(name)) {
@@ -275,7 +275,7 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenErr
 }
 
 /// Connects for a migration. Reports why the database can't be reached.
-async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
+pub(super) async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenError> {
     check_connection(url).await?;
     // On a server, a second connection renews the migration lock while the migration runs.
     let options = if is_sqlite(url) { sqlite_options(url, None) } else { server_options(url, 2) };
@@ -306,7 +306,7 @@ pub(super) fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {
 }
 
 /// Connects once without a pool. A pool retries until its timeout and then reports only the timeout.
-async fn check_connection(url: &str) -> Result<(), OpenError> {
+pub(super) async fn check_connection(url: &str) -> Result<(), OpenError> {
     let attempt = async {
         if url.starts_with("mysql:") {
             sqlx::MySqlConnection::connect(url).await?.close().await

@@ -14,14 +14,14 @@ const VARIABLE: &str = "TRIPGATE_TEST_DATABASE_URL";
 
 /// A database that exists as long as this value.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(crate) struct Database {
     server: Url,
     name: String,
 }
 
 impl Database {
     /// Creates a database; returns `None` if the tests run on SQLite.
-    pub(super) async fn create() -> Option<Self> {
+    pub(crate) async fn create() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         #[expect(
             clippy::disallowed_methods,
@@ -38,7 +38,7 @@ impl Database {
     }
 
     /// Returns the URL for the server under test.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let mut url = self.server.clone();
         url.set_path(&self.name);
         url.into()

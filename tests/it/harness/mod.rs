@@ -32,7 +32,7 @@ use tripgate::clock::Clock;
 use tripgate::config::{Secret, Settings};
 
 pub(crate) use client::{Call, Client};
-use database::Database;
+pub(crate) use database::Database;
 pub(crate) use mails::ReceivedMail;
 pub(crate) use raw::RawReply;
 pub(crate) use reply::Reply;
@@ -144,6 +144,14 @@ impl TestApp {
         let (environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;
         change(&environment.settings);
+        Self::start_in(environment, clock).await
+    }
+
+    /// Stops the server, changes its settings, and starts it again. It must have no replicas.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let (mut environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
+        self.stop().await;
+        change(&mut Arc::get_mut(&mut environment).unwrap().settings);
         Self::start_in(environment, clock).await
     }
 

@@ -1,0 +1,137 @@
+//! The command that rehearses an upgrade: it runs the pending steps of the schema on a copy.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::copy::IDENTITY_TABLE;
+use crate::app::{StartError, set_umask};
+use crate::config::Settings;
+use crate::db::{self, CopyError, CopyMark, MigrationState, OpenError, Rehearsal, StoreError};
+use crate::secrets::mask_url;
+
+/// Why an upgrade can't be rehearsed. A step that fails is not an error, but part of the result.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearseUpgradeError {
+    /// The database is on a server, and no scratch database was given.
+    #[error(
+        "a rehearsal needs a copy of the database: create an empty database on the server and name it with --to URL, or \
+         restore a dump to a scratch database and run `tripgate migrate up` with its TRIPGATE_DATABASE_URL"
+    )]
+    NeedsScratch,
+    /// The scratch database has tables.
+    #[error("the database {0} is not empty: a rehearsal needs an empty one")]
+    NotEmpty(String),
+    /// The copy can't be made.
+    #[error("cannot copy the database to {path}: {source}")]
+    Snapshot {
+        /// The path of the copy.
+        path: String,
+        /// The cause.
+        source: StoreError,
+    },
+    /// The copy can't be made.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// A database can't be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl From<OpenError> for RehearseUpgradeError {
+    fn from(error: OpenError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+/// The result of a rehearsal.
+#[derive(Debug)]
+pub struct RehearsedUpgrade {
+    /// The URL of the database without its password.
+    pub database: String,
+    /// How long it took to copy the database.
+    pub copy_duration: Duration,
+    /// The result on the copy; `None` if no step is pending.
+    pub rehearsal: Option<Rehearsal>,
+    /// The most space that the backup before the migration needs, in bytes.
+    pub backup_bytes: u64,
+}
+
+/// Runs the pending steps on a copy of the database, also while servers run, and changes nothing else. A SQLite
+/// database is copied beside its file unless `scratch` names an empty database, and the copy is removed.
+///
+/// # Errors
+///
+/// [`RehearseUpgradeError`].
+pub async fn rehearse_upgrade(
+    settings: &Settings,
+    scratch: Option<&str>,
+) -> Result<RehearsedUpgrade, RehearseUpgradeError> {
+    set_umask();
+    let url = settings.database_url.expose();
+    let steps = db::migration_status(url).await?;
+    let applied = steps.iter().filter(|step| step.state == MigrationState::Applied).count();
+    let mut rehearsed = RehearsedUpgrade {
+        database: mask_url(url),
+        copy_duration: Duration::ZERO,
+        rehearsal: None,
+        backup_bytes: 0,
+    };
+    if applied == steps.len() {
+        return Ok(rehearsed);
+    }
+    let started = Instant::now();
+    let file = db::sqlite_file(url)?;
+    let rehearsal = match (file.as_deref(), scratch) {
+        (None, None) => return Err(RehearseUpgradeError::NeedsScratch),
+        (_, Some(scratch)) => {
+            copy_to(url, scratch, applied).await?;
+            rehearsed.copy_duration = started.elapsed();
+            db::rehearse(scratch).await?
+        }
+        (Some(file), None) => {
+            let copy = Snapshot(with_suffix(file, &format!(".{}.rehearsal", std::process::id())));
+            let path = || copy.0.display().to_string();
+            let taken = db::snapshot(url, &copy.0).await;
+            taken.map_err(|source| RehearseUpgradeError::Snapshot { path: path(), source })?;
+            rehearsed.copy_duration = started.elapsed();
+            db::rehearse(&db::file_url(&copy.0)).await?
+        }
+    };
+    // A backup of SQLite is written as a copy first, and then compressed beside it. A dump is not larger.
+    let is_backed_up = settings.backups.before_migration;
+    rehearsed.backup_bytes = if is_backed_up { rehearsal.bytes_before * 2 } else { 0 };
+    rehearsed.rehearsal = Some(rehearsal);
+    Ok(rehearsed)
+}
+
+/// Copies a database with an older schema to an empty one. No server starts on the copy.
+async fn copy_to(url: &str, scratch: &str, steps: usize) -> Result<(), RehearseUpgradeError> {
+    db::require_directory(scratch)?;
+    if !db::has_no_tables(scratch).await? {
+        return Err(RehearseUpgradeError::NotEmpty(mask_url(scratch)));
+    }
+    db::migrate_first(scratch, steps).await?;
+    db::mark_copy(scratch, &CopyMark { origin: "rehearsal".to_owned(), generation: None }).await?;
+    db::copy_tables(url, scratch, IDENTITY_TABLE, &|_| {}).await?;
+    Ok(())
+}
+
+/// A temporary SQLite database. Dropping it removes it.
+#[derive(Debug)]
+struct Snapshot(PathBuf);
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            drop(fs::remove_file(with_suffix(&self.0, suffix)));
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

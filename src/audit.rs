@@ -92,6 +92,10 @@ pub enum Event {
     PersonalTokenCreated,
     /// A personal access token was removed.
     PersonalTokenRemoved,
+    /// A user registered a passkey.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
 }
 
 impl Event {
@@ -122,6 +126,8 @@ impl Event {
             Self::DataExported => "data_exported",
             Self::PersonalTokenCreated => "personal_token_created",
             Self::PersonalTokenRemoved => "personal_token_removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
         }
     }
 }

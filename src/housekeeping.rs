@@ -162,6 +162,9 @@ pub async fn sweep(app: App) {
     if let Err(error) = app.tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired revocations");
     }
+    if let Err(error) = app.passkeys.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete expired challenges of passkeys");
+    }
     if let Err(error) = app.personal_tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired personal access tokens");
     }

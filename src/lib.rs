@@ -37,8 +37,9 @@
 //! | [`totp`] | `events` |
 //! | [`mail`] | `leases` |
 //! | [`accounts`] | `events`, `throttle`, `tokens` |
-//! | [`second_factors`] | `accounts`, `totp` |
-//! | [`sessions`] | `accounts`, `events`, `flows`, `invites`, `second_factors`, `throttle`, `tokens` |
+//! | [`passkeys`] | `accounts`, `events` |
+//! | [`second_factors`] | `accounts`, `passkeys`, `totp` |
+//! | [`sessions`] | `accounts`, `events`, `flows`, `invites`, `passkeys`, `second_factors`, `throttle`, `tokens` |
 //! | [`clients`] | `sessions`, `tokens` |
 //! | [`trips`] | `epochs`, `idempotency` |
 //! | [`shares`], [`sync`] | `trips` |
@@ -72,6 +73,7 @@ pub mod listener;
 pub mod mail;
 pub mod metrics;
 pub mod operators;
+pub mod passkeys;
 pub mod passwords;
 pub mod personal_tokens;
 pub mod plain_text;

@@ -15,6 +15,8 @@ pub mod mail_budgets;
 pub mod mail_days;
 pub mod operator_actions;
 pub mod outbox;
+pub mod passkey_challenges;
+pub mod passkeys;
 pub mod pending_logins;
 pub mod personal_tokens;
 pub mod recovery_codes;

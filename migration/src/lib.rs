@@ -24,6 +24,7 @@ mod m20261129_000016_account_lifecycle;
 mod m20261129_000017_operator_actions;
 mod m20261129_000018_invites;
 mod m20261129_000019_flow_sessions;
+mod m20261129_000020_passkeys;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000017_operator_actions::Migration),
             Box::new(m20261129_000018_invites::Migration),
             Box::new(m20261129_000019_flow_sessions::Migration),
+            Box::new(m20261129_000020_passkeys::Migration),
         ]
     }
 }

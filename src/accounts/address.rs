@@ -53,6 +53,11 @@ impl Accounts {
         self
     }
 
+    /// Returns true if the user must confirm the address before any way to log in is accepted.
+    pub fn must_confirm(&self, user: &User) -> bool {
+        self.confirmation.is_missing(user)
+    }
+
     /// Returns whether the address of a user is confirmed. `true` may be up to a minute old.
     ///
     /// # Errors

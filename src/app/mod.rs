@@ -30,6 +30,7 @@ use crate::idempotency::Idempotency;
 use crate::invites::Invites;
 use crate::leases::Leases;
 use crate::mail::{Mail, MailOptions};
+use crate::passkeys::{Passkeys, RelyingParty};
 use crate::passwords::Passwords;
 use crate::personal_tokens::PersonalTokens;
 use crate::recovery::Recovery;
@@ -74,6 +75,8 @@ pub struct Services {
     pub personal_tokens: PersonalTokens,
     /// The authenticator apps.
     pub totp: Totp,
+    /// The passkeys.
+    pub passkeys: Passkeys,
     /// The trips.
     pub trips: Trips,
     /// The share links of trips.
@@ -184,12 +187,14 @@ pub async fn build(
         max_sessions: settings.quotas.sessions,
     };
     let totp = Totp::new(db.clone(), clock.clone(), &secret, &public_url);
+    let passkeys = Passkeys::open(db.clone(), clock.clone(), relying_party(settings, &public_url)).await?;
     let sessions = Sessions::new(
         db.clone(),
         clock.clone(),
         accounts.clone(),
         tokens.clone(),
-        SecondFactors::new(totp.clone()),
+        SecondFactors::new(totp.clone(), passkeys.clone()),
+        passkeys.clone(),
         &secret,
         lifetimes,
         flows.clone(),
@@ -224,6 +229,7 @@ pub async fn build(
         tokens,
         personal_tokens,
         totp,
+        passkeys,
         trips,
         shares,
         sync,
@@ -316,6 +322,10 @@ fn check_writable(directory: &Path) -> io::Result<()> {
         }
         written => written,
     }
+}
+
+fn relying_party(settings: &Settings, public_url: &str) -> RelyingParty {
+    RelyingParty::new(settings.passkeys.rp_id(public_url), settings.passkeys.origins(public_url))
 }
 
 fn signup_mode(settings: &Settings) -> SignupMode {

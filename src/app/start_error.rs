@@ -6,6 +6,7 @@ use crate::backups::BackupError;
 use crate::data_dir::{LockError, RecordError};
 use crate::db::{OpenError, StoreError};
 use crate::mail::MailSetupError;
+use crate::passkeys::PasskeysError;
 use crate::secrets::SecretError;
 use crate::tokens::TokensError;
 
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The mails can't be sent with these settings.
     #[error(transparent)]
     Mail(#[from] MailSetupError),
+    /// The passkeys belong to another domain, or can't be read.
+    #[error(transparent)]
+    Passkeys(#[from] PasskeysError),
     /// The signing keys can't be read.
     #[error("cannot read the signing keys: {0}")]
     Tokens(#[from] TokensError),

@@ -12,6 +12,7 @@ mod error;
 mod mail;
 mod masked;
 mod parse;
+mod passkeys;
 mod quotas;
 pub mod settings;
 mod sources;
@@ -31,6 +32,7 @@ pub use error::ConfigError;
 pub use mail::{MailSettings, SmtpSecurity, SmtpServer};
 pub use masked::Secret;
 use parse::Parsed;
+pub use passkeys::PasskeySettings;
 pub use quotas::Quotas;
 use settings::SETTINGS;
 use sources::{RawSettings, RawValue, Sources};
@@ -140,6 +142,8 @@ pub struct Settings {
     pub apple_app_ids: Vec<String>,
     /// The Android apps that belong to the server.
     pub android_apps: Vec<AndroidApp>,
+    /// The domain that passkeys belong to and the origins that may use them, where they are set.
+    pub passkeys: PasskeySettings,
     /// One warning for each variable of the environment that looks like a setting but is not one.
     pub ignored_variables: Vec<String>,
     /// Address and port of the metrics, if enabled.
@@ -220,7 +224,7 @@ impl Settings {
     /// Returns settings for a server in a test: cheap hashes, a free port, no log.
     pub fn for_tests(data_dir: &Path) -> Self {
         let (settings, _) = read(RawSettings::default());
-        let database = sqlite_url(data_dir);
+        let database = parse::sqlite_url(data_dir);
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data_dir: data_dir.to_owned(),
@@ -268,17 +272,12 @@ fn displayed_default(setting: &settings::Setting, settings: &Settings) -> String
     match setting.name {
         "public_url" => settings.public_url(settings.listen),
         "database_url" => settings.database_url.expose().to_owned(),
+        "passkey_rp_id" => settings.passkeys.rp_id(&settings.public_url(settings.listen)),
+        "passkey_origins" => settings.passkeys.origins(&settings.public_url(settings.listen)).join(","),
         "secret_file" if settings.secret.is_some() => String::new(),
         "secret_file" => settings.secret_file.display().to_string(),
         _ => setting.default.to_owned(),
     }
-}
-
-/// Returns the URL of the default database. Escapes `%` and `?`, which have a meaning in URLs.
-fn sqlite_url(data_dir: &Path) -> String {
-    let dir = data_dir.to_string_lossy();
-    let dir = dir.replace('%', "%25").replace('?', "%3F");
-    format!("sqlite://{}/tripgate.db", dir.trim_end_matches('/'))
 }
 
 /// Parses every setting, so that all problems are reported together. The settings are valid only if there are
@@ -286,8 +285,9 @@ fn sqlite_url(data_dir: &Path) -> String {
 fn read(raw: RawSettings) -> (Settings, Vec<String>) {
     let mut r = Reader { raw };
     let data_dir = r.required("data_dir", PathBuf::new(), parse::path);
-    let database_url =
-        r.optional("database_url", parse::database_url).unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));
+    let database_url = r
+        .optional("database_url", parse::database_url)
+        .unwrap_or_else(|| Secret::new(parse::sqlite_url(&data_dir)));
     let secret_file = r.optional("secret_file", parse::path).unwrap_or_else(|| data_dir.join("secret"));
     let cert = r.optional("tls_cert", parse::readable_file);
     let key = r.optional("tls_key", parse::readable_file);
@@ -318,6 +318,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         apple_app_ids: r.optional("apple_app_ids", apps::apple_app_ids).unwrap_or_default(),
         android_apps: r.optional("android_apps", apps::android_apps).unwrap_or_default(),
+        passkeys: PasskeySettings::read(&mut r),
         metrics_listen: r.optional("metrics_listen", parse::address),
         tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
         log: r.required("log", String::new(), parse::filter),

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -86,6 +86,13 @@ fn sqlite_file(rest: &str) -> Parsed<()> {
         return Err("names an in-memory database, which connections cannot share".to_owned());
     }
     Ok(())
+}
+
+/// Returns the URL of the default database. Escapes `%` and `?`, which have a meaning in URLs.
+pub(super) fn sqlite_url(data_dir: &Path) -> String {
+    let dir = data_dir.to_string_lossy();
+    let dir = dir.replace('%', "%25").replace('?', "%3F");
+    format!("sqlite://{}/tripgate.db", dir.trim_end_matches('/'))
 }
 
 pub(super) fn secret(text: &str, _: &ValueKind) -> Parsed<Secret> {

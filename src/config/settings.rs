@@ -61,6 +61,10 @@ pub enum ValueKind {
     Boolean,
     /// A list of web origins.
     Origins,
+    /// A domain name.
+    Domain,
+    /// A list of origins of web pages and Android apps.
+    PasskeyOrigins,
     /// A list of networks of IP addresses.
     Networks,
     /// A list of app ids of Apple.
@@ -83,7 +87,8 @@ impl ValueKind {
             Self::Text | Self::OneOf(_) => "WORD",
             Self::Number { .. } => "NUMBER",
             Self::Boolean => "ON|OFF",
-            Self::Origins => "ORIGINS",
+            Self::Domain => "DOMAIN",
+            Self::Origins | Self::PasskeyOrigins => "ORIGINS",
             Self::Networks => "NETWORKS",
             Self::AppleApps | Self::AndroidApps => "APPS",
             Self::Filter => "FILTER",
@@ -112,6 +117,12 @@ impl ValueKind {
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Boolean => "on, off (also true, false, 1, 0)".into(),
             Self::Origins => "scheme://host or scheme://host:port, several separated by commas".into(),
+            Self::Domain => "a domain name in lower case, as in trips.example".into(),
+            Self::PasskeyOrigins => {
+                "https://host or https://host:port, or android:apk-key-hash:BASE64URL of the \
+                SHA-256 of the signing certificate, several separated by commas"
+                    .into()
+            }
             Self::Networks => {
                 "addresses or networks, as in 10.0.0.0/8 or ::1, several separated by commas".into()
             }
@@ -232,6 +243,10 @@ pub static SETTINGS: &[Setting] = &[
         "iOS apps that open the links in mails and use the passwords and passkeys of this server"),
     setting("android_apps", "", ValueKind::AndroidApps,
         "Android apps that open the links in mails and use the passwords and passkeys of this server"),
+    setting("passkey_rp_id", "<host of public_url>", ValueKind::Domain,
+        "Domain that passkeys belong to; fixed when the first passkey is registered"),
+    setting("passkey_origins", "<origin of public_url>", ValueKind::PasskeyOrigins,
+        "Web pages and Android apps that may use passkeys"),
     setting("metrics_listen", "", ValueKind::Address,
         "Address and port of /metrics, in the text format of Prometheus; unset disables it"),
     setting("tls_cert", "", ValueKind::File,

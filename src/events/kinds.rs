@@ -37,6 +37,10 @@ pub enum EventKind {
     TotpDisabled,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// A passkey was registered.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
     /// Very many logins failed.
     AttackDetected,
     /// The username was changed, set or removed.
@@ -84,6 +88,8 @@ impl EventKind {
             Self::TotpEnabled => "totp_enabled",
             Self::TotpDisabled => "totp_disabled",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
             Self::AttackDetected => "attack_detected",
             Self::UsernameChanged => "username_changed",
             Self::RecoveryCodesCreated => "recovery_codes_created",

@@ -40,6 +40,8 @@ pub enum Kind {
     KnownDevices,
     /// Logins that wait for the second factor.
     PendingLogins,
+    /// Passkeys.
+    Passkeys,
     /// Personal access tokens.
     PersonalTokens,
     /// Security events.
@@ -65,6 +67,7 @@ const OF_ACCOUNT: &[Kind] = &[
     Kind::Sessions,
     Kind::KnownDevices,
     Kind::PendingLogins,
+    Kind::Passkeys,
     Kind::PersonalTokens,
     Kind::Events,
     Kind::Flows,
@@ -75,6 +78,7 @@ const ALL: &[Kind] = &[
     Kind::Sessions,
     Kind::KnownDevices,
     Kind::PendingLogins,
+    Kind::Passkeys,
     Kind::PersonalTokens,
     Kind::Events,
     Kind::Flows,
@@ -93,6 +97,7 @@ impl Kind {
             Self::Sessions => "sessions",
             Self::KnownDevices => "known_devices",
             Self::PendingLogins => "pending_logins",
+            Self::Passkeys => "passkeys",
             Self::PersonalTokens => "personal_tokens",
             Self::Events => "events",
             Self::Flows => "flows",

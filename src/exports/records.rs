@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::accounts::User;
 use crate::events::{DeviceInfo, Event};
 use crate::mail::QueuedMail;
+use crate::passkeys::Passkey;
 use crate::personal_tokens::PersonalToken;
 use crate::trips::Trip;
 
@@ -142,6 +143,7 @@ pub enum Records {
     Sessions(Vec<Session>),
     KnownDevices(Vec<KnownDevice>),
     PendingLogins(Vec<PendingLogin>),
+    Passkeys(Vec<Passkey>),
     PersonalTokens(Vec<PersonalToken>),
     Events(Vec<Event>),
     Flows(Vec<Flow>),
@@ -160,6 +162,7 @@ impl Records {
             Self::Sessions(all) => all.len(),
             Self::KnownDevices(all) => all.len(),
             Self::PendingLogins(all) => all.len(),
+            Self::Passkeys(all) => all.len(),
             Self::PersonalTokens(all) => all.len(),
             Self::Events(all) => all.len(),
             Self::Flows(all) => all.len(),

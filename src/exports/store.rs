@@ -1,8 +1,8 @@
 //! Queries on everything that a user owns. Every query takes the owner.
 
 use ::entity::{
-    flows, idempotency_keys, known_devices, pending_logins, personal_tokens, recovery_codes, security_events,
-    sessions, sync_operations, totp_secrets, trip_shares, trip_tombstones, users,
+    flows, idempotency_keys, known_devices, passkeys, pending_logins, personal_tokens, recovery_codes,
+    security_events, sessions, sync_operations, totp_secrets, trip_shares, trip_tombstones, users,
 };
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Value};
 use uuid::Uuid;
@@ -88,6 +88,7 @@ pub(super) async fn page(
         Kind::PendingLogins => {
             page!(PendingLogins, pending_logins, UserId, TokenDigest, token_digest as Digest, from)
         }
+        Kind::Passkeys => page!(Passkeys, passkeys, UserId, Id, id as Id, from),
         Kind::PersonalTokens => page!(PersonalTokens, personal_tokens, UserId, Id, id as Id, from),
         Kind::Events => page!(Events, security_events, UserId, Id, id as Id, from),
         Kind::Flows => page!(Flows, flows, UserId, Id, id as Id, from),

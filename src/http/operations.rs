@@ -14,10 +14,12 @@ use crate::app::Services;
 use crate::clients::api::ClientsApi;
 use crate::events::api::EventsApi;
 use crate::exports::api::ExportsApi;
+use crate::passkeys::api::PasskeysApi;
 use crate::personal_tokens::api::PersonalTokensApi;
 use crate::recovery::api::RecoveryApi;
 use crate::sessions::api::{
-    LoginCodeApi, ManageSessionsApi, PasswordApi, SecondFactorApi, SessionsApi, StepUpApi, TokenApi,
+    LoginCodeApi, ManageSessionsApi, PasskeyLoginApi, PasswordApi, SecondFactorApi, SessionsApi, StepUpApi,
+    TokenApi,
 };
 use crate::shares::api::SharesApi;
 use crate::sync::api::SyncApi;
@@ -29,19 +31,23 @@ use crate::trips::api::{StopsApi, TripsApi};
 pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, ()> {
     let Services { accounts, sessions, tokens, totp, trips, shares, sync, idempotency, introspector, .. } =
         services;
-    // There are two groups, because only tuples of up to 12 items implement `Default`.
-    let of_users = (
+    // There are three groups, because only tuples of up to 12 items implement `Default`.
+    let logins = (
         SessionsApi::new(sessions, accounts, &services.clock),
         ManageSessionsApi::new(sessions),
         SecondFactorApi::new(sessions),
+        PasskeyLoginApi::new(sessions),
         TokenApi::new(sessions),
         StepUpApi::new(sessions),
         PasswordApi::new(sessions, accounts, &services.clock),
         EventsApi::new(&services.events),
         LoginCodeApi::new(sessions),
         RecoveryApi::new(&services.recovery, &services.clock),
+    );
+    let of_users = (
         AccountsApi::new(accounts, trips, &services.clock),
         TotpApi::new(totp, sessions, accounts, &services.clock),
+        PasskeysApi::new(&services.passkeys, &services.clock),
         PersonalTokensApi::new(&services.personal_tokens, &services.clock),
     );
     let others = (
@@ -54,22 +60,28 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         DiscoveryApi::new(tokens),
         HealthApi::new(&services.db, tokens, &services.clock, &services.stopping),
     );
-    describe((of_users, others))
+    describe((logins, of_users, others))
 }
 
-/// The operations of users on their account, without their services.
-type OfUsers = (
+/// The operations on sessions and the recovery of accounts, without their services.
+type Logins = (
     DocumentOnly<SessionsApi>,
     DocumentOnly<ManageSessionsApi>,
     DocumentOnly<SecondFactorApi>,
+    DocumentOnly<PasskeyLoginApi>,
     DocumentOnly<TokenApi>,
     DocumentOnly<StepUpApi>,
     DocumentOnly<PasswordApi>,
     DocumentOnly<EventsApi>,
     DocumentOnly<LoginCodeApi>,
     DocumentOnly<RecoveryApi>,
+);
+
+/// The operations of users on their account, without their services.
+type OfUsers = (
     DocumentOnly<AccountsApi>,
     DocumentOnly<TotpApi>,
+    DocumentOnly<PasskeysApi>,
     DocumentOnly<PersonalTokensApi>,
 );
 
@@ -86,7 +98,7 @@ type Others = (
 );
 
 /// All operations without their services.
-type Operations = (OfUsers, Others);
+type Operations = (Logins, OfUsers, Others);
 
 /// Returns the same operations without services: only the document can be read from it.
 pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {

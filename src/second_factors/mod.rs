@@ -1,8 +1,12 @@
 //! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
 //!
 //! An account requires a second factor from the confirmation of an authenticator app until the app is
-//! removed. To log in, the user then sends a code of the app or a recovery code. Every login must ask
-//! [`SecondFactors`]: a password, a mailed code or a reset never replaces the second factor.
+//! removed. To log in, the user then sends a code of the app, a recovery code, or the response of a passkey. Every
+//! login must ask [`SecondFactors`]: a password, a mailed code or a reset never replaces the second factor. A login
+//! with a passkey alone needs no other factor, because the device has verified the user.
+//!
+//! A passkey alone does not make an account require a second factor. It has no recovery codes, so the loss of the
+//! device would lock the user out.
 //!
 //! The functions run in the transaction of the caller. A wrong code is not an error but a result, so that the
 //! transaction commits and the attempt counts.
@@ -12,6 +16,7 @@ use uuid::Uuid;
 
 use crate::accounts::{self, AccountsError};
 use crate::db::{HasStoreError, StoreError, Tx};
+use crate::passkeys::{self, BY_PASSKEY, Ceremony, Passkeys, Rejection};
 use crate::totp::{self, Attempt, Totp, TotpError};
 
 pub use crate::totp::RecoveryCode;
@@ -28,6 +33,8 @@ pub enum Method {
     Totp,
     /// A recovery code.
     RecoveryCode,
+    /// A passkey.
+    Passkey,
 }
 
 impl Method {
@@ -36,6 +43,7 @@ impl Method {
         match self {
             Self::Totp => "totp",
             Self::RecoveryCode => "recovery_code",
+            Self::Passkey => "passkey",
         }
     }
 }
@@ -47,6 +55,8 @@ pub enum Proof {
     TotpCode(String),
     /// A recovery code.
     RecoveryCode(String),
+    /// The response of a passkey.
+    Passkey(Box<passkeys::Proof>),
 }
 
 impl std::fmt::Debug for Proof {
@@ -62,6 +72,8 @@ pub enum Checked {
     Proven(Method),
     /// The proof is wrong, or was used before.
     Wrong,
+    /// The response of the passkey is not valid. Its challenge is used up.
+    Rejected(Rejection),
     /// There were too many wrong proofs. Nothing was compared.
     Blocked {
         /// When the next attempt is possible, in seconds from now.
@@ -75,6 +87,7 @@ impl Checked {
         match method {
             Method::Totp => &[BY_OTP, MULTI_FACTOR],
             Method::RecoveryCode => &[MULTI_FACTOR],
+            Method::Passkey => &[BY_PASSKEY, MULTI_FACTOR],
         }
     }
 }
@@ -107,15 +120,17 @@ impl HasStoreError for SecondFactorsError {
 #[derive(Clone, Debug)]
 pub struct SecondFactors {
     totp: Totp,
+    passkeys: Passkeys,
 }
 
 impl SecondFactors {
     /// Creates the service.
-    pub fn new(totp: Totp) -> Self {
-        Self { totp }
+    pub fn new(totp: Totp, passkeys: Passkeys) -> Self {
+        Self { totp, passkeys }
     }
 
-    /// Checks a proof of the user, and uses it up if it is correct. Counts the attempt first.
+    /// Checks a proof of the user, and uses it up if it is correct. Counts the attempt to enter a code first; a passkey
+    /// can't be guessed. `ceremony` is what the challenge of a passkey must have been issued for.
     ///
     /// # Errors
     ///
@@ -125,8 +140,13 @@ impl SecondFactors {
         tx: &Tx,
         user: Uuid,
         proof: &Proof,
+        ceremony: Ceremony,
         now: DateTime<Utc>,
     ) -> Result<Checked, SecondFactorsError> {
+        if let Proof::Passkey(proof) = proof {
+            let checked = self.passkeys.check(tx, ceremony, Some(user), proof, now).await?;
+            return Ok(checked.map_or_else(Checked::Rejected, |_| Checked::Proven(Method::Passkey)));
+        }
         match totp::begin_attempt(tx, user, now).await? {
             Attempt::Counted => {}
             Attempt::Blocked { retry_after_secs } => return Ok(Checked::Blocked { retry_after_secs }),
@@ -137,6 +157,7 @@ impl SecondFactors {
             Proof::RecoveryCode(code) => {
                 (self.totp.use_recovery_code(tx, user, code).await?, Method::RecoveryCode)
             }
+            Proof::Passkey(_) => (false, Method::Passkey),
         };
         Ok(if is_correct { Checked::Proven(method) } else { Checked::Wrong })
     }
@@ -169,6 +190,9 @@ pub async fn methods(tx: &Tx, user: Uuid) -> Result<Vec<Method>, StoreError> {
     if totp::has_recovery_codes(tx, user).await? {
         methods.push(Method::RecoveryCode);
     }
+    if passkeys::has_any(tx, user).await? {
+        methods.push(Method::Passkey);
+    }
     Ok(methods)
 }
 
@@ -186,12 +210,14 @@ pub async fn disable(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, St
     Ok(was_enabled)
 }
 
-/// Removes every second factor of the user: when an operator resets them, or when the owner of a mailbox reclaims an
-/// account that another person has signed up.
+/// Removes every second factor of the user, and all passkeys: when an operator resets them, or when the owner of a
+/// mailbox reclaims an account that another person has signed up. Returns `false` if there was none.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
-pub async fn remove_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
-    disable(tx, user, now).await.map(|_| ())
+pub async fn remove_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let had_app = disable(tx, user, now).await?;
+    let had_passkeys = passkeys::remove_all(tx, user).await? > 0;
+    Ok(had_app || had_passkeys)
 }

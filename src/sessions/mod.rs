@@ -9,6 +9,7 @@ pub mod api;
 mod login;
 mod login_code;
 mod new_device;
+mod passkey_login;
 mod password_change;
 mod pending_login;
 mod reclaim;
@@ -32,6 +33,7 @@ use crate::events::DeviceInfo;
 use crate::flows::Flows;
 use crate::mail::Languages;
 use crate::metrics::{AuthOutcome, AuthResult};
+use crate::passkeys::{Passkeys, PasskeysError, Rejection};
 use crate::second_factors::{SecondFactors, SecondFactorsError};
 use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::throttle::DeviceTokens;
@@ -177,6 +179,12 @@ pub enum SessionsError {
         /// When the next attempt is possible, in seconds from now.
         retry_after_secs: u64,
     },
+    /// The response of a passkey is not valid.
+    #[error("the response of the passkey is not valid")]
+    InvalidPasskey(#[source] Rejection),
+    /// An error of the `passkeys` module.
+    #[error(transparent)]
+    Passkeys(#[from] PasskeysError),
     /// An error of the `second_factors` module.
     #[error(transparent)]
     SecondFactors(#[from] SecondFactorsError),
@@ -198,6 +206,7 @@ impl HasStoreError for SessionsError {
             Self::Accounts(error) => error.store(),
             Self::Tokens(error) => error.store(),
             Self::SecondFactors(error) => error.store(),
+            Self::Passkeys(error) => error.store(),
             _ => None,
         }
     }
@@ -210,6 +219,7 @@ impl AuthOutcome for SessionsError {
             | Self::InvalidCode
             | Self::Revoked
             | Self::LoginExpired
+            | Self::InvalidPasskey(_)
             | Self::WrongSecondFactor => Some(AuthResult::InvalidCredentials),
             Self::SecondFactorRequired(_) => Some(AuthResult::MfaRequired),
             Self::TooManyAttempts { .. } => Some(AuthResult::Throttled),
@@ -219,6 +229,7 @@ impl AuthOutcome for SessionsError {
             | Self::EmailRequired
             | Self::NoSuchSession
             | Self::SecondFactors(_)
+            | Self::Passkeys(_)
             | Self::Tokens(_)
             | Self::Store(_) => None,
         }
@@ -233,6 +244,7 @@ pub struct Sessions {
     accounts: Accounts,
     tokens: Tokens,
     second_factors: SecondFactors,
+    passkeys: Passkeys,
     mac: MacKey,
     devices: DeviceTokens,
     lifetimes: Lifetimes,
@@ -249,6 +261,7 @@ impl Sessions {
         accounts: Accounts,
         tokens: Tokens,
         second_factors: SecondFactors,
+        passkeys: Passkeys,
         secret: &MasterSecret,
         lifetimes: Lifetimes,
         flows: Flows,
@@ -256,7 +269,7 @@ impl Sessions {
     ) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::RefreshTokens);
         let devices = DeviceTokens::new(secret, clock.clone());
-        Self { db, clock, accounts, tokens, second_factors, mac, devices, lifetimes, flows, signup }
+        Self { db, clock, accounts, tokens, second_factors, passkeys, mac, devices, lifetimes, flows, signup }
     }
 
     /// Creates the first generation of a session, not stored yet.

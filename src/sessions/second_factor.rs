@@ -19,6 +19,7 @@ use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::mail::Languages;
+use crate::passkeys::{Ceremony, Rejection};
 use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
 use crate::tokens::{Revocation, Scopes};
 
@@ -46,6 +47,7 @@ impl std::fmt::Debug for Challenge {
 #[derive(Debug)]
 enum Outcome {
     Proven(Box<Grant>, Vec<Revocation>),
+    Rejected(Uuid, Rejection),
     Expired,
     Wrong(Uuid),
     Blocked(u64),
@@ -103,7 +105,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`] or
+    /// [`SessionsError::LoginExpired`], [`SessionsError::WrongSecondFactor`], [`SessionsError::InvalidPasskey`] or
     /// [`SessionsError::TooManyAttempts`].
     pub async fn complete_login(
         &self,
@@ -124,6 +126,10 @@ impl Sessions {
                 Ok(*grant)
             }
             Outcome::Expired => Err(SessionsError::LoginExpired),
+            Outcome::Rejected(user, rejection) => {
+                audit::record(Event::SecondFactorFailed, Some(user), None);
+                Err(SessionsError::InvalidPasskey(rejection))
+            }
             Outcome::Wrong(user) => {
                 audit::record(Event::SecondFactorFailed, Some(user), None);
                 Err(SessionsError::WrongSecondFactor)
@@ -147,8 +153,10 @@ impl Sessions {
         let Some(mut login) = pending_logins::find(tx, token).await? else {
             return Ok(Outcome::Expired);
         };
-        let method = match self.second_factors.check(tx, login.user, proof, now).await? {
+        let ceremony = Ceremony::SecondFactor { login: token.digest };
+        let method = match self.second_factors.check(tx, login.user, proof, ceremony, now).await? {
             Checked::Proven(method) => method,
+            Checked::Rejected(rejection) => return Ok(Outcome::Rejected(login.user, rejection)),
             Checked::Wrong => return Ok(Outcome::Wrong(login.user)),
             Checked::Blocked { retry_after_secs } => return Ok(Outcome::Blocked(retry_after_secs)),
         };

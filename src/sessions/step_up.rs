@@ -13,6 +13,7 @@ use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{self, Flows, Purpose};
+use crate::passkeys::Ceremony;
 use crate::second_factors::{Checked, Proof, SecondFactorsError};
 use crate::tokens::{BY_CODE, BY_PASSWORD, Scopes, Subject};
 
@@ -65,8 +66,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::WrongSecondFactor`], [`SessionsError::TooManyAttempts`], and the errors of
-    /// [`Sessions::step_up`].
+    /// [`SessionsError::WrongSecondFactor`], [`SessionsError::InvalidPasskey`],
+    /// [`SessionsError::TooManyAttempts`], and the errors of [`Sessions::step_up`].
     pub async fn step_up_by_second_factor(
         &self,
         caller: Authenticated,
@@ -75,10 +76,16 @@ impl Sessions {
         let input = (self.second_factors.clone(), caller.user, proof, self.clock.now());
         let checked: Result<Checked, SecondFactorsError> = self
             .db
-            .write(input, |tx, (factors, user, proof, now)| factors.check(tx, *user, proof, *now).boxed())
+            .write(input, |tx, (factors, user, proof, now)| {
+                factors.check(tx, *user, proof, Ceremony::StepUp, *now).boxed()
+            })
             .await;
         match checked? {
             Checked::Proven(method) => self.step_up(caller, Checked::amr(method)).await,
+            Checked::Rejected(rejection) => {
+                audit::record(Event::SecondFactorFailed, Some(caller.user), caller.session);
+                Err(SessionsError::InvalidPasskey(rejection))
+            }
             Checked::Wrong => {
                 audit::record(Event::SecondFactorFailed, Some(caller.user), caller.session);
                 Err(SessionsError::WrongSecondFactor)

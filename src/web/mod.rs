@@ -20,6 +20,7 @@ pub mod idempotency_key;
 mod incoming;
 pub mod instant;
 pub mod json;
+pub mod json_object;
 pub mod local_time;
 pub mod optional_caller;
 pub mod page;

@@ -144,9 +144,9 @@ impl Request {
             }
             Change::EndSessions => (true, self.end_every(tx, user).await?),
             Change::ResetMfa => {
-                second_factors::remove_all(tx, id, now).await?;
-                let ended = if user.mfa_enabled { self.end_every(tx, user).await? } else { Vec::new() };
-                (user.mfa_enabled, ended)
+                let is_changed = second_factors::remove_all(tx, id, now).await?;
+                let ended = if is_changed { self.end_every(tx, user).await? } else { Vec::new() };
+                (is_changed, ended)
             }
             Change::Delete => {
                 accounts::delete(tx, id, self.revoked_until).await?;

@@ -60,7 +60,7 @@ pub(super) fn command() -> Command {
         .subcommand(reset_command())
         .subcommand(of_user("sessions", "List the active sessions"))
         .subcommand(of_user("end-sessions", "End all sessions and access tokens"))
-        .subcommand(of_user("mfa-reset", "Remove the second factors and end all sessions"))
+        .subcommand(of_user("mfa-reset", "Remove the second factors and passkeys and end all sessions"))
         .subcommand(mint_command())
         .subcommand(
             of_user("delete", "Delete the account and all its data")

@@ -14,6 +14,7 @@ use crate::exports::{
     SyncOperation,
 };
 use crate::mail::QueuedMail;
+use crate::passkeys::api::PasskeyBody;
 use crate::personal_tokens::api::PersonalTokenBody;
 use crate::trips::api::TripBody;
 use crate::web::examples;
@@ -41,6 +42,8 @@ pub(super) struct AccountExport {
     known_devices: Vec<ExportedDevice>,
     /// Logins that wait for the second factor.
     pending_logins: Vec<ExportedLogin>,
+    /// Passkeys, without their keys.
+    passkeys: Vec<PasskeyBody>,
     /// Personal access tokens.
     personal_tokens: Vec<PersonalTokenBody>,
     /// Security events.
@@ -381,6 +384,7 @@ impl Example for AccountExport {
             sessions: vec![session.into()],
             known_devices: vec![ExportedDevice { last_seen_at: examples::at(0) }],
             pending_logins: Vec::new(),
+            passkeys: Vec::new(),
             personal_tokens: Vec::new(),
             events: vec![signup.into(), export.into()],
             flows: vec![flow.into()],

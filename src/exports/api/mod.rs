@@ -19,6 +19,7 @@ use super::{Exports, ExportsError, Page, Position, Records};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::events::api::EventBody;
+use crate::passkeys::api::PasskeyBody;
 use crate::personal_tokens::api::PersonalTokenBody;
 use crate::trips::api::TripBody;
 use crate::web::Tag;
@@ -85,6 +86,7 @@ fn write_page(json: &mut Vec<u8>, position: &Position, records: Records, next: O
         Records::Sessions(all) => write_all::<_, ExportedSession>(json, is_first, all),
         Records::KnownDevices(all) => write_all::<_, ExportedDevice>(json, is_first, all),
         Records::PendingLogins(all) => write_all::<_, ExportedLogin>(json, is_first, all),
+        Records::Passkeys(all) => write_all::<_, PasskeyBody>(json, is_first, all),
         Records::PersonalTokens(all) => {
             let bodies = all.into_iter().map(|token| PersonalTokenBody::new(token, None)).collect();
             write_all::<_, PersonalTokenBody>(json, is_first, bodies);

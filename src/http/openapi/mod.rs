@@ -6,6 +6,8 @@
 
 mod errors;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::operations;
@@ -50,7 +52,8 @@ fn finish(mut document: Value) -> Value {
         }
     }
     order_tags(&mut document);
-    fix_schema(&mut document);
+    let objects = object_schemas(&document);
+    fix_schema(&mut document, &objects);
     if let Some(components) = document.get_mut("components") {
         set(components, "headers", headers());
         set(components, "responses", errors::shared());
@@ -158,9 +161,16 @@ fn name_values(schema: &mut Map<String, Value>) {
     schema.insert("x-enum-varnames".to_owned(), json!(names));
 }
 
+/// Returns the references to the schemas of objects.
+fn object_schemas(document: &Value) -> HashSet<String> {
+    let schemas = document.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten();
+    let objects = schemas.filter(|(_, schema)| schema.get("type").and_then(Value::as_str) == Some("object"));
+    objects.map(|(name, _)| format!("#/components/schemas/{name}")).collect()
+}
+
 /// Corrects formats, header names and bounds, and removes the fields beside a `$ref`, which OpenAPI 3.0
-/// ignores.
-fn fix_schema(value: &mut Value) {
+/// ignores. `objects` are the references to schemas of objects.
+fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
     match value {
         Value::Object(fields) => {
             let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
@@ -185,9 +195,12 @@ fn fix_schema(value: &mut Value) {
                 fields.insert("format".to_owned(), json!(format));
             }
             name_values(fields);
-            // OpenAPI 3.0 allows `nullable` only beside `type`. The optional references are all to enumerations.
-            if fields.contains_key("nullable") && fields.contains_key("allOf") {
-                fields.insert("type".to_owned(), json!("string"));
+            // OpenAPI 3.0 allows `nullable` only beside `type`. The other optional references are to enumerations.
+            let target =
+                fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).and_then(Value::as_str);
+            if let (true, Some(target)) = (fields.contains_key("nullable"), target) {
+                let ty = if objects.contains(target) { "object" } else { "string" };
+                fields.insert("type".to_owned(), json!(ty));
             }
             // Remove the default, and write bounds without a fraction as integers.
             fields.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
@@ -207,9 +220,9 @@ fn fix_schema(value: &mut Value) {
                     .map(|(name, header)| (canonical_header(&name), header))
                     .collect();
             }
-            fields.values_mut().for_each(fix_schema);
+            fields.values_mut().for_each(|field| fix_schema(field, objects));
         }
-        Value::Array(items) => items.iter_mut().for_each(fix_schema),
+        Value::Array(items) => items.iter_mut().for_each(|item| fix_schema(item, objects)),
         _ => {}
     }
 }

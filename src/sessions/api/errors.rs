@@ -34,12 +34,16 @@ impl From<SessionsError> for Problem {
             SessionsError::WrongSecondFactor => caller::invalid_second_factor(
                 "The code is wrong, or was used before. Please enter a new one.",
             ),
+            SessionsError::InvalidPasskey(rejection) => {
+                caller::invalid_second_factor(rejection.sentence()).caused_by(rejection)
+            }
             SessionsError::TooManyAttempts { retry_after_secs } => Self::new(
                 ProblemCode::TooManyAttempts,
                 "There were too many wrong codes. Please wait a moment and try again.",
             )
             .retry_after(retry_after_secs),
             SessionsError::SecondFactors(error) => error.into(),
+            SessionsError::Passkeys(error) => error.into(),
             SessionsError::Accounts(error) => error.into(),
             SessionsError::Tokens(error) => error.into(),
             SessionsError::Store(error) => error.into(),

@@ -3,6 +3,7 @@
 mod errors;
 mod login_code;
 mod manage;
+mod passkeys;
 mod password;
 mod second_factor;
 mod sessionless_token;
@@ -38,6 +39,7 @@ use crate::web::problem::{FieldError, ProblemResponse};
 
 pub use login_code::LoginCodeApi;
 pub use manage::ManageSessionsApi;
+pub use passkeys::PasskeyLoginApi;
 pub use password::PasswordApi;
 pub use second_factor::SecondFactorApi;
 pub use sessionless_token::TokenApi;
@@ -194,13 +196,17 @@ impl From<Grant> for TokenGrant {
 
 impl LogIn {
     fn check(self) -> Result<(Self, Scopes), Vec<FieldError>> {
-        let scopes = self.scope.as_ref().map_or(Some(Scopes::all()), |text| Scopes::parse(text));
-        let detail =
-            "Scope must be one or more of account, trips:read and trips:write, separated by single spaces.";
-        scopes
-            .map(|scopes| (self, scopes))
-            .ok_or_else(|| vec![FieldError::new("/scope", "not_allowed", detail)])
+        let scopes = parse_scopes(self.scope.as_deref()).map_err(|error| vec![error])?;
+        Ok((self, scopes))
     }
+}
+
+/// Returns the requested scopes, or all.
+fn parse_scopes(text: Option<&str>) -> Result<Scopes, FieldError> {
+    let detail =
+        "Scope must be one or more of account, trips:read and trips:write, separated by single spaces.";
+    let scopes = text.map_or(Some(Scopes::all()), Scopes::parse);
+    scopes.ok_or_else(|| FieldError::new("/scope", "not_allowed", detail))
 }
 
 /// The operations that create and show sessions.

@@ -6,6 +6,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{LoggedIn, languages};
 use crate::metrics::{self, AuthMethod};
+use crate::passkeys::api::PasskeyProof;
 use crate::second_factors::{Proof, SecondFactorsError};
 use crate::sessions::Sessions;
 use crate::web::Tag;
@@ -26,6 +27,9 @@ struct CompleteLogin {
     /// Unused recovery code. Case, spaces and hyphens are ignored.
     #[oai(nullable)]
     recovery_code: Option<PasswordText>,
+    /// Response of a passkey to the options of `POST /api/v1/auth/passkeys/options` with the same `mfa_token`.
+    #[oai(nullable)]
+    passkey: Option<PasskeyProof>,
 }
 
 impl Example for CompleteLogin {
@@ -34,6 +38,7 @@ impl Example for CompleteLogin {
             mfa_token: PasswordText(examples::MFA_TOKEN.to_owned()),
             totp_code: Some(PasswordText(examples::TOTP_CODE.to_owned())),
             recovery_code: None,
+            passkey: None,
         }
     }
 }
@@ -42,15 +47,18 @@ impl CompleteLogin {
     fn check(self) -> Result<(String, Proof), Vec<FieldError>> {
         let totp_code = self.totp_code.map(|code| Proof::TotpCode(code.0));
         let recovery_code = self.recovery_code.map(|code| Proof::RecoveryCode(code.0));
-        let mut proofs = totp_code.into_iter().chain(recovery_code);
+        let passkey =
+            self.passkey.map(|proof| proof.check("/passkey")).transpose().map_err(|error| vec![error])?;
+        let passkey = passkey.map(|proof| Proof::Passkey(Box::new(proof)));
+        let mut proofs = totp_code.into_iter().chain(recovery_code).chain(passkey);
         match (proofs.next(), proofs.next()) {
             (Some(proof), None) => Ok((self.mfa_token.0, proof)),
             (None, _) => {
-                let detail = "A code from the authenticator app or a recovery code is required.";
+                let detail = "A code from the authenticator app, a recovery code or a passkey is required.";
                 Err(vec![FieldError::new("/totp_code", "required", detail)])
             }
             (Some(_), Some(_)) => {
-                let detail = "Only one kind of code can be sent at a time.";
+                let detail = "Only one second factor can be sent at a time.";
                 Err(vec![FieldError::new("/recovery_code", "not_allowed", detail)])
             }
         }
@@ -87,8 +95,9 @@ impl SecondFactorApi {
     /// Completes a login that returned `mfa_required`: creates its session, with the scopes and the device of the
     /// login. The password is not needed again.
     ///
-    /// - 401 `invalid_credentials`: the code is wrong or was used before; or `mfa_token` was used, has
-    ///   expired, or has no attempt left. Show `detail`. After 5 attempts, start again with the password.
+    /// - 401 `invalid_credentials`: the code is wrong or was used before, or the passkey is not valid; or `mfa_token`
+    ///   was used, has expired, or has no attempt left. Show `detail`. After 5 attempts, start again with the
+    ///   password.
     /// - 422 `invalid`: the body does not contain exactly one second factor.
     /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after
     ///   `Retry-After` seconds.
@@ -102,6 +111,7 @@ impl SecondFactorApi {
         let method = match &proof {
             Proof::TotpCode(_) => AuthMethod::Totp,
             Proof::RecoveryCode(_) => AuthMethod::RecoveryCode,
+            Proof::Passkey(_) => AuthMethod::Passkey,
         };
         let completed = self.sessions.complete_login(&token, proof, languages(request)).await;
         metrics::auth_attempted(method, &completed);

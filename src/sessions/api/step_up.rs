@@ -6,6 +6,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::passkeys::api::PasskeyProof;
 use crate::second_factors;
 use crate::sessions::{Authenticated, Sessions, SessionsError, StepUp};
 use crate::web::Tag;
@@ -25,6 +26,9 @@ struct Reauthenticate {
     /// Code of the authenticator app: 6 digits. Spaces are ignored.
     #[oai(nullable)]
     totp_code: Option<PasswordText>,
+    /// Response of a passkey to the options of `POST /api/v1/me/reauthenticate/options`.
+    #[oai(nullable)]
+    passkey: Option<PasskeyProof>,
     /// `flow_id` of `POST /api/v1/me/reauthenticate/code`, requested in this session.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
@@ -36,7 +40,7 @@ struct Reauthenticate {
 impl Example for Reauthenticate {
     fn example() -> Self {
         let password = Some(PasswordText(examples::PASSWORD.to_owned()));
-        Self { password, totp_code: None, flow_id: None, code: None }
+        Self { password, totp_code: None, passkey: None, flow_id: None, code: None }
     }
 }
 
@@ -52,6 +56,10 @@ impl Reauthenticate {
         let totp_code = self.totp_code.map(|code| second_factors::Proof::TotpCode(code.0));
         let mut proofs: Vec<Proof> = self.password.map(Proof::Password).into_iter().collect();
         proofs.extend(totp_code.map(Proof::SecondFactor));
+        let passkey =
+            self.passkey.map(|proof| proof.check("/passkey")).transpose().map_err(|error| vec![error])?;
+        let passkey = passkey.map(|proof| second_factors::Proof::Passkey(Box::new(proof)));
+        proofs.extend(passkey.map(Proof::SecondFactor));
         match (self.flow_id, self.code) {
             (Some(flow), Some(code)) => proofs.push(Proof::MailedCode { flow, code: code.0 }),
             (None, None) => {}
@@ -125,12 +133,16 @@ enum SteppedUp {
     ),
 }
 
-/// Returns the problem of a wrong code. As with a password, the session of the caller stays valid.
+/// Returns the problem of a wrong code or passkey. As with a password, the session of the caller stays valid.
 fn wrong_code(error: SessionsError) -> Problem {
     match error {
         SessionsError::WrongSecondFactor => {
             let detail = "The code is wrong, or was used before. Please enter a new one.";
             Problem::invalid(vec![FieldError::new("/totp_code", "invalid_code", detail)])
+        }
+        SessionsError::InvalidPasskey(rejection) => {
+            let error = FieldError::new("/passkey/credential", "invalid_passkey", rejection.sentence());
+            Problem::invalid(vec![error]).caused_by(rejection)
         }
         error => error.into(),
     }
@@ -178,6 +190,8 @@ impl StepUpApi {
     ///   for a new one.
     /// - 422 `invalid_code`: the code from the email is wrong, was used or replaced, has expired, or belongs to another
     ///   session. After 5 wrong codes, no code is accepted for this `flow_id`. Offer to send a new email.
+    /// - 422 `invalid` with the error `invalid_passkey`: the passkey is not valid, or the challenge was used or has
+    ///   expired. Begin again.
     /// - 429 `too_many_attempts`: there were too many wrong codes. Repeat the request after `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]

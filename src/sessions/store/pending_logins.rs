@@ -70,6 +70,20 @@ pub(in crate::sessions) async fn find(
     Ok(row.map(PendingLogin::from))
 }
 
+/// Returns the user of a login that still waits and has an attempt left.
+pub(in crate::sessions) async fn find_open(
+    tx: &Tx,
+    token: &LoginToken,
+    now: DateTime<Utc>,
+) -> Result<Option<Uuid>, StoreError> {
+    let query = pending_logins::Entity::find_by_id(token.digest.to_vec())
+        .select_only()
+        .column(pending_logins::Column::UserId)
+        .filter(pending_logins::Column::ExpiresAt.gt(now.timestamp_millis()))
+        .filter(pending_logins::Column::Tries.lt(TRIES_MAX));
+    Ok(query.into_tuple().one(tx).await?)
+}
+
 /// Deletes a waiting login that is complete. Returns `false` if a concurrent request has completed it.
 pub(in crate::sessions) async fn take(tx: &Tx, token: &LoginToken) -> Result<bool, StoreError> {
     Ok(pending_logins::Entity::delete_by_id(token.digest.to_vec()).exec(tx).await?.rows_affected == 1)

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::harness::passkeys::{begin_registration, register};
 use crate::harness::totp::{Enrolled, enrol, mfa_token};
 use crate::harness::{Client, PASSWORD, TestApp};
 
@@ -93,6 +94,14 @@ async fn use_token(app: &TestApp, client: &Client) {
     client.with_token(token["token"].as_str().unwrap()).get(TRIPS).await.expect(200);
 }
 
+/// Registers and uses a passkey, and leaves a challenge.
+async fn use_passkey(app: &TestApp, client: &Client) {
+    let mut device = register(client).await;
+    let body = device.log_in(&app.anonymous()).await;
+    app.anonymous().post("/api/v1/auth/passkeys/login").json(&body).await.expect(200);
+    begin_registration(client).await;
+}
+
 /// Starts a login that waits for the second factor.
 pub(super) async fn start_login(app: &TestApp) {
     let body = json!({ "identifier": NEW_EMAIL, "password": PASSWORD, "device_name": "Canary watch" });
@@ -119,6 +128,7 @@ impl Everything {
         use_mails(app, &client).await;
         use_trips(app, &client).await;
         use_token(app, &client).await;
+        use_passkey(app, &client).await;
         let again = client.post("/api/v1/me/reauthenticate").json(&json!({ "password": PASSWORD }));
         again.await.expect(200);
         let enrolled = enrol(&client, app.clock.now()).await;

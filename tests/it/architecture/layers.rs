@@ -39,6 +39,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "leases",
             "mail",
             "operators",
+            "passkeys",
             "personal_tokens",
             "recovery",
             "second_factors",
@@ -61,14 +62,15 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 ];
 
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 15] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
     ("data_dir", &["db"]),
     // The settings are bounded by what these can process.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("flows", &["mail"]),
     ("accounts", &["events", "flows", "mail", "throttle", "tokens"]),
-    ("second_factors", &["accounts", "totp"]),
+    ("passkeys", &["accounts", "events"]),
+    ("second_factors", &["accounts", "passkeys", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
     ("personal_tokens", &["events", "tokens"]),
     ("totp", &["events"]),
@@ -80,6 +82,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 15] = [
             "flows",
             "invites",
             "mail",
+            "passkeys",
             "personal_tokens",
             "second_factors",
             "throttle",
@@ -90,7 +93,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 15] = [
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),
-    ("exports", &["accounts", "events", "mail", "personal_tokens", "trips"]),
+    ("exports", &["accounts", "events", "mail", "passkeys", "personal_tokens", "trips"]),
 ];
 
 /// The layer of the `api` modules.

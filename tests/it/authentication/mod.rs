@@ -6,6 +6,7 @@ mod invites;
 pub(crate) mod keys;
 pub(crate) mod login;
 mod methods;
+mod passkeys;
 mod personal_tokens;
 mod second_factor;
 mod sessions;

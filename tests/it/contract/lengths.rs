@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tripgate::accounts::{DISPLAY_NAME_MAX, EMAIL_MAX, LOCALE_MAX, LOCALE_MIN, USERNAME_MAX, USERNAME_MIN};
+use tripgate::passkeys;
 use tripgate::personal_tokens::NAME_MAX;
 use tripgate::sessions::DEVICE_NAME_MAX;
 use tripgate::trips::{
@@ -13,10 +14,11 @@ use tripgate::trips::{
 };
 
 use crate::harness::conformance::{document, operations};
+use crate::harness::passkeys::register;
 use crate::harness::{Client, PASSWORD, Reply, TestApp};
 
 /// Schema, field, minimum and maximum number of characters.
-const ROWS: [(&str, &str, usize, usize); 30] = [
+const ROWS: [(&str, &str, usize, usize); 33] = [
     ("SignUp", "email", 0, EMAIL_MAX),
     ("SignUp", "username", USERNAME_MIN, USERNAME_MAX),
     ("SignUp", "display_name", 1, DISPLAY_NAME_MAX),
@@ -29,6 +31,9 @@ const ROWS: [(&str, &str, usize, usize); 30] = [
     ("UpdateProfile", "locale", LOCALE_MIN, LOCALE_MAX),
     ("UpdateProfile", "username", USERNAME_MIN, USERNAME_MAX),
     ("CreatePersonalToken", "name", 1, NAME_MAX),
+    ("CreatePasskey", "name", 1, passkeys::NAME_MAX),
+    ("RenamePasskey", "name", 1, passkeys::NAME_MAX),
+    ("LogInWithPasskey", "device_name", 1, DEVICE_NAME_MAX),
     ("CreateTrip", "title", 1, TITLE_MAX),
     ("CreateTrip", "destination", 1, DESTINATION_MAX),
     ("CreateTrip", "time_zone", 0, TIME_ZONE_MAX),
@@ -101,12 +106,13 @@ fn text(field: &str, length: usize) -> String {
     }
 }
 
-async fn send(client: &Client, trip: &str, schema: &str, field: &str, value: &str) -> Reply {
+async fn send(client: &Client, trip: &str, passkey: &str, schema: &str, field: &str, value: &str) -> Reply {
     let mut body = match schema {
         "SignUp" if field == "username" => json!({ "password": PASSWORD }),
         "SignUp" => json!({ "password": PASSWORD, "username": "brian" }),
         "LogIn" => json!({ "identifier": "ada", "password": PASSWORD }),
         "CreatePersonalToken" => json!({ "name": "Export", "scope": "trips:read" }),
+        "CreatePasskey" | "LogInWithPasskey" => json!({ "challenge_id": STOP, "credential": {} }),
         "LogInByCode" => json!({ "flow_id": STOP, "code": "12345678" }),
         "CreateTrip" | "ReplaceTrip" => json!({ "title": "Lisbon" }),
         "NewStop" => json!({ "name": "Graça", "latitude": 1, "longitude": 2 }),
@@ -117,6 +123,9 @@ async fn send(client: &Client, trip: &str, schema: &str, field: &str, value: &st
         "SignUp" => client.post("/api/v1/auth/signup"),
         "LogIn" => client.post("/api/v1/auth/login"),
         "CreatePersonalToken" => client.post("/api/v1/me/tokens"),
+        "CreatePasskey" => client.post("/api/v1/me/passkeys"),
+        "RenamePasskey" => client.patch(passkey),
+        "LogInWithPasskey" => client.post("/api/v1/auth/passkeys/login"),
         "LogInByCode" => client.post("/api/v1/auth/login/code/confirm"),
         "AddressRequest" => client.post("/api/v1/auth/password/forgot"),
         "UpdateProfile" => client.patch("/api/v1/me"),
@@ -138,10 +147,11 @@ async fn the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
         let body = json!({ "title": "Porto", "stops": [stop] });
         let created = ada.post("/api/v1/trips").json(&body).await.expect(201);
         let trip = created.header("location");
+        let passkey = format!("/api/v1/me/passkeys/{}", register(&ada).await.id);
         let check_rejected = async |length: usize, code: &str| {
-            let reply = send(&ada, trip, schema, field, &text(field, length)).await.expect(422);
-            // The length may violate a pattern too.
-            let first = reply.field_errors().into_iter().next();
+            let reply = send(&ada, trip, &passkey, schema, field, &text(field, length)).await.expect(422);
+            // The length may violate a pattern too, and the credential is not valid.
+            let first = reply.field_errors().into_iter().find(|(pointer, _)| pointer != "/credential");
             assert_eq!(first, Some((format!("/{field}"), code.to_owned())), "{schema}");
         };
         check_rejected(max + 1, "too_long").await;
@@ -153,13 +163,22 @@ async fn the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
             check_rejected(max, "unknown_time_zone").await;
             continue;
         }
+        if ["CreatePasskey", "LogInWithPasskey"].contains(&schema) {
+            // The credential is not valid, but the length itself is allowed.
+            let reply = send(&ada, trip, &passkey, schema, field, &text(field, max)).await.expect(422);
+            assert_eq!(reply.field_errors(), [("/credential".to_owned(), "invalid_format".to_owned())]);
+            continue;
+        }
         if schema == "LogInByCode" {
             // There is no such flow, but the length itself is allowed.
-            send(&ada, trip, schema, field, &text(field, max)).await.expect(422).problem("invalid_code");
+            send(&ada, trip, &passkey, schema, field, &text(field, max))
+                .await
+                .expect(422)
+                .problem("invalid_code");
             continue;
         }
         let longest = text(field, max);
-        let reply = send(&ada, trip, schema, field, &longest).await;
+        let reply = send(&ada, trip, &passkey, schema, field, &longest).await;
         assert!((200..300).contains(&reply.status), "{schema}.{field}: {}", reply.text());
         // The response does not contain the device name; the database accepted it.
         if field != "device_name" && schema != "AddressRequest" {

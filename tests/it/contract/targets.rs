@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::harness::passkeys::{Device, begin_registration, register};
 use crate::harness::totp::{Authenticator, enrol, mfa_token};
 use crate::harness::{Client, PASSWORD};
 
@@ -28,6 +29,23 @@ pub(crate) async fn create_target(owner: &Client, path: &str) -> (String, String
         "/api/v1/me/totp/confirm" => {
             let enrolment = owner.post("/api/v1/me/totp").await.expect(200).json();
             return (format!("none {}", Authenticator::new(&enrolment).code_at(server_time(owner))), me);
+        }
+        "/api/v1/auth/passkeys/login" => {
+            let body = register(owner).await.log_in(owner).await;
+            return (format!("{} {}", body["challenge_id"].as_str().unwrap(), body["credential"]), me);
+        }
+        "/api/v1/me/passkeys" => {
+            let (challenge, options) = begin_registration(owner).await;
+            let credential = Device::new(&options, -7).attest(&options);
+            return (format!("{} {credential}", challenge.as_str().unwrap()), me);
+        }
+        "/api/v1/me/passkeys/{id}" => {
+            let device = register(owner).await;
+            return (device.id, "/api/v1/me/passkeys".to_owned());
+        }
+        "/api/v1/me/reauthenticate/options" => {
+            register(owner).await;
+            return (String::new(), me);
         }
         "/api/v1/me/sessions/{id}" => return (from_new_session("session_id").await, me),
         "/api/v1/me/tokens/{id}" => {

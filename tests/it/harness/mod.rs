@@ -10,6 +10,7 @@ pub(crate) mod conformance;
 mod coverage;
 mod database;
 mod mails;
+pub(crate) mod passkeys;
 pub(crate) mod process;
 mod raw;
 mod reply;

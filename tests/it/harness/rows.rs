@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use entity::{
-    clients, digest_nonces, flow_failures, flows, idempotency_keys, leases, pending_logins, personal_tokens,
-    recovery_codes, revocations, security_events, sessions, signing_keys, throttle_buckets, totp_secrets,
-    trip_counters, trip_tombstones, trips, users,
+    clients, digest_nonces, flow_failures, flows, idempotency_keys, leases, passkey_challenges,
+    pending_logins, personal_tokens, recovery_codes, revocations, security_events, sessions, signing_keys,
+    throttle_buckets, totp_secrets, trip_counters, trip_tombstones, trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
@@ -260,6 +260,14 @@ pub(crate) async fn pending_logins(app: &TestApp) -> Vec<pending_logins::Model> 
     let rows = pending_logins::Entity::find().all(&connection).await.unwrap();
     connection.close().await.unwrap();
     rows
+}
+
+/// Returns the number of unused challenges of passkeys.
+pub(crate) async fn passkey_challenges(app: &TestApp) -> u64 {
+    let connection = open(app).await;
+    let count = passkey_challenges::Entity::find().count(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
 }
 
 /// Undoes the end of all sessions, as if they had been started a moment later.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{OLD_PASSWORD, can_log_in, can_refresh, event_types, is_alive, refused, users, users_json};
+use crate::harness::passkeys::register;
 use crate::harness::process::{Process, run, stderr};
 use crate::harness::totp::mfa_token;
 use crate::harness::{Client, TestApp, email, rows};
@@ -144,6 +145,25 @@ async fn an_operator_removes_a_lost_second_factor() {
     assert!(rows::totp_secrets(&app).await.is_empty() && rows::recovery_codes(&app).await.is_empty());
     assert!(users(&app, &["mfa-reset", "ada"]).await.contains("had no second factor"));
     assert!(is_alive(&again).await, "without a second factor nothing is changed");
+}
+
+#[tokio::test]
+async fn an_operator_removes_lost_passkeys_and_a_disabled_user_can_not_log_in_with_one() {
+    let app = TestApp::start_now().await;
+    let ada = app.sign_up("ada").await;
+    let mut device = register(&ada).await;
+    let log_in = async |body: &Value| {
+        let reply = app.anonymous().post("/api/v1/auth/passkeys/login").json(body).await;
+        reply.status
+    };
+    users(&app, &["disable", "ada"]).await;
+    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 401);
+    users(&app, &["enable", "ada"]).await;
+    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 200);
+    let reset = users_json(&app, &["mfa-reset", "ada"]).await;
+    assert_eq!(reset["sessions_ended"], 1);
+    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 401);
+    assert!(can_log_in(&app, "ada", OLD_PASSWORD).await);
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ enum Before {
     Deleted,
     /// A trip with a share link.
     Shared,
+    /// The account, and a passkey.
+    Passkey,
     /// The account, with an authenticator app that is not confirmed.
     Enrolling,
     /// The account, with an authenticator app.
@@ -69,6 +71,10 @@ enum Extra {
     /// Replaces the value at this pointer into the request with a code of the authenticator app, and `mfa_token` with
     /// that of a login.
     Code(&'static str),
+    /// Replaces the challenge and the credential by those of a login with the passkey.
+    Passkey,
+    /// Replaces the challenge and the credential by those of a new passkey.
+    NewPasskey,
     /// Replaces the flow and its code by those of the sign-up.
     SignUpCode,
     /// Replaces the flow and its code by those that this operation mails.
@@ -85,6 +91,8 @@ const ROWS: &[Row] = &[
     ("sign_up", 202, Anonymous, ConfirmFirst, Extra::None),
     ("log_in", 200, Anonymous, Account, Extra::None),
     ("complete_login", 200, Anonymous, Enrolled, Extra::Code("/totp_code")),
+    ("begin_passkey_login", 200, Anonymous, Account, Extra::None),
+    ("log_in_with_passkey", 200, Anonymous, Before::Passkey, Extra::Passkey),
     ("send_login_code", 202, Anonymous, Account, Extra::None),
     ("log_in_by_code", 200, Anonymous, Account, Extra::MailedCode("/api/v1/auth/login/code")),
     ("confirm_email", 204, Anonymous, Account, Extra::SignUpCode),
@@ -113,6 +121,12 @@ const ROWS: &[Row] = &[
     ("list_personal_tokens", 200, Grace, Before::PersonalToken, Extra::None),
     ("create_personal_token", 201, Grace, Account, Extra::None),
     ("delete_personal_token", 204, Grace, Before::PersonalToken, Extra::None),
+    ("begin_passkey_registration", 200, Grace, Account, Extra::None),
+    ("create_passkey", 201, Grace, Account, Extra::NewPasskey),
+    ("list_passkeys", 200, Grace, Before::Passkey, Extra::None),
+    ("rename_passkey", 200, Grace, Before::Passkey, Extra::None),
+    ("delete_passkey", 204, Grace, Before::Passkey, Extra::None),
+    ("begin_reauthentication", 200, Grace, Before::Passkey, Extra::None),
     ("enrol_totp", 200, Grace, Account, Extra::None),
     ("confirm_totp", 200, Grace, Enrolling, Extra::Code("/code")),
     ("remove_totp", 204, Grace, Enrolled, Extra::None),

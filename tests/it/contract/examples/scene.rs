@@ -9,6 +9,7 @@ use super::{
     Account, Anonymous, Basic, Before, By, ConfirmFirst, Deleted, Enrolled, Enrolling, Extra, Grace, Nothing,
     Row, Service, Shared, Trips, Writer, operation, request_body, response_body,
 };
+use crate::harness::passkeys::{Device, begin_registration, register};
 use crate::harness::totp::{Authenticator, enrol};
 use crate::harness::{Call, Client, Reply, TestApp};
 
@@ -57,6 +58,10 @@ impl Scene {
                 return scene;
             }
             _ => {}
+        }
+        if matches!(before, Before::Passkey) {
+            scene.trip = format!("/api/v1/me/passkeys/{}", register(&scene.grace).await.id);
+            return scene;
         }
         if matches!(before, Before::PersonalToken) {
             let body = request_body("create_personal_token").unwrap().2;
@@ -126,6 +131,7 @@ impl Scene {
             }
         }
         self.set_proof(extra, &mut body).await;
+        self.set_passkey(extra, &mut body).await;
         if media == "application/json" {
             return call.json(&body).await;
         }
@@ -164,6 +170,23 @@ impl Scene {
         };
         body["flow_id"] = flow;
         body["code"] = json!(self.app.mail_to(email).await.code());
+    }
+
+    /// Replaces the challenge and the credential in a body by valid ones.
+    async fn set_passkey(&self, extra: Extra, body: &mut Value) {
+        match extra {
+            Extra::Passkey => {
+                let response = register(&self.grace).await.log_in(&self.grace).await;
+                body["challenge_id"] = response["challenge_id"].clone();
+                body["credential"] = response["credential"].clone();
+            }
+            Extra::NewPasskey => {
+                let (challenge, options) = begin_registration(&self.grace).await;
+                body["challenge_id"] = challenge;
+                body["credential"] = Device::new(&options, -7).attest(&options);
+            }
+            _ => {}
+        }
     }
 
     async fn call(&self, by: By, method: Method, path: &str) -> Call {

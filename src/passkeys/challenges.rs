@@ -1,0 +1,49 @@
+//! Challenges: random values that a response must contain, so that a copy of the response is useless.
+//!
+//! A challenge is valid once, for 5 minutes, and only for what it was issued for. Its row is deleted by the request that
+//! uses it, whatever the result: of parallel requests, one deletes it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::challenge::{Ceremony, Challenge, PresentedChallenge};
+use super::store::challenges;
+use super::verification::Rejection;
+use crate::db::{StoreError, Tx};
+use crate::secrets::random_bytes;
+
+/// How long a challenge is valid.
+pub const TTL: TimeDelta = TimeDelta::minutes(5);
+/// The maximum number of unused challenges of a user; the next one replaces the oldest.
+const OPEN_MAX: u64 = 20;
+
+/// Issues a challenge.
+pub(super) async fn issue(
+    tx: &Tx,
+    id: Uuid,
+    ceremony: Ceremony,
+    user: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Challenge, StoreError> {
+    let challenge = Challenge { id, value: random_bytes::<32>().to_vec(), expires_at: now + TTL };
+    if let Some(user) = user {
+        challenges::delete_oldest(tx, user, OPEN_MAX - 1).await?;
+    }
+    let presented = PresentedChallenge { id, ceremony, user };
+    challenges::insert(tx, presented, &challenge).await?;
+    Ok(challenge)
+}
+
+/// Uses a challenge. Returns its random value.
+pub(super) async fn take(
+    tx: &Tx,
+    presented: PresentedChallenge,
+    now: DateTime<Utc>,
+) -> Result<Result<Vec<u8>, Rejection>, StoreError> {
+    let Some(value) = challenges::find(tx, presented, now).await? else {
+        return Ok(Err(Rejection::UnknownChallenge));
+    };
+    // The row count decides between parallel requests.
+    let is_first = challenges::delete(tx, presented).await?;
+    Ok(if is_first { Ok(value) } else { Err(Rejection::UnknownChallenge) })
+}

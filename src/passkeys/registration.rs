@@ -1,0 +1,125 @@
+//! Registers passkeys.
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::challenge::PresentedChallenge;
+use super::challenges;
+use super::store;
+use super::verification::{Attestation, Rejection, verify_registration};
+use super::{Ceremony, CreationOptions, MAX_PASSKEYS, Passkey, Passkeys, PasskeysError};
+use crate::accounts;
+use crate::audit::{self, Event};
+use crate::db::{StoreError, Tx};
+use crate::events::{self, EventKind, NewEvent};
+
+/// The name of a passkey that the user has not named.
+const DEFAULT_NAME: &str = "Passkey";
+
+impl Passkeys {
+    /// Begins the registration of a passkey.
+    ///
+    /// # Errors
+    ///
+    /// [`PasskeysError::TooMany`] or [`PasskeysError::NoSuchUser`].
+    pub async fn begin_registration(&self, user: Uuid) -> Result<CreationOptions, PasskeysError> {
+        self.inner
+            .db
+            .write((self.clone(), user), |tx, (this, user)| this.registration_options(tx, *user).boxed())
+            .await
+    }
+
+    async fn registration_options(&self, tx: &Tx, user: Uuid) -> Result<CreationOptions, PasskeysError> {
+        let account = accounts::find(tx, user).await?;
+        let known = store::credentials(tx, user).await?;
+        if known.len() as u64 >= MAX_PASSKEYS {
+            return Err(PasskeysError::TooMany);
+        }
+        let (id, now) = (self.inner.clock.new_id(), self.inner.clock.now());
+        let challenge = challenges::issue(tx, id, Ceremony::Register, Some(user), now).await?;
+        let name = account.email.or(account.username).unwrap_or_default();
+        let display_name = account.display_name.unwrap_or_else(|| name.clone());
+        let rp_id = self.inner.relying_party.id().to_owned();
+        Ok(CreationOptions { challenge, rp_id, user, name, display_name, known })
+    }
+
+    /// Registers a passkey with the response of the authenticator.
+    ///
+    /// # Errors
+    ///
+    /// [`PasskeysError::Rejected`], [`PasskeysError::TooMany`], [`PasskeysError::AlreadyRegistered`] or
+    /// [`PasskeysError::NoSuchUser`].
+    pub async fn register(
+        &self,
+        user: Uuid,
+        session: Option<Uuid>,
+        challenge: Uuid,
+        response: Attestation,
+        name: Option<String>,
+    ) -> Result<Passkey, PasskeysError> {
+        let event = NewEvent::new(&self.inner.clock, user, EventKind::PasskeyAdded).in_session(session);
+        let passkey = Passkey {
+            id: self.inner.clock.new_id(),
+            name: name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
+            created_at: event.at(),
+            last_used_at: None,
+            is_backed_up: false,
+        };
+        let input = (self.clone(), user, challenge, response, passkey, event);
+        let registered = self
+            .inner
+            .db
+            .write(input, |tx, (this, user, challenge, response, passkey, event)| {
+                this.store_new(tx, *user, *challenge, response, passkey, event).boxed()
+            })
+            .await;
+        match registered {
+            Ok(Ok(passkey)) => {
+                audit::record(Event::PasskeyAdded, Some(user), session);
+                Ok(passkey)
+            }
+            Ok(Err(rejection)) => Err(PasskeysError::Rejected(rejection)),
+            Err(PasskeysError::Store(StoreError::UniqueViolation(_))) => {
+                Err(PasskeysError::AlreadyRegistered)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Verifies and stores a passkey. A rejection is a result and no error, so that the challenge is used up.
+    async fn store_new(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        challenge: Uuid,
+        response: &Attestation,
+        passkey: &Passkey,
+        event: &NewEvent,
+    ) -> Result<Result<Passkey, Rejection>, PasskeysError> {
+        let ceremony = Ceremony::Register;
+        let presented = PresentedChallenge { id: challenge, ceremony, user: Some(user) };
+        let value = match challenges::take(tx, presented, event.at()).await? {
+            Ok(value) => value,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let credential = match verify_registration(response, self.expected(&value)) {
+            Ok(credential) => credential,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        // The lock orders concurrent requests of the owner, so that they cannot exceed the maximum together.
+        if !store::lock_owner(tx, user).await? {
+            return Err(PasskeysError::NoSuchUser);
+        }
+        if store::count(tx, user).await? >= MAX_PASSKEYS {
+            return Err(PasskeysError::TooMany);
+        }
+        // Another replica may have other settings.
+        self.check_relying_party(tx).await?;
+        let passkey = Passkey { is_backed_up: credential.is_backed_up, ..passkey.clone() };
+        let (transports, rp_id) = (response.transports.clone(), self.inner.relying_party.id().to_owned());
+        let row = store::NewRow { passkey: passkey.clone(), credential, transports, rp_id };
+        store::insert(tx, user, &row).await?;
+        events::record(tx, event).await?;
+        Ok(Ok(passkey))
+    }
+}

@@ -1,0 +1,47 @@
+//! The relying party: this server, as authenticators and browsers know it.
+
+use super::rejection::Rejection;
+use crate::secrets::sha256;
+
+/// The relying party.
+#[derive(Debug, Clone)]
+pub struct RelyingParty {
+    id: String,
+    id_hash: [u8; 32],
+    origins: Vec<String>,
+}
+
+impl RelyingParty {
+    /// Creates a relying party. `id` is a host name; `origins` are those of the pages and apps whose passkeys are
+    /// accepted, in the form that browsers and operating systems send.
+    pub fn new(id: String, origins: Vec<String>) -> Self {
+        Self { id_hash: sha256(id.as_bytes()), id, origins }
+    }
+
+    /// Returns the id, a host name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// What a response must contain.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::passkeys) struct Expected<'a> {
+    pub(in crate::passkeys) relying_party: &'a RelyingParty,
+    /// The challenge that was issued.
+    pub(in crate::passkeys) challenge: &'a [u8],
+    /// Always true in the server. The test vectors of the specification have responses without user verification.
+    pub(in crate::passkeys) user_verification: bool,
+}
+
+impl Expected<'_> {
+    pub(super) fn check_origin(&self, origin: &str) -> Result<(), Rejection> {
+        // Exact: a comparison of prefixes or of hosts would accept pages of others.
+        let is_known = self.relying_party.origins.iter().any(|known| known == origin);
+        if is_known { Ok(()) } else { Err(Rejection::Origin) }
+    }
+
+    pub(super) fn check_rp_id_hash(&self, hash: &[u8]) -> Result<(), Rejection> {
+        if hash == self.relying_party.id_hash { Ok(()) } else { Err(Rejection::RpIdHash) }
+    }
+}

@@ -1,0 +1,108 @@
+//! Login by a passkey, and the options for all uses of passkeys.
+//!
+//! A passkey names its user, and the device has verified the user. It therefore replaces the identifier, the password
+//! and the second factor.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::pending_login::LoginToken;
+use super::store::pending_logins;
+use super::{Device, Grant, Session, Sessions, SessionsError, start};
+use crate::accounts::{self, AccountsError};
+use crate::audit;
+use crate::db::Tx;
+use crate::events::EventKind;
+use crate::passkeys::{Ceremony, Passkeys, Proof, Rejection, RequestOptions};
+use crate::second_factors::{Checked, Method};
+use crate::tokens::{Revocation, Scopes};
+
+/// A login by a passkey.
+struct PasskeyLogin {
+    sessions: Sessions,
+    proof: Proof,
+    scopes: Scopes,
+    device: Device,
+    address: Option<IpAddr>,
+    at: DateTime<Utc>,
+}
+
+impl Sessions {
+    /// Begins a login by a passkey: with the token of a waiting login as its second factor, else as the only factor.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::LoginExpired`], or a wrapped [`crate::passkeys::PasskeysError::NoPasskey`].
+    pub async fn begin_passkey_login(&self, token: Option<&str>) -> Result<RequestOptions, SessionsError> {
+        let Some(token) = token else { return Ok(self.passkeys.begin_login().await?) };
+        let input = (self.passkeys.clone(), LoginToken::of(token), self.clock.now());
+        self.db
+            .write(input, |tx, (passkeys, token, now)| begin_second_factor(tx, passkeys, token, *now).boxed())
+            .await
+    }
+
+    /// Begins the step-up of a user by a passkey.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`crate::passkeys::PasskeysError::NoPasskey`].
+    pub async fn begin_step_up(&self, user: Uuid) -> Result<RequestOptions, SessionsError> {
+        Ok(self.passkeys.begin_step_up(user).await?)
+    }
+
+    /// Starts a session for the user of a passkey. Its tokens are limited to `scopes`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionsError::InvalidPasskey`], or a wrapped [`AccountsError::Unconfirmed`] or
+    /// [`AccountsError::InvalidCredentials`] if the account is disabled.
+    pub async fn log_in_by_passkey(
+        &self,
+        proof: Proof,
+        scopes: Scopes,
+        device: Device,
+    ) -> Result<Grant, SessionsError> {
+        let (sessions, address, at) = (self.clone(), audit::client_address(), self.clock.now());
+        let login = PasskeyLogin { sessions, proof, scopes, device, address, at };
+        let checked = self.db.write(login, |tx, login| login.run(tx).boxed()).await?;
+        let (grant, ended) = checked.map_err(SessionsError::InvalidPasskey)?;
+        self.record_login(&grant, &ended);
+        Ok(grant)
+    }
+}
+
+impl PasskeyLogin {
+    /// Checks the passkey and stores the session. A rejection is a result, so that the challenge is used up.
+    async fn run(&self, tx: &Tx) -> Result<Result<(Grant, Vec<Revocation>), Rejection>, SessionsError> {
+        let Self { sessions, at: now, .. } = self;
+        let checked = sessions.passkeys.check(tx, Ceremony::LogIn, None, &self.proof, *now).await?;
+        let user = match checked {
+            Ok(user) => accounts::find(tx, user).await?,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        if sessions.accounts.must_confirm(&user) {
+            return Err(AccountsError::Unconfirmed.into());
+        }
+        let amr = Checked::amr(Method::Passkey).iter().map(|&method| method.to_owned()).collect();
+        let new = sessions.new_session(user.id, self.scopes, self.device.clone());
+        let mut session = Session { amr, ..new };
+        let grant = sessions.issue_grant(&mut session, user, *now)?;
+        let new = sessions.with_events(session, EventKind::LoginSucceeded, &grant.user).from(self.address);
+        let (version, max) = (grant.user.credentials_version, sessions.lifetimes.max_sessions);
+        let ended = start::insert(tx, &new, version, max).await?;
+        Ok(Ok((grant, ended)))
+    }
+}
+
+async fn begin_second_factor(
+    tx: &Tx,
+    passkeys: &Passkeys,
+    token: &LoginToken,
+    now: DateTime<Utc>,
+) -> Result<RequestOptions, SessionsError> {
+    let user = pending_logins::find_open(tx, token, now).await?.ok_or(SessionsError::LoginExpired)?;
+    Ok(passkeys.begin(tx, Ceremony::SecondFactor { login: token.digest }, user).await?)
+}

@@ -5,7 +5,7 @@
 
 NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. The lifetime of access tokens is
 the server's minimum, so that one expires during the tests. A second server accepts Basic credentials on every
-operation. The screenshots are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
+operation. A third one is at localhost, because browsers have no passkeys for IP addresses. The screenshots are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
 `docs/images/swagger-ui.png`.
 """
 
@@ -26,11 +26,14 @@ ACCESS_TTL_SECS = 60
 
 
 def main(binary, modules, pattern="."):
+    passkeys = TestServer(binary, "ES256")
+    passkeys.environment["TRIPGATE_PUBLIC_URL"] = f"http://localhost:{passkeys.port}"
     shots = tempfile.mkdtemp(prefix="tripgate-screenshots.")
     with (
         tempfile.TemporaryDirectory(prefix="tripgate-browser.") as folder,
         TestServer(binary, "ES256", access_ttl_secs=ACCESS_TTL_SECS) as server,
         TestServer(binary, "ES256", basic_on_api="true") as with_basic,
+        passkeys,
     ):
         # An ES module finds its libraries only in a `node_modules` beside it.
         for file in here.glob("*.mjs"):
@@ -39,6 +42,7 @@ def main(binary, modules, pattern="."):
         environment = {
             "SERVER": server.issuer,
             "SERVER_WITH_BASIC": with_basic.issuer,
+            "SERVER_WITH_PASSKEYS": f"http://localhost:{passkeys.port}",
             "DATA_DIR": str(server.folder / "data"),
             "SCREENSHOTS": shots,
             "CHROMIUM": shutil.which("chromium") or "chromium",

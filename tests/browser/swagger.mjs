@@ -27,7 +27,7 @@ export async function screenshot(page, name, options = {}) {
   }
 }
 
-// Opens a separate browser profile; `violations` collects what must never happen. Requests go to one server only.
+// Opens a separate browser profile; `violations` collects what must never happen. Requests go to the allowed servers only.
 export async function openProfile({ allowed = SERVER, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   // Leaves time for a slow machine: the tests of two files run at once.
@@ -40,7 +40,8 @@ export async function openProfile({ allowed = SERVER, ...options } = {}) {
     window.violated(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`)));
   context.on("request", (request) => {
     requests.push(request);
-    const isOwn = [`${allowed}/`, "data:"].some((start) => request.url().startsWith(start));
+    const own = [...[allowed].flat().map((server) => `${server}/`), "data:"];
+    const isOwn = own.some((start) => request.url().startsWith(start));
     if (!isOwn) violations.push(`request to ${request.url()}`);
   });
   context.on("console", (message) => {

@@ -1,4 +1,5 @@
-// The box at the top of the page: it signs up, logs in, shows who is signed in, and logs out.
+// The box at the top of the page: it signs up, logs in, shows who is signed in, and logs out. Where the browser has
+// passkeys for this host, it logs in with one, and adds one to the account.
 "use strict";
 
 (() => {
@@ -36,20 +37,80 @@
     return errors.join(" ") || problem?.detail || "The server did not respond as expected. Please try again.";
   }
 
-  async function send(action) {
-    const [identifier, password] = [element("identifier").value.trim(), element("password").value];
-    const response = await fetch(`api/v1/auth/${action}`, {
+  // Sends a request; returns whether it succeeded, and the body of the response.
+  async function post(path, content, token) {
+    const response = await fetch(`api/v1/${path}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body: JSON.stringify(action === "signup" ? signUpBody(identifier, password) : { identifier, password }),
+      headers: {
+        "Content-Type": "application/json",
+        Accept: "application/json",
+        ...(token && { Authorization: `Bearer ${token}` }),
+      },
+      body: JSON.stringify(content),
       credentials: "omit",
       redirect: "error",
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
-    const body = await response.json().catch(() => null);
-    if (response.ok && body?.refresh_token) return session.remember(body);
-    if (response.ok) return showMessage("Please confirm the account, then log in.");
+    return { ok: response.ok, body: await response.json().catch(() => null) };
+  }
+
+  async function send(action) {
+    const [identifier, password] = [element("identifier").value.trim(), element("password").value];
+    const content = action === "signup" ? signUpBody(identifier, password) : { identifier, password };
+    const { ok, body } = await post(`auth/${action}`, content);
+    if (ok && body?.refresh_token) return session.remember(body);
+    if (ok) return showMessage("Please confirm the account, then log in.");
     showMessage(explain(body));
+  }
+
+  // Browsers have passkeys on HTTPS and localhost, but not for IP addresses.
+  const hasPasskeys = () => isSecureContext && Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON) &&
+    !/^[\d.]+$|:/.test(location.hostname);
+
+  // Runs both requests of a passkey, and the device in between. Returns the last response, or null after a refusal of
+  // the user.
+  async function withPasskey(optionsPath, path, ask, token, more = {}) {
+    const begun = await post(optionsPath, {}, token);
+    if (!begun.ok) return begun;
+    const { challenge_id, options } = begun.body;
+    const credential = await ask(options).catch((error) => {
+      if (error.name === "InvalidStateError") showMessage("This device has a passkey for this account already.");
+      return null;
+    });
+    return credential && post(path, { challenge_id, credential: credential.toJSON(), ...more }, token);
+  }
+
+  async function logInWithPasskey() {
+    const ask = (json) =>
+      navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(json) });
+    const result = await withPasskey("auth/passkeys/options", "auth/passkeys/login", ask);
+    if (result?.ok) await session.remember(result.body);
+    else if (result) showMessage(explain(result.body));
+  }
+
+  async function addPasskey() {
+    const ask = (json) =>
+      navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(json) });
+    const [path, token] = ["me/passkeys", await session.token()];
+    const result = await withPasskey(`${path}/options`, path, ask, token, { name: "Browser" });
+    if (result?.ok) showMessage("The passkey was added. You can log in with it from now on.");
+    else if (result?.body?.code === "step_up_required") showMessage("Please log out and log in again first.");
+    else if (result) showMessage(explain(result.body));
+  }
+
+  // Runs an action once per click, and shows why it fails.
+  function onClick(id, action) {
+    element(id).hidden = !hasPasskeys();
+    element(id).addEventListener("click", async (event) => {
+      showMessage("");
+      event.currentTarget.disabled = true;
+      try {
+        await action();
+      } catch {
+        showMessage("The server can't be reached. Please try again.");
+      }
+      element(id).disabled = false;
+    });
   }
 
   form.addEventListener("submit", async (event) => {
@@ -64,6 +125,8 @@
     }
     for (const button of buttons) button.disabled = false;
   });
+  onClick("passkey-log-in", logInWithPasskey);
+  onClick("passkey-add", addPasskey);
   element("log-out").addEventListener("click", () => session.end());
 
   session.start();

@@ -1,5 +1,7 @@
 //! The tables of trips, tombstones and change counters. Every query names the owner.
 
+#[cfg(test)]
+mod conflict_tests;
 mod feed;
 mod listing;
 mod quotas;

@@ -229,10 +229,9 @@ async fn an_import_that_was_killed_continues_without_duplicates() {
     // S-96
     const COUNT: usize = 3_000;
     let (app, hash) = start().await;
-    let mut content = HEADER.to_owned();
-    for number in 0..COUNT {
-        content += &format!("\n{},user{number},,{hash},true,", email(&format!("user{number}")));
-    }
+    let line = |number: usize| format!("{},user{number},,{hash},true,", email(&format!("user{number}")));
+    let lines: Vec<String> = (0..COUNT).map(line).collect();
+    let content = format!("{HEADER}\n{}", lines.join("\n"));
     let path = app.settings().data_dir.join("users.csv");
     fs::write(&path, &content).unwrap();
     let mut first = command(&app.settings().data_dir, &["users", "import", path.to_str().unwrap()]);

@@ -14,6 +14,7 @@ mod confirm;
 mod reset;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -106,8 +107,9 @@ pub struct Recovery {
     db: Db,
     clock: Clock,
     accounts: Accounts,
-    sessions: Sessions,
-    flows: Flows,
+    // Shared, because the input of each transaction contains a copy of the service.
+    sessions: Arc<Sessions>,
+    flows: Arc<Flows>,
     throttle: Throttle,
 }
 
@@ -121,7 +123,7 @@ impl Recovery {
         flows: Flows,
         throttle: Throttle,
     ) -> Self {
-        Self { db, clock, accounts, sessions, flows, throttle }
+        Self { db, clock, accounts, sessions: Arc::new(sessions), flows: Arc::new(flows), throttle }
     }
 
     /// Mails a code to confirm the address of an account. `caller` is the user whose access token the request has.

@@ -19,6 +19,7 @@ use crate::web::client_address::ClientAddress;
 use crate::web::json::Json;
 use crate::web::optional_caller::OptionalCaller;
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
+use crate::web::uniform_time::at_next_tick;
 
 use bodies::{AddressRequest, ConfirmEmail, FlowStarted, ResetPassword, UndoEmailChange};
 
@@ -115,7 +116,8 @@ impl RecoveryApi {
     /// with the account's access token. The token of a link is enough if this request has the account's
     /// access token. Otherwise the request also requires the password of the account or a new one, because
     /// the owner of the mailbox may not be the person who signed up. A new password removes everything that
-    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens.
+    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens. A change of the
+    /// address of an account that has confirmed one before accepts only the password: the new address may be a mistake.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
@@ -163,7 +165,8 @@ impl RecoveryApi {
         body: Body<AddressRequest>,
     ) -> Result<MailSent, ProblemResponse<401, 429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.resend_confirmation(&email, caller.0, requester(request)).await?))
+        let resent = self.recovery.resend_confirmation(&email, caller.0, requester(request));
+        Ok(sent(at_next_tick(resent).await?))
     }
 
     /// Undo a change of address
@@ -205,7 +208,7 @@ impl RecoveryApi {
         body: Body<AddressRequest>,
     ) -> Result<MailSent, ProblemResponse<429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.request_reset(&email, requester(request)).await?))
+        Ok(sent(at_next_tick(self.recovery.request_reset(&email, requester(request))).await?))
     }
 
     /// Choose a new password
@@ -254,7 +257,7 @@ impl RecoveryApi {
         body: Body<AddressRequest>,
     ) -> Result<MailSent, ProblemResponse<429>> {
         let email = body.accept()?.email.0;
-        Ok(sent(self.recovery.request_login_code(&email, requester(request)).await?))
+        Ok(sent(at_next_tick(self.recovery.request_login_code(&email, requester(request))).await?))
     }
 
     /// Ask for a code to authenticate again

@@ -1,0 +1,40 @@
+//! Response times that reveal nothing: a response that must not show whether an account exists leaves at the next
+//! tick after its work, and the work of both cases ends within the same tick.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// The time between two ticks. The work takes about 1 ms on SQLite and 4 ms on a database server.
+const TICK: Duration = Duration::from_millis(8);
+
+/// Awaits `work`, and returns its result at a multiple of [`TICK`] after the start.
+pub fn at_next_tick<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Boxed, because the work contains several transactions.
+    let work = Box::pin(work);
+    async move {
+        let started = Instant::now();
+        let result = work.await;
+        let ticks = started.elapsed().as_nanos() / TICK.as_nanos() + 1;
+        sleep_until(started + TICK * u32::try_from(ticks).unwrap_or(u32::MAX)).await;
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    #[tokio::test]
+    async fn a_result_is_returned_at_the_next_tick() {
+        // S-11
+        for (work, expected) in [(0, 1), (3, 1), (10, 2)] {
+            let started = Instant::now();
+            at_next_tick(sleep(Duration::from_millis(work))).await;
+            let took = started.elapsed();
+            assert!(took >= TICK * expected, "{work} ms took {took:?}");
+        }
+    }
+}

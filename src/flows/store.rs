@@ -232,6 +232,16 @@ pub(super) async fn end_later_undos(
     Ok(())
 }
 
+/// Returns the condition for an unused undo whose address was confirmed: an address that nobody has confirmed stays free
+/// for the owner of its mailbox.
+fn reserves_address(now: DateTime<Utc>) -> Condition {
+    Condition::all()
+        .add(Column::Purpose.eq(Purpose::UndoChange.name()))
+        .add(Column::WasVerified.eq(true))
+        .add(is_unused())
+        .add(Column::ExpiresAt.gt(now.timestamp_millis()))
+}
+
 /// Returns true if an undo of another user than `except` can restore the address with this hash.
 pub(super) async fn is_reserved(
     tx: &Tx,
@@ -243,21 +253,14 @@ pub(super) async fn is_reserved(
         .select_only()
         .column(Column::UserId)
         .filter(Column::Subject.eq(subject.to_vec()))
-        .filter(Column::Purpose.eq(Purpose::UndoChange.name()))
-        .filter(is_unused())
-        .filter(Column::ExpiresAt.gt(now.timestamp_millis()));
+        .filter(reserves_address(now));
     let users: Vec<Option<Uuid>> = query.into_tuple().all(tx).await?;
     Ok(users.into_iter().any(|user| user != except))
 }
 
 /// Returns the subjects of all unused undos.
 pub(super) async fn reserved_subjects(tx: &Tx, now: DateTime<Utc>) -> Result<Vec<Vec<u8>>, StoreError> {
-    let query = Entity::find()
-        .select_only()
-        .column(Column::Subject)
-        .filter(Column::Purpose.eq(Purpose::UndoChange.name()))
-        .filter(is_unused())
-        .filter(Column::ExpiresAt.gt(now.timestamp_millis()));
+    let query = Entity::find().select_only().column(Column::Subject).filter(reserves_address(now));
     Ok(query.into_tuple().all(tx).await?)
 }
 

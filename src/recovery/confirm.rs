@@ -23,7 +23,7 @@ pub enum PasswordProof {
     None,
     /// The password of the account.
     Current(String),
-    /// A new password. All credentials that were set before are removed.
+    /// A new password, if the account has never confirmed an address. All credentials that were set before are removed.
     New(String),
 }
 
@@ -80,6 +80,11 @@ impl Recovery {
             PasswordProof::Current(password) => self.accounts.prove_password(user, password).await?,
             PasswordProof::New(password) => {
                 let found = self.accounts.find(user).await?;
+                // The new address may belong to another person, by mistake or by theft: it is no claim to an account that
+                // has confirmed one before.
+                if flow.purpose == Purpose::ChangeAddress && found.email_verified {
+                    return Err(RecoveryError::PasswordRequired);
+                }
                 password_hash = Some(self.hash(&found, password).await?);
             }
         }

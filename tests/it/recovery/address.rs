@@ -163,3 +163,28 @@ async fn a_code_sent_to_the_old_address_is_invalid_after_a_change() {
     let body = reset.with_token(json!({ "new_password": NEW_PASSWORD }));
     post(&app, RESET, body).await.expect(422).problem("invalid_code");
 }
+
+#[tokio::test]
+async fn the_mailbox_of_a_new_address_does_not_take_over_a_confirmed_account() {
+    // S-47, S-80, S-89
+    let app = super::start().await;
+    let ada = confirmed(&app, "ada").await;
+    let mail = mailed(&app, &ada, CHANGE, NEW).await;
+    let body = mail.with_token(json!({ "new_password": NEW_PASSWORD }));
+    post(&app, CONFIRM, body).await.expect(422).problem("invalid");
+    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert_eq!(ada.get(ME).await.expect(200).json()["email"], ADA);
+    post(&app, CONFIRM, mail.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);
+    assert_eq!(ada.get(ME).await.expect(200).json()["email"], NEW);
+}
+
+#[tokio::test]
+async fn an_address_that_was_never_confirmed_is_free_after_a_change() {
+    // S-81
+    let app = super::start().await;
+    let stranger = app.sign_up("ada").await;
+    let mail = mailed(&app, &stranger, CHANGE, NEW).await;
+    post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
+    let body = json!({ "email": ADA, "password": NEW_PASSWORD });
+    post(&app, "/api/v1/auth/signup", body).await.expect(201);
+}

@@ -63,7 +63,8 @@ pub async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreEr
     store::page(tx, after, limit).await
 }
 
-/// Sets whether logging in requires a second factor. Returns `false` if the user does not exist.
+/// Sets whether logging in requires a second factor. A login that began before then fails. Returns `false` if the user
+/// does not exist.
 ///
 /// # Errors
 ///

@@ -32,7 +32,7 @@ use crate::tokens::{self, ReadMark, Revocation, Scopes, TokenError, Tokens};
 
 use nonces::Nonces;
 use of_user::insert_within_quota;
-pub use of_user::{count, remove_all};
+pub use of_user::{count, remove_all, remove_with_account_scope};
 use token_text::TokenText;
 use uses::{ACCURACY, TokenKey, Uses};
 

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::PersonalTokensError;
 use super::store::{self, NewRow};
+use super::{PersonalToken, PersonalTokensError};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, NewEvent};
-use crate::tokens::{self, Revocation};
+use crate::tokens::{self, Revocation, Scope};
 
 /// Returns the number of a user's tokens, including expired ones that are still listed.
 ///
@@ -25,13 +25,35 @@ pub async fn count(tx: &Tx, user: Uuid) -> Result<u64, StoreError> {
 ///
 /// [`StoreError`].
 pub async fn remove_all(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Vec<Revocation>, StoreError> {
+    remove(tx, user, until, |_| true).await
+}
+
+/// Removes the tokens of a user that have the scope `account`, as [`remove_all`] does.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn remove_with_account_scope(
+    tx: &Tx,
+    user: Uuid,
+    until: DateTime<Utc>,
+) -> Result<Vec<Revocation>, StoreError> {
+    remove(tx, user, until, |token| token.scopes.contains(Scope::Account)).await
+}
+
+async fn remove(
+    tx: &Tx,
+    user: Uuid,
+    until: DateTime<Utc>,
+    is_removed: fn(&PersonalToken) -> bool,
+) -> Result<Vec<Revocation>, StoreError> {
     let mut revocations = Vec::new();
-    for token in store::list(tx, user).await? {
+    for token in store::list(tx, user).await?.into_iter().filter(is_removed) {
         let revocation = Revocation { subject: token.id, minted_before: None, until };
         tokens::revoke(tx, &revocation).await?;
+        store::delete(tx, user, token.id).await?;
         revocations.push(revocation);
     }
-    store::delete_all(tx, user).await?;
     Ok(revocations)
 }
 

@@ -62,6 +62,7 @@ impl Sessions {
         let was_confirmed = std::mem::replace(&mut user.email_verified, true);
         if !was_confirmed {
             user.credential = CredentialTag::of_hash(NO_PASSWORD);
+            user.mfa_enabled = false;
         }
         let mut session = self.new_session(user.id, Scopes::all(), device);
         session.amr = vec![BY_CODE.to_owned()];
@@ -115,9 +116,12 @@ impl CodeLogin {
         }
         let (mut ended, mut version) = (Vec::new(), self.version);
         if !self.was_confirmed {
+            if !accounts::lock_unchanged(tx, user, version).await? {
+                return Err(AccountsError::InvalidCredentials.into());
+            }
             events::record(tx, &self.claimed).await?;
             ended = sessions.drop_credentials(tx, user, NO_PASSWORD, now).await?;
-            version += 1;
+            version = accounts::find(tx, user).await?.credentials_version;
         }
         ended.extend(start::insert(tx, session, version, sessions.lifetimes.max_sessions).await?);
         Ok(ended)

@@ -75,7 +75,7 @@ impl Sessions {
 
     /// Returns the time until which a revocation is needed: the access tokens may have been minted under a longer
     /// configured lifetime.
-    fn revoked_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn revoked_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now.max(self.clock.shared_now()) + tokens::MAX_TTL
     }
 }

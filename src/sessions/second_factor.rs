@@ -20,6 +20,7 @@ use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::mail::Languages;
 use crate::passkeys::{Ceremony, Rejection};
+use crate::personal_tokens;
 use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
 use crate::tokens::{Revocation, Scopes};
 
@@ -50,7 +51,6 @@ enum Outcome {
     Rejected(Uuid, Rejection),
     Expired,
     Wrong(Uuid),
-    Blocked(u64),
 }
 
 impl Sessions {
@@ -59,8 +59,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::SecondFactorRequired`], or a wrapped [`AccountsError::InvalidCredentials`] if the account
-    /// was deleted meanwhile.
+    /// [`SessionsError::SecondFactorRequired`], or a wrapped [`AccountsError::InvalidCredentials`] if the account was
+    /// deleted or disabled, or its credentials were changed, since the first factor was checked.
     pub async fn continue_login(
         &self,
         user: User,
@@ -70,7 +70,7 @@ impl Sessions {
     ) -> Result<Grant, SessionsError> {
         let amr: Vec<String> = methods.iter().map(|&method| method.to_owned()).collect();
         if user.mfa_enabled {
-            let challenge = self.await_second_factor(user.id, amr, scopes, device).await?;
+            let challenge = self.await_second_factor(&user, amr, scopes, device).await?;
             return Err(SessionsError::SecondFactorRequired(challenge));
         }
         self.start_session(user, amr, scopes, device).await
@@ -78,27 +78,24 @@ impl Sessions {
 
     async fn await_second_factor(
         &self,
-        user: Uuid,
+        user: &User,
         amr: Vec<String>,
         scopes: Scopes,
         device: Device,
     ) -> Result<Challenge, SessionsError> {
         let (text, token) = LoginToken::random();
         let now = self.clock.now();
-        let login = PendingLogin { user, expires_at: now + TTL, scopes, amr, device };
-        let input = (token, login, now);
-        let inserted: Result<Vec<Method>, StoreError> = self
+        let login = PendingLogin { user: user.id, expires_at: now + TTL, scopes, amr, device };
+        let input = (token, login, user.credentials_version, now);
+        let methods: Result<Vec<Method>, SessionsError> = self
             .db
-            .write(input, |tx, (token, login, now)| insert_pending(tx, token, login, *now).boxed())
+            .write(input, |tx, (token, login, version, now)| {
+                insert_pending(tx, token, login, *version, *now).boxed()
+            })
             .await;
-        match inserted {
-            Err(StoreError::ForeignKeyViolation(_)) => Err(AccountsError::InvalidCredentials.into()),
-            Err(error) => Err(error.into()),
-            Ok(methods) => {
-                audit::record(Event::SecondFactorRequired, Some(user), None);
-                Ok(Challenge { token: text, methods })
-            }
-        }
+        let challenge = Challenge { token: text, methods: methods? };
+        audit::record(Event::SecondFactorRequired, Some(user.id), None);
+        Ok(challenge)
     }
 
     /// Completes a waiting login with a second factor.
@@ -134,7 +131,6 @@ impl Sessions {
                 audit::record(Event::SecondFactorFailed, Some(user), None);
                 Err(SessionsError::WrongSecondFactor)
             }
-            Outcome::Blocked(retry_after_secs) => Err(SessionsError::TooManyAttempts { retry_after_secs }),
         }
     }
 
@@ -158,7 +154,10 @@ impl Sessions {
             Checked::Proven(method) => method,
             Checked::Rejected(rejection) => return Ok(Outcome::Rejected(login.user, rejection)),
             Checked::Wrong => return Ok(Outcome::Wrong(login.user)),
-            Checked::Blocked { retry_after_secs } => return Ok(Outcome::Blocked(retry_after_secs)),
+            // The error reverts the count: nothing was compared.
+            Checked::Blocked { retry_after_secs } => {
+                return Err(SessionsError::TooManyAttempts { retry_after_secs });
+            }
         };
         if !pending_logins::take(tx, token).await? {
             return Ok(Outcome::Expired);
@@ -178,8 +177,8 @@ impl Sessions {
         Ok(Outcome::Proven(Box::new(grant), ended))
     }
 
-    /// Confirms the caller's pending authenticator app and ends all sessions but `current`. Returns the recovery
-    /// codes.
+    /// Confirms the caller's pending authenticator app, and ends all sessions but `current` and the personal tokens with
+    /// the scope `account`. Returns the recovery codes.
     ///
     /// # Errors
     ///
@@ -191,10 +190,11 @@ impl Sessions {
         code: &str,
     ) -> Result<Vec<RecoveryCode>, SessionsError> {
         let event = NewEvent::new(&self.clock, user, EventKind::TotpEnabled).in_session(current);
-        let input = (self.second_factors.clone(), user, current, code.to_owned(), event);
+        let until = self.revoked_until(event.at());
+        let input = (self.second_factors.clone(), user, current, code.to_owned(), event, until);
         let (codes, ended): (_, Vec<Revocation>) = self
             .db
-            .write(input, |tx, (factors, user, current, code, event)| {
+            .write(input, |tx, (factors, user, current, code, event, until)| {
                 async move {
                     let now = event.at();
                     let codes = factors.enable(tx, *user, code, now).await?;
@@ -202,7 +202,9 @@ impl Sessions {
                     if let Some(current) = current {
                         add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
                     }
-                    let ended = revocation::end_others(tx, *user, *current, now).await?;
+                    let mut ended = revocation::end_others(tx, *user, *current, now).await?;
+                    // Such a token was created without the second factor, and gives access to the whole account.
+                    ended.extend(personal_tokens::remove_with_account_scope(tx, *user, *until).await?);
                     Ok::<_, SessionsError>((codes, ended))
                 }
                 .boxed()
@@ -243,15 +245,20 @@ impl Sessions {
     }
 }
 
+/// Stores a waiting login, unless the credentials of the account have changed since its first factor was checked.
 async fn insert_pending(
     tx: &Tx,
     token: &LoginToken,
     login: &PendingLogin,
+    credentials_version: i64,
     now: DateTime<Utc>,
-) -> Result<Vec<Method>, StoreError> {
+) -> Result<Vec<Method>, SessionsError> {
+    if !accounts::lock_unchanged(tx, login.user, credentials_version).await? {
+        return Err(AccountsError::InvalidCredentials.into());
+    }
     pending_logins::delete_others(tx, login.user, now, WAITING_MAX - 1).await?;
     pending_logins::insert(tx, token, login).await?;
-    second_factors::methods(tx, login.user).await
+    Ok(second_factors::methods(tx, login.user).await?)
 }
 
 /// Adds authentication methods to a session.

@@ -186,6 +186,7 @@ pub(super) async fn set_mfa_enabled(
 ) -> Result<bool, StoreError> {
     let done = users::Entity::update_many()
         .col_expr(users::Column::MfaEnabled, Expr::value(is_enabled))
+        .col_expr(users::Column::CredentialsVersion, Expr::col(users::Column::CredentialsVersion).add(1))
         .col_expr(users::Column::UpdatedAt, Expr::value(now.timestamp_millis()))
         .filter(users::Column::Id.eq(user))
         .exec(tx)

@@ -122,13 +122,6 @@ pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, Store
     Ok(personal_tokens::Entity::delete_by_id((owner, id)).exec(tx).await?.rows_affected == 1)
 }
 
-/// Deletes all tokens of a user.
-pub(super) async fn delete_all(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
-    let deleted = personal_tokens::Entity::delete_many().filter(personal_tokens::Column::UserId.eq(owner));
-    deleted.exec(tx).await?;
-    Ok(())
-}
-
 /// Replaces the keyed hash if it is still `old`.
 pub(super) async fn replace_hash(
     tx: &Tx,

@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod login;
+mod races;
 mod recovery_codes;
 
 use serde_json::{Value, json};

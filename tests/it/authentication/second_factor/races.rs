@@ -1,0 +1,108 @@
+//! Changes of credentials while a login is in progress.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::join;
+use serde_json::{Value, json};
+
+use super::with_code;
+use crate::harness::totp::Authenticator;
+use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
+
+const LOGIN: &str = "/api/v1/auth/login";
+const TOKENS: &str = "/api/v1/me/tokens";
+
+/// Sends `change` while the password of `login` is being compared. Returns the response to the login.
+async fn during<L, C>(login: L, change: C) -> Reply
+where
+    L: Future<Output = Reply>,
+    C: Future<Output = Reply>,
+{
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        change.await
+    };
+    let (login, changed) = join(login, later).await;
+    assert!(changed.status < 300, "{}", changed.text());
+    login
+}
+
+async fn slow_app() -> TestApp {
+    TestApp::with(|settings| settings.bcrypt_cost = 10).await
+}
+
+/// Returns the code that confirms a new authenticator app.
+async fn enrolment_code(app: &TestApp, client: &Client) -> Value {
+    let enrolment = client.post("/api/v1/me/totp").await.expect(200).json();
+    json!({ "code": Authenticator::new(&enrolment).code_at(app.clock.now()) })
+}
+
+#[tokio::test]
+async fn a_login_during_the_enrolment_does_not_pass_without_the_second_factor() {
+    // S-89
+    for path in [LOGIN, "/api/v1/auth/tokens"] {
+        let app = slow_app().await;
+        let ada = app.sign_up("ada").await;
+        let code = enrolment_code(&app, &ada).await;
+        let thief = app.anonymous();
+        let login = async {
+            let call = thief.post(path);
+            if path == LOGIN {
+                call.json(&json!({ "identifier": email("ada"), "password": PASSWORD })).await
+            } else {
+                call.basic("ada", PASSWORD).await
+            }
+        };
+        let confirm = async { ada.post("/api/v1/me/totp/confirm").json(&code).await };
+        let reply = during(login, confirm).await;
+        if reply.status == 200 {
+            // The login was faster. Its token ends with the enrolment.
+            let token = reply.json()["access_token"].as_str().unwrap().to_owned();
+            app.anonymous().with_token(&token).get("/api/v1/me").await.expect(401);
+        } else {
+            reply.expect(401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_with_the_old_password_does_not_continue_after_a_change() {
+    // S-41, S-90
+    let app = slow_app().await;
+    let ada = app.sign_up_with_totp("ada").await;
+    let thief = app.anonymous();
+    let login = async {
+        let body = json!({ "identifier": email("ada"), "password": PASSWORD });
+        thief.post(LOGIN).json(&body).await.expect(401)
+    };
+    let body = json!({ "new_password": "a louder harbour at dawn" });
+    let change = async { ada.client.post("/api/v1/me/password").json(&body).await };
+    let reply = during(login, change).await.json();
+    if let Some(token) = reply["mfa_token"].as_str() {
+        app.clock.advance(TimeDelta::seconds(30));
+        let code = ada.authenticator.code_at(app.clock.now());
+        with_code(&app, token, &code).await.expect(401);
+    } else {
+        assert_eq!(reply["code"], "invalid_credentials");
+    }
+}
+
+#[tokio::test]
+async fn the_enrolment_removes_personal_tokens_for_the_account() {
+    // S-89
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut scripts = Vec::new();
+    for scope in ["account", "trips:read"] {
+        let body = json!({ "name": scope, "scope": scope });
+        let created = ada.post(TOKENS).json(&body).await.expect(201).json();
+        scripts.push(app.anonymous().with_token(created["token"].as_str().unwrap()));
+    }
+    scripts[0].get("/api/v1/me").await.expect(200);
+    let code = enrolment_code(&app, &ada).await;
+    ada.post("/api/v1/me/totp/confirm").json(&code).await.expect(200);
+    scripts[0].get("/api/v1/me").await.expect(401);
+    scripts[1].get("/api/v1/trips").await.expect(200);
+    assert_eq!(ada.get(TOKENS).await.expect(200).json()["items"].as_array().unwrap().len(), 1);
+}

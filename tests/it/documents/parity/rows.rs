@@ -10,9 +10,6 @@ pub(super) enum Row {
 
 use Row::{Later, Proven};
 
-const CONFIRMATION: &str =
-    "the confirmation of email addresses and 403 unconfirmed_account are not implemented yet";
-
 #[rustfmt::skip]
 pub(super) const ROWS: &[(u16, Row)] = &[
     // Trip Planner.
@@ -110,14 +107,23 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/contract/authz.rs::every_operation_has_exactly_one_row",
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
     ])),
-    (39, Later(CONFIRMATION)),
-    (40, Later(CONFIRMATION)),
-    (41, Later(CONFIRMATION)),
+    (39, Proven(&[
+        "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
+        "tests/it/recovery/confirm.rs::the_code_of_a_sign_up_confirms_the_address_and_can_be_repeated_for_10_minutes",
+    ])),
+    (40, Proven(&[
+        "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
+        "tests/it/recovery/confirm.rs::the_code_of_a_sign_up_confirms_the_address_and_can_be_repeated_for_10_minutes",
+    ])),
+    (41, Proven(&["tests/it/recovery/confirm.rs::the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_password"])),
     (42, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
     ])),
-    (43, Later("the browser login and the account pages are not implemented yet; the API does not need them")),
+    (43, Proven(&[
+        "tests/it/documents/pages.rs::the_page_states_whether_every_operation_accepts_basic_credentials",
+        "tests/it/documents/account_pages.rs::the_pages_load_nothing_from_other_hosts_and_have_no_inline_code_also_without_the_documentation",
+    ])),
     (44, Proven(&[
         "tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it",
         "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_are_not_found",
@@ -138,7 +144,10 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/login/mod.rs::a_damaged_hash_is_a_failed_login",
     ])),
     (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
-    (50, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
+    (50, Proven(&[
+        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
+        "tests/it/users/add.rs::an_operator_creates_accounts_also_when_sign_up_is_closed",
+    ])),
     (51, Proven(&[
         "tests/it/authentication/second_factor/login.rs::a_login_with_a_second_factor_needs_the_password_and_a_code",
         "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_logs_in_once_without_the_app",
@@ -152,7 +161,11 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/contract/authz.rs::basic_operations_accept_only_a_password",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
     ])),
-    (55, Later("Digest with personal access tokens is not implemented yet; a bcrypt hash can't verify a digest")),
+    (55, Proven(&[
+        "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_count",
+        "tests/it/authentication/personal_tokens/digest.rs::a_response_with_any_other_value_is_refused",
+        "tests/it/authentication/personal_tokens/digest.rs::digest_is_neither_offered_nor_accepted_unless_enabled",
+    ])),
     (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
     (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),

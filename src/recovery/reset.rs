@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Recovery, RecoveryError};
+use super::{Recovery, RecoveryError, Requester};
 use crate::accounts;
 use crate::audit::{self, Event};
 use crate::db::Tx;
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{Flow, Proof, Purpose};
-use crate::mail::{Languages, MailKind, NewMail, Values};
+use crate::mail::{MailKind, NewMail, Values};
+use crate::throttle::limits;
 use crate::tokens::Revocation;
 
 const PURPOSES: &[Purpose] = &[Purpose::ResetPassword, Purpose::SecureAccount];
@@ -35,15 +36,23 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::InvalidCode`], [`RecoveryError::Policy`], or a wrapped
+    /// [`RecoveryError::InvalidCode`], [`RecoveryError::Throttled`], [`RecoveryError::Policy`], or a wrapped
     /// [`accounts::AccountsError::Overloaded`].
     pub async fn reset(
         &self,
         proof: Proof,
         new_password: &str,
-        languages: Languages,
+        client: Requester,
     ) -> Result<(), RecoveryError> {
-        let flow = self.check(&proof, PURPOSES, true).await?;
+        // Wrong codes and links count like wrong passwords from the same address.
+        let attempt = self.throttle.check(limits::of_address(client.address)).await?;
+        let flow = match self.check(&proof, PURPOSES, true).await {
+            Err(RecoveryError::InvalidCode) => {
+                attempt.failed().await?;
+                return Err(RecoveryError::InvalidCode);
+            }
+            checked => checked?,
+        };
         let id = flow.user.ok_or(RecoveryError::InvalidCode)?;
         let user = self.accounts.find(id).await?;
         let password_hash = self.hash(&user, new_password).await?;
@@ -52,7 +61,7 @@ impl Recovery {
             to,
             user: Some(id),
             kind: MailKind::PasswordChanged,
-            languages: languages.preferring(user.locale.as_deref()),
+            languages: client.languages.preferring(user.locale.as_deref()),
             values: Values { at: Some(now), ..Values::default() },
         });
         // A link from the operator, for a user without an address, does not prove access to a mailbox.

@@ -223,16 +223,22 @@ impl RecoveryApi {
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 422 `invalid`: the new password is not accepted. The code stays valid: send it again with another
     ///   password.
+    /// - 429 `too_many_attempts`: there were too many wrong codes or passwords from this address. Wait for
+    ///   `Retry-After` seconds.
     #[oai(
         path = "/auth/password/reset",
         method = "post",
         operation_id = "reset_password",
         tag = "Tag::Authentication"
     )]
-    async fn reset(&self, request: &Request, body: Body<ResetPassword>) -> Result<Done, ProblemResponse> {
+    async fn reset(
+        &self,
+        request: &Request,
+        body: Body<ResetPassword>,
+    ) -> Result<Done, ProblemResponse<429>> {
         let (proof, password) = body.check(|body, _| body.check())?;
         let at = pointer(&proof);
-        let reset = self.recovery.reset(proof, &password, languages(request)).await;
+        let reset = Box::pin(self.recovery.reset(proof, &password, requester(request))).await;
         reset.map_err(|error| problem(error, at))?;
         Ok(Done::NoContent)
     }

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{ADA, CHANGE, FORGOT, LOGIN_CODE, RESEND};
-use crate::harness::{Call, Client, Reply, TestApp};
+use super::{ADA, CHANGE, FORGOT, LOGIN, LOGIN_CODE, NEW_PASSWORD, RESEND, RESET};
+use crate::harness::{Call, Client, PASSWORD, Reply, TestApp};
 
 const CODE: &str = "/api/v1/me/reauthenticate/code";
 const HOME: &str = "203.0.113.1";
@@ -73,4 +73,24 @@ async fn requests_for_emails_are_counted_on_all_replicas_and_by_ipv6_network() {
         refused(request(&server.anonymous(), FORGOT, ADA, "2001:db8:1:2::9").await);
     }
     request(&two.anonymous(), FORGOT, ADA, "2001:db8:1:3::1").await.expect(202);
+}
+
+#[tokio::test]
+async fn wrong_links_of_a_reset_and_wrong_passwords_share_the_limit_of_an_address() {
+    // S-17
+    let app = start().await;
+    app.sign_up("ada").await;
+    let reset = |address| {
+        let body = json!({ "token": "no such link", "new_password": NEW_PASSWORD });
+        app.anonymous().post(RESET).json(&body).header("x-forwarded-for", address).into_future()
+    };
+    let replies = join_all((0..50).map(|_| reset(HOME))).await;
+    replies.into_iter().for_each(|reply| drop(reply.expect(422).problem("invalid_code")));
+    refused(reset(HOME).await);
+    let body = json!({ "identifier": ADA, "password": PASSWORD });
+    let log_in =
+        |address| app.anonymous().post(LOGIN).json(&body).header("x-forwarded-for", address).into_future();
+    refused(log_in(HOME).await);
+    log_in(ELSEWHERE).await.expect(200);
+    reset(ELSEWHERE).await.expect(422);
 }

@@ -5,7 +5,7 @@
 //! the identity again before a sensitive operation. It does not make the account require a second factor: the
 //! password still works, so a lost passkey locks no one out.
 //!
-//! [`verification`] verifies the responses of authenticators step by step, without the database. Every response contains
+//! `verification` verifies the responses of authenticators step by step, without the database. Every response contains
 //! a [`Challenge`], which works once. User verification is always required; attestation is not requested. The host name
 //! of the relying party is fixed when the first passkey is registered, because a passkey works for one host name only.
 

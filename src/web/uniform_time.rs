@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 /// The time between two ticks. The work takes about 1 ms on SQLite and 4 ms on a database server.
 const TICK: Duration = Duration::from_millis(8);
 
-/// Awaits `work`, and returns its result at a multiple of [`TICK`] after the start.
+/// Awaits `work`, and returns its result at a multiple of `TICK` after the start.
 pub fn at_next_tick<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     // Boxed, because the work contains several transactions.
     let work = Box::pin(work);

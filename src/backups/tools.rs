@@ -19,7 +19,7 @@ pub(super) struct Tool {
     command: Command,
 }
 
-/// The programs of a database, which is named by its URL.
+/// The command-line programs that dump and restore the database of a URL.
 #[derive(Debug, Clone)]
 pub(super) struct Tools(Url);
 

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_pauses_the_work_until_the_clock_has_run_evenly_for_an_hour() {
+    fn a_jump_pauses_the_work_for_an_hour_without_further_jumps() {
         // A-4, S-106
         for jump in [MINUTE + 1, YEAR, -MINUTE - 1, -YEAR] {
             let mut watch = Watch::new(START);

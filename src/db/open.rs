@@ -319,7 +319,7 @@ pub(super) async fn check_connection(url: &str) -> Result<(), OpenError> {
     let source: Box<dyn std::error::Error + Send + Sync> =
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(())) => return Ok(()),
-            // The driver adds a line of the server's source code to its message.
+            // The driver's own text also names a line in the source code of the database server.
             Ok(Err(sqlx::Error::Database(error))) => error.message().to_owned().into(),
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),

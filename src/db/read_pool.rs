@@ -263,7 +263,7 @@ impl ReadPool {
         (self.0.size.saturating_sub(free), self.0.size)
     }
 
-    /// Begins a read transaction: its queries see the state of the database at the first of them.
+    /// Begins a read transaction: all its queries see the database as it was at the first query.
     ///
     /// # Errors
     ///

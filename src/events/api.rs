@@ -124,7 +124,7 @@ impl EventsApi {
     /// List the security events
     ///
     /// Returns what happened to the account in the last 90 days, the newest first: logins, failed logins, new
-    /// devices, and changes of the account, each with IP address and device. Show them to the user, who can
+    /// devices, and changes to the account, each with IP address and device. Show them to the user, who can
     /// then notice a login by another person. If there are very many failed logins, only some of them are
     /// listed.
     ///

@@ -1,6 +1,6 @@
 //! Assembles the API: the router, the middleware, the OpenAPI document, the pages and health.
 //!
-//! A request that the listener accepted passes the middleware (`middleware.rs`) and is routed to an operation
+//! A request that the listener accepted passes through the middleware (`middleware.rs`) and is routed to an operation
 //! (`operations.rs`) or a page (`docs/`). Everything that handlers are built from is in [`crate::web`].
 
 mod access_log;

@@ -1,7 +1,8 @@
 //! The responses to HTTP/1.1 requests whose head hyper can't parse.
 //!
 //! hyper responds by itself, with a status and without a body, closes the connection, and has no setting for
-//! this. So the stream that hyper writes to recognizes such a response and sends one of the server's instead.
+//! this. The server therefore wraps the stream that hyper writes to: the wrapper recognizes such a response and
+//! sends one of the server's instead.
 //! hyper's response is always the last one of a connection. It has a fixed form, by which it differs from the
 //! responses of the server: those have more headers.
 

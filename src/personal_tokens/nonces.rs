@@ -1,7 +1,7 @@
 //! The nonces of Digest (RFC 7616 §3.3): the time of issue, a random id, and a MAC over both.
 //!
-//! A nonce is computed and not stored until a request with a valid response uses it. Every replica accepts the
-//! nonces of the others.
+//! Issuing a nonce stores nothing: a nonce is stored when a request with a valid response uses it. Every replica
+//! accepts the nonces of the others.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;

@@ -30,7 +30,7 @@ struct PasswordChange {
 
 impl Sessions {
     /// Changes the password. Ends all sessions of the user but the caller's, all access tokens without a session, and
-    /// all unfinished flows. Proves `current` first, unless the caller has authenticated recently.
+    /// all unfinished flows. Verifies `current` first, unless the caller has authenticated recently.
     ///
     /// # Errors
     ///

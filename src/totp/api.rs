@@ -178,7 +178,7 @@ impl TotpApi {
     /// active when `POST /api/v1/me/totp/confirm` confirms it within an hour. Until then, an app that was
     /// enrolled before stays active, so a user can move to another phone in this way.
     ///
-    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     #[oai(path = "/totp", method = "post", operation_id = "enrol_totp")]
     async fn enrol(
         &self,
@@ -198,7 +198,7 @@ impl TotpApi {
     /// Ends all sessions of the user except that of this request. Returns ten recovery codes: let the user
     /// store them in a safe place, but not only on the phone, which may be lost.
     ///
-    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or the enrolment has expired or was
     ///   replaced. Let the user enter the current code. If the enrolment began more than an hour ago, begin a
     ///   new one.
@@ -221,7 +221,7 @@ impl TotpApi {
     ///
     /// Also succeeds if there is no authenticator app.
     ///
-    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     #[oai(path = "/totp", method = "delete", operation_id = "remove_totp")]
     async fn remove(
         &self,
@@ -247,7 +247,7 @@ impl TotpApi {
     ///
     /// Returns ten new recovery codes. The earlier codes are no longer valid.
     ///
-    /// - 401 `step_up_required`: the user must authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the account has no authenticator app.
     #[oai(path = "/recovery-codes", method = "post", operation_id = "replace_recovery_codes")]
     async fn replace(

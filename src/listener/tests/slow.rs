@@ -50,7 +50,7 @@ async fn a_slow_reader_is_closed_below_the_minimum_rate_and_served_above_it() {
 }
 
 #[tokio::test]
-async fn closing_an_unread_connection_discards_the_kernels_buffer() {
+async fn closing_a_connection_with_unread_data_discards_the_kernels_buffer() {
     // S-75
     let server = start(short()).await;
     let mut tcp = send(&server, b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;

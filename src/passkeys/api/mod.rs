@@ -160,7 +160,7 @@ impl PasskeysApi {
     /// Returns the options with which the device creates a passkey. Send its response with `challenge_id` to
     /// `POST /api/v1/me/passkeys` within 5 minutes.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 507 `quota_exceeded`: the user has 20 passkeys. Remove one.
     #[oai(path = "/passkeys/options", method = "post", operation_id = "begin_passkey_registration")]
     async fn begin(
@@ -178,7 +178,7 @@ impl PasskeysApi {
     /// Registers the passkey that the device has created. From then on the user can log in with it, without a password.
     /// The password still works; `mfa_enabled` does not change.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`. Repeat the
+    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`. Repeat the
     ///   same request then.
     /// - 422 `invalid` with the error `invalid_passkey`: the response of the device is not valid, or the challenge was
     ///   used or has expired. Begin again.
@@ -211,7 +211,7 @@ impl PasskeysApi {
     ///
     /// Changes the name of a passkey in the user's list. The passkey on the device keeps its name there.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.
     #[oai(path = "/passkeys/:id", method = "patch", operation_id = "rename_passkey")]
     async fn rename(
@@ -230,9 +230,9 @@ impl PasskeysApi {
     /// Remove a passkey
     ///
     /// Removes a passkey, for example that of a lost phone: it can't be used any more. Sessions that it has started
-    /// continue; end them by `DELETE /api/v1/me/sessions`.
+    /// continue; end them with `DELETE /api/v1/me/sessions`.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, by `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.
     #[oai(path = "/passkeys/:id", method = "delete", operation_id = "delete_passkey")]
     async fn remove(

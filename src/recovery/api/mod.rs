@@ -150,7 +150,7 @@ impl RecoveryApi {
     /// confirmed already, and also if it was sent too many emails. If the user is logged in, send the access
     /// token: the code alone is then enough to confirm the address. The new code replaces the earlier ones.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(
         path = "/auth/email/resend",
@@ -194,7 +194,7 @@ impl RecoveryApi {
     /// duration are the same whether or not an account has this address. The new code replaces the earlier
     /// ones.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(
         path = "/auth/password/forgot",
@@ -223,7 +223,7 @@ impl RecoveryApi {
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 422 `invalid`: the new password is not accepted. The code stays valid: send it again with another
     ///   password.
-    /// - 429 `too_many_attempts`: there were too many wrong codes or passwords from this address. Wait for
+    /// - 429 `too_many_attempts`: there were too many wrong codes or passwords from this IP address. Wait for
     ///   `Retry-After` seconds.
     #[oai(
         path = "/auth/password/reset",
@@ -249,7 +249,7 @@ impl RecoveryApi {
     /// requested it. The response and its duration are the same whether or not an account has this address.
     /// The new code replaces the earlier ones.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(
         path = "/auth/login/code",
@@ -274,7 +274,7 @@ impl RecoveryApi {
     /// emails.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(
         path = "/me/reauthenticate/code",
@@ -294,14 +294,14 @@ impl RecoveryApi {
 
     /// Change the email address
     ///
-    /// Sends an email with a code and a link to the new address. The address changes when the code or the
-    /// link is confirmed with `POST /api/v1/auth/email/confirm`; all sessions stay valid. The server sends an
-    /// email to the old address now, and another one after the change, with a link that undoes the change. If
+    /// Sends the new address an email with a code and a link. The address changes when the code or the
+    /// link is confirmed with `POST /api/v1/auth/email/confirm`; all sessions stay valid. The old address gets an
+    /// email now, and a second one after the change; the second one has a link that undoes the change. If
     /// another account has the new address, the response is the same, but the owner of that account gets an
     /// email without a code instead.
     ///
     /// - 401 `step_up_required`: authenticate again with `POST /api/v1/me/reauthenticate`, then repeat the request.
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this address. Wait for `Retry-After`
+    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]
     async fn change_email(

@@ -96,7 +96,7 @@ impl SecondFactorApi {
     /// login. The password is not needed again.
     ///
     /// - 401 `invalid_credentials`: the code is wrong or was used before, or the passkey is not valid; or `mfa_token`
-    ///   was used, has expired, or has no attempt left. Show `detail`. After 5 attempts, start again with the
+    ///   was used, has expired, or has no attempts left. Show `detail`. After 5 attempts, start again with the
     ///   password.
     /// - 422 `invalid`: the body does not contain exactly one second factor.
     /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after

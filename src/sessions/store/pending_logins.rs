@@ -46,7 +46,7 @@ pub(in crate::sessions) async fn insert(
     Ok(())
 }
 
-/// Counts an attempt. Returns `false` if the login is unknown, has expired, or has no attempt left.
+/// Counts an attempt. Returns `false` if the login is unknown, has expired, or has no attempts left.
 pub(in crate::sessions) async fn count_try(
     tx: &Tx,
     token: &LoginToken,

@@ -94,7 +94,7 @@ fn a_circle_is_reported_between_modules_and_between_sibling_files() {
 }
 
 #[test]
-fn the_parameters_of_a_query_are_found() {
+fn the_parameters_of_an_sql_query_function_are_found() {
     let found = queries(
         "pub(super) async fn find<T>(\n tx: &Tx,\n id: Uuid,\n) -> Result<(), E> { f(tx) } fn other(a: u8) -> u8 { a }",
     );

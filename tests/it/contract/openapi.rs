@@ -102,7 +102,7 @@ fn response_schemas() -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn every_operation_has_an_id_texts_a_tag_and_security() {
+fn every_operation_has_an_id_a_summary_a_description_a_tag_and_security() {
     let tags: Vec<&Value> = document()["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
     let schemes = document()["components"]["securitySchemes"].as_object().unwrap();
     let mut ids = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Statuses that many operations share: each operation returns every such status that its document lists.
+//! Statuses that many operations share: each operation returns every such status that the OpenAPI document lists for it.
 //!
 //! The statuses of a single operation are tested with its feature.
 

@@ -82,7 +82,7 @@ async fn a_step_that_fails_in_a_rehearsal_changes_nothing_and_is_reported() {
 }
 
 #[tokio::test]
-async fn a_rehearsal_on_a_server_needs_an_empty_database() {
+async fn an_upgrade_rehearsal_on_a_database_server_needs_an_empty_database() {
     // S-110
     let app = TestApp::start_now().await;
     app.sign_up("ada").await;

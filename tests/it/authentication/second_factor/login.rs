@@ -235,7 +235,7 @@ async fn a_code_of_the_app_is_a_recent_authentication() {
 
 #[tokio::test]
 async fn a_session_from_before_the_enrolment_cannot_be_refreshed() {
-    // S-89: the enrolment ends it; if it was started at the same moment, the refresh does.
+    // S-89: the enrolment ends the session; if the session was started at the same moment, its next refresh ends it.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let racing = app.log_in("ada").await;

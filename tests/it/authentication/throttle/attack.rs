@@ -119,7 +119,7 @@ async fn the_warning_is_in_the_language_of_the_account_and_not_of_the_attacker()
 }
 
 #[tokio::test]
-async fn a_spent_budget_suppresses_no_warning() {
+async fn warnings_are_sent_also_when_the_budget_of_emails_is_spent() {
     // S-48
     let app = start().await;
     app.sign_up("ada").await;

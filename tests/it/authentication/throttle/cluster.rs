@@ -36,7 +36,7 @@ async fn attack(apps: &[TestApp], next: &AtomicUsize, count: usize) -> BTreeMap<
     }
 }
 
-/// Logs in by the known device on each server in turn until the attack is over. Returns the time of each login.
+/// Logs in from the known device on each server in turn until the attack is over. Returns the time of each login.
 async fn log_in(clients: &[Client], mut token: Value, is_over: &AtomicBool) -> Vec<Duration> {
     let mut times = Vec::new();
     while !is_over.load(Ordering::Relaxed) {

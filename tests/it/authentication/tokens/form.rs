@@ -112,7 +112,7 @@ async fn padding_whitespace_and_other_base64_alphabets_are_rejected() {
 }
 
 #[tokio::test]
-async fn duplicate_fields_in_header_and_payload_are_rejected() {
+async fn fields_repeated_within_the_header_or_the_payload_are_rejected() {
     // S-27
     let scene = Scene::new().await;
     let forge = &scene.forge;

@@ -119,7 +119,7 @@ async fn a_logout_under_a_wrong_clock_is_effective_after_the_clock_is_right() {
 }
 
 #[tokio::test]
-async fn the_jobs_resume_when_the_clock_has_run_evenly_for_an_hour() {
+async fn the_jobs_resume_after_an_hour_without_clock_jumps() {
     //
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 86_400).await;
     log_out(&app, app.sign_up("ada").await.grant()).await;

@@ -69,30 +69,35 @@ impl Scene {
             scene.trip = format!("/api/v1/me/tokens/{}", created["id"].as_str().unwrap());
             return scene;
         }
+        scene.add_trips(before, example).await;
+        scene
+    }
+
+    /// Creates the trip of the examples, and what else the operations on trips require.
+    async fn add_trips(&mut self, before: Before, example: &Value) {
         if matches!(before, Deleted) {
-            let feed = scene.grace.get("/api/v1/sync").await.expect(200).json();
-            feed["next_cursor"].as_str().unwrap().clone_into(&mut scene.token);
+            let feed = self.grace.get("/api/v1/sync").await.expect(200).json();
+            feed["next_cursor"].as_str().unwrap().clone_into(&mut self.token);
         }
         let mut new = request_body("create_trip").unwrap().2.clone();
         if matches!(before, Trips) {
-            scene.grace.post("/api/v1/trips").json(&new).await.expect(201);
+            self.grace.post("/api/v1/trips").json(&new).await.expect(201);
         }
         new["id"] = example["id"].clone();
         new["stops"][0]["id"] = example["stops"][0]["id"].clone();
-        scene.grace.post("/api/v1/trips").json(&new).await.expect(201);
+        self.grace.post("/api/v1/trips").json(&new).await.expect(201);
         match before {
             Deleted => {
                 let created =
-                    scene.grace.post("/api/v1/trips").json(&json!({ "title": "x" })).await.expect(201);
-                scene.grace.delete(created.header("location")).await.expect(204);
+                    self.grace.post("/api/v1/trips").json(&json!({ "title": "x" })).await.expect(201);
+                self.grace.delete(created.header("location")).await.expect(204);
             }
             Shared => {
-                let shared = scene.grace.put(&format!("{}/share", scene.trip)).await.expect(200).json();
-                shared["token"].as_str().unwrap().clone_into(&mut scene.token);
+                let shared = self.grace.put(&format!("{}/share", self.trip)).await.expect(200).json();
+                shared["token"].as_str().unwrap().clone_into(&mut self.token);
             }
             _ => {}
         }
-        scene
     }
 
     pub(super) async fn send(&self, row: &Row) -> Reply {

@@ -4,39 +4,20 @@
 
 use std::fmt;
 
-use crate::secrets::{random_bytes, sha256};
-
-/// The alphabet of Base32 (RFC 4648 §6) in lower case, without digits that look like letters.
-const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-/// The number of characters; each has 5 bits.
-const LENGTH: usize = 20;
-/// The number of characters in a group.
-const GROUP: usize = 4;
-/// The maximum length of a text with separators, in bytes.
-const TEXT_MAX: usize = 64;
+use crate::secrets::{GroupedCode, sha256};
 
 /// A well-formed code, which may be unknown or no longer valid.
-#[derive(Clone, PartialEq, Eq)]
-pub struct InviteCode(String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InviteCode(GroupedCode<20>);
 
 impl InviteCode {
     pub(super) fn random() -> Self {
-        let bytes: [u8; LENGTH] = random_bytes();
-        // 256 is a multiple of 32, so every character is equally probable.
-        let character = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map_or('a', char::from);
-        Self(bytes.iter().map(character).collect())
+        Self(GroupedCode::random())
     }
 
-    /// Parses a code in any case, with or without the separators. Returns `None` for any other text.
+    /// Parses a code in any case, with or without hyphens and white space. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > TEXT_MAX {
-            return None;
-        }
-        let is_separator = |character: char| character == '-' || character.is_ascii_whitespace();
-        let code: String = text.chars().filter(|character| !is_separator(*character)).collect();
-        let code = code.to_ascii_lowercase();
-        let is_code = code.len() == LENGTH && code.bytes().all(|byte| ALPHABET.contains(&byte));
-        is_code.then_some(Self(code))
+        GroupedCode::parse(text).map(Self)
     }
 
     /// Returns the digest that the database stores.
@@ -47,19 +28,7 @@ impl InviteCode {
 
 impl fmt::Display for InviteCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, character) in self.0.chars().enumerate() {
-            if index > 0 && index % GROUP == 0 {
-                f.write_str("-")?;
-            }
-            write!(f, "{character}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for InviteCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InviteCode(..)")
+        self.0.fmt(f)
     }
 }
 

@@ -43,11 +43,11 @@ pub enum InvitesError {
     #[error("no invite with this id")]
     NoSuchInvite,
     /// The database failed.
-    #[error("can't read or write the invites")]
+    #[error("cannot read or write the invites")]
     Store(#[from] StoreError),
 }
 
-/// The use cases of invites. Cheap to clone.
+/// Creates, lists, redeems and removes invites. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Invites {
     db: Db,
@@ -55,7 +55,7 @@ pub struct Invites {
 }
 
 impl Invites {
-    /// Creates the use cases.
+    /// Creates the service.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }

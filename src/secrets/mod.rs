@@ -8,6 +8,7 @@
 //! run. The current one encrypts and signs; ciphertexts and tags of every known secret are accepted.
 
 mod file;
+mod grouped_code;
 mod mask;
 mod purpose;
 
@@ -21,6 +22,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use file::{SecretFile, SecretSet};
+pub use grouped_code::GroupedCode;
 pub use mask::{MASK, mask_url};
 pub use purpose::Purpose;
 

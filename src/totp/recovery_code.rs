@@ -5,40 +5,20 @@
 use std::fmt;
 
 use super::code::Secret;
-use crate::secrets::random_bytes;
-
-/// The alphabet of Base32 (RFC 4648 §6) in lower case, without digits that look like letters.
-const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-/// The number of characters; each has 5 bits.
-const LENGTH: usize = 16;
-/// The number of characters in a group.
-const GROUP: usize = 4;
+use crate::secrets::GroupedCode;
 
 /// A recovery code, as shown once to its owner.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RecoveryCode(String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecoveryCode(GroupedCode<16>);
 
 impl RecoveryCode {
     pub(super) fn random() -> Self {
-        let bytes: [u8; LENGTH] = random_bytes();
-        // 256 is a multiple of 32, so every character is equally probable.
-        let character = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map_or('a', char::from);
-        Self(bytes.iter().map(character).collect())
+        Self(GroupedCode::random())
     }
 
     /// Parses a code in any case, with or without the separators. Returns `None` for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text.len() > 4 * LENGTH {
-            return None;
-        }
-        let is_separator = |character: &char| *character == '-' || *character == ' ';
-        let code: String = text
-            .chars()
-            .filter(|character| !is_separator(character))
-            .collect::<String>()
-            .to_ascii_lowercase();
-        let is_code = code.len() == LENGTH && code.bytes().all(|byte| ALPHABET.contains(&byte));
-        is_code.then_some(Self(code))
+        GroupedCode::parse(text).map(Self)
     }
 
     /// Returns the keyed hash of the code.
@@ -49,19 +29,7 @@ impl RecoveryCode {
 
 impl fmt::Display for RecoveryCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, character) in self.0.chars().enumerate() {
-            if index > 0 && index % GROUP == 0 {
-                f.write_str("-")?;
-            }
-            write!(f, "{character}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for RecoveryCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecoveryCode(..)")
+        self.0.fmt(f)
     }
 }
 

@@ -213,7 +213,7 @@ pub async fn build(
     let max_remembered = settings.quotas.sync_operations.into();
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);
     let idempotency = Idempotency::new(db.clone(), clock.clone(), settings.quotas.idempotency_keys.into());
-    let exports = Exports::new(db.clone(), events.clone(), mail.clone(), trips.clone());
+    let exports = Exports::new(db.clone(), events.clone(), mail.clone());
     let invites = Invites::new(db.clone(), clock.clone());
     let clients = Clients::new(db.clone(), clock.clone());
     let personal_tokens = PersonalTokens::new(db.clone(), clock.clone(), tokens.clone(), &secret);

@@ -15,8 +15,6 @@ use crate::trips::Trip;
 pub struct Profile {
     /// The account.
     pub user: User,
-    /// Whether the account has a password.
-    pub has_password: bool,
     /// The authenticator app.
     pub authenticator_app: Option<AuthenticatorApp>,
     /// The number of unused recovery codes.
@@ -101,7 +99,7 @@ pub struct Flow {
 pub struct IdempotencyKey {
     /// When the request was received.
     pub claimed_at: DateTime<Utc>,
-    /// When the key is forgotten.
+    /// When the key expires.
     pub expires_at: DateTime<Utc>,
     /// The status of the response. `None` while the request runs.
     pub status: Option<u16>,

@@ -1,10 +1,10 @@
 //! Queries on everything that a user owns. Every query takes the owner.
 
 use ::entity::{
-    flows, idempotency_keys, known_devices, passkeys, pending_logins, personal_tokens, recovery_codes,
-    security_events, sessions, sync_operations, totp_secrets, trip_shares, trip_tombstones, users,
+    flows, idempotency_keys, known_devices, passkeys, pending_logins, personal_tokens, security_events,
+    sessions, sync_operations, totp_secrets, trip_shares, trip_tombstones,
 };
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Value};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value};
 use uuid::Uuid;
 
 use super::records::{
@@ -12,24 +12,23 @@ use super::records::{
     Session, Share, SyncOperation,
 };
 use super::{ExportsError, Key, Kind};
-use crate::accounts::{self, NO_PASSWORD};
+use crate::accounts;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 use crate::events::DeviceInfo;
+use crate::mail::Mail;
+use crate::{totp, trips};
 
 /// Returns what exists once for each user.
 pub(super) async fn profile(tx: &Tx, owner: Uuid) -> Result<Profile, ExportsError> {
     let user = accounts::find(tx, owner).await?;
-    let with_password = users::Entity::find_by_id(owner).filter(users::Column::PasswordHash.ne(NO_PASSWORD));
-    let has_password = with_password.count(tx).await.map_err(StoreError::from)? == 1;
     let app = totp_secrets::Entity::find_by_id(owner).one(tx).await.map_err(StoreError::from)?;
-    let codes = recovery_codes::Entity::find().filter(recovery_codes::Column::UserId.eq(owner));
-    let recovery_codes = codes.count(tx).await.map_err(StoreError::from)?;
+    let recovery_codes = totp::count_recovery_codes(tx, owner).await?;
     let authenticator_app = app.map(|row| AuthenticatorApp {
         confirmed_at: row.confirmed_at.map(from_millis),
         pending_until: row.pending.map(|_| from_millis(row.pending_until)),
     });
-    Ok(Profile { user, has_password, authenticator_app, recovery_codes })
+    Ok(Profile { user, authenticator_app, recovery_codes })
 }
 
 /// Returns up to `limit` rows of the owner whose key is after `after`, in the order of their keys. `columns` are those
@@ -72,15 +71,19 @@ macro_rules! page {
     }};
 }
 
-/// Returns up to `limit` records of a kind after a key, and the key of the last one. Trips and mails are read by their
-/// modules.
+/// Returns a page of records of a kind after a key, and the key of the last one.
 pub(super) async fn page(
     tx: &Tx,
+    mail: &Mail,
     owner: Uuid,
     kind: Kind,
     after: Option<&Key>,
-    limit: u64,
 ) -> Result<(Records, Option<Key>), StoreError> {
+    let limit = kind.page();
+    let after_id = match after {
+        Some(Key::Id(id)) => Some(*id),
+        Some(Key::Digest(_)) | None => None,
+    };
     let from = (tx, owner, after, limit);
     Ok(match kind {
         Kind::Sessions => page!(Sessions, sessions, UserId, Id, id as Id, from),
@@ -98,8 +101,16 @@ pub(super) async fn page(
         Kind::SyncOperations => page!(SyncOperations, sync_operations, OwnerId, OpId, op_id as Id, from),
         Kind::DeletedTrips => page!(DeletedTrips, trip_tombstones, OwnerId, TripId, trip_id as Id, from),
         Kind::Shares => page!(Shares, trip_shares, OwnerId, TripId, trip_id as Id, from),
-        Kind::Trips => (Records::Trips(Vec::new()), None),
-        Kind::Mails => (Records::Mails(Vec::new()), None),
+        Kind::Trips => {
+            let trips = trips::page_by_id(tx, owner, after_id, limit).await?;
+            let last = trips.last().map(|trip| Key::Id(trip.id));
+            (Records::Trips(trips), last)
+        }
+        Kind::Mails => {
+            let mails = mail.list_of(tx, owner, after_id, limit).await?;
+            let last = mails.last().map(|mail| Key::Id(mail.id));
+            (Records::Mails(mails), last)
+        }
     })
 }
 

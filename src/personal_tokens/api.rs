@@ -111,9 +111,8 @@ impl Example for PersonalTokenList {
     }
 }
 
-impl PersonalTokenBody {
-    /// Creates the body, with the text of the token directly after its creation.
-    pub(crate) fn new(token: PersonalToken, text: Option<String>) -> Self {
+impl From<PersonalToken> for PersonalTokenBody {
+    fn from(token: PersonalToken) -> Self {
         Self {
             id: token.id,
             name: token.name,
@@ -122,7 +121,7 @@ impl PersonalTokenBody {
             expires_at: token.expires_at,
             last_used_at: token.last_used_at,
             digest: token.digest,
-            token: text,
+            token: None,
         }
     }
 }
@@ -210,7 +209,7 @@ impl PersonalTokensApi {
     #[oai(path = "/tokens", method = "get", operation_id = "list_personal_tokens")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<PersonalTokenList>, ProblemResponse> {
         let tokens = self.tokens.list(caller.user()).await?;
-        let items = tokens.into_iter().map(|token| PersonalTokenBody::new(token, None)).collect();
+        let items = tokens.into_iter().map(PersonalTokenBody::from).collect();
         Ok(Json(PersonalTokenList { items }))
     }
 
@@ -239,7 +238,10 @@ impl PersonalTokensApi {
             return Err(caller::insufficient_scope(missing).into());
         }
         let (token, text) = self.tokens.create(caller.user(), caller.session(), new).await?;
-        Ok(CreatedToken::Created(Json(PersonalTokenBody::new(token, Some(text))), "no-store".to_owned()))
+        Ok(CreatedToken::Created(
+            Json(PersonalTokenBody { token: Some(text), ..token.into() }),
+            "no-store".to_owned(),
+        ))
     }
 
     /// Remove a personal access token

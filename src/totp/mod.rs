@@ -192,7 +192,7 @@ impl Totp {
     ///
     /// [`TotpError::Store`].
     pub async fn count_recovery_codes(&self, user: Uuid) -> Result<u64, TotpError> {
-        let count = self.db.read(user, |tx, user| store::count_recovery_codes(tx, *user).boxed()).await;
+        let count = self.db.read(user, |tx, user| count_recovery_codes(tx, *user).boxed()).await;
         count.map_err(TotpError::Store)
     }
 
@@ -235,13 +235,13 @@ pub async fn begin_attempt(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<At
     })
 }
 
-/// Returns whether the user has an unused recovery code.
+/// Returns the number of unused recovery codes of the user.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
-pub async fn has_recovery_codes(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
-    Ok(store::count_recovery_codes(tx, user).await? > 0)
+pub async fn count_recovery_codes(tx: &Tx, user: Uuid) -> Result<u64, StoreError> {
+    store::count_recovery_codes(tx, user).await
 }
 
 /// Removes the authenticator app and the recovery codes of the user. Returns `false` if there was no confirmed app.

@@ -26,7 +26,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{BatchLoader, Db, HasStoreError, StoreError};
+use crate::db::{BatchLoader, Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MacKey, MasterSecret, Purpose, sha256};
 
 pub use feed::{Feed, FeedQuery};
@@ -268,23 +268,6 @@ impl Trips {
         Ok(counter.map(|counter| counter.usage).unwrap_or_default())
     }
 
-    /// Returns up to `limit` of the owner's trips whose ids are after `after`, in the order of their ids.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn page_by_id(
-        &self,
-        owner: Uuid,
-        after: Option<Uuid>,
-        limit: u64,
-    ) -> Result<Vec<Trip>, StoreError> {
-        let input = (owner, after, limit);
-        self.db
-            .read(input, |tx, (owner, after, limit)| store::page_by_id(tx, *owner, *after, *limit).boxed())
-            .await
-    }
-
     /// Returns one of the owner's trips.
     ///
     /// # Errors
@@ -294,4 +277,18 @@ impl Trips {
         let found = self.db.read((owner, id), |tx, (owner, id)| store::find(tx, *owner, *id).boxed()).await;
         found.map_err(TripsError::Store)?.ok_or(TripsError::NotFound)
     }
+}
+
+/// Returns up to `limit` of the owner's trips whose ids are after `after`, in the order of their ids.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn page_by_id(
+    tx: &Tx,
+    owner: Uuid,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<Trip>, StoreError> {
+    store::page_by_id(tx, owner, after, limit).await
 }

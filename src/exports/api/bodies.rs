@@ -83,7 +83,8 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(profile: Profile, exported_at: DateTime<Utc>) -> Self {
-        let Profile { user, has_password, authenticator_app, recovery_codes } = profile;
+        let Profile { user, authenticator_app, recovery_codes } = profile;
+        let has_password = user.has_password();
         Self {
             exported_at,
             user: user.into(),
@@ -219,7 +220,7 @@ pub(super) struct ExportedKey {
     /// Time when the request with the key was received.
     #[serde(serialize_with = "serialize_instant")]
     claimed_at: DateTime<Utc>,
-    /// Time when the key is forgotten.
+    /// Time when the key expires.
     #[serde(serialize_with = "serialize_instant")]
     expires_at: DateTime<Utc>,
     /// Status of the response. Absent while the request runs.

@@ -66,8 +66,8 @@ impl Rest {
             let Self { exports, user, position } = rest;
             let Some(position) = position else { return Ok(None) };
             let Page { records, next } = exports.page(user, &position).await.map_err(|error| {
-                tracing::warn!(%user, causes = error_chain(&error), "an export ended early");
-                io::Error::other("the export can't be continued")
+                tracing::warn!(%user, causes = error_chain(&error), "failed to read a page of an export; the response ends early");
+                io::Error::other("the export cannot be continued")
             })?;
             let mut json = Vec::new();
             write_page(&mut json, &position, records, next.as_ref());
@@ -87,10 +87,7 @@ fn write_page(json: &mut Vec<u8>, position: &Position, records: Records, next: O
         Records::KnownDevices(all) => write_all::<_, ExportedDevice>(json, is_first, all),
         Records::PendingLogins(all) => write_all::<_, ExportedLogin>(json, is_first, all),
         Records::Passkeys(all) => write_all::<_, PasskeyBody>(json, is_first, all),
-        Records::PersonalTokens(all) => {
-            let bodies = all.into_iter().map(|token| PersonalTokenBody::new(token, None)).collect();
-            write_all::<_, PersonalTokenBody>(json, is_first, bodies);
-        }
+        Records::PersonalTokens(all) => write_all::<_, PersonalTokenBody>(json, is_first, all),
         Records::Events(all) => write_all::<_, EventBody>(json, is_first, all),
         Records::Flows(all) => write_all::<_, ExportedFlow>(json, is_first, all),
         Records::Mails(all) => write_all::<_, ExportedMail>(json, is_first, all),
@@ -142,8 +139,8 @@ impl ExportsApi {
     /// their lists are absent.
     ///
     /// The response has no `Content-Length`, because the server reads the data while the client receives it. If the
-    /// connection closes before the end of the document, the export is incomplete: repeat the request. A change that
-    /// is made meanwhile may be missing. The security events show each export.
+    /// connection closes before the end of the document, the export is incomplete: repeat the request. A change
+    /// during the export may be missing. The security events show each export.
     #[oai(path = "/export", method = "get", operation_id = "export_me")]
     async fn export(&self, caller: Caller<AccountScope>) -> Result<Exported, ProblemResponse> {
         let exported_at = self.clock.now();

@@ -93,7 +93,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
     ("trips", &["epochs", "idempotency"]),
     ("shares", &["trips"]),
     ("sync", &["trips"]),
-    ("exports", &["accounts", "events", "mail", "passkeys", "personal_tokens", "trips"]),
+    ("exports", &["accounts", "events", "mail", "passkeys", "personal_tokens", "totp", "trips"]),
 ];
 
 /// The layer of the `api` modules.

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::PersonalTokensError;
 use super::store::{self, NewRow};
-use super::{PersonalToken, PersonalTokensError};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, NewEvent};
 use crate::tokens::{self, Revocation, Scope};
@@ -18,17 +18,18 @@ pub async fn count(tx: &Tx, user: Uuid) -> Result<u64, StoreError> {
     store::count(tx, user).await
 }
 
-/// Removes all tokens of a user, in the transaction that requires it. The caller applies the returned
-/// revocations with [`crate::tokens::Tokens::apply`] after the commit. `until` is [`super::PersonalTokens::revoked_until`].
+/// Removes all tokens of a user. Call it together with a revocation of everything that was issued for the user
+/// ([`tokens::of_user`]), which also removes the copies in the caches.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
-pub async fn remove_all(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Vec<Revocation>, StoreError> {
-    remove(tx, user, until, |_| true).await
+pub async fn remove_all(tx: &Tx, user: Uuid) -> Result<(), StoreError> {
+    store::delete_all(tx, user).await
 }
 
-/// Removes the tokens of a user that have the scope `account`, as [`remove_all`] does.
+/// Removes the tokens of a user that have the scope `account`. The caller applies the returned revocations with
+/// [`crate::tokens::Tokens::apply`] after the commit. `until` is the time until which a revocation is needed.
 ///
 /// # Errors
 ///
@@ -38,22 +39,14 @@ pub async fn remove_with_account_scope(
     user: Uuid,
     until: DateTime<Utc>,
 ) -> Result<Vec<Revocation>, StoreError> {
-    remove(tx, user, until, |token| token.scopes.contains(Scope::Account)).await
-}
-
-async fn remove(
-    tx: &Tx,
-    user: Uuid,
-    until: DateTime<Utc>,
-    is_removed: fn(&PersonalToken) -> bool,
-) -> Result<Vec<Revocation>, StoreError> {
     let mut revocations = Vec::new();
-    for token in store::list(tx, user).await?.into_iter().filter(is_removed) {
-        let revocation = Revocation { subject: token.id, minted_before: None, until };
-        tokens::revoke(tx, &revocation).await?;
-        store::delete(tx, user, token.id).await?;
-        revocations.push(revocation);
+    for token in store::list(tx, user).await? {
+        if token.scopes.contains(Scope::Account) {
+            store::delete(tx, user, token.id).await?;
+            revocations.push(Revocation { subject: token.id, minted_before: None, until });
+        }
     }
+    tokens::revoke_all(tx, &revocations).await?;
     Ok(revocations)
 }
 

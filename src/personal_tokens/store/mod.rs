@@ -98,7 +98,7 @@ pub(super) async fn list(tx: &Tx, owner: Uuid) -> Result<Vec<PersonalToken>, Sto
         .order_by_desc(personal_tokens::Column::Id)
         .all(tx)
         .await?;
-    Ok(rows.into_iter().map(|row| StoredToken::from(row).token).collect())
+    Ok(rows.into_iter().map(PersonalToken::from).collect())
 }
 
 /// Returns the token with the id in a credential, unless an operator has disabled the account.
@@ -120,6 +120,13 @@ pub(super) async fn find_presented(
 /// Deletes a token. Returns `false` if the owner has none with this id.
 pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, StoreError> {
     Ok(personal_tokens::Entity::delete_by_id((owner, id)).exec(tx).await?.rows_affected == 1)
+}
+
+/// Deletes all tokens of a user.
+pub(super) async fn delete_all(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
+    let deleted = personal_tokens::Entity::delete_many().filter(personal_tokens::Column::UserId.eq(owner));
+    deleted.exec(tx).await?;
+    Ok(())
 }
 
 /// Replaces the keyed hash if it is still `old`.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tripgate::accounts::NO_PASSWORD;
 use tripgate::db::StoreError;
 
 use crate::harness::{Client, PASSWORD, TestApp, email, rows};
@@ -341,14 +342,15 @@ async fn all_tokens_of_a_user_can_be_removed_together() {
         script.get("/api/v1/auth/session").await.expect(200);
     }
     let services = app.services();
-    let input = (ada.id().parse().unwrap(), services.personal_tokens.revoked_until());
-    let removed: Result<_, StoreError> = services
+    let user = ada.id().parse().unwrap();
+    let input = (services.sessions.clone(), user, app.clock.now());
+    let ended: Result<_, StoreError> = services
         .db
-        .write(input, |tx, (user, until)| Box::pin(tripgate::personal_tokens::remove_all(tx, *user, *until)))
+        .write(input, |tx, (sessions, user, now)| {
+            Box::pin(sessions.drop_credentials(tx, *user, NO_PASSWORD, *now))
+        })
         .await;
-    for revocation in removed.unwrap() {
-        services.tokens.apply(&revocation);
-    }
+    services.sessions.apply_ended(user, &ended.unwrap());
     for script in &scripts {
         script.get("/api/v1/auth/session").await.expect(401).problem("invalid_token");
     }

@@ -46,7 +46,7 @@ impl Accounts {
         };
         let reported: Result<bool, StoreError> =
             self.db.write(failed, |tx, failed| failed.count(tx).boxed()).await;
-        // Until here, the attempt occupies its place among those in progress.
+        // Hold the place at the gate until the failure is counted.
         drop(attempt);
         if reported? {
             audit::record(Event::UnderAttack, owner, None);
@@ -58,9 +58,9 @@ impl Accounts {
 impl FailedLogin {
     /// Counts the failure. Returns true if an attack was reported.
     async fn count(&self, tx: &Tx) -> Result<bool, StoreError> {
-        let counted = self.throttle.count_failure(tx, &self.failure).await?;
-        let Some(owner) = self.owner.filter(|_| counted.is_alert) else { return Ok(false) };
-        // The account may have been deleted meanwhile.
+        let is_alert = self.throttle.count_failure(tx, &self.failure).await?;
+        let Some(owner) = self.owner.filter(|_| is_alert) else { return Ok(false) };
+        // The account may have been deleted since the login.
         let Some(user) = store::find(tx, owner).await? else { return Ok(false) };
         if self.throttle.try_take(tx, &limits::of_attack_report(owner)).await?.is_some() {
             return Ok(false);
@@ -75,7 +75,7 @@ impl FailedLogin {
         let Some(to) = user.email else { return Ok(()) };
         let mut new = NewFlow::new(Purpose::SecureAccount, Some(user.id), "");
         new.address = Some(to.clone());
-        // The attacker does not choose the language.
+        // Ignore the languages of the request, because the attacker has sent it.
         let languages = Languages::default().preferring(user.locale.as_deref());
         let values = Values { count: Some(limits::ACCOUNT.free.into()), ..Values::default() };
         let delivery = Delivery::Code { to, languages, values };

@@ -20,7 +20,7 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The milliseconds of a day.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// The letter that stands for a mail whose kind has no reserve.
+/// The letter of a mail whose kind has no reserve.
 const ORDINARY: char = '-';
 
 /// A recent mail to a mailbox.

@@ -11,15 +11,15 @@ const LANGUAGES_MAX: usize = 8;
 pub struct Languages(Vec<String>);
 
 impl Languages {
-    /// Returns the language of the account, followed by those of the `Accept-Language` header (RFC 9110
-    /// §12.5.4). Ignores everything that is not a language.
-    pub fn of(locale: Option<&str>, accept_language: Option<&str>) -> Self {
+    /// Returns the languages of the `Accept-Language` header (RFC 9110 §12.5.4). Ignores everything that is not a
+    /// language.
+    pub fn accepted(accept_language: Option<&str>) -> Self {
         let mut accepted: Vec<(f32, &str)> =
             accept_language.unwrap_or_default().split(',').take(32).filter_map(item).collect();
         // The sort is stable: items with the same weight stay in the order of the header.
         accepted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         let mut languages = Vec::new();
-        for tag in locale.into_iter().chain(accepted.into_iter().map(|(_, tag)| tag)) {
+        for (_, tag) in accepted {
             if let Some(language) = primary_subtag(tag)
                 && !languages.contains(&language)
                 && languages.len() < LANGUAGES_MAX
@@ -69,14 +69,14 @@ mod tests {
 
     #[test]
     fn the_language_of_the_account_precedes_those_of_the_request() {
-        let languages = |locale, accept| Languages::of(locale, accept).0;
+        let languages = |locale, accept| Languages::accepted(accept).preferring(locale).0;
         assert_eq!(languages(Some("nl-BE"), Some("de, en;q=0.8")), ["nl", "de", "en"]);
         assert_eq!(languages(None, Some("fr;q=0.5, de-CH;q=0.9, *;q=0.1, en;q=0")), ["de", "fr"]);
         assert_eq!(languages(Some("EN_us"), Some("en")), ["en"]);
         for junk in ["", ",,;q=", "x", "12", "de;q=NaN", "de;q=x", "\r\nBcc: x"] {
             assert!(languages(None, Some(junk)).is_empty(), "{junk:?}");
         }
-        let preferring = |locale| Languages::of(None, Some("de, nl;q=0.5")).preferring(locale).0;
+        let preferring = |locale| Languages::accepted(Some("de, nl;q=0.5")).preferring(locale).0;
         assert_eq!(preferring(Some("nl-BE")), ["nl", "de"]);
         assert_eq!(preferring(Some("fr")), ["fr", "de", "nl"]);
         assert_eq!(preferring(None), ["de", "nl"]);

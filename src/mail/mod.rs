@@ -292,15 +292,13 @@ impl Mail {
     /// [`StoreError`].
     pub async fn list_of(
         &self,
+        tx: &Tx,
         user: Uuid,
         after: Option<Uuid>,
         limit: u64,
     ) -> Result<Vec<QueuedMail>, StoreError> {
-        let input = (user, after, limit);
-        let rows = self.0.db.read(input, |tx, (user, after, limit)| {
-            store::list_of(tx, *user, after.unwrap_or_default(), *limit).boxed()
-        });
-        Ok(rows.await?.into_iter().map(|row| self.queued_mail(row)).collect())
+        let rows = store::list_of(tx, user, after.unwrap_or_default(), limit).await?;
+        Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
     /// Deletes old failed mails and budgets.

@@ -194,7 +194,7 @@ mod tests {
         for language in Language::ALL {
             let mut subjects = std::collections::BTreeSet::new();
             for kind in MailKind::ALL {
-                let languages = Languages::of(Some(language.tag()), None);
+                let languages = Languages::default().preferring(Some(language.tag()));
                 let Rendered { subject, text, html } = render(kind, &languages, &values());
                 let html = html.unwrap();
                 assert!(subject.len() > 5 && text.len() > 40, "{language:?} {kind}: {subject}: {text}");
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_first_known_language_is_chosen() {
-        let chosen = |accept| Language::choose(&Languages::of(None, Some(accept)));
+        let chosen = |accept| Language::choose(&Languages::accepted(Some(accept)));
         assert_eq!(chosen("fr, nl;q=0.8, de;q=0.9"), Language::German);
         assert_eq!(chosen("fr"), Language::English);
         assert_eq!(chosen(""), Language::English);

@@ -211,7 +211,8 @@ mod tests {
             (".gitkeep", ""),
         ])
         .unwrap();
-        let render = |kind, language| templates.render(kind, &Languages::of(language, None), &values());
+        let render =
+            |kind, language| templates.render(kind, &Languages::default().preferring(language), &values());
         let english = render(MailKind::LoginCode, None);
         assert_eq!((&*english.subject, &*english.text, english.html), ("Code 123", "Hello, 123.", None));
         let french = render(MailKind::LoginCode, Some("fr"));

@@ -210,7 +210,7 @@ impl<'a> Worker<'a> {
         let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         if let Some(next) = next {
-            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail: it will be tried again");
+            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail; a retry is scheduled");
             return self.postpone(id, attempts, next, error).await;
         }
         tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");

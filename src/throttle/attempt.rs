@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use super::gate::Occupied;
-use super::{Counted, Place, Throttle, store};
+use super::{Place, Throttle, store};
 use crate::db::StoreError;
 
 /// An attempt that may be made. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`]; an attempt without
@@ -44,7 +44,7 @@ impl Attempt {
     pub async fn failed(self) -> Result<(), StoreError> {
         let Some(failure) = self.failure() else { return Ok(()) };
         let input = (self.throttle.clone(), failure);
-        let counted: Result<Counted, StoreError> = self
+        let counted: Result<bool, StoreError> = self
             .throttle
             .db
             .write(input, |tx, (throttle, failure)| throttle.count_failure(tx, failure).boxed())
@@ -56,7 +56,7 @@ impl Attempt {
     /// nothing is counted.
     pub fn failure(&self) -> Option<Failure> {
         let mut places = self.places.clone();
-        // In one order, so that transactions do not lock the rows in a circle.
+        // Sort the rows, so that concurrent transactions cannot deadlock.
         places.sort_by_key(|place| place.id);
         self.throttle.is_on.then(|| Failure { places, at: self.throttle.clock.shared_now() })
     }

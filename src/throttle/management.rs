@@ -10,7 +10,7 @@ use crate::db::StoreError;
 
 /// The maximum number of rows in a list.
 const MAX_LISTED: u64 = 10_000;
-/// The limits of failed attempts.
+/// The limits that the list shows.
 const LIMITS: [Limit; 8] = [
     limits::PAIR,
     limits::DEVICE,

@@ -33,7 +33,7 @@ use crate::secrets::{MacKey, MasterSecret, Purpose};
 
 pub use attempt::{Attempt, Failure};
 pub use device_token::{CredentialTag, Device, DeviceTokens};
-use gate::{Gate, Occupied};
+use gate::Gate;
 pub use management::{SlowedDown, Subject};
 
 /// The number of places for the keys of one limit. Keys with the same place share its count. With a million
@@ -52,7 +52,7 @@ const SWEEP_BATCH: u64 = 500;
 pub struct Limit {
     /// Its name in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
     pub name: &'static str,
-    /// How many attempts are free: at least 2, or 1 of requests that are counted by [`Throttle::take`].
+    /// The number of free attempts: at least 2. A limit of requests ([`Throttle::try_take`]) can have 1.
     pub free: u32,
     /// The time after which one counted attempt expires, in seconds.
     pub forget_secs: u32,
@@ -123,14 +123,6 @@ impl HasStoreError for ThrottleError {
             Self::Blocked(_) => None,
         }
     }
-}
-
-/// What a failure caused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Whether the account with this name is under attack, so that its owner must be alerted. True at most
-    /// once a day.
-    pub is_alert: bool,
 }
 
 /// Counts attempts, and rejects those beyond the limits. Cheap to clone.
@@ -216,7 +208,7 @@ impl Throttle {
     pub async fn begin(&self, buckets: Vec<Bucket>) -> Result<Attempt, ThrottleError> {
         let places: Vec<Place> = buckets.iter().map(|bucket| self.place(bucket)).collect();
         if !self.is_on {
-            return Ok(self.attempt(places, false, Vec::new()));
+            return Ok(Attempt::new(self.clone(), places, false, Vec::new()));
         }
         let mut wanted = vec![1; places.len()];
         loop {
@@ -231,7 +223,7 @@ impl Throttle {
                 counts.iter().zip(&places).map(|(count, place)| (count + 1).min(place.limit.free)).collect();
             if needed.iter().zip(&wanted).all(|(needed, wanted)| needed <= wanted) {
                 let is_counted = counts.first().is_some_and(|count| *count > 0);
-                return Ok(self.attempt(places, is_counted, occupied));
+                return Ok(Attempt::new(self.clone(), places, is_counted, occupied));
             }
             wanted = needed;
         }
@@ -246,34 +238,20 @@ impl Throttle {
         let places: Vec<Place> = buckets.iter().map(|bucket| self.place(bucket)).collect();
         let counts = if self.is_on { self.counts(&places).await? } else { Vec::new() };
         let is_counted = counts.first().is_some_and(|count| *count > 0);
-        Ok(self.attempt(places, is_counted, Vec::new()))
+        Ok(Attempt::new(self.clone(), places, is_counted, Vec::new()))
     }
 
-    /// Counts a request, successful or not, for example one that sends a mail. No more than the limit's free
-    /// requests are allowed, and then one more each time that one expires.
+    /// Counts a request, successful or not, in the transaction of the caller, for example one that sends a mail. No
+    /// more than the limit's free requests are allowed, and then one more each time that one expires.
     ///
     /// # Errors
     ///
-    /// [`ThrottleError::Blocked`]; then nothing was counted.
-    pub async fn take(&self, bucket: &Bucket) -> Result<(), ThrottleError> {
-        if !self.is_on {
-            return Ok(());
-        }
-        let input = (self.clone(), bucket.clone());
-        self.db.write(input, |tx, (throttle, bucket)| throttle.take_in(tx, bucket).boxed()).await
-    }
-
-    /// Does what [`Throttle::take`] does, in the transaction of the caller, which is rolled back if the request is
-    /// refused.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Throttle::take`].
-    pub async fn take_in(&self, tx: &Tx, bucket: &Bucket) -> Result<(), ThrottleError> {
+    /// [`ThrottleError::Blocked`]; then nothing was counted, and the caller rolls the transaction back.
+    pub async fn take(&self, tx: &Tx, bucket: &Bucket) -> Result<(), ThrottleError> {
         self.try_take(tx, bucket).await?.map_or(Ok(()), |blocked| Err(refused(blocked)))
     }
 
-    /// Counts a request in the transaction of the caller, unless the limit is reached: then returns how long.
+    /// Counts a request in the transaction of the caller. If the limit is reached, counts nothing and returns the block.
     ///
     /// # Errors
     ///
@@ -290,18 +268,14 @@ impl Throttle {
         }
     }
 
-    /// Counts a failed attempt in the transaction of the caller.
+    /// Counts a failed attempt in the transaction of the caller. Returns whether the account with this name is under
+    /// attack, so that its owner must be alerted: at most once a day.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the caller must not say whether the attempt was right.
-    pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<Counted, StoreError> {
-        let is_alert = store::count_failure(tx, &failure.places, failure.at).await?;
-        Ok(Counted { is_alert })
-    }
-
-    fn attempt(&self, places: Vec<Place>, is_counted: bool, occupied: Vec<Occupied>) -> Attempt {
-        Attempt::new(self.clone(), places, is_counted, occupied)
+    pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, StoreError> {
+        store::count_failure(tx, &failure.places, failure.at).await
     }
 
     /// Returns how many failures each place has counted.

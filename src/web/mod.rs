@@ -21,6 +21,7 @@ mod incoming;
 pub mod instant;
 pub mod json;
 pub mod json_object;
+pub mod languages;
 pub mod local_time;
 pub mod optional_caller;
 pub mod page;

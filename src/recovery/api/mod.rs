@@ -3,7 +3,6 @@
 mod bodies;
 
 use poem::Request;
-use poem::http::header;
 use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
@@ -11,12 +10,12 @@ use super::{Recovery, RecoveryError, Requester};
 use crate::accounts::api::password_error;
 use crate::clock::Clock;
 use crate::flows::Proof;
-use crate::mail::Languages;
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{AccountScope, Caller, invalid_code};
 use crate::web::client_address::ClientAddress;
 use crate::web::json::Json;
+use crate::web::languages::languages;
 use crate::web::optional_caller::OptionalCaller;
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
 use crate::web::uniform_time::at_next_tick;
@@ -49,6 +48,10 @@ fn problem(error: RecoveryError, proof: &str) -> Problem {
         RecoveryError::PasswordRequired => {
             let detail = "Password is required, or a new password.";
             Problem::invalid(vec![FieldError::new("/password", "required", detail)])
+        }
+        RecoveryError::NewPasswordRefused => {
+            let detail = "A new password is not accepted here. Please enter the password of the account.";
+            Problem::invalid(vec![FieldError::new("/new_password", "not_allowed", detail)])
         }
         RecoveryError::NoAddress => {
             let detail = "The account has no email address. Please use the password.";
@@ -86,11 +89,6 @@ fn requester(request: &Request) -> Requester {
     Requester { address: ClientAddress::of(request).0, languages: languages(request) }
 }
 
-/// Returns the languages of a request.
-fn languages(request: &Request) -> Languages {
-    Languages::of(None, request.header(header::ACCEPT_LANGUAGE))
-}
-
 /// The operations of confirmation and recovery.
 #[derive(Debug)]
 pub struct RecoveryApi {
@@ -116,12 +114,14 @@ impl RecoveryApi {
     /// with the account's access token. The token of a link is enough if this request has the account's
     /// access token. Otherwise the request also requires the password of the account or a new one, because
     /// the owner of the mailbox may not be the person who signed up. A new password removes everything that
-    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens. A change of the
-    /// address of an account that has confirmed one before accepts only the password: the new address may be a mistake.
+    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens. If
+    /// the account has confirmed an address before, a change of address accepts only the current password, because
+    /// the new address may be mistyped.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 422 `invalid` with the error `required` for `/password`: ask for the password, or for a new one.
+    /// - 422 `invalid` with the error `not_allowed` for `/new_password`: ask for the current password.
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Ask for it again, or for a new one.
     #[oai(
         path = "/auth/email/confirm",

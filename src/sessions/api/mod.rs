@@ -24,7 +24,6 @@ use crate::accounts::Accounts;
 use crate::accounts::LoginAttempt;
 use crate::accounts::api::UserBody;
 use crate::clock::Clock;
-use crate::mail::Languages;
 use crate::metrics::{self, AuthMethod};
 use crate::sessions::Sessions;
 use crate::tokens::Scopes;
@@ -34,6 +33,7 @@ use crate::web::caller::{AnyScope, Caller, Credential};
 use crate::web::client_address::ClientAddress;
 use crate::web::examples;
 use crate::web::json::{Json, serialize_instant, serialize_optional_instant};
+use crate::web::languages::languages;
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, ProblemResponse};
 
@@ -321,9 +321,4 @@ impl SessionsApi {
 
 fn device(request: &Request, name: Option<String>) -> Device {
     Device::new(name, request.header(header::USER_AGENT), languages(request))
-}
-
-/// Returns the languages of a request.
-fn languages(request: &Request) -> Languages {
-    Languages::of(None, request.header(header::ACCEPT_LANGUAGE))
 }

@@ -4,7 +4,7 @@ use poem::Request;
 use poem_openapi::types::{Example, Password as PasswordText};
 use poem_openapi::{Object, OpenApi};
 
-use super::{LoggedIn, languages};
+use super::LoggedIn;
 use crate::metrics::{self, AuthMethod};
 use crate::passkeys::api::PasskeyProof;
 use crate::second_factors::{Proof, SecondFactorsError};
@@ -13,6 +13,7 @@ use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::examples;
 use crate::web::json::Json;
+use crate::web::languages::languages;
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
 
 /// The token of a login, and one second factor.

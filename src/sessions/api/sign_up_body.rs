@@ -43,7 +43,7 @@ pub(super) struct SignUp {
     invite_code: Option<String>,
 }
 
-/// A new account, and the client that asks for it.
+/// A sign-up whose values are valid.
 pub(super) struct CheckedSignUp {
     pub(super) new: NewUser,
     pub(super) device_name: Option<String>,

@@ -15,7 +15,7 @@ use crate::accounts::{self, AccountsError, Email, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
-use crate::flows::{BegunFlow, Delivery, Flow, NewFlow, Proof, Purpose};
+use crate::flows::{self, BegunFlow, Delivery, Flow, NewFlow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
 
@@ -115,7 +115,7 @@ impl Recovery {
         if self.flows.is_reserved(tx, email.canonical(), Some(user)).await? {
             return Err(RecoveryError::InvalidCode);
         }
-        self.flows.end_all(tx, user).await?;
+        flows::end_all(tx, user, now).await?;
         let Some(old) = before.email.as_deref().and_then(|old| old.parse::<Email>().ok()) else {
             return Ok(());
         };
@@ -170,7 +170,7 @@ impl Recovery {
             Err(AccountsError::IdentifierTaken) => return Err(RecoveryError::InvalidCode),
             changed => changed?,
         }
-        self.flows.end_all(tx, user).await?;
+        flows::end_all(tx, user, now).await?;
         self.flows.end_later_undos(tx, user, &undo).await?;
         events::record(tx, &event.clone().of(user)).await?;
         Ok((user, self.sessions.end_every(tx, user, now).await?))

@@ -46,7 +46,8 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::InvalidCode`], [`RecoveryError::PasswordRequired`], [`RecoveryError::Policy`], or a wrapped
+    /// [`RecoveryError::InvalidCode`], [`RecoveryError::PasswordRequired`], [`RecoveryError::NewPasswordRefused`],
+    /// [`RecoveryError::Policy`], or a wrapped
     /// [`accounts::AccountsError::WrongPassword`].
     pub async fn confirm(
         &self,
@@ -80,10 +81,10 @@ impl Recovery {
             PasswordProof::Current(password) => self.accounts.prove_password(user, password).await?,
             PasswordProof::New(password) => {
                 let found = self.accounts.find(user).await?;
-                // The new address may belong to another person, by mistake or by theft: it is no claim to an account that
-                // has confirmed one before.
+                // Access to the new mailbox does not prove the ownership of an account that has confirmed an address
+                // before: the address may be mistyped, or entered by a thief.
                 if flow.purpose == Purpose::ChangeAddress && found.email_verified {
-                    return Err(RecoveryError::PasswordRequired);
+                    return Err(RecoveryError::NewPasswordRefused);
                 }
                 password_hash = Some(self.hash(&found, password).await?);
             }

@@ -38,6 +38,9 @@ pub enum RecoveryError {
     /// The code or token alone is not enough.
     #[error("the password is required")]
     PasswordRequired,
+    /// Only the current password is accepted.
+    #[error("a new password is not accepted")]
+    NewPasswordRefused,
     /// The account has no email address.
     #[error("the account has no email address")]
     NoAddress,
@@ -94,6 +97,7 @@ impl HasStoreError for RecoveryError {
             Self::Sessions(error) => error.store(),
             Self::InvalidCode
             | Self::PasswordRequired
+            | Self::NewPasswordRefused
             | Self::NoAddress
             | Self::Policy(_)
             | Self::Throttled(_) => None,
@@ -240,7 +244,7 @@ impl Recovery {
 
     /// Counts a request for an email. The count depends on the client alone, not on the account.
     async fn count_request(&self, tx: &Tx, address: IpAddr) -> Result<(), RecoveryError> {
-        Ok(self.throttle.take_in(tx, &limits::of_mail(address)).await?)
+        Ok(self.throttle.take(tx, &limits::of_mail(address)).await?)
     }
 
     /// Counts a try, and returns the flow if the proof is correct. Then takes the try back if the flow was

@@ -9,7 +9,7 @@ use crate::accounts;
 use crate::audit::{self, Event};
 use crate::db::Tx;
 use crate::events::{self, EventKind, NewEvent};
-use crate::flows::{Flow, Proof, Purpose};
+use crate::flows::{self, Flow, Proof, Purpose};
 use crate::mail::{MailKind, NewMail, Values};
 use crate::throttle::limits;
 use crate::tokens::Revocation;
@@ -104,7 +104,7 @@ impl Reset {
             return Ok(recovery.sessions.drop_credentials(tx, *user, password_hash, *now).await?);
         }
         accounts::replace_password(tx, *user, None, password_hash, *now).await?;
-        recovery.flows.end_all(tx, *user).await?;
+        flows::end_all(tx, *user, *now).await?;
         Ok(recovery.sessions.end_every(tx, *user, *now).await?)
     }
 }

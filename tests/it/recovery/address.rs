@@ -171,7 +171,9 @@ async fn the_mailbox_of_a_new_address_does_not_take_over_a_confirmed_account() {
     let ada = confirmed(&app, "ada").await;
     let mail = mailed(&app, &ada, CHANGE, NEW).await;
     let body = mail.with_token(json!({ "new_password": NEW_PASSWORD }));
-    post(&app, CONFIRM, body).await.expect(422).problem("invalid");
+    let reply = post(&app, CONFIRM, body).await.expect(422).problem("invalid").json();
+    let error = &reply["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&json!("/new_password"), &json!("not_allowed")));
     assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
     assert_eq!(ada.get(ME).await.expect(200).json()["email"], ADA);
     post(&app, CONFIRM, mail.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);

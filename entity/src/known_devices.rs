@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// A SHA-256 of the name and the `User-Agent` of the device, without digits.
+    /// SHA-256 of the name of the device and its `User-Agent` without digits and dots.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: Vec<u8>,
     pub last_seen_at: i64,

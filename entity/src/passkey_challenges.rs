@@ -9,9 +9,9 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// What the challenge is for.
+    /// The name of the ceremony.
     pub ceremony: String,
-    /// Null if the user is not known yet.
+    /// NULL if the user is not known yet.
     pub user_id: Option<Uuid>,
     /// SHA-256 of the token of the login that waits for a second factor.
     pub login_digest: Option<Vec<u8>>,

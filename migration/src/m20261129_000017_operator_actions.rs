@@ -7,7 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// The rows outlive the accounts that they are about, so the subject is no foreign key. The id begins with the time.
+// The rows remain when an account is deleted, so the subject is not a foreign key. Ids are UUIDv7, so the primary
+// key is in the order of time.
 const OPERATOR_ACTIONS: &str = "
 CREATE TABLE IF NOT EXISTS operator_actions (
     id {uuid} NOT NULL PRIMARY KEY,

@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, because only then can each be checked for and the step repeated.
+/// Added one at a time, so that each can be checked for and the step can be repeated.
 const COLUMNS: [(&str, &str); 2] = [("flows", "session_id"), ("pending_logins", "device_id")];
 
 #[async_trait::async_trait]

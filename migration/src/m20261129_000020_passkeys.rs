@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A credential id has up to 1023 bytes, so its SHA-256 is unique in its place.
+// A credential id has up to 1023 bytes, too many for an index, so the unique constraint is on its SHA-256.
 const PASSKEYS: &str = "
 CREATE TABLE IF NOT EXISTS passkeys (
     user_id {uuid} NOT NULL,
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS passkeys (
     CONSTRAINT passkeys_name_length CHECK ({length}(name) BETWEEN 1 AND 100)
 ) {clustered}";
 
-// The unique constraints find the challenges of a user, and those that have expired.
+// The unique constraints also serve as indexes: by user and by expiry.
 const CHALLENGES: &str = "
 CREATE TABLE IF NOT EXISTS passkey_challenges (
     id {uuid} NOT NULL PRIMARY KEY,

@@ -17,20 +17,13 @@ const CONFIRMED_TTL: Duration = Duration::from_mins(1);
 /// The capacity of that cache, in users.
 const CONFIRMED_CAPACITY: usize = 65_536;
 
-/// Caches which users have a confirmed address, and knows whether a login by password requires one.
+/// Caches which users have a confirmed address, and knows whether a login requires one.
 #[derive(Clone)]
 pub(super) struct Confirmation {
     /// The users whose address is confirmed, each with the time of the query that found it. With them, most
     /// requests need no query.
     confirmed: Arc<Cache<Uuid, Duration>>,
     is_first: bool,
-}
-
-impl Confirmation {
-    /// Returns true if the user must confirm the address before the password is accepted.
-    pub(super) fn is_missing(&self, user: &User) -> bool {
-        self.is_first && user.email.is_some() && !user.email_verified
-    }
 }
 
 impl Default for Confirmation {
@@ -46,7 +39,7 @@ impl fmt::Debug for Confirmation {
 }
 
 impl Accounts {
-    /// Sets whether a password is accepted only if the address is confirmed.
+    /// Sets whether users must confirm their address before they can log in.
     #[must_use]
     pub fn confirming_first(mut self, is_first: bool) -> Self {
         self.confirmation.is_first = is_first;
@@ -55,7 +48,7 @@ impl Accounts {
 
     /// Returns true if the user must confirm the address before any way to log in is accepted.
     pub fn must_confirm(&self, user: &User) -> bool {
-        self.confirmation.is_missing(user)
+        self.confirmation.is_first && user.email.is_some() && !user.email_verified
     }
 
     /// Returns whether the address of a user is confirmed. `true` may be up to a minute old.

@@ -1,4 +1,4 @@
-//! What an operator changes about any account. The functions run in the transaction of the caller.
+//! Operations of operators on any account. The functions run in the transaction of the caller.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;

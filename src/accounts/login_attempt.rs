@@ -68,7 +68,7 @@ impl Accounts {
         match self.check_password(found, password).await {
             Ok(user) => {
                 attempt.succeeded().await?;
-                if self.confirmation.is_missing(&user) {
+                if self.must_confirm(&user) {
                     return Err(AccountsError::Unconfirmed);
                 }
                 Ok(user)

@@ -2,7 +2,7 @@
 //!
 //! An account has an email address, a username or both, each unique by its canonical form, and a password.
 //! An unknown user and a wrong password give the same error after the same work. This module does not depend
-//! on sessions or tokens.
+//! on sessions.
 
 mod address;
 mod administration;

@@ -1,4 +1,4 @@
-//! What the commands of operators need of the flows.
+//! Changes of the flows of a user, and functions for the commands of operators.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,8 @@ impl Flows {
     }
 }
 
-/// Like [`super::Flows::end_all`].
+/// Invalidates all unused flows of a user except those that undo a change of address or end a session: a thief must
+/// not be able to end them.
 ///
 /// # Errors
 ///

@@ -269,7 +269,7 @@ impl Flows {
         store::was_used(tx, user, Purpose::EndSession, session).await
     }
 
-    /// Remembers a used flow for this time: [`Flows::was_reported`] needs it.
+    /// Keeps the row of a used flow for `period`, because [`Flows::was_reported`] reads it.
     ///
     /// # Errors
     ///
@@ -285,16 +285,6 @@ impl Flows {
     /// [`StoreError`].
     pub async fn forget_try(&self, tx: &Tx, flow: &Flow) -> Result<(), StoreError> {
         store::forget_try(tx, flow.id).await
-    }
-
-    /// Invalidates all unused flows of a user except those that undo a change of address or end a session: a thief must
-    /// not be able to end them.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn end_all(&self, tx: &Tx, user: Uuid) -> Result<(), StoreError> {
-        store::end_all(tx, user, self.clock.now()).await
     }
 
     /// Invalidates the undos that a user's later changes of address began. An earlier one stays valid: it

@@ -232,8 +232,8 @@ pub(super) async fn end_later_undos(
     Ok(())
 }
 
-/// Returns the condition for an unused undo whose address was confirmed: an address that nobody has confirmed stays free
-/// for the owner of its mailbox.
+/// Returns the condition for an unused undo that reserves its address. An address that was never confirmed is not
+/// reserved, so that the owner of the mailbox can sign up with it.
 fn reserves_address(now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(Column::Purpose.eq(Purpose::UndoChange.name()))
@@ -258,7 +258,7 @@ pub(super) async fn is_reserved(
     Ok(users.into_iter().any(|user| user != except))
 }
 
-/// Returns the subjects of all unused undos.
+/// Returns the subjects of all undos that reserve their address.
 pub(super) async fn reserved_subjects(tx: &Tx, now: DateTime<Utc>) -> Result<Vec<Vec<u8>>, StoreError> {
     let query = Entity::find().select_only().column(Column::Subject).filter(reserves_address(now));
     Ok(query.into_tuple().all(tx).await?)

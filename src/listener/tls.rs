@@ -63,7 +63,7 @@ impl Certificate {
     ///
     /// Those of [`Certificate::load`].
     pub fn reload(&self) -> Result<(), ServerError> {
-        // Read the state before the files, so that files that change meanwhile are loaded again.
+        // Read the state before the files, so that files that change in between are loaded again.
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = states(&self.cert, &self.key);
         let new = read(&self.cert, &self.key)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);

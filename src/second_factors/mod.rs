@@ -143,21 +143,22 @@ impl SecondFactors {
         ceremony: Ceremony,
         now: DateTime<Utc>,
     ) -> Result<Checked, SecondFactorsError> {
-        if let Proof::Passkey(proof) = proof {
-            let checked = self.passkeys.check(tx, ceremony, Some(user), proof, now).await?;
-            return Ok(checked.map_or_else(Checked::Rejected, |_| Checked::Proven(Method::Passkey)));
-        }
-        match totp::begin_attempt(tx, user, now).await? {
-            Attempt::Counted => {}
-            Attempt::Blocked { retry_after_secs } => return Ok(Checked::Blocked { retry_after_secs }),
-            Attempt::NotEnabled => return Ok(Checked::Wrong),
+        if !matches!(proof, Proof::Passkey(_)) {
+            match totp::begin_attempt(tx, user, now).await? {
+                Attempt::Counted => {}
+                Attempt::Blocked { retry_after_secs } => return Ok(Checked::Blocked { retry_after_secs }),
+                Attempt::NotEnabled => return Ok(Checked::Wrong),
+            }
         }
         let (is_correct, method) = match proof {
             Proof::TotpCode(code) => (self.totp.use_code(tx, user, code, now).await?, Method::Totp),
             Proof::RecoveryCode(code) => {
                 (self.totp.use_recovery_code(tx, user, code).await?, Method::RecoveryCode)
             }
-            Proof::Passkey(_) => (false, Method::Passkey),
+            Proof::Passkey(proof) => {
+                let checked = self.passkeys.check(tx, ceremony, Some(user), proof, now).await?;
+                return Ok(checked.map_or_else(Checked::Rejected, |_| Checked::Proven(Method::Passkey)));
+            }
         };
         Ok(if is_correct { Checked::Proven(method) } else { Checked::Wrong })
     }
@@ -187,7 +188,7 @@ impl SecondFactors {
 /// [`StoreError`].
 pub async fn methods(tx: &Tx, user: Uuid) -> Result<Vec<Method>, StoreError> {
     let mut methods = vec![Method::Totp];
-    if totp::has_recovery_codes(tx, user).await? {
+    if totp::count_recovery_codes(tx, user).await? > 0 {
         methods.push(Method::RecoveryCode);
     }
     if passkeys::has_any(tx, user).await? {

@@ -10,7 +10,7 @@ use crate::accounts::{self, AccountsError};
 use crate::audit::{self, Event};
 use crate::db::Tx;
 use crate::events::{self, EventKind, NewEvent};
-use crate::flows::Flows;
+use crate::flows;
 use crate::passwords::Password;
 use crate::tokens::Revocation;
 
@@ -25,7 +25,6 @@ struct PasswordChange {
     hash: String,
     at: DateTime<Utc>,
     event: NewEvent,
-    flows: Flows,
 }
 
 impl Sessions {
@@ -54,7 +53,6 @@ impl Sessions {
             at: self.clock.now(),
             event: NewEvent::new(&self.clock, caller.user, EventKind::PasswordChanged)
                 .in_session(caller.session),
-            flows: self.flows.clone(),
         };
         let ended: Vec<Revocation> =
             self.db.write(change, |tx, change| store_password(tx, change).boxed()).await?;
@@ -69,7 +67,7 @@ async fn store_password(tx: &Tx, change: &PasswordChange) -> Result<Vec<Revocati
     if !accounts::replace_password(tx, *user, Some(*version), hash, *at).await? {
         return Err(AccountsError::WrongPassword.into());
     }
-    change.flows.end_all(tx, *user).await?;
+    flows::end_all(tx, *user, *at).await?;
     events::record(tx, &change.event).await?;
     Ok(revocation::end_others(tx, *user, change.keep, *at).await?)
 }

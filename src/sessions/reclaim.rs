@@ -12,7 +12,7 @@ use super::{Sessions, revocation};
 use crate::accounts;
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
-use crate::{events, personal_tokens, second_factors};
+use crate::{events, flows, personal_tokens, second_factors};
 
 /// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the expiry of the last
 /// access token.
@@ -65,12 +65,11 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Vec<Revocation>, StoreError> {
         accounts::replace_password(tx, user, None, password_hash, now).await?;
-        self.flows.end_all(tx, user).await?;
+        flows::end_all(tx, user, now).await?;
         second_factors::remove_all(tx, user, now).await?;
         events::forget_devices(tx, user).await?;
-        let mut ended = personal_tokens::remove_all(tx, user, self.revoked_until(now)).await?;
-        ended.extend(self.end_every(tx, user, now).await?);
-        Ok(ended)
+        personal_tokens::remove_all(tx, user).await?;
+        self.end_every(tx, user, now).await
     }
 
     /// Returns the time until which a revocation is needed: the access tokens may have been minted under a longer

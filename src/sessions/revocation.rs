@@ -235,9 +235,7 @@ pub(super) async fn end_others(
     let of_session = |(id, until)| Revocation { subject: id, minted_before: None, until };
     let mut ended: Vec<Revocation> = ids.into_iter().map(of_session).collect();
     ended.push(tokens::without_session(owner, now));
-    for revocation in &ended {
-        tokens::revoke(tx, revocation).await?;
-    }
+    tokens::revoke_all(tx, &ended).await?;
     Ok(ended)
 }
 

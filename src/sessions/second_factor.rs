@@ -154,7 +154,7 @@ impl Sessions {
             Checked::Proven(method) => method,
             Checked::Rejected(rejection) => return Ok(Outcome::Rejected(login.user, rejection)),
             Checked::Wrong => return Ok(Outcome::Wrong(login.user)),
-            // The error reverts the count: nothing was compared.
+            // Nothing was compared, so return an error: the rollback also reverts the counted attempt.
             Checked::Blocked { retry_after_secs } => {
                 return Err(SessionsError::TooManyAttempts { retry_after_secs });
             }
@@ -192,7 +192,7 @@ impl Sessions {
         let event = NewEvent::new(&self.clock, user, EventKind::TotpEnabled).in_session(current);
         let until = self.revoked_until(event.at());
         let input = (self.second_factors.clone(), user, current, code.to_owned(), event, until);
-        let (codes, ended): (_, Vec<Revocation>) = self
+        let (codes, ended, removed): (_, Vec<Revocation>, Vec<Revocation>) = self
             .db
             .write(input, |tx, (factors, user, current, code, event, until)| {
                 async move {
@@ -202,15 +202,19 @@ impl Sessions {
                     if let Some(current) = current {
                         add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
                     }
-                    let mut ended = revocation::end_others(tx, *user, *current, now).await?;
+                    let ended = revocation::end_others(tx, *user, *current, now).await?;
                     // Such a token was created without the second factor, and gives access to the whole account.
-                    ended.extend(personal_tokens::remove_with_account_scope(tx, *user, *until).await?);
-                    Ok::<_, SessionsError>((codes, ended))
+                    let removed = personal_tokens::remove_with_account_scope(tx, *user, *until).await?;
+                    Ok::<_, SessionsError>((codes, ended, removed))
                 }
                 .boxed()
             })
             .await?;
         self.apply_ended(user, &ended);
+        for revocation in &removed {
+            self.tokens.apply(revocation);
+            audit::record(Event::PersonalTokenRemoved, Some(user), current);
+        }
         audit::record(Event::TotpEnabled, Some(user), current);
         Ok(codes)
     }

@@ -37,7 +37,8 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        // A change that was committed since the password was read does not revoke a token that is minted after it.
+        // Compare the version again: a change between the check of the password and the minting does not revoke this
+        // token, because the token is newer.
         if self.accounts.find(user.id).await?.credentials_version != user.credentials_version {
             return Err(AccountsError::InvalidCredentials.into());
         }

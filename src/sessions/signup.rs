@@ -80,10 +80,10 @@ impl Sessions {
         let attempt = self.accounts.begin_sign_up(client.address).await?;
         let SigningUp { device, invite_code, .. } = client;
         let languages = device.languages.clone().preferring(new_locale.as_deref());
-        // Before the identifiers are compared: without a code, a client does not learn which ones are taken.
+        // Check the code before the identifiers, so that a client without a code cannot learn which ones are taken.
         let invite = if self.signup == SignupMode::Invite {
             let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
-                // An app may learn only from this response that a code is required.
+                // Don't count a request without a code: only this response may show the app that a code is required.
                 if invite_code.is_some() {
                     attempt.failed().await?;
                 }
@@ -143,7 +143,7 @@ impl Sessions {
             .db
             .write(input, move |tx, (sessions, hashed, new, confirmation, email, invite)| {
                 async move {
-                    // First: of concurrent sign-ups with one code, the later ones wait here.
+                    // Redeem the code first, so that concurrent sign-ups with the same code wait here.
                     if let Some(code) = invite
                         && !invites::redeem(tx, code, now).await?
                     {

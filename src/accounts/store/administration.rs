@@ -11,7 +11,7 @@ use super::{Credentials, new_row};
 use crate::accounts::{HashedUser, KnownKeys, User, UserFilter};
 use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 
-/// The escape character of a LIKE pattern. It is no backslash, which means something else on MySQL.
+/// The escape character of a LIKE pattern. Not a backslash, because MySQL also interprets it in string literals.
 const ESCAPE: char = '!';
 
 /// Returns the pattern of the texts that contain `text`.

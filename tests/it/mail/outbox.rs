@@ -66,13 +66,16 @@ async fn the_language_of_a_mail_is_the_recipients() {
         (None, Some("fr, de;q=0.9"), "Dein Code zum Anmelden"),
         (Some("fr"), None, "Your code to log in"),
     ] {
-        let languages = Languages::of(locale, accept);
+        let languages = Languages::accepted(accept).preferring(locale);
         queue(&app, NewMail { languages, ..mail(&email("ada"), MailKind::LoginCode) }).await;
         assert_eq!(app.mails().await.last().unwrap().subject(), subject);
     }
     queue(
         &app,
-        NewMail { languages: Languages::of(Some("de"), None), ..mail("b@x.org", MailKind::ConfirmAddress) },
+        NewMail {
+            languages: Languages::default().preferring(Some("de")),
+            ..mail("b@x.org", MailKind::ConfirmAddress)
+        },
     )
     .await;
     let mail = app.mail_to("b@x.org").await;

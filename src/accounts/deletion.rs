@@ -11,7 +11,7 @@ use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
 /// How long the deletion of everything that a user may store can take.
-const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Accounts {
     /// Deletes the account and all data of its user after checking the password. All access tokens of the user

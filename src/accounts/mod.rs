@@ -36,6 +36,7 @@ use address::Confirmation;
 pub use address::{change_address, confirm_address};
 pub use administration::{KnownKeys, UserFilter, delete, find_keys, insert_all, search, set_disabled};
 pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
+pub use deletion::DELETION_TIMEOUT;
 pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };

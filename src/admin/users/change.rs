@@ -90,7 +90,13 @@ pub async fn change_user(
 ) -> Result<Changed, ManageUsersError> {
     with_database(settings, async |context| {
         let request = Request::new(context, name, change);
-        let (changed, action) = context.db.write(request, |tx, request| request.apply(tx).boxed()).await?;
+        let db = &context.db;
+        let (changed, action) = if change == Change::Delete {
+            let limit = accounts::DELETION_TIMEOUT;
+            db.write_within(limit, request, |tx, request| request.apply(tx).boxed()).await?
+        } else {
+            db.write(request, |tx, request| request.apply(tx).boxed()).await?
+        };
         action.log();
         Ok(changed)
     })

@@ -1,15 +1,16 @@
 //! Creates an account.
 
+use std::slice;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::{Context, ManageUsersError, flows, with_database};
 use crate::accounts::{
-    self, AccountsError, DISPLAY_NAME_MAX, Email, HashedUser, NewAccount, PasswordPolicy, User, Username,
+    self, DISPLAY_NAME_MAX, Email, HashedUser, NewAccount, PasswordPolicy, User, Username,
 };
 use crate::config::Settings;
-use crate::db::Tx;
+use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows::Flows;
 use crate::operators::{self, Action};
@@ -101,10 +102,9 @@ async fn insert(
     event: &NewEvent,
     action: &Action,
 ) -> Result<(), ManageUsersError> {
-    match accounts::insert(tx, hashed).await {
-        Err(AccountsError::IdentifierTaken) => return Err(ManageUsersError::IdentifierTaken),
-        Err(AccountsError::Store(error)) => return Err(error.into()),
-        Err(_) | Ok(()) => {}
+    match accounts::insert_all(tx, slice::from_ref(hashed)).await {
+        Err(StoreError::UniqueViolation(_)) => return Err(ManageUsersError::IdentifierTaken),
+        other => other?,
     }
     // Check this after the insert, which waits for a concurrent change of address to be committed.
     if let Some(key) = hashed.email_key()

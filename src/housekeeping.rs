@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::{App, compare_clocks};
 use crate::error_chain::error_chain;
-use crate::metrics;
+use crate::{metrics, operators};
 
 /// How often to poll for the changes of other replicas.
 const POLL_EVERY: Duration = Duration::from_millis(300);
@@ -131,8 +131,8 @@ async fn flush_events(app: App) {
     }
 }
 
-/// Deletes expired sessions, revocations and personal access tokens, old events and old mails, if the clock is steady
-/// and this replica holds the lease.
+/// Deletes expired sessions, revocations and personal access tokens, old events, mails and records of administrative
+/// commands, if the clock is steady and this replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -167,6 +167,12 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.personal_tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired personal access tokens");
+    }
+    if let Err(error) = operators::sweep(&app.db, app.clock.now()).await {
+        tracing::warn!(
+            causes = error_chain(&error),
+            "failed to delete old records of administrative commands"
+        );
     }
 }
 

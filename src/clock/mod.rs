@@ -216,6 +216,12 @@ pub fn from_millis(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
+/// Returns the lowest UUIDv7 of an instant: the ids of rows that were created before it are lower.
+pub fn first_id_at(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +232,16 @@ mod tests {
         let ids: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));
         assert_eq!(ids[0].get_timestamp().unwrap().to_unix(), (1_700_000_000, 123_000_000));
+    }
+
+    #[test]
+    fn the_first_id_at_an_instant_separates_earlier_identifiers_from_later_ones() {
+        let clock = Clock::fixed(from_millis(1_700_000_000_123));
+        let earlier = clock.new_id();
+        clock.advance(TimeDelta::milliseconds(1));
+        let first = first_id_at(clock.now());
+        assert!(earlier < first && first < clock.new_id());
+        assert_eq!(first_id_at(from_millis(-1)), Uuid::nil());
     }
 
     #[test]

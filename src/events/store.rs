@@ -7,7 +7,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter
 use uuid::Uuid;
 
 use super::{DeviceInfo, Event, NewEvent};
-use crate::clock::from_millis;
+use crate::clock::{first_id_at, from_millis};
 use crate::db::{StoreError, Tx};
 
 impl From<security_events::Model> for Event {
@@ -86,13 +86,11 @@ pub(super) async fn recent(
     limit: u64,
 ) -> Result<Vec<(DateTime<Utc>, Option<String>)>, StoreError> {
     // The id begins with the time, so only the newest rows of the account are read.
-    let since_millis = u64::try_from(since.timestamp_millis()).unwrap_or_default();
-    let first = Uuid::from_u128(u128::from(since_millis) << 80);
     let rows: Vec<(i64, Option<String>)> = security_events::Entity::find()
         .select_only()
         .columns([security_events::Column::CreatedAt, security_events::Column::Ip])
         .filter(security_events::Column::UserId.eq(owner))
-        .filter(security_events::Column::Id.gt(first))
+        .filter(security_events::Column::Id.gt(first_id_at(since)))
         .filter(security_events::Column::Kind.eq(kind))
         .order_by_desc(security_events::Column::Id)
         .limit(limit)

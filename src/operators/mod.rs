@@ -1,7 +1,8 @@
 //! The administrative commands that were run, each with the operating system's user who ran it.
 //!
-//! A command that changes an account is recorded in the transaction of the change. The records contain ids, and neither
-//! names nor secrets. They outlive the accounts that they are about, and are deleted after [`RETENTION`].
+//! A command that changes an account is recorded in the transaction of the change. A record contains the operator, the
+//! command and the id of its subject (for an import, the name of the file). It contains no secret. Records outlive the
+//! accounts that they are about, and are deleted after [`RETENTION`].
 
 mod identity;
 mod store;
@@ -22,6 +23,8 @@ pub use identity::current_operator;
 pub const RETENTION: TimeDelta = TimeDelta::days(400);
 /// The maximum length of the name of an operator or of a subject, in characters.
 const TEXT_MAX: usize = 100;
+/// The maximum number of rows that are deleted in one transaction.
+const SWEEP_BATCH: u64 = 500;
 
 /// An administrative command that was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +67,17 @@ impl Action {
 ///
 /// [`StoreError`].
 pub async fn record(tx: &Tx, action: &Action) -> Result<(), StoreError> {
-    store::delete_before(tx, action.at - RETENTION).await?;
     store::insert(tx, action).await
+}
+
+/// Deletes records that are older than [`RETENTION`].
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn sweep(db: &Db, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let before = now - RETENTION;
+    db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
 }
 
 /// Returns the newest records, the newest first.

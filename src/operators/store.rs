@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use uuid::Uuid;
 
 use super::Action;
-use crate::clock::from_millis;
+use crate::clock::{first_id_at, from_millis};
 use crate::db::{StoreError, Tx};
 
 impl From<Model> for Action {
@@ -34,11 +34,14 @@ pub(super) async fn list(tx: &Tx, limit: u64) -> Result<Vec<Action>, StoreError>
     Ok(rows.into_iter().map(Action::from).collect())
 }
 
-/// Deletes the records from before a time.
-pub(super) async fn delete_before(tx: &Tx, before: DateTime<Utc>) -> Result<(), StoreError> {
+/// Deletes up to `limit` records from before a time. Returns their number.
+pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     // The id begins with the time, and the table is ordered by it.
-    let millis = u64::try_from(before.timestamp_millis()).unwrap_or_default();
-    let first = Uuid::from_u128(u128::from(millis) << 80);
-    Entity::delete_many().filter(Column::Id.lt(first)).exec(tx).await?;
-    Ok(())
+    let first = first_id_at(before);
+    let query = Entity::find().select_only().column(Column::Id).filter(Column::Id.lt(first)).limit(limit);
+    let ids: Vec<Uuid> = query.into_tuple().all(tx).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?.rows_affected)
 }

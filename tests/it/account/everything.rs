@@ -1,8 +1,11 @@
 //! A user who has used every feature, so that every table with users' data has a row of the user.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::harness::all_tables::columns;
 use crate::harness::passkeys::{begin_registration, register};
 use crate::harness::totp::{Enrolled, enrol, mfa_token};
 use crate::harness::{Client, PASSWORD, TestApp};
@@ -14,6 +17,16 @@ pub(super) const NEW_EMAIL: &str = "canary+moved@example.org";
 pub(super) const USERNAME: &str = "CanaryName";
 const AGENT: &str = "CanaryTrips/1.4";
 const TRIPS: &str = "/api/v1/trips";
+
+/// The columns that contain the id of a user.
+pub(super) const OWNERS: [&str; 2] = ["user_id", "owner_id"];
+
+/// Returns the tables whose rows belong to a user, from the catalog of the database.
+pub(super) async fn owned_tables(app: &TestApp) -> BTreeSet<String> {
+    let columns = columns(app).await;
+    let owned = columns.into_iter().filter(|(_, column)| OWNERS.contains(&column.as_str()));
+    owned.map(|(table, _)| table).collect()
+}
 
 /// The user, and what the tests need to log in again.
 pub(super) struct Everything {
@@ -103,7 +116,7 @@ async fn use_passkey(app: &TestApp, client: &Client) {
 }
 
 /// Starts a login that waits for the second factor.
-pub(super) async fn start_login(app: &TestApp) {
+async fn start_login(app: &TestApp) {
     let body = json!({ "identifier": NEW_EMAIL, "password": PASSWORD, "device_name": "Canary watch" });
     let call = app.anonymous().post("/api/v1/auth/login").header("user-agent", AGENT);
     call.json(&body).await.expect(401).problem("mfa_required");

@@ -39,12 +39,8 @@ pub(super) fn log_done(command: &str) {
 }
 
 /// Like [`record`], for a command that has closed the database.
-pub(super) async fn record_done(settings: &Settings, command: &str, subject: Option<&str>) {
+pub(super) async fn record_done(settings: &Settings, command: &str) {
     let action = Action::new(&Clock::system(), command);
-    let action = match subject {
-        Some(subject) => action.on(&subject),
-        None => action,
-    };
     match open_existing(settings).await {
         Ok(db) => {
             record(&db, action).await;

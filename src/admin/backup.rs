@@ -104,7 +104,7 @@ pub async fn restore_backup(
     };
     drop(lock);
     if restored.is_ok() {
-        record_done(settings, "backup restore", None).await;
+        record_done(settings, "backup restore").await;
     }
     restored
 }

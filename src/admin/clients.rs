@@ -1,12 +1,13 @@
 //! Adds, lists and removes the credentials of other services.
 
-use super::actions::record_done;
+use super::actions::record;
 use super::{open_existing, open_or_create};
 use crate::app::{StartError, set_umask};
 use crate::clients::{Client, ClientCredentials, Clients, ClientsError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;
+use crate::operators::Action;
 
 /// Why a command for the clients failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +32,12 @@ pub async fn add_client(
 ) -> Result<ClientCredentials, ManageClientsError> {
     set_umask();
     let db = open_or_create(settings, create).await?;
-    let created = with_clients(db, async |clients| clients.add(name).await).await?;
-    record_done(settings, "clients add", Some(&created.id)).await;
-    Ok(created)
+    with_clients(db, async |clients, db| {
+        let created = clients.add(name).await?;
+        record(db, Action::new(&Clock::system(), "clients add").on(&created.id)).await;
+        Ok(created)
+    })
+    .await
 }
 
 /// Returns all clients, oldest first.
@@ -44,7 +48,7 @@ pub async fn add_client(
 pub async fn list_clients(settings: &Settings) -> Result<Vec<Client>, ManageClientsError> {
     set_umask();
     let db = open_existing(settings).await?;
-    with_clients(db, async |clients| clients.list().await).await
+    with_clients(db, async |clients, _| clients.list().await).await
 }
 
 /// Removes the client with this id; its next request is rejected.
@@ -55,17 +59,20 @@ pub async fn list_clients(settings: &Settings) -> Result<Vec<Client>, ManageClie
 pub async fn remove_client(settings: &Settings, id: &str) -> Result<(), ManageClientsError> {
     set_umask();
     let db = open_existing(settings).await?;
-    with_clients(db, async |clients| clients.remove(id).await).await?;
-    record_done(settings, "clients remove", Some(id)).await;
-    Ok(())
+    with_clients(db, async |clients, db| {
+        clients.remove(id).await?;
+        record(db, Action::new(&Clock::system(), "clients remove").on(&id)).await;
+        Ok(())
+    })
+    .await
 }
 
 /// Runs `work` on the clients and closes the database.
 async fn with_clients<T>(
     db: Db,
-    work: impl AsyncFnOnce(Clients) -> Result<T, ClientsError>,
+    work: impl AsyncFnOnce(Clients, &Db) -> Result<T, ClientsError>,
 ) -> Result<T, ManageClientsError> {
-    let result = work(Clients::new(db.clone(), Clock::system())).await;
+    let result = work(Clients::new(db.clone(), Clock::system()), &db).await;
     db.close().await;
     Ok(result?)
 }

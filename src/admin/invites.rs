@@ -3,12 +3,14 @@
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::actions::record_done;
+use super::actions::record;
 use super::open_existing;
 use crate::app::{StartError, set_umask};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::db::Db;
 use crate::invites::{Invite, InviteCode, Invites, InvitesError};
+use crate::operators::Action;
 
 /// Why a command for the invites failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +33,12 @@ pub async fn add_invite(
     uses: u32,
     ttl: Option<TimeDelta>,
 ) -> Result<(Invite, InviteCode), ManageInvitesError> {
-    let added = with_invites(settings, async |invites| invites.add(uses, ttl).await).await?;
-    record_done(settings, "invites add", Some(&added.0.id.to_string())).await;
-    Ok(added)
+    with_invites(settings, async |invites, db| {
+        let (invite, code) = invites.add(uses, ttl).await?;
+        record(db, Action::new(&Clock::system(), "invites add").on(&invite.id)).await;
+        Ok((invite, code))
+    })
+    .await
 }
 
 /// Returns all invites, the oldest first.
@@ -42,7 +47,7 @@ pub async fn add_invite(
 ///
 /// [`ManageInvitesError`].
 pub async fn list_invites(settings: &Settings) -> Result<Vec<Invite>, ManageInvitesError> {
-    with_invites(settings, async |invites| invites.list().await).await
+    with_invites(settings, async |invites, _| invites.list().await).await
 }
 
 /// Removes the invite with this id; its code is refused from now on.
@@ -51,19 +56,22 @@ pub async fn list_invites(settings: &Settings) -> Result<Vec<Invite>, ManageInvi
 ///
 /// [`ManageInvitesError`].
 pub async fn remove_invite(settings: &Settings, id: Uuid) -> Result<(), ManageInvitesError> {
-    with_invites(settings, async |invites| invites.remove(id).await).await?;
-    record_done(settings, "invites remove", Some(&id.to_string())).await;
-    Ok(())
+    with_invites(settings, async |invites, db| {
+        invites.remove(id).await?;
+        record(db, Action::new(&Clock::system(), "invites remove").on(&id)).await;
+        Ok(())
+    })
+    .await
 }
 
 /// Runs `work` on the invites and closes the database.
 async fn with_invites<T>(
     settings: &Settings,
-    work: impl AsyncFnOnce(Invites) -> Result<T, InvitesError>,
+    work: impl AsyncFnOnce(Invites, &Db) -> Result<T, InvitesError>,
 ) -> Result<T, ManageInvitesError> {
     set_umask();
     let db = open_existing(settings).await?;
-    let result = work(Invites::new(db.clone(), Clock::system())).await;
+    let result = work(Invites::new(db.clone(), Clock::system()), &db).await;
     db.close().await;
     Ok(result?)
 }

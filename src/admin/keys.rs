@@ -1,10 +1,12 @@
 //! Lists, rotates and revokes the signing keys.
 
-use super::actions::record_done;
+use super::actions::record;
 use super::open_existing;
 use crate::app::{StartError, master_secret, set_umask};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::db::Db;
+use crate::operators::Action;
 use crate::secrets::MasterSecret;
 use crate::tokens::{self, KeyRotation, KeySummary, TokensError};
 
@@ -64,9 +66,12 @@ pub async fn list_keys(settings: &Settings) -> Result<Vec<KeySummary>, KeysError
 pub async fn rotate_key(settings: &Settings) -> Result<String, KeysError> {
     set_umask();
     let secret = existing_secret(settings)?;
-    let kid = with_keys(settings, &secret, async |keys| keys.rotate().await).await?;
-    record_done(settings, "keys rotate", Some(&kid)).await;
-    Ok(kid)
+    with_keys(settings, &secret, async |keys, db| {
+        let kid = keys.rotate().await?;
+        record(db, Action::new(&Clock::system(), "keys rotate").on(&kid)).await;
+        Ok(kid)
+    })
+    .await
 }
 
 /// Removes the key with this id immediately, and invalidates every token that it signed.
@@ -77,12 +82,14 @@ pub async fn rotate_key(settings: &Settings) -> Result<String, KeysError> {
 pub async fn revoke_key(settings: &Settings, kid: &str) -> Result<(), KeysError> {
     set_umask();
     let secret = existing_secret(settings)?;
-    let was_revoked = with_keys(settings, &secret, async |keys| keys.revoke(kid).await).await?;
-    if !was_revoked {
-        return Err(KeysError::NoSuchKey { kid: kid.to_owned() });
-    }
-    record_done(settings, "keys revoke", Some(kid)).await;
-    Ok(())
+    let was_revoked = with_keys(settings, &secret, async |keys, db| {
+        let was_revoked = keys.revoke(kid).await?;
+        if was_revoked {
+            record(db, Action::new(&Clock::system(), "keys revoke").on(&kid)).await;
+        }
+        Ok(was_revoked)
+    });
+    if was_revoked.await? { Ok(()) } else { Err(KeysError::NoSuchKey { kid: kid.to_owned() }) }
 }
 
 /// Returns the existing master secret. A newly created one would not decrypt the keys.
@@ -97,10 +104,10 @@ pub(super) fn existing_secret(settings: &Settings) -> Result<MasterSecret, Start
 pub(super) async fn with_keys<T>(
     settings: &Settings,
     secret: &MasterSecret,
-    work: impl AsyncFnOnce(KeyRotation) -> Result<T, TokensError>,
+    work: impl AsyncFnOnce(KeyRotation, &Db) -> Result<T, TokensError>,
 ) -> Result<T, KeysError> {
     let db = open_existing(settings).await?;
-    let result = work(KeyRotation::new(&db, Clock::system(), secret)).await;
+    let result = work(KeyRotation::new(&db, Clock::system(), secret), &db).await;
     db.close().await;
     Ok(result?)
 }

@@ -84,7 +84,7 @@ pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, Ke
 pub async fn rotate_secret(settings: &Settings) -> Result<SecretRotation, KeysError> {
     set_umask();
     let rotation = rotate(settings).await?;
-    record_done(settings, "secret rotate", None).await;
+    record_done(settings, "secret rotate").await;
     Ok(rotation)
 }
 
@@ -117,5 +117,5 @@ async fn reencrypt(settings: &Settings, secret: &MasterSecret) -> Result<usize, 
     db.close().await;
     secrets.map_err(StartError::Store)?;
     // Re-encrypt the keys last, because they show whether a rotation was interrupted.
-    with_keys(settings, secret, async |keys| keys.reencrypt().await).await
+    with_keys(settings, secret, async |keys, _| keys.reencrypt().await).await
 }

@@ -270,9 +270,31 @@ async fn a_target_with_other_data_is_refused_and_not_changed() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_incomplete_or_outdated_is_refused_and_no_target_is_created() {
+    // S-109
+    let app = TestApp::start_now().await;
+    let dir = TempDir::new().unwrap();
+    let (source, target) = (sqlite(dir.path(), "source.db"), sqlite(dir.path(), "target.db"));
+    copied(app.settings(), &source);
+    let settings = Settings { database_url: Secret::new(&source), ..app.settings().clone() };
+    execute(&source, &["UPDATE tripgate_copy SET generation = NULL"]).await;
+    assert_refused(&settings, &target, "is an incomplete copy: complete it first");
+    copied(app.settings(), &source);
+    let reverted = run(dir.path(), &["migrate", "down", "--database-url", &source]);
+    assert_eq!(reverted.status.code(), Some(0), "{}", stderr(&reverted));
+    assert_refused(&settings, &target, "has pending migrations");
+    assert!(!dir.path().join("target.db").exists());
+}
+
+#[tokio::test]
 async fn a_target_that_a_server_uses_is_refused() {
     // S-109
     let app = TestApp::start_now().await;
+    if let Some(target) = Database::create().await {
+        let connection = connect(&target.url()).await;
+        assert_refused(app.settings(), &target.url(), "connections use the target");
+        connection.close().await.unwrap();
+    }
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
     server.call(Method::GET, "/health/live").send().await.unwrap();

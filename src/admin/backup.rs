@@ -65,7 +65,7 @@ pub fn list_backups(settings: &Settings) -> Result<Vec<Backup>, ManageBackupsErr
     Ok(backups_of(settings, Clock::system())?.list()?)
 }
 
-/// Checks a backup. A backup of SQLite is unpacked into its own directory for this.
+/// Checks a backup. Unpacks a backup of SQLite to a temporary file beside it.
 ///
 /// # Errors
 ///
@@ -179,7 +179,7 @@ async fn restore_dump(
     Ok(Restored { header, renewed, replaced: None })
 }
 
-/// Begins a new epoch in the database at `url`, with a higher number than the one in the data directory.
+/// Begins a new epoch in the database at `url`, and raises its generation above the one in the data directory.
 async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
     let db = db::open(url).await?;
@@ -199,14 +199,14 @@ fn remember(settings: &Settings, renewed: &Renewed) -> Result<(), StartError> {
     Ok(DatabaseRecord::in_dir(&settings.data_dir).replace(&remembered(&renewed.state))?)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// Removes a SQLite database with its files, if it exists.
-fn remove_database(path: &Path) {
+pub(super) fn remove_database(path: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         drop(fs::remove_file(with_suffix(path, suffix)));
     }

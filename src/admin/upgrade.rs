@@ -1,10 +1,9 @@
 //! The command that rehearses an upgrade: it runs the pending steps of the schema on a copy.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::backup::{remove_database, with_suffix};
 use super::copy::IDENTITY_TABLE;
 use crate::app::{StartError, set_umask};
 use crate::config::Settings;
@@ -124,14 +123,6 @@ struct Snapshot(PathBuf);
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            drop(fs::remove_file(with_suffix(&self.0, suffix)));
-        }
+        remove_database(&self.0);
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -31,8 +31,7 @@ impl Accounts {
     ///
     /// [`AccountsError::Store`].
     pub async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
-        // The access token may have been minted under a longer configured lifetime.
-        let until = self.clock.now().max(self.clock.shared_now()) + tokens::MAX_TTL;
+        let until = tokens::revoked_until(&self.clock);
         let deleted: Result<Revocation, StoreError> = self
             .db
             .write_within(DELETION_TIMEOUT, (user, until), |tx, (user, until)| {

@@ -257,14 +257,8 @@ impl PersonalTokens {
         Ok(())
     }
 
-    /// Returns the time until which the revocation of a token that is removed now is needed.
-    pub fn revoked_until(&self) -> DateTime<Utc> {
-        let clock = &self.inner.clock;
-        clock.now().max(clock.shared_now()) + tokens::MAX_TTL
-    }
-
     fn revocation(&self, id: Uuid) -> Revocation {
-        Revocation { subject: id, minted_before: None, until: self.revoked_until() }
+        Revocation { subject: id, minted_before: None, until: tokens::revoked_until(&self.inner.clock) }
     }
 
     /// Returns true if a text has the form of a personal access token.

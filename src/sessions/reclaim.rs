@@ -46,7 +46,7 @@ impl Sessions {
         user: Uuid,
         now: DateTime<Utc>,
     ) -> Result<Vec<Revocation>, StoreError> {
-        end_every(tx, user, now, self.revoked_until(now)).await
+        end_every(tx, user, now, tokens::revoked_until(&self.clock)).await
     }
 
     /// Removes all credentials with which the user could log in so far, and sets a password: a hash, or
@@ -70,11 +70,5 @@ impl Sessions {
         events::forget_devices(tx, user).await?;
         personal_tokens::remove_all(tx, user).await?;
         self.end_every(tx, user, now).await
-    }
-
-    /// Returns the time until which a revocation is needed: the access tokens may have been minted under a longer
-    /// configured lifetime.
-    pub(super) fn revoked_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now.max(self.clock.shared_now()) + tokens::MAX_TTL
     }
 }

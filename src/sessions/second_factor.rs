@@ -22,7 +22,7 @@ use crate::mail::Languages;
 use crate::passkeys::{Ceremony, Rejection};
 use crate::personal_tokens;
 use crate::second_factors::{self, Checked, MULTI_FACTOR, Method, Proof, RecoveryCode};
-use crate::tokens::{Revocation, Scopes};
+use crate::tokens::{self, Revocation, Scopes};
 
 /// How long a login waits for the second factor.
 const TTL: TimeDelta = TimeDelta::minutes(5);
@@ -190,7 +190,7 @@ impl Sessions {
         code: &str,
     ) -> Result<Vec<RecoveryCode>, SessionsError> {
         let event = NewEvent::new(&self.clock, user, EventKind::TotpEnabled).in_session(current);
-        let until = self.revoked_until(event.at());
+        let until = tokens::revoked_until(&self.clock);
         let input = (self.second_factors.clone(), user, current, code.to_owned(), event, until);
         let (codes, ended, removed): (_, Vec<Revocation>, Vec<Revocation>) = self
             .db

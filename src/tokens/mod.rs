@@ -45,7 +45,7 @@ pub use mint::{Minted, Subject};
 use restore::Epoch;
 pub use restore::discard_keys;
 use revocations::Revocations;
-pub use revocations::{Revocation, of_user, without_session};
+pub use revocations::{Revocation, of_user, revoked_until, without_session};
 pub use rotation::{KeyRotation, KeySummary, list_keys};
 pub use scope::{Scope, Scopes};
 pub use state::can_sign;

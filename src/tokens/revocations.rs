@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use uuid::{Builder, Uuid};
 
 use super::{MAX_TTL, store};
+use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::secrets::sha256;
 
@@ -62,6 +63,12 @@ fn digest(context: &[u8], user: Uuid) -> Uuid {
 /// Returns the revocation of all credentials of a user, or of those from before an instant.
 pub fn of_user(user: Uuid, minted_before: Option<DateTime<Utc>>, until: DateTime<Utc>) -> Revocation {
     Revocation { subject: subject_of_user(user), minted_before, until }
+}
+
+/// Returns the time until which a revocation that is made now is needed: access tokens may have been minted under a
+/// longer configured lifetime, or by a server with another clock.
+pub fn revoked_until(clock: &Clock) -> DateTime<Utc> {
+    clock.now().max(clock.shared_now()) + MAX_TTL
 }
 
 /// Returns the revocation of the user's access tokens without a session that were minted before `now`.

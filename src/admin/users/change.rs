@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::operators::{self, Action};
-use crate::tokens::Revocation;
+use crate::tokens::{self, Revocation};
 use crate::{flows, second_factors, sessions};
 
 /// A change of an account.
@@ -111,7 +111,7 @@ impl Request {
             action: Action::new(&context.clock, change.command()),
             clock: context.clock.clone(),
             now: context.now(),
-            revoked_until: context.revoked_until(),
+            revoked_until: tokens::revoked_until(&context.clock),
         }
     }
 

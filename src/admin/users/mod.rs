@@ -26,8 +26,7 @@ use crate::flows::Flows;
 use crate::leases::Leases;
 use crate::mail::Mail;
 use crate::passwords::Overloaded;
-use crate::secrets::MasterSecret;
-use crate::tokens::{self, TokensError};
+use crate::tokens::TokensError;
 
 pub use add::{NewUser, add_user};
 pub use change::{Change, Changed, change_user};
@@ -108,14 +107,9 @@ struct Context {
 }
 
 impl Context {
-    /// Returns the time of the database, which all servers compare.
+    /// Returns the later of the system clock and the database's clock.
     fn now(&self) -> DateTime<Utc> {
         self.clock.now().max(self.clock.shared_now())
-    }
-
-    /// Returns the time until which the revocation of access tokens is needed.
-    fn revoked_until(&self) -> DateTime<Utc> {
-        self.now() + tokens::MAX_TTL
     }
 }
 

@@ -49,12 +49,17 @@ impl Purpose {
 }
 
 impl BegunFlow {
+    /// Returns the path and the fragment of the link. A code for one device has no link.
+    pub fn link(&self) -> Option<String> {
+        self.row.purpose.page().map(|page| format!("{page}#{}", self.token))
+    }
+
     /// Returns the mail with the code and the link.
     fn mail(&self, to: &str, languages: &Languages, values: &Values) -> NewMail {
         let purpose = self.row.purpose;
         let values = Values {
             code: purpose.has_code().then(|| self.code.clone()),
-            link: purpose.page().map(|page| format!("{page}#{}", self.token)),
+            link: self.link(),
             valid_minutes: u32::try_from(purpose.lifetime().num_minutes()).ok(),
             at: Some(self.created_at),
             ..values.clone()

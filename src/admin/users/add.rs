@@ -46,7 +46,7 @@ impl std::fmt::Debug for NewUser {
 pub async fn add_user(settings: &Settings, new: NewUser) -> Result<User, ManageUsersError> {
     with_database(settings, async |context| {
         let hashed = hash(settings, context, new).await?;
-        let (flows, _) = flows(settings, context)?;
+        let flows = flows(settings, context)?;
         let user = hashed.user().clone();
         let event = NewEvent::new(&context.clock, user.id, EventKind::Signup);
         let action = Action::new(&context.clock, "users add").on(&user.id);

@@ -14,9 +14,6 @@ use crate::flows::{Delivery, NewFlow, Purpose};
 use crate::operators::{self, Action};
 use crate::tokens::{BY_OPERATOR, Minted, Scope, Scopes, Subject, Tokens};
 
-/// The page that the link opens.
-const RESET_PAGE: &str = "/account/reset";
-
 /// A link that lets a user choose a password.
 #[derive(Clone)]
 pub struct ResetLink {
@@ -64,11 +61,11 @@ pub async fn create_reset_link(
 ) -> Result<ResetLink, ManageUsersError> {
     with_database(settings, async |context| {
         let user = find(&context.db, name).await?;
-        let (flows, _) = flows(settings, context)?;
+        let flows = flows(settings, context)?;
         let new =
             NewFlow { lifetime: Some(lifetime), ..NewFlow::new(Purpose::ResetPassword, Some(user.id), "") };
         let flow = flows.begin(new);
-        let (token, expires_at) = (flow.token.clone(), flow.expires_at);
+        let (link, expires_at) = (flow.link().unwrap_or_default(), flow.expires_at);
         let event = NewEvent::new(&context.clock, user.id, EventKind::PasswordResetCreated);
         let action = Action::new(&context.clock, "users reset-password").on(&user.id);
         let input = (flows, flow, event, action.clone());
@@ -84,7 +81,7 @@ pub async fn create_reset_link(
             })
             .await?;
         action.log();
-        let link = format!("{}{RESET_PAGE}#{token}", settings.public_url(settings.listen));
+        let link = format!("{}{link}", settings.public_url(settings.listen));
         Ok(ResetLink { user: user.id, link, expires_at })
     })
     .await

@@ -138,12 +138,12 @@ async fn find(db: &Db, name: &str) -> Result<User, ManageUsersError> {
     db.read(name.to_owned(), |tx, name| lookup(tx, name).boxed()).await
 }
 
-/// Returns the flows of the server, and its secret.
-fn flows(settings: &Settings, context: &Context) -> Result<(Flows, MasterSecret), StartError> {
+/// Returns the flows of the server.
+fn flows(settings: &Settings, context: &Context) -> Result<Flows, StartError> {
     let Context { db, clock } = context;
     let secret = existing_secret(settings)?;
     let options = mail_options(settings, &settings.public_url(settings.listen));
     let leases = Leases::new(db.clone(), clock.clone());
     let mail = Mail::new(db.clone(), clock.clone(), leases, &secret, options)?;
-    Ok((Flows::new(clock.clone(), mail, &secret), secret))
+    Ok(Flows::new(clock.clone(), mail, &secret))
 }

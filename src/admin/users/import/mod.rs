@@ -110,7 +110,7 @@ pub async fn import_users(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ManageUsersError> {
     with_database(settings, async |context| {
-        let (flows, _) = flows(settings, context)?;
+        let flows = flows(settings, context)?;
         let checked = pass(context, &flows, import, false, progress).await?;
         if import.is_dry_run || !checked.faults.is_empty() {
             let imported = if checked.faults.is_empty() { checked.imported } else { 0 };

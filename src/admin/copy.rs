@@ -1,8 +1,8 @@
 //! The command that copies everything to another database.
 //!
 //! The target becomes the same database: it has the same id, epoch and generation, so a server with the same secret
-//! and data directory continues on it, and no client notices. A copy beside running servers is a state of the past.
-//! A server that starts on it begins a new feed epoch, because the data directory knows a newer generation.
+//! and data directory continues on it, and clients need no change. A copy that is made while servers run lacks their
+//! later changes. A server that starts on it begins a new feed epoch, because the data directory knows a newer generation.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -111,8 +111,8 @@ pub async fn copy_database(
     let started = Instant::now();
     let source = settings.database_url.expose();
     require_other_database(source, target)?;
-    let source_use = use_of(source).await?;
     require_migrated(source).await?;
+    let source_use = use_of(source).await?;
     db::require_directory(target)?;
     let target_lock = db::sqlite_file(target)?.map(|file| ServerLock::acquire(&file)).transpose()?;
     let connections = connections(target).await?;
@@ -121,13 +121,13 @@ pub async fn copy_database(
     }
     let origin = state_of(source).await?.database.to_string();
     require_own_target(source, target, &origin).await?;
-    // First, so that no server starts on the target even if the migration is interrupted.
+    // Mark the target before the migration, so that no server starts on it if the copy is interrupted.
     db::mark_copy(target, &CopyMark { origin: origin.clone(), generation: None }).await?;
     db::migrate_up(target).await?;
     let tables = db::copy_tables(source, target, IDENTITY_TABLE, progress).await?;
     let generation = Some(state_of(target).await?.generation);
     db::mark_copy(target, &CopyMark { origin, generation }).await?;
-    let servers_running = source_use.is_used || (source_use.is_server && connections_now(source).await? > 0);
+    let servers_running = source_use.is_used || db::other_connections(source).await? > 0;
     drop((target_lock, source_use));
     log_done("copy");
     Ok(Copied {
@@ -152,19 +152,16 @@ fn require_other_database(source: &str, target: &str) -> Result<(), CopyDatabase
 #[derive(Debug)]
 struct SourceUse {
     is_used: bool,
-    is_server: bool,
     _lock: Option<ServerLock>,
 }
 
 async fn use_of(url: &str) -> Result<SourceUse, CopyDatabaseError> {
     let Some(file) = db::sqlite_file(url)? else {
-        return Ok(SourceUse { is_used: connections(url).await? > 0, is_server: true, _lock: None });
+        return Ok(SourceUse { is_used: connections(url).await? > 0, _lock: None });
     };
-    // Reports a missing file before the lock is created beside it.
-    db::migration_status(url).await?;
     match ServerLock::acquire(&file) {
-        Ok(lock) => Ok(SourceUse { is_used: false, is_server: false, _lock: Some(lock) }),
-        Err(LockError::Held { .. }) => Ok(SourceUse { is_used: true, is_server: false, _lock: None }),
+        Ok(lock) => Ok(SourceUse { is_used: false, _lock: Some(lock) }),
+        Err(LockError::Held { .. }) => Ok(SourceUse { is_used: true, _lock: None }),
         Err(error) => Err(error.into()),
     }
 }
@@ -173,7 +170,7 @@ async fn use_of(url: &str) -> Result<SourceUse, CopyDatabaseError> {
 async fn connections(url: &str) -> Result<i64, CopyDatabaseError> {
     let started = Instant::now();
     loop {
-        let connections = connections_now(url).await?;
+        let connections = db::other_connections(url).await?;
         if connections == 0 || started.elapsed() >= KILLED_COPY_WAIT {
             return Ok(connections);
         }
@@ -181,10 +178,7 @@ async fn connections(url: &str) -> Result<i64, CopyDatabaseError> {
     }
 }
 
-async fn connections_now(url: &str) -> Result<i64, CopyDatabaseError> {
-    Ok(db::other_connections(url).await?)
-}
-
+/// Checks that the source exists, has the current schema, and is not an incomplete copy.
 async fn require_migrated(source: &str) -> Result<(), CopyDatabaseError> {
     let steps = db::migration_status(source).await?;
     if steps.iter().any(|step| step.state == MigrationState::Pending) {

@@ -101,14 +101,14 @@ pub(super) async fn read(connection: &DatabaseConnection) -> Result<Vec<Table>, 
 }
 
 /// Returns the names of all tables, also of those that are not copied.
-pub(super) async fn names(connection: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
+pub(super) async fn names(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, DbErr> {
     let [columns, _, _] = queries(connection.get_database_backend());
     let rows: Vec<[String; 3]> = texts(connection, columns).await?;
     Ok(rows.into_iter().map(|[name, _, _]| name).collect())
 }
 
 async fn texts<const N: usize>(
-    connection: &DatabaseConnection,
+    connection: &impl ConnectionTrait,
     sql: &str,
 ) -> Result<Vec<[String; N]>, DbErr> {
     let statement = Statement::from_string(connection.get_database_backend(), sql);

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
 use super::super::{Db, StoreError, Tx};
-use super::CopyError;
+use super::{CopyError, catalog};
 
 /// The mark of a database that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,37 +16,17 @@ pub struct CopyMark {
     pub generation: Option<i64>,
 }
 
+const TABLE: &str = "tripgate_copy";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS tripgate_copy \
                       (id INTEGER NOT NULL PRIMARY KEY, origin VARCHAR(64) NOT NULL, generation BIGINT NULL)";
 
 /// Returns the mark, or `None` if the database has none.
-pub(super) async fn find(connection: &DatabaseConnection) -> Result<Option<CopyMark>, DbErr> {
+pub(super) async fn find(connection: &impl ConnectionTrait) -> Result<Option<CopyMark>, DbErr> {
+    if catalog::names(connection).await?.contains(TABLE) { row(connection).await } else { Ok(None) }
+}
+
+async fn row(connection: &impl ConnectionTrait) -> Result<Option<CopyMark>, DbErr> {
     let backend = connection.get_database_backend();
-    if !exists(connection, backend).await? {
-        return Ok(None);
-    }
-    row(connection, backend).await
-}
-
-async fn exists(connection: &impl ConnectionTrait, backend: DbBackend) -> Result<bool, DbErr> {
-    let sql = match backend {
-        DbBackend::Sqlite => {
-            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tripgate_copy'"
-        }
-        DbBackend::Postgres => {
-            "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'tripgate_copy'"
-        }
-        _ => {
-            "SELECT COUNT(*) FROM information_schema.tables \
-             WHERE table_schema = DATABASE() AND table_name = 'tripgate_copy'"
-        }
-    };
-    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
-    let count: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
-    Ok(count > 0)
-}
-
-async fn row(connection: &impl ConnectionTrait, backend: DbBackend) -> Result<Option<CopyMark>, DbErr> {
     let select = Statement::from_string(backend, "SELECT origin, generation FROM tripgate_copy WHERE id = 1");
     let Some(row) = connection.query_one_raw(select).await? else { return Ok(None) };
     Ok(Some(CopyMark { origin: row.try_get_by_index(0)?, generation: row.try_get_by_index(1)? }))
@@ -67,7 +47,7 @@ pub(super) async fn put(connection: &DatabaseConnection, mark: &CopyMark) -> Res
             "UPDATE tripgate_copy SET origin = ?, generation = ? WHERE id = 1",
         ),
     };
-    let sql = if row(connection, backend).await?.is_some() { update } else { insert };
+    let sql = if row(connection).await?.is_some() { update } else { insert };
     let values = [mark.origin.into(), mark.generation.into()];
     connection.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     Ok(())
@@ -85,9 +65,5 @@ impl Db {
 }
 
 async fn is_incomplete(tx: &Tx) -> Result<bool, StoreError> {
-    let backend = tx.get_database_backend();
-    if !exists(tx, backend).await? {
-        return Ok(false);
-    }
-    Ok(row(tx, backend).await?.is_some_and(|mark| mark.generation.is_none()))
+    Ok(find(tx).await?.is_some_and(|mark| mark.generation.is_none()))
 }

@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{Database, DatabaseConnection, DbErr};
 
 use super::connection_options::{is_sqlite, server_options, sqlite_options};
 use super::lanes::Lane;
@@ -42,7 +42,7 @@ pub enum CopyError {
     #[error("cannot copy the database")]
     Store(#[from] StoreError),
     /// The databases don't have the same tables and columns.
-    #[error("the schema can't be copied: {0}")]
+    #[error("the schema cannot be copied: {0}")]
     Schema(String),
     /// The copy is not the same as the source.
     #[error("the table {0} differs from its source after the copy: something else writes to the target")]
@@ -146,9 +146,9 @@ pub async fn has_no_tables(url: &str) -> Result<bool, CopyError> {
 /// [`CopyError`].
 pub async fn has_rows(url: &str) -> Result<bool, CopyError> {
     read(url, async |connection| {
-        // First, because the reader takes the only connection.
+        // List the tables first, because the reader takes the only connection.
         let names = catalog::names(connection).await?;
-        let mut reader = Reader::open(connection, backend_of(url)).await?;
+        let mut reader = Reader::open(connection).await?;
         for name in names {
             if !OWN_TABLES.contains(&name.as_str()) && reader.count(&name).await? > 0 {
                 return Ok(true);
@@ -178,14 +178,6 @@ pub async fn mark_copy(url: &str, mark: &CopyMark) -> Result<(), CopyError> {
     let result = marker::put(&connection, mark).await;
     connection.close().await?;
     result
-}
-
-fn backend_of(url: &str) -> DbBackend {
-    match url.split(':').next() {
-        Some("sqlite") => DbBackend::Sqlite,
-        Some("mysql") => DbBackend::MySql,
-        _ => DbBackend::Postgres,
-    }
 }
 
 /// A table with its columns in both databases, in the same order.
@@ -252,13 +244,13 @@ pub async fn copy_tables(
     let old = connect(target, 1, true).await?;
     let copy = async {
         let pairs = pairs(catalog::read(&from).await?, catalog::read(&to).await?, last)?;
-        let mut reader = Reader::open(&from, backend_of(source)).await?;
+        let mut reader = Reader::open(&from).await?;
         reader.begin_snapshot().await?;
         let mut total = 0;
         for pair in &pairs {
             total += reader.count(&pair.source.name).await?;
         }
-        let old = Reader::open(&old, backend_of(target)).await?;
+        let old = Reader::open(&old).await?;
         let copy = Copy { reader, old, writer: Writer::new(to.clone()), progress, total };
         copy.run(&pairs, last).await
     };

@@ -49,8 +49,8 @@ fn failed(error: sqlx::Error) -> DbErr {
 
 impl Reader {
     /// Takes a connection of the pool.
-    pub(super) async fn open(pool: &DatabaseConnection, backend: DbBackend) -> Result<Self, DbErr> {
-        Ok(Self(match backend {
+    pub(super) async fn open(pool: &DatabaseConnection) -> Result<Self, DbErr> {
+        Ok(Self(match pool.get_database_backend() {
             DbBackend::Postgres => {
                 Connection::Postgres(pool.get_postgres_connection_pool().acquire().await.map_err(failed)?)
             }

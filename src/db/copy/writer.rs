@@ -115,8 +115,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets the numbers that the database generates continue after the highest one, and collects statistics about
-    /// the new rows. Only PostgreSQL does not do both by itself.
+    /// Sets the sequences of PostgreSQL to continue after the highest copied number, and collects statistics. The other
+    /// databases do both by themselves.
     pub(super) async fn complete(&self, tables: &[Table]) -> Result<(), CopyError> {
         if self.backend != DbBackend::Postgres {
             return Ok(());
@@ -128,7 +128,7 @@ impl Writer {
                 let sql = format!(
                     "SELECT setval(s, GREATEST((SELECT MAX({column}) FROM {name}), 1), \
                      EXISTS (SELECT 1 FROM {name})) \
-                     FROM pg_get_serial_sequence('{name}', '{key}') AS s WHERE s IS NOT NULL"
+                     FROM pg_get_serial_sequence('{name}', '{key}') AS s"
                 );
                 if is_serial(&self.connection, &name, key).await? {
                     self.connection.execute_unprepared(&sql).await?;

@@ -20,6 +20,7 @@
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
 //! | 1 | [`mod@error_chain`], [`metrics`] | error chains in logs, the metrics of the process |
+//! | 1 | [`thread_priority`] | the priority of threads |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
 //! # Domain modules
@@ -28,24 +29,12 @@
 //! the queries, and `api` with the operations. `poem` is used only in [`listener`], [`web`], [`http`] and the
 //! `api` modules, `sea_orm` only in [`db`] and the `store` modules.
 //!
-//! The domain modules import each other in one direction:
+//! They are [`accounts`], [`backups`], [`clients`], [`epochs`], [`events`], [`exports`], [`flows`], [`idempotency`],
+//! [`invites`], [`leases`], [`mail`], [`operators`], [`passkeys`], [`personal_tokens`], [`recovery`],
+//! [`second_factors`], [`sessions`], [`shares`], [`sync`], [`throttle`], [`tokens`], [`totp`] and [`trips`].
 //!
-//! | module | imports |
-//! |---|---|
-//! | [`tokens`], [`idempotency`], [`leases`], [`epochs`], [`events`], [`flows`], [`invites`], [`operators`] | |
-//! | [`personal_tokens`] | `events`, `tokens` |
-//! | [`totp`] | `events` |
-//! | [`mail`] | `leases` |
-//! | [`accounts`] | `events`, `throttle`, `tokens` |
-//! | [`passkeys`] | `accounts`, `events` |
-//! | [`second_factors`] | `accounts`, `passkeys`, `totp` |
-//! | [`sessions`] | `accounts`, `events`, `flows`, `invites`, `passkeys`, `second_factors`, `throttle`, `tokens` |
-//! | [`clients`] | `sessions`, `tokens` |
-//! | [`trips`] | `epochs`, `idempotency` |
-//! | [`shares`], [`sync`] | `trips` |
-//! | [`exports`] | `accounts`, `events`, `mail`, `personal_tokens`, `trips` |
-//!
-//! In layer 2, `config` imports `passwords`, and `data_dir` imports `db`. The `api` modules may share wire types.
+//! Within a layer, a module imports only what `SAME_LAYER` in `tests/it/architecture/layers.rs` lists. The `api` of
+//! a module may use the wire types of another: `shares` and `sync` return trips.
 
 pub mod accounts;
 pub mod admin;

@@ -134,10 +134,19 @@ describe("passkeys", () => {
     await ada.page.locator("#passkey-add").click();
     await ada.page.getByText("The passkey was added").waitFor();
     await ada.page.locator("#passkey-add").click();
-    await ada.page.getByText("This device has a passkey for this account already").waitFor();
+    await ada.page.getByText("This device already has a passkey for this account").waitFor();
     await ada.page.locator("#log-out").click();
     await ada.page.locator("#passkey-log-in").click();
     await ada.page.getByText("Signed in as ada-docs").waitFor();
+    await ada.close();
+  });
+
+  test("the documentation says why a passkey can not be used at an address", async () => {
+    const ada = await openWithAuthenticator();
+    // The passkeys of this server belong to its IP address.
+    await visitDocs(ada.page, OTHER);
+    await ada.page.locator("#passkey-log-in").click();
+    await ada.page.getByText("Passkeys of this server cannot be used at this address").waitFor();
     await ada.close();
   });
 

@@ -6,6 +6,11 @@
   const element = (id) => document.getElementById(id);
   const [form, message] = [element("account-form"), element("account-message")];
   const REQUEST_TIMEOUT_MS = 30_000;
+  // Why the browser does not create or use a passkey, by the name of its error.
+  const REASONS = {
+    InvalidStateError: "This device already has a passkey for this account.",
+    SecurityError: "Passkeys of this server cannot be used at this address.",
+  };
 
   function showMessage(text) {
     message.hidden = !text;
@@ -67,14 +72,15 @@
   const hasPasskeys = () => isSecureContext && Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON) &&
     !/^[\d.]+$|:/.test(location.hostname);
 
-  // Runs both requests of a passkey, and the device in between. Returns the last response, or null after a refusal of
-  // the user.
+  // Runs both requests of a passkey, and the device in between. Returns the last response, or null if the device
+  // returns none, and shows the reason then.
   async function withPasskey(optionsPath, path, ask, token, more = {}) {
     const begun = await post(optionsPath, {}, token);
     if (!begun.ok) return begun;
     const { challenge_id, options } = begun.body;
     const credential = await ask(options).catch((error) => {
-      if (error.name === "InvalidStateError") showMessage("This device has a passkey for this account already.");
+      // The user has cancelled if it is a NotAllowedError.
+      if (error.name !== "NotAllowedError") showMessage(REASONS[error.name] ?? "The passkey cannot be used.");
       return null;
     });
     return credential && post(path, { challenge_id, credential: credential.toJSON(), ...more }, token);
@@ -98,35 +104,26 @@
     else if (result) showMessage(explain(result.body));
   }
 
-  // Runs an action once per click, and shows why it fails.
-  function onClick(id, action) {
-    element(id).hidden = !hasPasskeys();
-    element(id).addEventListener("click", async (event) => {
-      showMessage("");
-      event.currentTarget.disabled = true;
-      try {
-        await action();
-      } catch {
-        showMessage("The server can't be reached. Please try again.");
-      }
-      element(id).disabled = false;
-    });
-  }
-
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  // Runs an action while its buttons are disabled, and shows why it fails.
+  async function run(buttons, action) {
     showMessage("");
-    const buttons = form.querySelectorAll("button");
     for (const button of buttons) button.disabled = true;
     try {
-      await send(event.submitter?.value ?? "login");
+      await action();
     } catch {
       showMessage("The server can't be reached. Please try again.");
     }
     for (const button of buttons) button.disabled = false;
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(form.querySelectorAll("button"), () => send(event.submitter?.value ?? "login"));
   });
-  onClick("passkey-log-in", logInWithPasskey);
-  onClick("passkey-add", addPasskey);
+  for (const [id, action] of [["passkey-log-in", logInWithPasskey], ["passkey-add", addPasskey]]) {
+    element(id).hidden = !hasPasskeys();
+    element(id).addEventListener("click", () => run([element(id)], action));
+  }
   element("log-out").addEventListener("click", () => session.end());
 
   session.start();

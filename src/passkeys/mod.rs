@@ -182,18 +182,20 @@ impl Passkeys {
     pub async fn open(db: Db, clock: Clock, relying_party: RelyingParty) -> Result<Self, PasskeysError> {
         let passkeys = Self { inner: Arc::new(Inner { db, clock, relying_party }) };
         let this = passkeys.clone();
-        passkeys.inner.db.read(this, |tx, this| this.check_relying_party(tx).boxed()).await?;
+        let checked: Result<_, StoreError> =
+            passkeys.inner.db.read(this, |tx, this| this.check_relying_party(tx).boxed()).await;
+        checked??;
         Ok(passkeys)
     }
 
-    async fn check_relying_party(&self, tx: &Tx) -> Result<(), PasskeysError> {
+    async fn check_relying_party(&self, tx: &Tx) -> Result<Result<(), PasskeysError>, StoreError> {
         let configured = self.inner.relying_party.id();
-        match store::any_rp_id(tx).await? {
+        Ok(match store::any_rp_id(tx).await? {
             Some(stored) if stored != configured => {
                 Err(PasskeysError::OtherRelyingParty { stored, configured: configured.to_owned() })
             }
             _ => Ok(()),
-        }
+        })
     }
 
     fn expected<'a>(&'a self, challenge: &'a [u8]) -> Expected<'a> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::challenge::PresentedChallenge;
 use super::challenges;
 use super::store;
-use super::verification::{Attestation, Rejection, verify_registration};
+use super::verification::{Attestation, verify_registration};
 use super::{Ceremony, CreationOptions, MAX_PASSKEYS, Passkey, Passkeys, PasskeysError};
 use crate::accounts;
 use crate::audit::{self, Event};
@@ -66,27 +66,24 @@ impl Passkeys {
             is_backed_up: false,
         };
         let input = (self.clone(), user, challenge, response, passkey, event);
-        let registered = self
+        let registered: Result<Result<Passkey, PasskeysError>, StoreError> = self
             .inner
             .db
             .write(input, |tx, (this, user, challenge, response, passkey, event)| {
                 this.store_new(tx, *user, *challenge, response, passkey, event).boxed()
             })
             .await;
-        match registered {
-            Ok(Ok(passkey)) => {
-                audit::record(Event::PasskeyAdded, Some(user), session);
-                Ok(passkey)
-            }
-            Ok(Err(rejection)) => Err(PasskeysError::Rejected(rejection)),
-            Err(PasskeysError::Store(StoreError::UniqueViolation(_))) => {
-                Err(PasskeysError::AlreadyRegistered)
-            }
-            Err(error) => Err(error),
-        }
+        let passkey = match registered {
+            // A concurrent request has registered it.
+            Err(StoreError::UniqueViolation(_)) => Err(PasskeysError::AlreadyRegistered),
+            registered => registered?,
+        }?;
+        audit::record(Event::PasskeyAdded, Some(user), session);
+        Ok(passkey)
     }
 
-    /// Verifies and stores a passkey. A rejection is a result and no error, so that the challenge is used up.
+    /// Verifies and stores a passkey. Only an error of the database rolls the transaction back: all others are results,
+    /// so that the challenge is used up.
     async fn store_new(
         &self,
         tx: &Tx,
@@ -95,26 +92,32 @@ impl Passkeys {
         response: &Attestation,
         passkey: &Passkey,
         event: &NewEvent,
-    ) -> Result<Result<Passkey, Rejection>, PasskeysError> {
+    ) -> Result<Result<Passkey, PasskeysError>, StoreError> {
         let ceremony = Ceremony::Register;
         let presented = PresentedChallenge { id: challenge, ceremony, user: Some(user) };
         let value = match challenges::take(tx, presented, event.at()).await? {
             Ok(value) => value,
-            Err(rejection) => return Ok(Err(rejection)),
+            Err(rejection) => return Ok(Err(PasskeysError::Rejected(rejection))),
         };
         let credential = match verify_registration(response, self.expected(&value)) {
             Ok(credential) => credential,
-            Err(rejection) => return Ok(Err(rejection)),
+            Err(rejection) => return Ok(Err(PasskeysError::Rejected(rejection))),
         };
         // The lock orders concurrent requests of the owner, so that they cannot exceed the maximum together.
         if !store::lock_owner(tx, user).await? {
-            return Err(PasskeysError::NoSuchUser);
+            return Ok(Err(PasskeysError::NoSuchUser));
         }
         if store::count(tx, user).await? >= MAX_PASSKEYS {
-            return Err(PasskeysError::TooMany);
+            return Ok(Err(PasskeysError::TooMany));
         }
         // Another replica may have other settings.
-        self.check_relying_party(tx).await?;
+        if let Err(error) = self.check_relying_party(tx).await? {
+            return Ok(Err(error));
+        }
+        // The unique constraint decides between concurrent requests.
+        if store::is_registered(tx, &credential.id).await? {
+            return Ok(Err(PasskeysError::AlreadyRegistered));
+        }
         let passkey = Passkey { is_backed_up: credential.is_backed_up, ..passkey.clone() };
         let (transports, rp_id) = (response.transports.clone(), self.inner.relying_party.id().to_owned());
         let row = store::NewRow { passkey: passkey.clone(), credential, transports, rp_id };

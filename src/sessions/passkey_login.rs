@@ -14,11 +14,14 @@ use super::store::pending_logins;
 use super::{Device, Grant, Session, Sessions, SessionsError, start};
 use crate::accounts::{self, AccountsError};
 use crate::audit;
-use crate::db::Tx;
+use crate::db::{HasStoreError, Tx};
 use crate::events::EventKind;
-use crate::passkeys::{Ceremony, Passkeys, Proof, Rejection, RequestOptions};
+use crate::passkeys::{Ceremony, Passkeys, Proof, RequestOptions};
 use crate::second_factors::{Checked, Method};
 use crate::tokens::{Revocation, Scopes};
+
+/// The session of a login, and the sessions that ended because the user has the maximum.
+type Started = (Grant, Vec<Revocation>);
 
 /// A login by a passkey.
 struct PasskeyLogin {
@@ -68,21 +71,31 @@ impl Sessions {
         let (sessions, address, at) = (self.clone(), audit::client_address(), self.clock.now());
         let login = PasskeyLogin { sessions, proof, scopes, device, address, at };
         let checked = self.db.write(login, |tx, login| login.run(tx).boxed()).await?;
-        let (grant, ended) = checked.map_err(SessionsError::InvalidPasskey)?;
+        let (grant, ended) = checked?;
         self.record_login(&grant, &ended);
         Ok(grant)
     }
 }
 
 impl PasskeyLogin {
-    /// Checks the passkey and stores the session. A rejection is a result, so that the challenge is used up.
-    async fn run(&self, tx: &Tx) -> Result<Result<(Grant, Vec<Revocation>), Rejection>, SessionsError> {
-        let Self { sessions, at: now, .. } = self;
-        let checked = sessions.passkeys.check(tx, Ceremony::LogIn, None, &self.proof, *now).await?;
-        let user = match checked {
-            Ok(user) => accounts::find(tx, user).await?,
-            Err(rejection) => return Ok(Err(rejection)),
+    /// Checks the passkey and starts the session. A rejection is a result and no error, and so is an account that cannot
+    /// log in: the transaction commits, so that the challenge is used up.
+    async fn run(&self, tx: &Tx) -> Result<Result<Started, SessionsError>, SessionsError> {
+        let passkeys = &self.sessions.passkeys;
+        let user = match passkeys.check(tx, Ceremony::LogIn, None, &self.proof, self.at).await? {
+            Ok(user) => user,
+            Err(rejection) => return Ok(Err(SessionsError::InvalidPasskey(rejection))),
         };
+        match self.start(tx, user).await {
+            Err(SessionsError::Accounts(error)) if error.store().is_none() => Ok(Err(error.into())),
+            started => started.map(Ok),
+        }
+    }
+
+    /// Stores the session. Writes nothing if the account cannot log in.
+    async fn start(&self, tx: &Tx, user: Uuid) -> Result<Started, SessionsError> {
+        let Self { sessions, at: now, .. } = self;
+        let user = accounts::find(tx, user).await?;
         if sessions.accounts.must_confirm(&user) {
             return Err(AccountsError::Unconfirmed.into());
         }
@@ -93,7 +106,7 @@ impl PasskeyLogin {
         let new = sessions.with_events(session, EventKind::LoginSucceeded, &grant.user).from(self.address);
         let (version, max) = (grant.user.credentials_version, sessions.lifetimes.max_sessions);
         let ended = start::insert(tx, &new, version, max).await?;
-        Ok(Ok((grant, ended)))
+        Ok((grant, ended))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Queries on the table of passkeys. Every query takes the owner.
+//! Queries on the table of passkeys. Every query of one user's passkeys takes the owner.
 
 pub(super) mod challenges;
 
@@ -48,6 +48,13 @@ pub(super) async fn lock_owner(tx: &Tx, owner: Uuid) -> Result<bool, StoreError>
 /// Returns the number of a user's passkeys.
 pub(super) async fn count(tx: &Tx, owner: Uuid) -> Result<u64, StoreError> {
     Ok(passkeys::Entity::find().filter(passkeys::Column::UserId.eq(owner)).count(tx).await?)
+}
+
+/// Returns whether any user has a passkey with this credential id.
+pub(super) async fn is_registered(tx: &Tx, credential_id: &[u8]) -> Result<bool, StoreError> {
+    let digest = sha256(credential_id).to_vec();
+    let query = passkeys::Entity::find().filter(passkeys::Column::CredentialDigest.eq(digest));
+    Ok(query.count(tx).await? > 0)
 }
 
 pub(super) async fn insert(tx: &Tx, owner: Uuid, new: &NewRow) -> Result<(), StoreError> {

@@ -1,9 +1,13 @@
 //! Logging in with a passkey, without an identifier and a password.
 
 use chrono::TimeDelta;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tripgate::accounts;
 use tripgate::config::Signup;
+use tripgate::db::StoreError;
+use uuid::Uuid;
 
 use super::{LOGIN, OPTIONS, PASSKEYS, amr, list, log_in};
 use crate::harness::passkeys::{Device, decode, encode, register, register_with};
@@ -202,11 +206,45 @@ async fn the_owner_of_a_mailbox_drops_the_passkeys_of_a_stranger() {
 
 #[tokio::test]
 async fn an_address_is_confirmed_before_a_passkey_logs_in() {
+    // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;
     let strict = app.replica_with(|settings| settings.signup = Signup::ConfirmFirst).await;
     let body = device.log_in(&strict.anonymous()).await;
     log_in(&strict, &body).await.expect(403).problem("unconfirmed_account");
+    // The attempt has used the challenge up.
+    is_rejected(log_in(&app, &body).await);
+}
+
+async fn set_disabled(app: &TestApp, user: Uuid, is_disabled: bool) {
+    let input = (user, is_disabled, app.clock.now());
+    let changed: Result<bool, StoreError> = app
+        .services()
+        .db
+        .write(input, |tx, (user, is_disabled, now)| {
+            accounts::set_disabled(tx, *user, *is_disabled, *now).boxed()
+        })
+        .await;
+    assert!(changed.unwrap());
+}
+
+#[tokio::test]
+async fn a_login_to_a_disabled_account_uses_the_challenge_up() {
+    // S-92
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let mut device = register(&ada).await;
+    device.sign_count = 1;
+    let body = device.log_in(&app.anonymous()).await;
+    let user = ada.id().parse().unwrap();
+    set_disabled(&app, user, true).await;
+    log_in(&app, &body).await.expect(401).problem("invalid_credentials");
+    set_disabled(&app, user, false).await;
+    is_rejected(log_in(&app, &body).await);
+    // The counter of the attempt is recorded.
+    device.sign_count = 1;
+    is_rejected(log_in(&app, &device.log_in(&app.anonymous()).await).await);
+    log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200);
 }
 
 #[tokio::test]

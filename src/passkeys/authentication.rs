@@ -18,11 +18,11 @@ impl Passkeys {
     ///
     /// [`PasskeysError::Store`].
     pub async fn begin_login(&self) -> Result<RequestOptions, PasskeysError> {
-        let input = (self.clone(), self.inner.clock.new_id(), self.inner.clock.now());
+        let input = (self.inner.clock.new_id(), self.inner.clock.now());
         let issued: Result<Challenge, StoreError> = self
             .inner
             .db
-            .write(input, |tx, (_, id, now)| challenges::issue(tx, *id, Ceremony::LogIn, None, *now).boxed())
+            .write(input, |tx, (id, now)| challenges::issue(tx, *id, Ceremony::LogIn, None, *now).boxed())
             .await;
         let rp_id = self.inner.relying_party.id().to_owned();
         Ok(RequestOptions { challenge: issued?, rp_id, allowed: Vec::new() })

@@ -1,7 +1,12 @@
-//! The priority of threads whose work takes long: a request that a thread of normal priority can serve at once
-//! never waits for them, however few cores there are.
+//! Lowers the priority of threads that do long work, so that they do not delay short requests, even on one core.
 
-/// The niceness of these threads, the highest. All other threads run before them.
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// The highest niceness: the scheduler prefers all other threads.
 const NICE: i32 = 19;
 
 /// Gives the calling thread the lowest priority, permanently. On Linux each thread has its own niceness, and
@@ -9,5 +14,66 @@ const NICE: i32 = 19;
 pub fn lower() {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, "failed to lower the priority of a thread");
+    }
+}
+
+/// The work panicked, or no thread could be started.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the work did not finish")]
+pub struct Unfinished;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads of the lowest priority, and their queue. The threads end when all clones are dropped.
+#[derive(Clone, Debug)]
+pub struct LowPriorityThreads {
+    queue: mpsc::Sender<Job>,
+}
+
+impl LowPriorityThreads {
+    /// Starts `count` threads, whose names begin with `name`.
+    pub fn start(name: &str, count: usize) -> Self {
+        let (queue, jobs) = mpsc::channel::<Job>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for number in 0..count {
+            let jobs = Arc::clone(&jobs);
+            let started =
+                thread::Builder::new().name(format!("{name}-{number}")).spawn(move || run_jobs(&jobs));
+            if let Err(error) = started {
+                tracing::error!(%error, name, "failed to start a thread");
+            }
+        }
+        Self { queue }
+    }
+
+    /// Runs `work` on one of the threads. Skips it if the caller stops waiting before it begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`].
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unfinished> {
+        let (reply, result) = oneshot::channel();
+        let job = Box::new(move || {
+            if !reply.is_closed() {
+                drop(reply.send(work()));
+            }
+        });
+        self.queue.send(job).map_err(|_| Unfinished)?;
+        result.await.map_err(|_| Unfinished)
+    }
+}
+
+fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
+    lower();
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            // A panic fails one caller, not the thread. The caller gets an error, because its sender is dropped.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Err(mpsc::RecvError) => return,
+        }
     }
 }

@@ -1,14 +1,12 @@
-//! The threads that hash passwords, and their queue.
+//! The threads that hash passwords, and the limit of their queue.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use crate::{metrics, thread_priority};
+use crate::metrics;
+use crate::thread_priority::LowPriorityThreads;
 
 /// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
 const INITIAL_ROUND_NANOS: u64 = 65_000;
@@ -21,11 +19,9 @@ pub struct Overloaded {
     pub retry_after_secs: u64,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
 #[derive(Clone, Debug)]
 pub(super) struct HashPool {
-    queue: mpsc::Sender<Job>,
+    threads: LowPriorityThreads,
     load: Arc<Load>,
 }
 
@@ -46,17 +42,7 @@ impl HashPool {
         let estimate = INITIAL_ROUND_NANOS << cost;
         let load =
             Load { pending: AtomicUsize::new(0), hash_nanos: AtomicU64::new(estimate), threads, max_wait };
-        let (queue, jobs) = mpsc::channel::<Job>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        for number in 0..threads {
-            let jobs = Arc::clone(&jobs);
-            let started =
-                thread::Builder::new().name(format!("hash-{number}")).spawn(move || run_jobs(&jobs));
-            if let Err(error) = started {
-                tracing::error!(%error, "failed to start a hashing thread");
-            }
-        }
-        Self { queue, load: Arc::new(load) }
+        Self { threads: LowPriorityThreads::start("hash", threads as usize), load: Arc::new(load) }
     }
 
     /// Runs `hash` on one of the threads.
@@ -69,13 +55,8 @@ impl HashPool {
         hash: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
         let slot = self.load.admit()?;
-        let (reply, result) = oneshot::channel();
         let queued = Instant::now();
-        let job = Box::new(move || {
-            // The caller has stopped waiting, so skip the job.
-            if reply.is_closed() {
-                return;
-            }
+        let hashed = self.threads.run(move || {
             let started = Instant::now();
             metrics::hash_waited(started - queued);
             let hashed = hash();
@@ -83,15 +64,13 @@ impl HashPool {
             metrics::hashed(took);
             slot.load.record_duration(took);
             drop(slot);
-            drop(reply.send(hashed));
+            hashed
         });
-        let lost = Overloaded { retry_after_secs: 1 };
-        self.queue.send(job).map_err(|_| lost)?;
-        // Bound the wait even if other work slows the machine down. The pool skips a job whose caller
+        // Bound the wait even if other work slows the machine down. The threads skip the hash of a caller that
         // has timed out.
         let timeout = self.load.max_wait + self.load.max_wait / 4;
-        match tokio::time::timeout(timeout, result).await {
-            Ok(received) => received.map_err(|_| lost),
+        match tokio::time::timeout(timeout, hashed).await {
+            Ok(hashed) => hashed.map_err(|_| Overloaded { retry_after_secs: 1 }),
             Err(_) => Err(Overloaded { retry_after_secs: self.load.max_wait.as_secs().max(1) }),
         }
     }
@@ -135,19 +114,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.load.pending.fetch_sub(1, Ordering::Relaxed);
         metrics::hash_left();
-    }
-}
-
-fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
-    thread_priority::lower();
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            // A panic fails one request, not the thread. The caller gets an error, because its sender is
-            // dropped.
-            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
-            Err(mpsc::RecvError) => return,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Admits large request bodies, so that many of them at once exhaust neither the memory nor the processor.
 //!
 //! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
-//! before it is read, and is parsed on a blocking thread, one after the other. If no share becomes free in
+//! before it is read, and is parsed by one of a few threads of low priority. If no share becomes free in
 //! `MAX_WAIT`, the request gets 503. Batches have a budget of their own, of which one user gets a part: clients
 //! that send slowly can't take the budget of all others.
 
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::problem::{Problem, ProblemCode};
-use crate::thread_priority;
+use crate::thread_priority::LowPriorityThreads;
 
 /// The size up to which a body needs no share of the budget.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
@@ -35,8 +35,7 @@ pub struct BodyBudget {
     batches: Arc<Semaphore>,
     users: Mutex<HashMap<Uuid, Weak<Semaphore>>>,
     others: Arc<Semaphore>,
-    /// The blocking threads that may parse at the same time.
-    parsers: Arc<Semaphore>,
+    parsers: LowPriorityThreads,
     max_wait: Duration,
 }
 
@@ -55,7 +54,7 @@ impl Default for BodyBudget {
             batches: Arc::new(Semaphore::new(BATCHES_KIB)),
             users: Mutex::default(),
             others: Arc::new(Semaphore::new(OTHERS_KIB)),
-            parsers: Arc::new(Semaphore::new(parsers)),
+            parsers: LowPriorityThreads::start("parse", parsers),
             max_wait: MAX_WAIT,
         }
     }
@@ -82,8 +81,8 @@ impl BodyBudget {
         tokio::time::timeout(self.max_wait, admit).await.ok().flatten().ok_or_else(overloaded)
     }
 
-    /// Runs `parse` on a blocking thread, at the lowest priority: parsing a large body may take longer than serving
-    /// a hundred small requests. All other work on blocking threads can wait too, so the priority is not restored.
+    /// Runs `parse` on a thread of the lowest priority, because parsing a large body may take longer than serving a
+    /// hundred small requests.
     ///
     /// # Errors
     ///
@@ -92,14 +91,7 @@ impl BodyBudget {
         &self,
         parse: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = Arc::clone(&self.parsers).acquire_owned().await;
-        let task = tokio::task::spawn_blocking(move || {
-            thread_priority::lower();
-            let parsed = parse();
-            drop(permit);
-            parsed
-        });
-        task.await.map_err(Problem::internal)
+        self.parsers.run(parse).await.map_err(Problem::internal)
     }
 
     /// Returns the budget of a user, and removes those of users without a batch.

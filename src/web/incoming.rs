@@ -112,7 +112,7 @@ impl Received {
         &self.bytes
     }
 
-    /// Returns the result of `parse`, which runs on a blocking thread if the body is large. The share of the
+    /// Returns the result of `parse`, which runs on a thread of low priority if the body is large. The share of the
     /// budget is returned with it.
     pub(super) async fn parse<T: Send + 'static>(
         self,

@@ -31,6 +31,28 @@ impl Reader {
                 name("refresh_absolute_secs"),
             ));
         }
+        found.extend(self.unusable_passkeys(settings));
         self.raw.problems.extend(found);
+    }
+
+    /// Returns the problem if no browser can use the passkeys. A value that is not valid is a problem of its own.
+    fn unusable_passkeys(&self, settings: &Settings) -> Option<String> {
+        let passkeys = &settings.passkeys;
+        let is_valid = |name, is_parsed: bool| is_parsed || self.written(name).is_none();
+        if !is_valid("public_url", settings.public_url.is_some())
+            || !is_valid("passkey_rp_id", passkeys.rp_id.is_some())
+            || !is_valid("passkey_origins", passkeys.origins.is_some())
+        {
+            return None;
+        }
+        let public_url = settings.public_url(settings.listen);
+        let pages = self.written("passkey_origins").or(self.written("public_url")).unwrap_or("public_url");
+        (!passkeys.is_usable(&public_url)).then(|| {
+            format!(
+                "{}: {} is neither the host of a page in {pages} nor a parent domain of it; browsers require that",
+                self.written("passkey_rp_id").unwrap_or("passkey_rp_id"),
+                passkeys.rp_id(&public_url),
+            )
+        })
     }
 }

@@ -40,6 +40,18 @@ impl PasskeySettings {
         let of_url = || Url::parse(public_url).iter().map(|url| url.origin().ascii_serialization()).collect();
         self.origins.clone().unwrap_or_else(of_url)
     }
+
+    /// Returns whether a browser accepts the domain on a page of one of the origins: the host of the page must be the
+    /// domain or below it. Also returns `true` if only apps may use passkeys.
+    pub(super) fn is_usable(&self, public_url: &str) -> bool {
+        let (rp_id, origins) = (self.rp_id(public_url), self.origins(public_url));
+        let is_below = |host: &str| host.strip_suffix(&rp_id).is_some_and(|rest| rest.ends_with('.'));
+        let mut pages = origins.iter().filter(|origin| !origin.starts_with(ANDROID)).peekable();
+        pages.peek().is_none()
+            || pages
+                .filter_map(|origin| Url::parse(origin).ok())
+                .any(|page| page.host_str().is_some_and(|host| host == rp_id || is_below(host)))
+    }
 }
 
 fn rp_id(text: &str, _: &ValueKind) -> Parsed<String> {
@@ -95,6 +107,28 @@ mod tests {
             ["*", "https://trips.example/", "android:apk-key-hash:AAAA", "android:apk-key-hash:AB:CD"]
         {
             assert!(origins(invalid, &ANY).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn a_browser_needs_a_page_of_the_domain() {
+        let app = format!("{ANDROID}{}", URL_SAFE_NO_PAD.encode([7; DIGEST_BYTES]));
+        let is_usable = |rp_id: Option<&str>, origins: Option<&[&str]>| {
+            let origins = origins.map(|all| all.iter().map(|&one| one.to_owned()).collect());
+            let settings = PasskeySettings { rp_id: rp_id.map(str::to_owned), origins };
+            settings.is_usable("https://trips.example.org:8443")
+        };
+        for rp_id in [None, Some("trips.example.org"), Some("example.org")] {
+            assert!(is_usable(rp_id, None), "{rp_id:?}");
+        }
+        for rp_id in ["example.com", "ps.example.org", "my.trips.example.org", "127.0.0.1"] {
+            assert!(!is_usable(Some(rp_id), None), "{rp_id}");
+        }
+        assert!(is_usable(None, Some(&["https://example.com", "https://trips.example.org"])));
+        assert!(!is_usable(None, Some(&["https://example.org", &app])));
+        assert!(is_usable(None, Some(&[&app])));
+        for loopback in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080"] {
+            assert!(PasskeySettings::default().is_usable(loopback), "{loopback}");
         }
     }
 

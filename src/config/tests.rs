@@ -198,6 +198,25 @@ fn contradictions_are_rejected() {
 }
 
 #[test]
+fn a_domain_of_passkeys_that_no_page_has_is_rejected() {
+    let of_domain = || fixture().env("TRIPGATE_PASSKEY_RP_ID", "example.org");
+    assert_eq!(
+        of_domain().problems(),
+        [
+            "TRIPGATE_PASSKEY_RP_ID (environment): example.org is neither the host of a page in public_url nor a \
+             parent domain of it; browsers require that"
+        ]
+    );
+    assert!(of_domain().flag("public_url", "https://trips.example.org").load().is_ok());
+    // One problem is not reported as two.
+    assert_eq!(of_domain().flag("public_url", "trips").problems().len(), 1);
+    let origins = fixture().env("TRIPGATE_PASSKEY_ORIGINS", "https://example.org");
+    let problems = origins.problems().concat();
+    assert!(problems.starts_with("passkey_rp_id: 127.0.0.1 is neither"), "{problems}");
+    assert!(problems.contains("TRIPGATE_PASSKEY_ORIGINS (environment)"), "{problems}");
+}
+
+#[test]
 fn a_named_file_must_exist_and_replaces_the_default_file() {
     let missing = fixture().named_file("other.toml").problems();
     assert!(missing.concat().starts_with("other.toml: cannot read the file"));

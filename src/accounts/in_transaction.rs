@@ -39,6 +39,15 @@ pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
 }
 
+/// Locks the row of a user until the end of the transaction. Returns `false` if there is none.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn lock(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
+    store::lock(tx, user).await
+}
+
 /// Returns the user with this id, email address or username, as an operator wrote it.
 ///
 /// # Errors

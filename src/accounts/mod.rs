@@ -41,7 +41,7 @@ pub use identifiers::{
     EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
 };
 use in_transaction::change_profile;
-pub use in_transaction::{find, insert, lookup, page, set_mfa_enabled};
+pub use in_transaction::{find, insert, lock, lookup, page, set_mfa_enabled};
 pub use login_attempt::LoginAttempt;
 pub use new_account::{HashedUser, NewAccount};
 pub use password_policy::{PasswordPolicy, PolicyViolation};

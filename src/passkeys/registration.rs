@@ -104,7 +104,7 @@ impl Passkeys {
             Err(rejection) => return Ok(Err(PasskeysError::Rejected(rejection))),
         };
         // The lock orders concurrent requests of the owner, so that they cannot exceed the maximum together.
-        if !store::lock_owner(tx, user).await? {
+        if !accounts::lock(tx, user).await? {
             return Ok(Err(PasskeysError::NoSuchUser));
         }
         if store::count(tx, user).await? >= MAX_PASSKEYS {

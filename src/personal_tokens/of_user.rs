@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::PersonalTokensError;
 use super::store::{self, NewRow};
+use crate::accounts;
 use crate::db::{StoreError, Tx};
 use crate::events::{self, NewEvent};
 use crate::tokens::{self, Revocation, Scope};
@@ -59,7 +60,7 @@ pub(super) async fn insert_within_quota(
 ) -> Result<(), PersonalTokensError> {
     let owner = row.token.user;
     // The lock orders concurrent requests of the owner, so that they can't exceed the maximum together.
-    if !store::lock_owner(tx, owner).await? {
+    if !accounts::lock(tx, owner).await? {
         return Err(PersonalTokensError::NoSuchOwner);
     }
     if store::count(tx, owner).await? >= max {

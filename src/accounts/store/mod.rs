@@ -147,6 +147,12 @@ pub(super) async fn replace_password(
     Ok(done.rows_affected == 1)
 }
 
+/// Locks the row of a user. SQLite has one writer, which needs no lock.
+pub(super) async fn lock(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
+    let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id).lock_exclusive();
+    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
+}
+
 /// Locks the row of an active user whose credentials have this version.
 pub(super) async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, StoreError> {
     let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id);

@@ -2,7 +2,7 @@
 
 pub(super) mod challenges;
 
-use ::entity::{passkeys, users};
+use ::entity::passkeys;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -36,13 +36,6 @@ impl From<passkeys::Model> for Passkey {
             is_backed_up: row.backed_up,
         }
     }
-}
-
-/// Locks the row of a user until the end of the transaction. Returns `false` if there is none. SQLite has one
-/// writer, which needs no lock.
-pub(super) async fn lock_owner(tx: &Tx, owner: Uuid) -> Result<bool, StoreError> {
-    let query = users::Entity::find_by_id(owner).select_only().column(users::Column::Id).lock_exclusive();
-    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
 /// Returns the number of a user's passkeys.

@@ -60,13 +60,6 @@ impl From<personal_tokens::Model> for StoredToken {
     }
 }
 
-/// Locks the row of a user until the end of the transaction. Returns `false` if there is none. SQLite has one
-/// writer, which needs no lock.
-pub(super) async fn lock_owner(tx: &Tx, owner: Uuid) -> Result<bool, StoreError> {
-    let query = users::Entity::find_by_id(owner).select_only().column(users::Column::Id).lock_exclusive();
-    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
-}
-
 /// Returns the number of a user's tokens.
 pub(super) async fn count(tx: &Tx, owner: Uuid) -> Result<u64, StoreError> {
     let query = personal_tokens::Entity::find().filter(personal_tokens::Column::UserId.eq(owner));

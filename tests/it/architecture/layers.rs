@@ -72,7 +72,7 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
     ("passkeys", &["accounts", "events"]),
     ("second_factors", &["accounts", "passkeys", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
-    ("personal_tokens", &["events", "tokens"]),
+    ("personal_tokens", &["accounts", "events", "tokens"]),
     ("totp", &["events"]),
     (
         "sessions",

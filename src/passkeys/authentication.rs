@@ -97,7 +97,7 @@ impl Passkeys {
             Ok(new_state) => new_state,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        // §7.2 step 24.
+        // §7.2 steps 22 and 24.
         let is_recorded = store::record_use(tx, owner, id, new_state, now).await?;
         Ok(if is_recorded { Ok(owner) } else { Err(Rejection::Counter) })
     }

@@ -1,7 +1,7 @@
-//! Challenges: random values that a response must contain, so that a copy of the response is useless.
+//! Challenges: random values that a response must contain, so that a captured response cannot be used again.
 //!
-//! A challenge is valid once, for 5 minutes, and only for what it was issued for. Its row is deleted by the request that
-//! uses it, whatever the result: of parallel requests, one deletes it.
+//! A challenge is valid once, for 5 minutes, and only for what it was issued for. The request that uses a challenge
+//! deletes its row, even if the response is rejected. Of several parallel requests, only one deletes the row and succeeds.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -29,8 +29,7 @@ pub(super) async fn issue(
     if let Some(user) = user {
         challenges::delete_oldest(tx, user, OPEN_MAX - 1).await?;
     }
-    let presented = PresentedChallenge { id, ceremony, user };
-    challenges::insert(tx, presented, &challenge).await?;
+    challenges::insert(tx, ceremony, user, &challenge).await?;
     Ok(challenge)
 }
 
@@ -44,6 +43,6 @@ pub(super) async fn take(
         return Ok(Err(Rejection::UnknownChallenge));
     };
     // The row count decides between parallel requests.
-    let is_first = challenges::delete(tx, presented).await?;
+    let is_first = challenges::delete(tx, presented.id).await?;
     Ok(if is_first { Ok(value) } else { Err(Rejection::UnknownChallenge) })
 }

@@ -6,18 +6,19 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter
 use uuid::Uuid;
 
 use crate::db::{StoreError, Tx};
-use crate::passkeys::challenge::{Challenge, PresentedChallenge};
+use crate::passkeys::challenge::{Ceremony, Challenge, PresentedChallenge};
 
 pub(in crate::passkeys) async fn insert(
     tx: &Tx,
-    presented: PresentedChallenge,
+    ceremony: Ceremony,
+    user: Option<Uuid>,
     challenge: &Challenge,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
-        id: Set(presented.id),
-        ceremony: Set(presented.ceremony.name().to_owned()),
-        user_id: Set(presented.user),
-        login_digest: Set(presented.ceremony.login().map(|digest| digest.to_vec())),
+        id: Set(challenge.id),
+        ceremony: Set(ceremony.name().to_owned()),
+        user_id: Set(user),
+        login_digest: Set(ceremony.login().map(|digest| digest.to_vec())),
         challenge: Set(challenge.value.clone()),
         expires_at: Set(challenge.expires_at.timestamp_millis()),
     };
@@ -49,8 +50,8 @@ pub(in crate::passkeys) async fn find(
 }
 
 /// Deletes a challenge. Returns `false` if a concurrent request has deleted it.
-pub(in crate::passkeys) async fn delete(tx: &Tx, presented: PresentedChallenge) -> Result<bool, StoreError> {
-    Ok(Entity::delete_by_id(presented.id).exec(tx).await?.rows_affected == 1)
+pub(in crate::passkeys) async fn delete(tx: &Tx, id: Uuid) -> Result<bool, StoreError> {
+    Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }
 
 /// Deletes all challenges of a user but the `keep` newest.
@@ -58,8 +59,9 @@ pub(in crate::passkeys) async fn delete_oldest(tx: &Tx, owner: Uuid, keep: u64) 
     let query = Entity::find().select_only().column(Column::Id).filter(Column::UserId.eq(owner));
     let ids: Vec<Uuid> = query.order_by_asc(Column::Id).into_tuple().all(tx).await?;
     let excess = ids.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
-    for id in ids.into_iter().take(excess) {
-        Entity::delete_by_id(id).exec(tx).await?;
+    if excess > 0 {
+        let oldest = ids.into_iter().take(excess);
+        Entity::delete_many().filter(Column::Id.is_in(oldest)).exec(tx).await?;
     }
     Ok(())
 }

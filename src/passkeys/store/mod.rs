@@ -112,17 +112,13 @@ pub(super) async fn find_credential(
         .one(tx)
         .await?;
     Ok(row.map(|row| {
-        let known = KnownCredential {
-            public_key: row.public_key,
-            sign_count: u32::try_from(row.sign_count).unwrap_or(u32::MAX),
-            is_backup_eligible: row.backup_eligible,
-        };
+        let known = KnownCredential { public_key: row.public_key, is_backup_eligible: row.backup_eligible };
         (row.id, known)
     }))
 }
 
-/// Records a use. Returns `false` if the signature counter has not grown since another use. A counter that is always 0
-/// counts nothing.
+/// Records a use. Returns `false` if the signature counter has not grown since the last use. Synced passkeys have no
+/// counter: it is always 0.
 pub(super) async fn record_use(
     tx: &Tx,
     owner: Uuid,

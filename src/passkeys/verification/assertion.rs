@@ -7,12 +7,11 @@ use super::public_key::PublicKey;
 use super::rejection::Rejection;
 use super::relying_party::Expected;
 
-/// What is stored of a passkey that the verification needs.
+/// The stored state of a passkey that the verification needs.
 #[derive(Debug, Clone)]
 pub(in crate::passkeys) struct KnownCredential {
     /// A `COSE_Key`.
     pub(in crate::passkeys) public_key: Vec<u8>,
-    pub(in crate::passkeys) sign_count: u32,
     pub(in crate::passkeys) is_backup_eligible: bool,
 }
 
@@ -23,9 +22,9 @@ pub(in crate::passkeys) struct Used {
     pub(in crate::passkeys) is_backed_up: bool,
 }
 
-/// Verifies the response of the authenticator. The caller has found the passkey by the user and the credential id (steps 5
-/// and 6). It stores the new state (step 24) by a statement that compares the counter again, because two responses may
-/// be verified at the same time.
+/// Verifies the response of the authenticator. The caller has found the passkey by the user and the credential id (steps
+/// 5 and 6). It compares the counter (step 22) in the statement that stores the new state (step 24), because two
+/// responses may be verified at the same time.
 pub(in crate::passkeys) fn verify(
     response: &Assertion,
     known: &KnownCredential,
@@ -49,11 +48,6 @@ pub(in crate::passkeys) fn verify(
     let message = [response.authenticator_data.as_slice(), &hash].concat();
     if !key.verify(&message, &response.signature) {
         return Err(Rejection::Signature);
-    }
-    // Step 22. Synced passkeys have no counter: it is always 0.
-    let has_counter = data.sign_count != 0 || known.sign_count != 0;
-    if has_counter && data.sign_count <= known.sign_count {
-        return Err(Rejection::Counter);
     }
     // Step 23: all extensions are ignored.
     Ok(Used { sign_count: data.sign_count, is_backed_up: data.is_backed_up() })

@@ -11,7 +11,7 @@ use coset::{AsCborValue, CoseKey, Label, RegisteredLabel, RegisteredLabelWithPri
 use super::cbor;
 
 /// The accepted algorithms (RFC 9053, RFC 8812), in the order of preference: ES256, `EdDSA` and RS256.
-pub const ALGORITHMS: [i64; 3] = [-7, -8, -257];
+pub const ALGORITHMS: [i64; 3] = [Algorithm::ES256 as i64, Algorithm::EdDSA as i64, Algorithm::RS256 as i64];
 /// The length of a coordinate on P-256 and of a key on Ed25519, in bytes.
 const COORDINATE_BYTES: usize = 32;
 /// The lengths of an RSA modulus, in bytes: 2048 to 4096 bits. A longer one makes each verification expensive.
@@ -31,13 +31,13 @@ impl PublicKey {
         let key = CoseKey::from_cbor_value(cbor::decode(cose)?).ok()?;
         let Some(RegisteredLabelWithPrivate::Assigned(algorithm)) = key.alg else { return None };
         let RegisteredLabel::Assigned(kind) = key.kty else { return None };
-        let (number, key) = match (algorithm, kind) {
-            (Algorithm::ES256, KeyType::EC2) => (-7, p256(&key)?),
-            (Algorithm::EdDSA, KeyType::OKP) => (-8, ed25519(&key)?),
-            (Algorithm::RS256, KeyType::RSA) => (-257, rsa(&key)?),
+        let key = match (algorithm, kind) {
+            (Algorithm::ES256, KeyType::EC2) => p256(&key)?,
+            (Algorithm::EdDSA, KeyType::OKP) => ed25519(&key)?,
+            (Algorithm::RS256, KeyType::RSA) => rsa(&key)?,
             _ => return None,
         };
-        Some(Self { algorithm: number, key })
+        Some(Self { algorithm: algorithm as i64, key })
     }
 
     /// Returns the identifier of the algorithm.

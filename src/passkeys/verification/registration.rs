@@ -6,7 +6,7 @@ use super::authenticator_data::AuthenticatorData;
 use super::cbor;
 use super::client_data;
 use super::credential::Attestation;
-use super::public_key::{ALGORITHMS, PublicKey};
+use super::public_key::PublicKey;
 use super::rejection::Rejection;
 use super::relying_party::Expected;
 
@@ -58,9 +58,6 @@ pub(in crate::passkeys) fn verify(
     // Step 20.
     let credential = data.credential.as_ref().ok_or(Rejection::AuthenticatorData)?;
     let key = PublicKey::parse(credential.public_key).ok_or(Rejection::Algorithm)?;
-    if !ALGORITHMS.contains(&key.algorithm()) {
-        return Err(Rejection::Algorithm);
-    }
     // Steps 21 to 24.
     check_attestation(&object, &key, &hash)?;
     // Step 25. The client names the credential beside the response too.

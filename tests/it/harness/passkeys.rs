@@ -153,10 +153,10 @@ impl Device {
     /// Returns an `AuthenticationResponseJSON`.
     pub(crate) fn sign(&mut self, options: &Value) -> Value {
         let client_data = self.client_data("webauthn.get", options);
-        if self.sign_count > 0 {
-            self.sign_count += 1;
-        }
         let data = self.authenticator_data(self.flags);
+        if self.sign_count > 0 {
+            self.sign_count = self.sign_count.saturating_add(1);
+        }
         let signature = self.key.sign(&[data.clone(), sha256(&client_data)].concat());
         let mut response = json!({
             "clientDataJSON": encode(&client_data),

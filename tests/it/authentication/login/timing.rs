@@ -76,7 +76,9 @@ async fn response_times_do_not_reveal_whether_a_user_exists() {
         let mut rounds = Vec::new();
         while !rounds.last().is_some_and(|auc| (0.45..=0.55).contains(auc)) {
             assert!(rounds.len() < 5, "{path}: areas under the ROC curve: {rounds:?}");
-            let times = response_times(&app, path, "ada", crate::harness::rounds(150)).await;
+            // With fewer samples, the area of equal distributions is often outside of the range.
+            let samples = crate::harness::rounds(150).max(150);
+            let times = response_times(&app, path, "ada", samples).await;
             println!("{path}: medians {:?}", times.each_ref().map(|times| times[times.len() / 2]));
             rounds.push(auc(&times));
         }

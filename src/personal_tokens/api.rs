@@ -40,7 +40,7 @@ struct CreatePersonalToken {
     /// Time when the token expires, in the future. Without it, the token is valid until it is removed.
     #[oai(nullable)]
     expires_at: Option<Instant>,
-    /// Whether the token can also be used for HTTP Digest (RFC 7616), where the server has enabled it.
+    /// Whether the token can also be used for HTTP Digest (RFC 7616), if the operator has enabled it.
     #[oai(nullable)]
     digest: Option<bool>,
 }

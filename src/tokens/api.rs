@@ -15,7 +15,7 @@ use crate::web::{API, Tag};
 /// signs.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
-/// A public key (RFC 7517). `kty` determines which of the optional fields it has.
+/// A public key (RFC 7517). `kty` determines which of the optional fields are present.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Jwk", skip_serializing_if_is_none)]
 struct JwkBody {
@@ -194,9 +194,10 @@ impl DiscoveryApi {
 impl DiscoveryApi {
     /// Get the public keys
     ///
-    /// Returns the public keys, for services that verify access tokens themselves. Any JWT library does this
-    /// by `kid` and `alg`, without calling this server. Cache the keys for five minutes, and request them
-    /// again when a token names an unknown key. The list is empty if the server signs tokens with `HS256`.
+    /// Returns the public keys, for services that verify access tokens themselves. Any JWT library selects the
+    /// key by `kid` and `alg`, and verifies a token without calling this server. Cache the keys for five
+    /// minutes, and request them again when a token names an unknown key. The list is empty if the server
+    /// signs tokens with `HS256`.
     ///
     /// The server reads the keys from memory, so this also works while the database is unavailable.
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]

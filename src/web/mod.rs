@@ -62,9 +62,9 @@ pub enum Tag {
     /// The trips of the user, with their stops. For a trip of another user, the response is 404.
     ///
     /// Every trip has a `version`, which is also in its `ETag`. Send the `ETag` as `If-Match` to avoid
-    /// overwriting a change of another device, and as `If-None-Match` to download only new versions.
-    /// Reading requires the scope `trips:read`, changing `trips:write`. A share link gives anyone read access
-    /// to one trip.
+    /// overwriting a change made on another device, and as `If-None-Match` to download only new versions.
+    /// Reading trips requires the scope `trips:read`, and changing them requires `trips:write`. A share link
+    /// gives anyone read access to one trip.
     Trips,
     /// Synchronization for apps that work offline: download changes, and upload offline changes.
     ///

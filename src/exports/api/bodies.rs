@@ -36,9 +36,9 @@ pub(super) struct AccountExport {
     /// Number of unused recovery codes.
     #[oai(validator(minimum(value = "0")))]
     recovery_codes_remaining: u64,
-    /// Sessions, also those that have ended lately.
+    /// Sessions, including those that ended recently.
     sessions: Vec<ExportedSession>,
-    /// Devices that have logged in, so that a login on a new one is reported. Their names are stored as digests.
+    /// Devices on which the user has logged in, to detect a login on a new device. Only digests are stored.
     known_devices: Vec<ExportedDevice>,
     /// Logins that wait for the second factor.
     pending_logins: Vec<ExportedLogin>,
@@ -61,7 +61,7 @@ pub(super) struct AccountExport {
     /// Trips with their stops. Absent if the access token lacks the scope `trips:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     trips: Option<Vec<TripBody>>,
-    /// Deleted trips, of which only the id is stored. Absent if the access token lacks the scope `trips:read`.
+    /// Deleted trips, without their content. Absent if the access token lacks the scope `trips:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_trips: Option<Vec<ExportedDeletion>>,
     /// Share links of trips. Absent if the access token lacks the scope `trips:read`.
@@ -98,7 +98,7 @@ impl Head {
 /// An authenticator app in an export.
 #[derive(Debug, Object, Serialize)]
 struct ExportedTotp {
-    /// Time when its enrolment was confirmed. Absent if it is not confirmed yet.
+    /// Time when the enrolment of the app was confirmed. Absent if it is not confirmed yet.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     confirmed_at: Option<DateTime<Utc>>,
     /// Time when an enrolment that is not confirmed yet expires.
@@ -127,7 +127,7 @@ pub(super) struct ExportedSession {
     /// Time of the last use.
     #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
-    /// Time when the user has last authenticated in the session. Absent for a session of an earlier version.
+    /// Time of the last authentication in the session. Absent for a session that an earlier version created.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     authenticated_at: Option<DateTime<Utc>>,
     /// Time when the session expires if it is not used.
@@ -144,7 +144,7 @@ pub(super) struct ExportedSession {
 /// A device in an export.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct ExportedDevice {
-    /// Time of its last login.
+    /// Time of the last login on the device.
     #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
 }
@@ -172,7 +172,7 @@ pub(super) struct ExportedLogin {
 pub(super) struct ExportedFlow {
     /// Purpose of the code or link, such as `confirm_address` or `reset_password`. The list may grow.
     purpose: String,
-    /// Email address that the code or link is about.
+    /// Email address that the code or link confirms or restores.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     /// Id of the session that the link ends, or in which the code is valid.
@@ -197,10 +197,10 @@ pub(super) struct ExportedFlow {
 pub(super) struct ExportedMail {
     /// Kind of the mail, such as `confirm_address` or `new_device`. The list may grow.
     kind: String,
-    /// Email address to which the mail is sent. Absent if it was encrypted under another secret of the server.
+    /// Email address to which the mail is sent. Absent if it was encrypted with another master secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
-    /// Time when the mail was written.
+    /// Time when the mail was queued.
     #[serde(serialize_with = "serialize_instant")]
     queued_at: DateTime<Utc>,
     /// Number of failed attempts to deliver the mail.

@@ -135,12 +135,12 @@ impl ExportsApi {
     ///
     /// Returns everything that the server stores about the user in one JSON document, for example to save it before
     /// the account is deleted: the account, sessions, tokens, security events and trips. It contains no password, no
-    /// token and no code. Trips and everything that belongs to them require the scope `trips:read` too; without it,
+    /// token and no code. Without the scope `trips:read`, it does not contain the trips and what belongs to them:
     /// their lists are absent.
     ///
     /// The response has no `Content-Length`, because the server reads the data while the client receives it. If the
     /// connection closes before the end of the document, the export is incomplete: repeat the request. A change
-    /// during the export may be missing. The security events show each export.
+    /// that is made during the export may be missing. Each export is recorded as a security event.
     #[oai(path = "/export", method = "get", operation_id = "export_me")]
     async fn export(&self, caller: Caller<AccountScope>) -> Result<Exported, ProblemResponse> {
         let exported_at = self.clock.now();

@@ -257,11 +257,11 @@ fn headers() -> Value {
             "schema": { "type": "string" }
         },
         "RateLimit": {
-            "description": "With `too_many_attempts`: the limit, `r=0` for no attempts left, and `t`, the number of seconds to wait (draft-ietf-httpapi-ratelimit-headers).",
+            "description": "Sent with `too_many_attempts`. The name of the limit, followed by `r=0` (no attempts are left) and `t` (the number of seconds to wait). See draft-ietf-httpapi-ratelimit-headers.",
             "schema": { "type": "string" }
         },
         "RateLimit-Policy": {
-            "description": "With `too_many_attempts`: the limit, `q`, the number of free attempts, and `w`, the number of seconds in which they become free again (draft-ietf-httpapi-ratelimit-headers).",
+            "description": "Sent with `too_many_attempts`. The name of the limit, followed by `q` (the number of attempts without a wait) and `w` (the number of seconds after which all of them are available again). See draft-ietf-httpapi-ratelimit-headers.",
             "schema": { "type": "string" }
         },
         "Retry-After": {

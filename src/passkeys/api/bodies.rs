@@ -26,7 +26,7 @@ pub(super) const EXAMPLE_NAME: &str = "Grace's phone";
 /// The credential id in the examples.
 const EXAMPLE_CREDENTIAL: &[u8] = b"a passkey of Grace";
 
-/// What a client needs for a ceremony with a passkey.
+/// The options with which a client asks the authenticator to create or to use a passkey.
 #[derive(Debug, Object, Serialize)]
 pub struct PasskeyOptions {
     /// Id of the challenge. Send it back with the response of the authenticator. Valid once.

@@ -157,8 +157,8 @@ impl PasskeysApi {
 impl PasskeysApi {
     /// Begin to register a passkey
     ///
-    /// Returns the options with which the device creates a passkey. Send its response with `challenge_id` to
-    /// `POST /api/v1/me/passkeys` within 5 minutes.
+    /// Returns the options with which the device creates a passkey. Send the response of the device with
+    /// `challenge_id` to `POST /api/v1/me/passkeys` within 5 minutes.
     ///
     /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 507 `quota_exceeded`: the user has 20 passkeys. Remove one.
@@ -178,8 +178,8 @@ impl PasskeysApi {
     /// Registers the passkey that the device has created. From then on the user can log in with it, without a password.
     /// The password still works; `mfa_enabled` does not change.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`. Repeat the
-    ///   same request then.
+    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`. Then
+    ///   repeat the same request.
     /// - 422 `invalid` with the error `invalid_passkey`: the response of the device is not valid, or the challenge was
     ///   used or has expired. Begin again.
     /// - 422 `invalid` with the error `already_registered`: the passkey is registered already.
@@ -199,8 +199,8 @@ impl PasskeysApi {
 
     /// List the passkeys
     ///
-    /// Returns the passkeys of the user, the newest first, to show where the user can log in without a password. Use the
-    /// `id` of one to rename or remove it.
+    /// Returns the passkeys of the user, the newest first, to show where the user can log in without a password. Use
+    /// the `id` of a passkey to rename or remove it.
     #[oai(path = "/passkeys", method = "get", operation_id = "list_passkeys")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<PasskeyList>, ProblemResponse> {
         let passkeys = self.passkeys.list(caller.user()).await?;
@@ -209,7 +209,7 @@ impl PasskeysApi {
 
     /// Rename a passkey
     ///
-    /// Changes the name of a passkey in the user's list. The passkey on the device keeps its name there.
+    /// Changes the name of a passkey in the user's list. The name that the device shows does not change.
     ///
     /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.

@@ -18,7 +18,7 @@ pub(super) struct AddressRequest {
     pub(super) email: EmailText,
 }
 
-/// A flow that the code from an email completes.
+/// A flow, such as a password reset, that was started. The code from the email completes it.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct FlowStarted {
     /// Id of the flow. Send it with the code from the email. Store it on this device only.
@@ -38,9 +38,9 @@ pub(super) struct ConfirmEmail {
     /// Token from the link in the email: the part after `#`.
     #[oai(nullable)]
     token: Option<String>,
-    /// Password of the account. Either this or `new_password` is required, except with a code of a sign-up,
-    /// of a change of address, or of a resend that was requested with the account's access token, and except
-    /// with a `token` if this request has the account's access token.
+    /// Password of the account. Either this or `new_password` is required, with two exceptions: a `code` that
+    /// belongs to a sign-up, to a change of address, or to a resend that was requested with the account's
+    /// access token; and a `token` in a request that has the account's access token.
     #[oai(nullable)]
     password: Option<PasswordText>,
     /// New password of the account. Removes everything that was set up before: the old password, sessions,

@@ -115,8 +115,8 @@ impl RecoveryApi {
     /// access token. Otherwise the request also requires the password of the account or a new one, because
     /// the owner of the mailbox may not be the person who signed up. A new password removes everything that
     /// was set up before: the old password, sessions, second factors, passkeys and personal tokens. If
-    /// the account has confirmed an address before, a change of address accepts only the current password, because
-    /// the new address may be mistyped.
+    /// an address of the account was confirmed before, a change of address accepts only the current password:
+    /// the new address may be mistyped, and its mailbox may belong to another person.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
@@ -145,10 +145,11 @@ impl RecoveryApi {
 
     /// Send the confirmation again
     ///
-    /// Sends an email with a new code and a new link that confirm the address of an account. The response and
-    /// its duration are the same whether or not an account has this address, whether or not the address is
-    /// confirmed already, and also if it was sent too many emails. If the user is logged in, send the access
-    /// token: the code alone is then enough to confirm the address. The new code replaces the earlier ones.
+    /// Sends an email with a new code and a new link, each of which confirms the address of an account. The
+    /// response and its duration are always the same: they do not show whether an account has this address,
+    /// whether the address is confirmed already, or whether the limit of emails to this address is reached. If
+    /// the user is logged in, send the access token: the code alone is then enough to confirm the address. The
+    /// new code replaces the earlier ones.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
@@ -175,7 +176,7 @@ impl RecoveryApi {
     /// valid for 7 days after the change. All sessions of the account end, and all its unused codes become
     /// invalid.
     ///
-    /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
+    /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(
         path = "/auth/email/undo",
         method = "post",
@@ -188,7 +189,7 @@ impl RecoveryApi {
         Ok(Done::NoContent)
     }
 
-    /// Ask for a new password
+    /// Request a password reset
     ///
     /// Sends an email with a code and a link with which the user chooses a new password. The response and its
     /// duration are the same whether or not an account has this address. The new code replaces the earlier
@@ -214,10 +215,11 @@ impl RecoveryApi {
     /// Choose a new password
     ///
     /// Sets a new password with the code from an email, or with the token from its link, and confirms the
-    /// address. All sessions of the account end: this server rejects their access tokens immediately, all
-    /// other replicas of the server within a second. Log the user in with the new password. If the account
-    /// has a second factor, logging in still requires it. If the address was never confirmed before, another
-    /// person may have set up the account: its second factors, passkeys and personal tokens are removed.
+    /// address. All sessions of the account end: this server rejects their access tokens immediately, and all
+    /// other replicas of the server reject them within a second. Log the user in with the new password. If the
+    /// account has a second factor, logging in still requires it. If the address was never confirmed before,
+    /// another person may have set up the account: its second factors, passkeys and personal tokens are
+    /// removed.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
@@ -243,7 +245,7 @@ impl RecoveryApi {
         Ok(Done::NoContent)
     }
 
-    /// Ask for a login code
+    /// Request a login code
     ///
     /// Sends an email with a code with which the user logs in without a password, on the device that
     /// requested it. The response and its duration are the same whether or not an account has this address.
@@ -266,12 +268,12 @@ impl RecoveryApi {
         Ok(sent(at_next_tick(self.recovery.request_login_code(&email, requester(request))).await?))
     }
 
-    /// Ask for a code to authenticate again
+    /// Request a code to authenticate again
     ///
     /// Sends an email with a code with which a logged-in user authenticates again: send it with `flow_id` to
     /// `POST /api/v1/me/reauthenticate`. The code is valid only in the session of this request, once, for 15 minutes
-    /// and 5 tries. A new code replaces the earlier ones. The response is the same if the mailbox was sent too many
-    /// emails.
+    /// and 5 tries. A new code replaces the earlier ones. The response is the same if no email is sent because the
+    /// limit of emails to this mailbox is reached.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`

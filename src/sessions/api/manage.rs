@@ -128,10 +128,10 @@ impl ManageSessionsApi {
     /// `invalid_token`, or shortly before the access token expires. Store the new refresh token before you
     /// delete the old one.
     ///
-    /// If the response is lost, repeat the request, however much later. The repetition returns the same new
+    /// If the response is lost, repeat the request, at any later time. The repetition returns the same new
     /// refresh token as long as neither that token nor the access token issued with it has been used. If only
     /// the access token has been used, the repetition works for 30 seconds after the first request. Any other
-    /// second use means that two parties hold the refresh token, and ends the session.
+    /// second use of a refresh token ends the session, because it means that two parties hold the token.
     ///
     /// - 401 `invalid_refresh_token`: the token is not valid or has expired. Log in again.
     /// - 401 `session_revoked`: the session was ended. Log in again.
@@ -155,7 +155,7 @@ impl ManageSessionsApi {
     /// This requires no access token, so it works after the access token has expired.
     ///
     /// Always succeeds: a refresh token that was used before ends the session too, and one that is unknown or
-    /// has expired has no effect. Repeat the request until there is a response.
+    /// has expired has no effect. Repeat the request until you receive a response.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
     async fn log_out(&self, body: Body<RefreshRequest>) -> Result<EndedSessions, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
@@ -165,11 +165,11 @@ impl ManageSessionsApi {
 
     /// End a reported session
     ///
-    /// Ends the session of a login on a new device, with the token from the email that reported the login. The token is
-    /// valid for 7 days and works once, also if the session has ended already. The password stays the same: let the
-    /// user choose a new one with `POST /api/v1/auth/password/forgot`.
+    /// Ends the session that a login on a new device has started. Requires the token from the email that reported
+    /// the login. The token is valid for 7 days and works once, even if the session has already ended. The password
+    /// stays the same: let the user choose a new one with `POST /api/v1/auth/password/forgot`.
     ///
-    /// - 422 `invalid_code`: the token is wrong or was used, or has expired.
+    /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(
         path = "/auth/session/end",
         method = "post",

@@ -51,7 +51,7 @@ pub use step_up::StepUpApi;
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct LogIn {
-    /// Email address or username, in any case. White space around it is removed.
+    /// Email address or username. Compared without regard to case; white space around it is removed.
     identifier: String,
     /// Password of the account.
     password: PasswordText,
@@ -91,7 +91,7 @@ struct TokenGrant {
     server_time: DateTime<Utc>,
     /// Proves that the user has logged in on this device before. Store it, also after a logout, and send it
     /// with the next login: attacks from other devices then do not slow the login down. It does not replace
-    /// the password. It is valid for a year, but no longer than until the password changes.
+    /// the password. It is valid for a year, or until the password changes if that is earlier.
     device_token: String,
     /// Id of the flow that confirms the email address. Present if the sign-up has sent a confirmation email:
     /// send it with the code from the email to `POST /api/v1/auth/email/confirm`.
@@ -229,18 +229,18 @@ impl SessionsApi {
 impl SessionsApi {
     /// Sign up
     ///
-    /// Creates an account and its first session, so the user is logged in after signing up. Ask for an email
-    /// address, a username, or both. The server sends an email with a code and a link that confirm the
-    /// address; send the code with `flow_id` to `POST /api/v1/auth/email/confirm`.
+    /// Creates an account and its first session, so the user is logged in after signing up. Ask the user
+    /// for an email address, a username, or both. The server sends an email with a code and a link, each of
+    /// which confirms the address. Send the code with `flow_id` to `POST /api/v1/auth/email/confirm`.
     ///
     /// If the server requires a confirmed address, `email` is required. The response is then always 202 with
-    /// a `flow_id` and without tokens, even if an account has the address already. Confirm the address, then
-    /// log in.
+    /// a `flow_id` and without tokens, even if the address already belongs to an account. Confirm the
+    /// address, then log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
-    ///   expired. Ask for the code.
-    /// - 409 `identifier_taken`: another account has the email address or the username. Offer to log in.
+    ///   expired. Ask the user for the code.
+    /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in instead.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
     /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address or username from
     ///   this IP address. Wait for `Retry-After` seconds.
@@ -295,10 +295,10 @@ impl SessionsApi {
     /// Get the current session
     ///
     /// Verifies the access token and returns its content. An app can call this when it comes to the
-    /// foreground: the server reads no other data, so the call is fast. Refresh the tokens before
+    /// foreground: the server reads no data except the token, so the call is fast. Refresh the tokens before
     /// `expires_at`.
     ///
-    /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one with the refresh token, by
+    /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one: send the refresh token to
     ///   `POST /api/v1/auth/refresh`.
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn session(&self, caller: Caller<AnyScope>) -> PoemResult<Json<SessionInfo>> {

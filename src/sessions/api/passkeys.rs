@@ -20,12 +20,12 @@ use crate::web::json_object::JsonObject;
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, ProblemResponse};
 
-/// The login that a passkey completes, if there is one.
+/// The login for which the passkey is the second factor. Without fields, the passkey is the only factor.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct BeginPasskeyLogin {
-    /// `mfa_token` of the response to the login, if the passkey is its second factor. Without it, the passkey is the
-    /// only factor, and the user need not be known.
+    /// `mfa_token` of the response to the login, if the passkey is the second factor of this login. Without it, the
+    /// passkey is the only factor, and the user need not enter an identifier.
     #[oai(nullable)]
     mfa_token: Option<PasswordText>,
 }
@@ -112,13 +112,14 @@ impl PasskeyLoginApi {
 impl PasskeyLoginApi {
     /// Begin a login with a passkey
     ///
-    /// Returns the options with which the device uses a passkey. Without `mfa_token`, the user chooses among the passkeys
-    /// on the device and need not enter an identifier; send the response to `POST /api/v1/auth/passkeys/login`. With
-    /// `mfa_token`, the passkey is the second factor of that login; send the response to `POST /api/v1/auth/login/mfa`.
-    /// The body can be omitted.
+    /// Returns the options with which the device uses a passkey. Without `mfa_token`, the user chooses one of the
+    /// passkeys on the device and need not enter an identifier. Then send the response of the device to
+    /// `POST /api/v1/auth/passkeys/login`. With `mfa_token`, the passkey is the second factor of that login. Then send
+    /// the response of the device to `POST /api/v1/auth/login/mfa`. The body can be omitted.
     ///
-    /// - 401 `invalid_credentials`: the login of `mfa_token` is complete or has expired. Start again with the password.
-    /// - 404 `not_found`: the user of that login has no passkey. `methods` lists the second factors.
+    /// - 401 `invalid_credentials`: the login that returned `mfa_token` is complete or has expired. Start again with
+    ///   the password.
+    /// - 404 `not_found`: the user of that login has no passkey. Use another of the `methods` that the login returned.
     #[oai(
         path = "/auth/passkeys/options",
         method = "post",
@@ -140,8 +141,8 @@ impl PasskeyLoginApi {
     /// Creates a session for the user of the passkey. The device has verified the user, so neither the password nor a
     /// second factor is needed.
     ///
-    /// - 401 `invalid_credentials`: the passkey is not registered or its response is not valid, or the challenge was used
-    ///   or has expired. Show `detail`, and offer the password.
+    /// - 401 `invalid_credentials`: the passkey is not registered, its response is not valid, or the challenge was
+    ///   used or has expired. Show `detail`, and offer to log in with the password.
     /// - 403 `unconfirmed_account`: this server requires that the email address is confirmed first.
     #[oai(
         path = "/auth/passkeys/login",

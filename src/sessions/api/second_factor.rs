@@ -96,7 +96,7 @@ impl SecondFactorApi {
     /// Completes a login that returned `mfa_required`: creates its session, with the scopes and the device of the
     /// login. The password is not needed again.
     ///
-    /// - 401 `invalid_credentials`: the code is wrong or was used before, or the passkey is not valid; or `mfa_token`
+    /// - 401 `invalid_credentials`: the code is wrong or was used before, the passkey is not valid, or `mfa_token`
     ///   was used, has expired, or has no attempts left. Show `detail`. After 5 attempts, start again with the
     ///   password.
     /// - 422 `invalid`: the body does not contain exactly one second factor.

@@ -106,9 +106,9 @@ pub(super) struct SyncUpdate {
     op: Op<Update>,
     /// Id of the trip.
     id: AnyId,
-    /// `version` that the trip had when the user changed it. An operation that builds on an earlier one in the
-    /// same request names the version that results from the earlier one: one more. If the earlier one is not
-    /// applied, this one is a `conflict`.
+    /// `version` that the trip had when the user changed it. If an earlier operation in the same request
+    /// changes the same trip, send the version that the earlier operation produces, which is its own
+    /// `base_version` plus 1. If the earlier operation is not applied, this one is a `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: i64,
     /// A merge patch (RFC 7396), in which `stops` replaces all stops.

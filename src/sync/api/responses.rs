@@ -104,8 +104,8 @@ pub(super) struct SyncResult {
 #[derive(Debug, Object, Serialize)]
 pub(super) struct SyncResults {
     /// One result for each operation, in the same order. The list ends early if its trips would exceed 8 MiB.
-    /// Operations without a result were not processed: send them again, except those on a trip of which an
-    /// earlier operation was not applied.
+    /// Operations without a result were not processed. Send them again, except the operations on a trip for
+    /// which an earlier operation was not applied.
     pub(super) results: Vec<SyncResult>,
 }
 

@@ -109,9 +109,9 @@ impl TripsApi {
     /// Returns a page of the user's own trips, to show them as a list. An app that stores trips on the device
     /// reads the changes with `GET /api/v1/sync` instead.
     ///
-    /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. If trips
-    /// are created or deleted between two pages, no other trip is skipped or returned twice. To find out at
-    /// low cost whether anything has changed, send the `ETag` back as `If-None-Match`.
+    /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. Trips
+    /// that are created or deleted between two requests do not cause other trips to be skipped or returned
+    /// twice. To find out at low cost whether anything has changed, send the `ETag` back as `If-None-Match`.
     ///
     /// - 400 `invalid_cursor`: the cursor belongs to another list or user, or was not issued by this server.
     ///   Start again without a cursor.
@@ -237,10 +237,10 @@ impl TripsApi {
 
     /// Replace or create a trip
     ///
-    /// For an app that stores whole trips. With `If-Match`, the body replaces all fields of the trip, and
-    /// absent fields are cleared. With `If-None-Match: *`, the request creates a trip whose id the app has
-    /// generated (a UUIDv7 in lower case), unless the user has a trip with this id. If such a request is
-    /// repeated after the trip was deleted, it creates the trip again.
+    /// Stores a whole trip. With `If-Match`, the body replaces all fields of the trip, and absent fields are
+    /// cleared. With `If-None-Match: *`, the request creates a trip whose id the app has generated (a UUIDv7 in
+    /// lower case), unless the user has a trip with this id. If such a request is repeated after the trip was
+    /// deleted, it creates the trip again.
     ///
     /// - 404 `not_found`: there is no trip to replace. Reload the list of trips.
     /// - 412 `precondition_failed`: the trip has changed, or the user has a trip with this id already. Read
@@ -253,11 +253,11 @@ impl TripsApi {
         caller: Caller<TripsWrite>,
         /// Id of the trip.
         id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since. `*`
-        /// replaces any version.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
+        /// `*` replaces any version.
         #[oai(name = "If-Match")]
         if_match: IfMatch<false>,
-        /// `*`: create the trip. The response is 412 if the user has a trip with this id.
+        /// Always `*`, which creates the trip. The response is 412 if the user has a trip with this id.
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<false>,
         body: Body<ReplaceTrip>,
@@ -290,7 +290,7 @@ impl TripsApi {
         caller: Caller<TripsWrite>,
         /// Id of the trip.
         id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateTrip>,
@@ -317,7 +317,7 @@ impl TripsApi {
         caller: Caller<TripsWrite>,
         /// Id of the trip.
         id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         _no_body: NoBody,

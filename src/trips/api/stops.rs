@@ -93,7 +93,7 @@ impl StopsApi {
         caller: Caller<TripsWrite>,
         /// Id of the trip.
         id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         /// Key of the new stop, the same in every attempt, as when creating a trip.
@@ -130,7 +130,7 @@ impl StopsApi {
         id: Path<PathId>,
         /// Id of the stop.
         stop_id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UpdateStop>,
@@ -164,7 +164,7 @@ impl StopsApi {
         id: Path<PathId>,
         /// Id of the stop.
         stop_id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         _no_body: NoBody,
@@ -192,7 +192,7 @@ impl StopsApi {
         caller: Caller<TripsWrite>,
         /// Id of the trip.
         id: Path<PathId>,
-        /// `ETag` of the trip that the app knows. The response is 412 if the trip has changed since.
+        /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<StopOrder>,

@@ -1,8 +1,8 @@
 //! Changes the address of an account, and undoes a change.
 //!
-//! The new address is confirmed before it takes effect. The old address gets a mail at the request and at the
-//! change; the second mail has a link that restores the old address within 7 days. During that time no other
-//! account can take it.
+//! The new address is confirmed before it takes effect. The server mails the old address when the change is
+//! requested, and again when the new address takes effect. The second mail has a link that restores the old
+//! address within 7 days. During these 7 days, no other account can take the old address if it was confirmed.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ use crate::flows::{self, BegunFlow, Delivery, Flow, NewFlow, Proof, Purpose};
 use crate::mail::{Languages, MailKind, NewMail, Values};
 use crate::tokens::Revocation;
 
-/// What the transaction of a request stores.
+/// The input of the transaction that stores a request for a change.
 #[derive(Clone)]
 struct ChangeRequest {
     recovery: Recovery,
@@ -33,7 +33,8 @@ struct ChangeRequest {
 
 impl Recovery {
     /// Mails a code to the new address of a user who has authenticated recently. If another account has the
-    /// address, its owner gets a mail instead, and the response is the same.
+    /// new address, the owner of that account gets a mail without a code instead, and the response is the
+    /// same.
     ///
     /// # Errors
     ///
@@ -95,8 +96,8 @@ impl Recovery {
         Some(NewMail { to, user: Some(user.id), kind, languages, values })
     }
 
-    /// Gives a user the confirmed new address, and mails the link that undoes the change to the old one.
-    /// Sessions stay valid. Flows whose codes were sent to the old address end.
+    /// Sets the confirmed new address of a user, and mails the old address a link that undoes the change.
+    /// Sessions stay valid. The codes that were sent to the old address become invalid.
     pub(super) async fn change(
         &self,
         tx: &Tx,
@@ -133,13 +134,14 @@ impl Recovery {
         Ok(())
     }
 
-    /// Restores the former address of an account, and ends all its sessions and flows.
+    /// Restores the former address of an account, ends all sessions of the account, and invalidates its
+    /// codes.
     ///
     /// # Errors
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        // The user is not known yet.
+        // A placeholder: the transaction finds the user by the token and sets it in the event.
         let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
         let input = (self.clone(), Proof::Token(token), event);
         let undone = self

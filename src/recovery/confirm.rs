@@ -1,4 +1,4 @@
-//! Confirms an address, of a sign-up or of a change.
+//! Confirms the address of a sign-up, or the new address of a change.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -41,8 +41,8 @@ struct Confirmation {
 }
 
 impl Recovery {
-    /// Confirms the address of a flow. `caller` is the user whose access token the request has. A repetition
-    /// succeeds for 10 minutes without an effect.
+    /// Confirms the address of a flow. `caller` is the user of the request's access token, if there is one. A
+    /// repeated request succeeds for 10 minutes and changes nothing.
     ///
     /// # Errors
     ///
@@ -75,7 +75,8 @@ impl Recovery {
         let mut password_hash = None;
         match &password {
             PasswordProof::None => {
-                // Only the client of the sign-up knows the password that this hash belongs to.
+                // Only the client that signed up has the id of this flow, so a code proves that this client
+                // chose the password. A link does not prove it.
                 password_hash = flow.password_hash.clone().filter(|_| matches!(proof, Proof::Code { .. }));
             }
             PasswordProof::Current(password) => self.accounts.prove_password(user, password).await?,
@@ -105,7 +106,7 @@ impl Recovery {
                 audit::record(Event::AddressConfirmed, Some(user), None);
                 Ok(())
             }
-            // A concurrent repetition was faster.
+            // A concurrent request with the same proof may have confirmed the address first.
             Err(RecoveryError::InvalidCode) => {
                 let found = recovery.find(&proof, PURPOSES).await?;
                 if found.id == flow.id && found.is_used { Ok(()) } else { Err(RecoveryError::InvalidCode) }

@@ -1,12 +1,13 @@
 //! Confirmation of addresses, recovery of accounts, and changes of address.
 //!
-//! Each begins with a mailed flow ([`crate::flows`]). A request for a mail has the same response, after the same
-//! work, whether or not an account has the address. Mail goes only to the stored address of an account.
+//! Each of these begins with a flow ([`crate::flows`]), whose code or link is mailed. A request for a mail
+//! has the same response, after the same work, whether or not an account has the address. Mail goes only to
+//! the stored address of an account, or to the new address of a change.
 //!
-//! A mailbox is not a claim: confirming proves who owns the mailbox, not who chose the password. A link
-//! alone, and a code that another client asked for, therefore also require the password or a new one. With a
-//! new password, and when the password of a never-confirmed account is reset, all credentials that were set
-//! before are removed.
+//! Access to the mailbox proves who owns the address, not who chose the password. Therefore a link alone, and
+//! a code that another client requested, also require the current password or a new one. If the user confirms
+//! an address with a new password, or resets the password of an account whose address was never confirmed,
+//! all credentials that were set before are removed.
 
 mod address;
 pub mod api;
@@ -35,11 +36,11 @@ pub enum RecoveryError {
     /// The code or token is wrong, used, expired or superseded, or belongs to another purpose.
     #[error("the code or token is not valid")]
     InvalidCode,
-    /// The code or token alone is not enough.
+    /// The code or token is not sufficient without a password.
     #[error("the password is required")]
     PasswordRequired,
     /// Only the current password is accepted.
-    #[error("a new password is not accepted")]
+    #[error("only the current password is accepted")]
     NewPasswordRefused,
     /// The account has no email address.
     #[error("the account has no email address")]
@@ -47,7 +48,7 @@ pub enum RecoveryError {
     /// The new password is not accepted.
     #[error("the new password is not accepted")]
     Policy(#[source] PolicyViolation),
-    /// There were too many requests for emails from the address of the client.
+    /// There were too many requests for emails from the IP address of the client.
     #[error("too many requests")]
     Throttled(#[from] Blocked),
     /// An error of the `accounts` module.
@@ -83,7 +84,7 @@ impl From<ThrottleError> for RecoveryError {
 /// The client of a request for an email.
 #[derive(Debug, Clone)]
 pub struct Requester {
-    /// The address of the client.
+    /// The IP address of the client.
     pub address: IpAddr,
     /// The languages of its user.
     pub languages: Languages,
@@ -130,7 +131,8 @@ impl Recovery {
         Self { db, clock, accounts, sessions: Arc::new(sessions), flows: Arc::new(flows), throttle }
     }
 
-    /// Mails a code to confirm the address of an account. `caller` is the user whose access token the request has.
+    /// Mails a code to confirm the address of an account. `caller` is the user of the request's access token,
+    /// if there is one.
     ///
     /// # Errors
     ///
@@ -162,8 +164,9 @@ impl Recovery {
         self.request(Purpose::LogIn, email, None, client).await
     }
 
-    /// Mails a code to a logged-in user who proves the identity again. It is valid in the session of the request, or
-    /// without one if the access token has none.
+    /// Mails a code with which a logged-in user authenticates again. The code is valid only in the session of
+    /// this request. If the access token of this request has no session, the code is valid only in requests
+    /// whose access token has no session either.
     ///
     /// # Errors
     ///
@@ -214,13 +217,14 @@ impl Recovery {
         let flow = self.flows.begin(new);
         let id = flow.id;
         match self.store(flow, delivery, client.address).await {
-            // The account was deleted in the meantime: the flow is one of an unknown address.
+            // The account was deleted in the meantime. Respond as for an address without an account.
             Err(RecoveryError::Store(StoreError::ForeignKeyViolation(_))) => Ok(id),
             stored => stored,
         }
     }
 
-    /// Stores a flow and its email, unless there were too many requests from this address. Returns its id.
+    /// Stores a flow and its email, unless there were too many requests from this IP address. Returns the id
+    /// of the flow.
     async fn store(
         &self,
         flow: BegunFlow,
@@ -242,13 +246,13 @@ impl Recovery {
             .map(|()| id)
     }
 
-    /// Counts a request for an email. The count depends on the client alone, not on the account.
+    /// Counts a request for an email. The limit applies to the IP address of the client, not to the account.
     async fn count_request(&self, tx: &Tx, address: IpAddr) -> Result<(), RecoveryError> {
         Ok(self.throttle.take(tx, &limits::of_mail(address)).await?)
     }
 
-    /// Counts a try, and returns the flow if the proof is correct. Then takes the try back if the flow was
-    /// used before, or if `forgets_try` is set.
+    /// Counts a try. If the proof is correct, returns the flow, and takes the try back if the flow was used
+    /// before or `forgets_try` is set.
     async fn check(
         &self,
         proof: &Proof,

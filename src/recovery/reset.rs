@@ -31,8 +31,9 @@ struct Reset {
 }
 
 impl Recovery {
-    /// Sets a new password, ends all sessions and all other flows, and confirms the address. A second factor
-    /// stays, unless the address was never confirmed: then all credentials that were set before are removed.
+    /// Sets a new password, ends all sessions and all other flows, and confirms the address. The second
+    /// factor stays. However, if the address was never confirmed, all credentials that were set before are
+    /// removed.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl Recovery {
         new_password: &str,
         client: Requester,
     ) -> Result<(), RecoveryError> {
-        // Wrong codes and links count like wrong passwords from the same address.
+        // A wrong code or link counts as a wrong password from this IP address.
         let attempt = self.throttle.check(limits::of_address(client.address)).await?;
         let flow = match self.check(&proof, PURPOSES, true).await {
             Err(RecoveryError::InvalidCode) => {
@@ -64,7 +65,8 @@ impl Recovery {
             languages: client.languages.preferring(user.locale.as_deref()),
             values: Values { at: Some(now), ..Values::default() },
         });
-        // A link from the operator, for a user without an address, does not prove access to a mailbox.
+        // A flow without an address is a link from an operator. It proves no access to a mailbox, so the
+        // credentials that were set before stay.
         let was_confirmed = user.email_verified || flow.address.is_none();
         let reset = Reset {
             recovery: self.clone(),

@@ -106,7 +106,7 @@ impl Example for UndoEmailChange {
     }
 }
 
-/// Returns the one proof of a body.
+/// Returns the proof in a body, which must contain exactly one.
 fn proof(flow_id: Option<Uuid>, code: Option<String>, token: Option<String>) -> Result<Proof, FieldError> {
     match (flow_id, code, token) {
         (Some(flow), Some(code), None) => Ok(Proof::Code { flow, code }),

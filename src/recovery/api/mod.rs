@@ -41,7 +41,7 @@ enum Done {
     NoContent,
 }
 
-/// Returns the problem of an error, where `proof` is the pointer of the code or token.
+/// Returns the problem of an error. `proof` is the JSON pointer to the code or token.
 fn problem(error: RecoveryError, proof: &str) -> Problem {
     match error {
         RecoveryError::InvalidCode => invalid_code(proof),
@@ -137,7 +137,7 @@ impl RecoveryApi {
     ) -> Result<Done, ProblemResponse<401>> {
         let (proof, password) = body.check(|body, _| body.check())?;
         let at = pointer(&proof);
-        // Boxed, because it contains three transactions.
+        // Boxed, because the future contains three transactions and is large.
         let confirmed = Box::pin(self.recovery.confirm(proof, password, caller.0, languages(request))).await;
         confirmed.map_err(|error| problem(error, at))?;
         Ok(Done::NoContent)
@@ -314,7 +314,7 @@ impl RecoveryApi {
     ) -> Result<MailSent, ProblemResponse<429>> {
         caller.require_recent_authentication(self.clock.now())?;
         let email = body.accept()?.email.0;
-        // Boxed, because it contains several transactions.
+        // Boxed, because the future contains several transactions and is large.
         let requested = self.recovery.request_change(caller.user(), email, requester(request));
         Ok(sent(Box::pin(requested).await?))
     }

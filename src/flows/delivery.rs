@@ -7,16 +7,16 @@ use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
 /// The mail of a flow.
 #[derive(Debug, Clone)]
 pub enum Delivery {
-    /// The code and the link of the flow.
+    /// The mail with the code and the link of the flow.
     Code {
         /// The recipient: the stored address of the account, or the new address of a change.
         to: String,
         /// The languages of the recipient.
         languages: Languages,
-        /// What else the mail contains.
+        /// The other values of the mail.
         values: Values,
     },
-    /// Another mail: the code of the flow reaches no mailbox.
+    /// Another mail. The code of the flow is not sent.
     Instead(NewMail),
     /// No mail, because no account has the address.
     Nothing,
@@ -36,7 +36,8 @@ impl Purpose {
         }
     }
 
-    /// Returns the page that the link opens. A code for one device has no link.
+    /// Returns the path of the page that the link opens. Returns `None` if the mail has only a code, which is
+    /// valid on one device.
     const fn page(self) -> Option<&'static str> {
         match self {
             Self::ConfirmAddress | Self::ChangeAddress => Some("/account/confirm"),
@@ -49,7 +50,8 @@ impl Purpose {
 }
 
 impl BegunFlow {
-    /// Returns the path and the fragment of the link. A code for one device has no link.
+    /// Returns the path and the fragment of the link. Returns `None` if the mail has only a code, which is
+    /// valid on one device.
     pub fn link(&self) -> Option<String> {
         self.row.purpose.page().map(|page| format!("{page}#{}", self.token))
     }
@@ -75,8 +77,9 @@ impl BegunFlow {
 }
 
 impl Flows {
-    /// Stores a flow and queues its mail, in the caller's transaction. If the mail is queued, the earlier flows of
-    /// the same purpose and subject are superseded. If a budget is spent they stay valid: their mails have arrived.
+    /// Stores a flow and queues its mail, in the caller's transaction. If the mail is queued, the flow
+    /// supersedes the earlier flows of the same purpose and subject. If the mail exceeds a budget, the
+    /// earlier flows stay valid, because their mails were sent.
     ///
     /// # Errors
     ///
@@ -96,7 +99,7 @@ impl Flows {
         Ok(queued)
     }
 
-    /// Returns whether the settings turn the mail of this purpose on.
+    /// Returns whether the settings enable the mail of this purpose.
     pub fn are_sent(&self, purpose: Purpose) -> bool {
         self.mail.is_sent(purpose.mail())
     }

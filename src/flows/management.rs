@@ -1,4 +1,4 @@
-//! Changes of the flows of a user, and functions for the commands of operators.
+//! Invalidates the flows of a user, and finds the addresses that an undo can restore.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Flows, store, token};
 use crate::db::{StoreError, Tx};
 
-/// The addresses that an undo can restore.
+/// The addresses that an undo of a change can restore.
 #[derive(Debug)]
 pub struct ReservedAddresses<'a> {
     flows: &'a Flows,
@@ -16,7 +16,7 @@ pub struct ReservedAddresses<'a> {
 }
 
 impl ReservedAddresses<'_> {
-    /// Returns true if a user can take back this address, in canonical form.
+    /// Returns true if an undo can restore this address. `address_key` is its canonical form.
     pub fn contains(&self, address_key: &str) -> bool {
         let subject = token::address_hash(&self.flows.mac, address_key);
         self.subjects.contains(subject.as_slice())
@@ -24,7 +24,7 @@ impl ReservedAddresses<'_> {
 }
 
 impl Flows {
-    /// Returns all addresses that users can take back by an undo.
+    /// Returns all addresses that an undo can restore.
     ///
     /// # Errors
     ///
@@ -35,8 +35,8 @@ impl Flows {
     }
 }
 
-/// Invalidates all unused flows of a user except those that undo a change of address or end a session: a thief must
-/// not be able to end them.
+/// Invalidates all unused flows of a user, except those that undo a change of address or end a session. A
+/// thief who uses the account must not be able to invalidate those.
 ///
 /// # Errors
 ///

@@ -3,16 +3,19 @@
 //! A flow has one purpose, a code of 8 digits and, for most purposes, a link token. The client that began the
 //! flow knows its id; only the mail contains the code and the token. Invariants:
 //!
-//! - A try is counted before its code is compared, by conditional statements in the transaction of the
-//!   comparison. A flow allows 5 tries, and all flows of an account together 20 wrong codes in 24 hours.
-//! - A flow is used once. A new flow supersedes the unused ones of the same purpose and account.
+//! - A conditional statement counts a try before the code is compared, in the same transaction. A flow allows
+//!   5 tries. All flows of an account together allow 20 wrong codes in 24 hours.
+//! - A flow is used once. A new flow supersedes the unused flows of the same purpose and subject. The subject
+//!   is usually the account. For an undo (a link that restores a former address), the subject is that address.
+//!   For a link that ends a session, the subject is the session.
 //! - A flow is also created for an address without an account, but its code is not sent, so that both cases
-//!   take the same time.
+//!   take the same time. The subject of such a flow is the address.
 //! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
-//!   id of its flow.
+//!   id of its flow and a secret key.
 //!
-//! A flow and its mail are stored in one transaction. This module knows neither accounts nor sessions. It rejects wrong,
-//! used, expired and superseded codes and tokens, and those of another purpose, all in the same way.
+//! A flow and its mail are stored in one transaction. This module does not depend on the modules of accounts
+//! and sessions. It rejects wrong, used, expired and superseded codes and tokens, and those of another
+//! purpose, all in the same way. Only a used confirmation succeeds again for 10 minutes.
 
 mod delivery;
 mod management;
@@ -35,13 +38,13 @@ pub use purpose::Purpose;
 
 /// The number of digits of a code.
 pub const CODE_DIGITS: usize = 8;
-/// The number of tries of a flow.
+/// The maximum number of tries of a flow.
 const TRIES_MAX: i64 = 5;
-/// The number of wrong codes of an account in [`FAILURE_WINDOW`].
+/// The maximum number of wrong codes of an account in [`FAILURE_WINDOW`].
 const FAILURES_MAX: i64 = 20;
 /// The time after which wrong codes are no longer counted.
 const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(24);
-/// How long a used confirmation can be repeated.
+/// How long a request that repeats a used confirmation succeeds.
 const REPEATABLE: TimeDelta = TimeDelta::minutes(10);
 /// How long the row of an expired flow is retained.
 const RETENTION: TimeDelta = TimeDelta::hours(1);
@@ -57,15 +60,16 @@ pub struct NewFlow<'a> {
     pub user: Option<Uuid>,
     /// The address that the flow is about, in canonical form.
     pub address_key: &'a str,
-    /// The same address as entered, if the use of the flow needs it.
+    /// The address as entered, if it is needed when the flow is used.
     pub address: Option<String>,
     /// The session that the flow ends, or in which its code is valid.
     pub session: Option<Uuid>,
-    /// Whether the code is enough, without a password: the caller has proven the account.
+    /// Whether the code is sufficient without a password. True if the request for the code came from a
+    /// sign-up, or had the account's access token.
     pub is_bound: bool,
-    /// Whether the address of an undo was confirmed.
+    /// For an undo: whether the former address was confirmed.
     pub was_verified: bool,
-    /// The hash of the password that a repeated sign-up sets.
+    /// For a sign-up with an address that already has an unconfirmed account: the hash of the new password.
     pub password_hash: Option<String>,
     /// The lifetime, if it differs from that of the purpose.
     pub lifetime: Option<TimeDelta>,
@@ -126,13 +130,13 @@ pub struct Flow {
     pub address: Option<String>,
     /// The session that the flow ends, or in which its code is valid.
     pub session: Option<Uuid>,
-    /// Whether the code is enough, without a password.
+    /// Whether the code is sufficient without a password.
     pub is_bound: bool,
-    /// Whether the address of an undo was confirmed.
+    /// For an undo: whether the former address was confirmed.
     pub was_verified: bool,
-    /// The hash of the password that a repeated sign-up sets.
+    /// For a sign-up with an address that already has an unconfirmed account: the hash of the new password.
     pub password_hash: Option<String>,
-    /// Whether the flow was used before. Only a confirmation is returned again.
+    /// Whether the flow was used before. [`Flows::check`] returns a used flow only if it is a confirmation.
     pub is_used: bool,
     /// Whether a try is left.
     has_tries: bool,
@@ -179,9 +183,9 @@ impl Flows {
         let id = self.clock.new_id();
         let code = token::random_code();
         let subject = match (new.purpose, new.user, new.session) {
-            // A reserved address is found by its hash.
+            // [`Flows::is_reserved`] finds an undo by the hash of its address.
             (Purpose::UndoChange, ..) | (_, None, _) => token::address_hash(&self.mac, new.address_key),
-            // A report about another session must not supersede this one.
+            // A mail about one session must not supersede the mail about another session.
             (Purpose::EndSession, _, Some(session)) => token::session_hash(&self.mac, session),
             (_, Some(user), _) => token::user_hash(&self.mac, user),
         };
@@ -205,8 +209,8 @@ impl Flows {
         BegunFlow { id, code, token, expires_at, row, created_at }
     }
 
-    /// Returns the flow of a proof if it is usable for one of the purposes, without counting a try: the code
-    /// of a [`Proof::Code`] is not checked.
+    /// Returns the flow of a proof if the flow is usable for one of the purposes. Counts no try, because it
+    /// does not check the code of a [`Proof::Code`].
     ///
     /// # Errors
     ///
@@ -223,7 +227,7 @@ impl Flows {
     }
 
     /// Counts a try, and returns the flow if the proof is correct and usable for one of the purposes. The
-    /// transaction must be committed in either case.
+    /// caller must commit the transaction in either case, so that the try stays counted.
     ///
     /// # Errors
     ///
@@ -260,7 +264,7 @@ impl Flows {
         store::close(tx, flow.id, self.clock.now()).await
     }
 
-    /// Returns whether the owner of the account has ended this session by the link in a mail.
+    /// Returns whether the owner of the account has ended this session with the link in a mail.
     ///
     /// # Errors
     ///
@@ -287,8 +291,8 @@ impl Flows {
         store::forget_try(tx, flow.id).await
     }
 
-    /// Invalidates the undos that a user's later changes of address began. An earlier one stays valid: it
-    /// belongs to an earlier owner of the account.
+    /// Invalidates the undos that began after `undo`. An earlier undo stays valid, because it restores the
+    /// address of an earlier owner of the account.
     ///
     /// # Errors
     ///
@@ -297,7 +301,7 @@ impl Flows {
         store::end_later_undos(tx, user, undo.id, self.clock.now()).await
     }
 
-    /// Returns true if another user can still restore this address by an undo.
+    /// Returns true if a user other than `except` can still restore this address by an undo.
     ///
     /// # Errors
     ///
@@ -312,7 +316,8 @@ impl Flows {
         store::is_reserved(tx, &subject, except, self.clock.now()).await
     }
 
-    /// Deletes expired flows and failures that are no longer counted. Call it only while the clock is steady.
+    /// Deletes expired flows and failures that are no longer counted. Call it only while [`Clock::is_steady`]
+    /// returns true.
     ///
     /// # Errors
     ///
@@ -326,7 +331,7 @@ impl Flows {
             .await
     }
 
-    /// Returns the id of the flow that a proof names, before any query.
+    /// Returns the id of the flow of a proof. Needs no query, because a token contains the id.
     fn flow_of(&self, proof: &Proof, purposes: &[Purpose]) -> Option<Uuid> {
         match proof {
             Proof::Code { flow, .. } => Some(*flow),

@@ -4,12 +4,12 @@ use chrono::TimeDelta;
 
 /// The lifetime of a code and its link.
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
-/// The lifetime of the link that undoes a change of address, and of the one that ends a session.
+/// The lifetime of the link that undoes a change of address, and of the link that ends a session.
 const REPORT_LIFETIME: TimeDelta = TimeDelta::days(7);
 /// The lifetime of the link in a warning about failed logins.
 const WARNING_LIFETIME: TimeDelta = TimeDelta::days(1);
 
-/// The purpose of a flow. A code or token is valid only for its own.
+/// The purpose of a flow. A code or token is valid only for the purpose of its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Confirming the address of an account.
@@ -67,7 +67,7 @@ impl Purpose {
         }
     }
 
-    /// Returns whether the mail contains the code. The others have a link only.
+    /// Returns whether the mail contains the code. The mails of the other purposes contain only a link.
     pub(super) const fn has_code(self) -> bool {
         !matches!(self, Self::UndoChange | Self::SecureAccount | Self::EndSession)
     }

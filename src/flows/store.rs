@@ -1,5 +1,6 @@
-//! Queries on the tables of flows and failures. Instead of the owner, queries take the id of a flow, which
-//! the caller has verified or got from the client that began the flow, or the keyed hash of its subject.
+//! Queries on the tables of flows and failures. A query that does not take the owner takes the id of a flow,
+//! or the keyed hash of the flow's subject. The id comes from a verified token, or from the client that began
+//! the flow.
 
 use ::entity::flow_failures;
 use ::entity::flows::{ActiveModel, Column, Entity, Model};
@@ -61,7 +62,7 @@ fn is_unused() -> Condition {
     Condition::all().add(Column::UsedAt.is_null()).add(Column::SupersededAt.is_null())
 }
 
-/// Returns the condition that a flow is usable, or was used so recently that a confirmation can be repeated.
+/// Returns the condition that a flow is open, or is a confirmation whose use can still be repeated.
 fn is_usable(now: DateTime<Utc>) -> Condition {
     let open = is_unused().add(Column::ExpiresAt.gt(now.timestamp_millis()));
     let repeatable = [Purpose::ConfirmAddress, Purpose::ChangeAddress].map(Purpose::name);
@@ -124,7 +125,7 @@ pub(super) async fn find_usable(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result
     Ok(row.and_then(Flow::from_row))
 }
 
-/// Counts a try of the subject as a failure. Returns the number of failures since the first in the window.
+/// Counts a failure of the subject. Returns the number of failures since the window began.
 pub(super) async fn count_failure(tx: &Tx, subject: &[u8], now: DateTime<Utc>) -> Result<i64, StoreError> {
     use flow_failures::{Column, Entity};
     let is_over = || Expr::col((Entity, Column::Since)).lte((now - FAILURE_WINDOW).timestamp_millis());
@@ -132,7 +133,7 @@ pub(super) async fn count_failure(tx: &Tx, subject: &[u8], now: DateTime<Utc>) -
     let failures: SimpleExpr = Expr::case(is_over(), 1_i64).finally(incremented).into();
     let since = Expr::col((Entity, Column::Since));
     let since: SimpleExpr = Expr::case(is_over(), now.timestamp_millis()).finally(since).into();
-    // MySQL assigns in this order, so the number is computed from the time before the change.
+    // MySQL evaluates the assignments in this order. The number depends on the old time, so it comes first.
     let conflict = OnConflict::column(Column::Subject)
         .value(Column::Failures, failures)
         .value(Column::Since, since)
@@ -191,7 +192,7 @@ pub(super) async fn was_used(
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
-/// Sets when a used flow expires, and so is deleted.
+/// Sets when a used flow expires. An expired flow is deleted.
 pub(super) async fn postpone_expiry(tx: &Tx, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
     Entity::update_many()
         .col_expr(Column::ExpiresAt, Expr::value(until.timestamp_millis()))
@@ -202,7 +203,7 @@ pub(super) async fn postpone_expiry(tx: &Tx, id: Uuid, until: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Invalidates the unused flows of a user except undos and those that end a session.
+/// Invalidates the unused flows of a user, except those that undo a change of address or end a session.
 pub(super) async fn end_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     let kept = [Purpose::UndoChange, Purpose::EndSession].map(Purpose::name);
     end(now).filter(Column::UserId.eq(user)).filter(Column::Purpose.is_not_in(kept)).exec(tx).await?;
@@ -216,7 +217,8 @@ pub(super) async fn end_confirmations(tx: &Tx, user: Uuid, now: DateTime<Utc>) -
     Ok(())
 }
 
-/// Invalidates the unused undos of a user that began after `undo`. Ids are in the order of time.
+/// Invalidates the unused undos of a user that began after `undo`. Ids are UUIDv7, so they are in the order
+/// of time.
 pub(super) async fn end_later_undos(
     tx: &Tx,
     user: Uuid,
@@ -275,7 +277,7 @@ pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<
     Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?.rows_affected)
 }
 
-/// Deletes up to `limit` counters of failures that began before the given time. Returns their number.
+/// Deletes up to `limit` counters whose first failure was before the given time. Returns their number.
 pub(super) async fn sweep_failures(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use flow_failures::{Column, Entity};
     let expired = Column::Since.lt(before.timestamp_millis());

@@ -1,20 +1,21 @@
 //! The codes, link tokens and keyed hashes of flows.
 //!
-//! A token is the id of its flow and a MAC over the id and the purpose. It is computed and not stored, so read
-//! access to the database is not enough to create one, and an invalid token is rejected without a query. A code
-//! is random, and the database has a MAC over it and the id of its flow.
+//! A token consists of the id of its flow and a MAC over the id and the purpose. Tokens are computed and not
+//! stored, so read access to the database is not enough to create one. An invalid token is rejected without a
+//! query. A code is random. The database stores a MAC over the code and the id of its flow.
 
 use uuid::Uuid;
 
 use super::{CODE_DIGITS, Purpose};
 use crate::secrets::{MacKey, random_bytes};
 
-/// The number of codes.
+/// The number of possible codes.
 const CODES: u64 = 100_000_000;
 
 /// Returns a random code of 8 digits.
 pub(super) fn random_code() -> String {
-    // The largest multiple of the number of codes: above it, the remainders would not be equally likely.
+    // The largest multiple of the number of codes. Numbers above it would make some codes more likely than
+    // others.
     const LIMIT: u64 = u64::MAX - u64::MAX % CODES;
     loop {
         let number = u64::from_le_bytes(random_bytes());
@@ -43,7 +44,7 @@ pub(super) fn code_tag(mac: &MacKey, flow: Uuid, code: &str) -> [u8; 32] {
     tag(mac, &code_message(flow, code))
 }
 
-/// Returns true if this is the code of the flow. White space and dashes in it are ignored. Compares in constant
+/// Returns true if `entered` is the code of the flow. Ignores white space and dashes. Compares in constant
 /// time.
 pub(super) fn is_code(mac: &MacKey, flow: Uuid, entered: &str, stored: &[u8]) -> bool {
     let code: String =

@@ -1,6 +1,7 @@
 //! The text of an invitation code: 100 random bits in Base32, in five groups: `k4fz-2q7m-x5bd-yw6a-7hnc`.
 //!
-//! A code has so many bits that its SHA-256, which the database stores, reveals nothing.
+//! The database stores the SHA-256 of a code. A code has so many random bits that it can't be found from its
+//! SHA-256.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! Invites: codes with which people sign up where the server requires an invitation.
 //!
 //! Only the operator creates codes. A code is random and shown once; the database stores a digest of it. Each
-//! account uses a code once: one conditional statement in the transaction that creates the account counts the use, so
-//! concurrent sign-ups never use a code more often than it allows. An invite does not record who used it.
+//! new account uses a code once. A conditional statement counts the use in the transaction that creates the
+//! account, so concurrent sign-ups never use a code more often than it allows. An invite does not record who
+//! used it.
 
 mod code;
 mod store;
@@ -28,7 +29,7 @@ pub struct Invite {
     pub id: Uuid,
     /// The number of accounts that the code allows.
     pub uses: u32,
-    /// The number of accounts that were created with it.
+    /// The number of accounts that were created with the code.
     pub used: u32,
     /// When it was created.
     pub created_at: DateTime<Utc>,
@@ -60,8 +61,8 @@ impl Invites {
         Self { db, clock }
     }
 
-    /// Creates an invite for `uses` accounts, and returns its code, which can't be read later. Without `ttl`, it does
-    /// not expire.
+    /// Creates an invite for `uses` accounts, and returns its code, which can't be read later. Without `ttl`,
+    /// the invite does not expire.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Invites {
         self.db.read((), |tx, ()| store::all(tx).boxed()).await.map_err(InvitesError::Store)
     }
 
-    /// Removes an invite; its code is refused from now on. Accounts that were created with it stay.
+    /// Removes an invite. Its code is rejected from now on. Accounts that were created with the code stay.
     ///
     /// # Errors
     ///
@@ -95,7 +96,8 @@ impl Invites {
         if removed? { Ok(()) } else { Err(InvitesError::NoSuchInvite) }
     }
 
-    /// Deletes invites that expired long ago. Call it only while the clock is steady.
+    /// Deletes invites that expired more than 30 days ago. Call it only while [`Clock::is_steady`] returns
+    /// true.
     ///
     /// # Errors
     ///
@@ -115,7 +117,8 @@ pub async fn is_usable(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) -> Result
     store::is_usable(tx, code, now).await
 }
 
-/// Uses a code, in the transaction that creates the account. Returns `false` if it is unknown, used up or expired.
+/// Uses a code, in the transaction that creates the account. Returns `false` if the code is unknown, used up
+/// or expired.
 ///
 /// # Errors
 ///

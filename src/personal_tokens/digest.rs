@@ -1,9 +1,10 @@
 //! HTTP Digest authentication (RFC 7616) with personal access tokens.
 //!
-//! Only SHA-256 and `qop=auth` are accepted. The user name is the id of the token, the password the token. The
-//! database stores `H(A1)` encrypted, and only of tokens that were created for Digest: with it, a client could
-//! be impersonated. Each nonce is valid for 5 minutes, and each of its counts once, on all replicas together;
-//! that costs one write for each request.
+//! Only SHA-256 and `qop=auth` are accepted. The user name is the id of the token; the password is the token
+//! itself. The database stores the hash of both, `H(A1)`, encrypted, because anyone who has it can
+//! impersonate the client. The hash is stored only for tokens that were created for Digest. Each nonce is
+//! valid for 5 minutes. Every request must have a higher count than the earlier requests with its nonce, on
+//! all replicas together. Recording the count costs one write for each request.
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub struct DigestResponse {
     pub algorithm: String,
     /// The server's nonce.
     pub nonce: String,
-    /// The number of requests with this nonce, 8 hexadecimal digits.
+    /// The count of requests with this nonce, 8 hexadecimal digits.
     pub nc: String,
     /// The client's nonce.
     pub cnonce: String,
@@ -56,7 +57,7 @@ pub enum DigestError {
     /// The response is wrong, or the token is unknown or has expired.
     #[error("the digest response is not valid")]
     Invalid,
-    /// The response is right, but the nonce has expired or was used with the same or a higher count.
+    /// The response is correct, but the nonce has expired or was used with the same or a higher count.
     #[error("the nonce has expired or was used")]
     Stale,
     /// The database is unavailable.
@@ -68,7 +69,7 @@ impl AuthOutcome for DigestError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
             Self::Invalid => Some(AuthResult::InvalidCredentials),
-            // The client repeats the request with a new nonce.
+            // These are no failed authentications: after `Stale`, the client repeats the request with a new nonce.
             Self::Stale | Self::Unverifiable => None,
         }
     }
@@ -84,7 +85,7 @@ pub(super) fn seal(vault: &Vault, id: Uuid, token: &str) -> Result<Vec<u8>, Decr
 }
 
 impl DigestResponse {
-    /// Returns whether the response is right for a token with this `H(A1)` (RFC 7616 §3.4.1).
+    /// Returns whether the response is correct for a token with this `H(A1)` (RFC 7616 §3.4.1).
     fn is_right(&self, hash_a1: &str, method: &str) -> bool {
         let Self { nonce, nc, cnonce, qop, uri, .. } = self;
         let hash_a2 = hash(&format!("{method}:{uri}"));
@@ -111,8 +112,8 @@ impl PersonalTokens {
         self.inner.nonces.issue()
     }
 
-    /// Verifies a response for a request with one of these methods and this target. The server handles HEAD as
-    /// GET, so a request may match two methods.
+    /// Verifies the response in a request with this target and one of these methods. Several methods are
+    /// possible, because the server handles HEAD as GET.
     ///
     /// # Errors
     ///
@@ -150,7 +151,8 @@ impl PersonalTokens {
         Ok(Arc::new(token))
     }
 
-    /// Records that a nonce was used with this count. Fails if any replica has recorded it before.
+    /// Records that a nonce was used with this count. Fails if any replica has recorded this count or a
+    /// higher one.
     async fn claim(&self, nonce: Nonce, count: i64) -> Result<(), DigestError> {
         let claimed: Result<(), StoreError> = self
             .inner
@@ -176,7 +178,7 @@ impl PersonalTokens {
             })
             .await;
         if let Err(error) = written {
-            tracing::warn!(causes = error_chain(&error), "failed to store a re-encrypted hash for Digest");
+            tracing::warn!(causes = error_chain(&error), "failed to store a re-encrypted HTTP Digest hash");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Personal access tokens: long-lived credentials for scripts, and for clients with only Basic or Digest.
+//! Personal access tokens: long-lived credentials for scripts, and for clients that support only HTTP Basic
+//! or Digest authentication.
 //!
 //! A user creates up to [`MAX_TOKENS`] of them, each with scopes and an optional expiry. The token is shown
 //! once; the database stores a keyed hash, so a copy of the database reveals no credential. A verified token
-//! is cached for a minute; a revocation (module `tokens`) ends the cached copy on every replica within a
-//! second. A personal access token can neither start a session nor create another token.
+//! is cached for a minute. A revocation (module `tokens`) invalidates the cached copy on every replica within
+//! a second. A personal access token can neither start a session nor create another token.
 
 pub mod api;
 pub mod digest;
@@ -42,13 +43,13 @@ pub const MAX_TOKENS: u64 = 50;
 pub const NAME_MAX: usize = 100;
 /// The `amr` value for authentication by a personal access token.
 pub const BY_PERSONAL_TOKEN: &str = "personal_token";
-/// The number of verified tokens in the cache. One takes about 500 bytes.
+/// The maximum number of verified tokens in the cache. Each takes about 500 bytes.
 const CACHE_CAPACITY: usize = 8_192;
 /// How long a verified token is cached.
 const CACHED_FOR: Duration = Duration::from_mins(1);
 /// How long an expired token is listed.
 const EXPIRED_RETENTION: TimeDelta = TimeDelta::days(30);
-/// The maximum number of rows that one transaction changes; it must not delay other writes.
+/// The maximum number of rows that one transaction changes, so that it does not delay other writes.
 const BATCH_SIZE: u16 = 500;
 
 /// A personal access token, without its secret.
@@ -81,7 +82,7 @@ pub struct NewPersonalToken {
     pub scopes: Scopes,
     /// A time in the future.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether to store what Digest needs.
+    /// Whether the token can be used for Digest, which requires a second stored hash.
     pub digest: bool,
 }
 
@@ -114,7 +115,7 @@ impl HasStoreError for PersonalTokensError {
     }
 }
 
-/// The id in a credential whose secret is compared after the query.
+/// The id of a token in a credential. The secret in the credential is compared after the query.
 #[derive(Debug, Clone, Copy)]
 struct PresentedId(Uuid);
 
@@ -123,7 +124,7 @@ struct PresentedId(Uuid);
 struct Cached {
     token: Arc<PersonalToken>,
     mark: ReadMark,
-    /// When it was read, by the monotonic clock.
+    /// When the token was read from the database, by the monotonic clock.
     read_at: Duration,
     /// The last recorded use, in milliseconds since 1970.
     used_at: AtomicI64,
@@ -148,7 +149,7 @@ struct Inner {
 }
 
 impl PersonalTokens {
-    /// Creates the service. `secret` is the key of the stored hashes.
+    /// Creates the service. The keys of the stored hashes are derived from `secret`.
     pub fn new(db: Db, clock: Clock, tokens: Tokens, secret: &MasterSecret) -> Self {
         let inner = Inner {
             mac: MacKey::from_secret(secret, Purpose::PersonalTokens),
@@ -163,7 +164,8 @@ impl PersonalTokens {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Creates a token. Returns it with its text, which can't be read again. `session` is that of the caller.
+    /// Creates a token. Returns the token and its text, which can't be read later. `session` is the session
+    /// of the caller.
     ///
     /// # Errors
     ///
@@ -220,7 +222,8 @@ impl PersonalTokens {
         Ok(all)
     }
 
-    /// Removes one of the owner's tokens. Every replica rejects it within a second. `session` is that of the caller.
+    /// Removes one of the owner's tokens. Every replica rejects the token within a second. `session` is the
+    /// session of the caller.
     ///
     /// # Errors
     ///
@@ -290,7 +293,8 @@ impl PersonalTokens {
     /// Reads a token from the database and compares its hash.
     async fn read(&self, parsed: &TokenText) -> Result<Cached, TokenError> {
         let Inner { clock, tokens, mac, .. } = &*self.inner;
-        // Take the mark before the query, which may miss a revocation after this moment.
+        // Take the mark before the query. If the query misses a revocation that follows the mark, the mark
+        // shows that the row is out of date.
         let (mark, read_at) = (tokens.mark(), clock.monotonic());
         let message = parsed.message();
         let stored =
@@ -310,7 +314,8 @@ impl PersonalTokens {
         found.map_err(|_| TokenError::Unverifiable)
     }
 
-    /// Stores a hash under the current master secret: the former one may be removed later.
+    /// Replaces the stored hash by one under the current master secret, so that the token remains valid when
+    /// the former secret is removed.
     async fn rehash(&self, stored: &store::StoredToken, hash: &[u8]) {
         let input = (stored.token.user, stored.token.id, stored.hash.clone(), hash.to_vec());
         let written: Result<(), StoreError> = self
@@ -355,7 +360,7 @@ impl PersonalTokens {
     }
 
     /// Deletes tokens that expired more than 30 days ago, and nonces that are no longer valid. Call it only
-    /// while the clock is steady.
+    /// while [`Clock::is_steady`] returns true.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The nonces of Digest (RFC 7616 §3.3): the time of issue, a random id, and a MAC over both.
 //!
-//! Issuing a nonce stores nothing: a nonce is stored when a request with a valid response uses it. Every replica
-//! accepts the nonces of the others.
+//! Issuing a nonce stores nothing. A nonce is stored when a request with a valid response uses it. Every
+//! replica accepts the nonces that other replicas issued.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -15,8 +15,8 @@ const CONTEXT: &[u8] = b"digest nonce v1";
 const LIFETIME: TimeDelta = TimeDelta::minutes(5);
 /// The maximum difference between the clocks of two replicas.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
-/// How long the use of a nonce is stored. Longer than its lifetime, because an expired nonce is valid again
-/// if the clock is set back.
+/// How long the use of a nonce is stored. This is longer than the lifetime of a nonce, because an expired
+/// nonce becomes valid again if the clock is set back.
 pub(super) const RETENTION: TimeDelta = TimeDelta::days(7);
 
 /// An authentic nonce.

@@ -1,4 +1,4 @@
-//! All tokens of a user, in the transaction of the caller.
+//! Functions on all tokens of a user, which run in the transaction of the caller.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -29,8 +29,9 @@ pub async fn remove_all(tx: &Tx, user: Uuid) -> Result<(), StoreError> {
     store::delete_all(tx, user).await
 }
 
-/// Removes the tokens of a user that have the scope `account`. The caller applies the returned revocations with
-/// [`crate::tokens::Tokens::apply`] after the commit. `until` is the time until which a revocation is needed.
+/// Removes the tokens of a user that have the scope `account`. The caller applies the returned revocations
+/// with [`crate::tokens::Tokens::apply`] after the commit. `until` is the time until which the revocations
+/// are stored.
 ///
 /// # Errors
 ///
@@ -51,7 +52,7 @@ pub async fn remove_with_account_scope(
     Ok(revocations)
 }
 
-/// Inserts a token, unless the owner has `max` already.
+/// Inserts a token, unless the owner already has `max` tokens.
 pub(super) async fn insert_within_quota(
     tx: &Tx,
     row: &NewRow,

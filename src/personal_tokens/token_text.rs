@@ -1,9 +1,9 @@
 //! The text of a personal access token: `tgp_`, the id (32 hexadecimal digits), the secret (64) and a checksum
 //! (8), in lower case.
 //!
-//! The prefix and the fixed length let secret scanners find lost tokens. The checksum is the beginning of the
-//! SHA-256 of everything before it: scanners reject false findings with it, and the server rejects mistyped
-//! tokens without a query.
+//! With the prefix and the fixed length, secret scanners find leaked tokens. The checksum is the beginning of
+//! the SHA-256 of everything before it. With it, scanners discard false findings, and the server rejects
+//! mistyped tokens without a query.
 
 use std::fmt::{self, Write};
 
@@ -18,7 +18,7 @@ const CONTEXT: &[u8] = b"personal token v1";
 const ID_DIGITS: usize = 32;
 const SECRET_DIGITS: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
-/// The length of a token in characters. No password of an account is as long.
+/// The length of a token in characters. Every password of an account is shorter.
 const LENGTH: usize = PREFIX.len() + ID_DIGITS + SECRET_DIGITS + 2 * CHECKSUM_BYTES;
 
 /// A well-formed token, which may be unknown or no longer valid.

@@ -1,7 +1,7 @@
 //! The last use of each token, until it is written to the database.
 //!
-//! Uses are recorded in memory, at most one a minute for each token, and written in batches: a request with a
-//! token needs no write.
+//! Uses are recorded in memory, at most one a minute for each token, and written in batches. A request with a
+//! token therefore needs no write.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +43,7 @@ impl Uses {
         batch
     }
 
-    /// Removes uses that are written.
+    /// Removes uses that were written.
     pub(super) fn acknowledge(&self, written: &[(TokenKey, DateTime<Utc>)]) {
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, at) in written {

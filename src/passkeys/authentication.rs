@@ -12,7 +12,7 @@ use super::{Ceremony, Challenge, Passkeys, PasskeysError, Proof, RequestOptions}
 use crate::db::{StoreError, Tx};
 
 impl Passkeys {
-    /// Begins a login whose user is not known yet.
+    /// Begins a login. The user is not known yet.
     ///
     /// # Errors
     ///
@@ -60,9 +60,10 @@ impl Passkeys {
         Ok(RequestOptions { challenge, rp_id: self.inner.relying_party.id().to_owned(), allowed })
     }
 
-    /// Checks the response of an authenticator, in the transaction of the caller, and uses its challenge up. Returns the
-    /// user. `user` is the user, where the user is known. A rejection is a result and no error, so that the transaction
-    /// commits.
+    /// Checks the response of an authenticator, in the transaction of the caller. Returns the user. The
+    /// challenge can't be used again, even if the response is rejected. `user` is the expected user, or
+    /// `None` in a login, where the user is not known before. A rejection is an `Ok` value and not an error,
+    /// so that the transaction commits.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Passkeys {
             Ok(new_state) => new_state,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        // §7.2 steps 22 and 24.
+        // §7.2 step 22 (the counter) and step 24 (the new state).
         let is_recorded = store::record_use(tx, owner, id, new_state, now).await?;
         Ok(if is_recorded { Ok(owner) } else { Err(Rejection::Counter) })
     }

@@ -3,16 +3,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// What a challenge is for.
+/// The ceremony for which a challenge was issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceremony {
     /// A user who is logged in adds a passkey.
     Register,
-    /// A login, whose user is not known before.
+    /// A login in which the passkey identifies the user.
     LogIn,
-    /// The second factor of a login that waits for it.
+    /// The second factor of a login whose first factor was correct.
     SecondFactor {
-        /// The digest of the token of the login.
+        /// The digest of the token that identifies the login.
         login: [u8; 32],
     },
     /// A user who is logged in authenticates again.
@@ -30,7 +30,7 @@ impl Ceremony {
         }
     }
 
-    /// Returns the digest of the waiting login.
+    /// Returns the digest of the token of a login that waits for the second factor.
     pub(super) const fn login(&self) -> Option<&[u8; 32]> {
         match self {
             Self::SecondFactor { login } => Some(login),
@@ -42,7 +42,7 @@ impl Ceremony {
 /// A challenge that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
-    /// Names the challenge in the request that uses it.
+    /// The id that a request sends to use the challenge.
     pub id: Uuid,
     /// The random value.
     pub value: Vec<u8>,
@@ -50,11 +50,12 @@ pub struct Challenge {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The id of a challenge in a response. With the random value in the response, it names one ceremony of one user.
+/// The id of a challenge in a request, with the ceremony and the user for which the challenge must have been
+/// issued.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PresentedChallenge {
     pub(super) id: Uuid,
     pub(super) ceremony: Ceremony,
-    /// The user, where the user is known.
+    /// The user, or `None` in a login, where the user is not known before.
     pub(super) user: Option<Uuid>,
 }

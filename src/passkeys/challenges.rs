@@ -1,7 +1,8 @@
 //! Challenges: random values that a response must contain, so that a captured response cannot be used again.
 //!
-//! A challenge is valid once, for 5 minutes, and only for what it was issued for. The request that uses a challenge
-//! deletes its row, even if the response is rejected. Of several parallel requests, only one deletes the row and succeeds.
+//! A challenge is valid once, for 5 minutes, and only for the ceremony and the user for which it was issued.
+//! The request that uses a challenge deletes its row, even if the response is rejected. If several requests
+//! use the same challenge in parallel, only one deletes the row and succeeds.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -33,7 +34,7 @@ pub(super) async fn issue(
     Ok(challenge)
 }
 
-/// Uses a challenge. Returns its random value.
+/// Deletes a challenge that is used. Returns its random value.
 pub(super) async fn take(
     tx: &Tx,
     presented: PresentedChallenge,
@@ -42,7 +43,7 @@ pub(super) async fn take(
     let Some(value) = challenges::find(tx, presented, now).await? else {
         return Ok(Err(Rejection::UnknownChallenge));
     };
-    // The row count decides between parallel requests.
+    // Of several parallel requests, only the one that deletes the row may continue.
     let is_first = challenges::delete(tx, presented.id).await?;
     Ok(if is_first { Ok(value) } else { Err(Rejection::UnknownChallenge) })
 }

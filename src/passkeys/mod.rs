@@ -1,9 +1,10 @@
 //! Passkeys: credentials of Web Authentication Level 3 that are stored on the user's device or in a password manager.
 //!
-//! A passkey proves two factors at once: the device, by a signature, and the user, whom the device has verified. It
-//! logs a user in without a password and without an identifier, is a second factor beside the password, and proves
-//! the identity again before a sensitive operation. It does not make the account require a second factor: the
-//! password still works, so a lost passkey locks no one out.
+//! A passkey proves two factors at once: the device, by a signature, and the user, whom the device has
+//! verified. A user can log in with a passkey alone, without a password and without an identifier. A passkey
+//! can also be the second factor after a password, and it can prove the identity again before a sensitive
+//! operation. A passkey does not make the account require a second factor: the password still works, so a
+//! lost passkey locks no one out.
 //!
 //! `verification` verifies the responses of authenticators step by step, without the database. Every response contains
 //! a [`Challenge`], which works once. User verification is always required; attestation is not requested. The host name
@@ -38,7 +39,7 @@ pub use verification::{ALGORITHMS, Assertion, Attestation, Rejection, RelyingPar
 pub const MAX_PASSKEYS: u64 = 20;
 /// The maximum length of a name, in characters.
 pub const NAME_MAX: usize = 100;
-/// The authentication method: proof of possession of a key (RFC 8176).
+/// The `amr` value for authentication by a passkey: proof of possession of a key (RFC 8176).
 pub const BY_PASSKEY: &str = "pop";
 /// The maximum number of rows that one transaction of a sweep deletes.
 const BATCH_SIZE: u64 = 500;
@@ -54,7 +55,7 @@ pub struct Passkey {
     pub created_at: DateTime<Utc>,
     /// When it was last used.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Whether it is synced or backed up.
+    /// Whether the passkey is synced or backed up.
     pub is_backed_up: bool,
 }
 
@@ -162,7 +163,8 @@ impl From<AccountsError> for PasskeysError {
 /// Registers and checks passkeys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passkeys {
-    // One pointer, because futures contain several copies of the services that contain this one.
+    // A single pointer keeps futures small, because they contain several copies of the services that contain
+    // this one.
     inner: Arc<Inner>,
 }
 
@@ -255,7 +257,7 @@ impl Passkeys {
         Ok(())
     }
 
-    /// Deletes challenges that have expired. Call it only while the clock is steady.
+    /// Deletes challenges that have expired. Call it only while [`Clock::is_steady`] returns true.
     ///
     /// # Errors
     ///

@@ -74,7 +74,7 @@ impl Passkeys {
             })
             .await;
         let passkey = match registered {
-            // A concurrent request has registered it.
+            // A concurrent request has registered the same passkey first.
             Err(StoreError::UniqueViolation(_)) => Err(PasskeysError::AlreadyRegistered),
             registered => registered?,
         }?;
@@ -82,8 +82,8 @@ impl Passkeys {
         Ok(passkey)
     }
 
-    /// Verifies and stores a passkey. Only an error of the database rolls the transaction back: all others are results,
-    /// so that the challenge is used up.
+    /// Verifies and stores a passkey. Only a database error rolls the transaction back. All other errors are
+    /// `Ok` values, so that the transaction commits and the challenge can't be used again.
     async fn store_new(
         &self,
         tx: &Tx,
@@ -110,11 +110,11 @@ impl Passkeys {
         if store::count(tx, user).await? >= MAX_PASSKEYS {
             return Ok(Err(PasskeysError::TooMany));
         }
-        // Another replica may have other settings.
+        // Check this again, because another replica with other settings may have registered a passkey.
         if let Err(error) = self.check_relying_party(tx).await? {
             return Ok(Err(error));
         }
-        // The unique constraint decides between concurrent requests.
+        // Two concurrent requests may both pass this check. The unique constraint then rejects one of them.
         if store::is_registered(tx, &credential.id).await? {
             return Ok(Err(PasskeysError::AlreadyRegistered));
         }

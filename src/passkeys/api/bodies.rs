@@ -140,7 +140,7 @@ fn request_json(options: &RequestOptions) -> Value {
     })
 }
 
-/// Returns an object; `json!` with braces always is one.
+/// Converts a value to an object. A value of `json!` with braces is always an object.
 fn object(value: Value) -> JsonObject {
     JsonObject::new(value).unwrap_or_else(JsonObject::empty)
 }
@@ -187,7 +187,7 @@ impl Example for PasskeyOptions {
     }
 }
 
-/// Options without a known user.
+/// The options of a login, in which the user is not known before.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct LoginOptions(PasskeyOptions);
@@ -219,7 +219,7 @@ impl Example for RegistrationOptions {
     }
 }
 
-/// Returns the JSON of an authenticator in the examples, with these fields of `response`.
+/// Returns the JSON of a credential for the examples. `response` is its field of the same name.
 fn example_credential(response: &Value) -> JsonObject {
     object(json!({
         "id": encoded(EXAMPLE_CREDENTIAL),
@@ -273,12 +273,12 @@ pub(super) fn malformed_credential(pointer: &str) -> FieldError {
 }
 
 impl PasskeyProof {
-    /// Creates the proof of these fields, for bodies that have more of them.
+    /// Creates a proof from its fields, for bodies that contain other fields too.
     pub fn new(challenge_id: Uuid, credential: JsonObject) -> Self {
         Self { challenge_id, credential }
     }
 
-    /// Returns the fields, for examples of such bodies.
+    /// Returns the fields, for the examples of bodies that contain other fields too.
     pub fn into_parts(self) -> (Uuid, JsonObject) {
         (self.challenge_id, self.credential)
     }

@@ -1,4 +1,5 @@
-//! Queries on the table of challenges. The id of a challenge, which its response repeats, takes the place of the owner.
+//! Queries on the table of challenges. A query by the id of a challenge needs no owner, because only the
+//! client that got the challenge has its id.
 
 use ::entity::passkey_challenges::{ActiveModel, Column, Entity};
 use chrono::{DateTime, Utc};
@@ -26,7 +27,7 @@ pub(in crate::passkeys) async fn insert(
     Ok(())
 }
 
-/// Returns the random value of a challenge that is valid for this user and purpose.
+/// Returns the random value of a challenge that is valid for this ceremony and user.
 pub(in crate::passkeys) async fn find(
     tx: &Tx,
     presented: PresentedChallenge,
@@ -54,7 +55,7 @@ pub(in crate::passkeys) async fn delete(tx: &Tx, id: Uuid) -> Result<bool, Store
     Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }
 
-/// Deletes all challenges of a user but the `keep` newest.
+/// Deletes all challenges of a user except the `keep` newest.
 pub(in crate::passkeys) async fn delete_oldest(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreError> {
     let query = Entity::find().select_only().column(Column::Id).filter(Column::UserId.eq(owner));
     let ids: Vec<Uuid> = query.order_by_asc(Column::Id).into_tuple().all(tx).await?;

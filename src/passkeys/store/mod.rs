@@ -117,8 +117,8 @@ pub(super) async fn find_credential(
     }))
 }
 
-/// Records a use. Returns `false` if the signature counter has not grown since the last use. Synced passkeys have no
-/// counter: it is always 0.
+/// Records a use. Returns `false` if the signature counter has not grown since the last use. Synced passkeys
+/// have no counter: they always send 0, which is accepted.
 pub(super) async fn record_use(
     tx: &Tx,
     owner: Uuid,
@@ -163,7 +163,8 @@ pub(super) async fn delete_all(tx: &Tx, owner: Uuid) -> Result<u64, StoreError> 
     Ok(deleted.exec(tx).await?.rows_affected)
 }
 
-/// Returns the relying party of any passkey; it is the same for all.
+/// Returns the host name of the relying party, which is the same for all passkeys. Returns `None` if there is
+/// no passkey.
 pub(super) async fn any_rp_id(tx: &Tx) -> Result<Option<String>, StoreError> {
     let query = passkeys::Entity::find().select_only().column(passkeys::Column::RpId).limit(1);
     Ok(query.into_tuple().one(tx).await?)

@@ -22,9 +22,9 @@ pub(in crate::passkeys) struct Used {
     pub(in crate::passkeys) is_backed_up: bool,
 }
 
-/// Verifies the response of the authenticator. The caller has found the passkey by the user and the credential id (steps
-/// 5 and 6). It compares the counter (step 22) in the statement that stores the new state (step 24), because two
-/// responses may be verified at the same time.
+/// Verifies the response of the authenticator. The caller has found the passkey by the user and the
+/// credential id (steps 5 and 6). The caller also compares the counter (step 22), in the statement that
+/// stores the new state (step 24), because two responses may be verified at the same time.
 pub(in crate::passkeys) fn verify(
     response: &Assertion,
     known: &KnownCredential,

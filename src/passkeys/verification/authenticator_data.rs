@@ -6,20 +6,20 @@ use super::relying_party::Expected;
 
 /// The length of the part before the credential and the extensions, in bytes.
 const HEADER_BYTES: usize = 37;
-/// The length of the model of the authenticator (AAGUID), in bytes.
+/// The length of the AAGUID, which identifies the model of the authenticator, in bytes.
 const AAGUID_BYTES: usize = 16;
 
-/// User present.
+/// The flag "user present".
 const UP: u8 = 1;
-/// User verified.
+/// The flag "user verified".
 const UV: u8 = 1 << 2;
-/// Backup eligible.
+/// The flag "backup eligible".
 const BE: u8 = 1 << 3;
-/// Backed up.
+/// The flag "backed up".
 const BS: u8 = 1 << 4;
-/// Attested credential data is included.
+/// The flag "attested credential data is included".
 const AT: u8 = 1 << 6;
-/// Extensions are included.
+/// The flag "extensions are included".
 const ED: u8 = 1 << 7;
 
 /// Parsed authenticator data.
@@ -28,7 +28,7 @@ pub(super) struct AuthenticatorData<'a> {
     rp_id_hash: &'a [u8],
     flags: u8,
     pub(super) sign_count: u32,
-    /// Only in a registration.
+    /// The new credential; present only in a registration.
     pub(super) credential: Option<AttestedCredential<'a>>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct AttestedCredential<'a> {
 }
 
 impl<'a> AuthenticatorData<'a> {
-    /// Parses authenticator data, with no bytes after it.
+    /// Parses authenticator data. Rejects any bytes after it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Rejection> {
         Self::read(bytes).ok_or(Rejection::AuthenticatorData)
     }
@@ -98,7 +98,7 @@ impl<'a> AuthenticatorData<'a> {
     }
 }
 
-/// Reads attested credential data (§6.5.1). Returns the bytes after it.
+/// Reads attested credential data (§6.5.1). Returns it with the bytes after it.
 fn read_credential(bytes: &[u8]) -> Option<(AttestedCredential<'_>, &[u8])> {
     let (_, rest) = bytes.split_at_checked(AAGUID_BYTES)?;
     let (length, rest) = rest.split_at_checked(2)?;

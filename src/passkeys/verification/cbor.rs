@@ -3,12 +3,13 @@
 use coset::cbor::Value;
 use coset::cbor::de::from_reader_with_recursion_limit;
 
-/// The maximum length, in bytes. An attestation object of this server's formats has less than 2 KiB.
+/// The maximum length, in bytes. An attestation object in a format that this server accepts is shorter than
+/// 2 KiB.
 pub(super) const LENGTH_MAX: usize = 16 * 1024;
 /// The maximum depth of nesting.
 const DEPTH_MAX: usize = 16;
 
-/// Decodes the first data item. Returns it with the bytes after it.
+/// Decodes the first data item. Returns the item and the bytes after it.
 pub(super) fn decode_first(bytes: &[u8]) -> Option<(Value, &[u8])> {
     if bytes.len() > LENGTH_MAX {
         return None;
@@ -18,13 +19,13 @@ pub(super) fn decode_first(bytes: &[u8]) -> Option<(Value, &[u8])> {
     Some((value, rest))
 }
 
-/// Decodes a single data item, with no bytes after it.
+/// Decodes a single data item. Returns `None` if bytes follow the item.
 pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
     let (value, rest) = decode_first(bytes)?;
     rest.is_empty().then_some(value)
 }
 
-/// Returns the entry of a map with text keys. `None` if it is missing or present twice.
+/// Returns the value of a text key in a map. Returns `None` if the key is missing or present twice.
 pub(super) fn entry<'a>(map: &'a [(Value, Value)], name: &str) -> Option<&'a Value> {
     let mut found = map.iter().filter(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value);
     found.next().filter(|_| found.next().is_none())
@@ -42,7 +43,7 @@ mod tests {
         assert!(decode(&nested(10)).is_some());
         assert!(decode(&nested(17)).is_none());
         assert!(decode(&nested(10_000)).is_none());
-        // A tag and a map nest too.
+        // The limit also applies to nested tags and maps.
         assert!(decode(&[vec![0xc1; 10_000], vec![0x00]].concat()).is_none());
         assert!(decode(&[[0xa1, 0x00].repeat(8_000), vec![0x00]].concat()).is_none());
         let bytes = |length: u16| {
@@ -53,7 +54,7 @@ mod tests {
         };
         assert!(decode(&bytes(16_381)).is_some());
         assert!(decode(&bytes(16_382)).is_none());
-        // A length that the input does not have.
+        // The stated length exceeds the input.
         for huge in
             [&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0x5a, 0xff, 0xff, 0xff, 0xff]]
         {

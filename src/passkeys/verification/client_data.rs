@@ -33,7 +33,7 @@ pub(super) fn check(json: &[u8], kind: &str, expected: Expected<'_>) -> Result<[
     if json.len() > LENGTH_MAX {
         return Err(Rejection::ClientData);
     }
-    // §7.1 steps 5 and 6, §7.2 steps 8 and 9: UTF-8 decode removes a byte order mark.
+    // §7.1 steps 5 and 6, §7.2 steps 8 and 9: the algorithm "UTF-8 decode" removes a byte order mark.
     let text = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let data: ClientData = serde_json::from_slice(text).map_err(|_| Rejection::ClientData)?;
     // §7.1 step 7, §7.2 step 10.
@@ -46,7 +46,8 @@ pub(super) fn check(json: &[u8], kind: &str, expected: Expected<'_>) -> Result<[
     }
     // §7.1 step 9, §7.2 step 12.
     expected.check_origin(&data.origin)?;
-    // §7.1 steps 10 and 11, §7.2 steps 13 and 14: pages of this server are not embedded in others.
+    // §7.1 steps 10 and 11, §7.2 steps 13 and 14: pages of this server are never embedded in pages of another
+    // origin.
     if data.cross_origin == Some(true) || data.top_origin.is_some() {
         return Err(Rejection::CrossOrigin);
     }

@@ -1,8 +1,8 @@
 //! The JSON of a credential, as browsers and operating systems return it: `RegistrationResponseJSON` and
 //! `AuthenticationResponseJSON` (Web Authentication §5.1).
 //!
-//! Unknown fields are ignored: each level of the specification adds some, and a login must not fail after the update of a
-//! browser.
+//! Unknown fields are ignored, because each level of the specification adds some, and a login must not fail
+//! after the update of a browser.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -11,7 +11,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// base64url. Some apps add the padding that the specification omits.
+/// base64url with optional padding: some apps add the padding that the specification omits.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -82,7 +82,7 @@ struct AssertionResponse {
     user_handle: Option<Bytes>,
 }
 
-/// Returns the credential id and the response, if the envelope is valid.
+/// Returns the credential id and the response, if `type`, `id` and `rawId` are valid.
 fn open<'a, R: Deserialize<'a>>(json: &'a Value) -> Option<(Vec<u8>, R)> {
     let credential = Credential::<R>::deserialize(json).ok()?;
     let is_valid = credential.kind == TYPE && credential.id.0 == credential.raw_id.0;

@@ -25,8 +25,8 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// Parses a `COSE_Key`, which must have the form of Web Authentication §5.8.5: the algorithm is present, the curve is that of
-    /// the algorithm, and a point is not compressed.
+    /// Parses a `COSE_Key` in the form that Web Authentication §5.8.5 requires: the algorithm is present, the
+    /// curve matches the algorithm, and a point is not compressed.
     pub(super) fn parse(cose: &[u8]) -> Option<Self> {
         let key = CoseKey::from_cbor_value(cbor::decode(cose)?).ok()?;
         let Some(RegisteredLabelWithPrivate::Assigned(algorithm)) = key.alg else { return None };

@@ -42,8 +42,8 @@ impl AttestationObject {
     }
 }
 
-/// Verifies the response of the authenticator. Steps 1 to 4 are done by the client and by the parser of the response,
-/// step 26 by the unique constraint of the database.
+/// Verifies the response of the authenticator. The client and the parser of the response do steps 1 to 4. The
+/// unique constraint of the database does step 26.
 pub(in crate::passkeys) fn verify(
     response: &Attestation,
     expected: Expected<'_>,
@@ -60,7 +60,7 @@ pub(in crate::passkeys) fn verify(
     let key = PublicKey::parse(credential.public_key).ok_or(Rejection::Algorithm)?;
     // Steps 21 to 24.
     check_attestation(&object, &key, &hash)?;
-    // Step 25. The client names the credential beside the response too.
+    // Step 25. The id must also equal the one that the client sends beside the response.
     if !(1..=CREDENTIAL_ID_MAX).contains(&credential.id.len()) || credential.id != response.id {
         return Err(Rejection::CredentialId);
     }
@@ -74,15 +74,16 @@ pub(in crate::passkeys) fn verify(
     })
 }
 
-/// Checks the attestation. The server requests none, so browsers send `none`, or `packed` with self attestation from an
-/// authenticator that reveals nothing by it (§5.1.3 step 22). Others would prove a model that no policy requires.
+/// Checks the attestation. The server requests no attestation, so browsers send the format `none`. They send
+/// `packed` with self attestation if the authenticator reveals nothing by it (§5.1.3 step 22). Other formats
+/// would prove the model of the authenticator, which this server does not check.
 fn check_attestation(object: &AttestationObject, key: &PublicKey, hash: &[u8]) -> Result<(), Rejection> {
     let statement = &object.statement;
     match object.format.as_str() {
         // §8.7.
         "none" if statement.is_empty() => Ok(()),
         "none" => Err(Rejection::AttestationStatement),
-        // §8.2: with certificates, it is not self attestation.
+        // §8.2: an attestation with certificates (`x5c`) is not a self attestation.
         "packed" if cbor::entry(statement, "x5c").is_none() => {
             let algorithm = cbor::entry(statement, "alg").and_then(Value::as_integer);
             let signature = cbor::entry(statement, "sig").and_then(Value::as_bytes);

@@ -1,11 +1,11 @@
 //! Why a response of an authenticator is rejected: one case for each step of the verification.
 
-/// The step of the verification that failed. The names in brackets are the steps of Web Authentication Level 3, first of
-/// §7.1 (registration), then of §7.2 (authentication).
+/// The step of the verification that failed. The brackets name the steps of Web Authentication Level 3: first
+/// of §7.1 (registration), then, after a semicolon, of §7.2 (authentication).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The challenge is unknown, was used, has expired, or is for something else [§13.4.3].
-    #[error("the challenge was not issued for this, was used, or has expired")]
+    /// The challenge is unknown, was used, has expired, or was issued for another ceremony or user [§13.4.3].
+    #[error("the challenge is unknown, was used, has expired, or was issued for another ceremony or user")]
     UnknownChallenge,
     /// The user has no passkey with this credential id [§7.2 steps 5 and 6].
     #[error("the user has no passkey with this credential id")]
@@ -22,7 +22,7 @@ pub enum Rejection {
     /// The challenge is not the one that was issued [step 8; 11].
     #[error("the challenge in clientDataJSON is not the one that was issued")]
     Challenge,
-    /// The origin is not one of the settings [step 9; 12].
+    /// The origin is not in the setting `passkey_origins` [step 9; 12].
     #[error("the origin in clientDataJSON is not one of passkey_origins")]
     Origin,
     /// The page was embedded in a page of another origin [steps 10 and 11; 13 and 14].
@@ -34,20 +34,20 @@ pub enum Rejection {
     /// The authenticator data is malformed [§6.1].
     #[error("the authenticator data is malformed")]
     AuthenticatorData,
-    /// The hash is that of another relying party [step 14; 15].
-    #[error("rpIdHash is not that of passkey_rp_id")]
+    /// `rpIdHash` is the hash of another relying party [step 14; 15].
+    #[error("rpIdHash is not the SHA-256 of passkey_rp_id")]
     RpIdHash,
     /// The user was not present [step 15; 16].
-    #[error("the flag UP is not set")]
+    #[error("the flag UP (user present) is not set")]
     UserPresence,
     /// The user was not verified [step 16; 17].
-    #[error("the flag UV is not set")]
+    #[error("the flag UV (user verified) is not set")]
     UserVerification,
     /// The passkey is backed up although it is not eligible for backup [step 17; 18].
-    #[error("the flag BS is set without BE")]
+    #[error("the flag BS (backed up) is set without the flag BE (backup eligible)")]
     BackupState,
     /// The eligibility for backup has changed since the registration [§7.2 step 19].
-    #[error("the flag BE has changed since the registration")]
+    #[error("the flag BE (backup eligible) has changed since the registration")]
     BackupEligibility,
     /// The public key has none of the offered algorithms, or is not valid [step 20].
     #[error("the public key has none of the offered algorithms, or is not valid")]
@@ -58,7 +58,7 @@ pub enum Rejection {
     /// The attestation statement is not valid [step 22].
     #[error("the attestation statement is not valid")]
     AttestationStatement,
-    /// The credential id is empty, too long, or not the one beside the response [step 25].
+    /// The credential id is empty, too long, or differs from `rawId` [step 25].
     #[error("the credential id is empty, has more than 1023 bytes, or differs from rawId")]
     CredentialId,
     /// The signature is not valid [§7.2 step 21].

@@ -1,4 +1,4 @@
-//! The relying party: this server, as authenticators and browsers know it.
+//! The relying party: this server from the point of view of authenticators and browsers.
 
 use super::rejection::Rejection;
 use crate::secrets::sha256;
@@ -24,19 +24,20 @@ impl RelyingParty {
     }
 }
 
-/// What a response must contain.
+/// The values that a response must match.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::passkeys) struct Expected<'a> {
     pub(in crate::passkeys) relying_party: &'a RelyingParty,
     /// The challenge that was issued.
     pub(in crate::passkeys) challenge: &'a [u8],
-    /// Always true in the server. The test vectors of the specification have responses without user verification.
+    /// Whether the user must have been verified. Always true in the server; some test vectors of the
+    /// specification have responses without user verification.
     pub(in crate::passkeys) user_verification: bool,
 }
 
 impl Expected<'_> {
     pub(super) fn check_origin(&self, origin: &str) -> Result<(), Rejection> {
-        // Exact: a comparison of prefixes or of hosts would accept pages of others.
+        // Compare exactly: a comparison of prefixes or of hosts would accept pages of other servers.
         let is_known = self.relying_party.origins.iter().any(|known| known == origin);
         if is_known { Ok(()) } else { Err(Rejection::Origin) }
     }

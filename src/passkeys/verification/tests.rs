@@ -87,7 +87,7 @@ fn the_registrations_of_the_specification_are_verified() {
         ("none-es256-crossOrigin", Err(Rejection::CrossOrigin)),
         ("none-es256-topOrigin", Err(Rejection::CrossOrigin)),
         ("none-es256-long-credential-id", Ok(())),
-        // The server requests no attestation, so it has no roots for certificates.
+        // The server requests no attestation, so it has no root certificates to verify these.
         ("packed-rs256", Err(Rejection::AttestationFormat)),
         ("packed-eddsa", Err(Rejection::AttestationFormat)),
     ];
@@ -134,17 +134,17 @@ const BS: u8 = 16;
 const AT: u8 = 64;
 const ED: u8 = 128;
 
-/// A response that is valid until a test changes a part of it. It is signed afterwards.
+/// A valid response, of which a test changes a part before the response is signed.
 struct Response {
     client_data: Value,
     rp_id: &'static str,
     flags: u8,
     sign_count: u32,
-    /// After the header of the authenticator data.
+    /// The bytes after the header of the authenticator data.
     after: Vec<u8>,
-    /// Before the attestation object's authenticator data.
+    /// The bytes of the attestation object before the authenticator data.
     head: Vec<u8>,
-    /// After the attestation object.
+    /// The bytes after the attestation object.
     tail: Vec<u8>,
     id: Vec<u8>,
     key: EcdsaKeyPair,
@@ -211,7 +211,7 @@ impl Response {
         registration::verify(&response, expected)
     }
 
-    /// Uses a passkey that can't be backed up.
+    /// Authenticates with a passkey that can't be backed up.
     fn authenticate(&self) -> Result<Used, Rejection> {
         let known = KnownCredential { public_key: cose(&self.key), is_backup_eligible: false };
         let client_data = self.client_data.to_string().into_bytes();
@@ -229,7 +229,7 @@ impl Response {
 
 type Violation = (fn(&mut Response), Rejection);
 
-/// What is wrong in both ceremonies.
+/// The changes that make a response invalid in both ceremonies.
 const COMMON: [Violation; 16] = [
     (|it| it.client_data = json!([]), Rejection::ClientData),
     (|it| it.client_data = json!({ "type": "webauthn.get" }), Rejection::ClientData),
@@ -272,7 +272,7 @@ fn every_step_of_a_registration_fails_alone() {
             |it| (it.flags, it.after) = (it.flags | ED, [&it.after[..], &[0x80]].concat()),
             Rejection::AuthenticatorData,
         ),
-        // ES384 (-35), a point that is not on the curve, and a key without an algorithm.
+        // A key with the algorithm ES384 (-35), and a point that is not on the curve.
         (|it| it.after = credential(ID, &[&[0xa1, 3, 0x38, 34][..]].concat()), Rejection::Algorithm),
         (|it| *it.after.last_mut().unwrap() ^= 1, Rejection::Algorithm),
         (|it| it.head = head("tpm", &[0xa0]), Rejection::AttestationFormat),

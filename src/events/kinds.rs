@@ -1,4 +1,5 @@
-//! The kinds of security events. Their names are part of the API; apps accept unknown ones.
+//! The kinds of security events. Their names are part of the API. More names may be added; apps accept
+//! unknown ones.
 
 /// A kind of security event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,10 +1,10 @@
 //! The security events of an account: what happened, when, from which address and on which device. The user reads
 //! them to notice a login by another person.
 //!
-//! [`record`] runs in the transaction that causes the event. Failed logins are different: an attacker causes them, so
-//! they must neither cost a transaction each nor fill the table. They are collected in memory, and written together
-//! by [`Events::flush`]: at most one in a minute for an account and an address, and at most
-//! [`FAILURES_PER_HOUR`] and [`FAILURES_PER_DAY`] for an account.
+//! [`record`] runs in the transaction that causes the event. Failed logins are different: an attacker can
+//! cause very many, so they must neither cost one transaction each nor fill the table. They are collected in
+//! memory, and [`Events::flush`] writes them together. It writes at most one per minute for each account and
+//! IP address, and at most [`FAILURES_PER_HOUR`] and [`FAILURES_PER_DAY`] for each account.
 //!
 //! Events are deleted after [`RETENTION`], or when the account has more than [`EVENTS_MAX`].
 
@@ -68,15 +68,15 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// Creates an event that happens now. Call it in the task of the request, because the address of the client is
-    /// that of the current request.
+    /// Creates an event that happens now. Call it in the task of the request, because it reads the client's
+    /// address from the current request.
     pub fn new(clock: &Clock, user: Uuid, kind: EventKind) -> Self {
         let (id, at) = (clock.new_id(), clock.now());
         Self { id, user, kind, session: None, address: audit::client_address(), device: None, at }
     }
 
-    /// Sets the session that the event belongs to. Unless [`NewEvent::on`] sets the device, it is that of the
-    /// session.
+    /// Sets the session that the event belongs to. The event then has the device of the session, unless
+    /// [`NewEvent::on`] sets another one.
     #[must_use]
     pub fn in_session(self, session: Option<Uuid>) -> Self {
         Self { session, ..self }
@@ -179,8 +179,8 @@ impl Events {
         Self { db, clock, cursors, pending: Arc::default() }
     }
 
-    /// Collects an event of a kind that a client can cause very often: a failed login, or an access token without a
-    /// session. [`Events::flush`] writes it.
+    /// Collects an event that a client can cause very often: a failed login, a login without a session, or an
+    /// export. [`Events::flush`] writes it.
     pub fn collect(&self, user: Uuid, kind: EventKind) {
         self.pending.add(NewEvent::new(&self.clock, user, kind));
     }
@@ -189,7 +189,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; the events are lost then.
+    /// [`StoreError`]; the events that were not written are lost.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let collected = self.pending.take();
         for batch in collected.chunks(100) {
@@ -249,14 +249,14 @@ impl Events {
 /// [`StoreError`].
 pub async fn record(tx: &Tx, event: &NewEvent) -> Result<(), StoreError> {
     store::insert(tx, event.user, event).await?;
-    // To save time, delete the excess after only one in 64 events, which the id selects.
+    // To save time, delete the excess only after about one in 64 events. The id selects these events.
     if event.id.as_bytes().last().is_some_and(|byte| byte % 64 == 0) {
         store::trim(tx, event.user, EVENTS_MAX).await?;
     }
     Ok(())
 }
 
-/// Stores the device of a login. Returns true if the account was not used on it before.
+/// Stores the device of a login. Returns true if the account was not used on this device before.
 ///
 /// # Errors
 ///

@@ -23,7 +23,7 @@ impl From<security_events::Model> for Event {
     }
 }
 
-/// Inserts an event. The device is that of the session, unless the event has one.
+/// Inserts an event. If the event has no device, stores the device of its session.
 pub(super) async fn insert(tx: &Tx, owner: Uuid, event: &NewEvent) -> Result<(), StoreError> {
     let device = match (&event.device, event.session) {
         (Some(device), _) => device.clone(),
@@ -149,7 +149,7 @@ pub(super) async fn touch_device(
     Ok(done.rows_affected == 1)
 }
 
-/// Inserts a device. A concurrent login on the same device may have inserted it.
+/// Inserts a device, or updates its time if a concurrent login on the same device has inserted it.
 pub(super) async fn insert_device(
     tx: &Tx,
     owner: Uuid,
@@ -168,7 +168,7 @@ pub(super) async fn insert_device(
     Ok(())
 }
 
-/// Deletes one device of the account, or all.
+/// Deletes the device with this digest. If `digest` is `None`, deletes all devices of the account.
 pub(super) async fn delete_devices(
     tx: &Tx,
     owner: Uuid,
@@ -183,7 +183,7 @@ pub(super) async fn delete_devices(
     Ok(())
 }
 
-/// Deletes all but the `keep` devices that were used last.
+/// Deletes all devices except the `keep` most recently used ones.
 pub(super) async fn trim_devices(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreError> {
     let query = known_devices::Entity::find().select_only().column(known_devices::Column::LastSeenAt);
     let newest_excess = query

@@ -1,11 +1,12 @@
 //! Exports: everything that is stored about a user, as a sequence of pages.
 //!
-//! A page is read when the client has taken the one before it. An export therefore needs the memory of one page and,
-//! between pages, no connection to the database, whatever the user has stored. The pages follow the primary keys: a
-//! record that exists during the whole export occurs exactly once.
+//! A page is read only after the previous one was sent. An export of any size therefore needs
+//! memory for one page only, and uses no database connection between pages. The pages are in the order of the
+//! primary keys, so a record that exists during the whole export occurs exactly once.
 //!
-//! An export contains no credential and nothing that a credential can be checked with: no password hash, no token, no
-//! code and no key. It also leaves out what is computed from other records, such as counters and search indexes.
+//! An export contains no credential, and no data with which a credential can be checked: no password hash, no
+//! token, no code and no key. It also leaves out what is computed from other records, such as counters and
+//! search indexes.
 
 pub mod api;
 mod records;
@@ -27,7 +28,7 @@ pub use records::{
 
 /// The maximum number of records on a page.
 const PAGE: u64 = 500;
-/// The maximum number of trips on a page; bounded because a trip can be large.
+/// The maximum number of trips on a page. It is lower because a trip can be large.
 const TRIPS_PAGE: u64 = 25;
 
 /// A kind of record.
@@ -77,7 +78,7 @@ const OF_TRIPS: &[Kind] =
     &[Kind::IdempotencyKeys, Kind::SyncOperations, Kind::Trips, Kind::DeletedTrips, Kind::Shares];
 
 impl Kind {
-    /// Returns the name of the list of these records.
+    /// Returns the name of the list of these records in the export.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
@@ -115,16 +116,16 @@ enum Key {
 /// A position in an export.
 #[derive(Debug, Clone)]
 pub struct Position {
-    /// The current kind and the ones after it in its list; never empty.
+    /// The current kind and the kinds after it in its list; never empty.
     kinds: &'static [Kind],
-    /// The list after it.
+    /// The list of kinds after that list.
     rest: &'static [Kind],
-    /// The last record before the position, if it is of the same kind.
+    /// The key of the last record before the position, if the record is of the current kind.
     after: Option<Key>,
 }
 
 impl Position {
-    /// Returns the start. Without trips, the export consists of what belongs to the account.
+    /// Returns the start. Without trips, the export contains only the data of the account.
     pub fn start(has_trips: bool) -> Self {
         Self { kinds: OF_ACCOUNT, rest: if has_trips { OF_TRIPS } else { &[] }, after: None }
     }
@@ -134,12 +135,12 @@ impl Position {
         self.kinds.first().copied().unwrap_or(Kind::Shares)
     }
 
-    /// Returns whether no record of the kind is before the position.
+    /// Returns whether the position is before the first record of its kind.
     pub fn is_first_of_kind(&self) -> bool {
         self.after.is_none()
     }
 
-    /// Returns the position after a page with `count` records, the last of which is `last`.
+    /// Returns the position after a page with `count` records. `last` is the key of the last record.
     fn next(&self, count: usize, last: Option<Key>) -> Option<Self> {
         let is_full = u64::try_from(count).unwrap_or(u64::MAX) >= self.kind().page();
         if let Some(last) = last.filter(|_| is_full) {
@@ -196,7 +197,8 @@ impl Exports {
         Self { db, events, mail }
     }
 
-    /// Begins an export: records it for the user's list of events, and returns what exists once for each user.
+    /// Begins an export. Records the export as a security event, and returns the data that exists once for
+    /// each user.
     ///
     /// # Errors
     ///

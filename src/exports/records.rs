@@ -10,7 +10,7 @@ use crate::passkeys::Passkey;
 use crate::personal_tokens::PersonalToken;
 use crate::trips::Trip;
 
-/// What exists once for each user.
+/// The data that exists once for each user.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// The account.
@@ -45,7 +45,7 @@ pub struct Session {
     pub created_at: DateTime<Utc>,
     /// When the session was last used.
     pub last_seen_at: DateTime<Utc>,
-    /// When the user has last authenticated, unless an earlier version started the session.
+    /// When the user last authenticated. `None` if an earlier version of the server started the session.
     pub authenticated_at: Option<DateTime<Utc>>,
     /// When the session expires if it is not used.
     pub idle_expires_at: DateTime<Utc>,

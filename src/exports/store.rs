@@ -19,7 +19,7 @@ use crate::events::DeviceInfo;
 use crate::mail::Mail;
 use crate::{totp, trips};
 
-/// Returns what exists once for each user.
+/// Returns the data that exists once for each user.
 pub(super) async fn profile(tx: &Tx, owner: Uuid) -> Result<Profile, ExportsError> {
     let user = accounts::find(tx, owner).await?;
     let app = totp_secrets::Entity::find_by_id(owner).one(tx).await.map_err(StoreError::from)?;
@@ -31,8 +31,8 @@ pub(super) async fn profile(tx: &Tx, owner: Uuid) -> Result<Profile, ExportsErro
     Ok(Profile { user, authenticator_app, recovery_codes })
 }
 
-/// Returns up to `limit` rows of the owner whose key is after `after`, in the order of their keys. `columns` are those
-/// of the owner and of the key.
+/// Returns up to `limit` rows of the owner whose key is after `after`, in the order of their keys. `columns`
+/// are the column of the owner and the column of the key.
 async fn rows<E: EntityTrait>(
     tx: &Tx,
     owner: Uuid,
@@ -60,7 +60,8 @@ where
     (rows.into_iter().map(R::from).collect(), last)
 }
 
-/// Reads a page of the records in an entity: the columns of the owner and of the key, and the field and type of the key.
+/// Reads a page of records. The arguments are the variant of `Records`, the entity, the columns of the owner
+/// and of the key, and the field and type of the key.
 macro_rules! page {
     ($records:ident, $entity:ident, $owner:ident, $column:ident, $field:ident as $key:ident, $from:expr) => {{
         let (tx, owner, after, limit) = $from;

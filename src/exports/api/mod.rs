@@ -76,7 +76,7 @@ impl Rest {
     }
 }
 
-/// Writes a page: the name of its list before the first record, and the end of the list after the last one.
+/// Writes a page. The first page of a list begins with the name of the list; the last page closes the list.
 fn write_page(json: &mut Vec<u8>, position: &Position, records: Records, next: Option<&Position>) {
     if position.is_first_of_kind() {
         json.extend_from_slice(format!(",\"{}\":[", position.kind().name()).as_bytes());
@@ -146,7 +146,7 @@ impl ExportsApi {
         let exported_at = self.clock.now();
         let profile = self.exports.begin(caller.user()).await?;
         let mut head = to_vec(&Head::new(profile, exported_at));
-        // The lists follow before the end of the object.
+        // Remove the closing brace, because the lists follow.
         head.pop();
         let position = Some(Position::start(caller.can_read_trips()));
         let rest = Rest { exports: self.exports.clone(), user: caller.user(), position };

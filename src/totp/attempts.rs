@@ -1,16 +1,17 @@
-//! How often a user may enter a wrong code: ten times, then after a delay that doubles each time.
+//! Limits wrong codes: a user can enter ten without waiting. After the tenth, the user must wait, and each
+//! further wrong code doubles the delay, up to 15 minutes.
 
 use chrono::{DateTime, Utc};
 
-/// The number of wrong codes without a delay.
+/// The number of wrong codes that a user can enter without waiting.
 const FREE_FAILURES: i64 = 10;
 /// The maximum delay, in milliseconds.
 pub(super) const DELAY_MAX_MILLIS: i64 = 15 * 60_000;
 
-/// Whether an attempt may continue.
+/// The result of counting an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// The attempt is counted; compare the code.
+    /// The attempt was counted. The caller now compares the code.
     Counted,
     /// There were too many wrong codes.
     Blocked {
@@ -28,8 +29,8 @@ impl Attempt {
     }
 }
 
-/// Returns the steps of the delay: the number of earlier wrong codes, and the delay after the next one in
-/// milliseconds, longest first.
+/// Returns pairs, the longest delay first. A pair contains a number of earlier wrong codes, and the delay
+/// after the next wrong code, in milliseconds.
 pub(super) fn delays() -> impl Iterator<Item = (i64, i64)> {
     // 2^10 seconds are more than the maximum.
     (0..=10).rev().map(|exponent| {

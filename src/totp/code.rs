@@ -53,8 +53,8 @@ impl Secret {
         MacKey::new(&self.recovery_key)
     }
 
-    /// Returns the time step of the code: the current one, the one before or the one after (RFC 6238 §5.2). Ignores
-    /// spaces, because apps show the code in two groups.
+    /// Returns the time step of the code, if it is the current step, the one before or the one after (RFC
+    /// 6238 §5.2). Ignores spaces, because apps show the code in two groups.
     pub(super) fn check(&self, code: &str, now: DateTime<Utc>) -> Option<i64> {
         let code: String = code.chars().filter(|character| *character != ' ').collect();
         let seconds = u64::try_from(now.timestamp()).ok()?;
@@ -62,7 +62,8 @@ impl Secret {
         i64::try_from(step).ok()
     }
 
-    /// Returns the generator: SHA-1, 6 digits and 30 seconds, because many apps ignore other parameters.
+    /// Returns the generator of codes. It uses SHA-1, 6 digits and steps of 30 seconds, because many apps
+    /// ignore other parameters.
     fn totp(&self, issuer: &str, account: &str) -> Totp {
         Builder::new()
             .with_secret(self.secret.to_vec())
@@ -75,7 +76,7 @@ impl Secret {
 /// Returns the host of the public URL, which distinguishes the entries in an app.
 pub(super) fn issuer(public_url: &str) -> String {
     let url = Url::parse(public_url).ok();
-    // A label can't contain a colon.
+    // The label in the URI can't contain a colon, so an IPv6 address can't be the issuer.
     let host = url.as_ref().and_then(Url::host).filter(|host| !matches!(host, Host::Ipv6(_)));
     host.map_or_else(|| DEFAULT_ISSUER.to_owned(), |host| host.to_string())
 }
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_codes_equal_the_vectors_of_rfc_6238() {
-        // S-51: appendix B, the last 6 of 8 digits.
+        // S-51: RFC 6238, appendix B. The codes are the last 6 digits of the 8 digits there.
         for (seconds, code) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

@@ -1,14 +1,15 @@
 //! Codes of authenticator apps (TOTP, RFC 6238) and recovery codes.
 //!
-//! A user enrols an app with a secret and proves it with a code. Until then the secret is pending, and an
-//! earlier one stays active. A code is valid for its time step of 30 seconds and for one step before and
-//! after it. Each step is accepted once, and never one that is older than the latest accepted one, so neither
-//! a repeated code nor a clock that is set back makes a code valid again. A recovery code replaces the app
-//! once.
+//! A user enrols an app with a secret, and confirms the enrolment with a code of the app. Until then the new
+//! secret is pending, and an earlier secret stays active. A code is valid for its time step of 30 seconds and
+//! for one step before and after it. A code is accepted only if its step is later than the step of the last
+//! accepted code. A used code therefore never becomes valid again, even if the clock is set back. A recovery
+//! code can be used once instead of a code of the app.
 //!
-//! The secret is encrypted under a key that is derived from the master secret. Recovery codes are stored as keyed
-//! hashes; their key is encrypted together with the secret. Wrong codes of both kinds count together, and after 10
-//! of them each attempt waits for longer, up to 15 minutes. An attempt is counted before a code is compared.
+//! The secret is encrypted under a key that is derived from the master secret. Recovery codes are stored as
+//! keyed hashes; their key is encrypted together with the secret. Wrong codes of the app and wrong recovery
+//! codes are counted together. After 10 of them, the user must wait before each attempt, up to 15 minutes. An
+//! attempt is counted before a code is compared.
 //!
 //! The functions run in the transaction of the caller, which decides what a code is used for.
 
@@ -145,7 +146,7 @@ impl Totp {
     ) -> Result<bool, TotpError> {
         let secret = self.secret(tx, user).await?;
         let Some(step) = secret.check(code, now) else { return Ok(false) };
-        // The condition decides between parallel uses of the same code (RFC 6238 §5.2).
+        // If the same code is used in parallel, this condition accepts only one of the uses (RFC 6238 §5.2).
         Ok(store::use_step(tx, user, step).await?)
     }
 
@@ -207,7 +208,8 @@ impl Totp {
     }
 }
 
-/// Returns the name that a sealed secret is bound to, so that it can't be moved to another user.
+/// Returns the name that is bound to an encrypted secret, so that the secret of one user can't be used for
+/// another.
 fn name(user: Uuid) -> String {
     format!("totp {}", user.simple())
 }
@@ -253,8 +255,8 @@ pub async fn remove(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     store::remove(tx, user).await
 }
 
-/// Encrypts under the current master secret every secret that is encrypted under another known one. Returns their
-/// number.
+/// Re-encrypts, under the current master secret, every secret that is encrypted under an earlier one. Returns
+/// the number of re-encrypted active secrets; pending ones are not counted.
 ///
 /// # Errors
 ///

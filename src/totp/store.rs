@@ -42,7 +42,7 @@ pub(super) async fn find(tx: &Tx, owner: Uuid) -> Result<Option<App>, StoreError
     Ok(totp_secrets::Entity::find_by_id(owner).one(tx).await?.map(App::from))
 }
 
-/// Stores a pending secret, instead of an earlier pending one.
+/// Stores a pending secret, which replaces an earlier pending one.
 pub(super) async fn put_pending(
     tx: &Tx,
     owner: Uuid,
@@ -112,7 +112,7 @@ pub(super) async fn reset_failures(tx: &Tx, owner: Uuid) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Returns the time before which no further code is compared, after one more wrong code.
+/// Returns the expression for the time until which the user must wait after one more wrong code.
 fn next_attempt(now: DateTime<Utc>) -> SimpleExpr {
     let failures = Expr::col(totp_secrets::Column::Failures);
     let mut blocked_until: SimpleExpr = Expr::value(0_i64);
@@ -123,8 +123,9 @@ fn next_attempt(now: DateTime<Utc>) -> SimpleExpr {
     blocked_until
 }
 
-/// Counts an attempt as a wrong one. Returns `false` if the user has no authenticator app, or must wait. A time that
-/// is further ahead than the maximum delay comes from a wrong clock and is ignored.
+/// Counts an attempt as a wrong code; a correct code resets the count later. Returns `false` if the user has
+/// no authenticator app, or must wait. Ignores a wait that is longer than the maximum delay, because a wrong
+/// clock has caused it.
 pub(super) async fn count_attempt(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let now_millis = now.timestamp_millis();
     let is_open = Condition::any()
@@ -184,7 +185,7 @@ pub(super) async fn remove(tx: &Tx, owner: Uuid) -> Result<bool, StoreError> {
     Ok(in_force.rows_affected == 1)
 }
 
-/// Returns the next rows after this user, in the order of the users.
+/// Returns the next page of rows after this user, in the order of the user ids.
 pub(super) async fn next_page(tx: &Tx, after: Uuid) -> Result<Vec<App>, StoreError> {
     let rows = totp_secrets::Entity::find()
         .filter(totp_secrets::Column::UserId.gt(after))
@@ -195,7 +196,8 @@ pub(super) async fn next_page(tx: &Tx, after: Uuid) -> Result<Vec<App>, StoreErr
     Ok(rows.into_iter().map(App::from).collect())
 }
 
-/// Replaces encrypted secrets, each if it is still the first of its pair.
+/// Replaces encrypted secrets. Each pair contains the old and the new value; a secret without the old value
+/// stays.
 pub(super) async fn reseal(
     tx: &Tx,
     owner: Uuid,

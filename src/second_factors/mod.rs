@@ -1,15 +1,16 @@
 //! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
 //!
 //! An account requires a second factor from the confirmation of an authenticator app until the app is
-//! removed. To log in, the user then sends a code of the app, a recovery code, or the response of a passkey. Every
-//! login must ask [`SecondFactors`]: a password, a mailed code or a reset never replaces the second factor. A login
-//! with a passkey alone needs no other factor, because the device has verified the user.
+//! removed. To log in, the user then sends a code of the app, a recovery code, or the response of a passkey.
+//! Every login must use [`SecondFactors`], because a password, a mailed code or a password reset never
+//! replaces the second factor. A login with a passkey alone needs no other factor, because the device has
+//! verified the user.
 //!
-//! A passkey alone does not make an account require a second factor. It has no recovery codes, so the loss of the
-//! device would lock the user out.
+//! A passkey alone does not make an account require a second factor. Passkeys have no recovery codes, so the
+//! loss of the device would lock the user out.
 //!
 //! The functions run in the transaction of the caller. A wrong code is not an error but a result, so that the
-//! transaction commits and the attempt counts.
+//! transaction commits and the attempt stays counted.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -21,9 +22,9 @@ use crate::totp::{self, Attempt, Totp, TotpError};
 
 pub use crate::totp::RecoveryCode;
 
-/// The authentication method of a one-time password (RFC 8176).
+/// The `amr` value for a one-time password (RFC 8176).
 pub const BY_OTP: &str = "otp";
-/// The authentication method of several factors (RFC 8176).
+/// The `amr` value for several factors (RFC 8176).
 pub const MULTI_FACTOR: &str = "mfa";
 
 /// A kind of second factor.
@@ -82,7 +83,7 @@ pub enum Checked {
 }
 
 impl Checked {
-    /// Returns the authentication methods that a correct proof adds to those of the first factor (RFC 8176).
+    /// Returns the `amr` values that a correct proof adds to those of the first factor (RFC 8176).
     pub fn amr(method: Method) -> &'static [&'static str] {
         match method {
             Method::Totp => &[BY_OTP, MULTI_FACTOR],
@@ -129,8 +130,9 @@ impl SecondFactors {
         Self { totp, passkeys }
     }
 
-    /// Checks a proof of the user, and uses it up if it is correct. Counts the attempt to enter a code first; a passkey
-    /// can't be guessed. `ceremony` is what the challenge of a passkey must have been issued for.
+    /// Checks a proof of the user. A correct proof can't be used again. Counts the attempt before a code is
+    /// compared; a passkey can't be guessed, so its attempts are not counted. `ceremony` is the ceremony for
+    /// which the challenge of a passkey must have been issued.
     ///
     /// # Errors
     ///
@@ -181,7 +183,7 @@ impl SecondFactors {
     }
 }
 
-/// Returns the second factors that the user has.
+/// Returns the second factors of a user who has an authenticator app.
 ///
 /// # Errors
 ///
@@ -197,8 +199,8 @@ pub async fn methods(tx: &Tx, user: Uuid) -> Result<Vec<Method>, StoreError> {
     Ok(methods)
 }
 
-/// Removes the authenticator app and the recovery codes. From then on logging in requires no second factor. Returns
-/// `false` if there was none.
+/// Removes the authenticator app and the recovery codes. From then on logging in requires no second factor.
+/// Returns `false` if there was no authenticator app.
 ///
 /// # Errors
 ///
@@ -211,8 +213,9 @@ pub async fn disable(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, St
     Ok(was_enabled)
 }
 
-/// Removes every second factor of the user, and all passkeys: when an operator resets them, or when the owner of a
-/// mailbox reclaims an account that another person has signed up. Returns `false` if there was none.
+/// Removes every second factor of the user, which includes all passkeys. This happens when an operator resets
+/// the second factors, or when the owner of a mailbox reclaims an account that another person has signed up.
+/// Returns `false` if the user had none.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! Budgets: how many mails a mailbox gets in an hour and a day, and how many the server sends in a day.
 //!
-//! The times of the last day's mails to a mailbox are one row, which a conditional update replaces. A second
-//! transaction that read the same row fails with a conflict and runs again. The mailbox is known only by a keyed
-//! hash of its canonical address, so spellings of one address share a budget.
+//! The times of the last day's mails to a mailbox are stored in one row, which a conditional update replaces.
+//! If two transactions read the same row, the second one fails with a conflict and runs again. The row
+//! contains only a keyed hash of the mailbox's canonical address, so all spellings of an address share a
+//! budget.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,12 +16,12 @@ use crate::db::{StoreError, Tx};
 const PER_HOUR: usize = 5;
 /// The maximum number of mails to a mailbox within a day.
 const PER_DAY: usize = 10;
-/// How far in the future a recorded time may be before it counts as wrong.
+/// How far in the future a recorded time may be. A later time comes from a wrong clock and is ignored.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
-/// The milliseconds of a day.
+/// The number of milliseconds in a day.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// The letter of a mail whose kind has no reserve.
+/// The letter of a mail whose kind has no reserved budget.
 const ORDINARY: char = '-';
 
 /// A recent mail to a mailbox.
@@ -61,8 +62,8 @@ pub(super) async fn spend(
     Ok(true)
 }
 
-/// Counts a mail for the day, unless the day's budget is spent. A tenth more is reserved for the kinds that
-/// protect accounts.
+/// Counts a mail for the day, unless the day's budget is spent. Another tenth of the budget is reserved for
+/// the kinds that protect accounts.
 async fn fits_day(tx: &Tx, kind: MailKind, now_millis: i64, max: u64) -> Result<bool, StoreError> {
     let reserve = if kind.reserved_letter().is_some() { max.div_ceil(10) } else { 0 };
     let max = i64::try_from(max.saturating_add(reserve)).unwrap_or(i64::MAX);
@@ -79,7 +80,8 @@ async fn fits_day(tx: &Tx, kind: MailKind, now_millis: i64, max: u64) -> Result<
     }
 }
 
-/// Returns the mails of the last day. A time in the future comes from a clock that was wrong.
+/// Parses the mails of the last day. Ignores times that are too far in the future, because a wrong clock has
+/// recorded them.
 fn parse(times: &str, now: DateTime<Utc>) -> Vec<Recent> {
     let (oldest, newest) = (now.timestamp_millis() - DAY_MILLIS, (now + SKEW).timestamp_millis());
     let recent = |item: &str| {
@@ -95,7 +97,8 @@ fn text(recent: &[Recent]) -> String {
     items.join(" ")
 }
 
-/// Returns whether the mailbox may get another mail. The first mail of a reserved kind in a period always fits.
+/// Returns whether the mailbox may get another mail. The first mail of a reserved kind in an hour and in a
+/// day always fits.
 fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
     let within = |since: i64, max: usize| {
         let period = || recent.iter().filter(|mail| mail.at > since);
@@ -105,7 +108,8 @@ fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
     within(now_millis - DAY_MILLIS / 24, PER_HOUR) && within(now_millis - DAY_MILLIS, PER_DAY)
 }
 
-/// Returns the time from which mails still count, and the day of that time.
+/// Returns the time of the oldest mail that still counts, in milliseconds since 1970, and its day, in days
+/// since 1970.
 pub(super) fn retention(now: DateTime<Utc>) -> (i64, i64) {
     let oldest = now.timestamp_millis() - DAY_MILLIS;
     (oldest, oldest.div_euclid(DAY_MILLIS))
@@ -154,7 +158,7 @@ mod tests {
         mails.extend([(start, MailKind::ResetPassword); 2]);
         mails.push((start, MailKind::AddressChanged));
         assert_eq!(accepted(&mails)[5..], [false, true, false, true]);
-        // However the reserves are used, the row stays short.
+        // The row stays short, even if all reserved kinds are used.
         let kinds = MailKind::ALL;
         let all: Vec<_> = (0..500)
             .map(|n: u16| (start + 60_000 * i64::from(n), kinds[usize::from(n) * 7 % kinds.len()]))

@@ -1,4 +1,4 @@
-//! Mails as files, for a server without a mail server: a developer opens them in a mail program.
+//! Writes mails to files if no mail server is configured. A developer can open the files in a mail program.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};

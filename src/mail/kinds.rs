@@ -3,26 +3,27 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a mail is about.
+/// The kind of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MailKind {
-    /// Confirms the address of a new account, or a new address of an account: code and link.
+    /// Confirms the address of a new account, or a new address of an account. Contains a code and a link.
     ConfirmAddress,
-    /// The address was entered for a new account or as a new address, but already belongs to this account.
+    /// Reports that the account's address was entered for a new account, or as the new address of another
+    /// account.
     AddressTaken,
-    /// Logs in: code.
+    /// Contains a code with which the user logs in.
     LoginCode,
-    /// Resets the password: code and link.
+    /// Resets the password. Contains a code and a link.
     ResetPassword,
-    /// Confirms the identity of a logged-in user: code.
+    /// Contains a code with which a logged-in user authenticates again.
     ReauthenticateCode,
-    /// Reports to the old address that a change to another one was requested.
+    /// Reports to the old address that a change to another address was requested.
     AddressChangeRequested,
-    /// Reports to the old address that the address was changed: link that undoes the change.
+    /// Reports to the old address that the address was changed. Contains a link that undoes the change.
     AddressChanged,
-    /// Reports a login on a new device: link that ends the session.
+    /// Reports a login on a new device. Contains a link that ends the session.
     NewDevice,
-    /// Reports many failed logins: link that resets the password.
+    /// Reports many failed logins. Contains a link that resets the password.
     AttackWarning,
     /// Reports that the password was changed.
     PasswordChanged,
@@ -63,8 +64,9 @@ impl MailKind {
         }
     }
 
-    /// Returns the letter of a kind whose first mail within an hour and a day is always accepted. An attacker
-    /// could otherwise use up the budget of a mailbox to suppress the mails that protect an account.
+    /// Returns the letter of a kind whose first mail within an hour and a day is always accepted. Without
+    /// this reserve, an attacker could use up the budget of a mailbox to suppress the mails that protect an
+    /// account.
     pub(super) fn reserved_letter(self) -> Option<char> {
         match self {
             Self::ResetPassword => Some('r'),
@@ -83,7 +85,7 @@ impl fmt::Display for MailKind {
     }
 }
 
-/// The text is not the name of a kind of mails.
+/// The error for a text that is not the name of a kind of mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownKind;
 

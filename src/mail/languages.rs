@@ -30,7 +30,7 @@ impl Languages {
         Self(languages)
     }
 
-    /// Returns the languages with that of an account before them.
+    /// Returns the languages, with the language of the account before the others.
     #[must_use]
     pub fn preferring(mut self, locale: Option<&str>) -> Self {
         if let Some(language) = locale.and_then(primary_subtag) {

@@ -21,7 +21,7 @@ const NAME: &str = "Tripgate";
 
 /// The text is not an address to which a mail can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not an email address, as in name@example.org or Name <name@example.org>")]
+#[error("is not an email address; valid forms are name@example.org and Name <name@example.org>")]
 pub struct AddressError;
 
 /// The sender of all mails.
@@ -70,7 +70,7 @@ impl Sender {
             .subject(content.subject)
             .date(SystemTime::from(date))
             .message_id(Some(message_id.to_owned()));
-        // Automatic replies, such as out-of-office notices, are not sent (RFC 3834).
+        // These headers prevent automatic replies, such as out-of-office notices (RFC 3834).
         let builder = raw_header(builder, "Auto-Submitted", "auto-generated");
         let builder = raw_header(builder, "X-Auto-Response-Suppress", "All");
         let message = match content.html {
@@ -81,7 +81,7 @@ impl Sender {
     }
 }
 
-/// Why a message can't be built: the mail can never be sent.
+/// Why a message can't be built. Such a mail can never be sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MessageError {
     #[error("the recipient {0}")]

@@ -1,13 +1,14 @@
 //! Mail: an outbox in the database, and a worker that sends its mails.
 //!
-//! [`Mail::queue`] runs in the transaction that causes the mail, so a mail exists exactly if its cause was
-//! committed. One replica at a time delivers the mails: over SMTP, or into files if no mail server is
-//! configured. A mail is sent at least once; every attempt has the same `Message-ID`. No request waits for a mail
-//! server.
+//! [`Mail::queue`] runs in the transaction that causes the mail, so the mail is stored if and only if
+//! that transaction is committed. One replica at a time delivers the mails: over SMTP, or into files if no
+//! mail server is configured. A mail is sent at least once; every attempt has the same `Message-ID`. No
+//! request waits for a mail server.
 //!
 //! The recipient and the values of a mail are encrypted in the database, because a code or a link is a
-//! credential. A row is deleted when its mail is sent, with its account, or a week after the delivery failed for
-//! good. A mail is rendered when it is sent. The public URL in its links comes from the settings.
+//! credential. A row is deleted when its mail is sent, when its account is deleted, or a week after the
+//! delivery failed for good. A mail is rendered when it is sent. The public URL in its links comes from the
+//! settings.
 
 mod budgets;
 mod files;
@@ -56,7 +57,7 @@ use transport::Transport;
 
 /// How long a mail whose delivery failed for good is listed.
 const FAILED_RETENTION: TimeDelta = TimeDelta::days(7);
-/// The number of rows that a sweep deletes in a transaction.
+/// The maximum number of rows that one transaction of a sweep deletes.
 const SWEEP_BATCH: u64 = 500;
 /// The maximum number of mails that [`Mail::list`] returns.
 const LIST_MAX: u64 = 10_000;
@@ -64,10 +65,10 @@ const LIST_MAX: u64 = 10_000;
 /// A mail to queue.
 #[derive(Debug, Clone)]
 pub struct NewMail {
-    /// The address to which the mail is sent: the stored one of the account, never one from the request if they
-    /// differ.
+    /// The address to which the mail is sent: the stored address of the account, or the new address of a
+    /// change. If a request spells the stored address differently, the stored spelling is used.
     pub to: String,
-    /// The account, with which the mail is deleted.
+    /// The account. The mail is deleted when the account is deleted.
     pub user: Option<Uuid>,
     /// What the mail is about.
     pub kind: MailKind,
@@ -82,9 +83,9 @@ pub struct NewMail {
 pub enum Queued {
     /// The mail will be sent if the transaction is committed.
     Accepted,
-    /// A budget is spent, so no mail was queued. The response must not depend on it.
+    /// A budget is spent, so no mail was queued. The response to the client must not reveal this.
     OverBudget,
-    /// The settings turn mails of this kind off.
+    /// The settings disable mails of this kind.
     TurnedOff,
 }
 
@@ -116,9 +117,9 @@ pub struct MailOptions {
     pub from: Option<String>,
     /// The mail server, if there is one.
     pub smtp: Option<SmtpServer>,
-    /// More root certificates for the mail server.
+    /// A file with additional root certificates for the mail server.
     pub ca_file: Option<PathBuf>,
-    /// How long to wait for a response of the mail server.
+    /// The maximum time to wait for a response of the mail server.
     pub timeout: Duration,
     /// The directory for the mails if there is no mail server.
     pub outbox_dir: PathBuf,
@@ -126,7 +127,7 @@ pub struct MailOptions {
     pub templates: Option<PathBuf>,
     /// Whether mails of the kind [`MailKind::NewDevice`] are sent.
     pub new_device: bool,
-    /// The maximum number of mails in a day (UTC), or `None` for no limits at all.
+    /// The maximum number of mails in a day (UTC). `None` removes this limit and the limits of each mailbox.
     pub max_per_day: Option<u64>,
 }
 
@@ -232,7 +233,7 @@ impl Mail {
         })))
     }
 
-    /// Returns whether the settings turn mails of this kind on.
+    /// Returns whether the settings enable mails of this kind.
     pub fn is_sent(&self, kind: MailKind) -> bool {
         kind != MailKind::NewDevice || self.0.options.new_device
     }
@@ -275,7 +276,7 @@ impl Mail {
         Ok(Queued::Accepted)
     }
 
-    /// Returns the mails that wait or failed, the oldest first.
+    /// Returns the mails that wait for their delivery or whose delivery failed for good, the oldest first.
     ///
     /// # Errors
     ///
@@ -285,7 +286,8 @@ impl Mail {
         Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
-    /// Returns up to `limit` mails of a user that wait or failed and whose ids are after `after`, the oldest first.
+    /// Returns up to `limit` mails of a user that wait for their delivery or whose delivery failed for good.
+    /// Their ids are after `after`; the oldest mail comes first.
     ///
     /// # Errors
     ///
@@ -301,7 +303,7 @@ impl Mail {
         Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
-    /// Deletes old failed mails and budgets.
+    /// Deletes mails whose delivery failed for good more than a week ago, and budgets without recent mails.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Connections to a mail server (RFC 5321).
 //!
-//! TLS is rustls with aws-lc-rs, as for the listener. A server for `smtp://` must offer STARTTLS (RFC 3207);
-//! nothing that it sent before the handshake counts afterwards. Credentials are sent only over TLS, or to a server
-//! on the same machine. The certificate is verified against the roots of Mozilla and those of `smtp_ca_file`.
+//! TLS uses rustls with aws-lc-rs, like the HTTP listener. For `smtp://`, the server must offer STARTTLS (RFC
+//! 3207); everything else that it offered before the TLS handshake is ignored afterwards. Credentials are
+//! sent only over TLS, or to a server on the same machine. The certificate is verified against the roots of
+//! Mozilla and those of `smtp_ca_file`.
 
 use std::fmt;
 use std::io;
@@ -30,9 +31,9 @@ use super::smtp_stream::{Dialogue, SmtpStream};
 use crate::config::{SmtpSecurity, SmtpServer};
 use crate::error_chain::error_chain;
 
-/// The maximum length of the greeting of a server, in bytes.
+/// The maximum length of a reply before TLS, in bytes.
 const REPLY_MAX: usize = 16 * 1024;
-/// How many times longer the server may take to accept a whole message.
+/// The timeout for accepting a whole message is this many times the timeout for a command.
 const MESSAGE_FACTOR: u32 = 4;
 
 /// The certificates for the mail server can't be used.
@@ -61,7 +62,7 @@ impl fmt::Debug for Client {
 /// Why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// The server can't be reached, or it accepts no mails at all now. No other mail would be sent either.
+    /// The server can't be reached, or it accepts no mails at all now. Other mails can't be sent either.
     #[error("{0}")]
     Server(String),
     /// The connection broke, or the server was too slow.
@@ -76,7 +77,8 @@ pub(super) enum SendError {
 }
 
 impl Client {
-    /// Creates a client. `hello_host` is the name of this server, if it has one.
+    /// Creates a client. `hello_host` is the name of this server for `EHLO`; without one, the name is
+    /// `localhost`.
     pub(super) fn new(
         server: SmtpServer,
         ca_file: Option<&Path>,
@@ -125,7 +127,8 @@ impl Client {
         format!("no response within {} s", self.timeout.as_secs())
     }
 
-    /// Opens a connection that is encrypted as the settings require, and that begins with the greeting.
+    /// Opens a connection with the encryption that the settings require. The first bytes to read are the
+    /// greeting.
     async fn open(&self, dialogue: &Dialogue) -> io::Result<SmtpStream> {
         let mut tcp = TcpStream::connect((self.server.host.as_str(), self.server.port)).await?;
         tcp.set_nodelay(true)?;
@@ -140,7 +143,8 @@ impl Client {
                 let reply = self.start_tls(&mut tcp, dialogue).await?;
                 let tls = self.encrypt(tcp).await?;
                 dialogue.note("TLS is established");
-                // The reply to STARTTLS takes the place of the greeting.
+                // A server sends no greeting after STARTTLS, but the library expects one: pass it the reply
+                // to STARTTLS instead.
                 Ok(SmtpStream::new(tls, peer, reply, dialogue.clone()))
             }
         }
@@ -153,7 +157,7 @@ impl Client {
         Ok(Box::new(connector.connect(name, tcp).await?))
     }
 
-    /// Asks the server for TLS. Returns its reply.
+    /// Requests TLS with STARTTLS. Returns the reply of the server.
     async fn start_tls(&self, tcp: &mut TcpStream, dialogue: &Dialogue) -> io::Result<Vec<u8>> {
         expect(&plain_reply(tcp, dialogue).await?, "220")?;
         plain_command(tcp, dialogue, &format!("EHLO {}\r\n", self.hello)).await?;
@@ -250,7 +254,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the parameters for a message that is not ASCII.
+    /// Returns the SMTP parameters that a message with non-ASCII characters needs.
     fn parameters(&self, outgoing: &Outgoing, to: &Address) -> Result<Vec<MailParameter>, SendError> {
         let server = self.smtp.server_info();
         let mut parameters = Vec::new();

@@ -19,7 +19,7 @@ pub(super) struct Dialogue(Option<Arc<Mutex<Recorded>>>);
 #[derive(Debug, Default)]
 struct Recorded {
     lines: Vec<String>,
-    /// What the next lines of the client are.
+    /// The kind of the next lines from the client.
     next: Next,
     /// The bytes of the message so far.
     message_bytes: usize,
@@ -108,11 +108,11 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
-/// A connection of any kind.
+/// A connection, encrypted or not.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug> Stream for T {}
 
-/// A stream that begins with given bytes and records the lines that pass through it.
+/// A stream that first returns the bytes in `first`, and records the lines that pass through it.
 #[derive(Debug)]
 pub(super) struct SmtpStream {
     inner: Box<dyn Stream>,

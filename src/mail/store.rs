@@ -45,7 +45,7 @@ pub(super) async fn insert(tx: &Tx, queued: &NewRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns the mails whose next attempt is due, the longest due first.
+/// Returns the mails whose next attempt is due, the longest overdue first.
 pub(super) async fn due(tx: &Tx, now: i64, limit: u64) -> Result<Vec<Row>, StoreError> {
     let query = outbox::Entity::find()
         .filter(outbox::Column::NextAttemptAt.lte(now))
@@ -124,7 +124,7 @@ pub(super) async fn insert_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result<
     Ok(())
 }
 
-/// Replaces a budget if its version is still the one in `update`. Returns whether it was.
+/// Replaces a budget if its version is still the one in `update`. Returns `false` if the version has changed.
 pub(super) async fn replace_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result<bool, StoreError> {
     let done = mail_budgets::Entity::update_many()
         .col_expr(mail_budgets::Column::Version, Expr::value(update.version + 1))
@@ -137,8 +137,8 @@ pub(super) async fn replace_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result
     Ok(done.rows_affected == 1)
 }
 
-/// Counts a mail for the day, if the day has fewer than `max`. Returns `false` if it does not, or has no row
-/// yet.
+/// Counts a mail for the day if fewer than `max` are counted. Returns `false` if `max` is reached, or the day
+/// has no row yet.
 pub(super) async fn count_in_day(tx: &Tx, day: i64, max: i64) -> Result<bool, StoreError> {
     let incremented: SimpleExpr = Expr::col(mail_days::Column::Mails).add(1_i64);
     let done = mail_days::Entity::update_many()
@@ -172,7 +172,7 @@ pub(super) async fn sweep_failed(tx: &Tx, before: i64, limit: u64) -> Result<u64
     Ok(done.rows_affected)
 }
 
-/// Deletes at most `limit` budgets without a mail since a time. Returns their number.
+/// Deletes at most `limit` budgets whose newest mail is not after a time. Returns their number.
 pub(super) async fn sweep_budgets(tx: &Tx, before: i64, limit: u64) -> Result<u64, StoreError> {
     use mail_budgets::{Column, Entity};
     let old = Column::NewestAt.lte(before);

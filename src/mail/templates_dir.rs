@@ -1,9 +1,9 @@
 //! The templates of an operator, which replace built-in ones (the setting `templates`).
 //!
-//! A file is named `KIND.txt` or `KIND.html`, or `KIND.LANGUAGE.txt` and `KIND.LANGUAGE.html` for one language. The
-//! first line of a text template is `Subject: …`. An HTML template needs a text template beside it; every value in
-//! it is escaped. Unknown files and syntax errors are found at the start. If rendering fails, the built-in template
-//! is used.
+//! A file is named `KIND.txt` or `KIND.html`, or `KIND.LANGUAGE.txt` and `KIND.LANGUAGE.html` for one
+//! language. The first line of a text template is `Subject: …`. An HTML template needs a text template beside
+//! it. In an HTML template, every value is escaped. Unknown files and syntax errors are reported when the
+//! server starts. If rendering fails, the built-in template is used.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,11 +61,11 @@ pub enum TemplatesError {
     },
 }
 
-/// The templates of the operator. Empty without the setting.
+/// The templates of the operator. Empty if the setting is absent.
 #[derive(Debug)]
 pub(super) struct Templates {
     environment: Environment<'static>,
-    /// For each name without its extension, whether there is an HTML template.
+    /// The names of the templates without extension. The value is true if there is an HTML template.
     stems: BTreeMap<String, bool>,
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Transport {
     Files(PathBuf),
 }
 
-/// Sends one mail after the other, over one connection as long as it lasts.
+/// Sends mails one after the other over the same connection, until the connection is closed.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     transport: &'a Transport,
@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
         let mut connection = self.connection(client).await?;
         let is_used = connection.is_used();
         let mut sent = connection.send(&outgoing).await;
-        // The server may have closed the connection after the last mail.
+        // The server may have closed the connection after the last mail, so try once with a new one.
         if is_used && matches!(sent, Err(SendError::Broken(_))) {
             connection = client.connect(&self.dialogue).await?;
             sent = connection.send(&outgoing).await;

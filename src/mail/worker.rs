@@ -1,10 +1,11 @@
 //! The worker that delivers the mails of the outbox.
 //!
-//! It polls every second, because another replica may have queued a mail, and at once when this replica queues
-//! one. The replica with the lease delivers. Each mail is deleted after its delivery; a crash in between sends it
-//! once more with the same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to
-//! 1 h, until the mail is three days old. If the server refuses the recipient or the mail, the delivery has failed
-//! for good.
+//! The worker polls every second, because another replica may have queued a mail. When this replica queues a
+//! mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each mail is
+//! deleted after its delivery. If the server crashes in between, the mail is sent once more with the same
+//! `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until the
+//! mail is three days old. If the mail server permanently rejects the recipient or the mail, the delivery has
+//! failed for good.
 
 use std::time::Duration;
 
@@ -25,18 +26,18 @@ use crate::metrics;
 
 /// How often to look for mails that other replicas queued or whose next attempt is due.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// The first wait after a mail was queued, before its transaction is committed. The wait doubles until
-/// [`POLL_EVERY`].
+/// The first wait after a mail was queued. Its transaction may not be committed yet, so the worker polls
+/// again after this time. The wait doubles up to [`POLL_EVERY`].
 const COMMIT_WAIT: Duration = Duration::from_millis(5);
 /// The maximum number of mails that are read at once.
 const BATCH: u64 = 100;
 /// The lease of the worker.
 const LEASE: &str = "mail";
-/// How long a replica that has died blocks the others from sending.
+/// How long the lease of a replica that has died prevents the others from sending.
 const LEASE_TTL: TimeDelta = TimeDelta::seconds(10);
 /// How often the lease is extended while mails are sent.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// After how many polls without a mail the connection is closed.
+/// The number of polls without a mail after which the connection is closed.
 const IDLE_POLLS_MAX: u32 = 15;
 /// The delay of the first retry.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(30);
@@ -79,7 +80,7 @@ impl From<MessageError> for Failure {
 pub(super) struct Worker<'a> {
     mail: &'a Mail,
     session: Session<'a>,
-    /// How many polls have found nothing since the last mail.
+    /// The number of polls since the last mail.
     idle_polls: u32,
 }
 
@@ -127,7 +128,7 @@ impl<'a> Worker<'a> {
             }
             if !is_holder {
                 is_holder = true;
-                // The former holder may have sent some of them.
+                // The former holder of the lease may have sent some of these mails, so read them again.
                 rows = self.due().await?;
             }
             self.idle_polls = 0;
@@ -181,7 +182,7 @@ impl<'a> Worker<'a> {
     fn render(&self, row: &Row) -> Result<Outgoing, Failure> {
         let inner = &self.mail.0;
         let sealed = self.mail.open(row).ok_or_else(|| {
-            // A replica with that secret may send it.
+            // Another replica may have that secret and send the mail.
             Failure::Transient("the mail is encrypted under another master secret".to_owned())
         })?;
         let kind: MailKind = row.kind.parse().map_err(|_| {
@@ -205,7 +206,7 @@ impl<'a> Worker<'a> {
             Failure::Transient(_) | Failure::NoServer(_) => Some(now + retry_delay(attempts)),
             Failure::Permanent(_) => None,
         };
-        // A clock that jumped must not end the delivery.
+        // After a jump of the clock, the age of the mail is unreliable, so try again.
         let next = next.filter(|next| *next - row.queued_at <= GIVE_UP || !clock.is_steady());
         let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
@@ -239,7 +240,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Extends the lease until the future is dropped, or another replica has it.
+/// Extends the lease until the future is dropped, or until another replica holds the lease.
 async fn keep_lease(mail: &Mail) {
     loop {
         sleep(RENEW_EVERY).await;
@@ -247,13 +248,13 @@ async fn keep_lease(mail: &Mail) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                tracing::debug!(causes = error_chain(&error), "failed to extend the lease of mails");
+                tracing::debug!(causes = error_chain(&error), "failed to extend the lease for sending mails");
             }
         }
     }
 }
 
-/// Returns the delay of the next attempt after `attempts` earlier failures and another one.
+/// Returns the delay before the next attempt, after `attempts` earlier failures and the current one.
 fn retry_delay(attempts: i64) -> TimeDelta {
     let doublings = i32::try_from(attempts.clamp(0, 20)).unwrap_or(20);
     FIRST_RETRY

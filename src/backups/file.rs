@@ -1,8 +1,8 @@
-//! The file of a backup: a line that names the format, a line with the header as JSON, the compressed content, the
-//! length of the content, the SHA-256 of everything before, and a mark of the end.
+//! The file of a backup: a line that names the format, a line with the header as JSON, the compressed
+//! content, the length of the content, the SHA-256 of everything before it, and an end mark.
 //!
-//! A file that was cut off lacks the mark; any other change breaks the checksum. The file is written under another
-//! name and renamed when it is complete.
+//! A truncated file lacks the end mark; any other change breaks the checksum. The file is written under
+//! another name and renamed when it is complete.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +19,7 @@ use super::BackupError;
 const FORMAT: &str = "tripgate backup 1";
 const FORMAT_PREFIX: &str = "tripgate backup ";
 const END: &[u8; 8] = b"TGBK-END";
-/// The length of what follows the content: its length, the checksum and the mark.
+/// The length of the data after the content: the length of the content, the checksum and the end mark.
 const TRAILER_BYTES: u64 = 8 + 32 + 8;
 /// The maximum length of the two lines at the beginning.
 const HEAD_MAX: u64 = 1 << 20;
@@ -73,7 +73,7 @@ impl<T: Write> Write for Hashed<T> {
     }
 }
 
-/// Writes a backup to `path`, which must not exist.
+/// Writes a backup to `path`, which must not exist. Returns the size of the file in bytes.
 pub(super) fn write(path: &Path, header: &Header, content: &mut dyn Read) -> Result<u64, BackupError> {
     let temporary = path.with_extension("partial");
     let written = write_to(&temporary, header, content).and_then(|bytes| {

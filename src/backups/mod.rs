@@ -1,8 +1,9 @@
 //! Backups of the database: creates, lists, checks and unpacks them.
 //!
-//! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader blocks no
-//! writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has a checksum, and
-//! names the fingerprint of the master secret, never the secret itself. A damaged, foreign or newer file is refused.
+//! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader
+//! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has
+//! a checksum, and names the fingerprint of the master secret, never the secret itself. A file is rejected if
+//! it is damaged, has another format, or was made by a newer version or under another master secret.
 
 mod file;
 mod tools;
@@ -82,8 +83,8 @@ pub enum BackupError {
     },
     /// The backup belongs to another secret.
     #[error(
-        "{path} was made under another master secret, which encrypts the keys in it: put the secret file of that time \
-         back first"
+        "{path} was made under another master secret, which encrypts the keys in it: restore the secret file of that \
+         time first"
     )]
     ForeignSecret {
         /// The path of the file.
@@ -162,7 +163,7 @@ fn kind(url: &str) -> &'static str {
     }
 }
 
-/// Runs blocking work on its own thread.
+/// Runs blocking work on a thread where it blocks no async task.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, BackupError> {
@@ -265,8 +266,8 @@ impl Backups {
         Ok(found)
     }
 
-    /// Makes a backup if the newest one is at least `every` old, and deletes the oldest beyond `keep`. Returns the new
-    /// one.
+    /// Creates a backup if the newest one is at least `every` old. Then deletes the oldest backups, so that
+    /// `keep` remain. Returns the new backup.
     ///
     /// # Errors
     ///
@@ -318,7 +319,7 @@ impl Backups {
         }
     }
 
-    /// Refuses a backup of another kind of database.
+    /// Rejects a backup of another kind of database.
     ///
     /// # Errors
     ///

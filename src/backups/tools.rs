@@ -33,7 +33,7 @@ impl Tools {
     }
 
     fn decoded(text: &str) -> String {
-        // A form decoder would turn `+` into a space.
+        // Escape `+` first, because the form decoder turns it into a space.
         url::form_urlencoded::parse(text.replace('+', "%2B").as_bytes())
             .next()
             .map_or_else(String::new, |(text, _)| text.into_owned())
@@ -48,8 +48,8 @@ impl Tools {
         let (user, name) = (Self::decoded(url.username()), Self::decoded(url.path().trim_start_matches('/')));
         let package = if self.is_mysql() { "mariadb-client" } else { "postgresql-client" };
         if self.is_mysql() {
-            // This must be the first argument. It keeps the option files of the operator's account from being
-            // read.
+            // This must be the first argument. It prevents the program from reading the option files of the
+            // operator's account.
             command.arg("--no-defaults");
         }
         command.args(args);
@@ -84,14 +84,14 @@ impl Tools {
             let args = ["--single-transaction", "--quick", "--hex-blob", "--default-character-set=utf8mb4"];
             return self.tool("mariadb-dump", &args);
         }
-        // The backup is compressed as a whole.
+        // The dump is not compressed here, because the whole backup is compressed.
         self.tool(
             "pg_dump",
             &["--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"],
         )
     }
 
-    /// Returns the program that reads a dump. On PostgreSQL, all or nothing is restored.
+    /// Returns the program that reads a dump. On PostgreSQL, the whole restore is one transaction.
     pub(super) fn load(&self) -> Tool {
         if self.is_mysql() {
             return self.tool("mariadb", &["--default-character-set=utf8mb4"]);
@@ -146,7 +146,7 @@ impl Tool {
         result
     }
 
-    /// Runs the program and passes it what `write` writes.
+    /// Runs the program. `write` writes the input of the program.
     pub(super) fn read(
         mut self,
         write: impl FnOnce(&mut dyn Write) -> Result<(), BackupError>,
@@ -156,7 +156,7 @@ impl Tool {
         let mut input = child.stdin.take().ok_or_else(|| self.failed("no input"))?;
         let written = write(&mut input);
         drop(input);
-        // The program's own message says why it no longer reads.
+        // Check the program first: if it ended early, its own message has the reason.
         self.wait(child, errors)?;
         written
     }

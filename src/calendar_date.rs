@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_written_date_is_the_one_of_chrono_and_parses_to_itself(days in 0..2_932_897_u32) {
+        fn a_date_is_written_as_chrono_does_and_can_be_parsed_again(days in 0..2_932_897_u32) {
             let date = NaiveDate::default().checked_add_days(chrono::Days::new(days.into())).unwrap();
             let mut text = [0; LENGTH];
             write(&mut text, date);

@@ -30,7 +30,7 @@ mod tests {
     struct Middle(#[source] std::fmt::Error);
 
     #[test]
-    fn every_source_appears_once() {
+    fn every_cause_in_an_error_chain_appears_once() {
         let inner = std::fmt::Error;
         assert_eq!(error_chain(&Outer(Middle(inner))), format!("outer: middle: {inner}"));
     }

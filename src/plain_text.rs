@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_texts_contain_no_control_and_no_bidi_override() {
+    fn one_line_texts_contain_no_control_character_and_no_bidi_override() {
         //
         for character in "\0\t\n\r\u{1b}\u{7f}\u{85}\u{9f}\u{2028}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
             assert!(!is_line(&format!("a{character}b")), "{character:?}");

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_of_the_list_is_found() {
+    fn every_common_password_of_the_list_is_found() {
         // S-5
         assert!(COMMON.lines().is_sorted());
         assert!(COMMON.lines().all(is_common));
@@ -152,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn the_binary_search_agrees_with_a_scan(text in "[a-z0-9]{1,6}") {
+        fn the_binary_search_finds_the_same_passwords_as_a_scan(text in "[a-z0-9]{1,6}") {
             prop_assert_eq!(is_common(&text), COMMON.lines().any(|line| line == text));
         }
     }

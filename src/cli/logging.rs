@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_path_writes_the_same_as_the_library() {
+    fn the_fast_formatter_writes_the_same_lines_as_tracing_subscriber() {
         let output = MemoryLog::default();
         let writer = output.clone();
         let library = Log::builder()

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_of_one_millisecond_are_in_order() {
+    fn ids_that_are_generated_in_one_millisecond_are_in_order() {
         let clock = Clock::fixed(from_millis(1_700_000_000_123));
         let ids: Vec<Uuid> = (0..1000).map(|_| clock.new_id()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_pauses_the_work_for_an_hour_without_further_jumps() {
+    fn a_clock_jump_pauses_the_jobs_until_an_hour_without_jumps_has_passed() {
         // A-4, S-106
         for jump in [MINUTE + 1, YEAR, -MINUTE - 1, -YEAR] {
             let mut watch = Watch::new(START);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn small_corrections_pause_nothing_and_large_ones_only_for_an_hour() {
+    fn small_clock_corrections_pause_no_jobs_and_large_ones_pause_them_for_an_hour() {
         let mut watch = Watch::new(START);
         assert!(watch.is_steady(at(1, MINUTE)) && watch.is_steady(at(2, -MINUTE)));
         assert!(!watch.is_steady(at(3, YEAR)));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shared_time_is_that_of_the_database_and_a_difference_pauses_the_work() {
+    fn the_shared_time_is_the_database_time_and_a_large_difference_pauses_the_jobs() {
         // A-4, F-3
         let mut watch = Watch::new(START);
         watch.compare_with_database(at(0, 0), START.system + MINUTE, 0);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_long_after_the_last_work_pauses_the_work() {
+    fn a_start_long_after_the_last_run_of_the_jobs_pauses_them() {
         //
         for last in [-MAX_DOWNTIME_MILLIS, 0, MAX_DOWNTIME_MILLIS] {
             let mut watch = Watch::new(START);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_count_single_edits() {
+    fn the_distance_of_two_names_is_the_number_of_single_edits() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);

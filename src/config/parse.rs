@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_have_a_length_or_are_one_address() {
+    fn a_network_without_a_prefix_length_is_a_single_address() {
         let shown =
             |text| networks(text, &ANY).map(|all| all.iter().map(IpNet::to_string).collect::<Vec<_>>());
         assert_eq!(
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelled_level_is_rejected() {
+    fn a_misspelled_log_level_is_rejected() {
         for valid in ["off", "info", "warn,tripgate=debug", "tripgate[call{path=x}]=trace"] {
             assert!(filter(valid, &ANY).is_ok(), "{valid}");
         }

@@ -86,7 +86,7 @@ mod tests {
     const ANY: ValueKind = ValueKind::Text;
 
     #[test]
-    fn a_domain_has_no_scheme_and_no_port() {
+    fn a_passkey_domain_has_no_scheme_and_no_port() {
         for valid in ["localhost", "trips.example", "xn--mnchen-3ya.de", "127.0.0.1"] {
             assert_eq!(rp_id(valid, &ANY).as_deref(), Ok(valid));
         }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_those_of_pages_and_of_android_apps() {
+    fn an_origin_is_a_web_origin_or_an_android_app() {
         let hash = format!("{ANDROID}{}", URL_SAFE_NO_PAD.encode([7; DIGEST_BYTES]));
         let text = format!("https://Trips.example:443, {hash},http://localhost:8080");
         assert_eq!(origins(&text, &ANY).unwrap(), ["https://trips.example", &hash, "http://localhost:8080"]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_needs_a_page_of_the_domain() {
+    fn passkeys_are_usable_only_if_a_web_origin_belongs_to_the_domain() {
         let app = format!("{ANDROID}{}", URL_SAFE_NO_PAD.encode([7; DIGEST_BYTES]));
         let is_usable = |rp_id: Option<&str>, origins: Option<&[&str]>| {
             let origins = origins.map(|all| all.iter().map(|&one| one.to_owned()).collect());

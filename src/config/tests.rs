@@ -67,7 +67,7 @@ fn pair(value: &str, from: &str) -> (String, String) {
 }
 
 #[test]
-fn every_source_overrides_the_ones_before() {
+fn every_source_of_settings_overrides_the_earlier_sources() {
     let cost = "bcrypt_cost";
     let fixture = fixture();
     assert_eq!(fixture.displayed(cost), pair("12", "default"));
@@ -90,7 +90,7 @@ fn an_overridden_invalid_value_is_ignored() {
 }
 
 #[test]
-fn all_problems_are_reported_at_once_under_the_names_as_written() {
+fn all_problems_are_reported_at_once_with_the_names_that_the_operator_wrote() {
     let fixture = fixture()
         .file("tripgate.toml", "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n")
         .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirmed'")
@@ -180,7 +180,7 @@ fn no_output_contains_a_secret() {
 }
 
 #[test]
-fn contradictions_are_rejected() {
+fn contradictory_settings_are_rejected() {
     let long = "x".repeat(32);
     let problems = fixture()
         .file("cert.pem", "")
@@ -198,7 +198,7 @@ fn contradictions_are_rejected() {
 }
 
 #[test]
-fn a_domain_of_passkeys_that_no_page_has_is_rejected() {
+fn a_passkey_domain_without_a_web_origin_is_rejected() {
     let of_domain = || fixture().env("TRIPGATE_PASSKEY_RP_ID", "example.org");
     assert_eq!(
         of_domain().problems(),
@@ -217,7 +217,7 @@ fn a_domain_of_passkeys_that_no_page_has_is_rejected() {
 }
 
 #[test]
-fn a_named_file_must_exist_and_replaces_the_default_file() {
+fn a_named_configuration_file_must_exist_and_replaces_the_default_file() {
     let missing = fixture().named_file("other.toml").problems();
     assert!(missing.concat().starts_with("other.toml: cannot read the file"));
     let fixture = fixture()
@@ -231,7 +231,7 @@ fn a_named_file_must_exist_and_replaces_the_default_file() {
 }
 
 #[test]
-fn an_empty_text_means_none_if_the_default_is_none() {
+fn an_empty_value_means_no_value_for_a_setting_without_a_default() {
     let fixture = fixture().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_TLS_CERT", "");
     assert!(fixture.load().is_ok());
 }
@@ -295,7 +295,7 @@ fn the_settings_in_the_documents_are_generated_from_the_table() {
 }
 
 #[test]
-fn the_sample_file_changes_nothing() {
+fn the_sample_configuration_file_changes_no_setting() {
     let fixture = fixture().file(".env", include_str!("../../.env.example"));
     let origins = fixture.load().unwrap().origins;
     assert!(origins.iter().all(|origin| origin.from == "default"));

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_timeout_is_a_conflict_except_where_there_is_no_lock() {
+    fn a_lock_timeout_is_a_conflict_except_for_a_statement_without_locks() {
         // F-5
         let error = mysql(1205, "Lock wait timeout exceeded; try restarting transaction");
         assert!(matches!(error, StoreError::Conflict(_)));

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hint_follows_the_table() {
+    fn the_index_hint_follows_the_name_of_the_table() {
         let hinted = |backend, sql: &str| with_index(Statement::from_string(backend, sql), "t", "i").sql;
         let sqlite = r#"SELECT "a", (SELECT "b" FROM "tt") FROM "t" WHERE "c" = 1"#;
         let expected = r#"SELECT "a", (SELECT "b" FROM "tt") FROM "t" INDEXED BY i WHERE "c" = 1"#;

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deleted_or_replaced_file_and_its_return_are_detected() {
+    fn deletion_replacement_and_return_of_a_database_file_are_detected() {
         // N-23
         let dir = tempfile::tempdir().unwrap();
         let (path, aside) = (dir.path().join("x.db"), dir.path().join("aside"));

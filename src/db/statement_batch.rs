@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn few_statements_are_joined_and_many_only_with_equal_texts() {
+    fn few_statements_are_always_joined_and_many_only_if_their_texts_are_equal() {
         assert_eq!(texts(&merge(from_statements(statements(&[1, 2, 2])))), ["1 ?; 2 ?; 2 ?"]);
         assert_eq!(
             texts(&merge(from_statements(statements(&[1, 2, 2, 2, 3])))),

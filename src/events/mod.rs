@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_update_of_the_app_does_not_count_as_a_new_device() {
+    fn a_device_with_an_updated_app_is_not_a_new_device() {
         let device = |name: &str, user_agent: &str| DeviceInfo {
             name: Some(name.to_owned()),
             user_agent: Some(user_agent.to_owned()),

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_visits_every_kind_once_and_continues_after_a_full_page() {
+    fn an_export_reads_every_kind_of_record_once_and_continues_after_a_full_page() {
         let mut position = Some(Position::start(true));
         let mut visited = Vec::new();
         while let Some(at) = position {

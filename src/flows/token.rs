@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_valid_only_for_its_purpose_and_unchanged(id in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
+        fn a_token_is_valid_only_unmodified_and_for_its_purpose(id in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
             // S-26, S-46
             let flow = Uuid::from_u128(id);
             for purpose in Purpose::ALL {
@@ -126,7 +126,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_rejected(text in "\\PC{0,100}") {
+        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,100}") {
             prop_assert_eq!(decode(&mac(), Purpose::ResetPassword, &text), None);
         }
     }

@@ -375,7 +375,7 @@ mod tests {
     use poem::EndpointExt;
 
     #[test]
-    fn the_future_of_a_request_is_small() {
+    fn a_request_in_progress_occupies_little_memory() {
         fn future<'a, O: Endpoint + 'a, P: Endpoint + 'a, F>(
             _: (&'a O, &'a P),
             _: impl FnOnce(&'a Middleware<O, P>, Request) -> F,

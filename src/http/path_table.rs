@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_of_a_parameter_comes_from_its_schema() {
+    fn the_error_for_an_invalid_parameter_states_the_rule_of_its_schema() {
         let document =
             json!({ "components": { "schemas": { "Kind": { "type": "string", "enum": ["a", "b"] } } } });
         for (schema, expected) in [

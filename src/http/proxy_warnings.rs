@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_host_that_is_neither_public_nor_loopback_is_foreign() {
+    fn a_host_is_foreign_unless_it_is_the_public_host_or_loopback() {
         // N-3
         for host in
             ["trips.example", "TRIPS.example:8443", "localhost:80", "127.0.0.1", "127.9.9.9:8080", "[::1]:80"]

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_template_of_its_operation_or_page() {
+    fn the_route_of_a_request_is_the_path_template_of_its_operation_or_page() {
         // S-97
         assert_eq!(route(Some("get_trip"), "/anything"), "/api/v1/trips/{id}");
         for (path, expected) in [
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_the_path_of_the_document() {
+    fn the_route_of_every_operation_is_its_path_in_the_document() {
         for path in PATHS.values() {
             assert_eq!(PathTable::get().route(path), Some(path.as_str()));
         }

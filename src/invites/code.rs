@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_accepted_as_people_type_it() {
+    fn an_invite_code_is_accepted_in_upper_case_and_with_other_separators() {
         let code = InviteCode::random();
         let text = code.to_string();
         assert_eq!(text.len(), 24);

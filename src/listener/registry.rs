@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_waiting_connection_is_evicted_first_and_busy_ones_are_kept() {
+    fn the_connection_that_waits_longest_is_closed_first_and_busy_ones_are_kept() {
         let registry = Arc::new(Registry::default());
         let [one, two, busy] = [(); 3].map(|()| registry.add(address("10.0.0.1")));
         let now = Instant::now();

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mail_becomes_one_whole_file() {
+    fn a_mail_is_written_as_one_complete_file() {
         let dir = tempfile::tempdir().unwrap();
         let outbox = dir.path().join("outbox");
         let id = Uuid::from_u128(1);

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_links_are_in_both_parts() {
+    fn the_text_part_and_the_html_part_contain_the_code_and_the_link() {
         let with = |kind| render(kind, &Languages::default(), &values());
         for kind in [MailKind::ConfirmAddress, MailKind::ResetPassword] {
             let Rendered { text, html, .. } = with(kind);

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_files_and_wrong_templates_are_rejected() {
+    fn unknown_files_and_invalid_templates_are_rejected() {
         for (file, text, message) in [
             ("welcome.txt", "Subject: x", "welcome.txt is not a template"),
             ("test.md", "Subject: x", "test.md is not a template"),

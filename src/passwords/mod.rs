@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_user_takes_as_long_as_the_highest_observed_cost() {
+    async fn verification_for_an_unknown_user_takes_as_long_as_the_highest_observed_cost() {
         // S-10
         let passwords = at(4);
         let max_cost = || passwords.max_cost.load(Ordering::Relaxed);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dummy_is_a_valid_hash_of_the_given_cost() {
+    fn the_dummy_hash_is_valid_and_has_the_given_cost() {
         // S-10
         assert_eq!(dummy(12).len(), 60);
         assert_eq!(parse_cost(&dummy(12)), Some(12));

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_response_is_that_of_the_example_in_rfc_7616() {
+    fn the_computed_response_equals_the_example_in_rfc_7616() {
         // RFC 7616 §3.9.1, SHA-256. S-94
         let response = DigestResponse {
             uri: "/dir/index.html".to_owned(),

@@ -116,7 +116,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_rejected(text in "\\PC{0,200}") {
+        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,200}") {
             prop_assert!(TokenText::parse(&text).is_none());
         }
     }

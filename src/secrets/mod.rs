@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_opens_only_under_its_key_and_name() {
+    fn sealed_data_opens_only_unmodified_with_the_same_key_and_name() {
         let vault = Vault::new(&[7; 32]);
         let sealed = vault.seal("key 1", b"private").unwrap();
         assert_eq!(vault.open("key 1", &sealed).unwrap(), b"private");

@@ -63,7 +63,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_encoded_token_decodes_only_under_its_own_key(
+        fn an_encoded_token_decodes_only_with_its_own_key(
             session in any::<u128>(),
             generation in 1..i64::MAX,
         ) {

@@ -52,7 +52,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_rejected(text in "\\PC{0,100}") {
+        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,100}") {
             prop_assert_eq!(ShareToken::decode(&text, &mac()), None);
         }
     }

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn places_are_occupied_and_returned() {
+    async fn attempts_beyond_the_free_places_wait_until_a_place_is_returned() {
         let gate = Gate::default();
         let first = gate.enter(1, 9, 10).await.unwrap();
         let second = gate.enter(1, 1, 10).await.unwrap();

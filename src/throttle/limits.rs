@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_counted_by_its_64_and_48_bits() {
+    fn ipv6_addresses_are_counted_by_their_64_and_48_bit_prefixes() {
         // S-14, S-84
         let expected = |list: &[(&'static str, &str)]| -> Vec<_> {
             list.iter().map(|(name, address)| (*name, (*address).to_owned())).collect()

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_jump_of_the_system_clock_changes_no_age() {
+    async fn a_jump_of_the_system_clock_does_not_change_the_age_of_a_poll() {
         //
         let (clock, freshness) = start();
         clock.advance(TimeDelta::milliseconds(901));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_age_counts_from_the_start_of_the_poll() {
+    async fn the_age_of_a_poll_is_measured_from_its_start() {
         // F-8
         let (clock, freshness) = start();
         let slow = async {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_decision_on_an_older_poll_is_not_fresh() {
+    async fn a_decision_that_is_based_on_an_older_poll_is_not_fresh() {
         // F-8
         let (clock, freshness) = start();
         let before = freshness.polled_at();

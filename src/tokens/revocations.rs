@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_revocation_rejects_every_token_until_it_is_pruned() {
+    fn the_revocation_of_a_user_rejects_all_tokens_until_it_is_pruned() {
         let revoked = Revocations::new();
         let before = revoked.revision();
         revoked.apply(&all_of(1, 60_000));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_settled_only_when_no_lower_number_can_appear() {
+    fn a_revocation_number_is_final_only_when_no_lower_number_can_appear() {
         let start = Instant::now();
         let mut position = PollPosition::default();
         position.record(start, 7);

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_has_80_bits_and_is_accepted_as_people_type_it() {
+    fn a_recovery_code_is_accepted_in_upper_case_and_with_other_separators() {
         // S-91
         let code = RecoveryCode::random();
         let text = code.to_string();

@@ -83,7 +83,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_rejected(text in "\\PC{0,100}") {
+        fn a_text_that_is_not_a_cursor_is_rejected(text in "\\PC{0,100}") {
             prop_assert_eq!(decode(&text, &list(0, Sort::Title, None), &mac()), None);
         }
     }

@@ -46,7 +46,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn start_keys_sort_like_days_and_before_no_start(one in 0..3_652_000_i32, other in 0..3_652_000_i32) {
+        fn trips_are_sorted_by_start_date_with_trips_without_one_last(one in 0..3_652_000_i32, other in 0..3_652_000_i32) {
             let day = |number| NaiveDate::from_num_days_from_ce_opt(number + 1);
             prop_assert_eq!(start_key(day(one)).cmp(&start_key(day(other))), one.cmp(&other));
             prop_assert!(start_key(day(one)) < start_key(None));

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_ids_of_stops_follow_from_their_seed() {
+    fn the_same_seed_generates_the_same_ids_of_stops() {
         //
         let [one, other] = [1_700_000_000_000, 1_800_000_000_000]
             .map(|millis| Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid());

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_secrets_may_be_form_encoded_or_not() {
+    fn the_id_and_secret_of_a_client_may_be_form_encoded() {
         assert_eq!(form_decode("a-b_c.D9").as_deref(), Some("a-b_c.D9"));
         assert_eq!(form_decode("a%2Db%5fc+d").as_deref(), Some("a-b_c d"));
         assert_eq!(form_decode("a=b"), None);

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_has_an_offset_and_milliseconds() {
+    fn an_instant_needs_an_offset_and_is_truncated_to_milliseconds() {
         let millis = |text: &str| instant(text).map(|at| at.timestamp_millis());
         assert_eq!(millis("2027-04-02T09:30:00Z"), Some(1_806_658_200_000));
         assert_eq!(millis("2027-04-02T11:30:00.0009+02:00"), Some(1_806_658_200_000));

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_local_time_has_two_forms() {
+    fn a_local_time_is_accepted_with_and_without_seconds() {
         for text in ["2027-04-02T09:30", "2027-04-02T09:30:59", "2028-02-29T00:00", "0000-01-01T23:59:59"] {
             let parsed = local_time(text).unwrap();
             assert!(serde_json::to_string(&LocalTime(parsed)).unwrap()[1..].starts_with(text), "{text}");

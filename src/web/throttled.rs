@@ -47,7 +47,7 @@ mod tests {
     use super::duration;
 
     #[test]
-    fn times_are_words_that_a_user_understands() {
+    fn the_time_to_wait_is_rounded_up_to_seconds_or_minutes_in_words() {
         let words = [1, 30, 90, 91, 900].map(duration);
         assert_eq!(words, ["1 second", "30 seconds", "90 seconds", "2 minutes", "15 minutes"]);
     }

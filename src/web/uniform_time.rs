@@ -28,7 +28,7 @@ mod tests {
     use tokio::time::sleep;
 
     #[tokio::test]
-    async fn a_result_is_returned_at_the_next_tick() {
+    async fn a_response_is_returned_at_the_next_tick() {
         // S-11
         for (work, expected) in [(0, 1), (3, 1), (10, 2)] {
             let started = Instant::now();

@@ -91,7 +91,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     }
   });
 
-  test("the content is centred, as on the other pages", async () => {
+  test("the content is centered, as on the other pages", async () => {
     // N-25
     const ada = await openProfile({ viewport: { width: 1600, height: 900 } });
     for (const [path, selector] of [["/docs", "#account"], ["/docs", ".opblock"], ["/problems", "main"]]) {
@@ -125,7 +125,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("one word is used for logging out, and nothing can be cancelled", async () => {
+  test("the page contains neither the word Logout nor the word Cancel", async () => {
     // N-25
     const ada = await openProfile(PHONE);
     const { page } = ada;
@@ -149,7 +149,7 @@ describe("the documentation", { concurrency: 2 }, () => {
 
 describe("the authorization window", { concurrency: 2 }, () => {
   for (const [name, options] of Object.entries({ desktop: {}, phone: PHONE })) {
-    test(`it opens at its top with the focus in the first field, and Escape closes it: ${name}`, async () => {
+    test(`the window opens at its top with the focus in the first field, and Escape closes it: ${name}`, async () => {
       // N-10
       const ada = await openProfile({ ...options, viewport: { width: options.viewport?.width ?? 1280, height: 500 } });
       const { page } = ada;

@@ -42,7 +42,7 @@ describe("every page", { concurrency: 2 }, () => {
         assert.deepEqual(await contrast(page), [], `${state} has too little contrast`);
       };
 
-      test(`pages: ${name}, ${colorScheme}`, async () => {
+      test(`all pages fit the window and have enough contrast: ${name}, ${colorScheme}`, async () => {
         const ada = await openProfile({ ...window, colorScheme });
         const link = await share(`share-${name}-${colorScheme}`, TRIP);
         const backgrounds = new Set();
@@ -65,7 +65,7 @@ describe("every page", { concurrency: 2 }, () => {
         await ada.close();
       });
 
-      test(`the states of /docs: ${name}, ${colorScheme}`, async () => {
+      test(`all states of /docs fit the window and have enough contrast: ${name}, ${colorScheme}`, async () => {
         const ada = await openProfile({ ...window, colorScheme });
         const { page } = ada;
         await visit(page);
@@ -125,7 +125,7 @@ test("a person can read every state of a shared trip in a browser, and a script 
   await ada.close();
 });
 
-test("the screenshot of the README", async () => {
+test("the screenshot for the README can be taken", async () => {
   const ada = await openProfile({ viewport: { width: 1280, height: 860 } });
   await api("/auth/signup", { body: { email: "ada@example.org", password: PASSWORD } });
   await visit(ada.page);

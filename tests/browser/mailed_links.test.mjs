@@ -93,7 +93,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("a confirmation takes the password of the account, or a new one", async () => {
+  test("a confirmation requires the password of the account or a new password", async () => {
     for (const [name, choice, password] of [["confirm", null, PASSWORD], ["reclaim", "With a new password", NEW_PASSWORD]]) {
       const { email, grant } = await signUp(name);
       const ada = await openProfile();
@@ -117,7 +117,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     }
   });
 
-  test("an undo restores the address by a button", async () => {
+  test("a button undoes the change of an address", async () => {
     const { email, grant } = await signUp("undo");
     const changed = "undo@new.example.org";
     assert.equal((await api("/me/email", { token: grant.access_token, body: { email: changed } })).status, 202);
@@ -132,7 +132,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("the link of a new device ends its session by a button", async () => {
+  test("a button ends the session of a new device", async () => {
     const { email, grant } = await signUp("device");
     const login = await api("/auth/login", { body: { identifier: email, password: PASSWORD, device_name: "Tablet" } });
     const tablet = await login.json();
@@ -184,7 +184,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
 
   for (const [name, window] of Object.entries(WINDOWS)) {
     for (const colorScheme of ["light", "dark"]) {
-      test(`the look: ${name}, ${colorScheme}`, async () => {
+      test(`the pages of mailed links fit the window and have enough contrast: ${name}, ${colorScheme}`, async () => {
         const ada = await openProfile({ ...window, colorScheme });
         for (const path of ["confirm", "reset", "undo", "session"]) {
           await ada.page.goto("about:blank");

@@ -33,7 +33,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("sign up, create a trip, reload, log out", async () => {
+  test("a user signs up, creates a trip, reloads the page and logs out", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     assert.equal(await signedIn(ada.page), false);
@@ -62,7 +62,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("log_in and refresh_session authorize the page", async () => {
+  test("the operations log_in and refresh_session log the user in on the page", async () => {
     const ada = await openProfile();
     const account = await api("/auth/signup", { body: { username: "returner", password: PASSWORD } });
     const grant = await account.json();
@@ -222,7 +222,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("log_out and the logout in the authorization window remove the session too", async () => {
+  test("the operation log_out and the button in the authorization window end the session", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "handy");

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_name_that_dns_does_not_allow_has_no_a_labels() {
+    fn a_domain_name_that_dns_does_not_allow_has_no_ascii_form() {
         for domain in ["", "a..b", "-a.de", "a_b.de", "a b.de", ".de", &"x".repeat(64), "xn--a.de"] {
             assert_eq!(domain_to_ascii(domain), None, "{domain}");
         }
@@ -180,13 +180,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_form_is_stable(text in "\\PC{0,12}(@\\PC{0,12})?") {
+        fn the_canonical_form_of_a_canonical_form_is_itself(text in "\\PC{0,12}(@\\PC{0,12})?") {
             let form = canonical(&text);
             prop_assert_eq!(canonical(&form), form);
         }
 
         #[test]
-        fn case_makes_no_difference(local in "[a-zäöüéñčřωσш.]{1,12}") {
+        fn case_does_not_change_the_canonical_form(local in "[a-zäöüéñčřωσш.]{1,12}") {
             let address = format!("{local}@example.org");
             prop_assert_eq!(canonical(&address), canonical(&address.to_uppercase()));
         }

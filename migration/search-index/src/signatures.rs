@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_of_a_text_never_change() {
+    fn the_signature_of_a_text_never_changes() {
         // Signatures are stored, so this test must only change together with a migration step.
         let Signatures { short, long } = Signatures::of("porto\n%");
         assert_eq!(short, [69, 0, 32, 40, 42, 9, 40, 64]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unknown_signature_is_a_candidate_of_every_search() {
+    fn a_row_with_an_unknown_signature_is_a_candidate_for_every_search() {
         for q in ["a", "zz", "porto", "a long search text with many words"] {
             assert!(probes(q).1.iter().all(|probe| probe.is_in(&MATCHES_ALL)), "{q}");
         }
@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_a_candidate_of_every_part_of_it(texts in prop::collection::vec("[a-cÀé가🦀%_ \\PC]{0,60}", 1..4), start in 0..60_usize, length in 1..60_usize) {
+        fn a_text_is_a_candidate_for_a_search_for_any_part_of_it(texts in prop::collection::vec("[a-cÀé가🦀%_ \\PC]{0,60}", 1..4), start in 0..60_usize, length in 1..60_usize) {
             let text = searchable(texts.iter().map(String::as_str));
             for line in text.split('\n') {
                 let part: String = line.chars().skip(start).take(length).collect();

@@ -73,7 +73,7 @@ fn additions_and_relaxations_are_compatible() {
 }
 
 #[test]
-fn removals_and_renames_break() {
+fn removals_and_renames_are_breaking_changes() {
     assert_breaking(|new| drop(remove(new, TRIPS, "post")), "POST /api/v1/trips: was removed");
     assert_breaking(
         |new| drop(remove(new, &format!("{TRIPS}/get/responses"), "304")),
@@ -125,7 +125,7 @@ fn removals_and_renames_break() {
 }
 
 #[test]
-fn new_requirements_break() {
+fn new_requirements_are_breaking_changes() {
     assert_breaking(
         |new| push(new, &format!("{NEW}/required"), json!("notes")),
         "POST /api/v1/trips: request.notes became required",
@@ -179,7 +179,7 @@ fn new_requirements_break() {
 }
 
 #[test]
-fn narrower_request_values_break() {
+fn narrower_request_values_are_breaking_changes() {
     let statuses = "/components/schemas/TripStatus/enum";
     assert_breaking(
         |new| drop(new.pointer_mut(statuses).unwrap().as_array_mut().unwrap().pop()),
@@ -230,7 +230,7 @@ fn narrower_request_values_break() {
 }
 
 #[test]
-fn changed_responses_break() {
+fn changed_responses_are_breaking_changes() {
     assert_breaking(|new| set(new, TRIP, "required", json!(["id"])), "200.trips[].title may be absent");
     assert_breaking(
         |new| set(new, &format!("{TRIP}/properties/version"), "type", json!("string")),

@@ -179,7 +179,7 @@ mod tests {
     use crate::web::idempotency_key::in_progress;
 
     #[test]
-    fn every_code_has_a_chapter_and_every_chapter_a_code() {
+    fn every_problem_code_has_a_chapter_and_every_chapter_has_a_problem_code() {
         for code in ProblemCode::ALL {
             let guide = Guide::for_code(code).unwrap_or_else(|| panic!("{} has no chapter", code.name()));
             assert!(!guide.causes.is_empty() && !guide.advice.is_empty(), "{}", code.name());

@@ -62,7 +62,7 @@ async fn a_stalled_handshake_times_out_and_does_not_delay_the_stop() {
 }
 
 #[tokio::test]
-async fn an_unusable_certificate_fails_with_its_path() {
+async fn an_unusable_certificate_is_reported_with_its_path() {
     let ((one, ..), (other, ..)) = (certificate(b"h2"), certificate(b"h2"));
     let (cert, key) = (one.path().join("cert.pem"), other.path().join("key.pem"));
     let load = |cert: &Path, key: &Path| Certificate::load(cert, key).map(drop);

@@ -164,7 +164,7 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_header_that_arrives_byte_by_byte_is_closed() {
+async fn a_connection_whose_header_arrives_byte_by_byte_is_closed() {
     let server = start(short()).await;
     let begin = Instant::now();
     let (mut read, mut write) = send(&server, b"GET / HTTP/1.1\r\nX: ").await.into_split();
@@ -180,7 +180,7 @@ async fn a_header_that_arrives_byte_by_byte_is_closed() {
 }
 
 #[tokio::test]
-async fn a_partial_h2_preface_has_the_header_deadline() {
+async fn the_header_deadline_also_ends_a_partial_h2_preface() {
     let server = start(short()).await;
     let begin = Instant::now();
     assert_eq!(read_all(&mut send(&server, b"PRI * HTTP/2.0\r\n").await).await, "");
@@ -298,7 +298,7 @@ async fn a_transfer_coding_other_than_chunked_is_refused() {
 }
 
 #[tokio::test]
-async fn conflicting_lengths_get_one_response() {
+async fn a_request_with_conflicting_lengths_gets_only_one_response() {
     for lengths in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
@@ -366,7 +366,7 @@ async fn sigterm_resolves_the_stop_signal() {
 }
 
 #[test]
-fn the_connection_limit_reserves_descriptors() {
+fn the_connection_limit_leaves_file_descriptors_for_other_uses() {
     assert_eq!(connection_limit(10_000, None), 10_000);
     assert_eq!(connection_limit(10_000, Some(1_024)), 960);
     assert_eq!(connection_limit(10_000, Some(10)), 1);

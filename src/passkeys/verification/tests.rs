@@ -71,7 +71,7 @@ fn without_user_verification<T>(
 }
 
 #[test]
-fn the_registrations_of_the_specification_are_verified() {
+fn the_example_registrations_of_the_specification_are_accepted() {
     let verified: Vec<(String, Result<(), Rejection>)> = Vector::all()
         .iter()
         .map(|vector| {
@@ -95,7 +95,7 @@ fn the_registrations_of_the_specification_are_verified() {
 }
 
 #[test]
-fn the_authentications_of_the_specification_are_verified_with_all_algorithms() {
+fn the_example_authentications_of_the_specification_are_accepted_with_all_algorithms() {
     let mut algorithms = Vec::new();
     for vector in Vector::all() {
         let (_, _, data) = vector.registration();
@@ -250,7 +250,7 @@ const COMMON: [Violation; 16] = [
 ];
 
 #[test]
-fn every_step_of_a_registration_fails_alone() {
+fn each_violation_of_a_registration_step_is_rejected_on_its_own() {
     // S-92
     let verified = Response::registration().register().unwrap();
     assert_eq!((verified.id.as_slice(), verified.sign_count), (ID, 7));
@@ -300,7 +300,7 @@ fn every_step_of_a_registration_fails_alone() {
 }
 
 #[test]
-fn every_step_of_an_authentication_fails_alone() {
+fn each_violation_of_an_authentication_step_is_rejected_on_its_own() {
     // S-92
     let used = Response::new(client_data::GET).authenticate();
     assert_eq!(used, Ok(Used { sign_count: 7, is_backed_up: false }));
@@ -322,7 +322,7 @@ fn every_step_of_an_authentication_fails_alone() {
 }
 
 #[test]
-fn an_origin_is_that_of_a_page_or_of_an_app() {
+fn an_android_app_is_accepted_as_an_origin_only_if_it_is_listed() {
     let mut response = Response::new(client_data::GET);
     response.client_data["origin"] =
         json!("android:apk-key-hash:-sYXRdwJA3hvue3mKpYrOZ9zSPC7b4mbgzJmdZEDO5w");

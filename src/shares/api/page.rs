@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_do_not_repeat_a_common_month_or_year() {
+    fn a_month_or_year_that_both_dates_share_is_written_once() {
         let date = |text: &str| text.parse::<NaiveDate>().ok();
         for (start, end, expected) in [
             ("2027-04-02", "2027-04-09", "2 – 9 April 2027"),

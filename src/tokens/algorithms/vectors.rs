@@ -67,7 +67,7 @@ const SIGNED: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_signatures_of_the_standards_verify_only_under_their_own_keys() {
+fn the_example_signatures_of_the_standards_verify_only_with_their_own_keys() {
     for (token, name) in SIGNED {
         let token = text(&format!("/jws/{token}"));
         let (payload, signature) = token.rsplit_once('.').unwrap();

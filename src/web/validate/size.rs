@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_grows_with_the_schema() {
+    fn the_maximum_number_of_values_depends_on_the_schema() {
         //
         let mut registry = Registry::new();
         Whole::register(&mut registry);

@@ -191,7 +191,7 @@ async fn confirmations_resets_and_changes_of_address_are_events() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_sees_that_the_account_was_claimed() {
+async fn the_owner_of_a_mailbox_sees_that_the_account_was_reclaimed() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     app.clock.advance(TimeDelta::seconds(1));

@@ -162,7 +162,7 @@ async fn an_export_contains_only_the_data_of_the_caller() {
 }
 
 #[tokio::test]
-async fn without_the_scope_for_trips_the_export_contains_the_account_only() {
+async fn without_the_scope_for_trips_the_export_contains_only_the_account() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -190,7 +190,7 @@ async fn create_trips(app: &TestApp, client: &Client, count: usize) {
 }
 
 #[tokio::test]
-async fn a_long_export_contains_each_trip_once_although_others_change_meanwhile() {
+async fn a_long_export_contains_each_trip_once_even_if_other_trips_change_during_it() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     create_trips(&app, &ada, 1_100).await;

@@ -71,7 +71,7 @@ async fn a_login_on_a_new_device_is_mailed_once_with_time_address_and_device() {
 }
 
 #[tokio::test]
-async fn a_device_token_makes_a_device_known_by_another_name() {
+async fn a_device_with_a_device_token_is_known_even_under_another_name() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mallory = app.sign_up("mallory").await;
@@ -114,7 +114,7 @@ async fn every_way_to_log_in_reports_a_new_device() {
 }
 
 #[tokio::test]
-async fn a_device_token_counts_also_for_a_login_with_a_second_factor() {
+async fn a_device_token_is_also_accepted_in_a_login_with_a_second_factor() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let codes = enrol(&ada, app.clock.now()).await.recovery_codes;
@@ -129,7 +129,7 @@ async fn a_device_token_counts_also_for_a_login_with_a_second_factor() {
 }
 
 #[tokio::test]
-async fn the_link_ends_the_session_once_and_no_other_and_a_scanner_does_not_use_it_up() {
+async fn the_link_ends_only_its_session_and_only_once_and_a_scanner_does_not_use_it_up() {
     // S-46
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -153,7 +153,7 @@ async fn the_link_ends_the_session_once_and_no_other_and_a_scanner_does_not_use_
 }
 
 #[tokio::test]
-async fn a_device_whose_session_was_ended_by_the_link_is_reported_again_also_with_its_token() {
+async fn after_the_link_has_ended_its_session_a_device_is_reported_again_even_with_its_token() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -167,7 +167,7 @@ async fn a_device_whose_session_was_ended_by_the_link_is_reported_again_also_wit
 }
 
 #[tokio::test]
-async fn parallel_uses_of_a_link_succeed_once() {
+async fn exactly_one_of_many_parallel_uses_of_a_link_succeeds() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -203,7 +203,7 @@ async fn the_link_survives_a_change_of_the_password_and_expires_after_7_days() {
 }
 
 #[tokio::test]
-async fn the_tokens_of_other_mails_end_no_session() {
+async fn the_tokens_of_other_emails_end_no_session() {
     // S-26, S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -221,7 +221,7 @@ async fn the_tokens_of_other_mails_end_no_session() {
 }
 
 #[tokio::test]
-async fn the_setting_turns_the_mails_off_and_not_the_events() {
+async fn the_setting_turns_off_the_emails_but_not_the_events() {
     let app = TestApp::with(|settings| settings.mail.new_device = false).await;
     let ada = app.sign_up("ada").await;
     let flows = rows::flows(&app).await.len();
@@ -272,7 +272,7 @@ async fn the_report_is_in_the_language_of_the_account_or_else_of_the_login() {
 }
 
 #[tokio::test]
-async fn a_reclaimed_account_forgets_the_devices_of_the_stranger() {
+async fn reclaiming_an_account_removes_the_known_devices_of_the_stranger() {
     // S-80
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;

@@ -176,7 +176,7 @@ async fn a_patch_must_be_an_object() {
 }
 
 #[tokio::test]
-async fn concurrent_changes_to_one_username_have_one_winner() {
+async fn exactly_one_of_many_concurrent_changes_to_one_username_succeeds() {
     // S-18
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -59,7 +59,7 @@ async fn a_mailed_code_renews_the_authentication_of_the_session_once() {
 }
 
 #[tokio::test]
-async fn the_code_is_not_valid_in_another_session_and_its_tries_are_not_used_there() {
+async fn the_code_is_not_valid_in_another_session_and_attempts_there_use_no_tries() {
     // S-46, S-85
     let app = start().await;
     let ada = app.sign_up("ada").await;

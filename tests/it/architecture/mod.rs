@@ -57,7 +57,7 @@ fn libraries_away_from_home(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn each_library_is_named_only_in_its_home() {
+fn each_library_is_used_only_in_its_own_module() {
     let broken: Vec<String> = sources("src").iter().flat_map(libraries_away_from_home).collect();
     none(&broken);
 }
@@ -214,7 +214,7 @@ const BANNED: [&str; 8] = [
 ];
 
 #[test]
-fn the_linter_bans_functions_that_have_one_home() {
+fn the_linter_bans_functions_that_only_one_module_may_call() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clippy.toml");
     let rules = fs::read_to_string(path).unwrap();
     for name in BANNED {

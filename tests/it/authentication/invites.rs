@@ -118,13 +118,13 @@ async fn a_wrong_code_counts_as_a_failed_attempt_and_a_missing_one_does_not() {
 }
 
 #[tokio::test]
-async fn other_servers_ignore_the_code() {
+async fn servers_that_require_no_invitation_ignore_the_code() {
     let app = TestApp::start().await;
     sign_up(&app.anonymous(), "ada", &json!("a guess")).await.expect(201);
 }
 
 #[tokio::test]
-async fn the_commands_manage_invites_beside_a_running_server() {
+async fn the_commands_manage_invites_while_a_server_runs() {
     // S-95
     let app = TestApp::start_now().await;
     let server = app.replica_with(|settings| settings.signup = Signup::Invite).await;

@@ -151,7 +151,7 @@ fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
 }
 
 #[test]
-fn every_operation_has_exactly_one_row() {
+fn every_operation_has_exactly_one_row_with_its_required_credentials() {
     // S-53
     let documented: BTreeSet<String> = operations()
         .map(|(path, method, operation)| {

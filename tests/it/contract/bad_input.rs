@@ -96,7 +96,7 @@ async fn an_unknown_scope_is_rejected_with_the_known_scopes() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_not_http_or_too_large_gets_a_problem() {
+async fn a_request_head_that_is_not_http_or_too_large_gets_a_problem() {
     //
     let app = TestApp::start().await;
     let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(200_000));

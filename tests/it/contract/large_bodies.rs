@@ -63,7 +63,7 @@ async fn a_response_lists_a_limited_number_of_errors() {
 }
 
 #[tokio::test]
-async fn a_large_body_waits_for_the_budget_and_others_are_served_meanwhile() {
+async fn other_requests_are_served_while_a_large_body_waits_for_memory() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -122,7 +122,7 @@ async fn every_example_equals_the_real_response() {
 }
 
 #[tokio::test]
-async fn the_other_examples_use_texts_from_the_source() {
+async fn examples_that_no_test_reproduces_use_error_texts_of_the_source() {
     let app = TestApp::start().await;
     let mut source = String::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

@@ -14,7 +14,7 @@ async fn page(app: &TestApp, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn the_pages_load_nothing_from_other_hosts_and_have_no_inline_code_also_without_the_documentation() {
+async fn account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code() {
     // S-64
     let app = TestApp::with(|settings| settings.docs = false).await;
     for path in PAGES {

@@ -55,7 +55,7 @@ async fn the_api_returns_problems_to_browsers_too() {
 }
 
 #[tokio::test]
-async fn one_vary_header_names_the_request_headers_that_matter() {
+async fn one_vary_header_names_the_request_headers_that_change_the_response() {
     let app =
         TestApp::with(|settings| settings.cors_origins = vec!["https://trips.example".to_owned()]).await;
     let page = open(&app, "/nowhere").await.expect(404);
@@ -65,7 +65,7 @@ async fn one_vary_header_names_the_request_headers_that_matter() {
 }
 
 #[tokio::test]
-async fn an_error_page_does_not_link_to_a_disabled_documentation() {
+async fn an_error_page_does_not_link_to_the_documentation_if_it_is_disabled() {
     let app = TestApp::with(|settings| settings.docs = false).await;
     let page = open(&app, "/docs").await.expect(404);
     assert!(!page.text().contains("docs"), "{}", page.text());

@@ -38,7 +38,7 @@ async fn static_files_and_the_document_are_compressed_if_the_client_accepts_it()
 }
 
 #[tokio::test]
-async fn a_list_is_compressed_and_keeps_a_usable_tag() {
+async fn a_compressed_list_keeps_an_etag_that_the_client_can_send_back() {
     // N-15
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -61,7 +61,7 @@ async fn a_list_is_compressed_and_keeps_a_usable_tag() {
 }
 
 #[tokio::test]
-async fn a_response_with_credentials_and_a_small_one_are_not_compressed() {
+async fn small_responses_and_responses_with_credentials_are_not_compressed() {
     // N-15
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -89,7 +89,7 @@ fn id_at(at: DateTime<Utc>) -> Uuid {
 }
 
 #[tokio::test]
-async fn a_device_with_a_version_that_the_restore_lost_overwrites_nothing() {
+async fn a_device_with_a_version_that_the_restore_lost_overwrites_no_change() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;

@@ -59,7 +59,7 @@ async fn a_mail_of_a_transaction_that_fails_is_not_sent() {
 }
 
 #[tokio::test]
-async fn the_language_of_a_mail_is_the_recipients() {
+async fn a_mail_is_in_the_language_of_its_recipient() {
     let app = TestApp::start().await;
     for (locale, accept, subject) in [
         (Some("nl-NL"), Some("de"), "Je code om in te loggen"),
@@ -84,7 +84,7 @@ async fn the_language_of_a_mail_is_the_recipients() {
 }
 
 #[tokio::test]
-async fn a_mailbox_gets_five_mails_an_hour_but_always_a_reset() {
+async fn a_mailbox_gets_five_mails_an_hour_and_additionally_a_password_reset() {
     // S-48
     let app = TestApp::start().await;
     let ordinary = |to: &str| mail(to, MailKind::ConfirmAddress);
@@ -113,7 +113,7 @@ async fn concurrent_mails_do_not_exceed_the_budget() {
 }
 
 #[tokio::test]
-async fn the_mails_of_a_day_are_limited_and_some_are_reserved_for_resets() {
+async fn the_mails_of_a_day_are_limited_and_some_are_reserved_for_password_resets() {
     let app = TestApp::with(|settings| settings.mail.per_day = 10).await;
     let to = |n: usize| format!("user{n}@example.org");
     let ordinary: Vec<_> = (0..12).map(|n| mail(&to(n), MailKind::LoginCode)).collect();
@@ -126,7 +126,7 @@ async fn the_mails_of_a_day_are_limited_and_some_are_reserved_for_resets() {
 }
 
 #[tokio::test]
-async fn limits_can_be_lifted() {
+async fn the_limits_on_mails_can_be_turned_off() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     for _ in 0..12 {
         assert_eq!(queue(&app, mail("ada@example.org", MailKind::LoginCode)).await, Queued::Accepted);

@@ -197,7 +197,7 @@ async fn a_mail_that_is_sent_twice_has_the_same_message_id() {
 }
 
 #[tokio::test]
-async fn a_server_may_close_the_connection_between_two_mails() {
+async fn mails_are_sent_even_if_the_mail_server_closes_the_connection_after_each() {
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::OneMail);
     let app = plain(&server).await;
@@ -293,7 +293,7 @@ async fn the_command_mail_test_prints_the_dialogue_without_the_password() {
 }
 
 #[tokio::test]
-async fn the_command_mail_queue_lists_what_waits_and_why() {
+async fn the_command_mail_queue_lists_waiting_mails_and_their_errors() {
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::DeferRecipients);
     let app = plain(&server).await;

@@ -150,7 +150,7 @@ async fn damaged_foreign_and_newer_backups_are_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_restore_beside_a_running_server_is_refused() {
+async fn a_restore_is_refused_while_a_server_runs() {
     // S-98
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -165,7 +165,7 @@ async fn a_restore_beside_a_running_server_is_refused() {
 }
 
 #[tokio::test]
-async fn scheduled_backups_are_made_when_due_and_the_oldest_removed() {
+async fn scheduled_backups_are_made_when_they_are_due_and_the_oldest_are_removed() {
     // S-98
     let dir = TempDir::new().unwrap();
     let backups = dir.path().join("backups");

@@ -41,7 +41,7 @@ async fn can_log_in(server: &Process) -> bool {
 }
 
 #[tokio::test]
-async fn a_missing_or_emptied_database_beside_its_data_directory_is_refused() {
+async fn a_server_does_not_start_if_its_former_database_is_missing_or_empty() {
     // F-6, S-99
     let dir = used().await;
     let database = database(&dir);
@@ -63,7 +63,7 @@ async fn a_missing_or_emptied_database_beside_its_data_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_new_database_beside_an_old_secret_must_be_allowed() {
+async fn a_new_database_with_an_old_secret_requires_the_flag_create() {
     // F-6, S-99
     let dir = used().await;
     fs::remove_file(database(&dir)).unwrap();
@@ -101,7 +101,7 @@ async fn a_database_whose_secret_is_missing_is_refused() {
 }
 
 #[test]
-fn a_client_is_not_added_where_there_is_no_database() {
+fn clients_add_does_not_create_a_database() {
     // N-4
     let dir = TempDir::new().unwrap();
     let add = run(dir.path(), &["clients", "add", "gate"]);
@@ -115,7 +115,7 @@ fn a_client_is_not_added_where_there_is_no_database() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_of_the_database_is_reported() {
+async fn a_damaged_database_record_in_the_data_directory_is_reported() {
     // F-6
     let dir = used().await;
     let record = dir.path().join("data/database.json");
@@ -183,7 +183,7 @@ async fn a_second_server_on_a_database_does_not_start_but_commands_run() {
 }
 
 #[tokio::test]
-async fn a_torn_copy_of_the_database_is_refused() {
+async fn a_damaged_copy_of_the_database_is_refused() {
     // F-6, S-100
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);

@@ -209,7 +209,7 @@ async fn scrapers_that_do_not_read_and_many_scrapers_do_not_disturb_the_api() {
 }
 
 #[tokio::test]
-async fn throttled_logins_are_counted_as_such() {
+async fn throttled_logins_are_counted_as_throttled() {
     let server = Server::start();
     server.process.sign_up("ada").await;
     let mut statuses = Vec::new();

@@ -61,7 +61,7 @@ fn a_file_that_is_not_toml_is_reported_with_the_reason_and_without_values() {
 }
 
 #[test]
-fn the_nearest_name_is_suggested_for_an_unknown_name() {
+fn the_most_similar_setting_is_suggested_for_an_unknown_name() {
     // N-18
     let dir = TempDir::new().unwrap();
     let mut config = command(dir.path(), &["config"]);
@@ -73,7 +73,7 @@ fn the_nearest_name_is_suggested_for_an_unknown_name() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_reported_as_such() {
+fn a_certificate_file_without_a_certificate_is_reported() {
     // N-18
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("cert.pem"), "not a certificate").unwrap();

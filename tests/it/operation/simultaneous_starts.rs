@@ -30,7 +30,7 @@ fn start_three(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_three_servers_that_start_on_one_sqlite_database_serves() {
+async fn only_one_of_three_servers_that_start_on_one_sqlite_database_runs() {
     // N-24
     let dir = TempDir::new().unwrap();
     let serve = |dir: &Path| Process::serve(dir, &["--public-url", PUBLIC_URL]);
@@ -54,7 +54,7 @@ fn start_on(settings: &Settings) -> Vec<Process> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_that_start_on_one_empty_database_server_all_serve() {
+async fn all_of_three_servers_that_start_on_one_empty_database_server_run() {
     // F-4
     let mut servers = Vec::new();
     let _app = TestApp::with(|settings| {

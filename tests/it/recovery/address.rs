@@ -20,7 +20,7 @@ async fn undo_token(app: &TestApp, old: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay() {
+async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay_valid() {
     // S-47, S-88
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
@@ -84,7 +84,7 @@ async fn an_undo_restores_the_old_address_and_ends_the_thiefs_sessions() {
 }
 
 #[tokio::test]
-async fn a_later_undo_does_not_end_an_earlier_one() {
+async fn an_earlier_undo_link_works_after_a_later_one_was_used() {
     // S-88
     let app = super::start().await;
     let thief = confirmed(&app, "ada").await;
@@ -122,7 +122,7 @@ async fn an_undo_expires_after_7_days_and_until_then_the_address_is_reserved() {
 }
 
 #[tokio::test]
-async fn a_change_to_a_taken_address_looks_the_same_and_mails_its_owner() {
+async fn a_change_to_a_taken_address_gets_the_same_response_and_its_owner_gets_a_mail() {
     // S-11, S-47
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;

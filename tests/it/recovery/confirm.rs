@@ -51,7 +51,7 @@ async fn the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_passwo
 }
 
 #[tokio::test]
-async fn guesses_of_the_password_with_a_link_use_up_its_tries() {
+async fn password_guesses_with_a_link_use_up_the_tries_of_the_link() {
     // S-79
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
@@ -65,7 +65,7 @@ async fn guesses_of_the_password_with_a_link_use_up_its_tries() {
 }
 
 #[tokio::test]
-async fn a_resend_with_the_access_token_is_enough_and_one_without_needs_the_password() {
+async fn a_code_requested_without_the_access_token_also_requires_the_password() {
     // S-80
     let app = super::start().await;
     let ada = app.sign_up("ada").await;

@@ -38,7 +38,7 @@ async fn a_reset_sets_the_password_confirms_the_address_and_ends_all_sessions_on
 }
 
 #[tokio::test]
-async fn a_code_and_a_link_reset_once() {
+async fn a_code_and_a_link_reset_the_password_only_once() {
     // S-46
     let app = super::start().await;
     confirmed(&app, "ada").await;
@@ -135,7 +135,7 @@ async fn the_host_of_the_request_is_not_in_the_link() {
 }
 
 #[tokio::test]
-async fn the_language_of_the_request_is_that_of_the_mail() {
+async fn the_mail_is_in_the_language_of_the_request() {
     let app = super::start().await;
     confirmed(&app, "ada").await;
     let call = app.anonymous().post(FORGOT).json(&json!({ "email": ADA }));

@@ -118,7 +118,7 @@ async fn field_order_and_white_space_do_not_change_the_request() {
 }
 
 #[tokio::test]
-async fn a_key_with_a_different_request_is_rejected() {
+async fn a_key_that_was_used_for_another_request_is_rejected() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -221,7 +221,7 @@ async fn an_abandoned_claim_is_taken_over_after_its_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_one_of_fifty_concurrent_takeovers_succeeds() {
+async fn exactly_one_of_fifty_concurrent_takeovers_of_a_claim_succeeds() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -267,7 +267,7 @@ async fn keys_and_requests_are_stored_only_as_digests() {
 }
 
 #[tokio::test]
-async fn a_key_takes_little_space_whatever_the_size_of_the_trip() {
+async fn a_key_occupies_little_space_regardless_of_the_size_of_the_trip() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -17,7 +17,7 @@ fn add(app: &TestApp, args: &[&str], input: &[u8]) -> Result<Value, String> {
 }
 
 #[tokio::test]
-async fn an_operator_creates_accounts_also_when_sign_up_is_closed() {
+async fn an_operator_creates_accounts_even_when_sign_up_is_closed() {
     let app = TestApp::start_now_with(|settings| settings.signup = tripgate::config::Signup::Closed).await;
     let input = format!("{OLD_PASSWORD}\r\nanother line\n");
     let args = ["--email", "Ada@Example.org", "--username", "Ada", "--display-name", "Ada L.", "--confirmed"];

@@ -146,7 +146,7 @@ async fn every_bad_line_is_reported_with_its_number_and_nothing_is_imported() {
 }
 
 #[tokio::test]
-async fn a_file_in_another_form_is_refused_in_its_first_line() {
+async fn a_file_in_another_format_is_refused_at_its_first_line() {
     // S-96
     let (app, hash) = start().await;
     assert_eq!(

@@ -30,7 +30,7 @@ async fn shared_trip(owner: &Client) -> String {
 }
 
 #[tokio::test]
-async fn a_disabled_account_accepts_no_credential_and_loses_nothing() {
+async fn a_disabled_account_accepts_no_credential_and_keeps_its_data() {
     // S-95
     let app = TestApp::start_now_with(|settings| settings.auth_methods.basic = true).await;
     let ada = app.sign_up("ada").await;
@@ -167,7 +167,7 @@ async fn an_operator_removes_lost_passkeys_and_a_disabled_user_can_not_log_in_wi
 }
 
 #[tokio::test]
-async fn an_operator_deletes_an_account_only_with_yes() {
+async fn an_operator_deletes_an_account_only_with_the_flag_yes() {
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
     app.sign_up("brian").await;

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn records_have_the_number_of_their_first_line() {
+    fn a_record_is_numbered_by_its_first_line() {
         let text = b"\xef\xbb\xbfa,b\r\n\r\n\"x\ny \"\"z\"\"\",1\n  \nlast,2";
         let csv = read(text, true);
         let expected = [(1, "a,b"), (3, "\"x\ny \"\"z\"\"\",1"), (6, "last,2")];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_and_open_quotes_are_faults_of_their_own_line() {
+    fn a_long_line_or_an_open_quote_is_reported_at_its_own_line() {
         // S-96
         let long = "x".repeat(1_000_000);
         let found = read(format!("a\n{long}\nb\n\"open\nc\n").as_bytes(), true);

@@ -40,7 +40,7 @@ fn random_kid() -> String {
 }
 
 #[tokio::test]
-async fn random_key_ids_share_queries() {
+async fn tokens_with_random_key_ids_share_database_queries() {
     // S-22, S-35
     let scene = Scene::start().await;
     let start = Instant::now();
@@ -56,7 +56,7 @@ async fn random_key_ids_share_queries() {
 }
 
 #[tokio::test]
-async fn known_unknown_and_malformed_key_ids_cost_no_query() {
+async fn malformed_key_ids_and_repeated_unknown_key_ids_cause_no_database_query() {
     // S-22
     let scene = Scene::start().await;
     let kid = random_kid();

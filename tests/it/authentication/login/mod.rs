@@ -286,7 +286,7 @@ async fn concurrent_logins_each_start_their_own_session() {
 }
 
 #[tokio::test]
-async fn logins_beyond_the_hash_queue_are_rejected_at_once() {
+async fn logins_are_rejected_at_once_when_the_hash_queue_is_full() {
     // S-74
     let app = TestApp::start().await;
     app.sign_up("ada").await;

@@ -192,7 +192,7 @@ async fn a_counter_that_does_not_grow_is_refused() {
 }
 
 #[tokio::test]
-async fn copies_of_a_passkey_with_one_counter_log_in_once() {
+async fn only_one_of_several_copies_of_a_passkey_with_the_same_counter_logs_in() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;
@@ -219,7 +219,7 @@ async fn a_removed_passkey_and_a_deleted_account_can_not_log_in() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_drops_the_passkeys_of_a_stranger() {
+async fn reclaiming_an_account_removes_the_passkeys_of_the_stranger() {
     // S-81
     let app = TestApp::start().await;
     let stranger = app.sign_up("ada").await;
@@ -234,7 +234,7 @@ async fn the_owner_of_a_mailbox_drops_the_passkeys_of_a_stranger() {
 }
 
 #[tokio::test]
-async fn an_address_is_confirmed_before_a_passkey_logs_in() {
+async fn a_passkey_logs_in_only_after_the_address_is_confirmed() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;

@@ -83,7 +83,7 @@ async fn send(app: &TestApp, fields: &Fields) -> Reply {
 }
 
 #[tokio::test]
-async fn a_digest_response_is_accepted_once_for_each_count() {
+async fn a_digest_response_is_accepted_once_for_each_nonce_count() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -137,7 +137,7 @@ async fn an_old_nonce_and_a_foreign_nonce_are_stale() {
 }
 
 #[tokio::test]
-async fn a_response_with_any_other_value_is_refused() {
+async fn a_digest_response_with_a_wrong_value_is_refused() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

@@ -123,7 +123,7 @@ async fn a_token_never_has_a_scope_that_its_creator_lacks() {
 }
 
 #[tokio::test]
-async fn creating_a_token_requires_a_recent_login_and_a_token_never_counts_as_one() {
+async fn creating_a_token_requires_a_recent_login_and_a_personal_token_is_never_one() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -253,7 +253,7 @@ async fn a_personal_token_cannot_get_a_session_or_a_token_and_is_rejected_in_the
 }
 
 #[tokio::test]
-async fn a_token_is_the_password_of_basic_for_its_own_user_where_basic_is_enabled() {
+async fn a_token_is_accepted_as_the_basic_password_of_its_own_user_if_basic_is_enabled() {
     // S-93
     let app = TestApp::with(|settings| settings.auth_methods.basic = true).await;
     let ada = app.sign_up("ada").await;

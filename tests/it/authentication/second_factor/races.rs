@@ -91,7 +91,7 @@ async fn a_login_with_the_old_password_does_not_continue_after_a_change() {
 }
 
 #[tokio::test]
-async fn the_enrolment_removes_personal_tokens_for_the_account() {
+async fn enrolling_removes_the_personal_tokens_with_the_scope_account() {
     // S-89
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

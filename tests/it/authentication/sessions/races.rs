@@ -58,7 +58,7 @@ async fn concurrent_uses_of_a_used_up_token_get_the_same_response() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_concurrent_refreshes_get_one_successor_in_every_round() {
+async fn fifty_concurrent_refreshes_get_the_same_new_token_in_every_round() {
     // S-38
     let rounds = rounds(15);
     let replicas = three_replicas().await;
@@ -144,7 +144,7 @@ async fn an_account_deleted_twenty_times_during_refreshes_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usage_recorded_while_a_refresh_response_is_lost_revokes_no_session() {
+async fn recording_token_usage_while_refresh_responses_are_lost_revokes_no_session() {
     // S-37, S-39
     let replicas = three_replicas().await;
     let flush = || join_all(replicas.iter().map(|at| at.services().sessions.flush_token_usage()));

@@ -78,7 +78,7 @@ async fn an_attack_of_several_days_is_reported_each_day() {
 }
 
 #[tokio::test]
-async fn the_link_of_the_warning_sets_a_new_password_for_a_day() {
+async fn the_link_of_the_warning_can_set_a_new_password_within_a_day() {
     // S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -119,7 +119,7 @@ async fn the_warning_is_in_the_language_of_the_account_and_not_of_the_attacker()
 }
 
 #[tokio::test]
-async fn warnings_are_sent_also_when_the_budget_of_emails_is_spent() {
+async fn warnings_are_sent_even_when_the_budget_of_emails_is_spent() {
     // S-48
     let app = start().await;
     app.sign_up("ada").await;

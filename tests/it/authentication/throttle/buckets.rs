@@ -46,7 +46,7 @@ async fn failures_expire_one_by_one() {
 }
 
 #[tokio::test]
-async fn the_owner_logs_in_from_elsewhere_during_an_attack_and_sessions_go_on() {
+async fn during_an_attack_the_owner_logs_in_from_another_address_and_sessions_stay_valid() {
     // S-13
     let app = start().await;
     let ada = app.sign_up("ada").await;

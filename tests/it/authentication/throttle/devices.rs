@@ -71,7 +71,7 @@ async fn a_device_token_does_not_log_in_and_has_no_effect_for_another_account() 
 }
 
 #[tokio::test]
-async fn a_device_token_ends_when_the_password_changes() {
+async fn a_device_token_becomes_invalid_when_the_password_changes() {
     // S-82
     let app = start().await;
     let token = app.sign_up("ada").await.grant()["device_token"].clone();

@@ -15,7 +15,7 @@ fn from_home(call: Call) -> Call {
 }
 
 #[tokio::test]
-async fn login_verify_tokens_and_basic_on_the_api_share_one_throttle() {
+async fn all_operations_that_check_a_password_share_one_throttle() {
     // S-17
     let app = TestApp::with(|settings| {
         settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -122,7 +122,7 @@ async fn without_limits_nothing_is_throttled() {
 }
 
 #[test]
-fn limits_can_be_off_only_on_a_loopback_address() {
+fn limits_can_be_turned_off_only_on_a_loopback_address() {
     let dir = tempfile::TempDir::new().unwrap();
     let refused = run(dir.path(), &["config", "--limits", "off", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.status.code(), Some(2));
@@ -131,7 +131,7 @@ fn limits_can_be_off_only_on_a_loopback_address() {
 }
 
 #[tokio::test]
-async fn the_operator_lists_and_clears_what_is_slowed_down() {
+async fn the_operator_lists_and_clears_throttled_accounts_and_addresses() {
     // S-12
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

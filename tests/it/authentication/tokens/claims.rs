@@ -153,7 +153,7 @@ async fn sub_and_jti_must_be_ids() {
 }
 
 #[tokio::test]
-async fn every_other_claim_is_required_and_type_checked() {
+async fn the_remaining_claims_are_required_and_their_types_are_checked() {
     // S-25
     let scene = Scene::new().await;
     for name in ["client_id", "scope", "auth_time", "amr"] {

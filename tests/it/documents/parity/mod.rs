@@ -15,14 +15,14 @@ use rows::{ROWS, Row};
 const COUNT: u16 = 97;
 
 #[test]
-fn every_row_is_listed_exactly_once() {
+fn every_feature_of_the_replaced_systems_is_listed_exactly_once() {
     let listed: Vec<u16> = ROWS.iter().map(|(number, _)| *number).collect();
     let expected: Vec<u16> = (1..=COUNT).collect();
     assert_eq!(listed, expected);
 }
 
 #[test]
-fn every_test_that_a_row_points_to_exists() {
+fn every_test_that_the_list_of_features_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (number, row) in ROWS {
         let Row::Proven(pointers) = row else { continue };
@@ -40,7 +40,7 @@ fn every_test_that_a_row_points_to_exists() {
 }
 
 #[test]
-fn every_postponed_row_has_a_reason() {
+fn every_postponed_feature_has_a_reason() {
     let reasons: BTreeSet<&str> = ROWS
         .iter()
         .filter_map(|(_, row)| if let Row::Later(reason) = row { Some(*reason) } else { None })

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
     (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
-    (12, Proven(&["src/config/tests.rs::every_source_overrides_the_ones_before"])),
+    (12, Proven(&["src/config/tests.rs::every_source_of_settings_overrides_the_earlier_sources"])),
     (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
     (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_cost_takes_longer"])),
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_cost_a_successful_login_rehashes_the_password"])),
@@ -104,7 +104,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_the_password_gets_another",
     ])),
     (38, Proven(&[
-        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row",
+        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
     ])),
     (39, Proven(&[
@@ -121,8 +121,8 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
     ])),
     (43, Proven(&[
-        "tests/it/documents/pages.rs::the_page_states_whether_every_operation_accepts_basic_credentials",
-        "tests/it/documents/account_pages.rs::the_pages_load_nothing_from_other_hosts_and_have_no_inline_code_also_without_the_documentation",
+        "tests/it/documents/pages.rs::the_documentation_states_whether_every_operation_accepts_basic_credentials",
+        "tests/it/documents/account_pages.rs::account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code",
     ])),
     (44, Proven(&[
         "tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it",
@@ -146,7 +146,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
     (50, Proven(&[
         "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
-        "tests/it/users/add.rs::an_operator_creates_accounts_also_when_sign_up_is_closed",
+        "tests/it/users/add.rs::an_operator_creates_accounts_even_when_sign_up_is_closed",
     ])),
     (51, Proven(&[
         "tests/it/authentication/second_factor/login.rs::a_login_with_a_second_factor_needs_the_password_and_a_code",
@@ -162,8 +162,8 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
     ])),
     (55, Proven(&[
-        "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_count",
-        "tests/it/authentication/personal_tokens/digest.rs::a_response_with_any_other_value_is_refused",
+        "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_nonce_count",
+        "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_with_a_wrong_value_is_refused",
         "tests/it/authentication/personal_tokens/digest.rs::digest_is_neither_offered_nor_accepted_unless_enabled",
     ])),
     (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
@@ -197,7 +197,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
     ])),
     (67, Proven(&[
-        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row",
+        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
         "tests/it/contract/authz.rs::the_minimum_credentials_of_each_operation_are_sufficient",
     ])),
     // Movie bag.

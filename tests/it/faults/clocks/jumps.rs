@@ -67,7 +67,7 @@ async fn revocations_outlive_their_tokens_by_the_longest_lifetime_of_a_token() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_year_ahead_for_75_seconds_destroys_nothing() {
+async fn a_clock_that_is_a_year_ahead_for_75_seconds_causes_no_loss_of_data() {
     // A-4, F-7, S-106
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -174,7 +174,7 @@ async fn the_previous_refresh_token_has_no_grace_period_after_the_clock_was_set_
 }
 
 #[tokio::test]
-async fn a_claim_of_a_fast_clock_is_taken_over_when_the_clock_is_right() {
+async fn an_idempotency_key_claimed_under_a_fast_clock_is_usable_after_the_clock_is_corrected() {
     // F-7, S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -195,7 +195,7 @@ async fn a_claim_of_a_fast_clock_is_taken_over_when_the_clock_is_right() {
 }
 
 #[tokio::test]
-async fn a_lease_of_a_fast_clock_is_free_when_the_clock_is_right() {
+async fn a_lease_taken_under_a_fast_clock_is_free_after_the_clock_is_corrected() {
     // F-7
     let app = TestApp::start().await;
     let leases = || Leases::new(app.services().db.clone(), app.clock.restarted());

@@ -54,7 +54,7 @@ fn shift(grant: &Value) -> TimeDelta {
 }
 
 #[tokio::test]
-async fn a_server_whose_clock_is_a_year_ahead_for_a_minute_revives_and_destroys_nothing() {
+async fn a_clock_that_is_a_year_ahead_for_a_minute_revives_no_token_and_deletes_no_data() {
     // A-4, F-3, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -82,7 +82,7 @@ async fn a_server_whose_clock_is_a_year_ahead_for_a_minute_revives_and_destroys_
 }
 
 #[tokio::test]
-async fn a_restart_under_a_clock_that_is_a_year_ahead_revives_and_destroys_nothing() {
+async fn a_restart_under_a_clock_that_is_a_year_ahead_revives_no_token_and_deletes_no_data() {
     // A-4, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -105,7 +105,7 @@ async fn a_restart_under_a_clock_that_is_a_year_ahead_revives_and_destroys_nothi
 }
 
 #[tokio::test]
-async fn a_keyed_request_of_a_killed_server_with_a_fast_clock_is_repeated_after_the_restart() {
+async fn an_idempotent_request_can_be_repeated_after_a_server_with_a_fast_clock_was_killed() {
     // F-7, S-61
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -136,7 +136,7 @@ async fn a_keyed_request_of_a_killed_server_with_a_fast_clock_is_repeated_after_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_stopped_accepts_no_token_that_was_revoked_meanwhile() {
+async fn a_server_that_was_paused_accepts_no_token_that_was_revoked_during_the_pause() {
     // F-8, S-107
     let app = TestApp::start_now().await;
     let dir = tempfile::TempDir::new().unwrap();

@@ -101,14 +101,14 @@ async fn test_concurrent_writes(app: &TestApp, clients: &[Client]) {
 }
 
 #[tokio::test]
-async fn one_hundred_concurrent_writes_all_count_on_one_server() {
+async fn all_of_one_hundred_concurrent_writes_are_counted_on_one_server() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     test_concurrent_writes(&app, &[ada]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_hundred_concurrent_writes_all_count_on_two_replicas() {
+async fn all_of_one_hundred_concurrent_writes_are_counted_on_two_replicas() {
     // S-69
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -133,7 +133,7 @@ async fn concurrent_first_changes_on_two_replicas_are_both_counted() {
 }
 
 #[tokio::test]
-async fn one_of_many_concurrent_deletes_succeeds_and_counts() {
+async fn exactly_one_of_many_concurrent_deletes_succeeds_and_is_counted() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;
@@ -217,7 +217,7 @@ async fn a_failed_write_neither_loses_nor_repeats_other_writes() {
 }
 
 #[tokio::test]
-async fn a_deleted_users_data_is_gone_and_the_token_cannot_write() {
+async fn the_data_of_a_deleted_user_is_gone_and_the_token_cannot_write() {
     // S-28
     let app = TestApp::start().await;
     let (ada, bea) = (app.sign_up("ada").await, app.sign_up("bea").await);

@@ -76,7 +76,7 @@ async fn fifty_searches_of_a_user_do_not_delay_other_users() {
 }
 
 #[tokio::test]
-async fn a_statement_of_a_search_has_a_deadline() {
+async fn a_database_statement_of_a_search_has_a_deadline() {
     // A-1, S-105
     let app = TestApp::start().await;
     let started = Instant::now();

@@ -141,7 +141,7 @@ impl Recovery {
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        // A placeholder: the transaction finds the user by the token and sets it in the event.
+        // The nil id is a placeholder. The transaction finds the user by the token.
         let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
         let input = (self.clone(), Proof::Token(token), event);
         let undone = self

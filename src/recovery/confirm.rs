@@ -23,7 +23,8 @@ pub enum PasswordProof {
     None,
     /// The password of the account.
     Current(String),
-    /// A new password, if the account has never confirmed an address. All credentials that were set before are removed.
+    /// A new password. A change of address accepts it only if the account has never confirmed an address. All
+    /// credentials that were set before are removed.
     New(String),
 }
 

@@ -69,7 +69,7 @@ impl AuthOutcome for DigestError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
             Self::Invalid => Some(AuthResult::InvalidCredentials),
-            // These are no failed authentications: after `Stale`, the client repeats the request with a new nonce.
+            // These are not failed authentications: after `Stale`, the client repeats the request with a new nonce.
             Self::Stale | Self::Unverifiable => None,
         }
     }

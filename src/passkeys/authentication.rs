@@ -28,7 +28,7 @@ impl Passkeys {
         Ok(RequestOptions { challenge: issued?, rp_id, allowed: Vec::new() })
     }
 
-    /// Begins the step-up of a user who is logged in.
+    /// Begins a new authentication of a user who is already logged in.
     ///
     /// # Errors
     ///

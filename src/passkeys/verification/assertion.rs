@@ -30,20 +30,20 @@ pub(in crate::passkeys) fn verify(
     known: &KnownCredential,
     expected: Expected<'_>,
 ) -> Result<Used, Rejection> {
-    // Steps 8 to 14, and step 20.
+    // Steps 8 to 14, and step 20 (the client data).
     let hash = client_data::check(&response.client_data, client_data::GET, expected)?;
     let data = AuthenticatorData::parse(&response.authenticator_data)?;
     // §6.1: an assertion has no attested credential data.
     if data.credential.is_some() {
         return Err(Rejection::AuthenticatorData);
     }
-    // Steps 15 to 18.
+    // Steps 15 to 18 (the relying party and the flags).
     data.check(expected)?;
-    // Step 19.
+    // Step 19 (the eligibility for backup).
     if data.is_backup_eligible() != known.is_backup_eligible {
         return Err(Rejection::BackupEligibility);
     }
-    // Step 21.
+    // Step 21 (the signature).
     let key = PublicKey::parse(&known.public_key).ok_or(Rejection::Algorithm)?;
     let message = [response.authenticator_data.as_slice(), &hash].concat();
     if !key.verify(&message, &response.signature) {

@@ -6,7 +6,7 @@ use super::relying_party::Expected;
 
 /// The length of the part before the credential and the extensions, in bytes.
 const HEADER_BYTES: usize = 37;
-/// The length of the AAGUID, which identifies the model of the authenticator, in bytes.
+/// The length in bytes of the AAGUID, which identifies the model of the authenticator.
 const AAGUID_BYTES: usize = 16;
 
 /// The flag "user present".
@@ -41,7 +41,7 @@ pub(super) struct AttestedCredential<'a> {
 }
 
 impl<'a> AuthenticatorData<'a> {
-    /// Parses authenticator data. Rejects any bytes after it.
+    /// Parses authenticator data. Rejects input with bytes after the data.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Rejection> {
         Self::read(bytes).ok_or(Rejection::AuthenticatorData)
     }
@@ -98,7 +98,7 @@ impl<'a> AuthenticatorData<'a> {
     }
 }
 
-/// Reads attested credential data (§6.5.1). Returns it with the bytes after it.
+/// Reads attested credential data (§6.5.1). Returns the credential and the bytes after it.
 fn read_credential(bytes: &[u8]) -> Option<(AttestedCredential<'_>, &[u8])> {
     let (_, rest) = bytes.split_at_checked(AAGUID_BYTES)?;
     let (length, rest) = rest.split_at_checked(2)?;

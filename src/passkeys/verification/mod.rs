@@ -1,6 +1,7 @@
 //! Verifies the responses of authenticators, without a database and without a clock: Web Authentication Level 3, §7.
 //!
-//! The comments name the steps of §7.1 (registration) and §7.2 (authentication). [`Rejection`] has a case for each.
+//! The comments name the steps of §7.1 (registration) and §7.2 (authentication). [`Rejection`] has a case for
+//! each step.
 
 mod assertion;
 mod authenticator_data;

@@ -48,23 +48,24 @@ pub(in crate::passkeys) fn verify(
     response: &Attestation,
     expected: Expected<'_>,
 ) -> Result<NewCredential, Rejection> {
-    // Steps 5 to 12.
+    // Steps 5 to 12 (the client data).
     let hash = client_data::check(&response.client_data, client_data::CREATE, expected)?;
-    // Step 13.
+    // Step 13 (the attestation object).
     let object = AttestationObject::parse(&response.object).ok_or(Rejection::AttestationObject)?;
     let data = AuthenticatorData::parse(&object.authenticator_data)?;
-    // Steps 14 to 17. Steps 18 and 19 use the flags for decisions that this server does not make.
+    // Steps 14 to 17 (the relying party and the flags). Steps 18 and 19 use the flags for decisions that this
+    // server does not make.
     data.check(expected)?;
-    // Step 20.
+    // Step 20 (the algorithm).
     let credential = data.credential.as_ref().ok_or(Rejection::AuthenticatorData)?;
     let key = PublicKey::parse(credential.public_key).ok_or(Rejection::Algorithm)?;
-    // Steps 21 to 24.
+    // Steps 21 to 24 (the attestation).
     check_attestation(&object, &key, &hash)?;
     // Step 25. The id must also equal the one that the client sends beside the response.
     if !(1..=CREDENTIAL_ID_MAX).contains(&credential.id.len()) || credential.id != response.id {
         return Err(Rejection::CredentialId);
     }
-    // Step 27. Step 28: all extensions are ignored.
+    // Step 27 (the new credential). Step 28: all extensions are ignored.
     Ok(NewCredential {
         id: credential.id.to_vec(),
         public_key: credential.public_key.to_vec(),
@@ -80,7 +81,7 @@ pub(in crate::passkeys) fn verify(
 fn check_attestation(object: &AttestationObject, key: &PublicKey, hash: &[u8]) -> Result<(), Rejection> {
     let statement = &object.statement;
     match object.format.as_str() {
-        // §8.7.
+        // §8.7: the format `none`.
         "none" if statement.is_empty() => Ok(()),
         "none" => Err(Rejection::AttestationStatement),
         // §8.2: an attestation with certificates (`x5c`) is not a self attestation.

@@ -118,7 +118,8 @@ pub(super) async fn trim(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Deletes about `limit` of the events before a time. Returns their number.
+/// Deletes about `limit` events that happened before a time: more if several happened in the same millisecond.
+/// Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let before = before.timestamp_millis();
     let query = security_events::Entity::find().select_only().column(security_events::Column::CreatedAt);

@@ -32,7 +32,7 @@ pub(super) async fn profile(tx: &Tx, owner: Uuid) -> Result<Profile, ExportsErro
 }
 
 /// Returns up to `limit` rows of the owner whose key is after `after`, in the order of their keys. `columns`
-/// are the column of the owner and the column of the key.
+/// contains the column of the owner and the column of the key.
 async fn rows<E: EntityTrait>(
     tx: &Tx,
     owner: Uuid,

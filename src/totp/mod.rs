@@ -132,7 +132,7 @@ impl Totp {
         replace_codes(tx, user, &secret).await
     }
 
-    /// Uses a code of the user's authenticator app. Returns `false` if it is wrong, or was used before.
+    /// Uses a code of the user's authenticator app. Returns `false` if the code is wrong, or was used before.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Totp {
         Ok(store::use_step(tx, user, step).await?)
     }
 
-    /// Uses a recovery code of the user. Returns `false` if it is wrong, or was used before.
+    /// Uses a recovery code of the user. Returns `false` if the code is wrong, or was used before.
     ///
     /// # Errors
     ///

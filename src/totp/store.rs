@@ -66,7 +66,7 @@ pub(super) async fn put_pending(
     Ok(())
 }
 
-/// Activates the pending secret. Returns `false` if it is no longer `pending`.
+/// Activates the pending secret. Returns `false` if the stored secret is no longer `pending`.
 pub(super) async fn confirm(
     tx: &Tx,
     owner: Uuid,

@@ -108,8 +108,8 @@ fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
     within(now_millis - DAY_MILLIS / 24, PER_HOUR) && within(now_millis - DAY_MILLIS, PER_DAY)
 }
 
-/// Returns the time of the oldest mail that still counts, in milliseconds since 1970, and its day, in days
-/// since 1970.
+/// Returns the time after which mails are counted, in milliseconds since 1970, and the day of that time, in
+/// days since 1970.
 pub(super) fn retention(now: DateTime<Utc>) -> (i64, i64) {
     let oldest = now.timestamp_millis() - DAY_MILLIS;
     (oldest, oldest.div_euclid(DAY_MILLIS))

@@ -70,7 +70,7 @@ pub struct NewMail {
     pub to: String,
     /// The account. The mail is deleted when the account is deleted.
     pub user: Option<Uuid>,
-    /// What the mail is about.
+    /// The kind of the mail.
     pub kind: MailKind,
     /// The languages of the recipient.
     pub languages: Languages,

@@ -62,16 +62,16 @@ impl fmt::Debug for Client {
 /// Why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// The server can't be reached, or it accepts no mails at all now. Other mails can't be sent either.
+    /// The server can't be reached, or it accepts no mails at the moment. Other mails can't be sent either.
     #[error("{0}")]
     Server(String),
     /// The connection broke, or the server was too slow.
     #[error("{0}")]
     Broken(String),
-    /// The server refuses this mail now.
+    /// The server rejects this mail temporarily.
     #[error("{0}")]
     Refused(String),
-    /// The server refuses this mail for good.
+    /// The server rejects this mail permanently.
     #[error("{0}")]
     RefusedForGood(String),
 }

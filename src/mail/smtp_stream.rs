@@ -21,7 +21,7 @@ struct Recorded {
     lines: Vec<String>,
     /// The kind of the next lines from the client.
     next: Next,
-    /// The bytes of the message so far.
+    /// The number of bytes of the message so far.
     message_bytes: usize,
 }
 

@@ -43,8 +43,8 @@ impl Values {
         let text = |text: &Option<String>| text.as_deref().map(one_line);
         Self {
             code: text(&self.code),
-            // The length of a link is not limited, because a token may be longer than other texts. A link
-            // with spaces or control characters could not be opened, so they are removed.
+            // The length of a link is not limited, because a token may be longer than other texts. Only
+            // graphic ASCII characters are kept, because a link with other characters could not be opened.
             link: self.link.as_deref().map(|link| link.chars().filter(char::is_ascii_graphic).collect()),
             valid_minutes: self.valid_minutes,
             address: text(&self.address),

@@ -55,7 +55,7 @@ enum Failure {
     Transient(String),
     /// No attempt can succeed.
     Permanent(String),
-    /// No mail can be sent now.
+    /// No mail can be sent at the moment.
     NoServer(String),
 }
 

@@ -35,7 +35,7 @@ pub struct Header {
     pub created_at: DateTime<Utc>,
     /// `sqlite`, `postgres` or `mysql`.
     pub kind: String,
-    /// The last step of the schema.
+    /// The name of the last applied step of the schema.
     pub schema: String,
     /// The fingerprint of the master secret; empty if there was none.
     pub secret: String,

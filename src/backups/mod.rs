@@ -81,7 +81,7 @@ pub enum BackupError {
         /// The difference.
         fault: String,
     },
-    /// The backup belongs to another secret.
+    /// The backup was made under another master secret.
     #[error(
         "{path} was made under another master secret, which encrypts the keys in it: restore the secret file of that \
          time first"

@@ -12,20 +12,20 @@ use sea_orm::{ConnectOptions, sqlx};
 use super::LOCK_TIMEOUT;
 use super::lanes::{Lane, SEARCH_STATEMENT_TIMEOUT};
 
-/// How long to wait for a connection before the database counts as unavailable.
+/// How long to wait for a connection before the call fails with [`super::StoreError::Unavailable`].
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Size at which SQLite checkpoints the WAL, in pages of 4 KiB. A page that many commits have changed is
-/// written to the database once for each checkpoint.
+/// Size of the WAL at which SQLite checkpoints it, in pages of 4 KiB. A checkpoint writes each changed page
+/// to the database once, even if many commits have changed the page.
 const CHECKPOINT_PAGES: &str = "4000";
 /// Number of prepared statements that SQLite's writer caches. Statements with batches or lists of different
 /// lengths have different texts.
 const STATEMENT_CACHE: usize = 256;
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
-/// that is stopped in the middle of a transaction must not commit it much later: the polls of other replicas
-/// would miss it.
+/// that is stopped in the middle of a transaction must not commit the transaction much later, because other
+/// replicas poll for new rows and would miss these rows.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns whether a URL is one of SQLite.
+/// Returns whether a URL names a SQLite database.
 pub(super) fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
@@ -39,8 +39,8 @@ pub(super) fn file_of(url: &str) -> Result<Option<PathBuf>, sqlx::Error> {
     Ok(Some(options.get_filename().to_owned()))
 }
 
-/// The duration of a statement that is logged as slow, in milliseconds. It applies to the whole process, like
-/// the log.
+/// The duration from which a statement is logged as slow, in milliseconds. The process has one such limit
+/// because it has one log.
 static SLOW_STATEMENT_MILLIS: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Sets the duration from which statements are logged as slow, for databases that are opened afterwards.
@@ -48,7 +48,7 @@ pub fn log_statements_slower_than(limit: Duration) {
     SLOW_STATEMENT_MILLIS.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// Configures the log of the driver: slow statements, without the values that are bound to them.
+/// Makes the driver log slow statements, without their bound values.
 fn log_slow_statements(options: &mut ConnectOptions) {
     let limit = Duration::from_millis(SLOW_STATEMENT_MILLIS.load(Ordering::Relaxed));
     options
@@ -142,7 +142,7 @@ async fn limit_statements(
 ) -> Result<(), sqlx::Error> {
     let mariadb = format!("SET SESSION max_statement_time = {}", limit.as_secs());
     match sqlx::query(AssertSqlSafe(mariadb)).execute(&mut *connection).await {
-        // MySQL has another variable.
+        // On MySQL, the variable has another name and is in milliseconds.
         Err(sqlx::Error::Database(_)) => {
             let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis());
             sqlx::query(AssertSqlSafe(mysql)).execute(connection).await.map(drop)
@@ -159,13 +159,13 @@ async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), s
     sqlx::query(isolation).execute(&mut *connection).await?;
     let lock_timeout = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_TIMEOUT.as_secs());
     sqlx::query(AssertSqlSafe(lock_timeout)).execute(&mut *connection).await?;
-    // MySQL has no such timeout.
+    // Only MariaDB has this timeout.
     let idle_timeout =
         format!("SET SESSION idle_transaction_timeout = {}", IDLE_TRANSACTION_TIMEOUT.as_secs());
-    // On Galera, a read must see what another node has acknowledged. A server without Galera has one node.
+    // On Galera, a read must see what another node has acknowledged. Other servers lack this variable.
     for optional in [idle_timeout.as_str(), "SET SESSION wsrep_sync_wait = 1"] {
         match sqlx::query(AssertSqlSafe(optional)).execute(&mut *connection).await {
-            // The server does not know the variable.
+            // The server does not have the variable.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(error),
         }

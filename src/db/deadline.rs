@@ -1,4 +1,4 @@
-//! A deadline that several calls of the database share.
+//! A deadline that several calls to the database share.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Runs `work`. All its reads and writes together wait for the database no longer than a single one does, so
-/// that a request with several of them is not answered later.
+/// Runs `work`. All its reads and writes share one deadline, so that a request with several calls waits for
+/// the database no longer than a request with one call.
 pub async fn within_one_deadline<F: Future>(work: F) -> F::Output {
     DEADLINE.scope(Instant::now() + DATABASE_TIMEOUT, work).await
 }

@@ -11,13 +11,14 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// Why a query or a transaction failed. The driver's error is only for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// A row violates a unique constraint. Return this error: only on SQLite can the transaction continue.
+    /// A row violates a unique constraint. A function must return this error, because the transaction can
+    /// continue after it only on SQLite.
     #[error("a row violates a unique constraint")]
     UniqueViolation(#[source] Arc<DbErr>),
     /// A row violates a foreign key: the row that it refers to does not exist.
     #[error("a row violates a foreign key")]
     ForeignKeyViolation(#[source] Arc<DbErr>),
-    /// A concurrent transaction holds a lock or has changed a row that this one read. Retryable.
+    /// A concurrent transaction holds a lock, or has changed a row that this transaction read. Retryable.
     #[error("conflict with another transaction")]
     Conflict(#[source] Option<Arc<DbErr>>),
     /// No connection is available, or it broke. Nothing was committed.
@@ -26,10 +27,10 @@ pub enum StoreError {
     /// The result of a COMMIT did not arrive. The transaction may or may not have been committed.
     #[error("the result of a commit is unknown")]
     OutcomeUnknown(#[source] Option<Arc<DbErr>>),
-    /// The connection broke before the transaction ran anything. Retryable.
+    /// The connection broke before the transaction had run a statement. Retryable.
     #[error("a connection was lost while idle")]
     LostWhileIdle(#[source] Option<Arc<DbErr>>),
-    /// The disk or the quota is full.
+    /// The disk is full, or a quota is reached.
     #[error("the database's storage is full")]
     StorageFull(#[source] Arc<DbErr>),
     /// A statement exceeded the time limit of its connection.
@@ -59,7 +60,8 @@ impl StoreError {
         Self::OutcomeUnknown(None)
     }
 
-    /// Converts the error of a write that happens before the actual work of the request.
+    /// Converts the error of a write that comes before the actual work of the request. After this error the
+    /// work was not done, so the outcome of the request is known.
     #[must_use]
     pub fn before_the_work(self) -> Self {
         match self {
@@ -117,7 +119,7 @@ impl StoreError {
         matches!(self, Self::Unavailable(Some(source)) if !is_pool_exhausted(source))
     }
 
-    /// Converts the error of a transaction that had not run anything yet.
+    /// Converts the error of a transaction that had not run a statement yet.
     pub(super) fn before_any_work(self) -> Self {
         let is_lost = self.is_lost_connection();
         match self {
@@ -193,7 +195,7 @@ fn timed_out(source: Arc<DbErr>) -> StoreError {
 
 /// Classifies an error of MySQL or MariaDB by its number and text.
 fn classify_mysql(number: u16, message: &str) -> Classify {
-    // Galera uses several numbers for a node that has lost the others or has not joined them yet.
+    // Galera uses several numbers for a node that has lost the other nodes or has not joined them yet.
     let is_galera_node_away = message.contains("Not connected to Primary Component")
         || message.contains("WSREP has not yet prepared");
     match number {
@@ -203,7 +205,7 @@ fn classify_mysql(number: u16, message: &str) -> Classify {
         // Shutdown, killed, server gone, too many connections, Galera node not ready, failed commit on Galera,
         // network errors, read-only.
         1053 | 1927 | 2006 | 2013 | 1040 | 1047 | 1180 | 1158..=1161 | 1290 => unavailable,
-        // The time limit of MariaDB and of MySQL.
+        // The statement time limits of MariaDB and of MySQL.
         1969 | 3024 => timed_out,
         // Disk full, table full.
         1021 | 1114 => StoreError::StorageFull,

@@ -1,8 +1,9 @@
 //! Opens a SQLite database on a full disk: reads are served, and writes fail until there is space.
 //!
 //! In WAL mode, SQLite needs space to open a database. Read-only connections that treat the file as immutable
-//! need none. This is correct only while the write-ahead log is empty, as after a graceful stop. The writer
-//! connects as soon as there is space, and then replaces these connections before its first commit.
+//! need no space. Their results are correct only while the write-ahead log is empty, as after a graceful
+//! stop. The writer connects as soon as there is space, and then replaces these connections before its first
+//! commit.
 
 use std::path::Path;
 use std::{fs, io};
@@ -17,22 +18,24 @@ use super::sqlite_files::wal_of;
 /// The space that SQLite needs to open a database in WAL mode, in bytes.
 const SPACE: usize = 64 * 1024;
 
-/// Returns whether an error means that the disk, the quota or the limit of a file's size is reached.
+/// Returns whether an error means that the disk is full, or that a quota or the maximum size of a file is
+/// reached.
 pub fn is_storage_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// Returns whether there is no space for a file beside the database.
+/// Returns whether there is no space for another file in the directory of the database.
 pub(super) fn is_disk_full(database: &Path) -> bool {
     let probe = database.with_extension(format!("probe-{}", std::process::id()));
     let written = fs::write(&probe, vec![0; SPACE]);
-    // It does not exist if the disk has no space for another name.
+    // Fails if the disk had no space for the file's name, because the file then does not exist.
     drop(fs::remove_file(&probe));
     written.is_err_and(|error| is_storage_full(&error))
 }
 
-/// Connects to the database for reads, if the disk is full and the log is empty. Returns `None` otherwise.
+/// Connects to the database for reads, if the disk is full and the write-ahead log is empty. Returns `None`
+/// otherwise.
 pub(super) async fn connect_immutable(url: &str) -> Option<DatabaseConnection> {
     let path = file_of(url).ok()??;
     if !is_disk_full(&path) || fs::metadata(wal_of(&path)).is_ok_and(|log| log.len() > 0) {
@@ -73,7 +76,8 @@ impl ImmutableReaders {
         self.readers.clone()
     }
 
-    /// Replaces the connections by ones that see the writer's commits, after their running queries have ended.
+    /// Waits until the running queries have ended, then replaces the connections with ones that see the
+    /// writer's commits.
     ///
     /// # Errors
     ///

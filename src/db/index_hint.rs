@@ -2,9 +2,9 @@
 
 use sea_orm::{DbBackend, Statement};
 
-/// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`: their planners ignore how
-/// long a list of values is. The query stays unchanged for `PostgreSQL`, which has no hints and plans by its
-/// statistics.
+/// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`, because their planners
+/// ignore how long a list of values is. The query stays unchanged for `PostgreSQL`, which has no hints and
+/// plans by its statistics.
 #[must_use]
 pub fn with_index(mut statement: Statement, table: &str, index: &str) -> Statement {
     let (from, hint) = match statement.db_backend {

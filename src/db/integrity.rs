@@ -14,22 +14,23 @@ use super::{Backend, Db, StoreError};
 pub enum Integrity {
     /// The database is not damaged.
     Sound,
-    /// The database is damaged, with the first fault.
+    /// The database is damaged. The text describes the first fault.
     Damaged(String),
-    /// The check has not ended within the limit. It goes on; if it finds a fault, writes are refused.
+    /// The check has not ended within the limit. It continues in the background; if it finds a fault, the
+    /// database rejects writes.
     Unfinished,
 }
 
 impl Db {
-    /// Checks the structure of a SQLite file, whose URL is `url`. Waits for the result for at most `limit`. A
-    /// database server checks itself.
+    /// Checks the structure of a SQLite file, whose URL is `url`. Waits for the result for at most `limit`.
+    /// Returns `Sound` for a database server, which checks its own files.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the check can't be run.
     pub async fn check_integrity(&self, url: &str, limit: Duration) -> Result<Integrity, StoreError> {
         let Backend::Sqlite { files, .. } = &self.backend else { return Ok(Integrity::Sound) };
-        // A connection of its own: the check can take minutes.
+        // The check can take minutes, so it has a separate connection.
         let connection = match Database::connect(sqlite_options(url, Some(Lane::default()))).await {
             Ok(connection) => connection,
             Err(error) => connect_immutable(url).await.ok_or(error)?,
@@ -64,6 +65,6 @@ pub(super) async fn find_fault(connection: &DatabaseConnection) -> Result<Option
         row => row?,
     };
     let result: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    // The fault has several lines; messages have one.
+    // A fault can have several lines, but a message is one line.
     Ok(result.filter(|result| result != "ok").map(|result| result.replace('\n', " ")))
 }

@@ -1,8 +1,9 @@
 //! Lanes: separate sets of connections, so that one kind of work never waits for another.
 //!
 //! Requests use the first lane. Searches, which can take long, have few connections and a deadline for each
-//! statement. The third lane serves what keeps the server alive: the poll of revocations and signing keys,
-//! leases, and the readiness check. On SQLite the lanes only separate reads; all writes have one writer.
+//! statement. The third lane serves background jobs that must not wait for requests: the poll of revocations
+//! and signing keys, leases, and the readiness check. On SQLite the lanes separate only reads, because all
+//! writes use one connection.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::DATABASE_TIMEOUT;
 /// The maximum duration of a statement of a search.
 pub(super) const SEARCH_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a connection is for.
+/// The kind of work that a connection serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lane {
     #[default]
@@ -28,7 +29,7 @@ impl Lane {
     /// Returns the number of read-only connections to SQLite.
     pub(super) fn sqlite_readers(self) -> u32 {
         match self {
-            // Reads come from memory, so more connections than cores only cost cache memory.
+            // Reads are served from memory, so more connections than cores would only cost cache memory.
             Self::Requests => 4,
             // A search keeps a core busy, so half of the cores remain for requests.
             Self::Searches => {

@@ -1,9 +1,9 @@
 //! Batches small reads of concurrent requests.
 //!
-//! If many requests read one row each, the round trip to the database costs more than the row. Requests that
-//! arrive while a query runs are batched into the next query. A single request runs its query immediately,
-//! and a query that is stuck delays later requests only briefly. A value is always read after it was
-//! requested.
+//! If many requests read one row each, the round trips to the database cost more than reading the rows.
+//! Requests that arrive while a query runs are batched into the next query. A single request runs its query
+//! immediately, and a query that is stuck delays later requests only briefly. A value is always read after it
+//! was requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,8 +80,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of the query. A failed query fails every waiting request, so that none of them waits for a
-    /// failure of its own.
+    /// Those of the query. A failed query fails every waiting request, so that no request has to wait until
+    /// its own query fails.
     pub async fn get(&self, key: K) -> Result<Option<V>, StoreError> {
         let (reply, value) = oneshot::channel();
         let needs_worker = {
@@ -148,7 +148,7 @@ mod tests {
     use std::time::Duration;
     use tokio::sync::Semaphore;
 
-    /// A loader whose queries wait at a gate, and the keys of each query.
+    /// A loader whose queries wait for permits of `gate`, and the keys of each query.
     #[derive(Clone)]
     struct Table {
         gate: Arc<Semaphore>,

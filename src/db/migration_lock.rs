@@ -2,8 +2,9 @@
 //!
 //! The lock is a row of the table `tripgate_bootstrap`, which exists before the first migration. Locks of the
 //! server (`GET_LOCK`, advisory locks) are local to one node of a cluster such as Galera. PostgreSQL runs all
-//! steps in one transaction, which locks the row. MySQL commits each DDL statement implicitly, so a process
-//! takes the row by a conditional update and renews it; the steps are repeatable. SQLite locks the whole file.
+//! steps in one transaction, which locks the row. MySQL commits each DDL statement implicitly. There a
+//! process takes the lock with a conditional update of the row and renews it while the steps run, and each
+//! step can be repeated. SQLite locks the whole file.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::error::is_duplicate_object;
 use super::sqlite_writer::immediate;
 use crate::secrets::random_bytes;
 
-/// How long a process waits for another one that migrates.
+/// How long a process waits while another process migrates.
 const MAX_WAIT: Duration = Duration::from_mins(2);
 /// The delay before the next attempt to take the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -43,7 +44,8 @@ pub(super) async fn run_locked(connection: &DatabaseConnection, down: Option<u32
     }
 }
 
-/// Returns whether another process has created the same table, column or row meanwhile, or was in conflict.
+/// Returns whether the error comes from the start of another process: a conflict, or a table, column or row
+/// that the other process has created.
 fn is_caused_by_another_start(error: &DbErr) -> bool {
     let conflict =
         matches!(StoreError::from(error.clone()), StoreError::Conflict(_) | StoreError::UniqueViolation(_));
@@ -111,7 +113,7 @@ async fn take(connection: &DatabaseConnection, holder: &str) -> Result<(), DbErr
         match connection.execute_unprepared(&take).await {
             Ok(taken) if taken.rows_affected() == 1 => return Ok(()),
             Ok(_) => {}
-            // On Galera, another node has taken the row at the same time.
+            // On Galera, a process on another node has taken the row at the same time.
             Err(error) if is_caused_by_another_start(&error) => {}
             Err(error) => return Err(error),
         }

@@ -1,10 +1,10 @@
 //! Database access through [`Db::read`] and [`Db::write`].
 //!
-//! A use case passes its input and a function of a [`Tx`]. SQLite has one writer, which commits waiting
-//! functions together (`sqlite_writer.rs`) and batches their deferred changes ([`Tx::execute_each`]), and a
-//! pool of read-only connections. PostgreSQL, MySQL and MariaDB run each function in a transaction of its
-//! own. [`BatchLoader`] reads single rows for concurrent requests in one query. Searches and background jobs
-//! have connections of their own (`lanes.rs`).
+//! A use case passes its input and a function that takes a [`Tx`]. On SQLite, one writer runs all waiting
+//! functions in a shared transaction (`sqlite_writer.rs`) and batches their deferred changes
+//! ([`Tx::execute_each`]), and reads use a pool of read-only connections. On PostgreSQL, MySQL and MariaDB,
+//! each function runs in a separate transaction. [`BatchLoader`] reads single rows for concurrent requests in
+//! one query. Searches and background jobs have separate connections (`lanes.rs`).
 //!
 //! Invariants:
 //!
@@ -15,7 +15,7 @@
 //! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. If its COMMIT had
 //!   begun and no result arrived, it fails with [`StoreError::OutcomeUnknown`].
 //!
-//! This module knows no table.
+//! This module does not depend on the tables of other modules.
 
 mod connection_options;
 mod copy;
@@ -79,15 +79,16 @@ use read_pool::ReadPool;
 use transaction::{in_transaction, retry_delay};
 use write_gate::WriteGate;
 
-/// How long a caller waits for the database before it counts as unavailable. A write whose COMMIT has begun gets
-/// [`COMMIT_GRACE`] more.
+/// How long a caller waits for the database before its call fails with [`StoreError::Unavailable`]. After the
+/// COMMIT of a write has begun, the caller waits [`COMMIT_GRACE`] longer.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much longer a caller waits for a COMMIT that has begun, before the outcome counts as unknown.
+/// How much longer a caller waits for a COMMIT that has begun, before its call fails with
+/// [`StoreError::OutcomeUnknown`].
 const COMMIT_GRACE: Duration = Duration::from_millis(500);
 /// How long a statement waits for a lock before its transaction is rolled back and retried. Less than
 /// [`DATABASE_TIMEOUT`], so that the caller learns that the database is busy.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum number of runs of a function after conflicts.
+/// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;
 
 /// A module's error that may be caused by the database.
@@ -117,14 +118,15 @@ enum Backend {
 }
 
 impl Db {
-    /// Returns the same database, with the connections for searches. Each of their statements has a deadline,
-    /// after which it fails with [`StoreError::TimedOut`].
+    /// Returns a handle to the same database that uses the connections for searches. Each of their statements
+    /// has a deadline, after which it fails with [`StoreError::TimedOut`].
     #[must_use]
     pub fn searches(&self) -> Self {
         Self { lane: Lane::Searches, ..self.clone() }
     }
 
-    /// Returns the same database, with the connections for background jobs, which requests never occupy.
+    /// Returns a handle to the same database that uses the connections for background jobs, which requests
+    /// never use.
     #[must_use]
     pub fn background(&self) -> Self {
         Self { lane: Lane::Background, ..self.clone() }
@@ -144,7 +146,7 @@ impl Db {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         match &self.backend {
-            // A read may be dropped at any time: the connection's thread finishes it.
+            // This future may be dropped at any time: the connection's thread finishes the query.
             Backend::Sqlite { readers, .. } => {
                 work(&Tx::reader(readers.get(self.lane).clone()), &input).await
             }
@@ -172,7 +174,7 @@ impl Db {
     /// # Errors
     ///
     /// Those of `work` and of the commit, [`StoreError::Unavailable`] if the database is unavailable for too
-    /// long, and [`StoreError::OutcomeUnknown`] if that begins during the COMMIT.
+    /// long, and [`StoreError::OutcomeUnknown`] if the database becomes unavailable during the COMMIT.
     pub async fn write<I, T, E, F>(&self, input: I, work: F) -> Result<T, E>
     where
         I: Send + Sync + 'static,
@@ -183,7 +185,7 @@ impl Db {
         self.write_within(DATABASE_TIMEOUT, input, work).await
     }
 
-    /// Like [`Db::write`], with another limit on the wait, for work that changes very many rows.
+    /// Like [`Db::write`], but waits for up to `limit`, for work that changes very many rows.
     ///
     /// # Errors
     ///
@@ -220,8 +222,9 @@ impl Db {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Deletes rows in batches, each in a transaction of its own so that other writes don't wait for all of them.
-    /// `delete` deletes at most `batch` rows and returns their number; the last batch is the first smaller one.
+    /// Deletes rows in batches. Each batch has a separate transaction, so that other writes wait for at most
+    /// one batch. `delete` deletes at most `batch` rows and returns their number. The first batch with fewer
+    /// rows is the last one.
     ///
     /// # Errors
     ///
@@ -239,7 +242,7 @@ impl Db {
         Ok(())
     }
 
-    /// Checks that the database responds within a second, and that its file is in place and not damaged.
+    /// Checks that the database responds within a second, and that a SQLite file is in place and not damaged.
     pub async fn ping(&self) -> Result<(), StoreError> {
         if let Backend::Sqlite { files, .. } = &self.backend {
             files.check()?;
@@ -260,7 +263,7 @@ impl Db {
         Ok(())
     }
 
-    /// Returns the time of the database server's clock. SQLite returns `None`: its clock is that of this
+    /// Returns the time of the database server's clock, or `None` for SQLite, which uses the clock of this
     /// machine.
     ///
     /// # Errors
@@ -273,7 +276,7 @@ impl Db {
         }
     }
 
-    /// Returns the use of the pools of connections.
+    /// Returns the usage of each pool of connections.
     pub fn pools(&self) -> [PoolUsage; 3] {
         match &self.backend {
             Backend::Sqlite { readers, .. } => readers.named().map(|(pool, readers)| {
@@ -308,7 +311,7 @@ impl Db {
 
 async fn server_time(tx: &Tx) -> Result<DateTime<Utc>, StoreError> {
     let backend = tx.get_database_backend();
-    // Neither depends on the time zone of the session.
+    // Neither query depends on the time zone of the session.
     let sql = match backend {
         DbBackend::MySql => "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
         _ => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",

@@ -26,7 +26,7 @@ use super::sqlite_writer::Writer;
 use super::{Backend, Db, StoreError};
 use crate::secrets::mask_url;
 
-/// The delay before SQLite is opened again after it was locked.
+/// The delay before the next attempt to open a SQLite file that another process has locked.
 const LOCKED_RETRY: Duration = Duration::from_millis(20);
 
 /// Why the database can't be opened.
@@ -74,7 +74,7 @@ pub enum OpenError {
 pub struct MigrationStep {
     /// Its name, which contains the date of its creation.
     pub name: String,
-    /// Whether the database has it.
+    /// Whether the step was applied to the database.
     pub state: MigrationState,
 }
 
@@ -111,7 +111,7 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
         if is_sqlite(url) { sqlite_options(url, Some(Lane::default())) } else { server_options(url, 1) };
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let connection = match Database::connect(options).await {
-        // The file is not empty. `open` decides whether it can be used.
+        // The disk is full, but the file is not empty. `open` decides whether it can be used.
         Err(_) if sqlite_file(url)?.is_some_and(|path| is_disk_full(&path)) => return Ok(false),
         connected => connected.map_err(unreachable)?,
     };
@@ -141,7 +141,7 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
 }
 
-/// Migrates the schema on the writer's connection, and opens the others.
+/// Migrates the schema on the writer's connection, and opens the read-only connections.
 async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, OpenError> {
     let unreachable = unreachable(url);
     apply_pending(&writer).await?;
@@ -189,7 +189,7 @@ pub async fn migrate_up(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
     result
 }
 
-/// Reverts the newest `count` steps, including their data. Returns every step.
+/// Reverts the newest `count` steps, and deletes the data that these steps added. Returns every step.
 ///
 /// # Errors
 ///
@@ -262,7 +262,7 @@ pub fn has_step(name: &str) -> bool {
     step_names().iter().any(|known| known == name)
 }
 
-/// Returns the applied steps. An empty database has none, and no table of steps.
+/// Returns the applied steps. An empty database has no steps, and no table that lists them.
 async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
     let failed = |source| OpenError::Migration { source };
     let manager = SchemaManager::new(connection);
@@ -352,8 +352,7 @@ pub(super) fn pool_usage(pool: &DatabaseConnection) -> (u32, u32) {
     }
 }
 
-/// Checks that the directory of a SQLite file exists. A directory that is created for a misspelt path would hide the
-/// mistake.
+/// Checks that the directory of a SQLite file exists. Creating the directory would hide a misspelled path.
 ///
 /// # Errors
 ///
@@ -374,8 +373,8 @@ fn require_existing(url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Returns whether there is no SQLite database: no file, or an empty one without a write-ahead log. If that
-/// can't be checked, opening the file reports the cause.
+/// Returns whether there is no SQLite database: no file, or an empty one without a write-ahead log. If the
+/// files can't be checked, opening the database reports the cause.
 fn is_missing(path: &Path) -> bool {
     let is_empty = |path: &Path| {
         std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)

@@ -1,10 +1,11 @@
 //! The pool of SQLite's read-only connections.
 //!
 //! `sqlx`'s pool pings a connection when it is returned, from a separate task. This costs two more thread
-//! switches for each query, and is useless for a file. This pool therefore takes its connections from the
-//! pool of `sqlx` and retains them. It never opens more than that pool allows, limits the wait for a
-//! connection, and closes a connection after an error. A query may be dropped at any time: the connection's
-//! thread finishes it before the next one. SQLite interrupts a query that exceeds the time limit of the pool.
+//! switches for each query, and a connection to a file needs no ping. This pool therefore takes its
+//! connections from the pool of `sqlx` and retains them. It never opens more connections than the pool of
+//! `sqlx` allows, limits the wait for a connection, and closes a connection after an error. A query may be
+//! dropped at any time: the connection's thread finishes it before the next one. SQLite interrupts a query
+//! that exceeds the time limit of the pool.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,8 +40,8 @@ struct Inner {
     limit: Duration,
 }
 
-/// The number of instructions of SQLite's virtual machine between two checks of the time limit; they take
-/// some tens of microseconds.
+/// The number of instructions of SQLite's virtual machine between two checks of the time limit. SQLite
+/// executes them in some tens of microseconds.
 const CHECK_EVERY: i32 = 2000;
 
 /// An open connection.
@@ -79,7 +80,8 @@ impl Session {
         let deadline = Arc::new(Deadline { opened: Instant::now(), millis: AtomicU64::new(u64::MAX) });
         let running = Arc::clone(&deadline);
         let mut has_normal_priority = true;
-        // SQLite calls the handler on the connection's thread. It returns false to interrupt the query.
+        // SQLite calls the handler on the connection's thread. The handler returns false to interrupt the
+        // query.
         let check = move || {
             if lane == Lane::Searches && mem::replace(&mut has_normal_priority, false) {
                 thread_priority::lower();
@@ -194,7 +196,7 @@ impl Snapshot {
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
-    /// Returns the connection for the next statement, whose time limit begins.
+    /// Returns the connection for the next statement, and starts the time limit of the statement.
     fn connection<'a>(&self, session: &'a mut Option<Session>) -> Result<&'a mut SqliteConnection, DbErr> {
         let session = session.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         session.deadline.set(self.pool.0.limit);
@@ -221,7 +223,7 @@ impl ReadPool {
         Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), lane, limit }))
     }
 
-    /// Takes connections from `pool` from now on. Waits until the running queries have ended.
+    /// Waits until the running queries have ended, then takes all connections from `pool`.
     ///
     /// # Errors
     ///

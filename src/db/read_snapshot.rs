@@ -8,7 +8,7 @@ use sea_orm::{AccessMode, DatabaseConnection, IsolationLevel, TransactionTrait};
 use super::{Backend, Db, HasStoreError, StoreError, Tx, detached};
 
 impl Db {
-    /// Runs a function that only reads in one snapshot: all its statements see what was committed before the first
+    /// Runs a read-only function in one snapshot: all its statements see what was committed before the first
     /// one. Costs more than [`Db::read`].
     ///
     /// # Errors

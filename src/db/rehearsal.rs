@@ -17,9 +17,9 @@ use super::{OpenError, open};
 pub struct RehearsedStep {
     /// The name of the step.
     pub name: String,
-    /// How long it took.
+    /// How long the step took.
     pub duration: Duration,
-    /// Why it failed, if it did. The steps after it were not run.
+    /// Why the step failed, if it failed. Later steps are not run after a failure.
     pub error: Option<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct Rehearsal {
     pub steps: Vec<RehearsedStep>,
     /// The size of the copy before the steps, in bytes.
     pub bytes_before: u64,
-    /// The size of the copy after the steps, in bytes. On SQLite, with the write-ahead log.
+    /// The size of the copy after the steps, in bytes. On SQLite, includes the write-ahead log.
     pub bytes_after: u64,
 }
 
@@ -48,8 +48,8 @@ pub async fn migrate_first(url: &str, count: usize) -> Result<(), OpenError> {
     migrated.map_err(failed)
 }
 
-/// Runs the pending steps on a copy, as a start would run them, and measures them. A step that fails is part of the
-/// result.
+/// Runs the pending steps on a copy, as the start of a server would run them, and measures them. If a step
+/// fails, the result contains its error.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ async fn run(url: &str, connection: &DatabaseConnection) -> Result<Rehearsal, Op
     if connection.get_database_backend() == DbBackend::MySql {
         run_steps(names, &mut done, async || Migrator::up(connection, Some(1)).await).await;
     } else {
-        // A start runs all steps in one transaction.
+        // The start of a server runs all steps in one transaction.
         let transaction = connection.begin_with_options(immediate()).await.map_err(failed)?;
         run_steps(names, &mut done, async || Migrator::up(&transaction, Some(1)).await).await;
         if done.iter().all(|step| step.error.is_none()) {

@@ -1,4 +1,4 @@
-//! Copies of SQLite databases: makes one while others use the database, and inspects one.
+//! Copies a SQLite database while other processes use it, and inspects a copy.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Contents {
     pub tables: BTreeMap<String, i64>,
     /// The applied steps of the schema.
     pub steps: Vec<String>,
-    /// The first fault of the structure.
+    /// The first fault in the structure, if the copy is damaged.
     pub fault: Option<String>,
 }
 

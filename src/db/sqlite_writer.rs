@@ -1,11 +1,11 @@
 //! SQLite's single writer.
 //!
-//! It runs all waiting functions in one `BEGIN IMMEDIATE` and returns their results after the shared COMMIT
-//! (group commit), so that one sync to disk serves many writers. Changes without a result are deferred and
-//! sent in batches. There are no savepoints, because they halve the throughput. If a function fails after it
-//! has changed something, or a deferred change or the COMMIT fails, the writer rolls back and runs each
-//! function again in a transaction of its own. Functions have no effects except through their [`Tx`], so a
-//! second run is not observable.
+//! The writer runs all waiting functions in one `BEGIN IMMEDIATE` and returns their results after the shared
+//! COMMIT (group commit), so that one sync to disk serves many functions. Changes without a result are
+//! deferred and sent in batches. There are no savepoints, because they halve the throughput. If a function
+//! fails after it has changed something, or a deferred change or the COMMIT fails, the writer rolls back and
+//! runs each function again in a separate transaction. Functions have no effects except through their [`Tx`],
+//! so a second run is not observable.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::sqlite_files::SqliteFiles;
 use super::{ATTEMPTS, HasStoreError, StoreError, Tx, WriteGate, retry_delay};
 use crate::metrics;
 
-/// Maximum number of functions in one transaction. Bounds how long the first of them waits.
+/// Maximum number of functions in one transaction. Limits how long the first function waits for the commit.
 const MAX_BATCH: usize = 256;
 /// Maximum number of waiting functions.
 const QUEUE_CAPACITY: usize = 8192;
@@ -128,8 +128,8 @@ where
 }
 
 impl Writer {
-    /// Starts the writer's task on `connection`. If that fails in a transaction, the task opens a new
-    /// connection with `options`.
+    /// Starts the writer's task on `connection`. If the connection fails in a transaction, the task opens a
+    /// new one with `options`.
     pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions, files: SqliteFiles) -> Self {
         let immutable = None;
         Self::spawn(WriterConnection { connection, options, files, immutable, may_be_in_transaction: false })
@@ -169,7 +169,7 @@ impl Writer {
         gate.wait(limit, done).await
     }
 
-    /// Waits until everything submitted before is committed, and ends the task.
+    /// Waits until all functions that were submitted earlier have ended, and ends the task.
     pub(super) async fn close(&self) {
         let (done, wait) = oneshot::channel();
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -179,9 +179,9 @@ impl Writer {
 }
 
 /// The writer's connection. When the disk is full or fails, SQLite may end a transaction by itself. The
-/// driver then still treats it as open, and never commits the transactions that it begins inside it.
-/// Therefore a connection that is not known to have left its last transaction is replaced before the next
-/// one.
+/// driver then still treats that transaction as open. It would nest every later transaction inside it, and
+/// never commit them. Therefore the writer replaces a connection before the next transaction, unless the
+/// connection is known to have left its last one.
 struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,
@@ -228,7 +228,7 @@ impl WriterConnection {
 
     async fn close(&self) {
         if self.immutable.is_some() {
-            // It never connected.
+            // The writer has never connected.
             return;
         }
         if let Err(error) = self.connection.close_by_ref().await {
@@ -278,7 +278,7 @@ async fn commit(connection: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) 
             }
             Err(error) => {
                 tracing::debug!(%error, jobs = jobs.len(), "splitting a shared transaction");
-                // A caller may abandon its function until that runs again.
+                // Until a function runs again, its caller can abandon it.
                 for job in &mut jobs {
                     job.reset();
                 }
@@ -342,7 +342,7 @@ async fn try_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Res
 }
 /// Returns options that make a SQLite transaction take the write lock when it begins. A transaction that
 /// reads before it writes would otherwise fail with `SQLITE_BUSY_SNAPSHOT` if another one wrote in between,
-/// whatever the busy timeout. Has no effect on a server.
+/// regardless of the busy timeout. Has no effect on a server.
 pub(super) fn immediate() -> TransactionOptions {
     TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

@@ -3,8 +3,8 @@
 //! The driver runs a SQLite connection on its own thread, and the round trip to that thread takes longer than
 //! a small statement. Batching is justified by two benchmarks of `benches/run` (results in
 //! `docs/benchmarks.md`): `POST /api/v1/sync` of 500 operations, and `POST /api/v1/trips` from 64 clients.
-//! The driver caches prepared statements by SQL text, and a batch has one text, so statements are joined only
-//! in a few ways.
+//! The driver caches prepared statements by SQL text. Each batch is one text, so statements are joined only
+//! in a few ways, to keep the number of texts small.
 
 use std::mem;
 
@@ -39,15 +39,16 @@ impl StatementBatch {
     }
 }
 
-/// Returns the statements of one caller: as one batch if there are few, otherwise as one batch each.
+/// Returns the statements of one caller: one batch of all statements if there are few, otherwise one batch
+/// for each statement.
 pub(super) fn from_statements(statements: Vec<Statement>) -> Vec<StatementBatch> {
     let is_joined = statements.len() <= MAX_MIXED;
     let batches = statements.into_iter().map(StatementBatch::single);
     if is_joined { batches.reduce(StatementBatch::join).into_iter().collect() } else { batches.collect() }
 }
 
-/// Joins consecutive batches with the same text, a power of two of them at a time. Keeps the order of the
-/// statements.
+/// Joins consecutive batches with the same text, in groups whose size is a power of two. Keeps the order of
+/// the statements.
 pub(super) fn merge(batches: Vec<StatementBatch>) -> Vec<StatementBatch> {
     let mut merged = Vec::new();
     let mut run: Vec<StatementBatch> = Vec::new();

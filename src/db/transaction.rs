@@ -8,7 +8,7 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use super::write_gate::WriteGate;
 use super::{ATTEMPTS, HasStoreError, LOCK_TIMEOUT, StoreError, Tx};
 
-/// Runs `work` in a transaction, again after conflicts, until `limit`.
+/// Runs `work` in a transaction. After a conflict, runs it again, until `limit`.
 pub(super) async fn in_transaction<I, T, E, F>(
     pool: &DatabaseConnection,
     input: &I,
@@ -25,7 +25,8 @@ where
     loop {
         attempt += 1;
         let result = try_transaction(pool, input, work, gate).await;
-        // A statement may wait for two locks in a row: that of the first process in the queue, and that of the row.
+        // A statement may wait for two locks one after the other: the lock of the first process in the queue,
+        // and the lock of the row.
         let is_last = attempt >= ATTEMPTS || started.elapsed() + 2 * LOCK_TIMEOUT >= limit;
         match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {

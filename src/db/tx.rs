@@ -101,13 +101,13 @@ impl Tx {
     }
 
     /// Executes statements in order. Each must change one row, selected by its key. A shared transaction may
-    /// defer them until the next other statement or the commit.
+    /// defer the statements until the next statement of any other function of `Tx`, or until the commit.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] if a statement changes no row, and the errors of any statement.
     pub async fn execute_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
-        // Set it even if a statement fails, because earlier ones may have changed something.
+        // Set the flag even if a statement fails, because earlier ones may have changed something.
         self.changed.store(true, Ordering::Relaxed);
         if self.get_database_backend() != DbBackend::Sqlite {
             return Ok(self.send_all(statements.into_iter().map(StatementBatch::single).collect()).await?);
@@ -126,7 +126,7 @@ impl Tx {
         let batches = mem::take(&mut *deferred.lock().unwrap_or_else(PoisonError::into_inner));
         let sent = self.send_all(statement_batch::merge(batches)).await;
         if let Err(error) = &sent {
-            // Fails if there is an error already: the first one is retained.
+            // Fails if there is an error already. The first error is kept.
             drop(self.deferred_error.set(error.clone().into()));
         }
         sent

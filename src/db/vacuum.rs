@@ -7,15 +7,15 @@ use super::{Backend, Db, StoreError, Tx};
 
 /// Number of pages of 4 KiB that one step returns to the file system.
 const VACUUM_PAGES: u32 = 256;
-/// Maximum number of such steps in a row.
+/// Maximum number of steps of one [`Db::release_space`].
 const MAX_VACUUM_STEPS: u32 = 256;
 /// Number of free pages that remain in the file.
 const FREE_PAGES: u64 = 1024;
 
 impl Db {
-    /// Returns free pages of a SQLite file to the file system, in small steps so that other writes don't wait for
-    /// all of them. Some free pages remain, for the next rows. Has no effect on a file that was created without
-    /// `auto_vacuum`, or on a server.
+    /// Returns free pages of a SQLite file to the file system, in small steps so that other writes wait for
+    /// at most one step. Some free pages remain, for the next rows. Has no effect on a file that was created
+    /// without `auto_vacuum`, or on a server.
     ///
     /// # Errors
     ///
@@ -36,7 +36,8 @@ impl Db {
     }
 }
 
-/// Returns some free pages of a SQLite file to the file system, unless few are free. Returns how many are left.
+/// Returns some free pages of a SQLite file to the file system, unless few pages are free. Returns the number
+/// of pages that are still free.
 async fn vacuum_step(tx: &Tx) -> Result<u64, StoreError> {
     let free = free_pages(tx).await?;
     if free <= FREE_PAGES {

@@ -50,7 +50,7 @@ impl WriteGate {
 
     /// Returns the error of a write whose result does not arrive.
     pub(super) fn give_up(&self) -> StoreError {
-        // `reset` may run between the two attempts.
+        // `reset` may run between the two calls of `abandon`.
         if self.abandon() || self.abandon() { StoreError::unavailable() } else { StoreError::unknown() }
     }
 

@@ -1,5 +1,5 @@
-//! The tables of a database, as its catalog describes them. A table that a later migration adds is copied without
-//! a change here.
+//! Reads the tables of a database from its catalog. A table that a later migration adds is therefore copied
+//! without a change of this module.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use super::CopyError;
 use super::values::Kind;
 
-/// The tables that each database has for itself: its schema, the lock of migrations, and the progress of a copy.
+/// The tables that are not copied: the applied migrations, the lock of migrations, and the mark of a copy.
 pub(super) const OWN_TABLES: [&str; 3] = ["seaql_migrations", "tripgate_bootstrap", "tripgate_copy"];
 
 /// A column.
@@ -75,7 +75,7 @@ fn queries(backend: DbBackend) -> [&'static str; 3] {
     }
 }
 
-/// Returns the tables that a copy contains, with the tables that foreign keys refer to first.
+/// Returns the tables that a copy contains. Each table comes after the tables that its foreign keys refer to.
 pub(super) async fn read(connection: &DatabaseConnection) -> Result<Vec<Table>, CopyError> {
     let [columns, keys, references] = queries(connection.get_database_backend());
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
@@ -100,7 +100,7 @@ pub(super) async fn read(connection: &DatabaseConnection) -> Result<Vec<Table>, 
     in_order(tables)
 }
 
-/// Returns the names of all tables, also of those that are not copied.
+/// Returns the names of all tables, including those that are not copied.
 pub(super) async fn names(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, DbErr> {
     let [columns, _, _] = queries(connection.get_database_backend());
     let rows: Vec<[String; 3]> = texts(connection, columns).await?;

@@ -1,5 +1,5 @@
-//! The mark of a copy: a table in the target with the database that it is copied from, and whether the copy is
-//! complete. A server does not start on an incomplete one.
+//! The mark of a copy: a table in the target. It stores the id of the source database, and whether the copy
+//! is complete. A server does not start on an incomplete copy.
 
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
@@ -10,7 +10,7 @@ use super::{CopyError, catalog};
 /// The mark of a database that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyMark {
-    /// The id of the database that it was copied from.
+    /// The id of the source database.
     pub origin: String,
     /// The generation of the complete copy; `None` while the copy is incomplete.
     pub generation: Option<i64>,

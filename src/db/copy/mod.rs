@@ -1,10 +1,11 @@
-//! Copies all rows of a database to another one, of any kind.
+//! Copies all rows of a database to another one. The two databases can be of different kinds.
 //!
-//! The tables and columns come from the catalogs of both databases. Both are read in the order of the primary keys
-//! and compared row by row: what is missing in the target is inserted, and what differs is replaced. A copy that was
-//! interrupted therefore continues, and a second copy writes only the differences. The source is read in one
-//! snapshot, which blocks no writer. At the end the target is read again, and the number and the checksum of the
-//! rows of each table are compared.
+//! The tables and columns come from the catalogs of both databases. Both databases are read in the order of
+//! the primary keys and compared row by row. Rows that are missing in the target are inserted, rows that
+//! differ are replaced, and rows that the source does not have are deleted. After an interruption, the next
+//! run therefore continues the copy, and a second copy writes only the differences. The source is read in one
+//! snapshot, which blocks no writer. At the end the target is read again, and the number and the checksum of
+//! the rows of each table are compared.
 
 mod catalog;
 mod marker;
@@ -64,7 +65,7 @@ pub struct CopiedTable {
     pub rows: u64,
     /// The SHA-256 of all rows in hexadecimal.
     pub sha256: String,
-    /// The number of rows that this copy has inserted. The others were copied before.
+    /// The number of rows that this run inserted. Earlier runs inserted the other rows.
     pub inserted: u64,
 }
 
@@ -73,9 +74,9 @@ pub struct CopiedTable {
 pub struct CopyProgress<'a> {
     /// The table that is being read.
     pub table: &'a str,
-    /// The number of rows of all tables that were read.
+    /// The number of rows that were read so far, in all tables.
     pub rows: u64,
-    /// The number of rows of all tables.
+    /// The number of rows in all tables.
     pub total: u64,
 }
 
@@ -89,7 +90,7 @@ async fn connect(url: &str, size: u32, read_only: bool) -> Result<DatabaseConnec
     Ok(Database::connect(options).await.map_err(unreachable(url))?)
 }
 
-/// Runs a function that reads, on a connection of its own. A SQLite file that does not exist has no tables.
+/// Runs a function that only reads, on a new connection. A SQLite file that does not exist has no tables.
 async fn read<T: Default>(
     url: &str,
     work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, CopyError>,
@@ -104,7 +105,8 @@ async fn read<T: Default>(
     result
 }
 
-/// Returns the tables that a copy of this database contains, with those that foreign keys refer to first.
+/// Returns the tables that a copy of this database contains. Each table comes after the tables that its
+/// foreign keys refer to.
 ///
 /// # Errors
 ///
@@ -119,7 +121,7 @@ async fn table_names(url: &str) -> Result<BTreeSet<String>, CopyError> {
     read(url, async |connection| Ok(catalog::names(connection).await?)).await
 }
 
-/// Returns the first table of another program, or `None` if all tables belong to Tripgate's schema.
+/// Returns the first table of the target that belongs to another program, or `None` if there is none.
 ///
 /// # Errors
 ///
@@ -159,7 +161,7 @@ pub async fn has_rows(url: &str) -> Result<bool, CopyError> {
     .await
 }
 
-/// Returns the mark of a copy, or `None` if the database is none.
+/// Returns the mark of a copy, or `None` if the database is not a copy.
 ///
 /// # Errors
 ///
@@ -216,7 +218,7 @@ fn pairs(source: Vec<Table>, target: Vec<Table>, last: &str) -> Result<Vec<Pair>
         }
         let position = |key: &String| source.columns.iter().position(|column| column.name == *key);
         let key = source.key.iter().filter_map(position).collect();
-        // Both are ordered by the same key.
+        // Read both tables in the order of the same key.
         target.key.clone_from(&source.key);
         pairs.push(Pair { source, target, key });
     }
@@ -271,8 +273,8 @@ struct Copy<'a> {
     total: u64,
 }
 
-/// What is done with rows that differ. A row may have a unique value that an outdated row of the target still has,
-/// so all outdated rows are deleted before the first row is inserted.
+/// What a pass over the tables does with rows that differ. A new row may have a unique value that an outdated
+/// row of the target still has, so all outdated rows are deleted before the first row is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Delete,
@@ -312,7 +314,8 @@ impl Copy<'_> {
         Ok(copied)
     }
 
-    /// Compares a table and changes the target. Returns what the source contains, and the number of changes.
+    /// Compares a table in both databases and changes the target. Returns the summary of the source's rows,
+    /// and the number of changes.
     async fn pass(self, pair: &Pair, pass: Pass, done: u64) -> Result<(Self, Summary, u64), CopyError> {
         let Self { reader, old, mut writer, progress, total } = self;
         let (mut source, mut target) = (Scan::start(reader, &pair.source), Scan::start(old, &pair.target));

@@ -1,6 +1,6 @@
 //! Reads tables in the order of their keys, with a checksum.
 //!
-//! A task of its own reads and decodes the rows, while the caller writes those that it has received.
+//! A separate task reads and decodes rows while the caller writes earlier ones.
 
 use std::fmt::Write;
 use std::{mem, vec};
@@ -18,10 +18,10 @@ use super::CopyError;
 use super::catalog::{Table, quoted};
 use super::values::{Cell, Kind, Row};
 
-/// The maximum number of rows and of bytes that are handed over at once.
+/// The maximum number of rows and of bytes in a chunk, which the task sends to the caller as a unit.
 const CHUNK_ROWS: usize = 500;
 const CHUNK_BYTES: usize = 1 << 20;
-/// The number of chunks that wait for the writer.
+/// The maximum number of chunks that wait for the caller.
 const QUEUE: usize = 4;
 
 /// A connection that reads tables.
@@ -118,7 +118,7 @@ impl Reader {
     }
 }
 
-/// Returns the query of all rows, ordered by the bytes of the key on every database.
+/// Returns the query for all rows, ordered by the bytes of the key on every database.
 fn select(backend: DbBackend, table: &Table) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| quoted(backend, &column.name)).collect();
     let is_text =
@@ -141,7 +141,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Begins to read a table.
+    /// Starts the task that reads a table.
     pub(super) fn start(reader: Reader, table: &Table) -> Self {
         let (sender, chunks) = mpsc::channel(QUEUE);
         let sql = select(reader.backend(), table);

@@ -20,8 +20,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind of a column from the name of its type in the catalog, or `None` for a type that no table
-    /// has.
+    /// Returns the kind of a column from the name of its type in the catalog, or `None` for a type that no
+    /// column of Tripgate has.
     pub(super) fn from_type(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "boolean" | "tinyint(1)" => Self::Bool,
@@ -67,7 +67,7 @@ impl Cell {
         Ok(cell.unwrap_or(Self::Null))
     }
 
-    /// Returns the value for a column of this kind, or `None` if the column can't have it.
+    /// Returns the value for a column of this kind, or `None` if such a column can't store it.
     pub(super) fn bind(self, kind: Kind) -> Option<Value> {
         Some(match (kind, self) {
             (Kind::Bool, Self::Int(value)) => (value != 0).into(),
@@ -95,7 +95,7 @@ impl Cell {
         }
     }
 
-    /// Adds the value to a checksum. The length of each value is part of it.
+    /// Adds the value, with its length, to a checksum.
     pub(super) fn hash(&self, hash: &mut Context) {
         let mut part = |tag: u8, bytes: &[u8]| {
             hash.update(&[tag]);

@@ -1,4 +1,4 @@
-//! Writes rows in batches, many in one transaction.
+//! Writes rows in batches, and commits several batches in one transaction.
 
 use std::mem;
 
@@ -34,7 +34,8 @@ impl Writer {
         Self { connection, backend, transaction: None, statements: 0, rows: Vec::new(), bytes: 0 }
     }
 
-    /// Inserts a row, at the latest with [`Writer::finish`].
+    /// Adds a row to the current batch. Inserts the batch when it is full; [`Writer::finish`] inserts the
+    /// last one.
     pub(super) async fn insert(&mut self, table: &Table, row: Row) -> Result<(), CopyError> {
         self.bytes += row.iter().map(Cell::size).sum::<usize>();
         self.rows.push(row);

@@ -3,7 +3,7 @@
 use poem::http::{HeaderMap, header};
 use poem::{FromRequest, Request, RequestBody, Result};
 
-/// The representation that a client prefers, where an operation has both.
+/// The representation that a client prefers, for an operation that supports both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Representation {
     /// JSON, for programs. It is the default.
@@ -31,7 +31,7 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
     weight(headers, "text", "html") > 0.0
 }
 
-/// Returns whether the client accepts JSON. No header allows anything.
+/// Returns whether the client accepts JSON. A client that sends no `Accept` header accepts everything.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
     let is_json = |range: &str| {
         ["*/*", "application/*", "application/json", "application/problem+json"]

@@ -53,7 +53,7 @@ pub struct Item<T> {
     pub checked: Result<T, (Value, Vec<FieldError>)>,
 }
 
-/// The operations of a request, which are not read yet.
+/// The body of a batch request, which has not been read yet.
 pub struct Batch<W: BatchBody>(Incoming, PhantomData<W>);
 
 impl<W: BatchBody> Payload for Batch<W> {
@@ -81,8 +81,9 @@ impl<W: BatchBody> ParsePayload for Batch<W> {
 }
 
 impl<W: BatchBody> Batch<W> {
-    /// Reads the operations of `user` and converts each as soon as it is parsed, so that only one is in memory as
-    /// JSON. The admission must be held until the operations are processed.
+    /// Reads the operations of `user` and converts each as soon as it is parsed, so that the JSON of only one
+    /// operation is in memory at a time. The caller must hold the returned admission until the operations are
+    /// processed.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ fn parse<W: BatchBody, U>(
 
 impl_apirequest_for_payload!(Batch<W>, W: BatchBody);
 
-/// Returns the `op_id` of an operation as it was written, and as a UUID.
+/// Returns the `op_id` of an operation, as the client wrote it and as a UUID.
 fn parse_op_id(operation: &Value) -> Option<(String, Uuid)> {
     let raw_op_id = operation.get(OP_ID)?.as_str()?;
     let op_id = Uuid::try_parse(raw_op_id).ok().filter(|_| raw_op_id.len() == 36)?;

@@ -33,7 +33,7 @@ pub struct Body<T> {
 
 impl<T> Body<T> {
     /// Returns a digest of the JSON that does not depend on the order of its fields. It is computed only for
-    /// requests with an `Idempotency-Key`, and is zero for others.
+    /// requests with an `Idempotency-Key`, and is zero for other requests.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
@@ -193,7 +193,7 @@ impl<'a, T: RequestSchema> ApiExtractor<'a> for OptionalBody<T> {
     }
 }
 
-/// Removes the top-level fields that have an error, in themselves or below.
+/// Removes each top-level field that has an error in its value or in a nested value.
 fn remove_rejected(mut value: Value, errors: &[FieldError]) -> Value {
     if let Some(fields) = value.as_object_mut() {
         let is_rejected = |name: &str| {

@@ -1,9 +1,10 @@
-//! Admits large request bodies, so that many of them at once exhaust neither the memory nor the processor.
+//! Limits the large request bodies that are processed at once, so that they exhaust neither the memory nor
+//! the processors.
 //!
 //! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
 //! before it is read, and is parsed by one of a few threads of low priority. If no share becomes free in
-//! `MAX_WAIT`, the request gets 503. Batches have a budget of their own, of which one user gets a part: clients
-//! that send slowly can't take the budget of all others.
+//! `MAX_WAIT`, the request gets 503. Batches have a separate budget. One user gets only a part of it, so that
+//! a client that sends slowly can't take the budget of all users.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -48,7 +49,7 @@ pub struct Admission {
 
 impl Default for BodyBudget {
     fn default() -> Self {
-        // Half of the processors are left to other requests.
+        // Leave half of the processors to other requests.
         let parsers = thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
         Self {
             batches: Arc::new(Semaphore::new(BATCHES_KIB)),
@@ -61,7 +62,7 @@ impl Default for BodyBudget {
 }
 
 impl BodyBudget {
-    /// Admits a body of this size; `batch_of` is the user that sends a batch.
+    /// Admits a body of this size. If the body is a batch, `batch_of` is the user that sends it.
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ impl BodyBudget {
         self.parsers.run(parse).await.map_err(Problem::internal)
     }
 
-    /// Returns the budget of a user, and removes those of users without a batch.
+    /// Returns the budget of a user, and removes the budgets of users that send no batch at the moment.
     fn user(&self, user: Uuid) -> Arc<Semaphore> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = users.get(&user).and_then(Weak::upgrade) {

@@ -148,7 +148,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Returns whether the caller may read trips. A caller that may only write them gets no trip in a response.
+    /// Returns whether the caller may read trips. Responses to other callers contain no trip.
     pub fn can_read_trips(&self) -> bool {
         self.scopes().contains(Scope::TripsRead)
     }
@@ -162,9 +162,9 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Checks that the user has authenticated within [`STEP_UP_MAX_AGE`] (RFC 9470). The time is the `auth_time`
-    /// of the token; refreshing does not change it. A token that an operator minted never passes, and neither does
-    /// a personal access token.
+    /// Checks that the user has authenticated within [`STEP_UP_MAX_AGE`] (RFC 9470). The time is the
+    /// `auth_time` of the token; refreshing does not change it. A token that an operator minted and a
+    /// personal access token never pass this check.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl<R: RequiredScope> Caller<R> {
         let methods = authentication.methods;
         let digest = methods.digest.then_some(&authentication.personal_tokens);
         let challenges = Challenges { basic: methods.basic, digest, is_stale: false };
-        // All but the first are boxed, so that the future of a request with an access token stays small.
+        // Box all but the usual case, an access token in the header, so that its future stays small.
         let credential = match extract(request, methods.query_token)? {
             Presented::Bearer(token) if PersonalTokens::is_well_formed(token) => {
                 Box::pin(verify_personal(authentication, token, challenges)).await?
@@ -269,7 +269,7 @@ async fn verify_digest(
     challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
     let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
-    // The middleware handles HEAD as GET.
+    // The middleware has changed the method HEAD to GET, so a client may have used either one in the digest.
     let method = request.method().as_str();
     let methods = if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] };
     let response = digest::parse(fields).ok_or_else(|| challenges.invalid_digest())?;
@@ -304,8 +304,8 @@ async fn verify_personal_basic(
     }
 }
 
-/// Accepts an identifier with a password or a personal access token, or an access token with an empty password.
-/// No account has an empty password, so they can't be confused.
+/// Accepts an identifier with a password or a personal access token, or an access token with an empty
+/// password. No account has an empty password, so an access token can't be confused with an identifier.
 async fn verify_basic(
     authentication: &Authentication,
     encoded: &str,

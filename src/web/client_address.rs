@@ -1,11 +1,12 @@
 //! The address of the client of a request: the peer of the connection or, behind trusted proxies, the address that
 //! they forward.
 //!
-//! A forwarding header is evidence only as far as trusted proxies wrote it. Each proxy appends the address that
-//! it saw, so the list is read from the end: while the address is a trusted proxy's, the item before it names the
-//! next client. Reading stops at the first item that is not an address, and the client is then the last proxy
-//! that is known. A header from any other peer has no effect. `X-Forwarded-For` takes precedence over `Forwarded`
-//! (RFC 7239), because a proxy that writes the former may pass the latter on unchanged.
+//! Each proxy appends the address that it saw to a forwarding header. Only items that trusted proxies
+//! appended are reliable, so the list is read from its end: while the address is that of a trusted proxy, the
+//! item before it is the next address. Reading stops at the first item that is not an address, and the client
+//! is then the last known proxy. A header from a peer that is not trusted has no effect. `X-Forwarded-For`
+//! takes precedence over `Forwarded` (RFC 7239), because a proxy that writes `X-Forwarded-For` may pass on
+//! `Forwarded` unchanged.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -25,7 +26,7 @@ pub struct ClientAddress(pub IpAddr);
 impl ClientAddress {
     /// Returns the address that the middleware attached to the request.
     pub fn of(request: &Request) -> Self {
-        // Without the middleware, all requests count as one client.
+        // Without the middleware, all requests have the same client address.
         request.data::<Self>().copied().unwrap_or(Self(Ipv4Addr::UNSPECIFIED.into()))
     }
 }
@@ -72,8 +73,8 @@ impl TrustedProxies {
         Identified { client: ClientAddress(client), peer, is_untrusted: false }
     }
 
-    /// Returns the first address that is not a trusted proxy's, from the peer along the items. `None` is an item
-    /// that is not an address.
+    /// Follows the items from the peer, and returns the first address that is not that of a trusted proxy. An
+    /// item is `None` if it is not an address.
     fn walk(&self, peer: IpAddr, mut items: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer;
         while self.contains(client) {
@@ -94,7 +95,7 @@ fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.into_iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','))
 }
 
-/// Parses an address, which may have a port, and brackets around IPv6.
+/// Parses an address. It may have a port, and an IPv6 address may be in brackets.
 fn address(item: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(item).ok()?.trim();
     let unbracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);

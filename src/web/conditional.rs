@@ -1,7 +1,7 @@
 //! Conditional requests (RFC 9110 §13): `If-None-Match` avoids sending a state that the client has already,
 //! `If-Match` prevents a change to a state that the client has not seen.
 //!
-//! A malformed condition is rejected, never ignored: without it the request would change any state.
+//! A malformed condition is rejected. If it were ignored, the request would change a resource in any state.
 
 use poem::http::{HeaderName, HeaderValue, header};
 use poem::{Request, RequestBody, Result};
@@ -66,7 +66,7 @@ impl EntityTags {
         (!tags.is_empty()).then_some(Self::List(tags))
     }
 
-    /// Returns the strong tags. Weak ones never match in `If-Match` (RFC 9110 §13.1.1). `None` stands for
+    /// Returns the strong tags. Weak ones never match in `If-Match` (RFC 9110 §13.1.1). Returns `None` for
     /// `*`.
     pub fn strong(self) -> Option<Vec<String>> {
         match self {

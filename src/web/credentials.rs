@@ -1,7 +1,7 @@
 //! Reads the credential of a request, and builds the 401 and 403 problems with their challenges.
 //!
-//! A request has at most one credential; two are rejected, whatever they are. [`super::caller`] checks
-//! whether a credential is valid.
+//! A request with more than one credential is rejected. [`super::caller`] checks whether a credential is
+//! valid.
 
 use std::borrow::Cow;
 
@@ -180,7 +180,7 @@ pub(super) fn step_up_required(max_age: TimeDelta) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Returns the problem for a mailed code or token that is not accepted, whatever the reason.
+/// Returns the problem for a mailed code or token that is not accepted for any reason.
 pub fn invalid_code(pointer: &str) -> Problem {
     let detail = "This code is not valid or has expired. Please check it, or ask for a new one.";
     Problem::new(ProblemCode::InvalidCode, detail).with_errors(vec![FieldError::new(
@@ -232,8 +232,8 @@ pub fn invalid_second_factor(detail: &'static str) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
-/// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401;
-/// Basic would make browsers open their password dialog.
+/// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401. A
+/// Basic challenge would make browsers open their password dialog.
 pub fn invalid_credentials() -> Problem {
     wrong_credentials().with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
@@ -283,7 +283,7 @@ impl BasicCredentials {
         }
     }
 
-    /// Returns the attempt to log in with these credentials, which have no device token.
+    /// Returns the login attempt with these credentials. Basic credentials have no device token.
     pub fn attempt(&self, request: &Request) -> LoginAttempt<'_> {
         let Self { identifier, password } = self;
         LoginAttempt { identifier, password, address: ClientAddress::of(request).0, device_token: None }

@@ -40,7 +40,8 @@ pub(super) fn parse(text: &str) -> Option<DigestResponse> {
             "qop" => &mut response.qop,
             "response" => &mut response.response,
             "userhash" if value == "false" => continue,
-            // A hashed or encoded user name is not supported: ids are ASCII and no personal data.
+            // Hashed or encoded user names are not supported. The user name is the id of a token, which is
+            // ASCII and not personal data.
             "userhash" | "username*" => return None,
             _ => continue,
         };

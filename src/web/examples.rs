@@ -50,10 +50,10 @@ pub const REFRESH_TOKEN: &str = "v1.019cadb950287000bd7be5206ff49326.1.c2lnbmF0d
 pub const MFA_TOKEN: &str = "bXkgbG9naW4gd2FpdHMgZm9yIGEgY29kZSBvZiB0aGU";
 /// A code of Grace's authenticator app.
 pub const TOTP_CODE: &str = "492039";
-/// The scopes of both tokens.
+/// The scopes of the access token and the refresh token.
 pub const SCOPE: &str = "account trips:read trips:write";
 
-/// Returns the time so many seconds after Grace signed up.
+/// Returns the time that is `seconds` after Grace signed up.
 pub fn at(seconds: i64) -> DateTime<Utc> {
     clock::from_millis(1_772_441_129_000) + TimeDelta::seconds(seconds)
 }

@@ -1,6 +1,6 @@
 //! The names of fields in sentences for people: `start_date` is "Start date".
 
-/// The names that differ from the words of the field.
+/// The fields whose name in a sentence does not consist of the words of the field.
 const LABELS: [(&str, &str); 9] = [
     ("q", "Search text"),
     ("op", "Operation"),

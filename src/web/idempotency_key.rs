@@ -2,9 +2,9 @@
 //! once, and every repetition gets the same response.
 //!
 //! A key has 1 to 255 visible ASCII characters, either bare or as a quoted RFC 9651 string, which the draft
-//! uses; both forms are the same key. A malformed or duplicate header is rejected, because the client relies
-//! on it. Requests are compared by method, path and body; white space and the order of fields in the body
-//! don't matter.
+//! uses; both forms are the same key. A malformed or duplicate header is rejected, because a client that
+//! sends the header relies on it. Requests are compared by method, path and body; white space and the order
+//! of fields in the body don't matter.
 
 use std::sync::Arc;
 
@@ -58,7 +58,8 @@ impl IdempotencyKey {
         Ok(Self(Some(Key { key_digest: digest(&key), target })))
     }
 
-    /// Identifies the request of this owner under this key; `body` is the digest of its body.
+    /// Returns what identifies the request: its owner, its key, and a digest of its method, path and body.
+    /// `body` is the digest of the body. Returns `None` if the request has no key.
     pub fn request(&self, owner: Uuid, body: [u8; 32]) -> Option<Keyed> {
         let Key { key_digest, target } = self.0.as_ref()?;
         Some(Keyed { owner, key: *key_digest, digest: digest(&[target.as_bytes(), b"\n", &body].concat()) })
@@ -121,17 +122,18 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     }
 }
 
-/// An operation whose request can be repeated, with all that its response needs of the request. `T` is the result
-/// of the operation.
+/// An operation whose request can be repeated. The value holds all parts of the request that the response
+/// needs. `T` is the result of the operation.
 pub trait Repeatable<T>: Send + Sync + 'static {
-    /// What the response needs of the result. As JSON it has at most 512 characters, whatever the size of the
-    /// request.
+    /// The part of the result that the response needs. As JSON it has at most 512 characters, for a request
+    /// of any size.
     type Reference: Serialize + DeserializeOwned;
 
-    /// Returns what is saved of the result.
+    /// Returns the part of the result that is saved.
     fn reference(&self, result: &T) -> Self::Reference;
 
-    /// Returns the response. It depends on nothing else, so that it is the same for each repetition.
+    /// Returns the response. It depends only on this operation and the reference, so that it is the same for
+    /// each repetition.
     ///
     /// # Errors
     ///
@@ -148,12 +150,13 @@ pub struct IdempotentResponse {
     pub replayed: bool,
 }
 
-/// Executes `act`, at most once if the request has a key. `act` gets the [`ResultRecorder`] that saves the result in
-/// its transaction.
+/// Executes `act`. If the request has a key, executes it at most once. `act` gets the [`ResultRecorder`] that
+/// saves the result in its transaction.
 ///
 /// # Errors
 ///
-/// The errors of `act`; 409 and 422 for the key.
+/// The errors of `act`; 409 if the first request with the key is still running, and 422 if the key was used
+/// for another request.
 pub async fn run_once<T, E, Fut, R: Repeatable<T>>(
     idempotency: &Idempotency,
     request: Option<Keyed>,
@@ -171,7 +174,8 @@ where
         return Ok(IdempotentResponse { response, replayed: false });
     };
     let (keys, operation) = (idempotency.clone(), Arc::new(operation));
-    // In a separate task, so that a client that disconnects doesn't leave a claim behind.
+    // Use a separate task, so that the claim on the key is completed or released even if the client
+    // disconnects.
     let task =
         tokio::spawn(async move { within_one_deadline(run_claimed(&keys, &request, operation, act)).await });
     task.await.map_err(|error| Problem::internal(format!("the task of a keyed request failed: {error}")))?
@@ -203,7 +207,7 @@ async fn run_claimed<T, E: Into<Problem>, Fut: Future<Output = Result<T, E>>, R:
         Err(error) => {
             let problem = error.into();
             let release = keys.release_in_background(claim);
-            // An unavailable database does not delay the response a second time.
+            // If the database is unavailable, don't wait for it a second time.
             if problem.code() != ProblemCode::DatabaseUnavailable
                 && problem.code() != ProblemCode::OutcomeUnknown
             {
@@ -238,7 +242,8 @@ fn too_many_keys(max: i64) -> Problem {
     Problem::new(ProblemCode::QuotaExceeded, detail)
 }
 
-/// Returns the problem for a key that was used for another request. `pointer` is the place of the key.
+/// Returns the problem for a key that was used for another request. `pointer` names the field or header of
+/// the key.
 pub fn reused(pointer: &str) -> Problem {
     let detail = format!(
         "{} was already used for another request. Use a new one for each request.",

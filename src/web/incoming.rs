@@ -54,7 +54,7 @@ impl Incoming {
         Ok(Self { body, declared, max_bytes, budget })
     }
 
-    /// Reads the body within the deadline; `batch_of` is the user that sends a batch.
+    /// Reads the body within the deadline. If the body is a batch, `batch_of` is the user that sends it.
     pub(super) async fn read(self, batch_of: Option<Uuid>) -> Result<Received, Problem> {
         let Self { body, declared, max_bytes, budget } = self;
         let mut admission = Admission::default();
@@ -68,7 +68,7 @@ impl Incoming {
         let mut chunks = Box::pin(body.into_bytes_stream());
         let mut rest = collect(&mut chunks, &mut bytes, limit).await?;
         if let Some(chunk) = rest.take_if(|_| limit < max_bytes) {
-            // The length is not known, so the body gets a share of the largest size.
+            // The length is not known, so the body gets the share of a body of the maximum size.
             admission = budget.admit(max_bytes, batch_of).await?;
             bytes.reserve_exact(max_bytes - bytes.len());
             bytes.extend_from_slice(&chunk);
@@ -81,7 +81,7 @@ impl Incoming {
     }
 }
 
-/// Appends chunks while they fit into `limit` bytes; returns the first that does not fit.
+/// Appends chunks while they fit into `limit` bytes. Returns the first chunk that does not fit.
 async fn collect(
     chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
     bytes: &mut Vec<u8>,
@@ -112,8 +112,8 @@ impl Received {
         &self.bytes
     }
 
-    /// Returns the result of `parse`, which runs on a thread of low priority if the body is large. The share of the
-    /// budget is returned with it.
+    /// Returns the result of `parse`, which runs on a thread of low priority if the body is large. Also
+    /// returns the share of the budget, which the caller must hold while it uses the result.
     pub(super) async fn parse<T: Send + 'static>(
         self,
         parse: impl FnOnce(Vec<u8>) -> Result<T, Problem> + Send + 'static,

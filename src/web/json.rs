@@ -1,4 +1,4 @@
-//! JSON responses: serde's bytes, without building a tree of values first.
+//! JSON responses. serde writes them as bytes, without building a tree of values first.
 
 use std::io;
 use std::marker::PhantomData;
@@ -61,9 +61,9 @@ impl<T: Send, E: Send> IntoResponse for RawJson<T, E> {
 pub struct JsonStream<T>(Body, PhantomData<T>);
 
 impl<T> JsonStream<T> {
-    /// Creates a response from the parts of the JSON text. An error ends the response and closes the connection, so
-    /// that the client does not mistake a part for the whole. The response must not be compressed: send
-    /// `Cache-Control: no-store`.
+    /// Creates a response from the parts of the JSON text. An error ends the response and closes the
+    /// connection, so that the client does not mistake a part for the whole. The response must not be
+    /// compressed, so it must have `Cache-Control: no-store`, which excludes it from compression.
     pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self(Body::from_bytes_stream(parts), PhantomData)
     }
@@ -88,8 +88,8 @@ impl<T: Send> IntoResponse for JsonStream<T> {
 }
 
 /// Serializes an instant as `2026-11-22T01:16:00.123Z`: RFC 3339 in UTC, always with milliseconds. It does
-/// not use chrono's formatting, because a page has forty instants, and formatting them takes a twentieth of
-/// its time.
+/// not use chrono's formatting, because a page of trips has forty instants, and chrono's formatting would
+/// take a twentieth of the time of the request.
 ///
 /// # Errors
 ///
@@ -119,7 +119,8 @@ pub fn serialize_optional_instant<S: Serializer>(
     }
 }
 
-/// Serializes a date as `2026-11-22` (RFC 3339 `full-date`), without chrono as [`serialize_instant`].
+/// Serializes a date as `2026-11-22` (RFC 3339 `full-date`). Like [`serialize_instant`], does not use
+/// chrono's formatting.
 ///
 /// # Errors
 ///

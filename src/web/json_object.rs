@@ -1,5 +1,6 @@
-//! A JSON object that another specification defines, such as the JSON of Web Authentication. Its fields are neither checked
-//! against the document nor described by it, because that specification adds fields over time.
+//! A JSON object that another specification defines, such as the JSON of Web Authentication. The OpenAPI
+//! document does not describe its fields and the server does not check them, because that specification adds
+//! fields over time.
 
 use std::borrow::Cow;
 

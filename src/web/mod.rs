@@ -1,7 +1,7 @@
 //! The building blocks of handlers: problems, request and response bodies, callers, conditions.
 //!
-//! This layer defines how requests are authenticated and parsed, and does not know which operations exist.
-//! Every error becomes a [`problem`].
+//! This layer defines how requests are authenticated and parsed, and does not depend on the operations. Every
+//! error becomes a [`problem`].
 
 pub mod accept;
 pub mod batch;
@@ -39,7 +39,8 @@ use poem_openapi::Tags;
 /// The path that every operation of the API begins with.
 pub const API: &str = "/api/v1";
 
-/// The path that every share link begins with. A browser gets a page there, everywhere else under [`API`] JSON.
+/// The beginning of the path of every share link. Browsers get pages for these paths, and JSON for other
+/// paths under [`API`].
 pub const SHARED_LINKS: &str = "/api/v1/shared/";
 
 /// The maximum size of a request body, in bytes, unless an operation allows more.

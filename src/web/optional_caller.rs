@@ -14,8 +14,8 @@ use crate::tokens::Scope;
 const OPTIONAL_BEARER: &str = "bearerAuth optional";
 
 /// The user of the access token, if the request has one with the scope `account`. Other credentials are
-/// ignored. An access token that is not valid is rejected, so that the client gets a new one and repeats the
-/// request.
+/// ignored. An access token that is not valid is rejected, so that the client gets a new token and repeats
+/// the request.
 #[derive(Debug)]
 pub struct OptionalCaller(pub Option<Uuid>);
 

@@ -1,8 +1,8 @@
 //! Problem details (RFC 9457), the form of every error response.
 //!
-//! A [`Problem`] travels inside `poem::Error` to the middleware, which renders it. Errors of poem itself are
-//! converted here too. A problem never repeats input. Messages of the database and of libraries go to the log
-//! only.
+//! A handler returns a [`Problem`] inside a `poem::Error`, and the middleware renders it. Errors of poem
+//! itself are converted here too. A problem never repeats input. Messages of the database and of libraries
+//! are only logged.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -137,7 +137,7 @@ impl Problem {
         self
     }
 
-    /// Removes the errors after the first `max`; returns the number of those that are left.
+    /// Removes the errors after the first `max`. Returns the number of errors that remain.
     pub(crate) fn limit_errors(&mut self, max: usize) -> usize {
         self.is_truncated |= self.errors.len() > max;
         self.errors.truncate(max);
@@ -151,7 +151,7 @@ impl Problem {
         self
     }
 
-    /// Creates a 404 problem. It is the same for a missing resource and for another user's.
+    /// Creates a 404 problem. It is the same for a missing resource and for a resource of another user.
     pub fn not_found() -> Self {
         Self::new(ProblemCode::NotFound, "This was not found. It may have been deleted.")
     }
@@ -354,8 +354,8 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
-/// The error type of handlers. The parameters are the statuses that the operation adds to those of every
-/// operation: `Result<Json<T>, ProblemResponse<404, 409>>`.
+/// The error type of handlers. The parameters are the statuses that this operation can return, in addition to
+/// those that every operation can return: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]
 pub struct ProblemResponse<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
 

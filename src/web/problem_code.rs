@@ -75,7 +75,7 @@ pub enum ProblemCode {
     HeadersTooLarge,
     /// An internal error.
     Internal,
-    /// Conflicts with other transactions persisted over all retries.
+    /// The transaction was in conflict with other transactions at every attempt.
     Busy,
     /// The search took too long.
     SearchTimeout,
@@ -83,9 +83,9 @@ pub enum ProblemCode {
     DatabaseUnavailable,
     /// The result of a commit is unknown: the change was made or not.
     OutcomeUnknown,
-    /// The disk or the quota of the database is full.
+    /// The disk of the database is full, or its quota is reached.
     StorageFull,
-    /// The user has as much as a quota allows.
+    /// The user has reached a quota.
     QuotaExceeded,
     /// The queue of password checks or the budget for large bodies is full.
     Overloaded,
@@ -301,7 +301,7 @@ impl ProblemCode {
             431 => "The headers are too large",
             503 => "The server is temporarily unavailable; retry later",
             507 => "The storage is full, or the user is over a quota",
-            // Only 500 is left.
+            // 500 is the only other status.
             _ => "An internal error",
         }
     }

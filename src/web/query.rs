@@ -1,8 +1,8 @@
-//! Query parameters that an operation does not have. They are rejected, because a misspelt filter that is ignored
-//! returns the wrong list.
+//! Rejects query parameters that an operation does not have. If a misspelled filter were ignored, the
+//! response would be the wrong list.
 //!
-//! The middleware finds them, because it knows the parameters of each operation. An operation that requires a
-//! credential reports them after it has authenticated the caller: a caller without a credential gets 401.
+//! The middleware finds these parameters in the path table. An operation that requires a credential reports
+//! them after it has authenticated the caller, so a caller without a credential gets 401.
 
 use poem::Request;
 
@@ -23,16 +23,16 @@ impl UnknownParameters {
             known => format!("This query parameter is unknown. The accepted ones are: {}.", known.join(", ")),
         };
         let error = |name: &str| {
-            // A long name is not repeated.
+            // A long name is left out of the error.
             let is_short = name.chars().count() <= MAX_NAME;
             let pointer = if is_short { format!("/{name}") } else { String::new() };
             FieldError::new(pointer, "unknown_parameter", detail.clone())
         };
-        // One more than a problem lists, so that it reports that there are more.
+        // Keep one error more than a problem lists, so that the problem can report that there are more.
         Self(names.take(MAX_FIELD_ERRORS + 1).map(error).collect())
     }
 
-    /// Returns the problem that lists them.
+    /// Returns the problem that lists the unknown parameters.
     pub fn into_problem(self) -> Problem {
         Problem::invalid(self.0)
     }
@@ -42,7 +42,7 @@ impl UnknownParameters {
 ///
 /// # Errors
 ///
-/// A problem that names each of them.
+/// A problem that names each unknown parameter.
 pub(super) fn reject_unknown(request: &Request) -> Result<(), Problem> {
     request.data::<UnknownParameters>().map_or(Ok(()), |unknown| Err(unknown.clone().into_problem()))
 }

@@ -1,4 +1,4 @@
-//! The problem of a request that the throttle refuses.
+//! The problem for a request that the throttle refuses.
 
 use poem::http::HeaderName;
 
@@ -9,7 +9,7 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl From<Blocked> for Problem {
-    /// Returns 429 with the time to wait, in `RateLimit` and `RateLimit-Policy` too
+    /// Returns 429 with the time to wait, which is also in `RateLimit` and `RateLimit-Policy`
     /// (draft-ietf-httpapi-ratelimit-headers).
     fn from(blocked: Blocked) -> Self {
         let Blocked { limit, retry_after_secs } = blocked;

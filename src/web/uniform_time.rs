@@ -1,5 +1,5 @@
-//! Response times that reveal nothing: a response that must not show whether an account exists leaves at the next
-//! tick after its work, and the work of both cases ends within the same tick.
+//! Makes response times independent of whether an account exists. The response is sent at the next tick after
+//! its work has ended. The work ends within the same tick, whether or not the account exists.
 
 use std::future::Future;
 use std::time::Duration;

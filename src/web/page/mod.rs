@@ -56,12 +56,12 @@ pub fn hash_of(texts: &[&str]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Renders a template. The templates can't fail: they write to a string.
+/// Renders a template. Rendering can't fail, because it writes to a string.
 pub fn render(template: &impl Template) -> String {
     template.render().unwrap_or_default()
 }
 
-/// Returns a page that is not stored, not indexed, and sends no referrer.
+/// Returns a page that caches don't store and search engines don't index. Browsers send no referrer from it.
 pub fn private(status: StatusCode, html: String) -> Response {
     Response::builder()
         .status(status)

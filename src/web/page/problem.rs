@@ -7,7 +7,7 @@ use poem::http::{HeaderName, StatusCode, header};
 use super::{Layout, private, render};
 use crate::web::problem::Problem;
 
-/// The headers of a problem that its page has too.
+/// The headers that the page of a problem has in common with its JSON.
 const COMMON: [HeaderName; 2] = [header::ALLOW, header::RETRY_AFTER];
 
 #[derive(Template)]
@@ -18,7 +18,7 @@ struct ProblemPage<'a> {
     title: &'a str,
     detail: &'a str,
     request_id: &'a str,
-    /// The page that the page links to.
+    /// The path of a page to link to.
     home: Option<&'a str>,
 }
 

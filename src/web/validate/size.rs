@@ -1,10 +1,11 @@
-//! The number of values that a body of a schema can need.
+//! Computes how many JSON values a body of a schema may have.
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 
-/// The number of values that every body may have, for errors that the schema check reports.
+/// The number of values that a body may have in addition to those of its schema, so that the schema check can
+/// report them as errors.
 const BASE: usize = 256;
-/// The number of values of a list without a maximum length, and of an object without known fields.
+/// The assumed number of values in a list without a maximum length, and in an object without known fields.
 const OPEN: usize = 64;
 /// The depth below which a schema is not followed, because it may be recursive.
 const MAX_DEPTH: u32 = 8;

@@ -1,4 +1,4 @@
-//! The access log and the metrics of requests: one line for each request, and one more for a slow one.
+//! The access log and the metrics of requests: one line for each request, and a warning for a slow one.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(super) struct FinishedRequest<'a> {
 }
 
 impl FinishedRequest<'_> {
-    /// Writes the line of the request, and counts it.
+    /// Writes the log line of the request, and updates the metrics.
     pub(super) fn record(&self, slow: Duration) {
         let Self { info, method, operation, status, took, .. } = *self;
         let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -1,10 +1,15 @@
 //! Compresses responses to GET: static files from copies that the build has compressed, and JSON, YAML and pages
 //! with gzip.
 //!
-//! Never compressed are responses that must not be stored, because they contain credentials and the length of a
-//! compressed response can reveal its content (BREACH); small ones; very large ones, which would occupy a worker
-//! thread; and single resources with an entity tag, which a client sends back in `If-Match`. The tag of a list
-//! becomes weak: its bytes differ, its meaning does not (RFC 9110 §8.8.1).
+//! Some responses are never compressed:
+//!
+//! - Responses that must not be stored. They contain credentials, and the length of a compressed response can
+//!   reveal its content (BREACH).
+//! - Small responses, and very large ones, which would occupy a worker thread.
+//! - Single resources with an entity tag, which a client sends back in `If-Match`.
+//!
+//! The entity tag of a compressed list becomes weak, because the bytes differ and the meaning does not (RFC
+//! 9110 §8.8.1).
 
 use std::io::Write;
 
@@ -15,11 +20,12 @@ use futures_util::FutureExt;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 
-/// A response with fewer bytes fits into one packet anyway.
+/// The minimum size of a response that is compressed, in bytes. A smaller one fits into one packet anyway.
 const MIN_BYTES: usize = 1024;
-/// The maximum size that is compressed while the request waits; it takes up to 10 ms.
+/// The maximum size of a response that is compressed, in bytes. Compressing it takes up to 10 ms, during
+/// which the request waits.
 const MAX_BYTES: usize = 512 * 1024;
-/// The level of gzip. It saves almost as many bytes as the default level, in a third of the time.
+/// The level of gzip. This level saves almost as many bytes as the default level, in a third of the time.
 const LEVEL: u32 = 4;
 /// The media types that compress well.
 const COMPRESSIBLE: [&str; 6] = [
@@ -30,7 +36,7 @@ const COMPRESSIBLE: [&str; 6] = [
     "text/css",
     "text/javascript",
 ];
-/// The path whose entity tag is never used in `If-Match`.
+/// The path of the list of trips. No operation accepts the entity tag of the list in `If-Match`.
 const LIST: &str = "/api/v1/trips";
 
 /// The encodings that a client accepts.
@@ -85,7 +91,7 @@ pub(super) fn compress(response: &mut Response, accepted: Accepted, path: &str) 
     if tag.is_some_and(|tag| !tag.as_bytes().starts_with(b"W/")) && !is_list {
         return;
     }
-    // The body is in memory, so it is there at the first poll.
+    // The body is in memory, so the first poll returns it.
     let Some(Ok(body)) = response.take_body().into_bytes().now_or_never() else { return };
     let is_worthwhile = (MIN_BYTES..=MAX_BYTES).contains(&body.len());
     if is_worthwhile {

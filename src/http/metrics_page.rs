@@ -29,7 +29,7 @@ fn respond(app: &App, request: &Request) -> Response {
     text(StatusCode::OK, metrics::render()).set_content_type(metrics::CONTENT_TYPE)
 }
 
-/// Reads the state of the server from memory: a scraper causes no query.
+/// Reads the state of the server from memory, so that a scrape causes no query.
 fn snapshot(app: &App) -> Snapshot {
     Snapshot {
         revocation_age_secs: app.tokens.poll_age().as_secs_f64(),

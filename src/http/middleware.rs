@@ -43,7 +43,7 @@ use crate::web::{API, SHARED_LINKS};
 
 /// The header with the id of a request, which the client or the server assigns.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The id of a request if no id can be created, which can't happen.
+/// The id of a request if the generated id is not a valid header value, which can't happen.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
@@ -69,7 +69,7 @@ pub(super) struct Middleware<O, P> {
     pub(super) docs: bool,
     pub(super) proxies: TrustedProxies,
     pub(super) proxy_warnings: ProxyWarnings,
-    /// Duration of a request that is logged as slow.
+    /// The duration above which a request is logged as slow.
     pub(super) slow_request: Duration,
     pub(super) repeated_warnings: RepeatedWarnings,
 }
@@ -103,8 +103,8 @@ impl RequestContext {
 impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
     type Output = Response;
 
-    // Uses combinators instead of `async`, because the future is moved before its first poll, and this one
-    // has a quarter of the size.
+    // Uses combinators instead of `async`, because the caller moves the future before its first poll, and the
+    // future of an `async` function would be four times as large.
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let identified = self.proxies.identify(&request);
         self.proxy_warnings.observe(&request, identified);
@@ -209,7 +209,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, context.id.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // A client may store a response, but must revalidate it; a proxy may not store it.
+        // A client may store a response, but must revalidate it. A proxy must not store it.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
         if let Some(origin) = &context.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -287,7 +287,7 @@ fn short_circuit(request: &mut Request, context: &RequestContext) -> Option<Resu
         return Some(Err(Problem::new(ProblemCode::NotAcceptable, detail)));
     }
     if context.path.starts_with(API) && headers.contains_key(IDEMPOTENCY_KEY) && ignores_keys(context) {
-        // Ignored, the header would make the client believe that a repetition is safe.
+        // If the header were ignored, the client would believe that a repetition is safe.
         let detail = "This operation does not accept an Idempotency-Key. Send the request without it.";
         return Some(Err(Problem::new(ProblemCode::BadRequest, detail)));
     }

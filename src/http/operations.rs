@@ -1,4 +1,4 @@
-//! The list of all operations: with their services for the router, without them for the document.
+//! The list of all operations. The router needs the operations with their services, and the document without.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -100,7 +100,7 @@ type Others = (
 /// All operations without their services.
 type Operations = (Logins, OfUsers, Others);
 
-/// Returns the same operations without services: only the document can be read from it.
+/// Returns the same operations without services. Only the document can be read from them.
 pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {
     describe(Operations::default())
 }
@@ -121,7 +121,7 @@ fn describe<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
         .server(ServerObject::new("/").description("This server"))
 }
 
-/// The operations of `T` without an instance of it: it has a document and adds no routes.
+/// The operations of `T` without an instance of `T`, for the document. Adds no routes.
 struct DocumentOnly<T>(PhantomData<T>);
 
 impl<T> Default for DocumentOnly<T> {

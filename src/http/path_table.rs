@@ -1,5 +1,5 @@
 //! The paths of the server with their methods, media types and parameters, read from the OpenAPI document and
-//! the list of pages. `Allow` headers and the details of some problems are built from it.
+//! the list of pages. `Allow` headers and the details of some problems are built from this table.
 
 use std::sync::LazyLock;
 
@@ -201,7 +201,8 @@ fn rule(document: &Value, schema: &Value) -> String {
     }
 }
 
-/// Returns the path with its parameters in braces: the router of the pages writes `:name`.
+/// Converts the path of a page to a template with its parameters in braces. The router of the pages uses the
+/// form `:name`.
 fn template(path: &str) -> String {
     let segment = |part: &str| part.strip_prefix(':').map_or(part.to_owned(), |name| format!("{{{name}}}"));
     path.split('/').map(segment).collect::<Vec<_>>().join("/")

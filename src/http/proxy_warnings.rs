@@ -1,8 +1,8 @@
-//! Warnings about a proxy in front of the server that the settings do not match.
+//! Warns if the settings do not match the proxy in front of the server.
 //!
-//! Both faults are silent otherwise: without `trusted_proxies` all clients share the address of the proxy, and
-//! with a wrong `public_url` tokens name an issuer that clients do not know. Each warning is logged at most once an
-//! hour, because clients can cause it.
+//! Without these warnings, two mistakes could stay unnoticed. Without `trusted_proxies`, all clients share
+//! the address of the proxy. With a wrong `public_url`, tokens name an issuer that clients do not expect.
+//! Each warning is logged at most once an hour, because clients can cause it.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use url::{Host, Url};
 use crate::clock::Clock;
 use crate::web::client_address::Identified;
 
-/// How long a warning is not repeated.
+/// The minimum time between two warnings of the same kind.
 const REPEAT_AFTER: Duration = Duration::from_hours(1);
 /// The maximum length of a logged host, in bytes.
 const HOST_MAX: usize = 100;
@@ -57,8 +57,8 @@ impl ProxyWarnings {
         }
     }
 
-    /// Returns the host of the request, without its port, if it is neither loopback nor the public one. Probes use the
-    /// address of the machine, so they are ignored.
+    /// Returns the host of the request, without its port, if it is neither loopback nor the host of the
+    /// public URL. Ignores health checks, because they use the address of the machine.
     fn foreign_host<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let uri = request.uri();
         let in_header = || request.headers().get(HOST).and_then(|value| value.to_str().ok());

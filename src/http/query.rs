@@ -1,4 +1,4 @@
-//! Checks of the query that need no handler.
+//! Checks the query of a request before its handler runs.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ pub(super) fn is_not_utf_8(query: &str) -> bool {
 }
 
 /// Returns whether the query has a parameter more than once, except those that may be repeated. Parsers
-/// disagree about which one counts.
+/// disagree about which of the values applies.
 pub(super) fn has_duplicate_parameter(query: &str, may_repeat: impl Fn(&str) -> bool) -> bool {
     let mut names = HashSet::new();
     parse(query.as_bytes()).any(|(name, _)| {

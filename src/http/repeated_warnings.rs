@@ -1,7 +1,7 @@
 //! Limits repeated warnings: while the database is unavailable, every request would write the same line.
 //!
-//! Of each kind, the first warnings of a period are written. The first one of the next period has the number of
-//! those that were left out.
+//! In each period, the first warnings of each kind are written. The first warning of the next period contains
+//! the number of warnings that were left out.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,8 @@ struct Period {
 }
 
 impl RepeatedWarnings {
-    /// Returns `None` if the warning is left out, or else the number of those that were left out before it.
+    /// Returns `None` if the warning is left out. Otherwise returns the number of warnings that were left out
+    /// before it.
     pub(super) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut periods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let period = periods.entry(kind).or_insert(Period { began: now, count: 0 });

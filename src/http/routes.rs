@@ -1,5 +1,5 @@
 //! The route of a request: the path of its operation or page as a template. The set of routes is fixed, so
-//! metrics can have a series for each.
+//! metrics can have a time series for each route.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

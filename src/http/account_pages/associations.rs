@@ -1,7 +1,8 @@
-//! The files by which iOS and Android let an app open the links of this server and use its passwords and passkeys.
+//! The files that let an app on iOS or Android open the links of this server and use its passwords and
+//! passkeys.
 //!
-//! Apple's associated domains: `applinks` and `webcredentials`. Google's Digital Asset Links: `handle_all_urls` and
-//! `get_login_creds`. A file exists only if the settings name an app.
+//! Apple's file (associated domains) contains `applinks` and `webcredentials`. Google's file (Digital Asset
+//! Links) contains `handle_all_urls` and `get_login_creds`. A file exists only if the settings name an app.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! The pages that the links in mails open: confirming an address, choosing a password, undoing a change of
 //! address, and ending a session.
 //!
-//! The token is in the fragment of the URL, so no server sees it before the user presses the button of the page.
-//! Opening a page changes nothing: programs that open the links in mails don't use them up. The pages are always
-//! served, also without the documentation.
+//! The token is in the fragment of the URL, so no server sees it before the user presses the button of the
+//! page. Opening a page changes nothing, so programs that open the links in mails don't use them up. The
+//! pages are always served, even if the documentation is disabled.
 
 mod associations;
 

@@ -22,7 +22,7 @@ pub(super) const DOCS: [File; 9] = [
     ("init.js", SCRIPT, include_str!("init.js")),
 ];
 
-/// The files that `build.rs` has compressed; the others are small.
+/// The files that `build.rs` has compressed. The other files are small.
 pub(super) const COMPRESSED: [(&str, Copies); 2] = [
     (
         "swagger-ui.js",

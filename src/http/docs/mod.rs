@@ -87,7 +87,7 @@ fn static_file(files: &[File], name: &str) -> Option<Response> {
 
 #[handler]
 fn home() -> Response {
-    // Relative, so that it also works behind a proxy that serves the pages under a path prefix.
+    // The URL is relative, so that it also works behind a proxy that serves the pages under a path prefix.
     Response::builder().status(StatusCode::FOUND).header(header::LOCATION, "docs").finish()
 }
 

@@ -91,7 +91,7 @@ fn parse_error(line: &str) -> Option<FieldError> {
     Some(FieldError::new(pointer, code, detail))
 }
 
-/// Renders the list of all problems by status. `/problems#404` leads to those with status 404.
+/// Renders the list of all problems by status. `/problems#404` is the part with status 404.
 pub(super) fn list(with_docs: bool) -> String {
     let mut statuses: Vec<u16> = ProblemCode::ALL.iter().map(|code| code.status()).collect();
     statuses.sort_unstable();

@@ -28,18 +28,19 @@ const SHARED: [(&str, u16); 17] = [
     ("InsufficientStorage", 507),
 ];
 
-/// The shared errors of operations that return pages to browsers. 406 is always JSON.
+/// The statuses of shared errors that can be a page, in operations that return pages to browsers. 406 is
+/// always JSON.
 const WITH_PAGE: [u16; 5] = [400, 404, 422, 500, 503];
-/// The end of the names of those errors in the document.
+/// The suffix of the names of these errors in the document.
 const PAGE_SUFFIX: &str = "OrPage";
 
 /// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
-/// JSON only and depend on the database; `is_write` those that may store something.
+/// only JSON and depend on the database. `is_write` marks operations that may store something.
 pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
     let has_body = operation.get("requestBody").is_some();
     let schemes = operation.get("security").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let is_secured = !schemes.is_empty();
-    // An empty object: no credential is needed.
+    // An empty object means that the credential is optional.
     let is_optional = schemes.iter().any(|scheme| scheme.as_object().is_some_and(Map::is_empty));
     let is_scoped = operation.get("x-required-scopes").is_some();
     let has_pages =
@@ -79,7 +80,7 @@ pub(super) fn shared() -> Value {
         });
         match status {
             401 => set(&mut response, "headers", reference_headers(&["WWW-Authenticate"])),
-            // Only if the token lacks a scope.
+            // The header is present only if the token lacks a scope.
             403 => set(
                 &mut response,
                 "headers",

@@ -1,7 +1,7 @@
 //! The OpenAPI document, generated from the types of the handlers.
 //!
-//! poem-openapi writes OpenAPI 3.0 in which some parts are incorrect or break client generators. One pass
-//! corrects them and adds the errors and headers that operations share. Nothing in the document is edited by
+//! poem-openapi writes OpenAPI 3.0 in which some parts are incorrect or break client generators. This module
+//! corrects them, and adds the errors and headers that operations share. Nothing in the document is edited by
 //! hand.
 
 mod errors;
@@ -88,8 +88,8 @@ fn order_tags(document: &mut Value) {
 }
 
 /// Splits security schemes of the form `name scope`. HTTP schemes can't have scopes in OpenAPI 3.0, so the
-/// scopes are moved to the extension `x-required-scopes`. `optional` in place of a scope means that no credential is
-/// accepted too. Public operations get an empty list of schemes.
+/// scopes are moved to the extension `x-required-scopes`. `optional` in place of a scope means that the
+/// credential is optional. Public operations get an empty list of schemes.
 fn set_security(operation: &mut Value) {
     let mut scopes = Vec::new();
     let mut schemes = Vec::new();
@@ -141,7 +141,8 @@ fn collect(document: &Value, value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Names the values of an enum such as `-created_at`, because client generators derive poor names from them.
+/// Adds names for the values of an enumeration with values such as `-created_at`. Client generators would
+/// derive poor names from such values.
 fn name_values(schema: &mut Map<String, Value>) {
     let values = schema.get("enum").and_then(Value::as_array);
     let values: Vec<&str> = values.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -175,7 +176,7 @@ fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
         Value::Object(fields) => {
             let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
             if let Some(reference) = reference {
-                // A field that may be null needs the `allOf`, because a reference has no siblings.
+                // A field that may be null needs the `allOf`, because fields beside a `$ref` are ignored.
                 let is_nullable = fields.get("nullable") == Some(&json!(true));
                 fields.clear();
                 if is_nullable {
@@ -195,14 +196,16 @@ fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
                 fields.insert("format".to_owned(), json!(format));
             }
             name_values(fields);
-            // OpenAPI 3.0 allows `nullable` only beside `type`. The other optional references are to enumerations.
+            // OpenAPI 3.0 allows `nullable` only beside `type`. An optional reference is to an object or to
+            // an enumeration of strings.
             let target =
                 fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).and_then(Value::as_str);
             if let (true, Some(target)) = (fields.contains_key("nullable"), target) {
                 let ty = if objects.contains(target) { "object" } else { "string" };
                 fields.insert("type".to_owned(), json!(ty));
             }
-            // Remove the default, and write bounds without a fraction as integers.
+            // Remove `deprecated: false`, which is the default, and write bounds without a fraction as
+            // integers.
             fields.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
             for bound in ["minimum", "maximum"] {
                 let whole = fields.get(bound).and_then(Value::as_f64).filter(|number| number.fract() == 0.0);
@@ -284,7 +287,7 @@ fn add_headers(document: &mut Value) {
             return;
         }
         let mut headers = response.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
-        // A header that the response itself describes is kept.
+        // Keep a header that the response itself describes.
         for (name, header) in everywhere.as_object().into_iter().flatten() {
             headers.entry(name).or_insert_with(|| header.clone());
         }

@@ -1,8 +1,9 @@
 //! Accepts connections within the limits on their number.
 //!
-//! When all places are taken, the connection that has waited longest for its client is closed. When none
-//! waits, a few more connections are accepted, which may call only the reserved paths, such as health; when
-//! these places are taken too, new connections wait in the kernel's queue.
+//! If the maximum number of connections is open, the server evicts (closes) the connection that has waited
+//! longest for its client. If no connection waits for its client, the server accepts a few more connections,
+//! which may call only the reserved paths, such as health. If these are in use too, new connections wait in
+//! the kernel's queue.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub(super) struct Accepted {
     pub(super) place: Place,
 }
 
-/// The place of a connection among the open ones. It is free again when this value is dropped.
+/// The place of a connection in the maximum number of connections. Dropping the value frees the place.
 pub(super) struct Place {
     pub(super) registered: Registered,
     /// Whether the connection may call only the reserved paths.
@@ -94,9 +95,9 @@ impl Acceptor {
         }
     }
 
-    /// Returns a permit for a connection, and whether it is one of the reserved ones. Closes the connection
-    /// that has waited longest for its client if all permits are taken; `is_evicting` means that one is
-    /// closing already.
+    /// Returns a permit for a connection, and whether it is one of the reserved ones. If all permits are
+    /// taken, evicts the connection that has waited longest for its client. `is_evicting` means that an
+    /// evicted connection is closing already.
     async fn permit(&self, mut is_evicting: bool) -> (OwnedSemaphorePermit, bool) {
         loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
@@ -116,7 +117,7 @@ impl Acceptor {
         }
     }
 
-    /// Pauses after an accept error: when descriptors run out, a retry would fail at once, in a busy loop.
+    /// Pauses after an accept error. If file descriptors run out, immediate retries would be a busy loop.
     async fn pause(&mut self, error: &io::Error) {
         // The client gave up while it was queued; the next accept may succeed.
         if error.kind() == ErrorKind::ConnectionAborted {

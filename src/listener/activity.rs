@@ -55,7 +55,7 @@ impl Activity {
         self.h2.store(true, Relaxed);
     }
 
-    /// Returns whether the connection speaks HTTP/2.
+    /// Returns whether the connection uses HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.h2.load(Relaxed)
     }
@@ -87,7 +87,7 @@ impl Activity {
         self.written.store(0, Relaxed);
     }
 
-    /// Returns a snapshot and resets what counts since the last one.
+    /// Returns a snapshot, and resets the values that are counted since the last one.
     pub(super) fn take(&self) -> Snapshot {
         Snapshot {
             read: self.read.swap(false, Relaxed),
@@ -124,7 +124,7 @@ impl Drop for InFlight {
 pub(super) struct PendingBody(InFlight);
 
 impl PendingBody {
-    /// Records that hyper took `bytes` of it for sending.
+    /// Records that hyper took `bytes` of the body for sending.
     pub(super) fn record_sent(&self, bytes: usize) {
         self.0.0.body_sent.fetch_add(bytes, Relaxed);
     }

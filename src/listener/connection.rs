@@ -3,10 +3,10 @@
 //! Invariant: everything slow, including the TLS handshake, runs in the connection's own task and under a
 //! deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112
 //! §3.2), a request with a transfer coding other than `chunked`, a request whose `Host` differs from
-//! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). hyper
-//! reads a request with both `Content-Length` and `Transfer-Encoding` by the latter, removes the former, and
-//! closes the connection after the response (RFC 9112 §6.1). A head that hyper can't parse gets the response of
-//! `rejected_head.rs`.
+//! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). If a
+//! request has both `Content-Length` and `Transfer-Encoding`, hyper uses `Transfer-Encoding`, removes
+//! `Content-Length`, and closes the connection after the response (RFC 9112 §6.1). If hyper can't parse a
+//! head, the client gets the response of `rejected_head.rs`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -43,7 +43,8 @@ use super::{ConnectionEvent, Server};
 
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
-/// Each stream may hold a whole response in memory for as long as its reader meets the minimum rate.
+/// Maximum number of streams per connection. Each stream may hold a whole response in memory for as long as
+/// its reader meets the minimum rate.
 const MAX_H2_STREAMS: u32 = 32;
 /// Bytes that a client may send before the server reads them, per stream and per connection.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
@@ -70,7 +71,7 @@ pub(super) struct Shared<E> {
 /// Returns the configuration of HTTP/1.1 and HTTP/2.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Responses are small: copying into one buffer and one plain write cost less than a vectored write.
+    // Responses are small, so copying them into one buffer and writing it costs less than a vectored write.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
     builder
         .http2()
@@ -96,7 +97,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
 ) {
     let _counted = Counted::begin(shared.server.observe);
     let mut stopping = pin!(async move {
-        // A dropped sender means that the server has ended: stop as well.
+        // If the sender was dropped, the server has ended, so stop too.
         let _ = stop.wait_for(|stop| *stop).await;
     });
     let activity = Arc::new(Activity::default());
@@ -194,7 +195,8 @@ async fn serve_http<E: Endpoint + 'static>(
             }
             match watchdog.poll(cx, &activity, presence) {
                 Poll::Pending => return Poll::Pending,
-                // GOAWAY first: without it, an h2 client may lose a request that it sends meanwhile.
+                // Send GOAWAY first. Without it, an h2 client may lose a request that it sends at the same
+                // time.
                 Poll::Ready(Timeout::Idle | Timeout::Evicted) if activity.is_http2() && !is_draining => {
                     is_draining = true;
                     conn.as_mut().graceful_shutdown();
@@ -275,8 +277,8 @@ fn check_host<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
     }
 }
 
-/// Checks that `chunked` is the only transfer coding. hyper removes only this one, so the endpoint would take the
-/// bytes of another coding for the body (RFC 9112 §6.1).
+/// Checks that `chunked` is the only transfer coding. hyper decodes only `chunked`, so the endpoint would
+/// treat the bytes of another coding as the body (RFC 9112 §6.1).
 fn check_transfer_coding<B>(request: &HttpRequest<B>) -> Result<(), &'static str> {
     let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

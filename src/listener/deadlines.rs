@@ -1,9 +1,8 @@
 //! The deadlines of one connection.
 //!
 //! [`Watchdog`] is polled in the connection's task, after the connection, and reports when a deadline has
-//! passed. hyper's own
-//! `header_read_timeout` is not used: it includes the idle time between two requests, so it can't
-//! distinguish a slow header from an idle client.
+//! passed. hyper's own `header_read_timeout` is not used: it includes the idle time between two requests, so
+//! it can't distinguish a slow header from an idle client.
 //!
 //! Invariants: while a request is in flight, no read deadline runs here (the deadline of the body is
 //! enforced where bodies are read). Output that waits for the client, in the socket or for an h2 window,
@@ -47,7 +46,7 @@ impl Timeout {
     }
 }
 
-/// The state of the connection, and since when.
+/// The state of the connection, and the time at which it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Fresh(Instant),
@@ -57,16 +56,18 @@ enum Phase {
     Draining(Instant),
 }
 
-/// How many times [`Limits::write_stall`] the deadline may be ahead for a client that has kept up.
+/// The maximum distance from now to the deadline for a client that has kept up, as a multiple of
+/// [`Limits::write_stall`].
 const MAX_STALL_FACTOR: u32 = 3;
 
 /// The deadline of pending output, extended as the client reads it.
 ///
-/// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes
-/// extend it by next to nothing. The deadline may be ahead of now by [`Limits::write_stall`] plus the
-/// time since the output became pending. Progress becomes visible only in steps (a socket frees tens of
-/// KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s are far apart.
-/// But a kernel that fills its buffers in an instant does not prove that the client reads.
+/// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes hardly
+/// extend it. The deadline may be ahead of now by [`Limits::write_stall`] plus the time since the output
+/// became pending. This bound grows because progress becomes visible only in steps (a socket frees tens of
+/// KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s are far apart. The
+/// bound is small at first because a kernel that fills its buffers in an instant does not prove that the
+/// client reads.
 #[derive(Clone, Copy, Debug)]
 struct MinimumRate {
     pending_since: Instant,
@@ -109,14 +110,14 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the deadline of the first byte; ignores the bytes of the TLS handshake.
+    /// Starts the deadline of the first byte. Ignores the bytes of the TLS handshake.
     pub(super) fn new(limits: Limits, activity: &Activity) -> Self {
         activity.reset();
         let phase = Phase::Fresh(Instant::now());
         Self { limits, phase, socket_rate: None, window_rate: None, begun: 0, sleep: None }
     }
 
-    /// Starts the deadline of a graceful shutdown: [`Limits::header`].
+    /// Starts the deadline of a graceful shutdown, which is [`Limits::header`] from now.
     pub(super) fn drain(&mut self) {
         self.phase = Phase::Draining(Instant::now());
     }
@@ -154,8 +155,8 @@ impl Watchdog {
         Poll::Pending
     }
 
-    /// Returns since when the connection waits for its client; `None` while a request is in flight, and while
-    /// the connection drains.
+    /// Returns the time since which the connection waits for its client; `None` while a request is in flight,
+    /// and while the connection drains.
     const fn waiting_since(&self) -> Option<Instant> {
         match self.phase {
             Phase::Fresh(since) | Phase::Head(since) | Phase::Idle(since) => Some(since),
@@ -178,7 +179,8 @@ impl Watchdog {
         } else if has_finished {
             Phase::Idle(now)
         } else if activity.is_http2() {
-            // Replies to pings are bytes too, but not use: idle time counts from the last request.
+            // Replies to pings are also bytes, but they are not requests. The idle time begins at the last
+            // request.
             match self.phase {
                 Phase::Fresh(_) | Phase::Head(_) => Phase::Idle(now),
                 phase => phase,
@@ -314,7 +316,7 @@ mod tests {
         let pending = Activity::begin(&activity).into_pending_body();
         watchdog.update(&activity, start);
         assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::WindowStall)));
-        // Only bytes of response bodies count, not pings or other output.
+        // Only bytes of response bodies extend the deadline, not pings or other output.
         activity.record_write(&Poll::Ready(Ok(1 << 20)));
         watchdog.update(&activity, start + secs(5));
         assert_eq!(watchdog.deadline(), Some((start + secs(10), Timeout::WindowStall)));

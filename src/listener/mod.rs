@@ -1,11 +1,13 @@
 //! The accept loop: serves a poem endpoint on hyper-util's connections.
 //!
-//! poem's own server has no deadline for a slow header, no limit on connections, and spins when
-//! file descriptors run out. Invariants: at most [`Limits::max_connections`] connections are open, besides a
-//! few that may call only [`Server::is_reserved`] paths; a new connection takes the place of the one that
-//! has waited longest for its client; every connection has a deadline at every moment except while the
-//! endpoint handles a request; an accept error neither ends the loop nor makes it spin; a stop takes
-//! less than [`Limits::grace`] plus one second. Rejects requests without exactly one `Host`.
+//! poem's own server has no deadline for a slow header, has no limit on connections, and retries in a busy
+//! loop when file descriptors run out. Rejects requests without exactly one `Host`. Invariants:
+//!
+//! - At most [`Limits::max_connections`] connections are open, besides a few that may call only
+//!   [`Server::is_reserved`] paths. A new connection replaces the one that has waited longest for its client.
+//! - Every connection has a deadline at every moment except while the endpoint handles a request.
+//! - An accept error neither ends the loop nor makes it busy.
+//! - A stop takes less than [`Limits::grace`] plus one second.
 
 mod acceptor;
 mod activity;
@@ -49,15 +51,16 @@ pub use tls::{Certificate, tls};
 const RESERVED_DESCRIPTORS: usize = 64;
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
-/// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default it
-/// buffers megabytes, and reports no progress for half a minute while a phone reads at 2 KiB/s.
+/// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default it buffers
+/// megabytes, and while a phone reads at 2 KiB/s, it reports no progress for half a minute.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Limits on connections and on the time that a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Maximum number of open connections; lowered at start if the process may not open as many files.
+    /// Maximum number of open connections. The server lowers it at the start if the limit on open files is
+    /// lower.
     pub max_connections: usize,
     /// Maximum number of open connections of one client address; of one /64 network for IPv6.
     pub max_connections_per_address: usize,
@@ -69,11 +72,11 @@ pub struct Limits {
     pub header: Duration,
     /// Maximum time that a connection may be idle between two requests.
     pub idle: Duration,
-    /// Maximum time that pending output may make no progress.
+    /// Maximum time without progress while output is pending.
     pub write_stall: Duration,
-    /// Minimum rate, in bytes per second, at which a client must read pending output. Each byte read
-    /// extends the deadline accordingly. The deadline is at most `write_stall` ahead at first; this
-    /// bound grows to three times `write_stall` with the time that the client has kept up.
+    /// Minimum rate, in bytes per second, at which a client must read pending output. Each byte read extends
+    /// the deadline accordingly. The deadline is at most `write_stall` ahead of now at first. This bound
+    /// grows to three times `write_stall` while the client keeps up.
     pub write_rate: u32,
     /// How long a stop waits for the requests in progress.
     pub grace: Duration,
@@ -101,7 +104,7 @@ pub enum ServerError {
     /// Another process listens on this address.
     #[error("address already in use: {0}")]
     AddressInUse(SocketAddr),
-    /// The address can't be listened on.
+    /// The server can't listen on the address.
     #[error("cannot listen on {addr}")]
     Bind {
         /// The address.
@@ -175,8 +178,8 @@ fn bound_unsent_bytes(listener: &TcpListener) {
     }
 }
 
-/// Returns the signals that stop the server, SIGTERM and SIGINT. After this call, neither terminates the process by
-/// default.
+/// Returns the signals that stop the server, SIGTERM and SIGINT. After this call, these signals no longer
+/// terminate the process by themselves.
 ///
 /// # Errors
 ///
@@ -208,11 +211,11 @@ impl StopSignals {
 /// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
-    /// It was accepted.
+    /// The connection was accepted.
     Opened,
-    /// It ended.
+    /// The connection ended.
     Closed,
-    /// It or its request was refused, because too many connections are open.
+    /// The connection or its request was refused, because too many connections are open.
     Refused,
 }
 
@@ -225,11 +228,12 @@ pub struct Server {
     pub bad_request: fn(&'static str) -> Response,
     /// Builds the 431 response to a request whose head is too large.
     pub head_too_large: fn() -> Response,
-    /// Builds the 503 response to a request that finds every place taken.
+    /// Builds the 503 response to a request on a connection above [`Limits::max_connections`].
     pub overloaded: fn() -> Response,
     /// Receives what happens to connections, for metrics.
     pub observe: fn(ConnectionEvent),
-    /// Returns whether requests to this path succeed while every place is taken.
+    /// Returns whether requests to this path are also served on connections above
+    /// [`Limits::max_connections`].
     pub is_reserved: fn(&str) -> bool,
 }
 

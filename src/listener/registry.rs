@@ -1,8 +1,8 @@
-//! The open connections, and which of them to close when there are too many.
+//! Lists the open connections, and selects the one to close when there are too many.
 //!
-//! Invariants: a connection with a request in flight is never closed to make room; of the others, the one
-//! that has waited longest for its client is closed first. Each client address (IPv6: each /64) has a
-//! limit of its own, so that one client can't close the connections of others.
+//! Invariants: a connection with a request in flight is never closed to make room. Among the other
+//! connections, the one that has waited longest for its client is closed first. Each client address (IPv6:
+//! each /64) has a separate limit, so that one client can't close the connections of others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
-/// The zero of [`Presence::waiting_since`].
+/// The time from which [`Presence::waiting_since`] is counted.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The value of [`Presence::waiting_since`] while a request is in flight.
@@ -22,10 +22,11 @@ fn micros_since_start(at: Instant) -> u64 {
     u64::try_from((at - *START).as_micros()).unwrap_or(BUSY - 1)
 }
 
-/// What the registry knows of one connection, and how it asks the connection to close.
+/// The state of one connection in the registry, through which the registry asks the connection to close.
 #[derive(Debug)]
 pub(super) struct Presence {
-    /// Since when the connection waits for its client, in microseconds since [`START`], or [`BUSY`].
+    /// The time since which the connection waits for its client, in microseconds since [`START`], or
+    /// [`BUSY`].
     waiting_since: AtomicU64,
     evicted: AtomicBool,
     waker: OnceLock<Waker>,
@@ -48,7 +49,7 @@ impl Presence {
         }
     }
 
-    /// Records since when the connection waits for its client; `None` while a request is in flight.
+    /// Records the time since which the connection waits for its client; `None` while a request is in flight.
     pub(super) fn set_waiting(&self, since: Option<Instant>) {
         self.waiting_since.store(since.map_or(BUSY, micros_since_start), Relaxed);
     }
@@ -112,12 +113,13 @@ impl Registry {
         self.entries().per_peer.get(&Peer::new(address)).copied().unwrap_or_default()
     }
 
-    /// Asks the connection that has waited longest to close. Returns whether there is one.
+    /// Selects the connection that has waited longest for its client, and asks it to close. Returns whether
+    /// there is one.
     pub(super) fn evict_longest_waiting(&self) -> bool {
         self.evict(|_| true)
     }
 
-    /// Asks the connection of this address that has waited longest to close. Returns whether there is one.
+    /// Like [`Self::evict_longest_waiting`], but selects only among the connections of this address.
     pub(super) fn evict_longest_waiting_of(&self, address: SocketAddr) -> bool {
         let wanted = Peer::new(address);
         self.evict(|peer| peer == wanted)

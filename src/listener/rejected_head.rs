@@ -1,10 +1,9 @@
 //! The responses to HTTP/1.1 requests whose head hyper can't parse.
 //!
-//! hyper responds by itself, with a status and without a body, closes the connection, and has no setting for
-//! this. The server therefore wraps the stream that hyper writes to: the wrapper recognizes such a response and
-//! sends one of the server's instead.
-//! hyper's response is always the last one of a connection. It has a fixed form, by which it differs from the
-//! responses of the server: those have more headers.
+//! hyper sends its own response, which has a status and no body, and closes the connection. No setting of
+//! hyper changes this. The server therefore wraps the stream that hyper writes to. The wrapper recognizes
+//! hyper's response and sends a response of the server instead. hyper's response is always the last one of a
+//! connection. It has a fixed form with fewer headers than a response of the server.
 
 use std::io;
 
@@ -16,7 +15,7 @@ use poem::Response;
 
 use super::Server;
 
-/// More than the length of hyper's response.
+/// An upper bound of the length of hyper's response, in bytes.
 const MAX_BYTES: usize = 256;
 
 /// The last response that hyper has written.
@@ -30,7 +29,8 @@ pub(super) struct Rejected {
 impl Rejected {
     /// Returns the response of hyper at the end of `bytes`, if there is one.
     pub(super) fn find(bytes: &[u8]) -> Option<Self> {
-        // Almost every response ends with a body.
+        // This check is fast, and excludes almost every response, because almost every response ends with a
+        // body.
         let head = bytes.strip_suffix(b"\r\n\r\n")?;
         let tail = head.get(head.len().saturating_sub(MAX_BYTES)..)?;
         let begin = tail.windows(10).rposition(|window| window == b"HTTP/1.1 4")?;

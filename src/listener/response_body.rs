@@ -1,9 +1,9 @@
 //! A response body that keeps its request in flight until hyper has taken its last byte.
 //!
-//! hyper passes a whole body to its HTTP/2 layer as soon as one byte of the client's window is free, and
-//! the body stays there while the window is closed. Invariants: a request is in flight for as long as
-//! its body, or any chunk of it, is in memory; every byte that leaves is recorded. HTTP/1.1 copies each
-//! chunk at once, so there the chunks do not keep the request in flight.
+//! hyper passes a whole body to its HTTP/2 layer as soon as one byte of the client's window is free, and the
+//! body stays there while the window is closed. Invariants: a request is in flight for as long as its body,
+//! or any chunk of it, is in memory; every byte that leaves is recorded. On HTTP/1.1, hyper copies each chunk
+//! at once, so the chunks do not keep the request in flight.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use http_body_util::combinators::BoxBody;
 
 use super::activity::{InFlight, PendingBody};
 
-/// Maximum size of one frame. hyper copies each frame over HTTP/1.1, and polls for no more while the
+/// Maximum size of one frame. On HTTP/1.1, hyper copies each frame, and polls for no further frame while the
 /// client does not read.
 const MAX_CHUNK_BYTES: usize = 64 * 1024;
 

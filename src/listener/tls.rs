@@ -36,7 +36,7 @@ pub struct Certificate {
     tried: Mutex<Option<[FileState; 2]>>,
 }
 
-/// What changes when a file is replaced or overwritten.
+/// The properties of a file that change when the file is replaced or overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileState {
     modified: SystemTime,
@@ -134,15 +134,15 @@ pub fn tls(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, ServerErr
 /// The first bytes of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The stream that hyper reads and writes: a plain or a TLS connection. Records in its [`Activity`] when
-/// the client speaks HTTP/2.
+/// The stream that hyper reads and writes: a plain or a TLS connection. Records in its [`Activity`] when the
+/// client uses HTTP/2.
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,
     /// The part of the preface that has not arrived yet; empty once the version is known.
     preface: &'static [u8],
     server: Server,
-    /// The response to a request whose head is not valid, instead of hyper's; what is left to send.
+    /// The rest of the response to a request whose head is not valid, which replaces hyper's response.
     rejection: VecDeque<u8>,
 }
 
@@ -165,7 +165,7 @@ impl Stream {
         Self { io, activity, preface: PREFACE, server, rejection: VecDeque::new() }
     }
 
-    /// Sends what is left of the response to an invalid head.
+    /// Sends the rest of the response to an invalid head.
     fn poll_rejection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.rejection.is_empty() {
             let (bytes, _) = self.rejection.as_slices();
@@ -222,7 +222,7 @@ impl AsyncWrite for Stream {
         {
             if rejected.start == 0 {
                 self.rejection = rejected.render(&self.server).into();
-                // Sent by the flush that follows.
+                // The flush that follows sends the response.
                 return Poll::Ready(Ok(buf.len()));
             }
             buf = buf.get(..rejected.start).unwrap_or_default();

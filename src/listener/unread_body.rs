@@ -1,9 +1,9 @@
 //! Finds out whether a handler left a part of an HTTP/1.1 request's body unread.
 //!
-//! The next request on a connection follows the body. So if the rest of the body has not arrived yet,
-//! the connection closes after the response. hyper closes it too, but without `Connection: close`, and a
-//! client that reuses the connection would lose its next request. Bytes that have arrived already are
-//! read and discarded, so that rejecting a small body does not close the connection.
+//! The next request on a connection follows the body. So if the rest of the body has not arrived yet, the
+//! connection closes after the response. hyper would close it too, but without `Connection: close`, and a
+//! client that reuses the connection would lose its next request. Bytes that have arrived already are read
+//! and discarded, so that rejecting a small body does not close the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -27,8 +27,8 @@ pub(super) struct SharedBody(Shared);
 /// The connection's share of the same body, inspected after the handler has returned.
 pub(super) struct UnreadBody(Shared);
 
-/// Splits a body into the handler's and the connection's share. Returns an empty body as the error: it
-/// can have no unread rest.
+/// Splits a body into the handler's and the connection's share. Returns an empty body as the error, because
+/// it can't have an unread rest.
 pub(super) fn share(
     body: BoxBody<Bytes, io::Error>,
 ) -> Result<(SharedBody, UnreadBody), BoxBody<Bytes, io::Error>> {
@@ -40,7 +40,8 @@ pub(super) fn share(
 }
 
 impl UnreadBody {
-    /// Discards what has arrived. Returns whether more is to come, or more than the limit was left.
+    /// Discards the bytes that have arrived. Returns whether more bytes are to come, or more than
+    /// [`MAX_BYTES`] were unread.
     pub(super) fn has_rest(self) -> bool {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut discarded = 0;

@@ -24,8 +24,8 @@ fn data_bytes(frames: &[(u8, Vec<u8>)]) -> usize {
     frames.iter().filter(|(kind, _)| *kind == DATA).map(|(_, payload)| payload.len()).sum()
 }
 
-/// Reads a large response at some 800 KiB/s, for at most two seconds. Returns how long the connection
-/// stayed open.
+/// Reads a large response at about 800 KiB/s, for at most two seconds. Returns how long the connection stayed
+/// open.
 async fn read_slowly(limits: Limits) -> Duration {
     let server = start(limits).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -133,7 +133,7 @@ async fn a_client_rejected_while_sending_its_body_receives_the_response() {
     let server = start(Limits::default()).await;
     let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
     let mut tcp = send(&server, head).await;
-    // As over a slow link: the server responds and shuts down its side before half of the body was sent.
+    // Simulates a slow link: the server responds and shuts down its side before half of the body was sent.
     for _ in 0..60 {
         tcp.write_all(&[b'x'; 10_000]).await.unwrap();
         sleep(ms(5)).await;

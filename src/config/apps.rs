@@ -19,7 +19,7 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Returns whether a text consists of names that are separated by dots, at least two.
+/// Returns whether a text consists of at least two names, separated by dots.
 fn is_dotted(text: &str) -> bool {
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
@@ -27,7 +27,7 @@ fn is_dotted(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_name)
 }
 
-/// Parses app ids of Apple: the team id of 10 characters, a dot, and the bundle id.
+/// Parses Apple app ids: the team id of 10 characters, a dot, and the bundle id.
 pub(super) fn apple_app_ids(text: &str, _: &ValueKind) -> Parsed<Vec<String>> {
     let app = |item: &str| {
         let (team, bundle) = item.split_once('.')?;

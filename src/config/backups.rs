@@ -7,11 +7,11 @@ use super::{Reader, parse};
 /// When and where backups are made.
 #[derive(Clone, Debug)]
 pub struct BackupSettings {
-    /// The directory of scheduled backups; without it, none are made.
+    /// The directory of scheduled backups. If it is not set, there are no scheduled backups.
     pub dir: Option<PathBuf>,
     /// Seconds between scheduled backups.
     pub every_secs: u32,
-    /// The number of backups that remain after a scheduled one.
+    /// The number of backups that are kept when a scheduled backup is made.
     pub keep: usize,
     /// Whether to make a backup before the schema is migrated.
     pub before_migration: bool,

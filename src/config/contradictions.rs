@@ -35,7 +35,8 @@ impl Reader {
         self.raw.problems.extend(found);
     }
 
-    /// Returns the problem if no browser can use the passkeys. A value that is not valid is a problem of its own.
+    /// Returns the problem if no browser can use the passkeys. A value that is not valid is reported
+    /// separately.
     fn unusable_passkeys(&self, settings: &Settings) -> Option<String> {
         let passkeys = &settings.passkeys;
         let is_valid = |name, is_parsed: bool| is_parsed || self.written(name).is_none();

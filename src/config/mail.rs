@@ -14,17 +14,17 @@ use super::{Reader, Secret};
 /// How mails are sent.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
-    /// The mail server. Without one, mails become files.
+    /// The mail server. If it is not set, mails are written to files.
     pub smtp: Option<SmtpServer>,
     /// Sender of mails, as configured.
     pub from: Option<String>,
-    /// File with certificates (PEM) that are trusted in addition, for the mail server.
+    /// File with additional certificates (PEM) that are trusted for the mail server.
     pub ca_file: Option<PathBuf>,
     /// Seconds to wait for a response of the mail server.
     pub timeout_secs: u32,
     /// Directory with templates that replace the built-in ones.
     pub templates: Option<PathBuf>,
-    /// Maximum number of mails in a day.
+    /// Maximum number of mails per day.
     pub per_day: u32,
     /// Whether a login on a new device is reported by mail.
     pub new_device: bool,

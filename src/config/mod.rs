@@ -62,7 +62,7 @@ pub enum SigningAlg {
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with 2048 bits.
     Rs256,
-    /// HMAC-SHA-256: no other service can verify tokens.
+    /// HMAC-SHA-256. With it, no other service can verify tokens.
     Hs256,
 }
 
@@ -100,7 +100,7 @@ pub struct AuthMethods {
 pub struct Settings {
     /// Address and port of the API.
     pub listen: SocketAddr,
-    /// As configured, without a trailing slash. [`Settings::public_url()`] returns the default if unset.
+    /// The public URL as configured, without a trailing slash. [`Settings::public_url()`] has a default.
     pub public_url: Option<String>,
     /// Directory of the database, the master secret and undelivered mails.
     pub data_dir: PathBuf,
@@ -130,7 +130,7 @@ pub struct Settings {
     pub require_confirmed: bool,
     /// The accepted credentials in addition to `Authorization: Bearer`.
     pub auth_methods: AuthMethods,
-    /// Whether repeated attempts are slowed down. Off only with a loopback address in `listen`.
+    /// Whether repeated attempts are slowed down. Can be off only if `listen` is a loopback address.
     pub limits: bool,
     /// The networks of the proxies whose forwarding headers name the client.
     pub trusted_proxies: Vec<IpNet>,
@@ -142,7 +142,7 @@ pub struct Settings {
     pub apple_app_ids: Vec<String>,
     /// The Android apps that belong to the server.
     pub android_apps: Vec<AndroidApp>,
-    /// The domain that passkeys belong to and the origins that may use them, where they are set.
+    /// The domain that passkeys belong to and the origins that may use them, if they are set.
     pub passkeys: PasskeySettings,
     /// One warning for each variable of the environment that looks like a setting but is not one.
     pub ignored_variables: Vec<String>,
@@ -154,9 +154,9 @@ pub struct Settings {
     pub log: String,
     /// The format of a log line.
     pub log_format: LogFormat,
-    /// Duration of a request that is logged as slow.
+    /// The duration above which a request is logged as slow.
     pub slow_request: Duration,
-    /// Duration of an SQL statement that is logged as slow.
+    /// The duration from which an SQL statement is logged as slow.
     pub slow_statement: Duration,
     /// Whether to serve the documentation.
     pub docs: bool,
@@ -360,8 +360,8 @@ impl Reader {
         parse(setting.default, &setting.kind).unwrap_or(fallback)
     }
 
-    /// Parses a setting that may be absent, or whose default depends on other settings. If the default is
-    /// none, an empty text means none, because deployment tools write it that way.
+    /// Parses a setting that may be absent, or whose default depends on other settings. Without a default, an
+    /// empty text means that the setting is absent, because deployment tools write absent values like this.
     fn optional<T>(
         &mut self,
         name: &'static str,

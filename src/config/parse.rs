@@ -68,14 +68,14 @@ fn check_password_encoding(rest: &str) -> Parsed<()> {
         .to_owned())
 }
 
-/// Checks that the rest of a `sqlite:` URL names a file. Each connection to an in-memory database would open
-/// a separate one.
+/// Checks that the rest of a `sqlite:` URL names a file. With an in-memory database, each connection would
+/// open a separate database.
 fn sqlite_file(rest: &str) -> Parsed<()> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if path.trim_start_matches('/').is_empty() {
         return Err("names no database file".to_owned());
     }
-    // The driver percent-decodes both before SQLite gets them.
+    // The driver percent-decodes the path and the query before it passes them to SQLite.
     let in_memory = |text: &str| {
         form_urlencoded::parse(text.as_bytes()).any(|(name, value)| {
             [&name, &value].iter().any(|part| part.contains(":memory:"))
@@ -229,7 +229,7 @@ fn origin(text: &str) -> Parsed<String> {
     }
 }
 
-/// Parses a log filter. `EnvFilter` takes a word that is not a level for a target and silences everything
+/// Parses a log filter. `EnvFilter` treats a word that is not a level as a target, and then logs nothing
 /// else. Such a word is most likely a misspelled level, so it is rejected.
 pub(super) fn filter(text: &str, _: &ValueKind) -> Parsed<String> {
     if text.trim().is_empty() {

@@ -15,7 +15,7 @@ const DOMAIN_MAX: usize = 253;
 /// The length of a SHA-256, in bytes.
 const DIGEST_BYTES: usize = 32;
 
-/// The settings of passkeys. What is not set follows from the public URL.
+/// The settings of passkeys. A value that is not set is derived from the public URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PasskeySettings {
     /// The domain, in lower case.
@@ -29,13 +29,13 @@ impl PasskeySettings {
         Self { rp_id: r.optional("passkey_rp_id", rp_id), origins: r.optional("passkey_origins", origins) }
     }
 
-    /// Returns the domain: as set, or the host of the public URL.
+    /// Returns the configured domain, or else the host of the public URL.
     pub fn rp_id(&self, public_url: &str) -> String {
         let host = || Some(Url::parse(public_url).ok()?.host_str()?.to_owned());
         self.rp_id.clone().or_else(host).unwrap_or_default()
     }
 
-    /// Returns the origins: as set, or the origin of the public URL.
+    /// Returns the configured origins, or else the origin of the public URL.
     pub fn origins(&self, public_url: &str) -> Vec<String> {
         let of_url = || Url::parse(public_url).iter().map(|url| url.origin().ascii_serialization()).collect();
         self.origins.clone().unwrap_or_else(of_url)

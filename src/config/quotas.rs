@@ -11,7 +11,7 @@ pub struct Quotas {
     pub trip_bytes: u64,
     /// Maximum number of sessions.
     pub sessions: u32,
-    /// Maximum number of idempotency keys in a day.
+    /// Maximum number of idempotency keys per day.
     pub idempotency_keys: u32,
     /// Maximum number of stored sync operations.
     pub sync_operations: u32,

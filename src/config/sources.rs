@@ -25,7 +25,7 @@ pub(super) struct RawValue {
     pub(super) from: String,
 }
 
-/// The input of all sources. Tests pass their own instead of the real environment.
+/// The input of all sources. Tests pass other values than those of the real environment.
 pub(super) struct Sources<'a> {
     /// The working directory.
     pub(super) dir: &'a Path,
@@ -177,7 +177,7 @@ impl RawSettings {
     }
 }
 
-/// Returns the reason of a TOML error, unless it repeats a part of the line, which may be a secret.
+/// Returns the reason of a TOML error, unless the reason repeats a part of the line, which may be a secret.
 fn toml_reason(text: &str, line: usize, message: &str) -> String {
     const MIN_PART: usize = 4;
     let line = text.lines().nth(line - 1).unwrap_or_default();

@@ -208,7 +208,7 @@ fn a_passkey_domain_without_a_web_origin_is_rejected() {
         ]
     );
     assert!(of_domain().flag("public_url", "https://trips.example.org").load().is_ok());
-    // One problem is not reported as two.
+    // An invalid public URL is not also reported as a problem of passkeys.
     assert_eq!(of_domain().flag("public_url", "trips").problems().len(), 1);
     let origins = fixture().env("TRIPGATE_PASSKEY_ORIGINS", "https://example.org");
     let problems = origins.problems().concat();

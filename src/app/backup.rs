@@ -1,4 +1,4 @@
-//! The backups of a server: their directory, and the one before a migration.
+//! The backups of a server: their directory, and the backup before a migration.
 
 use super::{StartError, master_secret};
 use crate::backups::{BackupError, Backups};

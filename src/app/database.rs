@@ -1,9 +1,9 @@
 //! Opens the database and the secret, and checks that they and the data directory belong together.
 //!
-//! If there are files of an earlier start, a missing, emptied or foreign database is refused: the server
-//! would serve none of the data that its users stored, and would accept new data in the wrong database. A
-//! database whose secret is missing is refused too. An older copy of the same database is a restored backup:
-//! it begins a new feed epoch.
+//! If there are files of an earlier start, a missing, emptied or foreign database is refused. With such a
+//! database, the server would serve none of the data that its users stored, and would accept new data in the
+//! wrong database. A database whose secret is missing is refused too. An older copy of the same database is a
+//! restored backup: it begins a new feed epoch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,15 +19,15 @@ use crate::error_chain::error_chain;
 use crate::secrets::{MasterSecret, mask_url};
 use crate::tokens;
 
-/// How long a start waits for the check of the database.
+/// How long a start waits for the check of the database, which then continues in the background.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whether a start may create a database beside an existing secret, or a secret beside an existing database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// Only if there is neither.
+    /// Only if neither a database nor a secret exists.
     First,
-    /// The operator has allowed it.
+    /// Always, because the operator has allowed it.
     Allowed,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn refuse_empty(
         return Err(StartError::DatabaseLost { database, beside: record.path().display().to_string() });
     }
     // If the secret is in another directory, or the database on a server, the operator often creates the
-    // secret before the first start.
+    // secret before the first start. The secret then does not prove an earlier start.
     let default = settings.data_dir.join("secret");
     let is_default = settings.secret.is_none() && settings.secret_file == default;
     if is_default && default.exists() && database.starts_with("sqlite:") {
@@ -140,8 +140,8 @@ async fn check(
         state = renew_older(&epochs, known).await?;
     }
     let secret = open_secret(settings, creation, db).await?;
-    // A start counts as a change, so that a backup from before the start is detected as older. On a full disk
-    // the change fails, and the server still serves reads.
+    // Raise the generation at each start, so that a backup from before the start is detected as older. On a
+    // full disk this change fails, and the server still serves reads.
     match epochs.advance().await {
         Ok(advanced) => state = advanced,
         Err(StoreError::StorageFull(_)) => {}
@@ -158,8 +158,8 @@ async fn check(
     Ok((secret, Identity { _lock: None, epochs, record, known: Mutex::new(known), marked_writes }))
 }
 
-/// Refuses a damaged SQLite database after a crash or a restore. A check of a large database goes on while the
-/// server runs.
+/// Refuses a damaged SQLite database after a crash or a restore. The check of a large database continues
+/// while the server runs.
 async fn refuse_damaged(settings: &Settings, db: &Db) -> Result<(), StartError> {
     let url = settings.database_url.expose();
     match db.check_integrity(url, CHECK_LIMIT).await? {
@@ -168,8 +168,8 @@ async fn refuse_damaged(settings: &Settings, db: &Db) -> Result<(), StartError> 
     }
 }
 
-/// Returns the master secret, which is created unless the database has signing keys: a new secret can't
-/// decrypt them. If the operator has allowed a new secret, removes the keys.
+/// Returns the master secret. Creates it if it is missing, unless the database has signing keys, because a
+/// new secret can't decrypt them. If the operator has allowed a new secret, removes the keys first.
 async fn open_secret(settings: &Settings, creation: Creation, db: &Db) -> Result<MasterSecret, StartError> {
     let path = &settings.secret_file;
     if settings.secret.is_none() && !path.exists() && !tokens::list_keys(db).await?.is_empty() {
@@ -214,9 +214,9 @@ pub enum MarkError {
 }
 
 impl Identity {
-    /// Raises the generation if this process has written since the last call, and records it in the data
-    /// directory. A backup from before is then detected as older. If the database itself was replaced by an
-    /// older one while the server runs, begins a new epoch.
+    /// If this process has written since the last call, raises the generation and records it in the data
+    /// directory. A backup that was made before is then detected as older. If the database itself was
+    /// replaced by an older one while the server runs, begins a new epoch.
     ///
     /// # Errors
     ///

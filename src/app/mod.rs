@@ -123,7 +123,7 @@ pub struct Services {
     pub apple_app_ids: Vec<String>,
     /// The Android apps that belong to the server.
     pub android_apps: Vec<AndroidApp>,
-    /// Duration of a request that is logged as slow.
+    /// The duration above which a request is logged as slow.
     pub slow_request: Duration,
     /// Whether the server has begun to shut down.
     pub stopping: Arc<AtomicBool>,
@@ -259,11 +259,11 @@ pub async fn build(
 
 /// The lease that records the start of a server.
 const START_LEASE: &str = "start";
-/// The duration of that lease.
+/// The duration of the lease that records the start.
 const START_LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 
-/// Compares the clock with the database's clock and with the time of the last lease. Unless they differ,
-/// records this start with a lease: the next start compares its clock with that.
+/// Compares the clock with the database's clock and with the time of the last lease. If they agree, records
+/// this start with a lease. The next start compares its clock with the time of that lease.
 async fn check_clock(db: &Db, clock: &Clock, leases: &Leases) -> Result<(), StoreError> {
     compare_clocks(db, clock).await?;
     if let Some(last) = leases.latest_expiry().await? {
@@ -271,7 +271,7 @@ async fn check_clock(db: &Db, clock: &Clock, leases: &Leases) -> Result<(), Stor
     }
     if clock.is_steady() {
         match leases.acquire(START_LEASE, START_LEASE_TTL).await {
-            // On a full disk, a server still serves reads.
+            // On a full disk, the lease can't be stored, but the server still serves reads.
             Ok(_) | Err(StoreError::StorageFull(_)) => {}
             Err(error) => return Err(error),
         }

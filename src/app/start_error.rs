@@ -65,7 +65,7 @@ pub enum StartError {
         /// The URL of the database, without its password.
         database: String,
     },
-    /// There is no database, but there was one.
+    /// There is no database, but there was one at an earlier start.
     #[error(
         "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \
          back or restore a backup; `tripgate serve --create` begins with a new database"
@@ -85,7 +85,7 @@ pub enum StartError {
         /// The path of the file.
         path: String,
     },
-    /// The database is not the one of the earlier starts.
+    /// The database is not the one that earlier starts used.
     #[error(
         "the database {database} is not the one of {record}: put the right database back; `tripgate epoch renew` \
          adopts this one"

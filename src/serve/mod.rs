@@ -32,7 +32,7 @@ pub enum ServeError {
     /// The address or the certificate can't be used.
     #[error(transparent)]
     Listener(#[from] ServerError),
-    /// The operating system refused something that a server needs.
+    /// A system call failed.
     #[error("cannot run the server: {0}")]
     Io(#[from] io::Error),
 }
@@ -154,8 +154,8 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     result
 }
 
-/// The limits of the listener for metrics. Few places are enough: a new scraper takes the place of one that
-/// does not read.
+/// The limits of the listener for metrics. A few connections are enough, because a new connection replaces
+/// one that waits for its client.
 const METRICS_LIMITS: fn() -> Limits = || Limits {
     max_connections: 32,
     max_connections_per_address: 32,
@@ -192,7 +192,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     }
     let mode = StartMode { creation, exclusive: true };
     let running = start_with(&settings, Clock::system(), mode, listener::inherited()?).await?;
-    // The server also runs if its output is closed.
+    // Ignore the error, because the server also runs if its standard output is closed.
     drop(banner(&settings, &running));
     tracing::info!(address = %running.address, "serving");
     if let Some(address) = running.metrics_address {

@@ -1,5 +1,5 @@
-//! What a server does on signals: SIGHUP loads the certificate again, SIGUSR1 and SIGXFSZ do nothing. None of
-//! them ends the server.
+//! Handles the signals of a server. SIGHUP loads the certificate again. SIGUSR1 and SIGXFSZ have no effect.
+//! None of these signals ends the server.
 
 use std::io;
 use std::time::Duration;
@@ -19,9 +19,11 @@ const CHECK_FILES_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct Signals {
     pub(super) stop: StopSignals,
     hang_up: Signal,
-    /// Many tools send it to make a program open its log files again; the server has none.
+    /// SIGUSR1. Many tools send it to make a program open its log files again, but this server has no log
+    /// files.
     user: Signal,
-    /// Ignored: a write beyond the limit of a file's size then fails, instead of ending the process.
+    /// SIGXFSZ. The server ignores it, so that a write beyond the maximum file size fails instead of ending
+    /// the process.
     _file_size: Signal,
 }
 

@@ -1,11 +1,11 @@
 //! Background jobs that run for as long as the server.
 //!
-//! Every replica polls for the changes of the others every 300 ms. Jobs that concern the whole
+//! Every replica polls for the changes of the other replicas every 300 ms. Jobs that concern the whole
 //! installation run on the replica that holds the job's lease. No response depends on these jobs for
 //! correctness: a replica whose jobs fail keeps serving and logs the failures.
 //!
-//! Jobs that delete expired data or rotate keys run only while the clock is steady ([`Clock::is_steady`]): a
-//! clock that is set to a wrong time for a while must not delete what has not expired.
+//! Jobs that delete expired data or rotate keys run only while the clock is steady ([`Clock::is_steady`]).
+//! Otherwise a clock that is wrong for a while would make them delete data that has not expired.
 //!
 //! [`Clock::is_steady`]: crate::clock::Clock::is_steady
 
@@ -30,7 +30,7 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How often to load the highest bcrypt cost in the database; another replica may have stored a higher one.
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
-/// How long a replica that has died still blocks the others from a job.
+/// How long a lease keeps the other replicas from a job after the replica that holds it has died.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 /// How often to count the mails of the outbox for the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -76,7 +76,7 @@ pub async fn finish(app: &App) {
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App) -> F) {
-    // The first run is one period from now: the start has just read everything.
+    // The first run is one period from now, because the start has just read everything.
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -86,7 +86,7 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App)
 }
 
 async fn poll(app: App) {
-    // Notices a jump of the clock that is undone before the next job.
+    // Detects a jump of the clock, even if the clock is corrected before the next job.
     let _is_steady = app.clock.is_steady();
     app.tokens.poll().await;
 }

@@ -33,7 +33,8 @@ pub(super) async fn record(db: &Db, action: Action) {
     action.log();
 }
 
-/// Writes a command to the audit log only: it must not open the database, which would migrate the schema.
+/// Writes a command only to the audit log, for commands that must not open the database because that would
+/// migrate the schema.
 pub(super) fn log_done(command: &str) {
     Action::new(&Clock::system(), command).log();
 }

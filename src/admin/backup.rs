@@ -141,7 +141,7 @@ async fn restore_sqlite(
     Ok(Restored { header, renewed, replaced })
 }
 
-/// Moves the old database away and the new one to its place.
+/// Moves the old database to `old` and the new one to its place.
 fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
     File::open(new)?.sync_all()?;
     if let Some(old) = old {
@@ -153,7 +153,7 @@ fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
             }
         }
     }
-    // They belong to the old database.
+    // These files belong to the old database.
     for suffix in ["-wal", "-shm"] {
         drop(fs::remove_file(with_suffix(file, suffix)));
     }

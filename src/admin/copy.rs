@@ -1,8 +1,9 @@
 //! The command that copies everything to another database.
 //!
-//! The target becomes the same database: it has the same id, epoch and generation, so a server with the same secret
-//! and data directory continues on it, and clients need no change. A copy that is made while servers run lacks their
-//! later changes. A server that starts on it begins a new feed epoch, because the data directory knows a newer generation.
+//! The target gets the id, epoch and generation of the source. A server with the same secret and data
+//! directory can therefore continue with the target, and clients need no change. If servers run during the
+//! copy, it lacks their later changes. A server that starts on such a copy begins a new feed epoch, because
+//! the data directory records a newer generation.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::secrets::mask_url;
 
 /// The table with the identity of the database.
 pub(super) const IDENTITY_TABLE: &str = "feed_epoch";
-/// How long to wait for the connections of a copy that was killed.
+/// How long to wait until the database server has closed the connections of a killed copy.
 const KILLED_COPY_WAIT: Duration = Duration::from_secs(3);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -47,7 +48,7 @@ pub enum CopyDatabaseError {
     /// The target has data that was not copied from this database.
     #[error("the target {0} has data of another installation: copy to an empty database")]
     Foreign(String),
-    /// The target was used since it was copied.
+    /// Servers have used the target since it was copied.
     #[error("servers have used the target {0} since it was copied: copy to an empty database")]
     Used(String),
     /// Servers use the target.
@@ -96,8 +97,8 @@ pub struct Copied {
     pub duration: Duration,
 }
 
-/// Copies everything to the database at `target`, or what has changed since the last copy to it. Reads one state of
-/// the source, also while servers run.
+/// Copies everything to the database at `target`, or only the changes since the last copy to it. Reads one
+/// snapshot of the source, even while servers run.
 ///
 /// # Errors
 ///
@@ -148,7 +149,8 @@ fn require_other_database(source: &str, target: &str) -> Result<(), CopyDatabase
     Ok(())
 }
 
-/// Whether servers use a database. If not, no server can start on a SQLite database until this is dropped.
+/// Whether servers use a database. If no server uses a SQLite database, this value holds the lock of the
+/// database, so that no server can start on it until the value is dropped.
 #[derive(Debug)]
 struct SourceUse {
     is_used: bool,
@@ -166,7 +168,8 @@ async fn use_of(url: &str) -> Result<SourceUse, CopyDatabaseError> {
     }
 }
 
-/// Returns the number of connections to the database of a server. Waits for those of a copy that was killed.
+/// Returns the number of connections to the database of a server. Waits until those of a killed copy are
+/// closed.
 async fn connections(url: &str) -> Result<i64, CopyDatabaseError> {
     let started = Instant::now();
     loop {
@@ -190,7 +193,7 @@ async fn require_migrated(source: &str) -> Result<(), CopyDatabaseError> {
     Ok(())
 }
 
-/// Returns the state of a database. A database that no server has opened yet gets its id.
+/// Returns the state of a database. If no server has opened the database yet, creates its id.
 async fn state_of(url: &str) -> Result<DatabaseState, CopyDatabaseError> {
     let db = db::open_existing(url).await?;
     let state = Epochs::new(db.clone(), Clock::system()).open().await;

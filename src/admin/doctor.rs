@@ -23,9 +23,9 @@ use crate::tokens;
 const INTEGRITY_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The difference between two clocks from which the check warns.
+/// The difference between two clocks above which the check warns.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(2);
-/// The difference between two clocks from which the check fails, because valid tokens are then rejected.
+/// The difference between two clocks above which the check fails, because valid tokens are then rejected.
 const CLOCK_FAILURE: TimeDelta = TimeDelta::seconds(30);
 
 /// How serious the result of a check is.
@@ -73,7 +73,7 @@ fn failed(check: &'static str, detail: impl Into<String>) -> Finding {
     Finding { check, status: Status::Failed, detail: detail.into() }
 }
 
-/// Runs all checks, which need valid settings.
+/// Runs all checks. The settings must be valid.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let clock = Clock::system();
     let (database, db) = check_database(settings).await;
@@ -98,7 +98,7 @@ fn check_settings(settings: &Settings) -> Finding {
 }
 
 /// Checks the database. Returns it only if its schema is current, because opening it would otherwise migrate
-/// it.
+/// the schema.
 async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
     const CHECK: &str = "database";
     let url = settings.database_url.expose();

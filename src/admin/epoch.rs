@@ -9,7 +9,8 @@ use crate::db;
 use crate::epochs::{Epochs, Renewal, Renewed};
 use crate::operators::Action;
 
-/// Begins a new feed epoch, also while servers run. Makes the data directory belong to this database.
+/// Begins a new feed epoch, even while servers run. Records in the data directory that it belongs to this
+/// database.
 ///
 /// # Errors
 ///
@@ -33,7 +34,7 @@ async fn renew(settings: &Settings, epochs: &Epochs, end_sessions: bool) -> Resu
     let known = known.filter(|known| known.database == state.database);
     let above_generation = known.map_or(0, |known| known.generation);
     let renewed = epochs.renew(Renewal { above_generation, end_sessions }).await?;
-    // A command on another machine than the server's has no data directory.
+    // If the command runs on another machine than the server, it has no data directory.
     if settings.data_dir.is_dir() {
         record.replace(&remembered(&renewed.state))?;
     }

@@ -57,7 +57,8 @@ pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, Start
     Ok(steps)
 }
 
-/// Reverts the newest `count` steps of the schema, including their data. Returns every step.
+/// Reverts the newest `count` steps of the schema, and deletes the data that these steps added. Returns every
+/// step.
 ///
 /// # Errors
 ///

@@ -39,7 +39,7 @@ pub enum SecretRotation {
         path: PathBuf,
         /// The number of keys that were re-encrypted.
         keys: usize,
-        /// Whether the new secret was prepared, so that every replica knows it already.
+        /// Whether the new secret was prepared, so that every replica could load it before the rotation.
         was_prepared: bool,
         /// How long sessions may depend on the previous secret after every server has restarted.
         previous_needed_secs: u32,
@@ -74,9 +74,9 @@ pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, Ke
     })
 }
 
-/// Replaces the secret in the secret file and re-encrypts the keys under the new one. Only completes an
-/// earlier rotation if one was interrupted, and only re-encrypts the keys if the secret comes from the
-/// settings.
+/// Replaces the secret in the secret file and re-encrypts the keys under the new one. If an earlier rotation
+/// was interrupted, only completes that rotation. If the secret comes from the settings, only re-encrypts the
+/// keys.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Shows and resets what the throttle slows down.
+//! Lists and resets the accounts and addresses that the throttle slows down.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,12 +18,12 @@ use uuid::Uuid;
 /// The number of users that are read at a time.
 const PAGE: u64 = 1000;
 
-/// Something that is slowed down now, and the account if it exists.
+/// An account, an address or a device that is slowed down now, with the user of the account if it exists.
 #[derive(Debug, Clone)]
 pub struct SlowedDownAccount {
     /// What is slowed down.
     pub slowed_down: SlowedDown,
-    /// The user that the name belongs to; `None` for a made-up name.
+    /// The user that the name belongs to; `None` if no account has the name.
     pub user: Option<Uuid>,
 }
 
@@ -38,7 +38,7 @@ pub enum ThrottleTarget<'a> {
     All,
 }
 
-/// Returns what is slowed down now.
+/// Returns the accounts, addresses and devices that are slowed down now.
 ///
 /// # Errors
 ///

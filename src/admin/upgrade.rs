@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::db::{self, CopyError, CopyMark, MigrationState, OpenError, Rehearsal, StoreError};
 use crate::secrets::mask_url;
 
-/// Why an upgrade can't be rehearsed. A step that fails is not an error, but part of the result.
+/// Why an upgrade can't be rehearsed. A failed step is not an error, but part of the result.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseUpgradeError {
     /// The database is on a server, and no scratch database was given.
@@ -53,12 +53,13 @@ pub struct RehearsedUpgrade {
     pub copy_duration: Duration,
     /// The result on the copy; `None` if no step is pending.
     pub rehearsal: Option<Rehearsal>,
-    /// The most space that the backup before the migration needs, in bytes.
+    /// The maximum space that the backup before the migration needs, in bytes.
     pub backup_bytes: u64,
 }
 
-/// Runs the pending steps on a copy of the database, also while servers run, and changes nothing else. A SQLite
-/// database is copied beside its file unless `scratch` names an empty database, and the copy is removed.
+/// Runs the pending steps on a copy of the database, even while servers run, and changes nothing else. If
+/// `scratch` names an empty database, leaves the copy there. Otherwise copies a SQLite database to a temporary
+/// file beside it.
 ///
 /// # Errors
 ///
@@ -98,7 +99,8 @@ pub async fn rehearse_upgrade(
             db::rehearse(&db::file_url(&copy.0)).await?
         }
     };
-    // A backup of SQLite is written as a copy first, and then compressed beside it. A dump is not larger.
+    // A backup of SQLite is first an uncompressed copy, and then a compressed file beside that copy. A dump
+    // of a server's database is not larger.
     let is_backed_up = settings.backups.before_migration;
     rehearsed.backup_bytes = if is_backed_up { rehearsal.bytes_before * 2 } else { 0 };
     rehearsed.rehearsal = Some(rehearsal);
@@ -117,7 +119,7 @@ async fn copy_to(url: &str, scratch: &str, steps: usize) -> Result<(), RehearseU
     Ok(())
 }
 
-/// A temporary SQLite database. Dropping it removes it.
+/// A temporary SQLite database. Dropping the value removes the files of the database.
 #[derive(Debug)]
 struct Snapshot(PathBuf);
 

@@ -59,9 +59,10 @@ impl Change {
 /// The result of a change.
 #[derive(Debug, Clone)]
 pub struct Changed {
-    /// The account after the change; after its deletion, as it was before.
+    /// The account after the change. For a deletion, the account before it.
     pub user: User,
-    /// Whether the account was in another state before.
+    /// Whether the account was in another state before. Always true for ending the sessions and for a
+    /// deletion.
     pub is_changed: bool,
     /// The number of sessions that were ended.
     pub sessions_ended: usize,

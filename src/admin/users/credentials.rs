@@ -48,8 +48,9 @@ impl std::fmt::Debug for MintedToken {
     }
 }
 
-/// Creates a link that lets the user choose a password. It replaces an earlier one. It does not prove access
-/// to a mailbox, so it does not confirm the email address. It does not replace the second factor.
+/// Creates a link that lets the user choose a password. The link replaces an earlier one. Using it does not
+/// prove access to a mailbox, so it does not confirm the email address. It does not replace the second
+/// factor.
 ///
 /// # Errors
 ///
@@ -132,7 +133,7 @@ pub async fn mint_token(
     .await
 }
 
-/// Records a token, unless the account was disabled before the token was minted.
+/// Records a token, unless the account was disabled or its credentials were changed since `user` was read.
 async fn record_minted(
     tx: &Tx,
     user: &User,

@@ -12,7 +12,7 @@ use crate::operators::Action;
 use crate::personal_tokens;
 use crate::sessions::{self, SessionSummary};
 
-/// A page of accounts, in the order of their ids, which is that of their creation.
+/// A page of accounts, in the order of their ids, which is the order of their creation.
 #[derive(Debug, Clone)]
 pub struct UserPage {
     /// The accounts.

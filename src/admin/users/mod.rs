@@ -61,7 +61,8 @@ pub enum ManageUsersError {
     /// An account needs an email address or a username.
     #[error("an account needs --email or --username")]
     NoIdentifier,
-    /// Another account has the email address or the username, or can still restore the address by an undo.
+    /// Another account has the email address or the username, or can still get the address back with an undo
+    /// link.
     #[error("another account has the email address or the username")]
     IdentifierTaken,
     /// The password is not accepted.

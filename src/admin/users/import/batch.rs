@@ -11,9 +11,9 @@ use crate::admin::users::{Context, ManageUsersError};
 use crate::db::{StoreError, Tx};
 use crate::flows::Flows;
 
-/// The number of users in a batch. Other writes wait for it.
+/// The number of users in a batch. Other writes wait while a batch is inserted.
 pub(super) const BATCH: usize = 512;
-/// How often a batch is tried again because a concurrent sign-up has taken an identifier.
+/// How often a batch is repeated because a concurrent sign-up has taken an identifier.
 const ATTEMPTS: u32 = 5;
 
 /// What happened to a batch.

@@ -1,8 +1,9 @@
 //! Imports the users of another system with their password hashes.
 //!
-//! The file is read twice. The first pass checks every record, against the rules, against the other records and against
-//! the database, and writes nothing. Only if all are correct does the second pass insert them, in batches. An account
-//! that exists is skipped and never changed, so an interrupted import continues when it is run again.
+//! The file is read twice. The first pass checks every record, against the rules, against the other records
+//! and against the database, and writes nothing. If all records are correct, the second pass inserts them in
+//! batches. An account that exists is skipped and never changed, so an interrupted import continues when it
+//! is run again.
 
 mod batch;
 mod fields;
@@ -44,7 +45,7 @@ pub struct Import {
     pub path: PathBuf,
     /// Its format.
     pub format: ImportFormat,
-    /// Whether to check the file only.
+    /// Whether to check the file without importing it.
     pub is_dry_run: bool,
 }
 
@@ -62,20 +63,20 @@ pub struct Fault {
 /// The result of an import.
 #[derive(Debug, Clone, Default)]
 pub struct ImportReport {
-    /// The number of users that were imported; after a dry run, that would be.
+    /// The number of imported users. After a dry run, the number of users that would be imported.
     pub imported: u64,
     /// The number of users that exist already.
     pub existing: u64,
-    /// The first faults. Unless it is empty, nothing was imported.
+    /// The first faults. If there is a fault, nothing was imported.
     pub faults: Vec<Fault>,
     /// The number of further faults.
     pub more_faults: u64,
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Whether users are inserted, after the check.
+    /// Whether the check has ended and users are being inserted.
     pub is_writing: bool,
     /// The number of bytes that were read.
     pub bytes: u64,
@@ -149,7 +150,7 @@ async fn pass(
     }
 }
 
-/// The records of a file, and the identifiers that were read.
+/// The records of a file, and the identifiers that were read so far.
 struct Source {
     records: Records<BufReader<File>>,
     reader: Reader,
@@ -169,7 +170,8 @@ impl Source {
         Ok(Self { records, reader, seen: HashMap::new(), total, is_done: false })
     }
 
-    /// Returns the next correct records, at most a batch, and reports the others. `None` at the end of the file.
+    /// Returns the next correct records, at most one batch, and reports the faults of other records. Returns
+    /// `None` at the end of the file.
     fn next_batch(
         &mut self,
         context: &Context,

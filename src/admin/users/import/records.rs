@@ -1,7 +1,7 @@
 //! Splits a file into records: one line of JSON each, or one record of CSV (RFC 4180), whose quoted fields may contain
 //! line breaks.
 //!
-//! A record is at most [`RECORD_MAX`] bytes in memory, whatever the file contains.
+//! A record occupies at most [`RECORD_MAX`] bytes of memory, even if a line of the file is longer.
 
 use std::io::{self, BufRead};
 
@@ -94,7 +94,7 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// Returns whether a quoted field continues on the next line. A doubled quote inside of a field does not count.
+/// Returns whether a quoted field continues on the next line. A doubled quote inside a field does not end it.
 fn has_open_quote(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |is_open, byte| is_open != (*byte == b'"'))
 }

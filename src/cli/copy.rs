@@ -54,7 +54,7 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     let progress = |progress: CopyProgress<'_>| {
         if is_shown && last.get().is_none_or(|last| last.elapsed() >= INTERVAL) {
             last.set(Some(Instant::now()));
-            // The copy goes on if the terminal is closed.
+            // Ignore an error, because the copy continues if the terminal is closed.
             let _ = write!(io::stderr(), "\r\x1b[K{}", progress_line(progress));
         }
     };

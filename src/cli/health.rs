@@ -22,7 +22,7 @@ use super::CliError;
 use super::run_command::block_on;
 use crate::config::Settings;
 
-/// How long the server may take.
+/// How long the server may take to respond.
 const LIMIT: Duration = Duration::from_secs(5);
 /// The maximum length of a response, in bytes.
 const MAX_RESPONSE: u64 = 16 * 1024;
@@ -99,8 +99,8 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
     }
 }
 
-/// Accepts every certificate: the server is on this machine, its certificate is for another name, and nothing
-/// secret is sent.
+/// Accepts every certificate, because the server is on this machine, its certificate is for another name, and
+/// nothing secret is sent.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -15,9 +15,9 @@ use crate::config::Settings;
 use crate::error_chain::error_chain;
 use crate::invites::{Invite, InviteCode};
 
-/// The maximum number of accounts of one code.
+/// The maximum number of accounts that can be created with one code.
 const USES_MAX: i64 = 1_000_000;
-/// The maximum lifetime of a code: 10 years.
+/// The maximum lifetime of a code, in seconds: 10 years.
 const EXPIRES_MAX: i64 = 315_360_000;
 
 impl From<ManageInvitesError> for CliError {
@@ -75,7 +75,7 @@ async fn execute(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, 
             Ok(vec![format!("id    {}", invite.id), format!("code  {code}")])
         }
         Some(("remove", args)) => {
-            // Another text is the id of no invite.
+            // If the text is not a UUID, use the nil UUID, which no invite has.
             let id = required(args, "id").parse::<Uuid>().unwrap_or_default();
             admin::remove_invite(settings, id).await?;
             let is_json = args.get_flag("json");

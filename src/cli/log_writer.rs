@@ -1,8 +1,8 @@
 //! A buffered log writer: a separate thread writes the lines in batches.
 //!
-//! A request never waits for a terminal or a disk, and a thousand lines cost one write. In exchange, a
-//! killed process loses the lines of its last moments. If the output blocks, the buffer stays bounded:
-//! further lines are dropped and counted.
+//! A request never waits for a terminal or a disk, and a thousand lines cost one write. In exchange, a killed
+//! process loses its last lines. If the output blocks, the size of the buffer stays limited: further lines
+//! are dropped and counted.
 
 use std::io::{self, Write};
 use std::mem;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long the first line of a batch waits for more lines.
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
-/// How long dropping the guard waits until the last lines are written.
+/// When the guard is dropped, how long it waits until the last lines are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of buffered bytes.
 const MAX_BUFFERED_BYTES: usize = 4 * 1024 * 1024;
@@ -118,7 +118,7 @@ fn drain(shared: &Shared, mut out: impl Write) {
 mod tests {
     use super::*;
 
-    /// Sends what is written to a channel, and blocks while the channel is full.
+    /// Sends the written bytes to a channel, and blocks while the channel is full.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {

@@ -38,7 +38,7 @@ fn subscriber<W>(
 where
     W: io::Write + Clone + Send + Sync + 'static,
 {
-    // At `info`, these libraries log internals. A filter that names them overrides these defaults.
+    // These libraries log internals at the level `info`. A filter that names them overrides these defaults.
     let filter = format!("sqlx=warn,sea_orm_migration=warn,{filter}");
     let filter =
         EnvFilter::builder().parse(filter).map_err(|error| format!("invalid log filter: {error}"))?;
@@ -84,8 +84,8 @@ pub(super) fn escaped(text: &str) -> String {
     out.0
 }
 
-/// Formats events in the same way as [`Full`]. An event outside of spans and without colours, as nearly
-/// all are, is formatted by a faster path.
+/// Formats events in the same way as [`Full`]. A faster path formats events outside of spans and without
+/// colors, as nearly all are.
 #[derive(Default)]
 struct PlainEvents(Format<Full>);
 

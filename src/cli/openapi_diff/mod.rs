@@ -1,9 +1,8 @@
 //! Finds the differences between two OpenAPI documents that break clients of the old one.
 //!
-//! A client sends requests that the old document allowed, and relies on the responses that it promised.
-//! So a new document may only require less of a request and guarantee more of a response. Names from
-//! which SDKs are generated (operations, schemas) must not change. Parts that can't be compared count as
-//! breaking.
+//! A client sends requests that the old document allowed, and relies on the responses that it promised. So a
+//! new document must not require more of a request or guarantee less of a response. Names from which SDKs are
+//! generated (operations, schemas) must not change. Parts that can't be compared are reported as breaking.
 
 use std::collections::HashSet;
 
@@ -140,7 +139,7 @@ impl<'d> Comparison<'d> {
             }
             self.content(Direction::Response, status, old, new);
         }
-        // A client can handle an unknown error by its class, but not an unknown success.
+        // A client can handle an unknown error status by its class, but not an unknown success status.
         for status in is.keys().filter(|status| status.starts_with(['2', '3']) && !was.contains_key(*status))
         {
             self.report(format!("{status} is a new kind of success"));
@@ -199,7 +198,7 @@ impl<'d> Comparison<'d> {
         self.properties(direction, part, old, new);
     }
 
-    /// Compares tagged unions, whose variants are named schemas: a request may have new variants.
+    /// Compares tagged unions, whose variants are named schemas. A request can get new variants.
     fn variants(&mut self, direction: Direction, part: &str, old: &'d Value, new: &'d Value) {
         let (was, is) = (items(old.get("oneOf")), items(new.get("oneOf")));
         if old.get("discriminator").and_then(|it| it.get("propertyName"))
@@ -218,7 +217,7 @@ impl<'d> Comparison<'d> {
         }
     }
 
-    /// Compares `enum`: a request may allow more values, a response may have fewer.
+    /// Compares `enum`. A request can get more values, and a response fewer.
     fn values(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
         let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         let is_compatible = match (narrow.get("enum"), wide.get("enum")) {
@@ -234,7 +233,7 @@ impl<'d> Comparison<'d> {
         }
     }
 
-    /// Compares `nullable`: a request may become nullable, a response may not.
+    /// Compares `nullable`. A value in a request can become nullable. A value in a response must not.
     fn nullable(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
         let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         if flag(narrow, "nullable") && !flag(wide, "nullable") {

@@ -1,4 +1,4 @@
-//! `tripgate users import`: takes over the users of another system.
+//! `tripgate users import`: imports the users of another system.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         .arg(json_flag())
 }
 
-/// Prints the faults even though the command fails then.
+/// Prints the faults in the file, even though the command then fails.
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let path = args.get_one::<PathBuf>("file").cloned().unwrap_or_default();
     let format = format(args, &path)?;

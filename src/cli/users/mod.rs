@@ -1,4 +1,4 @@
-//! `tripgate users`: helps users while servers run.
+//! `tripgate users`: manages the accounts of users while servers run.
 
 mod import;
 mod output;
@@ -18,7 +18,8 @@ use crate::admin::{self, Change, ManageUsersError, NewUser};
 use crate::config::Settings;
 use crate::error_chain::error_chain;
 
-/// The maximum number of bytes that are read as a password. The policy rejects a shorter one already.
+/// The maximum number of bytes that are read as a password. A longer password is cut off, but the limit of
+/// the policy is lower, so the policy rejects it.
 const PASSWORD_READ_MAX: u64 = 4096;
 
 impl From<ManageUsersError> for CliError {

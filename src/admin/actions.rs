@@ -28,7 +28,7 @@ pub(super) async fn record(db: &Db, action: Action) {
     let written: Result<(), StoreError> =
         db.write(action.clone(), |tx, action| operators::record(tx, action).boxed()).await;
     if let Err(error) = written {
-        tracing::warn!(causes = error_chain(&error), "failed to record the command");
+        tracing::warn!(causes = error_chain(&error), "failed to record the administrative command");
     }
     action.log();
 }
@@ -48,7 +48,7 @@ pub(super) async fn record_done(settings: &Settings, command: &str) {
             db.close().await;
         }
         Err(error) => {
-            tracing::warn!(causes = error_chain(&error), "failed to record the command");
+            tracing::warn!(causes = error_chain(&error), "failed to record the administrative command");
             action.log();
         }
     }

@@ -27,7 +27,7 @@ pub enum KeysError {
     },
     /// The master secret comes from the settings, so only the operator can change it.
     #[error(
-        "TRIPGATE_SECRET is set: add a second line to it, `next ` and a new secret, and restart every server"
+        "TRIPGATE_SECRET is set: add a second line with `next ` and a new secret to it, and restart every server"
     )]
     SecretInSettings,
     /// The database, the secret or the settings can't be used.

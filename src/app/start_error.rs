@@ -87,8 +87,8 @@ pub enum StartError {
     },
     /// The database is not the one that earlier starts used.
     #[error(
-        "the database {database} is not the one of {record}: put the right database back; `tripgate epoch renew` \
-         adopts this one"
+        "the database {database} is not the one that {record} names: put the right database back; `tripgate \
+         epoch renew` adopts this one"
     )]
     ForeignDatabase {
         /// The URL of the database, without its password.

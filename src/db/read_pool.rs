@@ -291,7 +291,7 @@ impl ReadPool {
         let idle = mem::take(&mut *self.0.idle());
         for Session { connection, .. } in idle {
             if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "failed to close a connection");
+                tracing::warn!(%error, "failed to close a read-only connection");
             }
         }
         self.0.pool().close().await;

@@ -277,7 +277,11 @@ async fn commit(connection: &mut WriterConnection, mut jobs: Vec<Box<dyn Job>>) 
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, jobs = jobs.len(), "splitting a shared transaction");
+                tracing::debug!(
+                    %error,
+                    jobs = jobs.len(),
+                    "a shared transaction failed: running each function in a separate transaction"
+                );
                 // Until a function runs again, its caller can abandon it.
                 for job in &mut jobs {
                     job.reset();

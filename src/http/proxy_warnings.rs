@@ -43,7 +43,7 @@ impl ProxyWarnings {
         if identified.is_untrusted && self.is_due(&self.untrusted_at) {
             tracing::warn!(
                 peer = %identified.peer,
-                "ignored forwarding headers: the peer is not in trusted_proxies, so its address counts as the client's"
+                "ignored forwarding headers: the peer is not in trusted_proxies, so its address is used as the client's"
             );
         }
         if let Some(host) = self.foreign_host(request)
@@ -52,7 +52,7 @@ impl ProxyWarnings {
             tracing::warn!(
                 host = host.get(..HOST_MAX).unwrap_or(host),
                 public_host = self.public_host,
-                "a client uses another host than public_url: tokens and links name the host of public_url"
+                "a client uses another host than public_url: tokens and links contain the host of public_url"
             );
         }
     }

@@ -189,7 +189,7 @@ async fn serve_http<E: Endpoint + 'static>(
             presence.register(cx);
             if let Poll::Ready(end) = conn.as_mut().poll(cx) {
                 if let Err(error) = end {
-                    debug!(%peer, %error, "connection ended early");
+                    debug!(%peer, %error, "connection ended with an error");
                 }
                 return Poll::Ready(());
             }

@@ -175,7 +175,7 @@ async fn serve_metrics(app: App, listener: TcpListener, stop: impl Future<Output
     };
     let router = Arc::new(http::metrics_router(&app));
     if let Err(error) = server.serve(listener, None, router, stop).await {
-        tracing::error!(%error, "the metrics are no longer served");
+        tracing::error!(%error, "failed to serve the metrics");
     }
 }
 
@@ -208,7 +208,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     tokio::select! {
         stopped = running.stop() => Ok(stopped?),
         () = signals.stop.next() => {
-            tracing::warn!("a second signal: stopping without waiting for the requests in progress");
+            tracing::warn!("received a second signal: stopping without waiting for the requests in progress");
             Ok(())
         }
     }

@@ -46,7 +46,7 @@ pub enum CopyError {
     #[error("the schema cannot be copied: {0}")]
     Schema(String),
     /// The copy is not the same as the source.
-    #[error("the table {0} differs from its source after the copy: something else writes to the target")]
+    #[error("the table {0} differs from its source after the copy: another program writes to the target")]
     Differs(String),
 }
 

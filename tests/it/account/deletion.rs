@@ -1,4 +1,4 @@
-//! The deletion of an account leaves nothing behind.
+//! The deletion of an account: no data of the user remains.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +58,7 @@ async fn no_table_contains_anything_of_a_deleted_user() {
     assert!(mails.iter().all(|mail| mail.to.as_deref() != Some(NEW_EMAIL)), "{mails:?}");
     client.get(ME).await.expect(401).problem("invalid_token");
     brian.get(ME).await.expect(200);
-    // Nor does anything come back when the jobs run.
+    // The background jobs do not write any data of the user again.
     for _ in 0..2 {
         app.clock.advance(TimeDelta::days(8));
         housekeeping::sweep(app.services().clone()).await;

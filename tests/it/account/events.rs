@@ -74,7 +74,7 @@ async fn ended_sessions_and_reused_refresh_tokens_are_recorded() {
     let newest = &events(&ada).await[0];
     assert_eq!((&newest["type"], &newest["session_id"]), (&json!("session_ended"), &tablet["session_id"]));
     assert_eq!(newest["device_name"], "Tablet");
-    // Ending it again is no event.
+    // Ending the session a second time records no event.
     ada.delete(&format!("/api/v1/me/sessions/{}", tablet["session_id"].as_str().unwrap())).await.expect(204);
     let laptop = log_in_on(&app, "Laptop", "Trips/1.4").await;
     let logout = json!({ "refresh_token": laptop["refresh_token"] });
@@ -149,7 +149,7 @@ async fn old_events_are_deleted() {
     assert!(rows::events(&app).await.is_empty());
 }
 
-/// Returns the token or the code of the newest mail to an address, and the flow that an operation begins for it.
+/// Begins a flow for the address, and returns its id with the code from the mail.
 async fn begin(app: &TestApp, client: &Client, path: &str, email: &str) -> Value {
     let flow = client.post(path).json(&json!({ "email": email })).await.expect(202).json()["flow_id"].clone();
     json!({ "flow_id": flow, "code": app.mail_to(email).await.code() })

@@ -10,7 +10,7 @@ use crate::harness::passkeys::{begin_registration, register};
 use crate::harness::totp::{Enrolled, enrol, mfa_token};
 use crate::harness::{Client, PASSWORD, TestApp};
 
-/// Occurs in every text of the user.
+/// A word that occurs in every text of the user.
 pub(super) const CANARY: &str = "canary";
 pub(super) const EMAIL: &str = "Canary+Owner@example.org";
 pub(super) const NEW_EMAIL: &str = "canary+moved@example.org";
@@ -49,11 +49,11 @@ async fn log_in(app: &TestApp) -> Client {
     app.anonymous().with_grant(&call.json(&body).await.expect(200).json())
 }
 
-/// Confirms the address, moves to another one, and asks for codes that are not used.
+/// Confirms the address, changes it, and requests codes that are not used.
 async fn use_mails(app: &TestApp, client: &Client) {
     let confirm = "/api/v1/auth/email/confirm";
     let flow = &client.grant()["flow_id"];
-    // A later mail reports the new device.
+    // The newest mail has no code: it reports a new device.
     let mails = app.mails().await;
     let confirmation = mails.iter().find(|mail| mail.to() == EMAIL && mail.code.is_some()).unwrap();
     let code = json!({ "flow_id": flow, "code": confirmation.code() });
@@ -64,7 +64,7 @@ async fn use_mails(app: &TestApp, client: &Client) {
     client.post(confirm).json(&wrong).await.expect(422).problem("invalid_code");
     let code = json!({ "flow_id": change["flow_id"], "code": app.mail_to(NEW_EMAIL).await.code() });
     client.post(confirm).json(&code).await.expect(204);
-    // From now on, no mail can be delivered: they wait.
+    // From now on, mails cannot be delivered and remain in the queue.
     app.mails().await;
     let outbox = app.settings().data_dir.join("outbox");
     std::fs::rename(&outbox, app.settings().data_dir.join("delivered")).unwrap();
@@ -74,7 +74,7 @@ async fn use_mails(app: &TestApp, client: &Client) {
     }
 }
 
-/// Asks for a mail.
+/// Requests a mail that resets the password.
 pub(super) async fn forgot(app: &TestApp) {
     let body = json!({ "email": NEW_EMAIL });
     app.anonymous().post("/api/v1/auth/password/forgot").json(&body).await.expect(202);
@@ -107,7 +107,7 @@ async fn use_token(app: &TestApp, client: &Client) {
     client.with_token(token["token"].as_str().unwrap()).get(TRIPS).await.expect(200);
 }
 
-/// Registers and uses a passkey, and leaves a challenge.
+/// Registers and uses a passkey, and creates a challenge that is not used.
 async fn use_passkey(app: &TestApp, client: &Client) {
     let mut device = register(client).await;
     let body = device.log_in(&app.anonymous()).await;
@@ -122,7 +122,7 @@ async fn start_login(app: &TestApp) {
     call.json(&body).await.expect(401).problem("mfa_required");
 }
 
-/// Writes what the server collects in memory.
+/// Writes the data that the server has collected in memory to the database.
 pub(super) async fn flush(app: &TestApp) {
     let services = app.services();
     services.events.flush().await.unwrap();

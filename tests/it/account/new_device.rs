@@ -94,7 +94,7 @@ async fn every_way_to_log_in_reports_a_new_device() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         app.anonymous().post("/api/v1/auth/login/code/confirm").json(&body).await
     };
-    // The code confirms the address, and so drops what the sign-up has set, also its device.
+    // The first confirmation of the address removes everything that the sign-up has set, including its device.
     let grant = mailed(json!({})).await.expect(200).json();
     assert_eq!(reports(&app).await.len(), 1);
     let ada = ada.with_grant(&grant);

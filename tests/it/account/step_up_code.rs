@@ -1,4 +1,4 @@
-//! Step-up with a mailed code, which is valid in the session that asked for it.
+//! Step-up with a mailed code, which is valid only in the session that requested it.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn start() -> TestApp {
     TestApp::with(|settings| settings.limits = false).await
 }
 
-/// Asks for a code, and returns it with its flow.
+/// Requests a code, and returns it with its flow.
 async fn mailed(app: &TestApp, client: &Client) -> Value {
     let sent = client.post(CODE).await.expect(202);
     assert_eq!(sent.header("cache-control"), "no-store");
@@ -74,7 +74,7 @@ async fn the_code_is_not_valid_in_another_session_and_attempts_there_use_no_trie
         }
     }
     prove(&ada, &proof).await.expect(200);
-    // A token without a session has codes too, and they are valid without a session only.
+    // A token without a session can request a code too. The code is valid only for tokens without a session.
     let proof = mailed(&app, &script).await;
     refused(&ada, &proof).await;
     prove(&script, &proof).await.expect(200);

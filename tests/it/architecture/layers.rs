@@ -64,7 +64,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 /// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
 pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
     ("data_dir", &["db"]),
-    // The settings are bounded by what these can process.
+    // The bounds of the settings come from this module.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("flows", &["mail"]),
@@ -168,7 +168,7 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
         };
         let same_layer = SAME_LAYER.iter().any(|(part, known)| *part == name && known.contains(&target.0));
         let is_allowed = to < from || (to == from && (is_api || same_layer));
-        // The queries of a module are its own, and the command line needs the document alone.
+        // Only a module itself may use its queries. The command line may use only the OpenAPI document of `http`.
         let is_private = path.get(1).is_some_and(|inner| inner == "store") && target.0 != name;
         let is_internal = name == "cli" && target.0 == "http" && path.get(1).is_some_and(|x| x != "openapi");
         if !is_allowed || is_private || is_internal {
@@ -178,7 +178,8 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
     broken
 }
 
-/// The imports between the parts of a module, or between the modules: who names whom, and in which file.
+/// The imports between the parts of a module, or between the modules: each part with the parts that it imports and
+/// the importing file.
 type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Returns the imports between siblings, for every folder. The siblings are the direct children of a folder;
@@ -200,7 +201,7 @@ pub(super) fn sibling_imports(all: &[Source]) -> BTreeMap<String, Graph> {
                 (Some(from), Some(to)) if exists(&target[..=common]) => (from.clone(), to.clone()),
                 _ => continue,
             };
-            // At the top an `api` counts apart from its module.
+            // At the top level, the `api` of a module is a sibling of the module.
             if common == 0 {
                 for (name, path) in [(&mut from, &own), (&mut to, &target)] {
                     if let Some((part, true)) = part(path) {

@@ -1,4 +1,5 @@
-//! The rules of the architecture, checked on the sources: the layers, the circles, the home of each library.
+//! The rules of the architecture, checked on the sources: the layers, no circular imports, and the parts of the
+//! library that may use each external library.
 //!
 //! Comments and string literals are ignored.
 
@@ -16,7 +17,7 @@ use source::{Source, queries, sources, words};
 /// The maximum number of lines in a file.
 const LINES_MAX: usize = 400;
 
-/// Returns the part of the library that a file belongs to, and its role there: `api.rs`, `store.rs` or another.
+/// Returns the part of the library that a file belongs to, and the role of the file: `api.rs`, `store.rs` or another.
 fn place(path: &str) -> (&str, &str) {
     let inside = path.strip_prefix("src/").unwrap();
     let (part, file) = inside.split_once('/').unwrap_or((inside, ""));
@@ -34,7 +35,7 @@ fn none(broken: &[String]) {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Libraries that belong to one part, and whether a file is in that part.
+/// External libraries, and a function that returns whether a part and a file of it may use them.
 type Home = (&'static [&'static str], fn(&str, &str) -> bool);
 const HOMES: [Home; 6] = [
     (&["poem", "poem_openapi"], |part, file| ["http", "listener", "web"].contains(&part) || file == "api.rs"),
@@ -91,8 +92,9 @@ fn the_queries_of_a_module_are_private() {
 fn every_query_on_owned_rows_takes_the_owner() {
     // S-53
     let mut broken = Vec::new();
-    // An account is its own owner; keys, clients, invites, leases, mails, operators and throttle buckets belong to the
-    // server, an epoch to the database, and the id and the subject of a flow are its proof.
+    // An account has no other owner. Keys, clients, invites, leases, mails, operators and throttle buckets belong to
+    // the server, and an epoch belongs to the database. The id or the subject of a flow proves that the
+    // caller may use it.
     let without_owner = [
         "accounts",
         "clients",
@@ -114,11 +116,11 @@ fn every_query_on_owned_rows_takes_the_owner() {
         let found = queries(&source.code);
         assert!(!found.is_empty(), "{owned} has no queries");
         for (name, parameters) in found {
-            // Expired rows are deleted, and secrets are encrypted again, for all owners.
-            // All passkeys have the same relying party.
+            // These queries concern the rows of all owners: they delete expired rows, encrypt secrets again, and
+            // read the relying party, which is the same for all passkeys.
             let sweeps = ["sweep", "next_page", "any_rp_id"].contains(&name.as_str());
-            // A verified token names its session or trip and so the owner, a listing has one owner, and
-            // queries for several owners return rows by owner.
+            // A verified token names its session or trip, which has one owner. A listing has one owner. A query for
+            // several owners returns the rows of each owner separately.
             let bound = [
                 "owner: Uuid",
                 "owners: &[Uuid]",
@@ -201,7 +203,7 @@ fn entities_have_no_rules_and_migrations_do_not_use_entities() {
     }
 }
 
-/// Functions that have one home each.
+/// Functions that only one module each may call.
 const BANNED: [&str; 8] = [
     "chrono::Utc::now",
     "std::env::var",

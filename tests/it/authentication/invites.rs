@@ -38,12 +38,12 @@ async fn a_sign_up_requires_a_code_that_the_operator_created() {
         assert_eq!(reply["detail"], "Signing up requires a valid invitation code.", "{text}");
     }
     assert_eq!(users(&app).await, 0);
-    // As people type it.
+    // The code is accepted in upper case and with spaces.
     let typed = json!(format!(" {} ", code.to_uppercase().replace('-', " ")));
     let grant = sign_up(&client, "ada", &typed).await.expect(201).json();
     client.with_grant(&grant).get("/api/v1/me").await.expect(200);
     sign_up(&client, "brian", &json!(code)).await.expect(403).problem("invite_required");
-    // Without a code, a taken name is not revealed.
+    // Without a code, the response does not reveal that the name is taken.
     sign_up(&client, "ada", &json!(null)).await.expect(403).problem("invite_required");
     assert_eq!(users(&app).await, 1);
     // An existing account needs no code.

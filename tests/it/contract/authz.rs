@@ -118,7 +118,7 @@ fn token_rows() -> impl Iterator<Item = &'static Row> {
 /// Builds the request of a row for the resource with this id.
 pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    // A target may have a code beside its id.
+    // A target may consist of an id and a code, separated by a space.
     let (id, code) = id.split_once(' ').unwrap_or((id, "000000"));
     let fill = |text: &str| {
         let text = text.replace("{id}", id).replace("{stop_id}", STOP_ID).replace("{token}", id);
@@ -191,7 +191,7 @@ async fn the_minimum_credentials_of_each_operation_are_sufficient() {
     for row in ROWS {
         let (name, _, path, _, needs) = row;
         if ["confirm_totp", "replace_recovery_codes"].contains(name) {
-            // Afterwards, a password alone gives no token.
+            // After these operations, the account has a second factor, so a password alone is not enough to log in.
             continue;
         }
         let (id, _) = create_target(&ada, path).await;

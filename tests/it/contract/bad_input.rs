@@ -109,7 +109,7 @@ async fn a_request_head_that_is_not_http_or_too_large_gets_a_problem() {
         (&too_large, 431, "headers_too_large"),
         (&long_path, 431, "headers_too_large"),
     ] {
-        // The response to a request before it arrives too.
+        // The response to an earlier request on the same connection also arrives.
         let first = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
         for (request, before) in [(request.to_owned(), 0), (format!("{first}{request}"), 1)] {
             let reply = app.raw(&request).await;

@@ -68,7 +68,7 @@ async fn other_requests_are_served_while_a_large_body_waits_for_memory() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
-    // A batch that never arrives takes the budget of its user.
+    // A batch whose body never arrives occupies the memory budget of its user.
     let head = format!(
         "POST {SYNC} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
          Content-Length: 4000000\r\nConnection: close\r\n\r\n",

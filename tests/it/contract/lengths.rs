@@ -95,7 +95,7 @@ const STOP: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 fn text(field: &str, length: usize) -> String {
     match field {
         "username" => "u".repeat(length),
-        // Subtags of at most 8 characters.
+        // The subtags of a language tag have at most 8 characters.
         "locale" => "en-aaaaaaaa-bbbbbbbb-cccccccc-dddddddd".chars().take(length).collect(),
         "email" => {
             let domain = ["d".repeat(63), "d".repeat(63), "d".repeat(63)].join(".");

@@ -148,7 +148,7 @@ fn every_description_is_detailed_and_mentions_the_operations_own_statuses() {
                 "304" | "404" | "409" | "410" | "412" | "428" => true,
                 _ => false,
             };
-            // `If-None-Match` describes 304.
+            // The parameter `If-None-Match` describes 304.
             let mentions = |text: &str| text.contains(status.as_str());
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let by_parameter = parameters.into_iter().any(|it| mentions(it["description"].as_str().unwrap()));
@@ -209,7 +209,7 @@ fn no_response_is_a_union_or_contains_null() {
         for union in ["anyOf", "not"] {
             assert!(value.get(union).is_none(), "{pointer} contains {union}");
         }
-        // A request may be a tagged union, and a reference that may be null.
+        // A request schema may be a tagged union or a nullable reference.
         assert_eq!(value.get("oneOf").is_some(), value.get("discriminator").is_some(), "{pointer}");
         if let Some(parts) = value.get("allOf") {
             assert!(value["nullable"] == true && parts.as_array().unwrap().len() == 1, "{pointer}");
@@ -300,7 +300,7 @@ fn every_body_has_the_media_type_of_its_kind() {
         if let Some(body) = operation.get("requestBody") {
             let expected = if FORMS.contains(&path) { FORM } else { "application/json" };
             assert_eq!(types(body), [expected], "{name}");
-            // A recent authentication replaces the password; a login with a passkey alone needs nothing.
+            // After a recent authentication, no password is needed. A login with only a passkey needs no body either.
             let is_optional =
                 operation["operationId"] == "delete_me" || operation["operationId"] == "begin_passkey_login";
             assert_eq!(body["required"], !is_optional, "{name}");

@@ -18,7 +18,7 @@ const REFRESH: &str = "/api/v1/auth/refresh";
 /// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
 /// them.
 const HARD_TO_PRODUCE: &[ProblemCode] = &[
-    // Sent without the middleware.
+    // The listener sends this response, not the middleware.
     ProblemCode::HeadersTooLarge,
     ProblemCode::RequestTimeout,
     ProblemCode::IdempotencyInProgress,
@@ -29,7 +29,7 @@ const HARD_TO_PRODUCE: &[ProblemCode] = &[
     ProblemCode::DatabaseUnavailable,
     ProblemCode::OutcomeUnknown,
     ProblemCode::StorageFull,
-    // With the default quotas.
+    // The default quotas are too high for a test.
     ProblemCode::QuotaExceeded,
     ProblemCode::Overloaded,
     ProblemCode::ShuttingDown,
@@ -197,7 +197,6 @@ async fn unauthorized(app: &TestApp) -> Vec<Reply> {
     ]
 }
 
-/// Sends requests that conflict with the state of the server; the last ones contain expired tokens.
 /// Returns the response to the first login that the throttle refuses.
 async fn throttled(app: &TestApp) -> Reply {
     let body = json!({ "identifier": "cleo", "password": "another harbour" });
@@ -208,6 +207,7 @@ async fn throttled(app: &TestApp) -> Reply {
     login().await
 }
 
+/// Sends requests that conflict with the state of the server; the last ones contain expired tokens.
 async fn conflicts(app: &TestApp) -> Vec<Reply> {
     let ada = app.log_in("ada").await;
     let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });

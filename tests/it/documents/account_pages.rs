@@ -35,7 +35,7 @@ async fn account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code(
         );
         assert!(!text.contains("<script>") && text.matches("<script").count() == 1, "{text}");
         assert!(text.contains("<html lang=\"en\">") && text.contains("<noscript>"), "{text}");
-        // The lists and the documentation are not linked: they may not exist.
+        // The pages do not link to the documentation, which may be disabled.
         assert!(!text.contains("docs"), "{text}");
         for file in text.split('"').filter(|word| word.contains("?v=")) {
             let reply = page(&app, &format!("/{}", file.trim_start_matches("../"))).await;

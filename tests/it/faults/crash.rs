@@ -113,7 +113,7 @@ impl Phone {
 
     /// Refreshes until the server is dead. It loses two of three responses: it doesn't wait for one, and
     /// discards another after receiving it. While an earlier request is in flight, it may repeat the token,
-    /// but never sends a newer one: if the old token arrived last, it would look stolen.
+    /// but never sends a newer one: if the old token arrived last, the server would treat it as stolen.
     async fn refresh_until_killed(mut self, server: &Process) -> Self {
         let mut in_flight = Vec::new();
         loop {
@@ -229,7 +229,8 @@ async fn an_idempotency_key_creates_one_trip_despite_kills() {
                 tokio::spawn(async move { write_keyed(&server, &token, &count).await })
             })
             .collect();
-        // Waits for a number of writes, not for a time, so that slow machines are killed during writes too.
+        // Waits for a number of writes instead of a time, so that the kill happens during writes on slow machines
+        // too.
         while count.load(Ordering::Relaxed) < keys + 5 * WRITERS + 7 * round {
             sleep(Duration::from_millis(1)).await;
         }

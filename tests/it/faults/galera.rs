@@ -85,8 +85,8 @@ async fn send(call: RequestBuilder) -> (StatusCode, String, Value) {
     (status, etag.unwrap_or_default(), response.json().await.unwrap_or_default())
 }
 
-/// Asserts that of concurrent replacements of one version on three nodes, at most one succeeds, and no other write
-/// is lost.
+/// Replaces one version on three nodes concurrently. Asserts that at most one replacement succeeds, and that no other
+/// write is lost.
 async fn assert_no_lost_update(servers: &[Process], token: &str) -> usize {
     let body = json!({ "title": "first" });
     let create = servers[0].call(Method::POST, TRIPS).bearer_auth(token).json(&body);

@@ -142,7 +142,7 @@ async fn all_kinds(ada: &Client, anonymous: &Client) -> Vec<Reply> {
     join_all(calls.map(IntoFuture::into_future)).await
 }
 
-/// Asserts the behaviour during an outage.
+/// Asserts that requests fail with 503 during an outage.
 async fn assert_unavailable(app: &TestApp, ada: &Client) {
     let anonymous = app.anonymous();
     for _ in 0..2 {

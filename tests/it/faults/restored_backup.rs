@@ -184,7 +184,7 @@ async fn a_trip_that_takes_the_id_of_a_lost_trip_has_another_version() {
     phone.get(&path(&lost)).header("if-none-match", &tag).await.expect(200);
     phone.get(TRIPS).header("if-none-match", &list_tag).await.expect(200);
     assert_eq!(send(&phone, &json!([update(&lost, 1)])).await[0]["status"], "conflict");
-    // An app that was offline during the restore counts from 1.
+    // An app that was offline during the restore numbers the versions of a new trip from 1.
     let offline = json!({ "id": id_at(app.clock.now() - TimeDelta::minutes(2)) });
     let create =
         |id: &Value, op: Uuid| json!({ "op_id": op, "op": "create", "id": id, "trip": { "title": "x" } });
@@ -287,7 +287,7 @@ async fn sessions_that_a_restored_database_does_not_know_must_log_in_again() {
     for grant in [&refreshed, &new, stranger.grant()] {
         refresh(&app, grant).await.expect(401).problem("session_revoked");
     }
-    // A device that was offline since the backup goes on.
+    // A device that was offline since the backup can continue its session.
     session(&app, &known).await.expect(200);
     let next = refresh(&app, &known).await.expect(200).json();
     session(&app, &next).await.expect(200);

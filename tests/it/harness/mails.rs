@@ -23,7 +23,7 @@ pub(crate) struct ReceivedMail {
     pub(crate) html: Option<String>,
     /// The code, if the mail shows one.
     pub(crate) code: Option<String>,
-    /// The link below the public URL, without it: the path and the fragment.
+    /// The link without the public URL: the path and the fragment.
     pub(crate) link: Option<String>,
 }
 
@@ -145,7 +145,7 @@ fn decoded(headers: &[(String, String)], body: &str) -> String {
     }
 }
 
-/// Decodes RFC 2045 §6.7.
+/// Decodes quoted-printable text (RFC 2045 §6.7).
 fn quoted_printable(body: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let text = body.replace("=\r\n", "");

@@ -95,7 +95,7 @@ pub(crate) struct Device {
     pub(crate) rp_id: String,
     /// The flags of the authenticator data, except for AT.
     pub(crate) flags: u8,
-    /// The counter of the next signature. It grows with each, unless it is 0.
+    /// The counter of the next signature. It grows with each signature, unless it is 0.
     pub(crate) sign_count: u32,
     /// The id of the passkey on the server.
     pub(crate) id: String,

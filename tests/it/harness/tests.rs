@@ -1,4 +1,4 @@
-//! Tests of the harness: it must detect what the other tests rely on.
+//! Tests of the harness itself, because all other tests rely on its checks.
 
 use chrono::TimeDelta;
 use reqwest::Method;

@@ -18,9 +18,9 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
     Normal,
-    /// 550 to every recipient.
+    /// Responds with 550 to every recipient.
     RefuseRecipients,
-    /// 451 to every recipient.
+    /// Responds with 451 to every recipient.
     DeferRecipients,
     /// Accepts connections and never responds.
     Hang,

@@ -101,7 +101,7 @@ async fn existing_addresses_are_migrated_and_the_oldest_account_keeps_a_shared_a
         assert_eq!(log_in(&app, address).await.expect(200).json()["user"]["username"], owner, "{address}");
     }
     for (number, (name, address, ..)) in ROWS.into_iter().enumerate() {
-        // The accounts without their address keep it for display, and work by session and username.
+        // An account that lost its address still shows it, keeps its sessions, and can log in by username.
         let me = clients[number].get("/api/v1/me").await.expect(200).json();
         assert_eq!(me["email"], address);
         assert_eq!(log_in(&app, name).await.expect(200).json()["user"]["id"], clients[number].id());

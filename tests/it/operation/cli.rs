@@ -152,7 +152,7 @@ fn the_table_of_settings_hides_every_secret() {
 #[test]
 fn an_unreachable_database_is_reported_in_one_line_without_the_password() {
     let dir = TempDir::new().unwrap();
-    // No test listens on a privileged port; a free one could be taken by another test in the meantime.
+    // No test listens on this privileged port. Another test could begin to listen on any other free port.
     let closed = 1;
     for scheme in ["postgres", "mysql"] {
         let url = format!("{scheme}://u:{CANARY}@127.0.0.1:{closed}/d");

@@ -89,7 +89,7 @@ async fn apps_notice_nothing_when_the_server_moves_to_a_copy() {
     let cursor = ada.get("/api/v1/sync").await.expect(200).json()["next_cursor"].clone();
     let dir = TempDir::new().unwrap();
     let server = Database::create().await;
-    // On a server: from it to SQLite, and back to another database of the server.
+    // If the tests run on a database server: copy to SQLite, and then to another database of the server.
     let back = server.as_ref().map_or_else(|| sqlite(dir.path(), "second.db"), Database::url);
     let mut app = app;
     for target in [sqlite(dir.path(), "first.db"), back] {
@@ -115,7 +115,7 @@ async fn apps_notice_nothing_when_the_server_moves_to_a_copy() {
     }
     let body = json!({ "refresh_token": ada.grant()["refresh_token"] });
     app.anonymous().post("/api/v1/auth/refresh").json(&body).await.expect(200);
-    // The numbers that the database generates continue.
+    // The numbers that the database generates continue after the copied numbers.
     log_out(&app.log_in("ada").await).await;
     create_trip(&app.log_in("ada").await, "Another").await;
 }
@@ -200,13 +200,13 @@ async fn a_second_copy_contains_what_changed_beside_the_first() {
     let server = Database::create().await;
     let target = server.as_ref().map_or_else(|| sqlite(dir.path(), "copy.db"), Database::url);
     let file = app.settings().database_url.expose().strip_prefix("sqlite://").map(Path::new);
-    // A server of the test process takes no lock.
+    // The server in the test process does not take the lock that shows that a server runs, so take it here.
     let lock = file.map(|file| ServerLock::acquire(file).unwrap());
     assert_eq!(copied(app.settings(), &target)["servers_running"], true);
     drop(lock);
     ada.delete(&format!("/api/v1/trips/{gone}")).await.expect(204);
     ada.patch(&format!("/api/v1/trips/{kept}")).json(&json!({ "title": "changed" })).await.expect(200);
-    // Each has a username that the other one still has in the copy.
+    // Each user gets a username that still belongs to the other user in the copy.
     for (user, name) in [(&ada, "carol"), (&bob, "ada"), (&ada, "bob")] {
         user.patch("/api/v1/me").json(&json!({ "username": name })).await.expect(200);
     }
@@ -249,7 +249,7 @@ async fn a_target_with_other_data_is_refused_and_not_changed() {
     let app = app.restart_after(|_| {}).await;
     let itself = app.settings().database_url.expose().to_owned();
     assert_refused(app.settings(), &itself, "is the configured database itself");
-    // Its server must be stopped, so that the connections are not the reason.
+    // Stop its server first: open connections would be another reason for the refusal.
     let other = other
         .restart_after(|_| assert_refused(app.settings(), &url, "has data of another installation"))
         .await;

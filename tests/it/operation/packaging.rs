@@ -66,7 +66,7 @@ fn every_documented_metric_exists() {
     let documents = read("docs/operations.md");
     let table = documents.split_once("### Metrics").unwrap().1.split_once("### ").unwrap().0;
     let documented = table.lines().filter(|line| line.starts_with("| `")).flat_map(names);
-    // The only ones without series at the start.
+    // The only metrics that have no series at the start.
     let later = ["http_server_request_duration_seconds", "tripgate_throttled_total"];
     for name in documented.filter(|name| !name.ends_with('_') && !later.contains(&name.as_str())) {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} does not exist");

@@ -116,7 +116,7 @@ async fn every_unusable_code_gets_the_same_response() {
     let mut replies = Vec::new();
     for body in [
         json!({ "flow_id": of_ada.flow, "code": wrong(&of_ada.code) }),
-        // Of another user, of another purpose, of an unknown flow, and malformed.
+        // The code of another user, of another purpose and of an unknown flow, and malformed codes.
         json!({ "flow_id": of_bob.flow, "code": of_ada.code }),
         json!({ "flow_id": reset.flow, "code": reset.code }),
         json!({ "flow_id": "01890a5d-ac96-774b-bcce-b302099a8057", "code": of_ada.code }),
@@ -132,7 +132,7 @@ async fn every_unusable_code_gets_the_same_response() {
     for token in [reset.token.as_str(), of_ada.code.as_str(), ada.token(), &"x".repeat(10_000), ""] {
         ada.post(CONFIRM).json(&json!({ "token": token })).await.expect(422).problem("invalid_code");
     }
-    // A confirmation resets no password.
+    // The token of a confirmation cannot reset the password.
     let body = of_ada.with_token(json!({ "new_password": super::NEW_PASSWORD }));
     post(&app, RESET, body).await.expect(422).problem("invalid_code");
     app.clock.advance(TimeDelta::minutes(15));

@@ -1,4 +1,4 @@
-//! Emails are in the language of the account, else in that of the request that begins the flow.
+//! The language of emails: that of the account, or, if it has none, that of the request that begins the flow.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

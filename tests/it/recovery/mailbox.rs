@@ -1,5 +1,5 @@
-//! A mailbox is not a claim: the owner of a mailbox reclaims an address that a stranger signed up with, and a
-//! stranger who signs up with an address gains nothing when its owner confirms it.
+//! Sign-ups by a stranger with the address of another person: the owner of the mailbox can reclaim the account, and
+//! the stranger gains no access when the owner confirms the address.
 
 use chrono::TimeDelta;
 use serde_json::json;

@@ -29,7 +29,7 @@ const ME: &str = "/api/v1/me";
 const NEW_PASSWORD: &str = "a louder harbour at dawn";
 const ADA: &str = "ada@example.org";
 
-/// Starts a server without budgets of mails, because the clock does not advance between the mails of a test.
+/// Starts a server without limits on mails, because the clock does not advance between the mails of a test.
 async fn start() -> TestApp {
     TestApp::with(|settings| settings.limits = false).await
 }

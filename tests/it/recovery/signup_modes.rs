@@ -117,7 +117,7 @@ async fn with_confirm_first_a_later_strangers_password_is_not_set_by_the_link() 
 
 #[tokio::test]
 async fn an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required() {
-    // originals.md 39 to 41
+    // Rows 39 to 41 of `documents::parity`
     let app = TestApp::with(|settings| {
         settings.require_confirmed = true;
         settings.auth_methods.basic = true;

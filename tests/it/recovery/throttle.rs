@@ -1,4 +1,4 @@
-//! The throttle of requests for emails: by the address of the client, whatever the email address.
+//! The throttle of requests for emails: it counts by the IP address of the client, not by the email address.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -29,7 +29,7 @@ async fn spend(app: &TestApp, address: &str) {
     join_all(sent).await.into_iter().for_each(|reply| drop(reply.expect(202)));
 }
 
-/// Returns what differs between two refusals only if they reveal something.
+/// Returns the parts of a refusal that must not depend on whether an account has the address.
 fn refused(reply: Reply) -> (Value, [String; 3]) {
     let reply = reply.expect(429).problem("too_many_attempts");
     let headers = ["retry-after", "ratelimit", "ratelimit-policy"].map(|name| reply.header(name).to_owned());

@@ -45,7 +45,7 @@ async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
     let app = super::start().await;
     app.sign_up("ada").await;
     let mut differences = Vec::new();
-    // Other load on the machine can spoil a measurement; a difference in the work is there in each.
+    // Other load on the machine can distort a measurement. A difference in the work shows in every measurement.
     for _ in 0..3 {
         let (mut known, mut unknown) = measure(&app.anonymous()).await;
         let area = area(&known, &unknown);

@@ -1,8 +1,8 @@
 //! Two devices of one user that go offline, edit, lose requests and responses, and resend.
 //!
 //! The test records which edit created which version of which trip. Each version has one author, so no device
-//! overwrites a version that it has not seen. No version is missing, and the last one is the server's. Both
-//! devices end with the server's state, and every operation is applied or reported as a conflict.
+//! overwrites a version that it has not seen. No version is missing, and the last version is the one on the
+//! server. Both devices end with the server's state, and every operation is applied or reported as a conflict.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

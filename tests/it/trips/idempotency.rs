@@ -61,7 +61,7 @@ async fn the_same_key_creates_one_trip_and_returns_the_same_response() {
     let first = post(&ada, "a-key", "Lisbon").await.expect(201);
     assert_eq!(first.header("idempotency-replayed"), "");
     let trip = first.header("location").to_owned();
-    // Independently of later changes to the trip, on every replica, until the end of the seventh day.
+    // The response stays the same after a change of the trip, on every replica, and until the end of the seventh day.
     ada.patch(&trip).json(&json!({ "title": "Porto" })).await.expect(200);
     let replica = app.replica().await;
     let there = replica.log_in("ada").await;
@@ -125,7 +125,7 @@ async fn a_key_that_was_used_for_another_request_is_rejected() {
     let first = post(&ada, "k", "Lisbon").await.expect(201);
     let other = post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
     assert_eq!(other.field_errors(), [("/Idempotency-Key".to_owned(), "reused".to_owned())]);
-    // Also while the first request runs.
+    // The key is also rejected while the first request runs.
     rows::reopen_keys(&app).await;
     post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
     assert_eq!(count_trips(&ada).await, 1);

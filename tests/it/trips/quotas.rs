@@ -231,7 +231,7 @@ async fn the_oldest_tombstones_are_deleted_and_older_cursors_are_rejected() {
     remove(&ids[2]).await;
     ada.get(&format!("{SYNC}?{before}")).await.expect(410).problem("resync_required");
     assert_eq!(feed(&between).await["changes"].as_array().map(Vec::len), Some(2));
-    // An app that begins anew reads page after page.
+    // An app that starts again without a cursor reads all pages.
     let mut page = feed("limit=1").await;
     let mut changes = 1;
     while page["has_more"] == true {

@@ -1,4 +1,4 @@
-//! Responses to tokens that can write trips and not read them, and patches that change nothing.
+//! Responses to tokens that can write trips but not read them, and patches that change nothing.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

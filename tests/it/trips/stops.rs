@@ -368,7 +368,7 @@ async fn a_stop_may_have_its_own_time_zone() {
     let ada = app.sign_up("ada").await;
     let trip = json!({ "title": "Azores", "time_zone": "Europe/Lisbon", "stops": [
         { "name": "Airport", "departs_at": "2027-04-02T09:30" },
-        // An hour earlier by the clock: it follows the travel order, not the local times.
+        // The local time is earlier than that of the first stop. Stops are in travel order, not ordered by local time.
         { "name": "Ponta Delgada", "time_zone": "Atlantic/Azores", "arrives_at": "2027-04-02T08:55" },
     ] });
     let created = create_trip(&ada, &trip).await;

@@ -1,4 +1,4 @@
-//! `tripgate users`: the commands of the operator, beside a running server.
+//! `tripgate users`: the commands of the operator, while a server runs.
 
 mod add;
 mod audit;

@@ -57,7 +57,8 @@ async fn a_retired_key_is_deleted_after_its_last_token_expires() {
     let ada = app.sign_up("ada").await;
     let old = Signer::active_key(&app).await;
     key_rotation(&app).rotate().await.unwrap();
-    // The rotating process may have other settings, so the key is retained for the longest possible token.
+    // The rotating process may have other settings, so the key is retained for the longest possible lifetime of a
+    // token.
     app.clock.advance(TimeDelta::seconds(604_800 - 1));
     rotate_keys(app.services().clone()).await;
     ada.get("/api/v1/me").await.expect(200);
@@ -111,7 +112,7 @@ async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
             tokio::spawn(async move {
                 let first = one.log_in("ada").await;
                 while !stop.load(Ordering::Relaxed) {
-                    // Use a new token at once on the other replica, and an old token.
+                    // Use a new token immediately, also on the other replica, and an old token.
                     let fresh = one.log_in("ada").await;
                     for client in [client_on(&two, &fresh), fresh, client_on(&two, &first), first.clone()] {
                         client.get("/api/v1/auth/session").await.expect(200);
@@ -125,7 +126,7 @@ async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
     for _ in 0..100 {
         keys.rotate().await.unwrap();
     }
-    // Then slowly enough that the replicas notice each rotation.
+    // Then rotate slowly enough that the replicas notice each rotation.
     for _ in 0..5 {
         keys.rotate().await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;

@@ -66,7 +66,7 @@ async fn the_options_of_a_login_name_no_user() {
     }
 }
 
-/// What is wrong with a response, and is signed nevertheless.
+/// A change of the device that makes its signed response invalid.
 type Violation = fn(&mut Device);
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_wrong_response_uses_the_challenge_up_and_starts_no_session() {
         let reply = log_in(&app, &body).await;
         assert_eq!(reply.status, 401, "violation {number} left its challenge valid");
     }
-    // The credential id of another user, with the handle of either.
+    // The credential id of another user, with the user handle of each of the two users.
     for handle in [device.user_handle.clone(), foreign.user_handle.clone()] {
         let mut stolen = register(&ada).await;
         stolen.credential_id.clone_from(&foreign.credential_id);

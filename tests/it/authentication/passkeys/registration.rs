@@ -125,7 +125,7 @@ async fn a_challenge_is_valid_once_for_five_minutes_and_for_its_user() {
     is_rejected(create(&ada, &challenge, &device.attest(&options)).await);
     PUBLIC_URL.clone_into(&mut device.origin);
     is_rejected(create(&ada, &challenge, &device.attest(&options)).await);
-    // The challenge of one response does not fit another.
+    // A response is not valid for another challenge.
     let (first, _) = begin_registration(&ada).await;
     let (_, options) = begin_registration(&ada).await;
     is_rejected(create(&ada, &first, &Device::new(&options, -7).attest(&options)).await);
@@ -197,7 +197,7 @@ async fn a_malformed_credential_is_an_invalid_input() {
             "{pointer}"
         );
     }
-    // Fields of later levels of the specification, and padding.
+    // Fields of later levels of the specification are ignored, and base64 padding is accepted.
     let mut credential = valid;
     credential["response"]["publicKey"] = json!("AAAA");
     credential["unknown"] = json!([1]);

@@ -43,7 +43,7 @@ async fn a_passkey_completes_a_login_with_a_password() {
     let passkey = respond(&mut device, &anonymous, &token).await;
     let grant = complete(&anonymous, &token, &passkey).await.expect(200).json();
     assert_eq!(amr(&anonymous.with_grant(&grant)), json!(["pwd", "pop", "mfa"]));
-    // Both are used up.
+    // The `mfa_token` and the challenge cannot be used again.
     complete(&anonymous, &token, &passkey).await.expect(401).problem("invalid_credentials");
     anonymous
         .post(OPTIONS)
@@ -51,7 +51,7 @@ async fn a_passkey_completes_a_login_with_a_password() {
         .await
         .expect(401)
         .problem("invalid_credentials");
-    // Basic credentials still need a personal access token.
+    // Basic credentials with the password are rejected: they cannot contain a second factor.
     anonymous.get("/api/v1/auth/verify").basic("ada", PASSWORD).await.expect(401).problem("mfa_required");
     assert_eq!(ada.client.get("/api/v1/me").await.expect(200).json()["mfa_enabled"], true);
 }
@@ -62,7 +62,7 @@ async fn a_passkey_alone_logs_in_to_an_account_with_a_second_factor() {
     let (_, mut device) = sign_up(&app, "ada").await;
     let grant = log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200).json();
     let client = app.anonymous().with_grant(&grant);
-    // Its session counts as one with a second factor.
+    // The session can be refreshed, as after a login with a second factor.
     let refresh = json!({ "refresh_token": client.grant()["refresh_token"] });
     app.anonymous().post("/api/v1/auth/refresh").json(&refresh).await.expect(200);
 }

@@ -173,14 +173,14 @@ async fn after_ten_wrong_codes_each_attempt_waits_longer() {
     app.clock.advance(TimeDelta::minutes(1));
     for number in 0..10 {
         let token = mfa_token(&app.anonymous(), "ada").await;
-        // Both kinds of codes count together.
+        // Wrong codes of both kinds are counted together.
         let field = if number % 2 == 0 { "totp_code" } else { "recovery_code" };
         complete(&app, &token, field, "000000").await.expect(401);
     }
     for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
         let token = mfa_token(&app.anonymous(), "ada").await;
         let code = ada.authenticator.code_at(app.clock.now());
-        // A correct code is not compared either.
+        // During the wait, even a correct code is rejected without a comparison.
         let reply = with_code(&app, &token, &code).await.expect(429).problem("too_many_attempts");
         assert_eq!(reply.header("retry-after"), secs.to_string());
         let body = json!({ "totp_code": code });

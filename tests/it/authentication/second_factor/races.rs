@@ -56,7 +56,7 @@ async fn a_login_during_the_enrolment_does_not_pass_without_the_second_factor() 
         let (reply, confirmed) = overlapping(login, confirm).await;
         confirmed.expect(200);
         if reply.status == 200 {
-            // The login was faster. Its token ends with the enrolment.
+            // The login was faster. The enrolment revokes its token.
             let token = reply.json()["access_token"].as_str().unwrap().to_owned();
             app.anonymous().with_token(&token).get("/api/v1/me").await.expect(401);
         } else {
@@ -77,7 +77,7 @@ async fn a_login_with_the_old_password_does_not_continue_after_a_change() {
     };
     let body = json!({ "new_password": "a louder harbour at dawn" });
     let change = async { ada.client.post("/api/v1/me/password").json(&body).await };
-    // The login ends after the change: it began to compare the old password a little later.
+    // The login completes after the change, because it began to compare the old password a little later.
     let (changed, reply) = overlapping(change, login).await;
     changed.expect(204);
     let reply = reply.json();

@@ -54,7 +54,7 @@ async fn an_attack_from_many_addresses_on_three_servers_is_reported_once() {
     let events = ada.get("/api/v1/me/events?limit=100").await.expect(200).json()["items"].clone();
     let event = events.as_array().unwrap().iter().find(|event| event["type"] == "attack_detected").unwrap();
     assert_eq!(event["ip"], "198.51.100.9");
-    // The attack goes on, also under the other name.
+    // The attack continues, also with the email address instead of the username.
     app.clock.advance(TimeDelta::seconds(30));
     fail(&two, "192.0.2.1", "ada", 1).await;
     attack(&[&two, &three], ADA, "192.0.2").await;
@@ -66,7 +66,7 @@ async fn an_attack_of_several_days_is_reported_each_day() {
     let app = start().await;
     app.sign_up("ada").await;
     attack(&[&app], "ada", "198.51.100").await;
-    // Of the 100 failures, one is forgotten every 15 minutes.
+    // One of the 100 failures expires every 15 minutes.
     app.clock.advance(TimeDelta::hours(23));
     for address in 0..10 {
         fail(&app, &format!("198.51.100.{address}"), "ada", if address == 0 { 2 } else { 10 }).await;

@@ -16,7 +16,7 @@ use crate::harness::{Client, PASSWORD, TestApp, rounds};
 
 const ADDRESSES: usize = 200;
 const ATTACKERS: usize = 16;
-/// After this number of attempts, the clock advances, so that further ones are compared.
+/// After this number of attempts, the clock advances, so that the passwords of further attempts are compared.
 const PHASE: usize = 500;
 
 /// Sends wrong passwords to all servers in turn. Returns how often each status was received.

@@ -1,4 +1,4 @@
-//! Device tokens: a device that has logged the user in before is throttled by its own failures alone.
+//! Device tokens: a device that has logged the user in before is throttled only by its own failures.
 
 use serde_json::{Value, json};
 

@@ -25,7 +25,7 @@ fn login(app: &TestApp, address: &str, name: &str, password: &str) -> Call {
     app.anonymous().post("/api/v1/auth/login").header("x-forwarded-for", address).json(&body)
 }
 
-/// Fails to log in `count` times, and expects each attempt to be compared.
+/// Fails to log in `count` times, and expects that the password of each attempt is compared.
 async fn fail(app: &TestApp, address: &str, name: &str, count: usize) {
     for attempt in 0..count {
         let reply = login(app, address, name, WRONG).await;

@@ -20,7 +20,7 @@ enum By {
     Anonymous,
     /// Grace's access token.
     Grace,
-    /// An access token of Grace that can write trips and not read them.
+    /// An access token of Grace that can write trips but not read them.
     Writer,
     /// Grace's password.
     Basic,
@@ -29,7 +29,7 @@ enum By {
 }
 use By::{Anonymous, Basic, Grace, Service, Writer};
 
-/// The state before the request, created from examples too.
+/// The state before the request, which is also created from examples.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,

@@ -73,7 +73,7 @@ impl Scene {
         scene
     }
 
-    /// Creates the trip of the examples, and what else the operations on trips require.
+    /// Creates the trip of the examples and the other data that the operations on trips require.
     async fn add_trips(&mut self, before: Before, example: &Value) {
         if matches!(before, Deleted) {
             let feed = self.grace.get("/api/v1/sync").await.expect(200).json();
@@ -104,7 +104,7 @@ impl Scene {
         let (id, _, by, _, extra) = *row;
         let (template, method, _) = operation(id);
         if id == "export_me" {
-            // The mail of the sign-up is exported until it is sent.
+            // Wait until the mail of the sign-up is sent: the export contains mails that are still queued.
             self.app.mails().await;
         }
         let trip = self.trip.rsplit('/').next().unwrap();

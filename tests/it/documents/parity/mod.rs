@@ -1,5 +1,5 @@
-//! The features of the four systems that Tripgate replaces, row by row: each row is proven by a test, or is
-//! postponed to a later version with a reason.
+//! The features of the four systems that Tripgate replaces, as numbered rows: each feature is proven by a test, or
+//! is postponed to a later version with a reason.
 
 mod rows;
 mod secret;

@@ -1,4 +1,4 @@
-//! The rows and their tests.
+//! The numbered features of the four replaced systems, and the tests that prove them.
 
 /// The status of a row.
 pub(super) enum Row {

@@ -1,4 +1,4 @@
-//! The rows about the secret: it is stored outside the code, at a configurable place.
+//! The features that concern the secret: it is stored outside the code, at a configurable place.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

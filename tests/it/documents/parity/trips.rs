@@ -1,4 +1,4 @@
-//! The rows about owned resources: trips here, trips and movies in the original systems.
+//! The features that concern owned resources: trips in Tripgate, trips and movies in the replaced systems.
 
 use serde_json::{Value, json};
 

@@ -54,7 +54,7 @@ async fn revocations_outlive_their_tokens_by_the_longest_lifetime_of_a_token() {
     let app = TestApp::start().await;
     let phone = app.sign_up("ada").await;
     log_out(&app, phone.grant()).await;
-    // The clock was fast for so long that the jobs consider it right.
+    // The clock was fast for so long that the jobs trust it.
     app.clock.advance(TimeDelta::days(7));
     run_jobs(&app).await;
     app.clock.jump(TimeDelta::days(-7));

@@ -1,4 +1,4 @@
-//! What a search may cost: it has a deadline, and does not delay other users or background jobs.
+//! Limits on the cost of a search: it has a deadline, and does not delay other users or background jobs.
 
 use std::time::{Duration, Instant};
 

@@ -209,7 +209,7 @@ impl History<'_> {
             let verdict = session.rules.verdict(presented, *replica, now);
             if reply.status == 401 {
                 assert!(!matches!(verdict, Verdict::Accept(_)), "expected {verdict:?}, got a rejection");
-                // The reason may be lost for a session that was already revoked.
+                // For a session that ended earlier, the response may be the more general error.
                 let may_be_unknown = !session.rules.is_active(now);
                 let code = &reply.json()["code"];
                 assert!(code == "session_revoked" || may_be_unknown && code == "invalid_refresh_token");

@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     Accept(usize),
     /// A rejection; the session is revoked afterwards.
     Reject,
-    /// Either: another replica has seen use of the successor and records it soon.
+    /// A grant or a rejection: another replica has seen a use of the new token, but may not have recorded it yet.
     Either(usize),
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Rules {
     rotated_at: i64,
     /// The number of the newest refresh token whose access token was used.
     confirmed: usize,
-    /// The replicas that received such a use themselves.
+    /// For each replica, whether it received a use of that access token itself.
     seen_by: Vec<bool>,
     /// Whether the use is recorded for all replicas.
     is_recorded: bool,

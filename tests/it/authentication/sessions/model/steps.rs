@@ -27,7 +27,7 @@ pub(super) enum Step {
         actor: Actor,
         replica: usize,
     },
-    /// The usual client behaviour: refreshes and uses the new access token.
+    /// The usual behavior of a client: refreshes and uses the new access token.
     RefreshAndUse {
         session: usize,
         replica: usize,

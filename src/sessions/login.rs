@@ -17,7 +17,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::SecondFactorRequired`], and wrapped those of
+    /// [`SessionsError::SecondFactorRequired`], and the wrapped errors of
     /// [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials).
     pub async fn log_in(
         &self,
@@ -30,7 +30,7 @@ impl Sessions {
         self.continue_login(user, &[BY_PASSWORD], scopes, device).await
     }
 
-    /// Starts a session for a user who has proven every factor by the methods in `amr`.
+    /// Starts a session for a user who has passed every required factor. `amr` lists the methods (RFC 8176).
     pub(super) async fn start_session(
         &self,
         user: User,
@@ -52,7 +52,8 @@ impl Sessions {
         Ok(grant)
     }
 
-    /// Applies and records a committed login, and the sessions that it ended.
+    /// Revokes the tokens of the sessions that a committed login ended, on this replica at once. Writes the
+    /// login and these sessions to the audit log.
     pub(super) fn record_login(&self, grant: &Grant, ended: &[Revocation]) {
         self.apply_ended(grant.user.id, ended);
         audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));

@@ -1,8 +1,8 @@
 //! Login by a mailed code instead of a password.
 //!
-//! The code is valid only with the id of its flow, which the client that asked for it knows. A login proves
-//! the mailbox, so it confirms the address. If the address was never confirmed, all credentials that were set
-//! before are removed, including the password ([`Sessions::drop_credentials`]).
+//! The code is valid only with the id of its flow, which only the client that requested the code has. A login
+//! proves that the user can read the mailbox, so it confirms the address. If the address was never confirmed,
+//! all credentials that were set before are removed, including the password ([`Sessions::drop_credentials`]).
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -17,7 +17,7 @@ use crate::flows::{Flow, Proof, Purpose};
 use crate::throttle::CredentialTag;
 use crate::tokens::{BY_CODE, Revocation, Scopes};
 
-/// What the transaction of a login changes.
+/// The input of the transaction that stores a login.
 #[derive(Clone)]
 struct CodeLogin {
     sessions: Sessions,
@@ -27,7 +27,7 @@ struct CodeLogin {
     /// The version of the credentials when the code was checked.
     version: i64,
     was_confirmed: bool,
-    /// Recorded if the address was not confirmed before.
+    /// The event that is recorded if the address was not confirmed before.
     claimed: NewEvent,
     at: DateTime<Utc>,
 }
@@ -85,7 +85,7 @@ impl Sessions {
 }
 
 impl Sessions {
-    /// Uses the flow, and asks for the second factor of the user.
+    /// Closes the flow, so that its code can't be used again, and requires the second factor of the user.
     async fn continue_code_login(
         &self,
         flow: Flow,
@@ -103,7 +103,8 @@ impl Sessions {
 }
 
 impl CodeLogin {
-    /// Uses the flow, confirms the address, and stores the session. Returns the revocations.
+    /// Closes the flow, confirms the address, and stores the session. Returns the revocations of the sessions
+    /// that this ended.
     async fn store(&self, tx: &Tx) -> Result<Vec<Revocation>, SessionsError> {
         let Self { sessions, flow, session, .. } = self;
         let (user, now) = (self.user, self.at);

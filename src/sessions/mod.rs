@@ -1,8 +1,9 @@
 //! Sessions: sign-up, login, refresh, logout and revocation.
 //!
-//! A session is one login of one device. Its row is committed before the client receives its tokens. Sign-up
-//! writes it in the same transaction as the user. `tokens` mints the access tokens. Refresh tokens are
-//! computed from the session id and the generation, and never stored. The transaction that ends a session
+//! A session is one login of one device. The row of the session is committed before the client receives its
+//! tokens. Sign-up writes the row in the same transaction as the user. The `tokens` module mints the access
+//! tokens. A refresh token is computed from the id of the session and the generation: the number of the
+//! refresh token within the session. Refresh tokens are never stored. The transaction that ends a session
 //! also revokes its access tokens.
 
 pub mod api;
@@ -61,7 +62,8 @@ pub struct Lifetimes {
     pub idle_secs: u32,
     /// A session expires this long after the login, however often it is refreshed, in seconds.
     pub absolute_secs: u32,
-    /// The maximum number of sessions of a user: a login that exceeds it ends the session that is idle longest.
+    /// The maximum number of sessions of a user: a login that exceeds it ends the session that has been idle
+    /// longest.
     pub max_sessions: u32,
 }
 
@@ -72,7 +74,7 @@ pub struct Device {
     pub name: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
-    /// The session by which its device token proves that it has logged the user in before.
+    /// The session of an earlier login of the user on this device, taken from a valid device token.
     pub known_as: Option<Uuid>,
     /// The languages of its user.
     pub languages: Languages,
@@ -91,7 +93,7 @@ impl Device {
         Self { name, user_agent, known_as: None, languages }
     }
 
-    /// Returns a device as it was stored.
+    /// Creates a device from the stored columns, without a token and languages.
     fn stored(name: Option<String>, user_agent: Option<String>) -> Self {
         Self { name, user_agent, ..Self::default() }
     }
@@ -108,7 +110,7 @@ struct Session {
     amr: Vec<String>,
     device: Device,
     created_at: DateTime<Utc>,
-    /// When the user has last authenticated.
+    /// When the user last authenticated.
     authenticated_at: DateTime<Utc>,
     idle_expires_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
@@ -136,7 +138,7 @@ pub struct Grant {
     pub at: DateTime<Utc>,
     /// The owner of the session.
     pub user: User,
-    /// The flow that confirms the address, if a sign-up has queued its mail.
+    /// The flow that confirms the email address. Present if a sign-up has queued the mail with the code.
     pub flow: Option<Uuid>,
 }
 
@@ -146,10 +148,10 @@ pub enum SessionsError {
     /// Sign-up is disabled in the settings.
     #[error("sign-up is disabled")]
     SignupClosed,
-    /// Sign-up requires an invitation code, and the request has none that can be used.
+    /// Sign-up requires an invitation code, and the code in the request is missing or can't be used.
     #[error("sign-up requires an invitation code")]
     InviteRequired,
-    /// Sign-up requires an address, because it is confirmed first.
+    /// Sign-up requires an email address, because users must confirm one before they can log in.
     #[error("sign-up requires an email address")]
     EmailRequired,
     /// The code is wrong, or its flow can't be used.
@@ -167,7 +169,7 @@ pub enum SessionsError {
     /// The first factor is correct, and the account requires a second one.
     #[error("the account requires a second factor")]
     SecondFactorRequired(Challenge),
-    /// The token of a waiting login is unknown, used up or expired.
+    /// The token of a login that waits for its second factor is unknown, used up or expired.
     #[error("the login has expired")]
     LoginExpired,
     /// The second factor is wrong, or was used before.
@@ -272,7 +274,7 @@ impl Sessions {
         Self { db, clock, accounts, tokens, second_factors, passkeys, mac, devices, lifetimes, flows, signup }
     }
 
-    /// Creates the first generation of a session, not stored yet.
+    /// Creates a session with generation 1. Does not store the session.
     fn new_session(&self, user: Uuid, scopes: Scopes, device: Device) -> Session {
         let created_at = self.clock.now();
         let after = |secs: u32| created_at + TimeDelta::seconds(secs.into());
@@ -291,8 +293,8 @@ impl Sessions {
         }
     }
 
-    /// Mints the tokens for the session's generation. Sign-up and login call it before they store the
-    /// session, so a server that can't mint tokens creates no unusable session.
+    /// Mints the tokens for the session's generation. Sign-up and login call this function before they store
+    /// the session, so a server that can't mint tokens stores no session.
     fn issue_grant(
         &self,
         session: &mut Session,

@@ -1,9 +1,10 @@
-//! Reports a login on a device on which the account was not used before: a security event, and a mail with a link that
-//! ends the session.
+//! Reports a login on a device on which the account was not used before: records a security event, and sends
+//! a mail with a link that ends the session.
 //!
-//! A device is known by its device token, or else by its name and `User-Agent`. A sign-up makes its device known and is
-//! not reported. The link is valid for 7 days and works once. It also makes the device unknown again: the token of the
-//! ended session does not suppress the next report.
+//! The server recognizes a known device by its device token, or by its name and `User-Agent`. A sign-up is
+//! not reported, and later logins on its device are not reported either. The link is valid for 7 days and
+//! works once. The link also makes the device unknown again: the next login with the device token of the
+//! ended session is reported.
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -21,13 +22,13 @@ use crate::tokens::Revocation;
 /// The maximum length of a device in a mail, in characters.
 const DEVICE_MAX: usize = 120;
 
-/// What is reported if the device of a new session is unknown.
+/// The report that is stored if the device of a new session is unknown.
 #[derive(Debug, Clone)]
 pub(super) struct NewDevice {
     flows: Flows,
     event: NewEvent,
-    /// The flow that ends the session, and the recipient. Absent if the user has no address, or the settings turn
-    /// these mails off.
+    /// The flow of the link that ends the session, the recipient, and the languages of the mail. Absent if
+    /// the user has no address, or the settings turn these mails off.
     link: Option<(BegunFlow, String, Languages)>,
 }
 
@@ -44,7 +45,7 @@ impl Device {
 }
 
 impl Sessions {
-    /// Returns the report of a session that is not stored yet.
+    /// Creates the report of a session that is not stored yet.
     pub(super) fn new_device(&self, session: &Session, user: &User, event: NewEvent) -> NewDevice {
         let to = user.email.clone().filter(|_| self.flows.are_sent(Purpose::EndSession));
         let link = to.map(|to| {
@@ -56,19 +57,20 @@ impl Sessions {
         NewDevice { flows: self.flows.clone(), event, link }
     }
 
-    /// Returns the session by which a device token proves that its device has logged the user in before.
+    /// Returns the session that a device token names: an earlier login of this user on the same device.
+    /// Returns `None` if the token is not valid for the user.
     pub(super) fn known_device(&self, token: Option<&str>, user: &User) -> Option<Uuid> {
         let device = self.devices.open(token?)?;
         DeviceTokens::is_known(&device, user.id, user.credential).then_some(device.id)
     }
 
-    /// Ends the session of a link in a mail. Succeeds if the session has ended already.
+    /// Ends the session that the link in a mail names. Also succeeds if the session has ended already.
     ///
     /// # Errors
     ///
     /// [`SessionsError::InvalidCode`].
     pub async fn end_reported(&self, token: String) -> Result<(), SessionsError> {
-        // The user and the session are known only in the transaction.
+        // The ids are placeholders, because only the transaction finds the user and the session.
         let event = self.session_ended(Uuid::nil(), Uuid::nil());
         let input = (self.clone(), Proof::Token(token), event);
         let reported: Result<(Uuid, Uuid, Option<Revocation>), SessionsError> = self
@@ -115,7 +117,7 @@ impl NewDevice {
         Self { event: self.event.from(address), ..self }
     }
 
-    /// Remembers the device of a new session, and reports it unless it is known.
+    /// Stores the device of a new session as known, and reports the session if the device was unknown.
     pub(super) async fn report(&self, tx: &Tx, session: &Session) -> Result<(), StoreError> {
         let (user, device) = (session.user, &session.device);
         let info = DeviceInfo::from(device);

@@ -1,7 +1,7 @@
 //! Login by a passkey, and the options for all uses of passkeys.
 //!
-//! A passkey names its user, and the device has verified the user. It therefore replaces the identifier, the password
-//! and the second factor.
+//! A passkey identifies its user, and the device has verified the user, for example by a fingerprint. A
+//! passkey therefore replaces the identifier, the password and the second factor.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ use crate::passkeys::{Ceremony, Passkeys, Proof, RequestOptions};
 use crate::second_factors::{Checked, Method};
 use crate::tokens::{Revocation, Scopes};
 
-/// The session of a login, and the sessions that ended because the user has the maximum.
+/// The grant of a login, and the revocations of the sessions that ended because the user had too many.
 type Started = (Grant, Vec<Revocation>);
 
 /// A login by a passkey.
@@ -34,7 +34,8 @@ struct PasskeyLogin {
 }
 
 impl Sessions {
-    /// Begins a login by a passkey: with the token of a waiting login as its second factor, else as the only factor.
+    /// Returns the options for a login by a passkey. With the token of a waiting login, the passkey is the
+    /// second factor of that login. Without a token, the passkey is the only factor.
     ///
     /// # Errors
     ///
@@ -78,8 +79,9 @@ impl Sessions {
 }
 
 impl PasskeyLogin {
-    /// Checks the passkey and starts the session. A rejection is a result and no error, and so is an account that cannot
-    /// log in: the transaction commits, so that the challenge is used up.
+    /// Checks the passkey and starts the session. A rejected passkey and an account that can't log in are
+    /// inner errors: the transaction commits, so that the challenge is used up. An outer error rolls the
+    /// transaction back.
     async fn run(&self, tx: &Tx) -> Result<Result<Started, SessionsError>, SessionsError> {
         let passkeys = &self.sessions.passkeys;
         let user = match passkeys.check(tx, Ceremony::LogIn, None, &self.proof, self.at).await? {

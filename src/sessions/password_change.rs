@@ -20,7 +20,7 @@ struct PasswordChange {
     user: Uuid,
     /// The session that stays active.
     keep: Option<Uuid>,
-    /// The version of the credentials that the user has proven.
+    /// The version of the credentials before the current password was verified.
     version: i64,
     hash: String,
     at: DateTime<Utc>,
@@ -28,13 +28,15 @@ struct PasswordChange {
 }
 
 impl Sessions {
-    /// Changes the password. Ends all sessions of the user but the caller's, all access tokens without a session, and
-    /// all unfinished flows. Verifies `current` first, unless the caller has authenticated recently.
+    /// Changes the password. Ends all sessions of the user except the caller's, revokes all access tokens
+    /// without a session, and ends all unfinished flows. Verifies the password `current` first. Pass `None`
+    /// only if the user has authenticated recently.
     ///
     /// # Errors
     ///
-    /// A wrapped [`AccountsError::WrongPassword`], also if another request changes the password meanwhile;
-    /// [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
+    /// A wrapped [`AccountsError::WrongPassword`], also if another request has changed the password in the
+    /// meantime; a wrapped [`AccountsError::NoSuchUser`], [`AccountsError::Throttled`] or
+    /// [`AccountsError::Overloaded`].
     pub async fn change_password(
         &self,
         caller: &Authenticated,

@@ -1,4 +1,5 @@
-//! A login with a correct first factor, which waits for the second one under a random token.
+//! Waiting logins: the first factor is correct, and the login waits for the second factor. A random token
+//! identifies each waiting login.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +10,7 @@ use super::Device;
 use crate::secrets::{random_bytes, sha256};
 use crate::tokens::Scopes;
 
-/// The number of attempts for each login.
+/// The maximum number of attempts to complete one login.
 pub(super) const TRIES_MAX: i64 = 5;
 
 /// A waiting login.
@@ -23,7 +24,8 @@ pub(super) struct PendingLogin {
     pub(super) device: Device,
 }
 
-/// The digest of a token. The token is random, so it names one login of one user.
+/// The digest of the token of a waiting login. Tokens are random, so a token identifies one login of one
+/// user.
 #[derive(Debug, Clone)]
 pub(super) struct LoginToken {
     pub(super) digest: [u8; 32],

@@ -34,8 +34,9 @@ pub async fn end_every(
 }
 
 impl Sessions {
-    /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access tokens that
-    /// were minted before. After the commit, the caller passes the result to [`Sessions::apply_ended`].
+    /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access
+    /// tokens that were minted before `now`. After the commit, the caller passes the result to
+    /// [`Sessions::apply_ended`].
     ///
     /// # Errors
     ///
@@ -49,10 +50,11 @@ impl Sessions {
         end_every(tx, user, now, tokens::revoked_until(&self.clock)).await
     }
 
-    /// Removes all credentials with which the user could log in so far, and sets a password: a hash, or
-    /// [`accounts::NO_PASSWORD`]. The caller applies the result as for [`Sessions::end_every`].
+    /// Removes all credentials of a user, and stores `password_hash`: the hash of a new password, or
+    /// [`accounts::NO_PASSWORD`]. After the commit, the caller passes the result to
+    /// [`Sessions::apply_ended`].
     ///
-    /// Every module that stores credentials of users must be called here.
+    /// This function must call every module that stores credentials of users.
     ///
     /// # Errors
     ///

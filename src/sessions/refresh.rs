@@ -1,19 +1,22 @@
 //! Refresh: each refresh token has exactly one successor, even if a response is lost.
 //!
-//! The row holds the number of the newest generation, and a rotation is one conditional update. If several
-//! requests send the same token, on any number of replicas, one of them raises the number. The others find
-//! that the next generation is the newest and return the same successor, because it is computed and not
-//! random. Parallel refreshes therefore all succeed, and the session never forks.
+//! The row of a session contains the generation of its newest refresh token. A rotation is one conditional
+//! update that raises the generation by one. If several requests send the same token, on any number of
+//! replicas, one of them raises the generation. The other requests find the raised generation and return the
+//! same successor: a refresh token is computed, not random. Parallel refreshes therefore all succeed, and a
+//! token never has two different successors.
 //!
-//! A client that lost the response sends the previous token again, perhaps months later. It receives the same
-//! successor as long as the successor is unused: no access token issued with it was used, and it was not
-//! refreshed itself (the generation would be higher). Within a grace period of 30 seconds after the rotation
-//! a use of the access token does not matter, because parallel requests may arrive in any order. In all other
-//! cases two parties hold tokens of the session, and the server can't tell which one is the thief. It ends
-//! this session and no other (RFC 9700 §4.14.2).
+//! A client that did not receive the response sends the previous token again, perhaps months later. The
+//! client receives the same successor as long as the successor is unused: no request has used an access token
+//! that was issued with the successor, and the successor was not exchanged itself (the generation would be
+//! higher). In a grace period of 30 seconds after the rotation, a use of the access token is ignored, because
+//! parallel requests can arrive in any order. In all other cases two parties hold tokens of the session, and
+//! the server can't tell which party is the thief. The server then ends this session and no other
+//! (RFC 9700 §4.14.2).
 //!
-//! A token that is newer than the row comes from changes that were lost when the database was restored from a
-//! backup. The server can't know what else happened to the session since, so it ends it too.
+//! A token with a higher generation than the row was issued after the backup from which the database was
+//! restored. The server can't know which other changes of the session were lost, so it ends the session in
+//! this case too.
 //!
 //! The use of an access token is recorded in memory and written to the database within seconds. If a crash
 //! loses the record, the previous token stays usable for longer; no client loses its session.
@@ -33,7 +36,7 @@ use crate::tokens::{Revocation, Scopes, TokensError};
 /// How long the previous token stays usable after a rotation, even if the successor's access token was used.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
 
-/// The maximum difference between the shared times of two replicas.
+/// The maximum difference between the times that two replicas get from `Clock::shared_now`.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// The values that a rotation writes, and its conditions.
@@ -42,10 +45,11 @@ pub(super) struct Rotation {
     pub(super) now: DateTime<Utc>,
     pub(super) idle_expires_at: DateTime<Utc>,
     pub(super) access_expires_at: DateTime<Utc>,
-    /// The time of the rotation that replicas compare.
+    /// The time of the rotation, from `Clock::shared_now`, so that all replicas can compare it.
     pub(super) rotated_at: DateTime<Utc>,
-    /// A token that was replaced between these times is in its grace period. A rotation that lies in the future
-    /// was made before the clock was set back.
+    /// A token that was replaced between these two times is in its grace period. The second time is in the
+    /// future, because the clocks of replicas differ. A rotation after the second time was stored before the
+    /// clock was set back, and gives no grace period.
     pub(super) grace: (DateTime<Utc>, DateTime<Utc>),
     /// The newest generation with a used access token, from memory; the database may not have it yet.
     pub(super) used_generation: Option<i64>,
@@ -57,7 +61,8 @@ pub(super) struct Rotation {
 enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
-    /// The database was restored from a backup and lacks the presented generation.
+    /// The session was ended without a reuse: the restored database lacks the presented generation, or the
+    /// session lacks the second factor of the user.
     Lost(Revocation),
     Revoked,
     Unknown,
@@ -105,7 +110,7 @@ impl Sessions {
             access_expires_at: now + self.tokens.ttl(),
             grace: (shared_now - GRACE, shared_now + SKEW),
             used_generation: self.tokens.used_generation(presented.session),
-            // The owner is known only in the transaction.
+            // The id of the owner is a placeholder, because only the transaction finds the owner.
             event: NewEvent::new(&self.clock, Uuid::nil(), EventKind::RefreshTokenReuse)
                 .in_session(Some(presented.session)),
         };
@@ -161,9 +166,9 @@ impl Sessions {
         }))
     }
 
-    /// Decodes a refresh token. Under a wrong master secret the MAC of every token is wrong. A text in the
-    /// format of a token then gives [`TokensError::NoSigningKey`], so that clients don't discard valid
-    /// tokens.
+    /// Decodes a refresh token. If the server runs with a wrong master secret, the MAC of every token is
+    /// wrong. The error for a well-formed token is then [`TokensError::NoSigningKey`], so that clients don't
+    /// discard valid tokens.
     pub(super) fn decode(&self, token: &str) -> Result<RefreshToken, SessionsError> {
         if !self.tokens.can_mint() && RefreshToken::looks_like_token(token) {
             return Err(TokensError::NoSigningKey.into());

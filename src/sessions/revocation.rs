@@ -15,7 +15,7 @@ use crate::tokens::{self, Revocation, TokenUse};
 const ENDED_SESSION_RETENTION: TimeDelta = TimeDelta::days(7);
 /// The maximum number of sessions in a list.
 const MAX_LISTED: u64 = 500;
-/// The maximum number of rows that one transaction changes; it must not delay other writes.
+/// The maximum number of rows that one transaction changes, so that other writes don't wait for long.
 const BATCH_SIZE: u16 = 500;
 /// The maximum number of sessions that one transaction ends.
 pub(super) const END_BATCH_SIZE: usize = 100;
@@ -29,7 +29,7 @@ pub struct SessionSummary {
     pub device: Device,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// The time of the last refresh, or of the first use of its newest access token.
+    /// The time of the last refresh or of the first use of the newest access token, whichever is later.
     pub last_seen_at: DateTime<Utc>,
 }
 
@@ -45,7 +45,7 @@ impl Sessions {
             Err(SessionsError::InvalidRefreshToken) => return Ok(()),
             decoded => decoded?,
         };
-        // The owner is known only in the transaction.
+        // The id of the owner is a placeholder, because only the transaction finds the owner.
         let event = self.session_ended(Uuid::nil(), presented.session);
         let ended: Result<_, SessionsError> = self
             .db
@@ -140,7 +140,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Returns the event that this request ends a session.
+    /// Creates the security event which records that this request ends a session.
     pub(super) fn session_ended(&self, user: Uuid, session: Uuid) -> NewEvent {
         NewEvent::new(&self.clock, user, EventKind::SessionEnded).in_session(Some(session))
     }
@@ -164,8 +164,8 @@ impl Sessions {
         }
     }
 
-    /// Deletes sessions that ended or expired more than 7 days ago, and logins whose time for the second factor is
-    /// over.
+    /// Deletes sessions that ended or expired more than 7 days ago, and logins that have waited too long for
+    /// their second factor.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ pub(super) async fn end(
     if !store::end(tx, owner, id, now).await? {
         return Ok(None);
     }
-    // Read the row after the update, because no refresh can extend its access tokens any more.
+    // Read the row after the update: from then on, no refresh can extend the expiry of the access tokens.
     let Some(ended) = store::find(tx, owner, id).await? else {
         return Ok(None);
     };

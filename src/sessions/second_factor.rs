@@ -1,7 +1,8 @@
-//! The second factor of a login: a login with a correct first factor waits for it under a random token.
+//! The second factor of a login. After a correct first factor, the login waits for the second one, and the
+//! client gets a random token that identifies the waiting login.
 //!
-//! The token is valid once, for 5 minutes and 5 attempts, and only for the login that it was issued for: the user,
-//! the scopes and the device are stored with it. Only its digest is stored.
+//! The token is valid for one login, for 5 minutes and 5 attempts. The user, the scopes and the device of the
+//! login are stored with the digest of the token. The token itself is not stored.
 //!
 //! Enrolling or removing an authenticator app ends all other sessions in the same transaction.
 
@@ -26,7 +27,7 @@ use crate::tokens::{self, Revocation, Scopes};
 
 /// How long a login waits for the second factor.
 const TTL: TimeDelta = TimeDelta::minutes(5);
-/// The maximum number of waiting logins of a user; a further one replaces the oldest.
+/// The maximum number of waiting logins of a user; an additional one replaces the oldest.
 const WAITING_MAX: u64 = 20;
 
 /// What a client needs to continue a login with a second factor.
@@ -44,7 +45,7 @@ impl std::fmt::Debug for Challenge {
     }
 }
 
-/// The result of sending a second factor.
+/// The result of checking a second factor.
 #[derive(Debug)]
 enum Outcome {
     Proven(Box<Grant>, Vec<Revocation>),
@@ -54,8 +55,8 @@ enum Outcome {
 }
 
 impl Sessions {
-    /// Continues a login whose first factor is correct: starts a session, or asks for the second factor if the
-    /// account has one. Every kind of login ends here, whatever `methods` proved the first factor (RFC 8176).
+    /// Continues a login whose first factor is correct: starts a session, or asks for the second factor if
+    /// the account has one. `methods` are the methods that proved the first factor (RFC 8176).
     ///
     /// # Errors
     ///
@@ -177,8 +178,8 @@ impl Sessions {
         Ok(Outcome::Proven(Box::new(grant), ended))
     }
 
-    /// Confirms the caller's pending authenticator app, and ends all sessions but `current` and the personal tokens with
-    /// the scope `account`. Returns the recovery codes.
+    /// Confirms the caller's pending authenticator app. Ends all sessions except `current`, and removes the
+    /// personal tokens with the scope `account`. Returns the recovery codes.
     ///
     /// # Errors
     ///
@@ -219,8 +220,8 @@ impl Sessions {
         Ok(codes)
     }
 
-    /// Removes the caller's authenticator app and recovery codes, and ends all sessions but `current`. Has no effect
-    /// if there is no app.
+    /// Removes the caller's authenticator app and recovery codes, and ends all sessions except `current`. Has
+    /// no effect if there is no app.
     ///
     /// # Errors
     ///
@@ -277,7 +278,7 @@ async fn add_methods(tx: &Tx, owner: Uuid, id: Uuid, methods: &[&str]) -> Result
     store::set_methods(tx, owner, id, &amr).await
 }
 
-/// Returns whether the session was started without the second factor that the user has enrolled since.
+/// Returns true if the user has a second factor now, and the session was started without one.
 pub(super) fn lacks_second_factor(user: &User, amr: &[String]) -> bool {
     user.mfa_enabled && !amr.iter().any(|method| method == MULTI_FACTOR)
 }

@@ -23,7 +23,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// Those of [`Accounts::verify_credentials`](crate::accounts::Accounts::verify_credentials), wrapped.
+    /// The wrapped errors of [`Accounts::authenticate`](crate::accounts::Accounts::authenticate).
     pub async fn issue_token(&self, login: &LoginAttempt<'_>) -> Result<SessionlessToken, SessionsError> {
         let user = self.accounts.authenticate(login).await?;
         self.accounts.collect_login(user.id);
@@ -37,8 +37,9 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        // Compare the version again: a change between the check of the password and the minting does not revoke this
-        // token, because the token is newer.
+        // Read the version of the credentials again. If they changed after the password was checked and
+        // before the token was minted, the revocation of that change does not include the token, because the
+        // token is newer.
         if self.accounts.find(user.id).await?.credentials_version != user.credentials_version {
             return Err(AccountsError::InvalidCredentials.into());
         }

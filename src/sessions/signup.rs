@@ -1,9 +1,10 @@
 //! Sign-up: creates an account and its first session in one transaction, with the mail that confirms the address.
 //!
-//! If addresses must be confirmed first, a sign-up creates no session, and its response is the same whether
-//! or not the address has an account. The owner of a taken address gets a mail. An account that was never
-//! confirmed may belong to a stranger, so a later sign-up gets a code too: with that code, the account gets
-//! the later password, and all credentials that were set before are removed.
+//! If users must confirm their address before they can log in, a sign-up creates no session, and its response
+//! is the same whether or not an account has the address. The owner of a taken address gets a mail. An
+//! account whose address was never confirmed may belong to a stranger, so a later sign-up with the address
+//! gets a code too. This code gives the account the password of the later sign-up, and removes all
+//! credentials that were set before.
 
 use std::net::IpAddr;
 
@@ -21,7 +22,7 @@ use crate::invites::{self, InviteCode};
 use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
 use crate::tokens::Scopes;
 
-/// How often a sign-up is tried again because a concurrent one has taken an identifier.
+/// The maximum number of attempts to store a sign-up. An attempt fails if an identifier is taken.
 const ATTEMPTS: u32 = 3;
 
 /// Whether and how the API creates accounts.
@@ -70,8 +71,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::SignupClosed`], [`SessionsError::InviteRequired`], or a wrapped [`AccountsError::IdentifierTaken`] or
-    /// [`AccountsError::Throttled`].
+    /// [`SessionsError::SignupClosed`], [`SessionsError::InviteRequired`], or a wrapped
+    /// [`AccountsError::IdentifierTaken`] or [`AccountsError::Throttled`].
     pub async fn sign_up(&self, new: NewUser, client: SigningUp) -> Result<SignedUp, SessionsError> {
         if self.signup == SignupMode::Closed {
             return Err(SessionsError::SignupClosed);
@@ -83,7 +84,8 @@ impl Sessions {
         // Check the code before the identifiers, so that a client without a code cannot learn which ones are taken.
         let invite = if self.signup == SignupMode::Invite {
             let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
-                // Don't count a request without a code: only this response may show the app that a code is required.
+                // Don't count a request without a code as a failure: an app may learn only from this response
+                // that a code is required.
                 if invite_code.is_some() {
                     attempt.failed().await?;
                 }
@@ -161,7 +163,8 @@ impl Sessions {
         Ok(grant)
     }
 
-    /// Creates an account without a session, or lets the owner of the address know that it is taken.
+    /// Creates an account without a session. If an account has the address already, sends a mail to its owner
+    /// instead.
     async fn sign_up_pending(
         &self,
         mut hashed: HashedUser,
@@ -183,7 +186,7 @@ impl Sessions {
                 .write(input, |tx, (sessions, hashed, email, confirmation, (device, now))| {
                     async move {
                         sessions.insert_user(tx, hashed, Some(email)).await?;
-                        // The first login on this device is not reported.
+                        // Store the device as known, so that the first login on it is not reported.
                         events::remember_device(tx, hashed.user().id, device, *now).await?;
                         sessions.send(tx, Some(confirmation)).await
                     }
@@ -196,18 +199,20 @@ impl Sessions {
                     return Ok(flow);
                 }
                 // The username is taken, or a concurrent request has taken the address. The response must not
-                // distinguish them, so the account gets no username; the user can choose one later.
+                // reveal which one is taken, so the next attempt has no username. The user can choose one
+                // later.
                 Err(SessionsError::Accounts(AccountsError::IdentifierTaken)) => hashed.clear_username(),
                 Err(error) => return Err(error),
             }
         }
-        // The address is reserved for an undo.
+        // Every attempt failed, so the address is reserved: its previous owner can still undo a change of
+        // address. Return a flow without a mail, because the response must be the same.
         let mut new = NewFlow::new(Purpose::ConfirmAddress, None, email.canonical());
         new.is_bound = true;
         self.store_flow(self.flows.begin(new), Delivery::Nothing).await
     }
 
-    /// Handles a sign-up with an address that has an account.
+    /// Handles a sign-up with the address of an existing account.
     async fn sign_up_again(
         &self,
         existing: &User,
@@ -239,8 +244,8 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Returns the flow that confirms the address of a sign-up. Its code is enough, because only this client
-    /// knows the flow.
+    /// Returns the flow that confirms the address of a sign-up, and its mail. The code is valid without a
+    /// password, because only this client has the id of the flow.
     fn confirmation(
         &self,
         user: &User,
@@ -264,7 +269,8 @@ impl Sessions {
         email: Option<&Email>,
     ) -> Result<(), SessionsError> {
         accounts::insert(tx, user).await?;
-        // Check this after the insert, which waits for a concurrent change of address to be committed.
+        // Check the reservation after the insert, because the insert waits until a concurrent change of
+        // address is committed.
         if let Some(email) = email
             && self.flows.is_reserved(tx, email.canonical(), None).await?
         {

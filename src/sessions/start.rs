@@ -1,4 +1,4 @@
-//! Starts a session: stores it with its security events, within the limits of the account.
+//! Starts a session: stores it with its security events, and ends other sessions if the user has too many.
 
 use std::net::IpAddr;
 
@@ -30,15 +30,15 @@ impl NewSession {
         Self { session, event: event.from(address), new_device: new_device.from(address) }
     }
 
-    /// Returns another event of the same session.
+    /// Returns an event of another kind for the same session.
     pub(super) fn event_of(&self, clock: &Clock, kind: EventKind) -> NewEvent {
         self.event.clone().followed_by(clock, kind)
     }
 }
 
 impl Sessions {
-    /// Returns the session with its events. Call it in the task of the request, because the events contain the
-    /// address of the client.
+    /// Returns the session with its events. Call this function in the task of the request, where the events
+    /// find the address of the client.
     pub(super) fn with_events(&self, session: Session, kind: EventKind, user: &User) -> NewSession {
         let event = |kind| {
             let event = NewEvent::new(&self.clock, session.user, kind).in_session(Some(session.id));
@@ -48,7 +48,7 @@ impl Sessions {
         NewSession { event, new_device: self.new_device(&session, user, report), session }
     }
 
-    /// Applies committed revocations on this replica at once, and records the ended sessions.
+    /// Applies committed revocations on this replica at once, and writes the ended sessions to the audit log.
     pub fn apply_ended(&self, user: Uuid, ended: &[Revocation]) {
         for revocation in ended {
             self.tokens.apply(revocation);
@@ -59,8 +59,8 @@ impl Sessions {
     }
 }
 
-/// Stores a session of an existing account whose credentials have this version. If the user then has more
-/// than `max` sessions, ends those that have been idle longest and returns their revocations.
+/// Stores a session of an existing account if its credentials still have the given version. If the user then
+/// has more than `max` sessions, ends those that have been idle longest and returns their revocations.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Step-up: the user of an access token authenticates again, and gets an access token of the same session with a
 //! new `auth_time` (RFC 9470).
 //!
-//! Sensitive operations require a recent authentication, because an access token alone may be stolen. The session
-//! stores the time, so that the tokens of its next refreshes have it too.
+//! Sensitive operations require a recent authentication, because an access token can be stolen. The session
+//! stores the time of the authentication, so that the tokens of later refreshes contain it too.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -52,7 +52,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// A wrapped [`crate::accounts::AccountsError::WrongPassword`], and the errors of [`Sessions::step_up`].
+    /// The wrapped errors of [`Accounts::prove_password`](crate::accounts::Accounts::prove_password), and the
+    /// errors of [`Sessions::step_up`].
     pub async fn step_up_by_password(
         &self,
         caller: Authenticated,
@@ -94,7 +95,7 @@ impl Sessions {
         }
     }
 
-    /// Authenticates a caller again by a mailed code, which is valid in the session that asked for it.
+    /// Authenticates a caller again by a mailed code, which is valid only in the session that requested it.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Sessions {
                 self.db.read((user, id), |tx, (user, id)| store::find(tx, *user, *id).boxed()).await;
             session = Some(found?.ok_or(SessionsError::Revoked)?.session);
         }
-        // The session may have been proven by more methods since the token was minted.
+        // Another request may have added methods to the session after this token was minted.
         let stored = session.iter().flat_map(|session| session.amr.iter().map(String::as_str));
         for method in stored.chain(methods.iter().copied()) {
             if !caller.amr.iter().any(|known| known == method) {
@@ -188,7 +189,8 @@ impl Sessions {
     }
 }
 
-/// Uses a mailed code up if it is correct. A code of another user or session is not compared.
+/// Returns true if a mailed code is correct, and uses the code up. Does not compare the code of another user
+/// or session.
 async fn use_code(
     tx: &Tx,
     flows: &Flows,

@@ -1,4 +1,4 @@
-//! The problems that the errors of sessions and tokens become.
+//! Converts the errors of sessions and tokens to problems.
 
 use poem::http::header;
 

@@ -58,7 +58,7 @@ struct SessionBody {
     /// Time of the login.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
-    /// Time of the last activity, accurate to the lifetime of an access token.
+    /// Time of the last activity. The real activity can be later by up to the lifetime of an access token.
     #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
     /// Whether this request belongs to the session.
@@ -154,8 +154,8 @@ impl ManageSessionsApi {
     /// Ends the session of the refresh token. The access tokens of the session are rejected from then on.
     /// This requires no access token, so it works after the access token has expired.
     ///
-    /// Always succeeds: a refresh token that was used before ends the session too, and one that is unknown or
-    /// has expired has no effect. Repeat the request until you receive a response.
+    /// Always succeeds: a refresh token that was used before also ends the session, and a token that is
+    /// unknown or has expired has no effect. Repeat the request until you receive a response.
     #[oai(path = "/auth/logout", method = "post", operation_id = "log_out", tag = "Tag::Authentication")]
     async fn log_out(&self, body: Body<RefreshRequest>) -> Result<EndedSessions, ProblemResponse> {
         let RefreshRequest { refresh_token } = body.check(|body, _| Ok(body))?;
@@ -165,9 +165,10 @@ impl ManageSessionsApi {
 
     /// End a reported session
     ///
-    /// Ends the session that a login on a new device has started. Requires the token from the email that reported
-    /// the login. The token is valid for 7 days and works once, even if the session has already ended. The password
-    /// stays the same: let the user choose a new one with `POST /api/v1/auth/password/forgot`.
+    /// Ends the session that a login on a new device has started. Requires the token from the email that
+    /// reported the login. The token is valid for 7 days and works once, even if the session has already
+    /// ended. The password stays the same: let the user choose a new one with
+    /// `POST /api/v1/auth/password/forgot`.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(
@@ -187,7 +188,8 @@ impl ManageSessionsApi {
     /// List the sessions
     ///
     /// Returns the active sessions of the user, the most recently active one first, to show where the user is
-    /// logged in. `current` marks the session of this request. Use the `id` of another one to end it.
+    /// logged in. `current` marks the session of this request. To end another session, call
+    /// `DELETE /api/v1/me/sessions/{id}` with its `id`.
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<SessionList>, ProblemResponse> {
         let sessions = self.sessions.list(caller.user()).await?;
@@ -217,10 +219,11 @@ impl ManageSessionsApi {
 
     /// Log out one device
     ///
-    /// Ends one session of the user, for example that of a lost phone. Its access tokens are rejected
-    /// immediately. The request can be repeated.
+    /// Ends one session of the user, for example that of a lost phone. This server rejects its access tokens
+    /// immediately; all other replicas of the server reject them within a second. The request can be
+    /// repeated.
     ///
-    /// - 404 `not_found`: the user has never had a session with this id. List the sessions again.
+    /// - 404 `not_found`: the user has no session with this id. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
     async fn end(
         &self,

@@ -201,7 +201,7 @@ impl LogIn {
     }
 }
 
-/// Returns the requested scopes, or all.
+/// Returns the requested scopes, or all scopes if the request names none.
 fn parse_scopes(text: Option<&str>) -> Result<Scopes, FieldError> {
     let detail =
         "Scope must be one or more of account, trips:read and trips:write, separated by single spaces.";
@@ -254,7 +254,7 @@ impl SessionsApi {
             body.check(|body, errors| body.check(&self.accounts, errors))?;
         let device = device(request, device_name);
         let client = SigningUp { device, address: ClientAddress::of(request).0, invite_code };
-        // Boxed, because it contains several transactions.
+        // Boxed, because the future is large: it contains several transactions.
         let signed_up = Box::pin(self.sessions.sign_up(new, client)).await?;
         Ok(signed_up.into())
     }

@@ -1,4 +1,4 @@
-//! Login by a passkey, and the options of passkeys for callers that are known.
+//! The HTTP operations that log in with a passkey, and those that return the options for passkeys.
 
 use poem::Request;
 use poem_openapi::types::{Example, Password as PasswordText};

@@ -22,8 +22,8 @@ pub(super) struct SignUp {
     #[oai(nullable)]
     username: Option<UsernameText>,
     /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
-    /// must not be a common password, or equal to the email address or the username. No kinds of characters
-    /// are required: a sentence is fine.
+    /// must not be a common password, the email address, the part of the email address before the `@`, or the
+    /// username. No kinds of characters are required: a sentence is fine.
     password: PasswordText,
     /// Name that apps display, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
@@ -65,8 +65,8 @@ impl Example for SignUp {
 }
 
 impl SignUp {
-    /// Returns the new user, the device name and the invitation code, or all errors except `schema_errors`, which are
-    /// known already.
+    /// Checks the values. Returns the new user, the device name and the invitation code, or the errors that
+    /// `schema_errors` does not contain already.
     pub(super) fn check(
         self,
         accounts: &Accounts,

@@ -16,7 +16,8 @@ use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
 
-/// A new proof of the user's identity: exactly one of `password`, `totp_code`, and `flow_id` with `code`.
+/// A new proof of the user's identity: exactly one of `password`, `totp_code`, `passkey`, and `flow_id` with
+/// `code`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Reauthenticate {
@@ -44,7 +45,7 @@ impl Example for Reauthenticate {
     }
 }
 
-/// The one proof that a request contains.
+/// The proof in a request. A request contains exactly one.
 enum Proof {
     Password(PasswordText),
     SecondFactor(second_factors::Proof),
@@ -186,13 +187,14 @@ impl StepUpApi {
     ///
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. The session stays valid. Ask for the
     ///   password again.
-    /// - 422 `invalid` with the error `invalid_code`: the code of the authenticator app is wrong, or was used before. Ask
-    ///   for a new one.
+    /// - 422 `invalid` with the error `invalid_code`: the code of the authenticator app is wrong, or was used
+    ///   before. Ask for a new one.
     /// - 422 `invalid_code`: the code from the email is wrong, was used or replaced, has expired, or belongs to another
     ///   session. After 5 wrong codes, no code is accepted for this `flow_id`. Offer to send a new email.
     /// - 422 `invalid` with the error `invalid_passkey`: the passkey is not valid, or the challenge was used or has
     ///   expired. Begin again.
-    /// - 429 `too_many_attempts`: there were too many wrong codes. Repeat the request after `Retry-After` seconds.
+    /// - 429 `too_many_attempts`: there were too many wrong passwords or codes. Repeat the request after
+    ///   `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate_me")]
     async fn reauthenticate(

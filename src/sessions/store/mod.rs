@@ -81,7 +81,8 @@ fn is_active(now: DateTime<Utc>) -> Condition {
         .add(sessions::Column::IdleExpiresAt.gt(now.timestamp_millis()))
 }
 
-/// Returns the earlier of `millis` and the absolute expiry: a refresh can't extend a session beyond that.
+/// Returns the earlier of `millis` and the absolute expiry: a refresh can't extend a session beyond its
+/// absolute expiry.
 fn at_most_expiry(millis: i64) -> SimpleExpr {
     let expires = Expr::col(sessions::Column::ExpiresAt);
     Expr::case(expires.clone().lt(millis), expires).finally(millis).into()
@@ -110,7 +111,8 @@ fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions:
         .filter(is_active(rotation.now))
 }
 
-/// Starts the generation after the presented one. Returns `false` if the presented one is not the newest.
+/// Raises the generation of the session by one. Returns `false` if the presented token is not the newest one,
+/// or the session is not active.
 pub(super) async fn rotate(
     tx: &Tx,
     presented: &RefreshToken,
@@ -126,8 +128,9 @@ pub(super) async fn rotate(
     Ok(done.rows_affected == 1)
 }
 
-/// Extends the session to return the successor of the presented generation again. Returns `false` if the
-/// successor was used and the grace period is over.
+/// Extends the session because the successor of the presented token is returned again. Returns `false` if the
+/// successor is not the newest token, if it was used and the grace period is over, or if the session is not
+/// active.
 pub(super) async fn reissue(
     tx: &Tx,
     presented: &RefreshToken,
@@ -211,8 +214,8 @@ pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, Store
     Ok(ids.all(tx).await?)
 }
 
-/// Returns up to `limit` of the user's unended sessions: all but `new` and the `keep` others that were seen
-/// most recently.
+/// Returns up to `limit` ids of the unended sessions that exceed the maximum of the user: neither `new` nor
+/// one of the `keep` other sessions that were seen most recently.
 pub(super) async fn idle_longest(
     tx: &Tx,
     owner: Uuid,
@@ -233,8 +236,8 @@ pub(super) async fn idle_longest(
     Ok(ids.all(tx).await?)
 }
 
-/// Ends a session, even if it has expired: after a wrong time the clock may be set back, and the session would
-/// be active again. Returns `false` if it has ended already.
+/// Ends a session, even if it has expired: if the clock was wrong and is set back, an expired session would
+/// be active again. Returns `false` if the session has ended already.
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
@@ -259,8 +262,8 @@ pub(super) async fn set_methods(tx: &Tx, owner: Uuid, id: Uuid, amr: &[String]) 
     Ok(())
 }
 
-/// Ends all of the user's sessions except `keep`. Returns the ids of those that end now, and when their last access
-/// tokens expire.
+/// Ends all of the user's sessions except `keep`. Returns the id of each session that this call ended, and
+/// when its last access token expires.
 pub(super) async fn end_all_but(
     tx: &Tx,
     owner: Uuid,
@@ -281,7 +284,7 @@ pub(super) async fn end_all_but(
         .filter(sessions::Column::EndedAt.is_null())
         .exec(tx)
         .await?;
-    // Read the rows after the update, because no refresh can extend their access tokens any more.
+    // Read the rows after the update: from then on, no refresh can extend the expiry of the access tokens.
     let rows: Vec<(Uuid, i64)> = sessions::Entity::find()
         .select_only()
         .columns([sessions::Column::Id, sessions::Column::AccessExpiresAt])

@@ -14,14 +14,14 @@ use crate::db::{StoreError, Tx};
 
 /// How long the cache of confirmed addresses keeps a user.
 const CONFIRMED_TTL: Duration = Duration::from_mins(1);
-/// The capacity of that cache, in users.
+/// The capacity of the cache of confirmed addresses, in users.
 const CONFIRMED_CAPACITY: usize = 65_536;
 
-/// Caches which users have a confirmed address, and knows whether a login requires one.
+/// Caches which users have a confirmed address, and stores whether a login requires one.
 #[derive(Clone)]
 pub(super) struct Confirmation {
-    /// The users whose address is confirmed, each with the time of the query that found it. With them, most
-    /// requests need no query.
+    /// The users whose address is confirmed, each with the time of the query that found this. The cache saves
+    /// a query for most requests.
     confirmed: Arc<Cache<Uuid, Duration>>,
     is_first: bool,
 }
@@ -46,12 +46,13 @@ impl Accounts {
         self
     }
 
-    /// Returns true if the user must confirm the address before any way to log in is accepted.
+    /// Returns true if the user must confirm the address before logging in by any method.
     pub fn must_confirm(&self, user: &User) -> bool {
         self.confirmation.is_first && user.email.is_some() && !user.email_verified
     }
 
-    /// Returns whether the address of a user is confirmed. `true` may be up to a minute old.
+    /// Returns whether the address of a user is confirmed. A result of `true` is cached and can be up to a
+    /// minute old.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl Accounts {
     }
 }
 
-/// Confirms the address of a user. Returns `false` if the user has another address by now.
+/// Confirms the address of a user. Returns `false` if the user now has a different address.
 ///
 /// # Errors
 ///
@@ -95,7 +96,7 @@ pub async fn confirm_address(
     store::confirm_address(tx, user, address, now).await
 }
 
-/// Gives a user another address.
+/// Replaces the email address of a user.
 ///
 /// # Errors
 ///

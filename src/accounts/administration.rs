@@ -10,7 +10,8 @@ use crate::tokens::{self, Revocation};
 /// Which accounts a list contains.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
-    /// A part of the email address, the username or the display name. Compares ASCII letters without case.
+    /// A part of the email address, the username or the display name. ASCII letters match in upper and lower
+    /// case.
     pub text: Option<String>,
     /// Only disabled accounts.
     pub only_disabled: bool,
@@ -27,8 +28,8 @@ pub async fn search(tx: &Tx, filter: &UserFilter, after: Uuid, limit: u64) -> Re
     store::administration::search(tx, filter, after, limit).await
 }
 
-/// Disables or enables an account. Returns `false` if the account is in this state already, or does not exist. A login
-/// that is in progress creates no session after the commit.
+/// Disables or enables an account. Returns `false` if the account is in this state already, or does not
+/// exist. After the commit, a login that is in progress can't create a session.
 ///
 /// # Errors
 ///
@@ -69,8 +70,8 @@ pub async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError>
     store::administration::insert_all(tx, users).await
 }
 
-/// Deletes an account with all data of its user, and revokes all access tokens. `until` is the expiry of the last one.
-/// Deletes no row if a concurrent request has deleted the account.
+/// Deletes an account with all data of its user, and revokes all access tokens. `until` is the expiry of the
+/// last access token. Deletes no row if a concurrent request has deleted the account.
 ///
 /// # Errors
 ///

@@ -1,10 +1,11 @@
-//! Counts failed logins, and reports very many of them to the owner of the account: a security event and a mail, at most
-//! once a day.
+//! Counts failed logins. If an account has very many of them, reports an attack to its owner at most once a
+//! day: records a security event, and sends a mail.
 //!
-//! The failures of all addresses and replicas are counted in the database ([`crate::throttle`]). The conditional update
-//! that finds too many of them also decides which replica reports, and the report is stored in its transaction, so a
-//! crash loses none. An account can be attacked under its address and its username; another conditional update
-//! prevents a second report.
+//! The failures from all client addresses on all replicas are counted in the database ([`crate::throttle`]).
+//! A conditional update that finds too many failures succeeds on one replica only. This replica stores the
+//! report in the same transaction, so a crash loses no report. Failures for the email address and for the
+//! username of an account are counted separately; another conditional update prevents a second report on the
+//! same day.
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -22,9 +23,9 @@ struct FailedLogin {
     throttle: Throttle,
     flows: Flows,
     failure: Failure,
-    /// The account, if the name has one.
+    /// The account with the identifier of the login, if there is one.
     owner: Option<Uuid>,
-    /// What is recorded if there are too many failures.
+    /// The security event that is recorded if there are too many failures.
     event: NewEvent,
 }
 
@@ -46,7 +47,8 @@ impl Accounts {
         };
         let reported: Result<bool, StoreError> =
             self.db.write(failed, |tx, failed| failed.count(tx).boxed()).await;
-        // Hold the place at the gate until the failure is counted.
+        // Drop the attempt only now: until the failure is counted, it must occupy its places in
+        // `throttle::gate`.
         drop(attempt);
         if reported? {
             audit::record(Event::UnderAttack, owner, None);

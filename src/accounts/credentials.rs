@@ -1,4 +1,5 @@
-//! The state of an account's credentials: whether it may log in, and whether they have changed.
+//! The state of an account's credentials: whether the account is disabled, and whether the credentials have
+//! changed.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -12,13 +13,14 @@ use crate::throttle::CredentialTag;
 /// The hash of an account without a password: no password matches it.
 pub const NO_PASSWORD: &str = "!";
 
-/// Refuses a disabled account in the same way as a wrong password.
+/// Returns the user. For a disabled account, returns the same error as for a wrong password.
 pub(super) fn active(user: User) -> Result<User, AccountsError> {
     if user.is_disabled() { Err(AccountsError::InvalidCredentials) } else { Ok(user) }
 }
 
-/// Locks a user until the transaction ends. Returns `false` if the account was disabled, or its credentials were
-/// changed since `version` was read: a login that began before the change must not create a session after it.
+/// Locks the row of a user until the transaction ends. Returns `false` if the account was disabled or
+/// deleted, or its credentials were changed, since `version` was read: a login that began before such a
+/// change must not create a session.
 ///
 /// # Errors
 ///
@@ -27,8 +29,8 @@ pub async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, S
     store::lock_unchanged(tx, user, version).await
 }
 
-/// Stores a new password: a hash, or [`NO_PASSWORD`]. Returns `false` if the user does not exist or the credentials were
-/// changed since `version` was read. Without a version, replaces whatever password is set.
+/// Stores a new password: a hash, or [`NO_PASSWORD`]. Returns `false` if the user does not exist or the
+/// credentials were changed since `version` was read. Without a version, always replaces the password.
 ///
 /// # Errors
 ///
@@ -56,7 +58,7 @@ impl User {
 }
 
 impl Accounts {
-    /// Records a login without a session for the user's list of events.
+    /// Records a login that creates no session, for the user's list of security events.
     pub fn collect_login(&self, user: Uuid) {
         self.events.collect(user, EventKind::LoginSucceeded);
     }

@@ -10,7 +10,7 @@ use crate::audit;
 use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
-/// How long the deletion of everything that a user may store can take.
+/// The maximum duration of a deletion, which deletes all data of a user.
 pub const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Accounts {
@@ -19,13 +19,14 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`] or [`AccountsError::Overloaded`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NoSuchUser`], [`AccountsError::Throttled`] or
+    /// [`AccountsError::Overloaded`].
     pub async fn delete(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
         self.prove_password(user, password).await?;
         self.delete_proven(user).await
     }
 
-    /// Deletes the account of a user who has proven the identity recently.
+    /// Deletes the account of a user who has authenticated recently.
     ///
     /// # Errors
     ///

@@ -1,8 +1,7 @@
 //! The identifiers of a login: email addresses and usernames.
 //!
-//! White space around an identifier is removed wherever one is read. An identifier is stored as the user
-//! entered it, and compared by its canonical form ([`identifiers::canonical`]), which the database keeps
-//! unique.
+//! White space around an identifier is always removed. An identifier is stored as the user entered it, and
+//! compared by its canonical form ([`identifiers::canonical`]), which is unique in the database.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -79,7 +78,7 @@ fn is_address(text: &str) -> bool {
     EmailAddress::parse_with_options(text, options).is_ok()
 }
 
-/// Returns whether an address can't contain the character. The space is valid between quotes.
+/// Returns whether the character is invalid in every address. A space is valid between quotes.
 fn is_forbidden(character: char) -> bool {
     character.is_control() || (character.is_whitespace() && character != ' ')
 }
@@ -122,15 +121,16 @@ impl FromStr for Username {
 /// The identifier in a login request, in canonical form. A username never contains an `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identifier {
-    /// An email address; it may not exist.
+    /// An email address. An account with this address need not exist.
     Email(String),
-    /// A username; it may not exist.
+    /// A username. An account with this username need not exist.
     Username(String),
 }
 
 impl Identifier {
-    /// Reads any text that a client sent. Returns `None` if it is longer than any identifier: computing the
-    /// canonical form of 256 KiB would block a worker thread.
+    /// Parses a text that a client sent, which need not be a valid identifier. Returns `None` if the text is
+    /// longer than any identifier: computing the canonical form of 256 KiB of text would block a worker
+    /// thread.
     pub fn from_entered(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.len() > 4 * EMAIL_MAX {

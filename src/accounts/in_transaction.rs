@@ -39,7 +39,7 @@ pub async fn find(tx: &Tx, user: Uuid) -> Result<User, AccountsError> {
     store::find(tx, user).await?.ok_or(AccountsError::NoSuchUser)
 }
 
-/// Locks the row of a user until the end of the transaction. Returns `false` if there is none.
+/// Locks the row of a user until the end of the transaction. Returns `false` if the user does not exist.
 ///
 /// # Errors
 ///
@@ -72,8 +72,8 @@ pub async fn page(tx: &Tx, after: Uuid, limit: u64) -> Result<Vec<User>, StoreEr
     store::page(tx, after, limit).await
 }
 
-/// Sets whether logging in requires a second factor. A login that began before then fails. Returns `false` if the user
-/// does not exist.
+/// Sets whether logging in requires a second factor. A login that is in progress fails, because the version
+/// of the credentials changes. Returns `false` if the user does not exist.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! The check of an identifier and a password, for every way to log in.
 //!
-//! The order is the same whether or not the account exists: the throttle, the row of the account, one bcrypt, and the
-//! count of a failure.
+//! The steps are the same whether or not the account exists: check the throttle, read the row of the account,
+//! verify one bcrypt hash, and count a failure.
 
 use std::net::IpAddr;
 
@@ -50,7 +50,8 @@ impl Accounts {
     }
 
     /// Returns the user with this identifier and password. Takes the same time and does the same work whether
-    /// or not the user exists. The audit log records a failure; the caller records what a success is used for.
+    /// or not the user exists. Writes a failure to the audit log. After a success, the caller writes to the
+    /// audit log what the user was authenticated for.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl Accounts {
         }
     }
 
-    /// Begins a sign-up. It counts as a failed attempt if the identifier is taken, because an attacker could
-    /// otherwise find out by sign-ups which names exist.
+    /// Begins a sign-up. The caller reports a taken identifier as a failed attempt, so that an attacker can't
+    /// test by many sign-ups which identifiers exist.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ impl Accounts {
         Ok(self.throttle.check(limits::of_sign_up(address)).await?)
     }
 
-    /// Returns the buckets in which the attempt counts. With the token of a device that has logged in to the
-    /// account before, it counts for that device only; any other token has no effect.
+    /// Returns the buckets that count the attempt. If the device token proves an earlier login to the
+    /// account, only the bucket of its device counts the attempt. Any other token has no effect.
     async fn buckets(
         &self,
         login: &LoginAttempt<'_>,
@@ -114,7 +115,7 @@ impl Accounts {
         self.db.read(identifier.clone(), |tx, of| store::find_by_identifier(tx, of).boxed()).await
     }
 
-    /// Compares the password with that of the account, or with a dummy hash if there is none.
+    /// Compares the password with that of the account, or with a dummy hash if the account does not exist.
     pub(super) async fn check_password(
         &self,
         found: Option<Credentials>,
@@ -139,8 +140,8 @@ impl Accounts {
         }
     }
 
-    /// Hashes the password at the configured cost and stores the hash, which is returned. A failure does not fail the
-    /// login; the next login tries again.
+    /// Hashes the password at the configured cost, stores the hash and returns it. If this fails, the login
+    /// still succeeds, and the next login tries again.
     async fn rehash(&self, found: &Credentials, password: Password) -> Option<String> {
         let (id, old) = (found.user.id, found.password_hash.clone());
         let new = self.passwords.hash(password).await.ok()?;
@@ -155,7 +156,7 @@ impl Accounts {
             Err(error) => {
                 tracing::warn!(
                     causes = error_chain(&error),
-                    "failed to store a password hash of the configured cost"
+                    "failed to store the password hash with the configured bcrypt cost"
                 );
                 None
             }

@@ -1,8 +1,8 @@
 //! Accounts: users, their identifiers and their passwords.
 //!
-//! An account has an email address, a username or both, each unique by its canonical form, and a password.
-//! An unknown user and a wrong password give the same error after the same work. This module does not depend
-//! on sessions.
+//! An account has a password, and an email address, a username or both. The canonical form of each identifier
+//! is unique. An unknown user and a wrong password give the same error after the same work. This module does
+//! not depend on sessions.
 
 mod address;
 mod administration;
@@ -46,9 +46,9 @@ pub use login_attempt::LoginAttempt;
 pub use new_account::{HashedUser, NewAccount};
 pub use password_policy::{PasswordPolicy, PolicyViolation};
 
-/// The minimum length of a language tag.
+/// The minimum length of a language tag, in characters.
 pub const LOCALE_MIN: usize = 2;
-/// The maximum length of a language tag.
+/// The maximum length of a language tag, in characters.
 pub const LOCALE_MAX: usize = 35;
 /// The pattern of a language tag (BCP 47), such as `de` or `pt-BR`.
 pub const LOCALE_PATTERN: &str = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$";
@@ -73,7 +73,8 @@ pub struct User {
     pub mfa_enabled: bool,
     /// The language for mails, a language tag (BCP 47).
     pub locale: Option<String>,
-    /// Raised when the password or the state of the account changes.
+    /// Raised when the password is replaced, a second factor becomes required or optional, or an operator
+    /// disables or enables the account.
     pub credentials_version: i64,
     /// When an operator disabled the account.
     pub disabled_at: Option<DateTime<Utc>>,
@@ -81,7 +82,7 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When the account last changed.
     pub updated_at: DateTime<Utc>,
-    /// Identifies the current password.
+    /// Identifies the stored hash of the current password.
     pub credential: CredentialTag,
 }
 
@@ -115,9 +116,9 @@ pub struct ProfilePatch {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// Another user has the email address or username.
-    #[error("the identifier is taken")]
+    #[error("the email address or username is taken")]
     IdentifierTaken,
-    /// The user does not exist, or the password is wrong.
+    /// The user does not exist or is disabled, or the password is wrong.
     #[error("wrong identifier or password")]
     InvalidCredentials,
     /// The password is correct, but the account requires a second factor, which this kind of request can't send.
@@ -127,13 +128,13 @@ pub enum AccountsError {
     #[error("wrong password of a logged-in user")]
     WrongPassword,
     /// The password is correct, but the address must be confirmed first.
-    #[error("the address is not confirmed")]
+    #[error("the email address is not confirmed")]
     Unconfirmed,
     /// The account does not exist or was deleted.
     #[error("no such user")]
     NoSuchUser,
-    /// Without the username the user could not log in.
-    #[error("the last identifier cannot be cleared")]
+    /// The username can't be removed, because the account has no email address to log in with.
+    #[error("the only identifier of the account cannot be removed")]
     LastIdentifier,
     /// The queue of passwords to hash is full.
     #[error("overloaded")]
@@ -212,9 +213,9 @@ impl Accounts {
         Self { db, clock, passwords, policy, tokens, throttle, events, flows, confirmation }
     }
 
-    /// Loads the highest bcrypt cost of all stored hashes; every verification then takes as long as one at
-    /// that cost. Reads every user's hash (0.4 s of one core for a million users), so the server starts
-    /// without waiting for it.
+    /// Loads the highest bcrypt cost of all stored hashes. Every failed verification then takes as long as
+    /// one at that cost. The query reads the hash of every user (0.4 s of one core for a million users), so
+    /// the server does not wait for it at startup.
     ///
     /// # Errors
     ///
@@ -258,8 +259,8 @@ impl Accounts {
         Ok(HashedUser::new(self.clock.new_id(), account, password_hash, now))
     }
 
-    /// Proves that a logged-in user knows the password of the account. A wrong password counts as invalid
-    /// input, not as a failed authentication: the session stays valid, and the user can correct the password.
+    /// Proves that a logged-in user knows the password of the account. A wrong password is an error in the
+    /// input, not a failed authentication: the session stays valid, and the user can correct the password.
     ///
     /// # Errors
     ///
@@ -302,7 +303,7 @@ impl Accounts {
         found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)
     }
 
-    /// Changes the display name, the language and the username. `session` is that of the caller.
+    /// Changes the display name, the language and the username. `session` is the session of the caller.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Email, User, Username};
 use crate::throttle::CredentialTag;
 
-/// The identifiers and the profile of an account to create: at least one identifier.
+/// The identifiers and the profile of an account to create. The account has at least one identifier.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
     /// Required without a username.
@@ -72,7 +72,7 @@ impl HashedUser {
         &self.password_hash
     }
 
-    /// Removes the username, which another user has.
+    /// Removes the username, because another user has it.
     pub fn clear_username(&mut self) {
         self.user.username = None;
         self.username_key = None;

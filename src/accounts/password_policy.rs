@@ -1,7 +1,7 @@
 //! The password policy.
 //!
-//! It checks the length and a list of common passwords, and has no composition rules (NIST SP 800-63B-4
-//! §3.1.1.2).
+//! The policy checks the length and a list of common passwords, and does not require kinds of characters
+//! (NIST SP 800-63B-4 §3.1.1.2).
 
 use identifiers::canonical;
 
@@ -22,10 +22,10 @@ pub enum PolicyViolation {
     /// The password contains U+0000.
     #[error("Password must not contain a NUL character.")]
     Nul,
-    /// The password is on the list, or is the name of the service.
+    /// The password is on the list of common passwords, or is the name of the service.
     #[error("Password is too common. Choose another one.")]
     TooCommon,
-    /// The password is the user's email address or username.
+    /// The password is the user's email address, the part of the address before the `@`, or the username.
     #[error("Password must not be the email address or the username. Choose another one.")]
     Identifier,
 }

@@ -46,7 +46,7 @@ struct UsageBody {
 pub struct UserBody {
     /// Id of the account. Never changes.
     id: Uuid,
-    /// Email address, as entered at sign-up.
+    /// Email address, as entered.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     /// Whether the user has proven ownership of the email address.
@@ -107,7 +107,7 @@ impl From<User> for UserBody {
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of the profile: an absent field is unchanged, `null` clears it.
+/// A JSON Merge Patch (RFC 7396) of the profile: an absent field is unchanged, and `null` clears a field.
 #[derive(Debug, Object)]
 struct UpdateProfile {
     /// Name that apps display, 1 to 100 characters in one line.
@@ -310,9 +310,9 @@ impl AccountsApi {
 
     /// Change the profile
     ///
-    /// Changes `display_name`, `locale` and `username` by a JSON Merge Patch (RFC 7396), for example from a settings
-    /// page: an absent field is unchanged, `null` clears it. Returns the changed account. A change of the username
-    /// requires a recent authentication, because it changes how the user logs in.
+    /// Changes `display_name`, `locale` and `username` by a JSON Merge Patch (RFC 7396), for example from a
+    /// settings page: an absent field is unchanged, and `null` clears a field. Returns the changed account. A
+    /// change of the username requires a recent authentication, because it changes how the user logs in.
     ///
     /// - 401 `step_up_required`: the patch contains `username`, and the user has not authenticated within the last
     ///   5 minutes. Nothing was changed. Call `POST /api/v1/me/reauthenticate`.

@@ -14,7 +14,7 @@ use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 /// The escape character of a LIKE pattern. Not a backslash, because MySQL also interprets it in string literals.
 const ESCAPE: char = '!';
 
-/// Returns the pattern of the texts that contain `text`.
+/// Returns a LIKE pattern that matches every text that contains `text`.
 fn containing(text: &str) -> LikeExpr {
     let mut pattern = String::from("%");
     for character in text.chars() {

@@ -84,7 +84,7 @@ pub(super) async fn find_credentials(tx: &Tx, user: Uuid) -> Result<Option<Crede
     Ok(users::Entity::find_by_id(user).one(tx).await?.map(Credentials::from))
 }
 
-/// Deletes a user; foreign keys cascade to the user's other rows. Returns `false` if there was none.
+/// Deletes a user; foreign keys cascade to the user's other rows. Returns `false` if the user did not exist.
 pub(super) async fn delete(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     Ok(users::Entity::delete_by_id(user).exec(tx).await?.rows_affected == 1)
 }
@@ -103,7 +103,7 @@ pub(super) async fn find_by_identifier(
 
 /// Returns the highest cost of all stored hashes: the two digits in `$2b$12$…`.
 pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
-    // Ignore corrupt values: they would sort above the valid ones.
+    // Ignore corrupt values, because they can sort above the valid ones.
     let pattern = format!("$2_$__${}", "_".repeat(53));
     let digits: Option<Option<String>> = users::Entity::find()
         .select_only()
@@ -147,7 +147,7 @@ pub(super) async fn replace_password(
     Ok(done.rows_affected == 1)
 }
 
-/// Locks the row of a user. SQLite has one writer, which needs no lock.
+/// Locks the row of a user. SQLite needs no lock, because it has only one writer at a time.
 pub(super) async fn lock(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id).lock_exclusive();
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
@@ -200,7 +200,7 @@ pub(super) async fn set_mfa_enabled(
     Ok(done.rows_affected == 1)
 }
 
-/// Confirms the address if it is still the user's. Returns `false` otherwise.
+/// Confirms the address if the user still has it. Returns `false` otherwise.
 pub(super) async fn confirm_address(
     tx: &Tx,
     user: Uuid,

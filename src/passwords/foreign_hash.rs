@@ -4,7 +4,8 @@ use bcrypt::HashParts;
 
 use super::{COST_MAX, COST_MIN, IDENTIFIER, parse_cost};
 
-/// The identifiers of the algorithm. All three mean the same algorithm; new hashes have the second.
+/// The identifiers of bcrypt at the beginning of a hash. All three mean the same algorithm; new hashes have
+/// the second one.
 const PREFIXES: [&str; 3] = ["$2a$", IDENTIFIER, "$2y$"];
 
 /// Why a hash can't be used. The messages don't contain the hash.
@@ -16,7 +17,7 @@ pub enum InvalidHash {
     /// The cost is out of range: a higher one would occupy a thread for minutes or days, and a lower one is too weak.
     #[error("must have a cost of {COST_MIN} to {COST_MAX}")]
     Cost,
-    /// The hash is cut off, or contains other characters.
+    /// The hash is cut off, or contains invalid characters.
     #[error("must have the 60 characters of a complete bcrypt hash")]
     Malformed,
 }
@@ -30,7 +31,7 @@ pub fn check_hash(hash: &str) -> Result<(), InvalidHash> {
     if !PREFIXES.iter().any(|prefix| hash.starts_with(prefix)) {
         return Err(InvalidHash::OtherAlgorithm);
     }
-    // The parser accepts a sign before the cost.
+    // Check that the cost consists of digits, because the parser also accepts a sign, as in `+9`.
     let has_digits = hash.as_bytes().get(4..6).is_some_and(|cost| cost.iter().all(u8::is_ascii_digit));
     if !has_digits || hash.parse::<HashParts>().is_err() {
         return Err(InvalidHash::Malformed);

@@ -49,7 +49,7 @@ impl HashPool {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the wait would exceed the limit or does, or if `hash` panics.
+    /// [`Overloaded`], if the expected or the actual wait exceeds the limit, or if `hash` panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         hash: impl FnOnce() -> T + Send + 'static,

@@ -1,12 +1,13 @@
 //! Password hashing.
 //!
-//! bcrypt uses a core for a quarter of a second. It runs on dedicated threads, one for each core, at the
-//! lowest priority. The queue in front of them is bounded by the expected wait; beyond the limit, a call
-//! fails with [`Overloaded`] immediately. Passwords are never truncated: bcrypt gets at most 71 bytes, and a
-//! longer new password is rejected.
+//! A bcrypt hash of the default cost uses one core for a quarter of a second. bcrypt runs on dedicated
+//! threads, one for each core, at the lowest priority. The queue of these threads is limited by the expected
+//! wait: a call that would wait longer fails with [`Overloaded`] immediately. Passwords are never truncated:
+//! bcrypt gets at most 71 bytes, and a longer new password is rejected.
 //!
-//! A failed verification always takes as long as the most expensive stored hash, or as the configured cost
-//! if that is higher. Its time reveals neither whether the user exists nor how old the hash is.
+//! A failed verification always takes as long as one at the highest cost of all stored hashes, or at the
+//! configured cost if that is higher. Its duration therefore reveals neither whether the user exists nor the
+//! cost of the stored hash.
 
 mod foreign_hash;
 mod hash_pool;
@@ -25,8 +26,8 @@ use hash_pool::HashPool;
 
 /// The lowest cost that bcrypt supports.
 pub const COST_MIN: u32 = 4;
-/// The highest cost that the settings allow. A stored hash with a higher cost counts as corrupt, because its
-/// verification would occupy a thread for minutes or days.
+/// The highest cost that the settings allow. A stored hash with a higher cost is treated as corrupt, because
+/// its verification would occupy a thread for minutes or days.
 pub const COST_MAX: u32 = 15;
 
 /// Hashes and verifies passwords. Cheap to clone.
@@ -72,7 +73,7 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the wait would exceed the limit, or does.
+    /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn hash(&self, password: Password) -> Result<String, Overloaded> {
         let cost = self.cost;
         self.pool.run(move || hash(&password, cost)).await
@@ -83,18 +84,18 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the wait would exceed the limit, or does.
+    /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
         let (configured, max_cost) = (self.cost, Arc::clone(&self.max_cost));
         self.pool.run(move || verify(&password, &stored, configured, &max_cost)).await
     }
 
-    /// Does the work of a failed verification, so that the login of an unknown user takes as long as a wrong
-    /// password.
+    /// Does the same work as a failed verification, so that a login of an unknown user takes as long as a
+    /// login with a wrong password.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], if the wait would exceed the limit, or does.
+    /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn verify_dummy(&self, password: Password) -> Result<(), Overloaded> {
         // `verify` adds the remaining work up to the highest cost.
         self.verify(password, dummy(self.cost)).await.map(|_| ())
@@ -103,8 +104,9 @@ impl Passwords {
 
 #[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
 fn hash(password: &Password, cost: u32) -> String {
-    // bcrypt fails if there is no randomness for the salt, or for input that `Password` and the settings
-    // exclude. There is no hash to store then, and the pool turns the panic into a 503.
+    // bcrypt fails if the system provides no random bytes for the salt, or if the input is one that
+    // `Password` and the settings exclude. Without a hash, nothing can be stored. The pool turns the panic
+    // into `Overloaded`, which becomes a 503.
     #[expect(clippy::expect_used, reason = "no hash is better than a wrong one")]
     bcrypt::non_truncating_hash(password.as_str(), cost).expect("bcrypt accepts the checked input")
 }
@@ -118,13 +120,13 @@ fn verify(password: &Password, stored: &str, configured: u32, max_cost: &AtomicU
         return Verified::Mismatch;
     };
     let max_cost = max_cost.fetch_max(cost, Ordering::Relaxed).max(cost);
-    // Hashes of other systems have other identifiers of the same algorithm.
+    // A hash from another system can have another identifier of the same algorithm.
     match (is_match, cost == configured && stored.starts_with(IDENTIFIER)) {
         (true, true) => Verified::Match,
         (true, false) => Verified::MatchNeedsRehash,
         (false, _) => {
-            // A cheaper hash fails sooner, which would reveal that the user exists. Dummies add the
-            // remaining work up to the highest cost: 2^c + 2^c + 2^(c+1) + … = 2^max_cost.
+            // A hash of a lower cost is verified faster, which would reveal that the user exists. Dummy
+            // hashes add the remaining work up to the highest cost: 2^c + 2^c + 2^(c+1) + … = 2^max_cost.
             (cost..max_cost).for_each(verify_at_cost);
             Verified::Mismatch
         }
@@ -210,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Returns the seconds that a failed verification takes, the minimum of two.
+    /// Returns the duration of a failed verification in seconds: the minimum of two measurements.
     fn seconds(stored: &str, configured: u32, max_cost: u32) -> f64 {
         let max_cost = AtomicU32::new(max_cost);
         let once = || {
@@ -240,7 +242,7 @@ mod tests {
         // S-10
         let passwords = at(4);
         let max_cost = || passwords.max_cost.load(Ordering::Relaxed);
-        // A corrupt hash with a high cost does not count.
+        // A corrupt hash with a high cost does not raise the highest observed cost.
         for corrupt in ["$2b$12$short", "$2b$31$", &dummy(31)] {
             passwords.verify(password("correct horse"), corrupt.to_owned()).await.unwrap();
         }

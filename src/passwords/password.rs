@@ -4,7 +4,8 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Maximum length of a password in bytes of UTF-8 after NFC: bcrypt's 72 less the terminating NUL.
+/// Maximum length of a password in bytes of UTF-8 after NFC: bcrypt accepts 72 bytes, and the terminating NUL
+/// is one of them.
 pub const MAX_BYTES: usize = 71;
 
 /// A password that bcrypt hashes without truncation: NFC, at most [`MAX_BYTES`], without NUL.

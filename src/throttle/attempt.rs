@@ -7,8 +7,8 @@ use super::gate::Occupied;
 use super::{Place, Throttle, store};
 use crate::db::StoreError;
 
-/// An attempt that may be made. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`]; an attempt without
-/// a result does not count.
+/// An attempt that the throttle allows. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`];
+/// an attempt without a reported result is not counted.
 #[derive(Debug)]
 #[must_use = "the result of an attempt must be reported"]
 pub struct Attempt {
@@ -40,7 +40,7 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; the caller must not say whether the attempt was right.
+    /// [`StoreError`]; the caller must not reveal whether the password or code was correct.
     pub async fn failed(self) -> Result<(), StoreError> {
         let Some(failure) = self.failure() else { return Ok(()) };
         let input = (self.throttle.clone(), failure);
@@ -52,8 +52,8 @@ impl Attempt {
         counted.map(|_| ())
     }
 
-    /// Returns the failure of the attempt, to be counted by [`Throttle::count_failure`] while the attempt exists; `None` if
-    /// nothing is counted.
+    /// Returns the failure of the attempt, or `None` if the throttle is off. Pass the failure to
+    /// [`Throttle::count_failure`], and drop the attempt after that.
     pub fn failure(&self) -> Option<Failure> {
         let mut places = self.places.clone();
         // Sort the rows, so that concurrent transactions cannot deadlock.

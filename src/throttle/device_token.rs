@@ -1,8 +1,8 @@
 //! Device tokens: proof that a device has logged a user in before (a "device cookie" of OWASP).
 //!
-//! A token is computed from the user, the session and the stored password hash, and not stored. It is valid for a
-//! year and until the password changes. It does not log in: a login that presents it still needs the password, but is
-//! throttled by the failures of this device alone.
+//! A token is computed from the user, the session and the stored password hash. Tokens are not stored. A
+//! token is valid for a year, but no longer than until the stored hash changes. It does not replace the
+//! password. The throttle counts the failures of logins with a token only for the device of the token.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -14,7 +14,8 @@ use crate::secrets::{MacKey, MasterSecret, Purpose, constant_time_eq, sha256};
 const MAX_LENGTH: usize = 128;
 const CONTEXT: &[u8] = b"device v1\0";
 
-/// Identifies the password of a user without revealing it: tokens are bound to it, so they end when it changes.
+/// A digest of the stored password hash of a user. Device tokens contain a digest of this tag, so they become
+/// invalid when the stored hash changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CredentialTag([u8; 32]);
 
@@ -31,10 +32,10 @@ impl CredentialTag {
     }
 }
 
-/// A device, as its token names it. [`DeviceTokens::is_known`] says whether the account knows it.
+/// The content of a device token. [`DeviceTokens::is_known`] checks whether it is valid for a user.
 #[derive(Debug, Clone, Copy)]
 pub struct Device {
-    /// The user that it has logged in.
+    /// The user who logged in on the device.
     pub user: Uuid,
     /// The session of that login, which identifies the device.
     pub id: Uuid,
@@ -52,12 +53,12 @@ impl DeviceTokens {
     /// How long a token is valid.
     pub const VALIDITY: TimeDelta = TimeDelta::days(365);
 
-    /// Creates the tokens under a key of their own.
+    /// Creates the service, with a key that only device tokens use.
     pub fn new(secret: &MasterSecret, clock: Clock) -> Self {
         Self { mac: MacKey::from_secret(secret, Purpose::DeviceTokens), clock }
     }
 
-    /// Returns the token of the device that has this session of the user.
+    /// Returns a token for the device on which this session of the user was started.
     pub fn issue(&self, user: Uuid, session: Uuid, credential: CredentialTag) -> String {
         let expires = (self.clock.now() + Self::VALIDITY).timestamp();
         let credential = shortened(credential);
@@ -65,7 +66,8 @@ impl DeviceTokens {
         self.mac.sign(CONTEXT, &payload)
     }
 
-    /// Returns the device of a token; `None` if the token is not one of this server or has expired.
+    /// Returns the device of a token; `None` if this server has not issued the token, or the token has
+    /// expired.
     pub fn open(&self, token: &str) -> Option<Device> {
         let payload =
             self.mac.open_signed(CONTEXT, Some(token).filter(|token| token.len() <= MAX_LENGTH)?)?;
@@ -78,7 +80,8 @@ impl DeviceTokens {
         (self.clock.trusted_now() < expires).then_some(device)
     }
 
-    /// Returns whether the device has logged in this user since the password was last changed.
+    /// Returns whether the token is for this user, and the stored password hash has not changed since the
+    /// token was issued.
     pub fn is_known(device: &Device, user: Uuid, credential: CredentialTag) -> bool {
         device.user == user && constant_time_eq(&device.credential, &shortened(credential))
     }
@@ -86,7 +89,7 @@ impl DeviceTokens {
 
 /// Returns the part of the tag that a token contains.
 fn shortened(CredentialTag(tag): CredentialTag) -> [u8; 8] {
-    // Hashed again, so that the token contains no part of the digest of the stored hash.
+    // Hash the tag again, so that the token contains no part of the digest of the stored hash.
     let hashed = sha256(&[b"device token\0", &tag[..]].concat());
     hashed.first_chunk().copied().unwrap_or_default()
 }

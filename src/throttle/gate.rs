@@ -1,10 +1,11 @@
-//! Limits the attempts that this process compares at the same time, so that parallel attempts allow no more
-//! guesses than sequential ones.
+//! Limits the concurrent attempts in this process, so that parallel attempts allow no more guesses than
+//! sequential ones.
 //!
-//! An attempt is counted after it has failed, because a successful one must not cost a write. Without the
-//! gate, 500 attempts in parallel would all see that nothing has failed yet. An attempt therefore occupies
-//! one place more than the failures that it has seen, and a bucket has as many places as free failures.
-//! Failures and attempts in progress together thus never exceed the free failures.
+//! An attempt is counted only after it has failed, so that a successful attempt needs no write to the
+//! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. In the
+//! gate, a bucket has as many places as it has free failures. An attempt that reads a count of `n` failures
+//! waits for `n + 1` free places and occupies them until its result is stored. The sum of counted failures
+//! and attempts in progress therefore never exceeds the free failures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long an attempt waits for a place.
+/// How long an attempt waits for its places.
 const WAIT: Duration = Duration::from_secs(5);
 
 type Places = HashMap<i64, Arc<Semaphore>>;
@@ -21,7 +22,7 @@ type Places = HashMap<i64, Arc<Semaphore>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gate(Arc<Mutex<Places>>);
 
-/// Places in one bucket; dropping it returns them.
+/// Occupied places of one bucket. Dropping this value releases the places.
 #[derive(Debug)]
 pub(super) struct Occupied {
     gate: Gate,
@@ -30,14 +31,14 @@ pub(super) struct Occupied {
 }
 
 impl Gate {
-    /// Occupies `wanted` of the `all` places of a bucket, after the attempts that came earlier. Returns `None` if that
-    /// takes too long.
+    /// Waits until `wanted` of the `all` places of a bucket are free, and occupies them. Calls are served in
+    /// the order of their arrival. Returns `None` after a wait of 5 seconds.
     pub(super) async fn enter(&self, id: i64, wanted: u32, all: u32) -> Option<Occupied> {
         let semaphore = {
             let mut places = self.places();
             Arc::clone(places.entry(id).or_insert_with(|| Arc::new(Semaphore::new(all as usize))))
         };
-        // Created before the wait, so that the entry is removed if the wait is cancelled.
+        // Create `Occupied` before the wait: dropping it removes the entry, also if the wait is cancelled.
         let mut occupied = Occupied { gate: self.clone(), id, permit: None };
         let permit = tokio::time::timeout(WAIT, semaphore.acquire_many_owned(wanted.clamp(1, all))).await;
         occupied.permit = permit.ok()?.ok();

@@ -13,16 +13,16 @@ const MINUTE: u32 = 60;
 pub const PAIR: Limit = Limit { name: "account_and_address", free: 10, forget_secs: 15 * MINUTE };
 /// Failures of one device that has logged the user in before.
 pub const DEVICE: Limit = Limit { name: "device", free: 10, forget_secs: 15 * MINUTE };
-/// Failures from one address, or from one /64 network of IPv6. Limits the guessing of one password for many
+/// Failures from one address, or from one /64 network of IPv6. Limits attacks that try one password for many
 /// accounts.
 pub const ADDRESS: Limit = Limit { name: "address", free: 50, forget_secs: MINUTE };
 /// Failures from one /48 network of IPv6.
 pub const NETWORK: Limit = Limit { name: "network", free: 200, forget_secs: 15 };
-/// Failures for one account from all addresses. About 100 a day raise an alert.
+/// Failures for one account from all addresses. An alert is raised when 100 failures are counted.
 pub const ACCOUNT: Limit = Limit { name: "account", free: 100, forget_secs: 15 * MINUTE };
 /// Wrong passwords and codes of one signed-in user.
 pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE };
-/// Sign-ups from one address with an identifier that is taken.
+/// Sign-ups from one address with a taken identifier or a wrong invitation code.
 pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 };
 
 /// Requests for an email from one address, or from one /64 network of IPv6.
@@ -30,7 +30,8 @@ pub const MAIL: Limit = Limit { name: "mail", free: 100, forget_secs: 30 };
 /// Reports of attacks to one user: one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
 
-/// Returns the address as it is counted: IPv6 by its /64 network, because a client can choose the rest.
+/// Returns the address as it is counted. An IPv6 address is counted by its /64 network, because a client can
+/// choose the other 64 bits.
 fn counted(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -42,7 +43,7 @@ fn network(address: Ipv6Addr, prefix: u8) -> String {
     Ipv6Net::new(address, prefix).map_or_else(|_| address.to_string(), |network| network.trunc().to_string())
 }
 
-/// Returns the buckets of an address: itself, and for IPv6 its /48 network.
+/// Returns the buckets of an address: that of the address, and for IPv6 also that of its /48 network.
 pub fn of_address(address: IpAddr) -> Vec<Bucket> {
     let counted = counted(address);
     let mut buckets = vec![Bucket::new(ADDRESS, counted.as_bytes()).at(&counted)];
@@ -69,7 +70,7 @@ pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(DEVICE, device.as_bytes()).of_account(name)]
 }
 
-/// Returns the bucket of a signed-in user who proves the identity again.
+/// Returns the bucket of a signed-in user who authenticates again.
 pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
 }

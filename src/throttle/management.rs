@@ -1,4 +1,4 @@
-//! Shows and resets what is slowed down, for the operator.
+//! Lists and resets the counters of the throttle, for the operator.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -22,7 +22,7 @@ const LIMITS: [Limit; 8] = [
     limits::MAIL,
 ];
 
-/// Something that is slowed down now.
+/// A bucket that refuses attempts now, or has no free failures left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowedDown {
     /// The name of the limit.
@@ -36,11 +36,11 @@ pub struct SlowedDown {
     pub failures: u32,
     /// Until when attempts are refused; `None` if one is allowed now.
     pub blocked_until: Option<DateTime<Utc>>,
-    /// When all counted failures have expired.
+    /// When the last counted failure expires.
     pub forgotten_at: DateTime<Utc>,
 }
 
-/// What to reset.
+/// The counters to reset.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// An account: its canonical names, and its id if it exists.
@@ -52,7 +52,7 @@ pub enum Subject {
 }
 
 impl Throttle {
-    /// Returns the buckets without free attempts: those that are blocked now, and those that the next failure
+    /// Returns the buckets without free failures: those that are blocked now, and those that the next failure
     /// blocks.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! The throttle: slows down guessing without locking out the owner of an account.
 //!
-//! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a number of
-//! free failures. Every failure beyond them blocks the bucket; the duration of the block doubles each time,
-//! up to 15 minutes. Counted failures expire one by one, at a constant rate. The whole state of a bucket
-//! consists of two instants: the one at which the last counted failure expires (GCRA, "generic cell rate
-//! algorithm"), and the end of the block.
+//! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a
+//! number of free failures. The last of them blocks the bucket for 30 seconds. Each further failure blocks
+//! the bucket again, for twice as long as the previous one, up to 15 minutes. Counted failures expire one by
+//! one, at a constant rate. The state of a bucket consists of two times: the time at which the last counted
+//! failure expires (GCRA, "generic cell rate algorithm"), and the end of the block.
 //!
 //! Invariants:
 //!
@@ -12,9 +12,9 @@
 //! - A successful attempt writes nothing, unless an attempt has failed before.
 //! - While a bucket is blocked, no password is compared.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
-//! - Rows expire, and each limit has at most [`SPACE`] rows, whatever names are made up.
-//! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from other devices do
-//!   not lock out the owner.
+//! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
+//! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from
+//!   other devices do not lock out the owner.
 
 mod attempt;
 mod device_token;
@@ -36,11 +36,11 @@ pub use device_token::{CredentialTag, Device, DeviceTokens};
 use gate::Gate;
 pub use management::{SlowedDown, Subject};
 
-/// The number of places for the keys of one limit. Keys with the same place share its count. With a million
-/// keys at the same time, a place has one key on average.
+/// The number of places (rows) for the keys of one limit. A keyed hash assigns each key to a place. Keys with
+/// the same place share one count. With a million keys at the same time, a place has one key on average.
 pub const SPACE: i64 = 1 << 20;
-/// The number of failures beyond the free ones, and the duration of the block, in seconds. More failures
-/// block as long as the last entry.
+/// Pairs of the number of failures beyond the free ones, and the duration of the block in seconds. The last
+/// duration also applies to more failures.
 const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
 /// The minimum time between two alerts for one account.
 const ALERT_INTERVAL: TimeDelta = TimeDelta::days(1);
@@ -58,7 +58,7 @@ pub struct Limit {
     pub forget_secs: u32,
 }
 
-/// What a limit counts: one key.
+/// A counter: a limit, and the key for which the limit counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     limit: Limit,
@@ -69,7 +69,7 @@ pub struct Bucket {
     address: String,
 }
 
-/// A bucket as stored.
+/// The row in which a bucket is stored.
 #[derive(Debug, Clone)]
 struct Place {
     id: i64,
@@ -95,7 +95,7 @@ struct Row {
     address: String,
 }
 
-/// Attempts are refused until later.
+/// Attempts are refused for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many attempts")]
 pub struct Blocked {
@@ -173,7 +173,7 @@ impl Limit {
     }
 
     /// Returns the longest time until all counted attempts have expired. A block of the maximum length ends
-    /// long before.
+    /// much earlier.
     fn horizon(&self) -> TimeDelta {
         let levels = DELAYS_SECS.last().map_or(0, |(level, _)| level + 1);
         TimeDelta::seconds(i64::from(self.forget_secs) * (i64::from(self.free) + levels))
@@ -186,7 +186,7 @@ fn longest_block() -> TimeDelta {
 }
 
 impl Throttle {
-    /// Creates the throttle; `is_on` says whether it refuses anything.
+    /// Creates the throttle. If `is_on` is false, it neither counts nor refuses anything.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret, is_on: bool) -> Self {
         let mac = MacKey::new(&secret.derive(Purpose::Throttle));
         let devices = DeviceTokens::new(secret, clock.clone());
@@ -229,7 +229,8 @@ impl Throttle {
         }
     }
 
-    /// Begins an attempt that needs no time to compare, such as the secret of a service.
+    /// Begins an attempt whose check takes almost no time, such as comparing the secret of a service. Does
+    /// not limit concurrent attempts.
     ///
     /// # Errors
     ///
@@ -241,17 +242,19 @@ impl Throttle {
         Ok(Attempt::new(self.clone(), places, is_counted, Vec::new()))
     }
 
-    /// Counts a request, successful or not, in the transaction of the caller, for example one that sends a mail. No
-    /// more than the limit's free requests are allowed, and then one more each time that one expires.
+    /// Counts a request, for example one that sends a mail, in the transaction of the caller. After the free
+    /// requests of the limit, one more request is allowed each time that a counted one expires.
     ///
     /// # Errors
     ///
-    /// [`ThrottleError::Blocked`]; then nothing was counted, and the caller rolls the transaction back.
+    /// [`ThrottleError::Blocked`]; in this case nothing was counted, and the caller rolls the transaction
+    /// back.
     pub async fn take(&self, tx: &Tx, bucket: &Bucket) -> Result<(), ThrottleError> {
         self.try_take(tx, bucket).await?.map_or(Ok(()), |blocked| Err(refused(blocked)))
     }
 
-    /// Counts a request in the transaction of the caller. If the limit is reached, counts nothing and returns the block.
+    /// Counts a request in the transaction of the caller. If the limit is reached, counts nothing and returns
+    /// the block.
     ///
     /// # Errors
     ///
@@ -268,12 +271,12 @@ impl Throttle {
         }
     }
 
-    /// Counts a failed attempt in the transaction of the caller. Returns whether the account with this name is under
-    /// attack, so that its owner must be alerted: at most once a day.
+    /// Counts a failed attempt in the transaction of the caller. Returns true if the account with this name
+    /// is under attack and its owner must be alerted now, which happens at most once a day.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; the caller must not say whether the attempt was right.
+    /// [`StoreError`]; the caller must not reveal whether the password or code was correct.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, StoreError> {
         store::count_failure(tx, &failure.places, failure.at).await
     }
@@ -293,7 +296,8 @@ impl Throttle {
             };
             counts.push(place.limit.count(state.forgotten_at, now));
             let left = state.blocked_until - now;
-            // A block that is longer than the longest possible one was stored before the clock was set back.
+            // Ignore a block that is longer than the longest possible one: it was stored before the clock was
+            // set back.
             if left > TimeDelta::zero() && left <= longest_block() {
                 let this = blocked(place.limit, left);
                 longest =
@@ -303,7 +307,7 @@ impl Throttle {
         longest.map_or(Ok(counts), |blocked| Err(refused(blocked)))
     }
 
-    /// Returns where a bucket is stored.
+    /// Returns the row in which a bucket is stored.
     fn place(&self, bucket: &Bucket) -> Place {
         let place = self.hash(&[bucket.limit.name.as_bytes(), b"\0", &bucket.key].concat()) % SPACE;
         let limit = self.hash(bucket.limit.name.as_bytes()) / SPACE * SPACE;

@@ -1,4 +1,4 @@
-//! Queries on what the throttle has counted. No row belongs to a user.
+//! Queries on the counters of the throttle. The queries take no owner, because no row belongs to a user.
 
 use ::entity::throttle_buckets::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
@@ -27,7 +27,8 @@ impl From<&Model> for State {
     }
 }
 
-/// The expressions of a row that counts one more attempt, in milliseconds.
+/// The values from which the SQL expressions are built that add one attempt to a row. All times are in
+/// milliseconds.
 struct Counting {
     now: i64,
     forget: i64,
@@ -49,8 +50,8 @@ impl Counting {
         Expr::col((Entity, Column::ForgottenAt))
     }
 
-    /// Returns when all counted attempts have expired. A row from before the clock was set back counts at
-    /// most up to the horizon.
+    /// Returns the time at which all counted attempts have expired, including this one. If the row was stored
+    /// before the clock was set back, the time is limited to the horizon.
     fn forgotten_at(&self) -> SimpleExpr {
         let latest = self.now + self.horizon;
         Expr::case(Self::stored().lte(self.now), Expr::value(self.now + self.forget))
@@ -59,8 +60,9 @@ impl Counting {
             .into()
     }
 
-    /// Returns the end of the block. If the stored instant is more than `k - 2` expiry times ahead, `k`
-    /// attempts are counted: this attempt adds one, and the oldest one has partly expired.
+    /// Returns the end of the block. If the stored time is more than `k - 2` expiry times in the future,
+    /// `k - 1` attempts are stored, of which the oldest one has partly expired, and this attempt is number
+    /// `k`.
     fn blocked_until(&self) -> SimpleExpr {
         let mut ladder = Expr::case(Expr::value(1).eq(0), Expr::value(0_i64));
         for (level, secs) in DELAYS_SECS.into_iter().rev() {
@@ -88,7 +90,8 @@ async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreEr
     let counting = Counting::new(&place.limit, now);
     let first = counting.now + counting.forget;
     let rest = longest_block().num_milliseconds();
-    // MySQL assigns in this order, so the block is computed from the instant before the change.
+    // MySQL assigns the columns in this order. `forgotten_at` is last, because the other expressions read its
+    // old value.
     let conflict = OnConflict::column(Column::Id)
         .value(Column::BlockedUntil, counting.blocked_until())
         .value(Column::ExpiresAt, counting.forgotten_at().add(rest))
@@ -125,7 +128,7 @@ async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreEr
 }
 
 /// Marks the account as alerted if it has no free failures left and was not alerted recently. Returns whether
-/// it was marked.
+/// this call marked it.
 async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let counting = Counting::new(&place.limit, now);
     let until = (now + ALERT_INTERVAL).timestamp_millis();
@@ -140,7 +143,7 @@ async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, Store
     Ok(done.rows_affected == 1)
 }
 
-/// Counts a request if the limit allows it. Otherwise returns when it does.
+/// Counts a request if the limit allows it. Otherwise returns the time from which the limit allows one.
 pub(super) async fn take(
     tx: &Tx,
     place: &Place,
@@ -150,7 +153,7 @@ pub(super) async fn take(
     let latest = counting.now + (counting.free - 1) * counting.forget;
     let is_free = Condition::any()
         .add(Column::ForgottenAt.lte(latest))
-        // From before the clock was set back.
+        // The row was stored before the clock was set back.
         .add(Column::ForgottenAt.gt(latest + counting.horizon));
     let done = Entity::update_many()
         .col_expr(Column::ExpiresAt, counting.forgotten_at())
@@ -197,7 +200,7 @@ pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64
     Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).filter(expired).exec(tx).await?.rows_affected)
 }
 
-/// Returns at most `limit` rows that have not expired, those that expire last first.
+/// Returns at most `limit` rows that have not expired, in descending order of their expiry.
 pub(super) async fn list(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<Vec<Row>, StoreError> {
     let query = Entity::find()
         .filter(Column::ForgottenAt.gt(now.timestamp_millis()))

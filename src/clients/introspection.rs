@@ -24,7 +24,7 @@ pub struct ActiveToken {
     pub issuer: String,
     /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// When it expires; a personal access token may be valid until it is removed.
+    /// When it expires. `None` for a personal access token that does not expire.
     pub expires_at: Option<DateTime<Utc>>,
     /// Further claims of an access token or personal access token; `None` for a refresh token.
     pub access: Option<AccessClaims>,
@@ -56,8 +56,7 @@ impl Introspector {
         Self { db, tokens, sessions, personal_tokens }
     }
 
-    /// Returns the metadata of a token, or `None` if the token is not valid for any reason. Does not consume
-    /// a refresh token.
+    /// Returns the metadata of a token, or `None` if the token is not valid. Does not use up a refresh token.
     ///
     /// # Errors
     ///
@@ -107,7 +106,7 @@ impl Introspector {
         }
     }
 
-    /// Removes a personal access token. Succeeds without an effect if it is not valid.
+    /// Removes a personal access token. Succeeds without an effect if the token is not valid.
     async fn revoke_personal_token(&self, text: &str) -> Result<(), ClientsError> {
         let token = match self.personal_tokens.verify(text).await {
             Ok(token) => token,
@@ -117,7 +116,7 @@ impl Introspector {
         match self.personal_tokens.remove(token.user, None, token.id).await {
             Ok(()) => audit::record(Event::TokenRevoked, Some(token.user), None),
             Err(PersonalTokensError::Store(error)) => return Err(error.into()),
-            // A concurrent request has removed it.
+            // A concurrent request has removed the token.
             Err(_) => {}
         }
         Ok(())
@@ -136,9 +135,10 @@ impl Introspector {
         }))
     }
 
-    /// Revokes an access token, on this replica at once and on every other within a second. Of a refresh
-    /// token, ends the session and revokes all of its access tokens (RFC 7009 §2.1). Removes a personal access
-    /// token. Succeeds without an effect if the token is not valid.
+    /// Revokes a token. For an access token, the revocation takes effect on this replica at once, and on
+    /// every other replica within a second. For a refresh token, ends its session and revokes all access
+    /// tokens of the session (RFC 7009 §2.1). Removes a personal access token. Succeeds without an effect if
+    /// the token is not valid.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub use introspection::{ActiveToken, Introspector};
 
 /// The maximum length of a client's name, in characters.
 pub const NAME_MAX: usize = 100;
-/// The maximum length of an id to look up, in bytes; a generated id has 36.
+/// The maximum length of a client id in a request, in bytes. A generated id has 36 bytes.
 const ID_MAX: usize = 64;
 
 /// A service that may introspect and revoke tokens.
@@ -173,11 +173,13 @@ impl Clients {
         address: IpAddr,
         throttle: &Throttle,
     ) -> Result<Client, ClientsError> {
-        // Generated ids are ASCII, and some databases reject some characters.
+        // Reject any other text before the query: generated ids are ASCII, and some databases reject some
+        // characters.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientsError::InvalidCredentials);
         }
-        // No account has a name with a space, so a client shares no counter with one.
+        // The prefix keeps the counters of clients apart from those of accounts: no canonical name of an
+        // account begins with `client` and a space.
         let attempt = throttle.check(limits::of_login(&format!("client {id}"), address)).await?;
         let found: Result<Option<(Client, Vec<u8>)>, StoreError> =
             self.db.read(id.to_owned(), |tx, id| store::find(tx, id).boxed()).await;

@@ -13,7 +13,7 @@ fn client(row: clients::Model) -> (Client, Vec<u8>) {
     (client, row.secret_digest)
 }
 
-/// Inserts a client. Fails with [`StoreError::UniqueViolation`] if the name exists.
+/// Inserts a client. Fails with [`StoreError::UniqueViolation`] if another client has the name.
 pub(super) async fn insert(tx: &Tx, client: &Client, secret_digest: &[u8; 32]) -> Result<(), StoreError> {
     let row = clients::ActiveModel {
         id: Set(client.id.clone()),
@@ -37,7 +37,7 @@ pub(super) async fn all(tx: &Tx) -> Result<Vec<Client>, StoreError> {
     Ok(rows.into_iter().map(|row| client(row).0).collect())
 }
 
-/// Deletes a client. Returns `false` if there is none with this id.
+/// Deletes a client. Returns `false` if no client has this id.
 pub(super) async fn remove(tx: &Tx, id: &str) -> Result<bool, StoreError> {
     let done = clients::Entity::delete_by_id(id).exec(tx).await?;
     Ok(done.rows_affected == 1)

@@ -1,14 +1,14 @@
-//! The operating system's user who runs this process.
+//! The user of the operating system who runs this process.
 
 use std::fs;
 
 use rustix::process::getuid;
 
-/// What Linux reports for a process without a login, such as a service.
+/// The login id that Linux reports for a process that no login has started, such as a service.
 const NO_LOGIN: u32 = u32::MAX;
 
-/// Returns the name of the user, or `uid N` if the user has no name. If `sudo` or `su` has changed the user since the
-/// login, the id of the user who logged in follows.
+/// Returns the name of the user, or `uid N` if the user has no name. If `sudo` or `su` has changed the user
+/// since the login, the text also contains the id of the user who logged in.
 pub fn current_operator() -> String {
     let uid = getuid().as_raw();
     let name = whoami::username().unwrap_or_else(|_| format!("uid {uid}"));

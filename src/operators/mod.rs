@@ -1,8 +1,8 @@
-//! The administrative commands that were run, each with the operating system's user who ran it.
+//! Records the administrative commands that were run, each with the user of the operating system who ran it.
 //!
-//! A command that changes an account is recorded in the transaction of the change. A record contains the operator, the
-//! command and the id of its subject (for an import, the name of the file). It contains no secret. Records outlive the
-//! accounts that they are about, and are deleted after [`RETENTION`].
+//! A command that changes an account is recorded in the transaction of the change. A record contains the
+//! operator, the command and the id of its subject (for an import, the name of the file). It contains no
+//! secret. A record is kept when its account is deleted. The server deletes records after [`RETENTION`].
 
 mod identity;
 mod store;
@@ -33,7 +33,7 @@ pub struct Action {
     pub id: Uuid,
     /// When it was run.
     pub at: DateTime<Utc>,
-    /// The operating system's user.
+    /// The user of the operating system.
     pub operator: String,
     /// The command, such as `users disable`.
     pub command: String,
@@ -48,7 +48,7 @@ impl Action {
         Self { id: clock.new_id(), at: clock.now(), operator, command: command.to_owned(), subject: None }
     }
 
-    /// Sets what the command is about.
+    /// Sets the subject of the command.
     #[must_use]
     pub fn on(self, subject: &dyn Display) -> Self {
         let subject = subject.to_string().chars().take(TEXT_MAX).collect();
@@ -61,7 +61,7 @@ impl Action {
     }
 }
 
-/// Records a command, in the transaction that it causes. After the commit, the caller logs the action.
+/// Records a command in the transaction of its change. After the commit, the caller calls [`Action::log`].
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub async fn sweep(db: &Db, now: DateTime<Utc>) -> Result<(), StoreError> {
     db.sweep(before, SWEEP_BATCH, |tx, before| store::sweep(tx, *before, SWEEP_BATCH).boxed()).await
 }
 
-/// Returns the newest records, the newest first.
+/// Returns up to `limit` of the newest records, the newest first.
 ///
 /// # Errors
 ///

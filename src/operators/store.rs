@@ -1,4 +1,5 @@
-//! Queries on the table of administrative commands. They belong to the server, not to a user.
+//! Queries on the table of administrative commands. The queries take no owner, because no row belongs to a
+//! user.
 
 use ::entity::operator_actions::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
@@ -34,9 +35,9 @@ pub(super) async fn list(tx: &Tx, limit: u64) -> Result<Vec<Action>, StoreError>
     Ok(rows.into_iter().map(Action::from).collect())
 }
 
-/// Deletes up to `limit` records from before a time. Returns their number.
+/// Deletes up to `limit` records that were created before the given time. Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
-    // The id begins with the time, and the table is ordered by it.
+    // The id begins with the time of creation, and the table is ordered by the id.
     let first = first_id_at(before);
     let query = Entity::find().select_only().column(Column::Id).filter(Column::Id.lt(first)).limit(limit);
     let ids: Vec<Uuid> = query.into_tuple().all(tx).await?;

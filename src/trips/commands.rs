@@ -16,8 +16,8 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::InvalidId`]; [`TripsError::IdTaken`]; [`TripsError::Invalid`];
-    /// [`TripsError::NoSuchOwner`]; [`TripsError::QuotaExceeded`]; [`TripsError::ClaimLost`].
+    /// [`TripsError::InvalidId`]; [`TripsError::IdTaken`]; [`TripsError::NoSuchOwner`];
+    /// [`TripsError::QuotaExceeded`]; [`TripsError::ClaimLost`].
     pub async fn create(
         &self,
         owner: Uuid,
@@ -52,8 +52,8 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`], also if only the
-    /// patched trip as a whole violates a rule.
+    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`] if the patched trip
+    /// violates a rule; [`TripsError::QuotaExceeded`].
     pub async fn change(
         &self,
         owner: Uuid,
@@ -74,7 +74,7 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`].
+    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::QuotaExceeded`].
     pub async fn replace(
         &self,
         owner: Uuid,
@@ -128,16 +128,16 @@ impl Trips {
         modified.await
     }
 
-    /// Changes the stops of one of the owner's trips, which makes a new version of the trip, unless the change is
-    /// a patch without fields. If the request
-    /// has an idempotency key, `receipt` saves the result in the same transaction.
+    /// Changes the stops of one of the owner's trips. The trip gets a new version, unless the change is a
+    /// patch without fields. If the request has an idempotency key, `receipt` saves the result in the same
+    /// transaction.
     ///
     /// # Errors
     ///
     /// [`TripsError::NotFound`] if the trip or the stop does not exist; [`TripsError::VersionMismatch`];
     /// [`TripsError::IdTaken`] if the trip already has a stop with the new stop's id;
     /// [`TripsError::InvalidOrder`]; [`TripsError::Invalid`], with the stop's index in the list;
-    /// [`TripsError::CorruptStops`]; [`TripsError::ClaimLost`].
+    /// [`TripsError::CorruptStops`]; [`TripsError::QuotaExceeded`]; [`TripsError::ClaimLost`].
     pub async fn change_stops(
         &self,
         owner: Uuid,
@@ -164,7 +164,7 @@ impl Trips {
     }
 }
 
-/// Saves the result if the request has an idempotency key, and returns the trip.
+/// Saves the result if the request has an idempotency key. Returns the trip.
 ///
 /// # Errors
 ///

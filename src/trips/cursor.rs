@@ -1,9 +1,9 @@
 //! Cursors: the position at which a page of a list ended.
 //!
-//! A cursor is opaque, authenticated, and bound to its owner, order and filters. A modified cursor, another
-//! user's and another list's are all rejected as an invalid cursor. A cursor contains the position of the
-//! last trip of the page and not an offset, so inserts and deletes between two pages make the list neither
-//! skip nor repeat a trip that exists throughout.
+//! A cursor is opaque, authenticated, and bound to its owner, order and filters. Modified cursors, cursors of
+//! other users and cursors of other lists are rejected as invalid. A cursor contains the position of the last
+//! trip of the page and not an offset. If trips are created or deleted between two pages, the list therefore
+//! skips no other trip and repeats none.
 
 use uuid::Uuid;
 

@@ -1,9 +1,9 @@
 //! The feed of changes to an owner's trips, for apps that sync.
 //!
 //! Each change increments the owner's counter and stores the new value, the change number, with the trip or
-//! its tombstone. The transaction locks the counter's row from the increment to the commit. A reader of the
-//! counter therefore sees every change up to its value, and no uncommitted change has a lower number: the
-//! feed misses no change.
+//! its tombstone. The transaction locks the counter's row from the increment to the commit. When a reader
+//! sees a value of the counter, all changes up to this value are therefore committed, and later commits have
+//! higher numbers. The feed misses no change.
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
@@ -35,11 +35,13 @@ pub struct Feed {
     pub changes: Vec<Change>,
     /// The owner's counter at the time of reading; all changes up to it were committed.
     pub counter: i64,
-    /// The number of the last change whose tombstone was deleted because the owner had too many; 0 if none was.
+    /// The number of the last change whose tombstone was deleted because the owner had too many tombstones; 0
+    /// if there is no such change.
     pub trimmed_until: i64,
     /// The feed epoch of the database, in which the change numbers are valid.
     pub epoch: i64,
-    /// Whether more changes exist. If not, the page ends with the state of the database at one moment.
+    /// Whether more changes exist. If false, an app that has read all pages has the state of the database at
+    /// one moment.
     pub has_more: bool,
 }
 
@@ -77,8 +79,8 @@ fn read_page<'a>(
     feed(tx, *owner, *query).boxed()
 }
 
-/// Reads a page. Returns `None` if the owner's trips changed between two of the statements, so that every
-/// page is the state of the database at one moment.
+/// Reads a page. Returns `None` if the owner's trips changed between two of the statements, so that a page
+/// never mixes two states of the database.
 async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, StoreError> {
     let state = store::feed_state(tx, owner).await?;
     let (epoch, counter, trimmed_until) = state;
@@ -86,8 +88,8 @@ async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, St
     let (mut changes, until) = changed(tx, owner, query.after, counter, limit + 1).await?;
     changes.extend(store::deleted(tx, owner, query.after, until, limit + 1).await?);
     changes.sort_unstable_by_key(|change| change.seq);
-    // A trip that changed meanwhile has a change number above the counter, so this page would lack the trip although
-    // it was written before the request.
+    // If a trip changes between the statements, its new change number is higher than `counter`. This page
+    // would then omit the trip, although the trip existed before the request.
     if store::feed_state(tx, owner).await? != state {
         return Ok(None);
     }
@@ -96,8 +98,8 @@ async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, St
     Ok(Some(Feed { changes, counter, trimmed_until, epoch, has_more }))
 }
 
-/// Returns the trips that were created or changed after `after`, and the change number up to which they are
-/// complete: less than `counter` if the trips exceed [`PAGE_BYTES`].
+/// Returns the trips that were created or changed after the change number `after`, and the change number up
+/// to which the list is complete. This number is less than `counter` if the trips exceed [`PAGE_BYTES`].
 async fn changed(
     tx: &Tx,
     owner: Uuid,

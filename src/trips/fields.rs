@@ -33,7 +33,7 @@ pub struct UncheckedFields {
     pub stops: Stops,
 }
 
-/// The fields of a trip, which follow all rules. Only [`TripFields::parse`] creates them.
+/// The fields of a trip, which follow all rules. [`TripFields::parse`] checks new fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TripFields(UncheckedFields);
 
@@ -157,8 +157,8 @@ impl TripFields {
         Self(fields)
     }
 
-    /// Returns the fields with the ids of stops that the server generates from the seed `to`, instead of those from
-    /// `from`.
+    /// Returns the fields with other ids of stops: each id that the server generated from the seed `from` is
+    /// replaced with the id from the seed `to`.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! Lists of trips: filters, search, sort order and pages.
 //!
 //! Every list contains the trips of one owner. Search and the order of titles ignore case and accents on
-//! every database, because both compare a folded form that is stored with the trip.
+//! every database, because both compare a folded form, without case and accents, that is stored with the
+//! trip.
 
 use futures_util::FutureExt;
 use search_index::fold;
@@ -18,7 +19,7 @@ pub struct Page {
     pub items: Vec<Trip>,
     /// The cursor of the next page, if there is one; valid only for the same owner and list.
     pub next: Option<String>,
-    /// The entity tag of this page in the state in which it was read.
+    /// The entity tag of this page, for the state that was read.
     pub etag: String,
 }
 
@@ -89,8 +90,9 @@ impl Trips {
         plan.map_err(TripsError::Store)
     }
 
-    /// Returns the owner's change counter and a MAC over everything that identifies the page. The MAC covers
-    /// the version of the program, because another version may serialize the same trips differently.
+    /// Returns the entity tag: the owner's change counter, and a MAC over everything that identifies the
+    /// page. The MAC includes the version of the program, because another version may serialize the same
+    /// trips differently.
     fn etag_at(&self, listing: &Listing, changes: i64) -> String {
         let mut page_id = listing.fingerprint();
         page_id.extend_from_slice(listing.owner.as_bytes());

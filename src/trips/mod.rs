@@ -1,4 +1,4 @@
-//! Trips: each belongs to one user; for every other user it does not exist.
+//! Trips. Each trip belongs to one user and does not exist for any other user.
 //!
 //! Every use case takes the owner as its first argument. Each change raises the trip's version and, in the
 //! same transaction, the owner's change counter; each deletion leaves a tombstone. Each rule is checked in
@@ -52,8 +52,8 @@ pub const TIME_ZONE_MAX: usize = 64;
 pub const NOTES_MAX: usize = 10_000;
 /// The maximum number of trips on a page.
 pub const PAGE_MAX: u16 = 100;
-/// The size of trips, in bytes of JSON, at which a page of the list or the feed ends early. It is checked
-/// after each chunk, so a page can exceed it by one chunk.
+/// The size of trips, in bytes of JSON, at which a page of the list or the feed ends early. The size is
+/// checked after each chunk, so a page can exceed it by one chunk.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The years that dates and times can be in.
@@ -71,8 +71,8 @@ pub struct Trip {
     pub id: Uuid,
     /// The fields that the owner sets.
     pub fields: TripFields,
-    /// Starts at 1; each change adds 1. A restore of the database from a backup raises it further, so that no
-    /// version is assigned twice.
+    /// Starts at 1; each change adds 1. After the database was restored from a backup, a new feed epoch
+    /// raises it further, so that it differs from all versions that clients know (see `epochs`).
     pub version: i64,
     /// The time of creation.
     pub created_at: DateTime<Utc>,
@@ -94,9 +94,9 @@ pub struct Change {
 }
 
 impl Trip {
-    /// Returns the entity tag of this state of this trip: the version, and a digest of the whole trip. No other
-    /// trip and no other state has the same tag, not even if the database was restored from a backup and the
-    /// version was assigned a second time.
+    /// Returns the entity tag of this state of this trip: the version, and a digest of the whole trip. No
+    /// other trip and no other state of this trip has the same tag. This holds even if the database was
+    /// restored from a backup and the version was assigned a second time.
     pub fn etag(&self) -> String {
         let UncheckedFields { title, destination, start_date, end_date, time_zone, notes, status, stops } =
             &*self.fields;
@@ -110,7 +110,8 @@ impl Trip {
         let optional = [destination, time_zone, notes].map(Option::as_deref);
         let required = [title.as_str(), status.name(), stops.as_json()].map(Some);
         for text in required.into_iter().chain(optional) {
-            // The length separates the texts; no text has this length.
+            // The length separates the texts. `usize::MAX` marks an absent text, because no text has this
+            // length.
             content.extend(text.map_or(usize::MAX, str::len).to_be_bytes());
             content.extend_from_slice(text.unwrap_or_default().as_bytes());
         }
@@ -118,7 +119,7 @@ impl Trip {
         format!("{}-{digest:x}", self.version)
     }
 
-    /// Returns the size of the trip's texts, in bytes of UTF-8, as the quota counts it.
+    /// Returns the size that counts against the quota: that of the trip's texts, in bytes of UTF-8.
     fn stored_len(&self) -> i64 {
         let UncheckedFields { title, destination, time_zone, notes, stops, .. } = &*self.fields;
         let optional = [destination, time_zone, notes].map(|text| text.as_ref().map_or(0, String::len));
@@ -126,7 +127,8 @@ impl Trip {
         i64::try_from(len).unwrap_or(i64::MAX)
     }
 
-    /// Returns the size of the trip's texts as JSON, in bytes. A control character takes six.
+    /// Returns the approximate size of the trip's texts as JSON, in bytes. A control character takes six
+    /// bytes.
     pub fn json_len(&self) -> usize {
         let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
         let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
@@ -168,19 +170,19 @@ struct Counter {
 /// The error of an operation on trips.
 #[derive(Debug, thiserror::Error)]
 pub enum TripsError {
-    /// The owner has no trip, or the trip no stop, with this id.
+    /// The owner has no trip with this id, or the trip has no stop with this id.
     #[error("there is no such trip")]
     NotFound,
     /// The owner's account does not exist.
     #[error("the owner does not exist")]
     NoSuchOwner,
-    /// The trip violates rules; lists all of them.
+    /// The trip violates these rules.
     #[error("the trip violates a rule")]
     Invalid(Vec<TripViolation>),
     /// The trip does not meet the [`Precondition`].
     #[error("the trip has changed")]
     VersionMismatch,
-    /// The owner already has a trip, or the trip a stop, with this id.
+    /// The owner already has a trip with this id, or the trip already has a stop with this id.
     #[error("the id is taken")]
     IdTaken,
     /// The id is not a UUID of version 7.
@@ -236,7 +238,7 @@ pub struct Trips {
 }
 
 impl Trips {
-    /// Creates the service; `secret` authenticates cursors.
+    /// Creates the service. The key that authenticates cursors is derived from `secret`.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret, quotas: Quotas) -> Self {
         let cursors = MacKey::from_secret(secret, Purpose::Cursors);
         let reader = db.clone();

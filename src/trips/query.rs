@@ -45,7 +45,7 @@ pub struct Query {
     pub limit: u16,
     /// The sort order.
     pub sort: Sort,
-    /// Returns only trips with one of these statuses. Empty: with any.
+    /// Returns only trips with one of these statuses. If empty, returns trips with any status.
     pub statuses: Vec<Status>,
     /// Returns only trips whose title, destination, notes or names of stops contain this text.
     pub q: Option<String>,
@@ -70,7 +70,7 @@ pub struct Listing {
 /// The filters of a list, in the form that the queries compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
-    /// Sorted and without duplicates. Empty: any status.
+    /// Sorted and without duplicates. If empty, the list contains trips with any status.
     pub(super) statuses: Vec<Status>,
     /// The folded search text.
     pub(super) q: Option<String>,
@@ -90,8 +90,8 @@ impl Filter {
 }
 
 impl Listing {
-    /// Returns an unambiguous encoding of the sort order and the filters, the same for every page. No two
-    /// lists of an owner have the same fingerprint.
+    /// Returns an unambiguous encoding of the sort order and the filters, the same for every page. Two
+    /// different lists of an owner never have the same fingerprint.
     pub(super) fn fingerprint(&self) -> Vec<u8> {
         let Filter { statuses, q, starts_from, starts_until } = &self.filter;
         let day = |day: &Option<i64>| day.map_or_else(String::new, |day| day.to_string());
@@ -102,7 +102,8 @@ impl Listing {
             &statuses.join(","),
             &day(starts_from),
             &day(starts_until),
-            // `None` and the empty text encode alike, but `Trips::listing` rejects an empty search text.
+            // `None` and an empty text have the same encoding, but `Trips::listing` rejects an empty search
+            // text.
             q.as_deref().unwrap_or_default(),
         ];
         for part in parts {

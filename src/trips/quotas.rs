@@ -1,8 +1,8 @@
-//! How much one user can store: the number of trips, and the size of their texts.
+//! Quotas of each user: the number of trips, and the size of their texts.
 //!
-//! The row of the owner's change counter contains both numbers. The transaction that changes trips updates
-//! them; each statement that stores more than before requires that they are within the quotas. A change that
-//! stores less is always possible.
+//! The row of the owner's change counter contains the current usage: both numbers. The transaction that
+//! changes trips also updates the usage. Each statement that increases the usage requires that the result is
+//! within the quotas. A change that decreases the usage is always possible.
 
 use super::{Trip, TripsError};
 
@@ -13,7 +13,7 @@ pub struct Quotas {
     pub trips: i64,
     /// Maximum size of the texts of the trips, in bytes.
     pub trip_bytes: i64,
-    /// Maximum number of stored deletions.
+    /// Maximum number of tombstones.
     pub tombstones: i64,
 }
 
@@ -26,7 +26,7 @@ pub enum Quota {
     TripBytes(i64),
 }
 
-/// What a user has stored, or the difference that a change makes.
+/// The amount that a user has stored, or the difference that a change makes to this amount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The number of trips.
@@ -36,7 +36,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns what a trip adds to the usage, if there is one.
+    /// Returns what a trip adds to the usage; nothing for `None`.
     pub(super) fn of(trip: Option<&Trip>) -> Self {
         trip.map_or_else(Self::default, |trip| Self { trips: 1, trip_bytes: trip.stored_len() })
     }
@@ -51,8 +51,9 @@ impl Usage {
 }
 
 impl Quotas {
-    /// Checks a change that makes the difference `change` and leads to `after`. A change that stores no more
-    /// than before is accepted, even if the usage is above a quota that the operator has lowered.
+    /// Checks a change of the usage: `change` is the difference, and `after` is the usage after the change. A
+    /// change that does not increase the usage is accepted, even if the usage is above a quota that the
+    /// operator has lowered.
     ///
     /// # Errors
     ///

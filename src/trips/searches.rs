@@ -1,7 +1,9 @@
-//! Admission of searches: they can be expensive, so each user runs one at a time, and each has a deadline.
+//! Admission of searches. A search can be expensive, so each user can run only one at a time, and each search
+//! has a deadline.
 //!
-//! A search waits for the user's other searches at most [`MAX_WAIT`]. It runs on the few connections for
-//! searches, which it takes anew for each statement, so that the statements of several users alternate.
+//! A search waits for the user's other searches at most [`MAX_WAIT`]. It runs on the small pool of
+//! connections for searches. It acquires a connection for each statement separately, so that the statements
+//! of several users alternate.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The maximum duration of a search, including the wait for a connection.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The users whose searches run. Cheap to clone.
+/// One slot for each user whose searches run or wait. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Searches(Arc<Mutex<HashMap<Uuid, Arc<Semaphore>>>>);
 
@@ -39,8 +41,8 @@ impl Searches {
     ) -> Result<store::FoundPage, TripsError> {
         let permit = self.admit(listing.owner).await?;
         let (db, deadline) = (db.searches(), Instant::now() + TIMEOUT);
-        // Run in a separate task, because a caller that disconnects must not let the next search start before
-        // this one has ended.
+        // Run in a separate task, which holds the permit until the search has ended. If the client
+        // disconnects, the user's next search therefore can't start earlier.
         let search = tokio::spawn(async move {
             let input = (listing, q, deadline);
             let found =
@@ -64,7 +66,8 @@ impl Searches {
     async fn admit(&self, owner: Uuid) -> Result<OwnedSemaphorePermit, TripsError> {
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Only a slot that a search holds or waits for has another owner than the map.
+            // Remove unused slots. A slot that a search holds or waits for has a second reference besides the
+            // map's.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             Arc::clone(slots.entry(owner).or_insert_with(|| Arc::new(Semaphore::new(1))))
         };

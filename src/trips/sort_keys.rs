@@ -5,7 +5,7 @@ use search_index::{Signatures, fold, searchable};
 
 use super::{TITLE_MAX, TripFields};
 
-/// The sort key of a trip without a first day: greater than all others.
+/// The sort key of a trip without a first day. It is greater than the sort key of any day.
 pub(super) const NO_START: i64 = 9_000_000;
 
 /// The stored values by which a trip is sorted and searched.
@@ -30,7 +30,8 @@ impl SortKeys {
     }
 }
 
-/// Returns the day as days since 1970-01-01, which all databases compare alike.
+/// Returns the number of days since 1970-01-01, or [`NO_START`]. All databases sort numbers in the same
+/// order.
 pub(super) fn start_key(day: Option<NaiveDate>) -> i64 {
     day.map_or(NO_START, days)
 }

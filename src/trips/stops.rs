@@ -1,7 +1,7 @@
 //! The stops of a trip: one list in travel order, stored and returned as one JSON text.
 //!
-//! Reading trips copies that text unparsed; only a change of a stop parses it. A stop's id is unique only
-//! within its trip, so a conflict of ids reveals nothing about other trips.
+//! A JSON response copies that text without parsing it. A change of the trip parses it. A stop's id is unique
+//! only within its trip, so a conflict between two ids reveals nothing about other trips.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -77,8 +77,9 @@ impl Stop {
     }
 }
 
-/// Returns the id of a stop that the client has sent without one: a UUIDv7 with the time of `seed`, the stop's
-/// place in the request, and a digest of both. The ids of all stops of a request thus follow from one seed.
+/// Returns the id that the server generates for a stop without an id: a UUIDv7 that consists of the time of
+/// `seed`, the index of the stop in the request, and a digest of `seed` and the index. One seed therefore
+/// determines all generated ids of a request.
 pub fn generated_stop_id(seed: Uuid, index: usize) -> Uuid {
     let (place, seed) = (u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes(), seed.as_bytes());
     let digest = sha256(&[seed.as_slice(), &place].concat());
@@ -145,8 +146,8 @@ impl Stops {
         serde_json::from_str(&self.0).map_err(TripsError::CorruptStops)
     }
 
-    /// Returns the stops with the ids that the server generates from the seed `to`, instead of those from `from`.
-    /// Other ids are unchanged.
+    /// Returns the stops with other ids: each id that the server generated from the seed `from` is replaced
+    /// with the id from the seed `to`. Ids that clients have generated are unchanged.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ impl StopPatch {
     }
 }
 
-/// One change of a trip's stops.
+/// One change to the stops of a trip.
 #[derive(Debug, Clone)]
 pub enum StopChange {
     /// Appends a stop.
@@ -241,7 +242,8 @@ impl StopChange {
                 }
                 let mut ordered = Vec::with_capacity(list.len());
                 for id in ids {
-                    // A duplicate id fails here: its stop was removed at its first occurrence.
+                    // A duplicate id fails here, because its first occurrence has removed the stop from
+                    // `list`.
                     let index = index_of(&list, id).ok_or(TripsError::InvalidOrder)?;
                     ordered.push(list.swap_remove(index));
                 }

@@ -41,9 +41,10 @@ struct Slot {
     last_change: Option<i64>,
     /// The version of the row in the trips table, if there is one.
     row_version: Option<i64>,
-    /// Whether the trip of that row was deleted; stays true if a trip with the same id is created afterwards.
+    /// Whether the unit of work has deleted the trip of the row in the trips table. Stays true if the unit of
+    /// work then creates a trip with the same id.
     is_row_deleted: bool,
-    /// The version of the tombstone in the table, if there is one.
+    /// The version of the row in the tombstones table, if there is one.
     tombstone_version: Option<i64>,
 }
 
@@ -90,8 +91,8 @@ impl UnitOfWork {
         }
     }
 
-    /// Reads and locks the owner's trips with these ids. `created` lists those of the ids that the caller
-    /// intends to create trips with; their tombstones are read too.
+    /// Reads and locks the owner's trips with these ids. `created` contains the ids with which the caller
+    /// intends to create trips. Also reads the tombstones of these ids.
     ///
     /// On a database with row locks, no other transaction can change the trips before this one ends. The call
     /// must come first in its transaction: all writers lock trips first, in the order of their ids, and then
@@ -124,8 +125,8 @@ impl UnitOfWork {
         Ok(work)
     }
 
-    /// Reads what the owner has stored, so that each change is checked against the quotas by itself. Locks the
-    /// owner's counter. Without this call, [`UnitOfWork::save`] checks all changes together.
+    /// Reads what the owner has stored, so that each change is checked against the quotas separately. Locks
+    /// the owner's counter. Without this call, [`UnitOfWork::save`] checks all changes together.
     ///
     /// # Errors
     ///
@@ -140,19 +141,19 @@ impl UnitOfWork {
         self.slots.get(&id)?.trip.as_ref()
     }
 
-    /// Returns the version above which a new trip with this id starts, if no trip with this id is known.
+    /// Returns the version above which a new trip with this id starts if the database contains no trip and no
+    /// tombstone with this id.
     pub(crate) fn version_floor(&self, id: Uuid) -> i64 {
         self.floor.for_id(id)
     }
 
-    /// Creates a trip. If a trip with this id was deleted, or may have been lost when the database was
-    /// restored from a backup, the versions continue above the former ones, so that a version of the former
-    /// trip, which a client may still have, never matches the new trip.
+    /// Creates a trip. If a trip with this id was deleted, or was possibly lost when the database was
+    /// restored from a backup, the versions of the new trip start above those of the former trip. A client
+    /// that still has the former trip therefore never mistakes the new trip for the former one.
     ///
     /// # Errors
     ///
-    /// [`TripsError::InvalidId`]; [`TripsError::Invalid`]; [`TripsError::IdTaken`];
-    /// [`TripsError::QuotaExceeded`].
+    /// [`TripsError::InvalidId`]; [`TripsError::IdTaken`]; [`TripsError::QuotaExceeded`].
     pub(crate) fn create(&mut self, id: Uuid, fields: TripFields) -> Result<Trip, TripsError> {
         check_id(id)?;
         if self.find(id).is_some() {
@@ -168,8 +169,8 @@ impl UnitOfWork {
     ///
     /// # Errors
     ///
-    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; [`TripsError::Invalid`]; the errors of
-    /// `edit`; [`TripsError::QuotaExceeded`].
+    /// [`TripsError::NotFound`]; [`TripsError::VersionMismatch`]; the errors of `edit`;
+    /// [`TripsError::QuotaExceeded`].
     pub(crate) fn modify<F>(
         &mut self,
         id: Uuid,
@@ -246,7 +247,7 @@ impl UnitOfWork {
         match store::write(tx, self.owner, &writes).await {
             // The only foreign key of these tables is the owner, so the account is missing.
             Err(StoreError::ForeignKeyViolation(_)) => Err(TripsError::NoSuchOwner),
-            // Another transaction has inserted the row since this one read the table.
+            // Another transaction has inserted the row since this transaction read the table.
             Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
             Err(StoreError::Conflict(cause)) => {
                 // A write affected no row: either the trip has changed, or the counter, which this transaction
@@ -261,9 +262,9 @@ impl UnitOfWork {
         }
     }
 
-    /// Checks the owner's counter, after this unit of work has incremented it.
+    /// Checks the owner's usage against the quotas, after this unit of work has updated the usage.
     async fn check_quotas(&self, tx: &Tx) -> Result<(), TripsError> {
-        // After an error of the database, the transaction can't be used: the original error decides.
+        // After a database error, the transaction can't be used. The caller then returns the original error.
         let Ok(usage) = store::usage(tx, self.owner, false).await else { return Ok(()) };
         self.quotas.check(usage, self.difference)
     }

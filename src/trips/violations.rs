@@ -21,7 +21,7 @@ pub enum TripViolation {
     /// There are more than [`STOPS_MAX`](super::STOPS_MAX) stops.
     #[error("A trip can have at most {} stops. Remove some stops.", super::STOPS_MAX)]
     TooManyStops,
-    /// The stops take more than [`STOPS_BYTES_MAX`](super::STOPS_BYTES_MAX).
+    /// The JSON of the stops has more than [`STOPS_BYTES_MAX`](super::STOPS_BYTES_MAX) bytes.
     #[error("The stops are too large: together they can have at most {} KiB as JSON. Shorten or remove some.", super::STOPS_BYTES_MAX / 1024)]
     StopsTooLarge,
 }

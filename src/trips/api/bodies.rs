@@ -133,7 +133,7 @@ impl From<Trip> for TripBody {
     }
 }
 
-/// Returns the trip of the examples, which the requests of the examples create and change.
+/// Returns the trip that the example requests create and change.
 pub(crate) fn example_trip() -> Trip {
     let new = CreateTrip::example();
     let fields = UncheckedFields {
@@ -241,8 +241,8 @@ impl Example for CreateTrip {
 }
 
 impl CreateTrip {
-    /// Returns the requested id and the fields, or the rules that they violate. `seed` determines the ids of stops
-    /// without one.
+    /// Returns the requested id and the fields, or the rules that the fields violate. The server generates
+    /// the ids of stops without an id from `seed`.
     pub(super) fn check(self, seed: Uuid) -> Result<(Option<Uuid>, TripFields), Vec<FieldError>> {
         Ok((self.id.map(|id| id.0), self.into_replace().check(seed)?))
     }
@@ -291,7 +291,8 @@ impl Example for ReplaceTrip {
 }
 
 impl ReplaceTrip {
-    /// Returns the fields, or the rules that they violate. `seed` determines the ids of stops without one.
+    /// Returns the fields, or the rules that they violate. The server generates the ids of stops without an
+    /// id from `seed`.
     pub(crate) fn check(self, seed: Uuid) -> Result<TripFields, Vec<FieldError>> {
         let (stops, mut violations) = parse_stops(self.stops.unwrap_or_default(), seed);
         let fields = UncheckedFields {
@@ -354,8 +355,8 @@ impl Example for UpdateTrip {
 }
 
 impl UpdateTrip {
-    /// Returns the patch, or the rules that it violates whatever the current trip is. `seed` determines the ids of
-    /// stops without one.
+    /// Returns the patch, or the rules that the patch violates regardless of the current trip. The server
+    /// generates the ids of stops without an id from `seed`.
     pub(crate) fn check(self, seed: Uuid) -> Result<Patch, Vec<FieldError>> {
         let stops = into_patch(self.stops).map(|stops| parse_stops(stops.unwrap_or_default(), seed));
         let (stops, violations) =

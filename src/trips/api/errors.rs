@@ -1,4 +1,4 @@
-//! The problems that errors of trips become.
+//! Converts errors of trips to problems (RFC 9457).
 
 use crate::trips::{Patch, Quota, StopViolation, TripViolation, TripsError};
 use crate::web::caller;
@@ -11,12 +11,13 @@ impl From<TripsError> for Problem {
     }
 }
 
-/// Returns the pointer of an error about the order of the two dates: to a date that the patch sets.
+/// Returns the JSON pointer for an error about the order of the two dates. It refers to a date that the patch
+/// sets.
 pub(crate) fn offending_date(patch: &Patch) -> &'static str {
     if patch.end_date.is_none() { "/start_date" } else { "/end_date" }
 }
 
-/// Converts an error. `offending_date` is the pointer of an error about the order of the two dates.
+/// Converts an error. `offending_date` is the JSON pointer for an error about the order of the two dates.
 pub(crate) fn to_problem(error: TripsError, offending_date: &str) -> Problem {
     match error {
         TripsError::NotFound => Problem::not_found(),
@@ -79,7 +80,7 @@ fn invalid(pointer: &str, code: &str, detail: &str) -> Problem {
     Problem::invalid(vec![FieldError::new(pointer, code, detail.to_owned())])
 }
 
-/// Converts violations. `offending_date` is the pointer of an error about the order of the two dates.
+/// Converts violations. `offending_date` is the JSON pointer for an error about the order of the two dates.
 pub(super) fn field_errors(violations: Vec<TripViolation>, offending_date: &str) -> Vec<FieldError> {
     let to_error = |violation: TripViolation| {
         let (pointer, code) = match violation {
@@ -99,7 +100,7 @@ pub(super) fn field_errors(violations: Vec<TripViolation>, offending_date: &str)
     violations.into_iter().map(to_error).collect()
 }
 
-/// Returns the pointer into the stop, and the code.
+/// Returns the JSON pointer within the stop, and the error code.
 fn stop_error(violation: StopViolation) -> (&'static str, &'static str) {
     match violation {
         StopViolation::DepartsBeforeArrival => ("/departs_at", "before_arrival"),
@@ -112,8 +113,8 @@ fn stop_error(violation: StopViolation) -> (&'static str, &'static str) {
     }
 }
 
-/// Converts an error of a request about one stop: pointers refer to the stop, and `offending_date` is the
-/// pointer of an error about the order of its two times.
+/// Converts an error of a request about one stop. The JSON pointers refer to the stop. `offending_date` is
+/// the pointer for an error about the order of the stop's two times.
 pub(super) fn stop_to_problem(error: TripsError, offending_date: &str) -> Problem {
     let TripsError::Invalid(violations) = error else { return error.into() };
     let to_error = |violation: TripViolation| {

@@ -33,12 +33,13 @@ use crate::web::local_time::DateParam;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::web::{API, Tag, path_id::PathId};
 
-/// Returns the precondition of a change. `*` requires only that the trip exists, which every change requires.
+/// Returns the precondition of a change. `If-Match: *` requires only that the trip exists, which every change
+/// requires anyway.
 fn precondition(if_match: IfMatch) -> Precondition {
     if_match.0.and_then(EntityTags::strong).map_or(Precondition::Always, Precondition::OneOf)
 }
 
-/// Returns the precondition of a `PUT` that replaces a trip, or `None` if it creates one.
+/// Returns the precondition of a `PUT` that replaces a trip, or `None` if the `PUT` creates a trip.
 fn put_precondition(
     if_match: IfMatch<false>,
     if_none_match: IfNoneMatch<false>,

@@ -1,5 +1,6 @@
-//! The requests that create a trip or a stop, and their responses. With an `Idempotency-Key`, every repetition gets
-//! the same response. It is built from the request and a small saved reference.
+//! The requests that create a trip or a stop, and their responses. With an `Idempotency-Key`, every
+//! repetition gets the same response. The server builds this response from the request and a small saved
+//! reference.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,11 +20,11 @@ use crate::web::problem::Problem;
 pub(super) struct Creation {
     /// The fields of the new trip.
     pub(super) fields: TripFields,
-    /// The seed of the ids of stops that the request contains without one.
+    /// The seed from which the server generates the ids of stops without an id.
     pub(super) seed: Uuid,
 }
 
-/// What is saved of a created trip.
+/// The saved reference to a created trip.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TripReference {
     id: Uuid,
@@ -61,7 +62,7 @@ pub(super) struct Addition {
     pub(super) stop: Stop,
 }
 
-/// What is saved of an added stop.
+/// The saved reference to an added stop.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StopReference {
     id: Uuid,

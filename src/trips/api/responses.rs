@@ -113,7 +113,8 @@ pub(super) enum DeletedTrip {
     NoContent,
 }
 
-/// Returns the response to a change of this trip; without the trip, unless the caller can read trips.
+/// Returns the response to a change of this trip. The response contains the trip only if the caller can read
+/// trips.
 pub(super) fn changed_trip(trip: Trip, can_read: bool) -> ChangedTrip {
     let etag = etag(&trip.etag());
     if can_read { ChangedTrip::Ok(Json(trip.into()), etag) } else { ChangedTrip::NoContent(etag) }
@@ -172,8 +173,8 @@ pub(super) enum CreatedTrip {
 }
 
 impl CreatedTrip {
-    /// Creates the response; without the trip, unless the caller can read trips. A saved response may be repeated
-    /// to another token of the same user, so it always contains the trip.
+    /// Creates the response, which contains the trip only if the caller can read trips. `response` always
+    /// contains the trip, because a repeated request can have another token of the same user.
     pub(super) fn new(response: IdempotentResponse, can_read: bool) -> Self {
         let (body, location, etag, replayed) = parts(response);
         if can_read {
@@ -224,7 +225,7 @@ pub(super) enum AddedStop {
 }
 
 impl AddedStop {
-    /// Creates the response; without the stop, unless the caller can read trips.
+    /// Creates the response, which contains the stop only if the caller can read trips.
     pub(super) fn new(response: IdempotentResponse, can_read: bool) -> Self {
         let (body, location, etag, replayed) = parts(response);
         if can_read {

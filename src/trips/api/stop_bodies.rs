@@ -54,7 +54,7 @@ impl From<Stop> for StopBody {
     }
 }
 
-/// Returns the stop of the examples, which the requests of the examples create and change.
+/// Returns the stop that the example requests create and change.
 pub(super) fn example_stop() -> Stop {
     NewStop::example().into_stop(|| examples::STOP)
 }
@@ -180,7 +180,8 @@ impl NewStop {
     }
 }
 
-/// Returns the stops of a whole trip, and the rules that they violate. `seed` determines the ids of stops without one.
+/// Returns the stops of a whole trip, or no stops and the rules that they violate. The server generates the
+/// ids of stops without an id from `seed`.
 pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripViolation>) {
     let list = list.into_iter().enumerate();
     let list: Vec<Stop> =

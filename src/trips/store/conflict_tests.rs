@@ -1,4 +1,4 @@
-//! The writes of a unit of work whose trips have changed since it read them.
+//! Tests that a unit of work does not overwrite trips that changed after it read them.
 
 use chrono::DateTime;
 use uuid::Uuid;
@@ -42,7 +42,8 @@ async fn insert_user(db: &Db, id: Uuid) {
     insert.await.unwrap();
 }
 
-/// Saves a unit of work that was filled before the transaction. Returns whether it was refused as a conflict.
+/// Saves a unit of work that contains changes from before the transaction. Returns whether saving failed with
+/// a conflict.
 async fn is_conflict(db: &Db, work: UnitOfWork) -> bool {
     let work = Mutex::new(Some(work));
     let refused = Arc::new(AtomicBool::new(false));

@@ -14,11 +14,12 @@ use super::{COLUMNS, Row, counter_column, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::Change;
 
-/// The index of the change number, after the columns of the trip.
+/// The column index of the change number, after the columns of the trip.
 const SEQ: usize = COLUMNS.len();
 
-/// Returns the feed epoch of the database, the owner's change counter, and the number of the last change whose
-/// tombstone was deleted because the owner had too many. The numbers are 0 before the first change.
+/// Returns the feed epoch of the database, the owner's change counter, and the number of the last change
+/// whose tombstone was deleted because the owner had too many tombstones. The last two numbers are 0 before
+/// the first change.
 pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i64, i64), StoreError> {
     let column = |column| Expr::SubQuery(None, Box::new(counter_column(owner, column).into()));
     let counter = column(trip_counters::Column::Value);
@@ -37,7 +38,7 @@ pub(in crate::trips) async fn feed_state(tx: &Tx, owner: Uuid) -> Result<(i64, i
     Ok((row.try_get_by_index(0)?, number(1)?, number(2)?))
 }
 
-/// Returns the trips whose last change is after `after` and at most `until`, up to `limit` of them.
+/// Returns up to `limit` trips whose change number is greater than `after` and at most `until`.
 pub(in crate::trips) async fn changed(
     tx: &Tx,
     owner: Uuid,
@@ -60,7 +61,7 @@ pub(in crate::trips) async fn changed(
     Ok(changes)
 }
 
-/// Returns the deletions after `after` and at most `until`, up to `limit` of them.
+/// Returns up to `limit` deletions whose change number is greater than `after` and at most `until`.
 pub(in crate::trips) async fn deleted(
     tx: &Tx,
     owner: Uuid,
@@ -85,7 +86,7 @@ pub(in crate::trips) async fn deleted(
     Ok(rows.into_iter().map(change).collect())
 }
 
-/// Deletes up to `limit` of the tombstones from before `before`; returns how many.
+/// Deletes up to `limit` tombstones of deletions before `before`. Returns the number of deleted tombstones.
 pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use trip_tombstones::{Column, Entity};
     let is_expired = Column::DeletedAt.lt(before.timestamp_millis());

@@ -1,7 +1,7 @@
 //! The queries of the list: one statement per chunk of a page, for every filter and sort order.
 //!
-//! Each query filters by the owner first and so reads no other owner's rows. It continues from a position in
-//! an index (keyset pagination), so every page of a list costs the same.
+//! Each query filters by the owner first and therefore reads no rows of other owners. It continues from a
+//! position in an index (keyset pagination), so every page of a list costs the same.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,9 +19,9 @@ use super::{COLUMNS, Row, change_counter, counter_query, select, trip};
 use crate::db::{StoreError, Tx, pad_to_power_of_two, with_index};
 use crate::trips::{PAGE_BYTES, Trip};
 
-/// The index of the owner's counter, after the columns of the trip.
+/// The column index of the owner's counter, after the columns of the trip.
 const COUNTER: usize = COLUMNS.len();
-/// The index of the sort value, if the list sorts by a column that the trip does not contain.
+/// The column index of the sort value, if the list sorts by a column that the trip does not contain.
 const SORT_VALUE: usize = COUNTER + 1;
 
 /// A page, as read from the database.
@@ -35,12 +35,12 @@ pub(in crate::trips) struct FoundPage {
     pub(in crate::trips) last: Option<ListPosition>,
 }
 
-/// The number of trips that one statement reads; bounded because a trip can be large. Most pages fit into
-/// one.
+/// The number of trips that one statement reads; bounded because a trip can be large. Most pages need only
+/// one statement.
 const CHUNK: u16 = 25;
 
-/// Reads a page, in one statement if the limit is at most [`CHUNK`]. The page consists only of the trips with
-/// these `ids`, if there are any.
+/// Reads a page, in one chunk if the limit is at most [`CHUNK`]. With `ids`, the page contains only trips
+/// with these ids.
 pub(in crate::trips) async fn page(
     tx: &Tx,
     listing: &Listing,
@@ -65,14 +65,15 @@ pub(in crate::trips) async fn page(
     Ok(found)
 }
 
-/// Reads a chunk of a page and the owner's counter, in one statement and therefore in one snapshot.
+/// Reads a chunk of a page and the owner's counter. The first statement returns the counter with its rows, so
+/// the counter is never newer than the rows.
 async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<FoundPage, StoreError> {
     let rows = fetch_rows(tx, listing, ids).await?;
     if !rows.is_empty() {
         return parse_rows(&rows, listing);
     }
-    // Without a row there is no counter. It is read before the rows are read again: a later counter could
-    // include a trip that the page does not contain.
+    // Each row contains the counter, so without a row the counter is unknown. Read the counter, and then the
+    // rows again: a counter that is read after the rows could include a trip that the page does not contain.
     let changes = change_counter(tx, listing.owner).await?;
     let rows = fetch_rows(tx, listing, ids).await?;
     if rows.is_empty() {
@@ -82,8 +83,8 @@ async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<
     }
 }
 
-/// Returns whether the list ends with trips without a first day that are read separately: they have the
-/// greatest key, but are listed last.
+/// Returns whether a separate statement reads the end of the list, the trips without a first day. They have
+/// the greatest sort key, but a list by latest first day shows them last.
 pub(super) fn has_undated_part(listing: &Listing) -> bool {
     listing.sort == Sort::LatestStart && listing.filter.start_range().is_none()
 }
@@ -93,7 +94,7 @@ pub(super) fn is_undated(listing: &Listing) -> bool {
     listing.after.as_ref().is_some_and(|after| after.value == SortValue::Number(NO_START))
 }
 
-/// Returns the rest of a list by latest first day: its trips without a first day.
+/// Returns the end of a list by latest first day: the trips without a first day.
 pub(super) fn undated_part(listing: &Listing, limit: u16) -> Listing {
     let after = Some(ListPosition { value: SortValue::Number(NO_START), id: Uuid::max() });
     Listing { limit, after, ..listing.clone() }
@@ -135,8 +136,8 @@ fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, Stor
     Ok(FoundPage { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
 }
 
-/// Builds the statement of a page. The SQL text of the default list is cached, once per backend and with or
-/// without a cursor, because building it takes as long as running it.
+/// Builds the statement of a page. The SQL text of the default list is cached, because building it takes as
+/// long as running it. Each backend has one text with a cursor and one text without a cursor.
 pub(super) fn page_statement(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>) -> Statement {
     static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
     if ids.is_some() {
@@ -176,9 +177,10 @@ fn sql_value(value: &SortValue) -> Value {
     }
 }
 
-/// Makes the statement read the trips by their ids, whatever the order of the list is.
+/// Makes the database read the trips by the index of their ids, regardless of the order of the list.
 pub(super) fn by_id(statement: Statement) -> Statement {
-    // SQLite has its own name for the index of a constraint: the second of the table, after the primary key.
+    // SQLite generates the name of a constraint's index. This is the second index of the table, after the
+    // primary key.
     let is_sqlite = statement.db_backend == DbBackend::Sqlite;
     with_index(statement, "trips", if is_sqlite { "sqlite_autoindex_trips_2" } else { "trips_id" })
 }
@@ -193,7 +195,7 @@ fn sort_column(listing: &Listing) -> (trips::Column, Order) {
     }
 }
 
-/// Builds the query of a page, which consists only of the trips with these `ids`, if there are any.
+/// Builds the query of a page. With `ids`, the page contains only trips with these ids.
 pub(super) fn query(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>) -> Select<trips::Entity> {
     let (column, order) = sort_column(listing);
     let mut query = filtered(backend, listing);
@@ -249,7 +251,7 @@ fn filtered(backend: DbBackend, listing: &Listing) -> Select<trips::Entity> {
 
 /// Returns the condition that the searched text contains `q`.
 pub(super) fn contains_text(backend: DbBackend, q: &str) -> Expr {
-    // Not LIKE, which would treat `%` and `_` in the search text as wildcards.
+    // Don't use LIKE: it would treat `%` and `_` in the search text as wildcards.
     let function = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
     let position = Func::cust(function).arg(trips::Column::Search.into_expr()).arg(q);
     Expr::from(position).gt(0)

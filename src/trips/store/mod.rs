@@ -1,4 +1,5 @@
-//! The tables of trips, tombstones and change counters. Every query names the owner.
+//! The tables of trips, tombstones and change counters. Every query filters by owner, except the search for
+//! expired tombstones.
 
 #[cfg(test)]
 mod conflict_tests;
@@ -31,8 +32,8 @@ use crate::calendar_date;
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, pad_to_power_of_two};
 
-/// The columns of a trip, in the order of [`Row`]. They are read by index, because looking a column up by
-/// name takes longer than reading it.
+/// The columns of a trip, in the order of [`Row`]. Values are read by index, because looking up a column by
+/// name takes longer than reading its value.
 const COLUMNS: [trips::Column; 12] = [
     trips::Column::Id,
     trips::Column::Title,
@@ -83,7 +84,8 @@ fn trip(row: Row) -> Trip {
         updated_at,
         stops,
     ) = row;
-    // Only this program writes the column. A status that a later version has added reads as the default.
+    // Only this program writes the column. If a later version has added a status, this version reads it as
+    // the default.
     let status = Status::parse(&status).unwrap_or_default();
     let (Day(start_date), Day(end_date)) = (start_date, end_date);
     let stops = Stops::from_stored(stops);
@@ -158,8 +160,8 @@ pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, C
     Ok(rows.into_iter().map(counter).collect())
 }
 
-/// Builds the query of the counter's value, also used as a subquery by the statements that store it in a
-/// trip.
+/// Builds the query of the counter's value. The statements that store the value in a trip contain this query
+/// as a subquery.
 fn counter_query(owner: Uuid) -> SelectStatement {
     counter_column(owner, trip_counters::Column::Value)
 }
@@ -177,8 +179,8 @@ fn counter_column(owner: Uuid, column: trip_counters::Column) -> SelectStatement
 /// `seq_offset`.
 #[derive(Debug)]
 pub(super) enum Write<'a> {
-    /// Increments the owner's counter by the number of changes, and adds to what the owner has stored. Its row
-    /// stays locked until the transaction ends, so the changes of an owner have one order.
+    /// Increments the owner's counter by the number of changes, and adds `usage` and `tombstones` to it. The
+    /// counter's row stays locked until the transaction ends, so the changes of an owner have one order.
     BumpCounter { changes: i64, usage: Usage, tombstones: i64 },
     /// Deletes the trip with this version.
     Delete { id: Uuid, version: i64 },
@@ -262,7 +264,8 @@ impl Write<'_> {
     }
 }
 
-/// Adds `changes`, `usage` and `tombstones` to the owner's counter, or inserts the counter with these values.
+/// Builds the statement that adds `changes`, `usage` and `tombstones` to the owner's counter, or inserts the
+/// counter with these values.
 fn bump_counter(owner: Uuid, changes: i64, usage: Usage, tombstones: i64) -> InsertStatement {
     use trip_counters::{Column, Entity};
     let numbers = [
@@ -290,8 +293,9 @@ fn change_seq(owner: Uuid, seq_offset: i64) -> Expr {
     Expr::SubQuery(None, Box::new(counter_query(owner).into())).sub(seq_offset)
 }
 
-/// Inserts a trip, unless a tombstone with its id exists: then another transaction has deleted a trip with
-/// this id since this one read the tombstones, and the new trip's version must continue from that deletion.
+/// Builds the statement that inserts a trip, unless a tombstone with its id exists. Such a tombstone means
+/// that another transaction has deleted a trip with this id since this transaction read the tombstones. The
+/// version of the new trip must then continue from the version of the tombstone.
 fn insert(owner: Uuid, trip: &Trip, seq_offset: i64, limits: Limits) -> Result<InsertStatement, DbErr> {
     let row = columns(owner, trip);
     let change_seq = || Expr::col((trip_counters::Entity, trip_counters::Column::Value)).sub(seq_offset);

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::db::{StoreError, Tx};
 use crate::trips::{Quotas, Usage};
 
-/// Deletes the owner's oldest tombstones if there are more than `max`, and stores the number of the last change
-/// that a deleted one belonged to.
+/// Deletes the owner's oldest tombstones if there are more than `max`, and stores the change number of the
+/// newest deleted tombstone.
 pub(in crate::trips) async fn trim_tombstones(tx: &Tx, owner: Uuid, max: i64) -> Result<(), StoreError> {
     use trip_counters::{Column, Entity};
     let query = Entity::find().select_only().column(Column::Tombstones).filter(Column::OwnerId.eq(owner));
@@ -40,7 +40,7 @@ pub(in crate::trips) async fn trim_tombstones(tx: &Tx, owner: Uuid, max: i64) ->
     Ok(())
 }
 
-/// Returns what the owner has stored. `lock` also locks the row until the transaction ends.
+/// Returns what the owner has stored. If `lock` is true, locks the row until the transaction ends.
 pub(in crate::trips) async fn usage(tx: &Tx, owner: Uuid, lock: bool) -> Result<Usage, StoreError> {
     use trip_counters::{Column, Entity};
     let query = Entity::find().select_only().columns([Column::Trips, Column::TripBytes]);
@@ -50,7 +50,7 @@ pub(in crate::trips) async fn usage(tx: &Tx, owner: Uuid, lock: bool) -> Result<
     Ok(row.map(|(trips, trip_bytes)| Usage { trips, trip_bytes }).unwrap_or_default())
 }
 
-/// The quotas that a write requires; `None` for those that it does not touch.
+/// The quotas that a write must observe; `None` for a quota whose usage the write does not increase.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::trips) struct Limits {
     trips: Option<i64>,
@@ -58,8 +58,8 @@ pub(in crate::trips) struct Limits {
 }
 
 impl Limits {
-    /// Returns the quotas that a transaction with this difference must observe: only those of which it uses
-    /// more than before.
+    /// Returns the quotas that a transaction with this difference must observe: only those whose usage it
+    /// increases.
     pub(in crate::trips) fn new(quotas: Quotas, change: Usage) -> Self {
         Self {
             trips: (change.trips > 0).then_some(quotas.trips),

@@ -1,9 +1,10 @@
 //! Searches: finds the trips that contain a text, without reading the text of every trip.
 //!
-//! The first statement tests the signatures of the owner's trips, which are stored together in an index, and
-//! returns candidates. On SQLite the index contains only long texts; the same statement compares the short
-//! texts themselves. The second statement compares the text of the candidates. The page then consists of the trips
-//! that match. Every statement reads few rows, or has the deadline of the connections for searches.
+//! The first statement tests the signatures of the owner's trips (see `search_index`), which are stored
+//! together in an index, and returns candidates. On SQLite, the index contains only the signatures of long
+//! texts, and the same statement compares the short texts themselves. The second statement compares the texts
+//! of the candidates. The third statement reads the page of the trips that match. A statement that can read
+//! many rows is limited by the statement timeout of the connections for searches.
 
 use std::iter;
 use std::time::Instant;
@@ -25,11 +26,11 @@ use super::listing::{
 use super::{FoundPage, change_counter, owned};
 use crate::db::{StoreError, Tx, with_index};
 
-/// The number of candidates of each statement of a search in the default order. A frequent text needs only
-/// the first ones to fill a page.
+/// The numbers of candidates that the successive statements of a search in the default order read; the last
+/// number is repeated. The first numbers are small, because a frequent text fills a page with few candidates.
 const BATCHES: [usize; 3] = [64, 256, 1024];
-/// The maximum number of candidates that are compared to sort a list by another order. With more, the trips
-/// are compared in the order of the list until the page is full.
+/// The maximum number of candidates of a search in another order, which compares all candidates. If there are
+/// more, the search compares the trips in the order of the list until the page is full.
 const CANDIDATES_MAX: usize = 2048;
 
 /// Reads a page of the trips that contain `q`.
@@ -66,7 +67,8 @@ pub(in crate::trips) async fn search(
     Ok(FoundPage { changes, ..found })
 }
 
-/// Returns the ids of the first matches, newest first: one more than the page contains, if there are more.
+/// Returns the ids of the first matches, newest first. If there are more than the page contains, returns one
+/// more.
 async fn first_matches(
     tx: &Tx,
     listing: &Listing,
@@ -119,7 +121,8 @@ async fn candidates(
 
 fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: usize) -> Statement {
     let (of, mut probes) = search_index::probes(q);
-    // There are few numbers of bits, so there are few texts of statements.
+    // Repeat the last bit until the number of bits is a power of two, so that there are few different SQL
+    // texts.
     probes.extend(
         probes.last().copied().into_iter().cycle().take(probes.len().next_power_of_two() - probes.len()),
     );
@@ -134,7 +137,8 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         query = query.filter(contains(backend, signature, probe));
     }
     if backend == DbBackend::Sqlite {
-        // The index contains only long texts. A literal, because the planner compares the conditions.
+        // The index contains only the signatures of long texts. The length is a literal, because the planner
+        // uses a partial index only if the statement contains the condition of the index.
         let length = |comparison| {
             let max = of.short_text_max();
             Expr::cust_with_expr(format!("length(?) {comparison} {max}"), signature.into_expr())
@@ -153,7 +157,8 @@ fn contains(backend: DbBackend, signature: trips::Column, Probe { byte, mask }: 
     let (byte, bit) = (Expr::value(i32::from(byte)), Expr::value(i32::from(mask)));
     match backend {
         DbBackend::Sqlite => {
-            // SQLite has no number for a byte of a blob: look it up in the set of the bytes with this bit.
+            // SQLite can't convert a byte of a blob to a number. Search for the byte in the list of all bytes
+            // that have this bit.
             let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| byte & mask != 0).collect();
             let text = "instr(?, substr(?, 1 + ? % length(?), 1)) > 0";
             Expr::cust_with_exprs(text, [Expr::value(bytes), column(), byte, column()])
@@ -169,7 +174,7 @@ fn contains(backend: DbBackend, signature: trips::Column, Probe { byte, mask }: 
     }
 }
 
-/// Returns which of these trips match, up to `limit` in the order of the list.
+/// Returns the ids of up to `limit` of these trips that match, in the order of the list.
 async fn matches(tx: &Tx, listing: &Listing, ids: &[Uuid], limit: usize) -> Result<Vec<Uuid>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -188,7 +193,7 @@ fn matches_statement(backend: DbBackend, listing: &Listing, ids: &[Uuid], limit:
     by_id(query.limit(limit as u64).build(backend))
 }
 
-/// Returns the database's plans for the statements of a page.
+/// Returns the database's query plans for the statements of a page.
 pub(in crate::trips) async fn explain(tx: &Tx, listing: &Listing) -> Result<String, StoreError> {
     let backend = tx.get_database_backend();
     let mut statements = vec![page_statement(backend, listing, None)];

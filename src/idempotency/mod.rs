@@ -1,19 +1,20 @@
-//! Idempotency keys: a request that creates something runs once, however often it is sent.
+//! Idempotency keys: a request that creates a resource runs once, even if the client sends it several times.
 //!
 //! The client chooses a key for the request (draft-ietf-httpapi-idempotency-key-header). One insert claims
-//! the key before the request runs. The transaction that does the work also saves what the response is built
-//! from again ([`ResultRecorder::save`]), so the server may be killed at any time. If it is killed before that
-//! transaction commits, nothing has happened: the claim times out ([`CLAIM_TIMEOUT`]), and one conditional
-//! update takes it over. Afterwards, the result is saved. A request whose claim was taken over can't
-//! finish, because it can no longer save a result under that claim.
+//! the key before the request runs. The transaction that does the work also saves a reference to the result
+//! ([`ResultRecorder::save`]), so a crash of the server at any time is safe. If the server crashes before
+//! this transaction commits, nothing has changed: the claim times out ([`CLAIM_TIMEOUT`]), and the repeated
+//! request takes it over by one conditional update. If the server crashes after the commit, the repeated
+//! request finds the result. A request whose claim was taken over can't commit, because it can no longer save
+//! a result under that claim.
 //!
-//! The saved [`Reference`] has at most 512 bytes, whatever the size of the response: the rest of the response is in
-//! the request, which every repetition contains. The response to a repetition is therefore always that to the
-//! first request, also after the created resource was changed or deleted.
+//! The server builds the response from the repeated request and the saved [`Reference`]. The reference has at
+//! most 512 bytes, regardless of the size of the response. The response to a repeated request is therefore
+//! the same as the first response, even if the created resource was changed or deleted.
 //!
 //! Keys are separate for each owner: two users may use the same key for different requests. Reuse of a key
-//! for a different request by the same user is rejected. Only successful results are saved: a rejected
-//! request has changed nothing, releases its key, and runs again when it is sent again.
+//! for a different request by the same user is rejected. Only successful results are saved. A rejected
+//! request has changed nothing and releases its key. If the client sends it again, it runs again.
 
 mod store;
 
@@ -34,8 +35,8 @@ use crate::secrets::sha256;
 
 /// How long a result is retained.
 pub const RESPONSE_RETENTION: TimeDelta = TimeDelta::days(7);
-/// How long a request may run before its claim counts as abandoned. A request that runs longer can't finish
-/// once its claim has been taken over.
+/// The time after which the claim of a running request counts as abandoned. If another request takes over the
+/// claim, the running request can't commit.
 pub const CLAIM_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 /// Maximum number of attempts to claim a key that other requests claim or release at the same time.
 const ATTEMPTS: u32 = 4;
@@ -48,7 +49,7 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Returns the SHA-256 digest of a request's JSON. The digest does not depend on the order of the fields of
-/// an object, because an app may write them in a different order each time.
+/// an object, because an app can send them in a different order each time.
 pub fn digest_json(value: &Value) -> [u8; 32] {
     let mut text = Vec::new();
     write_sorted(value, &mut text);
@@ -115,20 +116,20 @@ pub struct SavedResponse {
     pub body: Vec<u8>,
 }
 
-/// JSON from which, together with the request, the response is built again. At most 512 characters.
+/// JSON from which the response is built again, together with the repeated request. At most 512 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference(pub String);
 
-/// What is stored of a completed request.
+/// The stored result of a completed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Saved {
-    /// What the response is built from.
+    /// The reference from which the response is built again.
     Reference(Reference),
-    /// The whole response, as an earlier version has stored it.
+    /// The whole response, which an earlier version of the server has stored.
     Response(SavedResponse),
 }
 
-/// The right to run a request, until another request takes it over.
+/// The right to run a request, until another request takes over this right.
 #[derive(Debug, Clone)]
 pub struct Claim {
     owner: Uuid,
@@ -136,7 +137,7 @@ pub struct Claim {
     holder: Uuid,
 }
 
-/// A claim, with the function that returns the reference to the result of the request.
+/// A claim, and the function that returns the reference to the result of the request.
 pub struct ResultRecorder<T> {
     claim: Claim,
     refer: Refer<T>,
@@ -174,10 +175,10 @@ impl<T> ResultRecorder<T> {
     }
 }
 
-/// The time of a request.
+/// The times of a request.
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// The time of the claim, which other replicas compare with theirs.
+    /// The time of the claim, which other replicas compare with their time.
     shared: DateTime<Utc>,
     /// The time that decides whether a key has expired.
     trusted: DateTime<Utc>,
@@ -203,11 +204,11 @@ struct StoredKey {
 }
 
 impl StoredKey {
-    /// Returns whether a request with this digest may take the key over: the key has expired, or the same
-    /// request claimed it and abandoned it.
+    /// Returns whether a request with this digest can take over the key: either the key has expired, or an
+    /// earlier attempt of the same request has claimed and abandoned the key.
     fn is_free(&self, digest: &[u8], at: Times) -> bool {
-        // A claim from the future was made before the clock was set back. Taking over a request that still
-        // runs is safe: it can't finish.
+        // A claim from the future was made before the clock was set back. Taking over the claim of a request
+        // that still runs is safe, because that request can't commit.
         let is_current = (at.shared - self.claimed_at).abs() < CLAIM_TIMEOUT;
         let is_abandoned = self.saved.is_none() && !is_current && self.digest == digest;
         is_abandoned || self.expires_at <= at.trusted
@@ -223,7 +224,7 @@ pub enum IdempotencyError {
     /// The key was used for a different request.
     #[error("the key was used for a different request")]
     Reused,
-    /// The owner has claimed this many keys today, the maximum.
+    /// The owner has claimed the maximum number of keys today, which is this number.
     #[error("the owner has claimed too many keys today")]
     QuotaExceeded(i64),
     /// The owner's account does not exist.
@@ -252,7 +253,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`IdempotencyError`]. The request has not run, also if the result of the claim is unknown.
+    /// [`IdempotencyError`]. The request has not run, even if it is unknown whether the key was claimed.
     pub async fn claim(&self, request: &Request) -> Result<Claimed, IdempotencyError> {
         let at = Times { shared: self.clock.shared_now(), trusted: self.clock.trusted_now() };
         let claim = Claim { owner: request.owner, key: request.key, holder: self.clock.new_id() };
@@ -290,8 +291,8 @@ impl Idempotency {
         Err(IdempotencyError::InProgress)
     }
 
-    /// Returns the error of a claim. If it may have been committed nevertheless, releases it, so that the request
-    /// can be repeated at once.
+    /// Returns the error of a failed claim. If the claim was possibly committed, releases it, so that the
+    /// client can repeat the request immediately.
     fn abandon(&self, claim: Claim, error: StoreError) -> IdempotencyError {
         if matches!(error, StoreError::OutcomeUnknown(_)) {
             drop(self.release_in_background(claim));
@@ -299,7 +300,7 @@ impl Idempotency {
         error.before_the_work().into()
     }
 
-    /// Like [`Idempotency::release`], in a separate task, which logs a failure.
+    /// Releases a key like [`Idempotency::release`], but in a separate task, which logs a failure.
     pub fn release_in_background(&self, claim: Claim) -> JoinHandle<()> {
         let keys = self.clone();
         tokio::spawn(async move {
@@ -329,7 +330,7 @@ impl Idempotency {
     }
 }
 
-/// Claims a key, unless its owner has claimed `max` keys today; returns whether it is claimed.
+/// Claims a key, unless its owner has already claimed `max` keys today. Returns whether the key is claimed.
 async fn insert_within_quota(
     tx: &Tx,
     claim: &Claim,
@@ -337,7 +338,7 @@ async fn insert_within_quota(
     at: Times,
     max: i64,
 ) -> Result<bool, StoreError> {
-    // Claim the key first: a repeated request then finds it and changes nothing.
+    // Claim the key first. For a repeated request, this fails before the key is counted.
     store::claim(tx, claim.owner, claim, digest, at).await?;
     let day = at.trusted.timestamp().div_euclid(86_400);
     if store::count_key(tx, claim.owner, day).await? <= max {

@@ -15,7 +15,7 @@ use super::{CLAIM_TIMEOUT, Claim, RESPONSE_RETENTION, Reference, Saved, SavedRes
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
-/// The status of every response that is repeated.
+/// The status of every saved response.
 const CREATED: i64 = 201;
 
 impl From<Model> for StoredKey {
@@ -38,7 +38,7 @@ impl From<Model> for StoredKey {
     }
 }
 
-/// Claims a key. Returns [`StoreError::UniqueViolation`] if the key exists.
+/// Claims a key. Fails with [`StoreError::UniqueViolation`] if the key exists.
 pub(super) async fn claim(
     tx: &Tx,
     owner: Uuid,
@@ -63,13 +63,15 @@ pub(super) async fn claim(
     Ok(())
 }
 
-/// Counts a key that the owner claims on this day. Returns the number of keys of the day.
+/// Counts a key that the owner claims on this day. Returns the number of keys that the owner has claimed on
+/// this day.
 pub(super) async fn count_key(tx: &Tx, owner: Uuid, day: i64) -> Result<i64, StoreError> {
     use trip_counters::{Column, Entity};
     let is_same_day = Expr::col((Entity, Column::KeysDay)).eq(day);
     let incremented = Expr::col((Entity, Column::KeysClaimed)).add(1_i64);
     let keys: SimpleExpr = Expr::case(is_same_day, incremented).finally(1_i64).into();
-    // MySQL assigns in this order, so the number is computed from the day before the change.
+    // MySQL assigns the columns in this order. `keys` must come first, because it reads the old value of
+    // `keys_day`.
     let conflict = OnConflict::column(Column::OwnerId)
         .value(Column::KeysClaimed, keys)
         .value(Column::KeysDay, day)
@@ -89,7 +91,8 @@ pub(super) async fn find(tx: &Tx, owner: Uuid, key: &[u8; 32]) -> Result<Option<
     Ok(Entity::find_by_id((owner, key.to_vec())).one(tx).await?.map(StoredKey::from))
 }
 
-/// Takes over an expired key, or one that `former` abandoned. Returns `false` if its state has changed.
+/// Takes over a key that has expired or that the holder `former` has abandoned. Returns `false` if the state
+/// of the key has changed.
 pub(super) async fn take_over(
     tx: &Tx,
     owner: Uuid,
@@ -119,7 +122,7 @@ pub(super) async fn take_over(
     Ok(done.rows_affected == 1)
 }
 
-/// Saves the result if the claim is still valid. Returns whether it is.
+/// Saves the result if the claim is still valid. Returns whether the claim is valid.
 pub(super) async fn save_reference(
     tx: &Tx,
     owner: Uuid,

@@ -1,8 +1,8 @@
 //! Share links: read access to a trip for everyone who has the link, without authentication.
 //!
-//! A trip has at most one link. Sharing a trip again returns the same link until the link is revoked, then a
-//! new one. Deleting the trip revokes its link. A link gives access to the trip only: it shows nothing of the
-//! owner and allows no changes.
+//! A trip has at most one link. Sharing a trip again returns the same link. After the link was revoked,
+//! sharing the trip creates a new link. Deleting the trip revokes its link. A link gives access to the trip
+//! only: it reveals nothing about the owner and allows no changes.
 
 pub mod api;
 mod store;
@@ -18,7 +18,7 @@ use crate::trips::{Trip, Trips, TripsError};
 
 use token::ShareToken;
 
-/// The number of attempts to find or create a link that concurrent requests create and revoke.
+/// The maximum number of attempts to find or create a link while concurrent requests create and revoke it.
 const ATTEMPTS: u32 = 4;
 
 /// The error of an operation on share links.
@@ -55,8 +55,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Creates the service; `secret` authenticates the tokens of links, and the links begin with
-    /// `public_url`.
+    /// Creates the service. The key that authenticates the tokens of links is derived from `secret`. Links
+    /// begin with `public_url`.
     pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret, public_url: String) -> Self {
         let mac = MacKey::from_secret(secret, Purpose::Shares);
         Self { db, clock, trips, mac, public_url }
@@ -67,7 +67,7 @@ impl Shares {
         &self.public_url
     }
 
-    /// Returns the token of the link to one of the owner's trips; creates the link if there is none.
+    /// Returns the token of the link to one of the owner's trips. Creates the link if there is none.
     ///
     /// # Errors
     ///

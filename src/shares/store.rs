@@ -38,7 +38,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Deletes the link to a trip; returns whether there was one.
+/// Deletes the link to a trip. Returns whether there was a link.
 pub(super) async fn delete(tx: &Tx, owner: Uuid, trip: Uuid) -> Result<bool, StoreError> {
     Ok(Entity::delete_by_id((owner, trip)).exec(tx).await?.rows_affected == 1)
 }

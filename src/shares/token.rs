@@ -1,7 +1,8 @@
 //! The token of a share link: the link's id of 16 random bytes, and the first 16 bytes of a MAC over it.
 //!
 //! Tokens are computed and not stored, so read access to the database is not enough to create one. An invalid
-//! token is rejected without a query. A token is longer than any id, so the log redacts it.
+//! token is rejected without a query. The access log redacts path segments that are longer than an id, and
+//! therefore every token.
 
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ impl ShareToken {
         mac.sign(CONTEXT, self.id.as_bytes())
     }
 
-    /// Verifies a token and returns it; returns `None` for any other text.
+    /// Verifies and parses the text of a token. Returns `None` for any other text.
     pub(super) fn decode(text: &str, mac: &MacKey) -> Option<Self> {
         Some(Self { id: Uuid::from_slice(&mac.open_signed(CONTEXT, text)?).ok()? })
     }

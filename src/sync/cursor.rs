@@ -1,8 +1,8 @@
 //! Cursors of the feed: the position up to which an app has read.
 //!
-//! A cursor is opaque, authenticated, and bound to its owner. A modified cursor, another user's and the
-//! cursor of a list are all rejected as an invalid cursor. A cursor also names the feed epoch of the database:
-//! after a restore from a backup, its change number may belong to another change.
+//! A cursor is opaque, authenticated, and bound to its owner. Modified cursors, cursors of other users and
+//! cursors of lists are rejected as invalid. A cursor also contains the feed epoch of the database, because
+//! after a restore from a backup its change number can refer to another change.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -12,11 +12,11 @@ use crate::secrets::MacKey;
 
 /// The prefix that separates feed cursors from all other messages under the same MAC key.
 const CONTEXT_PREFIX: &[u8] = b"sync feed v3";
-/// The prefix of the cursors without `start`.
+/// The prefix of earlier cursors, which lack `start`.
 const STARTLESS_CONTEXT_PREFIX: &[u8] = b"sync feed v2";
-/// The prefix of the cursors that the first versions issued. They name no epoch either.
+/// The prefix of the oldest cursors, which lack `start` and the epoch.
 const OLD_CONTEXT_PREFIX: &[u8] = b"sync feed v1";
-/// The epoch of a cursor that names none; no database has it.
+/// The epoch of a cursor that lacks one. No database has this epoch.
 pub(super) const NO_EPOCH: i64 = 0;
 
 /// A position in an owner's feed.
@@ -24,12 +24,13 @@ pub(super) const NO_EPOCH: i64 = 0;
 pub(super) struct FeedPosition {
     /// The number of the last change that was read.
     pub(super) seq: i64,
-    /// The time at which the feed was read: changes that the app could not read yet happened after it.
+    /// The time of the last request that reached the end of the feed, or of the first request without a
+    /// cursor. The age of the cursor counts from this time.
     pub(super) since: DateTime<Utc>,
     /// The feed epoch in which the number is valid.
     pub(super) epoch: i64,
-    /// The change number up to which the app needs no deletions, although it has not read them: it began without
-    /// trips when the counter had this value. 0 in the cursors of earlier versions.
+    /// The owner's change counter at the first request without a cursor. The app had no trips at that time,
+    /// so it needs no deletions up to this change number. 0 in the cursors of earlier versions.
     pub(super) start: i64,
 }
 

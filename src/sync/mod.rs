@@ -3,12 +3,13 @@
 //! The feed follows the owner's change counter, so concurrent writers cause neither missing nor repeated
 //! changes.
 //!
-//! Operations are decided one by one, in order. Each names the version that it is based on. If the trip has a
-//! different version, the operation is a conflict and changes nothing; so is an operation that builds on a
-//! failed one.
+//! The server decides the operations one by one, in order. Each operation names the version of the trip that
+//! it is based on. If the trip has a different version, the operation is a conflict and changes nothing. An
+//! operation that builds on a failed operation is a conflict too.
 //!
-//! Each operation is applied once: the transaction that applies it stores its id. Only applied operations are
-//! stored. A conflict or a rejected operation has no effect and is decided again when it is sent again.
+//! Each operation is applied once: the transaction that applies it also stores its id. Only the ids of
+//! applied operations are stored. A conflicting or rejected operation has no effect. If the app sends it
+//! again, the server decides it again.
 
 pub mod api;
 mod cursor;
@@ -39,9 +40,10 @@ pub const OPERATIONS_MAX: usize = 500;
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// The time for which the id of an applied operation is stored.
 pub const OPERATION_RETENTION: TimeDelta = TimeDelta::days(7);
-/// The maximum age of a cursor: for this time the feed reports deletions.
+/// The maximum age of a cursor. The feed reports deletions for this time.
 pub const MAX_CURSOR_AGE: TimeDelta = TimeDelta::days(180);
-/// The time for which tombstones are stored: a day more than [`MAX_CURSOR_AGE`], because clocks differ.
+/// The time for which tombstones are stored: a day more than [`MAX_CURSOR_AGE`], because the clocks of two
+/// replicas can differ.
 const TOMBSTONE_RETENTION: TimeDelta = TimeDelta::days(181);
 /// The number of operations in one transaction. It bounds how many trips are in memory at once, and how long
 /// the owner's other writers wait.
@@ -89,7 +91,7 @@ pub enum Mutation {
     Unreadable,
 }
 
-/// The outcome of an operation. The trip in it is the current one, `None` if it does not exist.
+/// The outcome of an operation. An `Option<Trip>` is the current trip, or `None` if the trip does not exist.
 #[derive(Debug)]
 pub enum Outcome {
     /// The operation was applied.
@@ -102,7 +104,7 @@ pub enum Outcome {
     Rejected(TripsError),
     /// Not applied: another operation has been applied under this operation's id.
     OperationIdReused,
-    /// Not applied: the owner has this many stored operations, the maximum.
+    /// Not applied: the owner already has the maximum number of stored operations, which is this number.
     TooManyRemembered(i64),
     /// Not applied: the operation is invalid.
     Unreadable,
@@ -126,8 +128,8 @@ pub enum SyncError {
     /// The cursor was not issued by the feed for this owner.
     #[error("the cursor does not belong to this feed")]
     InvalidCursor,
-    /// The cursor is too old, so tombstones after it may have been deleted; or the database was restored from a
-    /// backup after the cursor was issued.
+    /// The cursor is too old, so the server may have deleted tombstones that the app has not read. Or the
+    /// database was restored from a backup after the cursor was issued.
     #[error("the cursor is too old")]
     CursorTooOld,
     /// An operation on trips failed.
@@ -168,13 +170,13 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Creates the service; `secret` authenticates cursors. At most `max_remembered` applied operations of a
-    /// user are stored.
+    /// Creates the service. The key that authenticates cursors is derived from `secret`. At most
+    /// `max_remembered` applied operations of a user are stored.
     pub fn new(db: Db, clock: Clock, trips: Trips, secret: &MasterSecret, max_remembered: i64) -> Self {
         Self { db, clock, trips, cursors: MacKey::from_secret(secret, Purpose::Cursors), max_remembered }
     }
 
-    /// Returns the changes to the owner's trips after the cursor, or all of them without one.
+    /// Returns the changes to the owner's trips after the cursor, or all changes if there is no cursor.
     ///
     /// # Errors
     ///
@@ -185,8 +187,8 @@ impl Sync {
         cursor: Option<&str>,
         limit: u16,
     ) -> Result<ChangesPage, SyncError> {
-        // Take the time before the feed is read, so that every change that the feed does not contain is
-        // later.
+        // Take the time before the feed is read. Every change that the feed does not contain then happened
+        // after this time.
         let now = self.clock.trusted_now();
         let given = match cursor {
             Some(text) => {
@@ -194,18 +196,20 @@ impl Sync {
             }
             None => None,
         };
-        // The start of the feed also contains deletions: the app may have sent the deleted trip itself.
+        // The feed without a cursor also contains deletions, because the app itself may have created the
+        // deleted trip.
         let from = given.unwrap_or(FeedPosition { seq: 0, since: now, epoch: NO_EPOCH, start: 0 });
         if from.since <= now - MAX_CURSOR_AGE {
             return Err(SyncError::CursorTooOld);
         }
         let limit = limit.clamp(1, CHANGES_MAX);
         let feed = self.trips.feed(owner, FeedQuery { after: from.seq, limit }).await?;
-        // The database was restored from a backup: its changes are not those that the cursor counts.
+        // The database was restored from a backup, so the change number in the cursor refers to other
+        // changes.
         if given.is_some_and(|given| given.epoch != feed.epoch || given.seq > feed.counter) {
             return Err(SyncError::CursorTooOld);
         }
-        // The oldest tombstones were deleted, because the owner has deleted very many trips since.
+        // Tombstones that the app has not read were deleted, because the owner has too many tombstones.
         if given.is_some_and(|given| given.seq.max(given.start) < feed.trimmed_until) {
             return Err(SyncError::CursorTooOld);
         }
@@ -222,8 +226,8 @@ impl Sync {
     ///
     /// # Errors
     ///
-    /// [`SyncError::Store`]; [`SyncError::Trips`], for example if the owner does not exist. Batches before
-    /// the error stay committed.
+    /// [`SyncError::Store`]; [`SyncError::Trips`], for example if the owner does not exist. Batches that were
+    /// committed before the error stay committed.
     pub async fn apply(&self, owner: Uuid, operations: Vec<Operation>) -> Result<Vec<Outcome>, SyncError> {
         let mut outcomes = Vec::with_capacity(operations.len());
         let mut progress = Progress::default();
@@ -257,7 +261,7 @@ impl Sync {
     }
 }
 
-/// The time of a batch.
+/// The times of a batch.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     /// The time of the changes to the trips.
@@ -328,7 +332,8 @@ async fn apply(
         outcomes.push(outcome);
     }
     work.save(tx).await.map_err(|error| match error {
-        // Other writes of the owner have used up the quota since it was read: each operation is decided again.
+        // Other writes of the owner have used up the quota since this transaction read it. The conflict runs
+        // the transaction again, which decides each operation again.
         TripsError::QuotaExceeded(_) => StoreError::conflict().into(),
         error => error,
     })?;
@@ -336,8 +341,8 @@ async fn apply(
     Ok((outcomes, progress))
 }
 
-/// Stores the ids of the applied operations. `expired` are the ids in the batch whose stored rows are past
-/// the retention time; an operation with such an id replaces the row.
+/// Stores the ids of the applied operations. `expired` contains the ids of the batch whose stored rows are
+/// older than the retention time. An applied operation with such an id replaces the row.
 async fn store_applied(
     tx: &Tx,
     owner: Uuid,
@@ -356,7 +361,7 @@ async fn store_applied(
         inserted => inserted,
     };
     match inserted {
-        // A concurrent request has applied the same operation first: the conflict runs the transaction again.
+        // A concurrent request has applied the same operation first. The conflict runs the transaction again.
         Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
         Err(StoreError::ForeignKeyViolation(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
         result => Ok(result?),
@@ -373,7 +378,7 @@ fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncE
             work.modify(id, &base, edit).map(Some)
         }
         Mutation::Delete => match work.delete(id, &base) {
-            // The trip is already deleted, so the operation counts as applied.
+            // If the trip is already deleted, the operation counts as applied.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),
             Err(error) => Err(error),
         },

@@ -1,4 +1,4 @@
-//! The state of a request with operations: which trips have failed or applied operations.
+//! The state of a request with operations: the trips for which an operation failed or was applied.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,15 +15,16 @@ pub(super) struct Progress {
     failed: HashMap<Uuid, i64>,
     /// For each trip with an applied operation: the version after the last one.
     applied: HashMap<Uuid, i64>,
-    /// For each trip whose versions start above a floor because the database was restored from a backup: that
-    /// floor. The app that creates the trip doesn't know it, and names versions from 1.
+    /// For each trip whose versions start above a floor because the database was restored from a backup: the
+    /// floor. The app that creates the trip offline does not know the floor and counts versions from 1.
     floors: HashMap<Uuid, i64>,
     /// The size of the trips in the outcomes so far.
     pub(super) response_bytes: usize,
 }
 
 impl Progress {
-    /// Returns the operation with its base version counted from the floor of its trip.
+    /// Returns the operation with its real base version. If the app counts the versions of the trip from 1,
+    /// adds the floor of the trip.
     pub(super) fn with_real_base<'a>(&self, operation: &'a Operation) -> Cow<'a, Operation> {
         match self.floors.get(&operation.id) {
             Some(floor) if operation.base < *floor => {
@@ -33,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// Records the floor of a trip that an operation created at its floor.
+    /// Records the floor of a trip that an operation has just created above the floor.
     pub(super) fn record_floor(&mut self, trip: Option<&Trip>, floor: i64) {
         if let Some(trip) = trip
             && floor > 0
@@ -43,9 +44,9 @@ impl Progress {
         }
     }
 
-    /// Returns whether the operation builds on a failed one: its base version is higher than that of the
-    /// failed one and is not the result of an applied one. If the trip has that version, another device has
-    /// written it.
+    /// Returns whether the operation builds on a failed operation: its base version is higher than the lowest
+    /// base version of a failed operation, and no applied operation has produced it. If the trip nevertheless
+    /// has this base version, another device has written it.
     pub(super) fn depends_on_failed(&self, operation: &Operation) -> bool {
         let Operation { id, base, .. } = operation;
         self.failed.get(id).is_some_and(|lowest| base > lowest) && self.applied.get(id) != Some(base)

@@ -1,4 +1,5 @@
-//! The table of applied operations, and the number of them in the owner's counter. Every query names the owner.
+//! The table of applied operations, and the number of them in the owner's counter. Every query filters by
+//! owner, except the search for expired rows.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use uuid::Uuid;
 
 use crate::db::{StoreError, Tx, pad_to_power_of_two, power_of_two_chunks};
 
-/// Returns the stored rows of these operations: the id, the digest, and whether it was applied after `since`.
+/// Returns the stored rows of these operations: the id, the digest, and whether the operation was applied
+/// after `since`.
 pub(super) async fn applied(
     tx: &Tx,
     owner: Uuid,
@@ -28,9 +30,9 @@ pub(super) async fn applied(
     Ok(rows.into_iter().map(|(op, digest, at)| (op, digest, at > since)).collect())
 }
 
-/// Deletes the rows of these operations that were applied at `before` or earlier. The condition on the time
-/// keeps a row that another transaction has written since, after it deleted the expired one itself. Returns the
-/// number of deleted rows.
+/// Deletes the rows of these operations that were applied at `before` or earlier. If another transaction has
+/// replaced an expired row in the meantime, the condition on the time keeps the new row. Returns the number
+/// of deleted rows.
 pub(super) async fn delete_expired(
     tx: &Tx,
     owner: Uuid,
@@ -75,7 +77,8 @@ pub(super) async fn add_remembered(tx: &Tx, owner: Uuid, change: i64) -> Result<
 ///
 /// # Errors
 ///
-/// [`StoreError::UniqueViolation`] if another transaction has applied one of them since they were read.
+/// [`StoreError::UniqueViolation`] if another transaction has applied one of the operations since this
+/// transaction read the rows.
 pub(super) async fn insert(
     tx: &Tx,
     owner: Uuid,
@@ -94,7 +97,8 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Deletes up to `limit` rows of operations that were applied at `before` or earlier; returns how many.
+/// Deletes up to `limit` rows of operations that were applied at `before` or earlier. Returns the number of
+/// deleted rows.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let is_expired = Column::AppliedAt.lte(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::OpId);

@@ -1,5 +1,5 @@
-//! The HTTP operations on share links: the owner creates and revokes them, anyone can open them, in an app or in
-//! a browser.
+//! The HTTP operations on share links: the owner of a trip creates and revokes the link, and anyone who has
+//! the link can open it in an app or a browser.
 
 mod page;
 
@@ -113,7 +113,7 @@ enum RevokedLink {
     NoContent,
 }
 
-/// The shared trip, as the client prefers it.
+/// The shared trip, in the format that the client prefers.
 #[derive(ResponseContent)]
 enum SharedTripContent {
     Json(Json<SharedTrip>),

@@ -33,7 +33,7 @@ struct StopView {
 /// An arrival or a departure.
 struct TimeView {
     label: &'static str,
-    /// The time for programs: `2027-04-02T09:30`.
+    /// The time in machine-readable form, such as `2027-04-02T09:30`.
     machine: String,
     text: String,
 }
@@ -46,7 +46,7 @@ struct StoredStop {
     arrives_at: Option<NaiveDateTime>,
     #[serde(default)]
     departs_at: Option<NaiveDateTime>,
-    /// The zone of the times, if it is not the trip's.
+    /// The time zone of the stop, if it differs from that of the trip.
     #[serde(default)]
     time_zone: Option<String>,
     #[serde(default)]
@@ -80,7 +80,7 @@ impl StopView {
     }
 }
 
-/// Renders the page of a trip that is shared at this path.
+/// Renders the page of a trip whose share link has this path.
 ///
 /// # Errors
 ///
@@ -120,13 +120,13 @@ fn dates_text(start: Option<NaiveDate>, end: Option<NaiveDate>) -> Option<String
     })
 }
 
-/// Returns a local time as text, with seconds only if there are any.
+/// Returns a local time as text, with seconds only if they are not 0.
 fn time_text(at: NaiveDateTime) -> String {
     let format = if at.second() == 0 { "%a %-d %b %Y, %H:%M" } else { "%a %-d %b %Y, %H:%M:%S" };
     at.format(format).to_string()
 }
 
-/// Returns the name of a time zone as text: `America/New_York` is `America/New York`.
+/// Returns the name of a time zone as text: `America/New_York` becomes `America/New York`.
 fn zone_text(name: &str) -> String {
     name.replace('_', " ")
 }

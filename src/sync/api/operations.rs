@@ -1,7 +1,7 @@
 //! The operations that an app recorded offline, in the body of `POST /sync`.
 //!
-//! An operation is a tagged union: `op` selects the schema of its other fields, so an SDK sees which fields
-//! each kind requires.
+//! An operation is a tagged union: `op` selects the schema of its other fields, so that SDKs know which
+//! fields each kind of operation requires.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -178,7 +178,8 @@ impl Type for SyncOperation {
     }
 }
 
-/// Registers the schema of one kind of operation; returns the reference, and the entry of the discriminator.
+/// Registers the schema of one kind of operation. Returns the reference to the schema and the entry of the
+/// discriminator.
 fn variant<V: Verb, T: Type>(registry: &mut Registry) -> (MetaSchemaRef, (String, String)) {
     T::register(registry);
     (T::schema_ref(), (V::NAME.to_owned(), format!("#/components/schemas/{}", T::name())))
@@ -238,16 +239,16 @@ impl Example for SyncOperations {
     }
 }
 
-/// What the result of an operation depends on besides its outcome.
+/// The result of parsing an operation, which the response needs in addition to the outcome.
 pub(super) enum Parsed {
-    /// The pointer of an error about the order of the two dates.
+    /// The operation is valid. Contains the JSON pointer for an error about the order of the two dates.
     Valid(&'static str),
-    /// The problem of an invalid operation.
+    /// The operation is invalid. Contains the problem.
     Invalid(Problem),
 }
 
 impl Parsed {
-    /// Limits the errors to `room`, but to at least one, and takes them from it.
+    /// Keeps at most `room` errors, but at least one. Subtracts the number of kept errors from `room`.
     pub(super) fn limit_errors(&mut self, room: &mut usize) {
         if let Self::Invalid(problem) = self {
             *room -= problem.limit_errors((*room).max(1)).min(*room);
@@ -255,7 +256,7 @@ impl Parsed {
     }
 }
 
-/// Parses an operation. An invalid one is processed too, so that the operations that build on it fail.
+/// Parses an operation. An invalid operation is processed too, so that the operations that build on it fail.
 pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Parsed) {
     let Item { op_id, digest, checked, .. } = item;
     let (id, base, mutation) = match checked {

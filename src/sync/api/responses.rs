@@ -130,8 +130,9 @@ fn too_many_remembered(max: i64) -> Problem {
 }
 
 impl SyncResult {
-    /// Creates the result of an operation that was processed. `offending_date` is the pointer of an error
-    /// about the order of the two dates. The result has no trip, unless the caller can read trips.
+    /// Creates the result of an operation that was processed. `offending_date` is the JSON pointer for an
+    /// error about the order of the two dates. The result contains the trip only if the caller can read
+    /// trips.
     pub(super) fn from_outcome(
         op_id: String,
         outcome: Outcome,
@@ -148,7 +149,7 @@ impl SyncResult {
             Outcome::Rejected(error) => ("rejected", None, Some(error.into())),
             Outcome::OperationIdReused => ("rejected", None, Some(reused("/op_id"))),
             Outcome::TooManyRemembered(max) => ("rejected", None, Some(too_many_remembered(max))),
-            // `SyncResult::rejected` reports the errors.
+            // `SyncResult::rejected` reports the errors of an invalid operation.
             Outcome::Unreadable => ("rejected", None, None),
         };
         let trip = trip.filter(|_| can_read);

@@ -1,9 +1,11 @@
-//! The source of time and of identifiers. It is passed in, so tests of expiry and order need no sleep.
+//! The source of time and of identifiers. Services receive the clock as a parameter, so that tests of expiry
+//! and order need no sleep.
 //!
-//! There are several times. [`Clock::now`] is the system clock, which an operator or NTP may set at any moment.
-//! [`Clock::monotonic`] measures how much time has passed. [`Clock::shared_now`] is the time that replicas
-//! compare. Jobs that would be wrong after a jump of the system clock ask [`Clock::is_steady`] first; requests
-//! that would be wrong use [`Clock::trusted_now`].
+//! The clock provides several times. [`Clock::now`] is the system clock, which an operator or NTP can set at
+//! any moment. [`Clock::monotonic`] measures how much time has passed. [`Clock::shared_now`] is the time that
+//! replicas compare with each other. A job that would do harm after a jump of the system clock, such as the
+//! deletion of expired data, runs only if [`Clock::is_steady`] returns true. A request that depends on
+//! whether stored data has expired uses [`Clock::trusted_now`].
 //!
 //! No other module reads the system clock.
 
@@ -19,10 +21,11 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use watch::{Reading, Watch};
 
-/// The clock that counts suspension of the machine.
+/// The monotonic clock that includes the time for which the machine was suspended.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MONOTONIC: ClockId = ClockId::Boottime;
-/// The clock that counts suspension of the machine on macOS; the nearest one elsewhere.
+/// On macOS, this clock includes the time for which the machine was suspended. On other systems, it is the
+/// best available clock.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const MONOTONIC: ClockId = ClockId::Monotonic;
 
@@ -70,30 +73,31 @@ impl Clock {
         Self { source, order: Arc::default(), watch: Arc::new(Mutex::new(Watch::new(now))) }
     }
 
-    /// Returns a clock with the same time, as a new process sees it: without knowledge of earlier jumps.
+    /// Returns a clock with the same time and no record of earlier jumps, like the clock of a new process.
     #[must_use]
     pub fn restarted(&self) -> Self {
         Self::new(self.source.clone())
     }
 
-    /// Lets time pass on a fixed clock. Has no effect on the system clock.
+    /// Advances a fixed clock: its system time and its monotonic time. Has no effect on the system clock.
     pub fn advance(&self, by: TimeDelta) {
         self.jump(by);
         if let Source::Fixed(time) = &self.source {
-            // As on a machine, this clock never goes back.
+            // Like the monotonic clock of a machine, this clock never goes back.
             time.monotonic.fetch_add(by.num_milliseconds().max(0), Ordering::SeqCst);
         }
     }
 
-    /// Sets a fixed clock to another time while no time passes. Has no effect on the system clock.
+    /// Changes the system time of a fixed clock, but not its monotonic time. Has no effect on the system
+    /// clock.
     pub fn jump(&self, by: TimeDelta) {
         if let Source::Fixed(time) = &self.source {
             time.system.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
         }
     }
 
-    /// Simulates, for a fixed clock, a database whose clock differs from this clock by `by` and does not jump
-    /// with it.
+    /// Simulates a database for a fixed clock. The clock of the database differs from this clock by `by`. A
+    /// jump of this clock does not change the clock of the database.
     pub fn simulate_database_clock(&self, by: TimeDelta) {
         if let Source::Fixed(time) = &self.source {
             let now = self.source.reading();
@@ -107,38 +111,39 @@ impl Clock {
         from_millis(self.source.system_millis())
     }
 
-    /// Returns the time since an unspecified moment. It never goes back, and it includes the time for which
-    /// the machine was suspended or this process was stopped.
+    /// Returns the time since an unspecified moment. The result never decreases, and it includes the time for
+    /// which the machine was suspended or this process was stopped.
     pub fn monotonic(&self) -> Duration {
         self.source.monotonic()
     }
 
-    /// Returns the time that replicas compare, for example the time of a lease. It comes from the database's
-    /// clock, or from the system clock if the database has none of its own.
+    /// Returns the time that replicas compare with each other, for example the time of a lease. It is the
+    /// time of the database's clock, or the system time if the database has no clock of its own.
     pub fn shared_now(&self) -> DateTime<Utc> {
         from_millis(self.watch().shared(self.source.reading()))
     }
 
-    /// Returns the time that decides whether stored data has expired. It ignores a jump of the system clock
-    /// until the clock has been [steady](Self::is_steady) again.
+    /// Returns the time that decides whether stored data has expired. After a jump of the system clock, it
+    /// continues as if the clock had not jumped, until the clock is [steady](Self::is_steady) again.
     pub fn trusted_now(&self) -> DateTime<Utc> {
         from_millis(self.watch().trusted(self.source.reading()))
     }
 
-    /// Returns true if work may be done because of the current time: false after a jump of the clock, and
-    /// while the database's clock differs from it. Such work deletes expired data or rotates keys.
+    /// Returns whether jobs can rely on the current time to delete expired data and to rotate keys. Returns
+    /// false for an hour after a jump of the system clock, and while the database's clock differs from the
+    /// system clock.
     pub fn is_steady(&self) -> bool {
         self.watch().is_steady(self.source.reading())
     }
 
-    /// Returns true unless the database's clock, as last compared, differs from this clock by more than a minute.
-    /// The tokens of such a server would be refused by others.
+    /// Returns whether the system clock differs by at most 65 seconds from the database's clock, as of the
+    /// last comparison. Other servers would refuse the tokens of a server whose clock is wrong.
     pub fn agrees_with_database(&self) -> bool {
         self.watch().agrees_with_database(self.source.reading())
     }
 
     /// Compares this clock with the time that the database returned. `asked_at` is the [monotonic
-    /// time](Self::monotonic) before the query.
+    /// time](Self::monotonic) directly before the query.
     pub fn compare_with_database(&self, asked_at: Duration, time: Option<DateTime<Utc>>) {
         let now = self.source.reading();
         let asked_at = i64::try_from(asked_at.as_millis()).unwrap_or(now.monotonic);
@@ -155,8 +160,8 @@ impl Clock {
         }
     }
 
-    /// Compares the [shared time](Self::shared_now) with the time at which a replica last did work because of
-    /// the time. If the difference is large, the clock may have jumped while no server ran.
+    /// Compares the [shared time](Self::shared_now) with `last`, the latest expiry of a lease of any replica.
+    /// If the difference is large, the clock has possibly jumped while no server was running.
     pub fn compare_with_last_work(&self, last: DateTime<Utc>) {
         self.watch().compare_with_last_work(self.source.reading(), last.timestamp_millis());
     }
@@ -166,7 +171,7 @@ impl Clock {
     }
 
     /// Returns a UUIDv7 (RFC 9562 §5.7) for the current time. The ids that one clock generates within a
-    /// millisecond are ordered too.
+    /// millisecond are in order too.
     pub fn new_id(&self) -> Uuid {
         let millis = self.source.system_millis().unsigned_abs();
         let nanos = u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
@@ -216,7 +221,8 @@ pub fn from_millis(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// Returns the lowest UUIDv7 of an instant: the ids of rows that were created before it are lower.
+/// Returns a lower bound of the ids (UUIDv7) of an instant. The ids of rows that were created before this
+/// instant are lower than this bound.
 pub fn first_id_at(at: DateTime<Utc>) -> Uuid {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(u128::from(millis) << 80)

@@ -1,17 +1,19 @@
 //! Detects a system clock that jumped, and a database whose clock differs from the system clock.
 //!
-//! The reference is the monotonic clock: while the system clock runs evenly, the difference between both is
-//! constant. After a jump, nothing may be deleted, rotated or taken over because of the new time: the clock
-//! may be set right again. The watch therefore pauses such work. It resumes when the clocks have run evenly
-//! and agreed for [`SETTLE_MILLIS`]. A jump during a downtime shows as a long time since the last work.
+//! The reference is the monotonic clock: while the system clock runs evenly, the difference between the two
+//! clocks is constant. After a jump, the new time is possibly wrong, so the server must not delete expired
+//! data or rotate keys because of the new time. In this file, *the work* means these jobs. A jump pauses the
+//! work. The work resumes when the clocks have run evenly and agreed for [`SETTLE_MILLIS`]. If the clock
+//! jumped while no server was running, the time since the last work is unexpectedly long or negative.
 //!
 //! All times and differences are in milliseconds.
 
-/// The maximum difference between clocks, and the maximum jump, that counts as agreement.
+/// The maximum difference between two clocks that agree, and the maximum jump that does not pause the work.
 pub(super) const TOLERANCE_MILLIS: i64 = 60_000;
-/// The uncertainty of the last comparison with the database's clock that readiness allows for.
+/// An additional difference that readiness tolerates, because the comparison with the database's clock is not
+/// exact.
 const COMPARISON_MILLIS: i64 = 5_000;
-/// The maximum time between the last work before a start and the start.
+/// The maximum time between the last work and the start of this process that does not pause the work.
 pub(super) const MAX_DOWNTIME_MILLIS: i64 = 5 * 60_000;
 /// How long the clocks must agree before the work resumes.
 pub(super) const SETTLE_MILLIS: i64 = 60 * 60_000;
@@ -33,12 +35,13 @@ impl Reading {
     }
 }
 
-/// What the clocks have shown since the start.
+/// The observed state of the clocks since the start.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// The difference between system and monotonic clock that is trusted.
+    /// The trusted difference between the system clock and the monotonic clock: the difference before the
+    /// last jump.
     trusted_offset: i64,
-    /// The difference at the start or after the last jump.
+    /// The difference between the system clock and the monotonic clock at the start or after the last jump.
     current_offset: i64,
     /// The difference between the database's clock and the monotonic clock.
     database_offset: Option<i64>,
@@ -74,8 +77,8 @@ impl Watch {
         self.paused_until.is_none()
     }
 
-    /// Compares the database's clock with the system clock. `database` was read up to `uncertainty` before or
-    /// after `now`.
+    /// Compares the database's clock with the system clock. `database` is the time of the database's clock at
+    /// most `uncertainty` before or after `now`.
     pub(super) fn compare_with_database(&mut self, now: Reading, database: i64, uncertainty: i64) {
         self.is_steady(now);
         self.database_offset = Some(database.saturating_sub(now.monotonic));
@@ -90,22 +93,22 @@ impl Watch {
         let gap = self.shared(now).saturating_sub(last);
         if gap.saturating_abs() > MAX_DOWNTIME_MILLIS {
             self.trusted_offset = last.saturating_sub(now.monotonic);
-            self.pause(now, "the server was down for long, or the system clock was changed", gap);
+            self.pause(now, "no server ran for a long time, or the system clock was changed", gap);
         }
     }
 
-    /// Returns the time of the database's clock, or of the system clock if the database has none of its own.
+    /// Returns the time of the database's clock, or the system time if the database has no clock of its own.
     pub(super) fn shared(&self, now: Reading) -> i64 {
         let database = self.database_offset.map(|offset| now.monotonic.saturating_add(offset));
         database.unwrap_or(now.system)
     }
 
-    /// Returns true unless the clock of the database, as last compared, and the system clock differ.
+    /// Returns whether the system clock agrees with the database's clock, as of the last comparison.
     pub(super) fn agrees_with_database(&self, now: Reading) -> bool {
         self.shared(now).saturating_sub(now.system).saturating_abs() <= TOLERANCE_MILLIS + COMPARISON_MILLIS
     }
 
-    /// Returns the time of the system clock, without its jump while the work is paused.
+    /// Returns the system time. While the work is paused, returns the time as it would be without the jump.
     pub(super) fn trusted(&mut self, now: Reading) -> i64 {
         let is_steady = self.is_steady(now);
         if is_steady { now.system } else { now.monotonic.saturating_add(self.trusted_offset) }
@@ -133,7 +136,7 @@ mod tests {
     const YEAR: i64 = 365 * 24 * 60 * MINUTE;
     const START: Reading = Reading { system: 1_700_000_000_000, monotonic: 5_000 };
 
-    /// Returns the reading `elapsed` after the start, with a system clock that is fast by `fast`.
+    /// Returns the clocks at `elapsed` after the start, with a system clock that is fast by `fast`.
     fn at(elapsed: i64, fast: i64) -> Reading {
         Reading { system: START.system + elapsed + fast, monotonic: START.monotonic + elapsed }
     }

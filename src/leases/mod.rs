@@ -1,9 +1,11 @@
-//! Leases: they select one replica for a job that only one needs to do.
+//! Leases select one replica for a job that only one replica needs to run.
 //!
-//! A lease is a row with a name, a holder and an expiry, in the time that replicas share. One conditional update
-//! acquires a free or expired lease, or extends it for its holder. A lease that would expire later than any
-//! new one comes from a clock that was fast, and is free. A lease avoids duplicate work but does not guarantee exclusion: with
-//! clock skew or a badly timed pause, two replicas may run at once. A job must be correct without its lease.
+//! A lease is a row with a name, a holder and an expiry. The expiry is in the time that all replicas share
+//! ([`Clock::shared_now`]). One conditional update acquires a free or expired lease, or extends it for its
+//! holder. A lease that expires later than any new lease would was written by a replica whose clock was fast,
+//! so it counts as free. A lease avoids duplicate work, but it does not guarantee mutual exclusion: with
+//! clock skew, or if a replica pauses at a bad moment, two replicas can run the job at the same time. A job
+//! must therefore be correct without its lease.
 
 mod store;
 
@@ -19,7 +21,7 @@ use crate::db::{Db, StoreError};
 pub struct Leases {
     db: Db,
     clock: Clock,
-    /// Identifies this replica until it restarts.
+    /// The id of this replica, until the replica restarts.
     holder: Uuid,
 }
 
@@ -38,7 +40,7 @@ struct Claim {
 const SKEW: TimeDelta = TimeDelta::minutes(1);
 
 impl Leases {
-    /// Creates the leases of a replica that has just started.
+    /// Creates the service, with a new holder id for this replica.
     pub fn new(db: Db, clock: Clock) -> Self {
         let holder = clock.new_id();
         Self { db, clock, holder }
@@ -61,8 +63,9 @@ impl Leases {
         }
     }
 
-    /// Returns the latest time at which a lease expires or expired, if there are leases. It is at most the
-    /// duration of a lease after the last work under a lease.
+    /// Returns the latest expiry of all leases, in the past or the future; `None` if there are no leases. A
+    /// replica acquires a lease directly before it runs the job, so the last job ran at most the duration of
+    /// a lease before this time.
     ///
     /// # Errors
     ///

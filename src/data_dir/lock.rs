@@ -1,8 +1,8 @@
-//! The lock of a server on its SQLite database: a second server on the same file is refused.
+//! The lock of a server on its SQLite database. A second server with the same database file fails to start.
 //!
 //! Two servers on one file would slow each other down, and their in-memory state, such as revocations, would
-//! lag. The operating system releases the lock when the process ends, also after a kill. Commands of the
-//! command line take no lock.
+//! lag. The operating system releases the lock when the process ends, even if the process was killed. The
+//! commands that restore or copy a database also take the lock. Other commands can run beside a server.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -11,11 +11,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long to wait for the lock of another process.
+/// The maximum wait for a lock that another process holds.
 const KILLED_PROCESS_WAIT: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A held lock. Dropping it releases it.
+/// A held lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct ServerLock {
     _file: File,
@@ -24,12 +24,12 @@ pub struct ServerLock {
 /// Why the lock can't be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another server holds it.
+    /// Another server holds the lock.
     #[error("another server (process {pid}) uses the database {database}: stop it first")]
     Held {
         /// The path of the database.
         database: String,
-        /// The id of the other process, as the lock file names it.
+        /// The id of the other process, from the lock file.
         pid: String,
     },
     /// The lock file can't be created or locked.
@@ -63,11 +63,12 @@ impl ServerLock {
                 return Err(LockError::Held { database: database.display().to_string(), pid });
             }
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "the file system has no locks: run only one server");
+                tracing::warn!(path = %path.display(), "the file system does not support locks: run only one server");
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // The id is only for the message of a second server; on a full disk it is missing.
+        // The id serves only for the error message of a second server. If the disk is full, the id is
+        // missing.
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = written {
             tracing::debug!(%error, "failed to write the process id to the lock file");
@@ -76,8 +77,8 @@ impl ServerLock {
     }
 }
 
-/// Locks the file. Waits for a process that was killed a moment ago: the operating system releases its lock when
-/// it has ended.
+/// Locks the file. Waits up to [`KILLED_PROCESS_WAIT`], because the operating system releases the lock of a
+/// killed process only when the process has ended.
 fn lock(file: &File) -> Result<(), TryLockError> {
     let started = Instant::now();
     loop {

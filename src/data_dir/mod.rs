@@ -1,10 +1,11 @@
-//! The data directory: it records which database belongs to it, so that the server detects a lost, replaced
-//! or restored database.
+//! The data directory records which database belongs to it, so that the server detects a lost, replaced or
+//! restored database.
 //!
 //! `database.json` is in the same directory as the master secret. It contains the id of the database, the
-//! feed epoch and the highest known generation. A database with another id is foreign; one with a lower
-//! generation was restored. If a power failure loses the last updates of the file, no harm is done: the
-//! database is then newer than the file says.
+//! feed epoch and the highest known generation (see `epochs`). A database with another id does not belong to
+//! this directory. A database with a lower generation was restored from a backup. A power failure can lose
+//! the last updates of the file. This does no harm: the file then contains a lower generation than the
+//! database.
 
 mod lock;
 
@@ -21,10 +22,11 @@ use crate::db::is_storage_full;
 pub use lock::{LockError, ServerLock};
 
 const FILE: &str = "database.json";
-/// The length to which the file is padded. A write of this length within one sector is not torn.
+/// The length to which the file is padded, in bytes. The file fits into one disk sector, and disks write a
+/// sector completely or not at all.
 const LENGTH: usize = 256;
 
-/// What the data directory records about its database.
+/// The information that the data directory records about its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownDatabase {
     /// The id of the database.
@@ -37,7 +39,7 @@ pub struct KnownDatabase {
     pub clean: bool,
 }
 
-/// Why the file can't be used.
+/// The reason why the file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file can't be read or written.
@@ -51,7 +53,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The content is not valid.
-    #[error("cannot read {path}: it is damaged; `tripgate epoch renew` writes it again: {source}")]
+    #[error("cannot read {path}: the file is damaged; `tripgate epoch renew` writes it again: {source}")]
     Damaged {
         /// The path of the file.
         path: String,
@@ -84,7 +86,7 @@ impl DatabaseRecord {
         &self.path
     }
 
-    /// Reads the file; `None` if it does not exist.
+    /// Returns the content of the file, or `None` if the file does not exist.
     ///
     /// # Errors
     ///
@@ -100,7 +102,7 @@ impl DatabaseRecord {
             .map_err(|error| RecordError::Damaged { path: self.path.display().to_string(), source: error })
     }
 
-    /// Writes the file, replacing it as a whole, and syncs it.
+    /// Replaces the whole file atomically, and syncs it.
     ///
     /// # Errors
     ///
@@ -120,7 +122,7 @@ impl DatabaseRecord {
         write().map_err(|error| self.failed("write", error))
     }
 
-    /// Overwrites the file in place, without a sync: it takes microseconds.
+    /// Overwrites the file in place. Does not sync it, so that the call takes only microseconds.
     ///
     /// # Errors
     ///

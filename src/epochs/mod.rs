@@ -1,16 +1,20 @@
-//! The feed epoch: it distinguishes a restored database from the one that clients know.
+//! The feed epoch, a random number that distinguishes a restored database from the database that clients
+//! know.
 //!
-//! After a backup is restored, clients still have versions, cursors and tokens of changes that the database
-//! no longer has. [`Epochs::renew`] makes all of them unusable in one transaction:
+//! After a restore from a backup, clients still have versions, cursors and tokens of changes that the
+//! database no longer contains. [`Epochs::renew`] invalidates all of them in one transaction:
 //!
-//! - The epoch, a random number, is replaced. Cursors name it, so cursors from before are refused for good.
-//! - The versions of all trips and tombstones and the change counters of all users are raised by a random
-//!   number, so entity tags and base versions from before match nothing. A trip that is created under an id
-//!   from before starts above the same floor.
-//! - Access tokens from before are accepted only if the database knows their session (see `tokens`).
+//! - The epoch, a random number, is replaced. Each cursor contains the epoch, so cursors from before the
+//!   renewal are never accepted again.
+//! - The versions of all trips and tombstones and the change counters of all users are increased by a random
+//!   number, so entity tags and base versions from before the renewal match nothing. The sum of these numbers
+//!   is the version floor. A trip that is created with an id from before the renewal starts above this floor.
+//! - Access tokens from before the renewal are accepted only if their session is in the database (see
+//!   `tokens`).
 //!
-//! The generation counts up while servers write, and the data directory of each server records the highest
-//! one. A database with a lower generation is older than the directory and was therefore restored.
+//! The generation of the database is incremented regularly while servers write. The data directory of each
+//! server records the highest generation that the server has seen. If the generation of the database is lower
+//! than the recorded one, the database was restored from a backup.
 
 mod store;
 
@@ -32,15 +36,15 @@ pub struct DatabaseState {
     pub database: Uuid,
     /// The feed epoch.
     pub epoch: i64,
-    /// The sum of what renewals have added to versions.
+    /// The sum of the numbers that renewals have added to the versions of trips.
     pub version_floor: i64,
-    /// A number that counts up while servers write.
+    /// A number that is incremented regularly while servers write.
     pub generation: i64,
-    /// When the epoch began; 1970 if it was never renewed.
+    /// When the epoch began; 1970-01-01 if the epoch was never renewed.
     pub began_at: DateTime<Utc>,
 }
 
-/// What to renew.
+/// The parameters of a renewal.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
     /// The new generation is higher than this one.
@@ -54,14 +58,14 @@ pub struct Renewal {
 pub struct Renewed {
     /// The state of the database after the renewal.
     pub state: DatabaseState,
-    /// The number of trips whose version was raised.
+    /// The number of trips whose version was increased.
     pub trips: u64,
     /// The number of sessions that were ended.
     pub ended_sessions: u64,
 }
 
-/// The version above which a trip starts if its id may have been in use before the database was restored from
-/// a backup. A client that still has the old trip must not mistake the new one for it.
+/// The version above which a new trip starts if its id was possibly in use before the database was restored
+/// from a backup. A client that still has the old trip must not mistake the new trip for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VersionFloor {
     version: i64,
@@ -70,7 +74,8 @@ pub(crate) struct VersionFloor {
 }
 
 impl VersionFloor {
-    /// Returns the floor for this id: 0 if the id is newer than the restore, or if there was none.
+    /// Returns the floor for this id. It is 0 if the id is newer than the restore, or if the database was
+    /// never restored.
     pub(crate) fn for_id(self, id: Uuid) -> i64 {
         let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
         let millis = i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).unwrap_or(i64::MAX);
@@ -78,7 +83,7 @@ impl VersionFloor {
     }
 }
 
-/// Returns the floor of new trips, within the transaction that creates them.
+/// Returns the version floor, within the transaction that creates trips.
 ///
 /// # Errors
 ///
@@ -92,7 +97,7 @@ pub(crate) async fn version_floor(tx: &Tx) -> Result<VersionFloor, StoreError> {
 #[derive(Debug, Clone, Copy)]
 struct NewEpoch {
     epoch: i64,
-    /// What is added to versions, counters and the generation.
+    /// The number that is added to versions, counters and the generation.
     step: i64,
     above_generation: i64,
     end_sessions: bool,
@@ -145,7 +150,7 @@ impl Epochs {
         self.db.read((), |tx, ()| store::find(tx).boxed()).await
     }
 
-    /// Raises the generation by 1 and returns the new state.
+    /// Increments the generation by 1 and returns the new state.
     ///
     /// # Errors
     ///
@@ -154,7 +159,7 @@ impl Epochs {
         self.db.write((), |tx, ()| advance(tx).boxed()).await
     }
 
-    /// Begins a new epoch. Takes time in proportion to the number of trips.
+    /// Begins a new epoch. The duration is proportional to the number of trips.
     ///
     /// # Errors
     ///
@@ -177,7 +182,7 @@ async fn advance(tx: &Tx) -> Result<DatabaseState, StoreError> {
 }
 
 async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
-    // Do this first: it locks the row, so that concurrent renewals run one after the other.
+    // Replace the epoch first: this locks the row, so that concurrent renewals run one after the other.
     store::replace_epoch(tx, &new).await?;
     let trips = store::raise_versions(tx, new.step).await?;
     store::raise_counters(tx, new.step).await?;
@@ -186,14 +191,14 @@ async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
     Ok(Renewed { state, trips, ended_sessions })
 }
 
-/// Returns a random epoch; never 0, which stands for none.
+/// Returns a random epoch. It is never 0, because 0 means "no epoch" in old cursors.
 fn random_epoch() -> i64 {
     (i64::from_be_bytes(random_bytes()) & i64::MAX).max(1)
 }
 
-/// Returns a random number between 2^32 and 2^40. It is more than the changes that one trip can have had since
-/// a backup, and it differs each time, because the same backup may be restored twice. Thousands of steps stay
-/// below 2^53, the limit of exact numbers in JavaScript.
+/// Returns a random number between 2^32 and 2^40. The number is higher than the number of changes that one
+/// trip can have had since a backup. It differs each time, because the same backup can be restored twice. The
+/// sum of thousands of such numbers stays below 2^53, the limit of exact integers in JavaScript.
 fn random_step() -> i64 {
     let random = i64::from_be_bytes(random_bytes()) & ((1 << 40) - 1);
     random.max(1 << 32)

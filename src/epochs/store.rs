@@ -1,4 +1,4 @@
-//! Queries on the feed epoch, and the changes to all trips and sessions that a new epoch makes.
+//! Queries on the feed epoch, and the changes to all trips and sessions when a new epoch begins.
 
 use ::entity::{feed_epoch, sessions, trip_counters, trip_tombstones, trips, users};
 use chrono::{DateTime, Utc};
@@ -32,7 +32,7 @@ pub(super) async fn find(tx: &Tx) -> Result<Option<DatabaseState>, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::UniqueViolation`] if it exists.
+/// [`StoreError::UniqueViolation`] if the row exists.
 pub(super) async fn insert(tx: &Tx, state: &DatabaseState) -> Result<(), StoreError> {
     let row = feed_epoch::ActiveModel {
         id: Set(ROW),
@@ -46,7 +46,7 @@ pub(super) async fn insert(tx: &Tx, state: &DatabaseState) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Raises the generation by 1.
+/// Increments the generation by 1.
 pub(super) async fn advance(tx: &Tx) -> Result<(), StoreError> {
     use feed_epoch::{Column, Entity};
     let raised = Expr::col(Column::Generation).add(1);
@@ -58,7 +58,7 @@ pub(super) async fn advance(tx: &Tx) -> Result<(), StoreError> {
     require_row(done.rows_affected)
 }
 
-/// Replaces the epoch, and raises the floor of versions and the generation.
+/// Replaces the epoch, and increases the version floor and the generation.
 pub(super) async fn replace_epoch(tx: &Tx, new: &NewEpoch) -> Result<(), StoreError> {
     use feed_epoch::{Column, Entity};
     let generation = Expr::col(Column::Generation);
@@ -79,7 +79,7 @@ fn require_row(rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(DbErr::Custom("the table feed_epoch is empty".to_owned()).into()) }
 }
 
-/// Raises the versions of all trips and tombstones. Returns the number of trips.
+/// Increases the versions of all trips and tombstones. Returns the number of trips.
 pub(super) async fn raise_versions(tx: &Tx, step: i64) -> Result<u64, StoreError> {
     let trips = trips::Entity::update_many()
         .col_expr(trips::Column::Version, Expr::col(trips::Column::Version).add(step))
@@ -92,8 +92,9 @@ pub(super) async fn raise_versions(tx: &Tx, step: i64) -> Result<u64, StoreError
     Ok(trips.rows_affected)
 }
 
-/// Raises the change counters of all users, so that the entity tags of their lists change. A user without a
-/// counter gets one, because the lost changes may have been the first.
+/// Increases the change counters of all users, so that the entity tags of their lists change. Also inserts a
+/// counter for each user without a counter, because the user's first changes were possibly lost in the
+/// restore.
 pub(super) async fn raise_counters(tx: &Tx, step: i64) -> Result<(), StoreError> {
     use trip_counters::{Column, Entity};
     let counter = Query::select()
@@ -111,7 +112,7 @@ pub(super) async fn raise_counters(tx: &Tx, step: i64) -> Result<(), StoreError>
     let missing = missing.into_table(Entity).columns([Column::OwnerId, Column::Value]);
     let missing = missing.select_from(users).map_err(|error| DbErr::Custom(error.to_string()))?;
     match tx.execute(missing).await.map_err(StoreError::from) {
-        // A user's first trip was created since the statement began.
+        // Another transaction has created a user's first trip, and so the counter, since the statement began.
         Err(StoreError::UniqueViolation(_)) => return Err(StoreError::conflict()),
         inserted => {
             inserted?;

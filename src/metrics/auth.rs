@@ -15,7 +15,8 @@ pub fn auth_attempt(method: AuthMethod, result: AuthResult) {
     METRICS.auth_attempts.with_label_values(&[method.name(), result.name()]).inc();
 }
 
-/// Counts an attempt by its result, unless it failed for a reason that has nothing to do with the credential.
+/// Counts an attempt by its result. Does not count an attempt that failed for a reason unrelated to the
+/// credential.
 pub fn auth_attempted<T, E: AuthOutcome>(method: AuthMethod, result: &Result<T, E>) {
     let result = match result {
         Ok(_) => Some(AuthResult::Success),

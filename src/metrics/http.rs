@@ -8,17 +8,20 @@ use prometheus::Histogram;
 
 use super::registry::METRICS;
 
-/// The route of every request to a path that the server does not know.
+/// The route of requests to unknown paths.
 pub const UNMATCHED: &str = "unmatched";
 
-/// The methods that the server knows. Every other method is `_OTHER`, as in OpenTelemetry's conventions.
+/// The values of the method label. Every other method is recorded as `_OTHER`, as in OpenTelemetry's
+/// conventions.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"];
 
-/// The address and length of a static route, the number of the method, and the status.
+/// The key of a histogram: the memory address and the length of the static text of the route, the index of
+/// the method, and the status.
 type Key = (usize, usize, usize, u16);
 
 thread_local! {
-    /// The histograms that this thread has used. A lookup by labels takes longer than the observation.
+    /// The histograms that this thread has used, because a lookup by labels takes longer than recording a
+    /// value.
     static HISTOGRAMS: RefCell<HashMap<Key, Histogram>> = RefCell::default();
 }
 

@@ -3,24 +3,24 @@
 /// Why an access token was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenRejection {
-    /// It is malformed, has a wrong signature or a wrong claim.
+    /// The token is malformed, or has a wrong signature or a wrong claim.
     Invalid,
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// It was revoked.
+    /// The token was revoked.
     Revoked,
-    /// The revocations can't be read.
+    /// The server can't read the revocations from the database.
     Unverifiable,
 }
 
 /// The result of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// The session has a new generation, or the same successor was returned again.
+    /// The client received a new refresh token, or, for a repeated request, the same new token again.
     Rotated,
     /// An old token was used again: the session was ended.
     Reused,
-    /// The token is newer than the database: the session was ended.
+    /// The token is newer than the database, which was restored from a backup: the session was ended.
     Lost,
     /// The session had been ended before.
     Revoked,
@@ -28,7 +28,7 @@ pub enum RefreshOutcome {
     Unknown,
 }
 
-/// A thing that a server needs in order to be ready.
+/// A condition for the readiness of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadinessCheck {
     /// The database responds.
@@ -60,7 +60,7 @@ pub enum AuthMethod {
     PersonalToken,
 }
 
-/// The result of an attempt.
+/// The result of an attempt to authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthResult {
     /// The client is authenticated.

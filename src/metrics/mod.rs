@@ -1,9 +1,9 @@
 //! The metrics of this process, in the text format of Prometheus.
 //!
-//! Metrics are global, like the log: every layer records what it does with one call, and
-//! [`render`] returns all of them. Invariants: each label has a fixed set of values (an enum, a route of the
-//! document, a status code), so that requests can't create series without bound; no value is personal data.
-//! Recording never fails and never waits.
+//! Metrics are global, like the log: every layer records events with one function call, and [`render`]
+//! returns all metrics. Invariants: each label has a fixed set of values (an enum, a route of the OpenAPI
+//! document, a status code), so that requests can't create an unbounded number of series. No value is
+//! personal data. Recording never fails and never waits.
 
 mod auth;
 mod http;
@@ -46,7 +46,7 @@ pub struct PoolUsage {
     pub max: u32,
 }
 
-/// Returns all metrics as text. Calls are serialized, so that many scrapers occupy one thread at most.
+/// Returns all metrics as text. Calls are serialized, so that concurrent scrapers render one after the other.
 pub fn render() -> String {
     registry::render()
 }
@@ -83,7 +83,7 @@ pub fn connection_closed() {
     METRICS.connections.dec();
 }
 
-/// Records that a connection or its request was refused, because too many are open.
+/// Records that a connection or its request was refused because too many connections were open.
 pub fn connection_refused() {
     METRICS.connections_refused.inc();
 }
@@ -113,7 +113,7 @@ pub fn hash_queued() {
     METRICS.hash_queue.inc();
 }
 
-/// Records that a password left the queue of the hashing threads, hashed or not.
+/// Records that a password left the queue of the hashing threads, whether or not it was hashed.
 pub fn hash_left() {
     METRICS.hash_queue.dec();
 }
@@ -133,13 +133,14 @@ pub fn hash_rejected() {
     METRICS.hash_rejected.inc();
 }
 
-/// Records a transaction: its duration with the wait for the writer, and whether it was committed.
+/// Records a transaction: its duration, including the wait for the writer, and whether it was committed.
 pub fn wrote(took: Duration, is_committed: bool) {
     let result = if is_committed { "committed" } else { "failed" };
     METRICS.writes.with_label_values(&[result]).observe(took.as_secs_f64());
 }
 
-/// Records a COMMIT of SQLite's writer: the number of functions in the transaction, and its duration.
+/// Records a transaction of SQLite's writer: the number of functions that share the transaction, and its
+/// duration, including the COMMIT.
 pub fn committed(functions: usize, took: Duration) {
     METRICS.batch_size.observe(u32::try_from(functions).unwrap_or(u32::MAX).into());
     METRICS.batch_duration.observe(took.as_secs_f64());
@@ -150,7 +151,7 @@ pub fn synced(status: &'static str) {
     METRICS.sync_operations.with_label_values(&[status]).inc();
 }
 
-/// Sets the number of mails that wait and that failed, and the age of the oldest one that waits.
+/// Sets the number of waiting mails, the number of failed mails, and the age of the oldest waiting mail.
 pub fn set_outbox(waiting: u64, failed: u64, oldest: Duration) {
     let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
     METRICS.outbox.with_label_values(&["waiting"]).set(count(waiting));
@@ -163,7 +164,8 @@ pub fn mail_attempted(is_sent: bool) {
     METRICS.mails.with_label_values(&[if is_sent { "sent" } else { "failed" }]).inc();
 }
 
-/// Records the end of a backup. `at` is its time in seconds since 1970; `None` for a failed one.
+/// Records a finished or failed backup. `at` is the time of the backup in seconds since 1970, or `None` if
+/// the backup failed.
 pub fn backed_up(at: Option<i64>) {
     METRICS.backups.with_label_values(&[if at.is_some() { "success" } else { "failure" }]).inc();
     if let Some(at) = at {
@@ -171,7 +173,7 @@ pub fn backed_up(at: Option<i64>) {
     }
 }
 
-/// Records that the certificate was loaded again, or that the new files are not usable.
+/// Records that the certificate was loaded again, or that the new certificate files are not usable.
 pub fn certificate_reloaded(is_valid: bool) {
     METRICS.certificates.with_label_values(&[if is_valid { "success" } else { "failure" }]).inc();
 }

@@ -1,9 +1,10 @@
-//! The file of the master secret. Only its owner can read it; a file that others can write is rejected.
+//! The file of the master secret. The server creates the file so that only its owner can read it, and rejects
+//! a file that other users can write.
 //!
-//! The first line is the current secret. A line that begins with `next ` contains the next one, which is
-//! accepted but not used yet, so that every replica knows it before the first one uses it. Lines that begin
-//! with `old ` contain former secrets. The file is replaced atomically, and by one process at a time, so no
-//! process reads a partial secret and a crash loses none.
+//! The first line is the current secret. A line that begins with `next ` contains the next secret. Servers
+//! accept this secret but do not use it yet, so that every replica knows it before the first replica uses it.
+//! Lines that begin with `old ` contain former secrets. The file is replaced atomically, and by one process
+//! at a time, so no process reads a partial secret, and a crash loses no secret.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -23,9 +24,9 @@ const OLD: &str = "old ";
 /// The accepted secrets, each at least [`MIN_BYTES`] long.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretSet {
-    /// Encrypts and signs.
+    /// The secret that encrypts and signs.
     pub current: String,
-    /// Becomes the current secret at the next rotation.
+    /// The secret that becomes the current one at the next rotation.
     pub next: Option<String>,
     /// Former current secrets, latest first.
     pub old: Vec<String>,
@@ -107,7 +108,8 @@ impl SecretFile {
         &self.secrets
     }
 
-    /// Generates the next secret and writes it to the file. Returns `false` if the file has one already.
+    /// Generates the next secret and writes it to the file. Returns `false` if the file already has a next
+    /// secret.
     ///
     /// # Errors
     ///
@@ -120,8 +122,8 @@ impl SecretFile {
         Ok(true)
     }
 
-    /// Replaces the current secret by the next one, or by a new random secret if there is no next one.
-    /// Returns whether there was a next secret.
+    /// Replaces the current secret with the next secret, or with a new random secret if there is no next
+    /// secret. Returns whether there was a next secret.
     ///
     /// # Errors
     ///
@@ -171,7 +173,7 @@ pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let mut file = opened.map_err(failed(path, "read"))?;
-    // The checks are of the opened file, because the path may name another file at any time.
+    // Check the opened file and not the path, because another process can replace the file at any time.
     let metadata = file.metadata().map_err(failed(path, "read"))?;
     if !metadata.is_file() {
         return Err(SecretError::NotAFile { path: path.display().to_string() });
@@ -189,9 +191,9 @@ pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
     SecretSet::parse(&text, &format!("in {}", path.display()))
 }
 
-/// Creates the file with a random secret, unless it exists. Writes a temporary file and links it to `path`:
-/// if two processes start at the same time, both use the secret of the first, and neither reads a partial
-/// one.
+/// Creates the file with a random secret, unless the file exists. Writes a temporary file and links it to
+/// `path`. If two processes start at the same time, both therefore use the secret of the first process, and
+/// neither reads a partial secret.
 pub(super) fn create(path: &Path) -> Result<(), SecretError> {
     let secrets = SecretSet { current: random_secret(), next: None, old: Vec::new() };
     let link = || -> io::Result<()> {

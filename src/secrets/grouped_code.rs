@@ -4,14 +4,14 @@ use std::fmt;
 
 use super::random_bytes;
 
-/// The alphabet of Base32 (RFC 4648 §6) in lower case, without digits that look like letters.
+/// The alphabet of Base32 (RFC 4648 §6) in lower case. It contains no digits that look like letters.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// The number of characters in a group.
 const GROUP: usize = 4;
 /// The maximum length of a text with separators, in bytes.
 const TEXT_MAX: usize = 64;
 
-/// A code of `LENGTH` characters; each has 5 bits.
+/// A code of `LENGTH` characters. Each character has 5 random bits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GroupedCode<const LENGTH: usize>(String);
 
@@ -24,7 +24,8 @@ impl<const LENGTH: usize> GroupedCode<LENGTH> {
         Self(bytes.iter().map(character).collect())
     }
 
-    /// Parses a code in any case, with or without hyphens and white space. Returns `None` for any other text.
+    /// Parses a code in upper or lower case, with or without hyphens and white space. Returns `None` for any
+    /// other text.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > TEXT_MAX {
             return None;

@@ -3,13 +3,13 @@
 /// The text that replaces a hidden value.
 pub const MASK: &str = "********";
 
-/// Masks the password of a URL, and values of its query whose names suggest a secret. Works on the text
-/// instead of a parsed URL, so that an invalid URL is masked too. In doubt it masks too much.
+/// Masks the password of a URL, and values of its query whose names suggest a secret. Works on the text and
+/// not on a parsed URL, so that it masks invalid URLs too. If a part is ambiguous, masks it.
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
-    // The rest is only a path.
+    // An SQLite URL contains only a path, and no password.
     if scheme == "sqlite" {
         return text.to_owned();
     }

@@ -4,8 +4,9 @@
 //! RFC 5869), so no key serves two purposes and a new purpose needs no new secret. Secrets shorter than 32
 //! bytes are rejected.
 //!
-//! Several secrets may be known at a time ([`SecretSet`]), so that the secret can be changed while servers
-//! run. The current one encrypts and signs; ciphertexts and tags of every known secret are accepted.
+//! A server can know several secrets at a time ([`SecretSet`]), so that the master secret can be changed
+//! while servers run. The current secret encrypts and signs. Ciphertexts and tags under every known secret
+//! are accepted.
 
 mod file;
 mod grouped_code;
@@ -29,7 +30,7 @@ pub use purpose::Purpose;
 /// Minimum length of a secret in bytes.
 pub const MIN_BYTES: usize = 32;
 
-/// Why there is no master secret.
+/// The reason why the master secret can't be loaded or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file can't be read, created, written or locked.
@@ -48,7 +49,7 @@ pub enum SecretError {
         /// The path of the file.
         path: String,
     },
-    /// Other users can replace the secret, and so forge every token.
+    /// Other users can replace the secret and then forge every token.
     #[error(
         "other users can write to the secret file {path} (mode {mode:o}); run chmod 600 on it, or replace \
          it if you don't trust its content"
@@ -56,7 +57,7 @@ pub enum SecretError {
     WritableByOthers {
         /// The path of the file.
         path: String,
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
     /// The secret is too short.
@@ -64,10 +65,11 @@ pub enum SecretError {
     TooShort {
         /// The source of the secret.
         from: String,
-        /// Its length.
+        /// The length of the secret, in bytes.
         bytes: usize,
     },
-    /// A line after the first is not marked as a next or former secret, or the first line is.
+    /// The first line is marked as a next or former secret, a later line is not marked, or two lines are
+    /// marked as the next secret.
     #[error(
         "line {line} of the secret {from} is invalid: the first line must be the current secret, \
          every other line must begin with `old ` or `next `, and only one with `next `"
@@ -80,7 +82,8 @@ pub enum SecretError {
     },
 }
 
-/// The secret that all keys are derived from, and the other secrets that are still or already accepted.
+/// The current secret, from which all keys are derived, and the other accepted secrets: the next one and the
+/// former ones.
 #[derive(Clone)]
 pub struct MasterSecret {
     current: Vec<u8>,
@@ -130,8 +133,8 @@ impl MasterSecret {
         derive(&self.current, purpose)
     }
 
-    /// Returns a fingerprint of each known secret, that of the current one first. A fingerprint identifies
-    /// the secret and reveals nothing of it.
+    /// Returns a fingerprint of each known secret. The fingerprint of the current secret is the first. A
+    /// fingerprint identifies a secret and reveals nothing about it.
     pub fn fingerprints(&self) -> Vec<String> {
         let keys = std::iter::once(self.derive(Purpose::Fingerprint));
         let encode = |key: [u8; 32]| URL_SAFE_NO_PAD.encode(key.first_chunk::<12>().unwrap_or(&[0; 12]));
@@ -180,7 +183,7 @@ impl Vault {
         Self { current: aes(key), others: Vec::new() }
     }
 
-    /// Creates a vault that encrypts under the current secret and decrypts under every known one.
+    /// Creates a vault that encrypts under the current secret and decrypts under every known secret.
     pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
         let others = secret.derive_others(purpose).map(|key| aes(&key)).collect();
         Self { current: aes(&secret.derive(purpose)), others }
@@ -255,7 +258,7 @@ impl MacKey {
         Self::with_others(key, Vec::new())
     }
 
-    /// Creates a MAC key that signs under the current secret and accepts tags of every known one.
+    /// Creates a MAC key that signs under the current secret and accepts tags under every known secret.
     pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
         let others = secret.derive_others(purpose).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
         Self::with_others(&secret.derive(purpose), others.collect())
@@ -281,8 +284,8 @@ impl MacKey {
         tag.len() >= TAG_BYTES && std::iter::once(&self.0.current).chain(&self.0.others).any(is_prefix)
     }
 
-    /// Returns `payload` and its tag as URL-safe text. `context` distinguishes the uses of the key: no other
-    /// message that is signed with this key may begin with it.
+    /// Returns `payload` and its tag as URL-safe text. `context` distinguishes the uses of the key: messages
+    /// of other uses must not begin with `context`.
     pub fn sign(&self, context: &[u8], payload: &[u8]) -> String {
         let message = [context, payload].concat();
         let tag = self.tag(&message);

@@ -25,7 +25,7 @@ pub enum Purpose {
     DigestNonces,
     /// Encrypting the secrets of authenticator apps at rest.
     TotpSecrets,
-    /// Naming the secret in backups.
+    /// Identifying the master secret in backups.
     Fingerprint,
     /// Hashing names and addresses for the throttle.
     Throttle,

@@ -1,4 +1,4 @@
-//! The number of wrong codes of each account.
+//! The number of wrong codes of each user or address.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,10 +7,10 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "flow_failures")]
 pub struct Model {
-    /// Keyed hash, as in `flows`.
+    /// Keyed hash of the user or the address, as in `flows`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub subject: Vec<u8>,
-    /// The time of the first wrong code that is counted.
+    /// The time of the first counted wrong code.
     pub since: i64,
     pub failures: i64,
 }

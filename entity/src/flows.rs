@@ -20,11 +20,11 @@ pub struct Model {
     pub address: Option<String>,
     /// Keyed hash of the code.
     pub code_tag: Vec<u8>,
-    /// Whether the code is enough, without a password.
+    /// Whether the code alone is sufficient, without a password.
     pub is_bound: bool,
-    /// Whether the address of an undo was confirmed.
+    /// For the undo of an address change: whether the previous address was confirmed.
     pub was_verified: bool,
-    /// bcrypt; the password that a repeated sign-up sets.
+    /// The bcrypt hash of the password that a repeated sign-up sets.
     pub password_hash: Option<String>,
     pub tries: i64,
     pub created_at: i64,

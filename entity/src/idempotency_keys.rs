@@ -20,13 +20,13 @@ pub struct Model {
     pub expires_at: i64,
     /// Status of the response. NULL while the request runs.
     pub status: Option<i64>,
-    /// `Location` of a response of an earlier version.
+    /// `Location` of a whole response that an earlier version of the server has stored.
     pub location: Option<String>,
-    /// `ETag` of a response of an earlier version.
+    /// `ETag` of such a response.
     pub etag: Option<String>,
-    /// Body of a response of an earlier version, otherwise empty. NULL while the request runs.
+    /// Body of such a response, otherwise empty. NULL while the request runs.
     pub body: Option<Vec<u8>>,
-    /// What the response is built from again, JSON. NULL for a response of an earlier version.
+    /// JSON from which the response is built again. NULL if an earlier version has stored the whole response.
     pub reference: Option<String>,
 }
 

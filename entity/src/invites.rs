@@ -13,7 +13,7 @@ pub struct Model {
     pub code_digest: Vec<u8>,
     /// The number of accounts that the code allows.
     pub uses: i64,
-    /// The number of accounts that were created with it.
+    /// The number of accounts that were created with the code.
     pub used: i64,
     pub created_at: i64,
     /// NULL if the code does not expire.

@@ -1,4 +1,4 @@
-//! The row types of the tables, one file for each table. They contain no rules and no serde.
+//! The row types of the tables, one file for each table. They contain neither rules nor serialization code.
 //!
 //! Instants are whole milliseconds since 1970 in UTC.
 

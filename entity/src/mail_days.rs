@@ -1,4 +1,4 @@
-//! The number of mails of each day.
+//! The number of mails that the server has sent on each day.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "mail_days")]
 pub struct Model {
-    /// The day in UTC, counted from 1970-01-01.
+    /// The number of days since 1970-01-01, in UTC.
     #[sea_orm(primary_key, auto_increment = false)]
     pub day: i64,
     pub mails: i64,

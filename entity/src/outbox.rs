@@ -13,16 +13,16 @@ pub struct Model {
     pub user_id: Option<Uuid>,
     /// The name of the mail's template.
     pub kind: String,
-    /// The `Message-ID` of every attempt.
+    /// The `Message-ID`, the same in every attempt.
     pub message_id: String,
     /// The recipient and the values of the mail, encrypted.
     pub sealed: Vec<u8>,
     pub queued_at: i64,
     /// The number of failed attempts.
     pub attempts: i64,
-    /// NULL if the delivery failed for good.
+    /// NULL if the delivery failed permanently.
     pub next_attempt_at: Option<i64>,
-    /// When the delivery failed for good.
+    /// When the delivery failed permanently.
     pub failed_at: Option<i64>,
     pub last_error: Option<String>,
 }

@@ -20,7 +20,7 @@ pub struct Model {
     pub amr: String,
     pub device_name: Option<String>,
     pub user_agent: Option<String>,
-    /// The device that a device token names.
+    /// The device that the client's device token identifies.
     pub device_id: Option<Uuid>,
 }
 

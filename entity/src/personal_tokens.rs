@@ -16,7 +16,7 @@ pub struct Model {
     pub scope: String,
     /// The keyed hash of the token.
     pub token_hash: Vec<u8>,
-    /// `H(A1)` of RFC 7616, encrypted; only of tokens for Digest.
+    /// `H(A1)` of RFC 7616, encrypted. NULL if the token is not for HTTP Digest.
     pub sealed_digest_hash: Option<Vec<u8>>,
     pub created_at: i64,
     pub expires_at: Option<i64>,

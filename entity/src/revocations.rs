@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "revocations")]
 pub struct Model {
-    /// The order of insertion.
+    /// The position in the order of insertion.
     #[sea_orm(primary_key)]
     pub seq: i64,
     /// A session, a token or a user.

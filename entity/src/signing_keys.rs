@@ -24,7 +24,7 @@ pub struct Model {
     pub activated_at: Option<i64>,
     /// When the key was retired.
     pub retired_at: Option<i64>,
-    /// When the last token signed with the key has expired, so that the key can be deleted.
+    /// When the last token that the key has signed expires. From then on, the key can be deleted.
     pub delete_at: Option<i64>,
 }
 

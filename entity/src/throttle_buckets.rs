@@ -1,4 +1,4 @@
-//! What the throttle has counted.
+//! The counters of the throttle, which are called buckets.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,20 +7,20 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "throttle_buckets")]
 pub struct Model {
-    /// The limit and the place of the key in its bounded space.
+    /// A keyed hash of the limit and of what it counts, in a bounded range.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     /// The name of the limit.
     pub kind: String,
-    /// The keyed hash of the account's name; 0 for none.
+    /// The keyed hash of the name of the account; 0 if the bucket has no account.
     pub account: i64,
-    /// The address or network of the last attempt; empty for none.
+    /// The address or network of the last attempt; empty if the bucket has no address.
     pub address: String,
-    /// When all counted attempts have expired.
+    /// When the last counted attempt expires.
     pub forgotten_at: i64,
-    /// Until when attempts are refused.
+    /// The time until which attempts are refused.
     pub blocked_until: i64,
-    /// The time until which no other alert is raised.
+    /// The time until which no further alert is sent.
     pub alerted_until: i64,
     pub expires_at: i64,
 }

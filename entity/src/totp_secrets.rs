@@ -1,4 +1,4 @@
-//! Authenticator apps, one row for each user who has begun to enrol one.
+//! Authenticator apps, one row for each user who has begun to enroll an app.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// The secret in use and the key of the recovery codes, encrypted. Null until the first confirmation.
+    /// The secret in use and the key of the recovery codes, encrypted. NULL until the first confirmation.
     pub sealed: Option<Vec<u8>>,
     /// When the secret in use was confirmed.
     pub confirmed_at: Option<i64>,
@@ -21,7 +21,7 @@ pub struct Model {
     pub pending_until: i64,
     /// The number of wrong codes since the last correct one.
     pub failures: i64,
-    /// No code is compared before this time.
+    /// The time until which codes are rejected without a comparison.
     pub blocked_until: i64,
 }
 

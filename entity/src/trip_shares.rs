@@ -11,7 +11,7 @@ pub struct Model {
     pub owner_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub trip_id: Uuid,
-    /// Random. The link contains it.
+    /// A random id. The link contains this id.
     pub id: Uuid,
     pub created_at: i64,
 }

@@ -27,15 +27,15 @@ pub struct Model {
     pub updated_at: i64,
     /// A JSON array, in travel order.
     pub stops: String,
-    /// The start date as a day number since 1970-01-01, or `9_000_000` without a start date.
+    /// The start date as the number of days since 1970-01-01, or `9_000_000` without a start date.
     pub start_key: i64,
     /// The title without case and accents.
     pub title_key: String,
     /// Title, destination, notes and the names of the stops without case and accents.
     pub search: String,
-    /// A Bloom filter of the pieces of 1 and 2 characters of `search`.
+    /// A Bloom filter of the pieces of `search` with 1 and 2 characters.
     pub search_short: Vec<u8>,
-    /// A Bloom filter of the pieces of 3 characters of `search`.
+    /// A Bloom filter of the pieces of `search` with 3 characters.
     pub search_long: Vec<u8>,
 }
 

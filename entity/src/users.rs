@@ -9,21 +9,22 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// As entered.
+    /// The address as entered.
     pub email: Option<String>,
-    /// In canonical form, and unique. A key without an `@` belongs to an address that another account has.
+    /// The canonical form of the address, which is unique. A key without an `@` means that another account
+    /// has the same address.
     pub email_key: Option<String>,
     pub email_verified: bool,
     pub username: Option<String>,
     pub username_key: Option<String>,
     pub display_name: Option<String>,
-    /// bcrypt, in the modular crypt format.
+    /// A bcrypt hash in the modular crypt format.
     pub password_hash: String,
     /// Whether logging in requires a second factor.
     pub mfa_enabled: bool,
     /// A language tag (BCP 47).
     pub locale: Option<String>,
-    /// Raised when the password or the state of the account changes.
+    /// Incremented when the password or the state of the account changes.
     pub credentials_version: i64,
     /// When an operator disabled the account.
     pub disabled_at: Option<i64>,

@@ -1,23 +1,24 @@
 //! The SQL fragments that differ between the databases.
 //!
-//! A step is SQL with `{placeholders}`. Keys are part of `CREATE TABLE`, the only statement for which all
-//! databases accept `IF NOT EXISTS`; this makes a step repeatable where DDL is not transactional (MySQL).
+//! A step is SQL with `{placeholders}`. Keys are part of `CREATE TABLE`, because it is the only statement for
+//! which all databases accept `IF NOT EXISTS`. A step can therefore be repeated even on MySQL, where DDL is
+//! not transactional.
 
 use sea_orm_migration::prelude::{DbErr, SchemaManager};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 
-/// Placeholder, SQLite, PostgreSQL, MySQL or MariaDB.
+/// Each entry contains a placeholder and its text for SQLite, for PostgreSQL, and for MySQL and MariaDB.
 ///
-/// Instants are whole milliseconds since 1970 in UTC: they compare the same on all databases. The
-/// binary collation makes MySQL compare text as the other two do.
+/// Instants are whole milliseconds since 1970 in UTC, because integers compare in the same way on all
+/// databases. With the binary collation, MySQL compares text in the same way as the other databases.
 const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{uuid}", "BLOB", "UUID", "BINARY(16)"),
     ("{int}", "INTEGER", "BIGINT", "BIGINT"),
     ("{bool}", "INTEGER", "BOOLEAN", "BOOLEAN"),
     ("{bytes}", "BLOB", "BYTEA", "VARBINARY(8192)"),
-    // A SHA-256.
+    // A SHA-256 digest.
     ("{digest}", "BLOB", "BYTEA", "BINARY(32)"),
-    // A Bloom filter of at most 896 bytes, and its default, the one that contains everything.
+    // A Bloom filter of at most 896 bytes, and its default: the filter that contains every value.
     ("{signature}", "BLOB", "BYTEA", "VARBINARY(896)"),
     ("{default_ff}", "DEFAULT x'ff'", "DEFAULT '\\xff'", "DEFAULT x'ff'"),
     ("{largebytes}", "BLOB", "BYTEA", "MEDIUMBLOB"),
@@ -29,12 +30,12 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("{text200}", "TEXT", "VARCHAR(200)", "VARCHAR(200)"),
     ("{text254}", "TEXT", "VARCHAR(254)", "VARCHAR(254)"),
     ("{text512}", "TEXT", "VARCHAR(512)", "VARCHAR(512)"),
-    // More than the 64 KiB of MySQL's TEXT. MySQL requires an expression as the default of such a column;
-    // SQLite rejects an expression when it adds a column.
+    // A text that can exceed the 64 KiB of MySQL's TEXT. MySQL requires that the default of such a column is
+    // an expression. SQLite rejects an expression as the default of an added column.
     ("{long}", "TEXT", "TEXT", "MEDIUMTEXT"),
     ("{default_empty}", "DEFAULT ''", "DEFAULT ''", "DEFAULT ('')"),
     ("{default_list}", "DEFAULT '[]'", "DEFAULT '[]'", "DEFAULT ('[]')"),
-    // Code point order, the default of the other two.
+    // The order of code points, which is the default on SQLite and MySQL.
     ("{binary}", "", "COLLATE \"C\"", ""),
     (
         "{days(start_date)}",
@@ -43,19 +44,19 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
         "DATEDIFF(start_date, '1970-01-01')",
     ),
     ("{length}", "length", "char_length", "char_length"),
-    // A table clustered by its primary key: always on InnoDB, on request on SQLite.
     (
         "{serial}",
         "INTEGER PRIMARY KEY AUTOINCREMENT",
         "BIGSERIAL PRIMARY KEY",
         "BIGINT AUTO_INCREMENT PRIMARY KEY",
     ),
-    // MySQL's indexes belong to their table.
+    // In MySQL, an index belongs to its table, so `DROP INDEX` must name the table.
     ("{on_security_events}", "", "", " ON security_events"),
     ("{on_sessions}", "", "", " ON sessions"),
     ("{on_tombstones}", "", "", " ON trip_tombstones"),
     ("{on_trips}", "", "", " ON trips"),
     ("{table}", "STRICT", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
+    // A table clustered by its primary key. InnoDB clusters every table; SQLite needs `WITHOUT ROWID`.
     ("{clustered}", "STRICT, WITHOUT ROWID", "", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
 ];
 

@@ -1,8 +1,8 @@
 //! The database schema, one file for each migration step.
 //!
-//! Every step runs on SQLite, PostgreSQL, MySQL and MariaDB, can be repeated after a partial failure,
-//! and is frozen once released: a change is a new step. No step imports `entity`, because a step must
-//! not change when the row types change.
+//! Every step runs on SQLite, PostgreSQL, MySQL and MariaDB, and can be repeated after a partial failure. A
+//! released step never changes: a change of the schema is a new step. No step imports `entity`, because a
+//! step must not change when the row types change.
 
 mod dialect;
 mod m20261122_000001_foundation;

@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// `*_key` is the normalized, case-folded form of an identifier, which is unique.
+// A column `*_key` contains the normalized, case-folded form of an identifier. This form is unique.
 const USERS: &str = "
 CREATE TABLE IF NOT EXISTS users (
     id {uuid} NOT NULL PRIMARY KEY,
@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS users (
     CONSTRAINT users_display_name_length CHECK ({length}(display_name) BETWEEN 1 AND 100)
 ) {clustered}";
 
-// A refresh token names only the session, so `id` alone is unique. The primary key clusters the sessions
-// of a user.
+// A refresh token contains only the id of the session, so `id` alone is unique. The primary key clusters the
+// sessions of a user.
 const SESSIONS: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     user_id {uuid} NOT NULL,
@@ -53,8 +53,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     CONSTRAINT sessions_user_agent_length CHECK ({length}(user_agent) <= 512)
 ) {clustered}";
 
-// `active_slot` is 1 on the active key and NULL on all others. The unique constraint decides the race
-// between replicas that start at the same time.
+// `active_slot` is 1 on the active key and NULL on all others. If several replicas start at the same time,
+// the unique constraint lets only one of them insert an active key.
 const SIGNING_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS signing_keys (
     kid {text64} NOT NULL PRIMARY KEY,
@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS signing_keys (
     CONSTRAINT signing_keys_status CHECK (status IN ('standby', 'active', 'retired'))
 ) {clustered}";
 
-// The primary key clusters a user's trips in list order. `(owner_id, id)` identifies a trip: every key
+// The primary key clusters a user's trips in list order. `(owner_id, id)` identifies a trip. Every key
 // includes the owner.
 const TRIPS: &str = "
 CREATE TABLE IF NOT EXISTS trips (

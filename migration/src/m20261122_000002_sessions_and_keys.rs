@@ -7,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// Revokes the tokens of `subject` (a session, a token or a user) that were issued before `minted_before`.
-// All of them have expired at `until`. Other replicas read new rows by `seq`.
+// Revokes the tokens of `subject` (a session, a token or a user) that were issued before `minted_before`. At
+// the time `until`, all of these tokens have expired. Other replicas find new rows by `seq`.
 const REVOCATIONS: &str = "
 CREATE TABLE IF NOT EXISTS revocations (
     seq {serial},
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS revocations (
     CONSTRAINT revocations_until UNIQUE (until, seq)
 ) {table}";
 
-// Leases for housekeeping: one replica at a time holds each until it expires.
+// Leases for housekeeping. One replica at a time holds a lease, until the lease expires.
 const LEASES: &str = "
 CREATE TABLE IF NOT EXISTS leases (
     name {text64} NOT NULL PRIMARY KEY,
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS security_events (
     CONSTRAINT security_events_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, so that each can be checked for and the step can be repeated.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
 const COLUMNS: &[(&str, &str, &str)] = &[
     ("sessions", "rotated_at", "{int} NOT NULL DEFAULT 0"),
     ("sessions", "used_generation", "{int} NOT NULL DEFAULT 0"),

@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// Deleted trips for the sync feed. `version` is the trip's last version plus one.
+// Tombstones of deleted trips, for the sync feed. `version` is the trip's last version plus one.
 const TRIP_TOMBSTONES: &str = "
 CREATE TABLE IF NOT EXISTS trip_tombstones (
     owner_id {uuid} NOT NULL,
@@ -20,19 +20,21 @@ CREATE TABLE IF NOT EXISTS trip_tombstones (
     CONSTRAINT trip_tombstones_owner FOREIGN KEY (owner_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, so that each can be checked for and the step can be repeated.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
 const COLUMNS: &[(&str, &str)] = &[
-    // A JSON array: a trip is one row with one version, so the row contains its stops.
+    // A JSON array. A trip is one row with one version, so the row also contains the stops.
     ("stops", "{long} NOT NULL {default_list}"),
-    // Sort keys, the same on all databases. `start_key` is the day number since 1970-01-01, with trips
-    // without a start date last; `title_key` is the title without case and accents.
+    // Sort keys, which all databases sort in the same order. `start_key` is the number of days since
+    // 1970-01-01; its default sorts trips without a start date last. `title_key` is the title without case
+    // and accents.
     ("start_key", "{int} NOT NULL DEFAULT 9000000"),
     ("title_key", "{text200} {binary} NOT NULL DEFAULT ''"),
     // Title, destination and notes without case and accents, for the search.
     ("search", "{long} NOT NULL {default_empty}"),
 ];
 
-// Fills existing rows. SQL can't remove accents; the next update of a trip removes them.
+// Fills the columns of existing rows. SQL can't remove accents, so the columns contain accents until the next
+// update of the trip.
 const FILL: &str = "
 UPDATE trips SET start_key = COALESCE({days(start_date)}, 9000000), title_key = lower(title),
     search = lower(concat_ws('\n', title, destination, notes)) WHERE search = ''";

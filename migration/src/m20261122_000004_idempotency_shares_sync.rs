@@ -7,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A request under its `Idempotency-Key`. `holder` claims the row before the request runs; the transaction
-// that does the work saves the response. `status` is NULL while the request runs.
+// A request with an `Idempotency-Key`. `holder` is the id of the claim, which is inserted before the request
+// runs. The transaction that does the work saves the response. `status` is NULL while the request runs.
 const IDEMPOTENCY_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     owner_id {uuid} NOT NULL,
@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     CONSTRAINT idempotency_keys_whole CHECK ((status IS NULL) = (body IS NULL))
 ) {clustered}";
 
-// The link contains the random `id` and gives read access to the trip. It is deleted with the trip.
+// The share link contains the random `id` and gives read access to the trip. The row is deleted with the
+// trip.
 const TRIP_SHARES: &str = "
 CREATE TABLE IF NOT EXISTS trip_shares (
     owner_id {uuid} NOT NULL,
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS trip_shares (
     CONSTRAINT trip_shares_trip FOREIGN KEY (owner_id, trip_id) REFERENCES trips (owner_id, id) ON DELETE CASCADE
 ) {clustered}";
 
-// Applied sync operations, recorded so that each is applied only once.
+// Applied sync operations. They are recorded so that each operation is applied only once.
 const SYNC_OPERATIONS: &str = "
 CREATE TABLE IF NOT EXISTS sync_operations (
     owner_id {uuid} NOT NULL,

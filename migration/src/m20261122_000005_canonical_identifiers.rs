@@ -1,12 +1,14 @@
-//! Computes the canonical form of every email address, the column that logging in compares.
+//! Computes the canonical form of every email address and stores it in the column by which a login finds the
+//! account.
 //!
-//! SQL can't compute it, so this step reads the accounts in batches and changes the rows whose form differs.
-//! Usernames need no change, because all of them are in lower case.
+//! SQL can't compute this form, so the step reads the accounts in batches and changes the rows whose form
+//! differs. Usernames need no change, because all of them are in lower case.
 //!
-//! Two accounts may have addresses that are one mailbox in the new form, such as `"ada"@example.org` and
-//! `ada@example.org`. A verified address keeps its account; otherwise the older account keeps the address. The
-//! other account stays as it is, with its sessions, its data and its username, but can't log in by the
-//! address: its key contains no `@`, so no login finds it. The log names both accounts.
+//! Two accounts can have addresses with the same canonical form, such as `"ada"@example.org` and
+//! `ada@example.org`. The address stays with the account that has verified it, or else with the older
+//! account. The other account keeps its sessions, its data and its username, but its user can't log in with
+//! the address: the key of this account contains no `@`, so no login finds the key. A log line names both
+//! accounts.
 
 use std::collections::HashMap;
 
@@ -46,12 +48,12 @@ impl Account {
         })
     }
 
-    /// Returns the order in which accounts claim an address.
+    /// Returns the sort key of accounts with the same address. The first account keeps the address.
     fn precedence(&self) -> (bool, i64, Uuid) {
         (!self.is_verified, self.created_at, self.id)
     }
 
-    /// Returns the key of an address that another account has.
+    /// Returns the key for an address that another account keeps. No login finds this key.
     fn unreachable_key(&self) -> String {
         format!("unavailable:{}", self.id)
     }
@@ -74,12 +76,13 @@ impl MigrationTrait for Migration {
                 }
             }
         }
-        // Accounts whose key is the canonical form already take part in the decision.
+        // An account whose key already is the canonical form claims this form too.
         for (canonical, claimants) in &mut claims {
             claimants.extend(find_unchanged(connection, canonical).await?);
             claimants.sort_by_key(Account::precedence);
         }
-        // All old keys are released first, because the key of one account may be the old key of another.
+        // Replace all old keys first, because the new key of one account can be the old key of another
+        // account.
         for account in claims.values().flatten() {
             set_key(connection, account.id, &account.unreachable_key()).await?;
         }
@@ -93,14 +96,15 @@ impl MigrationTrait for Migration {
             for other in others {
                 tracing::warn!(
                     account = %other.id, owner = %first.id,
-                    "two accounts have the same email address; only the owner can log in with it"
+                    "two accounts have the same email address; only the account `owner` can log in with it"
                 );
             }
         }
         Ok(())
     }
 
-    // The keys of most addresses are the same in the previous form, and the others can't be computed by SQL.
+    // Changes nothing: most addresses have the same key in the previous form, and SQL can't compute the
+    // previous keys of the other addresses.
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
         Ok(())
     }
@@ -121,7 +125,7 @@ async fn read_batch(connection: &impl ConnectionTrait, after: Uuid) -> Result<Ve
     connection.query_all(&query).await?.iter().map(Account::from_row).collect()
 }
 
-/// Returns the account that has this key already and keeps it as its canonical form.
+/// Returns the account that already has this key, if the key is the canonical form of its address.
 async fn find_unchanged(connection: &impl ConnectionTrait, key: &str) -> Result<Option<Account>, DbErr> {
     let query =
         Query::select().columns(COLUMNS).from("users").and_where(Expr::col("email_key").eq(key)).to_owned();

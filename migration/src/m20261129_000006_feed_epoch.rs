@@ -7,11 +7,11 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// One row. The server inserts it, because the databases have no random function in common.
+// A table with one row. The server inserts the row, because the databases have no random function in common.
 //
-// `epoch` is random and is replaced when the database was restored from a backup. `version_floor` is the
-// total that these replacements have added to the versions of trips. `generation` counts up while servers
-// write: a copy of the database with a lower generation is older.
+// `epoch` is random and is replaced after the database was restored from a backup. `version_floor` is the sum
+// of the numbers that these replacements have added to the versions of trips. `generation` is incremented
+// regularly while servers write. Of two copies of the database, the copy with the lower generation is older.
 const FEED_EPOCH: &str = "
 CREATE TABLE IF NOT EXISTS feed_epoch (
     id {int} NOT NULL PRIMARY KEY,

@@ -11,11 +11,11 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, so that each can be checked for and the step can be repeated. The default is the
-/// signature that matches every search.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
+/// The default is a signature that matches every search.
 const COLUMNS: [(&str, Column); 2] = [("search_short", Column::Short), ("search_long", Column::Long)];
 
-/// The number of trips that are filled in at a time.
+/// The number of trips that the step reads at a time.
 const BATCH: usize = 200;
 
 /// The key of a trip, and the texts that a search compares.
@@ -32,17 +32,20 @@ impl MigrationTrait for Migration {
                 dialect::run(manager, &[&statement]).await?;
             }
             if backend == DbBackend::Postgres {
-                // A search reads the signatures of all trips of a user, so they must stay in the row.
+                // A search reads the signatures of all trips of a user, so PostgreSQL must not move them out
+                // of the row.
                 let statement = format!("ALTER TABLE trips ALTER COLUMN {column} SET STORAGE PLAIN");
                 dialect::run(manager, &[&statement]).await?;
             }
         }
         fill(manager).await?;
-        // PostgreSQL stores long texts outside of the row, so that reading the rows is cheap there.
+        // PostgreSQL needs no index: it stores long texts outside of the row, so that reading the rows of all
+        // trips is cheap.
         if backend != DbBackend::Postgres {
             for (column, signature) in COLUMNS {
                 if !manager.has_index("trips", &index(column)).await? {
-                    // On SQLite a search reads the short texts directly.
+                    // On SQLite, a search reads the short texts directly, so the index contains only the
+                    // signatures of long texts.
                     let long = format!(" WHERE length({column}) > {}", signature.short_text_max());
                     let statement = format!(
                         "CREATE INDEX {} ON trips (owner_id, created_at, id, {column}){}",

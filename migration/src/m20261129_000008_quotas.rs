@@ -1,4 +1,5 @@
-//! Adds what each user has stored to the change counters, so that a quota is checked without counting rows.
+//! Adds the amounts that each user has stored to the change counters, so that the server can check a quota
+//! without counting rows.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,24 +8,25 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, so that each can be checked for and the step can be repeated.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
 const COLUMNS: [&str; 7] = [
     "trips",
     // The size of the texts of the trips, in bytes of UTF-8.
     "trip_bytes",
     "sync_operations",
     "tombstones",
-    // The number of the last change whose tombstone was deleted because the user had too many.
+    // The number of the last change whose tombstone was deleted because the user had too many tombstones.
     "tombstones_until",
-    // The last day on which the user has claimed an idempotency key, since 1970-01-01, and the number of keys.
+    // The last day on which the user claimed idempotency keys, as the number of days since 1970-01-01, and
+    // the number of keys that the user claimed on this day.
     "keys_day",
     "keys_claimed",
 ];
 
-/// Finds the user's sessions that have been idle longest.
+/// The index that finds the sessions of a user that have been idle longest.
 const SESSIONS_INDEX: &str = "sessions_last_seen";
 
-// The transaction that changes the rows updates these numbers from now on.
+// From now on, each transaction that changes the counted rows also updates these numbers.
 const FILL: [&str; 3] = [
     "UPDATE trip_counters SET
         trips = (SELECT COUNT(*) FROM trips WHERE trips.owner_id = trip_counters.owner_id),
@@ -37,7 +39,7 @@ const FILL: [&str; 3] = [
             + COALESCE(octet_length(notes), 0) + octet_length(stops)
         ), 0) FROM trips WHERE trips.owner_id = trip_counters.owner_id
     )",
-    // A user may have applied operations without a change.
+    // A user can have applied operations but no counter, because not every applied operation changes a trip.
     "INSERT INTO trip_counters (owner_id, value)
         SELECT DISTINCT owner_id, 0 FROM sync_operations WHERE NOT EXISTS (
             SELECT 1 FROM trip_counters WHERE trip_counters.owner_id = sync_operations.owner_id

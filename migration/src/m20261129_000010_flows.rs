@@ -1,4 +1,5 @@
-//! Adds flows: codes and links that are sent by mail, and the number of wrong codes of each account.
+//! Adds flows, which are codes and links that are sent by mail, and the number of wrong codes of each user or
+//! address.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,7 +8,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// The unique keys are indexes: on the earlier flows of a subject, on the flows of a user, and on expired ones.
+// The unique constraints serve as indexes: for the earlier flows of a subject, the flows of a user, and
+// expired flows.
 const FLOWS: &str = "
 CREATE TABLE IF NOT EXISTS flows (
     id {uuid} NOT NULL,

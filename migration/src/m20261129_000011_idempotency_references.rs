@@ -1,4 +1,5 @@
-//! Adds to idempotency keys what the response is built from again, instead of the whole response.
+//! Adds a reference to idempotency keys. The server builds the response from the reference again, so it no
+//! longer stores the whole response.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -8,7 +9,7 @@ use crate::dialect;
 pub(crate) struct Migration;
 
 const TABLE: &str = "idempotency_keys";
-/// NULL in a row from before this step, which has the whole response.
+/// NULL in a row from before this step, which contains the whole response.
 const COLUMN: &str = "reference";
 
 #[async_trait::async_trait]
@@ -24,7 +25,7 @@ impl MigrationTrait for Migration {
         if !manager.has_column(TABLE, COLUMN).await? {
             return Ok(());
         }
-        // The former version can't read these rows.
+        // The previous version of the server can't read these rows.
         let delete = format!("DELETE FROM {TABLE} WHERE {COLUMN} IS NOT NULL");
         dialect::run(manager, &[&delete, &format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")]).await
     }

@@ -1,4 +1,4 @@
-//! Adds the outbox of mails, and the budgets of mailboxes and days.
+//! Adds the outbox of mails, and the numbers of mails for each mailbox and each day, which are limited.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A row is deleted when its mail is sent. `sealed` contains the recipient and the values of the mail, encrypted.
-// `next_attempt_at` is NULL exactly if the delivery failed for good.
+// A row is deleted when its mail is sent. `sealed` contains the recipient and the values of the mail,
+// encrypted. `next_attempt_at` is NULL if and only if the delivery failed permanently.
 const OUTBOX: &str = "
 CREATE TABLE IF NOT EXISTS outbox (
     id {uuid} NOT NULL,
@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     CONSTRAINT outbox_state CHECK ((next_attempt_at IS NULL) <> (failed_at IS NULL))
 ) {clustered}";
 
-// The times of the mails of the last day to one mailbox, whose address is only known as a keyed hash.
+// The times of the mails that were sent to one mailbox within the last day. The table contains only a keyed
+// hash of the mailbox's address.
 const MAIL_BUDGETS: &str = "
 CREATE TABLE IF NOT EXISTS mail_budgets (
     mailbox {digest} NOT NULL,
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS mail_budgets (
     CONSTRAINT mail_budgets_age UNIQUE (newest_at, mailbox)
 ) {clustered}";
 
-// The number of mails of the server in a day (UTC), counted from 1970-01-01.
+// The number of mails that the server has sent on a day. `day` is the number of days since 1970-01-01 in UTC.
 const MAIL_DAYS: &str = "
 CREATE TABLE IF NOT EXISTS mail_days (
     day {int} NOT NULL,

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS pending_logins (
     CONSTRAINT pending_logins_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// The indexes of `pending_logins`: for the logins of a user, and for those that have expired.
+/// The indexes of `pending_logins`: for the logins of a user, and for expired logins.
 const INDEXES: [(&str, &str); 2] =
     [("pending_logins_user_id", "user_id, expires_at"), ("pending_logins_expires_at", "expires_at")];
 

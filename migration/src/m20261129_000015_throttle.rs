@@ -1,4 +1,4 @@
-//! Adds what the throttle counts.
+//! Adds the counters of the throttle, which are called buckets.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -7,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// `id` is a keyed hash in a bounded space, so that made-up names can't fill the table. There are no owners: names
-// without an account are counted like the others.
+// `id` is a keyed hash in a bounded space, so that made-up names can't fill the table. A row has no owner,
+// because the throttle also counts names that no account has.
 const BUCKETS: &str = "
 CREATE TABLE IF NOT EXISTS throttle_buckets (
     id {int} NOT NULL PRIMARY KEY,
@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS throttle_buckets (
     alerted_until {int} NOT NULL,
     expires_at {int} NOT NULL
 ) {clustered}";
-/// Not unique: PostgreSQL's `ON CONFLICT` handles concurrent inserts for one unique index only.
+/// This index is not unique, because PostgreSQL's `ON CONFLICT` handles concurrent inserts for only one
+/// unique index.
 const INDEX: &str = "throttle_buckets_expires_at";
 
 #[async_trait::async_trait]

@@ -1,4 +1,5 @@
-//! Adds the language and the state of accounts, addresses and devices of security events, and known devices.
+//! Adds the language and the state of accounts, the addresses and devices of security events, and known
+//! devices.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -16,10 +17,11 @@ CREATE TABLE IF NOT EXISTS known_devices (
     CONSTRAINT known_devices_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-/// Added one at a time, so that each can be checked for and the step can be repeated.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
 const COLUMNS: [(&str, &str, &str); 6] = [
     ("users", "locale", "{text64}"),
-    // Raised when the password or the state of the account changes: a login that began before is refused.
+    // Incremented when the password or the state of the account changes, so that a login that began before
+    // the change is refused.
     ("users", "credentials_version", "{int} NOT NULL DEFAULT 0"),
     ("users", "disabled_at", "{int}"),
     ("security_events", "ip", "{text64}"),
@@ -27,7 +29,7 @@ const COLUMNS: [(&str, &str, &str); 6] = [
     ("security_events", "user_agent", "{text512}"),
 ];
 
-/// Finds old events.
+/// The index that finds old events.
 const INDEX: &str = "security_events_created_at";
 
 #[async_trait::async_trait]
@@ -44,7 +46,7 @@ impl MigrationTrait for Migration {
             dialect::run(manager, &[&format!("CREATE INDEX {INDEX} ON security_events (created_at)")])
                 .await?;
         }
-        // The names of events are part of the API since this step.
+        // From this step on, the API returns the names of events, so this event gets its final name.
         let rename =
             "UPDATE security_events SET kind = 'refresh_token_reuse' WHERE kind = 'refresh_token_reused'";
         dialect::run(manager, &[rename]).await

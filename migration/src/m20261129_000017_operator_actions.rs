@@ -7,8 +7,8 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// The rows remain when an account is deleted, so the subject is not a foreign key. Ids are UUIDv7, so the primary
-// key is in the order of time.
+// The rows remain when an account is deleted, so the subject is not a foreign key. Ids are UUIDv7s, so the
+// primary key sorts the rows by time.
 const OPERATOR_ACTIONS: &str = "
 CREATE TABLE IF NOT EXISTS operator_actions (
     id {uuid} NOT NULL PRIMARY KEY,

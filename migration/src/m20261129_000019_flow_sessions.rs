@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Added one at a time, so that each can be checked for and the step can be repeated.
+/// The step adds each column separately, and only if the column is missing, so that the step can be repeated.
 const COLUMNS: [(&str, &str); 2] = [("flows", "session_id"), ("pending_logins", "device_id")];
 
 #[async_trait::async_trait]

@@ -1,10 +1,10 @@
 //! The canonical form of email addresses and usernames. Two spellings are the same identifier if their
 //! canonical forms are equal.
 //!
-//! The server and the migration that fills the canonical column both use this crate. A change of the form
-//! therefore needs a new migration step, which computes the column again.
+//! The server uses this crate, and so does the migration step that fills the column of canonical forms. A
+//! change of the form therefore needs a new migration step that computes the column again.
 //!
-//! The form of an address, in this order:
+//! The canonical form of an address is computed in these steps:
 //!
 //! 1. White space around it is removed. Full-width and half-width characters become ordinary ones, because
 //!    input methods for Chinese, Japanese and Korean produce them (RFC 8265 §3.3.1).
@@ -27,8 +27,8 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
-/// Returns the canonical form of an email address or a username. Never fails: text that is no valid identifier
-/// has a form too, and it contains an `@` if the text does.
+/// Returns the canonical form of an email address or a username. Never fails: a text that is not a valid
+/// identifier has a canonical form too. The form contains an `@` if the text contains one.
 pub fn canonical(text: &str) -> String {
     let text: String = text.trim().chars().flat_map(ordinary_width).collect();
     match text.rsplit_once('@') {
@@ -80,7 +80,7 @@ fn fold(text: &str) -> String {
     folded.nfc().collect()
 }
 
-/// Removes the quotes of a quoted local part if they are not necessary, and its unnecessary backslashes.
+/// Removes the quotes of a quoted local part if they are unnecessary, and removes unnecessary backslashes.
 fn unquote(local: &str) -> Cow<'_, str> {
     let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let Some(quoted) = quoted else { return Cow::Borrowed(local) };

@@ -2,10 +2,10 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Returns `text` without case, accents and control characters, its words separated by one space.
+/// Returns `text` without case, accents and control characters. One space separates the words.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
-        // The same result, without the normalization that only other characters need.
+        // A faster way to the same result: ASCII needs no normalization.
         let letters = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
         return single_spaced(&letters.collect::<String>().to_ascii_lowercase());
     }

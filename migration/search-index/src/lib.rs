@@ -1,12 +1,12 @@
-//! The searchable form of a trip: its folded text, and the signatures by which a search skips trips.
+//! The searchable form of a trip: its folded text, and the signatures that let a search skip trips.
 //!
 //! A search finds the trips whose folded text contains the folded search text. To avoid reading the text of
-//! every trip, each trip has two signatures: Bloom filters of the short pieces of its text. [`probes`] returns
-//! bits that are set in the signature of every text that contains the search text. A trip with one of these
-//! bits unset does not match; the others are candidates whose text must be compared. A signature never
-//! excludes a match.
+//! every trip, each trip has two signatures: Bloom filters of the short pieces of its text. [`probes`]
+//! returns bits that are set in the signature of every text that contains the search text. A trip does not
+//! match if one of these bits is not set. The other trips are candidates, whose texts must be compared. A
+//! signature never excludes a match.
 //!
-//! Signatures are stored. A change of this file that sets other bits needs a migration step that writes the
+//! Signatures are stored. A change of this crate that sets other bits needs a migration step that writes the
 //! signatures of all trips again.
 
 mod folding;

@@ -1,13 +1,13 @@
 //! Bloom filters of the pieces of 1 to 3 characters of a text.
 //!
-//! The short signature contains the pieces of 1 and 2 characters, the long one those of 3. Each piece has two
-//! 16-bit hashes, each of which sets a bit of byte `hash / 8 % length` of the signature. A database can
-//! therefore test a bit of a signature of any length by a remainder.
+//! The short signature contains the pieces of 1 and 2 characters. The long signature contains the pieces of 3
+//! characters. Each piece has two 16-bit hashes, each of which sets a bit of byte `hash / 8 % length` of the
+//! signature. With the modulo operation, a database can therefore test a bit of a signature of any length.
 
 use std::collections::HashSet;
 
-/// The maximum length of a signature, in bytes. With the key of a trip it fits into an entry of an index on
-/// every database; on SQLite, a longer entry needs a page of its own.
+/// The maximum length of a signature, in bytes. Together with the key of a trip, it fits into an entry of an
+/// index on every database. On SQLite, a longer entry would need a separate page.
 pub const SIGNATURE_MAX: usize = 896;
 /// The signature of a trip whose text is unknown: every search considers it a candidate.
 pub const MATCHES_ALL: [u8; 1] = [0xff];
@@ -17,18 +17,18 @@ pub const PROBES_MAX: usize = 16;
 const SHORT_MAX: usize = 448;
 /// The minimum length of a signature, in bytes.
 const SIGNATURE_MIN: usize = 8;
-/// The bytes of text for each byte of the long signature. A trip of 1,000 English characters has some 550
-/// different pieces of 3 characters, and so sets four of ten bits.
+/// The bytes of text for each byte of the long signature. An English text of 1,000 characters has about 550
+/// different pieces of 3 characters, which set about 40 % of the bits.
 const LONG_RATIO: usize = 4;
 /// The bytes of text for each byte of the short signature.
 const SHORT_RATIO: usize = 8;
-/// Texts of up to about this many bytes are short: on some databases a search reads them directly, which costs
-/// less than to maintain an index of their signatures.
+/// Texts of up to about this many bytes are short. On some databases, a search reads short texts directly,
+/// which costs less than maintaining an index of their signatures.
 const SHORT_TEXT_MAX: usize = 512;
 /// The number of bits of a character.
 const CHAR_BITS: u32 = 21;
 
-/// Which signature a search tests.
+/// The signature that a search tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// The pieces of 1 and 2 characters.
@@ -38,7 +38,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// Returns the maximum length of this signature of a short text, in bytes.
+    /// Returns the maximum length of this signature for a short text, in bytes.
     pub const fn short_text_max(self) -> usize {
         match self {
             Self::Short => SHORT_TEXT_MAX / SHORT_RATIO,
@@ -50,7 +50,7 @@ impl Column {
 /// A bit that is set in the signature of every matching trip: `mask` in byte `byte % length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Probe {
-    /// The byte, to be reduced to the length of the signature.
+    /// The index of the byte, modulo the length of the signature.
     pub byte: u16,
     /// One bit.
     pub mask: u8,
@@ -107,7 +107,7 @@ impl Signatures {
     }
 }
 
-/// The last three characters of a text, [`CHAR_BITS`] each.
+/// The last three characters of a text, with [`CHAR_BITS`] bits each.
 #[derive(Debug, Clone, Copy, Default)]
 struct Last(u64);
 
@@ -116,8 +116,8 @@ impl Last {
         self.0 = (self.0 << CHAR_BITS | u64::from(u32::from(letter))) & ((1 << (3 * CHAR_BITS)) - 1);
     }
 
-    /// Returns the bits of the last `length` characters, from two rounds of multiplicative hashing. Nothing
-    /// depends on resistance to chosen texts.
+    /// Returns the bits of the last `length` characters, computed by two rounds of multiplicative hashing.
+    /// The hash need not resist chosen texts.
     fn bits(self, length: u32) -> [Probe; 2] {
         let piece = self.0 & ((1 << (length * CHAR_BITS)) - 1);
         let mixed = (piece << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(length);
@@ -126,8 +126,9 @@ impl Last {
     }
 }
 
-/// Returns the length of a signature. Long texts have different lengths: in signatures of one length, a bit of
-/// the search text that a frequent piece also sets would be set for almost every trip.
+/// Returns the length of a signature. The signatures of long texts have different lengths. If all had the
+/// same length, a frequent piece that happens to set a bit of the search text would set this bit for almost
+/// every trip.
 fn length(text: &str, ratio: usize, max: usize) -> usize {
     (text.len() / ratio).clamp(SIGNATURE_MIN, max - text.len() % (max / 16))
 }
@@ -142,7 +143,7 @@ pub fn probes(folded_text: &str) -> (Column, Vec<Probe>) {
     for (letter, number) in folded_text.chars().zip(1_u32..) {
         last.push(letter);
         if number >= length {
-            // The shorter pieces are parts of these.
+            // Only pieces of the full length are tested, because they contain the shorter pieces.
             all.extend(last.bits(length));
         }
     }

@@ -41,7 +41,7 @@ impl RequestInfo {
     }
 }
 
-/// An audited event. Its name appears in the log and in the table of security events.
+/// An event of the audit log. Each log line contains the name of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// An account and its first session were created.
@@ -64,7 +64,7 @@ pub enum Event {
     Reauthenticated,
     /// Credentials were wrong.
     LoginFailed,
-    /// An account has very many failed logins in a day.
+    /// An account has had very many failed logins within a day.
     UnderAttack,
     /// A session was extended.
     Refreshed,
@@ -76,13 +76,13 @@ pub enum Event {
     LoggedOut,
     /// The owner of a session revoked it.
     SessionEnded,
-    /// A service that had received an access token revoked it.
+    /// A service revoked an access token that it had received.
     TokenRevoked,
-    /// The address of an account was confirmed, possibly a new one.
+    /// The current address or a new address of an account was confirmed.
     AddressConfirmed,
     /// A change of the address was undone.
     AddressChangeUndone,
-    /// The password was replaced with a mailed code or link.
+    /// A user set a new password with a mailed code or link.
     PasswordReset,
     /// The owner of an account deleted it.
     AccountDeleted,
@@ -138,9 +138,9 @@ pub fn in_request<F: Future>(info: Arc<RequestInfo>, request: F) -> TaskLocalFut
     REQUEST.scope(info, request)
 }
 
-/// Records the authenticated caller of the current request, unless it is known already.
+/// Records the authenticated caller of the current request, unless the caller is already known.
 pub fn set_caller(user: Uuid, session: Option<Uuid>) {
-    // An error means that there is no request, or that the caller is known.
+    // An error means that there is no request or that the caller is already known.
     let _ = REQUEST.try_with(|info| info.caller.set((user, session)));
 }
 
@@ -155,8 +155,8 @@ pub fn client_address() -> Option<IpAddr> {
     REQUEST.try_with(|info| info.address).ok()
 }
 
-/// Writes a failed login to the audit log. If the name belongs to no account, the line contains its keyed hash instead
-/// of the user: the hash is the same for the same name.
+/// Writes a failed login to the audit log. If the name belongs to no account, the line contains a keyed hash
+/// of the name instead of the user. The same name always has the same hash.
 pub fn record_failed_login(user: Option<Uuid>, name_hash: i64) {
     let info = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(
@@ -174,8 +174,8 @@ pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
     tracing::info!(target: "tripgate::audit", event = "operator_command", command, operator, subject);
 }
 
-/// Writes the deletion of an account to the audit log. The line outlives the account, so of its user it contains the id
-/// only, which nothing else refers to any more.
+/// Writes the deletion of an account to the audit log. The line remains after the deletion, so it contains
+/// only the user's id, to which no other data refers any more.
 pub fn record_deletion(user: Uuid) {
     let info = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(

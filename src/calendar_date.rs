@@ -1,14 +1,14 @@
-//! Calendar dates as text: `YYYY-MM-DD` (RFC 3339 `full-date`), the form of the wire and of the database.
+//! Calendar dates as text: `YYYY-MM-DD` (RFC 3339 `full-date`), the format in the API and in the database.
 //!
-//! Both directions are written by hand: a page of 20 trips has forty dates and instants, and chrono's patterns take
-//! a twentieth of the time of a page.
+//! This module parses and writes dates without chrono's patterns. A page of 20 trips contains forty dates and
+//! forty instants, and the patterns would take a twentieth of the time of the page.
 
 use chrono::{Datelike, NaiveDate};
 
 /// The length of a date as text, in bytes.
 pub const LENGTH: usize = 10;
 
-/// Parses a date. Rejects signs, spaces, short fields and dates that don't exist.
+/// Parses a date. Rejects signs, spaces, fields with too few digits, and dates that don't exist.
 pub fn parse(text: &str) -> Option<NaiveDate> {
     let number = |text: &[u8]| {
         text.iter().try_fold(0, |number, digit| {
@@ -33,7 +33,8 @@ pub fn write(text: &mut [u8], date: NaiveDate) {
     write_number(text, 8, 2, date.day());
 }
 
-/// Writes the last `digits` digits of a number at `from`, with leading zeros.
+/// Writes the last `digits` digits of a number into `text`, beginning at the offset `from`, with leading
+/// zeros.
 pub fn write_number(text: &mut [u8], from: usize, digits: usize, mut number: u32) {
     for place in text.iter_mut().skip(from).take(digits).rev() {
         *place = b'0' + u8::try_from(number % 10).unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// Returns the error and its sources, outermost first. Omits a source that the text before it already
-/// contains at its end, as some libraries include it in their own text.
+/// Returns the error and its sources, outermost first. Omits a source if the previous text already ends with
+/// it, because some libraries include the source in their own text.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -1,4 +1,4 @@
-//! Background jobs that run for as long as the server.
+//! Background jobs, which run until the server stops.
 //!
 //! Every replica polls for the changes of the other replicas every 300 ms. Jobs that concern the whole
 //! installation run on the replica that holds the job's lease. No response depends on these jobs for
@@ -28,9 +28,10 @@ const FLUSH_EVENTS_EVERY: Duration = Duration::from_secs(1);
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often to delete expired rows and to check whether the signing keys need rotation.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// How often to load the highest bcrypt cost in the database; another replica may have stored a higher one.
+/// How often to load the highest bcrypt cost of the stored password hashes, because another replica can store
+/// a hash with a higher cost.
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
-/// How long a lease keeps the other replicas from a job after the replica that holds it has died.
+/// The duration of a lease. If a replica crashes, the other replicas can't run its job for up to this time.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 /// How often to count the mails of the outbox for the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -63,7 +64,7 @@ pub async fn run(app: App) {
     );
 }
 
-/// Stores pending token usage and events when the server stops, and records that it stopped gracefully.
+/// Stores pending token usage and events when the server stops. Records that the server stopped gracefully.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
     flush_events(app.clone()).await;
@@ -76,7 +77,7 @@ pub async fn finish(app: &App) {
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App) -> F) {
-    // The first run is one period from now, because the start has just read everything.
+    // The first run is after one period, because the server has read the current state when it started.
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -86,7 +87,7 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App)
 }
 
 async fn poll(app: App) {
-    // Detects a jump of the clock, even if the clock is corrected before the next job.
+    // Detects a jump of the clock even if the jump is undone before the next job checks the clock.
     let _is_steady = app.clock.is_steady();
     app.tokens.poll().await;
 }
@@ -131,8 +132,9 @@ async fn flush_events(app: App) {
     }
 }
 
-/// Deletes expired sessions, revocations and personal access tokens, old events, mails and records of administrative
-/// commands, if the clock is steady and this replica holds the lease.
+/// Deletes expired sessions, revocations, codes, invites, passkey challenges, throttle buckets and personal
+/// access tokens, and old events, mails and records of administrative commands, if the clock is steady and
+/// this replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -211,7 +213,7 @@ pub async fn sweep_sync(app: App) {
     }
 }
 
-/// Makes a scheduled backup when it is due, if this replica holds the lease.
+/// Makes a backup if the next scheduled backup is due and this replica holds the lease.
 pub async fn back_up(app: App) {
     let settings = &app.backup_settings;
     if settings.dir.is_none() || !has_lease(&app, BACKUP_LEASE).await {
@@ -238,7 +240,7 @@ pub async fn rotate_keys(app: App) {
     }
     if let Err(error) = app.tokens.housekeep().await {
         tracing::warn!(causes = error_chain(&error), "failed to rotate the signing keys");
-        // Release the lease: another replica may have the right master secret.
+        // Release the lease, because another replica possibly has the right master secret.
         if let Err(error) = app.leases.release(KEYS_LEASE).await {
             tracing::debug!(causes = error_chain(&error), "failed to release the lease of the key rotation");
         }

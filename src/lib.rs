@@ -4,8 +4,8 @@
 //!
 //! # Layers
 //!
-//! One process handles a request from top to bottom. A module may import only from lower layers;
-//! `tests/it/architecture` enforces this table:
+//! A request passes through the layers from top to bottom, within one process. A module can import only from
+//! lower layers. `tests/it/architecture` enforces this table:
 //!
 //! | layer | modules | purpose |
 //! |---|---|---|
@@ -29,12 +29,13 @@
 //! the queries, and `api` with the operations. `poem` is used only in [`listener`], [`web`], [`http`] and the
 //! `api` modules, `sea_orm` only in [`db`] and the `store` modules.
 //!
-//! They are [`accounts`], [`backups`], [`clients`], [`epochs`], [`events`], [`exports`], [`flows`], [`idempotency`],
-//! [`invites`], [`leases`], [`mail`], [`operators`], [`passkeys`], [`personal_tokens`], [`recovery`],
-//! [`second_factors`], [`sessions`], [`shares`], [`sync`], [`throttle`], [`tokens`], [`totp`] and [`trips`].
+//! The domain modules are [`accounts`], [`backups`], [`clients`], [`epochs`], [`events`], [`exports`],
+//! [`flows`], [`idempotency`], [`invites`], [`leases`], [`mail`], [`operators`], [`passkeys`],
+//! [`personal_tokens`], [`recovery`], [`second_factors`], [`sessions`], [`shares`], [`sync`], [`throttle`],
+//! [`tokens`], [`totp`] and [`trips`].
 //!
-//! Within a layer, a module imports only what `SAME_LAYER` in `tests/it/architecture/layers.rs` lists. The `api` of
-//! a module may use the wire types of another: `shares` and `sync` return trips.
+//! Within a layer, a module imports only what `SAME_LAYER` in `tests/it/architecture/layers.rs` lists. The
+//! `api` of a module can use the wire types of another module: `shares` and `sync` return trips.
 
 pub mod accounts;
 pub mod admin;

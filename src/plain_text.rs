@@ -2,10 +2,11 @@
 //!
 //! A one-line text, such as a title or a name, appears in lists, mails and logs. It contains no control
 //! character, no line or paragraph separator, and no character that changes the direction of the text around
-//! it (embeddings, overrides and isolates, Unicode Technical Report 36 §2.4). The marks for Arabic and Hebrew
-//! text are allowed. Notes have lines: they may contain line breaks and tabs, and no other control character.
+//! it (embeddings, overrides and isolates, Unicode Technical Report 36 §2.4). The direction marks that Arabic
+//! and Hebrew texts need are allowed. Notes are texts with several lines: they can contain line breaks and
+//! tabs, but no other control characters.
 //!
-//! The rules are patterns, because the OpenAPI document publishes them.
+//! The rules are regular expressions, because the OpenAPI document publishes them.
 
 /// The pattern of a one-line text.
 pub const LINE_PATTERN: &str = r"^[^\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]*$";

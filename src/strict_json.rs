@@ -1,8 +1,8 @@
 //! A strict JSON parser (RFC 8259, I-JSON of RFC 7493).
 //!
-//! It rejects input that parsers treat differently: duplicate fields, NUL characters, lone surrogates,
-//! numbers beyond the range of a double, and more than 128 levels of nesting. It also limits the number of
-//! values, because a parsed value can take fifty times the memory of its text.
+//! It rejects input that different parsers interpret differently: duplicate fields, NUL characters, lone
+//! surrogates, numbers beyond the range of a double, and more than 128 levels of nesting. It also limits the
+//! number of values, because a parsed value can take fifty times the memory of its text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// Why the input is rejected. The messages contain no part of the input.
+/// The reason why the input is rejected. The messages contain no part of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The input is not UTF-8 or not JSON, or a number or the nesting exceeds its limit.
@@ -70,7 +70,7 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Parses JSON of at most `max_values` values strictly.
+/// Parses JSON strictly. Rejects JSON with more than `max_values` values.
 ///
 /// # Errors
 ///
@@ -83,14 +83,15 @@ pub fn parse(text: &[u8], max_values: usize) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// Parses an object with a long list strictly. Passes each item of the list to `on_item` as soon as it is parsed,
-/// so that only one is in memory, and returns the object with an empty list in its place.
+/// Parses an object strictly whose field `list` contains a long list. Passes each item of the list to
+/// `on_item` as soon as the item is parsed, so that only one item is in memory. Returns the object with an
+/// empty list in this field.
 ///
 /// If the value is not an object, or its field `list` is not a list, returns the value unchanged.
 ///
 /// # Errors
 ///
-/// [`JsonError`]. Items before the error were passed to `on_item`.
+/// [`JsonError`]. The items before the error have been passed to `on_item`.
 pub fn parse_list(
     text: &[u8],
     list: &str,
@@ -119,7 +120,7 @@ pub fn parse_list(
     Ok(Value::Object(fields))
 }
 
-/// Parses an object, except the value of one field.
+/// Parses an object, but leaves the value of one field unparsed.
 struct WithList<'l> {
     list: &'l str,
     remaining: &'l Cell<usize>,
@@ -179,7 +180,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {
 
 #[derive(Clone, Copy)]
 struct Strict<'c> {
-    /// Number of values that may follow.
+    /// The number of further values that are allowed.
     remaining: &'c Cell<usize>,
 }
 

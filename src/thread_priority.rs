@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 /// The highest niceness: the scheduler prefers all other threads.
 const NICE: i32 = 19;
 
-/// Gives the calling thread the lowest priority, permanently. On Linux each thread has its own niceness, and
-/// raising it needs no privilege.
+/// Gives the calling thread the lowest priority, permanently. On Linux, each thread has its own niceness, and
+/// a thread needs no privilege to raise its niceness.
 pub fn lower() {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, "failed to lower the priority of a thread");
@@ -46,7 +46,7 @@ impl LowPriorityThreads {
         Self { queue }
     }
 
-    /// Runs `work` on one of the threads. Skips it if the caller stops waiting before it begins.
+    /// Runs `work` on one of the threads. Skips the work if the caller stops waiting before the work begins.
     ///
     /// # Errors
     ///
@@ -71,7 +71,8 @@ fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            // A panic fails one caller, not the thread. The caller gets an error, because its sender is dropped.
+            // A panic ends the job but not the thread. The caller gets an error, because the panic drops the
+            // sender of the reply.
             Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Err(mpsc::RecvError) => return,
         }

@@ -225,7 +225,7 @@ pub enum IdempotencyError {
     #[error("the key was used for a different request")]
     Reused,
     /// The owner has claimed the maximum number of keys today, which is this number.
-    #[error("the owner has claimed too many keys today")]
+    #[error("the owner has claimed too many idempotency keys today")]
     QuotaExceeded(i64),
     /// The owner's account does not exist.
     #[error("the owner's account does not exist")]

@@ -210,7 +210,7 @@ pub enum TripsError {
     #[error("the change would exceed a quota of the owner")]
     QuotaExceeded(Quota),
     /// Another request with the same idempotency key has taken over the claim of this one.
-    #[error("another request with the same idempotency key took over")]
+    #[error("another request with the same idempotency key took over the claim")]
     ClaimLost,
     /// The database failed.
     #[error("failed to read or write trips")]

@@ -11,8 +11,8 @@ use crate::web::examples;
 use crate::web::json::Json;
 use crate::web::{API, Tag};
 
-/// The `Cache-Control` of keys and metadata. Five minutes are safe, because a key is published long before it
-/// signs.
+/// The `Cache-Control` of keys and metadata. Five minutes are safe: the automatic rotation publishes a key at
+/// least 10 minutes before it signs, and a service requests the keys again when a token names an unknown key.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// A public key (RFC 7517). `kty` determines which of the optional fields are present.

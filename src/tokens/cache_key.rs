@@ -1,15 +1,15 @@
 //! The cache key of a verified token: the whole token.
 //!
 //! A lookup compares every byte. The hash uses only the end of the token, which is its signature: signatures
-//! differ between tokens, and only this server can create a valid one. Hashing the whole token would
-//! distribute the entries no better.
+//! differ between tokens, and only this server can create a valid one. A hash of the whole token would not
+//! distribute the entries better.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use quick_cache::Equivalent;
 
-/// The number of bytes to hash: nearly all of an ES256 signature.
+/// The number of bytes to hash. An ES256 signature has 86 characters.
 const END_BYTES: usize = 64;
 
 /// A verified token.

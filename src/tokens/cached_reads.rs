@@ -1,9 +1,9 @@
 //! Caching of credentials that are stored in the database.
 //!
 //! Another module takes a [`ReadMark`], then reads a row, and uses the row again as long as
-//! [`Tokens::is_current`] confirms that no revocation since the mark concerns it. A revocation of the row or
-//! of its user only makes the cached copy outdated: the database decides whether the credential is still
-//! valid.
+//! [`Tokens::is_current`] confirms that no revocation since the mark concerns the row. A revocation of the
+//! row or of its user only makes the cached copy outdated: the database decides whether the credential is
+//! still valid.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,8 +34,9 @@ impl Tokens {
         }
     }
 
-    /// Returns true if neither the credential `id` nor all credentials of the user were revoked since the mark,
-    /// according to a poll that began less than a second ago. A false alarm is possible; the caller then reads the row again.
+    /// Returns true if neither the credential `id` nor all credentials of the user were revoked since the
+    /// mark, according to a poll that began less than a second ago. The result can be `false` without a
+    /// revocation; the caller then reads the row again.
     ///
     /// # Errors
     ///
@@ -63,10 +64,10 @@ impl Tokens {
         if mark.revision.load(Ordering::Relaxed) == revision {
             return true;
         }
-        // The clock of the replica that revoked may be behind.
+        // The clock of the replica that stored the revocation may be behind the clock of this one.
         let read_at = mark.read_at - SKEW;
         let [id, user] = subjects;
-        // An earlier version stored the id of the user.
+        // Revocations that an earlier version of the server has stored contain the id of the user itself.
         let subjects = [id, subject_of_user(user), user];
         if subjects.into_iter().any(|subject| revocations.rejects(subject, read_at)) {
             return false;

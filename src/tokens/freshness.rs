@@ -1,9 +1,10 @@
 //! Tracks whether the in-memory keys and revocations are fresh enough to use.
 //!
-//! They are polled three times a second. A token is accepted only if the last successful poll began at most
-//! [`MAX_AGE`] ago: another replica may have revoked the token since. If the poll is older, because the
-//! database is unavailable or the process was stopped, the request polls first, together with all others that
-//! wait, and fails with a retryable error if the poll fails.
+//! The server polls them every 300 milliseconds. A token is accepted only if the last successful poll began
+//! at most [`MAX_AGE`] ago, because another replica may have revoked the token after the poll. If the poll is
+//! older, for example because the database was unavailable or the process was suspended, the request polls
+//! first. All waiting requests share this poll. If the poll fails, these requests fail with a retryable
+//! error.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use super::single_flight::SingleFlight;
 use crate::clock::Clock;
 
-/// The maximum age of a poll: a revocation takes effect within a second, which includes the response.
+/// The maximum age of a poll. A revocation must take effect within a second, and the remaining 100
+/// milliseconds are for the response.
 const MAX_AGE: Duration = Duration::from_millis(900);
 /// The maximum duration of a poll.
 pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,7 +24,7 @@ pub(super) struct Freshness {
     polls: SingleFlight,
     /// When the last successful poll began, in nanoseconds of the monotonic clock.
     polled_at: AtomicU64,
-    /// Whether the log says that the database can't be polled.
+    /// Whether the log contains a warning that polls fail.
     is_reported: AtomicBool,
 }
 
@@ -54,8 +56,8 @@ impl Freshness {
         PolledAt(self.polled_at.load(Ordering::Acquire))
     }
 
-    /// Returns true if a decision on the results of this poll may still be used. Read `polled_at` before the
-    /// decision and call this after it: the process may be stopped at any moment.
+    /// Returns true if a decision based on the result of this poll is still valid. Read `polled_at` before
+    /// the decision, and call this function after it, because the process can be suspended at any moment.
     pub(super) fn is_fresh(&self, polled_at: PolledAt) -> bool {
         nanos(self.clock.monotonic()).saturating_sub(polled_at.0) <= nanos(MAX_AGE)
     }
@@ -66,18 +68,20 @@ impl Freshness {
         Duration::from_nanos(nanos(self.clock.monotonic()).saturating_sub(polled_at))
     }
 
-    /// Returns whether polls fail for so long that no token is accepted.
+    /// Returns whether polls have failed for so long that no token is accepted.
     pub(super) fn is_failing(&self) -> bool {
         self.is_reported.load(Ordering::Relaxed)
     }
 
-    /// Polls, unless another call polls after this call. Returns `false` if the poll failed.
+    /// Polls, or waits for a poll that another call starts after this call. Returns `false` if the poll
+    /// failed.
     pub(super) async fn refresh<E: std::error::Error>(
         &self,
         poll: impl Future<Output = Result<(), E>>,
     ) -> bool {
         let timed = async {
-            // A revocation that is committed while the poll runs may be missing from its result.
+            // Read the time before the poll: its result may lack a revocation that is committed while the
+            // poll runs.
             let began_at = nanos(self.clock.monotonic());
             poll.await?;
             self.polled_at.fetch_max(began_at, Ordering::AcqRel);
@@ -94,10 +98,10 @@ impl Freshness {
         }
         if self.is_reported.swap(!succeeded, Ordering::Relaxed) == succeeded {
             if succeeded {
-                tracing::info!("can read the revocations again");
+                tracing::info!("the revocations can be read again; requests with a token no longer get 503");
             } else {
                 tracing::warn!(
-                    "cannot read the revocations; requests with a token get 503 until this succeeds"
+                    "cannot read the revocations; requests with a token get 503 until a read succeeds"
                 );
             }
         }

@@ -34,7 +34,7 @@ pub(super) struct KeyCache {
     db: Db,
     vault: Arc<Vault>,
     ring: RwLock<Arc<KeyRing>>,
-    /// Raised when a key was deleted. Tokens that were verified at a lower epoch must be verified again.
+    /// Raised when a key is deleted. Tokens that were verified at a lower epoch must be verified again.
     epoch: AtomicU64,
     /// Runs one reload at a time, so that an older result never replaces a newer one.
     reloads: SingleFlight,
@@ -118,8 +118,8 @@ impl KeyCache {
 }
 
 impl Tokens {
-    /// Maintains the keys: creates a standby, rotates, and deletes retired keys when they are due. Call it on
-    /// one replica.
+    /// Maintains the keys: creates a missing standby key, rotates the keys, and deletes retired keys, each
+    /// when it is due. Call this function on one replica.
     ///
     /// # Errors
     ///

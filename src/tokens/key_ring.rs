@@ -1,8 +1,8 @@
 //! An immutable snapshot of the key ring. Private keys are decrypted in memory only.
 //!
-//! When the keys in the database change, a new ring replaces the old one. It reuses private keys that are
-//! already decrypted. While the keys are re-encrypted under another master secret, a server that knows only
-//! the previous secret therefore continues to sign.
+//! When the keys in the database change, a new ring replaces the old one. The new ring reuses private keys
+//! that are already decrypted. When the stored keys are re-encrypted under a new master secret, a server that
+//! still runs with the previous secret therefore continues to sign.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::secrets::{Vault, sha256};
 pub(super) struct KeyRing {
     keys: HashMap<String, Arc<RingKey>>,
     active: Option<Arc<RingKey>>,
-    /// Since when the active key signs.
+    /// When the active key was activated.
     active_since: Option<DateTime<Utc>>,
     published: Vec<PublicKey>,
     etag: String,
@@ -40,7 +40,7 @@ impl fmt::Debug for KeyRing {
 pub(super) struct RingKey {
     pub(super) kid: String,
     pub(super) alg: Alg,
-    /// `None` if it needs the private key (HS256) and that can't be decrypted.
+    /// `None` for an HS256 key whose secret can't be decrypted.
     pub(super) decoding_key: Option<DecodingKey>,
     encoding_key: Option<EncodingKey>,
 }
@@ -59,7 +59,7 @@ impl KeyRing {
         ring.versions.sort_unstable();
         for row in stored {
             let loaded = previous.and_then(|ring| ring.keys.get(&row.kid));
-            // A key without its private part may be decryptable now.
+            // Decode a key again if its private part could not be decrypted before: this may succeed now.
             let loaded = loaded.filter(|key| key.encoding_key.is_some() || row.status == KeyStatus::Retired);
             let Some(key) = loaded.map(Arc::clone).or_else(|| decode(row, vault).map(Arc::new)) else {
                 tracing::error!(kid = row.kid, "ignoring a corrupt signing key in the database");
@@ -67,7 +67,8 @@ impl KeyRing {
             };
             if row.status == KeyStatus::Active {
                 if key.encoding_key.is_none() {
-                    // Issued tokens stay valid, so a deployment mistake ends no session.
+                    // Continue without a signing key: issued tokens stay valid, so a wrong master secret ends
+                    // no session.
                     tracing::error!(
                         kid = row.kid,
                         "cannot mint tokens: the signing key is encrypted under another master secret"
@@ -82,7 +83,8 @@ impl KeyRing {
         ring
     }
 
-    /// Sets the public keys and their etag, the same on every replica: in the order of creation.
+    /// Sets the public keys and their etag. The keys are in the order of creation, so the result is the same
+    /// on every replica.
     fn publish(&mut self, stored: &[StoredKey]) {
         let mut order: Vec<&StoredKey> = stored.iter().collect();
         order.sort_by(|a, b| (a.created_at, &a.kid).cmp(&(b.created_at, &b.kid)));
@@ -107,7 +109,7 @@ impl KeyRing {
         Some((key, key.encoding_key.as_ref()?))
     }
 
-    /// Returns since when the active key signs.
+    /// Returns when the active key was activated.
     pub(super) fn signs_since(&self) -> Option<DateTime<Utc>> {
         self.active_since
     }
@@ -136,7 +138,7 @@ impl KeyRing {
 /// Decodes a stored key. Returns `None` if it is corrupt.
 fn decode(row: &StoredKey, vault: &Vault) -> Option<RingKey> {
     let alg = Alg::from_name(&row.alg)?;
-    // A retired key does not sign.
+    // A retired key does not sign, so its private part is needed only for HS256, which verifies with it.
     let private = (row.status != KeyStatus::Retired || alg == Alg::Hs256)
         .then(|| vault.open(&row.kid, &row.sealed_private_key).ok())
         .flatten();

@@ -16,7 +16,7 @@ pub struct Subject {
     pub user: Uuid,
     /// The session, if there is one.
     pub session: Option<Uuid>,
-    /// The generation of the refresh token that is issued with it.
+    /// The generation of the refresh token that is issued with the access token.
     pub generation: Option<i64>,
     /// The scopes of the token.
     pub scopes: Scopes,
@@ -24,7 +24,7 @@ pub struct Subject {
     pub amr: Vec<String>,
     /// When the user authenticated.
     pub authenticated_at: DateTime<Utc>,
-    /// The latest expiry of the token, if it is limited.
+    /// The latest possible expiry of the token, such as the expiry of its session.
     pub until: Option<DateTime<Utc>>,
 }
 

@@ -1,9 +1,10 @@
 //! Access tokens: mints, verifies and revokes them, and manages the keys that sign them.
 //!
-//! A token is a JWT in the profile of RFC 9068 and contains no personal data. Verification needs no database
-//! and is as strict as RFC 8725 requires: one algorithm per key, the exact type, issuer and audience, every
-//! claim present with the correct type, no unknown `crit`, and no key from the token itself. A verified token
-//! is cached until it expires; revocations are checked for cached tokens too.
+//! A token is a JWT in the profile of RFC 9068 and contains no personal data. Verification uses the keys and
+//! revocations in memory, so most requests need no query. It is as strict as RFC 8725 requires: one algorithm
+//! per key, the exact type, issuer and audience, every claim present with the correct type, no unknown
+//! `crit`, and no key from the token itself. A verified token is cached until it expires; revocations are
+//! checked for cached tokens too.
 
 mod algorithms;
 pub mod api;
@@ -57,7 +58,7 @@ pub use verify::TokenError;
 const TYPE: &str = "at+jwt";
 /// The `amr` value for authentication by password (RFC 8176).
 pub const BY_PASSWORD: &str = "pwd";
-/// The `amr` value of tokens that an operator mints. They prove no recent authentication.
+/// The `amr` value of tokens that an operator mints. Such a token proves no recent authentication.
 pub const BY_OPERATOR: &str = "operator";
 /// The `amr` value for authentication by a mailed code (RFC 8176).
 pub const BY_CODE: &str = "otp";
@@ -65,7 +66,7 @@ pub const BY_CODE: &str = "otp";
 pub const CLIENT_ID: &str = "tripgate";
 /// The maximum lifetime of a token under any settings, including clock skew.
 pub const MAX_TTL: TimeDelta = TimeDelta::seconds(7 * 86_400 + 120);
-/// The number of verified tokens in the cache. One takes about 1,000 bytes.
+/// The capacity of the cache of verified tokens. Each token takes about 1,000 bytes of memory.
 const CACHE_CAPACITY: usize = 16_384;
 
 /// Why a token can't be minted, or the key ring can't be read or changed.
@@ -147,11 +148,11 @@ pub struct AccessToken {
     pub issued_at: DateTime<Utc>,
     /// When it expires.
     pub expires_at: DateTime<Utc>,
-    /// The revision of the revocations at which it was last checked and not revoked.
+    /// The revision of the revocations at the last check that found no revocation of the token.
     checked_revision: AtomicU64,
-    /// The feed epoch in which its session was found in the database.
+    /// The feed epoch (see `epochs`) in which its session was found in the database.
     checked_epoch: AtomicI64,
-    /// The epoch of the key ring at its verification.
+    /// The epoch of the key ring that verified the token.
     epoch: u64,
 }
 
@@ -259,7 +260,7 @@ impl Tokens {
         }
         let without_session =
             token.session.is_none().then(|| revocations::subject_without_session(token.user));
-        // An earlier version stored the id of the user.
+        // Revocations that an earlier version of the server has stored contain the id of the user itself.
         let of_user = [revocations::subject_of_user(token.user), token.user].map(Some);
         let subjects = [token.session.or(without_session), Some(token.id)].into_iter().chain(of_user);
         if subjects.flatten().any(|subject| revocations.rejects(subject, token.minted_at)) {
@@ -288,17 +289,18 @@ impl Tokens {
         self.inner.revocations.apply(revocation);
     }
 
-    /// Returns the newest generation of a session with a recorded use that is not written yet.
+    /// Returns the newest generation of a session whose access token was used, if this use is not written to
+    /// the database yet.
     pub fn used_generation(&self, session: Uuid) -> Option<i64> {
         self.inner.usage.newest(session)
     }
 
-    /// Returns up to `limit` uses that are not written yet.
+    /// Returns up to `limit` uses that are not written to the database yet.
     pub fn usage_batch(&self, limit: usize) -> Vec<TokenUse> {
         self.inner.usage.batch(limit)
     }
 
-    /// Removes uses that are written.
+    /// Removes uses that are written to the database.
     pub fn acknowledge(&self, written: &[TokenUse]) {
         self.inner.usage.acknowledge(written);
     }
@@ -313,9 +315,9 @@ impl Tokens {
         self.inner.keys.ring().signing_key().is_some()
     }
 
-    /// Returns the time until which revocations are no longer needed. They are retained for the maximum
-    /// lifetime of a token after their last token has expired: if the clock is set back after a wrong time,
-    /// the tokens are valid again.
+    /// Returns a time in the past: revocations whose last token expired before this time are no longer
+    /// needed. Revocations are retained for [`MAX_TTL`] after the expiry of their last token, because expired
+    /// tokens become valid again if the clock was wrong and is set back.
     fn revocations_before(&self) -> DateTime<Utc> {
         self.inner.clock.now() - MAX_TTL
     }

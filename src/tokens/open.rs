@@ -34,7 +34,8 @@ impl Tokens {
         Self::attach(db, clock, secret, issuer, audience, ttl_secs).await
     }
 
-    /// Loads the key ring of a server, and changes nothing. New tokens are signed with the server's active key.
+    /// Loads the key ring of a server without changing it. New tokens are signed with the server's active
+    /// key.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Tokens from before the database was restored from a backup.
 //!
-//! The restored database may lack their session, and the records of what was revoked since the backup. Such
-//! a token is accepted only if the database knows its session (or its user, if it has none). The check is one
-//! query for each token; later requests use the cached result.
+//! The restored database may lack the sessions of these tokens, and all revocations since the backup. Such a
+//! token is accepted only if the database contains its session, or its user if the token has no session. A
+//! restored database begins a new feed epoch (see `epochs`). The check is one query for each token; later
+//! requests use the cached result.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -28,13 +29,14 @@ impl Epoch {
         Self { id: AtomicI64::new(0), check_before: AtomicI64::new(i64::MIN) }
     }
 
-    /// Reads the epoch. Returns true if it is not the one that was known before.
+    /// Reads the epoch. Returns true if the epoch has changed since the previous poll.
     pub(super) async fn poll(&self, db: &Db) -> Result<bool, StoreError> {
         let Some((id, began_at)) = db.read((), |tx, ()| store::epoch(tx).boxed()).await? else {
             return Ok(false);
         };
         if began_at > 0 {
-            // The clocks of replicas differ. A token that was minted afterwards passes the check.
+            // Add the maximum difference between the clocks of replicas. This includes some tokens that were
+            // minted after the restore; these pass the check.
             self.check_before.store(began_at + SKEW.num_milliseconds(), Ordering::Release);
         }
         let before = self.id.swap(id, Ordering::AcqRel);
@@ -69,7 +71,7 @@ impl Tokens {
         self.inner.epoch.began_after(from_millis(created_at))
     }
 
-    /// Checks that the database knows the session of a token from before the epoch.
+    /// Checks that the database contains the session of a token that was minted before the feed epoch began.
     ///
     /// # Errors
     ///
@@ -89,7 +91,7 @@ impl Tokens {
             token.checked_epoch.store(epoch, Ordering::Relaxed);
             return Ok(());
         }
-        // Revoke only this token, because the database may know one with a lower generation.
+        // Revoke only this token: the session may exist with a lower generation, whose tokens are valid.
         let revocation = Revocation { subject: token.id, minted_before: None, until: token.expires_at };
         self.apply(&revocation);
         Err(TokenError::Revoked)

@@ -1,13 +1,14 @@
-//! The in-memory set of revocations: a request needs no query.
+//! The in-memory set of revocations, so that a request needs no query.
 //!
-//! A revocation names a session, a token or a user, and rejects its tokens that were minted before an
-//! instant. A revocation of this replica takes effect at its commit. Those of other replicas are polled. An
-//! entry is removed long after its last token has expired.
+//! A revocation names a session, a token or a user, and rejects its tokens: all of them, or those that were
+//! minted before a given time. A revocation by this replica takes effect at its commit. Revocations by other
+//! replicas are polled. An entry is removed long after its last token has expired.
 //!
-//! A row gets its number at the insert but becomes visible at the commit. A poll that reads only higher
-//! numbers would therefore miss rows of a slow transaction. Each poll reads again all rows that were new
-//! within the last [`OVERLAP`], which is longer than any transaction may take. If there are very many, each
-//! poll reads the newest, and one poll in [`FULL_POLL_EVERY`] reads all.
+//! A row gets its number at the insert but becomes visible at the commit. A poll that reads only numbers
+//! above the last one would therefore miss rows of a slow transaction. Each poll reads again all rows that
+//! were new within the last [`OVERLAP`], which is longer than the maximum duration of a transaction. If there
+//! are more than [`PAGE`] such rows, each poll reads only the newest ones, and one poll in
+//! [`FULL_POLL_EVERY`] reads all of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +24,11 @@ use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::secrets::sha256;
 
-/// How long after a number was read a lower number can still become visible.
+/// After a number was read, lower numbers can become visible for at most this time.
 const OVERLAP: Duration = Duration::from_secs(20);
 /// The number of rows in one query, and the maximum number that every poll reads again.
 const PAGE: u16 = 10_000;
-/// One poll in this many reads again all rows that are not settled.
+/// The interval, in polls, at which a poll reads again all rows that are not settled.
 const FULL_POLL_EVERY: u32 = 20;
 const SHARDS: usize = 16;
 
@@ -38,7 +39,7 @@ pub struct Revocation {
     pub subject: Uuid,
     /// Rejects only tokens that were minted before this time; `None` rejects all.
     pub minted_before: Option<DateTime<Utc>>,
-    /// When the last of these tokens expires.
+    /// When the last rejected token expires.
     pub until: DateTime<Utc>,
 }
 
@@ -52,8 +53,9 @@ pub(super) fn subject_without_session(user: Uuid) -> Uuid {
     digest(b"tripgate tokens without a session v1", user)
 }
 
-/// Returns a digest of a user's id. A revocation outlives a deleted account, and must not contain its id. No session or
-/// user has such an id, because its version is not 7.
+/// Returns a digest of a user's id. A revocation is stored for longer than a deleted account, and must not
+/// contain the id of the user. The digest never equals the id of a session or a user, because they are UUIDs
+/// of version 7 and the digest is not.
 fn digest(context: &[u8], user: Uuid) -> Uuid {
     let digest = sha256(&[context, user.as_bytes()].concat());
     let bytes = digest.first_chunk().copied().unwrap_or_default();
@@ -65,8 +67,9 @@ pub fn of_user(user: Uuid, minted_before: Option<DateTime<Utc>>, until: DateTime
     Revocation { subject: subject_of_user(user), minted_before, until }
 }
 
-/// Returns the time until which a revocation that is made now is needed: access tokens may have been minted under a
-/// longer configured lifetime, or by a server with another clock.
+/// Returns the time until which a revocation that is stored now is needed. The time does not depend on the
+/// settings of this server: access tokens may have been minted with a longer configured lifetime, or by a
+/// server with a different clock.
 pub fn revoked_until(clock: &Clock) -> DateTime<Utc> {
     clock.now().max(clock.shared_now()) + MAX_TTL
 }
@@ -92,7 +95,7 @@ pub(super) struct Revocations {
 /// The position of the polls in the table.
 #[derive(Debug, Default)]
 struct PollPosition {
-    /// All rows up to this number are read, and no further ones can appear.
+    /// All rows up to this number are read, and no new rows with such a number can appear.
     settled: i64,
     /// The highest numbers of the last polls, with the times of the polls.
     recent: VecDeque<(Instant, i64)>,

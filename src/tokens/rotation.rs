@@ -1,9 +1,9 @@
 //! The life cycle of signing keys: standby, active, retired, deleted.
 //!
-//! There is one active key, and a standby key that every verifier knows before it signs. A rotation is one
-//! transaction: it retires the active key, activates the oldest standby and creates a new standby. Every
-//! statement has the expected status of its key as a condition. If two processes rotate at the same time, the
-//! row count shows the second one that the keys have changed.
+//! There is one active key and one standby key. Verifiers load the standby key before it becomes active. A
+//! rotation is one transaction: it retires the active key, activates the oldest standby and creates a new
+//! standby. Every statement has the expected status of its key as a condition. If two processes rotate at the
+//! same time, the statements of the second process change no row, and its transaction fails.
 //!
 //! If the master secret can't decrypt the active key, no key is rotated or created: other replicas could not
 //! decrypt a new key.
@@ -25,7 +25,7 @@ const SIGNING_PERIOD: TimeDelta = TimeDelta::days(30);
 /// The minimum age of a standby key before the automatic rotation: other services cache the keys for five
 /// minutes.
 const MIN_STANDBY: TimeDelta = TimeDelta::minutes(10);
-/// The maximum time until every replica knows a new key.
+/// The maximum time until every replica has loaded a new key.
 const PROPAGATION_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
 /// The maximum number of attempts when other processes change the keys at the same time.
 const ATTEMPTS: u32 = 5;
@@ -86,8 +86,8 @@ impl KeyRotation {
         Arc::clone(&self.vault)
     }
 
-    /// Creates the first two keys if there are none, and rotates if the active key has another algorithm. The
-    /// server calls it at startup.
+    /// Creates the first two keys if there are none, and rotates if the algorithm of the active key is not
+    /// `alg`. The server calls this function at startup.
     pub(super) async fn ensure_keys(&self, alg: Alg) -> Result<(), TokensError> {
         for _ in 0..ATTEMPTS {
             let stored = self.load().await?;
@@ -112,7 +112,7 @@ impl KeyRotation {
         ];
         match self.change(Transition::None, None, created).await {
             Ok(()) => tracing::info!("created the first signing keys"),
-            // Another replica has created its keys first; those are used.
+            // Another replica has created the first keys. Use those.
             Err(TokensError::Store(StoreError::UniqueViolation(_))) => {}
             Err(error) => return Err(error),
         }
@@ -136,7 +136,8 @@ impl KeyRotation {
         Ok(())
     }
 
-    /// Replaces the standby keys with a new one, and waits until every replica knows it. Returns its kid.
+    /// Replaces the standby keys with a new one, and waits until every replica has loaded it. Returns the kid
+    /// of the new key.
     async fn publish_standby(&self, stored: &[StoredKey], alg: Alg) -> Result<String, TokensError> {
         let key = self.create_key(alg, KeyStatus::Standby).await?;
         let kid = key.kid.clone();
@@ -163,7 +164,7 @@ impl KeyRotation {
             Some(key) => key.kid.clone(),
             None => self.publish_standby(&stored, alg).await?,
         };
-        // If two processes created a standby key at the same time, the other key is now the standby key.
+        // If two processes created a standby key at the same time, the other key remains the standby key.
         let has_another = self.standby(&stored, |key| key.kid != next).is_some();
         let created =
             if has_another { Vec::new() } else { vec![self.create_key(alg, KeyStatus::Standby).await?] };
@@ -172,7 +173,7 @@ impl KeyRotation {
         Ok(next)
     }
 
-    /// Deletes a key immediately. All tokens that it signed become invalid. If it is the active key, the
+    /// Deletes a key immediately. All tokens that the key signed become invalid. If the key is active, the
     /// standby key becomes the active one. Returns `false` if there is no such key.
     ///
     /// # Errors
@@ -213,7 +214,8 @@ impl KeyRotation {
         let mut next = None;
         if status == KeyStatus::Active {
             next = self.standby(stored, |_| true).map(|key| key.kid.clone());
-            // A key that verifiers don't know yet is better than a stolen one.
+            // Without a standby key, activate a new key that verifiers have not loaded yet: the deleted key
+            // may be stolen.
             if next.is_none() {
                 created.push(self.create_key(alg, KeyStatus::Active).await?);
             }
@@ -221,7 +223,7 @@ impl KeyRotation {
         self.change(transition, next, created).await
     }
 
-    /// Deletes retired keys, creates a missing standby key, and rotates, each when it is due.
+    /// Deletes retired keys, creates a missing standby key, and rotates the keys, each when it is due.
     pub(super) async fn housekeep(&self) -> Result<(), TokensError> {
         let now = self.clock.now();
         let deleted = self.db.write(now, |tx, now| store::delete_expired_keys(tx, *now).boxed()).await?;
@@ -245,8 +247,8 @@ impl KeyRotation {
         }
     }
 
-    /// Re-encrypts under the current master secret every key that is encrypted under another known one.
-    /// Returns their number.
+    /// Re-encrypts every key that is encrypted under the previous master secret, under the current one.
+    /// Returns the number of these keys.
     ///
     /// # Errors
     ///
@@ -264,7 +266,7 @@ impl KeyRotation {
                     let sealed = sealed.map_err(|error| TokensError::Signing(error.to_string()))?;
                     reencrypted.push((key.kid, sealed));
                 }
-                // A retired key does not sign.
+                // Skip a retired key, because it does not sign.
                 Err(_) if key.status == KeyStatus::Retired => {}
                 Err(_) => return Err(TokensError::NoSigningKey),
             }
@@ -362,7 +364,8 @@ async fn write(tx: &Tx, change: &Change) -> Result<(), TokensError> {
     let expect = |changed: bool| changed.then_some(()).ok_or(TokensError::ConcurrentRotation);
     match &change.transition {
         Transition::None => {}
-        // By then its last token has expired, whatever lifetime the replicas were configured with.
+        // The key is deleted after `MAX_TTL`: its last token has then expired, whatever the configured
+        // lifetime was.
         Transition::Retire(kid) => {
             expect(store::retire_key(tx, kid, change.now, change.now + MAX_TTL).await?)?;
         }

@@ -17,7 +17,7 @@ impl Tokens {
         self.inner.freshness.age()
     }
 
-    /// Returns whether the last poll of the revocations failed.
+    /// Returns whether polls of the revocations have failed for so long that no token is accepted.
     pub fn is_cut_off(&self) -> bool {
         self.inner.freshness.is_failing()
     }

@@ -16,7 +16,7 @@ pub(super) struct StoredKey {
     pub(super) kid: String,
     pub(super) alg: String,
     pub(super) status: KeyStatus,
-    /// See `algorithms::decoding_key` for the format.
+    /// The public key, in the format of `algorithms::decoding_key`.
     pub(super) public_key: Vec<u8>,
     /// Encrypted, with the `kid` as associated data.
     pub(super) sealed_private_key: Vec<u8>,
@@ -26,7 +26,7 @@ pub(super) struct StoredKey {
     pub(super) delete_at: Option<DateTime<Utc>>,
 }
 
-/// The kid and status of a key. The ring has changed if the set of these has.
+/// The kid and the status of a key. The key ring has changed if the set of these pairs has changed.
 pub(super) type KeyVersion = (String, KeyStatus);
 
 impl StoredKey {

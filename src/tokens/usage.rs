@@ -1,16 +1,16 @@
 //! The uses of access tokens, until the `sessions` module has written them to the database.
 //!
-//! A client that uses an access token has received the response with it and with the refresh token of the
-//! same generation. The use is recorded in memory and written in batches. Uses that are lost in a crash only
-//! make refresh more lenient.
+//! A client that uses an access token has received the response that contained it, and therefore also the
+//! refresh token of the same generation. The use is recorded in memory and written in batches. If a crash
+//! loses uses, a previous refresh token stays usable for longer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// The maximum number of unwritten uses. Further ones are not recorded; that makes refresh more lenient and
-/// rejects no client.
+/// The maximum number of unwritten uses. Further uses are not recorded: a previous refresh token then stays
+/// usable for longer, and no client is rejected.
 const USAGE_CAPACITY: usize = 100_000;
 
 /// The use of an access token of this generation of a session.
@@ -24,7 +24,7 @@ pub struct TokenUse {
     pub generation: i64,
 }
 
-/// The uses that are not written yet: the newest of each session.
+/// The uses that are not written to the database yet: the newest one of each session.
 #[derive(Debug, Default)]
 pub(super) struct TokenUsage(Mutex<HashMap<Uuid, TokenUse>>);
 
@@ -48,7 +48,7 @@ impl TokenUsage {
         unwritten.values().take(limit).copied().collect()
     }
 
-    /// Removes uses that are written.
+    /// Removes uses that are written to the database.
     pub(super) fn acknowledge(&self, written: &[TokenUse]) {
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for token_use in written {

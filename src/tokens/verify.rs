@@ -1,8 +1,9 @@
 //! Verifies tokens that are not in the cache.
 //!
-//! `jsonwebtoken` checks signature, algorithm, issuer and audience. By default it accepts tokens that RFC
-//! 8725 requires to be rejected (any `typ`, an unknown `crit`, a missing `aud` or `iss`, a future `nbf`, a
-//! duplicate field) and uses the system clock. This module enables or adds all of these checks.
+//! `jsonwebtoken` checks signature, algorithm, issuer and audience. By default it uses the system clock, and
+//! accepts tokens that must be rejected according to RFC 8725 (any `typ`, an unknown `crit`, a missing `aud`
+//! or `iss`, a future `nbf`, a duplicate field). This module uses the injected clock and rejects all of these
+//! tokens.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -40,7 +41,7 @@ pub(super) struct Claims {
     pub(super) jti: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<Uuid>,
-    /// The generation of the refresh token that was issued with it; a private claim.
+    /// The generation of the refresh token that was issued with the token (a private claim).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) generation: Option<i64>,
     pub(super) scope: String,
@@ -57,7 +58,7 @@ pub enum TokenError {
     /// The token, its session or its user was revoked.
     #[error("the access token was revoked")]
     Revoked,
-    /// The token was never valid. The reason is not reported.
+    /// The token was never valid, or its key was deleted. The reason is not reported.
     #[error("the access token is invalid")]
     Invalid,
     /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
@@ -90,7 +91,8 @@ pub(super) fn has_expired(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool
     now - SKEW >= expires_at
 }
 
-/// Verifies a token with its parsed header and the key that the header names; `epoch` is that of the ring.
+/// Verifies a token with its parsed header and the key that the header names; `epoch` is the epoch of the key
+/// ring.
 pub(super) fn verify(
     tokens: &Inner,
     token: &str,
@@ -101,13 +103,14 @@ pub(super) fn verify(
     if header.get("alg").and_then(Value::as_str) != Some(key.alg.name()) {
         return Err(TokenError::Invalid);
     }
-    // The token may be valid. `Invalid` would make clients discard it after a deployment mistake.
+    // The key can't be decrypted, so the token may be valid. The error `Invalid` would make clients discard
+    // it.
     let decoding_key = key.decoding_key.as_ref().ok_or(TokenError::Unverifiable)?;
     let mut validation = Validation::new(key.alg.jose());
     validation.set_issuer(&[&tokens.issuer]);
     validation.set_audience(&[&tokens.audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // Checked below, with the injected clock.
+    // `accept` checks both times with the injected clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let claims = jsonwebtoken::decode::<Claims>(token, decoding_key, &validation)
@@ -117,8 +120,8 @@ pub(super) fn verify(
 }
 
 /// Returns the header of a token. The token must have three parts, and the first two must be JSON objects in
-/// canonical base64url. A duplicate field in either is rejected, because parsers differ in which one they
-/// use.
+/// canonical base64url. A duplicate field in one of these objects is rejected, because parsers differ in
+/// which value they use.
 pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
     if token.len() > MAX_BYTES {
         return None;
@@ -144,14 +147,14 @@ pub(super) fn kid(header: &Map<String, Value>) -> Option<&str> {
     if media_type.strip_prefix("application/").unwrap_or(&media_type) != TYPE {
         return None;
     }
-    // RFC 7515 §4.1.11: a token with an unsupported extension is rejected; none is supported.
+    // RFC 7515 §4.1.11: a token with an unsupported extension is rejected. This server supports no extension.
     if header.contains_key("crit") || header.contains_key("b64") {
         return None;
     }
     header.get("kid")?.as_str()
 }
 
-/// Checks the claims that `jsonwebtoken` does not.
+/// Checks the claims that `jsonwebtoken` does not check.
 fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken, TokenError> {
     let instant = |seconds: i64| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
     let issued_at = instant(claims.iat)?;

@@ -1,7 +1,8 @@
 //! The signature algorithms: generates, encodes, decodes and publishes keys.
 //!
-//! A key has exactly one algorithm, and its kid derives from the key. The `alg` of a token must equal the
-//! algorithm of its key and never selects one (RFC 8725 §3.1).
+//! A key has exactly one algorithm. The id of a key (`kid`) is the thumbprint of its public part, or random
+//! for HS256. The `alg` of a token must equal the algorithm of the key; the server never selects an algorithm
+//! by `alg` (RFC 8725 §3.1).
 
 #[cfg(test)]
 mod vectors;
@@ -29,7 +30,7 @@ pub enum Alg {
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with 2048 bits.
     Rs256,
-    /// HMAC with SHA-256. Only this server can verify, and the key is never published.
+    /// HMAC with SHA-256. Only this server can verify the tokens, and the key is never published.
     Hs256,
 }
 
@@ -63,11 +64,11 @@ impl Alg {
 
 /// A newly generated key.
 pub(super) struct FreshKey {
-    /// 43 characters of base64url: the thumbprint (RFC 7638) of a public key, random for HS256.
+    /// 43 characters of base64url: the thumbprint of the public key (RFC 7638), or random bytes for HS256.
     pub(super) kid: String,
-    /// See [`decoding_key`]; empty for HS256.
+    /// The public key, in the format of [`decoding_key`]. Empty for HS256.
     pub(super) public: Vec<u8>,
-    /// PKCS #8; the secret itself for HS256.
+    /// The private key in PKCS #8, or the secret itself for HS256.
     pub(super) private: Vec<u8>,
 }
 
@@ -107,9 +108,9 @@ pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::R
     Jwk::from_decoding_key(key, Some(alg.jose()))?.thumbprint(ThumbprintHash::SHA256)
 }
 
-/// Returns the key that verifies. The format of `public` is an uncompressed point (SEC 1 §2.3.3), the 32
-/// bytes of RFC 8032, or an `RSAPublicKey` in DER (RFC 8017). HS256 uses `private`. Returns `None` for a
-/// corrupt key.
+/// Returns the key that verifies signatures. `public` is an uncompressed point for ES256 (SEC 1 §2.3.3), 32
+/// bytes for EdDSA (RFC 8032), or an `RSAPublicKey` in DER for RS256 (RFC 8017). HS256 uses `private`
+/// instead. Returns `None` for a corrupt key.
 pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
     match alg {
         Alg::Es256 => {
@@ -125,7 +126,7 @@ pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> O
     }
 }
 
-/// Returns the key that signs, or `None` if it is corrupt.
+/// Returns the key that signs, or `None` if `private` is corrupt.
 pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
     match alg {
         Alg::Es256 => Some(EncodingKey::from_ec_der(private)),
@@ -140,7 +141,7 @@ pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
     }
 }
 
-/// A public key for other services (RFC 7517). The type has no private fields of a key.
+/// A public key for other services (RFC 7517). The type can't hold the private part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     /// Its id.

@@ -1,8 +1,8 @@
 //! Tests with the examples of the standards: RFC 7515 A.1 to A.5, RFC 7517 A.1 and A.2, RFC 7638 §3.1,
 //! RFC 8037 A.1 to A.5.
 //!
-//! The RSA key of RFC 7638 §3.1 is that of RFC 7517 A.1. RFC 7517 A.2 has the same keys with their private
-//! parts.
+//! The RSA key of RFC 7638 §3.1 is the RSA key of RFC 7517 A.1. RFC 7517 A.2 contains the keys of A.1 with
+//! their private parts.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine;
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::{Alg, KeyParameters, decoding_key, encoding_key, thumbprint, to_public_key};
 
-/// The bytes before the modulus in an `RSAPublicKey` of 2048 bits, and after it for 65537 (RFC 8017 A.1.1).
+/// The bytes of an `RSAPublicKey` (RFC 8017 A.1.1) before a modulus of 2048 bits, and the bytes after the
+/// modulus: the exponent 65537.
 const RSA_HEAD: [u8; 9] = [0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00];
 const RSA_TAIL: [u8; 5] = [0x02, 0x03, 0x01, 0x00, 0x01];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// MySQL's number for a wait for a lock that took too long.
+/// MySQL's error number for a lock wait timeout.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// Why a query or a transaction failed. The driver's error is only for the log.
@@ -21,7 +21,7 @@ pub enum StoreError {
     /// A concurrent transaction holds a lock, or has changed a row that this transaction read. Retryable.
     #[error("conflict with another transaction")]
     Conflict(#[source] Option<Arc<DbErr>>),
-    /// No connection is available, or it broke. Nothing was committed.
+    /// No connection is available, or the connection broke. Nothing was committed.
     #[error("the database is unavailable")]
     Unavailable(#[source] Option<Arc<DbErr>>),
     /// The result of a COMMIT did not arrive. The transaction may or may not have been committed.
@@ -79,7 +79,7 @@ impl StoreError {
         }
     }
 
-    /// Returns whether a wait for a lock took too long.
+    /// Returns whether the error is a lock wait timeout.
     pub(super) fn is_lock_timeout(&self) -> bool {
         let Self::Conflict(Some(source)) = self else { return false };
         driver_error(source).is_some_and(|driver| {

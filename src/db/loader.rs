@@ -21,7 +21,7 @@ use super::StoreError;
 
 /// Maximum number of keys in a query.
 const MAX_BATCH: usize = 64;
-/// How long requests wait for a running query before the next query starts beside it.
+/// How long requests wait for a running query before another query starts.
 const STUCK_AFTER: Duration = Duration::from_millis(250);
 /// Maximum number of queries that run at the same time.
 const MAX_WORKERS: usize = 4;
@@ -125,7 +125,8 @@ where
         }
     }
 
-    /// Takes the next requests from the queue. If there are none, removes this worker from the count.
+    /// Takes the next requests from the queue. If the queue is empty, removes this worker from the count of
+    /// workers.
     fn next_batch(&self) -> Option<Vec<Request<K, V>>> {
         let mut state = self.state();
         let count = state.queue.len().min(MAX_BATCH);

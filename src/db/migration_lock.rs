@@ -21,7 +21,7 @@ use crate::secrets::random_bytes;
 const MAX_WAIT: Duration = Duration::from_mins(2);
 /// The delay before the next attempt to take the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a process that was killed blocks the others on MySQL, in seconds.
+/// How long the lock of a killed process blocks other processes on MySQL, in seconds.
 const LEASE_SECS: u64 = 60;
 /// The interval between two renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
@@ -102,7 +102,7 @@ async fn run_leased(connection: &DatabaseConnection, down: Option<u32>) -> Resul
     result
 }
 
-/// Takes the row. Waits while another process holds it.
+/// Takes the lock. Waits while another process holds it.
 async fn take(connection: &DatabaseConnection, holder: &str) -> Result<(), DbErr> {
     let take = format!(
         "UPDATE tripgate_bootstrap SET holder = '{holder}', expires_at = UNIX_TIMESTAMP() + {LEASE_SECS} \

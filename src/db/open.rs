@@ -257,7 +257,7 @@ fn step_names() -> Vec<String> {
     Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
-/// Returns true if this version knows the step of the schema.
+/// Returns whether this version of Tripgate contains the migration step.
 pub fn has_step(name: &str) -> bool {
     step_names().iter().any(|known| known == name)
 }

@@ -55,10 +55,10 @@ impl SqliteFiles {
         }))
     }
 
-    /// Watches also the write-ahead log, as it is now.
+    /// Also watches the write-ahead log, as it is now.
     pub(super) fn watch_log(&self) {
         if let Some(log) = watched(wal_of(&self.0.database)) {
-            // Has no effect if it is watched already.
+            // Has no effect if the log is watched already.
             drop(self.0.log.set(log));
         }
     }
@@ -99,7 +99,7 @@ impl SqliteFiles {
     }
 }
 
-/// Returns the file as it is now, if it exists.
+/// Returns the file with its current id, if it exists.
 fn watched(path: PathBuf) -> Option<(PathBuf, FileId)> {
     let id = FileId::of(&path).ok()?;
     Some((path, id))

@@ -10,8 +10,8 @@ use std::mem;
 
 use sea_orm::{Statement, Values};
 
-/// Maximum number of different statements that are joined. A change of one trip has at most this many, and
-/// there are few kinds of changes.
+/// Maximum number of different statements that are joined. A change of one trip has at most this many
+/// statements, and there are few kinds of changes.
 const MAX_MIXED: usize = 4;
 /// Maximum number of statements in a batch. The connection can't run anything else until a batch has ended.
 const MAX_BATCH: u64 = 64;

@@ -63,12 +63,12 @@ impl Tx {
     }
 
     /// Creates a transaction that several functions share. If a [deferred change
-    /// fails](Self::deferred_error), all of them must run again.
+    /// fails](Self::deferred_error), all functions must run again.
     pub(super) fn shared(transaction: DatabaseTransaction) -> Self {
         Self { deferred: Some(Mutex::default()), ..Self::transaction(transaction) }
     }
 
-    /// Returns why a deferred change of any function failed.
+    /// Returns why a deferred change of any function failed, if one failed.
     pub(super) fn deferred_error(&self) -> Option<&StoreError> {
         self.deferred_error.get()
     }

@@ -123,7 +123,7 @@ async fn texts<const N: usize>(
     Ok(found)
 }
 
-/// Sorts tables so that each comes after those that its foreign keys refer to.
+/// Sorts tables so that each table comes after the tables that its foreign keys refer to.
 fn in_order(mut tables: BTreeMap<String, Table>) -> Result<Vec<Table>, CopyError> {
     let mut ordered: Vec<Table> = Vec::new();
     while !tables.is_empty() {

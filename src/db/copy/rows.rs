@@ -150,7 +150,7 @@ impl Scan {
             match read(reader, sql, kinds, &sender).await {
                 Ok(done) => Some(done),
                 Err(error) => {
-                    // Fails only if the caller needs no more rows.
+                    // Sending fails only if the caller needs no more rows.
                     drop(sender.send(Err(error)).await);
                     None
                 }
@@ -205,7 +205,7 @@ async fn read(
         }
     }
     drop(stream);
-    // Fails only if the caller needs no more rows.
+    // Sending fails only if the caller needs no more rows.
     drop(chunks.send(Ok(chunk)).await);
     let mut sha256 = String::new();
     for byte in hash.finish().as_ref() {

@@ -14,7 +14,7 @@ use super::values::{Cell, Row};
 const STATEMENT_ROWS: usize = 500;
 const STATEMENT_VALUES: usize = 30_000;
 const STATEMENT_BYTES: usize = 1 << 20;
-/// The number of statements of a transaction.
+/// Number of INSERT and DELETE statements in one transaction.
 const STATEMENTS: u32 = 10;
 
 /// Changes the tables of the target.
@@ -100,7 +100,7 @@ impl Writer {
         Ok(transaction.commit().await?)
     }
 
-    /// Writes the rest of a table and commits.
+    /// Inserts the last batch of a table, and commits.
     pub(super) async fn finish(&mut self, table: &Table) -> Result<(), CopyError> {
         self.flush(table).await?;
         self.statements = 0;

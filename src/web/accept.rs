@@ -59,7 +59,7 @@ fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> f32 {
     matching.max_by_key(|(precision, _)| *precision).map_or(0.0, |(_, weight)| weight)
 }
 
-/// Returns the media ranges with their weights. A weight that is not a number counts as 1.
+/// Returns the media ranges with their weights. A weight that is not a number is treated as 1.
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (&str, f32)> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(|range| {

@@ -1,8 +1,8 @@
 //! A JSON body that lists many operations, each of which succeeds or fails on its own.
 //!
 //! An error in the body as a whole (malformed JSON, too many operations, an operation without a valid
-//! `op_id`) rejects the request. An error in one operation is reported for that operation; the others are
-//! executed.
+//! `op_id`) rejects the request. An error in one operation is reported for that operation, and the other
+//! operations are executed.
 
 use std::marker::PhantomData;
 

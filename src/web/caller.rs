@@ -131,7 +131,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Returns the session of the access token, if it has one.
+    /// Returns the session of the access token, if the token has a session.
     pub fn session(&self) -> Option<Uuid> {
         match &self.credential {
             Credential::Token(token) => token.session,

@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 §13): `If-None-Match` avoids sending a state that the client has already,
+//! Conditional requests (RFC 9110 §13). `If-None-Match` avoids sending a state that the client has already.
 //! `If-Match` prevents a change to a state that the client has not seen.
 //!
 //! A malformed condition is rejected. If it were ignored, the request would change a resource in any state.

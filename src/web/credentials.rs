@@ -180,7 +180,7 @@ pub(super) fn step_up_required(max_age: TimeDelta) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Returns the problem for a mailed code or token that is not accepted for any reason.
+/// Returns the problem for a mailed code or token that is not accepted. It is the same for every reason.
 pub fn invalid_code(pointer: &str) -> Problem {
     let detail = "This code is not valid or has expired. Please check it, or ask for a new one.";
     Problem::new(ProblemCode::InvalidCode, detail).with_errors(vec![FieldError::new(

@@ -146,7 +146,7 @@ pub trait Repeatable<T>: Send + Sync + 'static {
 pub struct IdempotentResponse {
     /// The response. It is the same for each repetition.
     pub response: SavedResponse,
-    /// Whether an earlier request was executed and this is its response.
+    /// Whether this is the saved response of an earlier request.
     pub replayed: bool,
 }
 

@@ -27,7 +27,8 @@ const INITIAL_CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// A JSON response that is already serialized. Its schema is that of `T`, its example that of `E`.
+/// A JSON response that is already serialized. Its schema is the schema of `T`, and its example the example
+/// of `E`.
 #[derive(Debug)]
 pub struct RawJson<T, E = T>(Vec<u8>, PhantomData<(T, E)>);
 
@@ -56,7 +57,8 @@ impl<T: Send, E: Send> IntoResponse for RawJson<T, E> {
     }
 }
 
-/// A JSON response whose parts are produced while the client receives it. Its schema and its example are those of `T`.
+/// A JSON response whose parts are produced while the client receives it. It has the schema and the example
+/// of `T`.
 #[derive(Debug)]
 pub struct JsonStream<T>(Body, PhantomData<T>);
 

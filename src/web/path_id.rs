@@ -1,7 +1,8 @@
 //! Ids in paths and bodies, in their canonical form: a UUID in lower case, with hyphens.
 //!
-//! In a path, any other spelling of the same UUID is 404, as is text that is not a UUID. A client that
-//! compares ids as strings, or caches responses by path, therefore never sees one resource under two ids.
+//! In a path, another spelling of the same UUID results in 404, and so does text that is not a UUID. A client
+//! that compares ids as strings, or caches responses by path, therefore never sees one resource under two
+//! ids.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde_json::Value;
 use uuid::Uuid;
 
-/// An id in a path. Text in any other form is 404.
+/// An id in a path. Text in any other form results in 404.
 #[derive(Debug, Clone, Copy)]
 pub struct PathId(Uuid);
 

@@ -81,7 +81,7 @@ pub enum ProblemCode {
     SearchTimeout,
     /// The database is unavailable.
     DatabaseUnavailable,
-    /// The result of a commit is unknown: the change was made or not.
+    /// The result of a commit is unknown: the change may or may not have been made.
     OutcomeUnknown,
     /// The disk of the database is full, or its quota is reached.
     StorageFull,

@@ -107,8 +107,9 @@ impl Checker<'_> {
         self.check(&MetaSchemaRef::Reference(name.to_owned()), value, pointer);
     }
 
-    /// Reports a field that the schema does not have. Only the pointer names it: the sentence for the user does
-    /// not repeat input. A name that is too long for a pointer is not repeated either.
+    /// Reports a field that the schema does not have. Only the pointer contains its name, because the
+    /// sentence for the user does not repeat input. If the name is too long, the pointer does not contain it
+    /// either.
     fn unknown_field(&mut self, schema: &MetaSchema, pointer: &str, name: &str) {
         let known: Vec<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
         let detail = format!(

@@ -12,7 +12,7 @@ use crate::metrics;
 pub(super) struct FinishedRequest<'a> {
     pub(super) info: &'a RequestInfo,
     pub(super) method: &'a str,
-    /// Redacted before it is logged, because it may contain a token.
+    /// The path, which is redacted before it is logged because it may contain a token.
     pub(super) path: &'a str,
     /// The id of the operation, if one handled the request.
     pub(super) operation: Option<&'static str>,

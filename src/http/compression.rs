@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 
-/// The minimum size of a response that is compressed, in bytes. A smaller one fits into one packet anyway.
+/// The minimum size of a response that is compressed, in bytes. A smaller response fits into one packet.
 const MIN_BYTES: usize = 1024;
 /// The maximum size of a response that is compressed, in bytes. Compressing it takes up to 10 ms, during
 /// which the request waits.

@@ -73,7 +73,7 @@ pub fn head_too_large() -> Response {
     ))
 }
 
-/// Returns the response to a request that finds the maximum number of connections in use.
+/// Returns the response to a request that arrives while the maximum number of connections is open.
 pub fn overloaded() -> Response {
     let detail = "The server has too many connections at the moment. Please try again.";
     middleware::refuse(&Problem::new(ProblemCode::Overloaded, detail).retry_after(1))

@@ -7,8 +7,8 @@ use url::form_urlencoded::parse;
 use super::path_table::OperationInfo;
 use crate::web::query::UnknownParameters;
 
-/// The parameter that carries an access token, if the operator has enabled it. Every operation accepts or
-/// ignores it.
+/// The parameter that carries an access token, if the operator has enabled it. It is never unknown, because an
+/// operation that does not use it ignores it.
 const TOKEN: &str = "token";
 
 /// Returns whether the percent-encoded bytes are not UTF-8. They are decoded to a replacement character.
@@ -18,7 +18,7 @@ pub(super) fn is_not_utf_8(query: &str) -> bool {
         && parse(query.as_bytes()).any(|(name, value)| is_replaced(&name) || is_replaced(&value))
 }
 
-/// Returns whether the query has a parameter more than once, except those that may be repeated. Parsers
+/// Returns whether the query has a parameter more than once, except parameters that may be repeated. Parsers
 /// disagree about which of the values applies.
 pub(super) fn has_duplicate_parameter(query: &str, may_repeat: impl Fn(&str) -> bool) -> bool {
     let mut names = HashSet::new();

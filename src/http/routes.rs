@@ -11,7 +11,8 @@ use crate::metrics::UNMATCHED;
 /// The paths of all operations by their ids.
 static PATHS: LazyLock<HashMap<&'static str, String>> = LazyLock::new(|| operation_paths().collect());
 
-/// Returns the route of a request that `operation` has handled, or else of `path`.
+/// Returns the route of the operation that has handled the request. Without an operation, returns the route
+/// of `path`.
 pub(super) fn route(operation: Option<&'static str>, path: &str) -> &'static str {
     let known = operation.and_then(|operation| PATHS.get(operation)).map(String::as_str);
     known.or_else(|| PathTable::get().route(path)).unwrap_or(UNMATCHED)

@@ -101,9 +101,9 @@ impl MinimumRate {
 pub(super) struct Watchdog {
     limits: Limits,
     phase: Phase,
-    /// For output that the socket does not accept yet.
+    /// The minimum rate for output that the socket does not accept yet.
     socket_rate: Option<MinimumRate>,
-    /// For response bodies that wait for an h2 client's window.
+    /// The minimum rate for response bodies that wait for an h2 client's window.
     window_rate: Option<MinimumRate>,
     begun: u32,
     sleep: Option<Pin<Box<Sleep>>>,

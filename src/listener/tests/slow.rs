@@ -158,14 +158,14 @@ async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
 #[tokio::test]
 async fn an_unread_body_closes_the_connection_only_if_it_has_not_arrived() {
     let server = start(Limits::default()).await;
-    // Rejected after the body arrived: the same connection serves the next request.
+    // If a request is rejected after its body arrived, the same connection serves the next request.
     let small = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nsmall";
     let mut tcp = send(&server, small).await;
     let response = read_until(&mut tcp, b"\r\n\r\n").await;
     assert!(!String::from_utf8_lossy(&response).contains("connection: close"), "{response:?}");
     tcp.write_all(small).await.unwrap();
     assert!(read_until(&mut tcp, b"\r\n\r\n").await.starts_with(b"HTTP/1.1 404"));
-    // Rejected before the body arrived: the response has `Connection: close`.
+    // If a request is rejected before its body arrived, the response has `Connection: close`.
     let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
     let mut tcp = send(&server, head).await;
     let response = read_all(&mut tcp).await;

@@ -188,7 +188,7 @@ pub struct Loaded {
 pub struct Origin {
     /// The setting's name.
     pub name: &'static str,
-    /// The value, masked if it is a secret. Empty for none.
+    /// The value, masked if it is a secret. Empty if there is no value.
     pub value: String,
     /// The source: `default`, the file name, `.env`, `environment` or the flag.
     pub from: String,
@@ -221,7 +221,7 @@ impl Settings {
         load_from(Sources { dir: Path::new(""), file: file.cloned(), env, flags: flags.collect() })
     }
 
-    /// Returns settings for a server in a test: cheap hashes, a free port, no log.
+    /// Returns settings for a server in a test, with cheap hashes, a free port and no log.
     pub fn for_tests(data_dir: &Path) -> Self {
         let (settings, _) = read(RawSettings::default());
         let database = parse::sqlite_url(data_dir);
@@ -236,8 +236,8 @@ impl Settings {
         }
     }
 
-    /// Returns the issuer and base of every link, without a trailing slash. The default uses `bound`, the
-    /// listener's actual address, because `listen` may have port 0.
+    /// Returns the public URL without a trailing slash. It is the issuer of tokens and the base of every
+    /// link. The default uses `bound`, the listener's actual address, because `listen` may have port 0.
     pub fn public_url(&self, bound: SocketAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         match &self.public_url {
@@ -392,7 +392,7 @@ impl Reader {
         }
     }
 
-    /// Returns the name of a setting as the operator wrote it. An empty value counts as absent.
+    /// Returns the name of a setting as the operator wrote it. An empty value is treated as absent.
     fn written(&self, name: &str) -> Option<&str> {
         let raw = self.raw.values.get(name)?;
         (!raw.value.is_empty()).then_some(raw.written.as_str())

@@ -198,7 +198,7 @@ pub(super) fn origins(text: &str, _: &ValueKind) -> Parsed<Vec<String>> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(origin).collect()
 }
 
-/// Parses networks. An address without a length is a network of one address.
+/// Parses networks. An address without a prefix length is a network of one address.
 pub(super) fn networks(text: &str, _: &ValueKind) -> Parsed<Vec<IpNet>> {
     let network = |item: &str| {
         let parsed = item.parse::<IpNet>().map(|network| network.trunc());

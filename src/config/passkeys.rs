@@ -41,8 +41,8 @@ impl PasskeySettings {
         self.origins.clone().unwrap_or_else(of_url)
     }
 
-    /// Returns whether a browser accepts the domain on a page of one of the origins: the host of the page must be the
-    /// domain or below it. Also returns `true` if only apps may use passkeys.
+    /// Returns whether a browser accepts the domain on a page of one of the origins. The host of the page
+    /// must be the domain or a subdomain of it. Also returns `true` if only apps may use passkeys.
     pub(super) fn is_usable(&self, public_url: &str) -> bool {
         let (rp_id, origins) = (self.rp_id(public_url), self.origins(public_url));
         let is_below = |host: &str| host.strip_suffix(&rp_id).is_some_and(|rest| rest.ends_with('.'));

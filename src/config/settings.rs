@@ -18,8 +18,8 @@ pub const TEST_PREFIX: &str = "TRIPGATE_TEST_";
 pub struct Setting {
     /// The key in `tripgate.toml`, in snake case.
     pub name: &'static str,
-    /// The default as an operator would write it, or empty for none. Angle brackets refer to the value of
-    /// another setting.
+    /// The default as an operator would write it, or empty if there is none. Angle brackets refer to the
+    /// value of another setting.
     pub default: &'static str,
     /// The kind of values that it accepts.
     pub kind: ValueKind,

@@ -1,6 +1,6 @@
-//! The sources of settings: `tripgate.toml`, `.env`, the environment and the command line. Each overrides the
-//! ones before. This module collects the effective text of every setting with the name that the operator
-//! wrote, and rejects unknown names. It does not check values.
+//! The sources of settings: `tripgate.toml`, `.env`, the environment and the command line. Each source
+//! overrides the previous ones. This module collects the effective text of every setting with the name that
+//! the operator wrote, and rejects unknown names. It does not check values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,7 +48,8 @@ pub(super) struct RawSettings {
     lookalikes: Vec<(&'static str, String)>,
 }
 
-/// Variables that other programs and hosting platforms use, and the settings that they are mistaken for.
+/// Variables that other programs and hosting platforms use, with the settings that operators confuse them
+/// with.
 const LOOKALIKES: [(&str, &str); 2] = [("DATABASE_URL", "database_url"), ("PORT", "listen")];
 
 impl Sources<'_> {
@@ -76,7 +77,8 @@ impl RawSettings {
         self.values.insert(setting.name, RawValue { value, written, from });
     }
 
-    /// Returns a warning for each variable that has no effect, unless the setting that it is mistaken for is set.
+    /// Returns a warning for each of the [`LOOKALIKES`] that is set, because it has no effect. Returns no
+    /// warning if the corresponding setting is set too.
     pub(super) fn ignored_variables(&self) -> Vec<String> {
         let is_unset = |setting: &str| !self.values.contains_key(setting);
         let setting =
@@ -102,7 +104,7 @@ impl RawSettings {
         };
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(table, &label),
-            // The error's `Display` quotes the line, which may contain a secret.
+            // The `Display` of the error quotes the line, which may contain a secret.
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start);
                 let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;

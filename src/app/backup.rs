@@ -20,7 +20,7 @@ pub(crate) fn backups_of(settings: &Settings, clock: Clock) -> Result<Backups, S
 }
 
 /// Makes a backup if steps of the schema are pending. If the database is on a server and the programs for a
-/// backup are not installed, only logs a warning: the operator probably has other backups.
+/// backup are not installed, only logs a warning, because the operator probably makes backups in another way.
 ///
 /// # Errors
 ///

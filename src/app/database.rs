@@ -1,4 +1,5 @@
-//! Opens the database and the secret, and checks that they and the data directory belong together.
+//! Opens the database and the secret, and checks that the database, the secret and the data directory belong
+//! together.
 //!
 //! If there are files of an earlier start, a missing, emptied or foreign database is refused. With such a
 //! database, the server would serve none of the data that its users stored, and would accept new data in the
@@ -89,7 +90,7 @@ pub(super) async fn open(
     }
 }
 
-/// Refuses an empty database beside the files of an earlier start.
+/// Refuses an empty database if there are files of an earlier start.
 pub(crate) fn refuse_empty(
     settings: &Settings,
     record: &DatabaseRecord,

@@ -306,7 +306,7 @@ pub(crate) fn create_data_dir(path: &Path) -> Result<(), StartError> {
 /// Writes and removes a file, so that a full or read-only disk is reported at the start and not at the first
 /// sign-up.
 fn check_writable(directory: &Path) -> io::Result<()> {
-    // A unique name, because several servers may start at the same time.
+    // Use a unique name, because several servers may start at the same time.
     let path = directory.join(format!(".try-{}", Clock::system().new_id()));
     let write = || {
         let mut file = File::create(&path)?;

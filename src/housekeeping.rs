@@ -178,7 +178,7 @@ pub async fn sweep(app: App) {
     }
 }
 
-/// Returns true if the clock is steady and agrees with the database's clock.
+/// Returns whether the clock is steady and agrees with the database's clock.
 async fn is_steady(app: &App) -> bool {
     match compare_clocks(&app.db, &app.clock).await {
         Ok(()) => app.clock.is_steady(),

@@ -25,7 +25,7 @@ pub enum ManageBackupsError {
     /// Other programs are connected to the database.
     #[error("{0} connections use the database: stop all servers first")]
     Connected(i64),
-    /// There is a database, and the command did not allow replacing it.
+    /// There is a database, and the operator has not allowed the command to replace it.
     #[error("restoring replaces the database {0}: add --yes if you want that")]
     Exists(String),
     /// The database can't be opened, or the new epoch can't begin.
@@ -40,11 +40,11 @@ pub struct Restored {
     pub header: Header,
     /// The new feed epoch.
     pub renewed: Renewed,
-    /// Where the replaced SQLite database is, if there was one.
+    /// The new path of the replaced SQLite database, if there was one.
     pub replaced: Option<PathBuf>,
 }
 
-/// Makes a backup, also while servers run.
+/// Makes a backup, even while servers run.
 ///
 /// # Errors
 ///
@@ -125,8 +125,8 @@ async fn restore_sqlite(
     let prepared = async {
         let header = backups.unpack(path, Some(&copy)).await?;
         backups.require_same_kind(path, &header)?;
-        // Applies the steps of the schema that are newer than the backup, and begins the epoch, before the copy
-        // replaces anything.
+        // Applies the steps of the schema that the backup does not have, and begins the epoch, before the
+        // copy replaces anything.
         let renewed = renew_epoch(settings, &db::file_url(&copy)).await?;
         Ok::<_, ManageBackupsError>((header, renewed))
     };
@@ -179,7 +179,8 @@ async fn restore_dump(
     Ok(Restored { header, renewed, replaced: None })
 }
 
-/// Begins a new epoch in the database at `url`, and raises its generation above the one in the data directory.
+/// Begins a new epoch in the database at `url`, and raises its generation above the one that the data
+/// directory records.
 async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
     let db = db::open(url).await?;

@@ -91,7 +91,7 @@ pub struct Copied {
     pub target: String,
     /// The tables, in the order in which they were copied.
     pub tables: Vec<CopiedTable>,
-    /// Whether servers used the source. The target then lacks their later changes.
+    /// Whether servers used the source during the copy. The target then lacks their later changes.
     pub servers_running: bool,
     /// How long the copy took.
     pub duration: Duration,
@@ -122,7 +122,8 @@ pub async fn copy_database(
     }
     let origin = state_of(source).await?.database.to_string();
     require_own_target(source, target, &origin).await?;
-    // Mark the target before the migration, so that no server starts on it if the copy is interrupted.
+    // Mark the target as an incomplete copy before the migration, so that no server starts on it if the copy
+    // is interrupted.
     db::mark_copy(target, &CopyMark { origin: origin.clone(), generation: None }).await?;
     db::migrate_up(target).await?;
     let tables = db::copy_tables(source, target, IDENTITY_TABLE, progress).await?;
@@ -201,7 +202,7 @@ async fn state_of(url: &str) -> Result<DatabaseState, CopyDatabaseError> {
     Ok(state?)
 }
 
-/// Checks that the target is empty, or a copy of the same database that no server has changed since.
+/// Checks that the target is empty, or a copy of the same database that no server has changed since the copy.
 async fn require_own_target(source: &str, target: &str, origin: &str) -> Result<(), CopyDatabaseError> {
     let url = || mask_url(target);
     if let Some(table) = db::find_foreign_table(source, target).await? {

@@ -1,4 +1,4 @@
-//! Sends a test mail, and lists the mails that wait.
+//! Sends a test mail, and lists the mails that wait to be sent.
 
 use super::actions::log_done;
 use super::keys::existing_secret;
@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::leases::Leases;
 use crate::mail::{Mail, QueuedMail, TestReport, send_test};
 
-/// Sends a test mail at once, as the server would send it.
+/// Sends a test mail immediately, in the same way as the server would send it.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub async fn test_mail(settings: &Settings, address: &str) -> Result<TestReport,
     Ok(report)
 }
 
-/// Returns the mails that wait or failed, the oldest first.
+/// Returns the mails that wait to be sent or could not be sent, the oldest first.
 ///
 /// # Errors
 ///

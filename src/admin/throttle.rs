@@ -30,7 +30,8 @@ pub struct SlowedDownAccount {
 /// The counters to reset.
 #[derive(Debug, Clone, Copy)]
 pub enum ThrottleTarget<'a> {
-    /// The account with this id, email address or username. A name without an account has counters too.
+    /// The account with this id, email address or username. Also accepts a name without an account, because
+    /// failed logins with such a name have counters.
     Account(&'a str),
     /// This address.
     Address(IpAddr),
@@ -76,7 +77,7 @@ async fn list(db: &Db, throttle: &Throttle) -> Result<Vec<SlowedDownAccount>, St
     let all = throttle.list().await?;
     let mut owners: HashMap<i64, Option<Uuid>> =
         all.iter().filter_map(|slowed_down| slowed_down.account).map(|account| (account, None)).collect();
-    // The throttle stores only hashes of names, so compare them with those of all users.
+    // The throttle stores only hashes of names, so compare them with the hashes of the names of all users.
     let mut after = Uuid::nil();
     while !owners.is_empty() {
         let users: Vec<User> = db.read(after, |tx, after| accounts::page(tx, *after, PAGE).boxed()).await?;

@@ -107,7 +107,8 @@ pub async fn rehearse_upgrade(
     Ok(rehearsed)
 }
 
-/// Copies a database with an older schema to an empty one. No server starts on the copy.
+/// Copies a database with an older schema to an empty one. The copy is marked as incomplete, so that no
+/// server starts on it.
 async fn copy_to(url: &str, scratch: &str, steps: usize) -> Result<(), RehearseUpgradeError> {
     db::require_directory(scratch)?;
     if !db::has_no_tables(scratch).await? {

@@ -38,7 +38,7 @@ impl std::fmt::Debug for NewUser {
     }
 }
 
-/// Creates an account, also if sign-up is closed.
+/// Creates an account, even if sign-up is closed.
 ///
 /// # Errors
 ///

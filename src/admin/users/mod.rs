@@ -1,4 +1,4 @@
-//! The commands that help a user: they work on any account while servers run.
+//! The commands that manage the account of a user, even while servers run.
 //!
 //! A change is one transaction: the change itself, the revocation of sessions and tokens, the event that the user sees,
 //! and the record of the operator. Servers poll the revocations, so a change is effective everywhere within a second.

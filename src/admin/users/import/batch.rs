@@ -1,4 +1,4 @@
-//! Compares a batch of users with the database, and inserts those that are new.
+//! Compares a batch of users with the database, and inserts the new users.
 
 use std::collections::HashSet;
 

@@ -51,7 +51,7 @@ impl Reader {
 /// What is wrong with a record, and in which column.
 pub(super) type Faulty = (Option<&'static str>, String);
 
-/// The texts of a record. An empty text counts as absent.
+/// The texts of a record. An empty text is treated as absent.
 #[derive(Debug, Default)]
 pub(super) struct Fields([Option<String>; 6]);
 

@@ -154,7 +154,7 @@ async fn pass(
 struct Source {
     records: Records<BufReader<File>>,
     reader: Reader,
-    /// The lines of the identifiers, by a digest.
+    /// The line number of each identifier, by a digest of the identifier.
     seen: HashMap<[u8; 16], u64>,
     total: u64,
     is_done: bool,

@@ -1,11 +1,11 @@
-//! Splits a file into records: one line of JSON each, or one record of CSV (RFC 4180), whose quoted fields may contain
-//! line breaks.
+//! Splits a file into records. A record is one line of JSON, or one record of CSV (RFC 4180), whose quoted
+//! fields may contain line breaks.
 //!
 //! A record occupies at most [`RECORD_MAX`] bytes of memory, even if a line of the file is longer.
 
 use std::io::{self, BufRead};
 
-/// The maximum length of a record, in bytes. The longest valid one has about 2,000.
+/// The maximum length of a record, in bytes. The longest valid record has about 2,000 bytes.
 pub(super) const RECORD_MAX: usize = 65_536;
 /// The byte order mark of UTF-8, which some programs write.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -67,7 +67,8 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Appends the next line with its line break. Returns whether it fits, or `None` at the end of the file.
+    /// Appends the next line with its line break. Returns whether the line fits, or `None` at the end of the
+    /// file.
     fn read_line(&mut self, into: &mut Vec<u8>) -> io::Result<Option<bool>> {
         let (mut fits, mut is_read) = (true, false);
         loop {

@@ -1,4 +1,5 @@
-//! `tripgate health`: asks the server on this machine whether it is healthy, for the health checks of containers.
+//! `tripgate health`: asks the server on this machine whether it is healthy, for the health checks of
+//! containers.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -89,7 +90,7 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
     stream.write_all(head.as_bytes()).await?;
     stream.flush().await?;
     let mut response = Vec::new();
-    // The end of a TLS stream may be missing after the whole response.
+    // A TLS stream may end without `close_notify` after the whole response.
     let read = stream.take(MAX_RESPONSE).read_to_end(&mut response).await;
     let status = String::from_utf8_lossy(&response).split(' ').nth(1).and_then(|status| status.parse().ok());
     match (status, read) {

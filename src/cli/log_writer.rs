@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long the first line of a batch waits for more lines.
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
-/// When the guard is dropped, how long it waits until the last lines are written.
+/// How long dropping the guard waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of buffered bytes.
 const MAX_BUFFERED_BYTES: usize = 4 * 1024 * 1024;

@@ -168,7 +168,7 @@ impl Visit for Line<'_> {
         if field.name() == "message" {
             self.put(field, format_args!("{value}"));
         } else if value.bytes().all(is_plain) {
-            // Applies to nearly every value, and is much faster than escaping.
+            // This path applies to nearly every value, and is much faster than escaping.
             self.put_safe(field, |writer| {
                 writer.write_char('"')?;
                 writer.write_str(value)?;

@@ -1,4 +1,4 @@
-//! `tripgate mail`: sends a test mail, and shows the mails that wait.
+//! `tripgate mail`: sends a test mail, and shows the mails that wait to be sent.
 
 use std::io::Write;
 

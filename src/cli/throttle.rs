@@ -1,4 +1,5 @@
-//! `tripgate throttle`: shows and resets what is slowed down after failed attempts.
+//! `tripgate throttle`: lists and resets the accounts and addresses that are slowed down after failed
+//! attempts.
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use crate::clock::unix_time;
 
-/// Length of `2026-11-22T01:16:00`; only a five-digit year would need more.
+/// Length of `2026-11-22T01:16:00`. Only a year with five digits would need more.
 const SECOND_BYTES: usize = 19;
 
 thread_local! {

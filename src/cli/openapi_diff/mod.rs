@@ -337,7 +337,7 @@ fn members(value: Option<&Value>) -> &Map<String, Value> {
     value.and_then(Value::as_object).unwrap_or(&NONE)
 }
 
-/// Returns the referenced value, or `value` itself if it is no reference.
+/// Returns the referenced value, or `value` itself if it is not a reference.
 fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     let reference = value.get("$ref").and_then(Value::as_str);
     reference.and_then(|path| document.pointer(path.trim_start_matches('#'))).unwrap_or(value)

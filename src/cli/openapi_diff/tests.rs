@@ -256,7 +256,7 @@ fn changed_responses_are_breaking_changes() {
         "204 now has a body",
     );
     assert_breaking(|new| set(new, TRIP, "anyOf", json!([])), "anyOf cannot be compared");
-    // A closed list of values that grows or shrinks.
+    // The list of allowed values of an enumeration grows or shrinks.
     let with_enum = |values: Value| {
         let mut document = openapi::document();
         set(&mut document, &format!("{TRIP}/properties/status"), "enum", values);

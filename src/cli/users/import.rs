@@ -69,7 +69,7 @@ fn format(args: &ArgMatches, path: &Path) -> Result<ImportFormat, CliError> {
     }
 }
 
-/// Returns a progress bar on standard error, which is hidden unless that is a terminal.
+/// Returns a progress bar on standard error. The bar is hidden if standard error is not a terminal.
 fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new(1);
     let style = ProgressStyle::with_template("{msg:9} [{bar:40}] {percent}%  {eta}");

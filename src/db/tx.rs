@@ -97,7 +97,7 @@ impl Tx {
     pub(super) async fn rollback(self) -> bool {
         let Connection::Transaction(transaction) = self.connection else { return true };
         let result = transaction.rollback().await;
-        result.inspect_err(|error| tracing::debug!(%error, "rollback failed")).is_ok()
+        result.inspect_err(|error| tracing::debug!(%error, "failed to roll back a transaction")).is_ok()
     }
 
     /// Executes statements in order. Each must change one row, selected by its key. A shared transaction may

@@ -83,7 +83,7 @@ impl Acceptor {
             let is_over = self.registry.count(peer) >= self.max_per_peer;
             if is_over && !self.registry.evict_longest_waiting_of(peer) {
                 (self.observe)(ConnectionEvent::Refused);
-                debug!(%peer, "refused: every connection of this address has a request in flight");
+                debug!(%peer, "refused a connection: every open one of this address has a request in flight");
                 continue;
             }
             if let Err(error) = tcp.set_nodelay(true) {

@@ -5,11 +5,11 @@
 
 Every shell block of every document must be run. There are these kinds:
 
-- A block that ends with `cargo run` starts a server. The one in the README starts the servers of this script.
-  One with TRIPGATE_DATABASE_URL runs on a database of `.ci/with_database.sh`, after the SQL block before it.
+- A block that ends with `cargo run` starts a server. This script starts its servers with the block in the README.
+  A block with TRIPGATE_DATABASE_URL runs on a database of `.ci/with_database.sh`, after the SQL block before it.
 - `<!-- ci:STEP -->` precedes a block that a step of `.ci/run` reads from the document and runs.
 - `<!-- not run: REASON -->` precedes a block that can't run here.
-- All others run in the order of READING, with one shell and one new server for each group of documents.
+- All other blocks run in the order of READING, with one shell and one new server for each group of documents.
 
 The block after a shell block shows its output; see `output_pattern` for what may differ. A problem (RFC 9457)
 that the document does not show is a failure. Requires curl, sqlite3, psql and mariadb.

@@ -63,7 +63,8 @@ FUZZ_CLIENT_ID=$(sed -n 's/^client_id *//p' <<<"$client")
 FUZZ_CLIENT_SECRET=$(sed -n 's/^client_secret *//p' <<<"$client")
 export FUZZ_CLIENT_ID FUZZ_CLIENT_SECRET
 
-# A hang guard only: with its own time limits, schemathesis repeats tests until the time is used up.
+# This timeout only guards against hangs. The time limits of schemathesis are not used, because it then repeats
+# tests until the limit is reached.
 timeout "${FUZZ_TIMEOUT_SECS:-900}" st --config-file "$settings" run "$url/openapi.json" \
     --phases examples,coverage,fuzzing,stateful --checks all --no-color \
     ${FUZZ_EXAMPLES:+--max-examples "$FUZZ_EXAMPLES"} "${@:2}"

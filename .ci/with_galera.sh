@@ -25,7 +25,7 @@ if [ -z "$provider" ]; then
 fi
 export PATH=$PATH:/usr/sbin
 
-# Galera uses the port after that of the group for state transfers.
+# For state transfers, Galera uses the port after its group communication port.
 ports=$(python3 - <<'PYTHON'
 import socket
 held, found = [], []

@@ -63,11 +63,11 @@ def refused_logins(bench, script, load):
 
 
 def mailed_requests(bench):
-    """Compares a forgotten password of known and of unknown addresses, in random order."""
+    """Compares the times of password resets for known and for unknown addresses, in random order."""
     with bench.server(bench.directory / "mailed", bcrypt_cost=4) as server:
         for number in range(PAIRS):
             sign_up(server.port, email=f"known{number}@example.org")
-        # The mails of the sign-ups are written first.
+        # Wait until the mails of the sign-ups are written.
         time.sleep(5)
         times = {"known": [], "unknown": []}
         requests = [(kind, f"{kind}{number}@example.org") for number in range(PAIRS) for kind in times]

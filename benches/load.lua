@@ -9,7 +9,7 @@ function init(args)
   local method, paths, tokens = args[1], args[2], args[3]
   local pause = tonumber(args[4])
   if pause > 0 then
-    -- Only then: if this function is defined, wrk sets a timer for every request.
+    -- Without a pause, this function is not defined, because wrk then sets a timer for every request.
     delay = function() return pause end
   end
   local body, headers = nil, {}

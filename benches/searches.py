@@ -13,7 +13,7 @@ from server import exchange, full_exchange
 TRIPS = 10_140
 NOTES = 10_000
 BATCH = 350
-# The pieces of this text occur in many trips, the text in none.
+# The pieces of this text occur in many trips, but the whole text occurs in none.
 HARDEST = "a" * 199 + "b"
 # Some 4,000 words, as many as in ordinary prose.
 SYLLABLES = "ba be bi bo bu da de di do fa fe fi ga go ka ke ki ko la le li lo lu ma me mi mo na ne ni".split()
@@ -41,7 +41,7 @@ def notes(number, source):
 
 
 def fill(port, token, trips=TRIPS):
-    """Creates the trips, and returns the seconds."""
+    """Creates the trips, and returns the number of seconds that this took."""
     source, headers, seconds = words(), {"Authorization": f"Bearer {token}"}, 0
     for first in range(0, trips, BATCH):
         operations = [{"op_id": str(uuid.uuid4()), "op": "create", "id": version_7(),

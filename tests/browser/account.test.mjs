@@ -138,7 +138,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     assert.doesNotMatch(text, /Logout|Cancel/);
     assert.doesNotMatch(await page.locator("#account").innerText(), /\s[.,;]|^[.,;]/m);
     await page.keyboard.press("Escape");
-    // An edited body can be reset, which is shown only then.
+    // The Reset button appears only after the body was edited.
     await call(page, "create_trip", { body: { title: "Edited" } });
     const block = page.locator('[id$="-create_trip"].opblock');
     await block.getByRole("button", { name: "Reset" }).click();

@@ -5,7 +5,8 @@
 
 NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. The lifetime of access tokens is
 the server's minimum, so that one expires during the tests. A second server accepts Basic credentials on every
-operation. A third one is at localhost, because browsers have no passkeys for IP addresses. The screenshots are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
+operation. A third server is at localhost, because browsers have no passkeys for IP addresses. The screenshots
+are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
 `docs/images/swagger-ui.png`.
 """
 

@@ -115,7 +115,7 @@ describe("passkeys", () => {
     const ada = await openWithAuthenticator();
     assert.equal((await register(ada.page, await signUp("ada-unverified"))).status, 201);
     await ada.verifyUser(false);
-    // The browser refuses, unless the page does not ask for it.
+    // The browser requires user verification if the page asks for it. The second attempt does not ask for it.
     await assert.rejects(logIn(ada.page), /NotAllowedError/);
     const { status, body } = await logIn(ada.page, { change: { userVerification: "discouraged" } });
     assert.equal(status, 401);

@@ -90,7 +90,7 @@ async fn open(database: &str) -> Result<DatabaseConnection, DbErr> {
 async fn write(connection: &DatabaseConnection, owners: &[Vec<u8>], number: u64) -> Result<(), DbErr> {
     let turn = usize::try_from(number).unwrap_or_default() % owners.len().max(1);
     let owner: Value = owners.get(turn).cloned().unwrap_or_default().into();
-    // Later than all existing trips, as a new trip is.
+    // The time is later than that of all existing trips, as for a new trip.
     let millis = 2_000_000_000_000_u64 + number;
     let id = [millis.to_be_bytes(), number.to_be_bytes()].concat();
     let now = Value::from(i64::try_from(millis).unwrap_or_default());

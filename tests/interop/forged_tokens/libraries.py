@@ -1,4 +1,4 @@
-"""Forges tokens with Python libraries. Each signs and serializes with its own code, without its checks.
+"""Forges tokens with Python libraries. Each library signs and serializes with its own code, without its checks.
 
 If a library refuses to create a token (a PEM as a secret, an unknown name), the function below its check
 is called; if there is none, the token is skipped.

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_no_placeholders_and_links_only_what_is_served() {
+    fn a_page_contains_no_placeholders_and_links_only_to_pages_that_are_served() {
         for with_docs in [true, false] {
             let body = "<main></main>";
             let page =

@@ -200,7 +200,7 @@ async fn a_trip_that_takes_the_id_of_a_lost_trip_has_another_version() {
 }
 
 #[tokio::test]
-async fn a_lost_keyed_request_is_executed_once_when_it_is_sent_again() {
+async fn a_lost_request_with_an_idempotency_key_is_executed_once_when_it_is_sent_again() {
     // F-1
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -261,7 +261,7 @@ async fn session(app: &TestApp, grant: &Value) -> Reply {
 }
 
 #[tokio::test]
-async fn sessions_that_a_restored_database_does_not_know_must_log_in_again() {
+async fn users_whose_sessions_the_restore_lost_must_log_in_again() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let known = app.sign_up("ada").await.grant().clone();

@@ -101,7 +101,7 @@ async fn titles(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_lost_commit_has_an_unknown_outcome_and_a_keyed_retry_makes_one_trip() {
+async fn a_lost_commit_has_an_unknown_outcome_and_a_retry_with_a_key_creates_one_trip() {
     // F-10, S-108
     for fault in [CommitFault::NotSent, CommitFault::ResultLost] {
         let Some(app) = with_broken_commit(fault).await else { return };
@@ -130,7 +130,7 @@ async fn create(server: &Process, token: &str, trip: &Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_commit_that_the_disk_refuses_has_an_unknown_outcome_and_a_retry_makes_one_trip() {
+async fn a_commit_that_the_disk_refuses_has_an_unknown_outcome_and_a_retry_creates_one_trip() {
     // F-10, S-108
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &["--public-url", "https://tripgate.test"]);

@@ -98,7 +98,7 @@ async fn texts_over_the_quota_get_507_and_can_be_shortened() {
 }
 
 #[tokio::test]
-async fn shrinking_works_above_a_quota_that_was_lowered() {
+async fn trips_can_be_shortened_and_deleted_above_a_lowered_quota() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -167,7 +167,7 @@ async fn the_account_shows_what_is_stored_and_the_quotas() {
 }
 
 #[tokio::test]
-async fn keyed_requests_over_the_quota_of_a_day_get_507() {
+async fn requests_with_an_idempotency_key_over_the_daily_quota_get_507() {
     //
     let app = TestApp::with(|settings| settings.quotas.idempotency_keys = 2).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);

@@ -58,7 +58,7 @@ async fn at_cost(app: &TestApp, cost: u32) -> TestApp {
 }
 
 #[tokio::test]
-async fn login_accepts_either_identifier_in_any_case_and_starts_a_session() {
+async fn login_accepts_both_identifiers_regardless_of_case_and_starts_a_session() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));
@@ -169,7 +169,7 @@ async fn after_a_change_of_cost_a_successful_login_rehashes_the_password() {
 }
 
 #[tokio::test]
-async fn a_damaged_hash_is_a_failed_login() {
+async fn a_login_with_a_damaged_password_hash_fails() {
     // S-9
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;

@@ -47,7 +47,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
 }
 
 #[tokio::test]
-async fn the_options_of_a_login_name_no_user() {
+async fn the_options_of_a_login_contain_no_user() {
     let app = TestApp::start().await;
     register(&app.sign_up("ada").await).await;
     let empty = app.anonymous().post(OPTIONS).await.expect(200);

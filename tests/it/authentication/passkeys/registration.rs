@@ -23,7 +23,7 @@ fn is_rejected(reply: Reply) {
 }
 
 #[tokio::test]
-async fn the_options_ask_for_a_verified_user_and_no_attestation() {
+async fn registration_options_require_user_verification_and_no_attestation() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let known = register(&ada).await;
@@ -255,7 +255,7 @@ async fn expired_challenges_are_deleted() {
 }
 
 #[tokio::test]
-async fn the_domain_is_fixed_when_the_first_passkey_is_registered() {
+async fn the_passkey_domain_cannot_change_after_the_first_registration() {
     let settings = |rp_id: &str| PasskeySettings { rp_id: Some(rp_id.to_owned()), origins: None };
     let app = TestApp::with(|it| it.passkeys = settings("example.org")).await;
     // Without a passkey, the domain may change.

@@ -115,7 +115,7 @@ async fn a_passkey_works_while_wrong_codes_are_blocked() {
 }
 
 #[tokio::test]
-async fn an_account_without_a_passkey_has_no_options_for_one() {
+async fn an_account_without_a_passkey_gets_no_passkey_options() {
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
     let token = mfa_token(&app.anonymous(), "ada").await;
@@ -139,7 +139,7 @@ async fn a_login_accepts_one_second_factor_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_passkey_is_a_recent_authentication() {
+async fn a_user_can_authenticate_again_with_a_passkey() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -214,7 +214,7 @@ async fn exactly_one_second_factor_is_required() {
 }
 
 #[tokio::test]
-async fn a_code_of_the_app_is_a_recent_authentication() {
+async fn a_user_can_authenticate_again_with_a_code_of_the_app() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

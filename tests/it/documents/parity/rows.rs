@@ -29,7 +29,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (9, Proven(&[
         "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
-        "tests/it/authentication/login/mod.rs::a_damaged_hash_is_a_failed_login",
+        "tests/it/authentication/login/mod.rs::a_login_with_a_damaged_password_hash_fails",
     ])),
     (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
     (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
@@ -141,7 +141,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (48, Proven(&[
         "tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost",
-        "tests/it/authentication/login/mod.rs::a_damaged_hash_is_a_failed_login",
+        "tests/it/authentication/login/mod.rs::a_login_with_a_damaged_password_hash_fails",
     ])),
     (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
     (50, Proven(&[
@@ -166,7 +166,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_with_a_wrong_value_is_refused",
         "tests/it/authentication/personal_tokens/digest.rs::digest_is_neither_offered_nor_accepted_unless_enabled",
     ])),
-    (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
+    (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
     (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),
     (59, Proven(&["tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled"])),
@@ -212,7 +212,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/signup.rs::the_minimum_password_length_is_configurable",
     ])),
     (72, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
-    (73, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_either_identifier_in_any_case_and_starts_a_session"])),
+    (73, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
     (74, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
     (75, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
     (76, Proven(&["tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data"])),

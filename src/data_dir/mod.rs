@@ -33,7 +33,7 @@ pub struct KnownDatabase {
     pub database: Uuid,
     /// The feed epoch.
     pub epoch: i64,
-    /// The highest generation that the database had.
+    /// The highest generation that the database has had.
     pub generation: i64,
     /// Whether the last server stopped gracefully.
     pub clean: bool,

@@ -47,7 +47,7 @@ pub struct DatabaseState {
 /// The parameters of a renewal.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
-    /// The new generation is higher than this one.
+    /// The generation that the new generation must exceed.
     pub above_generation: i64,
     /// Whether to end all sessions, so that every user must log in again.
     pub end_sessions: bool,

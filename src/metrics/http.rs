@@ -20,7 +20,7 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 type Key = (usize, usize, usize, u16);
 
 thread_local! {
-    /// The histograms that this thread has used, because a lookup by labels takes longer than recording a
+    /// A cache of the histograms that this thread has used. A lookup by labels takes longer than recording a
     /// value.
     static HISTOGRAMS: RefCell<HashMap<Key, Histogram>> = RefCell::default();
 }

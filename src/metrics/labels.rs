@@ -1,4 +1,4 @@
-//! The values of labels.
+//! The values of the labels of metrics.
 
 /// Why an access token was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Metrics are global, like the log: every layer records events with one function call, and [`render`]
 //! returns all metrics. Invariants: each label has a fixed set of values (an enum, a route of the OpenAPI
-//! document, a status code), so that requests can't create an unbounded number of series. No value is
+//! document, a status code), so that requests can't create an unbounded number of series. No label contains
 //! personal data. Recording never fails and never waits.
 
 mod auth;

@@ -25,7 +25,7 @@ pub(super) struct FeedPosition {
     /// The number of the last change that was read.
     pub(super) seq: i64,
     /// The time of the last request that reached the end of the feed, or of the first request without a
-    /// cursor. The age of the cursor counts from this time.
+    /// cursor. The age of the cursor is the time since then.
     pub(super) since: DateTime<Utc>,
     /// The feed epoch in which the number is valid.
     pub(super) epoch: i64,

@@ -3,13 +3,13 @@
 //! The feed follows the owner's change counter, so concurrent writers cause neither missing nor repeated
 //! changes.
 //!
-//! The server decides the operations one by one, in order. Each operation names the version of the trip that
-//! it is based on. If the trip has a different version, the operation is a conflict and changes nothing. An
-//! operation that builds on a failed operation is a conflict too.
+//! The server processes the operations one by one, in order. Each operation names the version of the trip
+//! that it is based on. If the trip has a different version, the operation is a conflict and changes nothing.
+//! An operation that builds on a failed operation is a conflict too.
 //!
 //! Each operation is applied once: the transaction that applies it also stores its id. Only the ids of
 //! applied operations are stored. A conflicting or rejected operation has no effect. If the app sends it
-//! again, the server decides it again.
+//! again, the server processes it again.
 
 pub mod api;
 mod cursor;
@@ -58,7 +58,7 @@ pub struct ChangesPage {
     pub changes: Vec<Change>,
     /// The cursor of the next page; valid only for the same owner.
     pub next: String,
-    /// Whether the next page already has changes.
+    /// Whether the next page already contains changes.
     pub has_more: bool,
 }
 
@@ -332,8 +332,8 @@ async fn apply(
         outcomes.push(outcome);
     }
     work.save(tx).await.map_err(|error| match error {
-        // Other writes of the owner have used up the quota since this transaction read it. The conflict runs
-        // the transaction again, which decides each operation again.
+        // Other writes of the owner have used up the quota since this transaction read it. The conflict error
+        // makes the transaction run again, which then processes each operation again.
         TripsError::QuotaExceeded(_) => StoreError::conflict().into(),
         error => error,
     })?;
@@ -361,7 +361,8 @@ async fn store_applied(
         inserted => inserted,
     };
     match inserted {
-        // A concurrent request has applied the same operation first. The conflict runs the transaction again.
+        // A concurrent request has applied the same operation first. The conflict error makes the transaction
+        // run again.
         Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
         Err(StoreError::ForeignKeyViolation(_)) => Err(SyncError::Trips(TripsError::NoSuchOwner)),
         result => Ok(result?),

@@ -13,12 +13,12 @@ use crate::trips::Trip;
 pub(super) struct Progress {
     /// For each trip with a failed operation: the lowest version that such an operation is based on.
     failed: HashMap<Uuid, i64>,
-    /// For each trip with an applied operation: the version after the last one.
+    /// For each trip with an applied operation: the version after the last applied operation.
     applied: HashMap<Uuid, i64>,
     /// For each trip whose versions start above a floor because the database was restored from a backup: the
     /// floor. The app that creates the trip offline does not know the floor and counts versions from 1.
     floors: HashMap<Uuid, i64>,
-    /// The size of the trips in the outcomes so far.
+    /// The size of the trips in the outcomes so far, in bytes of JSON.
     pub(super) response_bytes: usize,
 }
 

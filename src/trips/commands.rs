@@ -27,7 +27,7 @@ impl Trips {
     ) -> Result<Trip, TripsError> {
         let is_client_id = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.new_id());
-        // Rejects an invalid id before the request waits for the database.
+        // Reject an invalid id before the request waits for the database.
         unit_of_work::check_id(id)?;
         let input = (owner, id, is_client_id, fields, self.clock.now(), receipt, self.quotas);
         let created = self.db.write(input, |tx, (owner, id, is_client_id, fields, now, receipt, quotas)| {

@@ -1,8 +1,9 @@
-//! Trips. Each trip belongs to one user and does not exist for any other user.
+//! Trips. Each trip belongs to one user. For all other users, the trip does not exist.
 //!
 //! Every use case takes the owner as its first argument. Each change raises the trip's version and, in the
-//! same transaction, the owner's change counter; each deletion leaves a tombstone. Each rule is checked in
-//! one place: only [`TripFields::parse`] and [`Stops::new`] accept new fields and new stops.
+//! same transaction, the owner's change counter; each deletion leaves a tombstone, a row that records the
+//! deletion. Each rule is checked in one place: only [`TripFields::parse`] and [`Stops::new`] accept new
+//! fields and new stops.
 
 pub mod api;
 mod commands;
@@ -46,7 +47,7 @@ pub use violations::{StopViolation, TripViolation};
 pub const TITLE_MAX: usize = 200;
 /// The maximum length of a destination, in characters.
 pub const DESTINATION_MAX: usize = 200;
-/// The maximum length of a time zone name, in characters; longer ones are rejected without a lookup.
+/// The maximum length of a time zone name, in characters; longer names are rejected without a lookup.
 pub const TIME_ZONE_MAX: usize = 64;
 /// The maximum length of the notes, in characters.
 pub const NOTES_MAX: usize = 10_000;
@@ -119,7 +120,7 @@ impl Trip {
         format!("{}-{digest:x}", self.version)
     }
 
-    /// Returns the size that counts against the quota: that of the trip's texts, in bytes of UTF-8.
+    /// Returns the size of the trip's texts, in bytes of UTF-8. A quota limits the sum of these sizes.
     fn stored_len(&self) -> i64 {
         let UncheckedFields { title, destination, time_zone, notes, stops, .. } = &*self.fields;
         let optional = [destination, time_zone, notes].map(|text| text.as_ref().map_or(0, String::len));
@@ -209,7 +210,7 @@ pub enum TripsError {
     /// The owner would store more than a quota allows.
     #[error("the change would exceed a quota of the owner")]
     QuotaExceeded(Quota),
-    /// Another request with the same idempotency key has taken over the claim of this one.
+    /// Another request with the same idempotency key has taken over the claim of this request.
     #[error("another request with the same idempotency key took over the claim")]
     ClaimLost,
     /// The database failed.

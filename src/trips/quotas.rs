@@ -1,8 +1,8 @@
 //! Quotas of each user: the number of trips, and the size of their texts.
 //!
-//! The row of the owner's change counter contains the current usage: both numbers. The transaction that
-//! changes trips also updates the usage. Each statement that increases the usage requires that the result is
-//! within the quotas. A change that decreases the usage is always possible.
+//! The row of the owner's change counter also contains the current usage, which consists of these two
+//! numbers. The transaction that changes trips also updates the usage. Each statement that increases the
+//! usage requires that the result is within the quotas. A change that decreases the usage is always possible.
 
 use super::{Trip, TripsError};
 

@@ -23,9 +23,9 @@ pub(crate) struct UnitOfWork {
     slots: BTreeMap<Uuid, Slot>,
     /// The number of changes so far.
     changes: i64,
-    /// The difference that the changes so far make to what the owner has stored.
+    /// The difference that the changes so far make to the owner's usage.
     difference: Usage,
-    /// What the owner had stored before, if it was read.
+    /// The owner's usage before the changes, if it was read.
     usage: Option<Usage>,
     floor: VersionFloor,
 }
@@ -94,9 +94,9 @@ impl UnitOfWork {
     /// Reads and locks the owner's trips with these ids. `created` contains the ids with which the caller
     /// intends to create trips. Also reads the tombstones of these ids.
     ///
-    /// On a database with row locks, no other transaction can change the trips before this one ends. The call
-    /// must come first in its transaction: all writers lock trips first, in the order of their ids, and then
-    /// the counter, so they can't deadlock.
+    /// On a database with row locks, no other transaction can change the trips before this transaction ends.
+    /// The call must come first in its transaction: all writers lock trips first, in the order of their ids,
+    /// and then the counter, so they can't deadlock.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl UnitOfWork {
         }
     }
 
-    /// Checks the owner's usage against the quotas, after this unit of work has updated the usage.
+    /// Checks the owner's usage against the quotas. This unit of work has already updated the usage.
     async fn check_quotas(&self, tx: &Tx) -> Result<(), TripsError> {
         // After a database error, the transaction can't be used. The caller then returns the original error.
         let Ok(usage) = store::usage(tx, self.owner, false).await else { return Ok(()) };

@@ -256,7 +256,8 @@ impl Parsed {
     }
 }
 
-/// Parses an operation. An invalid operation is processed too, so that the operations that build on it fail.
+/// Parses an operation. An invalid operation is processed too, so that the operations that build on it fail
+/// too.
 pub(super) fn parse_operation(item: Item<SyncOperation>, trips: &Trips) -> (Operation, Parsed) {
     let Item { op_id, digest, checked, .. } = item;
     let (id, base, mutation) = match checked {

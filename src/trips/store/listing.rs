@@ -59,7 +59,7 @@ pub(in crate::trips) async fn page(
         bytes += next.trips.iter().map(Trip::json_len).sum::<usize>();
         found.trips.extend(next.trips);
         // The page keeps the counter of its first chunk: a later counter could include a change that the page
-        // does not contain, and the entity tag would then name a state that the client has not seen.
+        // does not contain, and the entity tag would then identify a state that the client has not seen.
         found.last = next.last;
     }
     Ok(found)

@@ -122,8 +122,8 @@ pub(super) async fn page_by_id(
     Ok(rows.into_iter().map(trip).collect())
 }
 
-/// Returns and locks the owner's trips with these ids. No other transaction can change them before this one
-/// ends. SQLite ignores the lock, but has only one writer.
+/// Returns and locks the owner's trips with these ids. No other transaction can change these trips before
+/// this transaction ends. SQLite ignores the lock, but has only one writer.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
     let query = select(owner)
         .filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)))

@@ -45,7 +45,7 @@ pub(in crate::trips) async fn search(
     deadline: Instant,
 ) -> Result<FoundPage, StoreError> {
     // Read the counter first, because a later value could include a change that the page does not contain.
-    // The entity tag would then name a state that the client has not seen.
+    // The entity tag would then identify a state that the client has not seen.
     let changes = change_counter(tx, listing.owner).await?;
     let ids = match listing.sort {
         Sort::Created => Some(first_matches(tx, listing, q, deadline).await?),

@@ -104,7 +104,7 @@ impl Sessions {
 
 impl CodeLogin {
     /// Closes the flow, confirms the address, and stores the session. Returns the revocations of the sessions
-    /// that this ended.
+    /// that the login ended.
     async fn store(&self, tx: &Tx) -> Result<Vec<Revocation>, SessionsError> {
         let Self { sessions, flow, session, .. } = self;
         let (user, now) = (self.user, self.at);

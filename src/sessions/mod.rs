@@ -132,7 +132,7 @@ pub struct Grant {
     pub session: Uuid,
     /// The scopes of the access token.
     pub scopes: Scopes,
-    /// Proves to later logins that this device has logged the user in.
+    /// The device token: at later logins, it proves that the user has logged in on this device before.
     pub device_token: String,
     /// When the grant was issued.
     pub at: DateTime<Utc>,

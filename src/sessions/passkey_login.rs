@@ -1,4 +1,4 @@
-//! Login by a passkey, and the options for all uses of passkeys.
+//! Login by a passkey, and the options for a login or a step-up by a passkey.
 //!
 //! A passkey identifies its user, and the device has verified the user, for example by a fingerprint. A
 //! passkey therefore replaces the identifier, the password and the second factor.

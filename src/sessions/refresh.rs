@@ -51,7 +51,8 @@ pub(super) struct Rotation {
     /// future, because the clocks of replicas differ. A rotation after the second time was stored before the
     /// clock was set back, and gives no grace period.
     pub(super) grace: (DateTime<Utc>, DateTime<Utc>),
-    /// The newest generation with a used access token, from memory; the database may not have it yet.
+    /// The newest generation whose access token was used, according to memory. The database may not contain
+    /// this use yet.
     pub(super) used_generation: Option<i64>,
     /// The security event of a reuse.
     event: NewEvent,
@@ -83,11 +84,11 @@ impl Outcome {
 /// The metadata of a valid refresh token (RFC 7662 §2.2).
 #[derive(Debug, Clone)]
 pub struct RefreshInfo {
-    /// The session that it refreshes.
+    /// The session that the token refreshes.
     pub session: Uuid,
     /// The owner of the session.
     pub user: Uuid,
-    /// The scopes of its access tokens.
+    /// The scopes of the access tokens of the session.
     pub scopes: Scopes,
     /// When it expires.
     pub expires_at: DateTime<Utc>,

@@ -13,7 +13,7 @@ use crate::secrets::MacKey;
 /// The content of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// The session that it refreshes.
+    /// The session that the token refreshes.
     pub session: Uuid,
     /// The number of the token within its session, starting at 1.
     pub generation: i64,

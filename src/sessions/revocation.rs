@@ -1,4 +1,5 @@
-//! Ends sessions before they expire, deletes accounts, and removes old sessions from the database.
+//! Ends sessions before they expire, writes the uses of access tokens to the database, and removes old
+//! sessions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -71,7 +72,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Returns the user's active sessions, most recently seen first; at most 500.
+    /// Returns up to 500 active sessions of the user, the most recently seen one first.
     ///
     /// # Errors
     ///
@@ -183,7 +184,7 @@ impl Sessions {
     }
 }
 
-/// Returns the user's active sessions, most recently seen first; at most 500.
+/// Returns up to 500 active sessions of the user, the most recently seen one first.
 ///
 /// # Errors
 ///

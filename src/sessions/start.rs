@@ -19,7 +19,7 @@ use crate::tokens::Revocation;
 pub(super) struct NewSession {
     session: Session,
     event: NewEvent,
-    /// Reported if the account has not been used on this device before.
+    /// The report that is stored if the account has not been used on this device before.
     new_device: NewDevice,
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn insert(
     Ok(ended)
 }
 
-/// Stores the first session of a new account, whose device is known from then on.
+/// Stores the first session of a new account, and stores its device as known.
 pub(super) async fn insert_first(tx: &Tx, new: &NewSession) -> Result<(), SessionsError> {
     let session = &new.session;
     store::insert(tx, session.user, session).await?;

@@ -24,9 +24,9 @@ pub struct Authenticated {
     pub user: Uuid,
     /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// The generation of the refresh token that was issued with it.
+    /// The generation of the refresh token that was issued with the access token.
     pub generation: Option<i64>,
-    /// Its scopes, which the new token has too.
+    /// Its scopes. The new token has them too.
     pub scopes: Scopes,
     /// Its authentication methods. The new token has them too.
     pub amr: Vec<String>,

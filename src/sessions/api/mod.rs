@@ -58,8 +58,8 @@ struct LogIn {
     /// Name of the device in the user's list of sessions, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
-    /// The `device_token` of the last `TokenGrant` of this user on this device. With it, failed logins on other devices
-    /// do not slow this login down. A token that is not valid has no effect.
+    /// The `device_token` of the last `TokenGrant` of this user on this device. With this token, failed
+    /// logins on other devices do not slow this login down. A token that is not valid has no effect.
     #[oai(nullable)]
     device_token: Option<String>,
     /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and

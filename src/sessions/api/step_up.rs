@@ -134,7 +134,8 @@ enum SteppedUp {
     ),
 }
 
-/// Returns the problem of a wrong code or passkey. As with a password, the session of the caller stays valid.
+/// Returns the problem of a wrong code or passkey. The session of the caller stays valid, as after a wrong
+/// password.
 fn wrong_code(error: SessionsError) -> Problem {
     match error {
         SessionsError::WrongSecondFactor => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Accounts, AccountsError, Email, Identifier, User, store};
 use crate::db::{StoreError, Tx};
 
-/// How long the cache of confirmed addresses keeps a user.
+/// How long a user stays in the cache of confirmed addresses.
 const CONFIRMED_TTL: Duration = Duration::from_mins(1);
 /// The capacity of the cache of confirmed addresses, in users.
 const CONFIRMED_CAPACITY: usize = 65_536;

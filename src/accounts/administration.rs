@@ -19,7 +19,8 @@ pub struct UserFilter {
     pub only_unconfirmed: bool,
 }
 
-/// Returns the next users after an id, in the order of their ids; at most `limit`.
+/// Returns up to `limit` users that match the filter and whose ids are greater than `after`, in the order of
+/// their ids.
 ///
 /// # Errors
 ///

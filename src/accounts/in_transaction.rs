@@ -48,7 +48,7 @@ pub async fn lock(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     store::lock(tx, user).await
 }
 
-/// Returns the user with this id, email address or username, as an operator wrote it.
+/// Returns the user with this id, email address or username. `text` is what an operator has entered.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub async fn lookup(tx: &Tx, text: &str) -> Result<Option<User>, StoreError> {
     }
 }
 
-/// Returns the next users after an id, in the order of their ids; at most `limit`.
+/// Returns up to `limit` users whose ids are greater than `after`, in the order of their ids.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The check of an identifier and a password, for every way to log in.
+//! Checks an identifier and a password, for all ways to log in with a password.
 //!
 //! The steps are the same whether or not the account exists: check the throttle, read the row of the account,
 //! verify one bcrypt hash, and count a failure.
@@ -32,8 +32,8 @@ pub struct LoginAttempt<'a> {
 }
 
 impl Accounts {
-    /// Authenticates a single request by its identifier and password, and records that in the audit log. A
-    /// password alone never authenticates an account with a second factor.
+    /// Authenticates a single request by its identifier and password. Writes the authentication to the audit
+    /// log. A password alone never authenticates an account with a second factor.
     ///
     /// # Errors
     ///

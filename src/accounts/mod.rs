@@ -124,7 +124,7 @@ pub enum AccountsError {
     /// The password is correct, but the account requires a second factor, which this kind of request can't send.
     #[error("the account requires a second factor")]
     SecondFactorRequired,
-    /// A logged-in user sent a password that is not the account's.
+    /// A logged-in user has sent a wrong password of the account.
     #[error("wrong password of a logged-in user")]
     WrongPassword,
     /// The password is correct, but the address must be confirmed first.

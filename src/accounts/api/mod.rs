@@ -22,7 +22,7 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 pub use identifiers::{EmailText, UsernameText};
 
-/// What the user has stored, and the most that the server stores for one user.
+/// How much the user has stored, and how much the server stores for one user at most.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Usage")]
 struct UsageBody {
@@ -68,7 +68,7 @@ pub struct UserBody {
     /// Time of the last change of the account.
     #[serde(serialize_with = "serialize_instant")]
     updated_at: DateTime<Utc>,
-    /// What the user has stored. Present only in the response of `GET /api/v1/me`.
+    /// How much the user has stored, and the limits. Present only in the response of `GET /api/v1/me`.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
 }
@@ -290,10 +290,10 @@ impl AccountsApi {
     /// Get the account
     ///
     /// Returns the account that the access token belongs to, to show who is logged in and to notice changes
-    /// that were made on another device. `usage` says how much more the user can store.
+    /// that were made on another device. `usage` contains how much the user has stored, and the limits.
     ///
     /// - 401 `invalid_token`: the token is not valid, for example because the account was deleted. Refresh
-    ///   it; if that fails, log in.
+    ///   the tokens; if the refresh fails, log in.
     #[oai(path = "/me", method = "get", operation_id = "get_me", tag = "Tag::Account")]
     async fn get_me(&self, caller: Caller<AccountScope>) -> Result<FoundAccount, ProblemResponse> {
         let user = self.accounts.find(caller.user()).await?;
@@ -316,7 +316,7 @@ impl AccountsApi {
     ///
     /// - 401 `step_up_required`: the patch contains `username`, and the user has not authenticated within the last
     ///   5 minutes. Nothing was changed. Call `POST /api/v1/me/reauthenticate`.
-    /// - 409 `identifier_taken`: another account has the username. Ask for another one.
+    /// - 409 `identifier_taken`: another account has the username. Ask the user for a different one.
     /// - 422 `invalid`: the username is not valid, or it would be cleared although the account has no email
     ///   address to log in with. Show `errors`.
     #[oai(path = "/me", method = "patch", operation_id = "update_me", tag = "Tag::Account")]

@@ -66,8 +66,8 @@ impl HashPool {
             drop(slot);
             hashed
         });
-        // Bound the wait even if other work slows the machine down. The threads skip the hash of a caller that
-        // has timed out.
+        // Limit the wait even if other work slows the machine down. The threads skip the hash of a caller
+        // that has timed out.
         let timeout = self.load.max_wait + self.load.max_wait / 4;
         match tokio::time::timeout(timeout, hashed).await {
             Ok(hashed) => hashed.map_err(|_| Overloaded { retry_after_secs: 1 }),

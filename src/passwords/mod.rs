@@ -54,8 +54,8 @@ pub enum Verified {
 }
 
 impl Passwords {
-    /// Starts the hashing threads. `cost` is bcrypt's cost (each step doubles the time), `max_wait` the
-    /// maximum expected wait; a call that would wait longer is rejected.
+    /// Starts the hashing threads. `cost` is the cost of bcrypt; each step doubles the time. `max_wait` is
+    /// the maximum expected wait; a call that would wait longer is rejected.
     pub fn new(cost: u32, max_wait: Duration) -> Self {
         let max_cost = Arc::new(AtomicU32::new(cost));
         Self { pool: HashPool::start(cost, max_wait), cost, max_cost }

@@ -75,18 +75,18 @@ pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
 }
 
-/// Returns the bucket of requests for an email from an address.
+/// Returns the bucket that limits the requests for emails from an address.
 pub fn of_mail(address: IpAddr) -> Bucket {
     let counted = counted(address);
     Bucket::new(MAIL, counted.as_bytes()).at(&counted)
 }
 
-/// Returns the bucket of reports of attacks to a user.
+/// Returns the bucket that limits the reports of attacks to a user.
 pub fn of_attack_report(user: Uuid) -> Bucket {
     Bucket::new(ATTACK_REPORT, user.as_bytes())
 }
 
-/// Returns the bucket of sign-ups from an address.
+/// Returns the bucket that limits the failed sign-ups from an address.
 pub fn of_sign_up(address: IpAddr) -> Vec<Bucket> {
     let counted = counted(address);
     vec![Bucket::new(SIGN_UP, counted.as_bytes()).at(&counted)]

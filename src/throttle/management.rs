@@ -34,7 +34,7 @@ pub struct SlowedDown {
     pub address: Option<String>,
     /// How many failures are counted.
     pub failures: u32,
-    /// Until when attempts are refused; `None` if one is allowed now.
+    /// The time until which attempts are refused. `None` if an attempt is allowed now.
     pub blocked_until: Option<DateTime<Utc>>,
     /// When the last counted failure expires.
     pub forgotten_at: DateTime<Utc>,

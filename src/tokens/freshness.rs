@@ -1,10 +1,10 @@
 //! Tracks whether the in-memory keys and revocations are fresh enough to use.
 //!
-//! The server polls them every 300 milliseconds. A token is accepted only if the last successful poll began
-//! at most [`MAX_AGE`] ago, because another replica may have revoked the token after the poll. If the poll is
-//! older, for example because the database was unavailable or the process was suspended, the request polls
-//! first. All waiting requests share this poll. If the poll fails, these requests fail with a retryable
-//! error.
+//! The server polls the keys and the revocations every 300 milliseconds. A token is accepted only if the last
+//! successful poll began at most [`MAX_AGE`] ago, because another replica may have revoked the token after
+//! the poll. If the poll is older, for example because the database was unavailable or the process was
+//! suspended, the request polls first. All waiting requests share this poll. If the poll fails, these
+//! requests fail with a retryable error.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

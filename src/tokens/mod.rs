@@ -98,7 +98,7 @@ impl HasStoreError for TokensError {
 /// The status of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyStatus {
-    /// Published in advance, so that every verifier knows the key before it signs.
+    /// Published in advance, so that every verifier has loaded the key before it signs.
     Standby,
     /// Signs new tokens.
     Active,
@@ -134,7 +134,7 @@ pub struct AccessToken {
     pub user: Uuid,
     /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// The generation of the refresh token that was issued with it.
+    /// The generation of the refresh token that was issued with the access token.
     pub generation: Option<i64>,
     /// Its scopes.
     pub scopes: Scopes,

@@ -62,7 +62,7 @@ fn digest(context: &[u8], user: Uuid) -> Uuid {
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Returns the revocation of all credentials of a user, or of those from before an instant.
+/// Returns the revocation of all credentials of a user, or of those that were minted before the given time.
 pub fn of_user(user: Uuid, minted_before: Option<DateTime<Utc>>, until: DateTime<Utc>) -> Revocation {
     Revocation { subject: subject_of_user(user), minted_before, until }
 }

@@ -247,12 +247,13 @@ impl KeyRotation {
         }
     }
 
-    /// Re-encrypts every key that is encrypted under the previous master secret, under the current one.
+    /// Re-encrypts, under the current master secret, every key that is encrypted under the previous one.
     /// Returns the number of these keys.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] if an active or standby key can't be decrypted; no key is changed then.
+    /// [`TokensError::NoSigningKey`] if an active or standby key can't be decrypted; in this case no key is
+    /// changed.
     pub async fn reencrypt(&self) -> Result<usize, TokensError> {
         let mut reencrypted = Vec::new();
         for key in self.load().await? {

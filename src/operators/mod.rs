@@ -1,8 +1,8 @@
 //! Records the administrative commands that were run, each with the user of the operating system who ran it.
 //!
 //! A command that changes an account is recorded in the transaction of the change. A record contains the
-//! operator, the command and the id of its subject (for an import, the name of the file). It contains no
-//! secret. A record is kept when its account is deleted. The server deletes records after [`RETENTION`].
+//! operator, the command and the id of its subject (for an import, the name of the file), but no secret. A
+//! record is kept when its account is deleted. The server deletes records after [`RETENTION`].
 
 mod identity;
 mod store;

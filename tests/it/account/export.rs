@@ -1,4 +1,4 @@
-//! `GET /me/export`.
+//! The export of an account: `GET /me/export`.
 
 use std::collections::BTreeSet;
 

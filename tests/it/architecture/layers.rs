@@ -163,7 +163,7 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
             continue;
         }
         let Some(to) = layer(target) else {
-            // A macro or a type at the root of the crate.
+            // The import is a macro or a type at the root of the crate.
             continue;
         };
         let same_layer = SAME_LAYER.iter().any(|(part, known)| *part == name && known.contains(&target.0));
@@ -259,7 +259,7 @@ pub(super) fn circles(folder: &str, graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-/// Returns every folder of `src/` that has queries of its own.
+/// Returns whether a folder of `src/` has queries of its own.
 pub(super) fn has_store(part: &str) -> bool {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part);
     folder.join("store.rs").exists() || folder.join("store").exists()

@@ -113,7 +113,7 @@ fn expand<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a st
     if let Some(mut group) = code.strip_prefix('{') {
         loop {
             group = expand(group, base, found);
-            // Only ` as name` can precede the next separator.
+            // Before the next separator, only ` as name` can follow.
             let Some(mark) = group.find([',', '}']) else { return "" };
             let last = group[mark..].starts_with('}');
             group = &group[mark + 1..];
@@ -125,7 +125,7 @@ fn expand<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a st
     let end = code.find(|c: char| !(c.is_alphanumeric() || c == '_'));
     let (name, rest) = code.split_at(end.unwrap_or(code.len()));
     let path = match (base, name) {
-        // A trailing comma in a group.
+        // The group has a trailing comma.
         (_, "") if !rest.starts_with('*') => return rest,
         (base, "") => base.to_owned(),
         ("", name) => name.to_owned(),

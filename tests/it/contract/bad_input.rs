@@ -42,7 +42,7 @@ async fn an_unknown_field_is_rejected_with_the_known_fields() {
         tried += 1;
     }
     assert!(tried > 10, "{tried}");
-    // Also in nested objects.
+    // The same applies to nested objects.
     let stop = json!({ "name": "Belém", "latitude": 1, "longitude": 2, "elephant": 1 });
     let reply = ada.post("/api/v1/trips").json(&json!({ "title": "x", "stops": [stop] })).await;
     let detail = detail(reply, "/stops/0/elephant");

@@ -1,4 +1,4 @@
-//! Canaries in every part of a request: no error response may contain one.
+//! Sends a canary, a conspicuous word, in every part of a request. No error response may contain it.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -34,7 +34,7 @@ fn the_committed_documents_equal_the_generated_ones() {
 fn yaml_and_json_are_equivalent() {
     let yaml: Value = serde_saphyr::from_str(&openapi::yaml()).unwrap();
     let json: Value = serde_json::from_str(&openapi::json()).unwrap();
-    // No assert_eq: see above.
+    // No assert_eq: it would print two whole documents.
     assert!(yaml == json, "the YAML and JSON documents differ");
     assert_eq!(&json, document());
 }
@@ -230,7 +230,7 @@ fn an_optional_field_of_a_request_may_be_null() {
     let mut fields = 0;
     for name in request_schemas("application/json") {
         let schema = &schemas()[name];
-        // In a merge patch, null clears a field, which not every field allows.
+        // In a merge patch, null clears a field, and some fields can't be cleared.
         if schema["description"].as_str().unwrap().contains("Merge Patch") {
             continue;
         }
@@ -311,7 +311,7 @@ fn every_body_has_the_media_type_of_its_kind() {
                 // A browser gets a page.
                 b"200" if path == SHARED => &["application/json", HTML],
                 [b'4' | b'5', ..] if path == SHARED && status != "406" => &["application/problem+json", HTML],
-                // RFC 7009 §2.2: 200 without a body.
+                // A revocation returns 200 without a body (RFC 7009 §2.2).
                 b"200" if path == "/api/v1/auth/revoke" => &[],
                 [b'2', ..] => &["application/json"],
                 [b'4' | b'5', ..] => &["application/problem+json"],

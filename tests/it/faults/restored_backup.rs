@@ -78,7 +78,7 @@ fn update(trip: &Value, base: i64) -> Value {
     json!({ "op_id": op, "op": "update", "id": trip["id"], "base_version": base, "trip": patch })
 }
 
-/// Returns the same client of another server.
+/// Returns a client of another server with the same tokens.
 fn moved(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }
@@ -331,7 +331,7 @@ async fn the_documented_restore_works_for_every_client() {
         let output = finish(&mut sh);
         assert_eq!(output.status.code(), Some(0), "{script}: {}", stderr(&output));
     };
-    // Only the commands for copying the files by hand: `tripgate backup` has its own tests.
+    // Keep only the commands that copy the files by hand: `tripgate backup` has its own tests.
     let mut commands = commands_of("Backups");
     commands.retain(|command| !command.contains("tripgate backup"));
     let [back_up, restore] = commands.try_into().unwrap();

@@ -62,7 +62,7 @@ struct Environment {
 pub(crate) struct TestApp {
     /// The clock of the server and its replicas; `app.clock.advance(..)` advances it.
     pub(crate) clock: Clock,
-    // Dropped before the database.
+    // This field is dropped before the database.
     running: ServerThreads,
     environment: Arc<Environment>,
     http: reqwest::Client,

@@ -26,7 +26,7 @@ impl RawReply {
     /// Returns the status codes of all responses, in order.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let text = String::from_utf8_lossy(&self.bytes);
-        // The minor version digit and a space come first.
+        // In each part, the minor version digit and a space precede the status.
         text.split("HTTP/1.")
             .skip(1)
             .map(|response| response.get(2..5).and_then(|status| status.parse().ok()).unwrap())

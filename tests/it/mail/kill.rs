@@ -54,7 +54,7 @@ async fn a_killed_process_loses_no_email_and_sends_none_with_another_message_id(
     let mails = MailServer::start(Encryption::None, &[]).await;
     let dir = tempfile::TempDir::new().unwrap();
 
-    // Killed after the mail server has accepted the email, and before the response.
+    // Kill the server after the mail server has accepted the email, and before its response.
     mails.behave(Behaviour::SilentAfterMessage);
     let server = serve(&app, dir.path(), &mails);
     let account = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD });
@@ -68,7 +68,7 @@ async fn a_killed_process_loses_no_email_and_sends_none_with_another_message_id(
     let confirmation = ["Confirm your email address"; 2].map(str::to_owned).to_vec();
     assert_eq!(accepted(&mails).into_values().collect::<Vec<_>>(), std::slice::from_ref(&confirmation));
 
-    // Killed between the commit of each cause and the delivery.
+    // Kill the server between the commit of each cause and the delivery.
     server.kill();
     rows::expire_leases(&app).await;
     mails.behave(Behaviour::Hang);

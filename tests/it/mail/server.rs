@@ -63,7 +63,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct MailServer {
     pub(super) address: SocketAddr,
-    /// The certificate, PEM.
+    /// The certificate, in PEM.
     pub(super) certificate: String,
     state: Arc<State>,
     runtime: Option<Runtime>,

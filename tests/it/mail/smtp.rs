@@ -248,7 +248,7 @@ async fn a_killed_server_loses_no_mail() {
     let mails = (0..5).map(|n| mail(&format!("user{n}@example.org"), MailKind::LoginCode)).collect();
     queue_each(&app, mails).await.unwrap();
     let replica = app.replica().await;
-    // Like a kill: nothing is written and no lease is released.
+    // The drop acts like a kill: nothing is written and no lease is released.
     drop(app);
     server.behave(Behaviour::Normal);
     replica.clock.advance(TimeDelta::minutes(2));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp};
 
-/// Occurs in all texts of the deleted user.
+/// A word that occurs in all texts of the deleted user.
 const CANARY: &str = "cAnAry7x7";
 
 #[tokio::test]

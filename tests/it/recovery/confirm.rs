@@ -37,7 +37,7 @@ async fn the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_passwo
     let mail = of_signup(&app, &ada).await;
     let missing = post(&app, CONFIRM, mail.with_token(json!({}))).await.expect(422).problem("invalid");
     assert_eq!(missing.json()["errors"][0]["pointer"], "/password");
-    // The access token of another account does not count.
+    // The access token of another account is not sufficient.
     bob.post(CONFIRM).json(&mail.with_token(json!({}))).await.expect(422).problem("invalid");
     let wrong = mail.with_token(json!({ "password": "not the password" }));
     let reply = post(&app, CONFIRM, wrong).await.expect(422).problem("invalid").json();

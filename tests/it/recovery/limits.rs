@@ -67,7 +67,7 @@ async fn an_account_accepts_at_most_20_wrong_codes_a_day_over_all_flows() {
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     let right = mail.with_code(json!({ "new_password": NEW_PASSWORD }));
     post(&app, RESET, right.clone()).await.expect(422).problem("invalid_code");
-    // Another account is not affected, and neither is the link, which can't be guessed.
+    // Other accounts can still use codes, and the account can still use the link, because it can't be guessed.
     let other = mailed(&app, &app.anonymous(), FORGOT, "bob@example.org").await;
     post(&app, RESET, other.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
     post(&app, RESET, mail.with_token(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);

@@ -51,7 +51,7 @@ impl Mailed {
     }
 }
 
-/// Returns an object with the fields of both.
+/// Returns an object with the fields of both objects.
 fn merged(mut one: Value, other: Value) -> Value {
     let Value::Object(other) = other else { panic!("{other} is no object") };
     one.as_object_mut().unwrap().extend(other);

@@ -29,7 +29,7 @@ async fn the_feed_reports_each_change_once_and_includes_deletions() {
     // A first sync also reports the deletion, because the app may know the trip from another endpoint.
     let deleted = ("delete".to_owned(), two.clone(), 2);
     assert_eq!(summarize(&feed(&ada, None, 10).await), [("upsert".to_owned(), one.clone(), 3), deleted]);
-    // The same cursor returns the same changes, because a response may be lost.
+    // A cursor can be sent again after a lost response: it returns the same changes.
     assert_eq!(feed(&ada, Some(next(&first)), 10).await["changes"], second["changes"]);
     // Other users see none of these changes.
     assert_eq!(summarize(&feed(&app.sign_up("eve").await, None, 10).await), []);

@@ -207,7 +207,7 @@ async fn an_abandoned_claim_is_taken_over_after_its_timeout() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "k", "Lisbon").await.expect(201);
-    // The state after a crash between the claim and the write.
+    // Create the state after a crash between the claim of the key and the write of the trip.
     rows::reopen_keys(&app).await;
     rows::delete_trips(&app).await;
     app.clock.advance(TimeDelta::seconds(30) - TimeDelta::milliseconds(1));

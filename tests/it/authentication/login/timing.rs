@@ -13,7 +13,7 @@ use crate::harness::{PASSWORD, TestApp, rows};
 async fn response_times(app: &TestApp, path: &str, user: &str, count: usize) -> [Vec<Duration>; 2] {
     let mut times = [Vec::new(), Vec::new()];
     while times.iter().any(|times| times.len() < count) {
-        // The last bit of the random part of a UUID: a fixed order could follow a rhythm of the machine.
+        // Choose at random, by the last bit of a UUID: with a fixed order, periodic load could affect only one kind.
         let kind = usize::from(Uuid::now_v7().as_bytes()[15] & 1);
         if times[kind].len() == count {
             continue;
@@ -76,7 +76,7 @@ async fn response_times_do_not_reveal_whether_a_user_exists() {
         let mut rounds = Vec::new();
         while !rounds.last().is_some_and(|auc| (0.45..=0.55).contains(auc)) {
             assert!(rounds.len() < 5, "{path}: areas under the ROC curve: {rounds:?}");
-            // With fewer samples, the area of equal distributions is often outside of the range.
+            // With fewer samples, the area is often outside the range even if the times are equal.
             let samples = crate::harness::rounds(150).max(150);
             let times = response_times(&app, path, "ada", samples).await;
             println!("{path}: medians {:?}", times.each_ref().map(|times| times[times.len() / 2]));

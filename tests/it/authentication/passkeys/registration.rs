@@ -258,7 +258,7 @@ async fn expired_challenges_are_deleted() {
 async fn the_passkey_domain_cannot_change_after_the_first_registration() {
     let settings = |rp_id: &str| PasskeySettings { rp_id: Some(rp_id.to_owned()), origins: None };
     let app = TestApp::with(|it| it.passkeys = settings("example.org")).await;
-    // Without a passkey, the domain may change.
+    // The domain can be changed while no passkey is registered.
     let app = app.replica_with(|it| it.passkeys = settings("tripgate.test")).await;
     let ada = app.sign_up("ada").await;
     register(&ada).await;

@@ -92,7 +92,7 @@ async fn a_digest_response_is_accepted_once_for_each_nonce_count() {
     let offered = challenge(&refused);
     assert!(offered.contains(r#"qop="auth", algorithm=SHA-256"#) && !offered.contains("stale"), "{offered}");
     send(&app, &fields).await.expect(200);
-    // A replay, also on another replica.
+    // A replay is rejected, even on another replica.
     let replica = app.replica().await;
     for server in [&app, &replica] {
         let replay = send(server, &fields).await.expect(401).problem("invalid_credentials");

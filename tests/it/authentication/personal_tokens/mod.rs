@@ -202,7 +202,7 @@ async fn modified_and_unknown_tokens_are_refused() {
     let (_, script) = with_token(&ada, "trips:read").await;
     let (_, foreign) = with_token(&other.sign_up("ada").await, "trips:read").await;
     let token = script.token();
-    // The id of a valid token with the secret of another one.
+    // A token with the id of a valid token and the secret of another valid token.
     let (_, second) = with_token(&ada, "trips:read").await;
     let mixed = format!("{}{}", &token[..36], &second.token()[36..100]);
     let sum = tripgate::secrets::sha256(mixed.as_bytes());

@@ -157,7 +157,7 @@ async fn the_second_factor_works_after_two_rotations_of_the_master_secret() {
     let app = app
         .restart_after(|settings| {
             let text = std::fs::read_to_string(&settings.secret_file).unwrap();
-            // Only the current secret remains.
+            // Remove the former secrets from the file.
             std::fs::write(&settings.secret_file, text.lines().next().unwrap()).unwrap();
         })
         .await;

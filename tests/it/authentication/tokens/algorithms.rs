@@ -51,7 +51,7 @@ async fn a_token_without_an_algorithm_is_rejected() {
                 .assert_rejected(&format!("alg {value:?}, end {end:?}"), &format!("{signing_input}{end}"))
                 .await;
         }
-        // Also rejected if signed with the server's key: `alg` must be the key's algorithm.
+        // The token is rejected even if the server's key signed it, because `alg` must be the algorithm of the key.
         scene
             .assert_rejected(&format!("alg {value:?}"), &scene.forge.with_header_field("alg", value.clone()))
             .await;

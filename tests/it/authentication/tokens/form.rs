@@ -42,7 +42,7 @@ async fn a_token_must_have_three_parts() {
     for case in &cases {
         scene.assert_rejected(case, case).await;
     }
-    // RFC 7516: header, encrypted key, vector, ciphertext, tag.
+    // An encrypted token has five parts (RFC 7516): header, encrypted key, initialization vector, ciphertext and tag.
     let jwe = part(json!({ "alg": "dir", "enc": "A256GCM", "typ": "at+jwt" }).to_string());
     for case in
         [format!("{jwe}..{body}.{body}.{signature}"), format!("{jwe}.{body}.{body}.{body}.{signature}")]

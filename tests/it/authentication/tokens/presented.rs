@@ -78,7 +78,7 @@ async fn a_token_in_the_query_or_a_cookie_or_the_body_is_ignored() {
         let reply = app.anonymous().get(&path).await.expect(401).problem("unauthenticated");
         assert_eq!(reply.header("www-authenticate"), CHALLENGE);
         assert!(!reply.text().contains(ada.token()));
-        // Beside a valid header, `token` is ignored; any other parameter is unknown (N-20).
+        // If the request has a valid header, the parameter `token` is ignored. Any other parameter is unknown (N-20).
         let status = if name == "token" { 200 } else { 422 };
         ada.get(&format!("/api/v1/me?{name}=bad")).await.expect(status);
     }

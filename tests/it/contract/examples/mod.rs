@@ -42,7 +42,7 @@ enum Before {
     Trip,
     /// Two trips.
     Trips,
-    /// A cursor, and after it a trip and a deleted trip.
+    /// A cursor of the change feed, and after it a new trip and a deleted trip.
     Deleted,
     /// A trip with a share link.
     Shared,

@@ -12,7 +12,7 @@ use Row::{Later, Proven};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[(u16, Row)] = &[
-    // Trip Planner.
+    // The features of "Trip Planner".
     (1, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
     (2, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (3, Proven(&[
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_cost_a_successful_login_rehashes_the_password"])),
     (16, Proven(&["tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it"])),
     (17, Later("the Swift client is generated and its syntax is checked, but it is not compiled and run")),
-    // Basic-or-token API.
+    // The features of "Basic-or-token API".
     (18, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_on_every_replica_and_after_a_restart",
         "tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session",
@@ -128,7 +128,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it",
         "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_are_not_found",
     ])),
-    // Basic, Digest, OTP and JWT demos.
+    // The features of the demos of Basic, Digest, OTP and JWT.
     (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error"])),
     (46, Proven(&[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
@@ -200,7 +200,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
         "tests/it/contract/authz.rs::the_minimum_credentials_of_each_operation_are_sufficient",
     ])),
-    // Movie bag.
+    // The features of "Movie bag".
     (68, Proven(&["tests/it/authentication/signup.rs::signing_up_returns_a_session_and_the_location_of_the_account"])),
     (69, Proven(&[
         "tests/it/authentication/identifiers.rs::an_invalid_email_address_is_rejected",

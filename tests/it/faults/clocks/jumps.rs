@@ -180,7 +180,7 @@ async fn an_idempotency_key_claimed_under_a_fast_clock_is_usable_after_the_clock
     let ada = app.sign_up("ada").await;
     for (key, claimed_in) in [("a", TimeDelta::days(1)), ("b", TimeDelta::seconds(30))] {
         post(&ada, key).await.expect(201);
-        // The state after a crash between the claim and the write, under a fast clock.
+        // Create the state after a crash between the claim of the key and the write of the trip, under a fast clock.
         rows::reopen_keys(&app).await;
         rows::date_claims(&app, app.clock.now() + claimed_in).await;
         let again = post(&ada, key).await.expect(201);

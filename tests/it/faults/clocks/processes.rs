@@ -120,7 +120,7 @@ async fn an_idempotent_request_can_be_repeated_after_a_server_with_a_fast_clock_
     assert_eq!(post(&server, &grant).await.status(), 201);
     server.kill();
     drop(server);
-    // The state after a kill between the claim and the write.
+    // Create the state after a kill between the claim of the key and the write of the trip.
     rows::reopen_keys(&app).await;
     rows::delete_trips(&app).await;
     clock.set(TimeDelta::zero());

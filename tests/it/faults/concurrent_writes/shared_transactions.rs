@@ -1,4 +1,4 @@
-//! Functions that share a transaction: each gets only its own result.
+//! Functions whose writes share one database transaction: each function receives only its own result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

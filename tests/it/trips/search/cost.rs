@@ -50,7 +50,7 @@ async fn attack(app: &TestApp, attacker: &Client, other: &Client, q: &str) {
         (read_times(other, 40).await, polled)
     };
     let (finished, (during, polled)) = tokio::join!(searches, others);
-    // Bounds that hold while other tests run: without the limits on searches, a read takes seconds.
+    // These bounds hold even while other tests run. Without the limits on searches, a read takes seconds.
     assert!(during[36] <= (before[36] * 3).max(Duration::from_millis(400)), "{before:?} {during:?}");
     assert!(polled <= Duration::from_millis(500), "{polled:?}");
     assert!(finished > 0, "the first search must finish");

@@ -29,7 +29,7 @@ async fn matches_are_found_among_thousands_of_similar_long_and_short_trips() {
 async fn matches_are_found_among_similar_trips(is_long: fn(usize) -> bool) {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    // These contain each piece of the search text, but not the text.
+    // These trips contain each piece of the search text, but not the whole text.
     let rest = |number: usize| if is_long(number) { "-".repeat(600) } else { String::new() };
     let similar = |number: usize| json!({ "title": "abcd bcde", "notes": format!("cdef {}{}", number % 10, rest(number)) });
     let matching = |number| json!({ "title": "x abcdef x", "notes": rest(number) });

@@ -18,7 +18,7 @@ fn routes() -> Route {
 
 /// Serves the route on Tripgate's accept loop, with its deadlines and checks but without its middleware,
 /// until the process is terminated.
-pub(crate) async fn on_tripgate(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn on_tripgate(port: u16) -> Result<(), crate::connection::Error> {
     let listener = bind(([127, 0, 0, 1], port).into()).await?;
     let server = Server {
         limits: Limits::default(),

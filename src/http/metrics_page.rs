@@ -3,19 +3,25 @@
 use chrono::TimeDelta;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
+use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::metrics::{self, Snapshot};
 
 const PATH: &str = "/metrics";
+/// Concurrent scrapers wait for each other, so that they occupy at most one thread of the runtime.
+static RENDERING: Mutex<()> = Mutex::const_new(());
 
 /// Returns the only route of the listener for metrics.
 pub fn metrics_router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
     let app = app.clone();
-    poem::endpoint::make_sync(move |request| respond(&app, &request))
+    poem::endpoint::make(move |request| {
+        let app = app.clone();
+        async move { respond(&app, &request).await }
+    })
 }
 
-fn respond(app: &App, request: &Request) -> Response {
+async fn respond(app: &App, request: &Request) -> Response {
     if request.uri().path() != PATH {
         return text(StatusCode::NOT_FOUND, "The metrics are at /metrics.\n".to_owned());
     }
@@ -24,6 +30,7 @@ fn respond(app: &App, request: &Request) -> Response {
         refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
+    let _turn = RENDERING.lock().await;
     metrics::set_snapshot(&snapshot(app));
     metrics::set_pools(&app.db.pools());
     text(StatusCode::OK, metrics::render()).set_content_type(metrics::CONTENT_TYPE)

@@ -20,7 +20,8 @@ pub enum RefreshOutcome {
     Rotated,
     /// An old token was used again: the session was ended.
     Reused,
-    /// The token is newer than the database, which was restored from a backup: the session was ended.
+    /// The database does not contain the session of a valid token, because it was restored from a backup, or the
+    /// session has not proven the second factor of the user: the session was ended.
     Lost,
     /// The session had been ended before.
     Revoked,

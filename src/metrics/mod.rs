@@ -46,7 +46,7 @@ pub struct PoolUsage {
     pub max: u32,
 }
 
-/// Returns all metrics as text. Calls are serialized, so that concurrent scrapers render one after the other.
+/// Returns all metrics as text.
 pub fn render() -> String {
     registry::render()
 }

@@ -1,7 +1,7 @@
 //! The table of all metrics. Every series with a fixed set of labels exists from the start with the value 0, so
 //! that a query for a rate or an alert never misses the first event.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -168,7 +168,7 @@ impl Metrics {
             signing_key_age: b.seconds("tripgate_signing_key_age_seconds",
                 "Time since the key that signs access tokens was created."),
             ready: b.gauges("tripgate_ready",
-                "Whether what a server needs in order to be ready is there, by check.", "check",
+                "1 if the readiness check passes, otherwise 0, by check.", "check",
                 &ReadinessCheck::ALL.map(ReadinessCheck::name)),
             sync_operations: b.counters("tripgate_sync_operations_total",
                 "Operations of offline apps, by status.", "status", &["applied", "duplicate", "conflict", "rejected"]),
@@ -207,8 +207,6 @@ impl Collector for Process {
 }
 
 pub(super) fn render() -> String {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     let families = METRICS.registry.gather();
     if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {

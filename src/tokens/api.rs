@@ -56,12 +56,12 @@ impl Example for KeySetBody {
             parameters: KeyParameters::Ec { x: x.to_owned(), y: y.to_owned() },
         };
         let signing = key(
-            "019cadb7e4a97000",
+            "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s",
             "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
             "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
         );
         let next = key(
-            "019cadb7e4b27000",
+            "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
             "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
             "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
         );

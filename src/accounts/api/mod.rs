@@ -343,6 +343,7 @@ impl AccountsApi {
     ///   last 5 minutes. Nothing was deleted. Send the password, or call `POST /api/v1/me/reauthenticate`.
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Nothing was deleted, and the
     ///   session stays valid. Ask for the password again.
+    /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After`
     ///   seconds.
     #[oai(path = "/me", method = "delete", operation_id = "delete_me", tag = "Tag::Account")]

@@ -242,8 +242,8 @@ impl SessionsApi {
     ///   expired. Ask the user for the code.
     /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in instead.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
-    /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address or username from
-    ///   this IP address. Wait for `Retry-After` seconds.
+    /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address, a taken username or a
+    ///   wrong invitation code from this IP address. Wait for `Retry-After` seconds.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,

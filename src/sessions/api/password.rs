@@ -68,6 +68,7 @@ impl PasswordApi {
     ///   within the last 5 minutes.
     /// - 422 `invalid` with the error `wrong_password` on `/current_password`: nothing was changed, and the session
     ///   stays valid. Ask for the password again.
+    /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/", method = "post", operation_id = "change_password")]
     async fn change(

@@ -109,7 +109,7 @@ pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::R
 }
 
 /// Returns the key that verifies signatures. `public` is an uncompressed point for ES256 (SEC 1 §2.3.3), 32
-/// bytes for EdDSA (RFC 8032), or an `RSAPublicKey` in DER for RS256 (RFC 8017). HS256 uses `private`
+/// bytes for `EdDSA` (RFC 8032), or an `RSAPublicKey` in DER for RS256 (RFC 8017). HS256 uses `private`
 /// instead. Returns `None` for a corrupt key.
 pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
     match alg {

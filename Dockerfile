@@ -8,7 +8,8 @@ COPY . .
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make=4.* \
     && rm -rf /var/lib/apt/lists/*
-# The binary contains the C library, so it runs without files of a distribution.
+# The binary contains the C library, so it runs without files of a distribution. glibc's resolver works in a static binary
+# as long as the image has no /etc/nsswitch.conf with modules.
 RUN RUSTFLAGS="-C target-feature=+crt-static" \
     cargo build --release --locked --bin tripgate --target "$(rustc --print host-tuple)" \
     && install -D -m 755 "target/$(rustc --print host-tuple)/release/tripgate" /out/usr/bin/tripgate \
@@ -17,7 +18,7 @@ RUN RUSTFLAGS="-C target-feature=+crt-static" \
 
 FROM scratch
 COPY --from=build /out/ /
-# More certification authorities for databases and mail servers come from the host: -v /etc/ssl/certs:/etc/ssl/certs:ro
+# The binary contains Mozilla's root certificates. For others, mount a file and set TRIPGATE_SMTP_CA_FILE.
 USER 65532:65532
 ENV TRIPGATE_LISTEN=0.0.0.0:8080 TRIPGATE_DATA_DIR=/data
 WORKDIR /data

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 # The exposure level is at most 2.0.
 systemd-analyze security --offline=yes --threshold=20 --no-pager packaging/tripgate.service | tail -1
+hadolint Dockerfile
 promtool check rules packaging/alerts.yml
 kubernetes-validate --strict --quiet packaging/kubernetes.yaml
 echo "the manifests for Kubernetes are valid"

@@ -22,7 +22,7 @@ pub enum RehearseUpgradeError {
     /// The scratch database has tables.
     #[error("the database {0} is not empty: a rehearsal needs an empty one")]
     NotEmpty(String),
-    /// The copy can't be made.
+    /// The database can't be copied to a file.
     #[error("cannot copy the database to {path}: {source}")]
     Snapshot {
         /// The path of the copy.
@@ -30,7 +30,7 @@ pub enum RehearseUpgradeError {
         /// The cause.
         source: StoreError,
     },
-    /// The copy can't be made.
+    /// The database can't be copied to the scratch database.
     #[error(transparent)]
     Copy(#[from] CopyError),
     /// A database can't be opened.

@@ -130,7 +130,7 @@ impl BackupError {
     }
 }
 
-/// A backup in the directory.
+/// A file in the backup directory.
 #[derive(Debug)]
 pub struct Backup {
     /// Its path.

@@ -137,7 +137,7 @@ impl Introspector {
 
     /// Revokes a token. For an access token, the revocation takes effect on this replica at once, and on
     /// every other replica within a second. For a refresh token, ends its session and revokes all access
-    /// tokens of the session (RFC 7009 §2.1). Removes a personal access token. Succeeds without an effect if
+    /// tokens of the session (RFC 7009 §2.1). A personal access token is deleted. Succeeds without an effect if
     /// the token is not valid.
     ///
     /// # Errors

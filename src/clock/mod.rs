@@ -79,7 +79,8 @@ impl Clock {
         Self::new(self.source.clone())
     }
 
-    /// Advances a fixed clock: its system time and its monotonic time. Has no effect on the system clock.
+    /// Advances both times of a fixed clock: the wall clock and the monotonic time. Has no effect on a clock that
+    /// reads the time of the machine.
     pub fn advance(&self, by: TimeDelta) {
         self.jump(by);
         if let Source::Fixed(time) = &self.source {

@@ -100,8 +100,9 @@ impl Tx {
         result.inspect_err(|error| tracing::debug!(%error, "failed to roll back a transaction")).is_ok()
     }
 
-    /// Executes statements in order. Each must change one row, selected by its key. A shared transaction may
-    /// defer the statements until the next statement of any other function of `Tx`, or until the commit.
+    /// Executes statements in order. Each must change one row, selected by its key. If several
+    /// units of work share the transaction, the statements may be executed later: before the next statement of
+    /// another function of `Tx`, or before the commit.
     ///
     /// # Errors
     ///

@@ -36,7 +36,8 @@ const COMPRESSIBLE: [&str; 6] = [
     "text/css",
     "text/javascript",
 ];
-/// The path of the list of trips. No operation accepts the entity tag of the list in `If-Match`.
+/// The path of the list of trips. The list is compressed although it has an entity tag, because no operation accepts
+/// that tag in `If-Match`.
 const LIST: &str = "/api/v1/trips";
 
 /// The encodings that a client accepts.

@@ -41,8 +41,10 @@ use super::tls::Stream;
 use super::unread_body::{self, UnreadBody};
 use super::{ConnectionEvent, Server};
 
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
+/// The maximum size of the headers of an HTTP/2 request, as RFC 9113 §6.5.2 counts it. To headers above
+/// `MAX_HEAD_BYTES`, the library responds itself, with status 431 and no body.
+const MAX_H2_HEADER_BYTES: usize = 16 * 1024;
 /// Maximum number of streams per connection. Each stream may hold a whole response in memory for as long as
 /// its reader meets the minimum rate.
 const MAX_H2_STREAMS: u32 = 32;
@@ -72,7 +74,7 @@ pub(super) struct Shared<E> {
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Responses are small, so copying them into one buffer and writing it costs less than a vectored write.
-    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).writev(false);
+    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize).writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -84,7 +86,7 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_H2_STREAMS)
         .max_pending_accept_reset_streams(MAX_H2_UNUSED_STREAMS)
         .max_local_error_reset_streams(MAX_H2_FAULTY_STREAMS)
-        .max_header_list_size(MAX_H2_HEADER_BYTES);
+        .max_header_list_size(MAX_HEAD_BYTES);
     builder
 }
 
@@ -221,6 +223,9 @@ async fn respond<E: Endpoint>(
     scheme: Scheme,
     peer: SocketAddr,
 ) -> Response {
+    if request.version() >= Version::HTTP_2 && header_list_size(&request) > MAX_H2_HEADER_BYTES {
+        return (shared.server.head_too_large)();
+    }
     if let Err(detail) = check_host(&request).and_then(|()| check_transfer_coding(&request)) {
         let response = (shared.server.bad_request)(detail);
         return if request.version() < Version::HTTP_2 { close_connection(response) } else { response };
@@ -242,6 +247,19 @@ async fn respond<E: Endpoint>(
     };
     let response = shared.endpoint.get_response(request).await;
     if unread.is_some_and(UnreadBody::has_rest) { close_connection(response) } else { response }
+}
+
+/// Returns the size of the header list of an HTTP/2 request (RFC 9113 §6.5.2).
+fn header_list_size<B>(request: &HttpRequest<B>) -> usize {
+    const FIELD_OVERHEAD: usize = 32;
+    const PSEUDO_FIELDS: usize = ":method:scheme:path:authority".len() + 4 * FIELD_OVERHEAD;
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let scheme = uri.scheme_str().unwrap_or_default().len();
+    let pseudo = PSEUDO_FIELDS + request.method().as_str().len() + scheme + target + authority;
+    let fields = request.headers().iter();
+    fields.fold(pseudo, |size, (name, value)| size + name.as_str().len() + value.len() + FIELD_OVERHEAD)
 }
 
 /// Adds `Connection: close`, so that hyper reads no other request from the connection.

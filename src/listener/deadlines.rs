@@ -46,7 +46,7 @@ impl Timeout {
     }
 }
 
-/// The state of the connection, and the time at which it began.
+/// The state of the connection, with the time at which the state began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Fresh(Instant),
@@ -323,7 +323,7 @@ mod tests {
         pending.record_sent(2_048);
         watchdog.update(&activity, start + secs(6));
         assert_eq!(watchdog.deadline(), Some((start + secs(12), Timeout::WindowStall)));
-        // Half of a common window was sent.
+        // The server sent 32 KiB: half of the flow-control window of common clients.
         pending.record_sent(32 * 1_024);
         watchdog.update(&activity, start + secs(7));
         assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::WindowStall)));

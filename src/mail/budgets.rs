@@ -1,7 +1,8 @@
 //! Budgets: how many mails a mailbox gets in an hour and a day, and how many the server sends in a day.
 //!
-//! The times of the last day's mails to a mailbox are stored in one row, which a conditional update replaces.
-//! If two transactions read the same row, the second one fails with a conflict and runs again. The row
+//! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if it is the
+//! same as when it was read. If two transactions read the same row, the one that writes later fails with a conflict
+//! and runs again. The row
 //! contains only a keyed hash of the mailbox's canonical address, so all spellings of an address share a
 //! budget.
 

@@ -117,8 +117,8 @@ pub enum PasskeysError {
     /// The account was deleted.
     #[error("no such user")]
     NoSuchUser,
-    /// The user has [`MAX_PASSKEYS`] passkeys.
-    #[error("the user has {MAX_PASSKEYS} passkeys")]
+    /// The user already has [`MAX_PASSKEYS`] passkeys, the maximum.
+    #[error("the user already has the maximum of {MAX_PASSKEYS} passkeys")]
     TooMany,
     /// The passkey is registered already, for this or another user.
     #[error("the passkey is registered already")]
@@ -163,8 +163,7 @@ impl From<AccountsError> for PasskeysError {
 /// Registers and checks passkeys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passkeys {
-    // A single pointer keeps futures small, because they contain several copies of the services that contain
-    // this one.
+    // A pointer, because futures contain several copies of the services, and each of these contains this one.
     inner: Arc<Inner>,
 }
 

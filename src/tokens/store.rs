@@ -16,7 +16,7 @@ pub(super) struct StoredKey {
     pub(super) kid: String,
     pub(super) alg: String,
     pub(super) status: KeyStatus,
-    /// The public key, in the format of `algorithms::decoding_key`.
+    /// The public key, in the format that `algorithms::decoding_key` reads.
     pub(super) public_key: Vec<u8>,
     /// Encrypted, with the `kid` as associated data.
     pub(super) sealed_private_key: Vec<u8>,

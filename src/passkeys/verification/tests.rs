@@ -250,7 +250,7 @@ const COMMON: [Violation; 16] = [
 ];
 
 #[test]
-fn each_violation_of_a_registration_step_is_rejected_on_its_own() {
+fn a_response_that_fails_a_single_registration_step_is_rejected() {
     // S-92
     let verified = Response::registration().register().unwrap();
     assert_eq!((verified.id.as_slice(), verified.sign_count), (ID, 7));
@@ -300,7 +300,7 @@ fn each_violation_of_a_registration_step_is_rejected_on_its_own() {
 }
 
 #[test]
-fn each_violation_of_an_authentication_step_is_rejected_on_its_own() {
+fn a_response_that_fails_a_single_authentication_step_is_rejected() {
     // S-92
     let used = Response::new(client_data::GET).authenticate();
     assert_eq!(used, Ok(Used { sign_count: 7, is_backed_up: false }));

@@ -247,8 +247,8 @@ impl RecoveryApi {
 
     /// Request a login code
     ///
-    /// Sends an email with a code with which the user logs in without a password, on the device that
-    /// requested it. The response and its duration are the same whether or not an account has this address.
+    /// Sends an email with a code. With it, the user logs in without a password, on the device that requested
+    /// the code. The response and its duration are the same whether or not an account has this address.
     /// The new code replaces the earlier ones.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
@@ -270,9 +270,9 @@ impl RecoveryApi {
 
     /// Request a code to authenticate again
     ///
-    /// Sends an email with a code with which a logged-in user authenticates again: send it with `flow_id` to
-    /// `POST /api/v1/me/reauthenticate`. The code is valid only in the session of this request, once, for 15 minutes
-    /// and 5 tries. A new code replaces the earlier ones. The response is the same if no email is sent because the
+    /// Sends the logged-in user an email with a code to authenticate again. Send the code, with the `flow_id` of the
+    /// response, to `POST /api/v1/me/reauthenticate`. The code works once, and only in the session that requested it.
+    /// It expires after 15 minutes or 5 wrong tries. A new code replaces the earlier ones. The response is the same if no email is sent because the
     /// limit of emails to this mailbox is reached.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.

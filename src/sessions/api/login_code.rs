@@ -54,11 +54,11 @@ impl LoginCodeApi {
     ///
     /// Creates a session with the code that `POST /api/v1/auth/login/code` has sent by email, and confirms
     /// the email address. If the address was never confirmed before, another person may have set up the
-    /// account: its password, sessions, second factors, passkeys and personal tokens are removed. Let the
-    /// user choose a new password.
+    /// account, so its password, sessions, second factors, passkeys and personal tokens are removed. In this case,
+    /// let the user choose a new password.
     ///
-    /// - 401 `mfa_required`: the account has a second factor. Send one of `methods` and the `mfa_token` to
-    ///   `POST /api/v1/auth/login/mfa`.
+    /// - 401 `mfa_required`: the account has a second factor. Send a second factor of a kind in `methods`, with the
+    ///   `mfa_token`, to `POST /api/v1/auth/login/mfa`.
     /// - 422 `invalid_code`: the code is wrong, was used or replaced, or has expired. After 5 wrong codes, no
     ///   code is accepted for this `flow_id`. Offer to send a new email.
     #[oai(path = "/login/code/confirm", method = "post", operation_id = "log_in_by_code")]

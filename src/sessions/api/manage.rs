@@ -166,8 +166,8 @@ impl ManageSessionsApi {
     /// End a reported session
     ///
     /// Ends the session that a login on a new device has started. Requires the token from the email that
-    /// reported the login. The token is valid for 7 days and works once, even if the session has already
-    /// ended. The password stays the same: let the user choose a new one with
+    /// reported the login. The token is valid for 7 days and works once. The request also succeeds if the session
+    /// has already ended. The password stays the same: let the user choose a new one with
     /// `POST /api/v1/auth/password/forgot`.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.

@@ -230,16 +230,17 @@ impl SessionsApi {
     /// Sign up
     ///
     /// Creates an account and its first session, so the user is logged in after signing up. Ask the user
-    /// for an email address, a username, or both. The server sends an email with a code and a link, each of
-    /// which confirms the address. Send the code with `flow_id` to `POST /api/v1/auth/email/confirm`.
+    /// for an email address, a username, or both. If there is an email address, the server sends an
+    /// email with a code and a link, each of which confirms the address. Send the code with the `flow_id` of the
+    /// response to `POST /api/v1/auth/email/confirm`.
     ///
-    /// If the server requires a confirmed address, `email` is required. The response is then always 202 with
-    /// a `flow_id` and without tokens, even if the address already belongs to an account. Confirm the
+    /// If the server requires a confirmed address, `email` is required. A successful response is then always 202
+    /// with a `flow_id` and without tokens. It is the same if the address already belongs to an account. Confirm the
     /// address, then log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
-    ///   expired. Ask the user for the code.
+    ///   expired. Ask the user for an invitation code.
     /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in instead.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
     /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address, a taken username or a

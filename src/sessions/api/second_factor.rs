@@ -94,11 +94,10 @@ impl SecondFactorApi {
     /// Complete a login with a second factor
     ///
     /// Completes a login that returned `mfa_required`: creates its session, with the scopes and the device of the
-    /// login. The password is not needed again.
+    /// login. The first factor is not needed again.
     ///
     /// - 401 `invalid_credentials`: the code is wrong or was used before, the passkey is not valid, or `mfa_token`
-    ///   was used, has expired, or has no attempts left. Show `detail`. After 5 attempts, start again with the
-    ///   password.
+    ///   was used, has expired, or has no attempts left. Show `detail`. After 5 attempts, start the login again.
     /// - 422 `invalid`: the body does not contain exactly one second factor.
     /// - 429 `too_many_attempts`: there were too many wrong codes for this account. Repeat the request after
     ///   `Retry-After` seconds.

@@ -89,11 +89,11 @@ impl SyncApi {
     /// `applied`.
     ///
     /// If the response is lost, send the same request again. Within 7 days, an operation is applied at most
-    /// once, however often it is sent. An operation that was not applied is tried again. An operation that
+    /// once, however often it is sent. If you send an operation again that was not applied, the server tries it again. An operation that
     /// builds on one that was not applied is not applied either. The body has at most 4 MiB.
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
-    /// - 422 `invalid`: the body is not a list of operations with an `op_id`. No operation was applied.
+    /// - 422 `invalid`: the body is not a list of operations that each have an `op_id`. No operation was applied.
     /// - 503 `overloaded`: many large requests arrive at the same time. Repeat the request after `Retry-After`
     ///   seconds.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]

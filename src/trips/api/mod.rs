@@ -213,8 +213,8 @@ impl TripsApi {
     ///
     /// Returns one of the user's own trips, with its stops. Store the `ETag`. If you send it as
     /// `If-None-Match` with the next read, the response is 304 while the trip is unchanged. If you send it as
-    /// `If-Match` with a change, the change does not overwrite a newer version that the app has not seen: the
-    /// response is then 412.
+    /// `If-Match` with a change, and the trip has a newer version that the app has not seen, the trip is not
+    /// changed and the response is 412.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     #[oai(path = "/:id", method = "get", operation_id = "get_trip")]
@@ -283,8 +283,8 @@ impl TripsApi {
     /// wins. A patch without fields changes nothing, not even the version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
-    ///   merge the changes, and send the new `ETag`.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
     #[oai(path = "/:id", method = "patch", operation_id = "update_trip")]
     async fn update(
         &self,
@@ -310,8 +310,8 @@ impl TripsApi {
     ///
     /// - 404 `not_found`: there is no such trip, for example because it was deleted before, or it belongs to
     ///   another user. If the response to an earlier attempt was lost, treat this as success.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip
-    ///   before you delete it.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip before you delete it.
     #[oai(path = "/:id", method = "delete", operation_id = "delete_trip")]
     async fn delete(
         &self,

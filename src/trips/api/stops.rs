@@ -83,8 +83,8 @@ impl StopsApi {
     ///   repeats a request whose response was lost, the earlier request succeeded.
     /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
     ///   after `Retry-After` seconds.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
-    ///   merge the changes, and send the new `ETag`.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
     /// - 422 `invalid`: `errors` lists all errors in the stop.
     /// - 422 `idempotency_key_reused`: the key was used for another request. Use a new key.
     #[oai(path = "/:id/stops", method = "post", operation_id = "add_stop")]
@@ -120,8 +120,8 @@ impl StopsApi {
     /// clears it. The trip gets a new version, unless the patch has no fields.
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop. Reload the trip.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
-    ///   merge the changes, and send the new `ETag`.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "patch", operation_id = "update_stop")]
     async fn update(
         &self,
@@ -154,8 +154,8 @@ impl StopsApi {
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop, for example because the stop was
     ///   removed before. If the response to an earlier attempt was lost, treat this as success.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
-    ///   merge the changes, and send the new `ETag`.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
     async fn remove(
         &self,
@@ -182,8 +182,8 @@ impl StopsApi {
     /// version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 412 `precondition_failed`: the trip no longer has the `ETag` in `If-Match`. Read the trip,
-    ///   merge the changes, and send the new `ETag`.
+    /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
+    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
     /// - 422 `invalid`: the order omits a stop, contains a stop twice, or contains one that the trip does not
     ///   have. Read the trip again.
     #[oai(path = "/:id/stops/order", method = "put", operation_id = "order_stops")]

@@ -89,19 +89,19 @@ pub(super) fn has_undated_part(listing: &Listing) -> bool {
     listing.sort == Sort::LatestStart && listing.filter.start_range().is_none()
 }
 
-/// Returns whether a list by latest first day has reached the trips without a first day.
+/// Returns whether a list in descending order of the first day has reached the trips without a first day.
 pub(super) fn is_undated(listing: &Listing) -> bool {
     listing.after.as_ref().is_some_and(|after| after.value == SortValue::Number(NO_START))
 }
 
-/// Returns the end of a list by latest first day: the trips without a first day.
+/// Returns the end of a list in descending order of the first day: the trips without a first day.
 pub(super) fn undated_part(listing: &Listing, limit: u16) -> Listing {
     let after = Some(ListPosition { value: SortValue::Number(NO_START), id: Uuid::max() });
     Listing { limit, after, ..listing.clone() }
 }
 
-/// Reads the rows of a chunk. A list by latest first day continues with the trips without a first day, in a
-/// second statement.
+/// Reads the rows of a chunk. If the list is sorted by the first day in descending order, a second statement reads
+/// the trips without a first day.
 async fn fetch_rows(
     tx: &Tx,
     listing: &Listing,

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::conformance::{operations, resolved};
+use crate::harness::process::over_h2;
 use crate::harness::{Client, Reply, TestApp};
 
 const SOME_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -125,5 +126,19 @@ async fn a_request_head_that_is_not_http_or_too_large_gets_a_problem() {
             assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)));
             assert!(head.contains(problem["request_id"].as_str().unwrap()), "{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn large_headers_of_an_http_2_request_get_a_problem() {
+    // The headers fit into one frame of HTTP/2, and exceed the limit because each field counts 32 bytes more.
+    let app = TestApp::start().await;
+    let address = app.address();
+    for (size, code) in [(15_000, None), (16_300, Some("headers_too_large"))] {
+        let response =
+            tokio::task::spawn_blocking(move || over_h2(address, "", &"x".repeat(size))).await.unwrap();
+        let body = response.iter().rposition(|byte| *byte == b'{').unwrap();
+        let body: Value = serde_json::from_slice(&response[body..]).unwrap();
+        assert_eq!(body["code"].as_str(), code, "{body}");
     }
 }

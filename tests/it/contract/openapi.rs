@@ -290,7 +290,7 @@ const SHARED: &str = "/api/v1/shared/{token}";
 const HTML: &str = "text/html; charset=utf-8";
 
 #[test]
-fn every_body_has_the_media_type_of_its_kind() {
+fn json_bodies_and_problems_have_their_media_types() {
     for (path, method, operation) in operations() {
         let name = format!("{method} {path}");
         let types = |value: &Value| -> Vec<String> {

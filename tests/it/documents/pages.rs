@@ -160,7 +160,7 @@ async fn the_documentation_can_be_disabled() {
 }
 
 #[test]
-fn the_services_page_shows_the_tested_verifiers() {
+fn the_services_page_shows_the_token_verifiers_that_the_tests_run() {
     // S-32
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/services.md")).unwrap();

@@ -133,7 +133,7 @@ fn a_field_of_the_wrong_type_or_format_fails() {
 }
 
 #[test]
-fn an_undocumented_content_type_fails() {
+fn a_response_with_an_undocumented_content_type_fails_the_test() {
     for kind in ["application/json; charset=utf-8", "text/html", "application/problem+json"] {
         let mut headers = HEADERS.to_vec();
         headers[0].1 = kind;

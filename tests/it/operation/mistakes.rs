@@ -95,7 +95,7 @@ fn a_missing_directory_of_the_database_is_not_created() {
 }
 
 #[test]
-fn a_copy_made_by_the_backup_recipe_is_not_added_to_a_repository() {
+fn git_ignores_databases_and_the_documented_backups() {
     // N-22
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let recipes = fs::read_to_string(root.join("docs/operations.md")).unwrap();

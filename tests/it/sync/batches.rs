@@ -11,8 +11,8 @@ const TRIPS_EACH: usize = 3;
 /// More operations than one transaction applies.
 const STEPS: usize = 80;
 
-/// Generates operations that each build on the result of the previous ones. They change the trips `ids`, the
-/// first of which is already deleted, and new trips.
+/// Generates operations that each build on the result of the previous ones. They change new trips, and the
+/// trips `ids`. The first trip of `ids` is already deleted.
 fn generate_operations(random: &mut Random, ids: &[String]) -> Vec<Value> {
     let mut trips: Vec<(&String, i64, bool)> = ids.iter().map(|id| (id, 1, true)).collect();
     trips[0] = (&ids[0], 2, false);

@@ -1,4 +1,5 @@
-//! A model of the search: it compares the folded texts of all trips, for random trips, changes and searches.
+//! Compares the search with a simple model that scans the folded texts of all trips. Trips, changes and searches are
+//! random.
 
 use std::collections::BTreeMap;
 

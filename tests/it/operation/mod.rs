@@ -16,5 +16,6 @@ pub(crate) mod schema;
 mod secret_file;
 mod server;
 mod simultaneous_starts;
+mod socket_activation;
 mod storage;
 mod upgrade;

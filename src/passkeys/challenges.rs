@@ -44,6 +44,6 @@ pub(super) async fn take(
         return Ok(Err(Rejection::UnknownChallenge));
     };
     // Of several parallel requests, only the one that deletes the row may continue.
-    let is_first = challenges::delete(tx, presented.id).await?;
+    let is_first = challenges::delete(tx, presented).await?;
     Ok(if is_first { Ok(value) } else { Err(Rejection::UnknownChallenge) })
 }

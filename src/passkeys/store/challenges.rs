@@ -51,8 +51,8 @@ pub(in crate::passkeys) async fn find(
 }
 
 /// Deletes a challenge. Returns `false` if a concurrent request has deleted it.
-pub(in crate::passkeys) async fn delete(tx: &Tx, id: Uuid) -> Result<bool, StoreError> {
-    Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
+pub(in crate::passkeys) async fn delete(tx: &Tx, presented: PresentedChallenge) -> Result<bool, StoreError> {
+    Ok(Entity::delete_by_id(presented.id).exec(tx).await?.rows_affected == 1)
 }
 
 /// Deletes all challenges of a user except the `keep` newest.

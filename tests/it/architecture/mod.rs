@@ -116,14 +116,16 @@ fn every_query_on_owned_rows_takes_the_owner() {
         let found = queries(&source.code);
         assert!(!found.is_empty(), "{owned} has no queries");
         for (name, parameters) in found {
-            // These queries concern the rows of all owners: they delete expired rows, encrypt secrets again, and
-            // read the relying party, which is the same for all passkeys.
-            let sweeps = ["sweep", "next_page", "any_rp_id"].contains(&name.as_str());
+            // These queries concern the rows of all owners: they delete expired rows, encrypt secrets again, read the
+            // relying party, which is the same for all passkeys, and check that a credential id is new.
+            let sweeps = ["sweep", "next_page", "any_rp_id", "is_registered"].contains(&name.as_str());
             // A verified token names its session or trip, which has one owner. A listing has one owner. A query for
             // several owners returns the rows of each owner separately.
             let bound = [
                 "owner: Uuid",
                 "owners: &[Uuid]",
+                // The challenge of a login belongs to no user yet.
+                "user: Option<Uuid>",
                 "presented: &RefreshToken",
                 "token: &LoginToken",
                 "token: &ShareToken",

@@ -258,7 +258,8 @@ fn check_proxy(settings: &Settings) -> Finding {
         let detail = "the proxy that terminates TLS is not in trusted_proxies: all clients count as one";
         return warning(CHECK, detail);
     }
-    ok(CHECK, format!("clients use {url}"))
+    let protocol = if settings.proxy_protocol { "; trusted proxies must use the PROXY protocol" } else { "" };
+    ok(CHECK, format!("clients use {url}{protocol}"))
 }
 
 fn is_local_url(url: &str) -> bool {

@@ -22,6 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error as TlsErro
 use super::CliError;
 use super::run_command::block_on;
 use crate::config::Settings;
+use crate::listener::{LOCAL_HEADER, ProxyProtocol};
 
 /// How long the server may take to respond.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let path = if args.get_flag("ready") { "/health/ready" } else { "/health/live" };
     let address = reachable(settings.listen);
-    let asked = block_on(async { timeout(LIMIT, ask(address, settings.tls.is_some(), path)).await })?;
+    let asked = block_on(async { timeout(LIMIT, ask(address, settings, path)).await })?;
     let failure = |reason: String| CliError::Failed(format!("http://{address}{path}: {reason}"));
     let status = match asked {
         Ok(Ok(status)) => status,
@@ -67,9 +68,13 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: SocketAddr, with_tls: bool, path: &str) -> io::Result<u16> {
-    let tcp = TcpStream::connect(address).await?;
-    if !with_tls {
+async fn ask(address: SocketAddr, settings: &Settings, path: &str) -> io::Result<u16> {
+    let mut tcp = TcpStream::connect(address).await?;
+    let proxies = ProxyProtocol::from_proxies(settings.trusted_proxies.clone());
+    if settings.proxy_protocol && proxies.is_expected_from(tcp.local_addr()?.ip()) {
+        tcp.write_all(&LOCAL_HEADER).await?;
+    }
+    if settings.tls.is_none() {
         return request(tcp, path).await;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());

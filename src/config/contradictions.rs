@@ -31,8 +31,24 @@ impl Reader {
                 name("refresh_absolute_secs"),
             ));
         }
+        // A value that is not valid is a problem of its own.
+        if settings.proxy_protocol
+            && settings.trusted_proxies.is_empty()
+            && self.written("trusted_proxies").is_none()
+        {
+            found.push(format!(
+                "{}: on requires the addresses of the proxies in trusted_proxies, as in 10.0.0.0/8,127.0.0.1",
+                self.written("proxy_protocol").unwrap_or("proxy_protocol"),
+            ));
+        }
         found.extend(self.unusable_passkeys(settings));
         self.raw.problems.extend(found);
+    }
+
+    /// Returns the name of a setting as the operator wrote it. An empty value is treated as absent.
+    fn written(&self, name: &str) -> Option<&str> {
+        let raw = self.raw.values.get(name)?;
+        (!raw.value.is_empty()).then_some(raw.written.as_str())
     }
 
     /// Returns the problem if no browser can use the passkeys. A value that is not valid is reported

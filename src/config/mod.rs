@@ -97,6 +97,7 @@ pub struct AuthMethods {
 
 /// All settings, valid as a whole. [`settings::SETTINGS`] contains their help texts.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each of them is a setting of its own")]
 pub struct Settings {
     /// Address and port of the API.
     pub listen: SocketAddr,
@@ -134,6 +135,8 @@ pub struct Settings {
     pub limits: bool,
     /// The networks of the proxies whose forwarding headers name the client.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections of these proxies begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How mails are sent.
     pub mail: MailSettings,
     /// Web origins whose pages may call the API, in the form that browsers send.
@@ -314,6 +317,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         },
         limits: r.required("limits", true, parse::boolean),
         trusted_proxies: r.optional("trusted_proxies", parse::networks).unwrap_or_default(),
+        proxy_protocol: r.required("proxy_protocol", false, parse::boolean),
         mail: mail::read(&mut r),
         cors_origins: r.optional("cors_origins", parse::origins).unwrap_or_default(),
         apple_app_ids: r.optional("apple_app_ids", apps::apple_app_ids).unwrap_or_default(),
@@ -390,11 +394,5 @@ impl Reader {
                 None
             }
         }
-    }
-
-    /// Returns the name of a setting as the operator wrote it. An empty value is treated as absent.
-    fn written(&self, name: &str) -> Option<&str> {
-        let raw = self.raw.values.get(name)?;
-        (!raw.value.is_empty()).then_some(raw.written.as_str())
     }
 }

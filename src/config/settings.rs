@@ -223,6 +223,8 @@ pub static SETTINGS: &[Setting] = &[
         "Slow down repeated attempts; off only for tests, on a loopback address"),
     setting("trusted_proxies", "", ValueKind::Networks,
         "Proxies whose X-Forwarded-For or Forwarded header names the client"),
+    setting("proxy_protocol", "off", ValueKind::Boolean,
+        "Require a header of the PROXY protocol, version 2, on each connection of a trusted proxy; it names the client"),
     setting("smtp_url", "", ValueKind::Smtp,
         "The mail server; without one, mails become files in <data_dir>/outbox"),
     setting("smtp_ca_file", "", ValueKind::File,

@@ -198,6 +198,21 @@ fn contradictory_settings_are_rejected() {
 }
 
 #[test]
+fn the_proxy_protocol_requires_trusted_proxies() {
+    let on = || fixture().env("TRIPGATE_PROXY_PROTOCOL", "on");
+    assert_eq!(
+        on().problems(),
+        [
+            "TRIPGATE_PROXY_PROTOCOL (environment): on requires the addresses of the proxies in trusted_proxies, as in \
+             10.0.0.0/8,127.0.0.1"
+        ]
+    );
+    assert!(on().env("TRIPGATE_TRUSTED_PROXIES", "::1").load().is_ok());
+    // One problem is not reported as two.
+    assert_eq!(on().env("TRIPGATE_TRUSTED_PROXIES", "proxy").problems().len(), 1);
+}
+
+#[test]
 fn a_passkey_domain_without_a_web_origin_is_rejected() {
     let of_domain = || fixture().env("TRIPGATE_PASSKEY_RP_ID", "example.org");
     assert_eq!(

@@ -15,8 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::ConnectionEvent;
+use super::proxy_header::ProxyProtocol;
 use super::registry::{Registered, Registry};
+use super::{ConnectionEvent, Server};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ pub(super) const RESERVED_CONNECTIONS: usize = 16;
 pub(super) struct Accepted {
     pub(super) tcp: TcpStream,
     pub(super) peer: SocketAddr,
+    /// Whether the connection begins with a header of the PROXY protocol. Then the registry has no address for it yet.
+    pub(super) has_header: bool,
     pub(super) place: Place,
 }
 
@@ -43,6 +46,7 @@ pub(super) struct Place {
 /// Accepts connections.
 pub(super) struct Acceptor {
     listener: TcpListener,
+    proxy_protocol: ProxyProtocol,
     max_per_peer: usize,
     observe: fn(ConnectionEvent),
     registry: Arc<Registry>,
@@ -52,17 +56,13 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        listener: TcpListener,
-        max_connections: usize,
-        max_per_peer: usize,
-        observe: fn(ConnectionEvent),
-    ) -> Self {
-        let permits = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
+    pub(super) fn new(listener: TcpListener, server: &Server, proxy_protocol: ProxyProtocol) -> Self {
+        let permits = Semaphore::new(server.limits.max_connections.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             listener,
-            max_per_peer,
-            observe,
+            proxy_protocol,
+            max_per_peer: server.limits.max_connections_per_address,
+            observe: server.observe,
             registry: Arc::default(),
             permits: Arc::new(permits),
             reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
@@ -80,7 +80,8 @@ impl Acceptor {
                     continue;
                 }
             };
-            let is_over = self.registry.count(peer) >= self.max_per_peer;
+            let has_header = self.proxy_protocol.is_expected_from(peer.ip());
+            let is_over = !has_header && self.registry.count(peer) >= self.max_per_peer;
             if is_over && !self.registry.evict_longest_waiting_of(peer) {
                 (self.observe)(ConnectionEvent::Refused);
                 debug!(%peer, "refused a connection: every open one of this address has a request in flight");
@@ -90,8 +91,13 @@ impl Acceptor {
                 debug!(%peer, %error, "cannot set TCP_NODELAY");
             }
             let (permit, is_reserved) = self.permit(is_over).await;
-            let registered = self.registry.add(peer);
-            return Accepted { tcp, peer, place: Place { registered, is_reserved, _permit: permit } };
+            let registered = self.registry.add((!has_header).then_some(peer));
+            return Accepted {
+                tcp,
+                peer,
+                has_header,
+                place: Place { registered, is_reserved, _permit: permit },
+            };
         }
     }
 
@@ -133,12 +139,14 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Limits;
     use super::*;
 
     #[tokio::test]
     async fn an_accept_error_pauses_but_an_aborted_connection_does_not() {
         let listener = super::super::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let mut acceptor = Acceptor::new(listener, 1, 1, |_| {});
+        let server = super::super::tests::server(Limits::default());
+        let mut acceptor = Acceptor::new(listener, &server, ProxyProtocol::default());
         let begin = Instant::now();
         acceptor.pause(&ErrorKind::ConnectionAborted.into()).await;
         assert!(begin.elapsed() < Duration::from_millis(40));

@@ -1,7 +1,7 @@
 //! One connection, from the accepted socket to its end.
 //!
-//! Invariant: everything slow, including the TLS handshake, runs in the connection's own task and under a
-//! deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112
+//! Invariant: everything slow, including the header of the PROXY protocol and the TLS handshake, runs in the
+//! connection's own task and under a deadline. Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112
 //! §3.2), a request with a transfer coding other than `chunked`, a request whose `Host` differs from
 //! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). If a
 //! request has both `Content-Length` and `Transfer-Encoding`, hyper uses `Transfer-Encoding`, removes
@@ -27,6 +27,7 @@ use poem::http::uri::Scheme;
 use poem::http::{Request as HttpRequest, Version};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request, Response};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -36,6 +37,7 @@ use super::acceptor::{Accepted, Place};
 use super::activity::Activity;
 use super::deadlines::{Timeout, Watchdog};
 use super::monitored_stream::MonitoredStream;
+use super::proxy_header::{self, HeaderError, HeaderWarnings};
 use super::response_body::TrackedBody;
 use super::tls::Stream;
 use super::unread_body::{self, UnreadBody};
@@ -64,6 +66,7 @@ pub(super) struct Shared<E> {
     pub(super) server: Server,
     pub(super) endpoint: Arc<E>,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) header_warnings: HeaderWarnings,
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) local: LocalAddr,
     /// Set before the connections receive the stop signal.
@@ -93,7 +96,7 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
 /// Serves one connection until it ends, a deadline passes, or, after `stop`, the response to its last
 /// request is sent.
 pub(super) async fn run<E: Endpoint + 'static>(
-    Accepted { tcp, peer, place }: Accepted,
+    Accepted { mut tcp, mut peer, has_header, place }: Accepted,
     shared: Arc<Shared<E>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -102,6 +105,16 @@ pub(super) async fn run<E: Endpoint + 'static>(
         // If the sender was dropped, the server has ended, so stop too.
         let _ = stop.wait_for(|stop| *stop).await;
     });
+    if has_header {
+        let client = tokio::select! {
+            biased;
+            () = &mut stopping => return,
+            () = eviction(&place) => return debug!(%peer, "closed before the PROXY protocol header to make room"),
+            client = client(&mut tcp, peer, &place, &shared) => client,
+        };
+        let Some(client) = client else { return };
+        peer = client;
+    }
     let activity = Arc::new(Activity::default());
     let io = MonitoredStream::new(tcp, Arc::clone(&activity));
     let Some(acceptor) = &shared.tls else {
@@ -120,6 +133,33 @@ pub(super) async fn run<E: Endpoint + 'static>(
         },
     };
     serve_http(stream, Scheme::HTTPS, peer, &place, &shared, activity, stopping).await;
+}
+
+/// Reads the header of the PROXY protocol. Returns the address that is the peer of the requests, or `None` if the
+/// connection must close.
+async fn client<E>(
+    tcp: &mut TcpStream,
+    peer: SocketAddr,
+    place: &Place,
+    shared: &Shared<E>,
+) -> Option<SocketAddr> {
+    let limits = &shared.server.limits;
+    let header = timeout(limits.header, proxy_header::read(tcp)).await;
+    match header.unwrap_or(Err(HeaderError::TooSlow)) {
+        Ok(None) => Some(peer),
+        Ok(Some(client)) if place.registered.assign(client, limits.max_connections_per_address) => {
+            Some(client)
+        }
+        Ok(Some(client)) => {
+            (shared.server.observe)(ConnectionEvent::Refused);
+            debug!(peer = %client, "refused: every connection of this address has a request in flight");
+            None
+        }
+        Err(error) => {
+            shared.header_warnings.log(peer, &error);
+            None
+        }
+    }
 }
 
 /// An open connection, reported as closed when this value is dropped.

@@ -15,6 +15,7 @@ mod connection;
 mod deadlines;
 mod lingering_close;
 mod monitored_stream;
+mod proxy_header;
 mod registry;
 mod rejected_head;
 mod response_body;
@@ -45,6 +46,8 @@ use tracing::warn;
 
 use acceptor::Acceptor;
 use connection::Shared;
+use proxy_header::HeaderWarnings;
+pub use proxy_header::{LOCAL_HEADER, ProxyProtocol};
 pub use tls::{Certificate, tls};
 
 /// File descriptors reserved for the database, the log, the listener and the reserved connections.
@@ -62,13 +65,14 @@ pub struct Limits {
     /// Maximum number of open connections. The server lowers it at the start if the limit on open files is
     /// lower.
     pub max_connections: usize,
-    /// Maximum number of open connections of one client address; of one /64 network for IPv6.
+    /// Maximum number of open connections of one client address; of one /64 network for IPv6. Proxies that send the
+    /// PROXY protocol have no such limit, but their clients do.
     pub max_connections_per_address: usize,
     /// Maximum duration of the TLS handshake.
     pub handshake: Duration,
     /// Maximum time until the first byte of a new connection arrives.
     pub first_byte: Duration,
-    /// Maximum duration of a request head, counted from its first byte.
+    /// Maximum duration of a request head, counted from its first byte, and of the header of the PROXY protocol.
     pub header: Duration,
     /// Maximum time that a connection may be idle between two requests.
     pub idle: Duration,
@@ -238,7 +242,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `endpoint` on `listener` until `stop` resolves, then lets requests in progress finish for
+    /// Serves `endpoint` on `listener` until `stop` resolves. Each connection begins with the header that
+    /// `proxy_protocol` requires, then with the handshake of `tls`. After `stop`, lets requests in progress finish for
     /// [`Limits::grace`] and aborts the rest.
     ///
     /// # Errors
@@ -247,6 +252,7 @@ impl Server {
     pub async fn serve<E: Endpoint + 'static>(
         mut self,
         listener: TcpListener,
+        proxy_protocol: ProxyProtocol,
         tls: Option<Arc<ServerConfig>>,
         endpoint: Arc<E>,
         stop: impl Future<Output = ()>,
@@ -256,13 +262,12 @@ impl Server {
             server: self,
             endpoint,
             tls: tls.map(TlsAcceptor::from),
+            header_warnings: HeaderWarnings::default(),
             http: connection::http(),
             local: LocalAddr(listener.local_addr()?.into()),
             stopping: AtomicBool::new(false),
         });
-        let Limits { max_connections, max_connections_per_address, grace, .. } = self.limits;
-        let mut acceptor =
-            Acceptor::new(listener, max_connections, max_connections_per_address, self.observe);
+        let mut acceptor = Acceptor::new(listener, &self, proxy_protocol);
         let (stop_tx, stop_rx) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
@@ -280,7 +285,7 @@ impl Server {
         // An error means that no receiver is left, so no connection needs the signal.
         let _ = stop_tx.send(true);
         let all = async { while tasks.join_next().await.is_some() {} };
-        if timeout(grace, all).await.is_err() {
+        if timeout(self.limits.grace, all).await.is_err() {
             warn!(connections = tasks.len(), "aborting connections that did not finish in time");
             if timeout(ABORT_WAIT, tasks.shutdown()).await.is_err() {
                 warn!("some connections could not be aborted in time");

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a connection with a request in flight is never closed to make room. Among the other
 //! connections, the one that has waited longest for its client is closed first. Each client address (IPv6:
-//! each /64) has a separate limit, so that one client can't close the connections of others.
+//! each /64) has a separate limit, so that one client can't close the connections of others. A connection of a
+//! proxy that sends the PROXY protocol is counted after its header has arrived, by the address in the header.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -84,50 +85,17 @@ impl Peer {
 #[derive(Debug, Default)]
 struct Entries {
     next_id: u64,
-    open: HashMap<u64, (Peer, Arc<Presence>)>,
+    open: HashMap<u64, (Option<Peer>, Arc<Presence>)>,
     per_peer: HashMap<Peer, usize>,
 }
 
-/// The open connections of a server.
-#[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<Entries>);
-
-impl Registry {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Entries {
+    fn count(&self, peer: Peer) -> usize {
+        self.per_peer.get(&peer).copied().unwrap_or_default()
     }
 
-    /// Adds a connection. It is removed when the returned value is dropped.
-    pub(super) fn add(self: &Arc<Self>, address: SocketAddr) -> Registered {
-        let (peer, presence) = (Peer::new(address), Arc::new(Presence::new(Instant::now())));
-        let mut entries = self.entries();
-        let id = entries.next_id;
-        entries.next_id += 1;
-        entries.open.insert(id, (peer, Arc::clone(&presence)));
-        *entries.per_peer.entry(peer).or_default() += 1;
-        Registered { registry: Arc::clone(self), id, presence }
-    }
-
-    /// Returns the number of open connections of the address.
-    pub(super) fn count(&self, address: SocketAddr) -> usize {
-        self.entries().per_peer.get(&Peer::new(address)).copied().unwrap_or_default()
-    }
-
-    /// Selects the connection that has waited longest for its client, and asks it to close. Returns whether
-    /// there is one.
-    pub(super) fn evict_longest_waiting(&self) -> bool {
-        self.evict(|_| true)
-    }
-
-    /// Like [`Self::evict_longest_waiting`], but selects only among the connections of this address.
-    pub(super) fn evict_longest_waiting_of(&self, address: SocketAddr) -> bool {
-        let wanted = Peer::new(address);
-        self.evict(|peer| peer == wanted)
-    }
-
-    fn evict(&self, matches: impl Fn(Peer) -> bool) -> bool {
-        let entries = self.entries();
-        let candidates = entries.open.values().filter(|(peer, _)| matches(*peer));
+    fn evict(&self, matches: impl Fn(Option<Peer>) -> bool) -> bool {
+        let candidates = self.open.values().filter(|(peer, _)| matches(*peer));
         let longest = candidates
             .filter(|(_, presence)| !presence.is_evicted())
             .map(|(_, presence)| (presence.waiting_since.load(Relaxed), presence))
@@ -140,6 +108,47 @@ impl Registry {
     }
 }
 
+/// The open connections of a server.
+#[derive(Debug, Default)]
+pub(super) struct Registry(Mutex<Entries>);
+
+impl Registry {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection. If `address` is `None`, [`Registered::assign`] sets its address later. The connection is
+    /// removed when the returned value is dropped.
+    pub(super) fn add(self: &Arc<Self>, address: Option<SocketAddr>) -> Registered {
+        let (peer, presence) = (address.map(Peer::new), Arc::new(Presence::new(Instant::now())));
+        let mut entries = self.entries();
+        let id = entries.next_id;
+        entries.next_id += 1;
+        entries.open.insert(id, (peer, Arc::clone(&presence)));
+        if let Some(peer) = peer {
+            *entries.per_peer.entry(peer).or_default() += 1;
+        }
+        Registered { registry: Arc::clone(self), id, presence }
+    }
+
+    /// Returns the number of open connections of the address.
+    pub(super) fn count(&self, address: SocketAddr) -> usize {
+        self.entries().count(Peer::new(address))
+    }
+
+    /// Selects the connection that has waited longest for its client, and asks it to close. Returns whether
+    /// there is one.
+    pub(super) fn evict_longest_waiting(&self) -> bool {
+        self.entries().evict(|_| true)
+    }
+
+    /// Like [`Self::evict_longest_waiting`], but selects only among the connections of this address.
+    pub(super) fn evict_longest_waiting_of(&self, address: SocketAddr) -> bool {
+        let wanted = Peer::new(address);
+        self.entries().evict(|peer| peer == Some(wanted))
+    }
+}
+
 /// A connection in the registry.
 #[derive(Debug)]
 pub(super) struct Registered {
@@ -148,10 +157,28 @@ pub(super) struct Registered {
     pub(super) presence: Arc<Presence>,
 }
 
+impl Registered {
+    /// Sets the address of a connection that was added without one. If the address already has `max` connections, asks
+    /// the one that has waited longest for its client to close. Returns `false` if each of them has a request in
+    /// flight; then this connection must close.
+    pub(super) fn assign(&self, address: SocketAddr, max: usize) -> bool {
+        let peer = Peer::new(address);
+        let mut entries = self.registry.entries();
+        if entries.count(peer) >= max && !entries.evict(|other| other == Some(peer)) {
+            return false;
+        }
+        if let Some((assigned, _)) = entries.open.get_mut(&self.id) {
+            *assigned = Some(peer);
+            *entries.per_peer.entry(peer).or_default() += 1;
+        }
+        true
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut entries = self.registry.entries();
-        let Some((peer, _)) = entries.open.remove(&self.id) else { return };
+        let Some((Some(peer), _)) = entries.open.remove(&self.id) else { return };
         if let Some(count) = entries.per_peer.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
@@ -174,7 +201,7 @@ mod tests {
     #[test]
     fn the_connection_that_waits_longest_is_closed_first_and_busy_ones_are_kept() {
         let registry = Arc::new(Registry::default());
-        let [one, two, busy] = [(); 3].map(|()| registry.add(address("10.0.0.1")));
+        let [one, two, busy] = [(); 3].map(|()| registry.add(Some(address("10.0.0.1"))));
         let now = Instant::now();
         one.presence.set_waiting(Some(now));
         two.presence.set_waiting(Some(now.checked_sub(Duration::from_millis(1)).unwrap_or(now)));
@@ -189,14 +216,30 @@ mod tests {
     #[test]
     fn connections_are_counted_by_ipv4_address_and_by_ipv6_network() {
         let registry = Arc::new(Registry::default());
-        let first = registry.add(address("2001:db8:1:2::1"));
-        let _second = registry.add(address("2001:db8:1:2:ffff::9"));
-        let _mapped = registry.add(address("::ffff:10.0.0.1"));
+        let first = registry.add(Some(address("2001:db8:1:2::1")));
+        let _second = registry.add(Some(address("2001:db8:1:2:ffff::9")));
+        let _mapped = registry.add(Some(address("::ffff:10.0.0.1")));
         assert_eq!(registry.count(address("2001:db8:1:2::77")), 2);
         assert_eq!(registry.count(address("2001:db8:1:3::1")), 0);
         assert_eq!(registry.count(address("10.0.0.1")), 1);
         assert!(!registry.evict_longest_waiting_of(address("10.0.0.2")));
         drop(first);
         assert_eq!(registry.count(address("2001:db8:1:2::1")), 1);
+    }
+    // S-104
+    #[test]
+    fn a_connection_of_a_proxy_is_counted_by_the_address_of_its_client() {
+        let registry = Arc::new(Registry::default());
+        let [first, second, third] = [(); 3].map(|()| registry.add(None));
+        let client = address("192.0.2.7");
+        assert!(first.assign(client, 1));
+        first.presence.set_waiting(None);
+        assert!(!second.assign(client, 1), "the only connection has a request in flight");
+        assert_eq!(registry.count(client), 1);
+        first.presence.set_waiting(Some(Instant::now()));
+        assert!(third.assign(client, 1));
+        assert!(first.presence.is_evicted() && !second.presence.is_evicted());
+        drop((first, second, third));
+        assert_eq!(registry.count(client), 0);
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Creation, StartError, StartMode, build};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::listener::{self, Certificate, ConnectionEvent, Limits, Server, ServerError};
+use crate::listener::{self, Certificate, ConnectionEvent, Limits, ProxyProtocol, Server, ServerError};
 use crate::secrets::mask_url;
 use crate::web::API;
 use crate::{housekeeping, http, metrics};
@@ -101,7 +101,11 @@ async fn start_with(
         grace: Duration::from_secs(settings.shutdown_secs.into()),
         ..Limits::default()
     };
-    let listeners = Listeners { api: listener, certificate: certificate.clone(), limits, metrics };
+    let proxies = if settings.proxy_protocol { settings.trusted_proxies.clone() } else { Vec::new() };
+    let proxy_protocol = ProxyProtocol::from_proxies(proxies);
+    let certificate_of_api = certificate.clone();
+    let listeners =
+        Listeners { api: listener, proxy_protocol, certificate: certificate_of_api, limits, metrics };
     let server = tokio::spawn(run(app.clone(), listeners, async {
         drop(stopped.await);
     }));
@@ -111,6 +115,7 @@ async fn start_with(
 /// The listeners of a server.
 struct Listeners {
     api: TcpListener,
+    proxy_protocol: ProxyProtocol,
     certificate: Option<Arc<Certificate>>,
     limits: Limits,
     metrics: Option<TcpListener>,
@@ -142,7 +147,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
         is_reserved: |path| path.starts_with("/health/"),
     };
     let tls = listeners.certificate.map(listener::tls).transpose().map_err(io::Error::other)?;
-    let result = server.serve(listeners.api, tls, router, stopping).await;
+    let result = server.serve(listeners.api, listeners.proxy_protocol, tls, router, stopping).await;
     // The metrics stay available until the shutdown has finished.
     drop(metrics_stop);
     if let Some(metrics) = metrics {
@@ -174,7 +179,7 @@ async fn serve_metrics(app: App, listener: TcpListener, stop: impl Future<Output
         is_reserved: |_| false,
     };
     let router = Arc::new(http::metrics_router(&app));
-    if let Err(error) = server.serve(listener, None, router, stop).await {
+    if let Err(error) = server.serve(listener, ProxyProtocol::default(), None, router, stop).await {
         tracing::error!(%error, "failed to serve the metrics");
     }
 }

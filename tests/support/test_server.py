@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -53,13 +52,14 @@ class TestServer:
                 [self.binary, "serve"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
         for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{self.issuer}/health/ready", timeout=5).close()
+            # The command knows whether the server needs a header of the PROXY protocol.
+            health = subprocess.run([self.binary, "health", "--ready"], cwd=self.folder, env=self.environment,
+                                    capture_output=True, check=False)
+            if health.returncode == 0:
                 return self
-            except (urllib.error.URLError, OSError):
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.1)
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
         self.__exit__(RuntimeError, None, None)
         raise SystemExit("the server failed to start")
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use poem::listener::TcpListener;
 use poem::{IntoEndpoint, Route, get, handler};
 use tripgate::http::bad_request;
-use tripgate::listener::{Limits, Server, bind};
+use tripgate::listener::{Limits, ProxyProtocol, Server, bind};
 
 #[handler]
 fn hello() -> &'static str {
@@ -28,7 +28,8 @@ pub(crate) async fn on_tripgate(port: u16) -> Result<(), crate::connection::Erro
         overloaded: tripgate::http::overloaded,
         is_reserved: |_| false,
     };
-    Ok(server.serve(listener, None, Arc::new(routes().into_endpoint()), std::future::pending()).await?)
+    let (proxy_protocol, endpoint) = (ProxyProtocol::default(), Arc::new(routes().into_endpoint()));
+    Ok(server.serve(listener, proxy_protocol, None, endpoint, std::future::pending()).await?)
 }
 
 /// Serves the route on poem's own server, which has none of these, until the process is terminated.

@@ -10,7 +10,7 @@ use super::*;
 
 /// Returns a directory with a certificate for `localhost`, the server's configuration from it, and a
 /// client that trusts it.
-fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnector) {
+pub(super) fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnector) {
     let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));

@@ -31,7 +31,7 @@ async fn a_connection_without_a_request_never_replaces_one_with_a_request() {
     assert_eq!(read_all(&mut silent).await, "");
 }
 
-//
+// A-2, S-104
 #[tokio::test]
 async fn reserved_paths_respond_while_every_connection_has_a_request_in_flight() {
     let limits = Limits { max_connections: 1, ..short() };
@@ -45,7 +45,7 @@ async fn reserved_paths_respond_while_every_connection_has_a_request_in_flight()
     assert!(read_until(&mut health, b"/health!").await.ends_with(b"/health!"));
 }
 
-//
+// A-2, S-104
 #[tokio::test]
 async fn a_client_above_its_limit_loses_only_its_own_connections() {
     let limits = Limits {

@@ -3,6 +3,7 @@
 mod encrypted;
 mod h2;
 mod limits;
+mod proxied;
 mod slow;
 
 use std::time::Duration;
@@ -60,6 +61,7 @@ async fn respond(request: Request) -> poem::Result<Response> {
         "/page" => return Ok(vec![b'x'; PAGE].into_response()),
         "/held" => return h2::hold().await,
         "/big" => return Ok(vec![b'x'; BIG].into_response()),
+        "/peer" => return Ok(request.remote_addr().to_string().into_response()),
         "/missing" => return Err(StatusCode::NOT_FOUND.into()),
         _ => {}
     }
@@ -68,22 +70,33 @@ async fn respond(request: Request) -> poem::Result<Response> {
 }
 
 async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let server = Server {
+    start_behind(ProxyProtocol::default(), limits, tls).await
+}
+
+pub(super) fn server(limits: Limits) -> Server {
+    Server {
         limits,
         bad_request: |detail| detail.with_status(StatusCode::BAD_REQUEST).into_response(),
         head_too_large: || StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
         overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
         observe: |_| {},
         is_reserved: |path| path == "/health",
-    };
+    }
+}
+
+async fn start_behind(
+    proxy_protocol: ProxyProtocol,
+    limits: Limits,
+    tls: Option<Arc<ServerConfig>>,
+) -> Running {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let stop = async {
             stopped.await.ok();
         };
-        server.serve(listener, tls, Arc::new(make(respond)), stop).await
+        server(limits).serve(listener, proxy_protocol, tls, Arc::new(make(respond)), stop).await
     });
     Running { addr, stop, task }
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the server behind nginx, Caddy and HAProxy: `check.py BINARY [nginx] [caddy] [haproxy]`.
+"""Runs the server behind nginx, Caddy and HAProxy: `check.py BINARY [nginx] [caddy] [haproxy] [haproxy_v2]`.
 
 The configurations are the blocks of docs/operations.md. Only the name of the host, the addresses and the paths of the
-certificate are replaced, so that each proxy listens on a free loopback port. Requires the three proxies and curl.
+certificate are replaced, so that each proxy listens on a free loopback port. `haproxy_v2` is the variant with the PROXY
+protocol. Requires the three proxies and curl.
 """
 
 import json
@@ -33,9 +34,10 @@ def free_port():
         return free.getsockname()[1]
 
 
-def recipe(language):
-    """Returns the block of docs/operations.md in this language."""
-    found = re.findall(rf"^```{language}\n(.*?)^```", (root / "docs/operations.md").read_text(), re.S | re.M)
+def recipe(language, by_proxy_protocol=False):
+    """Returns the block of docs/operations.md in this language, with or without the PROXY protocol."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", (root / "docs/operations.md").read_text(), re.S | re.M)
+    found = [block for block in blocks if ("send-proxy" in block) == by_proxy_protocol]
     assert len(found) == 1, f"docs/operations.md has {len(found)} blocks of {language}"
     return found[0]
 
@@ -68,14 +70,22 @@ def caddy(folder, port, upstream):
     return cert, ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
-def haproxy(folder, port, upstream):
+def haproxy(folder, port, upstream, by_proxy_protocol=False):
     cert, key = certificate(folder)
     both = folder / "both.pem"
     both.write_text(Path(cert).read_text() + Path(key).read_text())
-    block = replace(recipe("haproxy"), ("bind :443", f"bind 127.0.0.1:{port}"), ("127.0.0.1:8080", upstream),
+    block = replace(recipe("haproxy", by_proxy_protocol), ("bind :443", f"bind 127.0.0.1:{port}"), ("127.0.0.1:8080", upstream),
                     ("/etc/haproxy/trips.example.pem", str(both)))
     (folder / "haproxy.cfg").write_text(block)
     return cert, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def haproxy_v2(folder, port, upstream):
+    return haproxy(folder, port, upstream, by_proxy_protocol=True)
+
+
+# The settings of the server that one of the proxies needs.
+SETTINGS = {"haproxy_v2": {"proxy_protocol": "on"}}
 
 
 class Client:
@@ -182,7 +192,8 @@ def check(name, binary):
     port = free_port()
     url = f"https://localhost:{port}"
     try:
-        with TestServer(binary, "ES256", log="info", public_url=url, trusted_proxies="127.0.0.1") as server:
+        settings = {"public_url": url, "trusted_proxies": "127.0.0.1"} | SETTINGS.get(name, {})
+        with TestServer(binary, "ES256", log="info", **settings) as server:
             cert, command = globals()[name](folder, port, f"127.0.0.1:{server.port}")
             with (folder / "output").open("wb") as output:
                 proxy = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder,
@@ -208,5 +219,5 @@ def check(name, binary):
 
 
 if __name__ == "__main__":
-    for proxy_name in sys.argv[2:] or ["nginx", "caddy", "haproxy"]:
+    for proxy_name in sys.argv[2:] or ["nginx", "caddy", "haproxy", "haproxy_v2"]:
         check(proxy_name, sys.argv[1])

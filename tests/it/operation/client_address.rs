@@ -1,4 +1,7 @@
-//! The address of the client behind a proxy, and the warnings about proxies that the settings do not match.
+//! The address of the client behind a proxy, by forwarding headers and by the PROXY protocol, and the warnings about proxies that the settings do not match.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use reqwest::Method;
 use serde_json::json;
@@ -69,4 +72,56 @@ async fn a_host_that_is_not_the_public_one_is_warned_about_once() {
     }
     let warnings = lines(server, "another host than public_url");
     assert!(warnings.len() == 1 && warnings[0].contains("trips.example"), "{warnings:?}");
+}
+
+/// Sends a login with a wrong password as a proxy that uses the PROXY protocol. Returns the response.
+fn fail_to_log_in_as_proxy(server: &Process, client: [u8; 4], headers: &str) -> String {
+    let body = json!({ "identifier": "nobody", "password": "another harbour" }).to_string();
+    let request = format!(
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let ports = [[127, 0, 0, 1], [0x12, 0x34, 1, 187]].concat();
+    let bytes = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C", &client[..], &ports, request.as_bytes()].concat();
+    let mut tcp = TcpStream::connect(server.address).unwrap();
+    tcp.write_all(&bytes).unwrap();
+    let mut response = String::new();
+    tcp.read_to_string(&mut response).unwrap();
+    response
+}
+
+#[tokio::test]
+async fn the_log_contains_the_address_that_a_proxy_sends_by_the_proxy_protocol() {
+    // S-15
+    let dir = TempDir::new().unwrap();
+    let proxies = "127.0.0.1,198.51.100.0/24";
+    let server = Process::serve(dir.path(), &["--proxy-protocol", "on", "--trusted-proxies", proxies]);
+    let forged = "X-Forwarded-For: 203.0.113.7\r\n";
+    assert!(fail_to_log_in_as_proxy(&server, [192, 0, 2, 7], forged).starts_with("HTTP/1.1 401"));
+    // A proxy in front of the proxy.
+    let forwarded = "X-Forwarded-For: 203.0.113.9\r\n";
+    assert!(fail_to_log_in_as_proxy(&server, [198, 51, 100, 1], forwarded).starts_with("HTTP/1.1 401"));
+    let login = server.call(Method::POST, "/api/v1/auth/login").send().await;
+    assert!(login.is_err(), "a connection of the proxy without a header got a response");
+    server.terminate();
+    let (_, log) = server.wait_for_exit();
+    for address in ["192.0.2.7", "203.0.113.9"] {
+        let count = log.matches(&format!("client_address={address}")).count();
+        assert_eq!(count, 2, "one access and one audit line for {address}: {log}");
+    }
+    assert!(!log.contains("203.0.113.7"), "{log}");
+    assert_eq!(log.matches("must use the PROXY protocol").count(), 1, "{log}");
+}
+
+#[test]
+fn failed_logins_are_counted_by_the_address_that_a_proxy_sends_by_the_proxy_protocol() {
+    // S-14, S-15
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1"]);
+    for _ in 0..10 {
+        assert!(fail_to_log_in_as_proxy(&server, [192, 0, 2, 7], "").starts_with("HTTP/1.1 401"));
+    }
+    assert!(fail_to_log_in_as_proxy(&server, [192, 0, 2, 7], "").starts_with("HTTP/1.1 429"));
+    assert!(fail_to_log_in_as_proxy(&server, [192, 0, 2, 8], "").starts_with("HTTP/1.1 401"));
 }

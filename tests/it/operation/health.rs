@@ -47,6 +47,18 @@ fn health_works_with_tls_and_any_certificate() {
     assert_eq!(health(dir.path(), server.address, &tls), (Some(0), "healthy (200)\n".to_owned()));
 }
 
+#[test]
+fn health_works_where_this_machine_is_a_proxy_that_must_send_a_header() {
+    let dir = TempDir::new().unwrap();
+    let settings = ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1"];
+    let server = Process::serve(dir.path(), &settings);
+    assert_eq!(health(dir.path(), server.address, &settings), (Some(0), "healthy (200)\n".to_owned()));
+    let elsewhere = ["--proxy-protocol", "on", "--trusted-proxies", "10.0.0.1"];
+    assert_eq!(health(dir.path(), server.address, &elsewhere).0, Some(1));
+    let other = Process::serve(TempDir::new().unwrap().path(), &elsewhere);
+    assert_eq!(health(dir.path(), other.address, &elsewhere).0, Some(0));
+}
+
 /// Returns the findings of `tripgate doctor` as (check, status), and the exit status.
 fn doctor(dir: &Path, args: &[&str]) -> (Option<i32>, Vec<(String, String)>, String) {
     let output = run(dir, &[&["doctor", "--json"], args].concat());

@@ -11,7 +11,7 @@ use super::credentials::active;
 use super::store::Credentials;
 use super::{Accounts, AccountsError, Identifier, User, store};
 use crate::audit::{self, Event};
-use crate::db::StoreError;
+use crate::db::{StoreError, Tx};
 use crate::error_chain::error_chain;
 use crate::events::EventKind;
 use crate::metrics::{self, AuthMethod};
@@ -92,6 +92,15 @@ impl Accounts {
     /// [`AccountsError::Throttled`].
     pub async fn begin_sign_up(&self, address: IpAddr) -> Result<Attempt, AccountsError> {
         Ok(self.throttle.check(limits::of_sign_up(address)).await?)
+    }
+
+    /// Counts a request for the options of a login with a passkey, in the transaction of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::Throttled`]; then the caller rolls the transaction back.
+    pub async fn count_passkey_options(&self, tx: &Tx, address: IpAddr) -> Result<(), AccountsError> {
+        Ok(self.throttle.take(tx, &limits::of_passkey_options(address)).await?)
     }
 
     /// Returns the buckets that count the attempt. If the device token proves an earlier login to the

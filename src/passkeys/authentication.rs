@@ -8,24 +8,19 @@ use super::challenge::PresentedChallenge;
 use super::challenges;
 use super::store;
 use super::verification::{Rejection, verify_assertion};
-use super::{Ceremony, Challenge, Passkeys, PasskeysError, Proof, RequestOptions};
+use super::{Ceremony, Passkeys, PasskeysError, Proof, RequestOptions};
 use crate::db::{StoreError, Tx};
 
 impl Passkeys {
-    /// Begins a login. The user is not known yet.
+    /// Begins a login, in the transaction of the caller. The user is not known yet.
     ///
     /// # Errors
     ///
-    /// [`PasskeysError::Store`].
-    pub async fn begin_login(&self) -> Result<RequestOptions, PasskeysError> {
-        let input = (self.inner.clock.new_id(), self.inner.clock.now());
-        let issued: Result<Challenge, StoreError> = self
-            .inner
-            .db
-            .write(input, |tx, (id, now)| challenges::issue(tx, *id, Ceremony::LogIn, None, *now).boxed())
-            .await;
-        let rp_id = self.inner.relying_party.id().to_owned();
-        Ok(RequestOptions { challenge: issued?, rp_id, allowed: Vec::new() })
+    /// [`StoreError`].
+    pub async fn begin_login(&self, tx: &Tx) -> Result<RequestOptions, StoreError> {
+        let (id, now) = (self.inner.clock.new_id(), self.inner.clock.now());
+        let challenge = challenges::issue(tx, id, Ceremony::LogIn, None, now).await?;
+        Ok(RequestOptions { challenge, rp_id: self.inner.relying_party.id().to_owned(), allowed: Vec::new() })
     }
 
     /// Begins a new authentication of a user who is already logged in.

@@ -16,7 +16,7 @@ use crate::accounts::{self, AccountsError};
 use crate::audit;
 use crate::db::{HasStoreError, Tx};
 use crate::events::EventKind;
-use crate::passkeys::{Ceremony, Passkeys, Proof, RequestOptions};
+use crate::passkeys::{Ceremony, Passkeys, PasskeysError, Proof, RequestOptions};
 use crate::second_factors::{Checked, Method};
 use crate::tokens::{Revocation, Scopes};
 
@@ -35,17 +35,35 @@ struct PasskeyLogin {
 
 impl Sessions {
     /// Returns the options for a login by a passkey. With the token of a waiting login, the passkey is the
-    /// second factor of that login. Without a token, the passkey is the only factor.
+    /// second factor of that login. Without a token, the passkey is the only factor. These
+    /// requests are limited by the address of the client, because each of them stores a challenge. The challenges of a
+    /// known user are limited in number.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::LoginExpired`], or a wrapped [`crate::passkeys::PasskeysError::NoPasskey`].
-    pub async fn begin_passkey_login(&self, token: Option<&str>) -> Result<RequestOptions, SessionsError> {
-        let Some(token) = token else { return Ok(self.passkeys.begin_login().await?) };
+    /// [`SessionsError::LoginExpired`], or a wrapped [`crate::passkeys::PasskeysError::NoPasskey`] or
+    /// [`AccountsError::Throttled`].
+    pub async fn begin_passkey_login(
+        &self,
+        token: Option<&str>,
+        address: IpAddr,
+    ) -> Result<RequestOptions, SessionsError> {
+        let Some(token) = token else {
+            let input = (self.clone(), address);
+            return self
+                .db
+                .write(input, |tx, (this, address)| this.begin_only_factor(tx, *address).boxed())
+                .await;
+        };
         let input = (self.passkeys.clone(), LoginToken::of(token), self.clock.now());
         self.db
             .write(input, |tx, (passkeys, token, now)| begin_second_factor(tx, passkeys, token, *now).boxed())
             .await
+    }
+
+    async fn begin_only_factor(&self, tx: &Tx, address: IpAddr) -> Result<RequestOptions, SessionsError> {
+        self.accounts.count_passkey_options(tx, address).await?;
+        Ok(self.passkeys.begin_login(tx).await.map_err(PasskeysError::Store)?)
     }
 
     /// Begins the step-up of a user by a passkey.

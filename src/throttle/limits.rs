@@ -27,6 +27,9 @@ pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 }
 
 /// Requests for an email from one address, or from one /64 network of IPv6.
 pub const MAIL: Limit = Limit { name: "mail", free: 100, forget_secs: 30 };
+/// Requests for the options of a login with a passkey from one address, or from one /64 network of IPv6. Each of them
+/// stores a challenge for 5 minutes.
+pub const PASSKEY_OPTIONS: Limit = Limit { name: "passkey_options", free: 60, forget_secs: 1 };
 /// Reports of attacks to one user: one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
 
@@ -79,6 +82,12 @@ pub fn of_user(user: Uuid) -> Vec<Bucket> {
 pub fn of_mail(address: IpAddr) -> Bucket {
     let counted = counted(address);
     Bucket::new(MAIL, counted.as_bytes()).at(&counted)
+}
+
+/// Returns the bucket that limits the requests for the options of a login with a passkey from an address.
+pub fn of_passkey_options(address: IpAddr) -> Bucket {
+    let counted = counted(address);
+    Bucket::new(PASSKEY_OPTIONS, counted.as_bytes()).at(&counted)
 }
 
 /// Returns the bucket that limits the reports of attacks to a user.

@@ -14,6 +14,7 @@ use crate::tokens::Scopes;
 use crate::web::Tag;
 use crate::web::body::{Body, NoBody, OptionalBody};
 use crate::web::caller::{AccountScope, Caller};
+use crate::web::client_address::ClientAddress;
 use crate::web::examples;
 use crate::web::json::{self, Json, RawJson};
 use crate::web::json_object::JsonObject;
@@ -120,6 +121,8 @@ impl PasskeyLoginApi {
     /// - 401 `invalid_credentials`: the login that returned `mfa_token` is complete or has expired. Start again with
     ///   the password.
     /// - 404 `not_found`: the user of that login has no passkey. Use another of the `methods` that the login returned.
+    /// - 429 `too_many_attempts`: there were too many requests without `mfa_token` from this IP address. Wait for
+    ///   `Retry-After` seconds.
     #[oai(
         path = "/auth/passkeys/options",
         method = "post",
@@ -128,10 +131,13 @@ impl PasskeyLoginApi {
     )]
     async fn begin(
         &self,
+        request: &Request,
         body: OptionalBody<BeginPasskeyLogin>,
-    ) -> Result<BegunLogin, ProblemResponse<401, 404>> {
+    ) -> Result<BegunLogin, ProblemResponse<401, 404, 429>> {
         let token = body.0.map(Body::accept).transpose()?.and_then(|body| body.mfa_token);
-        let options = self.sessions.begin_passkey_login(token.as_ref().map(|token| token.0.as_str())).await?;
+        let ClientAddress(address) = ClientAddress::of(request);
+        let token = token.as_ref().map(|token| token.0.as_str());
+        let options = self.sessions.begin_passkey_login(token, address).await?;
         let options = json::to_vec(&PasskeyOptions::from(options));
         Ok(BegunLogin::Ok(RawJson::new(options), "no-store".to_owned()))
     }

@@ -287,3 +287,23 @@ async fn a_malformed_login_is_an_invalid_input() {
     let pointers: Vec<String> = reply.field_errors().into_iter().map(|(pointer, _)| pointer).collect();
     assert_eq!(pointers, ["/credential", "/scope"]);
 }
+
+#[tokio::test]
+async fn options_without_a_known_user_are_limited_by_address() {
+    let app = TestApp::with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let options = |address: &str| app.anonymous().post(OPTIONS).header("x-forwarded-for", address);
+    for _ in 0..60 {
+        options("2001:db8::1").await.expect(200);
+    }
+    let refused = options("2001:db8::2").await.expect(429).problem("too_many_attempts");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.header("ratelimit-policy"), r#""passkey_options";q=60;w=60"#);
+    assert_eq!(rows::passkey_challenges(&app).await, 60);
+    options("2001:db8:0:1::1").await.expect(200);
+    app.clock.advance(TimeDelta::seconds(1));
+    options("2001:db8::1").await.expect(200);
+    options("2001:db8::1").await.expect(429).problem("too_many_attempts");
+    // The challenges of a known user are limited in number, and need no other limit.
+    let wrong = json!({ "mfa_token": "unknown" });
+    options("2001:db8::1").json(&wrong).await.expect(401).problem("invalid_credentials");
+}

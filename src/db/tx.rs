@@ -1,4 +1,5 @@
-//! The connection that queries run on, inside or outside a transaction.
+//! The connection that queries run on, inside or outside a transaction. Each statement is logged at the level `trace`
+//! with the target `tripgate::sql`, without the values that are bound to it.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,6 +146,7 @@ impl Tx {
     }
 
     async fn send(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        log(&statement.sql);
         match &self.connection {
             Connection::Pooled(pool) => pool.execute_raw(statement).await,
             Connection::Reader(readers) => readers.execute(statement).await,
@@ -154,6 +156,7 @@ impl Tx {
     }
 
     fn record_query(&self, sql: &str) {
+        log(sql);
         if !sql.starts_with("SELECT") {
             self.changed.store(true, Ordering::Relaxed);
         }
@@ -164,6 +167,10 @@ impl Tx {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
+}
+
+fn log(sql: &str) {
+    tracing::trace!(target: "tripgate::sql", sql);
 }
 
 /// Moves the value of a bound `LIMIT` into the SQL text. SQLite parses a prepared statement again if its
@@ -203,6 +210,7 @@ impl ConnectionTrait for Tx {
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.flush().await?;
+        log(sql);
         let result = match &self.connection {
             Connection::Pooled(pool) => pool.execute_unprepared(sql).await,
             Connection::Reader(readers) => {

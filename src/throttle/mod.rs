@@ -9,7 +9,8 @@
 //! Invariants:
 //!
 //! - The state is in the database, so it survives a restart and is the same for all replicas.
-//! - A successful attempt writes nothing, unless an attempt has failed before.
+//! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which reads
+//!   all its buckets by their primary keys: another replica may have counted failures since the last read.
 //! - While a bucket is blocked, no password is compared.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.

@@ -5,6 +5,7 @@
 mod attack;
 mod buckets;
 mod cluster;
+mod cost;
 mod devices;
 mod operations;
 

@@ -1,21 +1,17 @@
 //! `tripgate copy`: copies everything to another database.
 
-use std::cell::Cell;
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
+use super::output::{json_flag, progress_bar, seconds};
 use super::run_command::run_command;
 use super::{CliError, required};
 use crate::admin::{self, Copied, CopyDatabaseError};
 use crate::config::{Settings, parse_database_url};
 use crate::db::{CopyError, CopyProgress};
 use crate::error_chain::error_chain;
-
-/// The interval between two lines of progress.
-const INTERVAL: Duration = Duration::from_millis(200);
 
 impl From<CopyDatabaseError> for CliError {
     fn from(error: CopyDatabaseError) -> Self {
@@ -37,7 +33,7 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .help("The target: an empty database, or an earlier copy of this one"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
+        .arg(json_flag())
 }
 
 /// Parses the value of `--to`.
@@ -49,28 +45,19 @@ pub(super) fn parse_target(text: &str) -> Result<String, CliError> {
 
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let target = parse_target(required(args, "to"))?;
-    let is_shown = !args.get_flag("json") && io::stderr().is_terminal();
-    let last = Cell::new(None::<Instant>);
-    let progress = |progress: CopyProgress<'_>| {
-        if is_shown && last.get().is_none_or(|last| last.elapsed() >= INTERVAL) {
-            last.set(Some(Instant::now()));
-            // Ignore an error, because the copy continues if the terminal is closed.
-            let _ = write!(io::stderr(), "\r\x1b[K{}", progress_line(progress));
-        }
-    };
     let command = async {
+        let bar = progress_bar();
+        let progress = |CopyProgress { table, rows, total }: CopyProgress<'_>| {
+            bar.set_length(total);
+            bar.set_position(rows);
+            bar.set_message(table.to_owned());
+        };
         let copied = admin::copy_database(settings, &target, &progress).await;
-        if last.get().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        bar.finish_and_clear();
         let copied = copied?;
         Ok(if args.get_flag("json") { vec![as_json(&copied)] } else { as_lines(&copied) })
     };
     run_command(settings, command, out)
-}
-
-fn progress_line(CopyProgress { table, rows, total }: CopyProgress<'_>) -> String {
-    format!("{} %  {rows} of {total} rows, {table}", rows * 100 / total.max(1))
 }
 
 fn as_json(copied: &Copied) -> String {
@@ -79,15 +66,14 @@ fn as_json(copied: &Copied) -> String {
             "table": table.name, "rows": table.rows, "inserted": table.inserted, "sha256": table.sha256,
         })
     });
-    let (rows, seconds) = speed(copied);
     json!({
         "source": copied.source,
         "target": copied.target,
         "tables": tables.collect::<Vec<_>>(),
-        "rows": rows,
+        "rows": rows(copied),
         "verified": true,
         "servers_running": copied.servers_running,
-        "seconds": seconds,
+        "seconds": seconds(copied.duration),
     })
     .to_string()
 }
@@ -101,10 +87,12 @@ fn as_lines(copied: &Copied) -> Vec<String> {
             format!("{:20} {:>10} rows, {inserted} inserted, sha256 {digest}…", table.name, table.rows)
         })
         .collect();
-    let (rows, seconds) = speed(copied);
     lines.push(format!(
-        "{rows} rows are in {} with the same checksums as in {}, after {seconds:.1} seconds.",
-        copied.target, copied.source
+        "{} rows are in {} with the same checksums as in {}, after {:.1} seconds.",
+        rows(copied),
+        copied.target,
+        copied.source,
+        copied.duration.as_secs_f64()
     ));
     lines.push(if copied.servers_running {
         "Servers use the source: their later changes are not in the copy. Stop them and run the command again; it \
@@ -116,8 +104,6 @@ fn as_lines(copied: &Copied) -> Vec<String> {
     lines
 }
 
-/// Returns the number of rows and the duration in seconds, to a millisecond.
-fn speed(copied: &Copied) -> (u64, f64) {
-    let rows = copied.tables.iter().map(|table| table.rows).sum();
-    (rows, (copied.duration.as_secs_f64() * 1000.0).round() / 1000.0)
+fn rows(copied: &Copied) -> u64 {
+    copied.tables.iter().map(|table| table.rows).sum()
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::copy::parse_target;
+use super::output::{json_flag, seconds};
 use super::run_command::run_command;
 use crate::admin::{self, RehearseUpgradeError, RehearsedUpgrade};
 use crate::config::Settings;
@@ -39,7 +40,7 @@ pub(super) fn command() -> Command {
                 .value_name("URL")
                 .help("Copy to this empty database; SQLite is otherwise copied beside its file"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
+        .arg(json_flag())
 }
 
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
@@ -68,7 +69,6 @@ fn growth(rehearsal: &Rehearsal) -> u64 {
 }
 
 fn as_json(rehearsed: &RehearsedUpgrade) -> Value {
-    let seconds = |duration: std::time::Duration| (duration.as_secs_f64() * 1000.0).round() / 1000.0;
     let steps = rehearsed
         .rehearsal
         .iter()

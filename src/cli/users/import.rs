@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::admin::{self, Import, ImportFault, ImportFormat, ImportReport, Progress};
-use crate::cli::output::{json_flag, object};
-use crate::cli::run_command::block_on;
-use crate::cli::{CliError, logging};
+use crate::cli::CliError;
+use crate::cli::output::{json_flag, object, progress_bar};
+use crate::cli::run_command::run_command;
 use crate::config::Settings;
 
 pub(super) fn command() -> Command {
@@ -41,22 +41,24 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     let path = args.get_one::<PathBuf>("file").cloned().unwrap_or_default();
     let format = format(args, &path)?;
     let import = Import { path, format, is_dry_run: args.get_flag("dry-run") };
-    let _log = logging::start(settings).map_err(CliError::NoStart)?;
-    let bar = progress_bar();
-    let report = block_on(admin::import_users(settings, &import, &mut |progress| show(&bar, progress)))?;
-    bar.finish_and_clear();
-    let report = report?;
-    let lines = if args.get_flag("json") {
-        vec![report_json(&report, import.is_dry_run).to_string()]
-    } else {
-        report_lines(&report, import.is_dry_run)
+    let (mut faults, mut imported) = (0, 0);
+    let command = async {
+        let bar = progress_bar();
+        let report = admin::import_users(settings, &import, &mut |progress| show(&bar, progress)).await;
+        bar.finish_and_clear();
+        let report = report?;
+        (faults, imported) = (report.faults.len() as u64 + report.more_faults, report.imported);
+        Ok(if args.get_flag("json") {
+            vec![report_json(&report, import.is_dry_run).to_string()]
+        } else {
+            report_lines(&report, import.is_dry_run)
+        })
     };
-    let written = lines.iter().try_for_each(|line| writeln!(out, "{}", logging::escaped(line)));
-    written.and_then(|()| out.flush()).map_err(|error| CliError::output(&error))?;
-    match report.faults.len() as u64 + report.more_faults {
+    run_command(settings, command, out)?;
+    match faults {
         0 => Ok(()),
-        1 => Err(CliError::Failed(format!("1 fault; {} users were imported", report.imported))),
-        count => Err(CliError::Failed(format!("{count} faults; {} users were imported", report.imported))),
+        1 => Err(CliError::Failed(format!("1 fault; {imported} users were imported"))),
+        count => Err(CliError::Failed(format!("{count} faults; {imported} users were imported"))),
     }
 }
 
@@ -67,14 +69,6 @@ fn format(args: &ArgMatches, path: &Path) -> Result<ImportFormat, CliError> {
         Some("jsonl" | "ndjson") => Ok(ImportFormat::JsonLines),
         _ => Err(CliError::NoStart("add --format csv or --format jsonl".to_owned())),
     }
-}
-
-/// Returns a progress bar on standard error. The bar is hidden if standard error is not a terminal.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(1);
-    let style = ProgressStyle::with_template("{msg:9} [{bar:40}] {percent}%  {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 fn show(bar: &ProgressBar, Progress { is_writing, bytes, total }: Progress) {

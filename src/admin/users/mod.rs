@@ -7,7 +7,7 @@ mod add;
 mod change;
 mod credentials;
 mod import;
-mod look;
+mod list;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub use add::{NewUser, add_user};
 pub use change::{Change, Changed, change_user};
 pub use credentials::{MintedToken, ResetLink, create_reset_link, mint_token};
 pub use import::{Fault as ImportFault, Import, ImportFormat, ImportReport, Progress, import_users};
-pub use look::{UserDetails, UserPage, list_user_sessions, list_users, show_user};
+pub use list::{UserDetails, UserPage, list_user_sessions, list_users, show_user};
 
 /// Why a command on a user failed.
 #[derive(Debug, thiserror::Error)]

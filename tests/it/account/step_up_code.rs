@@ -81,7 +81,7 @@ async fn the_code_is_not_valid_in_another_session_and_attempts_there_use_no_trie
 }
 
 #[tokio::test]
-async fn five_wrong_codes_end_the_flow_and_of_parallel_guesses_five_are_compared() {
+async fn five_wrong_codes_end_the_flow_and_only_five_parallel_guesses_are_compared() {
     // S-79
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -95,7 +95,7 @@ async fn five_wrong_codes_end_the_flow_and_of_parallel_guesses_five_are_compared
 }
 
 #[tokio::test]
-async fn of_parallel_uses_of_a_code_one_succeeds() {
+async fn exactly_one_of_many_parallel_uses_of_a_code_succeeds() {
     // S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;

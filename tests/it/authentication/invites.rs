@@ -63,7 +63,7 @@ async fn a_rejected_sign_up_does_not_use_up_the_code() {
 }
 
 #[tokio::test]
-async fn of_parallel_sign_ups_with_one_code_as_many_succeed_as_it_allows() {
+async fn parallel_sign_ups_never_exceed_the_uses_of_a_code() {
     let app = start().await;
     let replica = app.replica().await;
     for uses in [1, 3] {

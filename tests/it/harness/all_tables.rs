@@ -1,8 +1,8 @@
 //! Reads every table of the database from its own catalog, so that a new table can't be forgotten.
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
-use super::TestApp;
+use super::{TestApp, rows};
 
 /// A value of a table, as bytes: a text in UTF-8, an id as 16 bytes, a number in digits.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Cell {
 
 /// Returns every column of every table.
 pub(crate) async fn columns(app: &TestApp) -> Vec<(String, String)> {
-    let connection = connect(app).await;
+    let connection = rows::open(app).await;
     let columns = list_columns(&connection).await;
     connection.close().await.unwrap();
     columns.into_iter().map(|(table, column, _)| (table, column)).collect()
@@ -29,7 +29,7 @@ pub(crate) async fn columns(app: &TestApp) -> Vec<(String, String)> {
 
 /// Returns every value of every table.
 pub(crate) async fn cells(app: &TestApp) -> Vec<Cell> {
-    let connection = connect(app).await;
+    let connection = rows::open(app).await;
     let backend = connection.get_database_backend();
     let mut cells = Vec::new();
     for (table, column, kind) in list_columns(&connection).await {
@@ -55,12 +55,6 @@ pub(crate) async fn cells(app: &TestApp) -> Vec<Cell> {
     }
     connection.close().await.unwrap();
     cells
-}
-
-async fn connect(app: &TestApp) -> DatabaseConnection {
-    let mut options = ConnectOptions::new(app.settings().database_url.expose());
-    options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.unwrap()
 }
 
 /// Returns the table, the name and the type of every column.

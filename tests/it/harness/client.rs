@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -55,6 +55,24 @@ impl Client {
     /// Returns the id of the account.
     pub(crate) fn id(&self) -> &str {
         self.grant["user"]["id"].as_str().unwrap()
+    }
+
+    /// Returns the claims of the access token.
+    pub(crate) fn claims(&self) -> Value {
+        let payload = URL_SAFE_NO_PAD.decode(self.token().split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice(&payload).unwrap()
+    }
+
+    /// Returns whether the server accepts the token.
+    pub(crate) async fn is_alive(&self) -> bool {
+        self.get("/api/v1/auth/session").await.status == 200
+    }
+
+    /// Returns whether the refresh token of the session works.
+    pub(crate) async fn can_refresh(&self) -> bool {
+        let body = serde_json::json!({ "refresh_token": self.grant["refresh_token"] });
+        let anonymous = Self { token: None, ..self.clone() };
+        anonymous.post("/api/v1/auth/refresh").json(&body).await.status == 200
     }
 
     /// Builds a GET request. `path` may contain a query.

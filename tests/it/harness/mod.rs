@@ -203,6 +203,12 @@ impl TestApp {
         self.log_in_with(&json!({ "identifier": name, "password": PASSWORD, "scope": scope })).await
     }
 
+    /// Returns whether this password logs in, without a second factor.
+    pub(crate) async fn can_log_in(&self, identifier: &str, password: &str) -> bool {
+        let body = json!({ "identifier": identifier, "password": password });
+        self.anonymous().post("/api/v1/auth/login").json(&body).await.status == 200
+    }
+
     async fn log_in_with(&self, body: &serde_json::Value) -> Client {
         let call = self.anonymous().post("/api/v1/auth/login").json(body);
         self.anonymous().with_grant(&call.await.expect(200).json())

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{
-    ADA, CHANGE, CONFIRM, FORGOT, LOGIN_CODE, ME, NEW_PASSWORD, OLD_PASSWORD, RESET, UNDO, alive, begin,
-    can_log_in, can_refresh, confirmed, mailed, post,
+    ADA, CHANGE, CONFIRM, FORGOT, LOGIN_CODE, ME, NEW_PASSWORD, OLD_PASSWORD, RESET, UNDO, begin, confirmed,
+    mailed, post,
 };
 use crate::harness::TestApp;
 
@@ -33,8 +33,8 @@ async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay_vali
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
     let me = ada.get(ME).await.expect(200).json();
     assert_eq!((&me["email"], &me["email_verified"]), (&json!(NEW), &json!(true)));
-    assert!(alive(&phone).await);
-    assert!(can_log_in(&app, NEW, OLD_PASSWORD).await && !can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(phone.is_alive().await);
+    assert!(app.can_log_in(NEW, OLD_PASSWORD).await && !app.can_log_in(ADA, OLD_PASSWORD).await);
     assert!(app.mail_to(ADA).await.text.contains(NEW));
     undo_token(&app, ADA).await;
 }
@@ -72,7 +72,7 @@ async fn an_undo_restores_the_old_address_and_ends_the_thiefs_sessions() {
     let code = mailed(&app, &app.anonymous(), LOGIN_CODE, third).await;
     app.clock.advance(TimeDelta::days(7) - TimeDelta::minutes(1));
     post(&app, UNDO, json!({ "token": token })).await.expect(204);
-    assert!(!alive(&thief).await && !can_refresh(&thief).await);
+    assert!(!thief.is_alive().await && !thief.can_refresh().await);
     post(&app, CONFIRM, pending.with_code(json!({}))).await.expect(422).problem("invalid_code");
     post(&app, super::LOGIN_BY_CODE, code.with_code(json!({}))).await.expect(422).problem("invalid_code");
     post(&app, UNDO, json!({ "token": later })).await.expect(422).problem("invalid_code");
@@ -174,7 +174,7 @@ async fn the_mailbox_of_a_new_address_does_not_take_over_a_confirmed_account() {
     let reply = post(&app, CONFIRM, body).await.expect(422).problem("invalid").json();
     let error = &reply["errors"][0];
     assert_eq!((&error["pointer"], &error["code"]), (&json!("/new_password"), &json!("not_allowed")));
-    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(ada.is_alive().await && app.can_log_in(ADA, OLD_PASSWORD).await);
     assert_eq!(ada.get(ME).await.expect(200).json()["email"], ADA);
     post(&app, CONFIRM, mail.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);
     assert_eq!(ada.get(ME).await.expect(200).json()["email"], NEW);

@@ -88,7 +88,7 @@ async fn without_a_language_of_the_account_emails_are_in_that_of_the_request() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_taken_address_gets_the_email_in_the_own_language() {
+async fn the_email_about_a_taken_address_is_in_the_language_of_its_account() {
     let app = TestApp::with(|settings| {
         settings.limits = false;
         settings.signup = Signup::ConfirmFirst;

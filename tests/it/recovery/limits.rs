@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{ADA, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, NEW_PASSWORD, RESET, can_log_in, mailed, post, wrong};
+use super::{ADA, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, NEW_PASSWORD, RESET, mailed, post, wrong};
 use crate::harness::rows;
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn five_wrong_codes_end_a_flow_and_its_link() {
         let body = super::merged(body, json!({ "new_password": NEW_PASSWORD }));
         post(&app, RESET, body).await.expect(422).problem("invalid_code");
     }
-    assert!(!can_log_in(&app, ADA, NEW_PASSWORD).await);
+    assert!(!app.can_log_in(ADA, NEW_PASSWORD).await);
     // The right code at the fifth try is accepted.
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     for _ in 0..4 {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{ADA, LOGIN_BY_CODE, LOGIN_CODE, alive, begin, confirmed, mailed, post};
+use super::{ADA, LOGIN_BY_CODE, LOGIN_CODE, begin, confirmed, mailed, post};
 use crate::harness::totp::enrol;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_login_code_works_once_and_only_for_its_own_flow() {
     assert_eq!(grant.header("cache-control"), "no-store");
     assert_eq!(grant.json()["user"]["email_verified"], true);
     let watch = app.anonymous().with_grant(&grant.json());
-    assert!(alive(&watch).await && alive(&ada).await);
+    assert!(watch.is_alive().await && ada.is_alive().await);
     let sessions = watch.get("/api/v1/me/sessions").await.expect(200).json();
     assert_eq!(sessions["items"][0]["device_name"], "Ada's watch");
     assert_eq!(watch.get("/api/v1/auth/session").await.expect(200).json()["amr"], json!(["otp"]));
@@ -41,7 +41,7 @@ async fn a_mailed_code_does_not_replace_the_second_factor() {
     let token = reply.json()["mfa_token"].as_str().unwrap().to_owned();
     let body = json!({ "mfa_token": token, "recovery_code": enrolled.recovery_codes[0] });
     let grant = post(&app, "/api/v1/auth/login/mfa", body).await.expect(200).json();
-    assert!(alive(&app.anonymous().with_grant(&grant)).await);
+    assert!(app.anonymous().with_grant(&grant).is_alive().await);
 }
 
 #[tokio::test]

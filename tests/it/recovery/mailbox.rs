@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{
-    ADA, CONFIRM, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, ME, NEW_PASSWORD, OLD_PASSWORD, RESEND, RESET, alive,
-    begin, can_log_in, can_refresh, mailed, of_signup, post,
+    ADA, CONFIRM, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, ME, NEW_PASSWORD, OLD_PASSWORD, RESEND, RESET, begin,
+    mailed, of_signup, post,
 };
 use crate::harness::{Client, TestApp};
 
@@ -19,9 +19,9 @@ async fn stranger(app: &TestApp) -> Client {
 
 /// Asserts that the stranger's session, refresh token and password are no longer valid.
 async fn assert_reclaimed(app: &TestApp, stranger: &Client) {
-    assert!(!alive(stranger).await && !can_refresh(stranger).await);
-    assert!(!can_log_in(app, "ada", OLD_PASSWORD).await);
-    assert!(!can_log_in(app, ADA, OLD_PASSWORD).await);
+    assert!(!stranger.is_alive().await && !stranger.can_refresh().await);
+    assert!(!app.can_log_in("ada", OLD_PASSWORD).await);
+    assert!(!app.can_log_in(ADA, OLD_PASSWORD).await);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_mailbox_owner_reclaims_the_account_by_a_login_code() {
     let ada = app.anonymous().with_grant(&grant);
     let me = ada.get(ME).await.expect(200).json();
     assert_eq!((&me["email_verified"], &me["id"]), (&json!(true), &stranger.grant()["user"]["id"]));
-    assert!(can_refresh(&ada).await);
+    assert!(ada.can_refresh().await);
 }
 
 #[tokio::test]
@@ -93,11 +93,11 @@ async fn a_stranger_gets_no_access_to_an_address_that_its_owner_signed_up_with()
         let guess = super::merged(json!({ "flow_id": flow, "code": own.code }), more);
         post(&app, confirm, guess).await.expect(422).problem("invalid_code");
     }
-    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(ada.is_alive().await && app.can_log_in(ADA, OLD_PASSWORD).await);
     // The owner still confirms, with a new code.
     let own = mailed(&app, &ada, RESEND, ADA).await;
     post(&app, CONFIRM, own.with_code(json!({}))).await.expect(204);
-    assert!(alive(&ada).await && can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(ada.is_alive().await && app.can_log_in(ADA, OLD_PASSWORD).await);
 }
 
 #[tokio::test]

@@ -96,11 +96,6 @@ fn post(app: &TestApp, path: &str, body: Value) -> Call {
     app.anonymous().post(path).json(&body)
 }
 
-async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
-    let body = json!({ "identifier": identifier, "password": password });
-    post(app, LOGIN, body).await.status == 200
-}
-
 async fn is_verified(app: &TestApp, identifier: &str, password: &str) -> bool {
     let call = app.anonymous().get("/api/v1/auth/verify").basic(identifier, password);
     call.await.expect(200).json()["email_verified"] == true
@@ -109,16 +104,6 @@ async fn is_verified(app: &TestApp, identifier: &str, password: &str) -> bool {
 /// Returns a code that differs from this one.
 fn wrong(code: &str) -> String {
     format!("{:08}", (code.parse::<u32>().unwrap() + 1) % 100_000_000)
-}
-
-async fn alive(client: &Client) -> bool {
-    client.get(ME).await.status == 200
-}
-
-/// Returns whether the session of the client can be refreshed.
-async fn can_refresh(client: &Client) -> bool {
-    let body = json!({ "refresh_token": client.grant()["refresh_token"] });
-    client.post("/api/v1/auth/refresh").json(&body).await.status == 200
 }
 
 /// The password of every account that the harness creates.

@@ -3,10 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{
-    ADA, FORGOT, NEW_PASSWORD, OLD_PASSWORD, RESET, alive, begin, can_log_in, can_refresh, confirmed, mailed,
-    post,
-};
+use super::{ADA, FORGOT, NEW_PASSWORD, OLD_PASSWORD, RESET, begin, confirmed, mailed, post};
 
 #[tokio::test]
 async fn a_reset_sets_the_password_confirms_the_address_and_ends_all_sessions_on_every_replica() {
@@ -18,19 +15,19 @@ async fn a_reset_sets_the_password_confirms_the_address_and_ends_all_sessions_on
     let sessionless =
         app.anonymous().post("/api/v1/auth/tokens").basic("ada", OLD_PASSWORD).await.expect(200);
     let sessionless = app.anonymous().with_token(sessionless.json()["access_token"].as_str().unwrap());
-    assert!(alive(&ada).await && alive(&phone).await && alive(&sessionless).await);
+    assert!(ada.is_alive().await && phone.is_alive().await && sessionless.is_alive().await);
     let there = replica.anonymous().with_token(phone.token());
-    assert!(alive(&there).await);
+    assert!(there.is_alive().await);
     app.clock.advance(TimeDelta::milliseconds(1));
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     post(&app, RESET, mail.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
     for client in [&ada, &phone, &sessionless] {
         client.get(super::ME).await.expect(401).problem("invalid_token");
     }
-    assert!(!can_refresh(&ada).await && !can_refresh(&phone).await);
+    assert!(!ada.can_refresh().await && !phone.can_refresh().await);
     assert!(replica.services().tokens.poll().await);
     there.get(super::ME).await.expect(401).problem("invalid_token");
-    assert!(!can_log_in(&app, ADA, OLD_PASSWORD).await);
+    assert!(!app.can_log_in(ADA, OLD_PASSWORD).await);
     assert!(super::is_verified(&app, ADA, NEW_PASSWORD).await);
     app.log_in_with_password("ada", NEW_PASSWORD).await;
     // The report goes to the owner.
@@ -54,7 +51,7 @@ async fn a_code_and_a_link_reset_the_password_only_once() {
             .await
             .expect(422)
             .problem("invalid_code");
-        assert!(can_log_in(&app, ADA, NEW_PASSWORD).await);
+        assert!(app.can_log_in(ADA, NEW_PASSWORD).await);
     }
 }
 

@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 use tripgate::config::Signup;
 
-use super::{
-    ADA, CONFIRM, LOGIN, Mailed, NEW_PASSWORD, OLD_PASSWORD, can_log_in, confirmed, of_signup, post,
-};
+use super::{ADA, CONFIRM, LOGIN, Mailed, NEW_PASSWORD, OLD_PASSWORD, confirmed, of_signup, post};
 use crate::harness::{TestApp, rows};
 
 const SIGNUP: &str = "/api/v1/auth/signup";
@@ -71,7 +69,7 @@ async fn with_confirm_first_a_taken_address_gets_the_same_response_and_its_owner
     let guess = json!({ "flow_id": flow, "code": "12345678" });
     post(&app, CONFIRM, guess).await.expect(422).problem("invalid_code");
     assert_eq!(rows::users(&app).await.len(), 1);
-    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await && !can_log_in(&app, ADA, NEW_PASSWORD).await);
+    assert!(app.can_log_in(ADA, OLD_PASSWORD).await && !app.can_log_in(ADA, NEW_PASSWORD).await);
 }
 
 #[tokio::test]
@@ -98,8 +96,8 @@ async fn with_confirm_first_the_client_with_the_code_sets_the_password() {
     assert_eq!(rows::users(&app).await.len(), 1);
     post(&app, CONFIRM, stranger.with_code(json!({}))).await.expect(422).problem("invalid_code");
     post(&app, CONFIRM, ada.with_code(json!({}))).await.expect(204);
-    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await);
-    assert!(!can_log_in(&app, ADA, "the stranger's harbour").await);
+    assert!(app.can_log_in(ADA, OLD_PASSWORD).await);
+    assert!(!app.can_log_in(ADA, "the stranger's harbour").await);
 }
 
 #[tokio::test]
@@ -111,8 +109,8 @@ async fn with_confirm_first_a_later_strangers_password_is_not_set_by_the_link() 
     // The stranger knows the flow, Ada the mail. She opens the link and enters her own password.
     post(&app, CONFIRM, stranger.with_token(json!({}))).await.expect(422).problem("invalid");
     post(&app, CONFIRM, stranger.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);
-    assert!(can_log_in(&app, ADA, OLD_PASSWORD).await);
-    assert!(!can_log_in(&app, ADA, "the stranger's harbour").await);
+    assert!(app.can_log_in(ADA, OLD_PASSWORD).await);
+    assert!(!app.can_log_in(ADA, "the stranger's harbour").await);
 }
 
 #[tokio::test]

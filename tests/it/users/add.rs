@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OLD_PASSWORD, can_log_in, event_types, run_with_input, settle};
+use super::{OLD_PASSWORD, event_types, run_with_input, settle};
 use crate::harness::process::{stderr, stdout};
 use crate::harness::{TestApp, rows};
 
@@ -30,7 +30,7 @@ async fn an_operator_creates_accounts_even_when_sign_up_is_closed() {
     assert_eq!(event_types(&client).await.last().unwrap(), "signup");
     let brian = add(&app, &["--username", "brian"], OLD_PASSWORD.as_bytes()).unwrap();
     assert_eq!((brian.get("email"), &brian["email_verified"]), (None, &json!(false)));
-    assert!(can_log_in(&app, "brian", OLD_PASSWORD).await);
+    assert!(app.can_log_in("brian", OLD_PASSWORD).await);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{OLD_PASSWORD, can_log_in, run_with_input, settle};
+use super::{OLD_PASSWORD, run_with_input, settle};
 use crate::harness::process::{command, stderr, stdout};
 use crate::harness::{TestApp, email, rows};
 
@@ -69,9 +69,9 @@ async fn imported_users_log_in_with_their_old_passwords_and_are_rehashed() {
     );
     assert_eq!(imported(&app, "users.jsonl", &jsonl).await, (2, 0));
     for name in ["ADA", "ada@example.ORG", "grace12", "ken", "dennis@example.org"] {
-        assert!(can_log_in(&app, name, OLD_PASSWORD).await, "{name}");
+        assert!(app.can_log_in(name, OLD_PASSWORD).await, "{name}");
     }
-    assert!(!can_log_in(&app, "linus@example.org", "!").await, "an account without a password");
+    assert!(!app.can_log_in("linus@example.org", "!").await, "an account without a password");
     for name in ["ada", "Grace12", "ken"] {
         assert!(rows::password_hash(&app, name).await.starts_with("$2b$04$"), "{name}");
     }
@@ -203,7 +203,7 @@ async fn an_import_never_changes_an_existing_account() {
     let after = rows::users(&app).await;
     assert_eq!(after.len(), 2);
     assert!(after.contains(&zoe[0]), "{after:?}");
-    assert!(can_log_in(&app, "zoe", OLD_PASSWORD).await && can_log_in(&app, "ada", OLD_PASSWORD).await);
+    assert!(app.can_log_in("zoe", OLD_PASSWORD).await && app.can_log_in("ada", OLD_PASSWORD).await);
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@ mod add;
 mod audit;
 mod credentials;
 mod import;
-mod look;
+mod list;
 mod state;
 
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tripgate::clock::Clock;
 
 use crate::harness::process::{command, stderr, stdout};
@@ -58,20 +58,6 @@ fn refused(app: &TestApp, args: &[&str]) -> String {
 async fn settle(app: &TestApp) {
     app.clock.advance(Clock::system().now() - app.clock.now());
     assert!(app.services().tokens.poll().await);
-}
-
-async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
-    let body = json!({ "identifier": identifier, "password": password });
-    app.anonymous().post("/api/v1/auth/login").json(&body).await.status == 200
-}
-
-async fn is_alive(client: &Client) -> bool {
-    client.get("/api/v1/auth/session").await.status == 200
-}
-
-async fn can_refresh(app: &TestApp, client: &Client) -> bool {
-    let body = json!({ "refresh_token": client.grant()["refresh_token"] });
-    app.anonymous().post("/api/v1/auth/refresh").json(&body).await.status == 200
 }
 
 /// Returns the types of the events that the user sees, the newest first.

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{OLD_PASSWORD, can_log_in, can_refresh, event_types, is_alive, refused, users, users_json};
-use crate::harness::passkeys::register;
+use super::{OLD_PASSWORD, event_types, refused, users, users_json};
+use crate::harness::passkeys::{Device, register};
 use crate::harness::process::{Process, run, stderr};
 use crate::harness::totp::mfa_token;
 use crate::harness::{Client, TestApp, email, rows};
@@ -27,6 +27,12 @@ async fn shared_trip(owner: &Client) -> String {
     let created = owner.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);
     let link = owner.put(&format!("{}/share", created.header("location"))).await.expect(200).json();
     format!("/api/v1/shared/{}", link["token"].as_str().unwrap())
+}
+
+/// Logs in with a passkey, and returns the status.
+async fn log_in_with(app: &TestApp, device: &mut Device) -> u16 {
+    let body = device.log_in(&app.anonymous()).await;
+    app.anonymous().post("/api/v1/auth/passkeys/login").json(&body).await.status
 }
 
 #[tokio::test]
@@ -51,7 +57,7 @@ async fn a_disabled_account_accepts_no_credential_and_keeps_its_data() {
     for client in [&ada, &script, &sessionless] {
         client.get(TRIPS).await.expect(401);
     }
-    assert!(!can_refresh(&app, &ada).await && !can_log_in(&app, "ada", OLD_PASSWORD).await);
+    assert!(!ada.can_refresh().await && !app.can_log_in("ada", OLD_PASSWORD).await);
     basic().await.expect(401).problem("invalid_credentials");
     app.anonymous().get(TRIPS).basic("ada", OLD_PASSWORD).await.expect(401);
     let by_code = json!({ "flow_id": flow, "code": code });
@@ -62,7 +68,7 @@ async fn a_disabled_account_accepts_no_credential_and_keeps_its_data() {
     let enabled = users_json(&app, &["enable", "ada"]).await;
     assert_eq!(enabled["disabled"], false);
     assert!(enabled.get("disabled_at").is_none());
-    assert!(!is_alive(&ada).await && !can_refresh(&app, &ada).await, "ended sessions stay ended");
+    assert!(!ada.is_alive().await && !ada.can_refresh().await, "ended sessions stay ended");
     let again = app.log_in("ada").await;
     assert_eq!(again.get(TRIPS).await.expect(200).json()["items"].as_array().unwrap().len(), 1);
     script.get(TRIPS).await.expect(200);
@@ -107,9 +113,9 @@ async fn ending_the_sessions_of_a_user_ends_every_access_token_and_nothing_else(
     let ended = users_json(&app, &["end-sessions", "ada"]).await;
     assert_eq!(ended, json!({ "user_id": ada.id(), "sessions_ended": 2 }));
     for client in [&ada, &tablet] {
-        assert!(!is_alive(client).await && !can_refresh(&app, client).await);
+        assert!(!client.is_alive().await && !client.can_refresh().await);
     }
-    assert!(is_alive(&brian).await && is_alive(&script).await);
+    assert!(brian.is_alive().await && script.is_alive().await);
     let again = app.log_in("ada").await;
     assert!(event_types(&again).await.contains(&"sessions_ended".to_owned()));
 }
@@ -136,34 +142,37 @@ async fn an_operator_confirms_the_address_and_invalidates_other_confirmations() 
 async fn an_operator_removes_a_lost_second_factor() {
     let app = TestApp::start_now().await;
     let ada = app.sign_up_with_totp("ada").await;
-    assert!(!can_log_in(&app, "ada", OLD_PASSWORD).await);
+    assert!(!app.can_log_in("ada", OLD_PASSWORD).await);
     let reset = users_json(&app, &["mfa-reset", "ada"]).await;
     assert_eq!((&reset["mfa_enabled"], &reset["sessions_ended"]), (&json!(false), &json!(1)));
-    assert!(!is_alive(&ada.client).await);
+    assert!(!ada.client.is_alive().await);
     let again = app.log_in("ada").await;
     assert!(event_types(&again).await.contains(&"mfa_reset".to_owned()));
     assert!(rows::totp_secrets(&app).await.is_empty() && rows::recovery_codes(&app).await.is_empty());
     assert!(users(&app, &["mfa-reset", "ada"]).await.contains("had no second factor"));
-    assert!(is_alive(&again).await, "without a second factor nothing is changed");
+    assert!(again.is_alive().await, "without a second factor nothing is changed");
 }
 
 #[tokio::test]
-async fn an_operator_removes_lost_passkeys_and_a_disabled_user_can_not_log_in_with_one() {
+async fn mfa_reset_removes_passkeys() {
     let app = TestApp::start_now().await;
-    let ada = app.sign_up("ada").await;
-    let mut device = register(&ada).await;
-    let log_in = async |body: &Value| {
-        let reply = app.anonymous().post("/api/v1/auth/passkeys/login").json(body).await;
-        reply.status
-    };
-    users(&app, &["disable", "ada"]).await;
-    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 401);
-    users(&app, &["enable", "ada"]).await;
-    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 200);
+    let mut device = register(&app.sign_up("ada").await).await;
+    assert_eq!(log_in_with(&app, &mut device).await, 200);
     let reset = users_json(&app, &["mfa-reset", "ada"]).await;
-    assert_eq!(reset["sessions_ended"], 1);
-    assert_eq!(log_in(&device.log_in(&app.anonymous()).await).await, 401);
-    assert!(can_log_in(&app, "ada", OLD_PASSWORD).await);
+    assert_eq!(reset["sessions_ended"], 2);
+    assert_eq!(log_in_with(&app, &mut device).await, 401);
+    assert!(app.can_log_in("ada", OLD_PASSWORD).await);
+}
+
+#[tokio::test]
+async fn a_disabled_user_cannot_log_in_with_a_passkey() {
+    // S-95
+    let app = TestApp::start_now().await;
+    let mut device = register(&app.sign_up("ada").await).await;
+    users(&app, &["disable", "ada"]).await;
+    assert_eq!(log_in_with(&app, &mut device).await, 401);
+    users(&app, &["enable", "ada"]).await;
+    assert_eq!(log_in_with(&app, &mut device).await, 200);
 }
 
 #[tokio::test]
@@ -172,11 +181,11 @@ async fn an_operator_deletes_an_account_only_with_the_flag_yes() {
     let ada = app.sign_up("ada").await;
     app.sign_up("brian").await;
     assert!(refused(&app, &["delete", "ada"]).contains("add --yes"));
-    assert!(is_alive(&ada).await);
+    assert!(ada.is_alive().await);
     let deleted = users_json(&app, &["delete", "ada", "--yes"]).await;
     assert_eq!(deleted, json!({ "user_id": ada.id(), "deleted": true }));
-    assert!(!is_alive(&ada).await && !can_refresh(&app, &ada).await);
-    assert!(!can_log_in(&app, "ada", OLD_PASSWORD).await && can_log_in(&app, "brian", OLD_PASSWORD).await);
+    assert!(!ada.is_alive().await && !ada.can_refresh().await);
+    assert!(!app.can_log_in("ada", OLD_PASSWORD).await && app.can_log_in("brian", OLD_PASSWORD).await);
     assert!(refused(&app, &["delete", "ada", "--yes"]).contains("there is no user"));
 }
 

@@ -9,7 +9,7 @@ use tripgate::config::Signup;
 use tripgate::db::StoreError;
 use uuid::Uuid;
 
-use super::{LOGIN, OPTIONS, PASSKEYS, amr, list, log_in};
+use super::{LOGIN, OPTIONS, PASSKEYS, list, log_in};
 use crate::harness::passkeys::{Device, begin_registration, decode, encode, register, register_with};
 use crate::harness::{PASSWORD, Reply, TestApp, email, rows};
 
@@ -35,7 +35,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
         let grant = reply.json();
         assert_eq!((&grant["user"]["id"], &grant["scope"]), (&json!(ada.id()), &body["scope"]));
         let client = app.anonymous().with_grant(&grant);
-        assert_eq!(amr(&client), json!(["pop", "mfa"]));
+        assert_eq!(client.claims()["amr"], json!(["pop", "mfa"]));
         let sessions = client.get("/api/v1/me/sessions").await.expect(200).json();
         assert!(sessions["items"].as_array().unwrap().iter().any(|one| one["device_name"] == "Phone"));
         let used = list(&ada).await[0].clone();
@@ -132,7 +132,7 @@ async fn a_challenge_is_valid_for_its_purpose_and_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn of_fifty_parallel_logins_with_one_challenge_one_succeeds() {
+async fn exactly_one_of_fifty_parallel_logins_with_one_challenge_succeeds() {
     // S-92
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -206,7 +206,7 @@ async fn only_one_of_several_copies_of_a_passkey_with_the_same_counter_logs_in()
 }
 
 #[tokio::test]
-async fn a_removed_passkey_and_a_deleted_account_can_not_log_in() {
+async fn a_removed_passkey_and_a_deleted_account_cannot_log_in() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut device = register(&ada).await;

@@ -4,8 +4,6 @@ mod login;
 mod registration;
 mod second_factor;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Reply, TestApp};
@@ -13,11 +11,6 @@ use crate::harness::{Client, Reply, TestApp};
 const OPTIONS: &str = "/api/v1/auth/passkeys/options";
 const LOGIN: &str = "/api/v1/auth/passkeys/login";
 const PASSKEYS: &str = "/api/v1/me/passkeys";
-
-fn amr(client: &Client) -> Value {
-    let payload = URL_SAFE_NO_PAD.decode(client.token().split('.').nth(1).unwrap()).unwrap();
-    serde_json::from_slice::<Value>(&payload).unwrap()["amr"].clone()
-}
 
 async fn log_in(app: &TestApp, body: &Value) -> Reply {
     app.anonymous().post(LOGIN).json(body).await

@@ -136,7 +136,7 @@ async fn a_challenge_is_valid_once_for_five_minutes_and_for_its_user() {
 }
 
 #[tokio::test]
-async fn of_fifty_parallel_registrations_with_one_challenge_one_succeeds() {
+async fn exactly_one_of_fifty_parallel_registrations_with_one_challenge_succeeds() {
     // S-92
     let app = TestApp::start().await;
     let replica = app.replica().await;

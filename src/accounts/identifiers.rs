@@ -20,6 +20,10 @@ pub const USERNAME_MAX: usize = 32;
 /// The pattern of a username: ASCII letters, digits, `.`, `_` and `-`, with a letter or digit first.
 pub const USERNAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{2,31}$";
 
+/// What the pattern requires of a username, as the rest of a sentence.
+pub const USERNAME_RULE: &str = "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \
+                                 and begin with a letter or digit";
+
 /// An email address, as entered and in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email {

@@ -29,6 +29,7 @@ use crate::events::{EventKind, Events, NewEvent};
 use crate::flows::Flows;
 use crate::metrics::{AuthOutcome, AuthResult};
 use crate::passwords::{Overloaded, Password, Passwords};
+use crate::plain_text;
 use crate::throttle::{Blocked, CredentialTag, Throttle, ThrottleError, limits};
 use crate::tokens::Tokens;
 
@@ -38,7 +39,8 @@ pub use administration::{KnownKeys, UserFilter, delete, find_keys, insert_all, s
 pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
 pub use deletion::DELETION_TIMEOUT;
 pub use identifiers::{
-    EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN, Username,
+    EMAIL_MAX, Email, Identifier, InvalidIdentifier, USERNAME_MAX, USERNAME_MIN, USERNAME_PATTERN,
+    USERNAME_RULE, Username,
 };
 use in_transaction::change_profile;
 pub use in_transaction::{find, insert, lock, lookup, page, set_mfa_enabled};
@@ -55,6 +57,11 @@ pub const LOCALE_PATTERN: &str = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$";
 
 /// The maximum length of a display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 100;
+
+/// Returns whether a text is a valid display name.
+pub fn is_display_name(text: &str) -> bool {
+    plain_text::is_line(text) && (1..=DISPLAY_NAME_MAX).contains(&text.chars().count())
+}
 
 /// A registered user.
 #[derive(Debug, Clone, PartialEq, Eq)]

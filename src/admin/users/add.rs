@@ -6,16 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{Context, ManageUsersError, flows, with_database};
-use crate::accounts::{
-    self, DISPLAY_NAME_MAX, Email, HashedUser, NewAccount, PasswordPolicy, User, Username,
-};
+use crate::accounts::{self, Email, HashedUser, NewAccount, PasswordPolicy, User, Username};
 use crate::config::Settings;
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows::Flows;
 use crate::operators::{self, Action};
 use crate::passwords::Passwords;
-use crate::plain_text;
 
 /// An account to create, as the operator wrote it.
 #[derive(Clone)]
@@ -73,7 +70,7 @@ async fn hash(settings: &Settings, context: &Context, new: NewUser) -> Result<Ha
     let email = email.map(|text| text.parse::<Email>().map_err(|_| ManageUsersError::InvalidEmail(text)));
     let username =
         username.map(|text| text.parse::<Username>().map_err(|_| ManageUsersError::InvalidUsername(text)));
-    if display_name.as_deref().is_some_and(|name| !is_display_name(name)) {
+    if display_name.as_deref().is_some_and(|name| !accounts::is_display_name(name)) {
         return Err(ManageUsersError::InvalidDisplayName);
     }
     let now = context.clock.now();
@@ -88,11 +85,6 @@ async fn hash(settings: &Settings, context: &Context, new: NewUser) -> Result<Ha
     let max_wait = Duration::from_secs(settings.hash_wait_secs.into());
     let hash = Passwords::new(settings.bcrypt_cost, max_wait).hash(password).await?;
     Ok(HashedUser::new(context.clock.new_id(), account, hash, now))
-}
-
-/// Returns whether a text is a display name, as the API accepts it.
-pub(super) fn is_display_name(name: &str) -> bool {
-    plain_text::is_line(name) && (1..=DISPLAY_NAME_MAX).contains(&name.chars().count())
 }
 
 async fn insert(

@@ -53,7 +53,7 @@ pub enum ManageUsersError {
     #[error("{0:?} is not a valid email address")]
     InvalidEmail(String),
     /// The text is not a username.
-    #[error("{0:?} is not a valid username: use 3 to 32 letters, digits, dots, dashes and underscores")]
+    #[error("{0:?} is not a valid username: a username {rule}", rule = accounts::USERNAME_RULE)]
     InvalidUsername(String),
     /// The text is not a display name.
     #[error("the display name must have 1 to 100 characters in one line")]

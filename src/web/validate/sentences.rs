@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::accounts::{LOCALE_PATTERN, USERNAME_PATTERN};
+use crate::accounts::{LOCALE_PATTERN, USERNAME_PATTERN, USERNAME_RULE};
 use crate::plain_text::{LINE_PATTERN, NOTES_PATTERN};
 use crate::web::path_id::V7;
 
@@ -13,11 +13,7 @@ const PATTERNS: [(&str, &str); 5] = [
     (NOTES_PATTERN, "must not contain control characters other than line breaks and tabs"),
     (V7, "must be a UUID of version 7, in lower case"),
     (LOCALE_PATTERN, "must be a language tag, such as de or pt-BR"),
-    (
-        USERNAME_PATTERN,
-        "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \
-         and begin with a letter or digit",
-    ),
+    (USERNAME_PATTERN, USERNAME_RULE),
 ];
 
 pub(super) fn one_of(values: &[Value]) -> String {

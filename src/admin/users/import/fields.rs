@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::Fault;
-use crate::accounts::{Email, NewAccount, Username};
-use crate::admin::users::add::is_display_name;
+use crate::accounts::{Email, NewAccount, USERNAME_RULE, Username, is_display_name};
 use crate::passwords::check_hash;
 use crate::strict_json;
 
@@ -139,10 +138,6 @@ impl Fields {
         let mut fault = |column: Option<&'static str>, message: &str| {
             faults.push(Fault { line, column, message: message.to_owned() });
         };
-        let texts = [&email, &username, &display_name, &hash, &email_verified, &created_at];
-        for (column, _) in COLUMNS.iter().zip(texts).filter(|(_, text)| has_nul(text.as_ref())) {
-            fault(Some(column), "contains a NUL character");
-        }
         if email.is_none() && username.is_none() {
             fault(None, "has neither an email address nor a username");
         }
@@ -166,7 +161,7 @@ impl Fields {
         }
         let username = username.map(|text| text.parse::<Username>());
         if matches!(username, Some(Err(_))) {
-            fault(Some("username"), "must have 3 to 32 letters, digits, dots, dashes and underscores");
+            fault(Some("username"), USERNAME_RULE);
         }
         if display_name.as_deref().is_some_and(|name| !is_display_name(name)) {
             fault(Some("display_name"), "must have 1 to 100 characters in one line");
@@ -188,10 +183,6 @@ impl Fields {
             _ => Err(faults),
         }
     }
-}
-
-fn has_nul(text: Option<&String>) -> bool {
-    text.is_some_and(|text| text.contains('\0'))
 }
 
 fn instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, &'static str> {

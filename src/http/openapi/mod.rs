@@ -6,7 +6,7 @@
 
 mod errors;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -52,8 +52,8 @@ fn finish(mut document: Value) -> Value {
         }
     }
     order_tags(&mut document);
-    let objects = object_schemas(&document);
-    fix_schema(&mut document, &objects);
+    let types = schema_types(&document);
+    fix_schema(&mut document, &types);
     if let Some(components) = document.get_mut("components") {
         set(components, "headers", headers());
         set(components, "responses", errors::shared());
@@ -162,28 +162,30 @@ fn name_values(schema: &mut Map<String, Value>) {
     schema.insert("x-enum-varnames".to_owned(), json!(names));
 }
 
-/// Returns the references to the schemas of objects.
-fn object_schemas(document: &Value) -> HashSet<String> {
+/// Returns the type of each shared schema, by its reference.
+fn schema_types(document: &Value) -> HashMap<String, Value> {
     let schemas = document.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten();
-    let objects = schemas.filter(|(_, schema)| schema.get("type").and_then(Value::as_str) == Some("object"));
-    objects.map(|(name, _)| format!("#/components/schemas/{name}")).collect()
+    let types = schemas.filter_map(|(name, schema)| Some((name, schema.get("type")?)));
+    types.map(|(name, ty)| (format!("#/components/schemas/{name}"), ty.clone())).collect()
 }
 
 /// Corrects formats, header names and bounds, and removes the fields beside a `$ref`, which OpenAPI 3.0
-/// ignores. `objects` are the references to schemas of objects.
-fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
+/// ignores. `types` has the type of each shared schema, by its reference.
+fn fix_schema(value: &mut Value, types: &HashMap<String, Value>) {
     match value {
         Value::Object(fields) => {
-            let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).cloned();
-            if let Some(reference) = reference {
+            let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref"));
+            if let Some(reference) = reference.and_then(Value::as_str).map(str::to_owned) {
                 // A field that may be null needs the `allOf`, because fields beside a `$ref` are ignored.
                 let is_nullable = fields.get("nullable") == Some(&json!(true));
                 fields.clear();
                 if is_nullable {
                     fields.insert("nullable".to_owned(), json!(true));
                     fields.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+                    // OpenAPI 3.0 allows `nullable` only beside `type`.
+                    fields.extend(types.get(&reference).map(|ty| ("type".to_owned(), ty.clone())));
                 } else {
-                    fields.insert("$ref".to_owned(), reference);
+                    fields.insert("$ref".to_owned(), json!(reference));
                 }
             }
             let format = match fields.get("format").and_then(Value::as_str) {
@@ -196,14 +198,6 @@ fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
                 fields.insert("format".to_owned(), json!(format));
             }
             name_values(fields);
-            // OpenAPI 3.0 allows `nullable` only beside `type`. An optional reference is to an object or to
-            // an enumeration of strings.
-            let target =
-                fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref")).and_then(Value::as_str);
-            if let (true, Some(target)) = (fields.contains_key("nullable"), target) {
-                let ty = if objects.contains(target) { "object" } else { "string" };
-                fields.insert("type".to_owned(), json!(ty));
-            }
             // Remove `deprecated: false`, which is the default, and write bounds without a fraction as
             // integers.
             fields.retain(|name, value| !(name == "deprecated" && *value == json!(false)));
@@ -223,9 +217,9 @@ fn fix_schema(value: &mut Value, objects: &HashSet<String>) {
                     .map(|(name, header)| (canonical_header(&name), header))
                     .collect();
             }
-            fields.values_mut().for_each(|field| fix_schema(field, objects));
+            fields.values_mut().for_each(|field| fix_schema(field, types));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| fix_schema(item, objects)),
+        Value::Array(items) => items.iter_mut().for_each(|item| fix_schema(item, types)),
         _ => {}
     }
 }

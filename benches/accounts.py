@@ -8,11 +8,11 @@ import random
 import socketserver
 import statistics
 import struct
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import wrk
 from report import note, row
 from server import exchange
 
@@ -33,7 +33,7 @@ def call(port, method, path, token, body=None, expected=200):
     return json.loads(content or b"null")
 
 
-def refused_logins(bench, script, load):
+def refused_logins(bench, load):
     """Measures attempts against a throttled account at some 5,000/s, and another user's reads meanwhile."""
     with bench.server(bench.directory / "throttle", limits="on", bcrypt_cost=4) as server:
         sign_up(server.port, username="victim")
@@ -46,13 +46,10 @@ def refused_logins(bench, script, load):
         for _ in range(20):
             exchange(server.port, "POST", f"{PREFIX}/login", {"identifier": "victim", "password": "not the password"})
         quiet = read()
-        command = ["wrk", "--threads", "1", "--connections", "8", "--duration", f"{bench.options.seconds + 1}s",
-                   "--script", str(script), f"http://127.0.0.1:{server.port}", "--", "victim", "1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attack:
-            time.sleep(0.5)
-            busy = read()
-            output = attack.communicate()[0]
-    result = next(json.loads(line[7:]) for line in output.splitlines() if line.startswith("RESULT "))
+        attack = wrk.start("blocked.lua", server.port, ["victim", 1], bench.options.seconds + 1, clients=8, threads=1)
+        time.sleep(0.5)
+        busy = read()
+        result = wrk.result(attack)
     assert not result["failed"], result
     row("`POST /api/v1/auth/login` of a throttled account: 429, median and rate",
         f"{result['p50_ms']:.2f} ms at {result['per_second']:,.0f}/s", "under 2 ms at 5,000/s",

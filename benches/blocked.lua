@@ -1,6 +1,7 @@
 -- A wrk script of benches/run: attempts to log in with a wrong password. Arguments: IDENTIFIER PAUSE. Each connection waits
 -- PAUSE milliseconds before a request. The result counts the responses that are not 429 as failed.
 
+local print_result = require("result")
 local attempt, other = nil, 0
 local threads = {}
 
@@ -29,9 +30,5 @@ end
 function done(summary, latency)
   local errors = summary.errors
   for _, thread in ipairs(threads) do other = other + thread:get("failed") end
-  io.write(string.format(
-    'RESULT {"per_second": %.1f, "requests": %d, "failed": %d, "p50_ms": %.3f, "p99_ms": %.3f}\n',
-    summary.requests / summary.duration * 1e6, summary.requests,
-    errors.connect + errors.read + errors.write + errors.timeout + other,
-    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+  print_result(summary, latency, errors.connect + errors.read + errors.write + errors.timeout + other)
 end

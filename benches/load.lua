@@ -3,6 +3,7 @@
 -- with one token per line, followed by a tab and an entity tag for a conditional request. Each connection
 -- waits PAUSE milliseconds before a request.
 
+local print_result = require("result")
 local requests, at = {}, 0
 
 function init(args)
@@ -40,9 +41,5 @@ end
 
 function done(summary, latency)
   local errors = summary.errors
-  io.write(string.format(
-    'RESULT {"per_second": %.1f, "requests": %d, "failed": %d, "p50_ms": %.3f, "p99_ms": %.3f}\n',
-    summary.requests / summary.duration * 1e6, summary.requests,
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout,
-    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+  print_result(summary, latency, errors.connect + errors.read + errors.write + errors.status + errors.timeout)
 end

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures `tripgate copy` from SQLite to the server in TRIPGATE_TEST_DATABASE_URL, and back to SQLite:
 
-    .ci/with_database.sh postgres -- benches/copy.py BINARY [USERS]
+    .ci/with_database.sh postgres -- benches/copy_database.py BINARY [USERS]
 
 Each user has 20 trips, and every other user's trips have stops. Prints a JSON line for each copy: a first one, one
 without changes, and the one back. Drops the database that it creates on the server.

@@ -8,10 +8,11 @@ import { PASSWORD, SERVER, api, close, open, openProfile, overflow, screenshot }
 
 const OUTBOX = `${process.env.DATA_DIR}/outbox`;
 const NEW_PASSWORD = "a louder harbour at dawn";
+// A viewport is in CSS pixels: `phone` has the layout of a window of 1280 pixels at 400 % zoom, and `zoomed` that of one
+// at 200 %.
 const WINDOWS = {
   desktop: { viewport: { width: 1280, height: 900 } },
   phone: { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },
-  // A window of 1280 pixels at 400 % zoom, and one of 640 at 200 %, have the layout of 320.
   zoomed: { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 },
 };
 
@@ -35,7 +36,7 @@ function decoded(message) {
 // Waits for the newest mail to an address with a link to this page, and returns the link.
 async function link(address, page) {
   for (let tries = 0; tries < 100; tries += 1) {
-    const names = readdirSync(OUTBOX, { withFileTypes: true }).map((entry) => entry.name).filter((name) => name.endsWith(".eml"));
+    const names = readdirSync(OUTBOX).filter((name) => name.endsWith(".eml"));
     for (const name of names.sort().reverse()) {
       const message = readFileSync(`${OUTBOX}/${name}`, "utf8");
       const found = new RegExp(`\\S+/account/${page}#\\S+`).exec(decoded(message));

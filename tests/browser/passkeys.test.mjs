@@ -1,7 +1,7 @@
 // Tests passkeys with the virtual authenticator of Chromium, on a server at localhost: browsers accept no IP address.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { PASSWORD, close, open, openProfile } from "./swagger.mjs";
+import { PASSWORD, api, close, open, openProfile } from "./swagger.mjs";
 
 const SERVER = process.env.SERVER_WITH_PASSKEYS;
 // Another server on the same host, with other origins.
@@ -11,8 +11,7 @@ before(open);
 after(close);
 
 async function post(path, body, token) {
-  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
-  const response = await fetch(`${SERVER}/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const response = await api(path, { server: SERVER, body, token });
   return { status: response.status, body: await response.json() };
 }
 
@@ -102,7 +101,7 @@ describe("passkeys", () => {
     await ada.close();
   });
 
-  test("a page of another origin can not log in", async () => {
+  test("a page of another origin cannot log in", async () => {
     const ada = await openWithAuthenticator();
     assert.equal((await register(ada.page, await signUp("ada-elsewhere"))).status, 201);
     const { status, body } = await logIn(ada.page, { url: `${OTHER}/problems` });
@@ -111,7 +110,7 @@ describe("passkeys", () => {
     await ada.close();
   });
 
-  test("a passkey without user verification can not log in", async () => {
+  test("a passkey without user verification cannot log in", async () => {
     const ada = await openWithAuthenticator();
     assert.equal((await register(ada.page, await signUp("ada-unverified"))).status, 201);
     await ada.verifyUser(false);
@@ -141,7 +140,7 @@ describe("passkeys", () => {
     await ada.close();
   });
 
-  test("the documentation says why a passkey can not be used at an address", async () => {
+  test("the documentation says why a passkey cannot be used at an address", async () => {
     const ada = await openWithAuthenticator();
     // The passkeys of this server belong to its IP address.
     await visitDocs(ada.page, OTHER);

@@ -107,13 +107,13 @@ export const allStored = (page) =>
 
 export const signedIn = (page) => page.locator("#session").isVisible();
 
-// Calls the server directly, without the page.
-export async function api(path, { body, token } = {}) {
+// Calls a server directly, without the page.
+export async function api(path, { server = SERVER, body, token } = {}) {
   const headers = new Headers();
   if (body) headers.set("Content-Type", "application/json");
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const method = body ? "POST" : "GET";
-  return fetch(`${SERVER}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+  return fetch(`${server}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
 }
 
 // Creates a trip of a new user and returns the path of its share link, without the leading slash.

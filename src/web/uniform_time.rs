@@ -1,5 +1,5 @@
-//! Makes response times independent of whether an account exists. The response is sent at the next tick after
-//! its work has ended. The work ends within the same tick, whether or not the account exists.
+//! Makes response times independent of whether an account exists. The response is sent at the next multiple of
+//! `TICK` after the request began. This requires that the work takes less than one tick in both cases.
 
 use std::future::Future;
 use std::time::Duration;

@@ -84,7 +84,7 @@ impl From<PasskeysError> for Problem {
         match error {
             PasskeysError::NotFound => Self::not_found(),
             PasskeysError::NoPasskey => {
-                Self::new(ProblemCode::NotFound, "This account has no passkey. Please use another way.")
+                Self::new(ProblemCode::NotFound, "This account has no passkey. Please use another method.")
             }
             PasskeysError::NoSuchUser => caller::user_deleted(),
             PasskeysError::TooMany => Self::new(
@@ -229,8 +229,8 @@ impl PasskeysApi {
 
     /// Remove a passkey
     ///
-    /// Removes a passkey, for example that of a lost phone: it can't be used any more. Sessions that it has started
-    /// continue; end them with `DELETE /api/v1/me/sessions`.
+    /// Removes a passkey, for example that of a lost phone: it can no longer be used. Sessions that it has
+    /// started continue; end them with `DELETE /api/v1/me/sessions`.
     ///
     /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.

@@ -83,7 +83,7 @@ impl Rejection {
             Self::Algorithm | Self::AttestationFormat | Self::AttestationStatement => {
                 "Passkeys of this kind are not supported. Please use another device or password manager."
             }
-            _ => "This passkey is not valid here. Please try again, or use another way.",
+            _ => "This passkey is not valid here. Please try again, or use another method.",
         }
     }
 }

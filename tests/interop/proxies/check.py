@@ -174,7 +174,7 @@ def refuse(client, body):
 
 
 def check_address(client, server):
-    """Claims other addresses: the server logs that of the connection to the proxy."""
+    """Sends forged forwarding headers. The server must log the address of the connection to the proxy."""
     claims = ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.8"]
     status, _, fields, _ = client.call("GET", "/api/v1/me", headers=claims)
     assert status == 200, status

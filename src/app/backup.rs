@@ -14,9 +14,10 @@ use crate::error_chain::error_chain;
 /// [`StartError::Secret`].
 pub(crate) fn backups_of(settings: &Settings, clock: Clock) -> Result<Backups, StartError> {
     let has_secret = settings.secret.is_some() || settings.secret_file.exists();
-    let secrets = if has_secret { master_secret(settings)?.fingerprints() } else { Vec::new() };
+    let secret = if has_secret { Some(master_secret(settings)?) } else { None };
     let dir = settings.backups.dir.clone().unwrap_or_else(|| settings.data_dir.join("backups"));
-    Ok(Backups { url: settings.database_url.expose().to_owned(), dir, secrets, clock })
+    let is_encrypted = settings.backups.is_encrypted;
+    Ok(Backups { url: settings.database_url.expose().to_owned(), dir, secret, is_encrypted, clock })
 }
 
 /// Makes a backup if steps of the schema are pending. If the database is on a server and the programs for a

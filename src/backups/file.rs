@@ -1,5 +1,6 @@
 //! The file of a backup: a line that names the format, a line with the header as JSON, the compressed
-//! content, the length of the content, the SHA-256 of everything before it, and an end mark.
+//! content, the length of the content, the SHA-256 of everything before it, and an end mark. The content may be
+//! encrypted; the encryption is bound to the two lines before it.
 //!
 //! A truncated file lacks the end mark; any other change breaks the checksum. The file is written under
 //! another name and renamed when it is complete.
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
+use crate::secrets::{DecryptingReader, EncryptingWriter};
 
 const FORMAT: &str = "tripgate backup 1";
 const FORMAT_PREFIX: &str = "tripgate backup ";
@@ -41,7 +43,22 @@ pub struct Header {
     pub secret: String,
     /// The number of rows of each table; only for SQLite.
     pub tables: BTreeMap<String, i64>,
+    /// `None` if the content is not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
+
+/// How the content of a backup is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Always `AES-256-GCM`.
+    pub algorithm: String,
+    /// The salt of the key, which is derived from the master secret.
+    pub salt: String,
+}
+
+/// A key that encrypts one backup.
+pub(super) type Key = [u8; 32];
 
 /// A writer or reader that computes the SHA-256 of the bytes that pass through it.
 struct Hashed<T> {
@@ -74,9 +91,14 @@ impl<T: Write> Write for Hashed<T> {
 }
 
 /// Writes a backup to `path`, which must not exist. Returns the size of the file in bytes.
-pub(super) fn write(path: &Path, header: &Header, content: &mut dyn Read) -> Result<u64, BackupError> {
+pub(super) fn write(
+    path: &Path,
+    header: &Header,
+    key: Option<&Key>,
+    content: &mut dyn Read,
+) -> Result<u64, BackupError> {
     let temporary = path.with_extension("partial");
-    let written = write_to(&temporary, header, content).and_then(|bytes| {
+    let written = write_to(&temporary, header, key, content).and_then(|bytes| {
         fs::rename(&temporary, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
         Ok(bytes)
@@ -87,16 +109,22 @@ pub(super) fn write(path: &Path, header: &Header, content: &mut dyn Read) -> Res
     })
 }
 
-fn write_to(path: &Path, header: &Header, content: &mut dyn Read) -> io::Result<u64> {
+fn write_to(path: &Path, header: &Header, key: Option<&Key>, content: &mut dyn Read) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut out = Hashed::new(BufWriter::new(file));
     writeln!(out, "{FORMAT}")?;
     serde_json::to_writer(&mut out, header)?;
     writeln!(out)?;
     let begin = out.bytes;
-    let mut encoder = zstd::Encoder::new(&mut out, LEVEL)?;
-    io::copy(content, &mut encoder)?;
-    encoder.finish()?;
+    match key {
+        Some(key) => {
+            let name = out.hash.clone().finish();
+            let mut encrypting = EncryptingWriter::new(&mut out, key, name.as_ref());
+            compress(content, &mut encrypting)?;
+            encrypting.finish()?;
+        }
+        None => compress(content, &mut out)?,
+    }
     let length = out.bytes - begin;
     out.write_all(&length.to_be_bytes())?;
     let Hashed { mut inner, hash, bytes } = out;
@@ -107,8 +135,23 @@ fn write_to(path: &Path, header: &Header, content: &mut dyn Read) -> io::Result<
     Ok(bytes + TRAILER_BYTES - 8)
 }
 
-/// Reads the header and leaves the reader at the content.
-fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<(Header, u64), BackupError> {
+fn compress(content: &mut dyn Read, out: &mut impl Write) -> io::Result<()> {
+    let mut encoder = zstd::Encoder::new(out, LEVEL)?;
+    io::copy(content, &mut encoder)?;
+    encoder.finish()?;
+    Ok(())
+}
+
+/// The two lines at the beginning of a backup.
+struct Head {
+    header: Header,
+    bytes: u64,
+    /// The SHA-256 of the lines, to which an encryption is bound.
+    hash: digest::Digest,
+}
+
+/// Reads the head and leaves the reader at the content.
+fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<Head, BackupError> {
     let failed = |source| BackupError::io("read", path, source);
     let foreign = || BackupError::NotABackup { path: path.display().to_string() };
     let mut head = reader.take(HEAD_MAX);
@@ -122,15 +165,16 @@ fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<(Header, u64), Ba
         return Err(BackupError::NewerFormat { path: path.display().to_string() });
     }
     head.read_until(b'\n', &mut header).map_err(failed)?;
-    let begin = (format.len() + header.len()) as u64;
+    let bytes = (format.len() + header.len()) as u64;
+    let hash = digest::digest(&digest::SHA256, &[format.as_bytes(), &header].concat());
     let damaged = || BackupError::Damaged { path: path.display().to_string() };
-    serde_json::from_slice(&header).map(|header| (header, begin)).map_err(|_| damaged())
+    serde_json::from_slice(&header).map(|header| Head { header, bytes, hash }).map_err(|_| damaged())
 }
 
 /// Returns the header of a backup, without checking the rest.
 pub(super) fn header(path: &Path) -> Result<Header, BackupError> {
     let file = File::open(path).map_err(|source| BackupError::io("read", path, source))?;
-    Ok(read_head(&mut BufReader::new(file), path)?.0)
+    Ok(read_head(&mut BufReader::new(file), path)?.header)
 }
 
 /// Checks the whole file and returns its header.
@@ -157,20 +201,27 @@ pub(super) fn check(path: &Path) -> Result<Header, BackupError> {
     if !trailer.starts_with(hashed.hash.finish().as_ref()) {
         return Err(damaged());
     }
-    head.map(|(header, _)| header)
+    head.map(|head| head.header)
 }
 
-/// Writes the content of a checked backup to `out`.
-pub(super) fn extract(path: &Path, out: &mut dyn Write) -> Result<(), BackupError> {
+/// Writes the content of a checked backup to `out`. `key` is required if the content is encrypted.
+pub(super) fn extract(path: &Path, key: Option<&Key>, out: &mut dyn Write) -> Result<(), BackupError> {
     let failed = |source| BackupError::io("read", path, source);
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let mut reader = BufReader::new(file);
-    let (_, begin) = read_head(&mut reader, path)?;
-    reader.seek(SeekFrom::Start(begin)).map_err(failed)?;
-    let content = reader.take(size.saturating_sub(begin + TRAILER_BYTES));
-    let mut decoder = zstd::Decoder::new(content).map_err(failed)?;
-    io::copy(&mut decoder, out).map_err(failed)?;
+    let head = read_head(&mut reader, path)?;
+    reader.seek(SeekFrom::Start(head.bytes)).map_err(failed)?;
+    let content = reader.take(size.saturating_sub(head.bytes + TRAILER_BYTES));
+    let extracted = match key {
+        Some(key) => decompress(DecryptingReader::new(content, key, head.hash.as_ref()), out),
+        None => decompress(content, out),
+    };
+    extracted.map_err(failed)
+}
+
+fn decompress(content: impl Read, out: &mut dyn Write) -> io::Result<()> {
+    io::copy(&mut zstd::Decoder::new(content)?, out)?;
     Ok(())
 }
 
@@ -187,8 +238,9 @@ mod tests {
             schema: "m1".to_owned(),
             secret: "f".to_owned(),
             tables: BTreeMap::new(),
+            encryption: None,
         };
-        let bytes = write(&path, &header, &mut b"some content".as_slice()).unwrap();
+        let bytes = write(&path, &header, None, &mut b"some content".as_slice()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
         assert_eq!(check(&path).unwrap(), header);
         path
@@ -198,7 +250,7 @@ mod tests {
     fn a_backup_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let mut content = Vec::new();
-        extract(&backup(dir.path()), &mut content).unwrap();
+        extract(&backup(dir.path()), None, &mut content).unwrap();
         assert_eq!(content, b"some content");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

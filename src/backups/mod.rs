@@ -2,7 +2,7 @@
 //!
 //! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader
 //! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has
-//! a checksum, and names the fingerprint of the master secret, never the secret itself. A file is rejected if
+//! a checksum, may be encrypted, and names the fingerprint of the master secret, never the secret itself. A file is rejected if
 //! it is damaged, has another format, or was made by a newer version or under another master secret.
 
 mod file;
@@ -14,13 +14,16 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
 use crate::db::{self, MigrationState, OpenError, StoreError};
+use crate::secrets::{MasterSecret, Purpose, random_bytes};
 
-pub use file::Header;
+pub use file::{Encryption, Header};
 use tools::Tools;
 
 /// The beginning and the end of the name of every backup.
@@ -90,6 +93,12 @@ pub enum BackupError {
         /// The path of the file.
         path: String,
     },
+    /// The backup is encrypted, and there is no master secret.
+    #[error("{path} is encrypted: restore the secret file under which it was made first")]
+    NoSecret {
+        /// The path of the file.
+        path: String,
+    },
     /// The backup is of another kind of database.
     #[error("{path} is a backup of {found}, but the database is {expected}")]
     OtherKind {
@@ -148,8 +157,10 @@ pub struct Backups {
     pub url: String,
     /// The directory of the backups.
     pub dir: PathBuf,
-    /// The fingerprints of all known master secrets, the current one first; empty if there is none.
-    pub secrets: Vec<String>,
+    /// The master secret, if there is one.
+    pub secret: Option<MasterSecret>,
+    /// Whether to encrypt new backups. Requires a master secret.
+    pub is_encrypted: bool,
     /// The clock.
     pub clock: Clock,
 }
@@ -190,8 +201,9 @@ impl Backups {
             created_at,
             kind: kind(&self.url).to_owned(),
             schema: String::new(),
-            secret: self.secrets.first().cloned().unwrap_or_default(),
+            secret: self.fingerprints().into_iter().next().unwrap_or_default(),
             tables: BTreeMap::new(),
+            encryption: self.is_encrypted.then(encryption),
         };
         let bytes = match db::sqlite_file(&self.url)? {
             Some(_) => self.write_sqlite(&path, &mut header).await?,
@@ -207,11 +219,12 @@ impl Backups {
             let contents = db::inspect(&copy).await?;
             header.schema = contents.steps.last().cloned().unwrap_or_default();
             header.tables = contents.tables;
+            let key = self.key(path, header)?;
             let (header, from, to) = (header.clone(), copy.clone(), path.to_owned());
             blocking(move || {
                 let mut content =
                     File::open(&from).map_err(|source| BackupError::io("read", &from, source))?;
-                file::write(&to, &header, &mut content)
+                file::write(&to, &header, key.as_ref(), &mut content)
             })
             .await
         };
@@ -224,6 +237,7 @@ impl Backups {
         let steps = db::migration_status(&self.url).await?;
         let last = steps.into_iter().rfind(|step| step.state == MigrationState::Applied);
         header.schema = last.map(|step| step.name).unwrap_or_default();
+        let key = self.key(path, header)?;
         let (header, to) = (header.clone(), path.to_owned());
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
         let (partial, target) = (path.with_extension("dump"), to.clone());
@@ -236,7 +250,7 @@ impl Backups {
             };
             tools.dump().write(copy)?;
             let mut content = File::open(&dump).map_err(|source| BackupError::io("read", &dump, source))?;
-            file::write(&to, &header, &mut content)
+            file::write(&to, &header, key.as_ref(), &mut content)
         })
         .await;
         drop(fs::remove_file(partial));
@@ -297,15 +311,20 @@ impl Backups {
         if !db::has_step(&header.schema) {
             return Err(BackupError::NewerSchema { path: shown(), step: header.schema });
         }
-        let is_known = |secret| self.secrets.contains(secret);
-        if !header.secret.is_empty() && !self.secrets.is_empty() && !is_known(&header.secret) {
+        let secrets = self.fingerprints();
+        if !header.secret.is_empty() && !secrets.is_empty() && !secrets.contains(&header.secret) {
             return Err(BackupError::ForeignSecret { path: shown() });
         }
-        let Some(copy) = copy.filter(|_| header.kind == "sqlite") else { return Ok(header) };
-        let (from, to) = (path.to_owned(), copy.to_owned());
+        let key = self.key(path, &header)?;
+        let (from, copy) = (path.to_owned(), copy.filter(|_| header.kind == "sqlite"));
+        let Some(copy) = copy else {
+            blocking(move || file::extract(&from, key.as_ref(), &mut io::sink())).await?;
+            return Ok(header);
+        };
+        let to = copy.to_owned();
         blocking(move || {
             let mut out = create_file(&to)?;
-            file::extract(&from, &mut out)?;
+            file::extract(&from, key.as_ref(), &mut out)?;
             out.sync_all().map_err(|source| BackupError::io("write", &to, source))
         })
         .await?;
@@ -339,14 +358,34 @@ impl Backups {
     /// [`BackupError`].
     pub async fn load_dump(&self, path: &Path) -> Result<(), BackupError> {
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
-        let from = path.to_owned();
-        blocking(move || tools.load().read(|out| file::extract(&from, out))).await
+        let (from, key) = (path.to_owned(), self.key(path, &file::header(path)?)?);
+        blocking(move || tools.load().read(|out| file::extract(&from, key.as_ref(), out))).await
+    }
+
+    /// Returns the fingerprints of all known master secrets, the current one first; empty if there is none.
+    fn fingerprints(&self) -> Vec<String> {
+        self.secret.as_ref().map(MasterSecret::fingerprints).unwrap_or_default()
+    }
+
+    /// Returns the key of a backup with this header; `None` if it is not encrypted.
+    fn key(&self, path: &Path, header: &Header) -> Result<Option<file::Key>, BackupError> {
+        let Some(Encryption { salt, .. }) = &header.encryption else { return Ok(None) };
+        let path = || path.display().to_string();
+        let secret = self.secret.as_ref().ok_or_else(|| BackupError::NoSecret { path: path() })?;
+        let key = secret.derive_salted(&header.secret, Purpose::Backups, salt.as_bytes());
+        key.map(Some).ok_or_else(|| BackupError::ForeignSecret { path: path() })
     }
 }
 
 fn create_file(path: &Path) -> Result<File, BackupError> {
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     opened.map_err(|source| BackupError::io("write", path, source))
+}
+
+/// Returns an encryption with a new salt.
+fn encryption() -> Encryption {
+    let salt = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+    Encryption { algorithm: "AES-256-GCM".to_owned(), salt }
 }
 
 /// Returns the time in the name of a backup.

@@ -87,8 +87,9 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
 fn as_json(backup: &Backup) -> Value {
     let (path, bytes) = (backup.path.display().to_string(), backup.bytes);
     match &backup.header {
-        Ok(Header { created_at, version, kind, schema, .. }) => json!({
+        Ok(Header { created_at, version, kind, schema, encryption, .. }) => json!({
             "path": path, "bytes": bytes, "created_at": created_at, "version": version, "kind": kind, "schema": schema,
+            "encrypted": encryption.is_some(),
         }),
         Err(error) => json!({ "path": path, "bytes": bytes, "error": error_chain(error) }),
     }
@@ -101,7 +102,11 @@ fn as_line(backup: &Backup) -> String {
 
 fn described(header: &Header) -> String {
     let Header { kind, version, .. } = header;
-    format!("{kind}, made {} by version {version}", header.created_at.format("%Y-%m-%d %H:%M:%S UTC"))
+    let encrypted = if header.encryption.is_some() { "encrypted, " } else { "" };
+    format!(
+        "{kind}, {encrypted}made {} by version {version}",
+        header.created_at.format("%Y-%m-%d %H:%M:%S UTC")
+    )
 }
 
 fn restored_json(Restored { header, renewed, replaced }: &Restored) -> String {

@@ -13,6 +13,8 @@ pub struct BackupSettings {
     pub every_secs: u32,
     /// The number of backups that are kept when a scheduled backup is made.
     pub keep: usize,
+    /// Whether backups are encrypted.
+    pub is_encrypted: bool,
     /// Whether to make a backup before the schema is migrated.
     pub before_migration: bool,
 }
@@ -23,6 +25,7 @@ impl BackupSettings {
             dir: r.optional("backup_dir", parse::path),
             every_secs: r.required("backup_every_secs", 0, parse::number),
             keep: r.required("backup_keep", 0, parse::number),
+            is_encrypted: r.required("backup_encryption", false, parse::boolean),
             before_migration: r.required("backup_before_migration", true, parse::boolean),
         }
     }

@@ -289,6 +289,8 @@ pub static SETTINGS: &[Setting] = &[
         "Seconds between scheduled backups"),
     setting("backup_keep", "7", number(1, 100_000),
         "Number of backups that remain after a scheduled one"),
+    setting("backup_encryption", "off", ValueKind::Boolean,
+        "Encrypt backups under a key that is derived from the master secret"),
     setting("backup_before_migration", "on", ValueKind::Boolean,
         "Make a backup before the schema is migrated"),
     setting("shutdown_secs", "8", number(1, 60),

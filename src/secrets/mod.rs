@@ -8,22 +8,25 @@
 //! while servers run. The current secret encrypts and signs. Ciphertexts and tags under every known secret
 //! are accepted.
 
+mod encrypted_stream;
 mod file;
 mod grouped_code;
+mod mac_key;
 mod mask;
 mod purpose;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::{fmt, io};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hkdf, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+pub use encrypted_stream::{DecryptingReader, EncryptingWriter};
 pub use file::{SecretFile, SecretSet};
 pub use grouped_code::GroupedCode;
+pub use mac_key::MacKey;
 pub use mask::{MASK, mask_url};
 pub use purpose::Purpose;
 
@@ -133,6 +136,14 @@ impl MasterSecret {
         derive(&self.current, purpose)
     }
 
+    /// Derives a key from the known secret with this fingerprint, for one purpose and one salt. Returns `None` if no
+    /// known secret has the fingerprint.
+    pub fn derive_salted(&self, fingerprint: &str, purpose: Purpose, salt: &[u8]) -> Option<[u8; 32]> {
+        let place = self.fingerprints().iter().position(|known| known == fingerprint)?;
+        let secret = std::iter::once(&self.current).chain(&self.others).nth(place)?;
+        Some(derive_with(secret, purpose, salt))
+    }
+
     /// Returns a fingerprint of each known secret. The fingerprint of the current secret is the first. A
     /// fingerprint identifies a secret and reveals nothing about it.
     pub fn fingerprints(&self) -> Vec<String> {
@@ -155,6 +166,10 @@ impl From<SecretSet> for MasterSecret {
 }
 
 fn derive(secret: &[u8], purpose: Purpose) -> [u8; 32] {
+    derive_with(secret, purpose, &[])
+}
+
+fn derive_with(secret: &[u8], purpose: Purpose, salt: &[u8]) -> [u8; 32] {
     struct Length;
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
@@ -162,7 +177,7 @@ fn derive(secret: &[u8], purpose: Purpose) -> [u8; 32] {
         }
     }
     let mut key = [0; 32];
-    let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
+    let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
         .extract(secret)
         .expand(&[purpose.label()], Length)
         .and_then(|material| material.fill(&mut key));
@@ -238,68 +253,6 @@ fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Vec<u8>, 
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the data is encrypted under another master secret, or was modified")]
 pub struct DecryptError;
-
-/// Minimum length of an accepted tag, and length of the tag in a signed text, in bytes.
-const TAG_BYTES: usize = 16;
-
-/// Computes and verifies message authentication tags (HMAC-SHA-256, RFC 2104). Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct MacKey(Arc<Keys>);
-
-#[derive(Debug)]
-struct Keys {
-    current: hmac::Key,
-    others: Vec<hmac::Key>,
-}
-
-impl MacKey {
-    /// Creates a MAC key from one derived key.
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self::with_others(key, Vec::new())
-    }
-
-    /// Creates a MAC key that signs under the current secret and accepts tags under every known secret.
-    pub fn from_secret(secret: &MasterSecret, purpose: Purpose) -> Self {
-        let others = secret.derive_others(purpose).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
-        Self::with_others(&secret.derive(purpose), others.collect())
-    }
-
-    fn with_others(key: &[u8; 32], others: Vec<hmac::Key>) -> Self {
-        Self(Arc::new(Keys { current: hmac::Key::new(hmac::HMAC_SHA256, key), others }))
-    }
-
-    /// Returns the 32-byte tag of a message.
-    pub fn tag(&self, message: &[u8]) -> impl AsRef<[u8]> {
-        hmac::sign(&self.0.current, message)
-    }
-
-    /// Returns whether `tag` is the message's tag or a prefix of it with at least 16 bytes. Compares in
-    /// constant time.
-    pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
-        let is_prefix = |key| {
-            let expected = hmac::sign(key, message);
-            let expected = expected.as_ref().get(..tag.len());
-            expected.is_some_and(|expected| constant_time_eq(expected, tag))
-        };
-        tag.len() >= TAG_BYTES && std::iter::once(&self.0.current).chain(&self.0.others).any(is_prefix)
-    }
-
-    /// Returns `payload` and its tag as URL-safe text. `context` distinguishes the uses of the key: messages
-    /// of other uses must not begin with `context`.
-    pub fn sign(&self, context: &[u8], payload: &[u8]) -> String {
-        let message = [context, payload].concat();
-        let tag = self.tag(&message);
-        let tag = tag.as_ref().get(..TAG_BYTES).unwrap_or_default();
-        URL_SAFE_NO_PAD.encode([payload, tag].concat())
-    }
-
-    /// Returns the payload if `signed` carries a valid tag for this context.
-    pub fn open_signed(&self, context: &[u8], signed: &str) -> Option<Vec<u8>> {
-        let mut bytes = URL_SAFE_NO_PAD.decode(signed).ok()?;
-        let tag = bytes.split_off(bytes.len().checked_sub(TAG_BYTES)?);
-        self.verify(&[context, &bytes].concat(), &tag).then_some(bytes)
-    }
-}
 
 /// Compares two byte strings in time that does not depend on where they differ.
 pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {

@@ -27,6 +27,8 @@ pub enum Purpose {
     TotpSecrets,
     /// Identifying the master secret in backups.
     Fingerprint,
+    /// Encrypting backups.
+    Backups,
     /// Hashing names and addresses for the throttle.
     Throttle,
     /// Authenticating device tokens.
@@ -37,6 +39,7 @@ impl Purpose {
     /// Returns the text that distinguishes the key from those for other purposes.
     pub(super) fn label(self) -> &'static [u8] {
         match self {
+            Self::Backups => b"tripgate backups v1",
             Self::KeyRing => b"tripgate key ring v1",
             Self::RefreshTokens => b"tripgate refresh tokens v1",
             Self::Cursors => b"tripgate cursors v1",

@@ -216,3 +216,38 @@ fn a_backup_is_made_before_a_migration() {
     migrate(&["migrate", "up"]);
     assert_eq!(fs::read_dir(&backups).unwrap().count(), 1);
 }
+
+#[tokio::test]
+async fn an_encrypted_backup_is_restored_only_with_its_secret() {
+    // S-98
+    const TITLE: &str = "Ten days in the Azores";
+    let app = TestApp::start_now().await;
+    let ada = app.sign_up("ada").await;
+    ada.post("/api/v1/trips").json(&json!({ "title": TITLE })).await.expect(201);
+    let settings = app.settings();
+    let created = json_of(&backup(settings, &["create", "--json", "--backup-encryption", "on"]));
+    assert_eq!(created["encrypted"], true);
+    let path = created["path"].as_str().unwrap();
+    // The content is compressed, so its text would not show in the file. A backup that is not encrypted can be
+    // decompressed.
+    let whole = fs::read(path).unwrap();
+    let frame = [0x28, 0xb5, 0x2f, 0xfd];
+    assert!(!whole.windows(4).any(|bytes| bytes == frame), "the file contains a frame of zstd");
+    let dir = TempDir::new().unwrap();
+    let plain = backup(settings, &["create", "--json", "--backup-dir", dir.path().to_str().unwrap()]);
+    let plain = fs::read(json_of(&plain)["path"].as_str().unwrap()).unwrap();
+    assert!(plain.windows(4).any(|bytes| bytes == frame));
+    assert_eq!(json_of(&backup(settings, &["verify", path, "--json"]))["sound"], true);
+    let mut other = settings.clone();
+    other.secret_file = dir.path().join("secret");
+    assert_refused(&other, &["verify", path], "is encrypted");
+    fs::write(&other.secret_file, "another secret of more than 32 characters").unwrap();
+    assert_refused(&other, &["restore", path, "--yes"], "another master secret");
+    let app = app
+        .restart_after(|settings| {
+            json_of(&backup(settings, &["restore", path, "--yes", "--json"]));
+        })
+        .await;
+    let trips = app.log_in("ada").await.get("/api/v1/trips").await.expect(200).json();
+    assert_eq!(trips["items"][0]["title"], TITLE);
+}

@@ -47,7 +47,7 @@ impl Accounts {
         };
         let reported: Result<bool, StoreError> =
             self.db.write(failed, |tx, failed| failed.count(tx).boxed()).await;
-        // Drop the attempt only now: until the failure is counted, it must occupy its places in
+        // Drop the attempt only now: until the failure is counted, the attempt must keep its places in
         // `throttle::gate`.
         drop(attempt);
         if reported? {

@@ -150,8 +150,8 @@ fn require_other_database(source: &str, target: &str) -> Result<(), CopyDatabase
     Ok(())
 }
 
-/// Whether servers use a database. If no server uses a SQLite database, this value holds the lock of the
-/// database, so that no server can start on it until the value is dropped.
+/// Whether a server uses a database. If it is a SQLite database that no server uses, this value holds its lock, so
+/// that no server can start on it until the value is dropped.
 #[derive(Debug)]
 struct SourceUse {
     is_used: bool,

@@ -4,7 +4,7 @@
 //! The address of the peer alone decides whether a connection begins with a header, never the bytes that arrive:
 //! otherwise any client could choose its own address. A listed proxy must send a header; a connection without a valid
 //! one is closed. A connection of any other peer is an ordinary one, on which a header is a malformed request.
-//! Invariants: no byte after the header is read; a header has at most [`MAX_LENGTH`] bytes and arrives within
+//! Invariants: no byte after the header is read; a header has at most 2,064 bytes and arrives within
 //! [`super::Limits::header`]. Version 1, which is text, is rejected.
 
 use std::io;
@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The length of the part that every header has.
+/// The length of the fixed part of a header.
 const FIXED_LENGTH: usize = 16;
-/// The maximum length of the part after it: addresses and TLVs. Proxies usually send less than 1,000 bytes.
+/// The maximum length of the part of a header after the fixed one: addresses and TLVs. Proxies usually send less than 1,000 bytes.
 const MAX_LENGTH: usize = 2_048;
 /// The time in which at most one warning is logged.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub(super) enum HeaderError {
     Empty,
     #[error("the header is incomplete")]
     Truncated,
-    #[error("the connection does not begin with a header of version 2")]
+    #[error("the connection does not begin with a header of version 2 of the PROXY protocol")]
     NoHeader,
     #[error("the header has an unknown command or address family")]
     Unknown,

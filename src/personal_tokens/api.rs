@@ -222,7 +222,7 @@ impl PersonalTokensApi {
     ///
     /// - 401 `step_up_required`: the user has not authenticated within the last 5 minutes. Let the user authenticate
     ///   again and repeat the request.
-    /// - 403 `insufficient_scope`: the access token of this request lacks a scope in `scope`. Log in again
+    /// - 403 `insufficient_scope`: `scope` contains a scope that the access token of this request does not have. Log in again
     ///   without limiting the scopes.
     /// - 507 `quota_exceeded`: the user has 50 tokens. Remove one.
     #[oai(path = "/tokens", method = "post", operation_id = "create_personal_token")]

@@ -90,7 +90,7 @@ pub struct RefreshInfo {
     pub user: Uuid,
     /// The scopes of the access tokens of the session.
     pub scopes: Scopes,
-    /// When it expires.
+    /// When the refresh token expires.
     pub expires_at: DateTime<Utc>,
 }
 

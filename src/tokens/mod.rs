@@ -275,7 +275,7 @@ impl Tokens {
         let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
         let read = async {
             if epoch.poll(db).await? {
-                tracing::warn!("a new feed epoch has begun: the database was restored from a backup");
+                tracing::warn!("the database was restored from a backup, which began a new feed epoch");
                 revocations.restart_polls();
             }
             revocations.poll(db).await?;

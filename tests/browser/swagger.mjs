@@ -126,7 +126,7 @@ export async function share(username, trip) {
   return new URL((await link.json()).url).pathname.slice(1);
 }
 
-// Returns the elements that are wider than the window.
+// Returns the elements that extend beyond the right edge of the window.
 export async function overflow(page) {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;

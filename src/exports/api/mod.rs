@@ -135,8 +135,7 @@ impl ExportsApi {
     ///
     /// Returns everything that the server stores about the user in one JSON document, for example to save it before
     /// the account is deleted: the account, sessions, tokens, security events and trips. It contains no password, no
-    /// token and no code. Without the scope `trips:read`, it does not contain the trips and what belongs to them:
-    /// their lists are absent.
+    /// token and no code. Without the scope `trips:read`, the fields of the trips and of their data are absent.
     ///
     /// The response has no `Content-Length`, because the server reads the data while the client receives it. If the
     /// connection closes before the end of the document, the export is incomplete: repeat the request. A change

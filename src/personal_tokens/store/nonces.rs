@@ -1,4 +1,4 @@
-//! Queries on the table of used nonces, which belong to the server.
+//! Queries on the table of used nonces. Its rows belong to no user.
 
 use ::entity::digest_nonces;
 use chrono::{DateTime, Utc};

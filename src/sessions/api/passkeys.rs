@@ -21,7 +21,7 @@ use crate::web::json_object::JsonObject;
 use crate::web::plain_text::Line;
 use crate::web::problem::{FieldError, ProblemResponse};
 
-/// The login for which the passkey is the second factor. Without fields, the passkey is the only factor.
+/// The login for which the passkey is the second factor. Without `mfa_token`, the passkey is the only factor.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct BeginPasskeyLogin {

@@ -1,4 +1,4 @@
-//! Reads every table of the database from its own catalog, so that a new table can't be forgotten.
+//! Reads all rows of every table. The catalog of the database lists the tables, so a new table can't be forgotten.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 

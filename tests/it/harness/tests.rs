@@ -83,7 +83,7 @@ fn an_undocumented_status_fails() {
 }
 
 #[test]
-fn an_undocumented_or_missing_header_fails() {
+fn a_response_without_a_documented_header_or_with_another_fails_the_test() {
     let mut more = HEADERS.to_vec();
     more.push(("x-powered-by", "us"));
     fails(&Method::GET, TRIP, &reply(200, &more, &trip()), "x-powered-by");

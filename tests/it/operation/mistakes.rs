@@ -95,7 +95,7 @@ fn a_missing_directory_of_the_database_is_not_created() {
 }
 
 #[test]
-fn git_ignores_databases_and_the_documented_backups() {
+fn git_ignores_database_files_and_the_backups_of_the_documented_commands() {
     // N-22
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let recipes = fs::read_to_string(root.join("docs/operations.md")).unwrap();

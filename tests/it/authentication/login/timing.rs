@@ -128,7 +128,7 @@ async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
 }
 
 #[tokio::test]
-async fn a_more_expensive_hash_is_taken_into_account_from_its_first_use() {
+async fn unknown_users_take_as_long_as_the_most_expensive_hash_from_its_first_use() {
     // S-10
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;

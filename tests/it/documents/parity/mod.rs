@@ -22,7 +22,7 @@ fn every_feature_of_the_replaced_systems_is_listed_exactly_once() {
 }
 
 #[test]
-fn every_test_that_the_list_of_features_names_exists() {
+fn every_test_named_in_the_list_of_features_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (number, row) in ROWS {
         let Row::Proven(pointers) = row else { continue };

@@ -205,7 +205,23 @@ pub(super) fn networks(text: &str, _: &ValueKind) -> Parsed<Vec<IpNet>> {
         parsed.or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
     };
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items.map(|item| network(item).map_err(|_| "has an item that is not a network".to_owned())).collect()
+    let networks: Parsed<Vec<IpNet>> = items
+        .map(|item| network(item).map(canonical).map_err(|_| "has an item that is not a network".to_owned()))
+        .collect();
+    networks.and_then(|found| if found.is_empty() { Err("has no network".to_owned()) } else { Ok(found) })
+}
+
+/// Returns the IPv4 network of a network of IPv4-mapped addresses (RFC 4291 §2.5.5.2), because the address of a
+/// connection is compared in its IPv4 form.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let prefix = network.prefix_len().checked_sub(MAPPED_PREFIX);
+    let canonical = mapped.zip(prefix).and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok());
+    canonical.unwrap_or(network)
 }
 
 fn origin(text: &str) -> Parsed<String> {
@@ -313,7 +329,11 @@ mod tests {
             shown("10.1.2.3/8, 127.0.0.1,2001:db8::1/32,::1").unwrap(),
             ["10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32", "::1/128"]
         );
-        for invalid in ["10.0.0.0/33", "localhost", "10.0.0.1-10.0.0.9", "10.0.0.1:80", "*"] {
+        assert_eq!(
+            shown("::ffff:10.1.2.3/104,::ffff:192.0.2.1,::/0").unwrap(),
+            ["10.0.0.0/8", "192.0.2.1/32", "::/0"]
+        );
+        for invalid in ["10.0.0.0/33", "localhost", "10.0.0.1-10.0.0.9", "10.0.0.1:80", "*", ",", " , "] {
             assert!(networks(invalid, &ANY).is_err(), "{invalid}");
         }
     }

@@ -20,7 +20,8 @@ use tracing::{debug, warn};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The length of the fixed part of a header.
 const FIXED_LENGTH: usize = 16;
-/// The maximum length of the part of a header after the fixed one: addresses and TLVs. Proxies usually send less than 1,000 bytes.
+/// The maximum length of the part of a header after the fixed one: addresses and TLVs. Proxies usually send
+/// less than 1,000 bytes.
 const MAX_LENGTH: usize = 2_048;
 /// The time in which at most one warning is logged.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -86,7 +87,13 @@ async fn fill(
     bytes: &mut Vec<u8>,
     length: usize,
 ) -> Result<(), HeaderError> {
-    io.take(length as u64).read_to_end(bytes).await?;
+    match io.take(length as u64).read_to_end(bytes).await {
+        // A proxy that only checks the port may reset the connection instead of closing it.
+        Err(error) if bytes.is_empty() && error.kind() == io::ErrorKind::ConnectionReset => {
+            return Err(HeaderError::Empty);
+        }
+        read => read?,
+    };
     match bytes.len() {
         read if read == length => Ok(()),
         0 => Err(HeaderError::Empty),
@@ -128,13 +135,11 @@ impl Start {
         if self.is_local {
             return Ok(None);
         }
-        if self.family & 0xF > 2 {
-            return Err(HeaderError::Unknown);
-        }
-        let client = match self.family >> 4 {
-            0 | 3 => return Ok(None),
-            1 => addresses::<4>(rest).map(|(ip, port)| (Ipv4Addr::from(ip).into(), port)),
-            2 => addresses::<16>(rest).map(|(ip, port)| (Ipv6Addr::from(ip).to_canonical(), port)),
+        let client = match (self.family >> 4, self.family & 0xF) {
+            (_, 3..) => return Err(HeaderError::Unknown),
+            (0 | 3, _) | (_, 0) => return Ok(None),
+            (1, _) => addresses::<4>(rest).map(|(ip, port)| (Ipv4Addr::from(ip).into(), port)),
+            (2, _) => addresses::<16>(rest).map(|(ip, port)| (Ipv6Addr::from(ip).to_canonical(), port)),
             _ => return Err(HeaderError::Unknown),
         };
         client.map(|client| Some(client.into())).ok_or(HeaderError::NoAddresses)
@@ -225,6 +230,7 @@ mod tests {
             ("proxy", header(0x20, 0xFF, b"ignored")),
             ("proxy", header(0x21, 0x00, b"")),
             ("proxy", header(0x21, 0x00, &v4)),
+            ("proxy", header(0x21, 0x10, &v4)),
             ("proxy", header(0x21, 0x31, &[b'/'; 216])),
             ("proxy", header(0x21, 0x00, &[0; MAX_LENGTH])),
         ] {

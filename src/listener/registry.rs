@@ -3,7 +3,8 @@
 //! Invariants: a connection with a request in flight is never closed to make room. Among the other
 //! connections, the one that has waited longest for its client is closed first. Each client address (IPv6:
 //! each /64) has a separate limit, so that one client can't close the connections of others. A connection of a
-//! proxy that sends the PROXY protocol is counted after its header has arrived, by the address in the header.
+//! proxy that sends the PROXY protocol is counted after its header has arrived, by the address in the header. If
+//! all places are taken, it has by then closed another connection, which may belong to another client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -35,9 +35,9 @@ struct PasskeyLogin {
 
 impl Sessions {
     /// Returns the options for a login by a passkey. With the token of a waiting login, the passkey is the
-    /// second factor of that login. Without a token, the passkey is the only factor. These
-    /// requests are limited by the address of the client, because each of them stores a challenge. The challenges of a
-    /// known user are limited in number.
+    /// second factor of that login. Without a token, the passkey is the only
+    /// factor. These requests are limited by the address of the client, because each of them stores a
+    /// challenge. The challenges of a known user are limited in number.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The PROXY protocol. The tests connect from addresses of the loopback network: 127.0.0.1 is a proxy, 127.0.0.2 is not.
+//! The PROXY protocol. The tests connect from addresses of the loopback network: 127.0.0.1 is a proxy, and
+//! 127.0.0.2 is not.
 
 use std::net::IpAddr;
 

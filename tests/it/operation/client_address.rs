@@ -1,4 +1,5 @@
-//! The address of the client behind a proxy, by forwarding headers and by the PROXY protocol, and the warnings about proxies that the settings do not match.
+//! The address of the client behind a proxy, by forwarding headers and by the PROXY protocol, and the
+//! warnings about proxies that the settings do not match.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

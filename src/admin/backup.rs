@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::actions::{log_done, record_done};
 use crate::app::{StartError, backups_of, create_data_dir, remembered, set_umask};
-use crate::backups::{Backup, BackupError, Backups, Header};
+use crate::backups::{Backup, BackupError, Backups, Header, Unfinished};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::{DatabaseRecord, LockError, ServerLock};
@@ -72,10 +72,8 @@ pub fn list_backups(settings: &Settings) -> Result<Vec<Backup>, ManageBackupsErr
 /// [`ManageBackupsError`].
 pub async fn verify_backup(settings: &Settings, path: &Path) -> Result<Header, ManageBackupsError> {
     set_umask();
-    let copy = with_suffix(path, &format!(".{}.check", std::process::id()));
-    let verified = backups_of(settings, Clock::system())?.unpack(path, Some(&copy)).await;
-    remove_database(&copy);
-    Ok(verified?)
+    let copy = Unfinished::new(with_suffix(path, &format!(".{}.check", std::process::id())));
+    Ok(backups_of(settings, Clock::system())?.unpack(path, Some(copy.path())).await?)
 }
 
 /// Replaces the database by a backup and begins a new feed epoch. Changes nothing unless every check succeeds.

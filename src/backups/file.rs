@@ -2,7 +2,7 @@
 //! content, the length of the content, the SHA-256 of everything before it, and an end mark. The content may be
 //! encrypted; the encryption is bound to the two lines before it.
 //!
-//! A truncated file lacks the end mark; any other change breaks the checksum. The file is written under
+//! A truncated file lacks the end mark; any other accidental change breaks the checksum. The file is written under
 //! another name and renamed when it is complete.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use super::BackupError;
 use crate::secrets::{DecryptingReader, EncryptingWriter};
 
 const FORMAT: &str = "tripgate backup 1";
+const ENCRYPTED_FORMAT: &str = "tripgate backup 2";
+/// The algorithm of an encrypted backup.
+pub(super) const ALGORITHM: &str = "AES-256-GCM";
 const FORMAT_PREFIX: &str = "tripgate backup ";
 const END: &[u8; 8] = b"TGBK-END";
 /// The length of the data after the content: the length of the content, the checksum and the end mark.
@@ -51,7 +54,7 @@ pub struct Header {
 /// How the content of a backup is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encryption {
-    /// Always `AES-256-GCM`.
+    /// Always [`ALGORITHM`].
     pub algorithm: String,
     /// The salt of the key, which is derived from the master secret.
     pub salt: String,
@@ -112,7 +115,7 @@ pub(super) fn write(
 fn write_to(path: &Path, header: &Header, key: Option<&Key>, content: &mut dyn Read) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut out = Hashed::new(BufWriter::new(file));
-    writeln!(out, "{FORMAT}")?;
+    writeln!(out, "{}", if key.is_some() { ENCRYPTED_FORMAT } else { FORMAT })?;
     serde_json::to_writer(&mut out, header)?;
     writeln!(out)?;
     let begin = out.bytes;
@@ -161,7 +164,7 @@ fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<Head, BackupError
     if !format.starts_with(FORMAT_PREFIX) {
         return Err(foreign());
     }
-    if format.trim_end() != FORMAT {
+    if ![FORMAT, ENCRYPTED_FORMAT].contains(&format.trim_end()) {
         return Err(BackupError::NewerFormat { path: path.display().to_string() });
     }
     head.read_until(b'\n', &mut header).map_err(failed)?;
@@ -229,17 +232,21 @@ fn decompress(content: impl Read, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn backup(dir: &Path) -> std::path::PathBuf {
-        let path = dir.join("x.backup");
-        let header = Header {
+    fn header_of(schema: &str) -> Header {
+        Header {
             version: "0.1.0".to_owned(),
             created_at: DateTime::UNIX_EPOCH,
             kind: "sqlite".to_owned(),
-            schema: "m1".to_owned(),
+            schema: schema.to_owned(),
             secret: "f".to_owned(),
             tables: BTreeMap::new(),
             encryption: None,
-        };
+        }
+    }
+
+    fn backup(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("x.backup");
+        let header = header_of("m1");
         let bytes = write(&path, &header, None, &mut b"some content".as_slice()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
         assert_eq!(check(&path).unwrap(), header);
@@ -271,5 +278,28 @@ mod tests {
         }
         fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
         assert!(matches!(check(&path), Err(BackupError::Truncated { .. })));
+    }
+
+    #[test]
+    fn the_encrypted_content_is_bound_to_the_header() {
+        // S-98
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("x.backup"), [7; 32]);
+        let encryption = Encryption { algorithm: ALGORITHM.to_owned(), salt: "salt".to_owned() };
+        let header = Header { encryption: Some(encryption), ..header_of("m1") };
+        write(&path, &header, Some(&key), &mut b"some content".as_slice()).unwrap();
+        let mut content = Vec::new();
+        extract(&path, Some(&key), &mut content).unwrap();
+        assert_eq!(content, b"some content");
+        extract(&path, Some(&[8; 32]), &mut io::sink()).unwrap_err();
+        // An attacker can change the header and compute the checksum again.
+        let whole = fs::read(&path).unwrap();
+        let at = whole.windows(4).position(|bytes| bytes == b"\"m1\"").unwrap();
+        let mut changed = whole[..whole.len() - 40].to_vec();
+        changed[at + 2] = b'2';
+        let checksum = digest::digest(&digest::SHA256, &changed);
+        fs::write(&path, [&changed, checksum.as_ref(), END].concat()).unwrap();
+        assert_eq!(check(&path).unwrap().schema, "m2");
+        extract(&path, Some(&key), &mut io::sink()).unwrap_err();
     }
 }

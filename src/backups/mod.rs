@@ -2,14 +2,17 @@
 //!
 //! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader
 //! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has
-//! a checksum, may be encrypted, and names the fingerprint of the master secret, never the secret itself. A file is rejected if
-//! it is damaged, has another format, or was made by a newer version or under another master secret.
+//! a checksum, may be encrypted, and names the fingerprint of the master secret, never the secret itself. A
+//! file is rejected if it is damaged, has another format, or was made by a newer version or under another
+//! master secret.
 
+mod error;
 mod file;
 mod tools;
+mod unfinished;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,124 +23,18 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
-use crate::db::{self, MigrationState, OpenError, StoreError};
+use crate::db::{self, MigrationState, StoreError};
 use crate::secrets::{MasterSecret, Purpose, random_bytes};
 
+pub use error::BackupError;
 pub use file::{Encryption, Header};
 use tools::Tools;
+pub use unfinished::Unfinished;
 
 /// The beginning and the end of the name of every backup.
 const PREFIX: &str = "tripgate-";
 const SUFFIX: &str = ".backup";
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
-
-/// Why a backup can't be made or used.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// A file can't be read or written.
-    #[error("cannot {action} {path}: {source}")]
-    Io {
-        /// `read` or `write`.
-        action: &'static str,
-        /// The path of the file.
-        path: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The file has another format.
-    #[error("{path} is not a backup of Tripgate")]
-    NotABackup {
-        /// The path of the file.
-        path: String,
-    },
-    /// A newer version has made the backup.
-    #[error("{path} was made by a newer version of Tripgate: use that version")]
-    NewerFormat {
-        /// The path of the file.
-        path: String,
-    },
-    /// The schema in the backup is newer than this version.
-    #[error("{path} has a newer schema than this version supports ({step}): use the newer version")]
-    NewerSchema {
-        /// The path of the file.
-        path: String,
-        /// The unknown step.
-        step: String,
-    },
-    /// The end of the file is missing.
-    #[error("{path} is truncated: its end is missing")]
-    Truncated {
-        /// The path of the file.
-        path: String,
-    },
-    /// The checksum is wrong.
-    #[error("{path} is damaged: its checksum is wrong")]
-    Damaged {
-        /// The path of the file.
-        path: String,
-    },
-    /// The content does not match the header.
-    #[error("{path} is damaged: {fault}")]
-    Content {
-        /// The path of the file.
-        path: String,
-        /// The difference.
-        fault: String,
-    },
-    /// The backup was made under another master secret.
-    #[error(
-        "{path} was made under another master secret, which encrypts the keys in it: restore the secret file of that \
-         time first"
-    )]
-    ForeignSecret {
-        /// The path of the file.
-        path: String,
-    },
-    /// The backup is encrypted, and there is no master secret.
-    #[error("{path} is encrypted: restore the secret file under which it was made first")]
-    NoSecret {
-        /// The path of the file.
-        path: String,
-    },
-    /// The backup is of another kind of database.
-    #[error("{path} is a backup of {found}, but the database is {expected}")]
-    OtherKind {
-        /// The path of the file.
-        path: String,
-        /// The kind of the backup.
-        found: String,
-        /// The kind of the database.
-        expected: &'static str,
-    },
-    /// A program of the database is not installed.
-    #[error("{program} is not installed: install {package}, or back the database up with its own tools")]
-    NoTool {
-        /// The program.
-        program: &'static str,
-        /// The Debian package.
-        package: &'static str,
-    },
-    /// A program of the database failed.
-    #[error("{program} failed: {reason}")]
-    Tool {
-        /// The program.
-        program: &'static str,
-        /// Its last message.
-        reason: String,
-    },
-    /// The database can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The database failed.
-    #[error("cannot read the database")]
-    Store(#[from] StoreError),
-}
-
-impl BackupError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.display().to_string(), source }
-    }
-}
 
 /// A file in the backup directory.
 #[derive(Debug)]
@@ -189,8 +86,13 @@ impl Backups {
     ///
     /// [`BackupError`].
     pub async fn create(&self) -> Result<Backup, BackupError> {
+        if self.is_encrypted && self.secret.is_none() {
+            return Err(BackupError::NoKey);
+        }
         let failed = |source| BackupError::io("write", &self.dir, source);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        let _lock = self.lock()?;
+        unfinished::remove_all(&self.dir).map_err(failed)?;
         let created_at = self.clock.now();
         let path = self.dir.join(format!("{PREFIX}{}{SUFFIX}", created_at.format(TIME_FORMAT)));
         if path.exists() {
@@ -212,25 +114,32 @@ impl Backups {
         Ok(Backup { path, bytes, header: Ok(header) })
     }
 
+    /// Locks the directory, so that a backup does not remove the unfinished files of another one. The lock ends
+    /// with the process, also after a crash.
+    fn lock(&self) -> Result<File, BackupError> {
+        let failed = |source| BackupError::io("lock", &self.dir, source);
+        let dir = File::open(&self.dir).map_err(failed)?;
+        match dir.try_lock() {
+            Ok(()) => Ok(dir),
+            Err(TryLockError::WouldBlock) => Err(BackupError::Busy { dir: self.dir.display().to_string() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
     async fn write_sqlite(&self, path: &Path, header: &mut Header) -> Result<u64, BackupError> {
-        let copy = path.with_extension("copy");
-        let written = async {
-            db::snapshot(&self.url, &copy).await?;
-            let contents = db::inspect(&copy).await?;
-            header.schema = contents.steps.last().cloned().unwrap_or_default();
-            header.tables = contents.tables;
-            let key = self.key(path, header)?;
-            let (header, from, to) = (header.clone(), copy.clone(), path.to_owned());
-            blocking(move || {
-                let mut content =
-                    File::open(&from).map_err(|source| BackupError::io("read", &from, source))?;
-                file::write(&to, &header, key.as_ref(), &mut content)
-            })
-            .await
-        };
-        let written = written.await;
-        drop(fs::remove_file(&copy));
-        written
+        let copy = Unfinished::new(path.with_extension("copy"));
+        db::snapshot(&self.url, copy.path()).await?;
+        let contents = db::inspect(copy.path()).await?;
+        header.schema = contents.steps.last().cloned().unwrap_or_default();
+        header.tables = contents.tables;
+        let key = self.key(path, header)?;
+        let (header, to) = (header.clone(), path.to_owned());
+        blocking(move || {
+            let read = File::open(copy.path());
+            let mut content = read.map_err(|source| BackupError::io("read", copy.path(), source))?;
+            file::write(&to, &header, key.as_ref(), &mut content)
+        })
+        .await
     }
 
     async fn write_dump(&self, path: &Path, header: &mut Header) -> Result<u64, BackupError> {
@@ -240,21 +149,19 @@ impl Backups {
         let key = self.key(path, header)?;
         let (header, to) = (header.clone(), path.to_owned());
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
-        let (partial, target) = (path.with_extension("dump"), to.clone());
-        let written = blocking(move || {
+        blocking(move || {
             // Write the dump under another name first, so that an incomplete dump never looks like a backup.
-            let dump = target.with_extension("dump");
-            let mut out = create_file(&dump)?;
+            let dump = Unfinished::new(to.with_extension("dump"));
+            let mut out = create_file(dump.path())?;
             let copy = |from: &mut dyn io::Read| {
-                io::copy(from, &mut out).map_err(|source| BackupError::io("write", &dump, source))
+                io::copy(from, &mut out).map_err(|source| BackupError::io("write", dump.path(), source))
             };
             tools.dump().write(copy)?;
-            let mut content = File::open(&dump).map_err(|source| BackupError::io("read", &dump, source))?;
+            let read = File::open(dump.path());
+            let mut content = read.map_err(|source| BackupError::io("read", dump.path(), source))?;
             file::write(&to, &header, key.as_ref(), &mut content)
         })
-        .await;
-        drop(fs::remove_file(partial));
-        written
+        .await
     }
 
     /// Returns the backups in the directory, newest first.
@@ -315,6 +222,9 @@ impl Backups {
         if !header.secret.is_empty() && !secrets.is_empty() && !secrets.contains(&header.secret) {
             return Err(BackupError::ForeignSecret { path: shown() });
         }
+        if self.is_encrypted && header.encryption.is_none() {
+            return Err(BackupError::NotEncrypted { path: shown() });
+        }
         let key = self.key(path, &header)?;
         let (from, copy) = (path.to_owned(), copy.filter(|_| header.kind == "sqlite"));
         let Some(copy) = copy else {
@@ -369,8 +279,11 @@ impl Backups {
 
     /// Returns the key of a backup with this header; `None` if it is not encrypted.
     fn key(&self, path: &Path, header: &Header) -> Result<Option<file::Key>, BackupError> {
-        let Some(Encryption { salt, .. }) = &header.encryption else { return Ok(None) };
+        let Some(Encryption { algorithm, salt }) = &header.encryption else { return Ok(None) };
         let path = || path.display().to_string();
+        if algorithm != file::ALGORITHM {
+            return Err(BackupError::NewerFormat { path: path() });
+        }
         let secret = self.secret.as_ref().ok_or_else(|| BackupError::NoSecret { path: path() })?;
         let key = secret.derive_salted(&header.secret, Purpose::Backups, salt.as_bytes());
         key.map(Some).ok_or_else(|| BackupError::ForeignSecret { path: path() })
@@ -385,7 +298,7 @@ fn create_file(path: &Path) -> Result<File, BackupError> {
 /// Returns an encryption with a new salt.
 fn encryption() -> Encryption {
     let salt = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-    Encryption { algorithm: "AES-256-GCM".to_owned(), salt }
+    Encryption { algorithm: file::ALGORITHM.to_owned(), salt }
 }
 
 /// Returns the time in the name of a backup.

@@ -74,7 +74,8 @@ fn rotation_lines(rotation: &SecretRotation) -> Vec<String> {
                 ),
                 format!("{keys} keys are encrypted under the new secret. {restart}"),
                 format!(
-                    "Users stay logged in. {days} days after the restart, the `old` line can be deleted."
+                    "Users stay logged in. {days} days after the restart, the `old` line can be deleted. Encrypted \
+                     backups from before now need it: store a copy of the line as long as you keep them."
                 ),
             ]
         }
@@ -105,7 +106,8 @@ mod tests {
                 "data/secret contains a new secret, and the previous one on a line that begins with `old `.",
                 "2 keys are encrypted under the new secret. Copy the file to every replica and restart them \
                  one after the other.",
-                "Users stay logged in. 8 days after the restart, the `old` line can be deleted.",
+                "Users stay logged in. 8 days after the restart, the `old` line can be deleted. Encrypted backups \
+                 from before now need it: store a copy of the line as long as you keep them.",
             ]
         );
     }

@@ -1,8 +1,9 @@
 //! Encryption of a stream of any length: AES-256-GCM over pieces of 64 KiB.
 //!
-//! The nonce of a piece contains its number, and whether it is the last one. So a stream whose pieces are reordered,
-//! repeated or missing, also at its end, is rejected (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár,
-//! "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015). Each stream has a key of its own,
+//! The nonce of a piece contains its number, and whether it is the last one. So a stream whose pieces are
+//! reordered, repeated or missing, also at its end, is rejected (the STREAM construction of Hoang,
+//! Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance",
+//! 2015). After an error, the writer and the reader return only errors. Each stream has a key of its own,
 //! derived from a random salt, because its nonces begin with 0.
 
 use std::io::{self, Read, Write};
@@ -19,13 +20,18 @@ struct Pieces {
     key: LessSafeKey,
     name: Vec<u8>,
     number: u64,
+    has_failed: bool,
 }
 
 impl Pieces {
     fn new(key: &[u8; 32], name: &[u8]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, key);
         let Ok(key) = key else { unreachable!("AES-256 accepts every 32-byte key") };
-        Self { key: LessSafeKey::new(key), name: name.to_vec(), number: 0 }
+        Self { key: LessSafeKey::new(key), name: name.to_vec(), number: 0, has_failed: false }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.has_failed { Err(io::Error::other("the stream has failed before")) } else { Ok(()) }
     }
 
     fn next_nonce(&mut self, is_last: bool) -> Nonce {
@@ -52,7 +58,7 @@ impl Pieces {
     }
 }
 
-/// Encrypts what is written to it. Call [`EncryptingWriter::finish`] at the end.
+/// Encrypts the bytes that are written to it. Call [`EncryptingWriter::finish`] at the end.
 pub struct EncryptingWriter<W> {
     inner: W,
     pieces: Pieces,
@@ -75,15 +81,19 @@ impl<W: Write> EncryptingWriter<W> {
     }
 
     fn write_piece(&mut self, is_last: bool) -> io::Result<()> {
+        self.pieces.check()?;
+        self.pieces.has_failed = true;
         self.pieces.seal(&mut self.pending, is_last)?;
         self.inner.write_all(&self.pending)?;
         self.pending.clear();
+        self.pieces.has_failed = false;
         Ok(())
     }
 }
 
 impl<W: Write> Write for EncryptingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pieces.check()?;
         // A full piece waits until more bytes follow, because the last piece is encrypted in another way.
         if self.pending.len() == PIECE_BYTES && !bytes.is_empty() {
             self.write_piece(false)?;
@@ -98,7 +108,7 @@ impl<W: Write> Write for EncryptingWriter<W> {
     }
 }
 
-/// Decrypts what an [`EncryptingWriter`] has written. Returns [`DecryptError`] as the source of an [`io::Error`].
+/// Decrypts the output of an [`EncryptingWriter`]. Returns [`DecryptError`] as the source of an [`io::Error`].
 pub struct DecryptingReader<R> {
     inner: R,
     pieces: Pieces,
@@ -117,6 +127,8 @@ impl<R: Read> DecryptingReader<R> {
 
     fn read_piece(&mut self) -> io::Result<()> {
         const SEALED_BYTES: usize = PIECE_BYTES + TAG_BYTES;
+        self.pieces.check()?;
+        self.pieces.has_failed = true;
         // One more byte shows that another piece follows.
         let missing = SEALED_BYTES + 1 - self.next.len();
         self.inner.by_ref().take(missing as u64).read_to_end(&mut self.next)?;
@@ -125,6 +137,7 @@ impl<R: Read> DecryptingReader<R> {
         self.is_at_end = self.next.is_empty();
         self.pieces.open(&mut piece, self.is_at_end)?;
         self.plain = io::Cursor::new(piece);
+        self.pieces.has_failed = false;
         Ok(())
     }
 }
@@ -133,7 +146,7 @@ impl<R: Read> Read for DecryptingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let count = self.plain.read(buffer)?;
-            if count > 0 || buffer.is_empty() || self.is_at_end {
+            if count > 0 || buffer.is_empty() || self.is_at_end && !self.pieces.has_failed {
                 return Ok(count);
             }
             self.read_piece()?;
@@ -192,6 +205,10 @@ mod tests {
             let mut changed = whole.clone();
             changed[at] ^= 1;
             decrypt(&changed, &KEY, b"name").unwrap_err();
+        }
+        let mut reader = DecryptingReader::new(&whole[1..], &KEY, b"name".as_slice());
+        for _ in 0..2 {
+            reader.read(&mut [0; 10]).unwrap_err();
         }
         decrypt(&whole, &[8; 32], b"name").unwrap_err();
         decrypt(&whole, &KEY, b"other name").unwrap_err();

@@ -302,6 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn salted_keys_differ_by_salt_and_are_found_by_fingerprint() {
+        // S-98
+        let former = "a former secret of at least thirty-two bytes";
+        let rotated = secret(&format!("a secret of at least thirty-two bytes\nold {former}"));
+        let former = secret(former);
+        let of = |secret: &MasterSecret, salt: &[u8]| {
+            secret.derive_salted(&former.fingerprints()[0], Purpose::Backups, salt)
+        };
+        assert_eq!(of(&rotated, b"one"), of(&former, b"one"));
+        assert_ne!(of(&rotated, b"one"), of(&rotated, b"two"));
+        assert!(of(&rotated, b"one").is_some());
+        assert_eq!(rotated.derive_salted("unknown", Purpose::Backups, b"one"), None);
+    }
+
+    #[test]
     fn sealed_data_opens_only_unmodified_with_the_same_key_and_name() {
         let vault = Vault::new(&[7; 32]);
         let sealed = vault.seal("key 1", b"private").unwrap();

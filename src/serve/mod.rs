@@ -154,6 +154,8 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
         drop(metrics.await);
     }
     background.abort();
+    // Wait until unfinished work, such as a backup, has removed its files.
+    drop(background.await);
     housekeeping::finish(&app).await;
     app.db.close().await;
     result

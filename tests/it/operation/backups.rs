@@ -217,37 +217,76 @@ fn a_backup_is_made_before_a_migration() {
     assert_eq!(fs::read_dir(&backups).unwrap().count(), 1);
 }
 
+/// The bytes with which a frame of zstd begins.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+fn contains(whole: &[u8], part: &[u8]) -> bool {
+    whole.windows(part.len()).any(|bytes| bytes == part)
+}
+
 #[tokio::test]
 async fn an_encrypted_backup_is_restored_only_with_its_secret() {
     // S-98
-    const TITLE: &str = "Ten days in the Azores";
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
-    ada.post("/api/v1/trips").json(&json!({ "title": TITLE })).await.expect(201);
-    let settings = app.settings();
-    let created = json_of(&backup(settings, &["create", "--json", "--backup-encryption", "on"]));
+    ada.post("/api/v1/trips").json(&json!({ "title": "The Azores" })).await.expect(201);
+    let created = json_of(&backup(app.settings(), &["create", "--json", "--backup-encryption", "on"]));
     assert_eq!(created["encrypted"], true);
-    let path = created["path"].as_str().unwrap();
-    // The content is compressed, so its text would not show in the file. A backup that is not encrypted can be
-    // decompressed.
-    let whole = fs::read(path).unwrap();
-    let frame = [0x28, 0xb5, 0x2f, 0xfd];
-    assert!(!whole.windows(4).any(|bytes| bytes == frame), "the file contains a frame of zstd");
+    let path = created["path"].as_str().unwrap().to_owned();
+    assert!(!contains(&fs::read(&path).unwrap(), &ZSTD), "the content is only compressed");
+    assert_eq!(json_of(&backup(app.settings(), &["verify", &path, "--json"]))["sound"], true);
+    let unfinished = fs::read_dir(Path::new(&path).parent().unwrap()).unwrap();
+    assert_eq!(unfinished.count(), 1, "an unencrypted file remains");
     let dir = TempDir::new().unwrap();
-    let plain = backup(settings, &["create", "--json", "--backup-dir", dir.path().to_str().unwrap()]);
-    let plain = fs::read(json_of(&plain)["path"].as_str().unwrap()).unwrap();
-    assert!(plain.windows(4).any(|bytes| bytes == frame));
-    assert_eq!(json_of(&backup(settings, &["verify", path, "--json"]))["sound"], true);
-    let mut other = settings.clone();
-    other.secret_file = dir.path().join("secret");
-    assert_refused(&other, &["verify", path], "is encrypted");
-    fs::write(&other.secret_file, "another secret of more than 32 characters").unwrap();
-    assert_refused(&other, &["restore", path, "--yes"], "another master secret");
+    let file = dir.path().join("secret");
     let app = app
         .restart_after(|settings| {
-            json_of(&backup(settings, &["restore", path, "--yes", "--json"]));
+            let other = Settings { secret_file: file.clone(), ..settings.clone() };
+            assert_refused(&other, &["verify", &path], "is encrypted");
+            assert_refused(&other, &["create", "--backup-encryption", "on"], "there is no master secret");
+            fs::write(&file, "another secret of more than 32 characters").unwrap();
+            assert_refused(
+                &other,
+                &["restore", &path, "--yes"],
+                "restore the secret file of that time first",
+            );
+            // The secret of the backup is now a former one.
+            let secret = fs::read_to_string(&settings.secret_file).unwrap();
+            let rotated = format!("another secret of more than 32 characters\nold {}", secret.trim());
+            fs::write(&file, rotated).unwrap();
+            assert_eq!(json_of(&backup(&other, &["verify", &path, "--json"]))["sound"], true);
+            json_of(&backup(settings, &["restore", &path, "--yes", "--json"]));
         })
         .await;
     let trips = app.log_in("ada").await.get("/api/v1/trips").await.expect(200).json();
-    assert_eq!(trips["items"][0]["title"], TITLE);
+    assert_eq!(trips["items"][0]["title"], "The Azores");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_encrypted_is_refused_when_backups_are_encrypted() {
+    // S-98
+    let app = TestApp::start_now().await;
+    let path = create(app.settings());
+    assert!(contains(&fs::read(&path).unwrap(), &ZSTD));
+    let verify = ["verify", path.to_str().unwrap(), "--backup-encryption", "on"];
+    assert_refused(app.settings(), &verify, "is not encrypted");
+}
+
+#[tokio::test]
+async fn the_next_backup_removes_the_unfinished_files_of_a_killed_one() {
+    // S-98
+    let app = TestApp::start_now().await;
+    let dir = app.settings().data_dir.join("backups");
+    fs::create_dir_all(&dir).unwrap();
+    for kind in ["copy", "copy-wal", "dump", "partial"] {
+        fs::write(dir.join(format!("tripgate-20200101T000000Z.{kind}")), "unencrypted").unwrap();
+    }
+    fs::write(dir.join("notes.copy"), "a file of the operator").unwrap();
+    let path = create(app.settings());
+    let mut left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    left.sort();
+    assert_eq!(left, [dir.join("notes.copy"), path]);
+    let lock = fs::File::open(&dir).unwrap();
+    lock.lock().unwrap();
+    assert_refused(app.settings(), &["create"], "another backup is being made");
 }

@@ -81,7 +81,7 @@ impl TestApp {
 
     async fn start_at(start: DateTime<Utc>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().unwrap();
-        let database = Database::create().await;
+        let database = Database::create_for_server().await;
         let mut settings = Settings::for_tests(dir.path());
         settings.public_url = Some(PUBLIC_URL.to_owned());
         if let Some(database) = &database {

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::connection::{Connection, Error, summary, text};
 
-/// The flags of authenticator data: UP and UV.
+/// The flags UP and UV of authenticator data: the user was present and was verified.
 const VERIFIED: u8 = 0b101;
-/// The flag of authenticator data that contains a credential: AT.
+/// The flag AT of authenticator data: it contains a credential.
 const WITH_CREDENTIAL: u8 = 0b100_0000;
 
 struct Device {
@@ -69,10 +69,11 @@ impl Device {
         let begun = connection.post("/api/v1/me/passkeys/options", Some(token), &json!({})).await?;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())?;
         let user_handle = text(&begun, "/options/user/id")?.to_owned();
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id)?;
         let device = Self {
             key: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref())?,
-            // The handle is different for each user, as a credential id must be.
-            id: user_handle.clone(),
+            id: URL_SAFE_NO_PAD.encode(id),
             user_handle,
             origin: origin.to_owned(),
             rp_id: text(&begun, "/options/rp/id")?.to_owned(),

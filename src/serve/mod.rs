@@ -161,11 +161,11 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     result
 }
 
-/// The limits of the listener for metrics. A few connections are enough, because a new connection replaces
-/// one that waits for its client.
+/// The limits of the listener for metrics. A new connection replaces one that waits for its client. The
+/// connections of scrapers that wait for each other are not replaced, so there are more places than scrapers.
 const METRICS_LIMITS: fn() -> Limits = || Limits {
-    max_connections: 32,
-    max_connections_per_address: 32,
+    max_connections: 256,
+    max_connections_per_address: 256,
     grace: Duration::from_millis(200),
     ..Limits::default()
 };

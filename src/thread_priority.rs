@@ -19,7 +19,7 @@ pub fn lower() {
 
 /// The work panicked, or no thread could be started.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the work did not finish")]
+#[error("the background thread ended before it finished its work")]
 pub struct Unfinished;
 
 type Job = Box<dyn FnOnce() + Send>;

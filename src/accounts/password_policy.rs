@@ -62,7 +62,8 @@ impl PasswordPolicy {
     }
 }
 
-/// Returns whether the password is the identifier, or the part of an email address before the `@`.
+/// Returns whether the password is the identifier or, if the identifier is an email address, its part before the
+/// `@`.
 fn is_identifier(password: &str, identifier: &str) -> bool {
     let (password, identifier) = (canonical(password), canonical(identifier));
     identifier == password || identifier.rsplit_once('@').is_some_and(|(local, _)| local == password)

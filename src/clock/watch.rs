@@ -35,13 +35,13 @@ impl Reading {
     }
 }
 
-/// The observed state of the clocks since the start.
+/// The state of the clocks, as observed since the start of the server.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// The trusted difference between the system clock and the monotonic clock: the difference before the
     /// last jump.
     trusted_offset: i64,
-    /// The difference between the system clock and the monotonic clock at the start or after the last jump.
+    /// The difference between the system clock and the monotonic clock at the start of the server or after the last jump.
     current_offset: i64,
     /// The difference between the database's clock and the monotonic clock.
     database_offset: Option<i64>,

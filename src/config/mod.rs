@@ -141,9 +141,9 @@ pub struct Settings {
     pub mail: MailSettings,
     /// Web origins whose pages may call the API, in the form that browsers send.
     pub cors_origins: Vec<String>,
-    /// The iOS apps that belong to the server.
+    /// The iOS apps in `apple-app-site-association`.
     pub apple_app_ids: Vec<String>,
-    /// The Android apps that belong to the server.
+    /// The Android apps in `assetlinks.json`.
     pub android_apps: Vec<AndroidApp>,
     /// The domain that passkeys belong to and the origins that may use them, if they are set.
     pub passkeys: PasskeySettings,

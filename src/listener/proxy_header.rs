@@ -61,7 +61,7 @@ pub(super) enum HeaderError {
     NoAddresses,
     #[error("the header states a length of {0} bytes, more than {MAX_LENGTH}")]
     TooLong(usize),
-    #[error("the header took too long")]
+    #[error("the header of the PROXY protocol did not arrive in time")]
     TooSlow,
     #[error("the header cannot be read: {0}")]
     Io(#[from] io::Error),

@@ -2,9 +2,8 @@
 //!
 //! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if it is the
 //! same as when it was read. If two transactions read the same row, the one that writes later fails with a conflict
-//! and runs again. The row
-//! contains only a keyed hash of the mailbox's canonical address, so all spellings of an address share a
-//! budget.
+//! and runs again. The row identifies the mailbox only by a keyed hash of its canonical
+//! address, so all spellings of an address share a budget.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

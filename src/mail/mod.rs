@@ -253,7 +253,10 @@ impl Mail {
             let address = identifiers::canonical(&mail.to);
             let mailbox = mailboxes.tag(address.as_bytes());
             if !budgets::spend(tx, mailbox.as_ref(), mail.kind, now, max_per_day).await? {
-                tracing::info!(kind = mail.kind.name(), "a mail exceeds its budget and is not sent");
+                tracing::info!(
+                    kind = mail.kind.name(),
+                    "the limit of mails to this mailbox is reached: a mail is not sent"
+                );
                 return Ok(Queued::OverBudget);
             }
         }

@@ -133,7 +133,7 @@ fn verify(password: &Password, stored: &str, configured: u32, max_cost: &AtomicU
     }
 }
 
-/// Does the work of one verification at a cost.
+/// Takes as long as one verification of a hash of the bcrypt cost `cost`.
 #[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
 fn verify_at_cost(cost: u32) {
     // The result is always a mismatch.

@@ -259,12 +259,13 @@ impl AccountsApi {
     /// Check a password
     ///
     /// Returns the account that the Basic credentials belong to. Creates neither a session nor a token. It is
-    /// for clients that support only Basic authentication. Apps log in instead, because each call takes as
-    /// much time as a login.
+    /// for clients that support only Basic authentication. Apps use `POST /api/v1/auth/login` instead, because
+    /// each call takes as much time as a login.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same for both. Let the user enter both again.
-    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
+    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Use
+    ///   `POST /api/v1/auth/login` instead.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
     ///   confirmed first.

@@ -231,8 +231,8 @@ impl SessionsApi {
     ///
     /// Creates an account and its first session, so the user is logged in after signing up. Ask the user
     /// for an email address, a username, or both. If there is an email address, the server sends an
-    /// email with a code and a link, each of which confirms the address. Send the code with the `flow_id` of the
-    /// response to `POST /api/v1/auth/email/confirm`.
+    /// email with a code and a link, each of which confirms the address. To confirm with the code, call
+    /// `POST /api/v1/auth/email/confirm` with the code and the `flow_id` of this response.
     ///
     /// If the server requires a confirmed address, `email` is required. A successful response is then always 202
     /// with a `flow_id` and without tokens. It is the same if the address already belongs to an account. Confirm the
@@ -296,7 +296,7 @@ impl SessionsApi {
     /// Get the current session
     ///
     /// Verifies the access token and returns its content. An app can call this when it comes to the
-    /// foreground: the server reads no data except the token, so the call is fast. Refresh the tokens before
+    /// foreground: the server checks the token without a query of the database, so the call is fast. Refresh the tokens before
     /// `expires_at`.
     ///
     /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one: send the refresh token to

@@ -81,12 +81,14 @@ impl TokenApi {
     /// Get an access token with a password
     ///
     /// Issues an access token for Basic credentials. It is for scripts: there is no session and therefore no
-    /// refresh token. After the token has expired, send the password again. Apps log in instead. The request
+    /// refresh token. After the token has expired, send the password again. Apps use
+    /// `POST /api/v1/auth/login` instead. The request
     /// has no body.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
     ///   accepted in place of the user name or the password.
-    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Log in instead.
+    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Use
+    ///   `POST /api/v1/auth/login` instead.
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.

@@ -183,8 +183,8 @@ impl TripsApi {
     /// even if the trip has been changed or deleted since. A request that is rejected (4xx, 5xx) changes
     /// nothing, and its key can be used again.
     ///
-    /// - 409 `already_exists`: the user has a trip with this `id` already. If this
-    ///   repeats a request whose response was lost, the earlier request succeeded.
+    /// - 409 `already_exists`: the user has a trip with this `id` already. If you
+    ///   repeated the request because its response was lost, the first request succeeded.
     /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
     ///   after `Retry-After` seconds.
     /// - 422 `invalid`: `errors` lists all errors in the trip.

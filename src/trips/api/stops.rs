@@ -79,8 +79,8 @@ impl StopsApi {
     /// lost, as with `POST /api/v1/trips`: the stop is added once.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
-    /// - 409 `already_exists`: the trip has a stop with this `id` already. If this
-    ///   repeats a request whose response was lost, the earlier request succeeded.
+    /// - 409 `already_exists`: the trip has a stop with this `id` already. If you
+    ///   repeated the request because its response was lost, the first request succeeded.
     /// - 409 `idempotency_in_progress`: the first request with this key is still running. Repeat the request
     ///   after `Retry-After` seconds.
     /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the

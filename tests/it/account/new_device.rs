@@ -227,7 +227,7 @@ async fn the_setting_turns_off_the_emails_but_not_the_events() {
 }
 
 #[tokio::test]
-async fn logins_succeed_and_the_first_report_is_sent_when_the_mail_budget_is_spent() {
+async fn with_a_spent_mail_budget_logins_succeed_and_the_first_new_device_is_reported() {
     // S-48
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

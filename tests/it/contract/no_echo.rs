@@ -42,7 +42,7 @@ fn check_no_echo(reply: &Reply) -> bool {
     reply.status >= 400
 }
 
-/// An operation of the document, with a value for its path parameters.
+/// An operation of the OpenAPI document. The parameters in `path` are replaced by values.
 struct Operation {
     method: Method,
     path: String,

@@ -50,7 +50,7 @@ async fn with_confirm_first_no_token_is_issued_before_the_address_is_confirmed()
 }
 
 #[tokio::test]
-async fn with_confirm_first_an_address_is_required() {
+async fn the_sign_up_mode_confirm_first_requires_an_address() {
     let app = confirm_first().await;
     let body = json!({ "username": "ada", "password": OLD_PASSWORD });
     let reply = post(&app, SIGNUP, body).await.expect(422).problem("invalid").json();

@@ -33,7 +33,8 @@ fn run_with_input(app: &TestApp, args: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Runs a command, which must succeed, and applies its changes to the server as its poll does.
+/// Runs a `users` command, which must succeed, and makes the server apply the changes at once, as its regular poll
+/// would.
 async fn users(app: &TestApp, args: &[&str]) -> String {
     let output = run_with_input(app, &[&["users"], args].concat(), b"");
     assert!(output.status.success(), "{args:?}: {}", stderr(&output));

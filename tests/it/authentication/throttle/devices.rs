@@ -14,7 +14,7 @@ fn device_login(app: &TestApp, name: &str, password: &str, token: &Value) -> Cal
     app.anonymous().post("/api/v1/auth/login").header("x-forwarded-for", HOME).json(&body)
 }
 
-/// Fails to log in from many addresses until the account is blocked for unknown devices.
+/// Sends logins with a wrong password from many addresses, until the account is blocked for unknown devices.
 async fn attack(app: &TestApp, name: &str) {
     for address in 0..10 {
         fail(app, &format!("198.51.100.{address}"), name, 10).await;

@@ -54,7 +54,7 @@ pub struct Header {
 /// How the content of a backup is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encryption {
-    /// Always [`ALGORITHM`].
+    /// Always `AES-256-GCM`.
     pub algorithm: String,
     /// The salt of the key, which is derived from the master secret.
     pub salt: String,

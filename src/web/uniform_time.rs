@@ -1,6 +1,6 @@
 //! Makes response times independent of whether an account exists.
 //!
-//! The response is sent after the next multiple of [`TICK`] since the request began, with a random delay of at most
+//! The response is sent after the next multiple of `TICK` since the request began, with a random delay of at most
 //! one tick. The work takes less than one tick in both cases. The random delay hides the small differences that
 //! remain, for example because a processor core that has worked until now wakes up faster.
 

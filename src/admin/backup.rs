@@ -1,16 +1,15 @@
 //! The commands that make, list, check and restore backups.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::actions::{log_done, record_done};
 use crate::app::{StartError, backups_of, create_data_dir, remembered, set_umask};
-use crate::backups::{Backup, BackupError, Backups, Header, Unfinished};
+use crate::backups::{Backup, BackupError, Backups, Header};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::{DatabaseRecord, LockError, ServerLock};
-use crate::db;
+use crate::db::{self, TemporaryFile, remove_sqlite_files, with_suffix};
 use crate::epochs::{Epochs, Renewal, Renewed};
 
 /// Why a command on backups fails.
@@ -72,7 +71,7 @@ pub fn list_backups(settings: &Settings) -> Result<Vec<Backup>, ManageBackupsErr
 /// [`ManageBackupsError`].
 pub async fn verify_backup(settings: &Settings, path: &Path) -> Result<Header, ManageBackupsError> {
     set_umask();
-    let copy = Unfinished::new(with_suffix(path, &format!(".{}.check", std::process::id())));
+    let copy = TemporaryFile::new(with_suffix(path, &format!(".{}.check", std::process::id())));
     Ok(backups_of(settings, Clock::system())?.unpack(path, Some(copy.path())).await?)
 }
 
@@ -118,20 +117,15 @@ async fn restore_sqlite(
     if exists && !may_replace {
         return Err(ManageBackupsError::Exists(file.display().to_string()));
     }
-    let copy = with_suffix(file, ".restoring");
-    remove_database(&copy);
-    let prepared = async {
-        let header = backups.unpack(path, Some(&copy)).await?;
-        backups.require_same_kind(path, &header)?;
-        // Applies the steps of the schema that the backup does not have, and begins the epoch, before the
-        // copy replaces anything.
-        let renewed = renew_epoch(settings, &db::file_url(&copy)).await?;
-        Ok::<_, ManageBackupsError>((header, renewed))
-    };
-    let prepared = prepared.await;
-    let (header, renewed) = prepared.inspect_err(|_| remove_database(&copy))?;
+    let copy = TemporaryFile::new(with_suffix(file, ".restoring"));
+    remove_sqlite_files(copy.path());
+    let header = backups.unpack(path, Some(copy.path())).await?;
+    backups.require_same_kind(path, &header)?;
+    // Apply the steps of the schema that the backup does not have, and begin the epoch, before the copy replaces
+    // anything.
+    let renewed = renew_epoch(settings, &db::file_url(copy.path())).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
-    replace(file, &copy, replaced.as_deref()).map_err(|source| {
+    replace(file, copy.path(), replaced.as_deref()).map_err(|source| {
         let path = file.display().to_string();
         BackupError::Io { action: "replace", path, source }
     })?;
@@ -143,7 +137,7 @@ async fn restore_sqlite(
 fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
     File::open(new)?.sync_all()?;
     if let Some(old) = old {
-        remove_database(old);
+        remove_sqlite_files(old);
         for suffix in ["-wal", ""] {
             let from = with_suffix(file, suffix);
             if from.exists() {
@@ -196,17 +190,4 @@ async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartErr
 
 fn remember(settings: &Settings, renewed: &Renewed) -> Result<(), StartError> {
     Ok(DatabaseRecord::in_dir(&settings.data_dir).replace(&remembered(&renewed.state))?)
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Removes a SQLite database with its files, if it exists.
-pub(super) fn remove_database(path: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        drop(fs::remove_file(with_suffix(path, suffix)));
-    }
 }

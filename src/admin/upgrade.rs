@@ -1,13 +1,11 @@
 //! The command that rehearses an upgrade: it runs the pending steps of the schema on a copy.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::backup::{remove_database, with_suffix};
 use super::copy::IDENTITY_TABLE;
 use crate::app::{StartError, set_umask};
 use crate::config::Settings;
-use crate::db::{self, CopyError, CopyMark, MigrationState, OpenError, Rehearsal, StoreError};
+use crate::db::{self, CopyError, CopyMark, MigrationState, OpenError, Rehearsal, StoreError, TemporaryFile};
 use crate::secrets::mask_url;
 
 /// Why an upgrade can't be rehearsed. A failed step is not an error, but part of the result.
@@ -91,12 +89,13 @@ pub async fn rehearse_upgrade(
             db::rehearse(scratch).await?
         }
         (Some(file), None) => {
-            let copy = Snapshot(with_suffix(file, &format!(".{}.rehearsal", std::process::id())));
-            let path = || copy.0.display().to_string();
-            let taken = db::snapshot(url, &copy.0).await;
+            let copy =
+                TemporaryFile::new(db::with_suffix(file, &format!(".{}.rehearsal", std::process::id())));
+            let path = || copy.path().display().to_string();
+            let taken = db::snapshot(url, copy.path()).await;
             taken.map_err(|source| RehearseUpgradeError::Snapshot { path: path(), source })?;
             rehearsed.copy_duration = started.elapsed();
-            db::rehearse(&db::file_url(&copy.0)).await?
+            db::rehearse(&db::file_url(copy.path())).await?
         }
     };
     // A backup of SQLite is first an uncompressed copy, and then a compressed file beside that copy. A dump
@@ -118,14 +117,4 @@ async fn copy_to(url: &str, scratch: &str, steps: usize) -> Result<(), RehearseU
     db::mark_copy(scratch, &CopyMark { origin: "rehearsal".to_owned(), generation: None }).await?;
     db::copy_tables(url, scratch, IDENTITY_TABLE, &|_| {}).await?;
     Ok(())
-}
-
-/// A temporary SQLite database. Dropping the value removes the files of the database.
-#[derive(Debug)]
-struct Snapshot(PathBuf);
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        remove_database(&self.0);
-    }
 }

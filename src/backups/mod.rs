@@ -9,7 +9,6 @@
 mod error;
 mod file;
 mod tools;
-mod unfinished;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -23,13 +22,12 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
-use crate::db::{self, MigrationState, StoreError};
+use crate::db::{self, MigrationState, StoreError, TemporaryFile};
 use crate::secrets::{MasterSecret, Purpose, random_bytes};
 
 pub use error::BackupError;
 pub use file::{Encryption, Header};
 use tools::Tools;
-pub use unfinished::Unfinished;
 
 /// The beginning and the end of the name of every backup.
 const PREFIX: &str = "tripgate-";
@@ -56,7 +54,7 @@ pub struct Backups {
     pub dir: PathBuf,
     /// The master secret, if there is one.
     pub secret: Option<MasterSecret>,
-    /// Whether to encrypt new backups. Requires a master secret.
+    /// Whether to encrypt new backups, and to refuse backups that are not encrypted. Requires a master secret.
     pub is_encrypted: bool,
     /// The clock.
     pub clock: Clock,
@@ -92,7 +90,7 @@ impl Backups {
         let failed = |source| BackupError::io("write", &self.dir, source);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
         let _lock = self.lock()?;
-        unfinished::remove_all(&self.dir).map_err(failed)?;
+        remove_unfinished(&self.dir).map_err(failed)?;
         let created_at = self.clock.now();
         let path = self.dir.join(format!("{PREFIX}{}{SUFFIX}", created_at.format(TIME_FORMAT)));
         if path.exists() {
@@ -127,7 +125,7 @@ impl Backups {
     }
 
     async fn write_sqlite(&self, path: &Path, header: &mut Header) -> Result<u64, BackupError> {
-        let copy = Unfinished::new(path.with_extension("copy"));
+        let copy = TemporaryFile::new(path.with_extension("copy"));
         db::snapshot(&self.url, copy.path()).await?;
         let contents = db::inspect(copy.path()).await?;
         header.schema = contents.steps.last().cloned().unwrap_or_default();
@@ -151,7 +149,7 @@ impl Backups {
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
         blocking(move || {
             // Write the dump under another name first, so that an incomplete dump never looks like a backup.
-            let dump = Unfinished::new(to.with_extension("dump"));
+            let dump = TemporaryFile::new(to.with_extension("dump"));
             let mut out = create_file(dump.path())?;
             let copy = |from: &mut dyn io::Read| {
                 io::copy(from, &mut out).map_err(|source| BackupError::io("write", dump.path(), source))
@@ -293,6 +291,20 @@ impl Backups {
 fn create_file(path: &Path) -> Result<File, BackupError> {
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     opened.map_err(|source| BackupError::io("write", path, source))
+}
+
+/// Removes the unencrypted files of backups whose process was killed.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    const KINDS: [&str; 6] = [".copy", ".copy-wal", ".copy-shm", ".copy-journal", ".dump", ".partial"];
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && KINDS.iter().any(|kind| name.ends_with(kind)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns an encryption with a new salt.

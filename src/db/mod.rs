@@ -14,8 +14,7 @@
 //! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
 //! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. If its COMMIT had
 //!   begun and no result arrived, it fails with [`StoreError::OutcomeUnknown`].
-//!
-//! This module does not depend on the tables of other modules.
+//! - This module does not depend on the tables of other modules.
 
 mod connection_options;
 mod copy;
@@ -72,6 +71,7 @@ pub use open::{
 };
 pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};
 pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
+pub use sqlite_files::{TemporaryFile, remove_sqlite_files, with_suffix};
 pub use tx::Tx;
 
 use lanes::{Lane, Lanes};

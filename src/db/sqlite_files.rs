@@ -107,9 +107,44 @@ fn watched(path: PathBuf) -> Option<(PathBuf, FileId)> {
 
 /// Returns the path of the write-ahead log of a SQLite file.
 pub(super) fn wal_of(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    wal.into()
+    with_suffix(path, "-wal")
+}
+
+/// Returns a path with more characters at its end.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes a SQLite database with its files, if it exists.
+pub fn remove_sqlite_files(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        drop(fs::remove_file(with_suffix(path, suffix)));
+    }
+}
+
+/// A temporary SQLite database, or another temporary file. Dropping the value removes its files, also if the work is
+/// aborted.
+#[derive(Debug)]
+pub struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    /// Creates the value for a file that may not exist yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        remove_sqlite_files(&self.0);
+    }
 }
 
 #[cfg(test)]

@@ -25,11 +25,11 @@ pub(super) struct FlowStarted {
     pub(super) flow_id: Uuid,
 }
 
-/// A proof of an email address: `flow_id` with `code`, or `token`.
+/// A proof that the user has access to the mailbox of an email address: `flow_id` with `code`, or `token`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ConfirmEmail {
-    /// `flow_id` of the request that sent the email.
+    /// `flow_id` from the response of the request that sent the email.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
     /// Code from the email: 8 digits. Spaces and dashes are ignored.
@@ -53,7 +53,7 @@ pub(super) struct ConfirmEmail {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ResetPassword {
-    /// `flow_id` of the request that sent the email.
+    /// `flow_id` from the response of the request that sent the email.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
     /// Code from the email: 8 digits. Spaces and dashes are ignored.

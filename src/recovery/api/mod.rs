@@ -107,22 +107,28 @@ impl RecoveryApi {
 impl RecoveryApi {
     /// Confirm an email address
     ///
-    /// Confirms the address of an account with the code from an email, or with the token from its link. A
-    /// repeated request succeeds for 10 minutes.
+    /// Confirms the address of an account with the code from an email, or with the token from its link. If
+    /// the same request is repeated within 10 minutes after it succeeded, it succeeds again and changes
+    /// nothing.
     ///
-    /// A code is enough if it belongs to a sign-up, to a change of address, or to a resend that was requested
-    /// with the account's access token. The token of a link is enough if this request has the account's
-    /// access token. Otherwise the request also requires the password of the account or a new one, because
-    /// the owner of the mailbox may not be the person who signed up. A new password removes everything that
-    /// was set up before: the old password, sessions, second factors, passkeys and personal tokens. If
-    /// an address of the account was confirmed before, a change of address accepts only the current password:
-    /// the new address may be mistyped, and its mailbox may belong to another person.
+    /// A code needs no password if it belongs to a sign-up, to a change of address, or to a resend that was
+    /// requested with the account's access token. The token of a link needs no password if this request has
+    /// the account's access token. Otherwise the request must also contain the password of the account or a
+    /// new password, because the owner of the mailbox may not be the person who signed up. A new password
+    /// removes everything that was set up before: the old password, sessions, second factors, passkeys and
+    /// personal tokens.
+    ///
+    /// A new password is rejected if the request confirms a change of address and the account already has a
+    /// confirmed address: the new address may be mistyped, and its mailbox may belong to another person. Send
+    /// the current password instead.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.
-    /// - 422 `invalid` with the error `required` for `/password`: ask for the password, or for a new one.
+    /// - 422 `invalid` with the error `required` for `/password`: ask for the password, or for a new
+    ///   password.
     /// - 422 `invalid` with the error `not_allowed` for `/new_password`: ask for the current password.
-    /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Ask for it again, or for a new one.
+    /// - 422 `invalid` with the error `wrong_password`: the password is wrong. Ask for the password again, or
+    ///   for a new password.
     #[oai(
         path = "/auth/email/confirm",
         method = "post",
@@ -147,9 +153,9 @@ impl RecoveryApi {
     ///
     /// Sends an email with a new code and a new link, each of which confirms the address of an account. The
     /// response and its duration are always the same: they do not show whether an account has this address,
-    /// whether the address is confirmed already, or whether the limit of emails to this address is reached. If
-    /// the user is logged in, send the access token: the code alone is then enough to confirm the address. The
-    /// new code replaces the earlier ones.
+    /// whether the address is confirmed already, or whether the limit of emails to this address is reached.
+    /// If the user is logged in, send the access token: the code then confirms the address without the
+    /// password. The new code replaces the earlier ones.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
@@ -172,9 +178,9 @@ impl RecoveryApi {
 
     /// Undo a change of address
     ///
-    /// Restores the former address of an account with the link from the email to that address. The link is
-    /// valid for 7 days after the change. All sessions of the account end, and all its unused codes become
-    /// invalid.
+    /// Restores the former email address of an account. The request contains the token from the link that was
+    /// mailed to the former address. The token is valid for 7 days after the change. All sessions of the
+    /// account end, and all its unused codes become invalid.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(
@@ -247,8 +253,8 @@ impl RecoveryApi {
 
     /// Request a login code
     ///
-    /// Sends an email with a code. With it, the user logs in without a password, on the device that requested
-    /// the code. The response and its duration are the same whether or not an account has this address.
+    /// Sends an email with a code. With the code, the user logs in without a password, on the device that
+    /// requested it. The response and its duration are the same whether or not an account has this address.
     /// The new code replaces the earlier ones.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
@@ -270,10 +276,10 @@ impl RecoveryApi {
 
     /// Request a code to authenticate again
     ///
-    /// Sends the logged-in user an email with a code to authenticate again. Send the code, with the `flow_id` of the
-    /// response, to `POST /api/v1/me/reauthenticate`. The code works once, and only in the session that requested it.
-    /// It expires after 15 minutes or 5 wrong tries. A new code replaces the earlier ones. The response is the same if no email is sent because the
-    /// limit of emails to this mailbox is reached.
+    /// Sends the logged-in user an email with a code to authenticate again. Send the code, with the `flow_id`
+    /// of the response, to `POST /api/v1/me/reauthenticate`. The code works once, and only in the session
+    /// that requested it. It expires after 15 minutes or 5 wrong tries. A new code replaces the earlier ones.
+    /// The response is the same if no email is sent because the limit of emails to this mailbox is reached.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
@@ -296,13 +302,14 @@ impl RecoveryApi {
 
     /// Change the email address
     ///
-    /// Sends the new address an email with a code and a link. The address changes when the code or the
-    /// link is confirmed with `POST /api/v1/auth/email/confirm`; all sessions stay valid. The old address gets an
-    /// email now, and a second one after the change; the second one has a link that undoes the change. If
-    /// another account has the new address, the response is the same, but the owner of that account gets an
-    /// email without a code instead.
+    /// Sends the new address an email with a code and a link. The address changes when the code, or the token
+    /// from the link, is sent to `POST /api/v1/auth/email/confirm`; all sessions stay valid. The old address
+    /// gets an email now, and a second email after the change. The second email has a link that undoes the
+    /// change. If another account has the new address, the response is the same, but the owner of that
+    /// account gets an email without a code instead.
     ///
-    /// - 401 `step_up_required`: authenticate again with `POST /api/v1/me/reauthenticate`, then repeat the request.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`. Then repeat the request.
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
     #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]

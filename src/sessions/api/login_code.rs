@@ -19,7 +19,7 @@ use crate::web::problem::ProblemResponse;
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct LogInByCode {
-    /// `flow_id` of the request that sent the email.
+    /// `flow_id` from the response of the request that sent the email.
     flow_id: Uuid,
     /// Code from the email: 8 digits. Spaces and dashes are ignored.
     code: String,

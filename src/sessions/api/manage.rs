@@ -102,7 +102,7 @@ struct SessionList {
 
 #[derive(ApiResponse)]
 enum EndedSessions {
-    /// The sessions were ended, or there was nothing to end.
+    /// The sessions were ended, or there was no such session.
     #[oai(status = 204)]
     NoContent,
 }
@@ -151,8 +151,8 @@ impl ManageSessionsApi {
 
     /// Log out
     ///
-    /// Ends the session of the refresh token. The access tokens of the session are rejected from then on.
-    /// This requires no access token, so it works after the access token has expired.
+    /// Ends the session of the refresh token. The access tokens of the session are rejected from then on. The
+    /// operation requires no access token, so it works after the access token has expired.
     ///
     /// Always succeeds: a refresh token that was used before also ends the session, and a token that is
     /// unknown or has expired has no effect. Repeat the request until you receive a response.

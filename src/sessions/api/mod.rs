@@ -77,8 +77,8 @@ struct TokenGrant {
     access_token: String,
     /// Lifetime of the access token in seconds, from `server_time`.
     expires_in: i64,
-    /// Refresh token. Exchange it once, for the next grant, when the access token expires. Store it where
-    /// other apps can't read it.
+    /// Refresh token. When the access token expires, exchange the refresh token for the next grant; this
+    /// works once. Store it where other apps can't read it.
     refresh_token: String,
     /// Lifetime of the refresh token in seconds, from `server_time`, if it is not used.
     refresh_expires_in: i64,
@@ -234,17 +234,17 @@ impl SessionsApi {
     /// email with a code and a link, each of which confirms the address. To confirm with the code, call
     /// `POST /api/v1/auth/email/confirm` with the code and the `flow_id` of this response.
     ///
-    /// If the server requires a confirmed address, `email` is required. A successful response is then always 202
-    /// with a `flow_id` and without tokens. It is the same if the address already belongs to an account. Confirm the
-    /// address, then log in.
+    /// If the server requires a confirmed address, `email` is required. A successful response is then always
+    /// 202 with a `flow_id` and without tokens. The response is the same if the address already belongs to an
+    /// account. Confirm the address, then log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
     ///   expired. Ask the user for an invitation code.
     /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in instead.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
-    /// - 429 `too_many_attempts`: there were too many sign-ups with a taken email address, a taken username or a
-    ///   wrong invitation code from this IP address. Wait for `Retry-After` seconds.
+    /// - 429 `too_many_attempts`: from this IP address, there were too many sign-ups with a taken email
+    ///   address, a taken username or a wrong invitation code. Wait for `Retry-After` seconds.
     #[oai(path = "/signup", method = "post", operation_id = "sign_up")]
     async fn sign_up(
         &self,
@@ -263,17 +263,19 @@ impl SessionsApi {
     /// Log in
     ///
     /// Creates a session for an existing account, on a new device or after the previous session has ended.
-    /// Store both tokens, and refresh instead of logging in again. `scope` limits what the access token may
-    /// be used for.
+    /// Store both tokens. When the access token expires, refresh the tokens instead of logging in again.
+    /// `scope` limits what the access token may be used for.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
-    ///   same for both. Let the user enter both again.
-    /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask for one of
-    ///   `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa` within 5 minutes.
+    ///   same in both cases. Let the user enter the identifier and the password again.
+    /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask the user for
+    ///   one of the second factors in `methods`, and send it with `mfa_token` to
+    ///   `POST /api/v1/auth/login/mfa` within 5 minutes.
     /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this IP
     ///   address. The response is the same for unknown identifiers. Wait for `Retry-After` seconds.
-    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
-    ///   confirmed first. Ask for the code from the email.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address
+    ///   is confirmed first. Ask the user for the code from the confirmation email, and send it to
+    ///   `POST /api/v1/auth/email/confirm`.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/login", method = "post", operation_id = "log_in")]
     async fn log_in(
@@ -296,8 +298,8 @@ impl SessionsApi {
     /// Get the current session
     ///
     /// Verifies the access token and returns its content. An app can call this when it comes to the
-    /// foreground: the server checks the token without a query of the database, so the call is fast. Refresh the tokens before
-    /// `expires_at`.
+    /// foreground: the server checks the token without querying the database, so the call is fast. Refresh
+    /// the tokens before `expires_at`.
     ///
     /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one: send the refresh token to
     ///   `POST /api/v1/auth/refresh`.

@@ -113,14 +113,16 @@ impl PasskeyLoginApi {
 impl PasskeyLoginApi {
     /// Begin a login with a passkey
     ///
-    /// Returns the options with which the device uses a passkey. Without `mfa_token`, the user chooses one of the
-    /// passkeys on the device and need not enter an identifier. Then send the response of the device to
-    /// `POST /api/v1/auth/passkeys/login`. With `mfa_token`, the passkey is the second factor of that login. Then send
-    /// the response of the device to `POST /api/v1/auth/login/mfa`. The body can be omitted.
+    /// Returns the options with which the device uses a passkey. Without `mfa_token`, the passkey is the only
+    /// factor: the user chooses one of the passkeys on the device and need not enter an identifier. The body
+    /// can be omitted in this case. Send the response of the device to `POST /api/v1/auth/passkeys/login`.
+    ///
+    /// With the `mfa_token` of a login, the passkey is the second factor of this login. Send the response of
+    /// the device to `POST /api/v1/auth/login/mfa`.
     ///
     /// - 401 `invalid_credentials`: the login that returned `mfa_token` is complete or has expired. Start again with
     ///   the password.
-    /// - 404 `not_found`: the user of that login has no passkey. Use another of the `methods` that the login returned.
+    /// - 404 `not_found`: the user has no passkey. Use another of the `methods` that the login returned.
     /// - 429 `too_many_attempts`: there were too many requests without `mfa_token` from this IP address. Wait for
     ///   `Retry-After` seconds.
     #[oai(
@@ -149,7 +151,8 @@ impl PasskeyLoginApi {
     ///
     /// - 401 `invalid_credentials`: the passkey is not registered, its response is not valid, or the challenge was
     ///   used or has expired. Show `detail`, and offer to log in with the password.
-    /// - 403 `unconfirmed_account`: this server requires that the email address is confirmed first.
+    /// - 403 `unconfirmed_account`: this server requires that the email address is confirmed first. Ask the
+    ///   user for the code from the confirmation email, and send it to `POST /api/v1/auth/email/confirm`.
     #[oai(
         path = "/auth/passkeys/login",
         method = "post",
@@ -169,8 +172,8 @@ impl PasskeyLoginApi {
 
     /// Begin to authenticate again with a passkey
     ///
-    /// Returns the options with which the device uses one of the user's passkeys. Send the response as `passkey` to
-    /// `POST /api/v1/me/reauthenticate` within 5 minutes.
+    /// Returns the options with which the device uses one of the user's passkeys. Send the response of the
+    /// device as `passkey` to `POST /api/v1/me/reauthenticate` within 5 minutes.
     ///
     /// - 404 `not_found`: the user has no passkey. Ask for the password.
     #[oai(

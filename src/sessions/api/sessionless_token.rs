@@ -80,10 +80,9 @@ impl TokenApi {
 impl TokenApi {
     /// Get an access token with a password
     ///
-    /// Issues an access token for Basic credentials. It is for scripts: there is no session and therefore no
-    /// refresh token. After the token has expired, send the password again. Apps use
-    /// `POST /api/v1/auth/login` instead. The request
-    /// has no body.
+    /// Issues an access token for Basic credentials. This operation is for scripts: it creates no session, so
+    /// there is no refresh token. After the access token has expired, send the password again. Apps use
+    /// `POST /api/v1/auth/login` instead. The request has no body.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
     ///   accepted in place of the user name or the password.
@@ -92,8 +91,9 @@ impl TokenApi {
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
-    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
-    ///   confirmed first.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address
+    ///   is confirmed first. Ask the user for the code from the confirmation email, and send it to
+    ///   `POST /api/v1/auth/email/confirm`.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(

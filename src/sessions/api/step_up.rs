@@ -182,18 +182,19 @@ impl StepUpApi {
 impl StepUpApi {
     /// Authenticate again
     ///
-    /// Proves the user's identity again and returns an access token of the same session, with the current time as
-    /// `auth_time`. Sensitive operations require an authentication within the last 5 minutes; without one they return
-    /// 401 `step_up_required`. Replace the access token, keep the refresh token, and repeat the request.
+    /// Verifies a credential of the logged-in user again, and returns an access token of the same session
+    /// with the current time as `auth_time`. Sensitive operations require an authentication within the last 5
+    /// minutes; otherwise they return 401 `step_up_required`. Replace the access token, keep the refresh
+    /// token, and repeat the request.
     ///
     /// - 422 `invalid` with the error `wrong_password`: the password is wrong. The session stays valid. Ask for the
     ///   password again.
     /// - 422 `invalid` with the error `invalid_code`: the code of the authenticator app is wrong, or was used
-    ///   before. Ask for a new one.
+    ///   before. Ask for a new code.
     /// - 422 `invalid_code`: the code from the email is wrong, was used or replaced, has expired, or belongs to another
     ///   session. After 5 wrong codes, no code is accepted for this `flow_id`. Offer to send a new email.
-    /// - 422 `invalid` with the error `invalid_passkey`: the passkey is not valid, or the challenge was used or has
-    ///   expired. Begin again.
+    /// - 422 `invalid` with the error `invalid_passkey`: the passkey is not valid, or the challenge was used
+    ///   or has expired. Begin again with `POST /api/v1/me/reauthenticate/options`.
     /// - 429 `too_many_attempts`: there were too many wrong passwords or codes. Repeat the request after
     ///   `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.

@@ -123,10 +123,9 @@ impl EventsApi {
 impl EventsApi {
     /// List the security events
     ///
-    /// Returns what happened to the account in the last 90 days, the newest first: logins, failed logins, new
-    /// devices, and changes to the account, each with IP address and device. Show them to the user, who can
-    /// then notice a login by another person. If there are very many failed logins, only some of them are
-    /// listed.
+    /// Returns the security events of the last 90 days, the newest first: logins, failed logins, new devices,
+    /// and changes to the account, each with IP address and device. Show them to the user, who can then
+    /// notice a login by another person. If there are very many failed logins, only some of them are listed.
     ///
     /// - 400 `invalid_cursor`: the cursor belongs to another user, or was not issued by this server. Start again
     ///   without a cursor.

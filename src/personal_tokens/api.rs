@@ -204,8 +204,8 @@ impl PersonalTokensApi {
 impl PersonalTokensApi {
     /// List the personal access tokens
     ///
-    /// Returns the personal access tokens of the user, the newest first, without their secrets. Use the `id` of
-    /// one to remove it.
+    /// Returns the personal access tokens of the user, the newest first, without their secrets. Use the `id`
+    /// of a token to remove it.
     #[oai(path = "/tokens", method = "get", operation_id = "list_personal_tokens")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<PersonalTokenList>, ProblemResponse> {
         let tokens = self.tokens.list(caller.user()).await?;
@@ -220,8 +220,8 @@ impl PersonalTokensApi {
     /// `token`: it cannot be read later. A personal access token cannot be exchanged for a session, and
     /// cannot create another token.
     ///
-    /// - 401 `step_up_required`: the user has not authenticated within the last 5 minutes. Let the user authenticate
-    ///   again and repeat the request.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`. Then repeat the request.
     /// - 403 `insufficient_scope`: `scope` contains a scope that the access token of this request does not have. Log in again
     ///   without limiting the scopes.
     /// - 507 `quota_exceeded`: the user has 50 tokens. Remove one.

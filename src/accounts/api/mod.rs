@@ -258,17 +258,19 @@ impl AccountsApi {
 impl AccountsApi {
     /// Check a password
     ///
-    /// Returns the account that the Basic credentials belong to. Creates neither a session nor a token. It is
-    /// for clients that support only Basic authentication. Apps use `POST /api/v1/auth/login` instead, because
-    /// each call takes as much time as a login.
+    /// Returns the account that the Basic credentials belong to. Creates neither a session nor a token. This
+    /// operation is for clients that support only Basic authentication. Each call checks the password, which
+    /// takes as much time as a login. Apps therefore log in once with `POST /api/v1/auth/login` and use the
+    /// access token.
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
-    ///   same for both. Let the user enter both again.
+    ///   same in both cases. Let the user enter the identifier and the password again.
     /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Use
     ///   `POST /api/v1/auth/login` instead.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
-    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address is
-    ///   confirmed first.
+    /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address
+    ///   is confirmed first. Ask the user for the code from the confirmation email, and send it to
+    ///   `POST /api/v1/auth/email/confirm`.
     /// - 503 `overloaded`: too many users are logging in. Repeat the request after `Retry-After` seconds.
     #[oai(
         path = "/auth/verify",

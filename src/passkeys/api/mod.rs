@@ -160,7 +160,8 @@ impl PasskeysApi {
     /// Returns the options with which the device creates a passkey. Send the response of the device with
     /// `challenge_id` to `POST /api/v1/me/passkeys` within 5 minutes.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`.
     /// - 507 `quota_exceeded`: the user has 20 passkeys. Remove one.
     #[oai(path = "/passkeys/options", method = "post", operation_id = "begin_passkey_registration")]
     async fn begin(
@@ -175,13 +176,13 @@ impl PasskeysApi {
 
     /// Register a passkey
     ///
-    /// Registers the passkey that the device has created. From then on the user can log in with it, without a password.
-    /// The password still works; `mfa_enabled` does not change.
+    /// Registers the passkey that the device has created. From now on, the user can log in with the passkey
+    /// and without a password. The password still works; `mfa_enabled` does not change.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`. Then
-    ///   repeat the same request.
-    /// - 422 `invalid` with the error `invalid_passkey`: the response of the device is not valid, or the challenge was
-    ///   used or has expired. Begin again.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`. Then repeat the same request.
+    /// - 422 `invalid` with the error `invalid_passkey`: the response of the device is not valid, or the
+    ///   challenge was used or has expired. Begin again with `POST /api/v1/me/passkeys/options`.
     /// - 422 `invalid` with the error `already_registered`: the passkey is registered already.
     /// - 507 `quota_exceeded`: the user has 20 passkeys. Remove one.
     #[oai(path = "/passkeys", method = "post", operation_id = "create_passkey")]
@@ -211,7 +212,8 @@ impl PasskeysApi {
     ///
     /// Changes the name of a passkey in the user's list. The name that the device shows does not change.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.
     #[oai(path = "/passkeys/:id", method = "patch", operation_id = "rename_passkey")]
     async fn rename(
@@ -229,10 +231,11 @@ impl PasskeysApi {
 
     /// Remove a passkey
     ///
-    /// Removes a passkey, for example that of a lost phone: it can no longer be used. Sessions that it has
-    /// started continue; end them with `DELETE /api/v1/me/sessions`.
+    /// Removes a passkey, for example that of a lost phone: it can no longer be used. Sessions that were
+    /// started with it continue; end them with `DELETE /api/v1/me/sessions`.
     ///
-    /// - 401 `step_up_required`: the user has to authenticate again first, with `POST /api/v1/me/reauthenticate`.
+    /// - 401 `step_up_required`: the user must authenticate again first, with
+    ///   `POST /api/v1/me/reauthenticate`.
     /// - 404 `not_found`: the user has no passkey with this id. List the passkeys again.
     #[oai(path = "/passkeys/:id", method = "delete", operation_id = "delete_passkey")]
     async fn remove(

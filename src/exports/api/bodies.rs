@@ -20,7 +20,8 @@ use crate::trips::api::TripBody;
 use crate::web::examples;
 use crate::web::json::{serialize_instant, serialize_optional_instant};
 
-/// Everything that is stored about the user, except credentials and what is computed from other fields.
+/// The data that is stored about the user, without secrets and without values that are computed from other
+/// fields.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct AccountExport {
     /// Time when the export began.
@@ -101,7 +102,7 @@ struct ExportedTotp {
     /// Time when the enrolment of the app was confirmed. Absent if it is not confirmed yet.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     confirmed_at: Option<DateTime<Utc>>,
-    /// Time when an enrolment that is not confirmed yet expires.
+    /// Time when the unconfirmed enrolment expires.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     pending_until: Option<DateTime<Utc>>,
 }

@@ -38,7 +38,7 @@ impl From<ExportsError> for Problem {
 
 #[derive(ApiResponse)]
 enum Exported {
-    /// Everything that is stored about the user.
+    /// The data that is stored about the user, without secrets.
     #[oai(status = 200)]
     Ok(
         JsonStream<AccountExport>,
@@ -133,9 +133,10 @@ impl ExportsApi {
 impl ExportsApi {
     /// Export the account
     ///
-    /// Returns everything that the server stores about the user in one JSON document, for example to save it before
-    /// the account is deleted: the account, sessions, tokens, security events and trips. It contains no password, no
-    /// token and no code. Without the scope `trips:read`, the fields of the trips and of their data are absent.
+    /// Returns one JSON document with the data that the server stores about the user: the account, sessions,
+    /// personal access tokens, security events, trips and more. Secrets are left out: passwords, the text of
+    /// tokens, and codes. A user can save the document before deleting the account. Without the scope
+    /// `trips:read`, `trips`, `deleted_trips`, `shares`, `idempotency_keys` and `sync_operations` are absent.
     ///
     /// The response has no `Content-Length`, because the server reads the data while the client receives it. If the
     /// connection closes before the end of the document, the export is incomplete: repeat the request. A change

@@ -55,7 +55,7 @@ impl SyncApi {
 impl SyncApi {
     /// Get changes
     ///
-    /// Returns everything of the user that changed since the cursor, including deletions. Without a cursor,
+    /// Returns all changes to the user's trips since the cursor, including deletions. Without a cursor,
     /// returns all trips, and the deletions of the last 180 days. An app that stores trips on the device
     /// calls this when it starts, comes to the foreground, or is online again. While `has_more` is true,
     /// request the next page. No change is missing or repeated, however many devices write at the same time.
@@ -89,8 +89,9 @@ impl SyncApi {
     /// `applied`.
     ///
     /// If the response is lost, send the same request again. Within 7 days, an operation is applied at most
-    /// once, however often it is sent. If you send an operation again that was not applied, the server tries it again. An operation that
-    /// builds on one that was not applied is not applied either. The body has at most 4 MiB.
+    /// once, however often it is sent. If you send an operation again that was not applied, the server tries
+    /// to apply it again. If an operation is not applied, the operations that build on it are not applied
+    /// either. The body has at most 4 MiB.
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
     /// - 422 `invalid`: the body is not a list of operations that each have an `op_id`. No operation was applied.

@@ -82,7 +82,7 @@ impl<V: Verb> ToJSON for Op<V> {
     }
 }
 
-/// Creates a trip. It is a `conflict` if the user has a trip with this id already.
+/// Creates a trip. The result is `conflict` if the user has a trip with this id already.
 #[derive(Debug, Object)]
 pub(super) struct SyncCreate {
     /// Id of the operation: a UUID that the app generates, the same in every attempt. The operation is
@@ -96,7 +96,7 @@ pub(super) struct SyncCreate {
     trip: ReplaceTrip,
 }
 
-/// Changes a trip. It is a `conflict` if the trip does not have `base_version`.
+/// Changes a trip. The result is `conflict` if the trip does not have `base_version`.
 #[derive(Debug, Object)]
 pub(super) struct SyncUpdate {
     /// Id of the operation: a UUID that the app generates, the same in every attempt. The operation is
@@ -108,15 +108,16 @@ pub(super) struct SyncUpdate {
     id: AnyId,
     /// `version` that the trip had when the user changed it. If an earlier operation in the same request
     /// changes the same trip, send the version that the earlier operation produces, which is its own
-    /// `base_version` plus 1. If the earlier operation is not applied, this one is a `conflict`.
+    /// `base_version` plus 1. If the earlier operation is not applied, the result of this operation is
+    /// `conflict`.
     #[oai(validator(minimum(value = "1")))]
     base_version: i64,
     /// A merge patch (RFC 7396), in which `stops` replaces all stops.
     trip: UpdateTrip,
 }
 
-/// Deletes a trip. It is a `conflict` if the trip does not have `base_version`, and `applied` if the trip is
-/// already deleted.
+/// Deletes a trip. The result is `conflict` if the trip does not have `base_version`, and `applied` if the
+/// trip is already deleted.
 #[derive(Debug, Object)]
 pub(super) struct SyncDelete {
     /// Id of the operation: a UUID that the app generates, the same in every attempt. The operation is

@@ -86,11 +86,11 @@ impl Example for SyncChanges {
 pub(super) struct SyncResult {
     /// `op_id` of the operation.
     op_id: String,
-    /// `applied`: the operation was applied. `duplicate`: an earlier request within 7 days applied it, and it
-    /// was not repeated. `conflict`: it was not applied, because the trip does not have `base_version`,
-    /// because the trip of a `create` exists already, or because an operation that it builds on was not
-    /// applied. `rejected`: it was not applied, for the reason in `problem`. The list may grow. Keep an
-    /// operation whose status is unknown.
+    /// `applied`: the operation was applied. `duplicate`: an earlier request within 7 days applied it, and
+    /// this request did not apply it again. `conflict`: it was not applied, because the trip does not have
+    /// `base_version`, because the trip of a `create` exists already, or because an operation that it builds
+    /// on was not applied. `rejected`: it was not applied, for the reason in `problem`. The list may grow.
+    /// Keep an operation whose status is unknown.
     status: String,
     /// Current trip. Absent if it does not exist, and if the token does not have the scope `trips:read`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,12 +63,12 @@ impl HealthApi {
     /// Check readiness
     ///
     /// Succeeds while the server can process requests. A load balancer sends requests to this server only
-    /// while it succeeds.
+    /// while this check succeeds.
     ///
     /// Otherwise the response is 503: `database_unavailable` while the database is unreachable,
     /// `no_signing_key` while the server can't issue tokens because its master secret is wrong, `wrong_clock`
-    /// while its clock and the database's differ by more than a minute, and `shutting_down` from the
-    /// beginning of the shutdown.
+    /// while the clocks of the server and of the database differ by more than a minute, and `shutting_down`
+    /// from the beginning of the shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
         if self.stopping.load(Ordering::Relaxed) {

@@ -51,10 +51,9 @@ pub const BODY_MAX: usize = 256 * 1024;
 pub enum Tag {
     /// Sign up, log in, refresh tokens and log out.
     ///
-    /// Signing up and logging in return an access token, which is valid for some minutes and is sent with
-    /// every other call, and a refresh token, which is exchanged for the next pair of tokens.
-    /// `x-required-scopes` lists the scopes that an operation requires; a token has all scopes unless fewer
-    /// were requested.
+    /// Signing up and logging in return two tokens. The access token is valid for some minutes; send it with
+    /// every other call. The refresh token is exchanged for the next pair of tokens. `x-required-scopes`
+    /// lists the scopes that an operation requires; a token has all scopes unless fewer were requested.
     Authentication,
     /// The account of the user and the devices on which they are logged in.
     ///

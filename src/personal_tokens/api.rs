@@ -222,8 +222,8 @@ impl PersonalTokensApi {
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with
     ///   `POST /api/v1/me/reauthenticate`. Then repeat the request.
-    /// - 403 `insufficient_scope`: `scope` contains a scope that the access token of this request does not have. Log in again
-    ///   without limiting the scopes.
+    /// - 403 `insufficient_scope`: `scope` contains a scope that the access token of this request does not
+    ///   have. Log in again without limiting the scopes.
     /// - 507 `quota_exceeded`: the user has 50 tokens. Remove one.
     #[oai(path = "/tokens", method = "post", operation_id = "create_personal_token")]
     async fn create(

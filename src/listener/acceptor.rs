@@ -84,11 +84,11 @@ impl Acceptor {
             let is_over = !has_header && self.registry.count(peer) >= self.max_per_peer;
             if is_over && !self.registry.evict_longest_waiting_of(peer) {
                 (self.observe)(ConnectionEvent::Refused);
-                debug!(%peer, "refused a connection: every open one of this address has a request in flight");
+                debug!(%peer, "refused a connection: every open connection of this address has a request in flight");
                 continue;
             }
             if let Err(error) = tcp.set_nodelay(true) {
-                debug!(%peer, %error, "cannot set TCP_NODELAY");
+                debug!(%peer, %error, "failed to set TCP_NODELAY");
             }
             let (permit, is_reserved) = self.permit(is_over).await;
             let registered = self.registry.add((!has_header).then_some(peer));
@@ -130,7 +130,7 @@ impl Acceptor {
             return;
         }
         if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-            warn!(%error, "cannot accept connections");
+            warn!(%error, "failed to accept connections");
             self.last_logged = Some(Instant::now());
         }
         sleep(ACCEPT_PAUSE).await;

@@ -111,7 +111,9 @@ pub(super) async fn run<E: Endpoint + 'static>(
         let client = tokio::select! {
             biased;
             () = &mut stopping => return,
-            () = eviction(&place) => return debug!(%peer, "closed before the PROXY protocol header to make room"),
+            () = eviction(&place) => {
+                return debug!(%peer, "closed a connection before the PROXY protocol header to make room");
+            }
             client = client(&mut tcp, peer, &place, &shared) => client,
         };
         let Some(client) = client else { return };
@@ -127,11 +129,13 @@ pub(super) async fn run<E: Endpoint + 'static>(
     let stream = tokio::select! {
         biased;
         () = &mut stopping => return,
-        () = eviction(&place) => return debug!(%peer, "closed during the TLS handshake to make room"),
+        () = eviction(&place) => {
+            return debug!(%peer, "closed a connection during the TLS handshake to make room");
+        }
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity), shared.server),
-            Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
-            Err(_) => return debug!(%peer, "TLS handshake took too long"),
+            Ok(Err(error)) => return debug!(%peer, %error, "the TLS handshake failed"),
+            Err(_) => return debug!(%peer, "the TLS handshake took too long"),
         },
     };
     serve_http(stream, Scheme::HTTPS, peer, &place, &shared, activity, stopping).await;
@@ -154,7 +158,10 @@ async fn client<E>(
         }
         Ok(Some(client)) => {
             (shared.server.observe)(ConnectionEvent::Refused);
-            debug!(peer = %client, "refused: every connection of this address has a request in flight");
+            debug!(
+                peer = %client,
+                "refused a connection: every open connection of this address has a request in flight"
+            );
             None
         }
         Err(error) => {
@@ -233,7 +240,7 @@ async fn serve_http<E: Endpoint + 'static>(
             presence.register(cx);
             if let Poll::Ready(end) = conn.as_mut().poll(cx) {
                 if let Err(error) = end {
-                    debug!(%peer, %error, "connection ended with an error");
+                    debug!(%peer, %error, "a connection ended with an error");
                 }
                 return Poll::Ready(());
             }
@@ -247,7 +254,7 @@ async fn serve_http<E: Endpoint + 'static>(
                     watchdog.drain();
                 }
                 Poll::Ready(expired) => {
-                    debug!(%peer, why = expired.name(), "connection closed");
+                    debug!(%peer, why = expired.name(), "closed a connection");
                     if matches!(expired, Timeout::WriteStall | Timeout::WindowStall) {
                         activity.abandon();
                     }

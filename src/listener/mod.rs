@@ -109,7 +109,7 @@ pub enum ServerError {
     #[error("address already in use: {0}")]
     AddressInUse(SocketAddr),
     /// The server can't listen on the address.
-    #[error("cannot listen on {addr}")]
+    #[error("failed to listen on {addr}")]
     Bind {
         /// The address.
         addr: SocketAddr,
@@ -118,7 +118,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// A PEM file is missing, unreadable or malformed.
-    #[error("cannot read {}", path.display())]
+    #[error("failed to read {}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum ServerError {
         expected: &'static str,
     },
     /// The certificate or the key is unusable, or they do not match.
-    #[error("cannot use the certificate {} with the key {}", cert.display(), key.display())]
+    #[error("failed to use the certificate {} with the key {}", cert.display(), key.display())]
     Certificate {
         /// The certificate's file.
         cert: PathBuf,
@@ -178,7 +178,7 @@ fn bound_unsent_bytes(listener: &TcpListener) {
     // Connections inherit this option. Other systems report a slow reader's progress in larger steps.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        warn!(%error, "cannot set TCP_NOTSENT_LOWAT");
+        warn!(%error, "failed to set TCP_NOTSENT_LOWAT");
     }
 }
 
@@ -305,7 +305,7 @@ fn raise_descriptors() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            warn!(%error, limit = limit.current, "cannot raise the limit on open files");
+            warn!(%error, limit = limit.current, "failed to raise the limit on open files");
             limit.current
         }
     }

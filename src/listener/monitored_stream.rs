@@ -34,7 +34,7 @@ impl Drop for MonitoredStream {
         if self.activity.is_abandoned()
             && let Err(error) = self.io.set_zero_linger()
         {
-            debug!(%error, "cannot set SO_LINGER");
+            debug!(%error, "failed to set SO_LINGER");
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) enum HeaderError {
     TooLong(usize),
     #[error("the header of the PROXY protocol did not arrive in time")]
     TooSlow,
-    #[error("the header cannot be read: {0}")]
+    #[error("failed to read the header: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -170,11 +170,11 @@ impl HeaderWarnings {
     /// which is no fault.
     pub(super) fn log(&self, peer: SocketAddr, error: &HeaderError) {
         if matches!(error, HeaderError::Empty) {
-            return debug!(%peer, %error, "connection closed");
+            return debug!(%peer, %error, "a proxy closed a connection without sending anything");
         }
         if let Some(left_out) = self.admit(Instant::now()) {
             let left_out = (left_out > 0).then_some(left_out);
-            warn!(%peer, %error, left_out, "closed a connection of a proxy that must use the PROXY protocol");
+            warn!(%peer, %error, left_out, "closed a connection of a trusted proxy, which must use the PROXY protocol");
         }
     }
 

@@ -86,7 +86,7 @@ impl Sender {
 pub(super) enum MessageError {
     #[error("the recipient {0}")]
     Recipient(#[from] AddressError),
-    #[error("the message cannot be encoded: {0}")]
+    #[error("failed to encode the message: {0}")]
     Encoding(#[from] lettre::error::Error),
 }
 

@@ -255,7 +255,7 @@ impl Mail {
             if !budgets::spend(tx, mailbox.as_ref(), mail.kind, now, max_per_day).await? {
                 tracing::info!(
                     kind = mail.kind.name(),
-                    "the limit of mails to this mailbox is reached: a mail is not sent"
+                    "a mail was not queued: the limit of mails to this mailbox is reached"
                 );
                 return Ok(Queued::OverBudget);
             }

@@ -19,7 +19,7 @@ use crate::error_chain::error_chain;
 #[derive(Debug, thiserror::Error)]
 pub enum TemplatesError {
     /// The directory or a file can't be read.
-    #[error("templates: cannot read {path}: {source}")]
+    #[error("templates: failed to read {path}: {source}")]
     Read {
         /// The path.
         path: String,
@@ -38,7 +38,7 @@ pub enum TemplatesError {
         kinds: String,
     },
     /// An HTML template has no text template.
-    #[error("templates: {html} needs {text} beside it")]
+    #[error("templates: {html} requires the file {text} in the same directory")]
     NoText {
         /// The name of the HTML template.
         html: String,

@@ -74,6 +74,7 @@ impl<'a> Session<'a> {
 
 async fn write(dir: PathBuf, id: Uuid, message: Vec<u8>) -> Result<PathBuf, SendError> {
     let written = tokio::task::spawn_blocking(move || files::write(&dir, id, &message)).await;
-    let failed = |error: io::Error| SendError::Refused(format!("cannot write the file of the mail: {error}"));
+    let failed =
+        |error: io::Error| SendError::Refused(format!("failed to write the file of the mail: {error}"));
     written.map_err(io::Error::other).and_then(|written| written).map_err(failed)
 }

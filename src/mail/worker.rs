@@ -158,7 +158,10 @@ impl<'a> Worker<'a> {
                 Ok(()) => self.delivered(row.id).await?,
                 Err(failure) => {
                     if let Failure::NoServer(reason) = &failure {
-                        tracing::warn!(error = reason, "cannot send mails at the moment");
+                        tracing::warn!(
+                            error = reason,
+                            "the mail server is unreachable or accepts no mails; the mails wait for the next attempt"
+                        );
                         no_server = Some(reason.clone());
                     }
                     self.failed(&row, failure).await?;
@@ -214,7 +217,13 @@ impl<'a> Worker<'a> {
             tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail; a retry is scheduled");
             return self.postpone(id, attempts, next, error).await;
         }
-        tracing::error!(%id, kind = row.kind, attempts = attempts + 1, error, "gave up sending a mail");
+        tracing::error!(
+            %id,
+            kind = row.kind,
+            attempts = attempts + 1,
+            error,
+            "failed to send a mail; no retry is scheduled"
+        );
         let input = (id, attempts, now.timestamp_millis(), error);
         let failed = self.mail.0.db.write(input, |tx, (id, attempts, now, error)| {
             store::fail(tx, *id, *attempts, *now, error).boxed()

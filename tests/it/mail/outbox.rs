@@ -167,7 +167,7 @@ async fn the_mails_of_a_deleted_account_are_not_sent() {
     let waiting = app.services().mail.list().await.unwrap();
     assert_eq!((waiting.len(), waiting[1].attempts), (2, 1), "{waiting:?}");
     assert_eq!(waiting[0].to.as_deref(), Some("ada@example.org"));
-    assert!(waiting[0].last_error.as_deref().unwrap().contains("cannot write the file"), "{waiting:?}");
+    assert!(waiting[0].last_error.as_deref().unwrap().contains("failed to write the file"), "{waiting:?}");
     ada.delete("/api/v1/me")
         .json(&serde_json::json!({ "password": crate::harness::PASSWORD }))
         .await

@@ -34,9 +34,7 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("verify").about("Check a backup by unpacking it").arg(file()).arg(json()))
         .subcommand(
             Command::new("restore")
-                .about(
-                    "Replace the database by a backup, and begin a new feed epoch; servers must be stopped",
-                )
+                .about("Replace the database by a backup, and begin a new feed epoch; stop all servers first")
                 .arg(file())
                 .arg(
                     Arg::new("yes")
@@ -122,8 +120,8 @@ fn restored_json(Restored { header, renewed, replaced }: &Restored) -> String {
 fn restored_lines(Restored { header, replaced, .. }: &Restored) -> Vec<String> {
     let mut lines = vec![
         format!("The backup was restored: {}.", described(header)),
-        "A new feed epoch has begun: apps load all trips again. Sessions that were refreshed since the backup must \
-         log in again."
+        "A new feed epoch has begun: apps load all trips again. Users whose session was refreshed after the \
+         backup must log in again."
             .to_owned(),
     ];
     if let Some(replaced) = replaced {

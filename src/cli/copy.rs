@@ -25,7 +25,7 @@ impl From<CopyDatabaseError> for CliError {
 
 pub(super) fn command() -> Command {
     Command::new("copy")
-        .about("Copy everything to another database, or what has changed since the last copy")
+        .about("Copy the database to another database, or only the changes since the last copy")
         .arg(
             Arg::new("to")
                 .long("to")
@@ -95,8 +95,8 @@ fn as_lines(copied: &Copied) -> Vec<String> {
         copied.duration.as_secs_f64()
     ));
     lines.push(if copied.servers_running {
-        "Servers use the source: their later changes are not in the copy. Stop them and run the command again; it \
-         copies only the differences."
+        "Servers still use the source, and their later changes are not in the copy. Stop the servers and run the \
+         command again: it copies only the differences."
             .to_owned()
     } else {
         "Start the servers with TRIPGATE_DATABASE_URL set to the target, and the same data directory.".to_owned()

@@ -14,7 +14,7 @@ use crate::epochs::Renewed;
 pub(super) fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("epoch")
-        .about("Manage the feed epoch, which tells a restored database from the one that apps know")
+        .about("Manage the feed epoch, by which apps detect that a backup was restored")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -49,11 +49,14 @@ fn as_json(Renewed { state, trips, ended_sessions }: &Renewed) -> String {
 fn as_lines(Renewed { trips, ended_sessions, .. }: &Renewed, end_sessions: bool) -> Vec<String> {
     vec![
         "A new feed epoch has begun: apps load all trips again.".to_owned(),
-        format!("{trips} trips have a new version; changes to the versions from before are refused."),
+        format!(
+            "{trips} trips have a new version. Changes that are based on an earlier version are rejected."
+        ),
         if end_sessions {
             format!("{ended_sessions} sessions were ended: their users must log in again.")
         } else {
-            "Sessions that the database knows go on. All others must log in again.".to_owned()
+            "Sessions that are in the database stay valid. The users of all other sessions must log in again."
+                .to_owned()
         },
     ]
 }

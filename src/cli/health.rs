@@ -32,7 +32,7 @@ const MAX_RESPONSE: u64 = 16 * 1024;
 pub(super) fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("health")
-        .about("Ask the server on this machine whether it is healthy; the exit status is 0 if it is")
+        .about("Check whether the server on this machine is healthy; the exit status is 0 if it is healthy")
         .arg(flag("ready").help("Also require that the server can process requests"))
         .arg(flag("json").help("Print one JSON object"))
 }

@@ -18,8 +18,9 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(Command::new("list").about("List all keys, without their private parts"))
         .subcommand(
-            Command::new("rotate")
-                .about("Sign with the next key at once; issued tokens stay valid (automatic every 30 days)"),
+            Command::new("rotate").about(
+                "Sign with the next key immediately; issued tokens stay valid (automatic every 30 days)",
+            ),
         )
         .subcommand(
             Command::new("revoke")

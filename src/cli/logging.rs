@@ -22,7 +22,7 @@ use crate::error_chain::error_chain;
 /// Starts the log for the whole process. Dropping the guard writes the lines that are still buffered.
 pub(super) fn start(settings: &Settings) -> Result<FlushGuard, String> {
     let (writer, guard) =
-        log_writer::start(io::stderr()).map_err(|error| format!("cannot start the log: {error}"))?;
+        log_writer::start(io::stderr()).map_err(|error| format!("failed to start the log: {error}"))?;
     let ansi = io::stderr().is_terminal();
     let log = subscriber(&settings.log, settings.log_format, ansi, writer)?;
     tracing::subscriber::set_global_default(log).map_err(|_| "the log is already started".to_owned())?;

@@ -15,7 +15,7 @@ use crate::mail::{QueuedMail, TestReport};
 pub(super) fn command() -> Command {
     let address = Arg::new("address").value_name("ADDRESS").required(true).help("The recipient");
     Command::new("mail")
-        .about("Test the delivery of mails, and show the mails that wait")
+        .about("Test the delivery of mails, and list the mails that were not delivered")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -26,7 +26,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(
             Command::new("queue")
-                .about("List the mails that wait or failed, and the reason")
+                .about("List the mails that wait and the mails that failed, with the reason")
                 .arg(json_flag()),
         )
 }

@@ -52,7 +52,7 @@ enum CliError {
 
 impl CliError {
     fn output(error: &io::Error) -> Self {
-        Self::Failed(format!("cannot write the output: {error}"))
+        Self::Failed(format!("failed to write the output: {error}"))
     }
 
     fn code(&self) -> u8 {

@@ -95,7 +95,7 @@ fn check(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn write(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let failed = |name: &Path, error: &io::Error| {
-        CliError::Failed(format!("cannot write {}: {error}", name.display()))
+        CliError::Failed(format!("failed to write {}: {error}", name.display()))
     };
     fs::create_dir_all(root.join(DIR)).map_err(|error| failed(Path::new(DIR), &error))?;
     for (path, text) in files() {
@@ -107,7 +107,7 @@ fn write(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn diff(paths: &[&PathBuf], root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let read = |path: &PathBuf| {
-        let failed = |error: String| CliError::Failed(format!("cannot read {}: {error}", path.display()));
+        let failed = |error: String| CliError::Failed(format!("failed to read {}: {error}", path.display()));
         let text = fs::read_to_string(root.join(path)).map_err(|error| failed(error.to_string()))?;
         serde_json::from_str::<Value>(&text).map_err(|error| failed(error.to_string()))
     };

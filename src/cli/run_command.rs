@@ -30,7 +30,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::NoStart(format!("cannot start the async runtime: {error}")))?;
+        .map_err(|error| CliError::NoStart(format!("failed to start the async runtime: {error}")))?;
     let result = runtime.block_on(future);
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(result)

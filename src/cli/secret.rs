@@ -39,10 +39,10 @@ fn preparation_lines(preparation: &SecretPreparation) -> Vec<String> {
     match preparation {
         SecretPreparation::Prepared { path } => vec![
             format!(
-                "The next secret is in {}. Copy the file to every replica and restart them;",
+                "The next secret is in {}. Copy the file to every replica, and restart the replicas.",
                 path.display()
             ),
-            "when all replicas have restarted, run `tripgate secret rotate`.".to_owned(),
+            "When all replicas have restarted, run `tripgate secret rotate`.".to_owned(),
         ],
         SecretPreparation::AlreadyPrepared { path } => {
             vec![format!("{} contains the next secret already; nothing was changed.", path.display())]
@@ -74,13 +74,14 @@ fn rotation_lines(rotation: &SecretRotation) -> Vec<String> {
                 ),
                 format!("{keys} keys are encrypted under the new secret. {restart}"),
                 format!(
-                    "Users stay logged in. {days} days after the restart, the `old` line can be deleted. Encrypted \
-                     backups from before now need it: store a copy of the line as long as you keep them."
+                    "Users stay logged in. {days} days after the restart, the `old` line can be deleted. Backups \
+                     that were encrypted before now need this line: store a copy of it as long as you keep these \
+                     backups."
                 ),
             ]
         }
         SecretRotation::ReencryptedConfigured { keys } => vec![
-            format!("{keys} keys were reencrypted under the first line of TRIPGATE_SECRET."),
+            format!("{keys} keys were re-encrypted under the first line of TRIPGATE_SECRET."),
             "To replace the secret, put the new one on the first line and the previous one after `old ` on a \
              line below, restart every server, and run this command again."
                 .to_owned(),
@@ -106,8 +107,8 @@ mod tests {
                 "data/secret contains a new secret, and the previous one on a line that begins with `old `.",
                 "2 keys are encrypted under the new secret. Copy the file to every replica and restart them \
                  one after the other.",
-                "Users stay logged in. 8 days after the restart, the `old` line can be deleted. Encrypted backups \
-                 from before now need it: store a copy of the line as long as you keep them.",
+                "Users stay logged in. 8 days after the restart, the `old` line can be deleted. Backups that \
+                 were encrypted before now need this line: store a copy of it as long as you keep these backups.",
             ]
         );
     }

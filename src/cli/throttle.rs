@@ -23,13 +23,17 @@ pub(super) fn command() -> Command {
         .long("address")
         .value_name("IP")
         .value_parser(value_parser!(IpAddr))
-        .help("An address; of an IPv6 address, its /64 and /48 networks");
-    let all = Arg::new("all").long("all").action(ArgAction::SetTrue).help("Everything");
+        .help("An IP address; for an IPv6 address, also its /64 and /48 networks");
+    let all = Arg::new("all").long("all").action(ArgAction::SetTrue).help("All accounts and addresses");
     Command::new("throttle")
-        .about("Show and reset what is slowed down after failed attempts")
+        .about("Show and reset the limits that slow down accounts and addresses after failed attempts")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("list").about("List what has no free attempts left").arg(json_flag()))
+        .subcommand(
+            Command::new("list")
+                .about("List the accounts and addresses that have no free attempts left")
+                .arg(json_flag()),
+        )
         .subcommand(
             Command::new("clear")
                 .about("Forget failed attempts, with immediate effect")

@@ -35,10 +35,9 @@ pub(super) fn command() -> Command {
                 .help("Run them on a copy and report durations and disk space; changes nothing else"),
         )
         .arg(
-            Arg::new("to")
-                .long("to")
-                .value_name("URL")
-                .help("Copy to this empty database; SQLite is otherwise copied beside its file"),
+            Arg::new("to").long("to").value_name("URL").help(
+                "Copy to this empty database; without it, a SQLite database is copied to a file beside it",
+            ),
         )
         .arg(json_flag())
 }

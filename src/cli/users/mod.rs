@@ -48,15 +48,18 @@ fn of_user(name: &'static str, about: &'static str) -> Command {
 
 pub(super) fn command() -> Command {
     Command::new("users")
-        .about("Help users: list, add, disable, delete, end sessions, reset passwords")
+        .about("Manage accounts: list, add, disable, delete, end sessions, reset passwords")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list_command())
         .subcommand(of_user("show", "Show an account"))
         .subcommand(add_command())
         .subcommand(import::command())
-        .subcommand(of_user("disable", "Refuse every login and end everything; deletes nothing"))
-        .subcommand(of_user("enable", "Accept logins again"))
+        .subcommand(of_user(
+            "disable",
+            "Reject every login and every credential of the account; deletes nothing",
+        ))
+        .subcommand(of_user("enable", "Accept logins to a disabled account again"))
         .subcommand(of_user("confirm", "Confirm the email address"))
         .subcommand(reset_command())
         .subcommand(of_user("sessions", "List the active sessions"))
@@ -95,7 +98,7 @@ fn add_command() -> Command {
         .arg(value("email", "EMAIL").help("The email address"))
         .arg(value("username", "USERNAME").help("The username"))
         .arg(value("display-name", "NAME").help("The name that apps display"))
-        .arg(flag("confirmed").help("The email address is confirmed"))
+        .arg(flag("confirmed").help("Mark the email address as confirmed"))
         .arg(flag("password-stdin").required(true).help("Read the password from the first line of the input"))
         .arg(json_flag())
 }
@@ -168,7 +171,7 @@ async fn list(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, Cli
     let page = admin::list_users(settings, filter, after, limit).await?;
     if let Some(last) = page.items.last().filter(|_| page.has_more) {
         // Print this on standard error, so that the output contains only the list.
-        let _ = writeln!(io::stderr(), "more accounts follow: --after {}", last.id);
+        let _ = writeln!(io::stderr(), "there are more accounts: continue with --after {}", last.id);
     }
     if args.get_flag("json") {
         return Ok(vec![page.items.iter().map(output::user_json).collect::<Value>().to_string()]);
@@ -191,7 +194,7 @@ fn new_user(args: &ArgMatches) -> Result<NewUser, CliError> {
 fn read_password() -> Result<String, CliError> {
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(PASSWORD_READ_MAX).read_to_end(&mut bytes);
-    read.map_err(|error| CliError::Failed(format!("cannot read the password: {error}")))?;
+    read.map_err(|error| CliError::Failed(format!("failed to read the password: {error}")))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| CliError::Failed("the password is not valid UTF-8".to_owned()))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())

@@ -100,7 +100,7 @@ pub(super) fn changed_line(change: Change, changed: &Changed) -> String {
     match (change, changed.is_changed) {
         (Change::Disable, true) => format!("{id} is disabled; {ended}"),
         (Change::Disable, false) => format!("{id} was disabled already; {ended}"),
-        (Change::Enable, true) => format!("{id} is enabled; the user has to log in again"),
+        (Change::Enable, true) => format!("{id} is enabled; the user must log in again"),
         (Change::Enable, false) => format!("{id} was not disabled"),
         (Change::Confirm, true) => format!("the email address of {id} is confirmed"),
         (Change::Confirm, false) => format!("the email address of {id} was confirmed already"),

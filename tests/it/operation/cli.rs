@@ -273,7 +273,7 @@ fn a_breaking_change_of_the_document_sets_the_exit_status() {
     assert!(stderr(&broken).contains("1 change breaks"), "{}", stderr(&broken));
     let missing = run(dir.path(), &["openapi", "--diff", "none.json"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(stderr(&missing).contains("cannot read none.json"), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("failed to read none.json"), "{}", stderr(&missing));
 }
 
 #[test]

@@ -39,7 +39,11 @@ async fn the_operator_lists_accounts_with_filters_page_by_page() {
     let page = run_with_input(&app, &["users", "list", "--limit", "3", "--json"], b"");
     let listed: Value = serde_json::from_str(&stdout(&page)).unwrap();
     let last = listed[2]["id"].as_str().unwrap();
-    assert!(stderr(&page).contains(&format!("more accounts follow: --after {last}")), "{}", stderr(&page));
+    assert!(
+        stderr(&page).contains(&format!("there are more accounts: continue with --after {last}")),
+        "{}",
+        stderr(&page)
+    );
     let rest = users_json(&app, &["list", "--limit", "3", "--after", last]).await;
     assert_eq!(names(&rest), ["underXscore"]);
     let lines = users(&app, &["list"]).await;

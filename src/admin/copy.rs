@@ -35,7 +35,7 @@ pub enum CopyDatabaseError {
     #[error("the database {0} has pending migrations: run `tripgate migrate up` first")]
     Pending(String),
     /// The source is itself an incomplete copy.
-    #[error("the database {0} is an incomplete copy: complete it first")]
+    #[error("the database {0} is an incomplete copy: complete the copy first")]
     IncompleteSource(String),
     /// The target has tables of another program.
     #[error("the target {url} has tables of another program ({table}): copy to a database of its own")]

@@ -141,7 +141,7 @@ fn missing_database(settings: &Settings, path: &str) -> Finding {
             let record = record.path().display().to_string();
             failed(
                 "database",
-                format!("{path} is missing, but {record} is from an earlier start: put it back"),
+                format!("{path} is missing, but {record} is from an earlier start: put the database back"),
             )
         }
         Err(error) => failed("database", error_chain(&error)),
@@ -176,15 +176,17 @@ async fn check_secret(
         Err(error) => return failed(CHECK, error_chain(&error)),
     };
     match (secret, db) {
-        (None, _) if has_keys => {
-            failed(CHECK, "the secret is missing, but the database has keys that it encrypts: put it back")
-        }
+        (None, _) if has_keys => failed(
+            CHECK,
+            "the secret is missing, but the database has keys that are encrypted under it: restore the secret",
+        ),
         (None, _) => ok(CHECK, "there is no secret yet; the first start creates it"),
         (Some(secret), Some(db)) if has_keys => match tokens::can_sign(db, clock.clone(), secret).await {
             Ok(true) => ok(CHECK, "the secret decrypts the signing key"),
-            Ok(false) => {
-                failed(CHECK, "the secret does not decrypt the signing key: it belongs to another database")
-            }
+            Ok(false) => failed(
+                CHECK,
+                "the secret does not decrypt the signing key: restore the secret that belongs to this database",
+            ),
             Err(error) => failed(CHECK, error_chain(&error)),
         },
         (Some(_), _) => ok(CHECK, "the secret is valid; there are no signing keys yet"),

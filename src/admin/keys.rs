@@ -17,7 +17,9 @@ pub enum KeysError {
     #[error("this master secret does not decrypt the signing keys; nothing was changed")]
     WrongSecret,
     /// Another process changed the key ring at the same time.
-    #[error("another process changed the keys at the same time; nothing was changed here")]
+    #[error(
+        "another process changed the keys at the same time, so this command changed nothing: run it again"
+    )]
     ConcurrentRotation,
     /// No key has this id.
     #[error("there is no key {kid:?}")]
@@ -27,7 +29,7 @@ pub enum KeysError {
     },
     /// The master secret comes from the settings, so only the operator can change it.
     #[error(
-        "TRIPGATE_SECRET is set: add a second line with `next ` and a new secret to it, and restart every server"
+        "TRIPGATE_SECRET is set: add a second line to it, `next ` followed by a new secret, and restart every server"
     )]
     SecretInSettings,
     /// The database, the secret or the settings can't be used.

@@ -18,10 +18,10 @@ pub enum RehearseUpgradeError {
     )]
     NeedsScratch,
     /// The scratch database has tables.
-    #[error("the database {0} is not empty: a rehearsal needs an empty one")]
+    #[error("the database {0} is not empty: a rehearsal needs an empty database")]
     NotEmpty(String),
     /// The database can't be copied to a file.
-    #[error("cannot copy the database to {path}: {source}")]
+    #[error("failed to copy the database to {path}: {source}")]
     Snapshot {
         /// The path of the copy.
         path: String,

@@ -78,7 +78,7 @@ pub enum ManageUsersError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// The file to import can't be read.
-    #[error("cannot read {}", path.display())]
+    #[error("failed to read {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -86,7 +86,7 @@ pub enum ManageUsersError {
         source: io::Error,
     },
     /// An error of the database.
-    #[error("cannot read or write the accounts")]
+    #[error("failed to read or write accounts")]
     Store(#[from] StoreError),
 }
 

@@ -270,7 +270,7 @@ async fn a_source_that_is_incomplete_or_outdated_is_refused_and_no_target_is_cre
     copied(app.settings(), &source);
     let settings = Settings { database_url: Secret::new(&source), ..app.settings().clone() };
     execute(&source, &["UPDATE tripgate_copy SET generation = NULL"]).await;
-    assert_refused(&settings, &target, "is an incomplete copy: complete it first");
+    assert_refused(&settings, &target, "is an incomplete copy: complete the copy first");
     copied(app.settings(), &source);
     let reverted = run(dir.path(), &["migrate", "down", "--database-url", &source]);
     assert_eq!(reverted.status.code(), Some(0), "{}", stderr(&reverted));

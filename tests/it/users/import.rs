@@ -152,9 +152,9 @@ async fn a_file_in_another_format_is_refused_at_its_first_line() {
     let (app, hash) = start().await;
     assert_eq!(
         faults(&app, "a.csv", "email,password\nada@example.org,x\n"),
-        [format!("1: has another column than {}", HEADER.replace(',', ", "))]
+        [format!("1: has a column that is none of {}", HEADER.replace(',', ", "))]
     );
-    assert_eq!(faults(&app, "b.csv", "email,email\n"), ["1: email is twice in the header"]);
+    assert_eq!(faults(&app, "b.csv", "email,email\n"), ["1: email occurs twice in the header"]);
     assert_eq!(faults(&app, "c.csv", b"email\n\xff@example.org\n"), ["2: is not valid UTF-8"]);
     let lines = [
         "[]".to_owned(),
@@ -174,7 +174,7 @@ async fn a_file_in_another_format_is_refused_at_its_first_line() {
             "3: has a duplicate field".to_owned(),
             "4: contains a NUL character".to_owned(),
             "5: email_verified must be true or false".to_owned(),
-            format!("6: has another field than {}", HEADER.replace(',', ", ")),
+            format!("6: has a field that is none of {}", HEADER.replace(',', ", ")),
             "7: is not well-formed JSON (line 1, column 1)".to_owned(),
         ]
     );
@@ -183,7 +183,7 @@ async fn a_file_in_another_format_is_refused_at_its_first_line() {
     assert!(stderr(&unknown).contains("--format csv or --format jsonl"), "{}", stderr(&unknown));
     let absent = run_with_input(&app, &["users", "import", "absent.csv"], b"");
     assert_eq!(absent.status.code(), Some(1));
-    assert!(stderr(&absent).contains("cannot read absent.csv"), "{}", stderr(&absent));
+    assert!(stderr(&absent).contains("failed to read absent.csv"), "{}", stderr(&absent));
     assert_eq!(rows::users(&app).await.len(), 1);
 }
 

@@ -90,7 +90,7 @@ async fn compare<'a>(
         match email(imported) {
             Some(email) if known_emails.contains(email) => outcome.existing += 1,
             Some(email) if reserved.contains(email) => {
-                fault("email", "belongs to an account that can still take it back");
+                fault("email", "is the former address of an account, which can still restore it");
             }
             Some(_) if is_name_known => fault("username", "belongs to another account"),
             None if is_name_known => outcome.existing += 1,

@@ -78,10 +78,10 @@ fn header(bytes: &[u8]) -> Result<Vec<&'static str>, Faulty> {
     let mut columns: Vec<&'static str> = Vec::new();
     for name in split(bytes)? {
         let Some((_, column)) = column_named(name.trim()) else {
-            return Err(whole(format!("has another column than {}", COLUMNS.join(", "))));
+            return Err(whole(format!("has a column that is none of {}", COLUMNS.join(", "))));
         };
         if columns.contains(&column) {
-            return Err((Some(column), "is twice in the header".to_owned()));
+            return Err((Some(column), "occurs twice in the header".to_owned()));
         }
         columns.push(column);
     }
@@ -109,7 +109,7 @@ fn json_fields(bytes: &[u8]) -> Result<Fields, Faulty> {
     let mut fields = Fields::default();
     for (name, value) in object {
         let Some((_, column)) = column_named(&name) else {
-            return Err(whole(format!("has another field than {}", COLUMNS.join(", "))));
+            return Err(whole(format!("has a field that is none of {}", COLUMNS.join(", "))));
         };
         match value {
             Value::Null => {}

@@ -151,7 +151,10 @@ async fn check(
     let known = remembered(&state);
     match record.replace(&known) {
         Err(error) if error.is_storage_full() => {
-            tracing::warn!(causes = error_chain(&error), "the disk is full");
+            tracing::warn!(
+                causes = error_chain(&error),
+                "the disk is full: failed to write the record of the database"
+            );
         }
         written => written?,
     }
@@ -191,8 +194,8 @@ async fn renew_older(epochs: &Epochs, known: KnownDatabase) -> Result<DatabaseSt
     let renewed = epochs.renew(renewal).await?;
     tracing::warn!(
         trips = renewed.trips,
-        "the database is older than at the last stop, so a backup was restored: a new feed epoch has begun, \
-         and apps load all trips again"
+        "the database is older than the record in the data directory, as after a restored backup: a new feed epoch \
+         has begun, and apps load all trips again"
     );
     Ok(renewed.state)
 }
@@ -207,7 +210,7 @@ pub(crate) fn remembered(state: &DatabaseState) -> KnownDatabase {
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
     /// An error of the database.
-    #[error("cannot raise the generation of the database")]
+    #[error("failed to raise the generation of the database")]
     Store(#[from] StoreError),
     /// An error of the file.
     #[error(transparent)]

@@ -317,7 +317,11 @@ fn check_writable(directory: &Path) -> io::Result<()> {
     // On some full disks, the file can't even be created.
     match write() {
         Err(error) if is_storage_full(&error) => {
-            tracing::warn!(%error, directory = %directory.display(), "the disk is full");
+            tracing::warn!(
+                %error,
+                directory = %directory.display(),
+                "the disk is full: writes to this directory fail until there is space"
+            );
             Ok(())
         }
         written => written,

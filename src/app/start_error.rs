@@ -14,7 +14,7 @@ use crate::tokens::TokensError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory can't be created or written to.
-    #[error("cannot create or write to the data directory {path}: {source}")]
+    #[error("failed to create or write to the data directory {path}: {source}")]
     DataDir {
         /// The directory.
         path: String,
@@ -28,7 +28,7 @@ pub enum StartError {
     #[error(transparent)]
     Database(#[from] OpenError),
     /// The clock of the database or the time of the last work can't be read.
-    #[error("cannot read the time from the database: {0}")]
+    #[error("failed to read the time from the database: {0}")]
     Clock(StoreError),
     /// The mails can't be sent with these settings.
     #[error(transparent)]
@@ -37,16 +37,19 @@ pub enum StartError {
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),
     /// The signing keys can't be read.
-    #[error("cannot read the signing keys: {0}")]
+    #[error("failed to read the signing keys: {0}")]
     Tokens(#[from] TokensError),
     /// A query on the database failed.
-    #[error("cannot read or write the database")]
+    #[error("failed to read or write the database")]
     Store(#[from] StoreError),
     /// The file that records the identity of the database can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The backup before a migration failed.
-    #[error("cannot make a backup before the migration; TRIPGATE_BACKUP_BEFORE_MIGRATION=off skips it: {0}")]
+    #[error(
+        "failed to make a backup before the migration: {0}; set backup_before_migration to off to migrate \
+         without a backup"
+    )]
     Backup(#[source] BackupError),
     /// Another server uses the SQLite database.
     #[error(transparent)]
@@ -68,7 +71,7 @@ pub enum StartError {
     /// There is no database, but there was one at an earlier start.
     #[error(
         "the database {database} is missing or empty, but {beside} is from an earlier start: put the database \
-         back or restore a backup; `tripgate serve --create` begins with a new database"
+         back, restore a backup, or run `tripgate serve --create` to begin with a new database"
     )]
     DatabaseLost {
         /// The URL of the database, without its password.
@@ -78,8 +81,8 @@ pub enum StartError {
     },
     /// There is no database, and the command does not create it.
     #[error(
-        "there is no database at {path}: run this command in the directory of the server; --create creates the \
-         database before the first start"
+        "there is no database at {path}: run this command in the directory of the server, or add --create to \
+         create the database before the first start"
     )]
     NoDatabase {
         /// The path of the file.
@@ -87,8 +90,8 @@ pub enum StartError {
     },
     /// The database is not the one that earlier starts used.
     #[error(
-        "the database {database} is not the one that {record} names: put the right database back; `tripgate \
-         epoch renew` adopts this one"
+        "the database {database} is not the one recorded in {record}: restore the recorded database, or run \
+         `tripgate epoch renew` to use {database} from now on"
     )]
     ForeignDatabase {
         /// The URL of the database, without its password.
@@ -98,8 +101,9 @@ pub enum StartError {
     },
     /// The database has signing keys, but the secret is missing.
     #[error(
-        "the secret file {secret} is missing, but the database {database} has keys that it encrypts: put the \
-         file back; `tripgate serve --create` begins with a new secret, and every user must log in again"
+        "the secret file {secret} is missing, but the database {database} has keys that are encrypted under \
+         it: put the file back, or run `tripgate serve --create` to begin with a new secret; every user must then \
+         log in again"
     )]
     SecretLost {
         /// The URL of the database, without its password.

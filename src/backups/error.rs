@@ -9,7 +9,7 @@ use crate::db::{OpenError, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file can't be read or written.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("failed to {action} {path}: {source}")]
     Io {
         /// `read` or `write`.
         action: &'static str,
@@ -60,8 +60,8 @@ pub enum BackupError {
     },
     /// The backup was made under another master secret.
     #[error(
-        "{path} was made under another master secret, which encrypts the keys in it: restore the secret file of that \
-         time first"
+        "{path} was made under another master secret, which encrypts the signing keys in it: restore the secret \
+         file of that time first"
     )]
     ForeignSecret {
         /// The path of the file.
@@ -74,7 +74,9 @@ pub enum BackupError {
     )]
     NoKey,
     /// Backups are to be encrypted, and this one is not.
-    #[error("{path} is not encrypted, but backup_encryption is on: set it to off if you trust the file")]
+    #[error(
+        "{path} is not encrypted, but backup_encryption is on: set backup_encryption to off if you trust the file"
+    )]
     NotEncrypted {
         /// The path of the file.
         path: String,
@@ -86,7 +88,7 @@ pub enum BackupError {
         dir: String,
     },
     /// The backup is encrypted, and there is no master secret.
-    #[error("{path} is encrypted: restore the secret file under which it was made first")]
+    #[error("{path} is encrypted: first restore the secret file under which it was made")]
     NoSecret {
         /// The path of the file.
         path: String,
@@ -121,7 +123,7 @@ pub enum BackupError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The database failed.
-    #[error("cannot read the database")]
+    #[error("failed to read the database")]
     Store(#[from] StoreError),
 }
 

@@ -33,7 +33,7 @@ pub enum LockError {
         pid: String,
     },
     /// The lock file can't be created or locked.
-    #[error("cannot lock {path}: {source}")]
+    #[error("failed to lock {path}: {source}")]
     File {
         /// The path of the lock file.
         path: String,

@@ -43,7 +43,7 @@ pub struct KnownDatabase {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file can't be read or written.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("failed to {action} {path}: {source}")]
     File {
         /// The path of the file.
         path: String,
@@ -53,7 +53,9 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The content is not valid.
-    #[error("cannot read {path}: the file is damaged; `tripgate epoch renew` writes it again: {source}")]
+    #[error(
+        "failed to read {path}: the file is damaged ({source}): run `tripgate epoch renew` to write it again"
+    )]
     Damaged {
         /// The path of the file.
         path: String,

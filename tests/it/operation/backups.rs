@@ -144,7 +144,7 @@ async fn damaged_foreign_and_newer_backups_are_refused_and_nothing_changes() {
         for args in [vec!["verify", text], vec!["restore", text, "--yes"]] {
             assert_refused(&foreign, &args, "another master secret");
         }
-        assert_refused(settings, &["restore", "nowhere.backup", "--yes"], "cannot read nowhere.backup");
+        assert_refused(settings, &["restore", "nowhere.backup", "--yes"], "failed to read nowhere.backup");
     })
     .await;
 }
@@ -196,7 +196,7 @@ async fn a_failed_backup_shows_in_the_exit_status() {
     fs::write(settings.data_dir.join("backups"), "a file").unwrap();
     let failed = backup(settings, &["create"]);
     assert_eq!(failed.status.code(), Some(1), "{}", stderr(&failed));
-    assert!(stderr(&failed).contains("cannot write"), "{}", stderr(&failed));
+    assert!(stderr(&failed).contains("failed to write"), "{}", stderr(&failed));
 }
 
 #[test]

@@ -121,7 +121,7 @@ async fn a_damaged_database_record_in_the_data_directory_is_reported() {
     let record = dir.path().join("data/database.json");
     fs::write(&record, "{").unwrap();
     let reason = refused(dir.path());
-    assert!(reason.contains("cannot read") && reason.contains("epoch renew"), "{reason}");
+    assert!(reason.contains("failed to read") && reason.contains("epoch renew"), "{reason}");
     let renewed = run(dir.path(), &["epoch", "renew"]);
     assert_eq!(renewed.status.code(), Some(0), "{}", stderr(&renewed));
     assert!(can_log_in(&Process::serve(dir.path(), &[])).await);

@@ -89,7 +89,10 @@ impl MigrationTrait for Migration {
         for (canonical, claimants) in &claims {
             let Some((first, others)) = claimants.split_first() else { continue };
             if canonical.chars().count() > KEY_MAX {
-                tracing::warn!(account = %first.id, "an email address is too long to log in with");
+                tracing::warn!(
+                    account = %first.id,
+                    "the email address of this account is too long: it cannot be used to log in"
+                );
                 continue;
             }
             set_key(connection, first.id, canonical).await?;

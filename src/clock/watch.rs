@@ -72,7 +72,9 @@ impl Watch {
         } else if self.paused_until.is_some_and(|until| now.monotonic >= until) {
             self.paused_until = None;
             self.trusted_offset = self.current_offset;
-            tracing::info!("the clocks agree again: deletion of expired data and key rotation resume");
+            tracing::info!(
+                "the clocks have agreed for an hour: deletion of expired data and key rotation resume"
+            );
         }
         self.paused_until.is_none()
     }
@@ -121,8 +123,8 @@ impl Watch {
             self.warned_at = Some(now.monotonic);
             tracing::warn!(
                 difference_secs = difference / 1000,
-                "{reason}: deletion of expired data and key rotation are paused until the clocks have agreed \
-                 for an hour",
+                "{reason}: deletion of expired data and key rotation are paused until all clocks have \
+                 agreed for an hour",
             );
         }
     }

@@ -45,7 +45,7 @@ pub enum OpenError {
         path: String,
     },
     /// The database can't be reached or opened.
-    #[error("cannot open the database {url}: {source}")]
+    #[error("failed to open the database {url}: {source}")]
     Unreachable {
         /// The URL without its password.
         url: String,
@@ -62,7 +62,7 @@ pub enum OpenError {
         step: String,
     },
     /// A migration step failed.
-    #[error("cannot migrate the schema of the database: {source}")]
+    #[error("failed to migrate the schema of the database: {source}")]
     Migration {
         /// The cause.
         source: DbErr,
@@ -170,7 +170,7 @@ async fn open_on_full_disk(url: &str) -> Option<Backend> {
         return None;
     }
     let immutable = ImmutableReaders::open(url).await.ok()?;
-    tracing::warn!("the disk is full: only reads are possible until there is space");
+    tracing::warn!("the disk is full: writes fail until there is space");
     let (readers, files) = (immutable.pools(), SqliteFiles::watch_database(&file_of(url).ok()??));
     let writer = Writer::start_without_space(sqlite_options(url, None), files.clone(), immutable);
     Some(Backend::Sqlite { writer, readers, files })

@@ -205,7 +205,7 @@ impl WriterConnection {
             let new = Database::connect(self.options.clone()).await?;
             self.close().await;
             self.connection = new;
-            tracing::warn!("replaced the connection for writes, because it failed in a transaction");
+            tracing::warn!("replaced the connection for writes, because it had failed in a transaction");
         }
         // Reset by `commit` and `roll_back`.
         self.may_be_in_transaction = true;

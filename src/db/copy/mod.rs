@@ -40,13 +40,16 @@ pub enum CopyError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A statement failed.
-    #[error("cannot copy the database")]
+    #[error("failed to copy the database")]
     Store(#[from] StoreError),
     /// The databases don't have the same tables and columns.
     #[error("the schema cannot be copied: {0}")]
     Schema(String),
     /// The copy is not the same as the source.
-    #[error("the table {0} differs from its source after the copy: another program writes to the target")]
+    #[error(
+        "the table {0} differs from its source after the copy; another program may have written to the target: stop \
+         that program and run the command again"
+    )]
     Differs(String),
 }
 

@@ -150,7 +150,7 @@ pub enum AccountsError {
     #[error("too many attempts")]
     Throttled(#[from] Blocked),
     /// An error of the database.
-    #[error("cannot read or write the accounts")]
+    #[error("failed to read or write accounts")]
     Store(#[from] StoreError),
 }
 

@@ -66,7 +66,7 @@ pub enum ClientsError {
     #[error("wrong client id or secret")]
     InvalidCredentials,
     /// The token can't be verified: the keys or the revocations can't be read.
-    #[error("cannot verify the token")]
+    #[error("failed to verify the token")]
     Unverifiable,
     /// The session of a refresh token cannot be read or ended.
     #[error(transparent)]
@@ -75,7 +75,7 @@ pub enum ClientsError {
     #[error("too many attempts")]
     Throttled(#[from] Blocked),
     /// An error of the database.
-    #[error("cannot read or write the clients")]
+    #[error("failed to read or write clients")]
     Store(#[from] StoreError),
 }
 

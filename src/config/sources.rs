@@ -98,7 +98,7 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return,
             Err(error) => {
-                self.problems.push(format!("{label}: cannot read the file: {error}"));
+                self.problems.push(format!("{label}: failed to read the file: {error}"));
                 return;
             }
         };
@@ -137,7 +137,7 @@ impl RawSettings {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => {
-                self.problems.push(format!(".env: cannot read the file: {error}"));
+                self.problems.push(format!(".env: failed to read the file: {error}"));
                 return;
             }
         };

@@ -234,7 +234,7 @@ fn a_passkey_domain_without_a_web_origin_is_rejected() {
 #[test]
 fn a_named_configuration_file_must_exist_and_replaces_the_default_file() {
     let missing = fixture().named_file("other.toml").problems();
-    assert!(missing.concat().starts_with("other.toml: cannot read the file"));
+    assert!(missing.concat().starts_with("other.toml: failed to read the file"));
     let fixture = fixture()
         .file("tripgate.toml", "docs = true")
         .file("other.toml", "docs = false\ncors_origins = [\"https://a.example\", \"https://b.example\"]")

@@ -150,7 +150,7 @@ pub enum EventsError {
     #[error("invalid cursor")]
     InvalidCursor,
     /// An error of the database.
-    #[error("cannot read or write the events")]
+    #[error("failed to read or write security events")]
     Store(#[from] StoreError),
 }
 

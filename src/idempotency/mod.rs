@@ -231,7 +231,7 @@ pub enum IdempotencyError {
     #[error("the owner's account does not exist")]
     NoSuchOwner,
     /// A query failed.
-    #[error("cannot read or write the idempotency keys")]
+    #[error("failed to read or write idempotency keys")]
     Store(#[from] StoreError),
 }
 

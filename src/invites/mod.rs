@@ -44,7 +44,7 @@ pub enum InvitesError {
     #[error("no invite with this id")]
     NoSuchInvite,
     /// The database failed.
-    #[error("cannot read or write the invites")]
+    #[error("failed to read or write invites")]
     Store(#[from] StoreError),
 }
 

@@ -61,7 +61,7 @@ pub enum DigestError {
     #[error("the nonce has expired or was used")]
     Stale,
     /// The database is unavailable.
-    #[error("cannot read the personal access tokens")]
+    #[error("failed to read personal access tokens")]
     Unverifiable,
 }
 

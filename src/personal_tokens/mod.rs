@@ -96,7 +96,7 @@ pub enum PersonalTokensError {
     #[error("the owner does not exist")]
     NoSuchOwner,
     /// The owner has [`MAX_TOKENS`] tokens.
-    #[error("the owner has {MAX_TOKENS} tokens")]
+    #[error("the owner already has the maximum of {MAX_TOKENS} tokens")]
     TooMany,
     /// The hash for Digest can't be encrypted. A caller can't correct this.
     #[error("failed to encrypt the hash of a token")]

@@ -58,7 +58,7 @@ pub enum RecoveryError {
     #[error(transparent)]
     Sessions(#[from] SessionsError),
     /// An error of the database.
-    #[error("cannot read or write flows")]
+    #[error("failed to read or write flows")]
     Store(#[from] StoreError),
 }
 

@@ -103,7 +103,7 @@ pub enum SecondFactorsError {
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     /// An error of the database.
-    #[error("cannot read or write the second factors")]
+    #[error("failed to read or write second factors")]
     Store(#[from] StoreError),
 }
 

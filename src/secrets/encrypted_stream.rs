@@ -46,7 +46,7 @@ impl Pieces {
     fn seal(&mut self, piece: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let nonce = self.next_nonce(is_last);
         let sealed = self.key.seal_in_place_append_tag(nonce, Aad::from(&self.name), piece);
-        sealed.map_err(|_| io::Error::other("cannot encrypt"))
+        sealed.map_err(|_| io::Error::other("failed to encrypt a block"))
     }
 
     fn open(&mut self, piece: &mut Vec<u8>, is_last: bool) -> io::Result<()> {

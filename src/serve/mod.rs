@@ -33,7 +33,7 @@ pub enum ServeError {
     #[error(transparent)]
     Listener(#[from] ServerError),
     /// A system call failed.
-    #[error("cannot run the server: {0}")]
+    #[error("failed to run the server: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -206,7 +206,9 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
         tracing::info!(%address, "metrics are available");
     }
     if settings.public_url.is_none() && running.address.ip().is_unspecified() {
-        tracing::warn!("public_url is not set: clients cannot reach the address in tokens and links");
+        tracing::warn!(
+            "public_url is not set: tokens and links contain an address that clients cannot reach"
+        );
     }
     notify(&NotifyState::Ready);
     signals.until_stop(running.certificate.as_deref()).await;
@@ -215,7 +217,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     tokio::select! {
         stopped = running.stop() => Ok(stopped?),
         () = signals.stop.next() => {
-            tracing::warn!("received a second signal: stopping without waiting for the requests in progress");
+            tracing::warn!("received a second signal to stop: not waiting for the requests in progress");
             Ok(())
         }
     }

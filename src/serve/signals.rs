@@ -63,10 +63,10 @@ fn reload(certificate: &Certificate) {
     let result = certificate.reload();
     metrics::certificate_reloaded(result.is_ok());
     match result {
-        Ok(()) => tracing::info!("loaded the certificate again: new connections use it"),
+        Ok(()) => tracing::info!("loaded the certificate again: new connections use the new certificate"),
         Err(error) => tracing::error!(
             causes = error_chain(&error),
-            "the new certificate is not usable; the previous one stays in use"
+            "failed to load the new certificate; the previous certificate stays in use"
         ),
     }
 }

@@ -197,7 +197,7 @@ pub enum SessionsError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// An error of the database.
-    #[error("cannot read or write the sessions")]
+    #[error("failed to read or write sessions")]
     Store(#[from] StoreError),
 }
 

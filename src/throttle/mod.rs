@@ -113,7 +113,7 @@ pub enum ThrottleError {
     #[error(transparent)]
     Blocked(#[from] Blocked),
     /// An error of the database.
-    #[error("cannot read or write the throttle buckets")]
+    #[error("failed to read or write throttle buckets")]
     Store(#[from] StoreError),
 }
 

@@ -101,7 +101,7 @@ impl Freshness {
                 tracing::info!("the revocations can be read again; requests with a token no longer get 503");
             } else {
                 tracing::warn!(
-                    "cannot read the revocations; requests with a token get 503 until a read succeeds"
+                    "failed to read the revocations; requests with a token get 503 until a read succeeds"
                 );
             }
         }

@@ -71,7 +71,7 @@ impl KeyRing {
                     // no session.
                     tracing::error!(
                         kid = row.kid,
-                        "cannot mint tokens: the signing key is encrypted under another master secret"
+                        "failed to decrypt the signing key with the master secret: the server cannot issue tokens"
                     );
                 }
                 ring.active = Some(Arc::clone(&key));

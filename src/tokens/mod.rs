@@ -73,7 +73,7 @@ const CACHE_CAPACITY: usize = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// The active key can't be decrypted under the current master secret.
-    #[error("cannot decrypt the signing key under the current master secret")]
+    #[error("failed to decrypt the signing key with the master secret")]
     NoSigningKey,
     /// Another process changed the key ring at the same time.
     #[error("another process changed the keys at the same time")]
@@ -82,7 +82,7 @@ pub enum TokensError {
     #[error("signing failed: {0}")]
     Signing(String),
     /// An error of the database.
-    #[error("cannot read or write the key ring")]
+    #[error("failed to read or write the key ring")]
     Store(#[from] StoreError),
 }
 
@@ -275,7 +275,7 @@ impl Tokens {
         let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
         let read = async {
             if epoch.poll(db).await? {
-                tracing::warn!("the database was restored from a backup, which began a new feed epoch");
+                tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
                 revocations.restart_polls();
             }
             revocations.poll(db).await?;

@@ -62,7 +62,7 @@ pub enum TokenError {
     #[error("the access token is invalid")]
     Invalid,
     /// The token can't be verified: the database is unavailable, or the key can't be decrypted.
-    #[error("cannot read the keys or the revocations")]
+    #[error("failed to read the signing keys or the revocations")]
     Unverifiable,
 }
 

@@ -53,10 +53,10 @@ pub enum TotpError {
     #[error("no such user")]
     NoSuchUser,
     /// The secret is encrypted under another master secret.
-    #[error("cannot decrypt the secret of an authenticator app")]
+    #[error("failed to decrypt the secret of an authenticator app")]
     Sealed(#[from] DecryptError),
     /// An error of the database.
-    #[error("cannot read or write the second factors")]
+    #[error("failed to read or write authenticator apps and recovery codes")]
     Store(#[from] StoreError),
 }
 

@@ -67,7 +67,7 @@ impl Rest {
             let Some(position) = position else { return Ok(None) };
             let Page { records, next } = exports.page(user, &position).await.map_err(|error| {
                 tracing::warn!(%user, causes = error_chain(&error), "failed to read a page of an export; the response ends early");
-                io::Error::other("the export cannot be continued")
+                io::Error::other("failed to continue the export")
             })?;
             let mut json = Vec::new();
             write_page(&mut json, &position, records, next.as_ref());

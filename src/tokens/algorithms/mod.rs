@@ -98,7 +98,7 @@ pub(super) fn generate(alg: Alg) -> Result<FreshKey, TokensError> {
             return Ok(FreshKey { kid, public: Vec::new(), private: random_bytes::<32>().to_vec() });
         }
     };
-    let key = decoding_key(alg, &public, None).ok_or_else(|| failed(&"cannot decode the new key"))?;
+    let key = decoding_key(alg, &public, None).ok_or_else(|| failed(&"failed to decode the new key"))?;
     let kid = thumbprint(alg, &key).map_err(|e| failed(&e))?;
     Ok(FreshKey { kid, public, private })
 }

@@ -165,7 +165,7 @@ async fn concurrent_changes_of_the_secret_file_are_rejected() {
     let before = lines(&app);
     let output = run_command(&app, &["secret", "rotate"]).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(stderr(&output).contains("cannot lock"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("failed to lock"), "{}", stderr(&output));
     assert_eq!(lines(&app), before);
     drop(lock);
     assert!(run_command(&app, &["secret", "rotate"]).await.status.success());

@@ -5,7 +5,7 @@ use super::registry::METRICS;
 
 /// An error that may be the result of an attempt to authenticate.
 pub trait AuthOutcome {
-    /// Returns the result, or `None` if the error says nothing about the credential, such as an error of the
+    /// Returns the result, or `None` if the attempt is not counted, for example after an error of the
     /// database.
     fn auth_result(&self) -> Option<AuthResult>;
 }
@@ -15,8 +15,7 @@ pub fn auth_attempt(method: AuthMethod, result: AuthResult) {
     METRICS.auth_attempts.with_label_values(&[method.name(), result.name()]).inc();
 }
 
-/// Counts an attempt by its result. Does not count an attempt that failed for a reason unrelated to the
-/// credential.
+/// Counts an attempt by its result. Does not count an attempt whose error has no [`AuthResult`].
 pub fn auth_attempted<T, E: AuthOutcome>(method: AuthMethod, result: &Result<T, E>) {
     let result = match result {
         Ok(_) => Some(AuthResult::Success),

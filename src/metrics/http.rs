@@ -8,7 +8,7 @@ use prometheus::Histogram;
 
 use super::registry::METRICS;
 
-/// The route of requests to unknown paths.
+/// The value of the route label for requests to unknown paths.
 pub const UNMATCHED: &str = "unmatched";
 
 /// The values of the method label. Every other method is recorded as `_OTHER`, as in OpenTelemetry's
@@ -20,8 +20,8 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 type Key = (usize, usize, usize, u16);
 
 thread_local! {
-    /// A cache of the histograms that this thread has used. A lookup by labels takes longer than recording a
-    /// value.
+    /// A cache of the histograms that this thread has used, because a lookup by labels takes longer than
+    /// recording a value.
     static HISTOGRAMS: RefCell<HashMap<Key, Histogram>> = RefCell::default();
 }
 
@@ -43,7 +43,7 @@ pub fn request(method: &str, route: &'static str, status: u16, took: Duration) {
 pub struct ActiveRequest(());
 
 impl ActiveRequest {
-    /// Counts a request.
+    /// Counts a request as in progress.
     pub fn begin() -> Self {
         METRICS.active_requests.inc();
         Self(())

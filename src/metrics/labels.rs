@@ -20,8 +20,8 @@ pub enum RefreshOutcome {
     Rotated,
     /// An old token was used again: the session was ended.
     Reused,
-    /// The database does not contain the session of a valid token, because it was restored from a backup, or the
-    /// session has not proven the second factor of the user: the session was ended.
+    /// The session was ended for one of two reasons. Its row has a lower generation than the token, because
+    /// the database was restored from a backup. Or the session has not proven the second factor of the user.
     Lost,
     /// The session had been ended before.
     Revoked,
@@ -45,7 +45,7 @@ pub enum ReadinessCheck {
 pub enum AuthMethod {
     /// An identifier and a password in a body.
     Password,
-    /// An identifier and a password as Basic credentials.
+    /// An identifier and a password by HTTP Basic authentication.
     Basic,
     /// A refresh token.
     Refresh,

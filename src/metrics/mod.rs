@@ -133,14 +133,15 @@ pub fn hash_rejected() {
     METRICS.hash_rejected.inc();
 }
 
-/// Records a transaction: its duration, including the wait for the writer, and whether it was committed.
+/// Records a write: its duration, including the wait for SQLite's writer, and whether its transaction was
+/// committed.
 pub fn wrote(took: Duration, is_committed: bool) {
     let result = if is_committed { "committed" } else { "failed" };
     METRICS.writes.with_label_values(&[result]).observe(took.as_secs_f64());
 }
 
-/// Records a transaction of SQLite's writer: the number of functions that share the transaction, and its
-/// duration, including the COMMIT.
+/// Records a transaction of SQLite's writer, which runs the functions of several callers in one transaction:
+/// the number of functions, and the duration, including the COMMIT.
 pub fn committed(functions: usize, took: Duration) {
     METRICS.batch_size.observe(u32::try_from(functions).unwrap_or(u32::MAX).into());
     METRICS.batch_duration.observe(took.as_secs_f64());

@@ -1,5 +1,5 @@
 //! The table of all metrics. Every series with a fixed set of labels exists from the start with the value 0, so
-//! that a query for a rate or an alert never misses the first event.
+//! that rates and alerts include the first event.
 
 use std::sync::LazyLock;
 
@@ -12,14 +12,14 @@ use prometheus::{
 
 use super::labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, TokenRejection};
 
-/// The upper bounds of the durations of requests, in seconds.
+/// The upper bounds of the histogram buckets for the durations of requests, in seconds.
 const REQUEST_SECONDS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// The upper bounds of the durations of transactions, in seconds.
+/// The upper bounds of the histogram buckets for the durations of transactions, in seconds.
 const DATABASE_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
-/// The upper bounds of the durations and waits of password hashes, in seconds.
+/// The upper bounds of the histogram buckets for the durations and waits of password hashes, in seconds.
 const HASH_SECONDS: [f64; 10] = [0.005, 0.025, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0];
-/// The upper bounds of the number of functions in one transaction.
+/// The upper bounds of the histogram buckets for the number of functions in one transaction.
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);

@@ -37,7 +37,7 @@ pub(super) async fn list(tx: &Tx, limit: u64) -> Result<Vec<Action>, StoreError>
 
 /// Deletes up to `limit` records that were created before the given time. Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
-    // The id begins with the time of creation, and the table is ordered by the id.
+    // The id begins with the time of creation, so a range of the primary key selects the old rows.
     let first = first_id_at(before);
     let query = Entity::find().select_only().column(Column::Id).filter(Column::Id.lt(first)).limit(limit);
     let ids: Vec<Uuid> = query.into_tuple().all(tx).await?;

@@ -1,4 +1,4 @@
-//! Authenticates users by passkeys.
+//! Authenticates users by passkeys. The comments name the steps of Web Authentication Level 3, §7.2.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -57,8 +57,8 @@ impl Passkeys {
 
     /// Checks the response of an authenticator, in the transaction of the caller. Returns the user. The
     /// challenge can't be used again, even if the response is rejected. `user` is the expected user, or
-    /// `None` in a login, where the user is not known before. A rejection is an `Ok` value and not an error,
-    /// so that the transaction commits.
+    /// `None` in a login, where the passkey identifies the user. A rejection is an `Ok` value and not an
+    /// error, so that the transaction commits.
     ///
     /// # Errors
     ///
@@ -77,7 +77,8 @@ impl Passkeys {
             Ok(value) => value,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        // §7.2 step 6: the user handle is the id of the account. It may be missing if the user is known.
+        // §7.2 step 6: the user handle is the id of the account. The handle may be missing if the user is
+        // known.
         let handle = assertion.user_handle.as_deref().map(Uuid::from_slice);
         let owner = match (user, handle) {
             (Some(user), None) => user,

@@ -1,4 +1,5 @@
-//! The types of challenges.
+//! The types of challenges. A ceremony, in the terms of Web Authentication, is one registration of a passkey
+//! or one authentication by a passkey.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -56,6 +57,6 @@ pub struct Challenge {
 pub(super) struct PresentedChallenge {
     pub(super) id: Uuid,
     pub(super) ceremony: Ceremony,
-    /// The user, or `None` in a login, where the user is not known before.
+    /// The user, or `None` in a login, where the passkey identifies the user.
     pub(super) user: Option<Uuid>,
 }

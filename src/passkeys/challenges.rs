@@ -34,7 +34,7 @@ pub(super) async fn issue(
     Ok(challenge)
 }
 
-/// Deletes a challenge that is used. Returns its random value.
+/// Deletes a challenge when a request uses it. Returns its random value.
 pub(super) async fn take(
     tx: &Tx,
     presented: PresentedChallenge,
@@ -43,7 +43,7 @@ pub(super) async fn take(
     let Some(value) = challenges::find(tx, presented, now).await? else {
         return Ok(Err(Rejection::UnknownChallenge));
     };
-    // Of several parallel requests, only the one that deletes the row may continue.
+    // If several requests use the challenge in parallel, only the request that deletes the row continues.
     let is_first = challenges::delete(tx, presented).await?;
     Ok(if is_first { Ok(value) } else { Err(Rejection::UnknownChallenge) })
 }

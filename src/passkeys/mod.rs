@@ -1,10 +1,10 @@
 //! Passkeys: credentials of Web Authentication Level 3 that are stored on the user's device or in a password manager.
 //!
-//! A passkey proves two factors at once: the device, by a signature, and the user, whom the device has
-//! verified. A user can log in with a passkey alone, without a password and without an identifier. A passkey
-//! can also be the second factor after a password, and it can prove the identity again before a sensitive
-//! operation. A passkey does not make the account require a second factor: the password still works, so the
-//! loss of a passkey does not lock the user out.
+//! A passkey proves two factors at once: its signature proves possession of the device, and the device has
+//! verified the user, for example by a PIN or a fingerprint. A user can log in with a passkey alone, without
+//! a password and without an identifier. A passkey can also be the second factor after a password, and it can
+//! prove the identity again before a sensitive operation. A passkey does not make the account require a
+//! second factor: the password still works, so the loss of a passkey does not lock the user out.
 //!
 //! `verification` verifies the responses of authenticators step by step, without the database. Every response contains
 //! a [`Challenge`], which works once. User verification is always required; attestation is not requested. The host name
@@ -44,7 +44,7 @@ pub const BY_PASSKEY: &str = "pop";
 /// The maximum number of rows that one transaction of a sweep deletes.
 const BATCH_SIZE: u64 = 500;
 
-/// A passkey, as its owner sees it.
+/// The properties of a passkey that its owner can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passkey {
     /// The id.
@@ -64,7 +64,7 @@ pub struct Passkey {
 pub struct CredentialRef {
     /// The credential id.
     pub id: Vec<u8>,
-    /// How the authenticator can be reached.
+    /// The ways in which the client can reach the authenticator, such as `usb` or `internal`.
     pub transports: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ pub struct CreationOptions {
     pub challenge: Challenge,
     /// The host name of the relying party.
     pub rp_id: String,
-    /// The user, whose id is the user handle.
+    /// The id of the user, which is also the user handle.
     pub user: Uuid,
     /// The name of the account.
     pub name: String,
@@ -163,7 +163,8 @@ impl From<AccountsError> for PasskeysError {
 /// Registers and checks passkeys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passkeys {
-    // A pointer, because futures contain several copies of the services, and each of these contains this one.
+    // Futures contain copies of several services, and each of these services contains a `Passkeys`. The `Arc`
+    // keeps the futures small.
     inner: Arc<Inner>,
 }
 

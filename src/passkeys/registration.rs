@@ -110,7 +110,8 @@ impl Passkeys {
         if store::count(tx, user).await? >= MAX_PASSKEYS {
             return Ok(Err(PasskeysError::TooMany));
         }
-        // Check this again, because another replica with other settings may have registered a passkey.
+        // Check the relying party again, because another replica with other settings may have registered a
+        // passkey.
         if let Err(error) = self.check_relying_party(tx).await? {
             return Ok(Err(error));
         }

@@ -1,4 +1,5 @@
-//! The bodies of the operations on passkeys. The operations that log in and authenticate again use some of them too.
+//! The bodies of the operations on passkeys. The operations for logging in and for authenticating again use
+//! some of these bodies too.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -187,7 +188,7 @@ impl Example for PasskeyOptions {
     }
 }
 
-/// The options of a login, in which the user is not known before.
+/// The options of a login, in which the passkey identifies the user.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct LoginOptions(PasskeyOptions);

@@ -141,7 +141,7 @@ pub(super) async fn record_use(
     Ok(done.rows_affected == 1)
 }
 
-/// Renames a passkey. Returns `false` if the owner has none with this id.
+/// Renames a passkey. Returns `false` if the owner has no passkey with this id.
 pub(super) async fn rename(tx: &Tx, owner: Uuid, id: Uuid, name: &str) -> Result<bool, StoreError> {
     let done = passkeys::Entity::update_many()
         .col_expr(passkeys::Column::Name, Expr::value(name))
@@ -152,7 +152,7 @@ pub(super) async fn rename(tx: &Tx, owner: Uuid, id: Uuid, name: &str) -> Result
     Ok(done.rows_affected == 1)
 }
 
-/// Deletes a passkey. Returns `false` if the owner has none with this id.
+/// Deletes a passkey. Returns `false` if the owner has no passkey with this id.
 pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, StoreError> {
     Ok(passkeys::Entity::delete_by_id((owner, id)).exec(tx).await?.rows_affected == 1)
 }

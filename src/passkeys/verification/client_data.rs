@@ -10,12 +10,13 @@ use crate::secrets::sha256;
 
 /// The maximum length, in bytes.
 const LENGTH_MAX: usize = 8 * 1024;
-/// The type of a registration.
+/// The value of `type` in a registration.
 pub(super) const CREATE: &str = "webauthn.create";
-/// The type of an authentication.
+/// The value of `type` in an authentication.
 pub(super) const GET: &str = "webauthn.get";
 
-/// The fields that the verification needs. The specification adds fields over time, so unknown ones are ignored.
+/// The fields that the verification needs. The specification adds fields over time, so unknown fields are
+/// ignored.
 #[derive(Debug, Deserialize)]
 struct ClientData {
     #[serde(rename = "type")]
@@ -28,7 +29,8 @@ struct ClientData {
     top_origin: Option<String>,
 }
 
-/// Checks the client data. Returns its SHA-256. The comments name the steps of §7.1 and §7.2.
+/// Checks the client data. Returns its SHA-256. The comments name the steps of §7.1 (registration) and §7.2
+/// (authentication).
 pub(super) fn check(json: &[u8], kind: &str, expected: Expected<'_>) -> Result<[u8; 32], Rejection> {
     if json.len() > LENGTH_MAX {
         return Err(Rejection::ClientData);

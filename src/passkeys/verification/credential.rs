@@ -16,9 +16,9 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// The only type of a credential.
+/// The value of `type`. The specification defines no other value.
 const TYPE: &str = "public-key";
-/// The maximum number of stored transports.
+/// The maximum number of stored transports, the ways in which the client can reach the authenticator.
 const TRANSPORTS_MAX: usize = 8;
 /// The maximum length of a transport, in characters.
 const TRANSPORT_LENGTH_MAX: usize = 20;

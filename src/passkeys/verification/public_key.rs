@@ -14,7 +14,8 @@ use super::cbor;
 pub const ALGORITHMS: [i64; 3] = [Algorithm::ES256 as i64, Algorithm::EdDSA as i64, Algorithm::RS256 as i64];
 /// The length of a coordinate on P-256 and of a key on Ed25519, in bytes.
 const COORDINATE_BYTES: usize = 32;
-/// The lengths of an RSA modulus, in bytes: 2048 to 4096 bits. A longer one makes each verification expensive.
+/// The accepted lengths of an RSA modulus, in bytes: 2048 to 4096 bits. A longer modulus would make each
+/// verification expensive.
 const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
 
 /// A public key.
@@ -70,7 +71,8 @@ fn p256(key: &CoseKey) -> Option<ParsedPublicKey> {
     }
     let coordinate = |label| bytes(key, label).filter(|bytes| bytes.len() == COORDINATE_BYTES);
     let (x, y) = (coordinate(Ec2KeyParameter::X as i64)?, coordinate(Ec2KeyParameter::Y as i64)?);
-    // An uncompressed point (SEC 1 §2.3.3). The library checks that it is on the curve.
+    // The byte 4 marks an uncompressed point (SEC 1 §2.3.3). The library checks that the point is on the
+    // curve.
     ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, [&[4], x, y].concat()).ok()
 }
 

@@ -61,7 +61,7 @@ pub(in crate::passkeys) fn verify(
     let key = PublicKey::parse(credential.public_key).ok_or(Rejection::Algorithm)?;
     // Steps 21 to 24 (the attestation).
     check_attestation(&object, &key, &hash)?;
-    // Step 25. The id must also equal the one that the client sends beside the response.
+    // Step 25. The id must also equal the id that the client sends beside the response.
     if !(1..=CREDENTIAL_ID_MAX).contains(&credential.id.len()) || credential.id != response.id {
         return Err(Rejection::CredentialId);
     }
@@ -76,8 +76,8 @@ pub(in crate::passkeys) fn verify(
 }
 
 /// Checks the attestation. The server requests no attestation, so browsers send the format `none`. They send
-/// `packed` with self attestation if the authenticator reveals nothing by it (§5.1.3 step 22). Other formats
-/// would prove the model of the authenticator, which this server does not check.
+/// `packed` if the authenticator has created a self attestation, which does not identify its model (§5.1.3
+/// step 22). Other formats would prove the model of the authenticator, which this server does not check.
 fn check_attestation(object: &AttestationObject, key: &PublicKey, hash: &[u8]) -> Result<(), Rejection> {
     let statement = &object.statement;
     match object.format.as_str() {

@@ -70,7 +70,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// Returns the sentence for the user. It does not reveal whether a passkey is registered.
+    /// Returns the sentence for the user. The sentence does not reveal whether a passkey is registered.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::UnknownChallenge | Self::Challenge => "This request has expired. Please try again.",

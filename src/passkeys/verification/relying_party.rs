@@ -30,7 +30,7 @@ pub(in crate::passkeys) struct Expected<'a> {
     pub(in crate::passkeys) relying_party: &'a RelyingParty,
     /// The challenge that was issued.
     pub(in crate::passkeys) challenge: &'a [u8],
-    /// Whether the user must have been verified. Always true in the server; some test vectors of the
+    /// Whether the device must have verified the user. Always true outside of tests; some test vectors of the
     /// specification have responses without user verification.
     pub(in crate::passkeys) user_verification: bool,
 }

@@ -22,7 +22,7 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 /// The id of the token in the examples.
 const EXAMPLE_ID: Uuid = Uuid::from_u128(0x019c_adb9_a410_7000_8a55_1f0c_93d2_7e64);
-/// A token with a wrong checksum.
+/// The token in the examples. Its checksum is wrong.
 const EXAMPLE_TOKEN: &str = "tgp_019cadb9a41070008a551f0c93d27e6400000000000000000000000000000000000000000000000000000000000000000000000000000000";
 const EXAMPLE_NAME: &str = "Calendar export";
 const EXAMPLE_SCOPE: &str = "trips:read";

@@ -1,10 +1,11 @@
 //! HTTP Digest authentication (RFC 7616) with personal access tokens.
 //!
 //! Only SHA-256 and `qop=auth` are accepted. The user name is the id of the token; the password is the token
-//! itself. The database stores the hash of both, `H(A1)`, encrypted, because anyone who has it can
-//! impersonate the client. The hash is stored only for tokens that were created for Digest. Each nonce is
-//! valid for 5 minutes. Every request must have a higher count than the earlier requests with its nonce, on
-//! all replicas together. Recording the count costs one write for each request.
+//! itself. The database stores `H(A1)`, a hash of the user name, the realm and the password. The hash is
+//! encrypted, because it is sufficient to impersonate the client, and is stored only for tokens that were
+//! created for Digest. Each nonce is valid for 5 minutes. Every request must have a higher count (`nc`) than
+//! all earlier requests with the same nonce, on any replica. Recording the count costs one write for each
+//! request.
 
 use std::sync::Arc;
 
@@ -54,10 +55,11 @@ pub struct DigestResponse {
 /// Why a Digest response is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// The response is wrong, or the token is unknown or has expired.
+    /// The response is wrong, or the token is unknown, has expired, or was not created for Digest.
     #[error("the digest response is not valid")]
     Invalid,
-    /// The response is correct, but the nonce has expired or was used with the same or a higher count.
+    /// The response is correct, but the nonce has expired, was issued by another server, or was used with the
+    /// same or a higher count.
     #[error("the nonce has expired or was used")]
     Stale,
     /// The database is unavailable.
@@ -69,7 +71,8 @@ impl AuthOutcome for DigestError {
     fn auth_result(&self) -> Option<AuthResult> {
         match self {
             Self::Invalid => Some(AuthResult::InvalidCredentials),
-            // These are not failed authentications: after `Stale`, the client repeats the request with a new nonce.
+            // Neither error shows that the credential is wrong: after `Stale`, the client repeats the request
+            // with a new nonce.
             Self::Stale | Self::Unverifiable => None,
         }
     }
@@ -112,8 +115,8 @@ impl PersonalTokens {
         self.inner.nonces.issue()
     }
 
-    /// Verifies the response in a request with this target and one of these methods. Several methods are
-    /// possible, because the server handles HEAD as GET.
+    /// Verifies the response for this request target and one of these methods. There can be two methods,
+    /// because the server handles HEAD as GET and does not know which of them the client has used.
     ///
     /// # Errors
     ///
@@ -166,8 +169,8 @@ impl PersonalTokens {
         }
     }
 
-    /// Encrypts the hash under the current master secret, so that the token remains valid when the former
-    /// secret is removed.
+    /// Encrypts the stored hash again, under the current master secret, so that the token remains valid when
+    /// the former secret is removed.
     async fn reseal(&self, stored: &StoredToken, hash_a1: String) {
         let Inner { db, vault, .. } = &*self.inner;
         let (owner, id) = (stored.token.user, stored.token.id);

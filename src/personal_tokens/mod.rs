@@ -1,7 +1,7 @@
 //! Personal access tokens: long-lived credentials for scripts, and for clients that support only HTTP Basic
 //! or Digest authentication.
 //!
-//! A user creates up to [`MAX_TOKENS`] of them, each with scopes and an optional expiry. The token is shown
+//! A user can have up to [`MAX_TOKENS`] tokens, each with scopes and an optional expiry. The token is shown
 //! once; the database stores a keyed hash, so a copy of the database reveals no credential. A verified token
 //! is cached for a minute. A revocation (module `tokens`) invalidates the cached copy on every replica within
 //! a second. A personal access token can neither start a session nor create another token.
@@ -69,7 +69,7 @@ pub struct PersonalToken {
     pub created_at: DateTime<Utc>,
     /// When it expires, if it does.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// When it was last used, accurate to a minute.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -314,8 +314,8 @@ impl PersonalTokens {
         found.map_err(|_| TokenError::Unverifiable)
     }
 
-    /// Replaces the stored hash by one under the current master secret, so that the token remains valid when
-    /// the former secret is removed.
+    /// Replaces the stored hash with a hash under the current master secret, so that the token remains valid
+    /// when the former secret is removed.
     async fn rehash(&self, stored: &store::StoredToken, hash: &[u8]) {
         let input = (stored.token.user, stored.token.id, stored.hash.clone(), hash.to_vec());
         let written: Result<(), StoreError> = self
@@ -359,8 +359,8 @@ impl PersonalTokens {
         }
     }
 
-    /// Deletes tokens that expired more than 30 days ago, and nonces that are no longer valid. Call it only
-    /// while [`Clock::is_steady`] returns true.
+    /// Deletes tokens that expired more than 30 days ago, and nonces that were issued more than 7 days ago.
+    /// Call it only while [`Clock::is_steady`] returns true.
     ///
     /// # Errors
     ///

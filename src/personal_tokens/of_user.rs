@@ -10,7 +10,7 @@ use crate::db::{StoreError, Tx};
 use crate::events::{self, NewEvent};
 use crate::tokens::{self, Revocation, Scope};
 
-/// Returns the number of a user's tokens, including expired ones that are still listed.
+/// Returns the number of a user's tokens, including expired tokens that are still listed.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 //! (8), in lower case.
 //!
 //! With the prefix and the fixed length, secret scanners find leaked tokens. The checksum is the beginning of
-//! the SHA-256 of everything before it. With it, scanners discard false findings, and the server rejects
-//! mistyped tokens without a query.
+//! the SHA-256 of everything before it. With the checksum, scanners discard false findings, and the server
+//! rejects mistyped tokens without a query.
 
 use std::fmt::{self, Write};
 
@@ -18,7 +18,8 @@ const CONTEXT: &[u8] = b"personal token v1";
 const ID_DIGITS: usize = 32;
 const SECRET_DIGITS: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
-/// The length of a token in characters. Every password of an account is shorter.
+/// The length of a token in characters. Every password of an account is shorter, so the server can tell a
+/// token from a password.
 const LENGTH: usize = PREFIX.len() + ID_DIGITS + SECRET_DIGITS + 2 * CHECKSUM_BYTES;
 
 /// A well-formed token, which may be unknown or no longer valid.
@@ -41,7 +42,7 @@ impl TokenText {
         Self { id, secret: random_bytes() }
     }
 
-    /// Parses a text; returns `None` if it has another form or a wrong checksum.
+    /// Parses a text. Returns `None` if the text has another form or a wrong checksum.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.len() != LENGTH || !text.starts_with(PREFIX) {
             return None;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The accuracy of the time of the last use.
 pub(super) const ACCURACY: TimeDelta = TimeDelta::minutes(1);
-/// The maximum number of unwritten uses. Further ones are not recorded.
+/// The maximum number of unwritten uses. Further uses are not recorded.
 const CAPACITY: usize = 100_000;
 
 /// A user, and a token of that user.

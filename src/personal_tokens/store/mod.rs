@@ -110,7 +110,7 @@ pub(super) async fn find_presented(
     Ok(found.one(tx).await?.map(StoredToken::from))
 }
 
-/// Deletes a token. Returns `false` if the owner has none with this id.
+/// Deletes a token. Returns `false` if the owner has no token with this id.
 pub(super) async fn delete(tx: &Tx, owner: Uuid, id: Uuid) -> Result<bool, StoreError> {
     Ok(personal_tokens::Entity::delete_by_id((owner, id)).exec(tx).await?.rows_affected == 1)
 }
@@ -156,7 +156,7 @@ pub(super) async fn replace_digest_hash(
     Ok(())
 }
 
-/// Records the last use of a token, unless a later one is recorded.
+/// Records the last use of a token, unless a later use is recorded already.
 pub(super) async fn mark_used(tx: &Tx, owner: Uuid, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
     let at = at.timestamp_millis();
     let is_older = Condition::any()

@@ -97,7 +97,8 @@ impl Recovery {
     }
 
     /// Sets the confirmed new address of a user, and mails the old address a link that undoes the change.
-    /// Sessions stay valid. The codes that were sent to the old address become invalid.
+    /// Sessions stay valid. The codes and links that were mailed earlier become invalid, except the links
+    /// that undo a change of address or end a session.
     pub(super) async fn change(
         &self,
         tx: &Tx,
@@ -141,7 +142,7 @@ impl Recovery {
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        // The nil id is a placeholder. The transaction finds the user by the token.
+        // The nil id is a placeholder, because only the transaction finds the user, by the token.
         let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
         let input = (self.clone(), Proof::Token(token), event);
         let undone = self

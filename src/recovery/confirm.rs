@@ -42,8 +42,9 @@ struct Confirmation {
 }
 
 impl Recovery {
-    /// Confirms the address of a flow. `caller` is the user of the request's access token, if there is one. A
-    /// repeated request succeeds for 10 minutes and changes nothing.
+    /// Confirms the address of a flow. `caller` is the user of the request's access token, if there is one.
+    /// If the same request is repeated within 10 minutes after it succeeded, it succeeds again and changes
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -62,11 +63,13 @@ impl Recovery {
             Proof::Code { .. } => flow.is_bound,
             Proof::Token(_) => flow.user.is_some() && caller == flow.user,
         };
-        // Reject this before the code is checked, so that the response reveals nothing about the code.
+        // Reject a request without a password before the code is checked, so that the response reveals
+        // nothing about the code.
         if !is_trusted && matches!(password, PasswordProof::None) {
             return Err(RecoveryError::PasswordRequired);
         }
-        // Each guess of the password costs a try.
+        // A request with the current password costs a try even if the code is correct, because it may guess
+        // the password.
         let forgets_try = !matches!(password, PasswordProof::Current(_));
         let flow = self.check(&proof, PURPOSES, forgets_try).await?;
         let user = flow.user.ok_or(RecoveryError::InvalidCode)?;

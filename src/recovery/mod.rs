@@ -1,13 +1,14 @@
 //! Confirmation of addresses, recovery of accounts, and changes of address.
 //!
-//! Each of these begins with a flow ([`crate::flows`]), whose code or link is mailed. A request for a mail
-//! has the same response, after the same work, whether or not an account has the address. Mail goes only to
-//! the stored address of an account, or to the new address of a change.
+//! Each of these actions begins with a flow ([`crate::flows`]), whose code or link is mailed. A request for a
+//! mail has the same response, after the same work, whether or not an account has the address. Mail goes only
+//! to the stored address of an account, or to the new address of a change.
 //!
-//! Access to the mailbox proves who owns the address, not who chose the password. Therefore a link alone, and
-//! a code that another client requested, also require the current password or a new one. If the user confirms
-//! an address with a new password, or resets the password of an account whose address was never confirmed,
-//! all credentials that were set before are removed.
+//! Access to the mailbox proves who owns the address, not who chose the password. Therefore a confirmation
+//! also requires the current password or a new one, with two exceptions: a code that belongs to a sign-up or
+//! to a request of the logged-in user, and a link in a request that has the access token of the account. If
+//! the user confirms an address with a new password, or resets the password of an account whose address was
+//! never confirmed, all credentials that were set before are removed.
 
 mod address;
 pub mod api;
@@ -86,7 +87,7 @@ impl From<ThrottleError> for RecoveryError {
 pub struct Requester {
     /// The IP address of the client.
     pub address: IpAddr,
-    /// The languages of its user.
+    /// The languages of the client's user.
     pub languages: Languages,
 }
 
@@ -131,8 +132,8 @@ impl Recovery {
         Self { db, clock, accounts, sessions: Arc::new(sessions), flows: Arc::new(flows), throttle }
     }
 
-    /// Mails a code to confirm the address of an account. `caller` is the user of the request's access token,
-    /// if there is one.
+    /// Mails a code that confirms the address of an account. `caller` is the user of the request's access
+    /// token, if there is one.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl Recovery {
         self.request(Purpose::ConfirmAddress, email, caller, client).await
     }
 
-    /// Mails a code to choose a new password.
+    /// Mails a code with which the user chooses a new password.
     ///
     /// # Errors
     ///
@@ -155,7 +156,7 @@ impl Recovery {
         self.request(Purpose::ResetPassword, email, None, client).await
     }
 
-    /// Mails a code to log in.
+    /// Mails a code with which the user logs in.
     ///
     /// # Errors
     ///

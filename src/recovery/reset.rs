@@ -65,8 +65,8 @@ impl Recovery {
             languages: client.languages.preferring(user.locale.as_deref()),
             values: Values { at: Some(now), ..Values::default() },
         });
-        // A flow without an address is a link from an operator. It proves no access to a mailbox, so the
-        // credentials that were set before stay.
+        // A flow without an address is a link from an operator. Such a link proves no access to a mailbox, so
+        // the credentials that were set before stay.
         let was_confirmed = user.email_verified || flow.address.is_none();
         let reset = Reset {
             recovery: self.clone(),

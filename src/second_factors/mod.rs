@@ -1,10 +1,10 @@
 //! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
 //!
-//! An account requires a second factor from the confirmation of an authenticator app until the app is
-//! removed. To log in, the user then sends a code of the app, a recovery code, or the response of a passkey.
-//! Every login must use [`SecondFactors`], because a password, a mailed code or a password reset never
-//! replaces the second factor. A login with a passkey alone needs no other factor, because the device has
-//! verified the user.
+//! When an authenticator app is confirmed, the account begins to require a second factor. It does so until
+//! the app is removed. To log in, the user then sends a code of the app, a recovery code, or the response of
+//! a passkey. Every login must use [`SecondFactors`], because a password, a mailed code or a password reset
+//! never replaces the second factor. A login with a passkey alone needs no other factor, because the device
+//! has verified the user.
 //!
 //! A passkey alone does not make an account require a second factor. Passkeys have no recovery codes, so the
 //! loss of the device would lock the user out.
@@ -136,7 +136,7 @@ impl SecondFactors {
     ///
     /// # Errors
     ///
-    /// A wrapped [`TotpError::Sealed`] under a wrong master secret.
+    /// A wrapped [`TotpError::Sealed`] if the server runs with a wrong master secret.
     pub async fn check(
         &self,
         tx: &Tx,
@@ -165,7 +165,7 @@ impl SecondFactors {
         Ok(if is_correct { Checked::Proven(method) } else { Checked::Wrong })
     }
 
-    /// Confirms the pending authenticator app with a code. From then on logging in requires a second factor.
+    /// Confirms the pending authenticator app with a code. From then on, logging in requires a second factor.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ pub async fn methods(tx: &Tx, user: Uuid) -> Result<Vec<Method>, StoreError> {
     Ok(methods)
 }
 
-/// Removes the authenticator app and the recovery codes. From then on logging in requires no second factor.
+/// Removes the authenticator app and the recovery codes. From then on, logging in requires no second factor.
 /// Returns `false` if there was no authenticator app.
 ///
 /// # Errors
@@ -214,8 +214,8 @@ pub async fn disable(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, St
 }
 
 /// Removes every second factor of the user, which includes all passkeys. This happens when an operator resets
-/// the second factors, or when the owner of a mailbox reclaims an account that another person has signed up.
-/// Returns `false` if the user had none.
+/// the second factors, or when the owner of a mailbox reclaims an account that another person may have
+/// created. Returns `false` if the user had none.
 ///
 /// # Errors
 ///

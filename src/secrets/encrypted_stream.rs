@@ -1,10 +1,10 @@
 //! Encryption of a stream of any length: AES-256-GCM over pieces of 64 KiB.
 //!
-//! The nonce of a piece contains its number, and whether it is the last one. So a stream whose pieces are
-//! reordered, repeated or missing, also at its end, is rejected (the STREAM construction of Hoang,
-//! Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance",
-//! 2015). After an error, the writer and the reader return only errors. Each stream has a key of its own,
-//! derived from a random salt, because its nonces begin with 0.
+//! The nonce of a piece contains the index of the piece, and whether the piece is the last one. Therefore a
+//! stream is rejected if pieces are reordered, repeated or missing, even at its end (the STREAM construction
+//! of Hoang, Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its Nonce-Reuse
+//! Misuse-Resistance", 2015). After an error, the writer and the reader return only errors. The nonces of
+//! every stream begin with 0, so each stream must have its own key, which is derived from a random salt.
 
 use std::io::{self, Read, Write};
 
@@ -15,7 +15,7 @@ use super::DecryptError;
 const PIECE_BYTES: usize = 64 * 1024;
 const TAG_BYTES: usize = 16;
 
-/// The key of one stream, and the number of its next piece.
+/// The key of one stream, and the index of its next piece.
 struct Pieces {
     key: LessSafeKey,
     name: Vec<u8>,
@@ -94,7 +94,7 @@ impl<W: Write> EncryptingWriter<W> {
 impl<W: Write> Write for EncryptingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pieces.check()?;
-        // A full piece waits until more bytes follow, because the last piece is encrypted in another way.
+        // A full piece waits until more bytes follow, because the nonce of the last piece is different.
         if self.pending.len() == PIECE_BYTES && !bytes.is_empty() {
             self.write_piece(false)?;
         }
@@ -129,7 +129,7 @@ impl<R: Read> DecryptingReader<R> {
         const SEALED_BYTES: usize = PIECE_BYTES + TAG_BYTES;
         self.pieces.check()?;
         self.pieces.has_failed = true;
-        // One more byte shows that another piece follows.
+        // Read one byte more than a piece, to learn whether another piece follows.
         let missing = SEALED_BYTES + 1 - self.next.len();
         self.inner.by_ref().take(missing as u64).read_to_end(&mut self.next)?;
         let rest = self.next.split_off(self.next.len().min(SEALED_BYTES));

@@ -3,8 +3,9 @@
 /// The text that replaces a hidden value.
 pub const MASK: &str = "********";
 
-/// Masks the password of a URL, and values of its query whose names suggest a secret. Works on the text and
-/// not on a parsed URL, so that it masks invalid URLs too. If a part is ambiguous, masks it.
+/// Masks the password of a URL, and the values of query parameters whose names suggest a secret. Works on the
+/// text and not on a parsed URL, so that it masks invalid URLs too. Masks a part if it is not clear whether
+/// the part is secret.
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();

@@ -161,8 +161,9 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     result
 }
 
-/// The limits of the listener for metrics. A new connection replaces one that waits for its client. The
-/// connections of scrapers that wait for each other are not replaced, so there are more places than scrapers.
+/// The limits of the listener for metrics. If all connections are in use, a new connection replaces a
+/// connection that waits for its client. A connection whose request is in progress is not replaced, so the
+/// maximum is higher than the number of scrapers.
 const METRICS_LIMITS: fn() -> Limits = || Limits {
     max_connections: 256,
     max_connections_per_address: 256,
@@ -186,8 +187,8 @@ async fn serve_metrics(app: App, listener: TcpListener, stop: impl Future<Output
     }
 }
 
-/// Runs a server until SIGTERM or SIGINT. A second one of these signals ends it without waiting for the requests
-/// in progress.
+/// Runs a server until SIGTERM or SIGINT. A second signal ends the server without waiting for the requests in
+/// progress.
 ///
 /// # Errors
 ///
@@ -223,7 +224,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     }
 }
 
-/// Tells systemd the state of the server, if it runs as a service with `Type=notify`.
+/// Reports the state of the server to systemd, if it runs as a service with `Type=notify`.
 fn notify(state: &NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
         tracing::warn!(%error, "failed to notify systemd");

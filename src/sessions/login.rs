@@ -12,8 +12,8 @@ use crate::events::EventKind;
 use crate::tokens::{BY_PASSWORD, Revocation, Scopes};
 
 impl Sessions {
-    /// Starts a session for the user with this identifier and password. Its tokens are limited to `scopes`.
-    /// If the user then has too many sessions, ends the one that has been idle longest.
+    /// Starts a session for the user with this identifier and password. The tokens of the session are limited
+    /// to `scopes`. If the user then has too many sessions, ends the session that has been idle longest.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl Sessions {
         Ok(grant)
     }
 
-    /// Revokes the tokens of the sessions that a committed login ended, on this replica at once. Writes the
-    /// login and these sessions to the audit log.
+    /// Finishes a committed login: rejects the tokens of the sessions that the login has ended, on this
+    /// replica at once, and writes the login and these sessions to the audit log.
     pub(super) fn record_login(&self, grant: &Grant, ended: &[Revocation]) {
         self.apply_ended(grant.user.id, ended);
         audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));

@@ -1,8 +1,9 @@
 //! Login by a mailed code instead of a password.
 //!
-//! The code is valid only with the id of its flow, which only the client that requested the code has. A login
-//! proves that the user can read the mailbox, so it confirms the address. If the address was never confirmed,
-//! all credentials that were set before are removed, including the password ([`Sessions::drop_credentials`]).
+//! The code is valid only with the id of its flow. Only the client that requested the code has this id. A
+//! login proves that the user can read the mailbox, so it confirms the address. If the address was never
+//! confirmed, all credentials that were set before are removed, including the password
+//! ([`Sessions::drop_credentials`]).
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -33,7 +34,7 @@ struct CodeLogin {
 }
 
 impl Sessions {
-    /// Starts a session for the user of a mailed code.
+    /// Starts a session for the user to whom the code was mailed.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Sessions: sign-up, login, refresh, logout and revocation.
 //!
-//! A session is one login of one device. The row of the session is committed before the client receives its
+//! A session is one login on one device. The row of the session is committed before the client receives its
 //! tokens. Sign-up writes the row in the same transaction as the user. The `tokens` module mints the access
 //! tokens. A refresh token is computed from the id of the session and the generation: the number of the
 //! refresh token within the session. Refresh tokens are never stored. The transaction that ends a session
@@ -60,10 +60,10 @@ pub const USER_AGENT_MAX: usize = 512;
 pub struct Lifetimes {
     /// A session expires after this time without a refresh, in seconds.
     pub idle_secs: u32,
-    /// A session expires this long after the login, however often it is refreshed, in seconds.
+    /// A session expires this time after the login, even if it is refreshed, in seconds.
     pub absolute_secs: u32,
-    /// The maximum number of sessions of a user: a login that exceeds it ends the session that has been idle
-    /// longest.
+    /// The maximum number of sessions of a user. A login that exceeds the maximum ends the session that has
+    /// been idle longest.
     pub max_sessions: u32,
 }
 
@@ -76,7 +76,7 @@ pub struct Device {
     pub user_agent: Option<String>,
     /// The session of an earlier login of the user on this device, taken from a valid device token.
     pub known_as: Option<Uuid>,
-    /// The languages of its user.
+    /// The languages of the user of the device.
     pub languages: Languages,
 }
 
@@ -93,7 +93,7 @@ impl Device {
         Self { name, user_agent, known_as: None, languages }
     }
 
-    /// Creates a device from the stored columns, without a token and languages.
+    /// Creates a device from the stored columns, without a token and without languages.
     fn stored(name: Option<String>, user_agent: Option<String>) -> Self {
         Self { name, user_agent, ..Self::default() }
     }
@@ -104,7 +104,7 @@ impl Device {
 struct Session {
     id: Uuid,
     user: Uuid,
-    /// The number of its newest refresh token, starting at 1.
+    /// The generation of its newest refresh token. The first generation is 1.
     generation: i64,
     scopes: Scopes,
     amr: Vec<String>,
@@ -151,7 +151,7 @@ pub enum SessionsError {
     /// Sign-up requires an invitation code, and the code in the request is missing or can't be used.
     #[error("sign-up requires an invitation code")]
     InviteRequired,
-    /// Sign-up requires an email address, because users must confirm one before they can log in.
+    /// Sign-up requires an email address, because users must confirm an address before they can log in.
     #[error("sign-up requires an email address")]
     EmailRequired,
     /// The code is wrong, or its flow can't be used.
@@ -166,7 +166,7 @@ pub enum SessionsError {
     /// The user has no session with this id.
     #[error("no such session")]
     NoSuchSession,
-    /// The first factor is correct, and the account requires a second one.
+    /// The first factor is correct, and the account requires a second factor.
     #[error("the account requires a second factor")]
     SecondFactorRequired(Challenge),
     /// The token of a login that waits for its second factor is unknown, used up or expired.

@@ -20,7 +20,8 @@ use crate::passkeys::{Ceremony, Passkeys, PasskeysError, Proof, RequestOptions};
 use crate::second_factors::{Checked, Method};
 use crate::tokens::{Revocation, Scopes};
 
-/// The grant of a login, and the revocations of the sessions that ended because the user had too many.
+/// The grant of a login, and the revocations of the sessions that ended because the user had too many
+/// sessions.
 type Started = (Grant, Vec<Revocation>);
 
 /// A login by a passkey.
@@ -36,8 +37,9 @@ struct PasskeyLogin {
 impl Sessions {
     /// Returns the options for a login by a passkey. With the token of a waiting login, the passkey is the
     /// second factor of that login. Without a token, the passkey is the only
-    /// factor. These requests are limited by the address of the client, because each of them stores a
-    /// challenge. The challenges of a known user are limited in number.
+    /// factor. Requests without a token are limited for each IP address, because each of them stores a
+    /// challenge. Requests with a token need no such limit, because a known user has a limited number of
+    /// challenges.
     ///
     /// # Errors
     ///
@@ -75,7 +77,7 @@ impl Sessions {
         Ok(self.passkeys.begin_step_up(user).await?)
     }
 
-    /// Starts a session for the user of a passkey. Its tokens are limited to `scopes`.
+    /// Starts a session for the user of a passkey. The tokens of the session are limited to `scopes`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The change of a password by a logged-in user. All other sessions of the account end in the same transaction,
+//! Changes the password of a logged-in user. All other sessions of the account end in the same transaction,
 //! because a thief may have created them.
 
 use chrono::{DateTime, Utc};

@@ -1,8 +1,8 @@
 //! Ends everything that gives access to an account: after a reset of the password, after an undone change of
 //! address, and when the owner of a mailbox takes over an account that was never confirmed.
 //!
-//! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that both
-//! are the same person, all credentials that were set before are removed: a stranger may have signed up with
+//! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that one
+//! person has done both, all credentials that were set before are removed: a stranger may have signed up with
 //! the address.
 
 use chrono::{DateTime, Utc};
@@ -14,8 +14,8 @@ use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{events, flows, personal_tokens, second_factors};
 
-/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the expiry of the last
-/// access token.
+/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the time when the last
+/// access token expires.
 ///
 /// # Errors
 ///

@@ -8,15 +8,15 @@
 //!
 //! A client that did not receive the response sends the previous token again, perhaps months later. The
 //! client receives the same successor as long as the successor is unused: no request has used an access token
-//! that was issued with the successor, and the successor was not exchanged itself (the generation would be
-//! higher). In a grace period of 30 seconds after the rotation, a use of the access token is ignored, because
-//! parallel requests can arrive in any order. In all other cases two parties hold tokens of the session, and
-//! the server can't tell which party is the thief. The server then ends this session and no other
-//! (RFC 9700 §4.14.2).
+//! that was issued with the successor, and the successor was not exchanged for the next token, which would
+//! have raised the generation. In a grace period of 30 seconds after the rotation, a use of the access token
+//! is ignored, because parallel requests can arrive in any order. In all other cases two parties hold tokens
+//! of the session, and the server can't tell which party is the thief. The server then ends this session and
+//! no other (RFC 9700 §4.14.2).
 //!
-//! A token with a higher generation than the row was issued after the backup from which the database was
-//! restored. The server can't know which other changes of the session were lost, so it ends the session in
-//! this case too.
+//! A token can have a higher generation than the row only if the database was restored from a backup that is
+//! older than the token. The server can't know which other changes of the session were lost, so it ends the
+//! session in this case too.
 //!
 //! The use of an access token is recorded in memory and written to the database within seconds. If a crash
 //! loses the record, the previous token stays usable for longer; no client loses its session.
@@ -48,11 +48,10 @@ pub(super) struct Rotation {
     /// The time of the rotation, from `Clock::shared_now`, so that all replicas can compare it.
     pub(super) rotated_at: DateTime<Utc>,
     /// A token that was replaced between these two times is in its grace period. The second time is in the
-    /// future, because the clocks of replicas differ. A rotation after the second time was stored before the
-    /// clock was set back, and gives no grace period.
+    /// future, because the clocks of replicas differ. If the time of a rotation is after the second time, the
+    /// clock was set back in the meantime, and there is no grace period.
     pub(super) grace: (DateTime<Utc>, DateTime<Utc>),
-    /// The newest generation whose access token was used, according to memory. The database may not contain
-    /// this use yet.
+    /// The newest generation whose access token was used, if this use is not written to the database yet.
     pub(super) used_generation: Option<i64>,
     /// The security event of a reuse.
     event: NewEvent,
@@ -62,8 +61,8 @@ pub(super) struct Rotation {
 enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
-    /// The session was ended without a reuse: the restored database lacks the presented generation, or the
-    /// session lacks the second factor of the user.
+    /// The session was ended without a reuse: the row of the restored database has a lower generation than
+    /// the token, or the session lacks the second factor of the user.
     Lost(Revocation),
     Revoked,
     Unknown,

@@ -26,7 +26,7 @@ impl RefreshToken {
         format!("{payload}.{}", URL_SAFE_NO_PAD.encode(key.tag(payload.as_bytes())))
     }
 
-    /// Parses a token and verifies its MAC. Returns `None` for any other text.
+    /// Parses a token and verifies its MAC. Returns `None` if the text is malformed or the MAC is wrong.
     pub fn decode(text: &str, key: &MacKey) -> Option<Self> {
         let (payload, mac) = text.rsplit_once('.')?;
         let mac = URL_SAFE_NO_PAD.decode(mac).ok().filter(|mac| mac.len() == 32)?;

@@ -1,4 +1,4 @@
-//! The second factor of a login. After a correct first factor, the login waits for the second one, and the
+//! The second factor of a login. After a correct first factor, the login waits for the second factor, and the
 //! client gets a random token that identifies the waiting login.
 //!
 //! The token is valid for one login, for 5 minutes and 5 attempts. The user, the scopes and the device of the
@@ -27,7 +27,7 @@ use crate::tokens::{self, Revocation, Scopes};
 
 /// How long a login waits for the second factor.
 const TTL: TimeDelta = TimeDelta::minutes(5);
-/// The maximum number of waiting logins of a user; an additional one replaces the oldest.
+/// The maximum number of waiting logins of a user. An additional login replaces the oldest.
 const WAITING_MAX: u64 = 20;
 
 /// What a client needs to continue a login with a second factor.
@@ -204,7 +204,8 @@ impl Sessions {
                         add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
                     }
                     let ended = revocation::end_others(tx, *user, *current, now).await?;
-                    // Such a token was created without the second factor, and gives access to the whole account.
+                    // A personal token with the scope `account` was created without the second factor, and
+                    // gives access to the whole account.
                     let removed = personal_tokens::remove_with_account_scope(tx, *user, *until).await?;
                     Ok::<_, SessionsError>((codes, ended, removed))
                 }

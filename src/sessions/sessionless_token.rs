@@ -1,7 +1,7 @@
 //! Access tokens without a session.
 //!
-//! They can't be refreshed and don't appear in the session list. After expiry the client sends the password
-//! again.
+//! These tokens can't be refreshed and don't appear in the session list. After a token has expired, the
+//! client sends the password again.
 
 use super::{Sessions, SessionsError};
 use crate::accounts::{AccountsError, LoginAttempt};

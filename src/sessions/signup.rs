@@ -25,7 +25,7 @@ use crate::tokens::Scopes;
 /// The maximum number of attempts to store a sign-up. An attempt fails if an identifier is taken.
 const ATTEMPTS: u32 = 3;
 
-/// Whether and how the API creates accounts.
+/// Whether the API creates accounts, and under which conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignupMode {
     /// The API creates accounts, each with a session.
@@ -62,12 +62,13 @@ pub enum SignedUp {
 type Confirmation = (BegunFlow, Delivery);
 
 impl Sessions {
-    /// Returns whether and how the API creates accounts.
+    /// Returns whether the API creates accounts, and under which conditions.
     pub fn signup_mode(&self) -> SignupMode {
         self.signup
     }
 
-    /// Creates an account: with its first session, or with a flow that confirms the address first.
+    /// Creates an account. Also creates its first session or, if the address must be confirmed first, a flow
+    /// that confirms the address.
     ///
     /// # Errors
     ///
@@ -81,7 +82,8 @@ impl Sessions {
         let attempt = self.accounts.begin_sign_up(client.address).await?;
         let SigningUp { device, invite_code, .. } = client;
         let languages = device.languages.clone().preferring(new_locale.as_deref());
-        // Check the code before the identifiers, so that a client without a code cannot learn which ones are taken.
+        // Check the invitation code before the identifiers, so that a client without a code cannot learn
+        // which identifiers are taken.
         let invite = if self.signup == SignupMode::Invite {
             let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
                 // Don't count a request without a code as a failure: an app may learn only from this response
@@ -199,14 +201,14 @@ impl Sessions {
                     return Ok(flow);
                 }
                 // The username is taken, or a concurrent request has taken the address. The response must not
-                // reveal which one is taken, so the next attempt has no username. The user can choose one
-                // later.
+                // reveal which of them is taken, so the next attempt has no username. The user can choose a
+                // username later.
                 Err(SessionsError::Accounts(AccountsError::IdentifierTaken)) => hashed.clear_username(),
                 Err(error) => return Err(error),
             }
         }
         // Every attempt failed, so the address is reserved: its previous owner can still undo a change of
-        // address. Return a flow without a mail, because the response must be the same.
+        // address. Return a flow without a mail, because the response must not depend on the reservation.
         let mut new = NewFlow::new(Purpose::ConfirmAddress, None, email.canonical());
         new.is_bound = true;
         self.store_flow(self.flows.begin(new), Delivery::Nothing).await

@@ -37,8 +37,8 @@ impl NewSession {
 }
 
 impl Sessions {
-    /// Returns the session with its events. Call this function in the task of the request, where the events
-    /// find the address of the client.
+    /// Returns the session with its events. Call this function in the task of the request, because the events
+    /// read the address of the client from a task-local variable.
     pub(super) fn with_events(&self, session: Session, kind: EventKind, user: &User) -> NewSession {
         let event = |kind| {
             let event = NewEvent::new(&self.clock, session.user, kind).in_session(Some(session.id));
@@ -59,8 +59,9 @@ impl Sessions {
     }
 }
 
-/// Stores a session of an existing account if its credentials still have the given version. If the user then
-/// has more than `max` sessions, ends those that have been idle longest and returns their revocations.
+/// Stores a session of an existing account if the credentials of the account still have the given version. If
+/// the user then has more than `max` sessions, ends the sessions that have been idle longest and returns
+/// their revocations.
 ///
 /// # Errors
 ///

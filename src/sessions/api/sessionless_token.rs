@@ -1,4 +1,5 @@
-//! `POST /auth/tokens`: issues an access token without a session, for Basic credentials.
+//! `POST /auth/tokens`: issues an access token without a session, for an identifier and a password by HTTP
+//! Basic authentication.
 
 use poem::Request;
 use poem_openapi::types::Example;
@@ -63,7 +64,7 @@ enum IssuedToken {
     ),
 }
 
-/// The operation that issues access tokens for Basic credentials.
+/// The operation that issues access tokens by HTTP Basic authentication.
 #[derive(Debug)]
 pub struct TokenApi {
     sessions: Sessions,

@@ -174,7 +174,7 @@ pub(super) async fn renew_authentication(
     Ok(done.rows_affected == 1)
 }
 
-/// Returns the session of a refresh token, active or not.
+/// Returns the session of a refresh token, whether or not the session is active.
 pub(super) async fn find_by_token(
     tx: &Tx,
     presented: &RefreshToken,
@@ -183,7 +183,7 @@ pub(super) async fn find_by_token(
     Ok(row.map(StoredSession::from))
 }
 
-/// Returns a session of the owner, active or not.
+/// Returns a session of the owner, whether or not the session is active.
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<StoredSession>, StoreError> {
     Ok(sessions::Entity::find_by_id((owner, id)).one(tx).await?.map(StoredSession::from))
 }
@@ -206,7 +206,7 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(StoredSession::from).collect())
 }
 
-/// Returns the ids of the user's sessions that have not ended, expired or not.
+/// Returns the ids of the user's sessions that have not ended, including expired sessions.
 pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, StoreError> {
     let query = sessions::Entity::find().select_only().column(sessions::Column::Id);
     let is_unended = sessions::Column::EndedAt.is_null();
@@ -241,7 +241,7 @@ pub(super) async fn idle_longest(
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
-        // The sweep selects by this column.
+        // The sweep finds ended and expired sessions by this column.
         .col_expr(sessions::Column::IdleExpiresAt, Expr::value(now.timestamp_millis()))
         .filter(sessions::Column::UserId.eq(owner))
         .filter(sessions::Column::Id.eq(id))

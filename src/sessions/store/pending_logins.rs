@@ -70,7 +70,7 @@ pub(in crate::sessions) async fn find(
     Ok(row.map(PendingLogin::from))
 }
 
-/// Returns the user of a login that still waits and has an attempt left.
+/// Returns the user of a waiting login that has not expired and has an attempt left.
 pub(in crate::sessions) async fn find_open(
     tx: &Tx,
     token: &LoginToken,

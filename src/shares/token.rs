@@ -24,7 +24,7 @@ impl ShareToken {
         mac.sign(CONTEXT, self.id.as_bytes())
     }
 
-    /// Verifies and parses the text of a token. Returns `None` for any other text.
+    /// Verifies and parses the text of a token. Returns `None` if the text is not a valid token.
     pub(super) fn decode(text: &str, mac: &MacKey) -> Option<Self> {
         Some(Self { id: Uuid::from_slice(&mac.open_signed(CONTEXT, text)?).ok()? })
     }

@@ -83,9 +83,9 @@ pub fn parse(text: &[u8], max_values: usize) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// Parses an object strictly whose field `list` contains a long list. Passes each item of the list to
-/// `on_item` as soon as the item is parsed, so that only one item is in memory. Returns the object with an
-/// empty list in this field.
+/// Strictly parses an object whose field `list` is a long list. Passes each item of the list to `on_item` as
+/// soon as the item is parsed, so that only one item is in memory. Returns the object with an empty list in
+/// this field.
 ///
 /// If the value is not an object, or its field `list` is not a list, returns the value unchanged.
 ///
@@ -102,7 +102,7 @@ pub fn parse_list(
         return parse(text, limits.other_values);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    // Finds the end of the list without building its items.
+    // Find the end of the list without building its items.
     let fields =
         deserializer.deserialize_map(WithList { list, remaining: &Cell::new(limits.other_values) })?;
     deserializer.end()?;

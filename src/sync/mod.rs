@@ -1,6 +1,7 @@
 //! Sync: the feed of changes since an app's last request, and the operations that an app recorded offline.
 //!
-//! The feed follows the owner's change counter, so concurrent writers cause neither missing nor repeated
+//! Every change to a trip gets the next number of the owner's change counter, and the feed returns the
+//! changes in the order of these numbers. Concurrent writers therefore cause neither missing nor repeated
 //! changes.
 //!
 //! The server processes the operations one by one, in order. Each operation names the version of the trip
@@ -128,8 +129,8 @@ pub enum SyncError {
     /// The cursor was not issued by the feed for this owner.
     #[error("the cursor does not belong to this feed")]
     InvalidCursor,
-    /// The cursor is too old, so the server may have deleted tombstones that the app has not read. Or the
-    /// database was restored from a backup after the cursor was issued.
+    /// The server may have deleted tombstones that the app has not read, or the database was restored from a
+    /// backup after the cursor was issued.
     #[error("the cursor is too old")]
     CursorTooOld,
     /// An operation on trips failed.
@@ -187,7 +188,7 @@ impl Sync {
         cursor: Option<&str>,
         limit: u16,
     ) -> Result<ChangesPage, SyncError> {
-        // Take the time before the feed is read. Every change that the feed does not contain then happened
+        // Take the time before the feed is read, so that every change that is missing in the feed happened
         // after this time.
         let now = self.clock.trusted_now();
         let given = match cursor {
@@ -221,8 +222,8 @@ impl Sync {
         Ok(ChangesPage { changes: feed.changes, next, has_more: feed.has_more })
     }
 
-    /// Applies operations in order. Returns one outcome for each, or fewer if the response reaches
-    /// its maximum size; the remaining operations are not processed.
+    /// Applies operations in order. Returns one outcome for each operation. If the response reaches its
+    /// maximum size, returns fewer outcomes, and the remaining operations are not processed.
     ///
     /// # Errors
     ///

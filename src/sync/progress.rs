@@ -45,8 +45,8 @@ impl Progress {
     }
 
     /// Returns whether the operation builds on a failed operation: its base version is higher than the lowest
-    /// base version of a failed operation, and no applied operation has produced it. If the trip nevertheless
-    /// has this base version, another device has written it.
+    /// base version of a failed operation, and no applied operation of the request has produced its base
+    /// version. If the trip nevertheless has this version, another device has produced the version.
     pub(super) fn depends_on_failed(&self, operation: &Operation) -> bool {
         let Operation { id, base, .. } = operation;
         self.failed.get(id).is_some_and(|lowest| base > lowest) && self.applied.get(id) != Some(base)

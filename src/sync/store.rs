@@ -1,5 +1,5 @@
-//! The table of applied operations, and the number of them in the owner's counter. Every query filters by
-//! owner, except the search for expired rows.
+//! Queries on the table of applied operations, and on their number, which the row of the owner's change
+//! counter contains. Every query filters by owner, except the search for expired rows.
 
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<
     if by_owner.is_empty() {
         return Ok(0);
     }
-    // Locks the counters first, as every writer of operations does, so that no deadlock arises.
+    // Lock the counters first, as every writer of operations does, so that deadlocks are impossible.
     let owners = trip_counters::Column::OwnerId.is_in(by_owner.keys().copied());
     let counters = trip_counters::Entity::find().select_only().column(trip_counters::Column::OwnerId);
     let counters = counters.filter(owners).order_by_asc(trip_counters::Column::OwnerId).lock_exclusive();

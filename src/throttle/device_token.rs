@@ -1,8 +1,9 @@
-//! Device tokens: proof that a device has logged a user in before (a "device cookie" of OWASP).
+//! Device tokens: proof that a user has logged in on a device before (a "device cookie" of OWASP).
 //!
 //! A token is computed from the user, the session and the stored password hash. Tokens are not stored. A
-//! token is valid for a year, but no longer than until the stored hash changes. It does not replace the
-//! password. The throttle counts the failures of logins with a token only for the device of the token.
+//! token is valid for a year, or until the stored hash changes if that is earlier. A token does not replace
+//! the password. If a login has a valid token, the throttle counts its failure only for the device of the
+//! token.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -66,8 +67,8 @@ impl DeviceTokens {
         self.mac.sign(CONTEXT, &payload)
     }
 
-    /// Returns the device of a token; `None` if this server has not issued the token, or the token has
-    /// expired.
+    /// Returns the device of a token. Returns `None` if this server has not issued the token, or the token
+    /// has expired.
     pub fn open(&self, token: &str) -> Option<Device> {
         let payload =
             self.mac.open_signed(CONTEXT, Some(token).filter(|token| token.len() <= MAX_LENGTH)?)?;

@@ -2,10 +2,11 @@
 //! sequential ones.
 //!
 //! An attempt is counted only after it has failed, so that a successful attempt needs no write to the
-//! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. In the
-//! gate, a bucket has as many places as it has free failures. An attempt that reads a count of `n` failures
-//! waits for `n + 1` free places and occupies them until its result is stored. The sum of counted failures
-//! and attempts in progress therefore never exceeds the free failures.
+//! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. A place
+//! in the gate is the permission for one attempt in progress. A bucket has as many places as it has free
+//! failures. An attempt that reads a count of `n` failures waits for `n + 1` free places and occupies them
+//! until its result is stored. The sum of counted failures and attempts in progress therefore never exceeds
+//! the free failures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +39,8 @@ impl Gate {
             let mut places = self.places();
             Arc::clone(places.entry(id).or_insert_with(|| Arc::new(Semaphore::new(all as usize))))
         };
-        // Create `Occupied` before the wait: dropping it removes the entry, also if the wait is cancelled.
+        // Create `Occupied` before the wait: dropping `Occupied` removes the entry, even if the wait is
+        // cancelled.
         let mut occupied = Occupied { gate: self.clone(), id, permit: None };
         let permit = tokio::time::timeout(WAIT, semaphore.acquire_many_owned(wanted.clamp(1, all))).await;
         occupied.permit = permit.ok()?.ok();

@@ -1,4 +1,4 @@
-//! The limits of failed attempts, and what they count.
+//! The limits of failed attempts and of requests, and the keys for which they count.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,14 +11,15 @@ const MINUTE: u32 = 60;
 
 /// Failures for one account from one address.
 pub const PAIR: Limit = Limit { name: "account_and_address", free: 10, forget_secs: 15 * MINUTE };
-/// Failures of one device that has logged the user in before.
+/// Failures on one device on which the user has logged in before.
 pub const DEVICE: Limit = Limit { name: "device", free: 10, forget_secs: 15 * MINUTE };
 /// Failures from one address, or from one /64 network of IPv6. Limits attacks that try one password for many
 /// accounts.
 pub const ADDRESS: Limit = Limit { name: "address", free: 50, forget_secs: MINUTE };
 /// Failures from one /48 network of IPv6.
 pub const NETWORK: Limit = Limit { name: "network", free: 200, forget_secs: 15 };
-/// Failures for one account from all addresses. An alert is raised when 100 failures are counted.
+/// Failures for one account from all addresses. When 100 failures are counted, the owner of the account is
+/// alerted.
 pub const ACCOUNT: Limit = Limit { name: "account", free: 100, forget_secs: 15 * MINUTE };
 /// Wrong passwords and codes of one signed-in user.
 pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE };
@@ -27,8 +28,8 @@ pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 }
 
 /// Requests for an email from one address, or from one /64 network of IPv6.
 pub const MAIL: Limit = Limit { name: "mail", free: 100, forget_secs: 30 };
-/// Requests for the options of a login with a passkey from one address, or from one /64 network of IPv6. Each of them
-/// stores a challenge for 5 minutes.
+/// Requests for the options of a login with a passkey from one address, or from one /64 network of IPv6. Each
+/// request stores a challenge for 5 minutes.
 pub const PASSKEY_OPTIONS: Limit = Limit { name: "passkey_options", free: 60, forget_secs: 1 };
 /// Reports of attacks to one user: one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
@@ -57,7 +58,7 @@ pub fn of_address(address: IpAddr) -> Vec<Bucket> {
     buckets
 }
 
-/// Returns the buckets of an attempt to log in to the account with this name, by a device that is not known. The name
+/// Returns the buckets of an attempt to log in to the account with this name, on an unknown device. The name
 /// is in canonical form and need not belong to an account.
 pub fn of_login(name: &str, address: IpAddr) -> Vec<Bucket> {
     let counted = counted(address);
@@ -68,7 +69,7 @@ pub fn of_login(name: &str, address: IpAddr) -> Vec<Bucket> {
     buckets
 }
 
-/// Returns the bucket of an attempt by a device that has logged the user in before.
+/// Returns the bucket of an attempt on a device on which the user has logged in before.
 pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(DEVICE, device.as_bytes()).of_account(name)]
 }

@@ -2,15 +2,16 @@
 //!
 //! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a
 //! number of free failures. The last of them blocks the bucket for 30 seconds. Each further failure blocks
-//! the bucket again, for twice as long as the previous one, up to 15 minutes. Counted failures expire one by
-//! one, at a constant rate. The state of a bucket consists of two times: the time at which the last counted
-//! failure expires (GCRA, "generic cell rate algorithm"), and the end of the block.
+//! the bucket again, for twice as long as the previous block, up to 15 minutes. Counted failures expire one
+//! by one, at a constant rate. The state of a bucket consists of two times: the time at which the last
+//! counted failure expires (GCRA, "generic cell rate algorithm"), and the end of the block.
 //!
 //! Invariants:
 //!
 //! - The state is in the database, so it survives a restart and is the same for all replicas.
 //! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which reads
-//!   all its buckets by their primary keys: another replica may have counted failures since the last read.
+//!   all its buckets by their primary keys. Buckets are not cached, because another replica may count
+//!   failures at any time.
 //! - While a bucket is blocked, no password is compared.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
@@ -244,7 +245,7 @@ impl Throttle {
     }
 
     /// Counts a request, for example one that sends a mail, in the transaction of the caller. After the free
-    /// requests of the limit, one more request is allowed each time that a counted one expires.
+    /// requests of the limit, one more request is allowed each time that a counted request expires.
     ///
     /// # Errors
     ///
@@ -297,8 +298,8 @@ impl Throttle {
             };
             counts.push(place.limit.count(state.forgotten_at, now));
             let left = state.blocked_until - now;
-            // Ignore a block that is longer than the longest possible one: it was stored before the clock was
-            // set back.
+            // Ignore a block that is longer than the longest possible block: it was stored before the clock
+            // was set back.
             if left > TimeDelta::zero() && left <= longest_block() {
                 let this = blocked(place.limit, left);
                 longest =

@@ -27,8 +27,7 @@ impl From<&Model> for State {
     }
 }
 
-/// The values from which the SQL expressions are built that add one attempt to a row. All times are in
-/// milliseconds.
+/// The values in the SQL expressions that add one attempt to a row. All times are in milliseconds.
 struct Counting {
     now: i64,
     forget: i64,
@@ -60,9 +59,9 @@ impl Counting {
             .into()
     }
 
-    /// Returns the end of the block. If the stored time is more than `k - 2` expiry times in the future,
-    /// `k - 1` attempts are stored, of which the oldest one has partly expired, and this attempt is number
-    /// `k`.
+    /// Returns the end of the block. If the stored time is more than `(k - 2) * forget` in the future, at
+    /// least `k - 1` attempts are counted, so this attempt is at least number `k`. Here, `k` is `free` plus
+    /// the level in [`DELAYS_SECS`].
     fn blocked_until(&self) -> SimpleExpr {
         let mut ladder = Expr::case(Expr::value(1).eq(0), Expr::value(0_i64));
         for (level, secs) in DELAYS_SECS.into_iter().rev() {
@@ -143,7 +142,8 @@ async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, Store
     Ok(done.rows_affected == 1)
 }
 
-/// Counts a request if the limit allows it. Otherwise returns the time from which the limit allows one.
+/// Counts a request if the limit allows it. Otherwise returns the time from which the limit allows the next
+/// request.
 pub(super) async fn take(
     tx: &Tx,
     place: &Place,
@@ -153,7 +153,8 @@ pub(super) async fn take(
     let latest = counting.now + (counting.free - 1) * counting.forget;
     let is_free = Condition::any()
         .add(Column::ForgottenAt.lte(latest))
-        // The row was stored before the clock was set back.
+        // Also allow the request if the stored time is later than possible: the clock was set back after the
+        // row was stored.
         .add(Column::ForgottenAt.gt(latest + counting.horizon));
     let done = Entity::update_many()
         .col_expr(Column::ExpiresAt, counting.forgotten_at())

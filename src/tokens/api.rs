@@ -48,7 +48,7 @@ struct JwkBody {
 }
 
 impl Example for KeySetBody {
-    /// The key of RFC 7517 Appendix A.1 and the one of RFC 7515 Appendix A.3.
+    /// The key of RFC 7517 Appendix A.1 and the key of RFC 7515 Appendix A.3.
     fn example() -> Self {
         let key = |kid: &str, x: &str, y: &str| PublicKey {
             kid: kid.to_owned(),

@@ -1,4 +1,4 @@
-//! Caching of credentials that are stored in the database.
+//! Supports the caching of credentials that are stored in the database.
 //!
 //! Another module takes a [`ReadMark`], then reads a row, and uses the row again as long as
 //! [`Tokens::is_current`] confirms that no revocation since the mark concerns the row. A revocation of the

@@ -1,9 +1,9 @@
 //! The in-memory copy of the key ring in the database.
 //!
-//! The cache reloads the ring when a poll finds a change, and when a token names a key that is not in the
-//! ring, because the key may be new. Such tokens can't overload the database: concurrent reloads share one
-//! query, queries have a minimum interval, and unknown kids are cached for a while. A kid in a wrong format
-//! causes no query.
+//! The cache reloads the ring when a poll finds a change, and when a token names a key id (`kid`) that is not
+//! in the ring, because the key may be new. Such tokens can't overload the database: concurrent reloads share
+//! one query, queries have a minimum interval, and unknown kids are cached for a while. A kid in a wrong
+//! format causes no query.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,8 @@ pub(super) struct KeyCache {
     db: Db,
     vault: Arc<Vault>,
     ring: RwLock<Arc<KeyRing>>,
-    /// Raised when a key is deleted. Tokens that were verified at a lower epoch must be verified again.
+    /// The epoch of the key ring, which is raised when a key is deleted. Tokens that were verified in an
+    /// earlier epoch must be verified again.
     epoch: AtomicU64,
     /// Runs one reload at a time, so that an older result never replaces a newer one.
     reloads: SingleFlight,
@@ -124,7 +125,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret; another replica may have the correct one.
+    /// [`TokensError::NoSigningKey`] if the server runs with a wrong master secret. Another replica may have
+    /// the correct secret.
     pub async fn housekeep(&self) -> Result<(), TokensError> {
         let Inner { rotation, keys, .. } = &*self.inner;
         rotation.housekeep().await?;

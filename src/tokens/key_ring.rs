@@ -46,7 +46,7 @@ pub(super) struct RingKey {
 }
 
 impl KeyRing {
-    /// Creates a ring from the stored keys; `previous` is the ring that it replaces.
+    /// Creates a ring from the stored keys. `previous` is the ring that the new ring replaces.
     pub(super) fn assemble(stored: &[StoredKey], vault: &Vault, previous: Option<&Self>) -> Self {
         let mut ring = Self {
             keys: HashMap::new(),
@@ -103,7 +103,7 @@ impl KeyRing {
         self.etag = URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest));
     }
 
-    /// Returns the active key and its encoding key, or `None` if it can't be decrypted.
+    /// Returns the active key and its encoding key, or `None` if the active key can't be decrypted.
     pub(super) fn signing_key(&self) -> Option<(&RingKey, &EncodingKey)> {
         let key = self.active.as_deref()?;
         Some((key, key.encoding_key.as_ref()?))

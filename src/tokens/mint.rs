@@ -44,7 +44,7 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret.
+    /// [`TokensError::NoSigningKey`] if the server runs with a wrong master secret.
     pub fn mint(&self, subject: Subject) -> Result<Minted, TokensError> {
         let Inner { clock, issuer, audience, keys, .. } = &*self.inner;
         let now = clock.now();
@@ -75,8 +75,8 @@ impl Tokens {
         Ok(Minted { token, expires_in_secs, expires_at })
     }
 
-    /// Returns the lifetime of a token. Refreshed tokens get up to 5 % less, at random, so that clients which
-    /// started together don't refresh at the same time forever.
+    /// Returns the lifetime of a token. Refreshed tokens get up to 5 % less, at random, so that clients that
+    /// logged in at the same time don't always refresh at the same time.
     fn lifetime(&self, subject: &Subject) -> TimeDelta {
         let ttl = self.inner.ttl;
         if subject.generation.is_none_or(|generation| generation == 1) {

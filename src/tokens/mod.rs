@@ -1,10 +1,10 @@
 //! Access tokens: mints, verifies and revokes them, and manages the keys that sign them.
 //!
 //! A token is a JWT in the profile of RFC 9068 and contains no personal data. Verification uses the keys and
-//! revocations in memory, so most requests need no query. It is as strict as RFC 8725 requires: one algorithm
-//! per key, the exact type, issuer and audience, every claim present with the correct type, no unknown
-//! `crit`, and no key from the token itself. A verified token is cached until it expires; revocations are
-//! checked for cached tokens too.
+//! revocations in memory, so most requests need no query. Verification is as strict as RFC 8725 requires: one
+//! algorithm per key, the exact type, issuer and audience, every claim present with the correct type, no
+//! unknown `crit`, and no key from the token itself. A verified token is cached until it expires; revocations
+//! are checked for cached tokens too.
 
 mod algorithms;
 pub mod api;
@@ -189,7 +189,7 @@ impl Tokens {
         &self.inner.audience
     }
 
-    /// Verifies a token; a token that was verified before comes from the cache.
+    /// Verifies a token. A token that was verified before comes from the cache.
     ///
     /// # Errors
     ///
@@ -310,7 +310,7 @@ impl Tokens {
         self.inner.ttl
     }
 
-    /// Returns true if tokens can be minted; false under a wrong master secret.
+    /// Returns true if tokens can be minted, and false if the server runs with a wrong master secret.
     pub fn can_mint(&self) -> bool {
         self.inner.keys.ring().signing_key().is_some()
     }

@@ -1,4 +1,4 @@
-//! Tokens from before the database was restored from a backup.
+//! Checks tokens that were minted before the database was restored from a backup.
 //!
 //! The restored database may lack the sessions of these tokens, and all revocations since the backup. Such a
 //! token is accepted only if the database contains its session, or its user if the token has no session. A
@@ -35,8 +35,8 @@ impl Epoch {
             return Ok(false);
         };
         if began_at > 0 {
-            // Add the maximum difference between the clocks of replicas. This includes some tokens that were
-            // minted after the restore; these pass the check.
+            // Add the maximum difference between the clocks of replicas. Some tokens that were minted after
+            // the restore are then checked too. These tokens pass the check.
             self.check_before.store(began_at + SKEW.num_milliseconds(), Ordering::Release);
         }
         let before = self.id.swap(id, Ordering::AcqRel);

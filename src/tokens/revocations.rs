@@ -4,8 +4,8 @@
 //! minted before a given time. A revocation by this replica takes effect at its commit. Revocations by other
 //! replicas are polled. An entry is removed long after its last token has expired.
 //!
-//! A row gets its number at the insert but becomes visible at the commit. A poll that reads only numbers
-//! above the last one would therefore miss rows of a slow transaction. Each poll reads again all rows that
+//! A row gets its number at the insert but becomes visible at the commit. A poll that reads only the rows
+//! above the last number would therefore miss rows of a slow transaction. Each poll reads again all rows that
 //! were new within the last [`OVERLAP`], which is longer than the maximum duration of a transaction. If there
 //! are more than [`PAGE`] such rows, each poll reads only the newest ones, and one poll in
 //! [`FULL_POLL_EVERY`] reads all of them.
@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::secrets::sha256;
 
-/// After a number was read, lower numbers can become visible for at most this time.
+/// After a row was read, rows with lower numbers can become visible for at most this time.
 const OVERLAP: Duration = Duration::from_secs(20);
 /// The number of rows in one query, and the maximum number that every poll reads again.
 const PAGE: u16 = 10_000;
@@ -37,7 +37,7 @@ const SHARDS: usize = 16;
 pub struct Revocation {
     /// The id of a session or a token, or a digest of the id of a user.
     pub subject: Uuid,
-    /// Rejects only tokens that were minted before this time; `None` rejects all.
+    /// Rejects only tokens that were minted before this time. `None` rejects all tokens.
     pub minted_before: Option<DateTime<Utc>>,
     /// When the last rejected token expires.
     pub until: DateTime<Utc>,
@@ -54,8 +54,8 @@ pub(super) fn subject_without_session(user: Uuid) -> Uuid {
 }
 
 /// Returns a digest of a user's id. A revocation is stored for longer than a deleted account, and must not
-/// contain the id of the user. The digest never equals the id of a session or a user, because they are UUIDs
-/// of version 7 and the digest is not.
+/// contain the id of the user. The digest never equals the id of a session or a user, because these ids are
+/// UUIDs of version 7 and the digest is not.
 fn digest(context: &[u8], user: Uuid) -> Uuid {
     let digest = sha256(&[context, user.as_bytes()].concat());
     let bytes = digest.first_chunk().copied().unwrap_or_default();

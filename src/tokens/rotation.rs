@@ -22,8 +22,8 @@ use crate::secrets::{MasterSecret, Purpose, Vault};
 
 /// How long a key is active before the automatic rotation.
 const SIGNING_PERIOD: TimeDelta = TimeDelta::days(30);
-/// The minimum age of a standby key before the automatic rotation: other services cache the keys for five
-/// minutes.
+/// The minimum age of a standby key before the automatic rotation. It exceeds the five minutes for which
+/// other services cache the keys.
 const MIN_STANDBY: TimeDelta = TimeDelta::minutes(10);
 /// The maximum time until every replica has loaded a new key.
 const PROPAGATION_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -77,7 +77,7 @@ enum Transition {
 }
 
 impl KeyRotation {
-    /// Creates the rotation; private keys are encrypted under `secret`.
+    /// Creates the service. Private keys are encrypted under `secret`.
     pub fn new(db: &Db, clock: Clock, secret: &MasterSecret) -> Self {
         Self { db: db.clone(), clock, vault: Arc::new(Vault::from_secret(secret, Purpose::KeyRing)) }
     }
@@ -112,7 +112,7 @@ impl KeyRotation {
         ];
         match self.change(Transition::None, None, created).await {
             Ok(()) => tracing::info!("created the first signing keys"),
-            // Another replica has created the first keys. Use those.
+            // Another replica has created the first keys. This replica uses these keys.
             Err(TokensError::Store(StoreError::UniqueViolation(_))) => {}
             Err(error) => return Err(error),
         }
@@ -136,8 +136,8 @@ impl KeyRotation {
         Ok(())
     }
 
-    /// Replaces the standby keys with a new one, and waits until every replica has loaded it. Returns the kid
-    /// of the new key.
+    /// Replaces the standby keys with a new key, and waits until every replica has loaded the new key.
+    /// Returns its kid.
     async fn publish_standby(&self, stored: &[StoredKey], alg: Alg) -> Result<String, TokensError> {
         let key = self.create_key(alg, KeyStatus::Standby).await?;
         let kid = key.kid.clone();
@@ -154,7 +154,7 @@ impl KeyRotation {
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] under a wrong master secret, or [`TokensError::ConcurrentRotation`] if
+    /// [`TokensError::NoSigningKey`] if the master secret is wrong, or [`TokensError::ConcurrentRotation`] if
     /// another process rotated at the same time.
     pub async fn rotate(&self) -> Result<String, TokensError> {
         let stored = self.load().await?;
@@ -174,11 +174,11 @@ impl KeyRotation {
     }
 
     /// Deletes a key immediately. All tokens that the key signed become invalid. If the key is active, the
-    /// standby key becomes the active one. Returns `false` if there is no such key.
+    /// standby key becomes active. Returns `false` if there is no such key.
     ///
     /// # Errors
     ///
-    /// [`TokensError::NoSigningKey`] if the master secret is wrong and the key is not a retired one.
+    /// [`TokensError::NoSigningKey`] if the master secret is wrong and the key is not retired.
     pub async fn revoke(&self, kid: &str) -> Result<bool, TokensError> {
         for _ in 0..ATTEMPTS {
             let stored = self.load().await?;
@@ -214,8 +214,8 @@ impl KeyRotation {
         let mut next = None;
         if status == KeyStatus::Active {
             next = self.standby(stored, |_| true).map(|key| key.kid.clone());
-            // Without a standby key, activate a new key that verifiers have not loaded yet: the deleted key
-            // may be stolen.
+            // Without a standby key, activate a new key at once, although verifiers have not loaded it yet:
+            // the deleted key may be stolen, so its deletion can't wait.
             if next.is_none() {
                 created.push(self.create_key(alg, KeyStatus::Active).await?);
             }
@@ -247,8 +247,8 @@ impl KeyRotation {
         }
     }
 
-    /// Re-encrypts, under the current master secret, every key that is encrypted under the previous one.
-    /// Returns the number of these keys.
+    /// Re-encrypts, under the current master secret, every key that is encrypted under a former master
+    /// secret. Returns the number of these keys.
     ///
     /// # Errors
     ///

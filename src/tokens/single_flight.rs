@@ -1,8 +1,8 @@
 //! Shares one query between all concurrent callers; one query runs at a time.
 //!
 //! A call that arrives while a query runs waits, and shares a query that started after its arrival: the
-//! running query may have missed a recent change. A failed query fails every call that arrived before it
-//! ended, so that waiting calls don't each wait for a timeout of their own.
+//! running query may have missed a recent change. If a query fails, every call that arrived before the end of
+//! this query fails, so that waiting calls don't each wait for another timeout.
 
 use std::time::{Duration, Instant};
 

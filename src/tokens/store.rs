@@ -68,7 +68,8 @@ pub(super) async fn key_versions(tx: &Tx) -> Result<Vec<KeyVersion>, StoreError>
     Ok(rows.into_iter().map(|(kid, status)| (kid, KeyStatus::from_name(&status))).collect())
 }
 
-/// Inserts a key. Fails with [`StoreError::UniqueViolation`] if it is active and another active key exists.
+/// Inserts a key. Fails with [`StoreError::UniqueViolation`] if the key is active and another active key
+/// exists.
 pub(super) async fn insert_key(tx: &Tx, key: &StoredKey) -> Result<(), StoreError> {
     let millis = |at: DateTime<Utc>| at.timestamp_millis();
     let row = signing_keys::ActiveModel {
@@ -106,7 +107,7 @@ pub(super) async fn retire_key(
     Ok(done.rows_affected == 1)
 }
 
-/// Makes a standby key active. Returns `false` if the key is not a standby.
+/// Makes a standby key active. Returns `false` if the key is not a standby key.
 pub(super) async fn promote_key(tx: &Tx, kid: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = signing_keys::Entity::update_many()
         .col_expr(signing_keys::Column::Status, Expr::value(KeyStatus::Active.name()))
@@ -183,8 +184,8 @@ pub(super) async fn epoch(tx: &Tx) -> Result<Option<(i64, i64)>, StoreError> {
     Ok(query.into_tuple().one(tx).await?)
 }
 
-/// Returns true if the user has this session, active and at this generation or a later one. Without a session,
-/// returns true if the user exists.
+/// Returns true if the user has this session, and the session is active and has this generation or a later
+/// one. Without a session, returns true if the user exists.
 pub(super) async fn is_known(
     tx: &Tx,
     user: Uuid,

@@ -24,7 +24,7 @@ pub struct TokenUse {
     pub generation: i64,
 }
 
-/// The uses that are not written to the database yet: the newest one of each session.
+/// The uses that are not written to the database yet: the newest use of each session.
 #[derive(Debug, Default)]
 pub(super) struct TokenUsage(Mutex<HashMap<Uuid, TokenUse>>);
 

@@ -103,8 +103,8 @@ pub(super) fn verify(
     if header.get("alg").and_then(Value::as_str) != Some(key.alg.name()) {
         return Err(TokenError::Invalid);
     }
-    // The key can't be decrypted, so the token may be valid. The error `Invalid` would make clients discard
-    // it.
+    // If the key can't be decrypted, the server can't tell whether the token is valid. The error `Invalid`
+    // would make clients discard the token.
     let decoding_key = key.decoding_key.as_ref().ok_or(TokenError::Unverifiable)?;
     let mut validation = Validation::new(key.alg.jose());
     validation.set_issuer(&[&tokens.issuer]);
@@ -167,7 +167,7 @@ fn accept(claims: Claims, now: DateTime<Utc>, epoch: u64) -> Result<AccessToken,
         return Err(TokenError::Expired);
     }
     let scopes = Scopes::parse(&claims.scope).ok_or(TokenError::Invalid)?;
-    // The UUIDv7 has millisecond precision, `iat` does not (RFC 9562 §5.7).
+    // The time in `jti`, a UUIDv7, has millisecond precision (RFC 9562 §5.7). `iat` has whole seconds.
     let (seconds, nanos) = claims.jti.get_timestamp().ok_or(TokenError::Invalid)?.to_unix();
     let minted_at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, nanos));
     Ok(AccessToken {

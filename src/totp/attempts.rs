@@ -1,5 +1,5 @@
-//! Limits wrong codes: a user can enter ten without waiting. After the tenth, the user must wait, and each
-//! further wrong code doubles the delay, up to 15 minutes.
+//! Limits wrong codes. A user can enter ten wrong codes without waiting. After the tenth, the user must wait,
+//! and each further wrong code doubles the delay, up to 15 minutes.
 
 use chrono::{DateTime, Utc};
 

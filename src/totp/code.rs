@@ -53,7 +53,7 @@ impl Secret {
         MacKey::new(&self.recovery_key)
     }
 
-    /// Returns the time step of the code, if it is the current step, the one before or the one after (RFC
+    /// Returns the time step of the code, if it is the current step, the step before or the step after (RFC
     /// 6238 §5.2). Ignores spaces, because apps show the code in two groups.
     pub(super) fn check(&self, code: &str, now: DateTime<Utc>) -> Option<i64> {
         let code: String = code.chars().filter(|character| *character != ' ').collect();

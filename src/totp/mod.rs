@@ -85,8 +85,8 @@ impl Totp {
         Self { db, clock, vault, issuer: code::issuer(public_url).into() }
     }
 
-    /// Begins the enrolment of an authenticator app, which shows `account` as the name. Replaces an enrolment
-    /// that is not confirmed. An enrolled app stays active until the new one is confirmed.
+    /// Begins the enrolment of an authenticator app, which shows `account` as the name. Replaces an
+    /// unconfirmed enrolment. An app that was enrolled before stays active until the new app is confirmed.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Totp {
         }
     }
 
-    /// Confirms the pending enrolment with a code of the app. Returns new recovery codes; earlier ones are no
-    /// longer valid.
+    /// Confirms the pending enrolment with a code of the app. Returns new recovery codes. Earlier recovery
+    /// codes are no longer valid.
     ///
     /// # Errors
     ///
@@ -146,7 +146,8 @@ impl Totp {
     ) -> Result<bool, TotpError> {
         let secret = self.secret(tx, user).await?;
         let Some(step) = secret.check(code, now) else { return Ok(false) };
-        // If the same code is used in parallel, this condition accepts only one of the uses (RFC 6238 §5.2).
+        // If several requests send the same code in parallel, this statement accepts only one of them (RFC
+        // 6238 §5.2).
         Ok(store::use_step(tx, user, step).await?)
     }
 
@@ -165,7 +166,7 @@ impl Totp {
         Ok(true)
     }
 
-    /// Replaces all recovery codes of the user by new ones, and records the event.
+    /// Replaces all recovery codes of the user with new codes, and records the event.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ impl Totp {
 }
 
 /// Returns the name that is bound to an encrypted secret, so that the secret of one user can't be used for
-/// another.
+/// another user.
 fn name(user: Uuid) -> String {
     format!("totp {}", user.simple())
 }
@@ -255,8 +256,8 @@ pub async fn remove(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     store::remove(tx, user).await
 }
 
-/// Re-encrypts, under the current master secret, every secret that is encrypted under an earlier one. Returns
-/// the number of re-encrypted active secrets; pending ones are not counted.
+/// Re-encrypts, under the current master secret, every secret that is encrypted under a former master secret.
+/// Returns the number of re-encrypted active secrets. Pending secrets are re-encrypted but not counted.
 ///
 /// # Errors
 ///

@@ -16,7 +16,7 @@ impl RecoveryCode {
         Self(GroupedCode::random())
     }
 
-    /// Parses a code in any case, with or without the separators. Returns `None` for any other text.
+    /// Parses a code in upper or lower case, with or without separators. Returns `None` for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         GroupedCode::parse(text).map(Self)
     }

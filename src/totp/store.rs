@@ -42,7 +42,7 @@ pub(super) async fn find(tx: &Tx, owner: Uuid) -> Result<Option<App>, StoreError
     Ok(totp_secrets::Entity::find_by_id(owner).one(tx).await?.map(App::from))
 }
 
-/// Stores a pending secret, which replaces an earlier pending one.
+/// Stores a pending secret, which replaces an earlier pending secret.
 pub(super) async fn put_pending(
     tx: &Tx,
     owner: Uuid,
@@ -132,7 +132,8 @@ pub(super) async fn count_attempt(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> R
         .add(totp_secrets::Column::BlockedUntil.lte(now_millis))
         .add(totp_secrets::Column::BlockedUntil.gt(now_millis + DELAY_MAX_MILLIS));
     let done = totp_secrets::Entity::update_many()
-        // Assign this before the number that it depends on, because MySQL evaluates assignments in order.
+        // Assign `BlockedUntil` before `Failures`, because it depends on the old value, and MySQL evaluates
+        // the assignments in order.
         .col_expr(totp_secrets::Column::BlockedUntil, next_attempt(now))
         .col_expr(totp_secrets::Column::Failures, Expr::col(totp_secrets::Column::Failures).add(1))
         .filter(totp_secrets::Column::UserId.eq(owner))
@@ -143,7 +144,7 @@ pub(super) async fn count_attempt(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> R
     Ok(done.rows_affected == 1)
 }
 
-/// Deletes an unused recovery code. Returns `false` if there is none with this tag.
+/// Deletes an unused recovery code. Returns `false` if there is no code with this tag.
 pub(super) async fn use_recovery_code(tx: &Tx, owner: Uuid, tag: &[u8]) -> Result<bool, StoreError> {
     let done = recovery_codes::Entity::delete_many()
         .filter(recovery_codes::Column::UserId.eq(owner))
@@ -196,8 +197,8 @@ pub(super) async fn next_page(tx: &Tx, after: Uuid) -> Result<Vec<App>, StoreErr
     Ok(rows.into_iter().map(App::from).collect())
 }
 
-/// Replaces encrypted secrets. Each pair contains the old and the new value; a secret without the old value
-/// stays.
+/// Replaces encrypted secrets. Each pair contains the old and the new value. A stored secret that differs
+/// from the old value is not changed.
 pub(super) async fn reseal(
     tx: &Tx,
     owner: Uuid,

@@ -33,7 +33,7 @@ pub struct FeedQuery {
 pub struct Feed {
     /// The changes, by ascending change number.
     pub changes: Vec<Change>,
-    /// The owner's counter at the time of reading; all changes up to it were committed.
+    /// The owner's counter at the time of reading. All changes up to this number were committed.
     pub counter: i64,
     /// The number of the last change whose tombstone was deleted because the owner had too many tombstones; 0
     /// if there is no such change.
@@ -55,8 +55,8 @@ impl Trips {
         if let Some(feed) = self.db.read((owner, query), read_page).await? {
             return Ok(feed);
         }
-        // The trips changed between two statements. Read again in a snapshot, which is always consistent but
-        // costs more round trips to a database server.
+        // Trips of the owner changed between two statements. Read again in a snapshot, which is always
+        // consistent but costs more round trips to a database server.
         let feed = self.db.read_snapshot((owner, query), read_page).await?;
         feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
     }

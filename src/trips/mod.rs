@@ -73,7 +73,7 @@ pub struct Trip {
     /// The fields that the owner sets.
     pub fields: TripFields,
     /// Starts at 1; each change adds 1. After the database was restored from a backup, a new feed epoch
-    /// raises it further, so that it differs from all versions that clients know (see `epochs`).
+    /// raises the version further, so that it differs from all versions that clients know (see `epochs`).
     pub version: i64,
     /// The time of creation.
     pub created_at: DateTime<Utc>,
@@ -164,7 +164,7 @@ impl Precondition {
 struct Counter {
     /// The number of changes.
     changes: i64,
-    /// What the owner has stored.
+    /// The number and the size of the owner's trips.
     usage: Usage,
 }
 
@@ -261,7 +261,7 @@ impl Trips {
         self.quotas
     }
 
-    /// Returns what the owner has stored.
+    /// Returns the number and the size of the owner's trips.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
-//! Quotas of each user: the number of trips, and the size of their texts.
+//! Quotas of each user: the number of trips, the size of their texts, and the number of tombstones.
 //!
-//! The row of the owner's change counter also contains the current usage, which consists of these two
-//! numbers. The transaction that changes trips also updates the usage. Each statement that increases the
+//! The row of the owner's change counter also contains the current usage: the number of trips and the size of
+//! their texts. The transaction that changes trips also updates the usage. Each statement that increases the
 //! usage requires that the result is within the quotas. A change that decreases the usage is always possible.
+//! Too many tombstones reject no change: the oldest tombstones are deleted.
 
 use super::{Trip, TripsError};
 

@@ -95,8 +95,8 @@ impl UnitOfWork {
     /// intends to create trips. Also reads the tombstones of these ids.
     ///
     /// On a database with row locks, no other transaction can change the trips before this transaction ends.
-    /// The call must come first in its transaction: all writers lock trips first, in the order of their ids,
-    /// and then the counter, so they can't deadlock.
+    /// This call must be the first in its transaction. All writers lock trips first, in the order of their
+    /// ids, and then the counter, so they can't deadlock.
     ///
     /// # Errors
     ///
@@ -125,8 +125,8 @@ impl UnitOfWork {
         Ok(work)
     }
 
-    /// Reads what the owner has stored, so that each change is checked against the quotas separately. Locks
-    /// the owner's counter. Without this call, [`UnitOfWork::save`] checks all changes together.
+    /// Reads the owner's usage, so that each change is checked against the quotas separately. Locks the
+    /// owner's counter. Without this call, [`UnitOfWork::save`] checks all changes together.
     ///
     /// # Errors
     ///
@@ -242,7 +242,8 @@ impl UnitOfWork {
         }
         let tombstones = writes.iter().map(Write::tombstones).sum();
         writes.push(Write::BumpCounter { changes: self.changes, usage: self.difference, tombstones });
-        // Adjacent writes of one kind have the same SQL text, so they are sent to SQLite as one batch.
+        // The order is required: see [`Write::order`]. It also puts writes of one kind next to each other.
+        // They have the same SQL text, so SQLite gets them as one batch.
         writes.sort_by_key(Write::order);
         match store::write(tx, self.owner, &writes).await {
             // The only foreign key of these tables is the owner, so the account is missing.

@@ -11,8 +11,8 @@ impl From<TripsError> for Problem {
     }
 }
 
-/// Returns the JSON pointer for an error about the order of the two dates. It refers to a date that the patch
-/// sets.
+/// Returns the JSON pointer for an error about the order of the two dates. The pointer refers to a date that
+/// the patch sets.
 pub(crate) fn offending_date(patch: &Patch) -> &'static str {
     if patch.end_date.is_none() { "/start_date" } else { "/end_date" }
 }

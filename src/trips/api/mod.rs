@@ -77,7 +77,7 @@ async fn respond(
     parameters: &[(&str, Option<String>)],
 ) -> Result<ListedTrips, TripsError> {
     if if_none_match.0.is_some() {
-        // Reads only one row, the user's change counter.
+        // This reads only one row, the user's change counter.
         let tag = trips.etag(&listing).await?;
         if if_none_match.matches(&tag) {
             return Ok(ListedTrips::Unchanged(etag(&tag)));

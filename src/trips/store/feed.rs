@@ -98,7 +98,8 @@ pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) 
     }
     let mut total = 0;
     for (owner, trips) in by_owner {
-        // Locks the counter first, as every writer of tombstones does, so that no deadlock arises.
+        // Lock the counter before the tombstones, as every writer of tombstones does, so that deadlocks are
+        // impossible.
         super::usage(tx, owner, true).await?;
         let deleted = Entity::delete_many()
             .filter(Column::OwnerId.eq(owner))

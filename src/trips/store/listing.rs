@@ -83,8 +83,8 @@ async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<
     }
 }
 
-/// Returns whether a separate statement reads the end of the list, the trips without a first day. They have
-/// the greatest sort key, but a list by latest first day shows them last.
+/// Returns whether a separate statement reads the end of the list, the trips without a first day. These trips
+/// have the greatest sort key, but a list by latest first day shows them last.
 pub(super) fn has_undated_part(listing: &Listing) -> bool {
     listing.sort == Sort::LatestStart && listing.filter.start_range().is_none()
 }
@@ -136,8 +136,9 @@ fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, Stor
     Ok(FoundPage { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
 }
 
-/// Builds the statement of a page. The SQL text of the default list is cached, because building it takes as
-/// long as running it. Each backend has one text with a cursor and one text without a cursor.
+/// Builds the statement of a page. The SQL text of the default list is cached, because building the text
+/// takes as long as running the statement. Each backend has one text with a cursor and one text without a
+/// cursor.
 pub(super) fn page_statement(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>) -> Statement {
     static TEXTS: Mutex<Vec<(DbBackend, bool, String)>> = Mutex::new(Vec::new());
     if ids.is_some() {
@@ -214,7 +215,8 @@ pub(super) fn query(backend: DbBackend, listing: &Listing, ids: Option<&[Uuid]>)
 pub(super) fn after_position(query: Select<trips::Entity>, listing: &Listing) -> Select<trips::Entity> {
     let Some(ListPosition { value, id }) = &listing.after else { return query };
     let ((column, order), value) = (sort_column(listing), sql_value(value));
-    // The second condition implies the first, but databases only use the first one to seek in an index.
+    // The second condition implies the first condition, but databases use only the first condition to seek in
+    // an index.
     let (index_range, after, id_after) = match order {
         Order::Desc => (column.lte(value.clone()), column.lt(value.clone()), trips::Column::Id.lt(*id)),
         _ => (column.gte(value.clone()), column.gt(value.clone()), trips::Column::Id.gt(*id)),

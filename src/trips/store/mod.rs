@@ -84,8 +84,8 @@ fn trip(row: Row) -> Trip {
         updated_at,
         stops,
     ) = row;
-    // Only this program writes the column. If a later version has added a status, this version reads it as
-    // the default.
+    // Only this program writes the column. A status that a later version has added is unknown to this
+    // version, which reads the default instead.
     let status = Status::parse(&status).unwrap_or_default();
     let (Day(start_date), Day(end_date)) = (start_date, end_date);
     let stops = Stops::from_stored(stops);
@@ -123,7 +123,7 @@ pub(super) async fn page_by_id(
 }
 
 /// Returns and locks the owner's trips with these ids. No other transaction can change these trips before
-/// this transaction ends. SQLite ignores the lock, but has only one writer.
+/// this transaction ends. SQLite ignores the lock, which it does not need, because it has only one writer.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
     let query = select(owner)
         .filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)))
@@ -175,7 +175,7 @@ fn counter_column(owner: Uuid, column: trip_counters::Column) -> SelectStatement
         .take()
 }
 
-/// A conditional write of one row. The row's change number is the counter, after it was incremented, minus
+/// A conditional write of one row. The change number of the row is the incremented counter minus
 /// `seq_offset`.
 #[derive(Debug)]
 pub(super) enum Write<'a> {

@@ -1,4 +1,4 @@
-//! The queries on what an owner has stored, and the conditions of the quotas.
+//! The queries on the usage and the tombstones of an owner, and the conditions of the quotas.
 
 use ::entity::{trip_counters, trip_tombstones};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
@@ -40,7 +40,7 @@ pub(in crate::trips) async fn trim_tombstones(tx: &Tx, owner: Uuid, max: i64) ->
     Ok(())
 }
 
-/// Returns what the owner has stored. If `lock` is true, locks the row until the transaction ends.
+/// Returns the owner's usage. If `lock` is true, locks the row until the transaction ends.
 pub(in crate::trips) async fn usage(tx: &Tx, owner: Uuid, lock: bool) -> Result<Usage, StoreError> {
     use trip_counters::{Column, Entity};
     let query = Entity::find().select_only().columns([Column::Trips, Column::TripBytes]);
@@ -58,8 +58,8 @@ pub(in crate::trips) struct Limits {
 }
 
 impl Limits {
-    /// Returns the quotas that a transaction with this difference must observe: only those whose usage it
-    /// increases.
+    /// Returns the quotas that a transaction with this difference must observe: only the quotas whose usage
+    /// the transaction increases.
     pub(in crate::trips) fn new(quotas: Quotas, change: Usage) -> Self {
         Self {
             trips: (change.trips > 0).then_some(quotas.trips),
@@ -77,8 +77,8 @@ impl Limits {
     }
 }
 
-/// Returns the condition that the owner is within the limits. The counter was incremented before, in the same
-/// transaction.
+/// Returns the condition that the owner is within the limits. An earlier statement of the same transaction
+/// has incremented the counter.
 pub(super) fn within(owner: Uuid, limits: Limits) -> Condition {
     let condition = limits.condition();
     if condition.is_empty() {

@@ -52,7 +52,7 @@ impl<T> Body<T> {
     ///
     /// # Errors
     ///
-    /// A problem that lists the errors of both.
+    /// A problem that lists the errors of the schema check and of the rules.
     pub fn check<U>(
         self,
         rules: impl FnOnce(T, &[FieldError]) -> Result<U, Vec<FieldError>>,
@@ -79,7 +79,8 @@ impl<T: RequestSchema> Body<T> {
         let value = strict::parse(text, max_values).map_err(invalid_json)?;
         let errors = validate::check(&registry, &T::schema_ref(), &value);
         let digest = if is_keyed { digest_json(&value) } else { [0; 32] };
-        // Without the rejected fields the rest can usually be parsed, so that the rules can check it too.
+        // Remove the rejected fields. The other fields can then usually be parsed, so that the rules can
+        // check them too.
         match T::parse_from_json(Some(remove_rejected(value, &errors))) {
             Ok(value) => Ok(Self { value, errors, digest }),
             Err(_) if !errors.is_empty() => Err(Problem::invalid(errors)),

@@ -3,8 +3,8 @@
 //!
 //! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
 //! before it is read, and is parsed by one of a few threads of low priority. If no share becomes free in
-//! `MAX_WAIT`, the request gets 503. Batches have a separate budget. One user gets only a part of it, so that
-//! a client that sends slowly can't take the budget of all users.
+//! `MAX_WAIT`, the request gets 503. Batches have a separate budget. One user gets only a part of the budget
+//! for batches, so that a client that sends slowly can't take the budget of all users.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -40,7 +40,7 @@ pub struct BodyBudget {
     max_wait: Duration,
 }
 
-/// A share of the budget. It is returned when the value is dropped.
+/// A share of the budget. Dropping this value returns the share to the budget.
 #[derive(Debug, Default)]
 pub struct Admission {
     _user: Option<(OwnedSemaphorePermit, Arc<Semaphore>)>,

@@ -1,9 +1,10 @@
 //! Authenticates the caller of a request before its handler runs.
 //!
-//! A [`Caller`] is the user that an operation acts for. It is authenticated by an access token or a personal access
-//! token in `Authorization: Bearer`. If the operator has enabled them, these are accepted too: an access token in the
-//! query or as the user name of Basic credentials, a password or a personal access token as Basic credentials, and
-//! a personal access token as Digest credentials. Rejected requests get the challenges of RFC 6750, 7616 and 7617.
+//! A [`Caller`] is the user that an operation acts for. The credential is an access token or a personal
+//! access token in `Authorization: Bearer`. The operator can also enable an access token in the query, HTTP
+//! Digest with a personal access token, and HTTP Basic. HTTP Basic accepts an access token as the user name,
+//! or an identifier with a password or a personal access token. Rejected requests get the challenges of RFC
+//! 6750, 7616 and 7617.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -34,9 +35,9 @@ use crate::personal_tokens::{BY_PERSONAL_TOKEN, PersonalToken, PersonalTokens};
 use crate::throttle::Throttle;
 use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, TokenError, Tokens};
 
-/// The name of the Bearer scheme in the document.
+/// The name of the Bearer scheme in the OpenAPI document.
 pub const BEARER: &str = "bearerAuth";
-/// The name of the Basic scheme in the document.
+/// The name of the Basic scheme in the OpenAPI document.
 pub const BASIC: &str = "basicAuth";
 
 /// The maximum age of an authentication for operations that require a recent one.
@@ -139,7 +140,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Returns the granted scopes. A password grants all.
+    /// Returns the granted scopes. A password grants all scopes.
     pub fn scopes(&self) -> Scopes {
         match &self.credential {
             Credential::Token(token) => token.scopes,
@@ -200,7 +201,7 @@ impl<R: RequiredScope> Caller<R> {
         let methods = authentication.methods;
         let digest = methods.digest.then_some(&authentication.personal_tokens);
         let challenges = Challenges { basic: methods.basic, digest, is_stale: false };
-        // Box all but the usual case, an access token in the header, so that its future stays small.
+        // Box every case except the usual one, an access token in the header, so that the future stays small.
         let credential = match extract(request, methods.query_token)? {
             Presented::Bearer(token) if PersonalTokens::is_well_formed(token) => {
                 Box::pin(verify_personal(authentication, token, challenges)).await?
@@ -269,7 +270,7 @@ async fn verify_digest(
     challenges: Challenges<'_>,
 ) -> Result<Credential, Problem> {
     let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
-    // The middleware has changed the method HEAD to GET, so a client may have used either one in the digest.
+    // The middleware has changed HEAD to GET, so the client may have used either method in the digest.
     let method = request.method().as_str();
     let methods = if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] };
     let response = digest::parse(fields).ok_or_else(|| challenges.invalid_digest())?;

@@ -10,7 +10,7 @@ use super::credentials::{BasicCredentials, Presented, extract, invalid_client};
 use super::problem::Problem;
 use super::query::reject_unknown;
 
-/// The name of the security scheme in the document.
+/// The name of the security scheme in the OpenAPI document.
 const CLIENT: &str = "clientAuth";
 
 /// A service whose client credentials are valid.
@@ -37,7 +37,7 @@ impl AuthenticatedClient {
     }
 }
 
-/// Decodes a client id or secret, which is form-encoded inside of Basic credentials (RFC 6749 §2.3.1).
+/// Decodes a client id or secret, which is form-encoded within HTTP Basic credentials (RFC 6749 §2.3.1).
 fn form_decode(encoded: &str) -> Option<String> {
     if encoded.contains(['&', '=']) {
         return None;

@@ -95,7 +95,7 @@ fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.into_iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','))
 }
 
-/// Parses an address. It may have a port, and an IPv6 address may be in brackets.
+/// Parses an address. A port may follow it, and an IPv6 address may be in brackets.
 fn address(item: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(item).ok()?.trim();
     let unbracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);

@@ -32,7 +32,7 @@ pub struct EntityTag {
 }
 
 impl EntityTags {
-    /// Parses the value of the header; `None` if it is malformed.
+    /// Parses the value of the header. Returns `None` if the value is malformed.
     fn parse(mut text: &[u8]) -> Option<Self> {
         let blank = |text: &[u8]| text.iter().take_while(|byte| b" \t".contains(byte)).count();
         if text.trim_ascii() == b"*" {
@@ -66,7 +66,7 @@ impl EntityTags {
         (!tags.is_empty()).then_some(Self::List(tags))
     }
 
-    /// Returns the strong tags. Weak ones never match in `If-Match` (RFC 9110 §13.1.1). Returns `None` for
+    /// Returns the strong tags. Weak tags never match in `If-Match` (RFC 9110 §13.1.1). Returns `None` for
     /// `*`.
     pub fn strong(self) -> Option<Vec<String>> {
         match self {

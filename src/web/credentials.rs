@@ -61,7 +61,8 @@ pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<
         }
     };
     let Ok(text) = header.to_str() else {
-        // No valid token has such characters (RFC 6750 §2.1), but the scheme decides which error is returned.
+        // The header contains bytes that no valid token contains (RFC 6750 §2.1). The scheme decides which
+        // error is returned.
         let scheme = header.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         let is_token = scheme.eq_ignore_ascii_case(b"bearer");
         return Ok(if is_token { Presented::Bearer("") } else { Presented::Other });
@@ -180,7 +181,8 @@ pub(super) fn step_up_required(max_age: TimeDelta) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Returns the problem for a mailed code or token that is not accepted. It is the same for every reason.
+/// Returns the problem for a mailed code or token that is not accepted. The problem is the same for every
+/// reason.
 pub fn invalid_code(pointer: &str) -> Problem {
     let detail = "This code is not valid or has expired. Please check it, or ask for a new one.";
     Problem::new(ProblemCode::InvalidCode, detail).with_errors(vec![FieldError::new(
@@ -232,8 +234,8 @@ pub fn invalid_second_factor(detail: &'static str) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
 
-/// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401. A
-/// Basic challenge would make browsers open their password dialog.
+/// Returns the problem for wrong credentials in a body. RFC 9110 §15.5.2 requires a challenge in every 401.
+/// The challenge is Bearer, because a Basic challenge would make browsers open their password dialog.
 pub fn invalid_credentials() -> Problem {
     wrong_credentials().with_header(header::WWW_AUTHENTICATE, BEARER_CHALLENGE)
 }
@@ -289,7 +291,7 @@ impl BasicCredentials {
         LoginAttempt { identifier, password, address: ClientAddress::of(request).0, device_token: None }
     }
 
-    /// Decodes the text after the scheme; `None` if it is malformed.
+    /// Decodes the text after the scheme. Returns `None` if the text is malformed.
     pub(super) fn decode(encoded: &str) -> Option<Self> {
         let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
         // RFC 7617 §2: everything up to the first colon is the user id.

@@ -6,7 +6,7 @@ use crate::personal_tokens::digest::{ALGORITHM, DigestResponse, REALM};
 const MAX_BYTES: usize = 4096;
 
 /// Returns the value of a `WWW-Authenticate` header. `is_stale` means that the response was correct but its
-/// nonce is no longer valid, so that the client repeats the request without asking the user.
+/// nonce is no longer valid, so the client can repeat the request without asking the user.
 pub(super) fn challenge(nonce: &str, is_stale: bool) -> String {
     let stale = if is_stale { ", stale=true" } else { "" };
     format!(
@@ -14,7 +14,7 @@ pub(super) fn challenge(nonce: &str, is_stale: bool) -> String {
     )
 }
 
-/// Parses the text after the scheme; returns `None` if it is malformed or repeats a field.
+/// Parses the text after the scheme. Returns `None` if the text is malformed or repeats a field.
 pub(super) fn parse(text: &str) -> Option<DigestResponse> {
     if text.len() > MAX_BYTES || !text.is_ascii() {
         return None;

@@ -3,8 +3,8 @@
 //!
 //! A key has 1 to 255 visible ASCII characters, either bare or as a quoted RFC 9651 string, which the draft
 //! uses; both forms are the same key. A malformed or duplicate header is rejected, because a client that
-//! sends the header relies on it. Requests are compared by method, path and body; white space and the order
-//! of fields in the body don't matter.
+//! sends the header relies on its effect. Requests are compared by method, path and body; white space and the
+//! order of fields in the body don't matter.
 
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ pub trait Repeatable<T>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A problem if the reference is not one of this operation.
+    /// A problem if another operation has created the reference.
     fn response(&self, reference: Self::Reference) -> Result<SavedResponse, Problem>;
 }
 

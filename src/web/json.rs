@@ -167,7 +167,8 @@ impl<T: Serialize + Send> IntoResponse for Json<T> {
 }
 
 impl<T: Type + Serialize + Example + Send + 'static> ApiResponse for Json<T> {
-    /// Uses the description of the type. An operation that needs another one defines its own response type.
+    /// Uses the description of the type. An operation that needs another description defines its own response
+    /// type.
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: Self::schema_ref() }];
         let described = registry::<T>().schemas.get(T::name().as_ref()).and_then(|schema| schema.description);

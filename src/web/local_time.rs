@@ -1,4 +1,5 @@
-//! Local dates and times, without a time zone. They are in the time zone of the trip.
+//! Local dates and times, without a time zone. They are in the time zone of the stop or, if the stop has
+//! none, in the time zone of the trip.
 
 use std::borrow::Cow;
 

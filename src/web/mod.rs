@@ -55,7 +55,7 @@ pub enum Tag {
     /// every other call. The refresh token is exchanged for the next pair of tokens. `x-required-scopes`
     /// lists the scopes that an operation requires; a token has all scopes unless fewer were requested.
     Authentication,
-    /// The account of the user and the devices on which they are logged in.
+    /// The account of the user, and the devices on which the user is logged in.
     ///
     /// All operations require the scope `account`.
     Account,

@@ -151,7 +151,7 @@ impl Problem {
         self
     }
 
-    /// Creates a 404 problem. It is the same for a missing resource and for a resource of another user.
+    /// Creates a 404 problem, which is the same for a missing resource and for a resource of another user.
     pub fn not_found() -> Self {
         Self::new(ProblemCode::NotFound, "This was not found. It may have been deleted.")
     }

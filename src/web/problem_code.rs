@@ -53,7 +53,7 @@ pub enum ProblemCode {
     PreconditionFailed,
     /// The request lacks a condition.
     PreconditionRequired,
-    /// The first request with the same key is still running.
+    /// The first request with the same idempotency key is still running.
     IdempotencyInProgress,
     /// Deletions since the cursor are no longer stored.
     ResyncRequired,
@@ -65,7 +65,7 @@ pub enum ProblemCode {
     Invalid,
     /// The code or token from an email is not valid.
     InvalidCode,
-    /// The key was used for another request.
+    /// The idempotency key was used for another request.
     IdempotencyKeyReused,
     /// The user's other searches are still running.
     TooManySearches,
@@ -280,7 +280,7 @@ impl ProblemCode {
         self.name().replace('_', "-")
     }
 
-    /// Returns the description of a status in the document.
+    /// Returns the description of a status in the OpenAPI document.
     pub const fn meaning(status: u16) -> &'static str {
         match status {
             400 => "The request is malformed",

@@ -9,8 +9,8 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl From<Blocked> for Problem {
-    /// Returns 429 with the time to wait, which is also in `RateLimit` and `RateLimit-Policy`
-    /// (draft-ietf-httpapi-ratelimit-headers).
+    /// Returns 429. The time to wait is in `Retry-After` and `RateLimit`, and the limit is in
+    /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
     fn from(blocked: Blocked) -> Self {
         let Blocked { limit, retry_after_secs } = blocked;
         let detail =

@@ -1,8 +1,9 @@
 //! Makes response times independent of whether an account exists.
 //!
 //! The response is sent after the next multiple of `TICK` since the request began, with a random delay of at most
-//! one tick. The work takes less than one tick in both cases. The random delay hides the small differences that
-//! remain, for example because a processor core that has worked until now wakes up faster.
+//! one tick. The work takes less than one tick, whether or not the account exists. The random delay hides the
+//! small differences that remain, for example because a processor core that was busy until recently wakes up
+//! faster from the delay.
 
 use std::future::Future;
 use std::time::Duration;

@@ -27,7 +27,7 @@ use crate::accounts::{Email, USERNAME_PATTERN};
 use crate::calendar_date;
 
 /// The number of errors after which a check stops: one more than a problem lists, so that the problem can
-/// tell that there are more.
+/// report that there are more.
 const MAX_FOUND: usize = MAX_FIELD_ERRORS + 1;
 /// The maximum length of an unknown field's name in a pointer, in characters.
 const MAX_POINTER_NAME: usize = 64;
@@ -205,13 +205,13 @@ fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Returns whether the text matches a pattern of the document. Each pattern is compiled once.
+/// Returns whether the text matches a pattern of the OpenAPI document. Each pattern is compiled once.
 fn matches(pattern: &str, text: &str) -> bool {
     static KNOWN: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
     if let Some(regex) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
         return regex.is_match(text);
     }
-    // The tests of the document ensure that every pattern compiles.
+    // The tests of the OpenAPI document ensure that every pattern compiles.
     let Ok(regex) = Regex::new(pattern) else { return true };
     let is_match = regex.is_match(text);
     KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned(), regex);

@@ -7,7 +7,7 @@ use crate::accounts::{LOCALE_PATTERN, USERNAME_PATTERN, USERNAME_RULE};
 use crate::plain_text::{LINE_PATTERN, NOTES_PATTERN};
 use crate::web::path_id::V7;
 
-/// The patterns of the document that have a description for people.
+/// The patterns of the OpenAPI document that have a description for people.
 const PATTERNS: [(&str, &str); 5] = [
     (LINE_PATTERN, "must be one line of text without control characters"),
     (NOTES_PATTERN, "must not contain control characters other than line breaks and tabs"),

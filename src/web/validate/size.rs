@@ -11,7 +11,7 @@ const OPEN: usize = 64;
 const MAX_DEPTH: u32 = 8;
 
 /// Returns the maximum number of values in a body of this schema: twice the number that a valid body can have, so
-/// that a body which is somewhat too large gets an error that names the field.
+/// that a body that is somewhat too large gets an error that names the field.
 pub(in crate::web) fn max_values(registry: &Registry, schema: &MetaSchemaRef) -> usize {
     BASE + 2 * needed(registry, schema, MAX_DEPTH)
 }

@@ -17,7 +17,7 @@ const CONFIRMED_TTL: Duration = Duration::from_mins(1);
 /// The capacity of the cache of confirmed addresses, in users.
 const CONFIRMED_CAPACITY: usize = 65_536;
 
-/// Caches which users have a confirmed address, and stores whether a login requires one.
+/// Caches which users have a confirmed address, and stores whether a login requires a confirmed address.
 #[derive(Clone)]
 pub(super) struct Confirmation {
     /// The users whose address is confirmed, each with the time of the query that found this. The cache saves

@@ -1,11 +1,11 @@
-//! Counts failed logins. If an account has very many of them, reports an attack to its owner at most once a
-//! day: records a security event, and sends a mail.
+//! Counts failed logins. If an account has very many failed logins, records a security event and sends a mail
+//! to the owner of the account, at most once a day.
 //!
 //! The failures from all client addresses on all replicas are counted in the database ([`crate::throttle`]).
-//! A conditional update that finds too many failures succeeds on one replica only. This replica stores the
-//! report in the same transaction, so a crash loses no report. Failures for the email address and for the
-//! username of an account are counted separately; another conditional update prevents a second report on the
-//! same day.
+//! If there are too many failures, a conditional update succeeds on one replica only. This replica stores the
+//! report in the same transaction, so that a crash loses no report. Failures for the email address and for
+//! the username of an account are counted separately; another conditional update prevents a second report on
+//! the same day.
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -47,7 +47,7 @@ impl Accounts {
         };
         let reported: Result<bool, StoreError> =
             self.db.write(failed, |tx, failed| failed.count(tx).boxed()).await;
-        // Drop the attempt only now: until the failure is counted, the attempt must keep its places in
+        // Drop the attempt only after the failure is counted: until then, the attempt must keep its places in
         // `throttle::gate`.
         drop(attempt);
         if reported? {
@@ -72,12 +72,12 @@ impl FailedLogin {
         Ok(true)
     }
 
-    /// Mails a link with which the owner chooses another password.
+    /// Mails a link with which the owner can choose another password.
     async fn mail(&self, tx: &Tx, user: User) -> Result<(), StoreError> {
         let Some(to) = user.email else { return Ok(()) };
         let mut new = NewFlow::new(Purpose::SecureAccount, Some(user.id), "");
         new.address = Some(to.clone());
-        // Ignore the languages of the request, because the attacker has sent it.
+        // Ignore the languages of the request, because the attacker has sent the request.
         let languages = Languages::default().preferring(user.locale.as_deref());
         let values = Values { count: Some(limits::ACCOUNT.free.into()), ..Values::default() };
         let delivery = Delivery::Code { to, languages, values };

@@ -19,7 +19,7 @@ pub(super) fn active(user: User) -> Result<User, AccountsError> {
 }
 
 /// Locks the row of a user until the transaction ends. Returns `false` if the account was disabled or
-/// deleted, or its credentials were changed, since `version` was read: a login that began before such a
+/// deleted, or its credentials were changed, since `version` was read. A login that began before such a
 /// change must not create a session.
 ///
 /// # Errors
@@ -30,7 +30,8 @@ pub async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, S
 }
 
 /// Stores a new password: a hash, or [`NO_PASSWORD`]. Returns `false` if the user does not exist or the
-/// credentials were changed since `version` was read. Without a version, always replaces the password.
+/// credentials were changed since `version` was read. Without a version, replaces the password regardless of
+/// such a change.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@ pub const USERNAME_MAX: usize = 32;
 /// The pattern of a username: ASCII letters, digits, `.`, `_` and `-`, with a letter or digit first.
 pub const USERNAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{2,31}$";
 
-/// What the pattern requires of a username, as the rest of a sentence.
+/// Describes [`USERNAME_PATTERN`] for people. Continues a sentence that begins with "a username".
 pub const USERNAME_RULE: &str = "must have 3 to 32 letters (A to Z), digits, dots, underscores or hyphens, \
                                  and begin with a letter or digit";
 

@@ -50,15 +50,17 @@ impl Accounts {
     }
 
     /// Returns the user with this identifier and password. Takes the same time and does the same work whether
-    /// or not the user exists. Writes a failure to the audit log. After a success, the caller writes to the
-    /// audit log what the user was authenticated for.
+    /// or not the user exists. Writes a failure to the audit log. After a success, the caller must write an
+    /// event to the audit log, because only the caller knows whether the user logs in or sends a single
+    /// request.
     ///
     /// # Errors
     ///
     /// [`AccountsError::InvalidCredentials`], [`AccountsError::Unconfirmed`], [`AccountsError::Throttled`] or
     /// [`AccountsError::Overloaded`].
     pub async fn verify_credentials(&self, login: &LoginAttempt<'_>) -> Result<User, AccountsError> {
-        // Every stored password and identifier parses, so an early return reveals nothing about a user.
+        // No account can have a password or identifier that is rejected here, so an early return does not
+        // reveal whether an account exists.
         let password = Password::parse(login.password).ok_or(AccountsError::InvalidCredentials)?;
         let identifier =
             Identifier::from_entered(login.identifier).ok_or(AccountsError::InvalidCredentials)?;
@@ -85,7 +87,7 @@ impl Accounts {
     }
 
     /// Begins a sign-up. The caller reports a taken identifier as a failed attempt, so that an attacker can't
-    /// test by many sign-ups which identifiers exist.
+    /// find out with many sign-ups which identifiers exist.
     ///
     /// # Errors
     ///
@@ -98,7 +100,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountsError::Throttled`]; then the caller rolls the transaction back.
+    /// [`AccountsError::Throttled`]. The caller must then roll the transaction back.
     pub async fn count_passkey_options(&self, tx: &Tx, address: IpAddr) -> Result<(), AccountsError> {
         Ok(self.throttle.take(tx, &limits::of_passkey_options(address)).await?)
     }

@@ -220,9 +220,9 @@ impl Accounts {
         Self { db, clock, passwords, policy, tokens, throttle, events, flows, confirmation }
     }
 
-    /// Loads the highest bcrypt cost of all stored hashes. Every failed verification then takes as long as
-    /// one at that cost. The query reads the hash of every user (0.4 s of one core for a million users), so
-    /// the server does not wait for it at startup.
+    /// Loads the highest bcrypt cost of all stored hashes. Every failed verification then takes as long as a
+    /// verification at that cost. The query reads the hash of every user (0.4 s of one core for a million
+    /// users), so the server does not wait for it at startup.
     ///
     /// # Errors
     ///

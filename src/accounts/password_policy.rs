@@ -1,7 +1,7 @@
 //! The password policy.
 //!
-//! The policy checks the length and a list of common passwords, and does not require kinds of characters
-//! (NIST SP 800-63B-4 §3.1.1.2).
+//! The policy checks the length and a list of common passwords, and does not require certain kinds of
+//! characters (NIST SP 800-63B-4 §3.1.1.2).
 
 use identifiers::canonical;
 
@@ -70,7 +70,8 @@ fn is_identifier(password: &str, identifier: &str) -> bool {
 }
 
 fn is_common(folded: &str) -> bool {
-    // The lines are sorted by bytes, so a binary search over byte positions needs no table in memory.
+    // The lines are sorted by bytes, so a binary search over byte positions works without a table of the
+    // lines.
     let (mut low, mut high) = (0, COMMON.len());
     while low < high {
         let middle = low.midpoint(high);

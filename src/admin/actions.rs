@@ -33,8 +33,8 @@ pub(super) async fn record(db: &Db, action: Action) {
     action.log();
 }
 
-/// Writes a command only to the audit log, for commands that must not open the database because that would
-/// migrate the schema.
+/// Writes a command to the audit log but not to the database. Some commands must not open the database,
+/// because opening the database would migrate the schema.
 pub(super) fn log_done(command: &str) {
     Action::new(&Clock::system(), command).log();
 }

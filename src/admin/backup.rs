@@ -121,8 +121,8 @@ async fn restore_sqlite(
     remove_sqlite_files(copy.path());
     let header = backups.unpack(path, Some(copy.path())).await?;
     backups.require_same_kind(path, &header)?;
-    // Apply the steps of the schema that the backup does not have, and begin the epoch, before the copy replaces
-    // anything.
+    // Apply the steps of the schema that the backup does not have, and begin the new epoch, before the copy
+    // replaces the database.
     let renewed = renew_epoch(settings, &db::file_url(copy.path())).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {

@@ -55,7 +55,7 @@ impl Status {
 pub struct Finding {
     /// The name of the check.
     pub check: &'static str,
-    /// How serious it is.
+    /// How serious the finding is.
     pub status: Status,
     /// What was found, and what to do.
     pub detail: String,
@@ -97,8 +97,8 @@ fn check_settings(settings: &Settings) -> Finding {
     }
 }
 
-/// Checks the database. Returns it only if its schema is current, because opening it would otherwise migrate
-/// the schema.
+/// Checks the database. Returns the database only if its schema is current, because opening a database with
+/// an older schema migrates the schema.
 async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
     const CHECK: &str = "database";
     let url = settings.database_url.expose();
@@ -218,7 +218,7 @@ async fn check_clock(db: Option<&Db>, clock: &Clock) -> Finding {
     check_last_work(db, clock).await
 }
 
-/// Compares the clock with the time of the last job of any server.
+/// Compares the clock with the time of the last background job of any server.
 async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
     const CHECK: &str = "clock";
     match Leases::new(db.clone(), clock.clone()).latest_expiry().await {

@@ -9,8 +9,8 @@ use crate::db;
 use crate::epochs::{Epochs, Renewal, Renewed};
 use crate::operators::Action;
 
-/// Begins a new feed epoch, even while servers run. Records in the data directory that it belongs to this
-/// database.
+/// Begins a new feed epoch, even while servers run. Records in the data directory that the directory belongs
+/// to this database.
 ///
 /// # Errors
 ///
@@ -28,13 +28,13 @@ pub async fn renew_epoch(settings: &Settings, end_sessions: bool) -> Result<Rene
 
 async fn renew(settings: &Settings, epochs: &Epochs, end_sessions: bool) -> Result<Renewed, StartError> {
     let record = DatabaseRecord::in_dir(&settings.data_dir);
-    // A record that can't be read is replaced.
+    // Ignore a record that can't be read, because the command replaces it.
     let known = record.read().ok().flatten();
     let state = epochs.open().await?;
     let known = known.filter(|known| known.database == state.database);
     let above_generation = known.map_or(0, |known| known.generation);
     let renewed = epochs.renew(Renewal { above_generation, end_sessions }).await?;
-    // If the command runs on another machine than the server, it has no data directory.
+    // If the command and the server run on different machines, the command has no data directory.
     if settings.data_dir.is_dir() {
         record.replace(&remembered(&renewed.state))?;
     }

@@ -94,7 +94,7 @@ pub async fn revoke_key(settings: &Settings, kid: &str) -> Result<(), KeysError>
     if was_revoked.await? { Ok(()) } else { Err(KeysError::NoSuchKey { kid: kid.to_owned() }) }
 }
 
-/// Returns the existing master secret. A newly created one would not decrypt the keys.
+/// Returns the existing master secret. Never creates a secret, because a new secret can't decrypt the keys.
 pub(super) fn existing_secret(settings: &Settings) -> Result<MasterSecret, StartError> {
     match settings.secret {
         Some(_) => Ok(master_secret(settings)?),

@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::leases::Leases;
 use crate::mail::{Mail, QueuedMail, TestReport, send_test};
 
-/// Sends a test mail immediately, in the same way as the server would send it.
+/// Sends a test mail immediately, in the same way as the server sends mails.
 ///
 /// # Errors
 ///

@@ -94,7 +94,7 @@ async fn open_or_create(settings: &Settings, create: bool) -> Result<Db, StartEr
             refuse_empty(settings, &record, record.read()?.is_some())?;
             Ok(db::open(settings.database_url.expose()).await?)
         }
-        // The operator may be in the wrong directory.
+        // The default path is relative, so the operator has possibly run the command in the wrong directory.
         Err(StartError::Database(OpenError::NotFound { path })) => Err(StartError::NoDatabase { path }),
         opened => opened,
     }

@@ -41,7 +41,7 @@ pub enum SecretRotation {
         keys: usize,
         /// Whether the new secret was prepared, so that every replica could load it before the rotation.
         was_prepared: bool,
-        /// How long sessions may depend on the previous secret after every server has restarted.
+        /// How long sessions can depend on the previous secret after every server has restarted, in seconds.
         previous_needed_secs: u32,
     },
     /// The secret comes from the settings. Its keys were re-encrypted, and the secret was not changed.
@@ -99,7 +99,8 @@ async fn rotate(settings: &Settings) -> Result<SecretRotation, KeysError> {
     if keys > 0 {
         return Ok(SecretRotation::CompletedEarlierRotation { keys });
     }
-    // Write the file first, so that both secrets are known if the next step fails.
+    // Write the file first. If the next step fails, the file then contains both secrets, and the command can
+    // be repeated.
     let was_prepared = file.advance().map_err(StartError::Secret)?;
     let keys = reencrypt(settings, &MasterSecret::from(file.secrets().clone())).await?;
     Ok(SecretRotation::Rotated {

@@ -35,7 +35,7 @@ pub enum ThrottleTarget<'a> {
     Account(&'a str),
     /// This address.
     Address(IpAddr),
-    /// Everything.
+    /// All counters.
     All,
 }
 
@@ -51,7 +51,7 @@ pub async fn list_throttle(settings: &Settings) -> Result<Vec<SlowedDownAccount>
     Ok(result?)
 }
 
-/// Resets counters. Returns their number.
+/// Resets counters. Returns the number of counters that were reset.
 ///
 /// # Errors
 ///

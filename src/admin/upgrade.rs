@@ -98,8 +98,8 @@ pub async fn rehearse_upgrade(
             db::rehearse(&db::file_url(copy.path())).await?
         }
     };
-    // A backup of SQLite is first an uncompressed copy, and then a compressed file beside that copy. A dump
-    // of a server's database is not larger.
+    // A backup of SQLite needs space for an uncompressed copy of the database, and for the compressed file
+    // beside it. A dump of a database server needs no more space than these two files.
     let is_backed_up = settings.backups.before_migration;
     rehearsed.backup_bytes = if is_backed_up { rehearsal.bytes_before * 2 } else { 0 };
     rehearsed.rehearsal = Some(rehearsal);

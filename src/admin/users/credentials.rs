@@ -34,7 +34,7 @@ impl std::fmt::Debug for ResetLink {
 /// An access token that an operator has minted.
 #[derive(Clone)]
 pub struct MintedToken {
-    /// The user that it acts for.
+    /// The user that the token acts for.
     pub user: Uuid,
     /// The token.
     pub minted: Minted,
@@ -48,9 +48,9 @@ impl std::fmt::Debug for MintedToken {
     }
 }
 
-/// Creates a link that lets the user choose a password. The link replaces an earlier one. Using it does not
-/// prove access to a mailbox, so it does not confirm the email address. It does not replace the second
-/// factor.
+/// Creates a link that lets the user choose a password. The link invalidates an earlier link. Using the link
+/// does not prove access to a mailbox, so the link does not confirm the email address. The link does not
+/// replace the second factor.
 ///
 /// # Errors
 ///

@@ -66,7 +66,7 @@ pub(super) async fn run(
     }
 }
 
-/// Returns what would happen to a batch, and its new users.
+/// Returns the outcome of writing a batch, and the new users of the batch. Writes nothing.
 async fn compare<'a>(
     tx: &Tx,
     flows: &Flows,

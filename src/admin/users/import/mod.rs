@@ -1,9 +1,8 @@
 //! Imports the users of another system with their password hashes.
 //!
-//! The file is read twice. The first pass checks every record, against the rules, against the other records
-//! and against the database, and writes nothing. If all records are correct, the second pass inserts them in
-//! batches. An account that exists is skipped and never changed, so an interrupted import continues when it
-//! is run again.
+//! The file is read twice. The first pass writes nothing. It checks each record against the rules, the other
+//! records and the database. If all records are correct, the second pass inserts them in batches. An account
+//! that exists is skipped and never changed, so an interrupted import continues when it is run again.
 
 mod batch;
 mod fields;
@@ -197,7 +196,8 @@ impl Source {
                 },
                 Err((column, message)) => {
                     report.add(Fault { line, column, message });
-                    // Without its header, the rest of the file has no meaning.
+                    // Stop if the header is missing or wrong, because the columns of the records are then
+                    // unknown.
                     self.is_done = matches!(self.reader, Reader::Csv(None));
                 }
             }

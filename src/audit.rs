@@ -174,8 +174,8 @@ pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
     tracing::info!(target: "tripgate::audit", event = "operator_command", command, operator, subject);
 }
 
-/// Writes the deletion of an account to the audit log. The line remains after the deletion, so it contains
-/// only the user's id, to which no other data refers any more.
+/// Writes the deletion of an account to the audit log. The log keeps the line after the deletion, so the line
+/// contains only the user's id. No other data refers to this id any more.
 pub fn record_deletion(user: Uuid) {
     let info = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(

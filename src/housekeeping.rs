@@ -5,7 +5,7 @@
 //! correctness: a replica whose jobs fail keeps serving and logs the failures.
 //!
 //! Jobs that delete expired data or rotate keys run only while the clock is steady ([`Clock::is_steady`]).
-//! Otherwise a clock that is wrong for a while would make them delete data that has not expired.
+//! Otherwise these jobs would delete data that has not expired when the clock is temporarily wrong.
 //!
 //! [`Clock::is_steady`]: crate::clock::Clock::is_steady
 
@@ -87,7 +87,7 @@ async fn every<F: Future<Output = ()>>(period: Duration, app: &App, job: fn(App)
 }
 
 async fn poll(app: App) {
-    // Detects a jump of the clock even if the jump is undone before the next job checks the clock.
+    // This call detects a jump of the clock even if the jump is undone before the next job checks the clock.
     let _is_steady = app.clock.is_steady();
     app.tokens.poll().await;
 }

@@ -1,10 +1,11 @@
 //! Opens the database and the secret, and checks that the database, the secret and the data directory belong
 //! together.
 //!
-//! If there are files of an earlier start, a missing, emptied or foreign database is refused. With such a
-//! database, the server would serve none of the data that its users stored, and would accept new data in the
-//! wrong database. A database whose secret is missing is refused too. An older copy of the same database is a
-//! restored backup: it begins a new feed epoch.
+//! If there are files of an earlier start, a start fails if the database is missing or empty, or if it is not
+//! the database of the earlier start. Otherwise the server would serve none of the data that its users
+//! stored, and would accept new data in the wrong database. A start also fails if the secret of the database
+//! is missing. If the database is an older copy of the same database, it was restored from a backup, so the
+//! start begins a new feed epoch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,9 +27,9 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// Whether a start may create a database beside an existing secret, or a secret beside an existing database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// Only if neither a database nor a secret exists.
+    /// Creates a database and a secret only if neither of them exists.
     First,
-    /// Always, because the operator has allowed it.
+    /// Always creates what is missing, because the operator has allowed it.
     Allowed,
 }
 
@@ -49,7 +50,7 @@ pub struct Identity {
     epochs: Epochs,
     record: DatabaseRecord,
     known: Mutex<KnownDatabase>,
-    /// The number of writes of this process at the last mark.
+    /// The number of writes of this process at the last call of [`Identity::mark`].
     marked_writes: AtomicU64,
 }
 

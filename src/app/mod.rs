@@ -115,7 +115,7 @@ pub struct Services {
     pub require_confirmed: bool,
     /// Whether the document and Swagger UI are served.
     pub docs: bool,
-    /// The networks of the proxies whose forwarding headers name the client.
+    /// The networks of the proxies that send the client's address in a forwarding header.
     pub trusted_proxies: Vec<IpNet>,
     /// The origins whose pages may call the API.
     pub cors_origins: Vec<String>,
@@ -357,7 +357,7 @@ pub(crate) fn mail_options(settings: &Settings, public_url: &str) -> MailOptions
     }
 }
 
-/// Returns the master secret from the settings or its file, which is created if it does not exist.
+/// Returns the master secret from the settings or from its file. Creates the file if it does not exist.
 pub(crate) fn master_secret(settings: &Settings) -> Result<MasterSecret, SecretError> {
     match &settings.secret {
         Some(secret) => MasterSecret::parse(secret.expose(), "in TRIPGATE_SECRET"),

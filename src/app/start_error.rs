@@ -79,7 +79,7 @@ pub enum StartError {
         /// The file that shows the earlier start.
         beside: String,
     },
-    /// There is no database, and the command does not create it.
+    /// There is no database, and the command does not create one.
     #[error(
         "there is no database at {path}: run this command in the directory of the server, or add --create to \
          create the database before the first start"

@@ -18,7 +18,7 @@ pub enum BackupError {
         /// The cause.
         source: io::Error,
     },
-    /// The file has another format.
+    /// The file is not a backup.
     #[error("{path} is not a backup of Tripgate")]
     NotABackup {
         /// The path of the file.
@@ -30,7 +30,7 @@ pub enum BackupError {
         /// The path of the file.
         path: String,
     },
-    /// The schema in the backup is newer than this version.
+    /// The schema in the backup is newer than the schema of this version.
     #[error("{path} has a newer schema than this version supports ({step}): use the newer version")]
     NewerSchema {
         /// The path of the file.
@@ -67,13 +67,13 @@ pub enum BackupError {
         /// The path of the file.
         path: String,
     },
-    /// Backups are to be encrypted, and there is no master secret.
+    /// The settings require encrypted backups, but there is no master secret.
     #[error(
         "backup_encryption is on, but there is no master secret: put the secret file back, or set backup_encryption to \
          off"
     )]
     NoKey,
-    /// Backups are to be encrypted, and this one is not.
+    /// The settings require encrypted backups, but this backup is not encrypted.
     #[error(
         "{path} is not encrypted, but backup_encryption is on: set backup_encryption to off if you trust the file"
     )]
@@ -81,13 +81,13 @@ pub enum BackupError {
         /// The path of the file.
         path: String,
     },
-    /// Another process makes a backup.
+    /// Another process is making a backup.
     #[error("another backup is being made in {dir}: wait until it is complete")]
     Busy {
         /// The directory of the backups.
         dir: String,
     },
-    /// The backup is encrypted, and there is no master secret.
+    /// The backup is encrypted, but there is no master secret.
     #[error("{path} is encrypted: first restore the secret file under which it was made")]
     NoSecret {
         /// The path of the file.
@@ -103,7 +103,7 @@ pub enum BackupError {
         /// The kind of the database.
         expected: &'static str,
     },
-    /// A program of the database is not installed.
+    /// A program that makes or restores dumps is not installed.
     #[error("{program} is not installed: install {package}, or back the database up with its own tools")]
     NoTool {
         /// The program.
@@ -111,7 +111,7 @@ pub enum BackupError {
         /// The Debian package.
         package: &'static str,
     },
-    /// A program of the database failed.
+    /// A program that makes or restores dumps failed.
     #[error("{program} failed: {reason}")]
     Tool {
         /// The program.
@@ -122,7 +122,7 @@ pub enum BackupError {
     /// The database can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The database failed.
+    /// A query on the database failed.
     #[error("failed to read the database")]
     Store(#[from] StoreError),
 }

@@ -1,6 +1,6 @@
 //! The file of a backup: a line that names the format, a line with the header as JSON, the compressed
-//! content, the length of the content, the SHA-256 of everything before it, and an end mark. The content may be
-//! encrypted; the encryption is bound to the two lines before it.
+//! content, the length of the content, the SHA-256 of everything before it, and an end mark. The content can
+//! be encrypted. The encryption then also authenticates the two lines before the content.
 //!
 //! A truncated file lacks the end mark; any other accidental change breaks the checksum. The file is written under
 //! another name and renamed when it is complete.
@@ -34,9 +34,9 @@ const LEVEL: i32 = 3;
 /// The header of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of Tripgate that made it.
+    /// The version of Tripgate that made the backup.
     pub version: String,
-    /// When it was made.
+    /// When the backup was made.
     pub created_at: DateTime<Utc>,
     /// `sqlite`, `postgres` or `mysql`.
     pub kind: String,
@@ -149,11 +149,11 @@ fn compress(content: &mut dyn Read, out: &mut impl Write) -> io::Result<()> {
 struct Head {
     header: Header,
     bytes: u64,
-    /// The SHA-256 of the lines, to which an encryption is bound.
+    /// The SHA-256 of the two lines. The encryption of the content authenticates this hash.
     hash: digest::Digest,
 }
 
-/// Reads the head and leaves the reader at the content.
+/// Reads the two lines at the beginning.
 fn read_head(reader: &mut impl BufRead, path: &Path) -> Result<Head, BackupError> {
     let failed = |source| BackupError::io("read", path, source);
     let foreign = || BackupError::NotABackup { path: path.display().to_string() };

@@ -1,10 +1,10 @@
 //! Backups of the database: creates, lists, checks and unpacks them.
 //!
 //! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader
-//! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed, has
-//! a checksum, may be encrypted, and names the fingerprint of the master secret, never the secret itself. A
-//! file is rejected if it is damaged, has another format, or was made by a newer version or under another
-//! master secret.
+//! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed and
+//! has a checksum. It can be encrypted. It contains the fingerprint of the master secret, never the secret
+//! itself. A file is rejected if it is damaged, has another format, or was made by a newer version or under
+//! another master secret.
 
 mod error;
 mod file;
@@ -112,8 +112,8 @@ impl Backups {
         Ok(Backup { path, bytes, header: Ok(header) })
     }
 
-    /// Locks the directory, so that a backup does not remove the unfinished files of another one. The lock ends
-    /// with the process, also after a crash.
+    /// Locks the directory, so that a backup does not remove the unfinished files of another one. The
+    /// operating system releases the lock when the process ends, also after a crash.
     fn lock(&self) -> Result<File, BackupError> {
         let failed = |source| BackupError::io("lock", &self.dir, source);
         let dir = File::open(&self.dir).map_err(failed)?;
@@ -293,7 +293,7 @@ fn create_file(path: &Path) -> Result<File, BackupError> {
     opened.map_err(|source| BackupError::io("write", path, source))
 }
 
-/// Removes the unencrypted files of backups whose process was killed.
+/// Removes the files of incomplete backups whose process was killed. Most of these files are not encrypted.
 fn remove_unfinished(dir: &Path) -> io::Result<()> {
     const KINDS: [&str; 6] = [".copy", ".copy-wal", ".copy-shm", ".copy-journal", ".dump", ".partial"];
     for entry in fs::read_dir(dir)? {

@@ -48,8 +48,8 @@ impl Tools {
         let (user, name) = (Self::decoded(url.username()), Self::decoded(url.path().trim_start_matches('/')));
         let package = if self.is_mysql() { "mariadb-client" } else { "postgresql-client" };
         if self.is_mysql() {
-            // This must be the first argument. It prevents the program from reading the option files of the
-            // operator's account.
+            // This argument must be the first one. It prevents the program from reading the option files of
+            // the operator's account.
             command.arg("--no-defaults");
         }
         command.args(args);
@@ -156,7 +156,7 @@ impl Tool {
         let mut input = child.stdin.take().ok_or_else(|| self.failed("no input"))?;
         let written = write(&mut input);
         drop(input);
-        // Check the program first: if it ended early, its own message has the reason.
+        // Check the program first: if it ended early, its own message contains the reason.
         self.wait(child, errors)?;
         written
     }

@@ -1,8 +1,8 @@
 //! A buffered log writer: a separate thread writes the lines in batches.
 //!
-//! A request never waits for a terminal or a disk, and a thousand lines cost one write. In exchange, a killed
-//! process loses its last lines. If the output blocks, the size of the buffer stays limited: further lines
-//! are dropped and counted.
+//! A request never waits for a terminal or a disk, and one write can contain a thousand lines. The
+//! disadvantage is that a killed process loses its last lines. If the output blocks, the size of the buffer
+//! stays limited: further lines are dropped and counted.
 
 use std::io::{self, Write};
 use std::mem;

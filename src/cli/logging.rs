@@ -85,7 +85,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// Formats events in the same way as [`Full`]. A faster path formats events outside of spans and without
-/// colors, as nearly all are.
+/// colors. Nearly all events are of this kind.
 #[derive(Default)]
 struct PlainEvents(Format<Full>);
 

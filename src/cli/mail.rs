@@ -39,7 +39,7 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     }
 }
 
-/// Prints the dialogue even if the mail was not sent.
+/// Prints the dialogue with the mail server, even if the mail was not sent.
 fn test(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
     let report = block_on(admin::test_mail(settings, required(args, "address")))??;

@@ -1,6 +1,6 @@
 //! Formats the time at the start of a log line, as `2026-11-22T01:16:00.123456Z`.
 //!
-//! Many lines share one second, so each thread caches the date and time of its last second.
+//! Many lines are written in the same second, so each thread caches the text of the last second.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::clock::unix_time;
 const SECOND_BYTES: usize = 19;
 
 thread_local! {
-    /// The second of this thread's last line, and its text.
+    /// The second of this thread's last line, and the text of this second.
     static LAST: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [b'0'; SECOND_BYTES])) };
 }
 

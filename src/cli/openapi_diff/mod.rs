@@ -1,8 +1,9 @@
 //! Finds the differences between two OpenAPI documents that break clients of the old one.
 //!
-//! A client sends requests that the old document allowed, and relies on the responses that it promised. So a
-//! new document must not require more of a request or guarantee less of a response. Names from which SDKs are
-//! generated (operations, schemas) must not change. Parts that can't be compared are reported as breaking.
+//! A client sends requests that the old document allowed, and relies on the responses that the old document
+//! promised. A new document must therefore not require more of a request, and must not guarantee less about a
+//! response. Names from which SDKs are generated (operations, schemas) must not change. Parts that can't be
+//! compared are reported as breaking.
 
 use std::collections::HashSet;
 
@@ -31,7 +32,8 @@ struct Comparison<'d> {
     new: &'d Value,
     /// The current operation.
     operation: String,
-    /// The pairs of named schemas that were compared already, because schemas may be recursive.
+    /// The pairs of named schemas that were compared already. Without this set, comparing recursive schemas
+    /// would not end.
     compared: HashSet<(Direction, &'d str, &'d str)>,
     today: NaiveDate,
     breaking: Vec<String>,
@@ -307,7 +309,7 @@ fn sunset(operation: &Value) -> Option<NaiveDate> {
     operation.get("x-sunset")?.as_str()?.parse().ok()
 }
 
-/// Returns the reference in a schema that only makes it nullable, or the schema itself.
+/// If the schema only makes a reference nullable, returns the reference. Otherwise returns the schema itself.
 fn unwrapped(schema: &Value) -> &Value {
     match items(schema.get("allOf")) {
         [reference] if flag(schema, "nullable") => reference,

@@ -14,17 +14,17 @@ use crate::tokens::{self, CLIENT_ID, Revocation, Scopes, TokenError, Tokens};
 /// The metadata of a token that is valid now.
 #[derive(Debug, Clone)]
 pub struct ActiveToken {
-    /// The user that it was issued to.
+    /// The user that the token was issued to.
     pub user: Uuid,
     /// Its scopes.
     pub scopes: Scopes,
-    /// The client that it was issued to.
+    /// The client that the token was issued to.
     pub client_id: &'static str,
     /// The issuer.
     pub issuer: String,
     /// Its session, if it has one.
     pub session: Option<Uuid>,
-    /// When it expires. `None` for a personal access token that does not expire.
+    /// When the token expires. `None` for a personal access token that does not expire.
     pub expires_at: Option<DateTime<Utc>>,
     /// Further claims of an access token or personal access token; `None` for a refresh token.
     pub access: Option<AccessClaims>,
@@ -37,7 +37,7 @@ pub struct AccessClaims {
     pub id: Uuid,
     /// Its audience (`aud`).
     pub audience: String,
-    /// When it was issued.
+    /// When the token was issued.
     pub issued_at: DateTime<Utc>,
 }
 

@@ -1,9 +1,9 @@
 //! Clients: other services that may introspect and revoke tokens.
 //!
-//! Only the operator creates clients. A client's secret is random and shown once. The database stores only
-//! its digest, so a copy of the database reveals no credentials. Each request looks the client up in the
-//! database, so a removal takes effect with the next request. Introspection applies the same checks as the
-//! server's own API ([`Introspector`]).
+//! Only the operator creates clients. A client's secret is random and shown once. The database stores only a
+//! digest of the secret, so a copy of the database reveals no credentials. Each request looks the client up
+//! in the database, so a removal takes effect with the next request. Introspection applies the same checks as
+//! the server's own API ([`Introspector`]).
 
 pub mod api;
 mod introspection;
@@ -50,7 +50,7 @@ pub struct ClientCredentials {
     pub secret: String,
 }
 
-/// Why a client can't be created, found or served.
+/// Why a client can't be created, found, authenticated or removed, or why its request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientsError {
     /// The name is empty, too long, or has a control character.
@@ -173,8 +173,8 @@ impl Clients {
         address: IpAddr,
         throttle: &Throttle,
     ) -> Result<Client, ClientsError> {
-        // Reject any other text before the query: generated ids are ASCII, and some databases reject some
-        // characters.
+        // Reject ids that the server can't have generated before the query: generated ids are ASCII, and some
+        // databases fail on some other characters.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientsError::InvalidCredentials);
         }

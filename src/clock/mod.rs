@@ -79,8 +79,8 @@ impl Clock {
         Self::new(self.source.clone())
     }
 
-    /// Advances both times of a fixed clock: the wall clock and the monotonic time. Has no effect on a clock that
-    /// reads the time of the machine.
+    /// Advances both times of a fixed clock: the system time and the monotonic time. Has no effect on a clock
+    /// that is not fixed.
     pub fn advance(&self, by: TimeDelta) {
         self.jump(by);
         if let Source::Fixed(time) = &self.source {
@@ -89,8 +89,8 @@ impl Clock {
         }
     }
 
-    /// Changes the system time of a fixed clock, but not its monotonic time. Has no effect on the system
-    /// clock.
+    /// Changes the system time of a fixed clock, but not its monotonic time. Has no effect on a clock that is
+    /// not fixed.
     pub fn jump(&self, by: TimeDelta) {
         if let Source::Fixed(time) = &self.source {
             time.system.fetch_add(by.num_milliseconds(), Ordering::SeqCst);

@@ -4,14 +4,15 @@
 //! clocks is constant. After a jump, the new time is possibly wrong, so the server must not delete expired
 //! data or rotate keys because of the new time. In this file, *the work* means these jobs. A jump pauses the
 //! work. The work resumes when the clocks have run evenly and agreed for [`SETTLE_MILLIS`]. If the clock
-//! jumped while no server was running, the time since the last work is unexpectedly long or negative.
+//! jumped while no server was running, the time between the last work and the start of this process is
+//! unexpectedly long or negative.
 //!
 //! All times and differences are in milliseconds.
 
 /// The maximum difference between two clocks that agree, and the maximum jump that does not pause the work.
 pub(super) const TOLERANCE_MILLIS: i64 = 60_000;
-/// An additional difference that readiness tolerates, because the comparison with the database's clock is not
-/// exact.
+/// An additional difference that the readiness check tolerates, because the comparison with the database's
+/// clock is not exact.
 const COMPARISON_MILLIS: i64 = 5_000;
 /// The maximum time between the last work and the start of this process that does not pause the work.
 pub(super) const MAX_DOWNTIME_MILLIS: i64 = 5 * 60_000;
@@ -41,7 +42,8 @@ pub(super) struct Watch {
     /// The trusted difference between the system clock and the monotonic clock: the difference before the
     /// last jump.
     trusted_offset: i64,
-    /// The difference between the system clock and the monotonic clock at the start of the server or after the last jump.
+    /// The difference between the system clock and the monotonic clock, at the start of the server or after
+    /// the last jump.
     current_offset: i64,
     /// The difference between the database's clock and the monotonic clock.
     database_offset: Option<i64>,

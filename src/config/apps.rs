@@ -11,7 +11,7 @@ const FINGERPRINT_DIGITS: usize = 64;
 pub struct AndroidApp {
     /// The name of its package.
     pub package: String,
-    /// The SHA-256 of its signing certificate: upper-case bytes separated by colons.
+    /// The SHA-256 of its signing certificate: bytes in upper-case hexadecimal, separated by colons.
     pub fingerprint: String,
 }
 

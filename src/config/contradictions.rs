@@ -31,7 +31,7 @@ impl Reader {
                 name("refresh_absolute_secs"),
             ));
         }
-        // A value that is not valid is a problem of its own.
+        // A value that is not valid is reported separately.
         if settings.proxy_protocol
             && settings.trusted_proxies.is_empty()
             && self.written("trusted_proxies").is_none()

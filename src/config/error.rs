@@ -52,7 +52,7 @@ pub(super) fn displayed(setting: &Setting, value: &str) -> String {
 }
 
 fn echo(setting: &Setting, value: &str) -> String {
-    // Masking may miss the password in a malformed URL.
+    // Show no part of these values, because masking can miss the password in a malformed URL.
     if matches!(setting.kind, ValueKind::Secret | ValueKind::Database | ValueKind::Smtp) {
         return "the value".to_owned();
     }

@@ -62,7 +62,7 @@ pub enum SigningAlg {
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with 2048 bits.
     Rs256,
-    /// HMAC-SHA-256. With it, no other service can verify tokens.
+    /// HMAC-SHA-256. It has no public key, so other services can't verify tokens.
     Hs256,
 }
 
@@ -87,11 +87,11 @@ pub struct TlsFiles {
 /// The accepted credentials in addition to `Authorization: Bearer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthMethods {
-    /// Basic credentials on every call: a password, or a token as the user name.
+    /// HTTP Basic credentials on every call: a password, or a token in place of the user name.
     pub basic: bool,
     /// An access token as `?token=`.
     pub query_token: bool,
-    /// A personal access token as Digest credentials on every call.
+    /// A personal access token as HTTP Digest credentials on every call.
     pub digest: bool,
 }
 
@@ -133,9 +133,9 @@ pub struct Settings {
     pub auth_methods: AuthMethods,
     /// Whether repeated attempts are slowed down. Can be off only if `listen` is a loopback address.
     pub limits: bool,
-    /// The networks of the proxies whose forwarding headers name the client.
+    /// The networks of the proxies that send the client's address in a forwarding header.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections of these proxies begin with a header of the PROXY protocol.
+    /// Whether connections of the trusted proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     /// How mails are sent.
     pub mail: MailSettings,
@@ -201,7 +201,7 @@ pub struct Origin {
 ///
 /// # Errors
 ///
-/// The end of a sentence that begins with the URL.
+/// The reason why the URL is not valid. It continues a sentence that begins with the URL.
 pub fn parse_database_url(text: &str) -> Result<Secret, String> {
     parse::database_url(text, &settings::ValueKind::Database)
 }

@@ -1,4 +1,4 @@
-//! Parses texts into typed values. An error is the end of a sentence that begins with the value. The allowed
+//! Parses texts into typed values. An error text continues a sentence that begins with the value. The allowed
 //! values come from the table of settings.
 
 use std::fs::File;
@@ -211,8 +211,8 @@ pub(super) fn networks(text: &str, _: &ValueKind) -> Parsed<Vec<IpNet>> {
     networks.and_then(|found| if found.is_empty() { Err("has no network".to_owned()) } else { Ok(found) })
 }
 
-/// Returns the IPv4 network of a network of IPv4-mapped addresses (RFC 4291 §2.5.5.2), because the address of a
-/// connection is compared in its IPv4 form.
+/// Converts a network of IPv4-mapped addresses (RFC 4291 §2.5.5.2) to the IPv4 network, because the address
+/// of a connection is compared in its IPv4 form.
 fn canonical(network: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     let mapped = match network {
@@ -235,8 +235,8 @@ fn origin(text: &str) -> Parsed<String> {
     if host.is_none() || rest.contains(['/', '?', '#', '@', '\\']) {
         return Err(invalid());
     }
-    // Apps in a web view send origins such as `capacitor://localhost`, which are opaque in the URL
-    // standard.
+    // Apps in a web view send origins such as `capacitor://localhost`. The URL standard treats such origins
+    // as opaque and serializes them as `null`.
     if url.origin().is_tuple() {
         Ok(url.origin().ascii_serialization())
     } else {

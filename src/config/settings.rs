@@ -21,7 +21,7 @@ pub struct Setting {
     /// The default as an operator would write it, or empty if there is none. Angle brackets refer to the
     /// value of another setting.
     pub default: &'static str,
-    /// The kind of values that it accepts.
+    /// The kind of values that the setting accepts.
     pub kind: ValueKind,
     /// One line of help.
     pub help: &'static str,

@@ -17,9 +17,9 @@ const DEFAULT_FILE: &str = "tripgate.toml";
 /// The text of one setting.
 #[derive(Clone, Debug)]
 pub(super) struct RawValue {
-    /// The value as written.
+    /// The value as the operator wrote it.
     pub(super) value: String,
-    /// The name as the operator wrote it, with its source.
+    /// The name as the operator wrote it, followed by the source in parentheses.
     pub(super) written: String,
     /// The source of the value.
     pub(super) from: String,
@@ -104,7 +104,7 @@ impl RawSettings {
         };
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(table, &label),
-            // The `Display` of the error quotes the line, which may contain a secret.
+            // Do not use the `Display` of the error, because it quotes the line, which can contain a secret.
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start);
                 let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
@@ -210,8 +210,8 @@ fn to_text(value: toml::Value) -> Option<String> {
     }
 }
 
-/// Formats the problem of an invalid line. Names the line by its number, because its text may contain a
-/// secret.
+/// Formats the problem of an invalid line. Names the line by its number, because the text of the line can
+/// contain a secret.
 fn invalid_line(text: &str, error: &dotenvy::Error) -> String {
     let number = match error {
         dotenvy::Error::LineParse(line, _) => {

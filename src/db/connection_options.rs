@@ -17,8 +17,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of the WAL at which SQLite checkpoints it, in pages of 4 KiB. A checkpoint writes each changed page
 /// to the database once, even if many commits have changed the page.
 const CHECKPOINT_PAGES: &str = "4000";
-/// Number of prepared statements that SQLite's writer caches. Statements with batches or lists of different
-/// lengths have different texts.
+/// Number of prepared statements that SQLite's writer caches. Many are needed, because statements with
+/// batches or lists of different lengths have different texts.
 const STATEMENT_CACHE: usize = 256;
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
 /// that is stopped in the middle of a transaction must not commit the transaction much later, because other
@@ -135,14 +135,15 @@ pub(super) fn server_options(url: &str, size: u32) -> ConnectOptions {
     options
 }
 
-/// Limits the duration of each read of a session of MySQL or MariaDB.
+/// Limits the execution time of statements on a connection to MySQL or MariaDB. MySQL limits only SELECT
+/// statements.
 async fn limit_statements(
     connection: &mut sqlx::MySqlConnection,
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
     let mariadb = format!("SET SESSION max_statement_time = {}", limit.as_secs());
     match sqlx::query(AssertSqlSafe(mariadb)).execute(&mut *connection).await {
-        // On MySQL, the variable has another name and is in milliseconds.
+        // The server is MySQL: there the variable has another name, and its value is in milliseconds.
         Err(sqlx::Error::Database(_)) => {
             let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis());
             sqlx::query(AssertSqlSafe(mysql)).execute(connection).await.map(drop)
@@ -151,10 +152,10 @@ async fn limit_statements(
     }
 }
 
-/// Configures a session of MySQL or MariaDB.
+/// Configures a connection to MySQL or MariaDB.
 async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), sqlx::Error> {
-    // A statement sees what was committed before it, as on PostgreSQL. After waiting for the lock of a row,
-    // it continues with the row's newest version instead of failing.
+    // At this level, a statement sees what was committed before it, as on PostgreSQL. A statement that waited
+    // for the lock of a row continues with the newest version of the row instead of failing.
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     sqlx::query(isolation).execute(&mut *connection).await?;
     let lock_timeout = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_TIMEOUT.as_secs());
@@ -162,7 +163,8 @@ async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), s
     // Only MariaDB has this timeout.
     let idle_timeout =
         format!("SET SESSION idle_transaction_timeout = {}", IDLE_TRANSACTION_TIMEOUT.as_secs());
-    // On Galera, a read must see what another node has acknowledged. Other servers lack this variable.
+    // On Galera, `wsrep_sync_wait` makes a read wait until this node has applied what other nodes have
+    // acknowledged. Servers without Galera don't have this variable.
     for optional in [idle_timeout.as_str(), "SET SESSION wsrep_sync_wait = 1"] {
         match sqlx::query(AssertSqlSafe(optional)).execute(&mut *connection).await {
             // The server does not have the variable.

@@ -163,7 +163,8 @@ fn driver_error(error: &DbErr) -> Option<Arc<sqlx::Error>> {
     }
 }
 
-/// Returns whether a table, an index, a column or a row that the statement creates exists already.
+/// Returns whether the statement failed because a table, an index, a column or a row that it creates exists
+/// already.
 pub(super) fn is_duplicate_object(error: &DbErr) -> bool {
     let Some(driver) = driver_error(error) else { return false };
     let Some(database) = driver.as_database_error() else { return false };
@@ -195,7 +196,7 @@ fn timed_out(source: Arc<DbErr>) -> StoreError {
 
 /// Classifies an error of MySQL or MariaDB by its number and text.
 fn classify_mysql(number: u16, message: &str) -> Classify {
-    // Galera uses several numbers for a node that has lost the other nodes or has not joined them yet.
+    // Galera uses several error numbers for a node that has lost the other nodes or has not joined them yet.
     let is_galera_node_away = message.contains("Not connected to Primary Component")
         || message.contains("WSREP has not yet prepared");
     match number {

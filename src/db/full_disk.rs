@@ -29,7 +29,8 @@ pub fn is_storage_full(error: &io::Error) -> bool {
 pub(super) fn is_disk_full(database: &Path) -> bool {
     let probe = database.with_extension(format!("probe-{}", std::process::id()));
     let written = fs::write(&probe, vec![0; SPACE]);
-    // Fails if the disk had no space for the file's name, because the file then does not exist.
+    // Removing the file fails if the disk had no space even for the file's name, because the file then does
+    // not exist.
     drop(fs::remove_file(&probe));
     written.is_err_and(|error| is_storage_full(&error))
 }
@@ -76,12 +77,12 @@ impl ImmutableReaders {
         self.readers.clone()
     }
 
-    /// Waits until the running queries have ended, then replaces the connections with ones that see the
-    /// writer's commits.
+    /// Waits until the running queries have ended, then replaces the connections with connections that see
+    /// the writer's commits.
     ///
     /// # Errors
     ///
-    /// [`DbErr`]. Some pools may have been replaced.
+    /// [`DbErr`]. Some of the pools are then possibly replaced already.
     pub(super) async fn replace(&self) -> Result<(), DbErr> {
         for lane in Lane::ALL {
             let pool = Database::connect(sqlite_options(&self.url, Some(lane))).await?;

@@ -1,9 +1,9 @@
 //! Lists of values in statements.
 //!
 //! The cache of prepared statements is keyed by SQL text, and the text depends on the length of its lists.
-//! Lists are therefore padded or split to powers of two, so that there are few texts.
+//! Lists are therefore padded or split to powers of two, so that there are few different texts.
 
-/// Pads a list with its last item, for statements in which an item may occur twice.
+/// Pads a list with its last item, for statements in which an item can occur twice.
 pub fn pad_to_power_of_two<T: Clone>(list: &[T]) -> Vec<T> {
     let len = list.len().next_power_of_two();
     list.iter().chain(std::iter::repeat_n(list.last(), len).flatten()).take(len).cloned().collect()

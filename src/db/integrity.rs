@@ -57,7 +57,8 @@ impl Db {
     }
 }
 
-/// Returns the first fault of the database. A page that can't be read at all makes the check itself fail.
+/// Returns the first fault of the database. If a page can't be read at all, SQLite's check itself fails; its
+/// error is then returned as the fault.
 pub(super) async fn find_fault(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA quick_check(1)");
     let row = match connection.query_one_raw(statement).await {

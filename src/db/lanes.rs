@@ -29,7 +29,8 @@ impl Lane {
     /// Returns the number of read-only connections to SQLite.
     pub(super) fn sqlite_readers(self) -> u32 {
         match self {
-            // Reads are served from memory, so more connections than cores would only cost cache memory.
+            // SQLite serves most reads from memory, so more connections than cores would only use more memory
+            // for their caches.
             Self::Requests => 4,
             // A search keeps a core busy, so half of the cores remain for requests.
             Self::Searches => {

@@ -2,8 +2,8 @@
 //!
 //! If many requests read one row each, the round trips to the database cost more than reading the rows.
 //! Requests that arrive while a query runs are batched into the next query. A single request runs its query
-//! immediately, and a query that is stuck delays later requests only briefly. A value is always read after it
-//! was requested.
+//! immediately, and a query that is stuck delays later requests only briefly. A value that is returned was
+//! always read after it was requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,8 +80,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of the query. A failed query fails every waiting request, so that no request has to wait until
-    /// its own query fails.
+    /// Those of the query. A failed query also fails the requests in the queue, so that they need not wait
+    /// until their own query fails.
     pub async fn get(&self, key: K) -> Result<Option<V>, StoreError> {
         let (reply, value) = oneshot::channel();
         let needs_worker = {
@@ -159,7 +159,7 @@ mod tests {
 
     impl Table {
         /// Creates a table in which an even key has its double as value and an odd key has none. A query with
-        /// key 99 fails, one with 100 panics, and one with 101 panics before it returns a future.
+        /// key 99 fails. A query with key 100 panics. A query with key 101 panics before it returns a future.
         fn new() -> Self {
             let (gate, queries) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
             let (permits, log) = (Arc::clone(&gate), Arc::clone(&queries));

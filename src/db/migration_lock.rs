@@ -1,10 +1,10 @@
 //! Lets one process at a time migrate the schema.
 //!
-//! The lock is a row of the table `tripgate_bootstrap`, which exists before the first migration. Locks of the
-//! server (`GET_LOCK`, advisory locks) are local to one node of a cluster such as Galera. PostgreSQL runs all
-//! steps in one transaction, which locks the row. MySQL commits each DDL statement implicitly. There a
-//! process takes the lock with a conditional update of the row and renews it while the steps run, and each
-//! step can be repeated. SQLite locks the whole file.
+//! The lock is a row of the table `tripgate_bootstrap`, which exists before the first migration. The named
+//! locks of database servers (`GET_LOCK`, advisory locks) are not used, because they are local to one node of
+//! a cluster such as Galera. PostgreSQL runs all steps in one transaction, which locks the row. MySQL commits
+//! each DDL statement implicitly. On MySQL, a process therefore takes the lock with a conditional update of
+//! the row and renews it while the steps run, and each step can be repeated. SQLite locks the whole file.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 //!
 //! A use case passes its input and a function that takes a [`Tx`]. On SQLite, one writer runs all waiting
 //! functions in a shared transaction (`sqlite_writer.rs`) and batches their deferred changes
-//! ([`Tx::execute_each`]), and reads use a pool of read-only connections. On PostgreSQL, MySQL and MariaDB,
-//! each function runs in a separate transaction. [`BatchLoader`] reads single rows for concurrent requests in
-//! one query. Searches and background jobs have separate connections (`lanes.rs`).
+//! ([`Tx::execute_each`]). Reads on SQLite use a pool of read-only connections. On PostgreSQL, MySQL and
+//! MariaDB, each function runs in a separate transaction. [`BatchLoader`] reads single rows for concurrent
+//! requests in one query. Searches and background jobs have separate connections (`lanes.rs`).
 //!
 //! Invariants:
 //!
@@ -12,8 +12,8 @@
 //! - A retryable conflict is retried a few times. A function may therefore run more than once, and must have
 //!   no effects except through its `Tx`.
 //! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
-//! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. If its COMMIT had
-//!   begun and no result arrived, it fails with [`StoreError::OutcomeUnknown`].
+//! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. A write fails
+//!   with [`StoreError::OutcomeUnknown`] if its COMMIT has begun and no result has arrived.
 //! - This module does not depend on the tables of other modules.
 
 mod connection_options;
@@ -91,7 +91,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;
 
-/// A module's error that may be caused by the database.
+/// The error of a module. The database can be its cause.
 pub trait HasStoreError: From<StoreError> + Send + 'static {
     /// Returns the database error that caused this error, if any.
     fn store(&self) -> Option<&StoreError>;
@@ -118,8 +118,8 @@ enum Backend {
 }
 
 impl Db {
-    /// Returns a handle to the same database that uses the connections for searches. Each of their statements
-    /// has a deadline, after which it fails with [`StoreError::TimedOut`].
+    /// Returns a handle to the same database that uses the connections for searches. A statement on such a
+    /// connection fails with [`StoreError::TimedOut`] after a deadline.
     #[must_use]
     pub fn searches(&self) -> Self {
         Self { lane: Lane::Searches, ..self.clone() }
@@ -133,7 +133,7 @@ impl Db {
     }
 
     /// Runs a function that only reads, without a transaction. Each statement sees what was committed before
-    /// it, so two statements may see different states.
+    /// it, so two statements can see different states.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Db {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         match &self.backend {
-            // This future may be dropped at any time: the connection's thread finishes the query.
+            // The caller can drop this future at any time: the connection's thread finishes the query.
             Backend::Sqlite { readers, .. } => {
                 work(&Tx::reader(readers.get(self.lane).clone()), &input).await
             }
@@ -223,8 +223,8 @@ impl Db {
     }
 
     /// Deletes rows in batches. Each batch has a separate transaction, so that other writes wait for at most
-    /// one batch. `delete` deletes at most `batch` rows and returns their number. The first batch with fewer
-    /// rows is the last one.
+    /// one batch. `delete` deletes at most `batch` rows and returns their number. Stops after the first batch
+    /// that deletes fewer rows than `batch`.
     ///
     /// # Errors
     ///

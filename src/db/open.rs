@@ -145,7 +145,8 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, OpenError> {
     let unreachable = unreachable(url);
     apply_pending(&writer).await?;
-    // SQLite opens a file on a read-only disk, but rejects every write, even one that changes nothing.
+    // This statement fails on a read-only disk. SQLite opens a file on such a disk, but rejects every write,
+    // even a write that changes nothing.
     writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
     let readers = Lanes::from_fn(|lane| {
         let options = sqlite_options(url, Some(lane));
@@ -373,7 +374,7 @@ fn require_existing(url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Returns whether there is no SQLite database: no file, or an empty one without a write-ahead log. If the
+/// Returns whether there is no SQLite database: no file, or an empty file without a write-ahead log. If the
 /// files can't be checked, opening the database reports the cause.
 fn is_missing(path: &Path) -> bool {
     let is_empty = |path: &Path| {

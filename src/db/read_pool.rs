@@ -3,9 +3,9 @@
 //! `sqlx`'s pool pings a connection when it is returned, from a separate task. This costs two more thread
 //! switches for each query, and a connection to a file needs no ping. This pool therefore takes its
 //! connections from the pool of `sqlx` and retains them. It never opens more connections than the pool of
-//! `sqlx` allows, limits the wait for a connection, and closes a connection after an error. A query may be
-//! dropped at any time: the connection's thread finishes it before the next one. SQLite interrupts a query
-//! that exceeds the time limit of the pool.
+//! `sqlx` allows, limits the wait for a connection, and closes a connection after an error. A caller can drop
+//! a query at any time: the connection's thread finishes the query before it runs the next one. SQLite
+//! interrupts a query that exceeds the time limit of the pool.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,11 +128,12 @@ impl Inner {
     }
 }
 
-/// A connection for one query. Returns to the pool when dropped.
+/// A connection for one query. Dropping this value returns the connection to the pool.
 struct Reader<'a> {
     session: Option<Session>,
     inner: &'a Inner,
-    // Released after the connection: `drop` runs before the fields are dropped.
+    // The permit is released after the connection is back in the pool, because `drop` runs before the fields
+    // are dropped.
     _permit: SemaphorePermit<'a>,
 }
 
@@ -158,8 +159,8 @@ impl Drop for Reader<'_> {
     }
 }
 
-/// A connection in a read transaction. Closes the connection when dropped before [`Snapshot::end`], because a
-/// query may still run on it.
+/// A connection in a read transaction. Dropping this value before [`Snapshot::end`] closes the connection,
+/// because a query is possibly still running on it.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     session: AsyncMutex<Option<Session>>,

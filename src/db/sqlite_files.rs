@@ -1,8 +1,8 @@
 //! Watches the files of a SQLite database.
 //!
-//! On Unix, a deleted or replaced file stays open: SQLite would go on to write to a file that nothing else
-//! sees, and every acknowledged write would be lost at the next start. The writer therefore checks the files
-//! before each commit. It also refuses writes to a damaged database.
+//! On Unix, a deleted or replaced file stays open: SQLite would continue to write to the old file. The next
+//! start would not find this file, so every acknowledged write would be lost. The writer therefore checks the
+//! files before each commit. It also refuses writes to a damaged database.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ pub(super) fn wal_of(path: &Path) -> PathBuf {
     with_suffix(path, "-wal")
 }
 
-/// Returns a path with more characters at its end.
+/// Returns `path` with `suffix` at its end.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -42,9 +42,9 @@ enum Message {
 
 /// The state of the transaction after a function has run in it.
 enum Ended {
-    /// It can be committed: the function succeeded, or failed without a change.
+    /// The transaction can be committed: the function succeeded, or failed without a change.
     Clean,
-    /// It must be rolled back.
+    /// The transaction must be rolled back.
     MustRollBack,
 }
 
@@ -117,7 +117,8 @@ where
     fn reply(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            // Return the function's own error: its run changed nothing.
+            // Return the error of the function and not that of the transaction, because the function changed
+            // nothing.
             (Err(_), Some(Err(error))) => Err(error),
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::internal("a function was committed before it ran").into()),
@@ -181,7 +182,7 @@ impl Writer {
 /// The writer's connection. When the disk is full or fails, SQLite may end a transaction by itself. The
 /// driver then still treats that transaction as open. It would nest every later transaction inside it, and
 /// never commit them. Therefore the writer replaces a connection before the next transaction, unless the
-/// connection is known to have left its last one.
+/// connection is known to have left its last transaction.
 struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,
@@ -345,8 +346,8 @@ async fn try_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Res
     }
 }
 /// Returns options that make a SQLite transaction take the write lock when it begins. A transaction that
-/// reads before it writes would otherwise fail with `SQLITE_BUSY_SNAPSHOT` if another one wrote in between,
-/// regardless of the busy timeout. Has no effect on a server.
+/// reads before it writes would otherwise fail with `SQLITE_BUSY_SNAPSHOT` if another transaction wrote in
+/// between, regardless of the busy timeout. Has no effect on a server.
 pub(super) fn immediate() -> TransactionOptions {
     TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

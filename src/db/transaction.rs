@@ -8,7 +8,8 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use super::write_gate::WriteGate;
 use super::{ATTEMPTS, HasStoreError, LOCK_TIMEOUT, StoreError, Tx};
 
-/// Runs `work` in a transaction. After a conflict, runs it again, until `limit`.
+/// Runs `work` in a transaction. After a conflict, runs `work` again, unless the next run could last longer
+/// than `limit`.
 pub(super) async fn in_transaction<I, T, E, F>(
     pool: &DatabaseConnection,
     input: &I,
@@ -25,8 +26,8 @@ where
     loop {
         attempt += 1;
         let result = try_transaction(pool, input, work, gate).await;
-        // A statement may wait for two locks one after the other: the lock of the first process in the queue,
-        // and the lock of the row.
+        // A statement can wait for two locks one after the other, each for up to the timeout: first to become
+        // the next in the queue for a row, then for the row itself.
         let is_last = attempt >= ATTEMPTS || started.elapsed() + 2 * LOCK_TIMEOUT >= limit;
         match result.as_ref().err().and_then(HasStoreError::store) {
             Some(error) if error.is_retryable() && !is_last => {
@@ -48,7 +49,7 @@ where
     E: HasStoreError,
     F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>>,
 {
-    // Nothing has run yet, so the transaction can be retried if the connection turns out to be broken.
+    // No statement has run yet, so the transaction can be retried if the connection is broken.
     let begun = pool.begin().await.map_err(|error| StoreError::from(error).before_any_work())?;
     let tx = Tx::transaction(begun);
     if !gate.start() {
@@ -63,7 +64,8 @@ where
             }
             let committed = tx.commit().await;
             if committed.is_err() {
-                // The error is retryable, so the transaction was not committed.
+                // If the error is retryable, the transaction was not committed, and the caller can abandon
+                // the write again.
                 gate.reset();
             }
             committed.map_err(|failed| failed.error)?;
@@ -77,7 +79,8 @@ where
     }
 }
 
-/// Returns the delay before the next attempt. It grows with the attempt and has jitter.
+/// Returns the delay before the next attempt. The delay grows with the number of attempts and is partly
+/// random.
 pub(super) fn retry_delay(attempt: u32) -> Duration {
     let [jitter] = crate::secrets::random_bytes::<1>();
     Duration::from_millis(u64::from(attempt) * 4 + u64::from(jitter) / 8 * u64::from(attempt))

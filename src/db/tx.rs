@@ -101,9 +101,9 @@ impl Tx {
         result.inspect_err(|error| tracing::debug!(%error, "failed to roll back a transaction")).is_ok()
     }
 
-    /// Executes statements in order. Each must change one row, selected by its key. If several
-    /// units of work share the transaction, the statements may be executed later: before the next statement of
-    /// another function of `Tx`, or before the commit.
+    /// Executes statements in order. Each must change one row, selected by its key. If several functions
+    /// share the transaction, the statements can be executed later: before the next statement that does not
+    /// come from `execute_each`, or before the commit.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Tx {
         let batches = mem::take(&mut *deferred.lock().unwrap_or_else(PoisonError::into_inner));
         let sent = self.send_all(statement_batch::merge(batches)).await;
         if let Err(error) = &sent {
-            // Fails if there is an error already. The first error is kept.
+            // This call fails if an error is stored already. The first error is kept.
             drop(self.deferred_error.set(error.clone().into()));
         }
         sent

@@ -50,7 +50,8 @@ impl WriteGate {
 
     /// Returns the error of a write whose result does not arrive.
     pub(super) fn give_up(&self) -> StoreError {
-        // `reset` may run between the two calls of `abandon`.
+        // Try twice: `reset` can run between the two steps of the first `abandon`, which then fails although
+        // the write is waiting.
         if self.abandon() || self.abandon() { StoreError::unavailable() } else { StoreError::unknown() }
     }
 

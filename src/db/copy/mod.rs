@@ -151,7 +151,7 @@ pub async fn has_no_tables(url: &str) -> Result<bool, CopyError> {
 /// [`CopyError`].
 pub async fn has_rows(url: &str) -> Result<bool, CopyError> {
     read(url, async |connection| {
-        // List the tables first, because the reader takes the only connection.
+        // List the tables before opening the reader, because the reader takes the only connection.
         let names = catalog::names(connection).await?;
         let mut reader = Reader::open(connection).await?;
         for name in names {
@@ -201,7 +201,7 @@ impl Pair {
     }
 }
 
-/// Combines the tables of both databases. `last` is moved to the end.
+/// Combines the tables of both databases. Moves the table `last` to the end.
 fn pairs(source: Vec<Table>, target: Vec<Table>, last: &str) -> Result<Vec<Pair>, CopyError> {
     let differ = |what: String| CopyError::Schema(format!("{what} is missing in one of the databases"));
     let mut targets: BTreeMap<String, Table> =

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use sea_orm::prelude::Uuid;
 use sea_orm::{DbErr, QueryResult, Value};
 
-/// The format of dates, which is also SQLite's.
+/// The format of dates. SQLite also stores dates in this format.
 const DATE: &str = "%Y-%m-%d";
 
 /// The type of a column in one database.

@@ -1,5 +1,5 @@
-//! The feed epoch, a random number that distinguishes a restored database from the database that clients
-//! know.
+//! The feed epoch, a random number that distinguishes a restored database from the database before the
+//! restore.
 //!
 //! After a restore from a backup, clients still have versions, cursors and tokens of changes that the
 //! database no longer contains. [`Epochs::renew`] invalidates all of them in one transaction:
@@ -7,8 +7,9 @@
 //! - The epoch, a random number, is replaced. Each cursor contains the epoch, so cursors from before the
 //!   renewal are never accepted again.
 //! - The versions of all trips and tombstones and the change counters of all users are increased by a random
-//!   number, so entity tags and base versions from before the renewal match nothing. The sum of these numbers
-//!   is the version floor. A trip that is created with an id from before the renewal starts above this floor.
+//!   number, so entity tags and base versions from before the renewal match nothing. The sum of the random
+//!   numbers of all renewals is the version floor. A new trip whose id is from before the renewal starts with
+//!   a version above this floor.
 //! - Access tokens from before the renewal are accepted only if their session is in the database (see
 //!   `tokens`).
 //!
@@ -65,7 +66,7 @@ pub struct Renewed {
 }
 
 /// The version above which a new trip starts if its id was possibly in use before the database was restored
-/// from a backup. A client that still has the old trip must not mistake the new trip for it.
+/// from a backup. A client that still has the old trip must not mistake the new trip for the old one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VersionFloor {
     version: i64,
@@ -182,7 +183,8 @@ async fn advance(tx: &Tx) -> Result<DatabaseState, StoreError> {
 }
 
 async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
-    // Replace the epoch first: this locks the row, so that concurrent renewals run one after the other.
+    // Replace the epoch first. This statement locks the row, so that concurrent renewals run one after the
+    // other.
     store::replace_epoch(tx, &new).await?;
     let trips = store::raise_versions(tx, new.step).await?;
     store::raise_counters(tx, new.step).await?;

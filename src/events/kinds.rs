@@ -1,5 +1,5 @@
-//! The kinds of security events. Their names are part of the API. More names may be added; apps accept
-//! unknown ones.
+//! The kinds of security events. Their names are part of the API. Later versions can add names, so apps must
+//! accept unknown names.
 
 /// A kind of security event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub enum EventKind {
     EmailChanged,
     /// A change of the email address was undone.
     EmailChangeUndone,
-    /// The owner of the mailbox took over an account that another person had signed up.
+    /// The owner of the mailbox took over an account that another person had created.
     AccountClaimed,
     /// A session was ended.
     SessionEnded,

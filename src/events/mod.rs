@@ -2,9 +2,10 @@
 //! them to notice a login by another person.
 //!
 //! [`record`] runs in the transaction that causes the event. Failed logins are different: an attacker can
-//! cause very many, so they must neither cost one transaction each nor fill the table. They are collected in
-//! memory, and [`Events::flush`] writes them together. It writes at most one per minute for each account and
-//! IP address, and at most [`FAILURES_PER_HOUR`] and [`FAILURES_PER_DAY`] for each account.
+//! cause very many, so they must neither cost one transaction each nor fill the table. Failed logins are
+//! therefore collected in memory, and [`Events::flush`] writes them together. For each account and IP
+//! address, it writes at most one failed login per minute. For each account, it writes at most
+//! [`FAILURES_PER_HOUR`] failed logins per hour and [`FAILURES_PER_DAY`] per day.
 //!
 //! Events are deleted after [`RETENTION`], or when the account has more than [`EVENTS_MAX`].
 
@@ -30,7 +31,7 @@ use pending::Pending;
 
 /// How long events are stored.
 pub const RETENTION: TimeDelta = TimeDelta::days(90);
-/// The maximum number of events of an account; the oldest are deleted.
+/// The maximum number of events of an account. If there are more, the oldest events are deleted.
 pub const EVENTS_MAX: u64 = 5_000;
 /// The maximum number of failed logins of an account that are stored in an hour.
 pub const FAILURES_PER_HOUR: usize = 10;
@@ -38,8 +39,8 @@ pub const FAILURES_PER_HOUR: usize = 10;
 pub const FAILURES_PER_DAY: usize = 50;
 /// The maximum number of events on a page.
 pub const PAGE_MAX: u16 = 100;
-/// The maximum number of known devices of an account; further ones replace the device whose last login is the
-/// oldest.
+/// The maximum number of known devices of an account. A further device replaces the device whose last login
+/// is the oldest.
 const DEVICES_MAX: u64 = 100;
 /// The number of rows that one transaction of a sweep deletes.
 const SWEEP_BATCH: u64 = 500;
@@ -120,13 +121,13 @@ impl NewEvent {
 /// A recorded event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its id, a UUIDv7.
+    /// The id of the event, a UUIDv7.
     pub id: Uuid,
     /// The name of its kind.
     pub kind: String,
-    /// When it happened.
+    /// When the event happened.
     pub at: DateTime<Utc>,
-    /// The session that it belongs to.
+    /// The session that the event belongs to.
     pub session: Option<Uuid>,
     /// The address of the client.
     pub address: Option<String>,

@@ -118,8 +118,8 @@ pub(super) async fn trim(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Deletes about `limit` events that happened before a time: more if several happened in the same millisecond.
-/// Returns their number.
+/// Deletes about `limit` events that happened before a time. Deletes more than `limit` if several events
+/// happened in the same millisecond. Returns their number.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let before = before.timestamp_millis();
     let query = security_events::Entity::find().select_only().column(security_events::Column::CreatedAt);
@@ -134,7 +134,7 @@ pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<
     Ok(deleted.exec(tx).await?.rows_affected)
 }
 
-/// Stores that a known device was used. Returns `false` if it is unknown.
+/// Stores that a known device was used. Returns `false` if the device is not known.
 pub(super) async fn touch_device(
     tx: &Tx,
     owner: Uuid,

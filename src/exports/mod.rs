@@ -1,12 +1,12 @@
 //! Exports: everything that is stored about a user, as a sequence of pages.
 //!
-//! A page is read only after the previous one was sent. An export of any size therefore needs
-//! memory for one page only, and uses no database connection between pages. The pages are in the order of the
-//! primary keys, so a record that exists during the whole export occurs exactly once.
+//! A page is read only after the previous page was sent. An export of any size therefore needs memory for one
+//! page only, and uses no database connection between pages. The pages are in the order of the primary keys,
+//! so a record that exists during the whole export occurs exactly once.
 //!
 //! An export contains no credential, and no data with which a credential can be checked: no password hash, no
-//! token, no code and no key. It also leaves out what is computed from other records, such as counters and
-//! search indexes.
+//! token, no code and no key. It also contains no data that is computed from other records, such as counters
+//! and search indexes.
 
 pub mod api;
 mod records;
@@ -28,7 +28,7 @@ pub use records::{
 
 /// The maximum number of records on a page.
 const PAGE: u64 = 500;
-/// The maximum number of trips on a page. It is lower because a trip can be large.
+/// The maximum number of trips on a page. This number is lower than [`PAGE`], because a trip can be large.
 const TRIPS_PAGE: u64 = 25;
 
 /// A kind of record.
@@ -36,7 +36,7 @@ const TRIPS_PAGE: u64 = 25;
 pub enum Kind {
     /// Sessions.
     Sessions,
-    /// Devices that have logged in.
+    /// Devices on which the user has logged in.
     KnownDevices,
     /// Logins that wait for the second factor.
     PendingLogins,
@@ -116,9 +116,9 @@ enum Key {
 /// A position in an export.
 #[derive(Debug, Clone)]
 pub struct Position {
-    /// The current kind and the kinds after it in its list; never empty.
+    /// The current kind and the kinds that follow it in the same list. Never empty.
     kinds: &'static [Kind],
-    /// The list of kinds after that list.
+    /// The list of kinds that follows the list of `kinds`.
     rest: &'static [Kind],
     /// The key of the last record before the position, if the record is of the current kind.
     after: Option<Key>,
@@ -169,7 +169,7 @@ pub enum ExportsError {
     /// The account does not exist.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    /// The database failed.
+    /// A query on the database failed.
     #[error("failed to read the data of a user")]
     Store(#[from] StoreError),
 }

@@ -24,9 +24,9 @@ pub struct Profile {
 /// An authenticator app.
 #[derive(Debug, Clone, Copy)]
 pub struct AuthenticatorApp {
-    /// When its enrolment was confirmed.
+    /// When the enrolment of the app was confirmed.
     pub confirmed_at: Option<DateTime<Utc>>,
-    /// When an enrolment that is not confirmed yet expires.
+    /// When the unconfirmed enrolment expires.
     pub pending_until: Option<DateTime<Utc>>,
 }
 
@@ -55,10 +55,10 @@ pub struct Session {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// A device that has logged in. Only a digest of its name is stored.
+/// A device on which the user has logged in. Only a digest of its name is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownDevice {
-    /// When it last logged in.
+    /// When the user last logged in on the device.
     pub last_seen_at: DateTime<Utc>,
 }
 
@@ -78,23 +78,23 @@ pub struct PendingLogin {
 /// A mailed code or link.
 #[derive(Debug, Clone)]
 pub struct Flow {
-    /// The name of its purpose.
+    /// The name of the purpose.
     pub purpose: String,
-    /// The address that it is about.
+    /// The address that the code or link confirms or restores.
     pub address: Option<String>,
-    /// The session that it ends, or in which its code is valid.
+    /// The session that the link ends, or in which the code is valid.
     pub session: Option<Uuid>,
-    /// When it was requested.
+    /// When the code or link was requested.
     pub created_at: DateTime<Utc>,
     /// When it expires.
     pub expires_at: DateTime<Utc>,
-    /// When it was used.
+    /// When the code or link was used.
     pub used_at: Option<DateTime<Utc>>,
-    /// When a later one replaced it.
+    /// When a later code or link replaced this one.
     pub superseded_at: Option<DateTime<Utc>>,
 }
 
-/// An idempotency key. Only a digest of it is stored.
+/// An idempotency key. Only a digest of the key is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct IdempotencyKey {
     /// When the request was received.
@@ -110,7 +110,7 @@ pub struct IdempotencyKey {
 pub struct SyncOperation {
     /// The id of the operation.
     pub id: Uuid,
-    /// When it was applied.
+    /// When the operation was applied.
     pub applied_at: DateTime<Utc>,
 }
 
@@ -121,7 +121,7 @@ pub struct DeletedTrip {
     pub id: Uuid,
     /// The last version of the trip plus 1.
     pub version: i64,
-    /// When it was deleted.
+    /// When the trip was deleted.
     pub deleted_at: DateTime<Utc>,
 }
 

@@ -51,7 +51,7 @@ async fn rows<E: EntityTrait>(
     Ok(query.all(tx).await?)
 }
 
-/// Converts rows to records, and returns the key of the last one.
+/// Converts rows to records, and returns the key of the last row.
 fn converted<M, R>(rows: Vec<M>, key: impl Fn(&M) -> Key) -> (Vec<R>, Option<Key>)
 where
     R: From<M>,
@@ -72,7 +72,7 @@ macro_rules! page {
     }};
 }
 
-/// Returns a page of records of a kind after a key, and the key of the last one.
+/// Returns a page of records of a kind after a key, and the key of the last record.
 pub(super) async fn page(
     tx: &Tx,
     mail: &Mail,

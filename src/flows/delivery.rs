@@ -16,7 +16,7 @@ pub enum Delivery {
         /// The other values of the mail.
         values: Values,
     },
-    /// Another mail. The code of the flow is not sent.
+    /// Another mail, which does not contain the code of the flow.
     Instead(NewMail),
     /// No mail, because no account has the address.
     Nothing,

@@ -1,21 +1,22 @@
 //! Flows: mailed codes and links that prove access to a mailbox.
 //!
 //! A flow has one purpose, a code of 8 digits and, for most purposes, a link token. The client that began the
-//! flow knows its id; only the mail contains the code and the token. Invariants:
+//! flow gets the id of the flow; only the mail contains the code and the token. Invariants:
 //!
 //! - A conditional statement counts a try before the code is compared, in the same transaction. A flow allows
 //!   5 tries. All flows of an account together allow 20 wrong codes in 24 hours.
-//! - A flow is used once. A new flow supersedes the unused flows of the same purpose and subject. The subject
-//!   is usually the account. For an undo (a link that restores a former address), the subject is that address.
-//!   For a link that ends a session, the subject is the session.
-//! - A flow is also created for an address without an account, but its code is not sent, so that both cases
-//!   take the same time. The subject of such a flow is the address.
+//! - A flow can be used once. A new flow supersedes the unused flows of the same purpose and subject. The
+//!   subject is usually the account. For an undo (a link that restores a former address), the subject is that
+//!   address. For a link that ends a session, the subject is the session.
+//! - A flow is also created for an address without an account, but its code is not sent. A request therefore
+//!   takes the same time with and without an account. The subject of such a flow is the address.
 //! - The database contains neither codes nor tokens, only keyed hashes of codes. A token is computed from the
 //!   id of its flow and a secret key.
 //!
 //! A flow and its mail are stored in one transaction. This module does not depend on the modules of accounts
-//! and sessions. It rejects wrong, used, expired and superseded codes and tokens, and those of another
-//! purpose, all in the same way. Only a used confirmation succeeds again for 10 minutes.
+//! and sessions. It rejects codes and tokens that are wrong, used, expired, superseded or for another
+//! purpose, all in the same way. There is one exception: the code or token of a used confirmation is accepted
+//! again for 10 minutes.
 
 mod delivery;
 mod management;
@@ -44,7 +45,7 @@ const TRIES_MAX: i64 = 5;
 const FAILURES_MAX: i64 = 20;
 /// The time after which wrong codes are no longer counted.
 const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(24);
-/// How long a request that repeats a used confirmation succeeds.
+/// How long the code or token of a used confirmation is accepted again.
 const REPEATABLE: TimeDelta = TimeDelta::minutes(10);
 /// How long the row of an expired flow is retained.
 const RETENTION: TimeDelta = TimeDelta::hours(1);
@@ -60,7 +61,7 @@ pub struct NewFlow<'a> {
     pub user: Option<Uuid>,
     /// The address that the flow is about, in canonical form.
     pub address_key: &'a str,
-    /// The address as entered, if it is needed when the flow is used.
+    /// The address as entered, if the use of the flow needs it.
     pub address: Option<String>,
     /// The session that the flow ends, or in which its code is valid.
     pub session: Option<Uuid>,
@@ -138,7 +139,7 @@ pub struct Flow {
     pub password_hash: Option<String>,
     /// Whether the flow was used before. [`Flows::check`] returns a used flow only if it is a confirmation.
     pub is_used: bool,
-    /// Whether a try is left.
+    /// Whether another try is allowed.
     has_tries: bool,
     subject: Vec<u8>,
     code_tag: Vec<u8>,

@@ -90,7 +90,7 @@ pub(super) async fn supersede(tx: &Tx, flow: &BegunFlow) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Counts a try. Returns `false` if the flow is not usable or has no try left.
+/// Counts a try. Returns `false` if the flow is not usable or no further try is allowed.
 pub(super) async fn count_try(
     tx: &Tx,
     id: Uuid,
@@ -119,7 +119,7 @@ pub(super) async fn forget_try(tx: &Tx, id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns a flow that is usable, whether or not it has a try left.
+/// Returns a flow that is usable, even if no further try is allowed.
 pub(super) async fn find_usable(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<Flow>, StoreError> {
     let row = Entity::find_by_id(id).filter(is_usable(now)).one(tx).await?;
     Ok(row.and_then(Flow::from_row))
@@ -133,7 +133,8 @@ pub(super) async fn count_failure(tx: &Tx, subject: &[u8], now: DateTime<Utc>) -
     let failures: SimpleExpr = Expr::case(is_over(), 1_i64).finally(incremented).into();
     let since = Expr::col((Entity, Column::Since));
     let since: SimpleExpr = Expr::case(is_over(), now.timestamp_millis()).finally(since).into();
-    // MySQL evaluates the assignments in this order. The number depends on the old time, so it comes first.
+    // MySQL evaluates the assignments in this order. `failures` must come first, because it reads the old
+    // value of `since`.
     let conflict = OnConflict::column(Column::Subject)
         .value(Column::Failures, failures)
         .value(Column::Since, since)
@@ -192,7 +193,7 @@ pub(super) async fn was_used(
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
-/// Sets when a used flow expires. An expired flow is deleted.
+/// Sets when a used flow expires, so that the sweep keeps its row for longer.
 pub(super) async fn postpone_expiry(tx: &Tx, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
     Entity::update_many()
         .col_expr(Column::ExpiresAt, Expr::value(until.timestamp_millis()))

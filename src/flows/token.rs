@@ -1,8 +1,8 @@
 //! The codes, link tokens and keyed hashes of flows.
 //!
 //! A token consists of the id of its flow and a MAC over the id and the purpose. Tokens are computed and not
-//! stored, so read access to the database is not enough to create one. An invalid token is rejected without a
-//! query. A code is random. The database stores a MAC over the code and the id of its flow.
+//! stored, so read access to the database is not enough to create a token. An invalid token is rejected
+//! without a query. A code is random. The database stores a MAC over the code and the id of its flow.
 
 use uuid::Uuid;
 

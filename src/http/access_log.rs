@@ -12,9 +12,9 @@ use crate::metrics;
 pub(super) struct FinishedRequest<'a> {
     pub(super) info: &'a RequestInfo,
     pub(super) method: &'a str,
-    /// The path, which is redacted before it is logged because it may contain a token.
+    /// The path. It is redacted before it is logged, because it can contain a token.
     pub(super) path: &'a str,
-    /// The id of the operation, if one handled the request.
+    /// The id of the operation, if an operation handled the request.
     pub(super) operation: Option<&'static str>,
     pub(super) status: u16,
     pub(super) took: Duration,
@@ -45,7 +45,7 @@ impl FinishedRequest<'_> {
     }
 }
 
-/// Returns the path without segments that are longer than an id, because they may be tokens.
+/// Returns the path without segments that are longer than an id, because such segments can be tokens.
 fn redact_path(path: &str) -> Cow<'_, str> {
     const MAX_SEGMENT: usize = 40;
     if path.split('/').all(|segment| segment.len() <= MAX_SEGMENT) {

@@ -6,7 +6,8 @@
 //! - Responses that must not be stored. They contain credentials, and the length of a compressed response can
 //!   reveal its content (BREACH).
 //! - Small responses, and very large ones, which would occupy a worker thread.
-//! - Single resources with an entity tag, which a client sends back in `If-Match`.
+//! - Single resources with an entity tag. Clients send this tag back in `If-Match`, which a weak tag never
+//!   matches.
 //!
 //! The entity tag of a compressed list becomes weak, because the bytes differ and the meaning does not (RFC
 //! 9110 §8.8.1).
@@ -22,8 +23,8 @@ use poem::{Body, Response};
 
 /// The minimum size of a response that is compressed, in bytes. A smaller response fits into one packet.
 const MIN_BYTES: usize = 1024;
-/// The maximum size of a response that is compressed, in bytes. Compressing it takes up to 10 ms, during
-/// which the request waits.
+/// The maximum size of a response that is compressed, in bytes. Compressing a response of this size takes up
+/// to 10 ms, during which the request waits.
 const MAX_BYTES: usize = 512 * 1024;
 /// The level of gzip. This level saves almost as many bytes as the default level, in a third of the time.
 const LEVEL: u32 = 4;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::metrics::{self, Snapshot};
 
 const PATH: &str = "/metrics";
-/// Concurrent scrapers wait for each other, so that they occupy at most one thread of the runtime.
+/// A scrape holds this lock, so that concurrent scrapes occupy at most one thread of the runtime.
 static RENDERING: Mutex<()> = Mutex::const_new(());
 
 /// Returns the only route of the listener for metrics.

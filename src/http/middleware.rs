@@ -2,7 +2,7 @@
 //!
 //! Assigns the request id, responds to CORS preflights and to requests that no handler could accept, catches
 //! panics, converts every error to a problem, adds the common response headers, and writes one access log
-//! line for each request. The query is never logged, because it may contain secrets.
+//! line for each request. The query is never logged, because it can contain secrets.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -103,8 +103,8 @@ impl RequestContext {
 impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
     type Output = Response;
 
-    // Uses combinators instead of `async`, because the caller moves the future before its first poll, and the
-    // future of an `async` function would be four times as large.
+    // This function uses combinators instead of `async`, because the caller moves the future before its first
+    // poll, and the future of an `async` function would be four times as large.
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let identified = self.proxies.identify(&request);
         self.proxy_warnings.observe(&request, identified);
@@ -265,8 +265,10 @@ fn operation(result: &Result<Response>) -> Option<&'static str> {
     id.map(|id| id.0)
 }
 
-/// Responds to requests that need no handler: preflights, requests that do not accept JSON, malformed
-/// queries. Unknown query parameters of an operation that requires a credential are attached to the request.
+/// Responds to requests that need no handler: preflights, requests that do not accept JSON, requests with an
+/// `Idempotency-Key` that the operation does not support, and malformed queries. Attaches the unknown query
+/// parameters of an operation that requires a credential to the request, because the operation reports them
+/// only after the authentication.
 fn short_circuit(request: &mut Request, context: &RequestContext) -> Option<Result<Response, Problem>> {
     let headers = request.headers();
     let is_preflight = context.method == Method::OPTIONS
@@ -287,7 +289,7 @@ fn short_circuit(request: &mut Request, context: &RequestContext) -> Option<Resu
         return Some(Err(Problem::new(ProblemCode::NotAcceptable, detail)));
     }
     if context.path.starts_with(API) && headers.contains_key(IDEMPOTENCY_KEY) && ignores_keys(context) {
-        // If the header were ignored, the client would believe that a repetition is safe.
+        // Do not ignore the header: the client would believe that it can safely repeat the request.
         let detail = "This operation does not accept an Idempotency-Key. Send the request without it.";
         return Some(Err(Problem::new(ProblemCode::BadRequest, detail)));
     }

@@ -77,7 +77,7 @@ type Logins = (
     DocumentOnly<RecoveryApi>,
 );
 
-/// The operations of users on their account, without their services.
+/// The operations of users on their accounts, without the services of these operations.
 type OfUsers = (
     DocumentOnly<AccountsApi>,
     DocumentOnly<TotpApi>,

@@ -35,7 +35,7 @@ pub(super) struct OperationInfo {
 struct Parameter {
     name: String,
     is_query: bool,
-    /// Whether the parameter may be repeated.
+    /// Whether a request can contain the parameter more than once.
     is_list: bool,
     /// The rule for its value: "must be …".
     rule: String,
@@ -74,7 +74,7 @@ impl PathTable {
         self.find(path).map(|entry| entry.template.as_str())
     }
 
-    /// Returns whether the path is one of the documented operations.
+    /// Returns whether documented operations have this path.
     pub(super) fn has_operations(&self, path: &str) -> bool {
         self.find(path).is_some_and(|entry| !entry.operations.is_empty())
     }
@@ -169,7 +169,8 @@ impl OperationInfo {
     }
 }
 
-/// Returns the rule for the value of a parameter, as the rest of a sentence that begins with its name.
+/// Returns the rule for the value of a parameter, which continues a sentence that begins with the name of the
+/// parameter.
 fn rule(document: &Value, schema: &Value) -> String {
     let referred = schema.get("$ref").and_then(Value::as_str).map(|path| path.trim_start_matches('#'));
     let schema = referred.and_then(|at| document.pointer(at)).unwrap_or(schema);

@@ -7,11 +7,12 @@ use url::form_urlencoded::parse;
 use super::path_table::OperationInfo;
 use crate::web::query::UnknownParameters;
 
-/// The parameter that carries an access token, if the operator has enabled it. It is never unknown, because an
-/// operation that does not use it ignores it.
+/// The parameter with an access token, which the operator can enable. Every operation accepts this parameter.
+/// An operation that does not use the parameter ignores it.
 const TOKEN: &str = "token";
 
-/// Returns whether the percent-encoded bytes are not UTF-8. They are decoded to a replacement character.
+/// Returns whether the percent-encoded bytes are not UTF-8. The decoder replaces such bytes by a replacement
+/// character.
 pub(super) fn is_not_utf_8(query: &str) -> bool {
     let is_replaced = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
     query.contains('%')

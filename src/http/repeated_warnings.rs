@@ -1,4 +1,5 @@
-//! Limits repeated warnings: while the database is unavailable, every request would write the same line.
+//! Limits repeated warnings. Without this limit, every request would write the same line while the database
+//! is unavailable.
 //!
 //! In each period, the first warnings of each kind are written. The first warning of the next period contains
 //! the number of warnings that were left out.

@@ -40,6 +40,7 @@ pub(super) const COMPRESSED: [(&str, Copies); 2] = [
     ),
 ];
 
-/// The files that all pages share, under `/problems/`, which is always available.
+/// The files that all pages share. They are under `/problems/`, which is served even if the documentation is
+/// disabled.
 pub(super) const SHARED: [File; 2] =
     [("page.css", STYLE, page::STYLE), ("mark.svg", "image/svg+xml", page::MARK)];

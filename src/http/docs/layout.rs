@@ -50,7 +50,7 @@ const LINKS: [Link; 3] = [
 ];
 
 impl Page<'_> {
-    /// Renders the page. In its HTML, `{hash}` is the hash of the files of the documentation.
+    /// Renders the page. Replaces `{hash}` in its HTML by the hash of the files of the documentation.
     pub(super) fn html(&self) -> String {
         let is_served = |link: &Link| self.with_docs || link.name == "Problems";
         let with_hash = |html: &str| html.replace("{hash}", content_hash());

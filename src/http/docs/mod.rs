@@ -34,7 +34,7 @@ const CACHED: &str = "public, max-age=86400";
 pub(super) struct PageSettings {
     /// Whether the document and Swagger UI are served.
     pub(super) docs: bool,
-    /// Whether every operation accepts Basic credentials.
+    /// Whether every operation accepts HTTP Basic credentials.
     pub(super) basic_on_api: bool,
 }
 

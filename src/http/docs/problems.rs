@@ -1,7 +1,7 @@
 //! The problem pages: the list at `/problems`, and a page for each code.
 //!
 //! The texts are in `problem_code.rs` and `problems.md`. The code that renders real problems also renders the
-//! examples, so both always have the same form.
+//! examples, so real problems and examples always have the same form.
 
 use std::fmt::Write as _;
 

@@ -35,7 +35,7 @@ const WITH_PAGE: [u16; 5] = [400, 404, 422, 500, 503];
 const PAGE_SUFFIX: &str = "OrPage";
 
 /// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
-/// only JSON and depend on the database. `is_write` marks operations that may store something.
+/// only JSON and depend on the database. `is_write` marks operations that can store data.
 pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
     let has_body = operation.get("requestBody").is_some();
     let schemes = operation.get("security").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -54,10 +54,11 @@ pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
             403 => is_scoped,
             408 | 413 | 415 => has_body,
             406 | 503 => is_api,
-            // Every operation that requires a credential may accept a password.
+            // Every operation that requires a credential accepts a password if the operator enables HTTP
+            // Basic, and wrong passwords are throttled.
             429 => is_api && is_secured && !is_optional,
             507 => is_api && is_write,
-            // Any request can be malformed or have an unknown query parameter, and any can cause an internal error.
+            // Every request can be malformed, have an unknown query parameter, or cause an internal error.
             400 | 422 | 500 => true,
             _ => false,
         };

@@ -14,7 +14,8 @@
 //!
 //! Keys are separate for each owner: two users may use the same key for different requests. Reuse of a key
 //! for a different request by the same user is rejected. Only successful results are saved. A rejected
-//! request has changed nothing and releases its key. If the client sends it again, it runs again.
+//! request has changed nothing and releases its key. If the client sends the request again, the request runs
+//! again.
 
 mod store;
 
@@ -224,7 +225,7 @@ pub enum IdempotencyError {
     /// The key was used for a different request.
     #[error("the key was used for a different request")]
     Reused,
-    /// The owner has claimed the maximum number of keys today, which is this number.
+    /// The owner has claimed the maximum number of keys today. The value is this maximum.
     #[error("the owner has claimed too many idempotency keys today")]
     QuotaExceeded(i64),
     /// The owner's account does not exist.
@@ -338,7 +339,8 @@ async fn insert_within_quota(
     at: Times,
     max: i64,
 ) -> Result<bool, StoreError> {
-    // Claim the key first. For a repeated request, this fails before the key is counted.
+    // Claim the key before counting it. For a repeated request, the claim fails, and the key is not counted
+    // again.
     store::claim(tx, claim.owner, claim, digest, at).await?;
     let day = at.trusted.timestamp().div_euclid(86_400);
     if store::count_key(tx, claim.owner, day).await? <= max {

@@ -1,9 +1,9 @@
-//! Invites: codes with which people sign up where the server requires an invitation.
+//! Invites: codes with which people sign up if the server requires an invitation.
 //!
-//! Only the operator creates codes. A code is random and shown once; the database stores a digest of it. Each
-//! new account uses a code once. A conditional statement counts the use in the transaction that creates the
-//! account, so concurrent sign-ups never use a code more often than it allows. An invite does not record who
-//! used it.
+//! Only the operator creates codes. A code is random and shown once. The database stores a digest of the
+//! code. Each new account uses a code once. A conditional statement counts the use in the transaction that
+//! creates the account, so concurrent sign-ups never use a code more often than it allows. The database does
+//! not record which accounts were created with an invite.
 
 mod code;
 mod store;
@@ -33,7 +33,7 @@ pub struct Invite {
     pub used: u32,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it expires, if it does.
+    /// When the invite expires. `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -43,7 +43,7 @@ pub enum InvitesError {
     /// No invite has this id.
     #[error("no invite with this id")]
     NoSuchInvite,
-    /// The database failed.
+    /// A query on the database failed.
     #[error("failed to read or write invites")]
     Store(#[from] StoreError),
 }

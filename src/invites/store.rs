@@ -45,7 +45,7 @@ pub(super) async fn all(tx: &Tx) -> Result<Vec<Invite>, StoreError> {
     Ok(rows.into_iter().map(Invite::from).collect())
 }
 
-/// Deletes an invite. Returns `false` if there is none with this id.
+/// Deletes an invite. Returns `false` if no invite has this id.
 pub(super) async fn remove(tx: &Tx, id: Uuid) -> Result<bool, StoreError> {
     Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }

@@ -32,7 +32,7 @@ struct Claim {
     holder: Uuid,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-    /// The latest expiry of a valid lease.
+    /// The latest expiry that a valid lease can have.
     latest: DateTime<Utc>,
 }
 
@@ -64,8 +64,8 @@ impl Leases {
     }
 
     /// Returns the latest expiry of all leases, in the past or the future; `None` if there are no leases. A
-    /// replica acquires a lease directly before it runs the job, so the last job ran at most the duration of
-    /// a lease before this time.
+    /// replica acquires a lease directly before it runs the job, so the last job began at most the duration
+    /// of a lease before this time.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 //!
 //! If the maximum number of connections is open, the server evicts (closes) the connection that has waited
 //! longest for its client. If no connection waits for its client, the server accepts a few more connections,
-//! which may call only the reserved paths, such as health. If these are in use too, new connections wait in
-//! the kernel's queue.
+//! which may call only the reserved paths, such as health. If these additional connections are in use too,
+//! new connections wait in the kernel's queue.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::{ConnectionEvent, Server};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LOG_EVERY: Duration = Duration::from_secs(1);
-/// How long to wait until an evicted connection has closed, before another one is evicted.
+/// How long to wait until an evicted connection has closed, before another connection is evicted.
 const EVICTION_WAIT: Duration = Duration::from_millis(20);
 /// The number of additional connections that may call only the reserved paths.
 pub(super) const RESERVED_CONNECTIONS: usize = 16;
@@ -30,7 +30,8 @@ pub(super) const RESERVED_CONNECTIONS: usize = 16;
 pub(super) struct Accepted {
     pub(super) tcp: TcpStream,
     pub(super) peer: SocketAddr,
-    /// Whether the connection begins with a header of the PROXY protocol. Then the registry has no address for it yet.
+    /// Whether the connection begins with a header of the PROXY protocol. If so, the registry gets the
+    /// address of the client after this header was read.
     pub(super) has_header: bool,
     pub(super) place: Place,
 }
@@ -101,9 +102,9 @@ impl Acceptor {
         }
     }
 
-    /// Returns a permit for a connection, and whether it is one of the reserved ones. If all permits are
-    /// taken, evicts the connection that has waited longest for its client. `is_evicting` means that an
-    /// evicted connection is closing already.
+    /// Returns a permit for a connection, and whether the connection is a reserved one. If all permits are
+    /// taken, evicts the connection that has waited longest for its client. If `is_evicting`, an evicted
+    /// connection is closing already.
     async fn permit(&self, mut is_evicting: bool) -> (OwnedSemaphorePermit, bool) {
         loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
@@ -125,7 +126,7 @@ impl Acceptor {
 
     /// Pauses after an accept error. If file descriptors run out, immediate retries would be a busy loop.
     async fn pause(&mut self, error: &io::Error) {
-        // The client gave up while it was queued; the next accept may succeed.
+        // The client closed the connection while it was queued, which is no reason to pause.
         if error.kind() == ErrorKind::ConnectionAborted {
             return;
         }

@@ -46,17 +46,17 @@ use super::unread_body::{self, UnreadBody};
 use super::{ConnectionEvent, Server};
 
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
-/// The maximum size of the headers of an HTTP/2 request, as RFC 9113 §6.5.2 counts it. To headers above
-/// `MAX_HEAD_BYTES`, the library responds itself, with status 431 and no body.
+/// The maximum size of the headers of an HTTP/2 request, computed as in RFC 9113 §6.5.2. If the headers
+/// exceed `MAX_HEAD_BYTES`, the library itself responds with status 431 and no body.
 const MAX_H2_HEADER_BYTES: usize = 16 * 1024;
-/// Maximum number of streams per connection. Each stream may hold a whole response in memory for as long as
+/// Maximum number of streams per connection. Each stream can hold a whole response in memory for as long as
 /// its reader meets the minimum rate.
 const MAX_H2_STREAMS: u32 = 32;
 /// Bytes that a client may send before the server reads them, per stream and per connection.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Maximum number of pending streams that the client reset before the server accepted them, and of
-/// streams that the server reset because of client errors. When either is exceeded, the connection is
+/// Maximum number of pending streams that the client reset before the server accepted them, and of streams
+/// that the server reset because of client errors. If one of these two numbers is exceeded, the connection is
 /// closed (CVE-2023-44487, CVE-2025-8671).
 const MAX_H2_UNUSED_STREAMS: usize = 20;
 const MAX_H2_FAULTY_STREAMS: usize = 100;
@@ -246,8 +246,8 @@ async fn serve_http<E: Endpoint + 'static>(
             }
             match watchdog.poll(cx, &activity, presence) {
                 Poll::Pending => return Poll::Pending,
-                // Send GOAWAY first. Without it, an h2 client may lose a request that it sends at the same
-                // time.
+                // Send GOAWAY first. Without GOAWAY, an h2 client can lose a request that it sends at the
+                // same time.
                 Poll::Ready(Timeout::Idle | Timeout::Evicted) if activity.is_http2() && !is_draining => {
                     is_draining = true;
                     conn.as_mut().graceful_shutdown();

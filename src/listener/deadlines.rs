@@ -28,7 +28,7 @@ pub(super) enum Timeout {
     Idle,
     WriteStall,
     WindowStall,
-    /// No deadline passed: the connection makes room for another one.
+    /// No deadline passed: the connection makes room for another connection.
     Evicted,
 }
 
@@ -56,18 +56,18 @@ enum Phase {
     Draining(Instant),
 }
 
-/// The maximum distance from now to the deadline for a client that has kept up, as a multiple of
+/// The maximum distance from now to the deadline for a client that reads fast enough, as a multiple of
 /// [`Limits::write_stall`].
 const MAX_STALL_FACTOR: u32 = 3;
 
 /// The deadline of pending output, extended as the client reads it.
 ///
-/// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes hardly
-/// extend it. The deadline may be ahead of now by [`Limits::write_stall`] plus the time since the output
-/// became pending. This bound grows because progress becomes visible only in steps (a socket frees tens of
-/// KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s are far apart. The
-/// bound is small at first because a kernel that fills its buffers in an instant does not prove that the
-/// client reads.
+/// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes extend
+/// the deadline only very little. The deadline is ahead of now by at most [`Limits::write_stall`] plus the
+/// time since the output became pending. This bound grows because progress becomes visible only in steps (a
+/// socket frees tens of KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s
+/// are far apart. The bound is small at first because a kernel that fills its buffers in an instant does not
+/// prove that the client reads.
 #[derive(Clone, Copy, Debug)]
 struct MinimumRate {
     pending_since: Instant,
@@ -123,7 +123,7 @@ impl Watchdog {
     }
 
     /// Returns ready when a deadline has passed, or when the connection waits for its client and must make
-    /// room for another one. Must be polled after the connection, in the same task.
+    /// room for another connection. Must be polled after the connection, in the same task.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -188,7 +188,7 @@ impl Watchdog {
         } else {
             match self.phase {
                 Phase::Fresh(_) | Phase::Idle(_) if read => Phase::Head(now),
-                // The last response is still being sent, so a pipelined head may not be read yet.
+                // The last response is still being sent. Only after that, hyper reads a pipelined head.
                 Phase::Head(_) if wrote || blocked => Phase::Head(now),
                 Phase::Idle(_) if wrote || blocked => Phase::Idle(now),
                 phase => phase,

@@ -2,7 +2,8 @@
 //!
 //! Closing a socket that has unread bytes resets the connection, and a client that is still sending a body
 //! loses the response that rejects it. So the server first shuts down its own side. It then reads and
-//! discards what still arrives until the client closes, up to a limit in time and bytes (RFC 9112 §9.6).
+//! discards the bytes that still arrive until the client closes its side, up to a limit in time and bytes
+//! (RFC 9112 §9.6).
 
 use std::future::Future;
 use std::pin::Pin;

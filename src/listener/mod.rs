@@ -4,7 +4,8 @@
 //! loop when file descriptors run out. Rejects requests without exactly one `Host`. Invariants:
 //!
 //! - At most [`Limits::max_connections`] connections are open, besides a few that may call only
-//!   [`Server::is_reserved`] paths. A new connection replaces the one that has waited longest for its client.
+//!   [`Server::is_reserved`] paths. A new connection replaces the connection that has waited longest for its
+//!   client.
 //! - Every connection has a deadline at every moment except while the endpoint handles a request.
 //! - An accept error neither ends the loop nor makes it busy.
 //! - A stop takes less than [`Limits::grace`] plus one second.
@@ -54,8 +55,8 @@ pub use tls::{Certificate, tls};
 const RESERVED_DESCRIPTORS: usize = 64;
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
-/// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default it buffers
-/// megabytes, and while a phone reads at 2 KiB/s, it reports no progress for half a minute.
+/// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default the kernel
+/// buffers megabytes. While a phone reads at 2 KiB/s, the kernel then reports no progress for half a minute.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 16 * 1024;
 

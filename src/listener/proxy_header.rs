@@ -1,11 +1,11 @@
 //! Version 2 of the PROXY protocol: a proxy begins each connection with a header that contains the client's address
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! The address of the peer alone decides whether a connection begins with a header, never the bytes that arrive:
-//! otherwise any client could choose its own address. A listed proxy must send a header; a connection without a valid
-//! one is closed. A connection of any other peer is an ordinary one, on which a header is a malformed request.
-//! Invariants: no byte after the header is read; a header has at most 2,064 bytes and arrives within
-//! [`super::Limits::header`]. Version 1, which is text, is rejected.
+//! The address of the peer alone decides whether a connection begins with a header, never the bytes that
+//! arrive: otherwise any client could choose its own address. A listed proxy must send a header; the server
+//! closes a connection of the proxy without a valid header. On a connection of any other peer, a header is a
+//! malformed request. Invariants: no byte after the header is read; a header has at most 2,064 bytes and
+//! arrives within [`super::Limits::header`]. Version 1, which is text, is rejected.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,10 +20,10 @@ use tracing::{debug, warn};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The length of the fixed part of a header.
 const FIXED_LENGTH: usize = 16;
-/// The maximum length of the part of a header after the fixed one: addresses and TLVs. Proxies usually send
+/// The maximum length of the part of a header after the fixed part: addresses and TLVs. Proxies usually send
 /// less than 1,000 bytes.
 const MAX_LENGTH: usize = 2_048;
-/// The time in which at most one warning is logged.
+/// The minimum time between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The header of a connection that a proxy opens for itself, such as a health check: the command LOCAL.
@@ -67,8 +67,8 @@ pub(super) enum HeaderError {
     Io(#[from] io::Error),
 }
 
-/// Reads a header. Returns the address of the client, or `None` if the header contains no IP address and the connection
-/// counts as one of the proxy itself: the command LOCAL, an unknown client, or a client with a Unix socket.
+/// Reads a header. Returns the client's address. Returns `None` for the command LOCAL, an unspecified address
+/// family or transport, or a Unix socket; the connection then counts as a connection of the proxy itself.
 pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, HeaderError> {
     let mut start = Vec::with_capacity(FIXED_LENGTH);
     fill(io, &mut start, FIXED_LENGTH).await?;
@@ -88,7 +88,7 @@ async fn fill(
     length: usize,
 ) -> Result<(), HeaderError> {
     match io.take(length as u64).read_to_end(bytes).await {
-        // A proxy that only checks the port may reset the connection instead of closing it.
+        // A proxy that only checks whether the port is open can reset the connection instead of closing it.
         Err(error) if bytes.is_empty() && error.kind() == io::ErrorKind::ConnectionReset => {
             return Err(HeaderError::Empty);
         }
@@ -105,9 +105,9 @@ async fn fill(
 #[derive(Clone, Copy, Debug)]
 struct Start {
     is_local: bool,
-    /// The address family (high half) and the transport (low half).
+    /// The address family (high 4 bits) and the transport (low 4 bits).
     family: u8,
-    /// The length of the rest.
+    /// The length of the rest of the header, in bytes.
     length: usize,
 }
 
@@ -166,8 +166,8 @@ struct Logged {
 }
 
 impl HeaderWarnings {
-    /// Logs a warning, or counts it for the next one. A proxy that only checks whether the port is open sends nothing,
-    /// which is no fault.
+    /// Logs a warning, or counts it for the next warning. Logs no warning if the proxy sent nothing, because
+    /// the proxy then only checked whether the port is open.
     pub(super) fn log(&self, peer: SocketAddr, error: &HeaderError) {
         if matches!(error, HeaderError::Empty) {
             return debug!(%peer, %error, "a proxy closed a connection without sending anything");

@@ -1,10 +1,11 @@
-//! Lists the open connections, and selects the one to close when there are too many.
+//! Lists the open connections, and selects the connection to close when there are too many.
 //!
 //! Invariants: a connection with a request in flight is never closed to make room. Among the other
-//! connections, the one that has waited longest for its client is closed first. Each client address (IPv6:
-//! each /64) has a separate limit, so that one client can't close the connections of others. A connection of a
-//! proxy that sends the PROXY protocol is counted after its header has arrived, by the address in the header. If
-//! all places are taken, it has by then closed another connection, which may belong to another client.
+//! connections, the connection that has waited longest for its client is closed first. Each client address
+//! (IPv6: each /64) has a separate limit, so that one client can't close the connections of others. A
+//! connection of a proxy that sends the PROXY protocol is counted after its header has arrived, by the
+//! address in the header. If all places are taken, accepting such a connection closes another connection
+//! before the header has arrived. The closed connection can belong to another client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -137,8 +138,8 @@ impl Registry {
         self.entries().count(Peer::new(address))
     }
 
-    /// Selects the connection that has waited longest for its client, and asks it to close. Returns whether
-    /// there is one.
+    /// Selects the connection that has waited longest for its client, and asks it to close. Returns `false`
+    /// if every connection has a request in flight or is already closing.
     pub(super) fn evict_longest_waiting(&self) -> bool {
         self.entries().evict(|_| true)
     }
@@ -159,9 +160,10 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Sets the address of a connection that was added without one. If the address already has `max` connections, asks
-    /// the one that has waited longest for its client to close. Returns `false` if each of them has a request in
-    /// flight; then this connection must close.
+    /// Sets the address of a connection that was added without one. If the address already has `max`
+    /// connections, asks the connection that has waited longest for its client to close. Returns `false` if
+    /// each of these connections has a request in flight or is already closing. The caller must then close
+    /// its own connection.
     pub(super) fn assign(&self, address: SocketAddr, max: usize) -> bool {
         let peer = Peer::new(address);
         let mut entries = self.registry.entries();

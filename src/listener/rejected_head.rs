@@ -2,8 +2,8 @@
 //!
 //! hyper sends its own response, which has a status and no body, and closes the connection. No setting of
 //! hyper changes this. The server therefore wraps the stream that hyper writes to. The wrapper recognizes
-//! hyper's response and sends a response of the server instead. hyper's response is always the last one of a
-//! connection. It has a fixed form with fewer headers than a response of the server.
+//! hyper's response and sends a response of the server instead. hyper's response is always the last response
+//! of a connection. It has a fixed form with fewer headers than a response of the server.
 
 use std::io;
 

@@ -139,7 +139,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,
-    /// The part of the preface that has not arrived yet; empty once the version is known.
+    /// The part of the preface that has not arrived yet; empty when the version is known.
     preface: &'static [u8],
     server: Server,
     /// The rest of the response to a request whose head is not valid, which replaces hyper's response.

@@ -1,9 +1,10 @@
 //! Finds out whether a handler left a part of an HTTP/1.1 request's body unread.
 //!
 //! The next request on a connection follows the body. So if the rest of the body has not arrived yet, the
-//! connection closes after the response. hyper would close it too, but without `Connection: close`, and a
-//! client that reuses the connection would lose its next request. Bytes that have arrived already are read
-//! and discarded, so that rejecting a small body does not close the connection.
+//! connection closes after the response. Without this module, hyper would also close the connection, but
+//! without sending `Connection: close`, and a client that reuses the connection would lose its next request.
+//! Bytes that have arrived already are read and discarded, so that rejecting a small body does not close the
+//! connection.
 
 use std::io;
 use std::pin::Pin;

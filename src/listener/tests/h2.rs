@@ -38,7 +38,8 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length, &[kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Returns HEADERS that end the stream: GET, http, and `fields`, encoded as in RFC 7541 §6.2.2.
+/// Returns a HEADERS frame that ends the stream: the method GET, the scheme http, and `fields`, encoded as in
+/// RFC 7541 §6.2.2.
 fn request(stream: u32, fields: &[u8]) -> Vec<u8> {
     frame(HEADERS, 5, stream, &[b"\x82\x86", fields].concat())
 }

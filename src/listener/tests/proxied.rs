@@ -52,7 +52,7 @@ async fn the_address_in_the_header_is_the_peer_of_the_requests() {
     }
     let found = response(&server, &[LOCAL_HEADER.as_slice(), PEER].concat()).await;
     assert!(found.contains("socket://127.0.0.1:"), "{found}");
-    // The header and the request may arrive in any pieces.
+    // The header and the request can arrive in pieces of any size.
     let bytes = [header("192.0.2.7:4660").as_slice(), PEER].concat();
     let mut tcp = send(&server, b"").await;
     tcp.set_nodelay(true).unwrap();

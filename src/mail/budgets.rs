@@ -1,8 +1,8 @@
 //! Budgets: how many mails a mailbox gets in an hour and a day, and how many the server sends in a day.
 //!
-//! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if it is the
-//! same as when it was read. If two transactions read the same row, the one that writes later fails with a conflict
-//! and runs again. The row identifies the mailbox only by a keyed hash of its canonical
+//! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if it
+//! is the same as when it was read. If two transactions read the same row, the transaction that writes later
+//! fails with a conflict and runs again. The row identifies the mailbox only by a keyed hash of its canonical
 //! address, so all spellings of an address share a budget.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +16,7 @@ use crate::db::{StoreError, Tx};
 const PER_HOUR: usize = 5;
 /// The maximum number of mails to a mailbox within a day.
 const PER_DAY: usize = 10;
-/// How far in the future a recorded time may be. A later time comes from a wrong clock and is ignored.
+/// How far in the future a recorded time can be. A later time was recorded by a wrong clock and is ignored.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The number of milliseconds in a day.
 const DAY_MILLIS: i64 = 86_400_000;

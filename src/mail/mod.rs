@@ -7,8 +7,8 @@
 //!
 //! The recipient and the values of a mail are encrypted in the database, because a code or a link is a
 //! credential. A row is deleted when its mail is sent, when its account is deleted, or a week after the
-//! delivery failed for good. A mail is rendered when it is sent. The public URL in its links comes from the
-//! settings.
+//! delivery failed permanently. A mail is rendered when it is sent. The public URL in its links comes from
+//! the settings.
 
 mod budgets;
 mod files;
@@ -55,7 +55,7 @@ use rows::{NewRow, Row};
 use templates_dir::Templates;
 use transport::Transport;
 
-/// How long a mail whose delivery failed for good is listed.
+/// How long a mail whose delivery failed permanently is listed.
 const FAILED_RETENTION: TimeDelta = TimeDelta::days(7);
 /// The maximum number of rows that one transaction of a sweep deletes.
 const SWEEP_BATCH: u64 = 500;
@@ -150,7 +150,7 @@ struct Inner {
     queued: Notify,
 }
 
-/// What is encrypted in a row.
+/// The part of a row that is encrypted.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sealed {
     to: String,
@@ -171,9 +171,9 @@ pub struct QueuedMail {
     pub queued_at: DateTime<Utc>,
     /// The number of failed attempts.
     pub attempts: u64,
-    /// When the next attempt is due. `None` if the delivery failed for good.
+    /// When the next attempt is due. `None` if the delivery failed permanently.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// When the delivery failed for good.
+    /// When the delivery failed permanently.
     pub failed_at: Option<DateTime<Utc>>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
@@ -238,7 +238,7 @@ impl Mail {
         kind != MailKind::NewDevice || self.0.options.new_device
     }
 
-    /// Queues a mail in the caller's transaction. It is sent after the commit.
+    /// Queues a mail in the caller's transaction. The mail is sent after the commit.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ impl Mail {
         Ok(Queued::Accepted)
     }
 
-    /// Returns the mails that wait for their delivery or whose delivery failed for good, the oldest first.
+    /// Returns the mails that wait for their delivery or whose delivery failed permanently, the oldest first.
     ///
     /// # Errors
     ///
@@ -289,8 +289,8 @@ impl Mail {
         Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
-    /// Returns up to `limit` mails of a user that wait for their delivery or whose delivery failed for good.
-    /// Their ids are after `after`; the oldest mail comes first.
+    /// Returns up to `limit` mails of a user that wait for their delivery or whose delivery failed
+    /// permanently. Their ids are after `after`; the oldest mail comes first.
     ///
     /// # Errors
     ///
@@ -306,7 +306,8 @@ impl Mail {
         Ok(rows.into_iter().map(|row| self.queued_mail(row)).collect())
     }
 
-    /// Deletes mails whose delivery failed for good more than a week ago, and budgets without recent mails.
+    /// Deletes mails whose delivery failed permanently more than a week ago, and budgets without recent
+    /// mails.
     ///
     /// # Errors
     ///

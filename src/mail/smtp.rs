@@ -33,7 +33,7 @@ use crate::error_chain::error_chain;
 
 /// The maximum length of a reply before TLS, in bytes.
 const REPLY_MAX: usize = 16 * 1024;
-/// The timeout for accepting a whole message is this many times the timeout for a command.
+/// The server gets this many times the timeout for a command to accept a whole message.
 const MESSAGE_FACTOR: u32 = 4;
 
 /// The certificates for the mail server can't be used.
@@ -229,7 +229,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Returns whether the connection has sent a mail. A server may close such a connection at any time.
+    /// Returns whether the connection has sent a mail. A server can close such a connection at any time.
     pub(super) fn is_used(&self) -> bool {
         self.sent > 0
     }

@@ -35,7 +35,7 @@ enum Next {
 }
 
 impl Dialogue {
-    /// Returns a dialogue that records its lines. The default one records nothing.
+    /// Returns a dialogue that records its lines. The default dialogue records nothing.
     pub(super) fn recorded() -> Self {
         Self(Some(Arc::default()))
     }

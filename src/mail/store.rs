@@ -89,7 +89,7 @@ pub(super) async fn postpone(
     Ok(())
 }
 
-/// Records that the delivery failed for good.
+/// Records that the delivery failed permanently.
 pub(super) async fn fail(tx: &Tx, id: Uuid, attempts: i64, now: i64, error: &str) -> Result<(), StoreError> {
     update(id, attempts, error)
         .col_expr(outbox::Column::NextAttemptAt, Expr::value(Value::BigInt(None)))

@@ -26,7 +26,7 @@ pub enum TemplatesError {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not named after a kind of mails.
+    /// The name of a file is not the name of a template.
     #[error(
         "templates: {file} is not a template; the names are KIND.txt, KIND.html, KIND.LANGUAGE.txt and \
         KIND.LANGUAGE.html, and the kinds are {kinds}"

@@ -44,7 +44,8 @@ impl<'a> Session<'a> {
         let mut connection = self.connection(client).await?;
         let is_used = connection.is_used();
         let mut sent = connection.send(&outgoing).await;
-        // The server may have closed the connection after the last mail, so try once with a new one.
+        // The server has possibly closed the connection after the last mail, so try once with a new
+        // connection.
         if is_used && matches!(sent, Err(SendError::Broken(_))) {
             connection = client.connect(&self.dialogue).await?;
             sent = connection.send(&outgoing).await;

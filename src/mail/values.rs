@@ -43,7 +43,7 @@ impl Values {
         let text = |text: &Option<String>| text.as_deref().map(one_line);
         Self {
             code: text(&self.code),
-            // The length of a link is not limited, because a token may be longer than other texts. Only
+            // The length of a link is not limited, because a token can be longer than other texts. Only
             // graphic ASCII characters are kept, because a link with other characters could not be opened.
             link: self.link.as_deref().map(|link| link.chars().filter(char::is_ascii_graphic).collect()),
             valid_minutes: self.valid_minutes,

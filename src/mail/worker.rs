@@ -1,11 +1,11 @@
 //! The worker that delivers the mails of the outbox.
 //!
-//! The worker polls every second, because another replica may have queued a mail. When this replica queues a
-//! mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each mail is
-//! deleted after its delivery. If the server crashes in between, the mail is sent once more with the same
-//! `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until the
-//! mail is three days old. If the mail server permanently rejects the recipient or the mail, the delivery has
-//! failed for good.
+//! The worker polls every second, because another replica has possibly queued a mail. When this replica
+//! queues a mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each
+//! mail is deleted after its delivery. If the server crashes in between, the mail is sent once more with the
+//! same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until
+//! the mail is three days old. If the mail server permanently rejects the recipient or the mail, the delivery
+//! has failed permanently.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ use crate::metrics;
 
 /// How often to look for mails that other replicas queued or whose next attempt is due.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// The first wait after a mail was queued. Its transaction may not be committed yet, so the worker polls
-/// again after this time. The wait doubles up to [`POLL_EVERY`].
+/// The first wait after a mail was queued. The transaction of the mail is possibly not committed yet, so the
+/// worker polls again after this time. The wait doubles up to [`POLL_EVERY`].
 const COMMIT_WAIT: Duration = Duration::from_millis(5);
 /// The maximum number of mails that are read at once.
 const BATCH: u64 = 100;
 /// The lease of the worker.
 const LEASE: &str = "mail";
-/// How long the lease of a replica that has died prevents the others from sending.
+/// How long the lease of a replica that has crashed prevents the other replicas from sending mails.
 const LEASE_TTL: TimeDelta = TimeDelta::seconds(10);
 /// How often the lease is extended while mails are sent.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ const IDLE_POLLS_MAX: u32 = 15;
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(30);
 /// The maximum delay of a retry.
 const RETRY_MAX: TimeDelta = TimeDelta::hours(1);
-/// The age at which the delivery of a mail fails for good.
+/// The age at which the delivery of a mail fails permanently.
 const GIVE_UP: TimeDelta = TimeDelta::days(3);
 /// The maximum length of a stored error, in characters.
 const ERROR_MAX: usize = 500;
@@ -97,7 +97,7 @@ impl<'a> Worker<'a> {
             let was_notified = timeout(wait, self.mail.0.queued.notified()).await.is_ok();
             match self.deliver_due().await {
                 Ok(true) => wait = COMMIT_WAIT,
-                // The transaction of the new mail may not be committed yet.
+                // The transaction of the new mail is possibly not committed yet.
                 Ok(false) if was_notified => wait = COMMIT_WAIT,
                 Ok(false) => wait = (wait * 2).min(POLL_EVERY),
                 Err(error) => {
@@ -128,7 +128,8 @@ impl<'a> Worker<'a> {
             }
             if !is_holder {
                 is_holder = true;
-                // The former holder of the lease may have sent some of these mails, so read them again.
+                // The former holder of the lease has possibly sent some of these mails, so read the outbox
+                // again.
                 rows = self.due().await?;
             }
             self.idle_polls = 0;
@@ -185,7 +186,7 @@ impl<'a> Worker<'a> {
     fn render(&self, row: &Row) -> Result<Outgoing, Failure> {
         let inner = &self.mail.0;
         let sealed = self.mail.open(row).ok_or_else(|| {
-            // Another replica may have that secret and send the mail.
+            // Another replica can have that secret and send the mail.
             Failure::Transient("the mail is encrypted under another master secret".to_owned())
         })?;
         let kind: MailKind = row.kind.parse().map_err(|_| {

@@ -14,7 +14,7 @@ pub struct Model {
     pub user_id: Option<Uuid>,
     /// The session that the flow ends, or in which its code is valid.
     pub session_id: Option<Uuid>,
-    /// Keyed hash of the user, or of an address that no account has.
+    /// Keyed hash of the user, the address or the session that the flow belongs to.
     pub subject: Vec<u8>,
     /// The address that the flow is about, as entered.
     pub address: Option<String>,

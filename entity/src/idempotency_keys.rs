@@ -22,9 +22,10 @@ pub struct Model {
     pub status: Option<i64>,
     /// `Location` of a whole response that an earlier version of the server has stored.
     pub location: Option<String>,
-    /// `ETag` of such a response.
+    /// `ETag` of a whole response that an earlier version has stored.
     pub etag: Option<String>,
-    /// Body of such a response, otherwise empty. NULL while the request runs.
+    /// Body of a whole response that an earlier version has stored; empty if there is a reference. NULL while
+    /// the request runs.
     pub body: Option<Vec<u8>>,
     /// JSON from which the response is built again. NULL if an earlier version has stored the whole response.
     pub reference: Option<String>,

@@ -1,4 +1,5 @@
-//! Challenges of Web Authentication ceremonies that have begun.
+//! Challenges of Web Authentication ceremonies (registrations and logins with a passkey) that are in
+//! progress.
 
 use sea_orm::entity::prelude::*;
 

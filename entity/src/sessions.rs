@@ -25,11 +25,11 @@ pub struct Model {
     pub expires_at: i64,
     /// When the latest generation was issued.
     pub rotated_at: i64,
-    /// The latest generation of which a token has been used, or 0.
+    /// The latest generation whose refresh token was used; 0 if none was used.
     pub used_generation: i64,
     /// When the last access token of the session expires.
     pub access_expires_at: i64,
-    /// When the user last authenticated again in this session, or 0.
+    /// When the user last authenticated again in this session; 0 if the user has not done this.
     pub authenticated_at: i64,
     /// When the session was revoked.
     pub ended_at: Option<i64>,

@@ -1,8 +1,8 @@
 //! The SQL fragments that differ between the databases.
 //!
-//! A step is SQL with `{placeholders}`. Keys are part of `CREATE TABLE`, because it is the only statement for
-//! which all databases accept `IF NOT EXISTS`. A step can therefore be repeated even on MySQL, where DDL is
-//! not transactional.
+//! A step is SQL with `{placeholders}`. Keys are part of `CREATE TABLE`, because this is the only statement
+//! for which all databases accept `IF NOT EXISTS`. A step can therefore be repeated even on MySQL, where DDL
+//! is not transactional.
 
 use sea_orm_migration::prelude::{DbErr, SchemaManager};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};

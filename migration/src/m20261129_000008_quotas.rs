@@ -15,7 +15,7 @@ const COLUMNS: [&str; 7] = [
     "trip_bytes",
     "sync_operations",
     "tombstones",
-    // The number of the last change whose tombstone was deleted because the user had too many tombstones.
+    // The `change_seq` of the last tombstone that was deleted because the user had too many tombstones.
     "tombstones_until",
     // The last day on which the user claimed idempotency keys, as the number of days since 1970-01-01, and
     // the number of keys that the user claimed on this day.

@@ -7,7 +7,7 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// `id` is a keyed hash in a bounded space, so that made-up names can't fill the table. A row has no owner,
+// `id` is a keyed hash in a bounded range, so that made-up names can't fill the table. A row has no owner,
 // because the throttle also counts names that no account has.
 const BUCKETS: &str = "
 CREATE TABLE IF NOT EXISTS throttle_buckets (

@@ -1,4 +1,4 @@
-//! Adds the invitations that signing up may require.
+//! Adds the invitations that a sign-up requires on some servers.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

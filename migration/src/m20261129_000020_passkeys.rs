@@ -1,4 +1,5 @@
-//! Adds passkeys, and the challenges of Web Authentication ceremonies that have begun.
+//! Adds passkeys, and the challenges of Web Authentication ceremonies (registrations and logins with a
+//! passkey) that are in progress.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

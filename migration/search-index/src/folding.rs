@@ -5,7 +5,7 @@ use unicode_normalization::UnicodeNormalization;
 /// Returns `text` without case, accents and control characters. One space separates the words.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
-        // A faster way to the same result: ASCII needs no normalization.
+        // This path is faster and has the same result, because ASCII needs no normalization.
         let letters = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
         return single_spaced(&letters.collect::<String>().to_ascii_lowercase());
     }

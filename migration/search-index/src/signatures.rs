@@ -2,12 +2,12 @@
 //!
 //! The short signature contains the pieces of 1 and 2 characters. The long signature contains the pieces of 3
 //! characters. Each piece has two 16-bit hashes, each of which sets a bit of byte `hash / 8 % length` of the
-//! signature. With the modulo operation, a database can therefore test a bit of a signature of any length.
+//! signature. Because of the modulo operation, a database can test a bit of a signature of any length.
 
 use std::collections::HashSet;
 
-/// The maximum length of a signature, in bytes. Together with the key of a trip, it fits into an entry of an
-/// index on every database. On SQLite, a longer entry would need a separate page.
+/// The maximum length of a signature, in bytes. A signature of this length and the key of a trip together fit
+/// into an entry of an index on every database. On SQLite, a longer entry would need a separate page.
 pub const SIGNATURE_MAX: usize = 896;
 /// The signature of a trip whose text is unknown: every search considers it a candidate.
 pub const MATCHES_ALL: [u8; 1] = [0xff];
@@ -117,7 +117,7 @@ impl Last {
     }
 
     /// Returns the bits of the last `length` characters, computed by two rounds of multiplicative hashing.
-    /// The hash need not resist chosen texts.
+    /// The hash need not resist chosen texts, because a collision only makes a search compare one more text.
     fn bits(self, length: u32) -> [Probe; 2] {
         let piece = self.0 & ((1 << (length * CHAR_BITS)) - 1);
         let mixed = (piece << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(length);

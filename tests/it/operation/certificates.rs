@@ -57,7 +57,10 @@ async fn sighup_loads_a_new_certificate_and_keeps_the_old_one_if_it_is_not_usabl
     assert!(presents(&server, &old).await);
     fs::write(dir.path().join("key.pem"), "not a key").unwrap();
     server.signal(Signal::HUP);
-    until("the bad pair is reported", async || server.log().contains("the previous certificate stays in use")).await;
+    until("the bad pair is reported", async || {
+        server.log().contains("the previous certificate stays in use")
+    })
+    .await;
     assert!(server.log().contains("key.pem contains no private key"), "{}", server.log());
     assert!(presents(&server, &old).await);
     let new = write_pair(dir.path());

@@ -173,7 +173,7 @@ pub struct Settings {
     pub quotas: Quotas,
     /// When and where backups are made.
     pub backups: BackupSettings,
-    /// Seconds that running requests have to finish after a signal to stop.
+    /// Maximum time in seconds for running requests to finish after a signal to stop.
     pub shutdown_secs: u32,
 }
 

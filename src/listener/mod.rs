@@ -289,7 +289,7 @@ impl Server {
         if timeout(self.limits.grace, all).await.is_err() {
             warn!(connections = tasks.len(), "aborting connections that did not finish in time");
             if timeout(ABORT_WAIT, tasks.shutdown()).await.is_err() {
-                warn!("some connections could not be aborted in time");
+                warn!("failed to abort some connections in time");
             }
         }
         Ok(())

@@ -115,7 +115,7 @@ fn with_page(mut response: Value) -> Value {
         ("Vary", "`Accept`: the response depends on this request header."),
         (
             "Content-Security-Policy",
-            "Only for a page: it runs no scripts and loads nothing from other hosts.",
+            "Only for a page. The policy lets the page run no scripts and load nothing from other hosts.",
         ),
         (
             "Referrer-Policy",

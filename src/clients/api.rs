@@ -168,10 +168,10 @@ impl ClientsApi {
 impl ClientsApi {
     /// Introspect a token
     ///
-    /// Returns whether a token is valid, and its metadata (RFC 7662). It is for services that do not verify
-    /// tokens themselves. A service that must reject revoked tokens immediately calls this for each request;
-    /// other services can verify access tokens with the public keys instead. Introspecting a refresh token
-    /// does not count as its use.
+    /// Returns whether a token is valid, and its metadata (RFC 7662). This operation is for services that do
+    /// not verify tokens themselves. A service that must reject revoked tokens immediately calls this for
+    /// each request; other services can verify access tokens with the public keys instead. Introspecting a
+    /// refresh token does not count as its use.
     ///
     /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, which does
     /// not contain the reason.

@@ -195,13 +195,13 @@ impl TotpApi {
     /// Confirm an authenticator app
     ///
     /// Activates the authenticator app: from now on, logging in requires one of its codes or a recovery code.
-    /// Ends all sessions of the user except that of this request. Returns ten recovery codes: let the user
-    /// store them in a safe place, but not only on the phone, which may be lost.
+    /// Ends all sessions of the user except the session of this request. Returns ten recovery codes: let the
+    /// user store them in a safe place, but not only on the phone, which may be lost.
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     /// - 422 `invalid` with the error `invalid_code`: the code is wrong, or the enrolment has expired or was
     ///   replaced. Let the user enter the current code. If the enrolment began more than an hour ago, begin a
-    ///   new one.
+    ///   new enrolment.
     #[oai(path = "/totp/confirm", method = "post", operation_id = "confirm_totp")]
     async fn confirm(
         &self,
@@ -217,7 +217,7 @@ impl TotpApi {
     /// Remove the authenticator app
     ///
     /// Removes the authenticator app and the recovery codes: from now on, logging in requires no second
-    /// factor. Ends all sessions of the user except that of this request.
+    /// factor. Ends all sessions of the user except the session of this request.
     ///
     /// Also succeeds if there is no authenticator app.
     ///

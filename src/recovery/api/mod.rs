@@ -155,7 +155,7 @@ impl RecoveryApi {
     /// response and its duration are always the same: they do not show whether an account has this address,
     /// whether the address is confirmed already, or whether the limit of emails to this address is reached.
     /// If the user is logged in, send the access token: the code then confirms the address without the
-    /// password. The new code replaces the earlier ones.
+    /// password. The new code replaces all earlier codes.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
@@ -198,8 +198,8 @@ impl RecoveryApi {
     /// Request a password reset
     ///
     /// Sends an email with a code and a link with which the user chooses a new password. The response and its
-    /// duration are the same whether or not an account has this address. The new code replaces the earlier
-    /// ones.
+    /// duration are the same whether or not an account has this address. The new code replaces all earlier
+    /// codes.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
@@ -255,7 +255,7 @@ impl RecoveryApi {
     ///
     /// Sends an email with a code. With the code, the user logs in without a password, on the device that
     /// requested it. The response and its duration are the same whether or not an account has this address.
-    /// The new code replaces the earlier ones.
+    /// The new code replaces all earlier codes.
     ///
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
     ///   seconds.
@@ -278,8 +278,9 @@ impl RecoveryApi {
     ///
     /// Sends the logged-in user an email with a code to authenticate again. Send the code, with the `flow_id`
     /// of the response, to `POST /api/v1/me/reauthenticate`. The code works once, and only in the session
-    /// that requested it. It expires after 15 minutes or 5 wrong tries. A new code replaces the earlier ones.
-    /// The response is the same if no email is sent because the limit of emails to this mailbox is reached.
+    /// that requested it. It expires after 15 minutes or 5 wrong tries. A new code replaces all earlier
+    /// codes. The response is the same if no email is sent because the limit of emails to this mailbox is
+    /// reached.
     ///
     /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
     /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`

@@ -166,8 +166,8 @@ impl ManageSessionsApi {
     /// End a reported session
     ///
     /// Ends the session that a login on a new device has started. Requires the token from the email that
-    /// reported the login. The token is valid for 7 days and works once. The request also succeeds if the session
-    /// has already ended. The password stays the same: let the user choose a new one with
+    /// reported the login. The token is valid for 7 days and works once. The request also succeeds if the
+    /// session has already ended. The password stays the same: let the user choose a new password with
     /// `POST /api/v1/auth/password/forgot`.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
@@ -201,9 +201,9 @@ impl ManageSessionsApi {
 
     /// Log out all other devices
     ///
-    /// Ends all sessions of the user except that of this request, for example when the user no longer trusts
-    /// another device. This server rejects their access tokens immediately; all other replicas of the server
-    /// reject them within a second.
+    /// Ends all sessions of the user except the session of this request, for example when the user no longer
+    /// trusts another device. This server rejects the access tokens of the ended sessions immediately; all
+    /// other replicas of the server reject them within a second.
     ///
     /// Also succeeds if there is no other session.
     #[oai(
@@ -219,9 +219,9 @@ impl ManageSessionsApi {
 
     /// Log out one device
     ///
-    /// Ends one session of the user, for example that of a lost phone. This server rejects its access tokens
-    /// immediately; all other replicas of the server reject them within a second. The request can be
-    /// repeated.
+    /// Ends one session of the user, for example the session on a lost phone. This server rejects the access
+    /// tokens of the session immediately; all other replicas of the server reject them within a second. The
+    /// request can be repeated.
     ///
     /// - 404 `not_found`: the user has no session with this id. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]

@@ -211,10 +211,11 @@ impl SharesApi {
     /// Get a shared trip
     ///
     /// Returns the trip that a share link belongs to. Requires no authentication, and returns no information
-    /// about the owner. It is for an app that opens a share link, and for a web page that shows the trip.
+    /// about the owner. This operation is for an app that opens a share link, and for a web page that shows
+    /// the trip.
     ///
-    /// A browser gets a small page without scripts instead of JSON: the response is HTML only if `Accept` prefers
-    /// `text/html` to `application/json`. Errors are then pages too.
+    /// A browser gets a small page without scripts instead of JSON: the response is HTML only if `Accept`
+    /// prefers `text/html` to `application/json`. In this case, errors are pages too.
     ///
     /// - 404 `not_found`: the link was revoked, its trip was deleted, or the token is wrong. Tell the user
     ///   that the link is not valid.

@@ -20,8 +20,7 @@ use crate::trips::api::TripBody;
 use crate::web::examples;
 use crate::web::json::{serialize_instant, serialize_optional_instant};
 
-/// The data that is stored about the user, without secrets and without values that are computed from other
-/// fields.
+/// The data that is stored about the user, without secrets and computed values.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct AccountExport {
     /// Time when the export began.

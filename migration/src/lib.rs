@@ -25,6 +25,7 @@ mod m20261129_000017_operator_actions;
 mod m20261129_000018_invites;
 mod m20261129_000019_flow_sessions;
 mod m20261129_000020_passkeys;
+mod m20261130_000021_search_of_short_texts;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000018_invites::Migration),
             Box::new(m20261129_000019_flow_sessions::Migration),
             Box::new(m20261129_000020_passkeys::Migration),
+            Box::new(m20261130_000021_search_of_short_texts::Migration),
         ]
     }
 }

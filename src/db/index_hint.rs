@@ -1,18 +1,33 @@
 //! Index hints, for the few queries that need an index that the planner does not choose.
 
+use std::iter;
+
 use sea_orm::{DbBackend, Statement};
 
 /// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`, because their planners
 /// ignore how long a list of values is. The query stays unchanged for `PostgreSQL`, which has no hints and
 /// plans by its statistics.
 #[must_use]
-pub fn with_index(mut statement: Statement, table: &str, index: &str) -> Statement {
-    let (from, hint) = match statement.db_backend {
-        DbBackend::Sqlite => (format!("FROM \"{table}\""), format!("INDEXED BY {index}")),
-        DbBackend::MySql => (format!("FROM `{table}`"), format!("FORCE INDEX ({index})")),
+pub fn with_index(statement: Statement, table: &str, index: &str) -> Statement {
+    with_indexes(statement, table, &[index])
+}
+
+/// Adds a hint like [`with_index`] to each of the first parts of a union, in order.
+#[must_use]
+pub fn with_indexes(mut statement: Statement, table: &str, indexes: &[&str]) -> Statement {
+    let (quote, hint) = match statement.db_backend {
+        DbBackend::Sqlite => ('"', ["INDEXED BY ", ""]),
+        DbBackend::MySql => ('`', ["FORCE INDEX (", ")"]),
         _ => return statement,
     };
-    statement.sql = statement.sql.replacen(&from, &format!("{from} {hint}"), 1);
+    let from = format!("FROM {quote}{table}{quote}");
+    let mut parts = statement.sql.split(&from);
+    let mut sql = parts.next().unwrap_or_default().to_owned();
+    let hints = indexes.iter().map(|index| format!(" {}{index}{}", hint[0], hint[1]));
+    for (part, hint) in parts.zip(hints.chain(iter::repeat(String::new()))) {
+        sql.extend([from.as_str(), &hint, part]);
+    }
+    statement.sql = sql;
     statement
 }
 
@@ -31,5 +46,13 @@ mod tests {
             "SELECT a FROM `t` FORCE INDEX (i) WHERE 1"
         );
         assert_eq!(hinted(DbBackend::Postgres, sqlite), sqlite);
+    }
+
+    #[test]
+    fn each_part_of_a_union_has_its_own_hint() {
+        let union = r#"SELECT a FROM "t" UNION ALL SELECT a FROM "t" WHERE 1 UNION ALL SELECT b FROM "t""#;
+        let hinted = with_indexes(Statement::from_string(DbBackend::Sqlite, union), "t", &["i", "j"]).sql;
+        let expected = r#"SELECT a FROM "t" INDEXED BY i UNION ALL SELECT a FROM "t" INDEXED BY j WHERE 1 UNION ALL SELECT b FROM "t""#;
+        assert_eq!(hinted, expected);
     }
 }

@@ -62,7 +62,7 @@ pub use deadline::within_one_deadline;
 pub use error::StoreError;
 pub use full_disk::is_storage_full;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
-pub use index_hint::with_index;
+pub use index_hint::{with_index, with_indexes};
 pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{

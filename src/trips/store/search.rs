@@ -2,7 +2,8 @@
 //!
 //! The first statement tests the signatures of the owner's trips (see `search_index`), which are stored
 //! together in an index, and returns candidates. On SQLite, the index contains only the signatures of long
-//! texts, and the same statement compares the short texts themselves. The second statement compares the texts
+//! texts. There, the same statement compares the short texts themselves, which it finds by another index. The
+//! second statement compares the texts
 //! of the candidates. The third statement reads the page of the trips that match. A statement that can read
 //! many rows is limited by the statement timeout of the connections for searches.
 
@@ -24,7 +25,7 @@ use super::listing::{
     undated_part,
 };
 use super::{FoundPage, change_counter, owned};
-use crate::db::{StoreError, Tx, with_index};
+use crate::db::{StoreError, Tx, with_indexes};
 
 /// The numbers of candidates that the successive statements of a search in the default order read; the last
 /// number is repeated. The first numbers are small, because a frequent text fills a page with few candidates.
@@ -137,18 +138,21 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         query = query.filter(contains(backend, signature, probe));
     }
     if backend == DbBackend::Sqlite {
-        // The index contains only the signatures of long texts. The length is a literal, because the planner
-        // uses a partial index only if the statement contains the condition of the index.
-        let length = |comparison| {
+        // Each index contains only the trips with long or with short texts. The lengths are literals, because
+        // SQLite uses a partial index only if the statement contains the condition of the index. A few trips
+        // are in both indexes.
+        let length = |of: Column, signature: trips::Column, comparison| {
             let max = of.short_text_max();
             Expr::cust_with_expr(format!("length(?) {comparison} {max}"), signature.into_expr())
         };
-        let short = keys.filter(length("<=")).filter(contains_text(backend, q));
-        query = query.filter(length(">"));
+        let is_short = length(Column::Short, trips::Column::SearchShort, "<=");
+        let short = keys.filter(is_short).filter(contains_text(backend, q));
+        query = query.filter(length(of, signature, ">"));
         QuerySelect::query(&mut query).union(UnionType::All, short.into_query());
     }
     query = query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id);
-    with_index(query.limit(limit as u64).build(backend), "trips", index)
+    // Only on SQLite, the statement has a second part, for the short texts.
+    with_indexes(query.limit(limit as u64).build(backend), "trips", &[index, "trips_short_texts"])
 }
 
 /// Returns the condition that a signature contains a bit. Databases have no common function for it.

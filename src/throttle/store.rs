@@ -168,6 +168,10 @@ pub(super) async fn take(
     }
     if let Some(row) = Entity::find_by_id(place.id).one(tx).await? {
         let wait = row.forgotten_at - latest;
+        if wait <= 0 {
+            // Another request inserted the row after the update: run the transaction again.
+            return Err(StoreError::conflict());
+        }
         return Ok(Some(from_millis(counting.now + wait)));
     }
     let first = counting.now + counting.forget;

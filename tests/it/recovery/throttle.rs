@@ -65,6 +65,18 @@ async fn requests_for_emails_are_limited_by_client_and_not_by_account() {
 }
 
 #[tokio::test]
+async fn concurrent_first_requests_of_an_address_are_all_allowed() {
+    // S-11
+    let app = start().await;
+    for number in 1..=20 {
+        let address = format!("203.0.113.{number}");
+        let client = app.anonymous();
+        let sent = (0..6).map(|_| request(&client, FORGOT, ADA, &address).into_future());
+        join_all(sent).await.into_iter().for_each(|reply| drop(reply.expect(202)));
+    }
+}
+
+#[tokio::test]
 async fn requests_for_emails_are_counted_on_all_replicas_and_by_ipv6_network() {
     // S-16, S-84
     let app = start().await;

@@ -10,7 +10,7 @@ pub trait AuthOutcome {
     fn auth_result(&self) -> Option<AuthResult>;
 }
 
-/// Counts an attempt.
+/// Counts an attempt to authenticate.
 pub fn auth_attempt(method: AuthMethod, result: AuthResult) {
     METRICS.auth_attempts.with_label_values(&[method.name(), result.name()]).inc();
 }

@@ -18,14 +18,14 @@ pub enum TokenRejection {
 pub enum RefreshOutcome {
     /// The client received a new refresh token, or, for a repeated request, the same new token again.
     Rotated,
-    /// An old token was used again: the session was ended.
+    /// An old refresh token was used again, so the session was ended.
     Reused,
     /// The session was ended for one of two reasons. Its row has a lower generation than the token, because
     /// the database was restored from a backup. Or the session has not proven the second factor of the user.
     Lost,
     /// The session had been ended before.
     Revoked,
-    /// The token is unknown or has expired.
+    /// The refresh token is unknown or has expired.
     Unknown,
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::getuid;
 
-/// The login id that Linux reports for a process that no login has started, such as a service.
+/// The login id that Linux reports for a process that was not started by a login, such as a service.
 const NO_LOGIN: u32 = u32::MAX;
 
 /// Returns the name of the user, or `uid N` if the user has no name. If `sudo` or `su` has changed the user
@@ -18,7 +18,7 @@ pub fn current_operator() -> String {
     }
 }
 
-/// Returns the id of the user who logged in, which stays the same under `sudo`. Only Linux records it.
+/// Returns the id of the user who logged in, which stays the same under `sudo`. Only Linux records this id.
 fn login_uid() -> Option<u32> {
     let text = fs::read_to_string("/proc/self/loginuid").ok()?;
     text.trim().parse().ok().filter(|uid| *uid != NO_LOGIN)

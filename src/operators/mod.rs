@@ -29,9 +29,9 @@ const SWEEP_BATCH: u64 = 500;
 /// An administrative command that was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
-    /// Its id, a UUIDv7.
+    /// The id of the record, a UUIDv7.
     pub id: Uuid,
-    /// When it was run.
+    /// When the command was run.
     pub at: DateTime<Utc>,
     /// The user of the operating system.
     pub operator: String,

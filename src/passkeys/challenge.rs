@@ -47,7 +47,7 @@ pub struct Challenge {
     pub id: Uuid,
     /// The random value.
     pub value: Vec<u8>,
-    /// When it expires.
+    /// When the challenge expires.
     pub expires_at: DateTime<Utc>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A challenge is valid once, for 5 minutes, and only for the ceremony and the user for which it was issued.
 //! The request that uses a challenge deletes its row, even if the response is rejected. If several requests
-//! use the same challenge in parallel, only one deletes the row and succeeds.
+//! use the same challenge in parallel, only one request deletes the row and succeeds.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::secrets::random_bytes;
 
 /// How long a challenge is valid.
 pub const TTL: TimeDelta = TimeDelta::minutes(5);
-/// The maximum number of unused challenges of a user; the next one replaces the oldest.
+/// The maximum number of unused challenges of a user. A further challenge replaces the oldest.
 const OPEN_MAX: u64 = 20;
 
 /// Issues a challenge.

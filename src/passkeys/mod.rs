@@ -47,13 +47,13 @@ const BATCH_SIZE: u64 = 500;
 /// The properties of a passkey that its owner can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passkey {
-    /// The id.
+    /// The id of the passkey.
     pub id: Uuid,
-    /// The name, 1 to [`NAME_MAX`] characters.
+    /// The name of the passkey, 1 to [`NAME_MAX`] characters.
     pub name: String,
-    /// When it was registered.
+    /// When the passkey was registered.
     pub created_at: DateTime<Utc>,
-    /// When it was last used.
+    /// When the passkey was last used.
     pub last_used_at: Option<DateTime<Utc>>,
     /// Whether the passkey is synced or backed up.
     pub is_backed_up: bool,
@@ -101,7 +101,7 @@ pub struct RequestOptions {
 pub struct Proof {
     /// The id of the challenge.
     pub challenge: Uuid,
-    /// The response.
+    /// The response of the authenticator.
     pub assertion: Assertion,
 }
 

@@ -3,10 +3,10 @@
 use coset::cbor::Value;
 use coset::cbor::de::from_reader_with_recursion_limit;
 
-/// The maximum length, in bytes. An attestation object in a format that this server accepts is shorter than
-/// 2 KiB.
+/// The maximum length of the CBOR data, in bytes. An attestation object in a format that this server accepts
+/// is shorter than 2 KiB.
 pub(super) const LENGTH_MAX: usize = 16 * 1024;
-/// The maximum depth of nesting.
+/// The maximum depth of nesting in the CBOR data.
 const DEPTH_MAX: usize = 16;
 
 /// Decodes the first data item. Returns the item and the bytes after it.
@@ -54,7 +54,7 @@ mod tests {
         };
         assert!(decode(&bytes(16_381)).is_some());
         assert!(decode(&bytes(16_382)).is_none());
-        // The stated length exceeds the input.
+        // The length at the beginning of the data exceeds the length of the input.
         for huge in
             [&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0x5a, 0xff, 0xff, 0xff, 0xff]]
         {

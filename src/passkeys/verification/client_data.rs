@@ -8,7 +8,7 @@ use super::rejection::Rejection;
 use super::relying_party::Expected;
 use crate::secrets::sha256;
 
-/// The maximum length, in bytes.
+/// The maximum length of the client data, in bytes.
 const LENGTH_MAX: usize = 8 * 1024;
 /// The value of `type` in a registration.
 pub(super) const CREATE: &str = "webauthn.create";

@@ -1,8 +1,8 @@
 //! The JSON of a credential, as browsers and operating systems return it: `RegistrationResponseJSON` and
 //! `AuthenticationResponseJSON` (Web Authentication §5.1).
 //!
-//! Unknown fields are ignored, because each level of the specification adds some, and a login must not fail
-//! after the update of a browser.
+//! Unknown fields are ignored, because each level of the specification adds some fields, and a login must not
+//! fail after the update of a browser.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;

@@ -16,10 +16,10 @@ pub enum Rejection {
     /// `clientDataJSON` is not JSON with the required fields [steps 5 and 6; 8 and 9].
     #[error("clientDataJSON is malformed")]
     ClientData,
-    /// The type is not that of the ceremony [step 7; 10].
+    /// The type in the client data is not the type of the ceremony [step 7; 10].
     #[error("the type in clientDataJSON is not that of the ceremony")]
     Type,
-    /// The challenge is not the one that was issued [step 8; 11].
+    /// The challenge in the client data is not the challenge that was issued [step 8; 11].
     #[error("the challenge in clientDataJSON is not the one that was issued")]
     Challenge,
     /// The origin is not in the setting `passkey_origins` [step 9; 12].

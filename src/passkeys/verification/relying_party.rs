@@ -12,8 +12,8 @@ pub struct RelyingParty {
 }
 
 impl RelyingParty {
-    /// Creates a relying party. `id` is a host name; `origins` are those of the pages and apps whose passkeys are
-    /// accepted, in the form that browsers and operating systems send.
+    /// Creates a relying party. `id` is a host name; `origins` are the origins of the pages and apps whose
+    /// passkeys are accepted, in the form that browsers and operating systems send.
     pub fn new(id: String, origins: Vec<String>) -> Self {
         Self { id_hash: sha256(id.as_bytes()), id, origins }
     }

@@ -87,7 +87,7 @@ fn the_example_registrations_of_the_specification_are_accepted() {
         ("none-es256-crossOrigin", Err(Rejection::CrossOrigin)),
         ("none-es256-topOrigin", Err(Rejection::CrossOrigin)),
         ("none-es256-long-credential-id", Ok(())),
-        // The server requests no attestation, so it has no root certificates to verify these.
+        // The server requests no attestation, so it has no root certificates to verify these attestations.
         ("packed-rs256", Err(Rejection::AttestationFormat)),
         ("packed-eddsa", Err(Rejection::AttestationFormat)),
     ];
@@ -134,7 +134,7 @@ const BS: u8 = 16;
 const AT: u8 = 64;
 const ED: u8 = 128;
 
-/// A valid response, of which a test changes a part before the response is signed.
+/// A valid response. A test changes a part of it before the response is signed.
 struct Response {
     client_data: Value,
     rp_id: &'static str,

@@ -155,7 +155,7 @@ impl PersonalTokens {
     }
 
     /// Records that a nonce was used with this count. Fails if any replica has recorded this count or a
-    /// higher one.
+    /// higher count.
     async fn claim(&self, nonce: Nonce, count: i64) -> Result<(), DigestError> {
         let claimed: Result<(), StoreError> = self
             .inner

@@ -43,21 +43,22 @@ pub const MAX_TOKENS: u64 = 50;
 pub const NAME_MAX: usize = 100;
 /// The `amr` value for authentication by a personal access token.
 pub const BY_PERSONAL_TOKEN: &str = "personal_token";
-/// The maximum number of verified tokens in the cache. Each takes about 500 bytes.
+/// The maximum number of verified tokens in the cache. Each token takes about 500 bytes.
 const CACHE_CAPACITY: usize = 8_192;
 /// How long a verified token is cached.
 const CACHED_FOR: Duration = Duration::from_mins(1);
 /// How long an expired token is listed.
 const EXPIRED_RETENTION: TimeDelta = TimeDelta::days(30);
-/// The maximum number of rows that one transaction changes, so that it does not delay other writes.
+/// The maximum number of rows that one transaction changes, so that the transaction does not delay other
+/// writes.
 const BATCH_SIZE: u16 = 500;
 
 /// A personal access token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalToken {
-    /// The id.
+    /// The id of the token.
     pub id: Uuid,
-    /// The owner.
+    /// The owner of the token.
     pub user: Uuid,
     /// The name that the owner chose, 1 to [`NAME_MAX`] characters.
     pub name: String,
@@ -65,22 +66,22 @@ pub struct PersonalToken {
     pub scopes: Scopes,
     /// Whether the token can be used for Digest.
     pub digest: bool,
-    /// When it was created.
+    /// When the token was created.
     pub created_at: DateTime<Utc>,
-    /// When it expires, if it does.
+    /// When the token expires. `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, accurate to a minute.
+    /// When the token was last used, accurate to a minute.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
 /// A token to create.
 #[derive(Debug, Clone)]
 pub struct NewPersonalToken {
-    /// 1 to [`NAME_MAX`] characters.
+    /// The name of the token, 1 to [`NAME_MAX`] characters.
     pub name: String,
-    /// At least one scope.
+    /// The scopes of the token: at least one.
     pub scopes: Scopes,
-    /// A time in the future.
+    /// When the token expires: a time in the future.
     pub expires_at: Option<DateTime<Utc>>,
     /// Whether the token can be used for Digest, which requires a second stored hash.
     pub digest: bool,
@@ -126,7 +127,7 @@ struct Cached {
     mark: ReadMark,
     /// When the token was read from the database, by the monotonic clock.
     read_at: Duration,
-    /// The last recorded use, in milliseconds since 1970.
+    /// The time of the last recorded use, in milliseconds since 1970.
     used_at: AtomicI64,
 }
 
@@ -269,7 +270,7 @@ impl PersonalTokens {
         TokenText::parse(text).is_some()
     }
 
-    /// Verifies the text of a token; a token that was verified within the last minute comes from the cache.
+    /// Verifies the text of a token. A token that was verified within the last minute comes from the cache.
     ///
     /// # Errors
     ///
@@ -293,8 +294,8 @@ impl PersonalTokens {
     /// Reads a token from the database and compares its hash.
     async fn read(&self, parsed: &TokenText) -> Result<Cached, TokenError> {
         let Inner { clock, tokens, mac, .. } = &*self.inner;
-        // Take the mark before the query. If the query misses a revocation that follows the mark, the mark
-        // shows that the row is out of date.
+        // Take the mark before the query. If the token is revoked after the mark and the query misses this,
+        // the mark shows that the row is out of date.
         let (mark, read_at) = (tokens.mark(), clock.monotonic());
         let message = parsed.message();
         let stored =

@@ -1,4 +1,4 @@
-//! The nonces of Digest (RFC 7616 §3.3): the time of issue, a random id, and a MAC over both.
+//! The nonces of Digest (RFC 7616 §3.3): the time of issue, a random id, and a MAC over the time and the id.
 //!
 //! Issuing a nonce stores nothing. A nonce is stored when a request with a valid response uses it. Every
 //! replica accepts the nonces that other replicas issued.
@@ -19,12 +19,12 @@ const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// nonce becomes valid again if the clock is set back.
 pub(super) const RETENTION: TimeDelta = TimeDelta::days(7);
 
-/// An authentic nonce.
+/// A nonce whose MAC is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Nonce {
     /// The random id.
     pub(super) id: Uuid,
-    /// When it was issued.
+    /// When the nonce was issued.
     pub(super) issued_at: DateTime<Utc>,
 }
 
@@ -46,7 +46,7 @@ impl Nonces {
         self.mac.sign(CONTEXT, &[issued_at.as_slice(), &random_bytes::<16>()].concat())
     }
 
-    /// Returns the nonce if this server or a replica issued it and it has not expired.
+    /// Returns the nonce if a replica of this server issued it and it has not expired.
     pub(super) fn verify(&self, text: &str) -> Option<Nonce> {
         let payload = self.mac.open_signed(CONTEXT, text)?;
         let (issued_at, id) = payload.split_first_chunk::<8>()?;

@@ -1,4 +1,4 @@
-//! The last use of each token, until it is written to the database.
+//! Keeps the last use of each token in memory until the use is written to the database.
 //!
 //! Uses are recorded in memory, at most one a minute for each token, and written in batches. A request with a
 //! token therefore needs no write.
@@ -34,7 +34,8 @@ impl Uses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
-    /// Returns up to `limit` uses, ordered by key. They stay recorded until [`Uses::acknowledge`] removes them.
+    /// Returns up to `limit` uses, ordered by key. The uses stay recorded until [`Uses::acknowledge`] removes
+    /// them.
     pub(super) fn batch(&self, limit: usize) -> Vec<(TokenKey, DateTime<Utc>)> {
         let unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch: Vec<_> = unwritten.iter().take(limit).map(|(key, at)| (*key, *at)).collect();

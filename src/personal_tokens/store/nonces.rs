@@ -1,4 +1,4 @@
-//! Queries on the table of used nonces. Its rows belong to no user.
+//! Queries on the table of used nonces. The queries take no owner, because no row belongs to a user.
 
 use ::entity::digest_nonces;
 use chrono::{DateTime, Utc};

@@ -1,10 +1,10 @@
 //! The characters that texts of users may contain.
 //!
 //! A one-line text, such as a title or a name, appears in lists, mails and logs. It contains no control
-//! character, no line or paragraph separator, and no character that changes the direction of the text around
-//! it (embeddings, overrides and isolates, Unicode Technical Report 36 §2.4). The direction marks that Arabic
-//! and Hebrew texts need are allowed. Notes are texts with several lines: they can contain line breaks and
-//! tabs, but no other control characters.
+//! character, no line or paragraph separator, and no character that changes the direction of the surrounding
+//! text (embeddings, overrides and isolates, Unicode Technical Report 36 §2.4). The direction marks that
+//! Arabic and Hebrew texts need are allowed. Notes are texts with several lines: they can contain line breaks
+//! and tabs, but no other control characters.
 //!
 //! The rules are regular expressions, because the OpenAPI document publishes them.
 

@@ -19,7 +19,7 @@ const PURPOSES: &[Purpose] = &[Purpose::ConfirmAddress, Purpose::ChangeAddress];
 /// What a confirmation contains besides the code or token.
 #[derive(Clone)]
 pub enum PasswordProof {
-    /// Nothing.
+    /// The request contains no password.
     None,
     /// The password of the account.
     Current(String),

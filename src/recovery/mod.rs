@@ -66,7 +66,7 @@ pub enum RecoveryError {
 impl From<AccountsError> for RecoveryError {
     fn from(error: AccountsError) -> Self {
         match error {
-            // The account of the code was deleted in the meantime.
+            // The account was deleted after the code was requested.
             AccountsError::NoSuchUser => Self::InvalidCode,
             error => Self::Accounts(error),
         }
@@ -113,7 +113,7 @@ pub struct Recovery {
     db: Db,
     clock: Clock,
     accounts: Accounts,
-    // Shared, because the input of each transaction contains a copy of the service.
+    // An `Arc`, because the input of each transaction contains a copy of `Recovery`.
     sessions: Arc<Sessions>,
     flows: Arc<Flows>,
     throttle: Throttle,
@@ -252,8 +252,8 @@ impl Recovery {
         Ok(self.throttle.take(tx, &limits::of_mail(address)).await?)
     }
 
-    /// Counts a try. If the proof is correct, returns the flow, and takes the try back if the flow was used
-    /// before or `forgets_try` is set.
+    /// Counts a try. If the proof is correct, returns the flow, and removes the try from the count if the
+    /// flow was used before or `forgets_try` is set.
     async fn check(
         &self,
         proof: &Proof,
@@ -277,7 +277,7 @@ impl Recovery {
         checked?.ok_or(RecoveryError::InvalidCode)
     }
 
-    /// Returns the flow of a proof if it is usable, without checking its code.
+    /// Returns the flow of a proof if the flow is usable. Does not check the code.
     async fn find(&self, proof: &Proof, purposes: &'static [Purpose]) -> Result<Flow, RecoveryError> {
         let input = (self.flows.clone(), proof.clone(), purposes);
         let found: Result<Option<Flow>, StoreError> =

@@ -32,8 +32,8 @@ struct Reset {
 
 impl Recovery {
     /// Sets a new password, ends all sessions and all other flows, and confirms the address. The second
-    /// factor stays. However, if the address was never confirmed, all credentials that were set before are
-    /// removed.
+    /// factor stays, unless the address was never confirmed. In that case, all credentials that were set
+    /// before are removed.
     ///
     /// # Errors
     ///

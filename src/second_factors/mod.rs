@@ -1,10 +1,10 @@
-//! Second factors: which ones an account has, whether a proof is correct, and how they are removed.
+//! Second factors: lists the second factors of an account, checks proofs, and removes second factors.
 //!
-//! When an authenticator app is confirmed, the account begins to require a second factor. It does so until
-//! the app is removed. To log in, the user then sends a code of the app, a recovery code, or the response of
-//! a passkey. Every login must use [`SecondFactors`], because a password, a mailed code or a password reset
-//! never replaces the second factor. A login with a passkey alone needs no other factor, because the device
-//! has verified the user.
+//! After an authenticator app is confirmed, the account requires a second factor until the app is removed. To
+//! log in, the user then sends a code of the app, a recovery code, or the response of a passkey. Every login
+//! must use [`SecondFactors`], because a password, a mailed code or a password reset never replaces the
+//! second factor. A login with a passkey alone needs no other factor, because the device has verified the
+//! user.
 //!
 //! A passkey alone does not make an account require a second factor. Passkeys have no recovery codes, so the
 //! loss of the device would lock the user out.
@@ -83,7 +83,7 @@ pub enum Checked {
 }
 
 impl Checked {
-    /// Returns the `amr` values that a correct proof adds to those of the first factor (RFC 8176).
+    /// Returns the `amr` values that a correct proof adds to the values of the first factor (RFC 8176).
     pub fn amr(method: Method) -> &'static [&'static str] {
         match method {
             Method::Totp => &[BY_OTP, MULTI_FACTOR],
@@ -215,7 +215,7 @@ pub async fn disable(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<bool, St
 
 /// Removes every second factor of the user, which includes all passkeys. This happens when an operator resets
 /// the second factors, or when the owner of a mailbox reclaims an account that another person may have
-/// created. Returns `false` if the user had none.
+/// created. Returns `false` if the user had no second factor.
 ///
 /// # Errors
 ///

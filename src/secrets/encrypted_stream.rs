@@ -75,7 +75,7 @@ impl<W: Write> EncryptingWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of the inner writer.
+    /// The errors of the inner writer.
     pub fn finish(mut self) -> io::Result<()> {
         self.write_piece(true)
     }

@@ -26,7 +26,7 @@ const OLD: &str = "old ";
 pub struct SecretSet {
     /// The secret that encrypts and signs.
     pub current: String,
-    /// The secret that becomes the current one at the next rotation.
+    /// The secret that becomes the current secret at the next rotation.
     pub next: Option<String>,
     /// Former current secrets, latest first.
     pub old: Vec<String>,
@@ -192,8 +192,8 @@ pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
 }
 
 /// Creates the file with a random secret, unless the file exists. Writes a temporary file and links it to
-/// `path`. If two processes start at the same time, both therefore use the secret of the first process, and
-/// neither reads a partial secret.
+/// `path`. If two processes start at the same time, the second process therefore uses the secret of the first
+/// process, and no process reads a partial secret.
 pub(super) fn create(path: &Path) -> Result<(), SecretError> {
     let secrets = SecretSet { current: random_secret(), next: None, old: Vec::new() };
     let link = || -> io::Result<()> {

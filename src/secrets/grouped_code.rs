@@ -4,11 +4,12 @@ use std::fmt;
 
 use super::random_bytes;
 
-/// The alphabet of Base32 (RFC 4648 §6) in lower case. It contains no digits that look like letters.
+/// The alphabet of Base32 (RFC 4648 §6) in lower case. The alphabet lacks the digits 0 and 1, which look like
+/// letters.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// The number of characters in a group.
 const GROUP: usize = 4;
-/// The maximum length of a text with separators, in bytes.
+/// The maximum length of a code with separators, in bytes.
 const TEXT_MAX: usize = 64;
 
 /// A code of `LENGTH` characters. Each character has 5 random bits.

@@ -1,8 +1,8 @@
 //! The master secret, the keys derived from it, and encryption at rest.
 //!
-//! The master secret is stored outside the database. Each key is derived from it for one purpose (HKDF,
-//! RFC 5869), so no key serves two purposes and a new purpose needs no new secret. Secrets shorter than 32
-//! bytes are rejected.
+//! The master secret is stored outside the database. Each key is derived from the master secret for one
+//! purpose (HKDF, RFC 5869), so no key serves two purposes and a new purpose needs no new secret. Secrets
+//! shorter than 32 bytes are rejected.
 //!
 //! A server can know several secrets at a time ([`SecretSet`]), so that the master secret can be changed
 //! while servers run. The current secret encrypts and signs. Ciphertexts and tags under every known secret
@@ -85,8 +85,8 @@ pub enum SecretError {
     },
 }
 
-/// The current secret, from which all keys are derived, and the other accepted secrets: the next one and the
-/// former ones.
+/// The current secret, from which all keys are derived, and the other accepted secrets: the next secret and
+/// the former secrets.
 #[derive(Clone)]
 pub struct MasterSecret {
     current: Vec<u8>,

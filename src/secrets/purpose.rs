@@ -36,7 +36,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Returns the text that distinguishes the key from those for other purposes.
+    /// Returns the text that distinguishes the key from the keys for other purposes.
     pub(super) fn label(self) -> &'static [u8] {
         match self {
             Self::Backups => b"tripgate backups v1",

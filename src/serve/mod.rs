@@ -23,7 +23,7 @@ use crate::web::API;
 use crate::{housekeeping, http, metrics};
 use signals::Signals;
 
-/// The reason why a server can't start or run. Each case displays as one line.
+/// The reason why a server can't start or run. The text of each case is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The services can't be created.
@@ -40,11 +40,11 @@ pub enum ServeError {
 /// A running server.
 #[derive(Debug)]
 pub struct Running {
-    /// The address on which it listens.
+    /// The address on which the server listens.
     pub address: SocketAddr,
-    /// The address on which it serves the metrics, if that is enabled.
+    /// The address on which the server serves the metrics, if the settings contain such an address.
     pub metrics_address: Option<SocketAddr>,
-    /// Its services.
+    /// The services of the server.
     pub app: App,
     certificate: Option<Arc<Certificate>>,
     stop: oneshot::Sender<()>,

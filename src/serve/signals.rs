@@ -11,10 +11,10 @@ use crate::error_chain::error_chain;
 use crate::listener::{Certificate, StopSignals};
 use crate::metrics;
 
-/// How often to check whether the files of the certificate have changed.
+/// The interval at which the server checks whether the files of the certificate have changed.
 const CHECK_FILES_EVERY: Duration = Duration::from_mins(1);
 
-/// The signals that a server handles. They no longer end the process once this value exists.
+/// The signals that a server handles. After this value is created, these signals no longer end the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     pub(super) stop: StopSignals,

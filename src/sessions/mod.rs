@@ -55,12 +55,12 @@ pub const DEVICE_NAME_MAX: usize = 100;
 /// The maximum length of a stored `User-Agent`, in characters; the rest is cut off.
 pub const USER_AGENT_MAX: usize = 512;
 
-/// When sessions expire, and how many a user can have.
+/// When sessions expire, and how many sessions a user can have.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// A session expires after this time without a refresh, in seconds.
+    /// The time without a refresh after which a session expires, in seconds.
     pub idle_secs: u32,
-    /// A session expires this time after the login, even if it is refreshed, in seconds.
+    /// The time after the login at which a session expires even if it is refreshed, in seconds.
     pub absolute_secs: u32,
     /// The maximum number of sessions of a user. A login that exceeds the maximum ends the session that has
     /// been idle longest.
@@ -70,9 +70,9 @@ pub struct Lifetimes {
 /// The device that signs up or logs in.
 #[derive(Debug, Clone, Default)]
 pub struct Device {
-    /// Its name, chosen by the client: 1 to [`DEVICE_NAME_MAX`] characters.
+    /// The name of the device, chosen by the client: 1 to [`DEVICE_NAME_MAX`] characters.
     pub name: Option<String>,
-    /// Its `User-Agent`.
+    /// The `User-Agent` of the device.
     pub user_agent: Option<String>,
     /// The session of an earlier login of the user on this device, taken from a valid device token.
     pub known_as: Option<Uuid>,
@@ -104,7 +104,7 @@ impl Device {
 struct Session {
     id: Uuid,
     user: Uuid,
-    /// The generation of its newest refresh token. The first generation is 1.
+    /// The generation of the newest refresh token. The first generation is 1.
     generation: i64,
     scopes: Scopes,
     amr: Vec<String>,
@@ -132,7 +132,7 @@ pub struct Grant {
     pub session: Uuid,
     /// The scopes of the access token.
     pub scopes: Scopes,
-    /// The device token: at later logins, it proves that the user has logged in on this device before.
+    /// The device token, which proves at later logins that the user has logged in on this device before.
     pub device_token: String,
     /// When the grant was issued.
     pub at: DateTime<Utc>,

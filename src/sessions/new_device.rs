@@ -19,7 +19,7 @@ use crate::mail::{Languages, Values};
 use crate::throttle::DeviceTokens;
 use crate::tokens::Revocation;
 
-/// The maximum length of a device in a mail, in characters.
+/// The maximum length of the description of a device in a mail, in characters.
 const DEVICE_MAX: usize = 120;
 
 /// The report that is stored if the device of a new session is unknown.
@@ -45,7 +45,7 @@ impl Device {
 }
 
 impl Sessions {
-    /// Creates the report of a session that is not stored yet.
+    /// Creates the report of a new session. The session is not stored yet.
     pub(super) fn new_device(&self, session: &Session, user: &User, event: NewEvent) -> NewDevice {
         let to = user.email.clone().filter(|_| self.flows.are_sent(Purpose::EndSession));
         let link = to.map(|to| {

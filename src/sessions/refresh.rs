@@ -142,8 +142,8 @@ impl Sessions {
         }
     }
 
-    /// Returns the metadata of a refresh token if it is the newest one of an active session, and `None`
-    /// otherwise.
+    /// Returns the metadata of a refresh token if it is the newest refresh token of an active session, and
+    /// `None` otherwise.
     ///
     /// # Errors
     ///

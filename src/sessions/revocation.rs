@@ -24,11 +24,11 @@ pub(super) const END_BATCH_SIZE: usize = 100;
 /// A session as listed for its owner.
 #[derive(Debug, Clone)]
 pub struct SessionSummary {
-    /// Its id.
+    /// The id of the session.
     pub id: Uuid,
     /// The device that logged in.
     pub device: Device,
-    /// When it was created.
+    /// When the session was created.
     pub created_at: DateTime<Utc>,
     /// The time of the last refresh or of the first use of the newest access token, whichever is later.
     pub last_seen_at: DateTime<Utc>,
@@ -83,7 +83,7 @@ impl Sessions {
         found.map_err(SessionsError::Store)
     }
 
-    /// Ends one of the user's sessions. Succeeds if it has already ended.
+    /// Ends one of the user's sessions. Also succeeds if the session has already ended.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Creates the security event which records that this request ends a session.
+    /// Creates the security event that records that this request ends a session.
     pub(super) fn session_ended(&self, user: Uuid, session: Uuid) -> NewEvent {
         NewEvent::new(&self.clock, user, EventKind::SessionEnded).in_session(Some(session))
     }

@@ -4,7 +4,7 @@
 //! The token is valid for one login, for 5 minutes and 5 attempts. The user, the scopes and the device of the
 //! login are stored with the digest of the token. The token itself is not stored.
 //!
-//! Enrolling or removing an authenticator app ends all other sessions in the same transaction.
+//! Confirming or removing an authenticator app ends all other sessions in the same transaction.
 
 use std::net::IpAddr;
 
@@ -279,7 +279,7 @@ async fn add_methods(tx: &Tx, owner: Uuid, id: Uuid, methods: &[&str]) -> Result
     store::set_methods(tx, owner, id, &amr).await
 }
 
-/// Returns true if the user has a second factor now, and the session was started without one.
+/// Returns true if the user has a second factor now, and the session was started without a second factor.
 pub(super) fn lacks_second_factor(user: &User, amr: &[String]) -> bool {
     user.mfa_enabled && !amr.iter().any(|method| method == MULTI_FACTOR)
 }

@@ -37,9 +37,9 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        // Read the version of the credentials again. If they changed after the password was checked and
-        // before the token was minted, the revocation of that change does not include the token, because the
-        // token is newer.
+        // Read the version of the credentials again. If the credentials changed after the password was
+        // checked and before the token was minted, the revocation of that change does not include the token,
+        // because the token is newer.
         if self.accounts.find(user.id).await?.credentials_version != user.credentials_version {
             return Err(AccountsError::InvalidCredentials.into());
         }

@@ -41,9 +41,9 @@ pub enum SignupMode {
 /// The client of a sign-up.
 #[derive(Debug)]
 pub struct SigningUp {
-    /// Its device.
+    /// The device of the client.
     pub device: Device,
-    /// Its address.
+    /// The IP address of the client.
     pub address: IpAddr,
     /// The invitation code, as entered.
     pub invite_code: Option<String>,
@@ -104,7 +104,7 @@ impl Sessions {
             }
             (SignupMode::ConfirmFirst, None) => Err(SessionsError::EmailRequired),
             (_, email) => {
-                // Boxed, because it contains a large transaction.
+                // Boxed, because the future contains a large transaction.
                 let granted = Box::pin(self.sign_up_granted(hashed, email, device, languages, invite));
                 match granted.await {
                     Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
@@ -188,7 +188,7 @@ impl Sessions {
                 .write(input, |tx, (sessions, hashed, email, confirmation, (device, now))| {
                     async move {
                         sessions.insert_user(tx, hashed, Some(email)).await?;
-                        // Store the device as known, so that the first login on it is not reported.
+                        // Store the device as known, so that the first login on this device is not reported.
                         events::remember_device(tx, hashed.user().id, device, *now).await?;
                         sessions.send(tx, Some(confirmation)).await
                     }

@@ -1,4 +1,5 @@
-//! Starts a session: stores it with its security events, and ends other sessions if the user has too many.
+//! Starts a session: stores it with its security events, and ends other sessions if the user has too many
+//! sessions.
 
 use std::net::IpAddr;
 

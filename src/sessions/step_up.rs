@@ -20,15 +20,15 @@ use crate::tokens::{BY_CODE, BY_PASSWORD, Scopes, Subject};
 /// The access token of a caller that authenticates again.
 #[derive(Debug, Clone)]
 pub struct Authenticated {
-    /// Its user.
+    /// The user of the access token.
     pub user: Uuid,
-    /// Its session, if it has one.
+    /// The session of the access token, if there is one.
     pub session: Option<Uuid>,
     /// The generation of the refresh token that was issued with the access token.
     pub generation: Option<i64>,
-    /// Its scopes. The new token has them too.
+    /// The scopes of the access token. The new token has the same scopes.
     pub scopes: Scopes,
-    /// Its authentication methods. The new token has them too.
+    /// The authentication methods of the access token. The new token has them too.
     pub amr: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct StepUp {
     pub session: Option<Uuid>,
     /// The scopes of the access token.
     pub scopes: Scopes,
-    /// When it was issued.
+    /// When the access token was issued.
     pub at: DateTime<Utc>,
 }
 
@@ -189,8 +189,8 @@ impl Sessions {
     }
 }
 
-/// Returns true if a mailed code is correct, and uses the code up. Does not compare the code of another user
-/// or session.
+/// Returns true if a mailed code is correct, and uses the code up. A code that belongs to another user or
+/// session is not compared.
 async fn use_code(
     tx: &Tx,
     flows: &Flows,

@@ -74,7 +74,7 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
 }
 
 /// Returns the condition that a session has neither ended nor expired. The idle expiry is never later than
-/// the absolute one.
+/// the absolute expiry.
 fn is_active(now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(sessions::Column::EndedAt.is_null())
@@ -111,8 +111,8 @@ fn extend(presented: &RefreshToken, rotation: &Rotation) -> UpdateMany<sessions:
         .filter(is_active(rotation.now))
 }
 
-/// Raises the generation of the session by one. Returns `false` if the presented token is not the newest one,
-/// or the session is not active.
+/// Raises the generation of the session by one. Returns `false` if the presented token is not the newest
+/// token, or the session is not active.
 pub(super) async fn rotate(
     tx: &Tx,
     presented: &RefreshToken,
@@ -129,8 +129,8 @@ pub(super) async fn rotate(
 }
 
 /// Extends the session because the successor of the presented token is returned again. Returns `false` if the
-/// successor is not the newest token, if it was used and the grace period is over, or if the session is not
-/// active.
+/// successor is not the newest token, if the successor was used and the grace period is over, or if the
+/// session is not active.
 pub(super) async fn reissue(
     tx: &Tx,
     presented: &RefreshToken,

@@ -89,7 +89,7 @@ pub(in crate::sessions) async fn take(tx: &Tx, token: &LoginToken) -> Result<boo
     Ok(pending_logins::Entity::delete_by_id(token.digest.to_vec()).exec(tx).await?.rows_affected == 1)
 }
 
-/// Deletes the waiting logins of the user that have expired, and all others except the `keep` newest.
+/// Deletes the waiting logins of the user, except the `keep` newest ones that have not expired.
 pub(in crate::sessions) async fn delete_others(
     tx: &Tx,
     owner: Uuid,

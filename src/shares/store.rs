@@ -1,4 +1,4 @@
-//! The table of share links. Every query filters by the owner or by a verified token.
+//! Queries on the table of share links. Every query filters by the owner or by a verified token.
 
 use ::entity::trip_shares::{ActiveModel, Column, Entity};
 use ::entity::users;

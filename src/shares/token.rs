@@ -1,8 +1,8 @@
-//! The token of a share link: the link's id of 16 random bytes, and the first 16 bytes of a MAC over it.
+//! The token of a share link: the link's id of 16 random bytes, and the first 16 bytes of a MAC over the id.
 //!
-//! Tokens are computed and not stored, so read access to the database is not enough to create one. An invalid
-//! token is rejected without a query. The access log redacts path segments that are longer than an id, and
-//! therefore every token.
+//! Tokens are computed and not stored, so read access to the database is not enough to create a token. An
+//! invalid token is rejected without a query. The access log redacts path segments that are longer than an
+//! id, and therefore every token.
 
 use uuid::Uuid;
 

@@ -16,7 +16,7 @@ const CONTEXT_PREFIX: &[u8] = b"sync feed v3";
 const STARTLESS_CONTEXT_PREFIX: &[u8] = b"sync feed v2";
 /// The prefix of the oldest cursors, which lack `start` and the epoch.
 const OLD_CONTEXT_PREFIX: &[u8] = b"sync feed v1";
-/// The epoch of a cursor that lacks one. No database has this epoch.
+/// The epoch of a cursor that contains no epoch. No database has this epoch.
 pub(super) const NO_EPOCH: i64 = 0;
 
 /// A position in an owner's feed.

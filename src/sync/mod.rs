@@ -8,9 +8,9 @@
 //! that it is based on. If the trip has a different version, the operation is a conflict and changes nothing.
 //! An operation that builds on a failed operation is a conflict too.
 //!
-//! Each operation is applied once: the transaction that applies it also stores its id. Only the ids of
-//! applied operations are stored. A conflicting or rejected operation has no effect. If the app sends it
-//! again, the server processes it again.
+//! Each operation is applied once: the transaction that applies the operation also stores its id. Only the
+//! ids of applied operations are stored. A conflicting or rejected operation has no effect. If the app sends
+//! such an operation again, the server processes it again.
 
 pub mod api;
 mod cursor;
@@ -46,8 +46,8 @@ pub const MAX_CURSOR_AGE: TimeDelta = TimeDelta::days(180);
 /// The time for which tombstones are stored: a day more than [`MAX_CURSOR_AGE`], because the clocks of two
 /// replicas can differ.
 const TOMBSTONE_RETENTION: TimeDelta = TimeDelta::days(181);
-/// The number of operations in one transaction. It bounds how many trips are in memory at once, and how long
-/// the owner's other writers wait.
+/// The number of operations in one transaction. The number limits how many trips are in memory at once, and
+/// how long the owner's other writers wait.
 const BATCH: usize = 32;
 /// The number of expired rows that one transaction deletes.
 const SWEEP_BATCH: u64 = 200;
@@ -72,7 +72,7 @@ pub struct Operation {
     pub digest: [u8; 32],
     /// The trip's id.
     pub id: Uuid,
-    /// The version of the trip that the operation is based on; 0 if there was none.
+    /// The version of the trip that the operation is based on. 0 if the trip did not exist.
     pub base: i64,
     /// The change to the trip.
     pub mutation: Mutation,
@@ -380,7 +380,7 @@ fn decide(work: &mut UnitOfWork, operation: &Operation) -> Result<Outcome, SyncE
             work.modify(id, &base, edit).map(Some)
         }
         Mutation::Delete => match work.delete(id, &base) {
-            // If the trip is already deleted, the operation counts as applied.
+            // If the trip is already deleted, the result is `applied`.
             Ok(()) | Err(TripsError::NotFound) => Ok(None),
             Err(error) => Err(error),
         },

@@ -1,5 +1,5 @@
 //! Limits the concurrent attempts in this process, so that parallel attempts allow no more guesses than
-//! sequential ones.
+//! sequential attempts.
 //!
 //! An attempt is counted only after it has failed, so that a successful attempt needs no write to the
 //! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. A place

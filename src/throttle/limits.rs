@@ -31,7 +31,7 @@ pub const MAIL: Limit = Limit { name: "mail", free: 100, forget_secs: 30 };
 /// Requests for the options of a login with a passkey from one address, or from one /64 network of IPv6. Each
 /// request stores a challenge for 5 minutes.
 pub const PASSKEY_OPTIONS: Limit = Limit { name: "passkey_options", free: 60, forget_secs: 1 };
-/// Reports of attacks to one user: one a day.
+/// Mails that report an attack to one user: at most one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
 
 /// Returns the address as it is counted. An IPv6 address is counted by its /64 network, because a client can
@@ -47,7 +47,8 @@ fn network(address: Ipv6Addr, prefix: u8) -> String {
     Ipv6Net::new(address, prefix).map_or_else(|_| address.to_string(), |network| network.trunc().to_string())
 }
 
-/// Returns the buckets of an address: that of the address, and for IPv6 also that of its /48 network.
+/// Returns the buckets of an address: the bucket of the address and, for IPv6, also the bucket of its /48
+/// network.
 pub fn of_address(address: IpAddr) -> Vec<Bucket> {
     let counted = counted(address);
     let mut buckets = vec![Bucket::new(ADDRESS, counted.as_bytes()).at(&counted)];

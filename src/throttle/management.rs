@@ -47,13 +47,13 @@ pub enum Subject {
     Account(Vec<String>, Option<Uuid>),
     /// An address; for an IPv6 address, its networks.
     Address(IpAddr),
-    /// Everything.
+    /// All counters.
     All,
 }
 
 impl Throttle {
-    /// Returns the buckets without free failures: those that are blocked now, and those that the next failure
-    /// blocks.
+    /// Returns the buckets without free failures: the buckets that are blocked now, and the buckets that the
+    /// next failure blocks.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! The throttle: slows down guessing without locking out the owner of an account.
 //!
 //! A [`Bucket`] counts failed attempts for one key, for example one account from one address. A bucket has a
-//! number of free failures. The last of them blocks the bucket for 30 seconds. Each further failure blocks
-//! the bucket again, for twice as long as the previous block, up to 15 minutes. Counted failures expire one
-//! by one, at a constant rate. The state of a bucket consists of two times: the time at which the last
-//! counted failure expires (GCRA, "generic cell rate algorithm"), and the end of the block.
+//! number of free failures. The last free failure blocks the bucket for 30 seconds. Each further failure
+//! blocks the bucket again, for twice as long as the previous block, up to 15 minutes. Counted failures
+//! expire one by one, at a constant rate. The state of a bucket consists of two times: the time at which the
+//! last counted failure expires (GCRA, "generic cell rate algorithm"), and the end of the block.
 //!
 //! Invariants:
 //!
@@ -41,8 +41,8 @@ pub use management::{SlowedDown, Subject};
 /// The number of places (rows) for the keys of one limit. A keyed hash assigns each key to a place. Keys with
 /// the same place share one count. With a million keys at the same time, a place has one key on average.
 pub const SPACE: i64 = 1 << 20;
-/// Pairs of the number of failures beyond the free ones, and the duration of the block in seconds. The last
-/// duration also applies to more failures.
+/// Pairs of the number of failures beyond the free failures, and the duration of the block in seconds. The
+/// last duration also applies to more failures.
 const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
 /// The minimum time between two alerts for one account.
 const ALERT_INTERVAL: TimeDelta = TimeDelta::days(1);
@@ -52,9 +52,10 @@ const SWEEP_BATCH: u64 = 500;
 /// A limit of failed attempts, or of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Its name in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
+    /// The name of the limit in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
     pub name: &'static str,
-    /// The number of free attempts: at least 2. A limit of requests ([`Throttle::try_take`]) can have 1.
+    /// The number of free attempts: at least 2. A limit of requests ([`Throttle::try_take`]) can also allow
+    /// only 1.
     pub free: u32,
     /// The time after which one counted attempt expires, in seconds.
     pub forget_secs: u32,
@@ -88,7 +89,7 @@ struct State {
     blocked_until: DateTime<Utc>,
 }
 
-/// A row for the operator.
+/// A row as `tripgate throttle list` displays it.
 #[derive(Debug)]
 struct Row {
     state: State,
@@ -127,7 +128,7 @@ impl HasStoreError for ThrottleError {
     }
 }
 
-/// Counts attempts, and rejects those beyond the limits. Cheap to clone.
+/// Counts attempts, and rejects attempts beyond the limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     db: Db,
@@ -188,14 +189,14 @@ fn longest_block() -> TimeDelta {
 }
 
 impl Throttle {
-    /// Creates the throttle. If `is_on` is false, it neither counts nor refuses anything.
+    /// Creates the throttle. If `is_on` is false, the throttle neither counts nor refuses anything.
     pub fn new(db: Db, clock: Clock, secret: &MasterSecret, is_on: bool) -> Self {
         let mac = MacKey::new(&secret.derive(Purpose::Throttle));
         let devices = DeviceTokens::new(secret, clock.clone());
         Self { db, clock, mac, gate: Gate::default(), devices, is_on }
     }
 
-    /// Returns the device tokens.
+    /// Returns the service that issues and verifies device tokens.
     pub fn devices(&self) -> &DeviceTokens {
         &self.devices
     }
@@ -215,7 +216,7 @@ impl Throttle {
         let mut wanted = vec![1; places.len()];
         loop {
             let mut occupied = Vec::with_capacity(places.len());
-            // Enter the buckets always in the same order, so that attempts cannot deadlock.
+            // Always enter the buckets in the same order, so that attempts cannot deadlock.
             for (place, wanted) in places.iter().zip(&wanted) {
                 let entered = self.gate.enter(place.id, *wanted, place.limit.free).await;
                 occupied.push(entered.ok_or(Blocked { limit: place.limit, retry_after_secs: 1 })?);

@@ -49,8 +49,8 @@ impl Counting {
         Expr::col((Entity, Column::ForgottenAt))
     }
 
-    /// Returns the time at which all counted attempts have expired, including this one. If the row was stored
-    /// before the clock was set back, the time is limited to the horizon.
+    /// Returns the time at which all counted attempts have expired, including this attempt. If the row was
+    /// stored before the clock was set back, the time is limited to the horizon.
     fn forgotten_at(&self) -> SimpleExpr {
         let latest = self.now + self.horizon;
         Expr::case(Self::stored().lte(self.now), Expr::value(self.now + self.forget))

@@ -61,7 +61,7 @@ mod tests {
             let cache = Cache::new(10);
             cache.insert(CacheKey(token.as_str().into()), ());
             prop_assert!(cache.get(&CacheKeyRef(&token)).is_some());
-            // The same signature with another payload.
+            // A token with the same signature and another payload is not found.
             let end = token.get(token.len().saturating_sub(END_BYTES)..).unwrap();
             for forged in [format!("{other}{end}"), format!("{token}{other}"), other] {
                 prop_assert_eq!(cache.get(&CacheKeyRef(&forged)).is_some(), forged == token);

@@ -64,7 +64,7 @@ impl Tokens {
         if mark.revision.load(Ordering::Relaxed) == revision {
             return true;
         }
-        // The clock of the replica that stored the revocation may be behind the clock of this one.
+        // The clock of the replica that stored the revocation may be behind the clock of this replica.
         let read_at = mark.read_at - SKEW;
         let [id, user] = subjects;
         // Revocations that an earlier version of the server has stored contain the id of the user itself.

@@ -66,7 +66,7 @@ impl KeyCache {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the epoch. Read the epoch before the ring, so that it is never newer than the ring that
+    /// Returns the epoch. Read the epoch before the ring, so that the epoch is never newer than the ring that
     /// verifies a token.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)

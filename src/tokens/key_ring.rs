@@ -1,6 +1,6 @@
 //! An immutable snapshot of the key ring. Private keys are decrypted in memory only.
 //!
-//! When the keys in the database change, a new ring replaces the old one. The new ring reuses private keys
+//! When the keys in the database change, a new ring replaces the old ring. The new ring reuses private keys
 //! that are already decrypted. When the stored keys are re-encrypted under a new master secret, a server that
 //! still runs with the previous secret therefore continues to sign.
 

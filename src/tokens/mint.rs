@@ -12,9 +12,9 @@ use crate::secrets::random_bytes;
 /// The content of a token to mint.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// The user.
+    /// The user of the token.
     pub user: Uuid,
-    /// The session, if there is one.
+    /// The session of the token, if there is one.
     pub session: Option<Uuid>,
     /// The generation of the refresh token that is issued with the access token.
     pub generation: Option<i64>,
@@ -33,9 +33,9 @@ pub struct Subject {
 pub struct Minted {
     /// The JWT in compact form.
     pub token: String,
-    /// Its lifetime, in seconds.
+    /// The lifetime of the token, in seconds.
     pub expires_in_secs: i64,
-    /// When it expires.
+    /// When the token expires.
     pub expires_at: DateTime<Utc>,
 }
 

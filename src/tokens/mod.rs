@@ -128,29 +128,29 @@ impl KeyStatus {
 /// A verified access token.
 #[derive(Debug)]
 pub struct AccessToken {
-    /// Its id (`jti`).
+    /// The id of the token (`jti`).
     pub id: Uuid,
-    /// Its user (`sub`).
+    /// The user of the token (`sub`).
     pub user: Uuid,
-    /// Its session, if it has one.
+    /// The session of the token, if there is one.
     pub session: Option<Uuid>,
     /// The generation of the refresh token that was issued with the access token.
     pub generation: Option<i64>,
-    /// Its scopes.
+    /// The scopes of the token.
     pub scopes: Scopes,
     /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
     /// When the user authenticated (`auth_time`).
     pub authenticated_at: DateTime<Utc>,
-    /// When it was minted, with millisecond precision.
+    /// When the token was minted, with millisecond precision.
     pub minted_at: DateTime<Utc>,
-    /// When it was minted, in whole seconds (`iat`).
+    /// When the token was minted, in whole seconds (`iat`).
     pub issued_at: DateTime<Utc>,
-    /// When it expires.
+    /// When the token expires.
     pub expires_at: DateTime<Utc>,
     /// The revision of the revocations at the last check that found no revocation of the token.
     checked_revision: AtomicU64,
-    /// The feed epoch (see `epochs`) in which its session was found in the database.
+    /// The feed epoch (see `epochs`) in which the session of the token was found in the database.
     checked_epoch: AtomicI64,
     /// The epoch of the key ring that verified the token.
     epoch: u64,
@@ -322,12 +322,13 @@ impl Tokens {
         self.inner.clock.now() - MAX_TTL
     }
 
-    /// Removes revocations that are no longer needed from memory. Call it only while the clock is steady.
+    /// Removes from memory the revocations that are no longer needed. Call it only while the clock is steady.
     pub fn prune_revocations(&self) {
         self.inner.revocations.prune(self.revocations_before());
     }
 
-    /// Deletes revocations that are no longer needed from the database. Call it only while the clock is steady.
+    /// Deletes from the database the revocations that are no longer needed. Call it only while the clock is
+    /// steady.
     ///
     /// # Errors
     ///

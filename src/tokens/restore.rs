@@ -54,7 +54,7 @@ impl Epoch {
     }
 }
 
-/// Deletes all signing keys, because the secret that encrypts them is lost. The next start creates new ones.
+/// Deletes all signing keys, because the secret that encrypts them is lost. The next start creates new keys.
 ///
 /// # Errors
 ///

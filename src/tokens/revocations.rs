@@ -1,13 +1,13 @@
 //! The in-memory set of revocations, so that a request needs no query.
 //!
-//! A revocation names a session, a token or a user, and rejects its tokens: all of them, or those that were
-//! minted before a given time. A revocation by this replica takes effect at its commit. Revocations by other
-//! replicas are polled. An entry is removed long after its last token has expired.
+//! A revocation names a session, a token or a user, and rejects its tokens: all tokens, or the tokens that
+//! were minted before a given time. A revocation by this replica takes effect at its commit. Revocations by
+//! other replicas are polled. An entry is removed long after its last token has expired.
 //!
 //! A row gets its number at the insert but becomes visible at the commit. A poll that reads only the rows
 //! above the last number would therefore miss rows of a slow transaction. Each poll reads again all rows that
 //! were new within the last [`OVERLAP`], which is longer than the maximum duration of a transaction. If there
-//! are more than [`PAGE`] such rows, each poll reads only the newest ones, and one poll in
+//! are more than [`PAGE`] such rows, each poll reads only the newest rows, and one poll in
 //! [`FULL_POLL_EVERY`] reads all of them.
 
 use std::collections::{HashMap, VecDeque};
@@ -26,7 +26,7 @@ use crate::secrets::sha256;
 
 /// After a row was read, rows with lower numbers can become visible for at most this time.
 const OVERLAP: Duration = Duration::from_secs(20);
-/// The number of rows in one query, and the maximum number that every poll reads again.
+/// The maximum number of rows in one query, and of rows that every poll reads again.
 const PAGE: u16 = 10_000;
 /// The interval, in polls, at which a poll reads again all rows that are not settled.
 const FULL_POLL_EVERY: u32 = 20;
@@ -62,7 +62,8 @@ fn digest(context: &[u8], user: Uuid) -> Uuid {
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Returns the revocation of all credentials of a user, or of those that were minted before the given time.
+/// Returns the revocation of all credentials of a user, or of the credentials that were minted before the
+/// given time.
 pub fn of_user(user: Uuid, minted_before: Option<DateTime<Utc>>, until: DateTime<Utc>) -> Revocation {
     Revocation { subject: subject_of_user(user), minted_before, until }
 }
@@ -87,7 +88,7 @@ pub(super) struct Revocations {
     all_tokens: [RwLock<HashMap<Uuid, u32>>; SHARDS],
     /// Subjects whose older tokens are rejected.
     older_tokens: RwLock<HashMap<Uuid, Revocation>>,
-    /// Raised with each new entry. A token that was checked at this revision needs no further check.
+    /// Incremented with each new entry. A token that was checked at this revision needs no further check.
     revision: AtomicU64,
     position: Mutex<PollPosition>,
 }
@@ -95,7 +96,7 @@ pub(super) struct Revocations {
 /// The position of the polls in the table.
 #[derive(Debug, Default)]
 struct PollPosition {
-    /// All rows up to this number are read, and no new rows with such a number can appear.
+    /// All rows up to this number were read, and no further row with a number up to this one can appear.
     settled: i64,
     /// The highest numbers of the last polls, with the times of the polls.
     recent: VecDeque<(Instant, i64)>,
@@ -136,7 +137,7 @@ impl Revocations {
         }
     }
 
-    /// Returns the revision; it changes with each new entry.
+    /// Returns the revision, which changes with each new entry.
     pub(super) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }

@@ -1,9 +1,9 @@
 //! The life cycle of signing keys: standby, active, retired, deleted.
 //!
 //! There is one active key and one standby key. Verifiers load the standby key before it becomes active. A
-//! rotation is one transaction: it retires the active key, activates the oldest standby and creates a new
-//! standby. Every statement has the expected status of its key as a condition. If two processes rotate at the
-//! same time, the statements of the second process change no row, and its transaction fails.
+//! rotation is one transaction: it retires the active key, activates the oldest standby key and creates a new
+//! standby key. Every statement has the expected status of its key as a condition. If two processes rotate at
+//! the same time, the statements of the second process change no row, and its transaction fails.
 //!
 //! If the master secret can't decrypt the active key, no key is rotated or created: other replicas could not
 //! decrypt a new key.
@@ -33,19 +33,19 @@ const ATTEMPTS: u32 = 5;
 /// A key, without its private part.
 #[derive(Debug, Clone)]
 pub struct KeySummary {
-    /// Its id.
+    /// The id of the key.
     pub kid: String,
-    /// Its algorithm, as in RFC 7518.
+    /// The algorithm of the key, as in RFC 7518.
     pub alg: String,
-    /// Its status.
+    /// The status of the key.
     pub status: KeyStatus,
-    /// When it was created.
+    /// When the key was created.
     pub created_at: DateTime<Utc>,
-    /// When it became active.
+    /// When the key became active.
     pub activated_at: Option<DateTime<Utc>>,
-    /// When it was retired.
+    /// When the key was retired.
     pub retired_at: Option<DateTime<Utc>>,
-    /// When it is deleted.
+    /// When the key is deleted.
     pub delete_at: Option<DateTime<Utc>>,
 }
 
@@ -164,7 +164,8 @@ impl KeyRotation {
             Some(key) => key.kid.clone(),
             None => self.publish_standby(&stored, alg).await?,
         };
-        // If two processes created a standby key at the same time, the other key remains the standby key.
+        // If two processes have created a standby key at the same time, the key that is not activated remains
+        // the standby key.
         let has_another = self.standby(&stored, |key| key.kid != next).is_some();
         let created =
             if has_another { Vec::new() } else { vec![self.create_key(alg, KeyStatus::Standby).await?] };

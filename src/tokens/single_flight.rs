@@ -1,6 +1,6 @@
-//! Shares one query between all concurrent callers; one query runs at a time.
+//! Shares one query between all concurrent callers. Only one query runs at a time.
 //!
-//! A call that arrives while a query runs waits, and shares a query that started after its arrival: the
+//! If a call arrives while a query runs, it waits for a query that starts after its arrival, because the
 //! running query may have missed a recent change. If a query fails, every call that arrived before the end of
 //! this query fails, so that waiting calls don't each wait for another timeout.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-/// Runs one query at a time and shares its result.
+/// Runs one query at a time, and shares the result between the waiting calls.
 #[derive(Debug)]
 pub(super) struct SingleFlight {
     /// The maximum duration of a query.

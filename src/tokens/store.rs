@@ -18,7 +18,7 @@ pub(super) struct StoredKey {
     pub(super) status: KeyStatus,
     /// The public key, in the format that `algorithms::decoding_key` reads.
     pub(super) public_key: Vec<u8>,
-    /// Encrypted, with the `kid` as associated data.
+    /// The encrypted private key, with the `kid` as associated data.
     pub(super) sealed_private_key: Vec<u8>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) activated_at: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! The uses of access tokens, until the `sessions` module has written them to the database.
+//! Keeps the uses of access tokens in memory until the `sessions` module has written them to the database.
 //!
 //! A client that uses an access token has received the response that contained it, and therefore also the
 //! refresh token of the same generation. The use is recorded in memory and written in batches. If a crash
@@ -42,7 +42,7 @@ impl TokenUsage {
         unwritten.get(&session).map(|token_use| token_use.generation)
     }
 
-    /// Returns up to `limit` uses. They stay recorded until [`TokenUsage::acknowledge`] removes them.
+    /// Returns up to `limit` uses. The uses stay recorded until [`TokenUsage::acknowledge`] removes them.
     pub(super) fn batch(&self, limit: usize) -> Vec<TokenUse> {
         let unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         unwritten.values().take(limit).copied().collect()

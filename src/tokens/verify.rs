@@ -22,7 +22,7 @@ use crate::strict_json;
 
 /// The maximum difference between the clocks of two replicas.
 pub(super) const SKEW: TimeDelta = TimeDelta::seconds(30);
-/// The maximum length of a token, in bytes; a minted token has about 700.
+/// The maximum length of a token, in bytes. A minted token has about 700 bytes.
 const MAX_BYTES: usize = 4096;
 /// The maximum number of JSON values in a header or a payload.
 const MAX_VALUES: usize = 1000;
@@ -110,7 +110,7 @@ pub(super) fn verify(
     validation.set_issuer(&[&tokens.issuer]);
     validation.set_audience(&[&tokens.audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // `accept` checks both times with the injected clock.
+    // `accept` checks `exp` and `nbf` with the injected clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let claims = jsonwebtoken::decode::<Claims>(token, decoding_key, &validation)
@@ -196,8 +196,8 @@ mod tests {
         // S-19, S-25
         let vectors: Value = serde_json::from_str(include_str!("algorithms/vectors.json")).unwrap();
         for (name, token) in vectors["jws"].as_object().unwrap() {
-            // The payload of RFC 8037 A.4 is not JSON. The headers of the others have no `kid` and another
-            // `typ`.
+            // The payload of RFC 8037 A.4 is not JSON. The headers of the other examples have no `kid`, and
+            // another `typ`.
             let header = header(token.as_str().unwrap());
             assert_eq!(header.is_none(), name == "RFC 8037 A.4");
             assert_eq!(header.as_ref().and_then(kid), None, "{name}");

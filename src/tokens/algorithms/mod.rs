@@ -144,11 +144,11 @@ pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
 /// A public key for other services (RFC 7517). The type can't hold the private part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// Its id.
+    /// The id of the key.
     pub kid: String,
-    /// Its algorithm.
+    /// The algorithm of the key.
     pub alg: Alg,
-    /// Its parameters.
+    /// The parameters of the key.
     pub parameters: KeyParameters,
 }
 

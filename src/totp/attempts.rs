@@ -32,7 +32,7 @@ impl Attempt {
 /// Returns pairs, the longest delay first. A pair contains a number of earlier wrong codes, and the delay
 /// after the next wrong code, in milliseconds.
 pub(super) fn delays() -> impl Iterator<Item = (i64, i64)> {
-    // 2^10 seconds are more than the maximum.
+    // 2^10 seconds is longer than the maximum delay.
     (0..=10).rev().map(|exponent| {
         let delay = (1000_i64 << exponent).min(DELAY_MAX_MILLIS);
         (FREE_FAILURES - 1 + exponent, delay)

@@ -8,8 +8,8 @@
 //!
 //! The secret is encrypted under a key that is derived from the master secret. Recovery codes are stored as
 //! keyed hashes; their key is encrypted together with the secret. Wrong codes of the app and wrong recovery
-//! codes are counted together. After 10 of them, the user must wait before each attempt, up to 15 minutes. An
-//! attempt is counted before a code is compared.
+//! codes are counted together. After 10 wrong codes, the user must wait before each attempt, up to 15
+//! minutes. An attempt is counted before a code is compared.
 //!
 //! The functions run in the transaction of the caller, which decides what a code is used for.
 

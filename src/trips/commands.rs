@@ -11,7 +11,7 @@ use crate::db::Tx;
 use crate::idempotency::ResultRecorder;
 
 impl Trips {
-    /// Creates a trip with the id that the client has chosen, or with a new one. If the request has an
+    /// Creates a trip with the id that the client has chosen, or with a new id. If the request has an
     /// idempotency key, `receipt` saves the result in the same transaction.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::db::{StoreError, Tx};
 /// The number of tombstones that one transaction deletes.
 const SWEEP_BATCH: u64 = 200;
 
-/// The number of trips that one query reads; bounded because a trip can be large.
+/// The number of trips that one query reads. It is limited, because a trip can be large.
 const CHUNK: usize = 50;
 
 /// The part of the feed to read.

@@ -1,4 +1,4 @@
-//! The fields of a trip that its owner sets, the patch that changes them, and their rules.
+//! The fields of a trip that its owner sets, the patch that changes the fields, and the rules of the fields.
 
 use std::ops::Deref;
 
@@ -15,19 +15,19 @@ use super::{YEARS, is_time_zone};
 /// The fields of a trip that its owner sets, not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UncheckedFields {
-    /// 1 to [`TITLE_MAX`] characters.
+    /// The title, 1 to [`TITLE_MAX`] characters.
     pub title: String,
-    /// 1 to [`DESTINATION_MAX`] characters.
+    /// The destination, 1 to [`DESTINATION_MAX`] characters.
     pub destination: Option<String>,
     /// The first day.
     pub start_date: Option<NaiveDate>,
-    /// The last day, not before the first.
+    /// The last day, not before the first day.
     pub end_date: Option<NaiveDate>,
     /// The name of a time zone in the IANA database.
     pub time_zone: Option<String>,
-    /// At most [`NOTES_MAX`] characters.
+    /// The notes, at most [`NOTES_MAX`] characters.
     pub notes: Option<String>,
-    /// The status.
+    /// The status of the trip.
     pub status: Status,
     /// The stops, in travel order.
     pub stops: Stops,
@@ -96,7 +96,7 @@ pub struct Patch {
     pub notes: Option<Option<String>>,
     /// Can't be cleared.
     pub status: Option<Status>,
-    /// Replaces all stops; an empty list clears them.
+    /// Replaces all stops. An empty list removes all stops.
     pub stops: Option<Stops>,
 }
 
@@ -128,8 +128,8 @@ impl Patch {
 }
 
 impl TripFields {
-    /// Checks the rules that involve several fields, and those that the request schema can't express. The API
-    /// checks lengths, and the database checks them again.
+    /// Checks the rules that involve several fields, and the rules that the request schema can't express. The
+    /// API checks lengths, and the database checks them again.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl TripFields {
         Self(fields)
     }
 
-    /// Returns the fields with other ids of stops: each id that the server generated from the seed `from` is
+    /// Returns the fields with other stop ids: each id that the server generated from the seed `from` is
     /// replaced with the id from the seed `to`.
     ///
     /// # Errors

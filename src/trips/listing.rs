@@ -1,8 +1,8 @@
 //! Lists of trips: filters, search, sort order and pages.
 //!
 //! Every list contains the trips of one owner. Search and the order of titles ignore case and accents on
-//! every database, because both compare a folded form, without case and accents, that is stored with the
-//! trip.
+//! every database, because they compare a folded form of the texts (without case and accents), which is
+//! stored with the trip.
 
 use futures_util::FutureExt;
 use search_index::fold;

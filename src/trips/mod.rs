@@ -54,7 +54,7 @@ pub const NOTES_MAX: usize = 10_000;
 /// The maximum number of trips on a page.
 pub const PAGE_MAX: u16 = 100;
 /// The size of trips, in bytes of JSON, at which a page of the list or the feed ends early. The size is
-/// checked after each chunk, so a page can exceed it by one chunk.
+/// checked after each chunk, so a page can exceed this limit by one chunk.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The years that dates and times can be in.
@@ -68,7 +68,7 @@ fn is_time_zone(name: &str) -> bool {
 /// A trip, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trip {
-    /// Unique among the owner's trips.
+    /// The id of the trip, unique among the owner's trips.
     pub id: Uuid,
     /// The fields that the owner sets.
     pub fields: TripFields,
@@ -143,7 +143,7 @@ impl Trip {
 pub enum Precondition {
     /// Any state.
     Always,
-    /// The trip's entity tag is one of these.
+    /// The trip has one of these entity tags.
     OneOf(Vec<String>),
     /// The trip has this version.
     Version(i64),

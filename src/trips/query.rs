@@ -21,7 +21,7 @@ pub enum Sort {
     LatestStart,
     /// By last change, latest first.
     Updated,
-    /// By title, in the order of the code points of its folded form.
+    /// By title, in the order of the code points of the folded title.
     Title,
 }
 

@@ -1,8 +1,8 @@
-//! Admission of searches. A search can be expensive, so each user can run only one at a time, and each search
-//! has a deadline.
+//! Admission of searches. A search can be expensive, so each user can run only one search at a time, and each
+//! search has a deadline.
 //!
-//! A search waits for the user's other searches at most [`MAX_WAIT`]. It runs on the small pool of
-//! connections for searches. It acquires a connection for each statement separately, so that the statements
+//! A search waits for the user's other searches at most [`MAX_WAIT`]. A search uses the small pool of
+//! connections for searches, and acquires a connection for each statement separately, so that the statements
 //! of several users alternate.
 
 use std::collections::HashMap;

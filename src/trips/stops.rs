@@ -1,7 +1,7 @@
 //! The stops of a trip: one list in travel order, stored and returned as one JSON text.
 //!
-//! A JSON response copies that text without parsing it. A change of the trip parses it. A stop's id is unique
-//! only within its trip, so a conflict between two ids reveals nothing about other trips.
+//! A JSON response copies this text without parsing it. A change of the trip parses the text. A stop's id is
+//! unique only within its trip, so a conflict between two ids reveals nothing about other trips.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -27,14 +27,14 @@ pub const STOP_NOTES_MAX: usize = 2000;
 /// A stop of a trip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Unique in its trip.
+    /// The id of the stop, unique in its trip.
     pub id: Uuid,
-    /// 1 to [`STOP_NAME_MAX`] characters.
+    /// The name of the stop, 1 to [`STOP_NAME_MAX`] characters.
     pub name: String,
-    /// Degrees, from −90 to 90. Present together with the longitude.
+    /// The latitude in degrees, from −90 to 90. Present together with the longitude.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latitude: Option<f64>,
-    /// Degrees, from −180 to 180. Present together with the latitude.
+    /// The longitude in degrees, from −180 to 180. Present together with the latitude.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longitude: Option<f64>,
     /// The name of a time zone in the IANA database; without it, the trip's time zone applies.
@@ -46,7 +46,7 @@ pub struct Stop {
     /// The departure, in the stop's time zone; not before the arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub departs_at: Option<NaiveDateTime>,
-    /// At most [`STOP_NOTES_MAX`] characters.
+    /// The notes, at most [`STOP_NOTES_MAX`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
 }
@@ -165,7 +165,7 @@ impl Stops {
         Ok(Self(serde_json::to_string(&list).unwrap_or_default()))
     }
 
-    /// Returns the names of the stops, or none if the stored text is invalid.
+    /// Returns the names of the stops, or an empty list if the stored text is invalid.
     pub(super) fn names(&self) -> Vec<Cow<'_, str>> {
         #[derive(Deserialize)]
         struct Named<'a> {

@@ -95,8 +95,8 @@ impl UnitOfWork {
     /// intends to create trips. Also reads the tombstones of these ids.
     ///
     /// On a database with row locks, no other transaction can change the trips before this transaction ends.
-    /// This call must be the first in its transaction. All writers lock trips first, in the order of their
-    /// ids, and then the counter, so they can't deadlock.
+    /// This call must be the first in its transaction. All writers lock the trips first, in the order of
+    /// their ids, and then the counter, so that they can't deadlock.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl UnitOfWork {
 
     /// Creates a trip. If a trip with this id was deleted, or was possibly lost when the database was
     /// restored from a backup, the versions of the new trip start above those of the former trip. A client
-    /// that still has the former trip therefore never mistakes the new trip for the former one.
+    /// that still has the former trip therefore never mistakes the new trip for the former trip.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl UnitOfWork {
         let tombstones = writes.iter().map(Write::tombstones).sum();
         writes.push(Write::BumpCounter { changes: self.changes, usage: self.difference, tombstones });
         // The order is required: see [`Write::order`]. It also puts writes of one kind next to each other.
-        // They have the same SQL text, so SQLite gets them as one batch.
+        // These writes have the same SQL text, so SQLite gets them as one batch.
         writes.sort_by_key(Write::order);
         match store::write(tx, self.owner, &writes).await {
             // The only foreign key of these tables is the owner, so the account is missing.

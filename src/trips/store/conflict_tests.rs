@@ -1,4 +1,4 @@
-//! Tests that a unit of work does not overwrite trips that changed after it read them.
+//! Tests that a unit of work does not overwrite trips that were changed after the unit of work read them.
 
 use chrono::DateTime;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! The queries of the list: one statement per chunk of a page, for every filter and sort order.
 //!
-//! Each query filters by the owner first and therefore reads no rows of other owners. It continues from a
-//! position in an index (keyset pagination), so every page of a list costs the same.
+//! Each query filters by the owner first and therefore reads no rows of other owners. A query continues from
+//! a position in an index (keyset pagination), so every page of a list costs the same.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -35,8 +35,8 @@ pub(in crate::trips) struct FoundPage {
     pub(in crate::trips) last: Option<ListPosition>,
 }
 
-/// The number of trips that one statement reads; bounded because a trip can be large. Most pages need only
-/// one statement.
+/// The number of trips that one statement reads. It is limited, because a trip can be large. Most pages need
+/// only one statement.
 const CHUNK: u16 = 25;
 
 /// Reads a page, in one chunk if the limit is at most [`CHUNK`]. With `ids`, the page contains only trips
@@ -166,7 +166,7 @@ pub(super) fn page_statement(backend: DbBackend, listing: &Listing, ids: Option<
     Statement::from_sql_and_values(backend, text, values)
 }
 
-/// Returns the number of rows to read: one more than the page contains, to detect a next page.
+/// Returns the number of rows to read: one row more than the page contains, to detect a next page.
 fn row_limit(listing: &Listing) -> u64 {
     u64::from(listing.limit) + 1
 }

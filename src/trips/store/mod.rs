@@ -1,5 +1,5 @@
-//! The tables of trips, tombstones and change counters. Every query filters by owner, except the search for
-//! expired tombstones.
+//! Queries on the tables of trips, tombstones and change counters. Every query filters by owner, except the
+//! search for expired tombstones.
 
 #[cfg(test)]
 mod conflict_tests;
@@ -180,7 +180,7 @@ fn counter_column(owner: Uuid, column: trip_counters::Column) -> SelectStatement
 #[derive(Debug)]
 pub(super) enum Write<'a> {
     /// Increments the owner's counter by the number of changes, and adds `usage` and `tombstones` to it. The
-    /// counter's row stays locked until the transaction ends, so the changes of an owner have one order.
+    /// counter's row stays locked until the transaction ends, so the changes of an owner have a single order.
     BumpCounter { changes: i64, usage: Usage, tombstones: i64 },
     /// Deletes the trip with this version.
     Delete { id: Uuid, version: i64 },

@@ -3,10 +3,10 @@
 use poem::http::{HeaderMap, header};
 use poem::{FromRequest, Request, RequestBody, Result};
 
-/// The representation that a client prefers, for an operation that supports both.
+/// The representation that a client prefers, for an operation that returns JSON or HTML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Representation {
-    /// JSON, for programs. It is the default.
+    /// JSON, for programs. This is the default.
     Json,
     /// An HTML page, for browsers.
     Html,
@@ -42,7 +42,8 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
         || ranges(headers).any(|(range, weight)| is_json(range) && weight > 0.0)
 }
 
-/// Returns the weight of a media type, from 0 (not acceptable) to 1. The most specific range applies.
+/// Returns the weight of a media type, from 0 (not acceptable) to 1. The most specific media range in
+/// `Accept` applies.
 fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> f32 {
     let precision = |range: &str| match range.split_once('/')? {
         ("*", "*") => Some(0),

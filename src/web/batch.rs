@@ -47,7 +47,7 @@ pub struct Item<T> {
     pub raw_op_id: String,
     /// The parsed `op_id`.
     pub op_id: Uuid,
-    /// A digest of the operation's JSON. It does not depend on the order of the fields.
+    /// A digest of the operation's JSON, which does not depend on the order of the fields.
     pub digest: [u8; 32],
     /// The parsed operation, or its JSON and the errors in it. Pointers are relative to the operation.
     pub checked: Result<T, (Value, Vec<FieldError>)>,
@@ -81,9 +81,9 @@ impl<W: BatchBody> ParsePayload for Batch<W> {
 }
 
 impl<W: BatchBody> Batch<W> {
-    /// Reads the operations of `user` and converts each as soon as it is parsed, so that the JSON of only one
-    /// operation is in memory at a time. The caller must hold the returned admission until the operations are
-    /// processed.
+    /// Reads the operations of `user` and converts each operation as soon as it is parsed, so that the JSON
+    /// of only one operation is in memory at a time. The caller must hold the returned admission until the
+    /// operations are processed.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! JSON request bodies.
 //!
 //! A body is read with a size limit and a deadline, parsed strictly, and checked against the schema that the
-//! OpenAPI document publishes. All errors are reported at once; no value is coerced or ignored.
+//! OpenAPI document publishes. The errors are reported together, and no value is coerced or ignored.
 
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::error::ContentTypeError;
@@ -22,8 +22,8 @@ use crate::strict_json::{self as strict, JsonError};
 
 /// A JSON request body, checked against its schema.
 ///
-/// [`Body::check`] and [`Body::accept`] give access to the value. They report the errors that the schema
-/// found together with those that the operation's own rules find.
+/// [`Body::check`] and [`Body::accept`] give access to the value. They report the errors of the schema check
+/// together with the errors of the operation's own rules.
 #[derive(Debug)]
 pub struct Body<T> {
     value: T,
@@ -32,8 +32,8 @@ pub struct Body<T> {
 }
 
 impl<T> Body<T> {
-    /// Returns a digest of the JSON that does not depend on the order of its fields. It is computed only for
-    /// requests with an `Idempotency-Key`, and is zero for other requests.
+    /// Returns a digest of the JSON, which does not depend on the order of the fields. The digest is computed
+    /// only for requests with an `Idempotency-Key`, and is zero for other requests.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
@@ -48,7 +48,7 @@ impl<T> Body<T> {
     }
 
     /// Returns the result of `rules` if both the schema and the rules accept the value. The rules get the
-    /// value without the fields that the schema rejected, and the errors of those fields.
+    /// value without the fields that the schema rejected, and the errors of the rejected fields.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<T> Body<T> {
         match rules(self.value, &errors) {
             Ok(checked) if errors.is_empty() => return Ok(checked),
             Ok(_) => {}
-            // The rules did not see the rejected fields, so their errors for those fields are ignored.
+            // The rules did not see the rejected fields, so their errors for these fields are ignored.
             Err(more) => {
                 let is_new = |error: &FieldError| !errors.iter().any(|known| known.pointer == error.pointer);
                 let more: Vec<FieldError> = more.into_iter().filter(is_new).collect();
@@ -94,8 +94,7 @@ pub(super) fn invalid_json(error: JsonError) -> Problem {
     Problem::new(ProblemCode::InvalidJson, format!("The request body {error}."))
 }
 
-/// The extractor of operations without a body. It accepts no body or `{}`, and rejects anything else instead
-/// of ignoring it.
+/// The extractor of operations without a body. Accepts an absent body or `{}`, and rejects any other body.
 #[derive(Debug)]
 pub struct NoBody;
 

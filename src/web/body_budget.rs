@@ -1,5 +1,5 @@
-//! Limits the large request bodies that are processed at once, so that they exhaust neither the memory nor
-//! the processors.
+//! Limits the large request bodies that are processed at the same time, so that they exhaust neither the
+//! memory nor the processors.
 //!
 //! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
 //! before it is read, and is parsed by one of a few threads of low priority. If no share becomes free in

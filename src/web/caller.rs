@@ -40,7 +40,7 @@ pub const BEARER: &str = "bearerAuth";
 /// The name of the Basic scheme in the OpenAPI document.
 pub const BASIC: &str = "basicAuth";
 
-/// The maximum age of an authentication for operations that require a recent one.
+/// The maximum age of an authentication for operations that require a recent authentication.
 pub const STEP_UP_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 
 /// The services that check credentials. The middleware attaches them to every request.

@@ -16,7 +16,7 @@ const CLIENT: &str = "clientAuth";
 /// A service whose client credentials are valid.
 #[derive(Debug)]
 pub struct AuthenticatedClient {
-    /// Its `client_id`.
+    /// The `client_id` of the service.
     pub id: String,
 }
 

@@ -2,7 +2,7 @@
 //! they forward.
 //!
 //! Each proxy appends the address that it saw to a forwarding header. Only items that trusted proxies
-//! appended are reliable, so the list is read from its end: while the address is that of a trusted proxy, the
+//! appended are reliable, so the list is read from its end: while the address belongs to a trusted proxy, the
 //! item before it is the next address. Reading stops at the first item that is not an address, and the client
 //! is then the last known proxy. A header from a peer that is not trusted has no effect. `X-Forwarded-For`
 //! takes precedence over `Forwarded` (RFC 7239), because a proxy that writes `X-Forwarded-For` may pass on
@@ -73,8 +73,8 @@ impl TrustedProxies {
         Identified { client: ClientAddress(client), peer, is_untrusted: false }
     }
 
-    /// Follows the items from the peer, and returns the first address that is not that of a trusted proxy. An
-    /// item is `None` if it is not an address.
+    /// Follows the items from the peer, and returns the first address that does not belong to a trusted
+    /// proxy. An item is `None` if it is not an address.
     fn walk(&self, peer: IpAddr, mut items: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer;
         while self.contains(client) {

@@ -1,7 +1,8 @@
 //! Conditional requests (RFC 9110 §13). `If-None-Match` avoids sending a state that the client has already.
 //! `If-Match` prevents a change to a state that the client has not seen.
 //!
-//! A malformed condition is rejected. If it were ignored, the request would change a resource in any state.
+//! A malformed condition is rejected. If the server ignored the condition, the request would change a
+//! resource in any state.
 
 use poem::http::{HeaderName, HeaderValue, header};
 use poem::{Request, RequestBody, Result};
@@ -78,7 +79,7 @@ impl EntityTags {
     }
 }
 
-/// Reads a condition. A header that occurs several times is one list (RFC 9110 §5.3).
+/// Reads a condition. If the header occurs several times, the values form one list (RFC 9110 §5.3).
 fn read(request: &Request, name: &HeaderName) -> Result<Option<EntityTags>, Problem> {
     let mut lines = request.headers().get_all(name).iter().peekable();
     if lines.peek().is_none() {
@@ -103,8 +104,8 @@ pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 pub struct IfNoneMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 
 impl<const EXCLUSIVE: bool> IfNoneMatch<EXCLUSIVE> {
-    /// Returns whether the condition names this tag. Weak and strong tags are compared alike (RFC 9110
-    /// §13.1.2).
+    /// Returns whether the condition names this tag. Weak and strong tags are compared in the same way (RFC
+    /// 9110 §13.1.2).
     pub fn matches(&self, opaque: &str) -> bool {
         match &self.0 {
             None => false,

@@ -27,13 +27,13 @@ const BASIC_CHALLENGE: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 pub(super) enum Presented<'a> {
     /// No credential.
     Nothing,
-    /// The value of a Bearer credential, supposed to be an access token or a personal access token.
+    /// The value of a Bearer credential, expected to be an access token or a personal access token.
     Bearer(&'a str),
-    /// The token in the query, supposed to be an access token.
+    /// The token in the query, expected to be an access token.
     Query(Cow<'a, str>),
     /// The fields of a Digest credential.
     Digest(&'a str),
-    /// The value of a Basic credential, supposed to be base64.
+    /// The value of an HTTP Basic credential, expected to be base64.
     Basic(&'a str),
     /// A scheme that the server does not support.
     Other,
@@ -43,7 +43,7 @@ pub(super) enum Presented<'a> {
 ///
 /// # Errors
 ///
-/// `conflicting_credentials` if there is more than one.
+/// `conflicting_credentials` if the request has more than one credential.
 pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<'_>, Problem> {
     let query = request.uri().query().filter(|_| query_token).unwrap_or_default();
     // The middleware has rejected queries with duplicate names.
@@ -77,8 +77,8 @@ pub(super) fn extract(request: &Request, query_token: bool) -> Result<Presented<
     })
 }
 
-/// The challenges in the responses to callers that are not authenticated: always Bearer, and Digest and Basic
-/// if they are enabled.
+/// The challenges in the responses to callers that are not authenticated: always Bearer, and HTTP Digest and
+/// HTTP Basic if they are enabled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Challenges<'a> {
     pub(super) basic: bool,
@@ -207,12 +207,12 @@ pub fn user_deleted() -> Problem {
     Challenges { basic: false, digest: None, is_stale: false }.invalid_token(TokenError::Invalid)
 }
 
-/// Returns the problem for wrong Basic credentials, with a Basic challenge.
+/// Returns the problem for wrong HTTP Basic credentials, with a Basic challenge.
 pub fn invalid_basic_credentials() -> Problem {
     challenge_basic(wrong_credentials())
 }
 
-/// Returns the problem for correct Basic credentials of an account with a second factor.
+/// Returns the problem for correct HTTP Basic credentials of an account with a second factor.
 pub fn basic_without_second_factor() -> Problem {
     challenge_basic(Problem::new(
         ProblemCode::MfaRequired,
@@ -260,12 +260,12 @@ pub fn invalid_client() -> Problem {
     ))
 }
 
-/// Adds a `WWW-Authenticate` header that offers only Basic.
+/// Adds a `WWW-Authenticate` header that offers only HTTP Basic.
 fn challenge_basic(problem: Problem) -> Problem {
     problem.with_header(header::WWW_AUTHENTICATE, BASIC_CHALLENGE)
 }
 
-/// The identifier and password of a Basic credential, before any check.
+/// The identifier and password of an HTTP Basic credential, before any check.
 #[derive(Debug)]
 pub struct BasicCredentials {
     /// The text before the first colon, without white space around it.
@@ -285,7 +285,7 @@ impl BasicCredentials {
         }
     }
 
-    /// Returns the login attempt with these credentials. Basic credentials have no device token.
+    /// Returns the login attempt with these credentials. HTTP Basic credentials contain no device token.
     pub fn attempt(&self, request: &Request) -> LoginAttempt<'_> {
         let Self { identifier, password } = self;
         LoginAttempt { identifier, password, address: ClientAddress::of(request).0, device_token: None }

@@ -1,8 +1,8 @@
-//! The examples in the OpenAPI document. Each is built by the type of the body, so that it always has the
-//! form that the API accepts or returns. A body without an example does not compile.
+//! The examples in the OpenAPI document. Each example is built by the type of the body, so that it always has
+//! the form that the API accepts or returns. A body without an example does not compile.
 //!
-//! The texts and ids that the examples of several modules share are defined here. They tell one story: Grace
-//! signs up, and plans a week in Lisbon.
+//! The texts and ids that the examples of several modules share are defined here. The examples tell one
+//! story: Grace signs up, and plans a week in Lisbon.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};

@@ -1,6 +1,6 @@
 //! The names of fields in sentences for people: `start_date` is "Start date".
 
-/// The fields whose name in a sentence does not consist of the words of the field.
+/// The fields whose name in a sentence differs from the words of the field name.
 const LABELS: [(&str, &str); 9] = [
     ("q", "Search text"),
     ("op", "Operation"),
@@ -22,7 +22,7 @@ pub fn field_label(pointer: &str) -> String {
     if let Ok(index) = name.parse::<usize>() {
         return format!("Entry {} of {}", index + 1, lower_first(&field_label(parent)));
     }
-    // A header keeps its name.
+    // The name of a header is not changed.
     if name.contains('-') {
         return name.to_owned();
     }

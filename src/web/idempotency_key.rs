@@ -2,7 +2,7 @@
 //! once, and every repetition gets the same response.
 //!
 //! A key has 1 to 255 visible ASCII characters, either bare or as a quoted RFC 9651 string, which the draft
-//! uses; both forms are the same key. A malformed or duplicate header is rejected, because a client that
+//! uses; the two forms are the same key. A malformed or duplicate header is rejected, because a client that
 //! sends the header relies on its effect. Requests are compared by method, path and body; white space and the
 //! order of fields in the body don't matter.
 
@@ -26,7 +26,7 @@ use crate::idempotency::{
 
 /// The name of the header.
 pub const HEADER: &str = "idempotency-key";
-/// The longest key, in characters.
+/// The maximum length of a key, in characters.
 const KEY_MAX: usize = 255;
 /// The `Retry-After` of a request whose first execution is still running, in seconds.
 const IN_PROGRESS_RETRY_SECS: u64 = 1;
@@ -44,7 +44,7 @@ struct Key {
 }
 
 impl IdempotencyKey {
-    /// Reads the header.
+    /// Reads the `Idempotency-Key` header.
     fn from_request(request: &Request) -> Result<Self, Problem> {
         let mut values = request.headers().get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
@@ -58,8 +58,8 @@ impl IdempotencyKey {
         Ok(Self(Some(Key { key_digest: digest(&key), target })))
     }
 
-    /// Returns what identifies the request: its owner, its key, and a digest of its method, path and body.
-    /// `body` is the digest of the body. Returns `None` if the request has no key.
+    /// Returns the values that identify the request: its owner, its key, and a digest of its method, path and
+    /// body. `body` is the digest of the body. Returns `None` if the request has no key.
     pub fn request(&self, owner: Uuid, body: [u8; 32]) -> Option<Keyed> {
         let Key { key_digest, target } = self.0.as_ref()?;
         Some(Keyed { owner, key: *key_digest, digest: digest(&[target.as_bytes(), b"\n", &body].concat()) })
@@ -125,15 +125,15 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
 /// An operation whose request can be repeated. The value holds all parts of the request that the response
 /// needs. `T` is the result of the operation.
 pub trait Repeatable<T>: Send + Sync + 'static {
-    /// The part of the result that the response needs. As JSON it has at most 512 characters, for a request
-    /// of any size.
+    /// The part of the result that the response needs. As JSON, this part has at most 512 characters for a
+    /// request of any size.
     type Reference: Serialize + DeserializeOwned;
 
     /// Returns the part of the result that is saved.
     fn reference(&self, result: &T) -> Self::Reference;
 
-    /// Returns the response. It depends only on this operation and the reference, so that it is the same for
-    /// each repetition.
+    /// Returns the response. The response depends only on this operation and the reference, so that it is the
+    /// same for each repetition.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ pub trait Repeatable<T>: Send + Sync + 'static {
 /// The response to a request that may have a key.
 #[derive(Debug)]
 pub struct IdempotentResponse {
-    /// The response. It is the same for each repetition.
+    /// The response, which is the same for each repetition.
     pub response: SavedResponse,
     /// Whether this is the saved response of an earlier request.
     pub replayed: bool,

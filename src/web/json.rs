@@ -20,7 +20,7 @@ use crate::calendar_date;
 
 /// The media type of a JSON body.
 pub const MEDIA_TYPE: &str = "application/json";
-/// The initial capacity for the text of a response, in bytes. Most responses fit.
+/// The initial capacity for the text of a response, in bytes. Most responses are shorter.
 const INITIAL_CAPACITY: usize = 1024;
 
 /// A JSON response.
@@ -64,8 +64,9 @@ pub struct JsonStream<T>(Body, PhantomData<T>);
 
 impl<T> JsonStream<T> {
     /// Creates a response from the parts of the JSON text. An error ends the response and closes the
-    /// connection, so that the client does not mistake a part for the whole. The response must not be
-    /// compressed, so it must have `Cache-Control: no-store`, which excludes it from compression.
+    /// connection, so that the client does not mistake an incomplete response for a complete one. The
+    /// response must not be compressed, so it must have `Cache-Control: no-store`, which excludes it from
+    /// compression.
     pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self(Body::from_bytes_stream(parts), PhantomData)
     }

@@ -1,8 +1,8 @@
 //! Ids in paths and bodies, in their canonical form: a UUID in lower case, with hyphens.
 //!
-//! In a path, another spelling of the same UUID results in 404, and so does text that is not a UUID. A client
-//! that compares ids as strings, or caches responses by path, therefore never sees one resource under two
-//! ids.
+//! In a path, another spelling of the same UUID results in 404. Text that is not a UUID also results in 404.
+//! A client that compares ids as strings, or caches responses by path, therefore never sees one resource
+//! under two ids.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Texts of users in request bodies: one line, or notes with several lines. [`crate::plain_text`] has the
-//! rules.
+//! Texts of users in request bodies: texts of one line, and notes with several lines. [`crate::plain_text`]
+//! has the rules.
 
 use std::borrow::Cow;
 

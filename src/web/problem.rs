@@ -1,8 +1,8 @@
 //! Problem details (RFC 9457), the form of every error response.
 //!
 //! A handler returns a [`Problem`] inside a `poem::Error`, and the middleware renders it. Errors of poem
-//! itself are converted here too. A problem never repeats input. Messages of the database and of libraries
-//! are only logged.
+//! itself are converted here too. The sentences of a problem never repeat input; only a pointer can contain
+//! the name of an unknown field or parameter. Messages of the database and of libraries are only logged.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -355,7 +355,7 @@ pub fn grouped(number: i64) -> String {
 }
 
 /// The error type of handlers. The parameters are the statuses that this operation can return, in addition to
-/// those that every operation can return: `Result<Json<T>, ProblemResponse<404, 409>>`.
+/// the statuses that every operation can return: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]
 pub struct ProblemResponse<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);
 

@@ -23,12 +23,13 @@ impl UnknownParameters {
             known => format!("This query parameter is unknown. The accepted ones are: {}.", known.join(", ")),
         };
         let error = |name: &str| {
-            // A long name is left out of the error.
+            // The error does not contain a long name.
             let is_short = name.chars().count() <= MAX_NAME;
             let pointer = if is_short { format!("/{name}") } else { String::new() };
             FieldError::new(pointer, "unknown_parameter", detail.clone())
         };
-        // Keep one error more than a problem lists, so that the problem can report that there are more.
+        // Keep one error more than a problem lists, so that the problem can report that there are more
+        // errors.
         Self(names.take(MAX_FIELD_ERRORS + 1).map(error).collect())
     }
 

@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Awaits `work`, and returns its result at a random time within the tick after it.
 pub fn at_next_tick<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    // Boxed, because the work contains several transactions.
+    // Boxed, because the future contains several transactions and is large.
     let work = Box::pin(work);
     async move {
         let started = Instant::now();

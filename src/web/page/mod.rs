@@ -61,7 +61,8 @@ pub fn render(template: &impl Template) -> String {
     template.render().unwrap_or_default()
 }
 
-/// Returns a page that caches don't store and search engines don't index. Browsers send no referrer from it.
+/// Returns a page that caches don't store and search engines don't index. Browsers send no referrer from this
+/// page.
 pub fn private(status: StatusCode, html: String) -> Response {
     Response::builder()
         .status(status)

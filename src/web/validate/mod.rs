@@ -1,7 +1,7 @@
 //! Checks a JSON value against the schema that the OpenAPI document publishes for it.
 //!
-//! Reports every error with its JSON pointer and a sentence for the user. Coerces nothing, and never repeats
-//! the input.
+//! Reports each error with its JSON pointer and a sentence for the user. Coerces no value. The sentences
+//! never repeat the input.
 
 mod sentences;
 mod size;
@@ -26,13 +26,13 @@ use super::problem::{FieldError, MAX_FIELD_ERRORS};
 use crate::accounts::{Email, USERNAME_PATTERN};
 use crate::calendar_date;
 
-/// The number of errors after which a check stops: one more than a problem lists, so that the problem can
-/// report that there are more.
+/// The number of errors after which a check stops: one error more than a problem lists, so that the problem
+/// can report that there are more.
 const MAX_FOUND: usize = MAX_FIELD_ERRORS + 1;
 /// The maximum length of an unknown field's name in a pointer, in characters.
 const MAX_POINTER_NAME: usize = 64;
 
-/// Returns every error in `value`.
+/// Returns the errors in `value`, at most [`MAX_FOUND`].
 pub(super) fn check(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> Vec<FieldError> {
     let mut checker = Checker { registry, errors: Vec::new() };
     checker.check(schema, value, "");
@@ -138,7 +138,7 @@ impl Checker<'_> {
     fn string(&mut self, schema: &MetaSchema, text: &str, pointer: &str) {
         let is_identifier =
             schema.format == Some("email") || schema.pattern.as_deref() == Some(USERNAME_PATTERN);
-        // The white space around an identifier is not part of it.
+        // The white space around an identifier is not part of the identifier.
         let text = if is_identifier { text.trim() } else { text };
         let length = text.chars().count();
         if let Some(min) = schema.min_length.filter(|min| length < *min) {

@@ -28,7 +28,7 @@ pub(super) fn too_short(min: usize) -> String {
     format!("is too short. Use at least {}", characters(min))
 }
 
-/// Describes the form of a text, by its pattern or its format.
+/// Returns the rest of the sentence about a text that does not match its pattern or its format.
 pub(super) fn expected_form(format: Option<&str>, pattern: Option<&str>) -> &'static str {
     if let Some((_, description)) = PATTERNS.iter().find(|(known, _)| Some(*known) == pattern) {
         return description;

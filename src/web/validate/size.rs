@@ -2,8 +2,8 @@
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 
-/// The number of values that a body may have in addition to those of its schema, so that the schema check can
-/// report them as errors.
+/// The number of values that a body may have in addition to the values of its schema, so that the schema
+/// check can report them as errors.
 const BASE: usize = 256;
 /// The assumed number of values in a list without a maximum length, and in an object without known fields.
 const OPEN: usize = 64;

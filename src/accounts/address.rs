@@ -1,4 +1,4 @@
-//! The email address of an account: finds, confirms and changes it.
+//! Finds, confirms and changes the email address of an account.
 
 use std::fmt;
 use std::sync::Arc;

@@ -62,7 +62,7 @@ impl FailedLogin {
     async fn count(&self, tx: &Tx) -> Result<bool, StoreError> {
         let is_alert = self.throttle.count_failure(tx, &self.failure).await?;
         let Some(owner) = self.owner.filter(|_| is_alert) else { return Ok(false) };
-        // The account may have been deleted since the login.
+        // The account was possibly deleted since the login.
         let Some(user) = store::find(tx, owner).await? else { return Ok(false) };
         if self.throttle.try_take(tx, &limits::of_attack_report(owner)).await?.is_some() {
             return Ok(false);

@@ -132,9 +132,9 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    /// Parses a text that a client sent, which need not be a valid identifier. Returns `None` if the text is
-    /// longer than any identifier: computing the canonical form of 256 KiB of text would block a worker
-    /// thread.
+    /// Parses the text that a client has sent. The text need not be a valid identifier. Returns `None` if the
+    /// text is longer than every identifier, because computing the canonical form of 256 KiB of text would
+    /// block a worker thread.
     pub fn from_entered(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.len() > 4 * EMAIL_MAX {

@@ -84,7 +84,8 @@ pub(super) async fn find_credentials(tx: &Tx, user: Uuid) -> Result<Option<Crede
     Ok(users::Entity::find_by_id(user).one(tx).await?.map(Credentials::from))
 }
 
-/// Deletes a user; foreign keys cascade to the user's other rows. Returns `false` if the user did not exist.
+/// Deletes a user. The foreign keys delete the rows of the user in other tables. Returns `false` if the user
+/// did not exist.
 pub(super) async fn delete(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
     Ok(users::Entity::delete_by_id(user).exec(tx).await?.rows_affected == 1)
 }
@@ -103,7 +104,7 @@ pub(super) async fn find_by_identifier(
 
 /// Returns the highest cost of all stored hashes: the two digits in `$2b$12$…`.
 pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
-    // Ignore corrupt values, because they can sort above the valid ones.
+    // Ignore corrupt values, because they can sort above the valid values.
     let pattern = format!("$2_$__${}", "_".repeat(53));
     let digits: Option<Option<String>> = users::Entity::find()
         .select_only()

@@ -23,7 +23,8 @@ pub async fn list_actions(settings: &Settings, limit: u64) -> Result<Vec<Action>
     Ok(found?)
 }
 
-/// Records a command that has succeeded, or that only reads. A failure is logged and does not fail the command.
+/// Records a command that has succeeded, or a command that only reads. If this fails, logs the failure; the
+/// command still succeeds.
 pub(super) async fn record(db: &Db, action: Action) {
     let written: Result<(), StoreError> =
         db.write(action.clone(), |tx, action| operators::record(tx, action).boxed()).await;

@@ -133,7 +133,7 @@ async fn restore_sqlite(
     Ok(Restored { header, renewed, replaced })
 }
 
-/// Moves the old database to `old` and the new one to its place.
+/// Moves the database `file` to `old`, and then the database `new` to `file`.
 fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
     File::open(new)?.sync_all()?;
     if let Some(old) = old {
@@ -171,8 +171,8 @@ async fn restore_dump(
     Ok(Restored { header, renewed, replaced: None })
 }
 
-/// Begins a new epoch in the database at `url`, and raises its generation above the one that the data
-/// directory records.
+/// Begins a new epoch in the database at `url`, and raises the generation of this database above the
+/// generation in the record of the data directory.
 async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
     let db = db::open(url).await?;

@@ -51,7 +51,7 @@ pub async fn list_clients(settings: &Settings) -> Result<Vec<Client>, ManageClie
     with_clients(db, async |clients, _| clients.list().await).await
 }
 
-/// Removes the client with this id; its next request is rejected.
+/// Removes the client with this id. The next request of the client is rejected.
 ///
 /// # Errors
 ///

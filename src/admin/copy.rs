@@ -2,8 +2,8 @@
 //!
 //! The target gets the id, epoch and generation of the source. A server with the same secret and data
 //! directory can therefore continue with the target, and clients need no change. If servers run during the
-//! copy, it lacks their later changes. A server that starts on such a copy begins a new feed epoch, because
-//! the data directory records a newer generation.
+//! copy, the copy lacks the changes that the servers make after the copy has begun. A server that starts on
+//! such a copy begins a new feed epoch, because the data directory records a newer generation.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -91,7 +91,8 @@ pub struct Copied {
     pub target: String,
     /// The tables, in the order in which they were copied.
     pub tables: Vec<CopiedTable>,
-    /// Whether servers used the source during the copy. The target then lacks their later changes.
+    /// Whether servers used the source during the copy. The target then lacks the changes that these servers
+    /// made after the start of the copy.
     pub servers_running: bool,
     /// How long the copy took.
     pub duration: Duration,
@@ -169,8 +170,8 @@ async fn use_of(url: &str) -> Result<SourceUse, CopyDatabaseError> {
     }
 }
 
-/// Returns the number of connections to the database of a server. Waits until those of a killed copy are
-/// closed.
+/// Returns the number of connections to a database on a server. Waits until the connections of a killed copy
+/// are closed.
 async fn connections(url: &str) -> Result<i64, CopyDatabaseError> {
     let started = Instant::now();
     loop {
@@ -216,7 +217,8 @@ async fn require_own_target(source: &str, target: &str, origin: &str) -> Result<
     }
     let Some(generation) = mark.generation else { return Ok(()) };
     let state = state_of(target).await?;
-    // A server raises the generation when it starts.
+    // A server raises the generation when it starts, so another generation means that a server has used the
+    // target.
     if state.generation != generation || state.database.to_string() != origin {
         return Err(CopyDatabaseError::Used(url()));
     }

@@ -275,7 +275,7 @@ fn check_files(settings: &Settings) -> Finding {
     const CHECK: &str = "files";
     let mut open = Vec::new();
     let mut check = |path: &Path| {
-        // A missing file is reported by other checks.
+        // Other checks report a missing file.
         if let Ok(file) = fs::metadata(path) {
             let mode = file.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {

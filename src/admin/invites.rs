@@ -50,7 +50,7 @@ pub async fn list_invites(settings: &Settings) -> Result<Vec<Invite>, ManageInvi
     with_invites(settings, async |invites, _| invites.list().await).await
 }
 
-/// Removes the invite with this id; its code is refused from now on.
+/// Removes the invite with this id. From then on, the code of the invite is refused.
 ///
 /// # Errors
 ///

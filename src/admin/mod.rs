@@ -1,4 +1,4 @@
-//! The administrative commands. They change the database and the master secret while servers run.
+//! The administrative commands, which change the database and the master secret while servers run.
 //!
 //! The functions return data; the command line formats it. Running servers poll the database for the changes
 //! several times a second.

@@ -74,9 +74,9 @@ pub async fn prepare_secret(settings: &Settings) -> Result<SecretPreparation, Ke
     })
 }
 
-/// Replaces the secret in the secret file and re-encrypts the keys under the new one. If an earlier rotation
-/// was interrupted, only completes that rotation. If the secret comes from the settings, only re-encrypts the
-/// keys.
+/// Replaces the secret in the secret file and re-encrypts the keys under the new secret. If an earlier
+/// rotation was interrupted, only completes that rotation. If the secret comes from the settings, only
+/// re-encrypts the keys.
 ///
 /// # Errors
 ///

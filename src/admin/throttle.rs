@@ -18,10 +18,10 @@ use uuid::Uuid;
 /// The number of users that are read at a time.
 const PAGE: u64 = 1000;
 
-/// An account, an address or a device that is slowed down now, with the user of the account if it exists.
+/// An account, an address or a device that is slowed down now, with the user if the account exists.
 #[derive(Debug, Clone)]
 pub struct SlowedDownAccount {
-    /// What is slowed down.
+    /// The account, address or device that is slowed down.
     pub slowed_down: SlowedDown,
     /// The user that the name belongs to; `None` if no account has the name.
     pub user: Option<Uuid>,
@@ -33,7 +33,7 @@ pub enum ThrottleTarget<'a> {
     /// The account with this id, email address or username. Also accepts a name without an account, because
     /// failed logins with such a name have counters.
     Account(&'a str),
-    /// This address.
+    /// The client address.
     Address(IpAddr),
     /// All counters.
     All,

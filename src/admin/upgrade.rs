@@ -106,7 +106,7 @@ pub async fn rehearse_upgrade(
     Ok(rehearsed)
 }
 
-/// Copies a database with an older schema to an empty one. The copy is marked as incomplete, so that no
+/// Copies a database with an older schema to an empty database. The copy is marked as incomplete, so that no
 /// server starts on it.
 async fn copy_to(url: &str, scratch: &str, steps: usize) -> Result<(), RehearseUpgradeError> {
     db::require_directory(scratch)?;

@@ -129,7 +129,8 @@ impl Request {
         Ok((Changed { user: after.unwrap_or(user), is_changed, sessions_ended }, action))
     }
 
-    /// Returns whether the account was in another state before, and the revocations.
+    /// Makes the change. Returns whether the account was in another state before, and the revocations of the
+    /// sessions that were ended.
     async fn change(&self, tx: &Tx, user: &User) -> Result<(bool, Vec<Revocation>), ManageUsersError> {
         let (id, now) = (user.id, self.now);
         Ok(match self.change {

@@ -19,9 +19,9 @@ use crate::tokens::{BY_OPERATOR, Minted, Scope, Scopes, Subject, Tokens};
 pub struct ResetLink {
     /// The user.
     pub user: Uuid,
-    /// The link. It works once.
+    /// The link, which works once.
     pub link: String,
-    /// When it expires.
+    /// When the link expires.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -38,7 +38,7 @@ pub struct MintedToken {
     pub user: Uuid,
     /// The token.
     pub minted: Minted,
-    /// Its scopes.
+    /// The scopes of the token.
     pub scopes: Scopes,
 }
 

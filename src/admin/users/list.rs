@@ -32,7 +32,7 @@ pub struct UserDetails {
     pub personal_tokens: u64,
 }
 
-/// Returns the accounts after an id; at most `limit`.
+/// Returns up to `limit` accounts that match `filter`, beginning after the id `after`.
 ///
 /// # Errors
 ///

@@ -17,7 +17,7 @@ const VALUES_MAX: usize = 20;
 /// A checked record.
 #[derive(Debug, Clone)]
 pub(super) struct Imported {
-    /// The number of its line.
+    /// The number of the line of the record.
     pub(super) line: u64,
     pub(super) account: NewAccount,
     /// The hash of the password, if there is one.

@@ -42,7 +42,7 @@ pub enum ImportFormat {
 pub struct Import {
     /// The file.
     pub path: PathBuf,
-    /// Its format.
+    /// The format of the file.
     pub format: ImportFormat,
     /// Whether to check the file without importing it.
     pub is_dry_run: bool,
@@ -55,7 +55,7 @@ pub struct Fault {
     pub line: u64,
     /// The column, if one column is wrong.
     pub column: Option<&'static str>,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
 //! Splits a file into records. A record is one line of JSON, or one record of CSV (RFC 4180), whose quoted
-//! fields may contain line breaks.
+//! fields can contain line breaks.
 //!
 //! A record occupies at most [`RECORD_MAX`] bytes of memory, even if a line of the file is longer.
 
@@ -14,7 +14,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) line: u64,
-    /// The bytes without the line break, or what is wrong.
+    /// The bytes without the line break, or what is wrong with the record.
     pub(super) content: Result<Vec<u8>, &'static str>,
 }
 
@@ -95,7 +95,8 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// Returns whether a quoted field continues on the next line. A doubled quote inside a field does not end it.
+/// Returns whether a quoted field continues on the next line. A doubled quote inside a field does not end the
+/// field.
 fn has_open_quote(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |is_open, byte| is_open != (*byte == b'"'))
 }

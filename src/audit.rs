@@ -48,7 +48,7 @@ pub enum Event {
     SignedUp,
     /// A session was started.
     LoggedIn,
-    /// The first factor of a login was correct, and the account requires a second one.
+    /// The first factor of a login was correct, and the account requires a second factor.
     SecondFactorRequired,
     /// The second factor of a login was wrong.
     SecondFactorFailed,
@@ -74,7 +74,7 @@ pub enum Event {
     PasswordChanged,
     /// The holder of a session's refresh token revoked the session.
     LoggedOut,
-    /// The owner of a session revoked it.
+    /// The owner of a session revoked the session.
     SessionEnded,
     /// A service revoked an access token that it had received.
     TokenRevoked,
@@ -84,7 +84,7 @@ pub enum Event {
     AddressChangeUndone,
     /// A user set a new password with a mailed code or link.
     PasswordReset,
-    /// The owner of an account deleted it.
+    /// The owner of an account deleted the account.
     AccountDeleted,
     /// The data of an account was exported.
     DataExported,
@@ -175,7 +175,7 @@ pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
 }
 
 /// Writes the deletion of an account to the audit log. The log keeps the line after the deletion, so the line
-/// contains only the user's id. No other data refers to this id any more.
+/// contains only the user's id. After the deletion, no other data refers to this id.
 pub fn record_deletion(user: Uuid) {
     let info = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(

@@ -5,7 +5,7 @@
 //! correctness: a replica whose jobs fail keeps serving and logs the failures.
 //!
 //! Jobs that delete expired data or rotate keys run only while the clock is steady ([`Clock::is_steady`]).
-//! Otherwise these jobs would delete data that has not expired when the clock is temporarily wrong.
+//! Otherwise a clock that is temporarily wrong would cause these jobs to delete data that has not expired.
 //!
 //! [`Clock::is_steady`]: crate::clock::Clock::is_steady
 

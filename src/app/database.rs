@@ -173,8 +173,8 @@ async fn refuse_damaged(settings: &Settings, db: &Db) -> Result<(), StartError> 
     }
 }
 
-/// Returns the master secret. Creates it if it is missing, unless the database has signing keys, because a
-/// new secret can't decrypt them. If the operator has allowed a new secret, removes the keys first.
+/// Returns the master secret. Creates a missing secret, unless the database has signing keys, because a new
+/// secret can't decrypt them. If the operator has allowed a new secret, removes the keys first.
 async fn open_secret(settings: &Settings, creation: Creation, db: &Db) -> Result<MasterSecret, StartError> {
     let path = &settings.secret_file;
     if settings.secret.is_none() && !path.exists() && !tokens::list_keys(db).await?.is_empty() {
@@ -221,7 +221,7 @@ pub enum MarkError {
 impl Identity {
     /// If this process has written since the last call, raises the generation and records it in the data
     /// directory. A backup that was made before is then detected as older. If the database itself was
-    /// replaced by an older one while the server runs, begins a new epoch.
+    /// replaced by an older database while the server runs, begins a new epoch.
     ///
     /// # Errors
     ///

@@ -262,8 +262,8 @@ const START_LEASE: &str = "start";
 /// The duration of the lease that records the start.
 const START_LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 
-/// Compares the clock with the database's clock and with the time of the last lease. If they agree, records
-/// this start with a lease. The next start compares its clock with the time of that lease.
+/// Compares the clock with the database's clock and with the time of the last lease. If the clocks agree,
+/// records this start with a lease. The next start compares its clock with the time of that lease.
 async fn check_clock(db: &Db, clock: &Clock, leases: &Leases) -> Result<(), StoreError> {
     compare_clocks(db, clock).await?;
     if let Some(last) = leases.latest_expiry().await? {
@@ -306,7 +306,7 @@ pub(crate) fn create_data_dir(path: &Path) -> Result<(), StartError> {
 /// Writes and removes a file, so that a full or read-only disk is reported at the start and not at the first
 /// sign-up.
 fn check_writable(directory: &Path) -> io::Result<()> {
-    // Use a unique name, because several servers may start at the same time.
+    // Use a unique name, because several servers can start at the same time.
     let path = directory.join(format!(".try-{}", Clock::system().new_id()));
     let write = || {
         let mut file = File::create(&path)?;

@@ -88,7 +88,7 @@ pub enum StartError {
         /// The path of the file.
         path: String,
     },
-    /// The database is not the one that earlier starts used.
+    /// The database is not the database that earlier starts used.
     #[error(
         "the database {database} is not the one recorded in {record}: restore the recorded database, or run \
          `tripgate epoch renew` to use {database} from now on"

@@ -116,7 +116,7 @@ pub enum BackupError {
     Tool {
         /// The program.
         program: &'static str,
-        /// Its last message.
+        /// The last message of the program.
         reason: String,
     },
     /// The database can't be opened.

@@ -56,7 +56,7 @@ pub struct Header {
 pub struct Encryption {
     /// Always `AES-256-GCM`.
     pub algorithm: String,
-    /// The salt of the key, which is derived from the master secret.
+    /// The salt with which the key is derived from the master secret.
     pub salt: String,
 }
 

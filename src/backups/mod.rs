@@ -1,4 +1,4 @@
-//! Backups of the database: creates, lists, checks and unpacks them.
+//! Creates, lists, checks and unpacks backups of the database.
 //!
 //! A backup of SQLite is a consistent copy that is made while servers run; in WAL mode the copying reader
 //! blocks no writer. PostgreSQL and MariaDB are backed up by their own programs. A backup is compressed and
@@ -37,11 +37,11 @@ const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// A file in the backup directory.
 #[derive(Debug)]
 pub struct Backup {
-    /// Its path.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// Its header, or why it can't be read.
+    /// The header of the backup, or why the header can't be read.
     pub header: Result<Header, BackupError>,
 }
 
@@ -112,7 +112,7 @@ impl Backups {
         Ok(Backup { path, bytes, header: Ok(header) })
     }
 
-    /// Locks the directory, so that a backup does not remove the unfinished files of another one. The
+    /// Locks the directory, so that a backup does not remove the unfinished files of another backup. The
     /// operating system releases the lock when the process ends, also after a crash.
     fn lock(&self) -> Result<File, BackupError> {
         let failed = |source| BackupError::io("lock", &self.dir, source);
@@ -185,8 +185,8 @@ impl Backups {
         Ok(found)
     }
 
-    /// Creates a backup if the newest one is at least `every` old. Then deletes the oldest backups, so that
-    /// `keep` remain. Returns the new backup.
+    /// Creates a backup if the newest backup is at least `every` old. Then deletes the oldest backups, so
+    /// that `keep` remain. Returns the new backup.
     ///
     /// # Errors
     ///
@@ -275,7 +275,7 @@ impl Backups {
         self.secret.as_ref().map(MasterSecret::fingerprints).unwrap_or_default()
     }
 
-    /// Returns the key of a backup with this header; `None` if it is not encrypted.
+    /// Returns the key of a backup with this header; `None` if the backup is not encrypted.
     fn key(&self, path: &Path, header: &Header) -> Result<Option<file::Key>, BackupError> {
         let Some(Encryption { algorithm, salt }) = &header.encryption else { return Ok(None) };
         let path = || path.display().to_string();

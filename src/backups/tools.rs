@@ -122,7 +122,7 @@ impl Tool {
         }
     }
 
-    /// Waits for the program. Fails with its last message.
+    /// Waits for the program. If the program fails, the error contains its last message.
     fn wait(&self, mut child: Child, errors: thread::JoinHandle<String>) -> Result<(), BackupError> {
         let status = child.wait().map_err(|error| self.failed(error.to_string()))?;
         let errors = errors.join().unwrap_or_default();

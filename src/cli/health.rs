@@ -1,5 +1,5 @@
-//! `tripgate health`: asks the server on this machine whether it is healthy, for the health checks of
-//! containers.
+//! `tripgate health`: checks whether the server on this machine is healthy. Health checks of containers run
+//! this command.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -95,7 +95,7 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
     stream.write_all(head.as_bytes()).await?;
     stream.flush().await?;
     let mut response = Vec::new();
-    // A TLS stream may end without `close_notify` after the whole response.
+    // Some TLS streams end without `close_notify` after the whole response.
     let read = stream.take(MAX_RESPONSE).read_to_end(&mut response).await;
     let status = String::from_utf8_lossy(&response).split(' ').nth(1).and_then(|status| status.parse().ok());
     match (status, read) {
@@ -105,8 +105,8 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
     }
 }
 
-/// Accepts every certificate, because the server is on this machine, its certificate is for another name, and
-/// nothing secret is sent.
+/// Accepts every certificate. This is safe, because the server is on this machine and nothing secret is sent.
+/// It is necessary, because the certificate of the server is for another name.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

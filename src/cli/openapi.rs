@@ -69,7 +69,7 @@ pub(super) fn run(args: &ArgMatches, root: &Path, out: &mut dyn Write) -> Result
     }
 }
 
-/// Returns the committed files' paths with their expected contents.
+/// Returns the paths of the committed files, each with the expected content of the file.
 fn files() -> [(PathBuf, String); 2] {
     let dir = Path::new(DIR);
     [(dir.join("openapi.json"), openapi::json()), (dir.join("openapi.yaml"), openapi::yaml())]
@@ -80,7 +80,7 @@ fn check(root: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     for (path, text) in files() {
         let name = path.display();
         match fs::read_to_string(root.join(&path)) {
-            // Git may check files out with the platform's line endings.
+            // Git can check files out with the platform's line endings.
             Ok(found) if found.replace("\r\n", "\n") == text => {}
             Ok(_) => stale.push(format!("{name} is out of date")),
             Err(error) => stale.push(format!("{name} is not readable ({error})")),

@@ -1,4 +1,4 @@
-//! Finds the differences between two OpenAPI documents that break clients of the old one.
+//! Finds the differences between two OpenAPI documents that break clients of the old document.
 //!
 //! A client sends requests that the old document allowed, and relies on the responses that the old document
 //! promised. A new document must therefore not require more of a request, and must not guarantee less about a

@@ -1,4 +1,5 @@
-//! Tests each rule separately: applies one change to the program's document and checks the report.
+//! Tests each rule separately: applies one change to the OpenAPI document of this program and checks the
+//! report.
 
 use super::*;
 use crate::http::openapi;

@@ -16,13 +16,13 @@ use crate::tokens::{self, CLIENT_ID, Revocation, Scopes, TokenError, Tokens};
 pub struct ActiveToken {
     /// The user that the token was issued to.
     pub user: Uuid,
-    /// Its scopes.
+    /// The scopes of the token.
     pub scopes: Scopes,
     /// The client that the token was issued to.
     pub client_id: &'static str,
     /// The issuer.
     pub issuer: String,
-    /// Its session, if it has one.
+    /// The session of the token, if the token belongs to a session.
     pub session: Option<Uuid>,
     /// When the token expires. `None` for a personal access token that does not expire.
     pub expires_at: Option<DateTime<Utc>>,
@@ -33,9 +33,9 @@ pub struct ActiveToken {
 /// The claims that a refresh token does not have.
 #[derive(Debug, Clone)]
 pub struct AccessClaims {
-    /// Its id (`jti`).
+    /// The id of the token (`jti`).
     pub id: Uuid,
-    /// Its audience (`aud`).
+    /// The audience of the token (`aud`).
     pub audience: String,
     /// When the token was issued.
     pub issued_at: DateTime<Utc>,

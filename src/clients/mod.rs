@@ -35,9 +35,9 @@ const ID_MAX: usize = 64;
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
-    /// Its unique name, chosen by the operator.
+    /// The unique name that the operator has chosen.
     pub name: String,
-    /// When it was created.
+    /// When the client was created.
     pub created_at: DateTime<Utc>,
 }
 
@@ -46,7 +46,7 @@ pub struct Client {
 pub struct ClientCredentials {
     /// Its `client_id`.
     pub id: String,
-    /// Its `client_secret`: 256 random bits, not retrievable later.
+    /// The `client_secret`: 256 random bits, which can't be read later.
     pub secret: String,
 }
 
@@ -149,7 +149,7 @@ impl Clients {
         self.db.read((), |tx, ()| store::all(tx).boxed()).await.map_err(ClientsError::Store)
     }
 
-    /// Removes a client; its next request is rejected.
+    /// Removes a client. The next request of the client is rejected.
     ///
     /// # Errors
     ///
@@ -173,8 +173,8 @@ impl Clients {
         address: IpAddr,
         throttle: &Throttle,
     ) -> Result<Client, ClientsError> {
-        // Reject ids that the server can't have generated before the query: generated ids are ASCII, and some
-        // databases fail on some other characters.
+        // Before the query, reject ids that the server can't have generated: generated ids are ASCII, and
+        // some databases fail on some other characters.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientsError::InvalidCredentials);
         }

@@ -118,14 +118,14 @@ impl Clock {
         self.source.monotonic()
     }
 
-    /// Returns the time that replicas compare with each other, for example the time of a lease. It is the
+    /// Returns the time that replicas compare with each other, for example the time of a lease. This is the
     /// time of the database's clock, or the system time if the database has no clock of its own.
     pub fn shared_now(&self) -> DateTime<Utc> {
         from_millis(self.watch().shared(self.source.reading()))
     }
 
-    /// Returns the time that decides whether stored data has expired. After a jump of the system clock, it
-    /// continues as if the clock had not jumped, until the clock is [steady](Self::is_steady) again.
+    /// Returns the time that decides whether stored data has expired. After a jump of the system clock, this
+    /// time continues as if the clock had not jumped, until the clock is [steady](Self::is_steady) again.
     pub fn trusted_now(&self) -> DateTime<Utc> {
         from_millis(self.watch().trusted(self.source.reading()))
     }

@@ -22,7 +22,7 @@ pub struct MailSettings {
     pub ca_file: Option<PathBuf>,
     /// Seconds to wait for a response of the mail server.
     pub timeout_secs: u32,
-    /// Directory with templates that replace the built-in ones.
+    /// Directory with templates that replace the built-in templates.
     pub templates: Option<PathBuf>,
     /// Maximum number of mails per day.
     pub per_day: u32,

@@ -105,7 +105,7 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Directory of the database, the master secret and undelivered mails.
     pub data_dir: PathBuf,
-    /// URL with scheme `sqlite`, `postgres`, `postgresql` or `mysql`. It may contain a password.
+    /// URL with scheme `sqlite`, `postgres`, `postgresql` or `mysql`. The URL can contain a password.
     pub database_url: Secret,
     /// The master secret, if set directly. At least 32 bytes.
     pub secret: Option<Secret>,
@@ -145,9 +145,10 @@ pub struct Settings {
     pub apple_app_ids: Vec<String>,
     /// The Android apps in `assetlinks.json`.
     pub android_apps: Vec<AndroidApp>,
-    /// The domain that passkeys belong to and the origins that may use them, if they are set.
+    /// The domain that passkeys belong to, and the origins that may use passkeys, if the operator has set
+    /// them.
     pub passkeys: PasskeySettings,
-    /// One warning for each variable of the environment that looks like a setting but is not one.
+    /// One warning for each variable of the environment that looks like a setting but is not a setting.
     pub ignored_variables: Vec<String>,
     /// Address and port of the metrics, if enabled.
     pub metrics_listen: Option<SocketAddr>,
@@ -240,7 +241,7 @@ impl Settings {
     }
 
     /// Returns the public URL without a trailing slash. It is the issuer of tokens and the base of every
-    /// link. The default uses `bound`, the listener's actual address, because `listen` may have port 0.
+    /// link. The default uses `bound`, the listener's actual address, because `listen` can have port 0.
     pub fn public_url(&self, bound: SocketAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         match &self.public_url {
@@ -364,7 +365,7 @@ impl Reader {
         parse(setting.default, &setting.kind).unwrap_or(fallback)
     }
 
-    /// Parses a setting that may be absent, or whose default depends on other settings. Without a default, an
+    /// Parses a setting that can be absent, or whose default depends on other settings. Without a default, an
     /// empty text means that the setting is absent, because deployment tools write absent values like this.
     fn optional<T>(
         &mut self,

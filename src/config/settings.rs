@@ -34,7 +34,7 @@ pub enum ValueKind {
     Address,
     /// An http or https URL, the base of other URLs.
     BaseUrl,
-    /// The URL of a database. It may contain a password.
+    /// The URL of a database. The URL can contain a password.
     Database,
     /// The master secret.
     Secret,
@@ -42,11 +42,11 @@ pub enum ValueKind {
     Path,
     /// The path of a readable file.
     File,
-    /// The URL of a mail server. It may contain a password.
+    /// The URL of a mail server. The URL can contain a password.
     Smtp,
     /// An email address with or without a name.
     Mailbox,
-    /// Any text except an empty one.
+    /// Any text except the empty text.
     Text,
     /// One of several words.
     OneOf(&'static [&'static str]),

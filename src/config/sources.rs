@@ -1,6 +1,6 @@
 //! The sources of settings: `tripgate.toml`, `.env`, the environment and the command line. Each source
-//! overrides the previous ones. This module collects the effective text of every setting with the name that
-//! the operator wrote, and rejects unknown names. It does not check values.
+//! overrides the previous sources. This module collects the effective text of every setting with the name
+//! that the operator wrote, and rejects unknown names. It does not check values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -179,7 +179,8 @@ impl RawSettings {
     }
 }
 
-/// Returns the reason of a TOML error, unless the reason repeats a part of the line, which may be a secret.
+/// Returns the reason of a TOML error, unless the reason repeats a part of the line, because this part can be
+/// a secret.
 fn toml_reason(text: &str, line: usize, message: &str) -> String {
     const MIN_PART: usize = 4;
     let line = text.lines().nth(line - 1).unwrap_or_default();

@@ -24,7 +24,7 @@ pub enum StoreError {
     /// No connection is available, or the connection broke. Nothing was committed.
     #[error("the database is unavailable")]
     Unavailable(#[source] Option<Arc<DbErr>>),
-    /// The result of a COMMIT did not arrive. The transaction may or may not have been committed.
+    /// The result of a COMMIT did not arrive, so it is unknown whether the transaction was committed.
     #[error("the result of a commit is unknown")]
     OutcomeUnknown(#[source] Option<Arc<DbErr>>),
     /// The connection broke before the transaction had run a statement. Retryable.
@@ -70,7 +70,7 @@ impl StoreError {
         }
     }
 
-    /// Converts the error of a COMMIT. Unless the database reports a rollback, the transaction may have been
+    /// Converts the error of a COMMIT. Unless the database reports a rollback, the transaction was possibly
     /// committed.
     pub(super) fn of_commit(self) -> Self {
         match self {
@@ -102,7 +102,7 @@ impl StoreError {
         Self::Other(Arc::new(DbErr::Custom(message.to_owned())))
     }
 
-    /// Returns whether running the whole transaction again may succeed.
+    /// Returns whether running the whole transaction again can succeed.
     pub(super) fn is_retryable(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::LostWhileIdle(_))
     }

@@ -1,4 +1,4 @@
-//! Lanes: separate sets of connections, so that one kind of work never waits for another.
+//! Lanes: separate sets of connections, so that one kind of work never waits for another kind.
 //!
 //! Requests use the first lane. Searches, which can take long, have few connections and a deadline for each
 //! statement. The third lane serves background jobs that must not wait for requests: the poll of revocations

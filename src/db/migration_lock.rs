@@ -1,4 +1,4 @@
-//! Lets one process at a time migrate the schema.
+//! Ensures that only one process at a time migrates the schema.
 //!
 //! The lock is a row of the table `tripgate_bootstrap`, which exists before the first migration. The named
 //! locks of database servers (`GET_LOCK`, advisory locks) are not used, because they are local to one node of

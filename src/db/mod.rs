@@ -9,7 +9,7 @@
 //! Invariants:
 //!
 //! - When a write returns `Ok`, it is committed and synced.
-//! - A retryable conflict is retried a few times. A function may therefore run more than once, and must have
+//! - A retryable conflict is retried a few times. A function can therefore run more than once, and must have
 //!   no effects except through its `Tx`.
 //! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
 //! - A write that fails with [`StoreError::Unavailable`] was not committed and never will be. A write fails
@@ -91,7 +91,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;
 
-/// The error of a module. The database can be its cause.
+/// The error of a module. An error of the database can be its cause.
 pub trait HasStoreError: From<StoreError> + Send + 'static {
     /// Returns the database error that caused this error, if any.
     fn store(&self) -> Option<&StoreError>;
@@ -185,7 +185,8 @@ impl Db {
         self.write_within(DATABASE_TIMEOUT, input, work).await
     }
 
-    /// Like [`Db::write`], but waits for up to `limit`, for work that changes very many rows.
+    /// Like [`Db::write`], but the caller waits for up to `limit`. This is for work that changes very many
+    /// rows.
     ///
     /// # Errors
     ///

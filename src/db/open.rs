@@ -1,6 +1,6 @@
 //! Opens a database: configures the connections for each backend and migrates the schema.
 //!
-//! Replicas may start at the same time, so the schema is migrated under a lock of the database. A schema that
+//! Replicas can start at the same time, so the schema is migrated under a lock of the database. A schema that
 //! is newer than this program is rejected, because this program would write rows that violate newer rules.
 
 use std::io::ErrorKind::NotFound;
@@ -72,7 +72,7 @@ pub enum OpenError {
 /// A step of the schema's migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationStep {
-    /// Its name, which contains the date of its creation.
+    /// The name of the step. It contains the date on which the step was written.
     pub name: String,
     /// Whether the step was applied to the database.
     pub state: MigrationState,
@@ -211,7 +211,7 @@ pub async fn migrate_down(url: &str, count: u32) -> Result<Vec<MigrationStep>, O
 pub async fn migration_status(url: &str) -> Result<Vec<MigrationStep>, OpenError> {
     require_existing(url)?;
     let connection = match connect_once(url).await {
-        // The disk may be full; an immutable connection needs no space.
+        // The disk is possibly full. An immutable connection needs no space.
         Err(error) => connect_immutable(url).await.ok_or(error)?,
         connected => connected?,
     };
@@ -337,7 +337,7 @@ pub fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     file_of(url).map_err(|error| OpenError::Unreachable { url: url.to_owned(), source: error.into() })
 }
 
-/// Returns the number of connections of a pool in use and their maximum.
+/// Returns the number of connections of a pool that are in use, and their maximum number.
 pub(super) fn pool_usage(pool: &DatabaseConnection) -> (u32, u32) {
     let usage = |size: u32, idle: usize, max| (size.saturating_sub(u32::try_from(idle).unwrap_or(size)), max);
     match pool.get_database_backend() {

@@ -41,7 +41,7 @@ struct Inner {
 }
 
 /// The number of instructions of SQLite's virtual machine between two checks of the time limit. SQLite
-/// executes them in some tens of microseconds.
+/// executes this number of instructions in some tens of microseconds.
 const CHECK_EVERY: i32 = 2000;
 
 /// An open connection.
@@ -102,7 +102,7 @@ impl Inner {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes an idle connection, or opens one. The caller holds a permit.
+    /// Takes an idle connection, or opens a connection. The caller holds a permit.
     async fn session(&self) -> Result<Session, DbErr> {
         let idle = self.idle().pop();
         let session = match idle {
@@ -260,7 +260,7 @@ impl ReadPool {
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
-    /// Returns the number of connections in use and their maximum.
+    /// Returns the number of connections in use and the maximum number of connections.
     pub(super) fn usage(&self) -> (u32, u32) {
         let free = u32::try_from(self.0.permits.available_permits()).unwrap_or(self.0.size);
         (self.0.size.saturating_sub(free), self.0.size)

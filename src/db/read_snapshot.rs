@@ -9,7 +9,7 @@ use super::{Backend, Db, HasStoreError, StoreError, Tx, detached};
 
 impl Db {
     /// Runs a read-only function in one snapshot: all its statements see what was committed before the first
-    /// one. Costs more than [`Db::read`].
+    /// statement. Costs more than [`Db::read`].
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ impl FileId {
 }
 
 impl SqliteFiles {
-    /// Watches the database at `path` and its write-ahead log, as they are now.
+    /// Watches the files that are the database at `path` and its write-ahead log at this moment.
     pub(super) fn watch(path: &Path) -> Self {
         let files = Self::watch_database(path);
         files.watch_log();
@@ -55,7 +55,7 @@ impl SqliteFiles {
         }))
     }
 
-    /// Also watches the write-ahead log, as it is now.
+    /// Also watches the file that is the write-ahead log at this moment.
     pub(super) fn watch_log(&self) {
         if let Some(log) = watched(wal_of(&self.0.database)) {
             // Has no effect if the log is watched already.
@@ -130,7 +130,7 @@ pub fn remove_sqlite_files(path: &Path) {
 pub struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
-    /// Creates the value for a file that may not exist yet.
+    /// Creates the value. The file need not exist yet.
     pub fn new(path: PathBuf) -> Self {
         Self(path)
     }

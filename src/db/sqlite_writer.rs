@@ -3,9 +3,10 @@
 //! The writer runs all waiting functions in one `BEGIN IMMEDIATE` and returns their results after the shared
 //! COMMIT (group commit), so that one sync to disk serves many functions. Changes without a result are
 //! deferred and sent in batches. There are no savepoints, because they halve the throughput. If a function
-//! fails after it has changed something, or a deferred change or the COMMIT fails, the writer rolls back and
-//! runs each function again in a separate transaction. Functions have no effects except through their [`Tx`],
-//! so a second run is not observable.
+//! fails after it has changed something, a deferred change fails, or the database reports that the COMMIT
+//! failed, the writer rolls back and runs each function again in a separate transaction. If the result of the
+//! COMMIT does not arrive, no function runs again. Functions have no effects except through their [`Tx`], so
+//! a second run is not observable.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ where
 
 impl Writer {
     /// Starts the writer's task on `connection`. If the connection fails in a transaction, the task opens a
-    /// new one with `options`.
+    /// new connection with `options`.
     pub(super) fn start(connection: DatabaseConnection, options: ConnectOptions, files: SqliteFiles) -> Self {
         let immutable = None;
         Self::spawn(WriterConnection { connection, options, files, immutable, may_be_in_transaction: false })
@@ -170,7 +171,7 @@ impl Writer {
         gate.wait(limit, done).await
     }
 
-    /// Waits until all functions that were submitted earlier have ended, and ends the task.
+    /// Waits until all functions that were submitted earlier have ended, and then ends the task.
     pub(super) async fn close(&self) {
         let (done, wait) = oneshot::channel();
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -179,10 +180,10 @@ impl Writer {
     }
 }
 
-/// The writer's connection. When the disk is full or fails, SQLite may end a transaction by itself. The
-/// driver then still treats that transaction as open. It would nest every later transaction inside it, and
-/// never commit them. Therefore the writer replaces a connection before the next transaction, unless the
-/// connection is known to have left its last transaction.
+/// The writer's connection. When the disk is full or fails, SQLite can end a transaction by itself. The
+/// driver then still treats that transaction as open. The driver would nest every later transaction inside
+/// that transaction, and never commit the later transactions. Therefore the writer replaces a connection
+/// before the next transaction, unless the connection is known to have left its last transaction.
 struct WriterConnection {
     connection: DatabaseConnection,
     options: ConnectOptions,

@@ -109,7 +109,7 @@ impl Tx {
     ///
     /// [`StoreError::Conflict`] if a statement changes no row, and the errors of any statement.
     pub async fn execute_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
-        // Set the flag even if a statement fails, because earlier ones may have changed something.
+        // Set the flag even if a statement fails, because earlier statements have possibly changed something.
         self.changed.store(true, Ordering::Relaxed);
         if self.get_database_backend() != DbBackend::Sqlite {
             return Ok(self.send_all(statements.into_iter().map(StatementBatch::single).collect()).await?);

@@ -30,7 +30,8 @@ impl WriteGate {
         self.change(Self::RUNNING, Self::COMMITTING) || self.is_committing()
     }
 
-    /// Marks the write as waiting after its run was rolled back. The caller may abandon it before the next run.
+    /// Marks the write as waiting after its run was rolled back. The caller can abandon the write before the
+    /// next run.
     pub(super) fn reset(&self) {
         let _ = self.change(Self::RUNNING, Self::WAITING) || self.change(Self::COMMITTING, Self::WAITING);
     }

@@ -1,4 +1,4 @@
-//! Copies all rows of a database to another one. The two databases can be of different kinds.
+//! Copies all rows of a database to another database. The two databases can be of different kinds.
 //!
 //! The tables and columns come from the catalogs of both databases. Both databases are read in the order of
 //! the primary keys and compared row by row. Rows that are missing in the target are inserted, rows that
@@ -62,7 +62,7 @@ impl From<DbErr> for CopyError {
 /// A copied table. Both databases have the same number of rows with the same checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopiedTable {
-    /// Its name.
+    /// The name of the table.
     pub name: String,
     /// The number of rows.
     pub rows: u64,
@@ -276,7 +276,7 @@ struct Copy<'a> {
     total: u64,
 }
 
-/// What a pass over the tables does with rows that differ. A new row may have a unique value that an outdated
+/// What a pass over the tables does with rows that differ. A new row can have a unique value that an outdated
 /// row of the target still has, so all outdated rows are deleted before the first row is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
@@ -359,7 +359,7 @@ impl Copy<'_> {
     }
 }
 
-/// Returns the row and reads the next one.
+/// Returns the row and reads the next row.
 async fn advance(row: &mut Option<Row>, scan: &mut Scan) -> Result<Option<Row>, CopyError> {
     let next = scan.next().await?;
     Ok(mem::replace(row, next))

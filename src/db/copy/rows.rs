@@ -1,6 +1,6 @@
 //! Reads tables in the order of their keys, with a checksum.
 //!
-//! A separate task reads and decodes rows while the caller writes earlier ones.
+//! A separate task reads and decodes rows while the caller writes earlier rows.
 
 use std::fmt::Write;
 use std::{mem, vec};

@@ -35,7 +35,7 @@ impl Writer {
     }
 
     /// Adds a row to the current batch. Inserts the batch when it is full; [`Writer::finish`] inserts the
-    /// last one.
+    /// last batch.
     pub(super) async fn insert(&mut self, table: &Table, row: Row) -> Result<(), CopyError> {
         self.bytes += row.iter().map(Cell::size).sum::<usize>();
         self.rows.push(row);
@@ -116,8 +116,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Sets the sequences of PostgreSQL to continue after the highest copied number, and collects statistics. The other
-    /// databases do both by themselves.
+    /// Sets the sequences of PostgreSQL to continue after the highest copied number, and collects statistics.
+    /// The other databases continue their sequences and collect statistics by themselves.
     pub(super) async fn complete(&self, tables: &[Table]) -> Result<(), CopyError> {
         if self.backend != DbBackend::Postgres {
             return Ok(());

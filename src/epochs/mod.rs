@@ -15,7 +15,7 @@
 //!
 //! The generation of the database is incremented regularly while servers write. The data directory of each
 //! server records the highest generation that the server has seen. If the generation of the database is lower
-//! than the recorded one, the database was restored from a backup.
+//! than the recorded generation, the database was restored from a backup.
 
 mod store;
 
@@ -75,8 +75,8 @@ pub(crate) struct VersionFloor {
 }
 
 impl VersionFloor {
-    /// Returns the floor for this id. It is 0 if the id is newer than the restore, or if the database was
-    /// never restored.
+    /// Returns the floor for this id. The floor is 0 if the id is newer than the restore, or if the database
+    /// was never restored.
     pub(crate) fn for_id(self, id: Uuid) -> i64 {
         let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
         let millis = i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).unwrap_or(i64::MAX);
@@ -193,7 +193,7 @@ async fn renew(tx: &Tx, new: NewEpoch) -> Result<Renewed, StoreError> {
     Ok(Renewed { state, trips, ended_sessions })
 }
 
-/// Returns a random epoch. It is never 0, because 0 means "no epoch" in old cursors.
+/// Returns a random epoch. The epoch is never 0, because 0 means "no epoch" in old cursors.
 fn random_epoch() -> i64 {
     (i64::from_be_bytes(random_bytes()) & i64::MAX).max(1)
 }

@@ -122,7 +122,7 @@ pub(super) async fn raise_counters(tx: &Tx, step: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Ends all sessions. Returns their number.
+/// Ends all sessions. Returns the number of sessions that were ended.
 pub(super) async fn end_sessions(tx: &Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
     use sessions::{Column, Entity};
     let now = now.timestamp_millis();

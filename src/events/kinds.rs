@@ -46,7 +46,7 @@ pub enum EventKind {
     AttackDetected,
     /// The username was changed, set or removed.
     UsernameChanged,
-    /// The recovery codes were replaced by new ones.
+    /// The recovery codes were replaced by new recovery codes.
     RecoveryCodesCreated,
     /// A personal access token was created.
     TokenCreated,

@@ -1,5 +1,5 @@
-//! The security events of an account: what happened, when, from which address and on which device. The user reads
-//! them to notice a login by another person.
+//! The security events of an account: what happened, when, from which address and on which device. With this
+//! list, the user can notice a login by another person.
 //!
 //! [`record`] runs in the transaction that causes the event. Failed logins are different: an attacker can
 //! cause very many, so they must neither cost one transaction each nor fill the table. Failed logins are
@@ -77,7 +77,7 @@ impl NewEvent {
     }
 
     /// Sets the session that the event belongs to. The event then has the device of the session, unless
-    /// [`NewEvent::on`] sets another one.
+    /// [`NewEvent::on`] sets another device.
     #[must_use]
     pub fn in_session(self, session: Option<Uuid>) -> Self {
         Self { session, ..self }
@@ -123,7 +123,7 @@ impl NewEvent {
 pub struct Event {
     /// The id of the event, a UUIDv7.
     pub id: Uuid,
-    /// The name of its kind.
+    /// The name of the kind of the event.
     pub kind: String,
     /// When the event happened.
     pub at: DateTime<Utc>,
@@ -250,7 +250,8 @@ impl Events {
 /// [`StoreError`].
 pub async fn record(tx: &Tx, event: &NewEvent) -> Result<(), StoreError> {
     store::insert(tx, event.user, event).await?;
-    // To save time, delete the excess only after about one in 64 events. The id selects these events.
+    // To save time, delete the excess events only after about one in 64 inserts. The last byte of the id
+    // selects these inserts.
     if event.id.as_bytes().last().is_some_and(|byte| byte % 64 == 0) {
         store::trim(tx, event.user, EVENTS_MAX).await?;
     }
@@ -311,7 +312,7 @@ async fn write_collected(tx: &Tx, events: &[NewEvent]) -> Result<(), StoreError>
         if event.kind == EventKind::LoginFailed && !is_allowed(tx, event).await? {
             continue;
         }
-        // The account may have been deleted meanwhile.
+        // The account was possibly deleted after the event was collected.
         if store::user_exists(tx, event.user).await? {
             record(tx, event).await?;
         }
@@ -319,7 +320,7 @@ async fn write_collected(tx: &Tx, events: &[NewEvent]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Returns whether one more failed login of the account may be stored.
+/// Returns whether the limits allow storing one more failed login of the account.
 async fn is_allowed(tx: &Tx, event: &NewEvent) -> Result<bool, StoreError> {
     let kind = EventKind::LoginFailed.name();
     let since = event.at - TimeDelta::days(1);

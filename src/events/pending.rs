@@ -1,4 +1,5 @@
-//! The events that are not written yet: the first of each kind for an account and an address.
+//! The collected events that are not written yet. For each account and IP address, only the first event of
+//! each kind is collected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -119,7 +119,7 @@ pub(super) async fn trim(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreErr
 }
 
 /// Deletes about `limit` events that happened before a time. Deletes more than `limit` if several events
-/// happened in the same millisecond. Returns their number.
+/// happened in the same millisecond. Returns the number of deleted events.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let before = before.timestamp_millis();
     let query = security_events::Entity::find().select_only().column(security_events::Column::CreatedAt);
@@ -184,7 +184,7 @@ pub(super) async fn delete_devices(
     Ok(())
 }
 
-/// Deletes all devices except the `keep` most recently used ones.
+/// Deletes all devices except the `keep` devices that were used most recently.
 pub(super) async fn trim_devices(tx: &Tx, owner: Uuid, keep: u64) -> Result<(), StoreError> {
     let query = known_devices::Entity::find().select_only().column(known_devices::Column::LastSeenAt);
     let newest_excess = query

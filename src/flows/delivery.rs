@@ -36,8 +36,8 @@ impl Purpose {
         }
     }
 
-    /// Returns the path of the page that the link opens. Returns `None` if the mail has only a code, which is
-    /// valid on one device.
+    /// Returns the path of the page that the link opens. Returns `None` if the mail contains only a code,
+    /// which is valid only on the device that requested the mail.
     const fn page(self) -> Option<&'static str> {
         match self {
             Self::ConfirmAddress | Self::ChangeAddress => Some("/account/confirm"),
@@ -50,8 +50,8 @@ impl Purpose {
 }
 
 impl BegunFlow {
-    /// Returns the path and the fragment of the link. Returns `None` if the mail has only a code, which is
-    /// valid on one device.
+    /// Returns the path and the fragment of the link. Returns `None` if the mail contains only a code, which
+    /// is valid only on the device that requested the mail.
     pub fn link(&self) -> Option<String> {
         self.row.purpose.page().map(|page| format!("{page}#{}", self.token))
     }

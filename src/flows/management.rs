@@ -16,7 +16,7 @@ pub struct ReservedAddresses<'a> {
 }
 
 impl ReservedAddresses<'_> {
-    /// Returns true if an undo can restore this address. `address_key` is its canonical form.
+    /// Returns true if an undo can restore this address. `address_key` is the canonical form of the address.
     pub fn contains(&self, address_key: &str) -> bool {
         let subject = token::address_hash(&self.flows.mac, address_key);
         self.subjects.contains(subject.as_slice())
@@ -45,7 +45,7 @@ pub async fn end_all(tx: &Tx, user: Uuid, now: DateTime<Utc>) -> Result<(), Stor
     store::end_all(tx, user, now).await
 }
 
-/// Invalidates all unused confirmations of a user's address, because an operator has confirmed it.
+/// Invalidates all unused confirmations of a user's address, because an operator has confirmed the address.
 ///
 /// # Errors
 ///

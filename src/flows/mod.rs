@@ -65,8 +65,8 @@ pub struct NewFlow<'a> {
     pub address: Option<String>,
     /// The session that the flow ends, or in which its code is valid.
     pub session: Option<Uuid>,
-    /// Whether the code is sufficient without a password. True if the request for the code came from a
-    /// sign-up, or had the account's access token.
+    /// Whether the code is sufficient without a password. True if the code was requested by a sign-up, or
+    /// with an access token of the account.
     pub is_bound: bool,
     /// For an undo: whether the former address was confirmed.
     pub was_verified: bool,
@@ -96,7 +96,7 @@ impl<'a> NewFlow<'a> {
 /// A flow that is not stored yet, with its code.
 #[derive(Clone)]
 pub struct BegunFlow {
-    /// Its id, which the client gets.
+    /// The id of the flow, which the client gets.
     pub id: Uuid,
     /// The code for the mail.
     pub code: String,

@@ -26,7 +26,7 @@ pub enum Purpose {
     SecureAccount,
     /// Proving again that a logged-in user has access to the mailbox.
     Reauthenticate,
-    /// Ending a session that another person may have started.
+    /// Ending a session that another person has possibly started.
     EndSession,
 }
 

@@ -267,7 +267,7 @@ pub(super) async fn reserved_subjects(tx: &Tx, now: DateTime<Utc>) -> Result<Vec
     Ok(query.into_tuple().all(tx).await?)
 }
 
-/// Deletes up to `limit` flows that expired before the given time. Returns their number.
+/// Deletes up to `limit` flows that expired before the given time. Returns the number of deleted flows.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let expired = Column::ExpiresAt.lt(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::Id);
@@ -278,7 +278,8 @@ pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<
     Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?.rows_affected)
 }
 
-/// Deletes up to `limit` counters whose first failure was before the given time. Returns their number.
+/// Deletes up to `limit` counters whose first failure was before the given time. Returns the number of
+/// deleted counters.
 pub(super) async fn sweep_failures(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use flow_failures::{Column, Entity};
     let expired = Column::Since.lt(before.timestamp_millis());

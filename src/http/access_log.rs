@@ -1,4 +1,5 @@
-//! The access log and the metrics of requests: one line for each request, and a warning for a slow one.
+//! The access log and the metrics of requests: one line for each request, and a warning for each slow
+//! request.
 
 use std::borrow::Cow;
 use std::time::Duration;

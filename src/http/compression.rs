@@ -5,7 +5,8 @@
 //!
 //! - Responses that must not be stored. They contain credentials, and the length of a compressed response can
 //!   reveal its content (BREACH).
-//! - Small responses, and very large ones, which would occupy a worker thread.
+//! - Small responses, because compression saves little, and very large responses, because compression would
+//!   occupy a worker thread.
 //! - Single resources with an entity tag. Clients send this tag back in `If-Match`, which a weak tag never
 //!   matches.
 //!

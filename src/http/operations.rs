@@ -1,4 +1,5 @@
-//! The list of all operations. The router needs the operations with their services, and the document without.
+//! The list of all operations. The router needs the operations with their services. The document needs the
+//! operations without services.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -63,7 +64,7 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
     describe((logins, of_users, others))
 }
 
-/// The operations on sessions and the recovery of accounts, without their services.
+/// The operations on sessions and on the recovery of accounts, without services.
 type Logins = (
     DocumentOnly<SessionsApi>,
     DocumentOnly<ManageSessionsApi>,
@@ -77,7 +78,7 @@ type Logins = (
     DocumentOnly<RecoveryApi>,
 );
 
-/// The operations of users on their accounts, without the services of these operations.
+/// The operations of users on their accounts, without services.
 type OfUsers = (
     DocumentOnly<AccountsApi>,
     DocumentOnly<TotpApi>,
@@ -85,7 +86,7 @@ type OfUsers = (
     DocumentOnly<PersonalTokensApi>,
 );
 
-/// The other operations without their services.
+/// The other operations, without services.
 type Others = (
     DocumentOnly<ExportsApi>,
     DocumentOnly<TripsApi>,
@@ -97,7 +98,7 @@ type Others = (
     DocumentOnly<HealthApi>,
 );
 
-/// All operations without their services.
+/// All operations, without services.
 type Operations = (Logins, OfUsers, Others);
 
 /// Returns the same operations without services. Only the document can be read from them.

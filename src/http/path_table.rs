@@ -42,7 +42,8 @@ struct Parameter {
 }
 
 impl PathTable {
-    /// Returns the table of this server. It is built on the first preflight or invalid request.
+    /// Returns the table of this server. The table is built when the first preflight or invalid request
+    /// arrives.
     pub(super) fn get() -> &'static Self {
         static TABLE: LazyLock<PathTable> =
             LazyLock::new(|| PathTable::from_document(&super::openapi::document()));

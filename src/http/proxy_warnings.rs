@@ -70,7 +70,7 @@ impl ProxyWarnings {
 
     /// Returns true at most once in [`REPEAT_AFTER`].
     fn is_due(&self, last: &AtomicU64) -> bool {
-        // 0 means never, and the monotonic clock may start at 0.
+        // Add 1, because 0 means "never" and the monotonic clock can start at 0.
         let now = self.clock.monotonic().as_secs() + 1;
         let before = last.load(Ordering::Relaxed);
         (before == 0 || now.saturating_sub(before) >= REPEAT_AFTER.as_secs())

@@ -19,8 +19,8 @@ pub(super) fn is_not_utf_8(query: &str) -> bool {
         && parse(query.as_bytes()).any(|(name, value)| is_replaced(&name) || is_replaced(&value))
 }
 
-/// Returns whether the query has a parameter more than once, except parameters that may be repeated. Parsers
-/// disagree about which of the values applies.
+/// Returns whether the query has a parameter more than once, except parameters that the operation allows more
+/// than once. Parsers disagree about which of the values applies.
 pub(super) fn has_duplicate_parameter(query: &str, may_repeat: impl Fn(&str) -> bool) -> bool {
     let mut names = HashSet::new();
     parse(query.as_bytes()).any(|(name, _)| {

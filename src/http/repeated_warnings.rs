@@ -24,7 +24,7 @@ struct Period {
 
 impl RepeatedWarnings {
     /// Returns `None` if the warning is left out. Otherwise returns the number of warnings that were left out
-    /// before it.
+    /// before this warning.
     pub(super) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut periods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let period = periods.entry(kind).or_insert(Period { began: now, count: 0 });

@@ -81,7 +81,7 @@ pub(super) fn shared() -> Value {
         });
         match status {
             401 => set(&mut response, "headers", reference_headers(&["WWW-Authenticate"])),
-            // The header is present only if the token lacks a scope.
+            // `WWW-Authenticate` is present only if the token lacks a scope.
             403 => set(
                 &mut response,
                 "headers",
@@ -105,7 +105,7 @@ pub(super) fn shared() -> Value {
     Value::Object(json.chain(with_page).collect())
 }
 
-/// Adds the page that a browser gets instead of the problem, with its headers.
+/// Adds the page that a browser gets instead of the problem, and the headers of this page.
 fn with_page(mut response: Value) -> Value {
     if let Some(content) = response.get_mut("content") {
         set(content, HTML, json!({ "schema": { "type": "string" } }));

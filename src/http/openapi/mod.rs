@@ -176,7 +176,7 @@ fn fix_schema(value: &mut Value, types: &HashMap<String, Value>) {
         Value::Object(fields) => {
             let reference = fields.get("allOf").and_then(|parts| parts.pointer("/0/$ref"));
             if let Some(reference) = reference.and_then(Value::as_str).map(str::to_owned) {
-                // A field that may be null needs the `allOf`, because fields beside a `$ref` are ignored.
+                // A field that can be null needs the `allOf`, because fields beside a `$ref` are ignored.
                 let is_nullable = fields.get("nullable") == Some(&json!(true));
                 fields.clear();
                 if is_nullable {

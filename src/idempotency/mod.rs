@@ -4,9 +4,9 @@
 //! the key before the request runs. The transaction that does the work also saves a reference to the result
 //! ([`ResultRecorder::save`]), so a crash of the server at any time is safe. If the server crashes before
 //! this transaction commits, nothing has changed: the claim times out ([`CLAIM_TIMEOUT`]), and the repeated
-//! request takes it over by one conditional update. If the server crashes after the commit, the repeated
-//! request finds the result. A request whose claim was taken over can't commit, because it can no longer save
-//! a result under that claim.
+//! request takes over the claim with one conditional update. If the server crashes after the commit, the
+//! repeated request finds the result. A request whose claim was taken over can't commit, because it can no
+//! longer save a result under that claim.
 //!
 //! The server builds the response from the repeated request and the saved [`Reference`]. The reference has at
 //! most 512 bytes, regardless of the size of the response. The response to a repeated request is therefore
@@ -190,7 +190,7 @@ struct Times {
 pub enum Claimed {
     /// The caller must run the request.
     Start(Claim),
-    /// The request has already run; this is its result.
+    /// The request has already run. The value is the result of the request.
     Replay(Saved),
 }
 

@@ -157,7 +157,7 @@ fn update_key(owner: Uuid, key: [u8; 32], holder: Uuid) -> UpdateMany<Entity> {
         .filter(Column::Holder.eq(holder))
 }
 
-/// Deletes at most `limit` expired keys and returns their number.
+/// Deletes at most `limit` expired keys. Returns the number of deleted keys.
 pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let expired = Column::ExpiresAt.lte(now.timestamp_millis());
     let query = Entity::find().select_only().column(Column::OwnerId).column(Column::KeyDigest);

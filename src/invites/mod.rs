@@ -31,7 +31,7 @@ pub struct Invite {
     pub uses: u32,
     /// The number of accounts that were created with the code.
     pub used: u32,
-    /// When it was created.
+    /// When the invite was created.
     pub created_at: DateTime<Utc>,
     /// When the invite expires. `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,

@@ -64,7 +64,7 @@ pub(super) async fn is_usable(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) ->
     Ok(Entity::find().filter(usable(code, now)).count(tx).await? == 1)
 }
 
-/// Counts a use, unless the code is unknown, used up or expired. Returns whether it was counted.
+/// Counts a use, unless the code is unknown, used up or expired. Returns whether the use was counted.
 pub(super) async fn redeem(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = Entity::update_many()
         .col_expr(Column::Used, Expr::col(Column::Used).add(1_i64))
@@ -74,7 +74,7 @@ pub(super) async fn redeem(tx: &Tx, code: &InviteCode, now: DateTime<Utc>) -> Re
     Ok(done.rows_affected == 1)
 }
 
-/// Deletes up to `limit` invites that expired before a time. Returns their number.
+/// Deletes up to `limit` invites that expired before a time. Returns the number of deleted invites.
 pub(super) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     let is_old = Column::ExpiresAt.lt(before.timestamp_millis());
     let query = Entity::find().select_only().column(Column::Id).filter(is_old).limit(limit);

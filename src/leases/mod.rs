@@ -2,10 +2,10 @@
 //!
 //! A lease is a row with a name, a holder and an expiry. The expiry is in the time that all replicas share
 //! ([`Clock::shared_now`]). One conditional update acquires a free or expired lease, or extends it for its
-//! holder. A lease that expires later than any new lease would was written by a replica whose clock was fast,
-//! so it counts as free. A lease avoids duplicate work, but it does not guarantee mutual exclusion: with
-//! clock skew, or if a replica pauses at a bad moment, two replicas can run the job at the same time. A job
-//! must therefore be correct without its lease.
+//! holder. If a lease expires later than a new lease would, a replica with a fast clock has written this
+//! lease, so it is treated as free. A lease avoids duplicate work, but it does not guarantee mutual
+//! exclusion: with clock skew, or if a replica pauses while it holds a lease, two replicas can run the job at
+//! the same time. A job must therefore be correct without its lease.
 
 mod store;
 

@@ -2,8 +2,8 @@
 //!
 //! If the maximum number of connections is open, the server evicts (closes) the connection that has waited
 //! longest for its client. If no connection waits for its client, the server accepts a few more connections,
-//! which may call only the reserved paths, such as health. If these additional connections are in use too,
-//! new connections wait in the kernel's queue.
+//! which may call only the reserved paths, such as the health checks. If these additional connections are in
+//! use too, new connections wait in the kernel's queue.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -36,7 +36,8 @@ pub(super) struct Accepted {
     pub(super) place: Place,
 }
 
-/// The place of a connection in the maximum number of connections. Dropping the value frees the place.
+/// The place that an open connection occupies among the maximum number of connections. Dropping the value
+/// frees the place.
 pub(super) struct Place {
     pub(super) registered: Registered,
     /// Whether the connection may call only the reserved paths.

@@ -43,7 +43,7 @@ pub(super) struct Snapshot {
 }
 
 impl Activity {
-    /// Counts a request whose head is complete. It is in flight until the returned value is dropped.
+    /// Counts a request whose head is complete. The request is in flight until the returned value is dropped.
     pub(super) fn begin(activity: &Arc<Self>) -> InFlight {
         activity.in_flight.fetch_add(1, Relaxed);
         activity.begun.fetch_add(1, Relaxed);
@@ -87,7 +87,7 @@ impl Activity {
         self.written.store(0, Relaxed);
     }
 
-    /// Returns a snapshot, and resets the values that are counted since the last one.
+    /// Returns a snapshot, and resets the values that are counted since the last snapshot.
     pub(super) fn take(&self) -> Snapshot {
         Snapshot {
             read: self.read.swap(false, Relaxed),
@@ -119,7 +119,7 @@ impl Drop for InFlight {
     }
 }
 
-/// One response body, or a chunk of one, that hyper has not taken completely.
+/// A response body, or a chunk of a response body, that hyper has not taken completely.
 #[derive(Debug)]
 pub(super) struct PendingBody(InFlight);
 

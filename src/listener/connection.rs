@@ -187,7 +187,7 @@ impl Drop for Counted {
     }
 }
 
-/// Resolves when the connection must make room for another one.
+/// Resolves when the connection must make room for another connection.
 async fn eviction(place: &Place) {
     let presence = &place.registered.presence;
     poll_fn(|cx| {

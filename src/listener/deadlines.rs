@@ -144,7 +144,7 @@ impl Watchdog {
             return Poll::Ready(expired);
         }
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // A timer that fires too early wakes the task once and is then reset. Resetting it at each
+        // A timer that fires too early wakes the task once and is then reset. Resetting the timer at each
         // request would cost more.
         if sleep.deadline() > deadline || sleep.is_elapsed() {
             sleep.as_mut().reset(deadline);
@@ -188,7 +188,7 @@ impl Watchdog {
         } else {
             match self.phase {
                 Phase::Fresh(_) | Phase::Idle(_) if read => Phase::Head(now),
-                // The last response is still being sent. Only after that, hyper reads a pipelined head.
+                // The last response is still being sent, and hyper reads a pipelined head only after that.
                 Phase::Head(_) if wrote || blocked => Phase::Head(now),
                 Phase::Idle(_) if wrote || blocked => Phase::Idle(now),
                 phase => phase,

@@ -7,7 +7,7 @@
 //!   [`Server::is_reserved`] paths. A new connection replaces the connection that has waited longest for its
 //!   client.
 //! - Every connection has a deadline at every moment except while the endpoint handles a request.
-//! - An accept error neither ends the loop nor makes it busy.
+//! - An accept error neither ends the loop nor makes it a busy loop.
 //! - A stop takes less than [`Limits::grace`] plus one second.
 
 mod acceptor;
@@ -63,11 +63,11 @@ const UNSENT_BYTES: u32 = 16 * 1024;
 /// Limits on connections and on the time that a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Maximum number of open connections. The server lowers it at the start if the limit on open files is
-    /// lower.
+    /// Maximum number of open connections. At the start, the server lowers this number if the limit on open
+    /// files requires it.
     pub max_connections: usize,
-    /// Maximum number of open connections of one client address; of one /64 network for IPv6. Proxies that send the
-    /// PROXY protocol have no such limit, but their clients do.
+    /// Maximum number of open connections of one client address (for IPv6: of one /64 network). For a proxy
+    /// that sends the PROXY protocol, the limit applies to each of its clients and not to the proxy.
     pub max_connections_per_address: usize,
     /// Maximum duration of the TLS handshake.
     pub handshake: Duration,
@@ -243,9 +243,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `endpoint` on `listener` until `stop` resolves. Each connection begins with the header that
-    /// `proxy_protocol` requires, then with the handshake of `tls`. After `stop`, lets requests in progress finish for
-    /// [`Limits::grace`] and aborts the rest.
+    /// Serves `endpoint` on `listener` until `stop` resolves. On each connection, first reads the header that
+    /// `proxy_protocol` requires, and then does the handshake of `tls`. After `stop`, lets requests in
+    /// progress finish for [`Limits::grace`] and aborts the rest.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use tracing::debug;
 use super::activity::Activity;
 use super::lingering_close::Closing;
 
-/// A socket that records reads and writes. It is below TLS, so that even one byte of progress is visible.
+/// A socket that records reads and writes. The socket is below TLS, so that even one byte of progress is
+/// visible.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
     io: TcpStream,

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a connection with a request in flight is never closed to make room. Among the other
 //! connections, the connection that has waited longest for its client is closed first. Each client address
-//! (IPv6: each /64) has a separate limit, so that one client can't close the connections of others. A
+//! (IPv6: each /64) has a separate limit, so that one client can't close the connections of other clients. A
 //! connection of a proxy that sends the PROXY protocol is counted after its header has arrived, by the
 //! address in the header. If all places are taken, accepting such a connection closes another connection
 //! before the header has arrived. The closed connection can belong to another client.
@@ -57,7 +57,8 @@ impl Presence {
         self.waiting_since.store(since.map_or(BUSY, micros_since_start), Relaxed);
     }
 
-    /// Returns whether the connection must close unless a request is in flight.
+    /// Returns whether the registry has asked the connection to close. The connection must then close, unless
+    /// a request is in flight.
     pub(super) fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
     }
@@ -160,7 +161,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Sets the address of a connection that was added without one. If the address already has `max`
+    /// Sets the address of a connection that was added without an address. If the address already has `max`
     /// connections, asks the connection that has waited longest for its client to close. Returns `false` if
     /// each of these connections has a request in flight or is already closing. The caller must then close
     /// its own connection.

@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 256;
 /// The last response that hyper has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejected {
-    /// The index of its first byte.
+    /// The index of the first byte of the response.
     pub(super) start: usize,
     is_too_large: bool,
 }

@@ -70,7 +70,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Returns whether a file has changed since the last attempt to load both.
+    /// Returns whether a file has changed since the last attempt to load the files.
     pub fn has_changed(&self) -> bool {
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) != states(&self.cert, &self.key)
     }
@@ -82,7 +82,7 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Returns the state of both files, or `None` if one can't be read.
+/// Returns the state of both files, or `None` if one of the files can't be read.
 fn states(cert: &Path, key: &Path) -> Option<[FileState; 2]> {
     let state = |path: &Path| {
         let file = std::fs::metadata(path).ok()?;

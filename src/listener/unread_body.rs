@@ -29,7 +29,7 @@ pub(super) struct SharedBody(Shared);
 pub(super) struct UnreadBody(Shared);
 
 /// Splits a body into the handler's and the connection's share. Returns an empty body as the error, because
-/// it can't have an unread rest.
+/// an empty body can't have an unread rest.
 pub(super) fn share(
     body: BoxBody<Bytes, io::Error>,
 ) -> Result<(SharedBody, UnreadBody), BoxBody<Bytes, io::Error>> {

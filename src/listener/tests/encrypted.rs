@@ -1,4 +1,4 @@
-//! TLS: certificates, handshakes, and both versions of HTTP.
+//! TLS: certificates, handshakes, HTTP/1.1 and HTTP/2.
 
 use std::path::Path;
 

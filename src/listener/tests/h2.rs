@@ -89,7 +89,7 @@ async fn a_flood_of_resets_closes_only_its_own_connection() {
     let flood = (0..1_000).map(|n| [get(2 * n + 1, "/"), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat());
     let flood = flood.collect::<Vec<_>>().concat();
     let mut tcp = send(&server, H2_OPEN).await;
-    // The server may close the connection before it has read everything.
+    // The server can close the connection before it has read everything.
     tcp.write_all(&flood).await.ok();
     let frames = frames(&mut tcp, Some(GOAWAY)).await;
     let (kind, payload) = frames.last().unwrap();

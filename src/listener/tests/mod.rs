@@ -111,7 +111,7 @@ async fn send(server: &Running, bytes: &[u8]) -> TcpStream {
     tcp
 }
 
-/// Reads until the bytes read end with `end` or the server closes.
+/// Reads until the received bytes end with `end`, or until the server closes the connection.
 async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     let reading = async {

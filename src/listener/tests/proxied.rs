@@ -168,7 +168,7 @@ async fn mutated_headers_get_no_response_without_a_signature_and_do_not_stop_the
         bytes.truncate(bytes.len() - random(3));
         let is_signed = bytes.starts_with(&LOCAL_HEADER[..12]);
         let mut tcp = send(&server, &[&bytes[..], PEER].concat()).await;
-        // The server may have closed the connection already.
+        // The server has possibly closed the connection already.
         drop(tcp.shutdown().await);
         let mut found = Vec::new();
         drop(tcp.read_to_end(&mut found).await);

@@ -1,9 +1,9 @@
 //! Budgets: how many mails a mailbox gets in an hour and a day, and how many the server sends in a day.
 //!
-//! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if it
-//! is the same as when it was read. If two transactions read the same row, the transaction that writes later
-//! fails with a conflict and runs again. The row identifies the mailbox only by a keyed hash of its canonical
-//! address, so all spellings of an address share a budget.
+//! The times of the last day's mails to a mailbox are stored in one row. An update changes the row only if
+//! the row has not changed since it was read. If two transactions read the same row, the transaction that
+//! writes later fails with a conflict and runs again. The row identifies the mailbox only by a keyed hash of
+//! its canonical address, so all spellings of an address share a budget.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// The maximum number of languages.
 const LANGUAGES_MAX: usize = 8;
 
-/// The languages of a recipient, the preferred one first: primary subtags in lower case (RFC 5646), such as `de`.
+/// The languages of a recipient, the preferred language first: primary subtags in lower case (RFC 5646), such
+/// as `de`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Languages(Vec<String>);

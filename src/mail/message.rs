@@ -38,7 +38,8 @@ pub(super) struct Outgoing {
 }
 
 impl Sender {
-    /// Parses the configured sender. Without one, the sender is `no-reply` at the host of the public URL.
+    /// Parses the configured sender. If no sender is configured, the sender is `no-reply` at the host of the
+    /// public URL.
     pub(super) fn new(from: Option<&str>, public_url: &str) -> Result<Self, AddressError> {
         if let Some(from) = from {
             return parse_mailbox(from).map(Self);

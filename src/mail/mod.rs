@@ -163,11 +163,11 @@ struct Sealed {
 pub struct QueuedMail {
     /// The id of the mail.
     pub id: Uuid,
-    /// The name of its kind.
+    /// The name of the kind of the mail.
     pub kind: String,
     /// The recipient, unless the mail was encrypted under another master secret.
     pub to: Option<String>,
-    /// When it was queued.
+    /// When the mail was queued.
     pub queued_at: DateTime<Utc>,
     /// The number of failed attempts.
     pub attempts: u64,
@@ -290,7 +290,7 @@ impl Mail {
     }
 
     /// Returns up to `limit` mails of a user that wait for their delivery or whose delivery failed
-    /// permanently. Their ids are after `after`; the oldest mail comes first.
+    /// permanently. Only mails with an id after `after` are returned, the oldest first.
     ///
     /// # Errors
     ///
@@ -333,7 +333,7 @@ impl Mail {
         Ok(self.0.vault.seal(&id.to_string(), &serde_json::to_vec(sealed)?)?)
     }
 
-    /// Decrypts a row. `None` if it was encrypted under an unknown master secret.
+    /// Decrypts a row. Returns `None` if the row was encrypted under an unknown master secret.
     fn open(&self, row: &Row) -> Option<Sealed> {
         let plain = self.0.vault.open(&row.id.to_string(), &row.sealed).ok()?;
         serde_json::from_slice(&plain).ok()

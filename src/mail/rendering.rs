@@ -116,7 +116,7 @@ pub(super) fn render(kind: MailKind, languages: &Languages, values: &Values) -> 
         Language::German => German { kind, v: &shown }.render(),
         Language::Dutch => Dutch { kind, v: &shown }.render(),
     };
-    // The templates can't fail: they write to a string.
+    // The templates can't fail, because they write to a string.
     let text = text.unwrap_or_default();
     let mut parts = text.split("\n\n").map(str::trim).filter(|part| !part.is_empty());
     let subject = parts.next().unwrap_or_default();

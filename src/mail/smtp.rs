@@ -1,9 +1,9 @@
 //! Connections to a mail server (RFC 5321).
 //!
 //! TLS uses rustls with aws-lc-rs, like the HTTP listener. For `smtp://`, the server must offer STARTTLS (RFC
-//! 3207); everything else that it offered before the TLS handshake is ignored afterwards. Credentials are
-//! sent only over TLS, or to a server on the same machine. The certificate is verified against the roots of
-//! Mozilla and those of `smtp_ca_file`.
+//! 3207); everything else that the server offered before the TLS handshake is ignored afterwards. Credentials
+//! are sent only over TLS, or to a server on the same machine. The certificate of the server is verified
+//! against the root certificates of Mozilla and the certificates in `smtp_ca_file`.
 
 use std::fmt;
 use std::io;
@@ -77,8 +77,8 @@ pub(super) enum SendError {
 }
 
 impl Client {
-    /// Creates a client. `hello_host` is the name of this server for `EHLO`; without one, the name is
-    /// `localhost`.
+    /// Creates a client. `hello_host` is the name of this server for `EHLO`; without `hello_host`, the name
+    /// is `localhost`.
     pub(super) fn new(
         server: SmtpServer,
         ca_file: Option<&Path>,

@@ -77,7 +77,7 @@ pub(super) async fn delete(tx: &Tx, ids: &[Uuid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Records a failed attempt. Has no effect if another replica has recorded it.
+/// Records a failed attempt. Has no effect if another replica has already recorded an attempt.
 pub(super) async fn postpone(
     tx: &Tx,
     id: Uuid,
@@ -124,7 +124,8 @@ pub(super) async fn insert_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result<
     Ok(())
 }
 
-/// Replaces a budget if its version is still the one in `update`. Returns `false` if the version has changed.
+/// Replaces a budget if its version is still the version in `update`. Returns `false` if the version has
+/// changed.
 pub(super) async fn replace_budget(tx: &Tx, update: &BudgetUpdate<'_>) -> Result<bool, StoreError> {
     let done = mail_budgets::Entity::update_many()
         .col_expr(mail_budgets::Column::Version, Expr::value(update.version + 1))
@@ -160,7 +161,7 @@ pub(super) async fn insert_day(tx: &Tx, day: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes at most `limit` mails that failed before a time. Returns their number.
+/// Deletes at most `limit` mails that failed before a time. Returns the number of deleted mails.
 pub(super) async fn sweep_failed(tx: &Tx, before: i64, limit: u64) -> Result<u64, StoreError> {
     let old = outbox::Column::FailedAt.lte(before);
     let query = outbox::Entity::find().select_only().column(outbox::Column::Id).filter(old).limit(limit);
@@ -172,7 +173,8 @@ pub(super) async fn sweep_failed(tx: &Tx, before: i64, limit: u64) -> Result<u64
     Ok(done.rows_affected)
 }
 
-/// Deletes at most `limit` budgets whose newest mail is not after a time. Returns their number.
+/// Deletes at most `limit` budgets whose newest mail is not after a time. Returns the number of deleted
+/// budgets.
 pub(super) async fn sweep_budgets(tx: &Tx, before: i64, limit: u64) -> Result<u64, StoreError> {
     use mail_budgets::{Column, Entity};
     let old = Column::NewestAt.lte(before);
@@ -185,7 +187,7 @@ pub(super) async fn sweep_budgets(tx: &Tx, before: i64, limit: u64) -> Result<u6
     Ok(Entity::delete_many().filter(selected).exec(tx).await?.rows_affected)
 }
 
-/// Deletes the counts of the days before this one. Returns their number.
+/// Deletes the counts of the days before `day`. Returns the number of deleted counts.
 pub(super) async fn sweep_days(tx: &Tx, day: i64) -> Result<u64, StoreError> {
     let done = mail_days::Entity::delete_many().filter(mail_days::Column::Day.lt(day)).exec(tx).await?;
     Ok(done.rows_affected)

@@ -1,4 +1,4 @@
-//! The templates of an operator, which replace built-in ones (the setting `templates`).
+//! The templates of an operator, which replace built-in templates (the setting `templates`).
 //!
 //! A file is named `KIND.txt` or `KIND.html`, or `KIND.LANGUAGE.txt` and `KIND.LANGUAGE.html` for one
 //! language. The first line of a text template is `Subject: …`. An HTML template needs a text template beside

@@ -1,4 +1,4 @@
-//! Where mails go: to the mail server, or into files.
+//! Sends mails to the mail server, or writes them to files.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::smtp_stream::Dialogue;
 /// After this time without a mail, the connection is checked before it is used again.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Where mails go.
+/// The destination of mails.
 #[derive(Debug, Clone)]
 pub(super) enum Transport {
     Smtp(Client),
@@ -35,7 +35,7 @@ impl<'a> Session<'a> {
         Self { transport, dialogue, open: None }
     }
 
-    /// Sends a mail. Returns the path of its file if it was written to one.
+    /// Sends a mail. Returns the path of the file if the mail was written to a file.
     pub(super) async fn send(&mut self, id: Uuid, outgoing: Outgoing) -> Result<Option<PathBuf>, SendError> {
         let client = match self.transport {
             Transport::Smtp(client) => client,

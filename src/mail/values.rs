@@ -19,7 +19,7 @@ pub struct Values {
     /// How long the code or link is valid, in minutes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub valid_minutes: Option<u32>,
-    /// Another email address, such as the new one of a change.
+    /// Another email address, such as the new address of a change.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub address: Option<String>,
     /// When the reported event happened.

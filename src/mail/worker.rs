@@ -51,7 +51,7 @@ const ERROR_MAX: usize = 500;
 /// Why an attempt failed.
 #[derive(Debug)]
 enum Failure {
-    /// Another attempt may succeed.
+    /// Another attempt can succeed.
     Transient(String),
     /// No attempt can succeed.
     Permanent(String),
@@ -108,7 +108,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Delivers the mails that are due, if this replica holds the lease. Returns whether it delivered any.
+    /// Delivers the mails that are due, if this replica holds the lease. Returns whether it has delivered a
+    /// mail.
     async fn deliver_due(&mut self) -> Result<bool, StoreError> {
         let mut is_holder = false;
         loop {
@@ -264,7 +265,7 @@ async fn keep_lease(mail: &Mail) {
     }
 }
 
-/// Returns the delay before the next attempt, after `attempts` earlier failures and the current one.
+/// Returns the delay before the next attempt, after `attempts` earlier failures and the current failure.
 fn retry_delay(attempts: i64) -> TimeDelta {
     let doublings = i32::try_from(attempts.clamp(0, 20)).unwrap_or(20);
     FIRST_RETRY

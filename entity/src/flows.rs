@@ -12,7 +12,7 @@ pub struct Model {
     pub purpose: String,
     /// NULL if no account has the address.
     pub user_id: Option<Uuid>,
-    /// The session that the flow ends, or in which its code is valid.
+    /// The session that the link ends, or in which the code is valid.
     pub session_id: Option<Uuid>,
     /// Keyed hash of the user, the address or the session that the flow belongs to.
     pub subject: Vec<u8>,

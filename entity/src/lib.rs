@@ -1,4 +1,5 @@
-//! The row types of the tables, one file for each table. They contain neither rules nor serialization code.
+//! The row types of the tables, one file for each table. The row types contain neither rules nor
+//! serialization code.
 //!
 //! Instants are whole milliseconds since 1970 in UTC.
 

@@ -1,4 +1,4 @@
-//! Sessions, one row for each.
+//! Sessions, one row for each session.
 
 use sea_orm::entity::prelude::*;
 

@@ -19,7 +19,7 @@ pub struct Model {
     pub pending: Option<Vec<u8>>,
     /// When the unconfirmed secret expires.
     pub pending_until: i64,
-    /// The number of wrong codes since the last correct one.
+    /// The number of wrong codes since the last correct code.
     pub failures: i64,
     /// The time until which codes are rejected without a comparison.
     pub blocked_until: i64,

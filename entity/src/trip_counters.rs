@@ -1,4 +1,4 @@
-//! Change counters of the users' trips, and the amounts that each user has stored.
+//! Change counters of the users' trips, and the amounts of data that each user has stored.
 
 use sea_orm::entity::prelude::*;
 

@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS trip_shares (
     CONSTRAINT trip_shares_trip FOREIGN KEY (owner_id, trip_id) REFERENCES trips (owner_id, id) ON DELETE CASCADE
 ) {clustered}";
 
-// Applied sync operations. They are recorded so that each operation is applied only once.
+// Applied sync operations. They are recorded so that an operation that an app sends again is not applied
+// again.
 const SYNC_OPERATIONS: &str = "
 CREATE TABLE IF NOT EXISTS sync_operations (
     owner_id {uuid} NOT NULL,

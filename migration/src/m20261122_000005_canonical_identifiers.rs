@@ -128,7 +128,8 @@ async fn read_batch(connection: &impl ConnectionTrait, after: Uuid) -> Result<Ve
     connection.query_all(&query).await?.iter().map(Account::from_row).collect()
 }
 
-/// Returns the account that already has this key, if the key is the canonical form of its address.
+/// Returns the account that already has this key, if the key is the canonical form of the address of this
+/// account.
 async fn find_unchanged(connection: &impl ConnectionTrait, key: &str) -> Result<Option<Account>, DbErr> {
     let query =
         Query::select().columns(COLUMNS).from("users").and_where(Expr::col("email_key").eq(key)).to_owned();

@@ -32,8 +32,8 @@ impl MigrationTrait for Migration {
                 dialect::run(manager, &[&statement]).await?;
             }
             if backend == DbBackend::Postgres {
-                // A search reads the signatures of all trips of a user, so PostgreSQL must not move them out
-                // of the row.
+                // A search reads the signatures of all trips of a user, so PostgreSQL must not move the
+                // signatures out of the row.
                 let statement = format!("ALTER TABLE trips ALTER COLUMN {column} SET STORAGE PLAIN");
                 dialect::run(manager, &[&statement]).await?;
             }

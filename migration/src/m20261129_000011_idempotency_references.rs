@@ -9,7 +9,7 @@ use crate::dialect;
 pub(crate) struct Migration;
 
 const TABLE: &str = "idempotency_keys";
-/// NULL in a row from before this step, which contains the whole response.
+/// NULL in the rows that were inserted before this step. These rows contain the whole response.
 const COLUMN: &str = "reference";
 
 #[async_trait::async_trait]

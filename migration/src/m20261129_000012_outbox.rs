@@ -1,4 +1,5 @@
-//! Adds the outbox of mails, and the numbers of mails for each mailbox and each day, which are limited.
+//! Adds the outbox of mails, and the numbers of mails to each mailbox and on each day. These numbers are
+//! limited.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -1,13 +1,13 @@
 //! The canonical form of email addresses and usernames. Two spellings are the same identifier if their
 //! canonical forms are equal.
 //!
-//! The server uses this crate, and so does the migration step that fills the column of canonical forms. A
-//! change of the form therefore needs a new migration step that computes the column again.
+//! The server and the migration step that fills the column of canonical forms use this crate. A change of the
+//! form therefore needs a new migration step that computes the column again.
 //!
 //! The canonical form of an address is computed in these steps:
 //!
-//! 1. White space around it is removed. Full-width and half-width characters become ordinary ones, because
-//!    input methods for Chinese, Japanese and Korean produce them (RFC 8265 §3.3.1).
+//! 1. White space around the address is removed. Full-width and half-width characters become ordinary
+//!    characters, because input methods for Chinese, Japanese and Korean produce them (RFC 8265 §3.3.1).
 //! 2. A quoted local part whose content is a dot-atom loses its quotes: RFC 5321 §4.1.2 defines both forms as
 //!    the same mailbox.
 //! 3. The local part is compared without case: full case folding between NFD and NFC (canonical caseless
@@ -15,7 +15,7 @@
 //!    and `fi` are two mailboxes.
 //! 4. The domain becomes A-labels in lower case (UTS 46, non-transitional).
 //!
-//! A username has no `@`. Steps 1 and 3 apply to it.
+//! A username has no `@`. Only steps 1 and 3 apply to a username.
 
 use std::borrow::Cow;
 use std::iter::once;
@@ -54,7 +54,7 @@ pub fn has_invisible(text: &str) -> bool {
     text.chars().any(|character| invisible.contains(character))
 }
 
-/// Converts full-width and half-width characters to ordinary ones.
+/// Converts full-width and half-width characters to ordinary characters.
 fn ordinary_width(character: char) -> impl Iterator<Item = char> {
     let is_width_variant = ('\u{FF01}'..='\u{FFEE}').contains(&character);
     let mapped = is_width_variant.then(|| once(character).nfkc());

@@ -126,9 +126,9 @@ impl Last {
     }
 }
 
-/// Returns the length of a signature. The signatures of long texts have different lengths. If all had the
-/// same length, a frequent piece that happens to set a bit of the search text would set this bit for almost
-/// every trip.
+/// Returns the length of a signature. The signatures of long texts have different lengths. If all signatures
+/// had the same length, a frequent piece could set the same bit as the search text, and would set this bit in
+/// the signature of almost every trip.
 fn length(text: &str, ratio: usize, max: usize) -> usize {
     (text.len() / ratio).clamp(SIGNATURE_MIN, max - text.len() % (max / 16))
 }

@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_the_full_form_of_an_existing_date_is_parsed() {
+    fn only_existing_dates_in_the_form_yyyy_mm_dd_are_parsed() {
         for text in ["2026-11-22", "0001-01-01", "9999-12-31", "2024-02-29"] {
             assert_eq!(parse(text), text.parse().ok(), "{text}");
         }
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_date_is_written_as_chrono_does_and_can_be_parsed_again(days in 0..2_932_897_u32) {
+        fn a_date_is_written_exactly_as_chrono_writes_it_and_can_be_parsed_again(days in 0..2_932_897_u32) {
             let date = NaiveDate::default().checked_add_days(chrono::Days::new(days.into())).unwrap();
             let mut text = [0; LENGTH];
             write(&mut text, date);

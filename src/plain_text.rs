@@ -31,7 +31,7 @@ mod tests {
     use regex::Regex;
 
     #[test]
-    fn the_patterns_and_the_functions_agree_on_every_character() {
+    fn the_schema_patterns_and_the_check_functions_accept_the_same_characters() {
         //
         let (line, notes) = (Regex::new(LINE_PATTERN).unwrap(), Regex::new(NOTES_PATTERN).unwrap());
         for character in '\0'..=char::MAX {
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_texts_contain_no_control_character_and_no_bidi_override() {
+    fn one_line_texts_with_control_characters_or_bidi_overrides_are_rejected() {
         //
         for character in "\0\t\n\r\u{1b}\u{7f}\u{85}\u{9f}\u{2028}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
             assert!(!is_line(&format!("a{character}b")), "{character:?}");
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_contain_line_breaks_and_tabs() {
+    fn notes_may_contain_line_breaks_and_tabs_but_no_other_control_characters() {
         //
         assert!(is_notes("a\tb\r\nc\n\u{2028}\u{202e}"));
         for character in "\0\u{8}\u{b}\u{c}\u{1b}\u{7f}\u{85}".chars() {

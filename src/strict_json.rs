@@ -264,7 +264,7 @@ mod tests {
     const LIMITS: ListLimits = ListLimits { items: 3, item_values: 4, other_values: 5 };
 
     #[test]
-    fn input_that_parsers_treat_differently_is_rejected() {
+    fn json_that_parsers_interpret_differently_is_rejected() {
         // S-58
         let deep = "[".repeat(100_000);
         let many = format!("[{}1]", "1,".repeat(MAX - 1));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_of_a_list_has_its_own_limit() {
+    fn each_item_of_a_list_has_its_own_limit_on_the_number_of_values() {
         // A-5
         let (items, rest) = list(r#" {"a":[1,2],"list":[[1,2,3],{},[4]],"b":true}"#);
         assert_eq!(items, [serde_json::json!([1, 2, 3]), serde_json::json!({}), serde_json::json!([4])]);
@@ -331,7 +331,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn accepted_input_parses_as_with_the_lenient_parser(text in r#"[\[\]{}:,"a0-9. \\u-]{0,40}"#) {
+        fn accepted_json_has_the_same_value_as_with_the_parser_of_serde_json(text in r#"[\[\]{}:,"a0-9. \\u-]{0,40}"#) {
             if let Ok(value) = parse(text.as_bytes(), MAX) {
                 prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
             }

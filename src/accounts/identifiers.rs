@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_keeps_its_case_and_compares_without_case() {
+    fn an_email_address_keeps_its_case_and_is_compared_ignoring_case() {
         let email: Email = " Ada.Lovelace@Example.ORG\n".parse().unwrap();
         assert_eq!(email.as_entered(), "Ada.Lovelace@Example.ORG");
         assert_eq!(email.canonical(), "ada.lovelace@example.org");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_mailbox_are_the_same_address() {
+    fn different_spellings_of_one_mailbox_are_the_same_address() {
         // S-50, A-6
         let plain: Email = "ada@example.org".parse().unwrap();
         for text in ["ＡＤＡ@example.org", "ada@EXAMPLE.org", "\"ada\"@example.org", "\"a\\da\"@example.org"]
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_addresses_are_rejected() {
+    fn invalid_email_addresses_are_rejected() {
         //
         let long = format!("{}@example.org", "x".repeat(65));
         let long_labels = format!("a@{}org", "üüüüüüüüüüüüüüüüüüüü.".repeat(11));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_longer_than_any_identifier_is_not_read() {
+    fn a_text_that_is_longer_than_any_identifier_is_not_parsed() {
         assert_eq!(Identifier::from_entered(&"x".repeat(4 * EMAIL_MAX + 1)), None);
         assert!(Identifier::from_entered(&" ".repeat(8 * EMAIL_MAX)).is_some());
     }

@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn every_common_password_of_the_list_is_found() {
+    fn every_password_of_the_list_of_common_passwords_is_found() {
         // S-5
         assert!(COMMON.lines().is_sorted());
         assert!(COMMON.lines().all(is_common));
     }
 
     #[test]
-    fn common_passwords_the_service_name_and_identifiers_are_rejected() {
+    fn common_passwords_the_service_name_and_the_users_identifiers_are_rejected_as_passwords() {
         // S-5
         assert_eq!(violation("password123"), Some(PolicyViolation::TooCommon));
         assert_eq!(violation("PassWord123"), Some(PolicyViolation::TooCommon));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_minimum_counts_characters_and_the_maximum_counts_bytes() {
+    fn the_minimum_password_length_counts_characters_and_the_maximum_counts_bytes() {
         // S-1, S-2, S-3
         assert_eq!(violation("öäüöäüö"), Some(PolicyViolation::TooShort(8)));
         assert_eq!(violation("öäüöäüöä"), None);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_composition_rules() {
+    fn a_password_may_consist_of_one_kind_of_character() {
         // S-6
         for text in ["only lower case", "        ", "🦀🦀🦀🦀🦀🦀🦀🦀", "98437598437"] {
             assert_eq!(violation(text), None, "{text}");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn canonically_equivalent_texts_are_the_same_password() {
+    fn canonically_equivalent_unicode_texts_are_the_same_password() {
         // S-7
         assert_eq!(Password::parse("Amélie-Zoë"), Password::parse("Ame\u{301}lie-Zoe\u{308}"));
         assert_ne!(Password::parse("amélie-zoë"), Password::parse("Amélie-Zoë"));
@@ -154,7 +154,7 @@ mod tests {
         }
 
         #[test]
-        fn the_binary_search_finds_the_same_passwords_as_a_scan(text in "[a-z0-9]{1,6}") {
+        fn the_binary_search_finds_the_same_passwords_as_a_linear_scan(text in "[a-z0-9]{1,6}") {
             prop_assert_eq!(is_common(&text), COMMON.lines().any(|line| line == text));
         }
     }

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_read_back() {
+    fn the_content_of_a_written_backup_can_be_extracted() {
         let dir = tempfile::tempdir().unwrap();
         let mut content = Vec::new();
         extract(&backup(dir.path()), None, &mut content).unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_and_every_truncation_is_detected() {
+    fn every_changed_byte_and_every_truncation_of_a_backup_is_detected() {
         // S-98
         let dir = tempfile::tempdir().unwrap();
         let path = backup(dir.path());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encrypted_content_is_bound_to_the_header() {
+    fn an_encrypted_backup_with_a_changed_header_is_rejected() {
         // S-98
         let dir = tempfile::tempdir().unwrap();
         let (path, key) = (dir.path().join("x.backup"), [7; 32]);

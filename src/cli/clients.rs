@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_shows_the_id_the_time_of_creation_and_the_name() {
+    fn the_line_for_a_client_shows_its_id_creation_time_and_name() {
         let created_at = DateTime::from_timestamp(1_772_440_200, 5_000_000).unwrap();
         let client = Client { id: "0195".to_owned(), name: "the gate".to_owned(), created_at };
         assert_eq!(client_line(&client), "0195  2026-03-02T08:30:00Z  the gate");

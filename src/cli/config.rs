@@ -36,7 +36,7 @@ mod tests {
     use crate::config::{Origin, Settings};
 
     #[test]
-    fn columns_are_aligned_and_line_breaks_in_values_are_escaped() {
+    fn the_table_of_settings_has_aligned_columns_and_escapes_line_breaks_in_values() {
         let origin =
             |name, value: &str, from: &str| Origin { name, value: value.to_owned(), from: from.to_owned() };
         let loaded = Loaded {

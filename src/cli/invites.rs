@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_shows_the_uses_and_the_expiry() {
+    fn the_line_for_an_invitation_shows_its_uses_and_its_expiry() {
         let created_at = DateTime::from_timestamp(1_772_440_200, 0).unwrap();
         let invite = Invite { id: Uuid::nil(), uses: 3, used: 1, created_at, expires_at: None };
         let line = as_line(&invite);

@@ -75,7 +75,7 @@ mod tests {
     use crate::tokens::KeyStatus;
 
     #[test]
-    fn the_columns_of_the_table_are_aligned() {
+    fn the_columns_of_the_table_of_signing_keys_are_aligned() {
         let at = DateTime::from_timestamp(1_772_440_200, 5_000_000).unwrap();
         let key = KeySummary {
             kid: "k".repeat(43),

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_guard_writes_all_lines_in_order() {
+    fn dropping_the_flush_guard_writes_all_log_lines_in_order() {
         let (sender, written) = mpsc::sync_channel(1000);
         let (mut lines, flush) = start(Pipe(sender)).unwrap();
         let mut expected = String::new();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_line_is_written_without_waiting_for_another() {
+    fn a_single_log_line_is_written_without_waiting_for_more_lines() {
         let (sender, written) = mpsc::sync_channel(10);
         let (mut lines, _flush) = start(Pipe(sender)).unwrap();
         writeln!(lines, "alone").unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_output_drops_lines_and_reports_their_number() {
+    fn while_the_output_is_blocked_log_lines_are_dropped_and_counted() {
         let (sender, written) = mpsc::sync_channel(0);
         let (mut lines, flush) = start(Pipe(sender)).unwrap();
         let line = vec![b'x'; 1024 * 1024];

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_can_neither_forge_a_line_nor_control_a_terminal() {
+    fn the_value_of_a_log_field_can_neither_forge_a_line_nor_control_a_terminal() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = log_output(format, false, log_malicious_values);
             assert_eq!(text.lines().count(), 1, "{text:?}");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_contains_the_exact_value() {
+    fn a_json_log_line_contains_the_exact_value_of_a_field() {
         let text = log_output(LogFormat::Json, false, || tracing::info!(display = %MALICIOUS, "hello"));
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line.get("display").unwrap(), MALICIOUS);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_has_the_message_and_then_the_fields() {
+    fn a_text_log_line_has_the_message_followed_by_the_fields() {
         let text = log_output(LogFormat::Text, false, || {
             tracing::info!(display = %"a", text = "b", n = 3, "hello \"you\"");
         });

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migrate_defaults_to_up_and_down_defaults_to_one_step() {
+    fn migrate_means_migrate_up_and_migrate_down_reverts_one_step_by_default() {
         let parsed = |args: &[&str]| parse(&command().try_get_matches_from(args).unwrap());
         assert_eq!(parsed(&["migrate"]), Action::Up);
         assert_eq!(parsed(&["migrate", "up"]), Action::Up);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_shows_the_state_and_the_name_of_a_step() {
+    fn the_line_for_a_migration_step_shows_its_state_and_its_name() {
         let line =
             |state| step_line(&MigrationStep { name: "m20261122_000001_foundation".to_owned(), state });
         assert_eq!(line(MigrationState::Applied), "applied  m20261122_000001_foundation");

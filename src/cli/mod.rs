@@ -206,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn the_definition_of_the_command_line_passes_the_checks_of_clap() {
         command().debug_assert();
     }
 
     #[test]
-    fn a_setting_is_accepted_before_and_after_the_command() {
+    fn the_flag_of_a_setting_is_accepted_before_and_after_the_command() {
         for args in
             [["tripgate", "--bcrypt-cost", "5", "config"], ["tripgate", "config", "--bcrypt-cost", "5"]]
         {

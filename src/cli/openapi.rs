@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn written_files_pass_the_check_and_changed_files_fail_it() {
+    fn written_openapi_files_pass_the_check_and_changed_files_fail_it() {
         let dir = TempDir::new().unwrap();
         let missing = run_with(dir.path(), &["--check"]).unwrap_err();
         assert!(missing.to_string().ends_with("update it with `cargo run -- openapi --write`"));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_format_is_json() {
+    fn the_openapi_command_prints_json_by_default() {
         let dir = TempDir::new().unwrap();
         assert_eq!(run_with(dir.path(), &[]).unwrap(), openapi::json());
         assert_eq!(run_with(dir.path(), &["yaml"]).unwrap(), openapi::yaml());

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_days_for_the_previous_secret_are_rounded_up() {
+    fn the_days_until_the_previous_secret_can_be_deleted_are_rounded_up() {
         let rotation = SecretRotation::Rotated {
             path: "data/secret".into(),
             keys: 2,

@@ -51,7 +51,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_format_equals_that_of_chrono(
+        fn a_timestamp_is_written_exactly_as_chrono_writes_it(
             second in 0..253_402_300_800_u64,
             micros in 0..1_000_000_u32,
             other_micros in 0..1_000_000_u32,

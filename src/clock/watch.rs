@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_long_after_the_last_run_of_the_jobs_pauses_them() {
+    fn the_jobs_are_paused_if_the_server_starts_long_after_their_last_run() {
         //
         for last in [-MAX_DOWNTIME_MILLIS, 0, MAX_DOWNTIME_MILLIS] {
             let mut watch = Watch::new(START);

@@ -63,7 +63,7 @@ mod tests {
     const ANY: ValueKind = ValueKind::Text;
 
     #[test]
-    fn an_apple_app_id_needs_a_team_and_a_bundle() {
+    fn an_apple_app_id_needs_a_team_id_and_a_bundle_id() {
         let apps = apple_app_ids("ABCDE12345.org.example.trips, 0123456789.org.example.trips-beta", &ANY);
         assert_eq!(apps.unwrap(), ["ABCDE12345.org.example.trips", "0123456789.org.example.trips-beta"]);
         for invalid in [
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_may_contain_colons_and_lower_case_letters() {
+    fn a_certificate_fingerprint_may_contain_colons_and_lower_case_letters() {
         let plain = "ab".repeat(32);
         let apps = android_apps(&format!("org.example.trips={plain}"), &ANY).unwrap();
         assert_eq!(apps[0].fingerprint, ["AB"; 32].join(":"));

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelled_name_is_recognized_and_an_unrelated_one_is_not() {
+    fn a_misspelled_setting_name_is_recognized_and_an_unrelated_name_is_not() {
         let found = |name| nearest(name).map(|setting| setting.name);
         assert_eq!(found("lisen"), Some("listen"));
         assert_eq!(found("TRIPGATE_BCRYPT_COSTS"), Some("bcrypt_cost"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_distance_of_two_names_is_the_number_of_single_edits() {
+    fn the_distance_between_two_names_is_the_number_of_single_character_edits() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_an_address_with_or_without_a_name() {
+    fn the_sender_of_emails_is_an_address_with_or_without_a_name() {
         for valid in ["a@b.example", "Trips <a@b.example>"] {
             assert_eq!(mailbox(valid, &ANY).unwrap(), valid);
         }

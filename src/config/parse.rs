@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_url_names_a_supported_database() {
+    fn a_database_url_must_name_a_supported_database() {
         let url = |text| database_url(text, &ANY).map(|url| url.expose().to_owned());
         assert_eq!(url("mariadb://u:p@h/d").unwrap(), "mysql://u:p@h/d");
         for valid in ["sqlite://data/x.db", "sqlite:///x.db", "postgresql://h/d", "mysql://h/d"] {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_separated_by_commas_and_contain_no_star() {
+    fn origins_are_separated_by_commas_and_must_not_contain_wildcards() {
         assert_eq!(
             origins("https://A.example:443, capacitor://localhost,http://[::1]:3000", &ANY).unwrap(),
             ["https://a.example", "capacitor://localhost", "http://[::1]:3000"]

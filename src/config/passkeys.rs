@@ -86,7 +86,7 @@ mod tests {
     const ANY: ValueKind = ValueKind::Text;
 
     #[test]
-    fn a_passkey_domain_has_no_scheme_and_no_port() {
+    fn a_passkey_domain_must_have_no_scheme_and_no_port() {
         for valid in ["localhost", "trips.example", "xn--mnchen-3ya.de", "127.0.0.1"] {
             assert_eq!(rp_id(valid, &ANY).as_deref(), Ok(valid));
         }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_a_web_origin_or_an_android_app() {
+    fn a_passkey_origin_is_a_web_origin_or_an_android_app() {
         let hash = format!("{ANDROID}{}", URL_SAFE_NO_PAD.encode([7; DIGEST_BYTES]));
         let text = format!("https://Trips.example:443, {hash},http://localhost:8080");
         assert_eq!(origins(&text, &ANY).unwrap(), ["https://trips.example", &hash, "http://localhost:8080"]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_follow_from_the_public_url() {
+    fn the_default_passkey_domain_and_origins_follow_from_the_public_url() {
         let settings = PasskeySettings::default();
         assert_eq!(settings.rp_id("https://trips.example:8443/api"), "trips.example");
         assert_eq!(settings.origins("https://trips.example:8443/api"), ["https://trips.example:8443"]);

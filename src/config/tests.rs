@@ -67,7 +67,7 @@ fn pair(value: &str, from: &str) -> (String, String) {
 }
 
 #[test]
-fn every_source_of_settings_overrides_the_earlier_sources() {
+fn flags_override_the_environment_dot_env_the_configuration_file_and_defaults() {
     let cost = "bcrypt_cost";
     let fixture = fixture();
     assert_eq!(fixture.displayed(cost), pair("12", "default"));
@@ -84,13 +84,13 @@ fn every_source_of_settings_overrides_the_earlier_sources() {
 }
 
 #[test]
-fn an_overridden_invalid_value_is_ignored() {
+fn an_invalid_environment_variable_is_ignored_if_a_flag_overrides_it() {
     let fixture = fixture().env("TRIPGATE_LISTEN", "nowhere").flag("listen", "[::1]:0");
     assert_eq!(fixture.load().unwrap().settings.listen.to_string(), "[::1]:0");
 }
 
 #[test]
-fn all_problems_are_reported_at_once_with_the_names_that_the_operator_wrote() {
+fn all_invalid_settings_are_reported_at_once_by_the_names_that_the_operator_wrote() {
     let fixture = fixture()
         .file("tripgate.toml", "lisen = \"127.0.0.1:1\"\naudience = 1.5\n[server]\n")
         .file(".env", "TRIPGATE_PASSWORD_MIN=72\nTRIPGATE_SIGNUP='confirmed'")
@@ -155,7 +155,7 @@ fn every_setting_validates_its_value_and_accepts_its_default() {
 }
 
 #[test]
-fn no_output_contains_a_secret() {
+fn neither_the_table_of_settings_nor_an_error_contains_a_secret() {
     let secret = "a-secret-that-must-never-be-visible";
     let valid =
         fixture().env("TRIPGATE_SECRET", secret).env("TRIPGATE_DATABASE_URL", "postgres://u:hush@h/d");
@@ -232,7 +232,7 @@ fn a_passkey_domain_without_a_web_origin_is_rejected() {
 }
 
 #[test]
-fn a_named_configuration_file_must_exist_and_replaces_the_default_file() {
+fn the_configuration_file_that_a_flag_names_must_exist_and_replaces_the_default_file() {
     let missing = fixture().named_file("other.toml").problems();
     assert!(missing.concat().starts_with("other.toml: failed to read the file"));
     let fixture = fixture()

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_has_only_one_holder_and_a_refusal_names_its_process() {
+    fn a_lock_has_only_one_holder_and_the_error_for_others_names_its_process() {
         // N-24
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("tripgate.db");

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_back_after_replacing_and_updating_it() {
+    fn a_replaced_and_an_updated_database_record_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let record = DatabaseRecord::in_dir(dir.path());
         assert_eq!(record.read().unwrap(), None);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_an_error() {
+    fn reading_a_damaged_database_record_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let record = DatabaseRecord::in_dir(dir.path());
         fs::write(record.path(), "{").unwrap();

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_of_one_request_share_a_deadline() {
+    async fn all_database_calls_of_one_request_share_one_deadline() {
         // F-9
         let limit = DATABASE_TIMEOUT * 2;
         assert_eq!(remaining(limit), limit);

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_timeout_is_a_conflict_except_for_a_statement_without_locks() {
+    fn a_lock_timeout_is_a_conflict_unless_the_statement_takes_no_locks() {
         // F-5
         let error = mysql(1205, "Lock wait timeout exceeded; try restarting transaction");
         assert!(matches!(error, StoreError::Conflict(_)));

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_that_arrive_during_a_query_share_the_next_one() {
+    async fn requests_that_arrive_during_a_query_share_the_next_query() {
         let table = Table::new();
         let first = table.get(2);
         table.settle().await;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_caller_does_not_affect_other_requests() {
+    async fn dropping_a_request_does_not_affect_other_requests() {
         let table = Table::new();
         let first = table.get(2);
         table.settle().await;
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_query_fails_every_waiting_request_and_no_later_one() {
+    async fn a_failed_query_fails_every_waiting_request_and_no_later_request() {
         for failing in [99, 100, 101] {
             let table = Table::new();
             let first = table.get(failing);

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_without_a_connection_times_out_only_once() {
+    async fn a_read_that_gets_no_connection_is_not_repeated_after_the_timeout() {
         let pool = pool_of_one().await;
         let db = server(pool.clone());
         let held = pool.begin().await.unwrap();

@@ -324,7 +324,7 @@ mod tests {
          SELECT sum(i) FROM n";
 
     #[tokio::test]
-    async fn all_queries_finish_within_the_connection_limit() {
+    async fn fifty_parallel_queries_share_the_two_connections_of_the_pool() {
         let readers = pool_of_two().await;
         let queries = (0..50).map(|_| readers.query_all(sql("SELECT 1 UNION SELECT 2")));
         for rows in futures_util::future::join_all(queries).await {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_not_reused_after_an_error() {
+    async fn a_connection_is_not_reused_after_a_failed_query() {
         let readers = pool_of_two().await;
         readers.query_one(sql("SELECT 1")).await.unwrap();
         assert_eq!(readers.0.idle().len(), 1);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_waits_for_running_queries_and_rejects_new_ones() {
+    async fn closing_the_pool_waits_for_running_queries_and_rejects_new_queries() {
         let readers = pool_of_two().await;
         let slow = tokio::spawn({
             let readers = readers.clone();

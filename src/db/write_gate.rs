@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_has_not_begun_to_commit_is_abandoned_and_never_committed() {
+    async fn a_write_that_times_out_before_its_commit_is_never_committed() {
         // F-10, S-108
         let waiting = WriteGate::default();
         assert!(matches!(never(&waiting).await, StoreError::Unavailable(_)));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_outcome_of_a_commit_without_a_result_is_unknown() {
+    async fn the_outcome_of_a_commit_that_times_out_is_unknown() {
         // F-10, S-108
         let gate = WriteGate::default();
         assert!(gate.start() && gate.begin_commit());

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_codings_with_a_positive_quality_are_accepted() {
+    fn only_content_codings_with_a_positive_quality_value_are_accepted() {
         assert_eq!(accepted("gzip, deflate, br"), (true, true));
         assert_eq!(accepted("br;q=0, GZIP;q=0.5"), (false, true));
         assert_eq!(accepted("gzip; q=0"), (false, false));

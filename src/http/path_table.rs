@@ -221,7 +221,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_path_has_the_methods_of_its_operations() {
+    fn the_allowed_methods_of_a_path_are_the_methods_of_its_operations() {
         let paths = PathTable::from_document(
             &json!({ "paths": { "/a/{id}": { "get": {}, "delete": {} }, "/b": { "post": {} }, "/a/b": { "put": {} } } }),
         );

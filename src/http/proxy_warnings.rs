@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_foreign_unless_it_is_the_public_host_or_loopback() {
+    fn a_host_is_foreign_unless_it_is_the_public_host_or_a_loopback_host() {
         // N-3
         for host in
             ["trips.example", "TRIPS.example:8443", "localhost:80", "127.0.0.1", "127.9.9.9:8080", "[::1]:80"]
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_repeated_after_an_hour() {
+    fn a_warning_about_a_proxy_is_logged_at_most_once_an_hour() {
         let clock = Clock::fixed(chrono::DateTime::UNIX_EPOCH);
         let warnings = ProxyWarnings::new(clock.clone(), "https://trips.example");
         let due = || warnings.is_due(&warnings.untrusted_at);

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_accept_error_pauses_but_an_aborted_connection_does_not() {
+    async fn the_acceptor_pauses_after_an_accept_error_but_not_after_an_aborted_connection() {
         let listener = super::super::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let server = super::super::tests::server(Limits::default());
         let mut acceptor = Acceptor::new(listener, &server, ProxyProtocol::default());

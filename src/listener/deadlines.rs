@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_ends_between_two_updates_leaves_an_idle_connection() {
+    async fn the_idle_deadline_starts_if_a_request_begins_and_ends_between_two_updates() {
         let (activity, mut watchdog, start) = fixture();
         activity.record_read();
         drop(Activity::begin(&activity));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_body_byte_sent_extends_the_deadline_of_a_closed_window() {
+    async fn each_body_byte_sent_extends_the_deadline_of_a_closed_flow_control_window() {
         // S-75
         let (activity, mut watchdog, start) = fixture();
         activity.mark_http2();

@@ -212,7 +212,7 @@ mod tests {
 
     // S-15
     #[tokio::test]
-    async fn a_header_contains_the_address_of_the_client_or_none() {
+    async fn reading_a_proxy_header_returns_the_address_of_the_client_or_none() {
         let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x12, 0x34, 1, 187];
         let v6 = |source: &str| {
             let source: Ipv6Addr = source.parse().unwrap();
@@ -242,7 +242,7 @@ mod tests {
 
     // S-15
     #[tokio::test]
-    async fn anything_but_a_complete_header_of_version_2_is_rejected() {
+    async fn anything_but_a_complete_proxy_header_of_version_2_is_rejected() {
         let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x12, 0x34, 1, 187];
         let complete = header(0x21, 0x11, &v4);
         for (expected, bytes) in [
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_within_10_seconds_are_counted_and_reported_by_the_next_one() {
+    fn warnings_within_10_seconds_are_counted_and_the_next_warning_reports_their_number() {
         let (warnings, start) = (HeaderWarnings::default(), Instant::now());
         let admitted = [0, 1, 9, 10, 11, 20].map(|secs| warnings.admit(start + Duration::from_secs(secs)));
         assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);

@@ -82,7 +82,7 @@ mod tests {
         content-length: 0\r\ndate: Sun, 29 Nov 2026 12:00:00 GMT\r\n\r\n";
 
     #[test]
-    fn only_the_last_response_is_replaced_and_only_if_hyper_wrote_it() {
+    fn only_the_last_response_of_a_connection_is_replaced_and_only_if_hyper_wrote_it() {
         // A-11
         let rejected = Rejected { start: 0, is_too_large: true };
         assert_eq!(Rejected::find(HYPER.as_bytes()), Some(rejected));

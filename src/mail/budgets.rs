@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_gets_five_mails_within_any_hour_and_ten_within_any_day() {
+    fn a_mailbox_gets_at_most_five_mails_in_any_hour_and_ten_in_any_day() {
         let start = 1_800_000_000_000;
         let mails: Vec<_> =
             (0..7).map(|minute| (start + minute * 60_000, MailKind::ConfirmAddress)).collect();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_a_clock_that_was_fast_are_ignored() {
+    fn recorded_times_of_mails_that_lie_in_the_future_are_ignored() {
         let now = from_millis(1_800_000_000_000);
         let times = format!("{}- junk 17r", now.timestamp_millis() + 2 * SKEW.num_milliseconds());
         assert_eq!(parse(&times, now), []);

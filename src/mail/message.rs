@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_can_add_a_header() {
+    fn no_value_can_add_a_header_to_a_message() {
         // S-48
         let message = build("ada@example.org", "Hi\r\nBcc: eve@evil.example", "x\r\n\r\nBcc: y").unwrap();
         let (headers, _) = message.split_once("\r\n\r\n").unwrap();

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_text_in_every_language() {
+    fn every_kind_of_email_has_a_text_in_every_language() {
         for language in Language::ALL {
             let mut subjects = std::collections::BTreeSet::new();
             for kind in MailKind::ALL {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_known_language_is_chosen() {
+    fn the_supported_language_with_the_highest_preference_is_chosen() {
         let chosen = |accept| Language::choose(&Languages::accepted(Some(accept)));
         assert_eq!(chosen("fr, nl;q=0.8, de;q=0.9"), Language::German);
         assert_eq!(chosen("fr"), Language::English);

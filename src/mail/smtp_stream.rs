@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_dialogue_contains_neither_credentials_nor_the_message() {
+    fn a_recorded_smtp_dialogue_contains_neither_credentials_nor_the_message() {
         let dialogue = Dialogue::recorded();
         dialogue.received(b"220 mail.example\r\n");
         dialogue.sent(b"AUTH PLAIN c2VjcmV0\r\n");

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_one_line_without_control_characters() {
+    fn each_value_in_an_email_is_reduced_to_one_line_without_control_characters() {
         // S-48
         let values = Values {
             device: Some("Pixel\r\nBcc: eve@evil.example\r\n\r\n[link] x\u{0}\u{85}\u{2028}y".to_owned()),

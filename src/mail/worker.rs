@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_begin_after_30_s_and_double_up_to_an_hour() {
+    fn the_delay_before_a_retry_begins_at_30_seconds_and_doubles_up_to_an_hour() {
         let secs: Vec<i64> = (0..9).map(|attempts| retry_delay(attempts).num_seconds()).collect();
         assert_eq!(secs, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
         assert_eq!(retry_delay(i64::MAX), RETRY_MAX);

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_bcrypt_hashes_of_a_supported_cost_are_accepted() {
+    fn only_complete_bcrypt_hashes_with_a_supported_cost_are_accepted() {
         // S-96
         let whole = dummy(12);
         for prefix in PREFIXES {

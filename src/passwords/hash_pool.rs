@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn jobs_beyond_the_wait_limit_are_rejected_immediately() {
+    async fn jobs_that_would_wait_longer_than_the_limit_are_rejected_immediately() {
         // S-74
         let pool = HashPool::start(12, Duration::from_millis(800));
         let slow = || thread::sleep(Duration::from_millis(200));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_does_not_end_its_thread() {
+    async fn a_panic_in_a_job_does_not_end_the_thread_of_the_pool() {
         let pool = HashPool::start(4, Duration::from_secs(5));
         for _ in 0..pool.load.threads * 2 {
             assert!(pool.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await.is_err());

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_password_hashes_differently_and_verifies() {
+    async fn two_hashes_of_one_password_differ_and_a_hash_matches_only_its_password() {
         // S-9
         let passwords = hashing();
         let one = passwords.hash(password("correct horse")).await.unwrap();

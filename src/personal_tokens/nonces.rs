@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nonce_is_valid_for_five_minutes_and_only_unmodified() {
+    fn a_nonce_is_valid_for_five_minutes_and_a_modified_nonce_is_rejected() {
         // S-94
         let clock = Clock::fixed(from_millis(1_700_000_000_000));
         let nonces = Nonces::new(MacKey::new(&[1; 32]), clock.clone());

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_stream_is_rejected() {
+    fn a_modified_truncated_or_reordered_stream_is_rejected() {
         // S-98
         let whole = encrypt(&vec![0; 2 * PIECE_BYTES + 10]);
         let piece = PIECE_BYTES + TAG_BYTES;

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn written_lines_parse_and_invalid_lines_are_rejected() {
+    fn the_lines_of_a_written_secret_file_parse_and_invalid_lines_are_rejected() {
         let secrets =
             SecretSet { current: ONE.into(), next: Some(TWO.into()), old: vec![TWO.into(), ONE.into()] };
         assert_eq!(SecretSet::parse(&secrets.to_text(), "here").unwrap(), secrets);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn advancing_replaces_the_secret_and_retains_the_former_ones() {
+    fn advancing_makes_the_prepared_secret_current_and_keeps_the_former_secrets() {
         // S-36
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");

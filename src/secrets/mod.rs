@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_by_purpose_and_by_secret() {
+    fn derived_keys_differ_by_purpose_and_by_secret() {
         let one = secret("a secret of at least thirty-two bytes");
         let two = secret("another secret of at least thirty-two bytes");
         assert_ne!(one.derive(Purpose::Cursors), one.derive(Purpose::KeyRing));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn salted_keys_differ_by_salt_and_are_found_by_fingerprint() {
+    fn keys_with_different_salts_differ_and_the_fingerprint_selects_the_secret() {
         // S-98
         let former = "a former secret of at least thirty-two bytes";
         let rotated = secret(&format!("a secret of at least thirty-two bytes\nold {former}"));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn sealed_data_opens_only_unmodified_with_the_same_key_and_name() {
+    fn sealed_data_opens_only_if_it_is_unmodified_and_key_and_name_are_the_same() {
         let vault = Vault::new(&[7; 32]);
         let sealed = vault.seal("key 1", b"private").unwrap();
         assert_eq!(vault.open("key 1", &sealed).unwrap(), b"private");
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_verifies_only_for_its_message_and_not_if_shorter_than_16_bytes() {
+    fn a_mac_tag_verifies_only_its_own_message_and_must_have_at_least_16_bytes() {
         let key = MacKey::new(&[7; 32]);
         let tag = key.tag(b"message");
         assert!(key.verify(b"message", tag.as_ref()));

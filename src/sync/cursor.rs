@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_valid_only_for_its_owner_and_unmodified(seq in 0..i64::MAX, epoch in any::<i64>(), millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
+        fn a_modified_cursor_and_a_cursor_of_another_user_are_rejected(seq in 0..i64::MAX, epoch in any::<i64>(), millis in 0..4_000_000_000_000_i64, owner in any::<u128>(), other in any::<u128>(), at in 0..54_usize, new in "[A-Za-z0-9_-]") {
             // S-56
             let position = FeedPosition { seq, since: from_millis(millis), epoch, start: 3 };
             let text = position.encode(Uuid::from_u128(owner), &mac());
@@ -89,7 +89,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_of_an_earlier_version_names_no_epoch(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64) {
+        fn a_cursor_of_an_earlier_server_version_is_accepted_and_has_no_epoch(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64) {
             let owner = Uuid::from_u128(7);
             let payload = [seq, millis].map(i64::to_be_bytes).concat();
             let text = mac().sign(&context(OLD_CONTEXT_PREFIX, owner), &payload);

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn attempts_beyond_the_free_places_wait_until_a_place_is_returned() {
+    async fn attempts_beyond_the_number_of_places_wait_until_a_place_becomes_free() {
         let gate = Gate::default();
         let first = gate.enter(1, 9, 10).await.unwrap();
         let second = gate.enter(1, 1, 10).await.unwrap();

@@ -54,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lookup_finds_only_the_identical_token(
+        fn a_lookup_in_the_token_cache_finds_only_the_identical_token(
             token in "[A-Za-z0-9._-]{1,200}",
             other in "[A-Za-z0-9._-]{1,200}",
         ) {

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_during_a_poll_shares_only_a_later_poll() {
+    async fn a_call_that_arrives_during_a_poll_does_not_use_the_result_of_that_poll() {
         let clock = Clock::fixed(from_millis(0));
         let freshness = Freshness::new(clock.clone(), clock.monotonic());
         let slow = async {

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_revocation_of_a_user_rejects_all_tokens_until_it_is_pruned() {
+    fn the_revocation_of_a_user_rejects_the_tokens_of_the_user_until_it_is_pruned() {
         let revoked = Revocations::new();
         let before = revoked.revision();
         revoked.apply(&all_of(1, 60_000));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_of_a_user_accepts_tokens_minted_later() {
+    fn tokens_issued_after_the_revocation_of_a_user_are_accepted() {
         let revoked = Revocations::new();
         let user = Uuid::from_u128(3);
         let at = |millis| Revocation {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_revocation_keeps_the_revision() {
+    fn applying_a_revocation_again_does_not_change_the_revision() {
         let revoked = Revocations::new();
         revoked.apply(&all_of(1, 60_000));
         let revision = revoked.revision();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_reads_only_the_newest_of_very_many_rows() {
+    fn most_polls_read_only_the_newest_of_very_many_revocations() {
         let mut position = PollPosition::default();
         assert_eq!(position.next_start(), 0);
         position.record(Instant::now(), 1_000_000);

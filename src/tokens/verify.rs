@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_example_of_the_standards_has_an_acceptable_header() {
+    fn no_example_token_of_the_standards_has_an_acceptable_header() {
         // S-19, S-25
         let vectors: Value = serde_json::from_str(include_str!("algorithms/vectors.json")).unwrap();
         for (name, token) in vectors["jws"].as_object().unwrap() {

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_doubles_from_one_second_to_fifteen_minutes() {
+    fn the_delay_after_wrong_codes_doubles_from_one_second_to_fifteen_minutes() {
         let steps: Vec<(i64, i64)> = delays().collect();
         assert_eq!(steps.last(), Some(&(9, 1000)));
         assert_eq!(steps[steps.len() - 2], (10, 2000));

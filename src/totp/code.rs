@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_equal_the_vectors_of_rfc_6238() {
+    fn the_codes_equal_the_test_vectors_of_rfc_6238() {
         // S-51: RFC 6238, appendix B. The codes are the last 6 digits of the 8 digits there.
         for (seconds, code) in [
             (59, "287082"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_accepted_one_step_before_and_after_its_own_and_no_further() {
+    fn a_code_is_accepted_only_in_its_own_time_step_and_in_the_steps_before_and_after() {
         // S-51
         let secret = rfc_secret();
         for (seconds, expected) in [
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_uri_names_the_issuer_and_the_account() {
+    fn the_otpauth_uri_contains_the_issuer_and_the_account() {
         let enrolment =
             enrolment(&rfc_secret(), &issuer("https://trips.example.org:8443/"), "grace@example.org");
         assert_eq!(enrolment.secret, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_restored_from_its_bytes() {
+    fn a_totp_secret_can_be_restored_from_its_bytes() {
         let secret = Secret::random();
         let copy = Secret::from_bytes(&secret.to_bytes()).unwrap();
         assert_eq!(copy.to_bytes(), secret.to_bytes());

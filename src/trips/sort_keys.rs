@@ -47,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn trips_are_sorted_by_start_date_with_trips_without_one_last(one in 0..3_652_000_i32, other in 0..3_652_000_i32) {
+        fn trips_are_sorted_by_start_date_and_trips_without_a_start_date_come_last(one in 0..3_652_000_i32, other in 0..3_652_000_i32) {
             let day = |number| NaiveDate::from_num_days_from_ce_opt(number + 1);
             prop_assert_eq!(start_key(day(one)).cmp(&start_key(day(other))), one.cmp(&other));
             prop_assert!(start_key(day(one)) < start_key(None));

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn all_violations_of_stops_are_reported() {
+    fn all_violated_rules_of_stops_are_reported() {
         let departs_early = Stop { departs_at: "2027-04-02T09:29:59".parse().ok(), ..stop(1) };
         let nowhere = Stop { latitude: None, time_zone: Some("Mars/Olympus".to_owned()), ..stop(4) };
         let year_zero = Stop { arrives_at: "0000-04-02T09:29:59".parse().ok(), ..stop(2) };

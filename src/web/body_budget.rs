@@ -120,7 +120,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     #[tokio::test]
-    async fn a_body_waits_for_the_budget_and_is_rejected_if_none_becomes_free() {
+    async fn a_body_waits_for_memory_and_is_rejected_if_no_memory_becomes_free() {
         // A-5, S-76
         let budget = BodyBudget { max_wait: Duration::from_millis(50), ..BodyBudget::default() };
         let user = |number| Some(Uuid::from_u128(number));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_user_gets_only_a_part_of_the_budget() {
+    async fn the_bodies_of_one_user_can_occupy_only_a_part_of_the_memory_budget() {
         //
         let budget = BodyBudget { max_wait: Duration::from_millis(50), ..BodyBudget::default() };
         let (ada, eve) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_an_untrusted_peer_has_no_effect() {
+    fn a_forwarding_header_of_an_untrusted_peer_has_no_effect() {
         // S-15, S-84
         for name in [X_FORWARDED_FOR, FORWARDED, X_REAL_IP] {
             let found = client("198.51.100.7", &[(name, "for=192.0.2.1")]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_read_from_the_end_to_the_first_address_that_is_no_proxy() {
+    fn the_client_is_the_last_forwarded_address_that_is_not_a_trusted_proxy() {
         // S-15, S-84
         for (list, expected) in [
             ("192.0.2.1", "192.0.2.1"),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_the_same_way_and_only_without_x_forwarded_for() {
+    fn the_header_forwarded_is_read_only_if_x_forwarded_for_is_absent() {
         // S-84
         for (list, expected) in [
             ("for=192.0.2.1;proto=https", "192.0.2.1"),

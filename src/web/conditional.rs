@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_matches_if_the_list_contains_it() {
+    fn an_etag_matches_if_the_list_contains_it() {
         for list in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*", " \"a\" ", ",\"b,c\" ,, \"a\","] {
             assert_eq!(matches(list, "a"), Some(true), "{list}");
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_list_of_tags_is_rejected() {
+    fn a_malformed_list_of_etags_is_rejected() {
         for list in
             ["", " ", ",", "a", "\"a", "a\"", "\"a\" \"b\"", "w/\"a\"", "W/a", "\"a b\"", "*, \"a\"", "**"]
         {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_tag_never_matches_in_if_match() {
+    fn a_weak_etag_never_matches_in_if_match() {
         // S-60
         assert_eq!(strong("W/\"a\", \"b\", \"c\""), Some(vec!["b".to_owned(), "c".to_owned()]));
         assert_eq!(strong("W/\"a\""), Some(vec![]));
@@ -195,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn parsing_arbitrary_bytes_as_a_list_of_etags_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             EntityTags::parse(&bytes);
         }
     }

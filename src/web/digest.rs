@@ -79,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_header_is_parsed_in_any_order_and_spacing() {
+    fn the_parameters_of_a_digest_header_may_have_any_order_and_spacing() {
         let text = r#"username="a\"b", realm="tripgate",uri="/x?a=1,2" , algorithm=SHA-256, nonce="n", nc=00000001,
             cnonce="c", qop=auth, response="r", opaque="o", userhash=false"#;
         let parsed = parse(text).unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_headers_are_rejected() {
+    fn malformed_digest_headers_are_rejected() {
         // S-94
         for text in [
             "x",
@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_causes_a_panic(text in "\\PC{0,100}") {
+        fn parsing_any_text_as_a_digest_header_never_panics(text in "\\PC{0,100}") {
             drop(parse(&text));
         }
     }

@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_may_be_bare_or_quoted() {
+    fn an_idempotency_key_may_be_quoted_or_unquoted() {
         for (value, key) in [
             ("a", "a"),
             ("8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_key_is_rejected() {
+    fn a_malformed_idempotency_key_is_rejected() {
         // S-61
         let long = "x".repeat(KEY_MAX + 1);
         let quoted = format!("\"{long}\"");

@@ -201,13 +201,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_date_is_written_as_chrono_does(days in 0..2_932_897_u32) {
+        fn a_date_is_serialized_exactly_as_chrono_serializes_it(days in 0..2_932_897_u32) {
             let on = NaiveDate::default().checked_add_days(chrono::Days::new(days.into()));
             prop_assert_eq!(serde_json::to_string(&On(on)).unwrap(), serde_json::to_string(&on).unwrap());
         }
 
         #[test]
-        fn an_instant_is_written_as_chrono_does(millis in 0..253_402_300_800_000_i64) {
+        fn an_instant_is_serialized_exactly_as_chrono_serializes_it(millis in 0..253_402_300_800_000_i64) {
             let at = crate::clock::from_millis(millis);
             let expected = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
             prop_assert_eq!(serde_json::to_string(&At(at)).unwrap(), format!("\"{expected}\""));

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_500_is_described_as_an_internal_error() {
+    fn only_status_500_is_described_as_an_internal_error() {
         for code in ProblemCode::ALL {
             let is_internal = ProblemCode::meaning(code.status()) == ProblemCode::meaning(500);
             assert_eq!(is_internal, code.status() == 500, "{}", code.name());

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_mailbox_have_the_same_form() {
+    fn different_spellings_of_one_mailbox_have_the_same_canonical_form() {
         //
         same(&["ada@example.org", "ADA@Example.ORG", " ada@example.org\t", "\"ada\"@example.org"]);
         same(&["a.b@example.org", "\"a.b\"@example.org", "\"\\a.\\b\"@EXAMPLE.org"]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn different_mailboxes_have_different_forms() {
+    fn different_mailboxes_have_different_canonical_forms() {
         //
         for (one, other) in [
             ("ﬁona@example.org", "fiona@example.org"),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn invisible_code_points_are_found() {
+    fn invisible_code_points_in_an_address_are_found() {
         //
         for text in ["a\u{115F}", "a\u{3164}", "a\u{200D}", "a\u{AD}", "a\u{202E}", "a\u{FEFF}", "a\u{FE0F}"]
         {
@@ -180,13 +180,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_canonical_form_of_a_canonical_form_is_itself(text in "\\PC{0,12}(@\\PC{0,12})?") {
+        fn canonicalizing_a_canonical_address_does_not_change_it(text in "\\PC{0,12}(@\\PC{0,12})?") {
             let form = canonical(&text);
             prop_assert_eq!(canonical(&form), form);
         }
 
         #[test]
-        fn case_does_not_change_the_canonical_form(local in "[a-zäöüéñčřωσш.]{1,12}") {
+        fn addresses_that_differ_only_in_case_have_the_same_canonical_form(local in "[a-zäöüéñčřωσш.]{1,12}") {
             let address = format!("{local}@example.org");
             prop_assert_eq!(canonical(&address), canonical(&address.to_uppercase()));
         }

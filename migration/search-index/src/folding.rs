@@ -58,7 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fold_removes_case_and_accents() {
+    fn fold_lowercases_letters_and_removes_accents() {
         for (text, folded) in [
             ("Évora", "evora"),
             ("E\u{301}VORA", "evora"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_searchable_text_has_one_line_per_text() {
+    fn each_text_becomes_one_line_of_the_searchable_text() {
         assert_eq!(searchable(["Évora", "a\nb", ""]), "evora\na b\n");
         assert_eq!(searchable([]), "");
     }
@@ -92,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn ascii_is_folded_like_other_texts(text in "[\\x00-\\x7f]{0,40}") {
+        fn the_fast_path_for_ascii_folds_a_text_like_the_general_path(text in "[\\x00-\\x7f]{0,40}") {
             prop_assert_eq!(fold(&text), fold_letters(&text));
         }
     }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_exclude_most_other_texts() {
+    fn signatures_exclude_most_texts_that_do_not_contain_the_search_text() {
         let words = |word: u32| format!("{:x} ", (word % 300).wrapping_mul(2_654_435_761));
         let text = searchable([(0..1_100).map(words).collect::<String>().as_str()]);
         assert!(text.len() > 9_000);

@@ -269,7 +269,7 @@ fn changed_responses_are_breaking_changes() {
 }
 
 #[test]
-fn a_deprecated_operation_may_be_removed_after_its_sunset() {
+fn a_deprecated_operation_may_be_removed_after_its_sunset_date() {
     let remove_with_sunset = |sunset: &str| {
         let mut old = openapi::document();
         let mut new = old.clone();

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_ordered_by_their_references_and_a_circle_is_an_error() {
+    fn tables_follow_the_tables_that_they_reference_and_a_circular_reference_is_an_error() {
         let tables = [table("a", &["c"]), table("b", &["a", "c"]), table("c", &[])];
         let ordered = in_order(tables.into_iter().collect()).unwrap();
         let names: Vec<String> = ordered.into_iter().map(|table| table.name).collect();

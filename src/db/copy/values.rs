@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_column_accepts_only_its_own_values_and_null() {
+    fn each_kind_of_column_accepts_null_and_only_values_of_its_own_type() {
         let id = Uuid::from_u128(7);
         for (kind, cell, value) in [
             (Kind::Bool, Cell::Int(1), Value::from(true)),

@@ -203,7 +203,7 @@ mod tests {
 
     // `tests/it/contract/problems.rs` compares the other examples with a running server.
     #[test]
-    fn examples_of_server_errors_equal_the_real_problems() {
+    fn the_documented_examples_of_server_errors_equal_the_real_problems() {
         let real: [Problem; 8] = [
             Problem::internal("x"),
             StoreError::unavailable().into(),

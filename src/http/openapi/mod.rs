@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_names_have_their_usual_spelling() {
+    fn header_names_in_the_openapi_document_have_their_usual_spelling() {
         for (name, expected) in
             [("ETAG", "ETag"), ("WWW-AUTHENTICATE", "WWW-Authenticate"), ("LOCATION", "Location")]
         {

@@ -29,7 +29,7 @@ pub(super) fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>,
 }
 
 #[tokio::test]
-async fn tls_serves_both_versions_of_http() {
+async fn http_1_1_and_http_2_are_served_over_tls() {
     for alpn in [&b"http/1.1"[..], b"h2"] {
         let (_dir, config, connector) = certificate(alpn);
         let server = start_tls(short(), Some(config)).await;
@@ -47,7 +47,7 @@ async fn tls_serves_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn a_stalled_handshake_times_out_and_does_not_delay_the_stop() {
+async fn a_stalled_tls_handshake_times_out_and_does_not_delay_the_stop_of_the_server() {
     let (_dir, config, _) = certificate(b"h2");
     let server = start_tls(short(), Some(config)).await;
     let begin = Instant::now();

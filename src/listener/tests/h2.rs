@@ -50,7 +50,7 @@ pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_h2_request_needs_one_host_without_userinfo() {
+async fn an_h2_request_must_name_exactly_one_host_without_userinfo() {
     // S-57; 0x84 is `:path: /`, 0x41 and a length `:authority`, 0x0f 0x17 and a length `host`.
     for (fields, accepted) in [
         (&b"\x84\x41\x01a"[..], true),
@@ -83,7 +83,7 @@ async fn a_request_target_with_userinfo_gets_400() {
 }
 
 #[tokio::test]
-async fn a_flood_of_resets_closes_only_its_own_connection() {
+async fn a_flood_of_h2_resets_closes_only_its_own_connection() {
     // S-76
     let server = start(short()).await;
     let flood = (0..1_000).map(|n| [get(2 * n + 1, "/"), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat());
@@ -98,7 +98,7 @@ async fn a_flood_of_resets_closes_only_its_own_connection() {
 }
 
 #[tokio::test]
-async fn a_reset_request_cancels_its_handler() {
+async fn resetting_an_h2_request_cancels_its_handler() {
     // S-76
     let server = start(short()).await;
     let mut tcp = send(&server, H2_OPEN).await;

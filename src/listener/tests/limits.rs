@@ -20,7 +20,7 @@ async fn a_new_connection_replaces_the_connection_that_is_idle_longest() {
 
 // A-2, F-12
 #[tokio::test]
-async fn a_connection_without_a_request_never_replaces_one_with_a_request() {
+async fn a_new_connection_replaces_a_silent_connection_and_not_one_with_a_request_in_flight() {
     let limits = Limits { max_connections: 2, idle: ms(5_000), first_byte: ms(5_000), ..short() };
     let server = start(limits).await;
     let _never = send(&server, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -33,7 +33,7 @@ async fn a_connection_without_a_request_never_replaces_one_with_a_request() {
 
 // A-2, S-104
 #[tokio::test]
-async fn reserved_paths_respond_while_every_connection_has_a_request_in_flight() {
+async fn health_responds_and_other_paths_get_503_while_every_connection_has_a_request() {
     let limits = Limits { max_connections: 1, ..short() };
     let server = start(limits).await;
     let _never = send(&server, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -47,7 +47,7 @@ async fn reserved_paths_respond_while_every_connection_has_a_request_in_flight()
 
 // A-2, S-104
 #[tokio::test]
-async fn a_client_above_its_limit_loses_only_its_own_connections() {
+async fn a_client_above_its_connection_limit_loses_only_its_own_connections() {
     let limits = Limits {
         max_connections: 3,
         max_connections_per_address: 2,

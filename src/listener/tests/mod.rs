@@ -177,7 +177,7 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_header_arrives_byte_by_byte_is_closed() {
+async fn a_connection_whose_header_arrives_byte_by_byte_is_closed_at_the_header_deadline() {
     let server = start(short()).await;
     let begin = Instant::now();
     let (mut read, mut write) = send(&server, b"GET / HTTP/1.1\r\nX: ").await.into_split();
@@ -214,7 +214,7 @@ async fn an_idle_connection_is_reusable_until_the_idle_deadline() {
 }
 
 #[tokio::test]
-async fn the_second_header_has_a_deadline_too() {
+async fn the_header_of_the_second_request_of_a_connection_has_a_deadline_too() {
     let server = start(short()).await;
     let mut tcp = send(&server, GET).await;
     read_until(&mut tcp, b"/!").await;
@@ -233,7 +233,7 @@ async fn no_read_deadline_ends_a_request_in_flight() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
+async fn a_client_that_does_not_read_is_disconnected_and_a_slow_reader_is_not() {
     let server = start(short()).await;
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let (mut stuck, mut slow) = (send(&server, request).await, send(&server, request).await);
@@ -251,7 +251,7 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_requests_in_flight() {
+async fn a_stopping_server_completes_requests_in_flight() {
     let server = start(short()).await;
     let mut slow = send(&server, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut idle = send(&server, GET).await;
@@ -269,7 +269,7 @@ async fn a_stop_finishes_requests_in_flight() {
 }
 
 #[tokio::test]
-async fn a_stop_aborts_requests_that_do_not_end() {
+async fn a_stopping_server_aborts_requests_that_do_not_end() {
     let server = start(short()).await;
     let mut never = send(&server, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut h2 = send(&server, H2_OPEN).await;
@@ -363,7 +363,7 @@ async fn h2_with_prior_knowledge_is_served_and_gets_goaway_when_idle() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_reported() {
+async fn binding_to_an_address_in_use_fails_with_an_error_that_names_it() {
     let server = start(short()).await;
     let error = bind(server.addr).await.unwrap_err();
     assert_eq!(error.to_string(), format!("address already in use: {}", server.addr));

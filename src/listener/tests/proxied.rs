@@ -40,7 +40,7 @@ async fn response(server: &Running, bytes: &[u8]) -> String {
 
 // S-15
 #[tokio::test]
-async fn the_address_in_the_header_is_the_peer_of_the_requests() {
+async fn the_address_in_the_proxy_header_becomes_the_peer_address_of_the_requests() {
     let server = start_with(short()).await;
     for (client, expected) in [
         ("192.0.2.7:4660", "192.0.2.7:4660"),
@@ -65,7 +65,7 @@ async fn the_address_in_the_header_is_the_peer_of_the_requests() {
 
 // S-15
 #[tokio::test]
-async fn a_proxy_without_a_valid_header_gets_no_response() {
+async fn a_proxy_that_sends_no_valid_proxy_header_gets_no_response() {
     let server = start_with(short()).await;
     let valid = header("192.0.2.7:4660");
     let mut garbage = valid.clone();
@@ -87,7 +87,7 @@ async fn a_proxy_without_a_valid_header_gets_no_response() {
 
 // S-15
 #[tokio::test]
-async fn another_peer_is_served_without_a_header_and_gets_400_for_one() {
+async fn a_client_that_is_not_a_proxy_is_served_but_gets_400_if_it_sends_a_proxy_header() {
     let server = start_with(short()).await;
     let found = read_all(&mut send_from([127, 0, 0, 2], &server, PEER).await).await;
     assert!(found.contains("socket://127.0.0.2:"), "{found}");
@@ -100,7 +100,7 @@ async fn another_peer_is_served_without_a_header_and_gets_400_for_one() {
 }
 
 #[tokio::test]
-async fn the_header_comes_before_the_tls_handshake() {
+async fn the_proxy_header_comes_before_the_tls_handshake() {
     let (_dir, config, connector) = certificate(b"http/1.1");
     let proxies = ProxyProtocol::from_proxies(vec!["127.0.0.1/32".parse().unwrap()]);
     let server = start_behind(proxies, short(), Some(config)).await;
@@ -113,7 +113,7 @@ async fn the_header_comes_before_the_tls_handshake() {
 
 // S-104
 #[tokio::test]
-async fn the_limit_of_connections_applies_to_the_clients_and_not_to_the_proxy() {
+async fn the_connection_limit_of_an_address_applies_to_the_clients_and_not_to_the_proxy() {
     let idle = ms(5_000);
     let server = start_with(Limits { max_connections_per_address: 2, idle, ..short() }).await;
     let request = |client: &str| [header(client).as_slice(), GET].concat();
@@ -137,7 +137,7 @@ async fn the_limit_of_connections_applies_to_the_clients_and_not_to_the_proxy() 
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_a_header() {
+async fn a_stopping_server_does_not_wait_for_an_incomplete_proxy_header() {
     let server = start_with(Limits { header: ms(5_000), ..short() }).await;
     let _half = send(&server, &header("192.0.2.7:4660")[..20]).await;
     sleep(ms(30)).await;
@@ -149,7 +149,7 @@ async fn a_stop_does_not_wait_for_a_header() {
 
 // S-15
 #[tokio::test]
-async fn mutated_headers_get_no_response_without_a_signature_and_do_not_stop_the_server() {
+async fn mutated_proxy_headers_without_a_signature_get_no_response_and_no_header_stops_the_server() {
     let server = start_with(Limits { header: ms(2_000), ..short() }).await;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut random = move |below: usize| {

@@ -41,7 +41,7 @@ async fn read_slowly(limits: Limits) -> Duration {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_closed_below_the_minimum_rate_and_served_above_it() {
+async fn a_slow_reader_is_disconnected_below_the_minimum_rate_and_served_above_it() {
     // S-75
     let took = read_slowly(Limits { write_rate: 16 << 20, ..short() }).await;
     assert!((ms(240)..ms(1_500)).contains(&took), "{took:?}");
@@ -117,7 +117,7 @@ async fn an_h2_client_that_reads_in_steps_gets_the_whole_response() {
 }
 
 #[tokio::test]
-async fn a_stop_waits_only_the_grace_period_for_a_closed_window() {
+async fn a_stopping_server_waits_at_most_the_grace_period_for_a_closed_window() {
     // S-73
     let server = start(Limits { write_stall: ms(10_000), ..short() }).await;
     let mut tcp = open_with_window(&server, 0, "/page").await;
@@ -156,7 +156,7 @@ async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
 }
 
 #[tokio::test]
-async fn an_unread_body_closes_the_connection_only_if_it_has_not_arrived() {
+async fn a_connection_is_closed_after_a_rejected_request_only_if_its_body_has_not_arrived() {
     let server = start(Limits::default()).await;
     // If a request is rejected after its body arrived, the same connection serves the next request.
     let small = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nsmall";

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nesting_and_size_are_bounded() {
+    fn the_nesting_and_the_size_of_cbor_input_are_limited() {
         // S-92
         assert!(decode(&[0x81, 0x80]).is_some());
         let nested = |depth: usize| [vec![0x81; depth], vec![0x80]].concat();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_after_the_item_are_returned_or_rejected() {
+    fn decode_first_returns_the_bytes_after_the_first_item_and_decode_rejects_them() {
         // S-92
         assert_eq!(decode_first(&[0x01, 0x02]).map(|(_, rest)| rest), Some(&[0x02][..]));
         assert!(decode(&[0x01, 0x02]).is_none());
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_present_twice_is_rejected() {
+    fn a_map_entry_with_a_duplicate_key_is_rejected() {
         let map = |bytes: &[u8]| decode(bytes).and_then(|value| value.as_map().cloned()).unwrap();
         assert!(entry(&map(&[0xa1, 0x61, b'a', 0x01]), "a").is_some());
         assert!(entry(&map(&[0xa2, 0x61, b'a', 0x01, 0x61, b'a', 0x02]), "a").is_none());

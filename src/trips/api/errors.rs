@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_detail_of_an_exceeded_quota_names_it_and_its_value() {
+    fn the_error_for_an_exceeded_quota_states_the_name_and_the_value_of_the_quota() {
         //
         let detail = |quota| quota_exceeded(quota).body("").detail;
         assert_eq!(

@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cached_statement_equals_the_built_statement() {
+    fn the_cached_sql_statement_of_a_list_equals_a_newly_built_statement() {
         let position = ListPosition { value: SortValue::Number(7), id: Uuid::from_u128(8) };
         for backend in [DbBackend::Sqlite, DbBackend::Postgres, DbBackend::MySql] {
             for after in [None, Some(position.clone()), None, Some(position.clone())] {

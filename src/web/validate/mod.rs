@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn each_unknown_field_is_named_by_its_pointer() {
+    fn each_unknown_field_is_reported_with_its_json_pointer() {
         // N-7
         assert_eq!(
             errors(r#"{"name":"a","nmae":1,"inner":[{"text":"a","a/b~c":1}],"":2}"#),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_is_a_sentence_for_the_user() {
+    fn the_detail_of_an_error_is_a_sentence_for_the_user() {
         // N-13
         let details = |json: &str| -> Vec<String> {
             let mut registry = Registry::new();
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_in_another_form_is_rejected() {
+    fn a_date_that_is_not_in_the_form_yyyy_mm_dd_is_rejected() {
         for text in
             ["2024-1-05", "+2024-01-05", "2024-01-05T00:00:00Z", "20240105", "2024-13-01", " 2024-01-05"]
         {

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_numbered_by_its_first_line() {
+    fn a_record_of_several_lines_gets_the_number_of_its_first_line() {
         let text = b"\xef\xbb\xbfa,b\r\n\r\n\"x\ny \"\"z\"\"\",1\n  \nlast,2";
         let csv = read(text, true);
         let expected = [(1, "a,b"), (3, "\"x\ny \"\"z\"\"\",1"), (6, "last,2")];
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_or_an_open_quote_is_reported_at_its_own_line() {
+    fn an_overlong_line_and_an_unclosed_quote_are_reported_with_their_line_numbers() {
         // S-96
         let long = "x".repeat(1_000_000);
         let found = read(format!("a\n{long}\nb\n\"open\nc\n").as_bytes(), true);

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
     (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
-    (12, Proven(&["src/config/tests.rs::every_source_of_settings_overrides_the_earlier_sources"])),
+    (12, Proven(&["src/config/tests.rs::flags_override_the_environment_dot_env_the_configuration_file_and_defaults"])),
     (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
     (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_cost_takes_longer"])),
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_cost_a_successful_login_rehashes_the_password"])),

@@ -10,7 +10,7 @@ async fn newest(client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn a_change_of_the_username_is_an_event_and_other_changes_are_not() {
+async fn a_change_of_the_username_is_recorded_as_an_event_and_other_profile_changes_are_not() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for patch in [json!({ "display_name": "Ada" }), json!({ "username": "ada" })] {
@@ -28,7 +28,7 @@ async fn a_change_of_the_username_is_an_event_and_other_changes_are_not() {
 }
 
 #[tokio::test]
-async fn creating_and_removing_a_personal_access_token_are_events() {
+async fn creating_and_removing_a_personal_access_token_are_recorded_as_events() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -45,7 +45,7 @@ async fn creating_and_removing_a_personal_access_token_are_events() {
 }
 
 #[tokio::test]
-async fn new_recovery_codes_are_an_event() {
+async fn creating_new_recovery_codes_is_recorded_as_an_event() {
     // S-91
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await.client;

@@ -43,7 +43,7 @@ async fn assert_complete(app: &TestApp, user: Uuid) {
 }
 
 #[tokio::test]
-async fn no_table_contains_anything_of_a_deleted_user() {
+async fn no_table_contains_any_data_of_a_deleted_user() {
     // S-28, S-41
     let app = TestApp::start().await;
     let brian = app.sign_up("brian").await;
@@ -71,7 +71,7 @@ async fn no_table_contains_anything_of_a_deleted_user() {
 }
 
 #[tokio::test]
-async fn a_recent_authentication_or_the_password_deletes_the_account() {
+async fn deleting_an_account_requires_a_recent_authentication_or_the_password() {
     // S-8, S-85
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);

@@ -27,7 +27,7 @@ async fn fail_to_log_in(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn the_user_sees_logins_failures_and_new_devices_with_address_and_device() {
+async fn the_user_sees_logins_failed_logins_and_new_devices_with_ip_address_and_device() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let brian = app.sign_up("brian").await;
@@ -105,7 +105,7 @@ async fn failed_logins_cannot_flood_the_events() {
 }
 
 #[tokio::test]
-async fn events_are_listed_in_pages_and_for_90_days() {
+async fn events_are_listed_in_pages_until_they_are_90_days_old() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -136,7 +136,7 @@ async fn events_are_listed_in_pages_and_for_90_days() {
 }
 
 #[tokio::test]
-async fn old_events_are_deleted() {
+async fn events_older_than_90_days_are_deleted() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let before = rows::events(&app).await.len();
@@ -156,7 +156,7 @@ async fn begin(app: &TestApp, client: &Client, path: &str, email: &str) -> Value
 }
 
 #[tokio::test]
-async fn confirmations_resets_and_changes_of_address_are_events() {
+async fn confirmations_password_resets_and_changes_of_address_are_recorded_as_events() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     let ada = app.sign_up("ada").await;
     let (old, new, confirm) = ("ada@example.org", "ada@new.example.org", "/api/v1/auth/email/confirm");
@@ -191,7 +191,7 @@ async fn confirmations_resets_and_changes_of_address_are_events() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_mailbox_sees_that_the_account_was_reclaimed() {
+async fn an_event_tells_the_owner_of_a_mailbox_that_the_account_was_reclaimed() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     app.clock.advance(TimeDelta::seconds(1));

@@ -135,7 +135,7 @@ async fn mails_that_failed_and_an_unconfirmed_authenticator_app_are_exported() {
 }
 
 #[tokio::test]
-async fn the_export_is_a_file_that_no_cache_stores() {
+async fn the_export_is_sent_as_an_attachment_that_must_not_be_cached() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let reply = ada.get(EXPORT).header("accept-encoding", "gzip").await.expect(200);
@@ -162,7 +162,7 @@ async fn an_export_contains_only_the_data_of_the_caller() {
 }
 
 #[tokio::test]
-async fn without_the_scope_for_trips_the_export_contains_only_the_account() {
+async fn without_the_scope_trips_read_the_export_contains_only_data_of_the_account() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

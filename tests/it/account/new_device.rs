@@ -40,7 +40,7 @@ fn end(app: &TestApp, mail: &ReceivedMail) -> Call {
 }
 
 #[tokio::test]
-async fn a_login_on_a_new_device_is_mailed_once_with_time_address_and_device() {
+async fn a_login_on_a_new_device_is_reported_once_by_email_with_time_ip_address_and_device() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.log_in("ada").await;
@@ -125,7 +125,7 @@ async fn a_device_token_is_also_accepted_in_a_login_with_a_second_factor() {
 }
 
 #[tokio::test]
-async fn the_link_ends_only_its_session_and_only_once_and_a_scanner_does_not_use_it_up() {
+async fn the_link_in_a_device_report_ends_its_session_once_and_opening_it_does_not_use_it_up() {
     // S-46
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -149,7 +149,7 @@ async fn the_link_ends_only_its_session_and_only_once_and_a_scanner_does_not_use
 }
 
 #[tokio::test]
-async fn after_the_link_has_ended_its_session_a_device_is_reported_again_even_with_its_token() {
+async fn a_device_whose_session_the_link_ended_is_reported_again_even_with_its_device_token() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -163,7 +163,7 @@ async fn after_the_link_has_ended_its_session_a_device_is_reported_again_even_wi
 }
 
 #[tokio::test]
-async fn exactly_one_of_many_parallel_uses_of_a_link_succeeds() {
+async fn exactly_one_of_many_parallel_uses_of_a_link_in_a_device_report_succeeds() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -175,7 +175,7 @@ async fn exactly_one_of_many_parallel_uses_of_a_link_succeeds() {
 }
 
 #[tokio::test]
-async fn the_link_survives_a_change_of_the_password_and_expires_after_7_days() {
+async fn the_link_in_a_device_report_works_after_a_password_change_and_expires_after_7_days() {
     // S-46
     let app = TestApp::with(|settings| settings.access_ttl_secs = 604_800).await;
     app.sign_up("ada").await;
@@ -199,7 +199,7 @@ async fn the_link_survives_a_change_of_the_password_and_expires_after_7_days() {
 }
 
 #[tokio::test]
-async fn the_tokens_of_other_emails_end_no_session() {
+async fn a_token_that_is_not_from_a_device_report_ends_no_session() {
     // S-26, S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -217,7 +217,7 @@ async fn the_tokens_of_other_emails_end_no_session() {
 }
 
 #[tokio::test]
-async fn the_setting_turns_off_the_emails_but_not_the_events() {
+async fn turning_off_device_reports_stops_the_emails_but_not_the_events() {
     let app = TestApp::with(|settings| settings.mail.new_device = false).await;
     let ada = app.sign_up("ada").await;
     let flows = rows::flows(&app).await.len();
@@ -227,7 +227,7 @@ async fn the_setting_turns_off_the_emails_but_not_the_events() {
 }
 
 #[tokio::test]
-async fn with_a_spent_mail_budget_logins_succeed_and_the_first_new_device_is_reported() {
+async fn when_the_mail_budget_is_spent_logins_succeed_and_only_the_first_new_device_is_reported() {
     // S-48
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -254,7 +254,7 @@ async fn a_login_succeeds_while_the_mail_server_is_unavailable() {
 }
 
 #[tokio::test]
-async fn the_report_is_in_the_language_of_the_account_or_else_of_the_login() {
+async fn a_device_report_is_in_the_language_of_the_account_or_else_of_the_login_request() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for (device, locale, subject) in [

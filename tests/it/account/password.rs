@@ -34,7 +34,7 @@ async fn token_of(app: &TestApp, password: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_new_password_ends_all_other_sessions_and_keeps_this_one() {
+async fn changing_the_password_ends_all_sessions_except_the_current_one() {
     // S-8, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -71,7 +71,7 @@ async fn a_new_password_ends_all_other_sessions_and_keeps_this_one() {
 }
 
 #[tokio::test]
-async fn a_change_needs_the_current_password_or_a_recent_authentication() {
+async fn a_password_change_requires_the_current_password_or_a_recent_authentication() {
     // S-8, S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -90,7 +90,7 @@ async fn a_change_needs_the_current_password_or_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn a_new_password_obeys_the_rules_of_signing_up() {
+async fn a_new_password_must_satisfy_the_same_rules_as_at_sign_up() {
     // S-1, S-2, S-5
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -107,7 +107,7 @@ async fn a_new_password_obeys_the_rules_of_signing_up() {
 }
 
 #[tokio::test]
-async fn exactly_one_of_two_concurrent_changes_succeeds() {
+async fn exactly_one_of_two_concurrent_password_changes_succeeds() {
     // S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -125,7 +125,7 @@ async fn exactly_one_of_two_concurrent_changes_succeeds() {
 }
 
 #[tokio::test]
-async fn a_change_is_recorded_as_an_event() {
+async fn a_password_change_is_recorded_as_an_event() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let before = rows::password_hash(&app, "ada").await;

@@ -36,7 +36,7 @@ async fn log_in(app: &TestApp, identifier: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn me_returns_the_account_of_the_token() {
+async fn get_me_returns_the_account_that_the_token_belongs_to() {
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
     assert_eq!(me(&ada).await, ada.grant()["user"]);
@@ -167,7 +167,7 @@ async fn read_only_and_unknown_fields_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_patch_must_be_an_object() {
+async fn the_body_of_a_patch_must_be_a_json_object() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for patch in [json!([]), json!(null), json!("ada"), json!(1)] {
@@ -176,7 +176,7 @@ async fn a_patch_must_be_an_object() {
 }
 
 #[tokio::test]
-async fn exactly_one_of_many_concurrent_changes_to_one_username_succeeds() {
+async fn exactly_one_of_many_concurrent_changes_to_the_same_username_succeeds() {
     // S-18
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -43,7 +43,7 @@ async fn an_authentication_is_recent_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_stolen_old_token_cannot_delete_the_account() {
+async fn a_stolen_access_token_cannot_delete_the_account_without_a_recent_authentication() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -57,7 +57,7 @@ async fn a_stolen_old_token_cannot_delete_the_account() {
 }
 
 #[tokio::test]
-async fn the_new_token_belongs_to_the_same_session_and_has_a_new_time_of_authentication() {
+async fn reauthentication_returns_a_token_of_the_same_session_with_a_new_authentication_time() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -90,7 +90,7 @@ async fn the_new_token_belongs_to_the_same_session_and_has_a_new_time_of_authent
 }
 
 #[tokio::test]
-async fn a_refresh_does_not_count_as_an_authentication() {
+async fn refreshing_a_session_does_not_count_as_a_recent_authentication() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -100,7 +100,7 @@ async fn a_refresh_does_not_count_as_an_authentication() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_proves_nothing_and_leaves_the_session_valid() {
+async fn reauthentication_with_a_wrong_password_fails_and_leaves_the_session_valid() {
     // S-8
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -116,7 +116,7 @@ async fn a_wrong_password_proves_nothing_and_leaves_the_session_valid() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_session_can_be_renewed_by_the_password() {
+async fn with_a_sessionless_token_the_user_can_authenticate_again_by_the_password() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let token = app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();

@@ -59,7 +59,7 @@ async fn a_mailed_code_renews_the_authentication_of_the_session_once() {
 }
 
 #[tokio::test]
-async fn the_code_is_not_valid_in_another_session_and_attempts_there_use_no_tries() {
+async fn trying_a_mailed_code_in_another_session_fails_and_uses_none_of_its_five_tries() {
     // S-46, S-85
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -95,7 +95,7 @@ async fn five_wrong_codes_end_the_flow_and_only_five_parallel_guesses_are_compar
 }
 
 #[tokio::test]
-async fn exactly_one_of_many_parallel_uses_of_a_code_succeeds() {
+async fn exactly_one_of_many_parallel_uses_of_a_mailed_code_succeeds() {
     // S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -106,7 +106,7 @@ async fn exactly_one_of_many_parallel_uses_of_a_code_succeeds() {
 }
 
 #[tokio::test]
-async fn superseded_and_expired_codes_and_those_of_other_purposes_are_refused() {
+async fn superseded_codes_expired_codes_and_codes_for_other_purposes_are_refused() {
     // S-26, S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -130,7 +130,7 @@ async fn superseded_and_expired_codes_and_those_of_other_purposes_are_refused() 
 }
 
 #[tokio::test]
-async fn an_account_without_an_address_gets_no_code() {
+async fn an_account_without_an_email_address_gets_no_code_for_authenticating_again() {
     let app = start().await;
     let body = json!({ "username": "ada", "password": PASSWORD });
     let grant = app.anonymous().post("/api/v1/auth/signup").json(&body).await.expect(201).json();
@@ -140,7 +140,7 @@ async fn an_account_without_an_address_gets_no_code() {
 }
 
 #[tokio::test]
-async fn a_code_needs_its_flow_and_is_the_only_proof() {
+async fn a_mailed_code_must_be_sent_with_its_flow_id_and_without_a_password() {
     let app = start().await;
     let ada = app.sign_up("ada").await;
     let flow = "01890a5d-ac96-774b-bcce-b302099a8057";

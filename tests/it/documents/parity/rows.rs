@@ -74,7 +74,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
     ])),
     (26, Proven(&[
-        "tests/it/account/profile.rs::me_returns_the_account_of_the_token",
+        "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
         "tests/it/authentication/methods/basic.rs::basic_distinguishes_tokens_from_passwords",
     ])),
     (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
@@ -179,7 +179,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/query.rs::an_invalid_query_token_is_distinguished_from_a_missing_one",
     ])),
     (62, Proven(&[
-        "tests/it/account/profile.rs::me_returns_the_account_of_the_token",
+        "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
         "tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled",
     ])),
     (63, Proven(&[

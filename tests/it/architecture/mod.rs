@@ -77,7 +77,7 @@ fn no_modules_and_no_sibling_files_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn the_queries_of_a_module_are_private() {
+fn the_store_with_the_queries_of_a_module_is_private() {
     let all = sources("src");
     for source in &all {
         let (part, file) = place(&source.path);
@@ -181,7 +181,7 @@ fn every_file_has_module_documentation() {
 }
 
 #[test]
-fn entities_have_no_rules_and_migrations_do_not_use_entities() {
+fn entities_import_nothing_from_the_server_and_migrations_do_not_use_entities() {
     let names = |source: &Source, names: &[&str]| {
         let named = words(&source.code).find(|word| names.contains(word));
         named.map(|name| format!("{} names {name}", source.path))

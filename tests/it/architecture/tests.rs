@@ -68,7 +68,7 @@ fn an_upward_import_is_reported() {
 }
 
 #[test]
-fn a_circle_is_reported_between_modules_and_between_sibling_files() {
+fn a_circular_import_is_reported_between_modules_and_between_sibling_files() {
     let found = |files: &[(&str, &str)]| -> Vec<String> {
         let all: Vec<Source> = files.iter().map(|(path, code)| made_up(path, code)).collect();
         sibling_imports(&all).iter().flat_map(|(folder, graph)| circles(folder, graph)).collect()
@@ -102,7 +102,7 @@ fn the_parameters_of_an_sql_query_function_are_found() {
 }
 
 #[test]
-fn a_group_of_paths_is_expanded() {
+fn a_use_statement_with_grouped_paths_is_expanded_to_its_paths() {
     let code = "use crate::{\n a as b,\n c::{self, d::{e as f, g}, h::*,},\n}; crate::i::j(); my_crate::k; use crate::l;";
     let found: Vec<String> = paths(code, "crate").into_iter().collect();
     let wanted = ["a", "c::d::e", "c::d::g", "c::h", "c::self", "i::j", "l"];

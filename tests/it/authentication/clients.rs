@@ -130,7 +130,7 @@ async fn a_revoked_access_token_is_rejected_on_every_replica() {
 }
 
 #[tokio::test]
-async fn introspecting_a_refresh_token_does_not_use_it() {
+async fn introspecting_a_refresh_token_does_not_use_it_up() {
     // S-43
     let app = TestApp::start().await;
     let gate = Gate::register(&app).await;
@@ -235,7 +235,7 @@ async fn requests_without_valid_client_credentials_are_rejected_and_change_nothi
 }
 
 #[tokio::test]
-async fn forms_are_parsed_as_rfc_6749_requires() {
+async fn form_bodies_are_parsed_as_rfc_6749_requires() {
     let app = TestApp::start().await;
     let gate = Gate::register(&app).await;
     let ada = app.sign_up("ada").await;
@@ -271,7 +271,7 @@ async fn forms_are_parsed_as_rfc_6749_requires() {
 }
 
 #[tokio::test]
-async fn client_secrets_are_stored_as_digests_and_removal_is_immediate() {
+async fn client_secrets_are_stored_as_digests_and_a_removed_client_is_rejected_at_once() {
     // S-43
     let app = TestApp::start().await;
     let gate = Gate::register(&app).await;

@@ -55,7 +55,7 @@ async fn identifiers_are_unique_ignoring_case_on_every_replica() {
 }
 
 #[tokio::test]
-async fn spellings_of_one_mailbox_are_one_account() {
+async fn different_spellings_of_one_mailbox_belong_to_one_account() {
     // S-50, A-6
     let app = TestApp::start().await;
     for spellings in [
@@ -112,7 +112,7 @@ async fn invisible_code_points_and_ip_addresses_are_rejected_in_an_address() {
 }
 
 #[tokio::test]
-async fn a_username_keeps_its_case_and_compares_without_case() {
+async fn a_username_keeps_its_case_and_is_compared_ignoring_case() {
     // N-5
     let app = TestApp::start().await;
     let user = with_username(&app, "Grace12").await.expect(201).json()["user"].clone();
@@ -130,7 +130,7 @@ async fn a_username_keeps_its_case_and_compares_without_case() {
 }
 
 #[tokio::test]
-async fn white_space_around_an_identifier_is_removed_everywhere() {
+async fn leading_and_trailing_white_space_of_an_identifier_is_removed_in_every_operation() {
     // N-5
     let app = TestApp::with(|settings| settings.auth_methods.basic = true).await;
     let body = json!({ "email": " Ada@example.org\t", "username": "\u{a0}Ada\n", "password": PASSWORD });
@@ -151,7 +151,7 @@ async fn white_space_around_an_identifier_is_removed_everywhere() {
 }
 
 #[tokio::test]
-async fn a_username_allows_letters_digits_and_three_punctuation_marks() {
+async fn a_username_may_contain_letters_digits_and_three_punctuation_marks() {
     let app = TestApp::start().await;
     for name in ["ada lovelace", ".ada", "-ada", "_ada", "ada@example.org", "адa", "adä", "ada\nl"] {
         let body = json!({ "username": name, "password": PASSWORD });

@@ -28,7 +28,7 @@ async fn users(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn a_sign_up_requires_a_code_that_the_operator_created() {
+async fn a_sign_up_requires_an_invite_code_that_the_operator_created() {
     let app = start().await;
     let client = app.anonymous();
     let code = invite(&app, 1, None).await.to_string();
@@ -51,7 +51,7 @@ async fn a_sign_up_requires_a_code_that_the_operator_created() {
 }
 
 #[tokio::test]
-async fn a_rejected_sign_up_does_not_use_up_the_code() {
+async fn a_rejected_sign_up_does_not_use_up_the_invite_code() {
     let app = start().await;
     let client = app.anonymous();
     let code = json!(invite(&app, 2, None).await.to_string());
@@ -63,7 +63,7 @@ async fn a_rejected_sign_up_does_not_use_up_the_code() {
 }
 
 #[tokio::test]
-async fn parallel_sign_ups_never_exceed_the_uses_of_a_code() {
+async fn parallel_sign_ups_never_exceed_the_uses_of_an_invite_code() {
     let app = start().await;
     let replica = app.replica().await;
     for uses in [1, 3] {
@@ -85,7 +85,7 @@ async fn parallel_sign_ups_never_exceed_the_uses_of_a_code() {
 }
 
 #[tokio::test]
-async fn an_expired_and_a_removed_code_are_refused() {
+async fn an_expired_and_a_removed_invite_code_are_refused() {
     let app = start().await;
     let client = app.anonymous();
     let code = json!(invite(&app, 9, Some(TimeDelta::hours(1))).await.to_string());
@@ -107,7 +107,7 @@ async fn an_expired_and_a_removed_code_are_refused() {
 }
 
 #[tokio::test]
-async fn a_wrong_code_counts_as_a_failed_attempt_and_a_missing_one_does_not() {
+async fn a_wrong_invite_code_counts_as_a_failed_attempt_and_a_missing_one_does_not() {
     // S-12
     let app = start().await;
     let client = app.anonymous();
@@ -118,13 +118,13 @@ async fn a_wrong_code_counts_as_a_failed_attempt_and_a_missing_one_does_not() {
 }
 
 #[tokio::test]
-async fn servers_that_require_no_invitation_ignore_the_code() {
+async fn servers_that_require_no_invitation_ignore_the_invite_code() {
     let app = TestApp::start().await;
     sign_up(&app.anonymous(), "ada", &json!("a guess")).await.expect(201);
 }
 
 #[tokio::test]
-async fn the_commands_manage_invites_while_a_server_runs() {
+async fn invites_can_be_added_listed_and_removed_while_a_server_runs() {
     // S-95
     let app = TestApp::start_now().await;
     let server = app.replica_with(|settings| settings.signup = Signup::Invite).await;

@@ -63,7 +63,7 @@ async fn the_authentication_scheme_is_case_insensitive() {
 }
 
 #[tokio::test]
-async fn malformed_basic_credentials_get_the_challenge() {
+async fn malformed_basic_credentials_get_401_with_a_basic_challenge() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -104,7 +104,7 @@ async fn malformed_basic_credentials_get_the_challenge() {
 }
 
 #[tokio::test]
-async fn two_credentials_for_verify_are_rejected() {
+async fn two_authorization_headers_in_a_request_to_verify_are_rejected() {
     // S-30
     let app = TestApp::start().await;
     app.sign_up("ada").await;

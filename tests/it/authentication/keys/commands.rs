@@ -6,7 +6,7 @@ use crate::harness::process::{stderr, stdout};
 use crate::harness::{TestApp, rows};
 
 #[tokio::test]
-async fn keys_list_prints_every_key_and_nothing_private() {
+async fn keys_list_prints_every_key_but_no_private_key_material() {
     let app = TestApp::start().await;
     let output = run_command(&app, &["keys", "list"]).await;
     let text = stdout(&output);
@@ -66,7 +66,7 @@ async fn keys_revoke_takes_effect_within_a_second() {
 }
 
 #[tokio::test]
-async fn with_a_wrong_secret_the_commands_fail_and_create_no_key() {
+async fn with_a_wrong_master_secret_the_key_commands_fail_and_create_no_key() {
     // S-36
     let app = TestApp::start().await;
     let before = rows::signing_keys(&app).await;

@@ -77,7 +77,7 @@ async fn the_key_set_is_cacheable_and_supports_if_none_match() {
 }
 
 #[tokio::test]
-async fn the_metadata_lists_the_endpoints() {
+async fn the_authorization_server_metadata_lists_the_endpoints() {
     let app = TestApp::start().await;
     let reply = app.anonymous().get("/.well-known/oauth-authorization-server").await.expect(200);
     assert_eq!(reply.header("cache-control"), "public, max-age=300");

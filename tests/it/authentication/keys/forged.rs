@@ -80,7 +80,7 @@ async fn tokens_with_another_or_no_algorithm_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_mac_with_public_data_as_the_key_is_rejected() {
+async fn a_token_with_an_hmac_whose_key_is_public_data_is_rejected() {
     // S-20
     for scene in Scene::each().await {
         let kid = scene.header["kid"].as_str().unwrap();
@@ -194,7 +194,7 @@ async fn modified_or_re_encoded_signatures_are_rejected() {
 }
 
 #[tokio::test]
-async fn claims_and_header_are_validated_with_every_algorithm() {
+async fn the_claims_and_the_header_are_validated_with_every_signing_algorithm() {
     // S-24, S-25, S-26, S-27
     for scene in Scene::each().await {
         let now = scene.app.clock.now().timestamp();

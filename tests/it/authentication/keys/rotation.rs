@@ -206,7 +206,7 @@ async fn keys_rotate_automatically_every_thirty_days() {
 }
 
 #[tokio::test]
-async fn a_missing_standby_is_created_and_published_before_it_signs() {
+async fn a_missing_standby_key_is_created_and_published_before_it_signs() {
     // S-33
     let app = TestApp::start().await;
     let active = rows::active_key(&app).await.kid;
@@ -221,7 +221,7 @@ async fn a_missing_standby_is_created_and_published_before_it_signs() {
 }
 
 #[tokio::test]
-async fn with_a_wrong_secret_nothing_rotates_and_no_key_is_created() {
+async fn with_a_wrong_master_secret_no_key_is_rotated_or_created() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -261,7 +261,7 @@ async fn with_a_wrong_secret_nothing_rotates_and_no_key_is_created() {
 }
 
 #[tokio::test]
-async fn changing_the_algorithm_rotates_the_key_at_the_start() {
+async fn a_changed_signing_algorithm_rotates_the_key_when_the_server_starts() {
     for (alg, name) in ALGORITHMS {
         let first = if alg == SigningAlg::Es256 { SigningAlg::Rs256 } else { SigningAlg::Es256 };
         let app = signing_with(first).await;

@@ -129,7 +129,7 @@ async fn passwords_are_normalized_but_case_and_spaces_are_significant() {
 }
 
 #[tokio::test]
-async fn the_database_contains_a_salted_hash_of_the_configured_cost() {
+async fn the_database_contains_a_salted_password_hash_with_the_configured_cost() {
     // S-9
     let app = TestApp::with(|settings| settings.bcrypt_cost = 5).await;
     app.sign_up("ada").await;
@@ -145,7 +145,7 @@ async fn the_database_contains_a_salted_hash_of_the_configured_cost() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_cost_a_successful_login_rehashes_the_password() {
+async fn after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_password() {
     // S-9
     let old = TestApp::start().await;
     old.sign_up("ada").await;
@@ -350,7 +350,7 @@ async fn the_session_endpoint_returns_the_owner_and_lifetime_of_a_token() {
 }
 
 #[tokio::test]
-async fn null_for_an_optional_field_of_a_signup_or_login_means_that_it_is_absent() {
+async fn null_for_an_optional_field_of_a_sign_up_or_login_is_treated_as_absent() {
     // N-12
     let app = TestApp::start().await;
     let sign_up = |body: &Value| app.anonymous().post("/api/v1/auth/signup").json(body);

@@ -101,7 +101,7 @@ async fn known_and_unknown_users_take_equal_time_after_the_hash_cost_is_lowered(
 }
 
 #[tokio::test]
-async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
+async fn a_server_finds_the_highest_cost_of_the_stored_hashes_when_it_starts() {
     // S-10
     let old = TestApp::with(|settings| (settings.bcrypt_cost, settings.limits) = (9, false)).await;
     old.sign_up("ada").await;
@@ -128,7 +128,7 @@ async fn a_server_determines_the_maximum_hash_cost_at_its_start() {
 }
 
 #[tokio::test]
-async fn unknown_users_take_as_long_as_the_most_expensive_hash_from_its_first_use() {
+async fn responses_for_unknown_users_take_as_long_as_the_most_expensive_hash_seen_so_far() {
     // S-10
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
@@ -152,7 +152,7 @@ async fn unknown(app: &TestApp) -> Duration {
 }
 
 #[tokio::test]
-async fn a_higher_cost_takes_longer() {
+async fn a_higher_bcrypt_cost_makes_a_verification_take_longer() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     let (cheap, expensive) = (unknown(&app).await, unknown(&at_cost(&app, 10).await).await);

@@ -19,7 +19,7 @@ async fn me(app: &TestApp, name: &str, password: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn basic_authenticates_every_operation_and_creates_no_session() {
+async fn basic_authentication_works_for_every_operation_and_creates_no_session() {
     // S-17
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
@@ -42,7 +42,7 @@ async fn basic_authenticates_every_operation_and_creates_no_session() {
 }
 
 #[tokio::test]
-async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
+async fn an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let sessionless = client_with_token(&app, "ada").await;
@@ -65,7 +65,7 @@ async fn a_token_is_accepted_as_the_basic_user_name_with_an_empty_password() {
 }
 
 #[tokio::test]
-async fn basic_distinguishes_tokens_from_passwords() {
+async fn basic_authentication_with_a_token_has_the_session_and_expiry_of_the_token() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let session = |name: String, password: &'static str| {
@@ -90,7 +90,7 @@ async fn basic_distinguishes_tokens_from_passwords() {
 }
 
 #[tokio::test]
-async fn missing_or_invalid_credentials_get_both_challenges() {
+async fn missing_or_invalid_credentials_get_a_bearer_and_a_basic_challenge() {
     // S-17, S-29
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
@@ -127,7 +127,7 @@ async fn missing_or_invalid_credentials_get_both_challenges() {
 }
 
 #[tokio::test]
-async fn basic_is_rejected_unless_enabled() {
+async fn basic_authentication_is_rejected_unless_enabled() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

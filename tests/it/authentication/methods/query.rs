@@ -20,7 +20,7 @@ async fn with_query() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_query_token_authenticates_every_operation_when_enabled() {
+async fn every_operation_accepts_a_token_in_the_query_when_this_is_enabled() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -53,7 +53,7 @@ async fn a_query_token_expires() {
 }
 
 #[tokio::test]
-async fn an_invalid_query_token_is_distinguished_from_a_missing_one() {
+async fn an_invalid_query_token_gets_another_error_than_a_missing_token() {
     // S-26, S-29
     let app = with_query().await;
     let ada = app.sign_up("ada").await;

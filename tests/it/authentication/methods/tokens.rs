@@ -9,7 +9,7 @@ use crate::harness::{PASSWORD, TestApp, email, rows};
 const TOKENS: &str = "/api/v1/auth/tokens";
 
 #[tokio::test]
-async fn basic_credentials_get_a_token_without_a_session() {
+async fn basic_credentials_can_be_exchanged_for_a_token_without_a_session() {
     // S-31
     let app = TestApp::with(|settings| settings.access_ttl_secs = 3600).await;
     let ada = app.sign_up("ada").await;
@@ -30,7 +30,7 @@ async fn basic_credentials_get_a_token_without_a_session() {
 }
 
 #[tokio::test]
-async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
+async fn a_sessionless_token_has_no_sid_and_its_amr_is_pwd() {
     // S-31
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -50,7 +50,7 @@ async fn a_sessionless_token_has_no_sid_and_names_the_password_method() {
 }
 
 #[tokio::test]
-async fn a_sessionless_token_expires_and_the_password_gets_another() {
+async fn a_sessionless_token_expires_and_can_be_requested_again_with_the_password() {
     let app = TestApp::with(|settings| settings.access_ttl_secs = 180).await;
     app.sign_up("ada").await;
     let ada = client_with_token(&app, "ada").await;

@@ -47,7 +47,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
 }
 
 #[tokio::test]
-async fn the_options_of_a_login_contain_no_user() {
+async fn the_options_for_a_passkey_login_name_no_user_and_no_credential() {
     let app = TestApp::start().await;
     register(&app.sign_up("ada").await).await;
     let empty = app.anonymous().post(OPTIONS).await.expect(200);
@@ -70,7 +70,7 @@ async fn the_options_of_a_login_contain_no_user() {
 type Violation = fn(&mut Device);
 
 #[tokio::test]
-async fn a_wrong_response_uses_the_challenge_up_and_starts_no_session() {
+async fn a_wrong_passkey_response_uses_up_the_challenge_and_starts_no_session() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -116,7 +116,7 @@ async fn a_wrong_response_uses_the_challenge_up_and_starts_no_session() {
 }
 
 #[tokio::test]
-async fn a_challenge_is_valid_for_its_purpose_and_for_five_minutes() {
+async fn a_passkey_challenge_is_valid_only_for_its_purpose_and_for_five_minutes() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -150,7 +150,7 @@ async fn exactly_one_of_fifty_parallel_logins_with_one_challenge_succeeds() {
 }
 
 #[tokio::test]
-async fn the_counter_grows_unless_it_is_always_zero() {
+async fn the_signature_counter_of_a_passkey_must_grow_unless_it_is_always_zero() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -180,7 +180,7 @@ async fn the_counter_grows_unless_it_is_always_zero() {
 }
 
 #[tokio::test]
-async fn a_counter_that_does_not_grow_is_refused() {
+async fn a_login_whose_signature_counter_does_not_grow_is_refused() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;
@@ -234,7 +234,7 @@ async fn reclaiming_an_account_removes_the_passkeys_of_the_stranger() {
 }
 
 #[tokio::test]
-async fn a_passkey_logs_in_only_after_the_address_is_confirmed() {
+async fn with_confirm_first_a_passkey_login_requires_a_confirmed_address() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;
@@ -258,7 +258,7 @@ async fn set_disabled(app: &TestApp, user: Uuid, is_disabled: bool) {
 }
 
 #[tokio::test]
-async fn a_login_to_a_disabled_account_uses_the_challenge_up() {
+async fn a_passkey_login_to_a_disabled_account_uses_up_the_challenge() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -277,7 +277,7 @@ async fn a_login_to_a_disabled_account_uses_the_challenge_up() {
 }
 
 #[tokio::test]
-async fn a_malformed_login_is_an_invalid_input() {
+async fn a_malformed_passkey_login_gets_422_with_the_invalid_fields() {
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;
     let mut body = device.log_in(&app.anonymous()).await;
@@ -289,7 +289,7 @@ async fn a_malformed_login_is_an_invalid_input() {
 }
 
 #[tokio::test]
-async fn options_without_a_known_user_are_limited_by_address() {
+async fn requests_for_passkey_options_without_a_known_user_are_limited_by_ip_address() {
     let app = TestApp::with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let options = |address: &str| app.anonymous().post(OPTIONS).header("x-forwarded-for", address);
     for _ in 0..60 {

@@ -108,7 +108,7 @@ async fn changing_passkeys_requires_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn a_challenge_is_valid_once_for_five_minutes_and_for_its_user() {
+async fn a_registration_challenge_is_valid_once_for_five_minutes_and_only_for_its_user() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -156,7 +156,7 @@ async fn exactly_one_of_fifty_parallel_registrations_with_one_challenge_succeeds
 }
 
 #[tokio::test]
-async fn a_credential_id_belongs_to_one_user() {
+async fn a_credential_id_cannot_be_registered_twice_even_by_another_user() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -175,7 +175,7 @@ async fn a_credential_id_belongs_to_one_user() {
 }
 
 #[tokio::test]
-async fn a_malformed_credential_is_an_invalid_input() {
+async fn a_malformed_passkey_credential_gets_422_with_invalid_format() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (challenge, options) = begin_registration(&ada).await;

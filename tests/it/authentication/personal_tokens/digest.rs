@@ -105,7 +105,7 @@ async fn a_digest_response_is_accepted_once_for_each_nonce_count() {
 }
 
 #[tokio::test]
-async fn exactly_one_of_many_parallel_replays_succeeds() {
+async fn exactly_one_of_many_parallel_requests_with_one_nonce_count_succeeds() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -117,7 +117,7 @@ async fn exactly_one_of_many_parallel_replays_succeeds() {
 }
 
 #[tokio::test]
-async fn an_old_nonce_and_a_foreign_nonce_are_stale() {
+async fn an_expired_nonce_and_a_nonce_of_another_server_get_stale_true() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

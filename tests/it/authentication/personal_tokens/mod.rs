@@ -82,7 +82,7 @@ async fn the_database_contains_neither_the_token_nor_a_plain_hash_of_it() {
 }
 
 #[tokio::test]
-async fn an_invalid_request_creates_no_token() {
+async fn an_invalid_request_creates_no_personal_token() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for (body, pointer, code) in [
@@ -112,7 +112,7 @@ async fn an_invalid_request_creates_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_never_has_a_scope_that_its_creator_lacks() {
+async fn a_personal_token_never_has_a_scope_that_its_creator_lacks() {
     // S-93
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -123,7 +123,7 @@ async fn a_token_never_has_a_scope_that_its_creator_lacks() {
 }
 
 #[tokio::test]
-async fn creating_a_token_requires_a_recent_login_and_a_personal_token_is_never_one() {
+async fn creating_a_token_requires_a_recent_login_and_a_personal_token_does_not_count_as_one() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -141,7 +141,7 @@ async fn creating_a_token_requires_a_recent_login_and_a_personal_token_is_never_
 }
 
 #[tokio::test]
-async fn a_removed_token_is_refused_at_once_and_on_every_replica_within_a_second() {
+async fn a_removed_personal_token_is_refused_at_once_and_on_every_replica_within_a_second() {
     // S-93
     let app = TestApp::start_now().await;
     let replica = app.replica().await;
@@ -162,7 +162,7 @@ async fn a_removed_token_is_refused_at_once_and_on_every_replica_within_a_second
 }
 
 #[tokio::test]
-async fn a_stranger_can_neither_see_nor_remove_a_token() {
+async fn another_user_can_neither_see_nor_remove_a_personal_token() {
     // S-93
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -173,7 +173,7 @@ async fn a_stranger_can_neither_see_nor_remove_a_token() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_and_later_deleted() {
+async fn an_expired_personal_token_is_refused_and_later_deleted() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -194,7 +194,7 @@ async fn an_expired_token_is_refused_and_later_deleted() {
 }
 
 #[tokio::test]
-async fn modified_and_unknown_tokens_are_refused() {
+async fn modified_and_unknown_personal_tokens_are_refused() {
     // S-93
     let app = TestApp::start().await;
     let other = TestApp::start().await;
@@ -224,7 +224,7 @@ async fn modified_and_unknown_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn a_personal_token_cannot_get_a_session_or_a_token_and_is_rejected_in_the_query() {
+async fn a_personal_token_cannot_be_exchanged_for_another_token_and_is_rejected_in_the_query() {
     // S-93, S-26
     let app = TestApp::with(|settings| {
         settings.auth_methods.basic = true;
@@ -253,7 +253,7 @@ async fn a_personal_token_cannot_get_a_session_or_a_token_and_is_rejected_in_the
 }
 
 #[tokio::test]
-async fn a_token_is_accepted_as_the_basic_password_of_its_own_user_if_basic_is_enabled() {
+async fn a_personal_token_is_accepted_as_the_basic_password_of_its_user_if_basic_is_enabled() {
     // S-93
     let app = TestApp::with(|settings| settings.auth_methods.basic = true).await;
     let ada = app.sign_up("ada").await;
@@ -279,7 +279,7 @@ async fn a_token_is_accepted_as_the_basic_password_of_its_own_user_if_basic_is_e
 }
 
 #[tokio::test]
-async fn a_user_has_at_most_50_tokens_even_if_they_are_created_together() {
+async fn a_user_has_at_most_50_personal_tokens_even_if_they_are_created_at_once() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let body = json!({ "name": "x", "scope": "account" });
@@ -296,7 +296,7 @@ async fn a_user_has_at_most_50_tokens_even_if_they_are_created_together() {
 }
 
 #[tokio::test]
-async fn the_last_use_is_recorded_to_the_minute_and_survives_a_restart() {
+async fn the_last_use_is_recorded_at_most_once_a_minute_and_survives_a_restart() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (_, script) = with_token(&ada, "trips:read").await;
@@ -315,7 +315,7 @@ async fn the_last_use_is_recorded_to_the_minute_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_deleted_users_tokens_are_refused_everywhere() {
+async fn the_personal_tokens_of_a_deleted_user_are_refused_on_every_replica() {
     // S-93, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -332,7 +332,7 @@ async fn a_deleted_users_tokens_are_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn all_tokens_of_a_user_can_be_removed_together() {
+async fn dropping_the_credentials_of_a_user_invalidates_all_personal_tokens_of_that_user() {
     // S-93
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

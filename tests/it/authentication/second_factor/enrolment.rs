@@ -46,7 +46,7 @@ async fn an_authenticator_app_takes_effect_only_after_its_confirmation() {
 }
 
 #[tokio::test]
-async fn enrolling_and_removing_end_all_other_sessions() {
+async fn enrolling_and_removing_an_authenticator_app_ends_all_other_sessions() {
     // S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -103,7 +103,7 @@ async fn an_enrolment_expires_after_an_hour_and_is_replaced_by_the_next() {
 }
 
 #[tokio::test]
-async fn changing_factors_requires_a_recent_authentication() {
+async fn changing_the_second_factor_requires_a_recent_authentication() {
     // S-52, S-85
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

@@ -59,7 +59,7 @@ async fn a_password_alone_never_passes_the_second_factor() {
 }
 
 #[tokio::test]
-async fn a_login_token_is_valid_once_for_five_minutes_and_five_attempts() {
+async fn an_mfa_token_is_valid_once_for_five_minutes_and_five_attempts() {
     // S-90
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -96,7 +96,7 @@ async fn a_login_token_is_valid_once_for_five_minutes_and_five_attempts() {
 }
 
 #[tokio::test]
-async fn a_login_token_accepts_only_the_factors_of_its_own_user() {
+async fn an_mfa_token_accepts_only_the_second_factors_of_its_own_user() {
     // S-90
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -111,7 +111,7 @@ async fn a_login_token_accepts_only_the_factors_of_its_own_user() {
 }
 
 #[tokio::test]
-async fn a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_jump() {
+async fn an_authenticator_code_works_once_within_one_time_step_and_not_again_after_a_clock_jump() {
     // S-51
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -140,7 +140,7 @@ async fn a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_j
 }
 
 #[tokio::test]
-async fn exactly_one_of_fifty_parallel_uses_of_a_code_succeeds() {
+async fn exactly_one_of_fifty_parallel_uses_of_an_authenticator_code_succeeds() {
     // S-51
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -159,7 +159,7 @@ async fn exactly_one_of_fifty_parallel_uses_of_a_code_succeeds() {
 }
 
 #[tokio::test]
-async fn after_ten_wrong_codes_each_attempt_waits_longer() {
+async fn after_ten_wrong_codes_the_wait_before_each_attempt_grows() {
     // S-52
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -192,7 +192,7 @@ async fn after_ten_wrong_codes_each_attempt_waits_longer() {
 }
 
 #[tokio::test]
-async fn exactly_one_second_factor_is_required() {
+async fn a_request_must_contain_exactly_one_second_factor() {
     let app = TestApp::start().await;
     app.sign_up_with_totp("ada").await;
     let token = mfa_token(&app.anonymous(), "ada").await;

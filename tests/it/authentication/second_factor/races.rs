@@ -37,7 +37,7 @@ async fn enrolment_code(app: &TestApp, client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn a_login_during_the_enrolment_does_not_pass_without_the_second_factor() {
+async fn a_login_that_overlaps_an_enrolment_requires_the_second_factor() {
     // S-89
     for path in [LOGIN, "/api/v1/auth/tokens"] {
         let app = slow_app().await;
@@ -66,7 +66,7 @@ async fn a_login_during_the_enrolment_does_not_pass_without_the_second_factor() 
 }
 
 #[tokio::test]
-async fn a_login_with_the_old_password_does_not_continue_after_a_change() {
+async fn a_login_with_the_old_password_cannot_be_completed_after_a_password_change() {
     // S-41, S-90
     let app = slow_app().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -91,7 +91,7 @@ async fn a_login_with_the_old_password_does_not_continue_after_a_change() {
 }
 
 #[tokio::test]
-async fn enrolling_removes_the_personal_tokens_with_the_scope_account() {
+async fn enrolling_an_authenticator_app_removes_the_personal_tokens_with_the_scope_account() {
     // S-89
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

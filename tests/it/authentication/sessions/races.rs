@@ -42,7 +42,7 @@ fn successful_grants(replies: Vec<Reply>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn concurrent_uses_of_a_used_up_token_get_the_same_response() {
+async fn concurrent_uses_of_a_refresh_token_of_two_generations_ago_all_revoke_the_session() {
     // S-37
     let replicas = three_replicas().await;
     replicas[0].sign_up("ada").await;
@@ -78,7 +78,7 @@ async fn fifty_concurrent_refreshes_get_the_same_new_token_in_every_round() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_revoked_during_refreshes_is_revoked() {
+async fn a_session_that_is_revoked_during_refreshes_stays_revoked() {
     // S-38, S-40
     let replicas = three_replicas().await;
     let ada = replicas[0].sign_up("ada").await;
@@ -107,7 +107,7 @@ async fn a_session_revoked_during_refreshes_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_deleted_twenty_times_during_refreshes_is_deleted() {
+async fn an_account_that_is_deleted_by_concurrent_requests_during_refreshes_stays_deleted() {
     // S-41
     let replicas = three_replicas().await;
     let eve = replicas[0].sign_up("eve").await;

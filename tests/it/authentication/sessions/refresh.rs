@@ -10,7 +10,7 @@ use super::{assert_rejected, has_access, list_sessions, next, refresh, refresh_t
 use crate::harness::{TestApp, rows};
 
 #[tokio::test]
-async fn refreshing_returns_a_new_grant_for_the_same_session() {
+async fn refreshing_returns_new_tokens_for_the_same_session() {
     // S-37
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -111,7 +111,7 @@ async fn recorded_token_usage_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_two_generations_old_revokes_its_session() {
+async fn using_a_refresh_token_of_two_generations_ago_revokes_its_session() {
     // S-37
     let app = TestApp::start().await;
     let first = app.sign_up("ada").await.grant().clone();
@@ -211,7 +211,7 @@ async fn a_wrong_master_secret_revokes_no_session() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_newer_than_its_session_ends_the_session() {
+async fn a_refresh_token_of_a_later_generation_than_its_session_ends_the_session() {
     // F-1
     let app = TestApp::start().await;
     let first = app.sign_up("ada").await.grant().clone();

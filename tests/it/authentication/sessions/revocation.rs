@@ -44,7 +44,7 @@ async fn a_used_refresh_token_can_still_log_out() {
 }
 
 #[tokio::test]
-async fn the_list_contains_only_the_callers_active_sessions() {
+async fn the_session_list_contains_only_the_callers_active_sessions() {
     // S-44
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -95,7 +95,7 @@ async fn one_device_can_log_out_another() {
 }
 
 #[tokio::test]
-async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
+async fn one_request_logs_out_all_other_devices_on_every_replica() {
     // S-40, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -123,7 +123,7 @@ async fn all_other_devices_are_logged_out_at_once_on_every_replica() {
 }
 
 #[tokio::test]
-async fn revocations_survive_a_restart() {
+async fn session_revocations_survive_a_restart() {
     // S-28
     let app = TestApp::start().await;
     let (ada, revoked) = (app.sign_up("ada").await, app.log_in("ada").await);

@@ -78,7 +78,7 @@ async fn an_attack_of_several_days_is_reported_each_day() {
 }
 
 #[tokio::test]
-async fn the_link_of_the_warning_can_set_a_new_password_within_a_day() {
+async fn the_link_in_an_attack_warning_can_set_a_new_password_for_a_day() {
     // S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -106,7 +106,7 @@ async fn the_link_of_the_warning_can_set_a_new_password_within_a_day() {
 }
 
 #[tokio::test]
-async fn the_warning_is_in_the_language_of_the_account_and_not_of_the_attacker() {
+async fn an_attack_warning_is_in_the_language_of_the_account_and_not_of_the_attacker() {
     let app = start().await;
     set_locale(&app.sign_up("ada").await, "nl").await;
     for address in 0..10 {
@@ -132,7 +132,7 @@ async fn warnings_are_sent_even_when_the_budget_of_emails_is_spent() {
 }
 
 #[tokio::test]
-async fn attacks_on_unknown_names_and_on_accounts_without_an_address_are_not_mailed() {
+async fn no_email_is_sent_about_attacks_on_unknown_names_and_accounts_without_an_address() {
     // S-83
     let app = start().await;
     let body = json!({ "username": "bob", "password": PASSWORD });

@@ -35,7 +35,7 @@ async fn after_ten_wrong_passwords_each_failure_doubles_the_wait_up_to_15_minute
 }
 
 #[tokio::test]
-async fn failures_expire_one_by_one() {
+async fn failed_logins_expire_one_by_one() {
     // S-12
     let app = start().await;
     app.sign_up("ada").await;
@@ -84,7 +84,7 @@ async fn an_unknown_name_is_throttled_exactly_like_a_known_one() {
 }
 
 #[tokio::test]
-async fn one_password_for_many_accounts_from_one_address_is_throttled() {
+async fn trying_one_password_for_many_accounts_from_one_ip_address_is_throttled() {
     // S-14
     let app = start().await;
     app.sign_up("ada").await;
@@ -115,7 +115,7 @@ async fn failed_logins_are_counted_by_ipv6_64_and_48_prefix() {
 }
 
 #[tokio::test]
-async fn a_forged_address_does_not_evade_the_throttle() {
+async fn a_forged_x_forwarded_for_header_does_not_evade_the_throttle() {
     // S-15, S-84
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -132,7 +132,7 @@ async fn a_forged_address_does_not_evade_the_throttle() {
 }
 
 #[tokio::test]
-async fn failures_count_on_all_replicas_and_after_a_restart() {
+async fn failed_logins_are_counted_across_all_replicas_and_after_a_restart() {
     // S-16
     let one = start().await;
     let (two, three) = (one.replica().await, one.replica().await);
@@ -162,7 +162,7 @@ async fn parallel_wrong_passwords_have_the_same_limit_as_sequential_ones() {
 }
 
 #[tokio::test]
-async fn a_successful_login_writes_nothing_and_the_rows_of_made_up_names_expire() {
+async fn a_successful_login_writes_no_throttle_bucket_and_those_of_unknown_names_expire() {
     // S-83
     let app = start().await;
     app.sign_up("ada").await;
@@ -192,7 +192,7 @@ async fn a_successful_login_writes_nothing_and_the_rows_of_made_up_names_expire(
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_does_not_block_for_long() {
+async fn after_the_clock_is_set_back_an_account_does_not_stay_blocked() {
     let app = start().await;
     app.sign_up("ada").await;
     fail(&app, HOME, "ada", 10).await;

@@ -67,7 +67,7 @@ fn verb(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_login_without_recent_failures_reads_the_buckets_once_and_writes_none() {
+async fn a_login_without_recent_failures_reads_the_throttle_buckets_once_and_writes_none() {
     let server = Server::start(&[]).await;
     for _ in 0..2 {
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);

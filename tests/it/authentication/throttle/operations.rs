@@ -114,7 +114,7 @@ async fn sign_ups_that_probe_for_taken_names_are_throttled() {
 }
 
 #[tokio::test]
-async fn without_limits_nothing_is_throttled() {
+async fn nothing_is_throttled_when_the_limits_are_turned_off() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     fail(&app, HOME, "ada", 60).await;

@@ -15,7 +15,7 @@ const ORDER: [u8; 32] = [
 ];
 
 #[tokio::test]
-async fn an_unmodified_forged_copy_is_accepted() {
+async fn a_valid_token_that_the_test_signs_with_the_servers_key_is_accepted() {
     let scene = Scene::new().await;
     scene.assert_accepted("the server's own", scene.ada.token()).await;
     scene.assert_accepted("a copy under the server's key", &scene.forge.valid()).await;

@@ -70,7 +70,7 @@ async fn the_jws_json_serializations_are_rejected() {
 }
 
 #[tokio::test]
-async fn padding_whitespace_and_other_base64_alphabets_are_rejected() {
+async fn base64_padding_and_whitespace_and_other_alphabets_are_rejected() {
     // S-27
     let scene = Scene::new().await;
     let token = scene.ada.token();

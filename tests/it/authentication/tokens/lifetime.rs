@@ -87,7 +87,7 @@ async fn a_token_is_valid_until_30_seconds_after_its_expiry() {
 }
 
 #[tokio::test]
-async fn an_uncached_token_expires_too() {
+async fn a_token_that_is_not_in_the_cache_expires_too() {
     // S-24
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -9,7 +9,7 @@ use crate::harness::{Client, PASSWORD, TestApp};
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 
 #[tokio::test]
-async fn another_authentication_scheme_counts_as_no_credential() {
+async fn a_credential_of_another_authentication_scheme_is_treated_as_missing() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

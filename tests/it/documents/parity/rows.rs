@@ -13,11 +13,11 @@ use Row::{Later, Proven};
 #[rustfmt::skip]
 pub(super) const ROWS: &[(u16, Row)] = &[
     // The features of "Trip Planner".
-    (1, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient"])),
+    (1, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient_to_sign_up"])),
     (2, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (3, Proven(&[
         "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (4, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
     (5, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
@@ -25,41 +25,41 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (7, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
     (8, Proven(&[
         "tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing",
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (9, Proven(&[
-        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
+        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient_to_sign_up",
         "tests/it/authentication/login/mod.rs::a_login_with_a_damaged_password_hash_fails",
     ])),
-    (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
-    (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
+    (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
     (12, Proven(&["src/config/tests.rs::flags_override_the_environment_dot_env_the_configuration_file_and_defaults"])),
-    (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
-    (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_cost_takes_longer"])),
-    (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_cost_a_successful_login_rehashes_the_password"])),
+    (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
+    (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_bcrypt_cost_makes_a_verification_take_longer"])),
+    (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_password"])),
     (16, Proven(&["tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it"])),
     (17, Later("the Swift client is generated and its syntax is checked, but it is not compiled and run")),
     // The features of "Basic-or-token API".
     (18, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_on_every_replica_and_after_a_restart",
-        "tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session",
+        "tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session",
     ])),
     (19, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_authenticates_every_operation_and_creates_no_session",
-        "tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
+        "tests/it/authentication/methods/basic.rs::basic_authentication_works_for_every_operation_and_creates_no_session",
+        "tests/it/authentication/methods/basic.rs::an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
     ])),
     (20, Proven(&[
         "tests/it/authentication/tokens/presented.rs::a_token_in_the_query_or_a_cookie_or_the_body_is_ignored",
         "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
     ])),
     (21, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_authenticates_every_operation_and_creates_no_session",
-        "tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
+        "tests/it/authentication/methods/basic.rs::basic_authentication_works_for_every_operation_and_creates_no_session",
+        "tests/it/authentication/methods/basic.rs::an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_password",
     ])),
     (22, Proven(&[
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
         "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
-        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_both_challenges",
+        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_a_bearer_and_a_basic_challenge",
     ])),
     (23, Proven(&[
         "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
@@ -75,15 +75,15 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (26, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/basic.rs::basic_distinguishes_tokens_from_passwords",
+        "tests/it/authentication/methods/basic.rs::basic_authentication_with_a_token_has_the_session_and_expiry_of_the_token",
     ])),
-    (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
-    (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
+    (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
+    (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (29, Proven(&[
-        "tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session",
-        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_the_password_gets_another",
+        "tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_can_be_requested_again_with_the_password",
     ])),
-    (30, Proven(&["tests/it/authentication/methods/basic.rs::a_token_is_accepted_as_the_basic_user_name_with_an_empty_password"])),
+    (30, Proven(&["tests/it/authentication/methods/basic.rs::an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_password"])),
     (31, Proven(&[
         "tests/it/authentication/tokens/algorithms.rs::changing_any_character_of_a_token_invalidates_it",
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
@@ -96,12 +96,12 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::a_server_with_another_secret_accepts_existing_tokens_and_issues_none",
     ])),
     (36, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_distinguishes_tokens_from_passwords",
-        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_names_the_password_method",
+        "tests/it/authentication/methods/basic.rs::basic_authentication_with_a_token_has_the_session_and_expiry_of_the_token",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_its_amr_is_pwd",
     ])),
     (37, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
-        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_the_password_gets_another",
+        "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_can_be_requested_again_with_the_password",
     ])),
     (38, Proven(&[
         "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
@@ -132,20 +132,20 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error"])),
     (46, Proven(&[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
-        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_both_challenges",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
+        "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_a_bearer_and_a_basic_challenge",
     ])),
     (47, Proven(&[
         "tests/it/authentication/verify.rs::basic_credentials_split_at_the_first_colon",
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (48, Proven(&[
-        "tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost",
+        "tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost",
         "tests/it/authentication/login/mod.rs::a_login_with_a_damaged_password_hash_fails",
     ])),
     (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
     (50, Proven(&[
-        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient",
+        "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient_to_sign_up",
         "tests/it/users/add.rs::an_operator_creates_accounts_even_when_sign_up_is_closed",
     ])),
     (51, Proven(&[
@@ -153,13 +153,13 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_logs_in_once_without_the_app",
     ])),
     (52, Proven(&[
-        "tests/it/authentication/second_factor/login.rs::a_code_works_once_within_one_step_of_the_time_and_never_after_a_clock_jump",
+        "tests/it/authentication/second_factor/login.rs::an_authenticator_code_works_once_within_one_time_step_and_not_again_after_a_clock_jump",
         "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_takes_effect_only_after_its_confirmation",
     ])),
     (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (54, Proven(&[
         "tests/it/contract/authz.rs::basic_operations_accept_only_a_password",
-        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_the_challenge",
+        "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (55, Proven(&[
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_nonce_count",
@@ -167,20 +167,20 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/personal_tokens/digest.rs::digest_is_neither_offered_nor_accepted_unless_enabled",
     ])),
     (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
-    (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_get_a_token_without_a_session"])),
+    (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),
-    (59, Proven(&["tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled"])),
+    (59, Proven(&["tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled"])),
     (60, Proven(&[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
-        "tests/it/authentication/methods/query.rs::an_invalid_query_token_is_distinguished_from_a_missing_one",
+        "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
     ])),
     (61, Proven(&[
         "tests/it/contract/authz.rs::an_invalid_token_gets_invalid_token_before_the_body_is_parsed",
-        "tests/it/authentication/methods/query.rs::an_invalid_query_token_is_distinguished_from_a_missing_one",
+        "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
     ])),
     (62, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/query.rs::a_query_token_authenticates_every_operation_when_enabled",
+        "tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled",
     ])),
     (63, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
@@ -188,7 +188,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (64, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
-        "tests/it/authentication/keys/rotation.rs::changing_the_algorithm_rotates_the_key_at_the_start",
+        "tests/it/authentication/keys/rotation.rs::a_changed_signing_algorithm_rotates_the_key_when_the_server_starts",
     ])),
     (65, Proven(&["tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it"])),
     (66, Proven(&[
@@ -204,14 +204,14 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (68, Proven(&["tests/it/authentication/signup.rs::signing_up_returns_a_session_and_the_location_of_the_account"])),
     (69, Proven(&[
         "tests/it/authentication/identifiers.rs::an_invalid_email_address_is_rejected",
-        "tests/it/authentication/signup.rs::one_of_email_and_username_is_required",
+        "tests/it/authentication/signup.rs::a_sign_up_requires_an_email_address_or_a_username",
     ])),
     (70, Proven(&["tests/it/authentication/identifiers.rs::identifiers_are_unique_ignoring_case_on_every_replica"])),
     (71, Proven(&[
         "tests/it/authentication/signup.rs::a_password_below_the_minimum_length_is_rejected",
         "tests/it/authentication/signup.rs::the_minimum_password_length_is_configurable",
     ])),
-    (72, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_hash_of_the_configured_cost"])),
+    (72, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
     (73, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
     (74, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
     (75, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
@@ -234,7 +234,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (84, Proven(&[
         "tests/it/authentication/verify.rs::the_authentication_scheme_is_case_insensitive",
-        "tests/it/authentication/tokens/presented.rs::another_authentication_scheme_counts_as_no_credential",
+        "tests/it/authentication/tokens/presented.rs::a_credential_of_another_authentication_scheme_is_treated_as_missing",
     ])),
     (85, Proven(&[
         "tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips",
@@ -251,7 +251,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (94, Proven(&["tests/it/documents/parity/trips.rs::the_owner_edits_and_deletes_trips_and_the_list_follows"])),
     (95, Proven(&["tests/it/authentication/sessions/revocation.rs::deleting_an_account_requires_the_password_and_deletes_all_its_data"])),
     (96, Proven(&[
-        "tests/it/authentication/signup.rs::all_errors_are_reported_together_without_echoing_input",
+        "tests/it/authentication/signup.rs::all_errors_of_a_sign_up_are_reported_together_without_echoing_input",
         "tests/it/contract/problems.rs::every_problem_code_has_exactly_one_page",
     ])),
     (97, Proven(&[

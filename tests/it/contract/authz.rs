@@ -151,7 +151,7 @@ fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
 }
 
 #[test]
-fn every_operation_has_exactly_one_row_with_its_required_credentials() {
+fn the_test_table_lists_every_operation_once_with_its_required_credentials() {
     // S-53
     let documented: BTreeSet<String> = operations()
         .map(|(path, method, operation)| {
@@ -240,7 +240,7 @@ async fn a_request_without_a_token_gets_a_challenge_without_an_error() {
 }
 
 #[tokio::test]
-async fn an_invalid_token_gets_invalid_token_before_the_body_is_parsed() {
+async fn an_invalid_token_gets_401_before_the_body_is_parsed() {
     // S-19, S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -268,7 +268,7 @@ async fn an_invalid_token_gets_invalid_token_before_the_body_is_parsed() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_named_in_the_challenge() {
+async fn a_missing_scope_is_named_in_the_www_authenticate_header() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -305,7 +305,7 @@ async fn two_credentials_in_one_request_are_rejected() {
 }
 
 #[tokio::test]
-async fn basic_operations_accept_only_a_password() {
+async fn operations_with_basic_authentication_accept_only_a_password() {
     // S-17, S-26
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -323,7 +323,7 @@ async fn basic_operations_accept_only_a_password() {
 }
 
 #[tokio::test]
-async fn client_operations_accept_only_client_credentials() {
+async fn operations_for_registered_clients_accept_only_client_credentials() {
     // S-43
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -355,7 +355,7 @@ async fn client_operations_accept_only_client_credentials() {
 }
 
 #[tokio::test]
-async fn a_stranger_gets_the_same_404_for_a_foreign_and_a_missing_resource() {
+async fn a_user_gets_the_same_404_for_a_resource_of_another_user_and_a_missing_resource() {
     // S-53, S-54
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -373,7 +373,7 @@ async fn a_stranger_gets_the_same_404_for_a_foreign_and_a_missing_resource() {
 }
 
 #[tokio::test]
-async fn calls_of_another_user_neither_show_nor_change_my_data() {
+async fn requests_of_one_user_neither_show_nor_change_the_data_of_another() {
     // S-53
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -97,7 +97,7 @@ async fn an_unknown_scope_is_rejected_with_the_known_scopes() {
 }
 
 #[tokio::test]
-async fn a_request_head_that_is_not_http_or_too_large_gets_a_problem() {
+async fn a_malformed_or_oversized_request_head_gets_a_problem_document() {
     //
     let app = TestApp::start().await;
     let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(200_000));
@@ -130,7 +130,7 @@ async fn a_request_head_that_is_not_http_or_too_large_gets_a_problem() {
 }
 
 #[tokio::test]
-async fn large_headers_of_an_http_2_request_get_a_problem() {
+async fn oversized_headers_of_an_http_2_request_get_a_problem_document() {
     // The headers fit into one frame of HTTP/2, and exceed the limit because each field counts 32 bytes more.
     let app = TestApp::start().await;
     let address = app.address();

@@ -175,7 +175,7 @@ async fn head_returns_the_headers_of_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_malformed_ids_are_not_found() {
+async fn unknown_paths_and_malformed_ids_get_404() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for path in
@@ -256,7 +256,7 @@ async fn a_body_above_the_limit_is_rejected_with_and_without_content_length() {
 }
 
 #[tokio::test]
-async fn an_invalid_query_parameter_is_named() {
+async fn the_error_for_an_invalid_query_parameter_names_the_parameter() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for query in
@@ -274,7 +274,7 @@ async fn an_invalid_query_parameter_is_named() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_utf_8_is_not_found() {
+async fn an_id_that_is_not_utf_8_gets_404() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     ada.get("/api/v1/trips/%ff").await.expect(404).problem("not_found");
@@ -326,7 +326,7 @@ async fn every_response_has_a_request_id_and_nosniff() {
 }
 
 #[tokio::test]
-async fn a_request_with_an_invalid_host_gets_a_complete_problem() {
+async fn a_request_with_an_invalid_host_gets_a_problem_document_with_a_request_id() {
     // S-63
     let app = TestApp::start().await;
     for host in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n"] {

@@ -16,7 +16,7 @@ async fn post(client: &crate::harness::Client, path: &str, body: String) -> Repl
 }
 
 #[tokio::test]
-async fn the_number_of_values_is_limited_by_what_the_operation_needs() {
+async fn the_maximum_number_of_json_values_in_a_body_depends_on_the_operation() {
     // A-5, S-76
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -39,7 +39,7 @@ async fn the_number_of_values_is_limited_by_what_the_operation_needs() {
 }
 
 #[tokio::test]
-async fn a_response_lists_a_limited_number_of_errors() {
+async fn a_response_lists_at_most_100_field_errors() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

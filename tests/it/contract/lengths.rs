@@ -139,7 +139,7 @@ async fn send(client: &Client, trip: &str, passkey: &str, schema: &str, field: &
 }
 
 #[tokio::test]
-async fn the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
+async fn a_text_of_the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
     for (schema, field, min, max) in ROWS {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;

@@ -25,13 +25,13 @@ fn assert_committed(name: &str, generated: &str) {
 }
 
 #[test]
-fn the_committed_documents_equal_the_generated_ones() {
+fn the_committed_openapi_documents_equal_the_generated_ones() {
     assert_committed("openapi.json", &openapi::json());
     assert_committed("openapi.yaml", &openapi::yaml());
 }
 
 #[test]
-fn yaml_and_json_are_equivalent() {
+fn the_yaml_document_is_equivalent_to_the_json_document() {
     let yaml: Value = serde_saphyr::from_str(&openapi::yaml()).unwrap();
     let json: Value = serde_json::from_str(&openapi::json()).unwrap();
     // No assert_eq: it would print two whole documents.
@@ -204,7 +204,7 @@ fn every_parameter_schema_and_field_is_described() {
 }
 
 #[test]
-fn no_response_is_a_union_or_contains_null() {
+fn no_response_schema_is_a_union_or_allows_null() {
     walk("", document(), &mut |pointer, value| {
         for union in ["anyOf", "not"] {
             assert!(value.get(union).is_none(), "{pointer} contains {union}");
@@ -245,7 +245,7 @@ fn an_optional_field_of_a_request_may_be_null() {
 }
 
 #[test]
-fn every_reference_resolves_and_has_no_siblings() {
+fn every_reference_in_the_document_resolves_and_has_no_sibling_fields() {
     walk("", document(), &mut |pointer, value| {
         if value.get("$ref").is_some() {
             assert!(!resolved(value).is_null(), "{pointer}: unresolved reference {value}");
@@ -259,7 +259,7 @@ fn every_reference_resolves_and_has_no_siblings() {
 }
 
 #[test]
-fn request_schemas_are_closed_and_response_schemas_are_open() {
+fn request_schemas_forbid_unknown_fields_and_response_schemas_allow_them() {
     // A form is open too: unknown parameters are ignored (RFC 6749 §3.2).
     let (requests, forms, responses) =
         (request_schemas("application/json"), request_schemas(FORM), response_schemas());
@@ -290,7 +290,7 @@ const SHARED: &str = "/api/v1/shared/{token}";
 const HTML: &str = "text/html; charset=utf-8";
 
 #[test]
-fn json_bodies_and_problems_have_their_media_types() {
+fn bodies_and_problems_are_documented_with_their_media_types() {
     for (path, method, operation) in operations() {
         let name = format!("{method} {path}");
         let types = |value: &Value| -> Vec<String> {
@@ -368,7 +368,7 @@ fn deprecation_errors(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_deprecated_operation_has_a_last_day_and_states_it_in_its_responses() {
+fn a_deprecated_operation_documents_its_sunset_date_and_the_deprecation_headers() {
     assert_eq!(deprecation_errors(document()), [""; 0]);
     let mut deprecated = document().clone();
     deprecated["paths"]["/api/v1/auth/logout"]["post"]["deprecated"] = json!(true);

@@ -102,7 +102,7 @@ async fn notes_may_have_line_breaks_and_tabs_and_no_other_control_character() {
 }
 
 #[test]
-fn the_document_has_the_pattern_of_every_text() {
+fn the_openapi_document_contains_the_pattern_of_every_text_field() {
     //
     let schemas = conformance::document()["components"]["schemas"].as_object().unwrap();
     let lines = ["title", "destination", "name", "display_name", "device_name"];

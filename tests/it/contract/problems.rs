@@ -91,7 +91,7 @@ async fn every_problem_code_has_exactly_one_page() {
 }
 
 #[tokio::test]
-async fn every_example_equals_the_real_response() {
+async fn every_example_on_a_problem_page_equals_the_real_response() {
     let app = TestApp::start().await;
     let mut replies = malformed(&app).await;
     replies.extend(unauthorized(&app).await);
@@ -122,7 +122,7 @@ async fn every_example_equals_the_real_response() {
 }
 
 #[tokio::test]
-async fn examples_that_no_test_reproduces_use_error_texts_of_the_source() {
+async fn examples_of_problems_that_no_test_reproduces_use_error_texts_from_the_source() {
     let app = TestApp::start().await;
     let mut source = String::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

@@ -122,7 +122,7 @@ async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String,
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_times_out() {
+async fn a_request_whose_body_does_not_arrive_gets_408() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut pending = Vec::new();
@@ -181,7 +181,7 @@ async fn a_422_lists_every_violated_rule() {
 }
 
 #[tokio::test]
-async fn an_unknown_query_parameter_is_named_on_every_operation() {
+async fn every_operation_reports_the_names_of_unknown_query_parameters() {
     // N-20
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

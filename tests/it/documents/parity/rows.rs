@@ -104,7 +104,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_can_be_requested_again_with_the_password",
     ])),
     (38, Proven(&[
-        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
+        "tests/it/contract/authz.rs::the_test_table_lists_every_operation_once_with_its_required_credentials",
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
     ])),
     (39, Proven(&[
@@ -126,7 +126,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (44, Proven(&[
         "tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it",
-        "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_are_not_found",
+        "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_get_404",
     ])),
     // The features of the demos of Basic, Digest, OTP and JWT.
     (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error"])),
@@ -143,7 +143,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost",
         "tests/it/authentication/login/mod.rs::a_login_with_a_damaged_password_hash_fails",
     ])),
-    (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_challenge"])),
+    (49, Proven(&["tests/it/contract/authz.rs::a_missing_scope_is_named_in_the_www_authenticate_header"])),
     (50, Proven(&[
         "tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient_to_sign_up",
         "tests/it/users/add.rs::an_operator_creates_accounts_even_when_sign_up_is_closed",
@@ -158,7 +158,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
     (54, Proven(&[
-        "tests/it/contract/authz.rs::basic_operations_accept_only_a_password",
+        "tests/it/contract/authz.rs::operations_with_basic_authentication_accept_only_a_password",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (55, Proven(&[
@@ -175,7 +175,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
     ])),
     (61, Proven(&[
-        "tests/it/contract/authz.rs::an_invalid_token_gets_invalid_token_before_the_body_is_parsed",
+        "tests/it/contract/authz.rs::an_invalid_token_gets_401_before_the_body_is_parsed",
         "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
     ])),
     (62, Proven(&[
@@ -197,7 +197,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token",
     ])),
     (67, Proven(&[
-        "tests/it/contract/authz.rs::every_operation_has_exactly_one_row_with_its_required_credentials",
+        "tests/it/contract/authz.rs::the_test_table_lists_every_operation_once_with_its_required_credentials",
         "tests/it/contract/authz.rs::the_minimum_credentials_of_each_operation_are_sufficient",
     ])),
     // The features of "Movie bag".

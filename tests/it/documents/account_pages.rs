@@ -46,7 +46,7 @@ async fn account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code(
 }
 
 #[tokio::test]
-async fn opening_a_link_20_times_does_not_use_it_up() {
+async fn opening_a_mailed_link_20_times_does_not_use_it_up() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;
@@ -66,7 +66,7 @@ async fn opening_a_link_20_times_does_not_use_it_up() {
 }
 
 #[tokio::test]
-async fn the_association_files_name_the_apps_of_the_settings() {
+async fn the_app_association_files_contain_the_apps_from_the_settings() {
     let app = TestApp::with(|settings| {
         settings.apple_app_ids = vec!["ABCDE12345.org.example.trips".to_owned()];
         let app = AndroidApp { package: "org.example.trips".to_owned(), fingerprint: "AB:CD".to_owned() };
@@ -99,7 +99,7 @@ async fn the_association_files_name_the_apps_of_the_settings() {
 }
 
 #[tokio::test]
-async fn without_apps_there_are_no_association_files() {
+async fn without_configured_apps_there_are_no_app_association_files() {
     let app = TestApp::start().await;
     for path in [APPLE, ANDROID] {
         app.anonymous().get(path).undocumented().await.expect(404).problem("not_found");

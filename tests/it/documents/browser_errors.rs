@@ -9,7 +9,7 @@ async fn open(app: &TestApp, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn an_unknown_page_is_html_in_a_browser_and_a_problem_otherwise() {
+async fn an_unknown_path_gets_an_html_page_in_a_browser_and_a_problem_document_otherwise() {
     // N-14, S-63, S-64
     let app = TestApp::start().await;
     for path in
@@ -39,7 +39,7 @@ async fn an_unknown_page_is_html_in_a_browser_and_a_problem_otherwise() {
 }
 
 #[tokio::test]
-async fn the_api_returns_problems_to_browsers_too() {
+async fn the_api_returns_problem_documents_to_browsers_too() {
     let app = TestApp::start().await;
     for path in ["/api/v1", "/api/v1/", "/api/v1/nowhere", "/api/v1/trips/x/y/z"] {
         open(&app, path).await.expect(404).problem("not_found");

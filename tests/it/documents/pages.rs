@@ -42,7 +42,7 @@ async fn the_root_redirects_to_the_documentation() {
 }
 
 #[tokio::test]
-async fn every_file_that_a_page_references_is_served_with_its_type() {
+async fn every_file_that_a_page_references_is_served_with_its_media_type() {
     let app = TestApp::start().await;
     let text = page(&app, "/docs").await.text().to_owned();
     let references: Vec<&str> = text.split(['"']).filter(|word| word.contains("?v=")).collect();
@@ -127,7 +127,7 @@ async fn swagger_ui_is_complete_and_has_the_tested_version() {
 }
 
 #[tokio::test]
-async fn the_served_document_equals_the_committed_one() {
+async fn the_served_openapi_document_equals_the_committed_one() {
     let app = TestApp::start().await;
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
     for (name, kind) in [("openapi.json", "application/json"), ("openapi.yaml", "application/yaml")] {

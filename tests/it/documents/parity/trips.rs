@@ -54,7 +54,7 @@ async fn a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips() {
 }
 
 #[tokio::test]
-async fn the_owner_comes_from_the_token_and_never_from_the_body() {
+async fn the_owner_of_a_trip_comes_from_the_token_and_never_from_the_body() {
     // Row 87
     let app = TestApp::start().await;
     let (ada, brian) = (app.sign_up("ada").await, app.sign_up("brian").await);
@@ -66,7 +66,7 @@ async fn the_owner_comes_from_the_token_and_never_from_the_body() {
 }
 
 #[tokio::test]
-async fn the_owner_edits_and_deletes_trips_and_the_list_follows() {
+async fn edits_and_deletions_by_the_owner_appear_in_the_list_of_trips() {
     // Rows 88, 89, 94
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -211,7 +211,7 @@ async fn send_keyed(server: &Process, token: &str, number: usize) -> reqwest::Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idempotency_key_creates_one_trip_despite_kills() {
+async fn an_idempotency_key_creates_one_trip_even_if_the_server_is_killed() {
     // S-61
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();

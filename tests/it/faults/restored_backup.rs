@@ -89,7 +89,7 @@ fn id_at(at: DateTime<Utc>) -> Uuid {
 }
 
 #[tokio::test]
-async fn a_device_with_a_version_that_the_restore_lost_overwrites_no_change() {
+async fn a_device_with_a_trip_version_that_a_restore_lost_overwrites_no_later_change() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -132,7 +132,7 @@ async fn a_device_with_a_version_that_the_restore_lost_overwrites_no_change() {
 }
 
 #[tokio::test]
-async fn a_cursor_from_before_a_restore_is_refused_for_good() {
+async fn a_sync_cursor_from_before_a_restore_is_refused_permanently() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -164,7 +164,7 @@ async fn a_cursor_from_before_a_restore_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_trip_that_takes_the_id_of_a_lost_trip_has_another_version() {
+async fn a_trip_that_takes_the_id_of_a_trip_that_a_restore_lost_has_another_version() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -200,7 +200,7 @@ async fn a_trip_that_takes_the_id_of_a_lost_trip_has_another_version() {
 }
 
 #[tokio::test]
-async fn a_lost_request_with_an_idempotency_key_is_executed_once_when_it_is_sent_again() {
+async fn a_request_that_a_restore_lost_is_executed_once_when_it_is_repeated_with_its_key() {
     // F-1
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -219,7 +219,7 @@ async fn a_lost_request_with_an_idempotency_key_is_executed_once_when_it_is_sent
 }
 
 #[tokio::test]
-async fn a_new_epoch_changes_every_version_and_every_tag() {
+async fn a_new_epoch_changes_every_trip_version_and_every_etag() {
     // F-1, S-99
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -315,7 +315,7 @@ fn commands_of(section: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_documented_restore_works_for_every_client() {
+async fn the_documented_restore_procedure_works_for_every_client() {
     // F-1, S-99
     let dir = TempDir::new().unwrap();
     let home = TempDir::new().unwrap();

@@ -158,7 +158,7 @@ async fn exactly_one_of_many_concurrent_deletes_succeeds_and_is_counted() {
 }
 
 #[tokio::test]
-async fn change_counters_of_users_are_independent() {
+async fn each_user_has_an_independent_change_counter() {
     // S-53
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

@@ -67,7 +67,7 @@ async fn assert_users(app: &TestApp, expected: &[Uuid]) {
 }
 
 #[tokio::test]
-async fn a_function_that_fails_after_a_write_is_rolled_back_alone() {
+async fn only_the_functions_that_fail_after_a_write_are_rolled_back() {
     // The shared transaction must be split: every third function writes and then fails.
     let app = TestApp::start().await;
     let db = &app.services().db;
@@ -110,7 +110,7 @@ async fn a_function_that_fails_after_a_write_is_rolled_back_alone() {
 }
 
 #[tokio::test]
-async fn a_function_with_a_failed_deferred_write_is_rolled_back_alone() {
+async fn only_the_functions_whose_deferred_writes_fail_are_rolled_back() {
     // Deferred writes are sent together. Each function receives only its own error.
     let app = TestApp::start().await;
     let db = &app.services().db;

@@ -67,7 +67,7 @@ fn trip_with(name: &str, value: Value) -> Value {
 }
 
 #[test]
-fn a_documented_response_passes() {
+fn a_documented_response_passes_the_conformance_check() {
     let documented = reply(200, &HEADERS, &trip());
     check(&Method::GET, TRIP, &documented).unwrap();
     check(&Method::GET, &format!("{TRIP}?a=b"), &documented).unwrap();
@@ -76,14 +76,14 @@ fn a_documented_response_passes() {
 }
 
 #[test]
-fn an_undocumented_status_fails() {
+fn an_undocumented_status_fails_the_conformance_check() {
     fails(&Method::GET, TRIP, &reply(202, &HEADERS, &trip()), "get_trip");
     let gone = reply(404, &HEADERS[1..3], &Value::Null);
     fails(&Method::GET, "/api/v1/trips", &gone, "status is not documented");
 }
 
 #[test]
-fn a_response_without_a_documented_header_or_with_another_fails_the_test() {
+fn a_missing_or_undocumented_header_fails_the_conformance_check() {
     let mut more = HEADERS.to_vec();
     more.push(("x-powered-by", "us"));
     fails(&Method::GET, TRIP, &reply(200, &more, &trip()), "x-powered-by");
@@ -98,7 +98,7 @@ fn a_response_without_a_documented_header_or_with_another_fails_the_test() {
 }
 
 #[test]
-fn a_header_of_the_wrong_type_fails() {
+fn a_header_of_the_wrong_type_fails_the_conformance_check() {
     let mut headers = HEADERS.to_vec();
     headers[0].1 = "application/problem+json";
     headers[3] = ("retry-after", "soon");
@@ -107,7 +107,7 @@ fn a_header_of_the_wrong_type_fails() {
 }
 
 #[test]
-fn an_undocumented_or_missing_field_fails() {
+fn an_undocumented_or_missing_field_fails_the_conformance_check() {
     let more = trip_with("owner", json!("x"));
     fails(&Method::GET, TRIP, &reply(200, &HEADERS, &more), "owner");
     let page = json!({ "items": [more] });
@@ -118,7 +118,7 @@ fn an_undocumented_or_missing_field_fails() {
 }
 
 #[test]
-fn a_field_of_the_wrong_type_or_format_fails() {
+fn a_field_of_the_wrong_type_or_format_fails_the_conformance_check() {
     for (name, value) in [
         ("id", json!("7")),
         ("title", json!(7)),
@@ -133,7 +133,7 @@ fn a_field_of_the_wrong_type_or_format_fails() {
 }
 
 #[test]
-fn a_response_with_an_undocumented_content_type_fails_the_test() {
+fn an_undocumented_content_type_fails_the_conformance_check() {
     for kind in ["application/json; charset=utf-8", "text/html", "application/problem+json"] {
         let mut headers = HEADERS.to_vec();
         headers[0].1 = kind;
@@ -143,14 +143,14 @@ fn a_response_with_an_undocumented_content_type_fails_the_test() {
 }
 
 #[test]
-fn an_undocumented_body_fails() {
+fn an_undocumented_body_fails_the_conformance_check() {
     let body = reply(204, &HEADERS[1..3], &json!("gone"));
     fails(&Method::DELETE, TRIP, &body, "no body is documented");
     fails(&Method::HEAD, TRIP, &reply(200, &HEADERS, &trip()), "HEAD");
 }
 
 #[test]
-fn without_an_operation_only_404_and_405_pass() {
+fn a_request_that_matches_no_documented_operation_may_only_get_404_or_405() {
     let headers = [
         ("content-type", "application/problem+json"),
         ("x-request-id", "r"),
@@ -169,7 +169,7 @@ fn without_an_operation_only_404_and_405_pass() {
 }
 
 #[tokio::test]
-async fn the_client_can_build_every_kind_of_request() {
+async fn the_test_client_can_build_every_kind_of_request() {
     let app = TestApp::with(|settings| settings.password_min = 10).await;
     assert_eq!(app.settings().password_min, 10);
     assert_eq!(app.services().clock.now(), app.clock.now());
@@ -222,7 +222,7 @@ async fn raw_exchanges_send_and_receive_bytes_unchanged() {
 
 #[test]
 #[should_panic(expected = "a different code, a different content type")]
-fn a_problem_of_another_shape_fails() {
+fn a_problem_with_another_code_or_content_type_fails_the_test() {
     let mut other = reply(404, &HEADERS, &problem(404));
     other.headers.insert("cache-control", "no-store".parse().unwrap());
     other.problem("gone");

@@ -11,7 +11,7 @@ use super::{mail, queue, queue_each};
 use crate::harness::{ReceivedMail, TestApp, email};
 
 #[tokio::test]
-async fn a_committed_mail_becomes_a_file_with_its_code_and_link() {
+async fn a_mail_is_written_to_a_file_with_its_code_and_link_after_the_commit() {
     // S-45
     let app = TestApp::start().await;
     assert_eq!(queue(&app, mail("ada@example.org", MailKind::ConfirmAddress)).await, Queued::Accepted);
@@ -84,7 +84,7 @@ async fn a_mail_is_in_the_language_of_its_recipient() {
 }
 
 #[tokio::test]
-async fn a_mailbox_gets_five_mails_an_hour_and_additionally_a_password_reset() {
+async fn a_mailbox_gets_at_most_five_mails_an_hour_plus_one_password_reset() {
     // S-48
     let app = TestApp::start().await;
     let ordinary = |to: &str| mail(to, MailKind::ConfirmAddress);
@@ -103,7 +103,7 @@ async fn a_mailbox_gets_five_mails_an_hour_and_additionally_a_password_reset() {
 }
 
 #[tokio::test]
-async fn concurrent_mails_do_not_exceed_the_budget() {
+async fn concurrent_mails_to_one_mailbox_do_not_exceed_its_budget() {
     // S-48
     let app = TestApp::start().await;
     let all = (0..12).map(|_| queue(&app, mail("ada@example.org", MailKind::LoginCode)));
@@ -113,7 +113,7 @@ async fn concurrent_mails_do_not_exceed_the_budget() {
 }
 
 #[tokio::test]
-async fn the_mails_of_a_day_are_limited_and_some_are_reserved_for_password_resets() {
+async fn the_number_of_mails_a_day_is_limited_and_some_are_reserved_for_password_resets() {
     let app = TestApp::with(|settings| settings.mail.per_day = 10).await;
     let to = |n: usize| format!("user{n}@example.org");
     let ordinary: Vec<_> = (0..12).map(|n| mail(&to(n), MailKind::LoginCode)).collect();

@@ -123,7 +123,7 @@ async fn an_unavailable_or_hanging_mail_server_delays_mails_but_no_request() {
 }
 
 #[tokio::test]
-async fn retries_double_up_to_an_hour_and_end_after_three_days() {
+async fn the_delay_between_retries_doubles_up_to_an_hour_and_retries_end_after_three_days() {
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::DeferRecipients);
     let app = plain(&server).await;
@@ -146,7 +146,7 @@ async fn retries_double_up_to_an_hour_and_end_after_three_days() {
 }
 
 #[tokio::test]
-async fn a_refused_recipient_fails_at_once_and_does_not_delay_others() {
+async fn a_mail_to_a_refused_recipient_fails_at_once_and_does_not_delay_other_mails() {
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::RefuseRecipients);
     let app = plain(&server).await;
@@ -197,7 +197,7 @@ async fn a_mail_that_is_sent_twice_has_the_same_message_id() {
 }
 
 #[tokio::test]
-async fn mails_are_sent_even_if_the_mail_server_closes_the_connection_after_each() {
+async fn mails_are_sent_even_if_the_mail_server_closes_the_connection_after_each_mail() {
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::OneMail);
     let app = plain(&server).await;
@@ -209,7 +209,7 @@ async fn mails_are_sent_even_if_the_mail_server_closes_the_connection_after_each
 }
 
 #[tokio::test]
-async fn two_replicas_send_each_mail_once() {
+async fn two_replicas_together_send_each_mail_exactly_once() {
     // S-86
     let server = MailServer::start(Encryption::None, &[]).await;
     let app = plain(&server).await;
@@ -226,7 +226,7 @@ async fn two_replicas_send_each_mail_once() {
 }
 
 #[tokio::test]
-async fn the_outbox_drains_at_50_mails_a_second_over_one_connection() {
+async fn the_outbox_sends_more_than_50_mails_a_second_over_one_connection() {
     let server = MailServer::start(Encryption::None, &[]).await;
     let app = plain(&server).await;
     let mails = (0..200).map(|n| mail(&format!("user{n}@example.org"), MailKind::ResetPassword)).collect();

@@ -107,7 +107,7 @@ async fn a_restore_into_an_empty_directory_needs_no_confirmation() {
 }
 
 #[tokio::test]
-async fn damaged_foreign_and_newer_backups_are_refused_and_nothing_changes() {
+async fn damaged_backups_and_those_of_another_secret_or_a_newer_version_are_refused() {
     // S-98
     let app = TestApp::start_now().await;
     if !is_sqlite(&app) {
@@ -190,7 +190,7 @@ async fn scheduled_backups_are_made_when_they_are_due_and_the_oldest_are_removed
 }
 
 #[tokio::test]
-async fn a_failed_backup_shows_in_the_exit_status() {
+async fn a_backup_command_that_fails_exits_with_status_1() {
     let app = TestApp::start_now().await;
     let settings = app.settings();
     fs::write(settings.data_dir.join("backups"), "a file").unwrap();
@@ -263,7 +263,7 @@ async fn an_encrypted_backup_is_restored_only_with_its_secret() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_not_encrypted_is_refused_when_backups_are_encrypted() {
+async fn an_unencrypted_backup_is_refused_when_backup_encryption_is_on() {
     // S-98
     let app = TestApp::start_now().await;
     let path = create(app.settings());
@@ -273,7 +273,7 @@ async fn a_backup_that_is_not_encrypted_is_refused_when_backups_are_encrypted() 
 }
 
 #[tokio::test]
-async fn the_next_backup_removes_the_unfinished_files_of_a_killed_one() {
+async fn the_next_backup_removes_the_unfinished_files_of_a_killed_backup() {
     // S-98
     let app = TestApp::start_now().await;
     let dir = app.settings().data_dir.join("backups");

@@ -117,7 +117,7 @@ async fn existing_addresses_are_migrated_and_the_oldest_account_keeps_a_shared_a
 }
 
 #[tokio::test]
-async fn the_migration_of_addresses_can_be_repeated() {
+async fn running_the_migration_of_addresses_again_changes_nothing() {
     //
     let app = TestApp::start().await;
     create_accounts(&app).await;

@@ -252,7 +252,7 @@ fn the_openapi_command_prints_and_checks_the_document() {
 }
 
 #[test]
-fn a_breaking_change_of_the_document_sets_the_exit_status() {
+fn a_breaking_change_of_the_openapi_document_sets_the_exit_status() {
     let dir = TempDir::new().unwrap();
     let mut old = tripgate::http::openapi::document();
     let save = |name: &str, document: &Value| {

@@ -61,7 +61,7 @@ async fn forwarding_headers_of_an_untrusted_peer_are_ignored_with_one_warning() 
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_the_public_one_is_warned_about_once() {
+async fn requests_with_another_host_than_the_public_one_cause_one_warning() {
     // N-3
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);

@@ -147,7 +147,7 @@ async fn a_copy_contains_every_table_of_the_catalog() {
 }
 
 #[tokio::test]
-async fn an_interrupted_copy_is_completed_and_no_server_starts_on_it_before() {
+async fn an_interrupted_copy_can_be_completed_and_until_then_no_server_starts_on_it() {
     // S-109
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
@@ -233,7 +233,7 @@ async fn a_server_on_an_outdated_copy_begins_a_new_epoch() {
 }
 
 #[tokio::test]
-async fn a_target_with_other_data_is_refused_and_not_changed() {
+async fn a_copy_target_with_other_data_is_refused_and_not_changed() {
     // S-109
     let (app, other) = (TestApp::start_now().await, TestApp::start_now().await);
     other.sign_up("eve").await;
@@ -262,7 +262,7 @@ async fn a_target_with_other_data_is_refused_and_not_changed() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_incomplete_or_outdated_is_refused_and_no_target_is_created() {
+async fn a_copy_source_that_is_incomplete_or_outdated_is_refused_and_no_target_is_created() {
     // S-109
     let app = TestApp::start_now().await;
     let dir = TempDir::new().unwrap();
@@ -279,7 +279,7 @@ async fn a_source_that_is_incomplete_or_outdated_is_refused_and_no_target_is_cre
 }
 
 #[tokio::test]
-async fn a_target_that_a_server_uses_is_refused() {
+async fn a_copy_target_that_a_server_uses_is_refused() {
     // S-109
     let app = TestApp::start_now().await;
     if let Some(target) = Database::create().await {

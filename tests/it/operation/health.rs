@@ -20,7 +20,7 @@ fn health(dir: &Path, address: SocketAddr, args: &[&str]) -> (Option<i32>, Strin
 }
 
 #[test]
-fn health_succeeds_while_the_server_runs_and_fails_otherwise() {
+fn the_health_command_succeeds_while_the_server_runs_and_fails_otherwise() {
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
     let address = server.address;
@@ -37,7 +37,7 @@ fn health_succeeds_while_the_server_runs_and_fails_otherwise() {
 }
 
 #[test]
-fn health_works_with_tls_and_any_certificate() {
+fn the_health_command_works_over_tls_with_a_self_signed_certificate() {
     let dir = TempDir::new().unwrap();
     let generated = rcgen::generate_simple_self_signed(["trips.example".to_owned()]).unwrap();
     fs::write(dir.path().join("cert.pem"), generated.cert.pem()).unwrap();
@@ -48,7 +48,7 @@ fn health_works_with_tls_and_any_certificate() {
 }
 
 #[test]
-fn health_works_where_this_machine_is_a_proxy_that_must_send_a_header() {
+fn the_health_command_works_where_the_server_requires_a_proxy_header_from_this_machine() {
     let dir = TempDir::new().unwrap();
     let settings = ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1"];
     let server = Process::serve(dir.path(), &settings);
@@ -95,7 +95,7 @@ fn doctor_reports_each_check_and_changes_nothing() {
 }
 
 #[test]
-fn doctor_finds_a_wrong_secret_open_files_and_an_unreachable_database() {
+fn doctor_reports_a_wrong_secret_a_readable_database_file_and_an_unreachable_database() {
     // S-36, S-102
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -124,7 +124,7 @@ fn doctor_finds_a_wrong_secret_open_files_and_an_unreachable_database() {
 }
 
 #[tokio::test]
-async fn a_server_whose_clock_differs_from_the_databases_is_not_ready() {
+async fn a_server_whose_clock_differs_from_the_clock_of_the_database_is_not_ready() {
     // S-102
     let app = TestApp::start().await;
     app.clock.simulate_database_clock(TimeDelta::hours(1));

@@ -75,7 +75,7 @@ async fn a_new_database_with_an_old_secret_requires_the_flag_create() {
 }
 
 #[tokio::test]
-async fn a_foreign_database_is_refused_until_it_is_adopted() {
+async fn a_database_of_another_server_is_refused_until_epoch_renew_accepts_it() {
     // F-6, S-99
     let (dir, other) = (used().await, used().await);
     fs::copy(dir.path().join("data/secret"), other.path().join("data/secret")).unwrap();
@@ -167,7 +167,7 @@ async fn writes_are_refused_while_the_database_file_is_gone() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_a_database_does_not_start_but_commands_run() {
+async fn a_second_server_on_one_sqlite_file_does_not_start_but_commands_run() {
     // N-24
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -183,7 +183,7 @@ async fn a_second_server_on_a_database_does_not_start_but_commands_run() {
 }
 
 #[tokio::test]
-async fn a_damaged_copy_of_the_database_is_refused() {
+async fn a_server_does_not_start_on_a_damaged_database_file() {
     // F-6, S-100
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);

@@ -33,7 +33,7 @@ fn a_start_warns_about_variables_that_look_like_settings() {
 }
 
 #[test]
-fn a_password_in_a_url_that_is_not_encoded_is_named_as_the_cause() {
+fn a_password_that_is_not_percent_encoded_in_a_url_is_reported_as_the_cause() {
     // N-17
     let dir = TempDir::new().unwrap();
     for password in ["p/q", "p?q", "p#q"] {

@@ -74,7 +74,7 @@ fn every_documented_metric_exists() {
 }
 
 #[test]
-fn the_units_and_images_run_commands_that_exist() {
+fn the_systemd_unit_and_the_container_image_contain_the_expected_commands() {
     let unit = read("packaging/tripgate.service");
     for line in ["Type=notify", "ExecStart=/usr/bin/tripgate serve", "ExecReload=kill -HUP $MAINPID"] {
         assert!(unit.lines().any(|known| known == line), "{line}");

@@ -44,7 +44,7 @@ async fn read_until_closed(mut stream: TcpStream) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn conflicting_body_lengths_are_never_parsed_as_two_requests() {
+async fn a_request_with_conflicting_body_lengths_is_never_parsed_as_two_requests() {
     // S-57
     let app = TestApp::start().await;
     let start = "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";

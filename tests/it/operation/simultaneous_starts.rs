@@ -30,7 +30,7 @@ fn start_three(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_one_of_three_servers_that_start_on_one_sqlite_database_runs() {
+async fn only_one_of_three_servers_that_start_on_one_sqlite_file_at_once_runs() {
     // N-24
     let dir = TempDir::new().unwrap();
     let serve = |dir: &Path| Process::serve(dir, &["--public-url", PUBLIC_URL]);
@@ -54,7 +54,7 @@ fn start_on(settings: &Settings) -> Vec<Process> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_of_three_servers_that_start_on_one_empty_database_server_run() {
+async fn three_servers_can_start_at_once_on_an_empty_postgresql_mysql_or_mariadb_database() {
     // F-4
     let mut servers = Vec::new();
     let _app = TestApp::with(|settings| {

@@ -36,7 +36,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_rehearsal_runs_the_pending_steps_on_a_copy_only() {
+fn an_upgrade_rehearsal_runs_the_pending_migration_steps_only_on_a_copy() {
     // S-110
     let dir = TempDir::new().unwrap();
     migrate(dir.path(), &["up"]);
@@ -57,7 +57,7 @@ fn a_rehearsal_runs_the_pending_steps_on_a_copy_only() {
 }
 
 #[tokio::test]
-async fn a_step_that_fails_in_a_rehearsal_changes_nothing_and_is_reported() {
+async fn a_migration_step_that_fails_in_a_rehearsal_is_reported_and_changes_nothing() {
     // S-110
     let dir = TempDir::new().unwrap();
     // The step 15 and all later ones are pending.

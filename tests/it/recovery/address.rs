@@ -20,7 +20,7 @@ async fn undo_token(app: &TestApp, old: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay_valid() {
+async fn the_email_address_changes_when_the_new_one_is_confirmed_and_sessions_stay_valid() {
     // S-47, S-88
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
@@ -40,7 +40,7 @@ async fn an_address_changes_when_the_new_one_is_confirmed_and_sessions_stay_vali
 }
 
 #[tokio::test]
-async fn a_change_requires_a_recent_authentication() {
+async fn a_change_of_address_requires_a_recent_authentication() {
     // S-47, S-85
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
@@ -53,7 +53,7 @@ async fn a_change_requires_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn an_undo_restores_the_old_address_and_ends_the_thiefs_sessions() {
+async fn undoing_a_change_of_address_restores_the_address_and_ends_the_thiefs_sessions() {
     // S-88
     let app = super::start().await;
     let thief = confirmed(&app, "ada").await;
@@ -101,7 +101,7 @@ async fn an_earlier_undo_link_works_after_a_later_one_was_used() {
 }
 
 #[tokio::test]
-async fn an_undo_expires_after_7_days_and_until_then_the_address_is_reserved() {
+async fn an_undo_link_expires_after_7_days_and_until_then_the_old_address_is_reserved() {
     // S-88
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
@@ -140,7 +140,7 @@ async fn a_change_to_a_taken_address_gets_the_same_response_and_its_owner_gets_a
 }
 
 #[tokio::test]
-async fn a_user_without_an_address_adds_one() {
+async fn a_user_without_an_email_address_can_add_one() {
     let app = super::start().await;
     let body = json!({ "username": "ada", "password": OLD_PASSWORD });
     let grant = post(&app, "/api/v1/auth/signup", body).await.expect(201).json();
@@ -165,7 +165,7 @@ async fn a_code_sent_to_the_old_address_is_invalid_after_a_change() {
 }
 
 #[tokio::test]
-async fn the_mailbox_of_a_new_address_does_not_take_over_a_confirmed_account() {
+async fn the_owner_of_the_new_address_cannot_take_over_a_confirmed_account() {
     // S-47, S-80, S-89
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{ADA, CONFIRM, ME, OLD_PASSWORD, RESEND, RESET, begin, mailed, of_signup, post, wrong};
 
 #[tokio::test]
-async fn the_code_of_a_sign_up_confirms_the_address_and_can_be_repeated_for_10_minutes() {
+async fn the_sign_up_code_confirms_the_address_and_can_be_sent_again_for_10_minutes() {
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
     assert_eq!(ada.grant()["user"]["email_verified"], false);
@@ -30,7 +30,7 @@ async fn a_sign_up_without_an_address_sends_no_mail() {
 }
 
 #[tokio::test]
-async fn the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_password() {
+async fn the_sign_up_link_confirms_the_address_only_with_the_access_token_or_the_password() {
     // S-80
     let app = super::start().await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
@@ -51,7 +51,7 @@ async fn the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_passwo
 }
 
 #[tokio::test]
-async fn password_guesses_with_a_link_use_up_the_tries_of_the_link() {
+async fn wrong_passwords_that_are_sent_with_a_sign_up_link_use_up_the_tries_of_the_link() {
     // S-79
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
@@ -65,7 +65,7 @@ async fn password_guesses_with_a_link_use_up_the_tries_of_the_link() {
 }
 
 #[tokio::test]
-async fn a_code_requested_without_the_access_token_also_requires_the_password() {
+async fn a_confirmation_code_that_was_requested_without_a_token_also_requires_the_password() {
     // S-80
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
@@ -89,7 +89,7 @@ async fn a_code_requested_without_the_access_token_also_requires_the_password() 
 }
 
 #[tokio::test]
-async fn an_unknown_and_a_confirmed_address_get_the_same_response_and_no_mail() {
+async fn resending_a_code_to_an_unknown_or_a_confirmed_address_sends_no_mail() {
     // S-11
     let app = super::start().await;
     super::confirmed(&app, "ada").await;
@@ -107,7 +107,7 @@ async fn an_unknown_and_a_confirmed_address_get_the_same_response_and_no_mail() 
 }
 
 #[tokio::test]
-async fn every_unusable_code_gets_the_same_response() {
+async fn every_unusable_confirmation_code_gets_the_same_response() {
     // S-26, S-46
     let app = super::start().await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
@@ -141,7 +141,7 @@ async fn every_unusable_code_gets_the_same_response() {
 }
 
 #[tokio::test]
-async fn a_code_may_contain_spaces_and_dashes() {
+async fn a_confirmation_code_may_contain_spaces_and_dashes() {
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
     let mail = of_signup(&app, &ada).await;
@@ -150,7 +150,7 @@ async fn a_code_may_contain_spaces_and_dashes() {
 }
 
 #[tokio::test]
-async fn a_body_needs_exactly_one_proof_and_at_most_one_password() {
+async fn a_confirmation_must_contain_either_a_token_or_a_code_and_at_most_one_password() {
     let app = super::start().await;
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
     for (body, pointer, code) in [
@@ -168,7 +168,7 @@ async fn a_body_needs_exactly_one_proof_and_at_most_one_password() {
 }
 
 #[tokio::test]
-async fn an_access_token_that_is_not_valid_is_rejected() {
+async fn requesting_a_confirmation_email_with_an_invalid_access_token_gets_401() {
     // S-29
     let app = super::start().await;
     let ada = app.sign_up("ada").await;

@@ -7,7 +7,7 @@ use super::{ADA, FORGOT, LOGIN_BY_CODE, LOGIN_CODE, NEW_PASSWORD, RESET, mailed,
 use crate::harness::rows;
 
 #[tokio::test]
-async fn five_wrong_codes_end_a_flow_and_its_link() {
+async fn five_wrong_codes_invalidate_the_code_and_the_link_of_an_email() {
     // S-46, S-79
     let app = super::start().await;
     app.sign_up("ada").await;
@@ -31,7 +31,7 @@ async fn five_wrong_codes_end_a_flow_and_its_link() {
 }
 
 #[tokio::test]
-async fn only_five_of_many_parallel_guesses_are_compared() {
+async fn only_five_of_many_parallel_guesses_of_a_code_are_compared() {
     // S-79
     let app = super::start().await;
     app.sign_up("ada").await;
@@ -77,7 +77,7 @@ async fn an_account_accepts_at_most_20_wrong_codes_a_day_over_all_flows() {
 }
 
 #[tokio::test]
-async fn codes_and_tokens_are_not_stored() {
+async fn mailed_codes_and_tokens_are_not_stored_in_plain_text() {
     // S-65
     let app = super::start().await;
     app.sign_up("ada").await;
@@ -92,7 +92,7 @@ async fn codes_and_tokens_are_not_stored() {
 }
 
 #[tokio::test]
-async fn expired_flows_and_failures_are_deleted() {
+async fn expired_flows_and_old_records_of_wrong_codes_are_deleted() {
     let app = super::start().await;
     app.sign_up("ada").await;
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;

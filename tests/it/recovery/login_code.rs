@@ -45,7 +45,7 @@ async fn a_mailed_code_does_not_replace_the_second_factor() {
 }
 
 #[tokio::test]
-async fn an_unknown_address_gets_a_flow_without_a_valid_code() {
+async fn an_unknown_address_gets_a_flow_id_but_no_valid_code() {
     // S-11
     let app = super::start().await;
     let flow = begin(&app.anonymous(), LOGIN_CODE, "nobody@example.org").await;

@@ -78,7 +78,7 @@ async fn a_mailbox_owner_reclaims_the_account_by_a_login_code() {
 }
 
 #[tokio::test]
-async fn a_stranger_gets_no_access_to_an_address_that_its_owner_signed_up_with() {
+async fn a_stranger_gets_no_access_to_an_account_that_the_owner_of_the_address_created() {
     // S-80
     let app = super::start().await;
     let ada = app.sign_up("ada").await;

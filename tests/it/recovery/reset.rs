@@ -35,7 +35,7 @@ async fn a_reset_sets_the_password_confirms_the_address_and_ends_all_sessions_on
 }
 
 #[tokio::test]
-async fn a_code_and_a_link_reset_the_password_only_once() {
+async fn the_code_and_the_link_of_a_reset_email_can_each_be_used_only_once() {
     // S-46
     let app = super::start().await;
     confirmed(&app, "ada").await;
@@ -88,7 +88,7 @@ async fn a_new_request_replaces_the_earlier_code_and_a_reset_ends_all_other_code
 }
 
 #[tokio::test]
-async fn a_password_that_is_not_accepted_leaves_the_code_usable() {
+async fn a_rejected_new_password_leaves_the_reset_code_usable() {
     let app = super::start().await;
     confirmed(&app, "ada").await;
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
@@ -105,7 +105,7 @@ async fn a_password_that_is_not_accepted_leaves_the_code_usable() {
 }
 
 #[tokio::test]
-async fn a_mail_goes_only_to_the_stored_address_of_the_account() {
+async fn a_reset_mail_goes_only_to_the_stored_address_of_the_account() {
     // S-50, S-87
     let app = super::start().await;
     confirmed(&app, "ada").await;
@@ -120,7 +120,7 @@ async fn a_mail_goes_only_to_the_stored_address_of_the_account() {
 }
 
 #[tokio::test]
-async fn the_host_of_the_request_is_not_in_the_link() {
+async fn the_host_of_the_request_does_not_appear_in_the_reset_link() {
     // S-45
     let app = super::start().await;
     confirmed(&app, "ada").await;
@@ -132,7 +132,7 @@ async fn the_host_of_the_request_is_not_in_the_link() {
 }
 
 #[tokio::test]
-async fn the_mail_is_in_the_language_of_the_request() {
+async fn the_reset_mail_is_in_the_language_of_the_request() {
     let app = super::start().await;
     confirmed(&app, "ada").await;
     let call = app.anonymous().post(FORGOT).json(&json!({ "email": ADA }));

@@ -87,7 +87,7 @@ async fn with_confirm_first_a_taken_username_is_not_assigned() {
 }
 
 #[tokio::test]
-async fn with_confirm_first_the_client_with_the_code_sets_the_password() {
+async fn with_confirm_first_a_mailed_code_sets_only_the_password_of_its_own_sign_up() {
     // S-80, S-81
     let app = confirm_first().await;
     // A stranger signs up with Ada's address, then Ada does.
@@ -101,7 +101,7 @@ async fn with_confirm_first_the_client_with_the_code_sets_the_password() {
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_later_strangers_password_is_not_set_by_the_link() {
+async fn with_confirm_first_the_link_does_not_set_the_password_of_a_strangers_later_sign_up() {
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;

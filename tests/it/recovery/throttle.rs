@@ -91,7 +91,7 @@ async fn requests_for_emails_are_counted_on_all_replicas_and_by_ipv6_network() {
 }
 
 #[tokio::test]
-async fn wrong_links_of_a_reset_and_wrong_passwords_share_the_limit_of_an_address() {
+async fn wrong_reset_links_and_wrong_passwords_share_the_limit_of_an_ip_address() {
     // S-17
     let app = start().await;
     app.sign_up("ada").await;

@@ -109,13 +109,13 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (39, Proven(&[
         "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
-        "tests/it/recovery/confirm.rs::the_code_of_a_sign_up_confirms_the_address_and_can_be_repeated_for_10_minutes",
+        "tests/it/recovery/confirm.rs::the_sign_up_code_confirms_the_address_and_can_be_sent_again_for_10_minutes",
     ])),
     (40, Proven(&[
         "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
-        "tests/it/recovery/confirm.rs::the_code_of_a_sign_up_confirms_the_address_and_can_be_repeated_for_10_minutes",
+        "tests/it/recovery/confirm.rs::the_sign_up_code_confirms_the_address_and_can_be_sent_again_for_10_minutes",
     ])),
-    (41, Proven(&["tests/it/recovery/confirm.rs::the_link_of_a_sign_up_confirms_only_with_the_access_token_or_the_password"])),
+    (41, Proven(&["tests/it/recovery/confirm.rs::the_sign_up_link_confirms_the_address_only_with_the_access_token_or_the_password"])),
     (42, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",

@@ -51,7 +51,7 @@ async fn operations_that_depend_on_a_failed_operation_are_not_applied() {
 }
 
 #[tokio::test]
-async fn operations_can_build_on_earlier_ones_despite_failures_between_them() {
+async fn an_operation_can_build_on_an_earlier_one_even_if_one_between_them_fails() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = new_id();

@@ -74,7 +74,7 @@ async fn a_paged_first_sync_includes_concurrent_changes() {
 }
 
 #[tokio::test]
-async fn a_drained_feed_contains_every_trip_while_trips_change() {
+async fn a_feed_that_is_read_to_its_end_contains_every_trip_even_if_trips_change_meanwhile() {
     // F-11
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -112,7 +112,7 @@ async fn a_drained_feed_contains_every_trip_while_trips_change() {
 }
 
 #[tokio::test]
-async fn a_snapshot_does_not_see_later_changes() {
+async fn a_snapshot_read_does_not_see_later_changes() {
     // F-11
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -150,7 +150,7 @@ async fn count_trips(tx: &Tx) -> Result<i64, StoreError> {
 }
 
 #[tokio::test]
-async fn a_feed_cursor_is_valid_for_180_days_and_one_user() {
+async fn a_feed_cursor_is_valid_for_180_days_and_only_for_its_user() {
     // S-56
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

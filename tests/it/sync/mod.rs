@@ -56,7 +56,7 @@ fn new_id() -> String {
 }
 
 #[tokio::test]
-async fn operations_are_applied_individually_in_order() {
+async fn the_operations_of_a_sync_request_are_applied_one_by_one_in_order() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (known, deleted) = (create_trip(&ada, "known").await, create_trip(&ada, "gone").await);
@@ -141,7 +141,7 @@ fn assert_result_contents(operations: &Value, results: &[Value]) {
 }
 
 #[tokio::test]
-async fn an_operation_is_applied_once_within_seven_days() {
+async fn an_operation_that_is_repeated_within_seven_days_is_applied_only_once() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (id, op_id) = (new_id(), new_id());
@@ -205,7 +205,7 @@ async fn operations_sent_twenty_times_concurrently_are_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_twenty_changes_to_one_version_applies_and_the_others_conflict() {
+async fn one_of_twenty_concurrent_changes_to_one_trip_version_applies_and_the_others_conflict() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = create_trip(&ada, "x").await;

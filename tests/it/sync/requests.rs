@@ -6,7 +6,7 @@ use super::{SYNC, new_id, send, statuses};
 use crate::harness::{Reply, TestApp, rows};
 
 #[tokio::test]
-async fn an_invalid_request_is_rejected_as_a_whole() {
+async fn an_invalid_sync_request_is_rejected_as_a_whole() {
     // S-55, S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

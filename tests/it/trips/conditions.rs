@@ -35,7 +35,7 @@ async fn a_matching_if_none_match_gets_304_without_a_body() {
 }
 
 #[tokio::test]
-async fn every_trip_change_checks_if_match() {
+async fn every_operation_that_changes_a_trip_checks_the_header_if_match() {
     // S-60
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -172,7 +172,7 @@ async fn a_recreated_trip_has_a_new_etag() {
 }
 
 #[tokio::test]
-async fn cors_allows_conditional_headers() {
+async fn a_cors_preflight_allows_the_conditional_headers_and_the_idempotency_key() {
     let app =
         TestApp::with(|settings| settings.cors_origins = vec!["https://app.example.org".to_owned()]).await;
     let preflight = app.anonymous().call(Method::OPTIONS, TRIPS).undocumented();

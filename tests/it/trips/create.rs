@@ -50,7 +50,7 @@ async fn a_client_may_choose_the_id_of_a_new_trip() {
 }
 
 #[tokio::test]
-async fn put_with_if_none_match_only_creates() {
+async fn put_with_if_none_match_creates_a_trip_and_never_overwrites_one() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
@@ -151,7 +151,7 @@ async fn fifty_concurrent_creates_of_one_id_create_one_trip() {
 }
 
 #[tokio::test]
-async fn null_for_an_optional_field_of_a_new_object_means_that_it_is_absent() {
+async fn null_for_an_optional_field_of_a_new_object_is_treated_as_absent() {
     // N-12
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

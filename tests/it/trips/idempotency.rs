@@ -34,7 +34,7 @@ async fn count_trips(client: &Client) -> usize {
 }
 
 #[tokio::test]
-async fn an_operation_without_idempotency_rejects_the_key() {
+async fn an_operation_that_does_not_support_idempotency_keys_rejects_them() {
     // N-9
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -89,7 +89,7 @@ async fn renewed(app: &TestApp, client: &Client) -> Client {
 }
 
 #[tokio::test]
-async fn the_same_key_creates_one_stop() {
+async fn a_request_that_is_repeated_with_the_same_key_creates_one_stop() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -105,7 +105,7 @@ async fn the_same_key_creates_one_stop() {
 }
 
 #[tokio::test]
-async fn field_order_and_white_space_do_not_change_the_request() {
+async fn a_repeated_request_may_differ_in_field_order_and_white_space() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let send = |body: &str| {
@@ -137,7 +137,7 @@ async fn a_key_that_was_used_for_another_request_is_rejected() {
 }
 
 #[tokio::test]
-async fn keys_of_different_users_are_independent() {
+async fn idempotency_keys_of_different_users_are_independent() {
     // S-56
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
@@ -150,7 +150,7 @@ async fn keys_of_different_users_are_independent() {
 }
 
 #[tokio::test]
-async fn an_invalid_key_is_rejected_without_effect() {
+async fn an_invalid_idempotency_key_is_rejected_without_effect() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let long = "x".repeat(256);
@@ -202,7 +202,7 @@ async fn fifty_concurrent_requests_with_one_key_create_one_trip() {
 }
 
 #[tokio::test]
-async fn an_abandoned_claim_is_taken_over_after_its_timeout() {
+async fn the_claim_of_a_key_by_a_crashed_request_is_taken_over_after_its_timeout() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -238,7 +238,7 @@ async fn exactly_one_of_fifty_concurrent_takeovers_of_a_claim_succeeds() {
 }
 
 #[tokio::test]
-async fn expired_keys_and_keys_of_deleted_accounts_are_deleted() {
+async fn expired_idempotency_keys_and_those_of_deleted_accounts_are_deleted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "old", "Lisbon").await.expect(201);
@@ -255,7 +255,7 @@ async fn expired_keys_and_keys_of_deleted_accounts_are_deleted() {
 }
 
 #[tokio::test]
-async fn keys_and_requests_are_stored_only_as_digests() {
+async fn idempotency_keys_and_requests_are_stored_only_as_digests() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "cAnAry-key", "Lisbon").await.expect(201);

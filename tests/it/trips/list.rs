@@ -103,7 +103,7 @@ async fn a_search_with_invalid_utf_8_is_rejected() {
 }
 
 #[tokio::test]
-async fn filters_can_be_combined() {
+async fn the_filters_of_the_trip_list_can_be_combined() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for (title, status, start) in [

@@ -75,7 +75,7 @@ async fn parallel_requests_create_no_trip_over_the_quota() {
 }
 
 #[tokio::test]
-async fn texts_over_the_quota_get_507_and_can_be_shortened() {
+async fn a_text_over_the_quota_gets_507_and_stored_texts_can_be_shortened() {
     //
     let app = with_bytes(1000).await;
     let ada = app.sign_up("ada").await;
@@ -98,7 +98,7 @@ async fn texts_over_the_quota_get_507_and_can_be_shortened() {
 }
 
 #[tokio::test]
-async fn trips_can_be_shortened_and_deleted_above_a_lowered_quota() {
+async fn after_the_quota_is_lowered_trips_above_it_can_be_shortened_and_deleted() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -120,7 +120,7 @@ async fn trips_can_be_shortened_and_deleted_above_a_lowered_quota() {
 }
 
 #[tokio::test]
-async fn sync_operations_over_the_quota_are_rejected_one_by_one() {
+async fn sync_operations_over_the_trip_quota_are_rejected_one_by_one() {
     //
     let app = with_trips(1).await;
     let ada = app.sign_up("ada").await;
@@ -147,7 +147,7 @@ async fn sync_operations_over_the_quota_are_rejected_one_by_one() {
 }
 
 #[tokio::test]
-async fn the_account_shows_what_is_stored_and_the_quotas() {
+async fn get_me_returns_the_stored_trips_and_bytes_and_their_quotas() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -186,7 +186,7 @@ async fn requests_with_an_idempotency_key_over_the_daily_quota_get_507() {
 }
 
 #[tokio::test]
-async fn sync_operations_over_the_stored_number_are_rejected_until_old_ones_expire() {
+async fn sync_operations_over_the_quota_of_stored_operations_are_rejected_until_old_ones_expire() {
     //
     let app = TestApp::with(|settings| settings.quotas.sync_operations = 2).await;
     let ada = app.sign_up("ada").await;
@@ -213,7 +213,7 @@ async fn sync_operations_over_the_stored_number_are_rejected_until_old_ones_expi
 }
 
 #[tokio::test]
-async fn the_oldest_tombstones_are_deleted_and_older_cursors_are_rejected() {
+async fn tombstones_over_the_quota_are_deleted_oldest_first_and_older_cursors_are_rejected() {
     //
     let app = TestApp::with(|settings| settings.quotas.tombstones = 2).await;
     let ada = app.sign_up("ada").await;

@@ -98,7 +98,7 @@ async fn each_field_of_a_new_trip_is_validated() {
 }
 
 #[tokio::test]
-async fn each_field_of_a_patch_is_validated_by_the_same_rule() {
+async fn each_field_of_a_patch_is_validated_by_the_same_rule_as_in_a_new_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut before = create_trip(&ada, &json!({ "title": "Lisbon" })).await;

@@ -53,7 +53,7 @@ fn check_headers(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn a_browser_gets_a_page_for_a_share_link() {
+async fn a_browser_gets_an_html_page_for_a_share_link() {
     // N-14
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -90,7 +90,7 @@ async fn a_browser_gets_a_page_for_a_share_link() {
 }
 
 #[tokio::test]
-async fn only_a_client_that_prefers_html_gets_the_page() {
+async fn only_a_client_that_prefers_html_gets_the_shared_page() {
     // N-14
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -122,7 +122,7 @@ async fn only_a_client_that_prefers_html_gets_the_page() {
 }
 
 #[tokio::test]
-async fn markup_in_a_trip_is_text_on_the_page() {
+async fn html_in_the_fields_of_a_trip_is_escaped_on_the_shared_page() {
     // S-64
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -146,7 +146,7 @@ async fn markup_in_a_trip_is_text_on_the_page() {
 }
 
 #[tokio::test]
-async fn a_trip_with_only_a_title_has_a_page_too() {
+async fn a_trip_with_only_a_title_has_a_shared_page_too() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let shared = share(&ada, &create_trip(&ada, &json!({ "title": "Later" })).await).await;
@@ -158,7 +158,7 @@ async fn a_trip_with_only_a_title_has_a_page_too() {
 }
 
 #[tokio::test]
-async fn a_browser_gets_a_page_for_a_revoked_or_unknown_link() {
+async fn a_browser_gets_an_html_404_page_for_a_revoked_or_unknown_share_link() {
     // N-14, S-63
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

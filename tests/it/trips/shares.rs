@@ -75,7 +75,7 @@ async fn concurrent_and_repeated_share_requests_return_one_link() {
 }
 
 #[tokio::test]
-async fn a_revoked_link_gets_404_and_the_next_link_is_different() {
+async fn a_revoked_share_link_gets_404_and_the_next_link_is_different() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let trip = create_trip(&ada).await;
@@ -95,7 +95,7 @@ async fn a_revoked_link_gets_404_and_the_next_link_is_different() {
 }
 
 #[tokio::test]
-async fn deleting_the_trip_or_its_owner_revokes_the_link() {
+async fn deleting_the_trip_or_its_owner_revokes_the_share_link() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (one, two) = (create_trip(&ada).await, create_trip(&ada).await);
@@ -110,7 +110,7 @@ async fn deleting_the_trip_or_its_owner_revokes_the_link() {
 }
 
 #[tokio::test]
-async fn only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable() {
+async fn only_the_owner_can_create_or_revoke_a_share_link_and_links_are_unguessable() {
     // S-53, S-54
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

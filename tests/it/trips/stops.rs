@@ -334,7 +334,7 @@ async fn a_stop_is_found_only_in_its_own_trip() {
 }
 
 #[tokio::test]
-async fn a_stop_may_have_no_coordinates_but_not_only_one() {
+async fn a_stop_has_both_coordinates_or_none() {
     // N-26
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

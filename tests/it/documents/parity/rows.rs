@@ -256,6 +256,6 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (97, Proven(&[
         "tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it",
-        "tests/it/trips/shares.rs::only_the_owner_creates_or_revokes_a_link_and_links_are_unguessable",
+        "tests/it/trips/shares.rs::only_the_owner_can_create_or_revoke_a_share_link_and_links_are_unguessable",
     ])),
 ];

@@ -86,7 +86,7 @@ async fn trips_that_were_written_before_the_index_are_found() {
 }
 
 #[tokio::test]
-async fn a_row_without_a_signature_is_found() {
+async fn a_trip_whose_search_signature_has_the_default_value_is_found() {
     // Another program may write a row with the defaults of the columns.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

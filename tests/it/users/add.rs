@@ -34,7 +34,7 @@ async fn an_operator_creates_accounts_even_when_sign_up_is_closed() {
 }
 
 #[tokio::test]
-async fn an_account_that_breaks_a_rule_is_not_created() {
+async fn the_command_users_add_rejects_an_account_that_violates_a_rule() {
     // S-5
     let app = TestApp::start_now().await;
     app.sign_up("ada").await;

@@ -35,7 +35,7 @@ fn recorded<'a>(records: &'a [Value]) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn every_command_on_users_is_recorded_with_the_operating_systems_user() {
+async fn every_command_on_users_is_recorded_with_the_user_of_the_operating_system() {
     // S-95
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
@@ -117,7 +117,7 @@ async fn every_other_command_that_changes_the_database_is_recorded() {
 }
 
 #[test]
-fn commands_without_a_record_in_the_database_are_in_the_log() {
+fn commands_that_are_not_recorded_in_the_database_are_recorded_in_the_log() {
     // S-95
     let dir = TempDir::new().unwrap();
     drop(Process::serve(dir.path(), &[]));
@@ -149,7 +149,7 @@ fn commands_without_a_record_in_the_database_are_in_the_log() {
 }
 
 #[tokio::test]
-async fn records_are_deleted_after_400_days() {
+async fn audit_records_are_deleted_after_400_days() {
     let app = TestApp::start().await;
     let db = &app.services().db;
     let record = async |command: &str| {

@@ -10,7 +10,7 @@ const NEW_PASSWORD: &str = "a louder harbour at dawn";
 const RESET: &str = "/api/v1/auth/password/reset";
 
 #[tokio::test]
-async fn a_link_of_the_operator_sets_a_password_once_and_confirms_no_address() {
+async fn a_reset_link_from_the_operator_works_once_and_does_not_confirm_the_address() {
     // S-46, S-80
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
@@ -40,7 +40,7 @@ async fn a_link_of_the_operator_sets_a_password_once_and_confirms_no_address() {
 }
 
 #[tokio::test]
-async fn a_link_of_the_operator_does_not_replace_the_second_factor() {
+async fn a_reset_link_from_the_operator_does_not_replace_the_second_factor() {
     // S-47
     let app = TestApp::start_now().await;
     app.sign_up_with_totp("ada").await;
@@ -54,7 +54,7 @@ async fn a_link_of_the_operator_does_not_replace_the_second_factor() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_operator_names_its_origin_and_never_satisfies_step_up() {
+async fn a_token_minted_by_the_operator_has_amr_operator_and_never_satisfies_step_up() {
     // S-85
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

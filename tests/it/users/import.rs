@@ -51,7 +51,7 @@ async fn start() -> (TestApp, String) {
 }
 
 #[tokio::test]
-async fn imported_users_log_in_with_their_old_passwords_and_are_rehashed() {
+async fn imported_users_log_in_with_their_old_passwords_which_are_then_rehashed() {
     // S-96, S-9
     let (app, hash) = start().await;
     let hash = |prefix: &str| hash.replacen("$2b$", prefix, 1);
@@ -87,7 +87,7 @@ async fn imported_users_log_in_with_their_old_passwords_and_are_rehashed() {
 }
 
 #[tokio::test]
-async fn every_bad_line_is_reported_with_its_number_and_nothing_is_imported() {
+async fn each_invalid_account_in_an_import_is_reported_by_line_and_nothing_is_imported() {
     // S-96
     let (app, hash) = start().await;
     let other = |cost: &str| hash.replacen("$04$", cost, 1);
@@ -147,7 +147,7 @@ async fn every_bad_line_is_reported_with_its_number_and_nothing_is_imported() {
 }
 
 #[tokio::test]
-async fn a_file_in_another_format_is_refused_at_its_first_line() {
+async fn each_malformed_line_of_an_import_file_is_reported_with_its_number() {
     // S-96
     let (app, hash) = start().await;
     assert_eq!(
@@ -208,7 +208,7 @@ async fn an_import_never_changes_an_existing_account() {
 }
 
 #[tokio::test]
-async fn a_dry_run_reports_and_writes_nothing() {
+async fn a_dry_run_of_an_import_reports_the_result_and_writes_nothing() {
     let (app, hash) = start().await;
     let content = format!("username,password_hash\nada,{hash}\nzoe,{hash}\n");
     let output = import(&app, "users", &content, &["--format", "csv", "--dry-run"]);
@@ -226,7 +226,7 @@ async fn a_dry_run_reports_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn an_import_that_was_killed_continues_without_duplicates() {
+async fn an_import_that_was_killed_can_be_repeated_without_creating_duplicates() {
     // S-96
     const COUNT: usize = 3_000;
     let (app, hash) = start().await;

@@ -77,7 +77,7 @@ async fn a_disabled_account_accepts_no_credential_and_keeps_its_data() {
 }
 
 #[tokio::test]
-async fn a_code_for_a_disabled_account_does_not_log_in() {
+async fn a_mailed_login_code_of_a_disabled_account_does_not_log_in() {
     let app = TestApp::start_now().await;
     app.sign_up("ada").await;
     users(&app, &["disable", "ada"]).await;
@@ -104,7 +104,7 @@ async fn a_login_that_waits_for_the_second_factor_ends_when_the_account_is_disab
 }
 
 #[tokio::test]
-async fn ending_the_sessions_of_a_user_ends_every_access_token_and_nothing_else() {
+async fn ending_the_sessions_of_a_user_keeps_other_users_and_personal_tokens_valid() {
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
     let tablet = app.log_in("ada").await;
@@ -121,7 +121,7 @@ async fn ending_the_sessions_of_a_user_ends_every_access_token_and_nothing_else(
 }
 
 #[tokio::test]
-async fn an_operator_confirms_the_address_and_invalidates_other_confirmations() {
+async fn a_confirmation_by_an_operator_invalidates_the_mailed_code() {
     // S-80
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
@@ -154,7 +154,7 @@ async fn an_operator_removes_a_lost_second_factor() {
 }
 
 #[tokio::test]
-async fn mfa_reset_removes_passkeys() {
+async fn the_command_mfa_reset_removes_the_passkeys_of_the_user() {
     let app = TestApp::start_now().await;
     let mut device = register(&app.sign_up("ada").await).await;
     assert_eq!(log_in_with(&app, &mut device).await, 200);

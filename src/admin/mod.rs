@@ -85,7 +85,7 @@ async fn open_existing(settings: &Settings) -> Result<Db, StartError> {
     Ok(db::open_existing(settings.database_url.expose()).await?)
 }
 
-/// Opens the database. If it does not exist, creates it if `create` allows that.
+/// Opens the database. Creates a missing database if `create` is true.
 async fn open_or_create(settings: &Settings, create: bool) -> Result<Db, StartError> {
     match open_existing(settings).await {
         Err(StartError::Database(OpenError::NotFound { .. })) if create => {

@@ -145,7 +145,7 @@ impl Request {
                 let is_changed =
                     !user.email_verified && accounts::confirm_address(tx, id, address, now).await?;
                 if is_changed {
-                    // Otherwise the code from the mail of a repeated sign-up could still replace the
+                    // Without this call, the code from the mail of a repeated sign-up could still replace the
                     // password.
                     flows::end_confirmations(tx, id, now).await?;
                 }

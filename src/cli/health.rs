@@ -58,7 +58,8 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     if is_healthy { Ok(()) } else { Err(failure(format!("the status is {status}"))) }
 }
 
-/// Returns the address at which this machine reaches a listener on all addresses.
+/// Returns the address at which this machine reaches the listener. If the server listens on all addresses,
+/// this is the loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

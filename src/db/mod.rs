@@ -169,7 +169,8 @@ impl Db {
         }
     }
 
-    /// Runs a function in one transaction. Commits it if `work` returns `Ok`, and rolls it back otherwise.
+    /// Runs a function in one transaction. Commits the transaction if `work` returns `Ok`, and rolls it back
+    /// otherwise.
     ///
     /// # Errors
     ///

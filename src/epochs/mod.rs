@@ -199,8 +199,8 @@ fn random_epoch() -> i64 {
 }
 
 /// Returns a random number between 2^32 and 2^40. The number is higher than the number of changes that one
-/// trip can have had since a backup. It differs each time, because the same backup can be restored twice. The
-/// sum of thousands of such numbers stays below 2^53, the limit of exact integers in JavaScript.
+/// trip can have had since a backup. The number differs each time, because the same backup can be restored
+/// twice. The sum of thousands of such numbers stays below 2^53, the limit of exact integers in JavaScript.
 fn random_step() -> i64 {
     let random = i64::from_be_bytes(random_bytes()) & ((1 << 40) - 1);
     random.max(1 << 32)

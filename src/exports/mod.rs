@@ -206,7 +206,8 @@ impl Exports {
     pub async fn begin(&self, user: Uuid) -> Result<Profile, ExportsError> {
         let profile = self.db.read(user, |tx, user| store::profile(tx, *user).boxed()).await?;
         self.events.collect(user, EventKind::DataExported);
-        // Write the collected events first, so that the export contains them and its own event.
+        // Write the collected events first, so that the export contains these events and the event of the
+        // export itself.
         self.events.flush().await?;
         audit::record(audit::Event::DataExported, Some(user), None);
         Ok(profile)

@@ -79,7 +79,8 @@ impl Peer {
     fn new(address: SocketAddr) -> Self {
         Self(match address.ip().to_canonical() {
             IpAddr::V4(ip) => u64::from(ip.to_bits()),
-            // No global unicast address begins with 64 bits that equal an IPv4 address.
+            // This number never equals the number of an IPv4 address, because no global unicast address
+            // begins with 32 zero bits.
             IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
         })
     }

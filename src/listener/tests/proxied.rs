@@ -94,7 +94,7 @@ async fn a_client_that_is_not_a_proxy_is_served_but_gets_400_if_it_sends_a_proxy
     let forged = [header("192.0.2.7:4660").as_slice(), PEER].concat();
     let found = read_all(&mut send_from([127, 0, 0, 2], &server, &forged).await).await;
     assert!(found.starts_with("HTTP/1.1 400") && !found.contains("socket://"), "{found}");
-    // Without the setting, this holds for every peer.
+    // Without the setting, every peer gets 400 for a header.
     let found = response(&start(short()).await, &forged).await;
     assert!(found.starts_with("HTTP/1.1 400") && !found.contains("socket://"), "{found}");
 }

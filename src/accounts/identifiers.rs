@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn usernames_must_match_the_pattern() {
+    fn a_username_must_have_an_allowed_length_and_only_allowed_characters() {
         // N-5
         for text in ["ada", "a.l", "4ever-young_x", "Grace12", "ADA", " ada\n", &"x".repeat(32)] {
             let name: Username = text.parse().unwrap();

@@ -146,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_password_is_not_truncated(text in "\\PC{0,80}") {
+        fn a_password_that_the_policy_accepts_is_never_truncated_by_bcrypt(text in "\\PC{0,80}") {
             if let Ok(password) = (PasswordPolicy { min_chars: 8 }).check(&text, &[]) {
                 prop_assert!(password.as_str().len() <= MAX_BYTES);
                 prop_assert_eq!(Some(password), Password::parse(&text));

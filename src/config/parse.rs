@@ -266,7 +266,7 @@ mod tests {
     const ANY: ValueKind = ValueKind::Text;
 
     #[test]
-    fn a_base_url_loses_its_trailing_slash_and_must_be_an_http_or_https_url() {
+    fn a_base_url_must_be_an_http_or_https_url_and_loses_its_trailing_slash() {
         assert_eq!(base_url("https://A.example/", &ANY).unwrap(), "https://a.example");
         assert_eq!(base_url("https://a.example/api/", &ANY).unwrap(), "https://a.example/api");
         for invalid in ["a.example", "ftp://a", "https://a?x", "https://a#x", "https://u:p@a", ""] {

@@ -246,7 +246,7 @@ fn the_configuration_file_that_a_flag_names_must_exist_and_replaces_the_default_
 }
 
 #[test]
-fn an_empty_value_means_no_value_for_a_setting_without_a_default() {
+fn an_empty_value_of_an_optional_setting_means_that_it_is_not_set() {
     let fixture = fixture().env("TRIPGATE_CORS_ORIGINS", "").env("TRIPGATE_TLS_CERT", "");
     assert!(fixture.load().is_ok());
 }

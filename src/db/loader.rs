@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_requests_are_split_into_batches() {
+    async fn many_waiting_requests_are_split_into_batches() {
         let table = Table::new();
         let all: Vec<_> =
             (0..=200).filter(|key| ![99, 100, 101].contains(key)).map(|key| table.get(key)).collect();

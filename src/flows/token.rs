@@ -126,7 +126,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,100}") {
+        fn a_text_that_is_not_a_flow_token_is_rejected(text in "\\PC{0,100}") {
             prop_assert_eq!(decode(&mac(), Purpose::ResetPassword, &text), None);
         }
     }

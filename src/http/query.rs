@@ -48,7 +48,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn a_duplicate_parameter_is_detected_in_any_encoding() {
+    fn a_duplicate_query_parameter_is_detected_in_any_percent_encoding() {
         let is_rejected = |query| has_duplicate_parameter(query, |name| name == "list");
         assert!(is_rejected("limit=1&%6cimit=2") && is_rejected("a=1&b=2&a=3"));
         assert!(!is_rejected("") && !is_rejected("limit=1&cursor=limit"));

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_language_of_the_account_has_precedence_over_those_of_the_request() {
+    fn the_language_of_the_account_has_precedence_over_the_languages_of_the_request() {
         let languages = |locale, accept| Languages::accepted(accept).preferring(locale).0;
         assert_eq!(languages(Some("nl-BE"), Some("de, en;q=0.8")), ["nl", "de", "en"]);
         assert_eq!(languages(None, Some("fr;q=0.5, de-CH;q=0.9, *;q=0.1, en;q=0")), ["de", "fr"]);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cancelled_caller_releases_its_slot() {
+    async fn the_job_of_a_cancelled_caller_does_not_run_and_releases_its_place() {
         let pool = HashPool::start(4, Duration::from_secs(1));
         let threads = pool.load.threads as usize;
         let blocked: Vec<_> = (0..threads)

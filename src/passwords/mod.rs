@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_cost_needs_a_rehash() {
+    async fn a_password_hash_with_another_bcrypt_cost_needs_a_rehash() {
         // S-9
         for (old, new) in [(4, 5), (5, 4)] {
             let stored = at(old).hash(password("correct horse")).await.unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failed_verification_takes_as_long_as_the_highest_cost() {
+    fn every_failed_verification_takes_as_long_as_a_hash_with_the_highest_cost() {
         // S-10
         for (configured, max_cost) in [(10, 10), (6, 10)] {
             for stored in [dummy(4), dummy(6), dummy(10), "corrupt".to_owned(), dummy(COST_MAX + 1)] {

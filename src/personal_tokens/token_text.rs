@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_parsed_as_it_was_encoded_and_a_modified_token_is_rejected(
+        fn a_personal_token_is_parsed_as_it_was_encoded_and_a_modified_one_is_rejected(
             id in any::<u128>(),
             at in 0..LENGTH,
             new in "[0-9a-zA-Z_]",
@@ -117,7 +117,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,200}") {
+        fn a_text_that_is_not_a_personal_token_is_rejected(text in "\\PC{0,200}") {
             prop_assert!(TokenText::parse(&text).is_none());
         }
     }

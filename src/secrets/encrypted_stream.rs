@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_every_length_are_decrypted() {
+    fn encrypted_streams_of_every_length_can_be_decrypted() {
         for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let plain: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
             let sealed = encrypt(&plain);

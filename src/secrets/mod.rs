@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_rejected() {
+    fn a_master_secret_that_is_too_short_is_rejected() {
         // S-36
         let error = MasterSecret::parse("0123456789012345678901234567890 ", "TRIPGATE_SECRET").unwrap_err();
         assert_eq!(error.to_string(), "the secret TRIPGATE_SECRET has 31 bytes; it needs at least 32");

@@ -63,7 +63,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_encoded_token_decodes_only_with_its_own_key(
+        fn an_encoded_refresh_token_decodes_only_with_its_own_key(
             session in any::<u128>(),
             generation in 1..i64::MAX,
         ) {
@@ -74,7 +74,7 @@ mod tests {
         }
 
         #[test]
-        fn a_token_with_one_changed_character_is_rejected(
+        fn a_refresh_token_with_one_changed_character_is_rejected(
             at in any::<prop::sample::Index>(),
             new in "[A-Za-z0-9._-]",
         ) {
@@ -86,7 +86,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_text_is_rejected(text in "\\PC{0,200}") {
+        fn arbitrary_text_is_rejected_as_a_refresh_token(text in "\\PC{0,200}") {
             prop_assert_eq!(RefreshToken::decode(&text, &key(1)), None);
         }
     }

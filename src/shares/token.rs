@@ -41,7 +41,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_decodes_to_its_id_and_a_modified_token_is_rejected(id in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
+        fn a_share_token_decodes_to_its_id_and_a_modified_one_is_rejected(id in any::<u128>(), at in 0..43_usize, new in "[A-Za-z0-9_-]") {
             let token = ShareToken { id: Uuid::from_u128(id) };
             let text = token.encode(&mac());
             prop_assert_eq!(text.len(), 43);
@@ -53,7 +53,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_is_not_a_token_is_rejected(text in "\\PC{0,100}") {
+        fn a_text_that_is_not_a_share_token_is_rejected(text in "\\PC{0,100}") {
             prop_assert_eq!(ShareToken::decode(&text, &mac()), None);
         }
     }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_poll_is_fresh_for_less_than_a_second() {
+    async fn the_result_of_a_poll_is_fresh_for_less_than_a_second() {
         // F-2, S-107
         let (clock, freshness) = start();
         clock.advance(TimeDelta::milliseconds(900));

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_format_in_a_fixed_order_and_parse_in_any_order() {
+    fn scopes_are_written_in_a_fixed_order_and_parsed_in_any_order() {
         assert_eq!(Scopes::all().to_string(), "account trips:read trips:write");
         let scopes = Scopes::parse("trips:write account").unwrap();
         assert_eq!(scopes.to_string(), "account trips:write");

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_user_runs_one_search_at_a_time() {
+    async fn a_user_can_run_only_one_search_at_a_time() {
         // A-1, S-105
         let searches = Searches::default();
         let [ada, eve] = [Uuid::from_u128(1), Uuid::from_u128(2)];

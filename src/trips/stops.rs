@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stored_stops_parse_to_the_same_stops(latitude in -90.0..=90.0_f64, longitude in -180.0..=180.0_f64, name in "\\PC{1,20}", seconds in 0..253_402_300_800_i64) {
+        fn stops_are_unchanged_after_they_are_stored_and_parsed(latitude in -90.0..=90.0_f64, longitude in -180.0..=180.0_f64, name in "\\PC{1,20}", seconds in 0..253_402_300_800_i64) {
             let arrives_at = DateTime::from_timestamp(seconds, 0).map(|at| at.naive_utc());
             let (latitude, longitude) = (Some(latitude), Some(longitude));
             let one = Stop { name, latitude, longitude, arrives_at, ..stop(1) };
@@ -283,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn an_order_is_valid_only_if_it_is_a_permutation(ids in prop::collection::vec(0..4_u128, 0..6)) {
+        fn a_stop_order_is_valid_only_if_it_contains_each_stop_exactly_once(ids in prop::collection::vec(0..4_u128, 0..6)) {
             let list: Vec<Stop> = (0..4).map(stop).collect();
             let mut sorted = ids.clone();
             sorted.sort_unstable();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_generates_the_same_ids_of_stops() {
+    fn the_same_seed_generates_the_same_stop_ids() {
         //
         let [one, other] = [1_700_000_000_000, 1_800_000_000_000]
             .map(|millis| Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid());

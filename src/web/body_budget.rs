@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_body_is_parsed_at_the_lowest_priority() {
+    async fn a_large_body_is_parsed_in_a_thread_of_the_lowest_priority() {
         //
         let priority = BodyBudget::default().parse(|| rustix::process::getpriority_process(None)).await;
         assert_eq!(priority.unwrap().unwrap(), 19);

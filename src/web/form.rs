@@ -99,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_empty_parameters_are_ignored() {
+    fn unknown_and_empty_form_parameters_are_ignored() {
         assert_eq!(read("a=1&c=2&b=").unwrap(), r#"{"a":"1"}"#);
         assert_eq!(read("a=x%2By+z%C3%A9").unwrap(), r#"{"a":"x+y zé"}"#);
         assert_eq!(read("").unwrap(), "{}");
     }
 
     #[test]
-    fn a_duplicate_parameter_is_rejected_in_any_encoding() {
+    fn a_duplicate_form_parameter_is_rejected_in_any_percent_encoding() {
         for form in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "c=1&c=2"] {
             assert_eq!(read(form), None, "{form}");
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nul_and_invalid_utf_8_are_rejected() {
+    fn nul_and_invalid_utf_8_in_a_form_are_rejected() {
         // S-58
         for form in ["a=%00", "a=x%00y", "a=%FF", "%00=1"] {
             assert_eq!(read(form), None, "{form}");

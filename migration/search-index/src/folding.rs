@@ -86,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fold_is_idempotent(text in "\\PC{0,20}") {
+        fn folding_a_folded_text_does_not_change_it(text in "\\PC{0,20}") {
             let once = fold(&text);
             prop_assert_eq!(fold(&once), once);
         }

@@ -50,7 +50,7 @@ fn an_identical_document_is_compatible() {
 }
 
 #[test]
-fn additions_and_relaxations_are_compatible() {
+fn additions_and_relaxed_requirements_are_compatible() {
     assert_compatible(|new| {
         let operation = new.pointer(&format!("{TRIPS}/get")).unwrap().clone();
         set(new, "/paths", "/api/v1/moods", json!({ "get": operation }));

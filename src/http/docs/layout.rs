@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backticks_become_code_and_markup_is_escaped() {
+    fn text_in_backticks_is_rendered_as_code_and_markup_is_escaped() {
         let html = with_code("`a<b>` & `c`, it's so");
         assert_eq!(html, "<code>a&lt;b&gt;</code> &amp; <code>c</code>, it's so");
         assert_eq!(with_code("plain"), "plain");

@@ -345,7 +345,7 @@ async fn the_header_deadline_does_not_close_an_h2_connection_without_a_request()
 }
 
 #[tokio::test]
-async fn an_endpoint_error_becomes_a_response() {
+async fn an_error_of_an_endpoint_is_sent_as_a_response() {
     let request = b"GET /missing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert!(only_response(request).await.starts_with("HTTP/1.1 404"));
 }
@@ -370,7 +370,7 @@ async fn binding_to_an_address_in_use_fails_with_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn sigterm_resolves_the_stop_signal() {
+async fn sigterm_ends_the_wait_for_a_stop_signal() {
     let mut signals = stop_signals().unwrap();
     let stop = signals.next();
     let own = rustix::process::getpid();

@@ -50,7 +50,7 @@ async fn a_slow_reader_is_disconnected_below_the_minimum_rate_and_served_above_i
 }
 
 #[tokio::test]
-async fn closing_a_connection_with_unread_data_discards_the_kernels_buffer() {
+async fn closing_a_connection_discards_data_that_the_client_has_not_read() {
     // S-75
     let server = start(short()).await;
     let mut tcp = send(&server, b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
@@ -66,7 +66,7 @@ async fn closing_a_connection_with_unread_data_discards_the_kernels_buffer() {
 }
 
 #[tokio::test]
-async fn an_h2_client_with_a_closed_window_is_disconnected() {
+async fn an_h2_client_with_a_closed_flow_control_window_is_disconnected() {
     // S-75
     let server = start(Limits { idle: ms(60), ..short() }).await;
     let begin = Instant::now();
@@ -129,7 +129,7 @@ async fn a_stopping_server_waits_at_most_the_grace_period_for_a_closed_window() 
 }
 
 #[tokio::test]
-async fn a_client_rejected_while_sending_its_body_receives_the_response() {
+async fn a_client_that_is_rejected_while_it_sends_its_body_receives_the_response() {
     let server = start(Limits::default()).await;
     let head = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
     let mut tcp = send(&server, head).await;

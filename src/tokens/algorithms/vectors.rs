@@ -86,7 +86,7 @@ fn the_example_signatures_of_the_standards_verify_only_with_their_own_keys() {
 }
 
 #[test]
-fn ed25519_signatures_equal_the_standard() {
+fn an_ed25519_signature_equals_the_example_in_rfc_8037() {
     let (seed, public) = (bytes("/keys/RFC 8037 A.1/d"), bytes("/keys/RFC 8037 A.1/x"));
     let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, &public).unwrap();
     let private = pair.to_pkcs8v1().unwrap();
@@ -97,7 +97,7 @@ fn ed25519_signatures_equal_the_standard() {
 }
 
 #[test]
-fn hs256_signatures_equal_the_standard() {
+fn an_hs256_signature_equals_the_example_in_rfc_7515() {
     let key = encoding_key(Alg::Hs256, &bytes("/keys/RFC 7515 A.1/k")).unwrap();
     let token = text("/jws/RFC 7515 A.1");
     let (payload, signature) = token.rsplit_once('.').unwrap();
@@ -105,7 +105,7 @@ fn hs256_signatures_equal_the_standard() {
 }
 
 #[test]
-fn signatures_of_the_private_keys_verify_under_the_public_keys() {
+fn signatures_made_with_the_private_keys_verify_with_the_public_keys() {
     for name in ["RFC 7515 A.3", "RFC 7517 A.1, EC"] {
         let (alg, public) = key(name);
         let signature = sign(b"payload", &encoding_key(alg, &private_ec(name)).unwrap(), alg.jose()).unwrap();
@@ -114,7 +114,7 @@ fn signatures_of_the_private_keys_verify_under_the_public_keys() {
 }
 
 #[test]
-fn thumbprints_equal_those_of_the_standards() {
+fn key_thumbprints_equal_the_examples_of_the_standards() {
     for (name, expected) in vector("/thumbprints").as_object().unwrap() {
         let (alg, key) = key(name);
         assert_eq!(thumbprint(alg, &key).unwrap(), expected.as_str().unwrap(), "{name}");
@@ -122,7 +122,7 @@ fn thumbprints_equal_those_of_the_standards() {
 }
 
 #[test]
-fn public_keys_equal_those_of_the_standards_without_private_fields() {
+fn published_keys_equal_the_examples_of_the_standards_without_private_fields() {
     // S-32
     for (name, jwk) in vector("/keys").as_object().unwrap() {
         let (alg, key) = key(name);

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_maximum_number_of_values_depends_on_the_schema() {
+    fn the_maximum_number_of_json_values_in_a_body_depends_on_its_schema() {
         //
         let mut registry = Registry::new();
         Whole::register(&mut registry);

@@ -83,7 +83,7 @@ async fn ended_sessions_and_reused_refresh_tokens_are_recorded() {
 }
 
 #[tokio::test]
-async fn failed_logins_cannot_flood_the_events() {
+async fn failed_logins_cannot_fill_the_list_of_events() {
     let app = TestApp::with(|settings| {
         settings.access_ttl_secs = 7200;
         // The throttle would refuse most of these attempts.

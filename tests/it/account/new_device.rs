@@ -268,7 +268,7 @@ async fn a_device_report_is_in_the_language_of_the_account_or_else_of_the_login_
 }
 
 #[tokio::test]
-async fn reclaiming_an_account_removes_the_known_devices_of_the_stranger() {
+async fn when_a_mailbox_owner_reclaims_an_account_the_known_devices_of_the_stranger_are_removed() {
     // S-80
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;

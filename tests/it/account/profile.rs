@@ -126,7 +126,7 @@ async fn a_username_can_be_cleared_if_the_account_has_an_email_address() {
 }
 
 #[tokio::test]
-async fn the_last_identifier_cannot_be_cleared() {
+async fn the_last_identifier_of_an_account_cannot_be_cleared() {
     let app = TestApp::start().await;
     sign_up_with(&app, "ada", PASSWORD).await;
     let grant = log_in(&app, "ada").await.expect(200).json();

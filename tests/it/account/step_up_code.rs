@@ -81,7 +81,7 @@ async fn trying_a_mailed_code_in_another_session_fails_and_uses_none_of_its_five
 }
 
 #[tokio::test]
-async fn five_wrong_codes_end_the_flow_and_only_five_parallel_guesses_are_compared() {
+async fn five_wrong_codes_invalidate_the_mailed_code_and_only_five_parallel_guesses_are_compared() {
     // S-79
     let app = start().await;
     let ada = app.sign_up("ada").await;

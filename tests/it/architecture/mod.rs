@@ -70,7 +70,7 @@ fn no_import_points_upwards() {
 }
 
 #[test]
-fn no_modules_and_no_sibling_files_import_each_other_in_a_circle() {
+fn neither_modules_nor_sibling_files_import_each_other_in_a_circle() {
     let graphs = sibling_imports(&sources("src"));
     let broken: Vec<String> = graphs.iter().flat_map(|(folder, graph)| circles(folder, graph)).collect();
     none(&broken);
@@ -89,7 +89,7 @@ fn the_store_with_the_queries_of_a_module_is_private() {
 }
 
 #[test]
-fn every_query_on_owned_rows_takes_the_owner() {
+fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
     // S-53
     let mut broken = Vec::new();
     // An account has no other owner. Keys, clients, invites, leases, mails, operators and throttle buckets belong to

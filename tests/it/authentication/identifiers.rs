@@ -77,7 +77,7 @@ async fn different_spellings_of_one_mailbox_belong_to_one_account() {
 }
 
 #[tokio::test]
-async fn an_address_with_a_ligature_does_not_block_the_plain_address() {
+async fn an_address_with_a_ligature_does_not_prevent_a_sign_up_with_the_plain_address() {
     //
     let app = TestApp::start().await;
     for address in ["ﬁona@example.org", "fiona@example.org"] {

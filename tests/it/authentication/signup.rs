@@ -251,7 +251,7 @@ async fn an_oversized_password_is_rejected_before_hashing() {
 }
 
 #[tokio::test]
-async fn a_body_of_a_megabyte_is_rejected_unread() {
+async fn a_body_of_one_megabyte_is_rejected_before_it_is_read() {
     // S-4
     let app = TestApp::with(|settings| settings.bcrypt_cost = 14).await;
     let head = format!(

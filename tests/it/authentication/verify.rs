@@ -47,7 +47,7 @@ async fn basic_credentials_must_be_utf_8() {
 }
 
 #[tokio::test]
-async fn the_authentication_scheme_is_case_insensitive() {
+async fn the_name_of_the_authentication_scheme_is_case_insensitive() {
     // S-17
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -211,7 +211,7 @@ async fn the_minimum_credentials_of_each_operation_are_sufficient() {
 }
 
 #[tokio::test]
-async fn the_account_scope_is_sufficient_to_enrol_an_authenticator_app() {
+async fn the_scope_account_is_sufficient_to_enrol_an_authenticator_app() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let ada = app.log_in_for("ada", "account").await;
@@ -220,7 +220,7 @@ async fn the_account_scope_is_sufficient_to_enrol_an_authenticator_app() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_token_gets_a_challenge_without_an_error() {
+async fn a_request_without_a_token_gets_a_challenge_without_an_error_code() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

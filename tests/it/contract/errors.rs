@@ -77,7 +77,7 @@ async fn every_operation_rejects_a_body_that_is_not_strict_json() {
 }
 
 #[tokio::test]
-async fn a_body_that_violates_its_schema_is_rejected_with_a_pointer() {
+async fn a_body_that_violates_its_schema_is_rejected_with_a_json_pointer_to_the_violation() {
     // S-58
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -232,7 +232,7 @@ async fn a_body_of_another_media_type_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_body_above_the_limit_is_rejected_with_and_without_content_length() {
+async fn a_body_above_the_size_limit_is_rejected_whether_or_not_it_has_a_content_length() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let head = format!(
@@ -310,7 +310,7 @@ async fn a_valid_request_id_is_echoed_and_an_invalid_one_is_replaced() {
 }
 
 #[tokio::test]
-async fn every_response_has_a_request_id_and_nosniff() {
+async fn every_response_has_a_request_id_and_x_content_type_options_nosniff() {
     let app = TestApp::with(|settings| settings.cors_origins = vec!["https://a.example".to_owned()]).await;
     let ada = app.sign_up("ada").await;
     let paths =

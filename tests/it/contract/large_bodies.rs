@@ -94,7 +94,7 @@ async fn other_requests_are_served_while_a_large_body_waits_for_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn large_batches_of_several_users_all_succeed() {
+async fn large_sync_requests_of_several_users_all_succeed() {
     //
     let app = TestApp::start().await;
     let mut clients = Vec::new();

@@ -55,7 +55,7 @@ const ROWS: [(&str, &str, usize, usize); 33] = [
 ];
 
 #[test]
-fn the_document_states_the_same_maximum_lengths_as_the_constants() {
+fn the_maximum_lengths_in_the_openapi_document_equal_the_constants_in_the_code() {
     let mut limited = BTreeSet::new();
     for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {

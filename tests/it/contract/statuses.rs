@@ -82,7 +82,7 @@ fn media_type(row: &Row) -> &'static str {
 }
 
 #[tokio::test]
-async fn malformed_requests_get_400_on_every_operation() {
+async fn every_operation_rejects_malformed_requests_with_400() {
     let app = TestApp::start().await;
     for row in with_status(400) {
         let (method, path) = (&row.1, row.2);
@@ -166,7 +166,7 @@ async fn an_unsupported_media_type_gets_415_with_the_supported_types() {
 }
 
 #[tokio::test]
-async fn a_422_lists_every_violated_rule() {
+async fn a_response_with_status_422_lists_every_violated_rule() {
     let replies = call_each(422, async |app, row, call| match media_type(row) {
         "" => {
             let ada = app.log_in("ada").await;

@@ -38,7 +38,7 @@ async fn static_files_and_the_openapi_document_are_compressed_if_the_client_acce
 }
 
 #[tokio::test]
-async fn a_compressed_list_keeps_an_etag_that_the_client_can_send_back() {
+async fn a_compressed_list_has_an_etag_that_the_client_can_send_in_if_none_match() {
     // N-15
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -49,7 +49,7 @@ async fn list_all(server: &Process, token: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_writes_survive_a_kill() {
+async fn acknowledged_writes_survive_when_the_server_is_killed() {
     // S-70
     // `app` provides the database and the secret; its own server stays idle.
     let app = TestApp::start().await;
@@ -149,7 +149,7 @@ impl Phone {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_and_lost_responses_log_no_client_out() {
+async fn neither_a_killed_server_nor_a_lost_response_logs_a_client_out() {
     // S-39
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
@@ -276,7 +276,7 @@ fn sync_body(count: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sync_interrupted_by_a_kill_is_applied_once_when_repeated() {
+async fn a_sync_request_that_a_killed_server_interrupts_is_applied_once_when_repeated() {
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
     let serve =

@@ -299,7 +299,7 @@ async fn a_disconnected_replica_accepts_no_token_that_was_revoked_a_second_ago()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_severed_during_requests_never_cause_a_500() {
+async fn database_connections_that_break_during_requests_never_cause_a_500() {
     // S-67. Ada logs in more often than the default number of sessions allows.
     let Some((app, proxy)) = behind_proxy(|settings| settings.quotas.sessions = 100_000).await else {
         return;

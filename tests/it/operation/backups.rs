@@ -56,7 +56,7 @@ fn assert_refused(settings: &Settings, args: &[&str], reason: &str) {
 }
 
 #[tokio::test]
-async fn a_backup_of_a_running_server_is_restored_with_a_new_epoch() {
+async fn a_backup_of_a_running_server_can_be_restored_and_the_restore_begins_a_new_epoch() {
     // S-98, S-99
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
@@ -225,7 +225,7 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn an_encrypted_backup_is_restored_only_with_its_secret() {
+async fn an_encrypted_backup_can_be_restored_only_with_its_secret() {
     // S-98
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

@@ -49,7 +49,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn sighup_loads_a_new_certificate_and_keeps_the_old_one_if_it_is_not_usable() {
+async fn sighup_loads_a_new_certificate_but_keeps_the_old_one_if_the_new_one_is_unusable() {
     // N-1, S-101
     let dir = TempDir::new().unwrap();
     let old = write_pair(dir.path());

@@ -101,7 +101,7 @@ async fn a_database_whose_secret_is_missing_is_refused() {
 }
 
 #[test]
-fn clients_add_does_not_create_a_database() {
+fn the_command_clients_add_does_not_create_a_database() {
     // N-4
     let dir = TempDir::new().unwrap();
     let add = run(dir.path(), &["clients", "add", "gate"]);

@@ -269,7 +269,7 @@ async fn http_2_is_available_over_https() {
 }
 
 #[tokio::test]
-async fn aborted_requests_do_not_harm_the_server() {
+async fn aborted_requests_do_not_affect_later_requests() {
     // S-68
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

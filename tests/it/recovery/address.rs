@@ -84,7 +84,7 @@ async fn undoing_a_change_of_address_restores_the_address_and_ends_the_thiefs_se
 }
 
 #[tokio::test]
-async fn an_earlier_undo_link_works_after_a_later_one_was_used() {
+async fn an_earlier_undo_link_still_works_after_a_later_undo_link_was_used() {
     // S-88
     let app = super::start().await;
     let thief = confirmed(&app, "ada").await;
@@ -122,7 +122,7 @@ async fn an_undo_link_expires_after_7_days_and_until_then_the_old_address_is_res
 }
 
 #[tokio::test]
-async fn a_change_to_a_taken_address_gets_the_same_response_and_its_owner_gets_a_mail() {
+async fn a_change_to_a_taken_address_gets_the_usual_response_and_its_owner_gets_a_mail() {
     // S-11, S-47
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;

@@ -72,7 +72,7 @@ async fn every_email_is_in_the_language_of_the_account() {
 }
 
 #[tokio::test]
-async fn without_a_language_of_the_account_emails_are_in_that_of_the_request() {
+async fn emails_are_in_the_language_of_the_request_if_the_account_has_no_language() {
     let german = [
         "Bestätige deine E-Mail-Adresse",
         "Bestätige deine E-Mail-Adresse",

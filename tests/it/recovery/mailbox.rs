@@ -25,7 +25,7 @@ async fn assert_reclaimed(app: &TestApp, stranger: &Client) {
 }
 
 #[tokio::test]
-async fn a_mailbox_owner_reclaims_the_account_by_a_password_reset() {
+async fn a_mailbox_owner_can_reclaim_an_account_by_a_password_reset() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -38,7 +38,7 @@ async fn a_mailbox_owner_reclaims_the_account_by_a_password_reset() {
 }
 
 #[tokio::test]
-async fn a_mailbox_owner_reclaims_the_account_by_the_link_of_the_strangers_sign_up() {
+async fn a_mailbox_owner_can_reclaim_an_account_by_the_link_of_the_strangers_sign_up() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -52,7 +52,7 @@ async fn a_mailbox_owner_reclaims_the_account_by_the_link_of_the_strangers_sign_
 }
 
 #[tokio::test]
-async fn a_mailbox_owner_reclaims_the_account_by_a_code_sent_again() {
+async fn a_mailbox_owner_can_reclaim_an_account_by_a_confirmation_code_that_was_sent_again() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -64,7 +64,7 @@ async fn a_mailbox_owner_reclaims_the_account_by_a_code_sent_again() {
 }
 
 #[tokio::test]
-async fn a_mailbox_owner_reclaims_the_account_by_a_login_code() {
+async fn a_mailbox_owner_can_reclaim_an_account_by_a_login_code() {
     // S-80, S-81
     let app = super::start().await;
     let stranger = stranger(&app).await;
@@ -101,7 +101,7 @@ async fn a_stranger_gets_no_access_to_an_account_that_the_owner_of_the_address_c
 }
 
 #[tokio::test]
-async fn a_confirmed_account_keeps_its_username_and_trips_after_a_reset() {
+async fn a_confirmed_account_keeps_its_username_and_trips_after_a_password_reset() {
     let app = super::start().await;
     let ada = super::confirmed(&app, "ada").await;
     ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);

@@ -58,7 +58,7 @@ async fn the_sign_up_mode_confirm_first_requires_an_address() {
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_taken_address_gets_the_same_response_and_its_owner_a_mail() {
+async fn with_confirm_first_a_taken_address_gets_the_usual_response_and_its_owner_gets_a_mail() {
     // S-11
     let app = confirm_first().await;
     let mail = pending_mail(&app, OLD_PASSWORD).await;

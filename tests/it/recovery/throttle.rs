@@ -65,7 +65,7 @@ async fn requests_for_emails_are_limited_by_client_and_not_by_account() {
 }
 
 #[tokio::test]
-async fn concurrent_first_requests_of_an_address_are_all_allowed() {
+async fn concurrent_first_requests_for_emails_from_one_ip_address_are_all_allowed() {
     // S-11
     let app = start().await;
     for number in 1..=20 {

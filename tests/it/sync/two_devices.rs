@@ -246,7 +246,7 @@ async fn run(client: &Client, seed: u64) {
 }
 
 #[tokio::test]
-async fn two_devices_converge_and_every_edit_is_applied_or_reported() {
+async fn two_devices_reach_the_same_state_and_every_edit_is_applied_or_reported() {
     let app = TestApp::start().await;
     for seed in 0..rounds(60) as u64 {
         println!("run {seed}");

@@ -154,7 +154,7 @@ async fn an_empty_list_has_an_etag() {
 }
 
 #[tokio::test]
-async fn a_recreated_trip_has_a_new_etag() {
+async fn a_trip_that_is_deleted_and_created_again_has_a_new_etag() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = app.clock.new_id().to_string();

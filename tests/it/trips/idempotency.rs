@@ -54,7 +54,7 @@ async fn an_operation_that_does_not_support_idempotency_keys_rejects_them() {
 }
 
 #[tokio::test]
-async fn the_same_key_creates_one_trip_and_returns_the_same_response() {
+async fn requests_with_the_same_idempotency_key_create_one_trip_and_get_the_same_response() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -89,7 +89,7 @@ async fn renewed(app: &TestApp, client: &Client) -> Client {
 }
 
 #[tokio::test]
-async fn a_request_that_is_repeated_with_the_same_key_creates_one_stop() {
+async fn requests_with_the_same_idempotency_key_create_one_stop() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -118,7 +118,7 @@ async fn a_repeated_request_may_differ_in_field_order_and_white_space() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_used_for_another_request_is_rejected() {
+async fn an_idempotency_key_that_was_used_for_another_request_is_rejected() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -164,7 +164,7 @@ async fn an_invalid_idempotency_key_is_rejected_without_effect() {
 }
 
 #[tokio::test]
-async fn a_rejected_request_does_not_use_up_its_key() {
+async fn a_rejected_request_does_not_use_up_its_idempotency_key() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     post(&ada, "k", "").await.expect(422).problem("invalid");
@@ -177,7 +177,7 @@ async fn a_rejected_request_does_not_use_up_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_concurrent_requests_with_one_key_create_one_trip() {
+async fn fifty_concurrent_requests_with_one_idempotency_key_create_one_trip() {
     // S-61
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -221,7 +221,7 @@ async fn the_claim_of_a_key_by_a_crashed_request_is_taken_over_after_its_timeout
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_one_of_fifty_concurrent_takeovers_of_a_claim_succeeds() {
+async fn exactly_one_of_fifty_requests_takes_over_an_abandoned_claim_of_a_key() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -267,7 +267,7 @@ async fn idempotency_keys_and_requests_are_stored_only_as_digests() {
 }
 
 #[tokio::test]
-async fn a_key_occupies_little_space_regardless_of_the_size_of_the_trip() {
+async fn an_idempotency_key_occupies_little_space_regardless_of_the_size_of_the_trip() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -289,7 +289,7 @@ async fn a_key_occupies_little_space_regardless_of_the_size_of_the_trip() {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_the_first_response_after_the_trip_was_changed_and_deleted() {
+async fn a_repeated_request_gets_the_first_response_even_after_the_trip_was_deleted() {
     // A-3, S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -307,7 +307,7 @@ async fn a_repetition_gets_the_first_response_after_the_trip_was_changed_and_del
 }
 
 #[tokio::test]
-async fn a_response_that_an_earlier_version_saved_is_repeated() {
+async fn a_response_that_an_earlier_server_version_saved_is_returned_again() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let first = post(&ada, "k", "Lisbon").await.expect(201);

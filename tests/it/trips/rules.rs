@@ -212,7 +212,7 @@ async fn a_change_of_either_date_cannot_put_the_end_before_the_start() {
 }
 
 #[tokio::test]
-async fn a_merge_patch_leaves_absent_fields_and_clears_null_fields() {
+async fn a_merge_patch_keeps_absent_fields_and_clears_fields_that_are_null() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let whole = json!({
@@ -240,7 +240,7 @@ async fn a_merge_patch_leaves_absent_fields_and_clears_null_fields() {
 }
 
 #[tokio::test]
-async fn every_change_increments_the_version_and_sets_updated_at() {
+async fn every_change_of_a_trip_increments_its_version_and_sets_updated_at() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let created = ada.post(TRIPS).json(&json!({ "title": "Lisbon" })).await.expect(201);

@@ -58,7 +58,7 @@ async fn a_share_link_shows_the_trip_without_owner_data() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_and_repeated_share_requests_return_one_link() {
+async fn concurrent_and_repeated_share_requests_return_the_same_link() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;

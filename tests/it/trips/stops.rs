@@ -202,7 +202,7 @@ async fn replacing_the_stop_list_preserves_ids_of_existing_stops() {
 }
 
 #[tokio::test]
-async fn a_stop_order_must_contain_each_stop_once() {
+async fn a_stop_order_must_contain_each_stop_exactly_once() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let before = create_trip_with_stops(&ada, &["a", "b", "c"]).await;

@@ -58,7 +58,7 @@ async fn at_cost(app: &TestApp, cost: u32) -> TestApp {
 }
 
 #[tokio::test]
-async fn login_accepts_both_identifiers_regardless_of_case_and_starts_a_session() {
+async fn a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));

@@ -41,7 +41,7 @@ async fn every_operation_accepts_a_token_in_the_query_when_this_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_query_token_expires() {
+async fn an_expired_token_in_the_query_is_rejected() {
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
     let me = format!("/api/v1/me?token={}", ada.token());
@@ -70,7 +70,7 @@ async fn an_invalid_query_token_gets_another_error_than_a_missing_token() {
 }
 
 #[tokio::test]
-async fn a_query_token_with_another_credential_is_rejected() {
+async fn a_token_in_the_query_together_with_another_credential_is_rejected() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;
@@ -95,7 +95,7 @@ async fn a_query_token_with_another_credential_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_query_token_is_ignored_unless_enabled() {
+async fn a_token_in_the_query_is_ignored_unless_this_is_enabled() {
     // S-30
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

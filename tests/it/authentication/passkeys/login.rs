@@ -219,7 +219,7 @@ async fn a_removed_passkey_and_a_deleted_account_cannot_log_in() {
 }
 
 #[tokio::test]
-async fn reclaiming_an_account_removes_the_passkeys_of_the_stranger() {
+async fn when_a_mailbox_owner_reclaims_an_account_the_passkeys_of_the_stranger_are_removed() {
     // S-81
     let app = TestApp::start().await;
     let stranger = app.sign_up("ada").await;

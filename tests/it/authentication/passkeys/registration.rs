@@ -226,7 +226,7 @@ async fn a_user_has_at_most_twenty_passkeys() {
 }
 
 #[tokio::test]
-async fn a_user_has_at_most_twenty_unused_challenges() {
+async fn a_user_has_at_most_twenty_unused_passkey_challenges() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut begun = Vec::new();
@@ -240,7 +240,7 @@ async fn a_user_has_at_most_twenty_unused_challenges() {
 }
 
 #[tokio::test]
-async fn expired_challenges_are_deleted() {
+async fn expired_passkey_challenges_are_deleted() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for _ in 0..3 {

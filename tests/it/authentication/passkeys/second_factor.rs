@@ -27,7 +27,7 @@ async fn complete(client: &Client, token: &str, passkey: &Value) -> Reply {
 }
 
 #[tokio::test]
-async fn a_passkey_completes_a_login_with_a_password() {
+async fn a_passkey_is_accepted_as_the_second_factor_of_a_login_with_a_password() {
     // S-89
     let app = TestApp::start().await;
     let (ada, mut device) = sign_up(&app, "ada").await;

@@ -186,7 +186,7 @@ async fn digest_works_for_head_and_for_bodies_and_within_the_scopes_of_the_token
 }
 
 #[tokio::test]
-async fn digest_is_neither_offered_nor_accepted_unless_enabled() {
+async fn digest_authentication_is_neither_offered_nor_accepted_unless_enabled() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -203,7 +203,7 @@ async fn digest_is_neither_offered_nor_accepted_unless_enabled() {
 }
 
 #[tokio::test]
-async fn a_removed_or_expired_token_is_refused_by_digest() {
+async fn a_removed_or_expired_personal_token_is_refused_in_digest_authentication() {
     // S-93, S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

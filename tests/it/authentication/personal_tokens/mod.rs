@@ -63,7 +63,7 @@ async fn a_personal_token_is_shown_once_and_works_as_bearer_within_its_scopes() 
 }
 
 #[tokio::test]
-async fn the_database_contains_neither_the_token_nor_a_plain_hash_of_it() {
+async fn the_database_contains_neither_the_personal_token_nor_an_unkeyed_hash_of_it() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

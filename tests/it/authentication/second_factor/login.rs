@@ -207,7 +207,7 @@ async fn a_request_must_contain_exactly_one_second_factor() {
 }
 
 #[tokio::test]
-async fn a_user_can_authenticate_again_with_a_code_of_the_app() {
+async fn a_user_can_authenticate_again_with_a_code_of_the_authenticator_app() {
     // S-85
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

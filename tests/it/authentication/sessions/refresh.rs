@@ -51,7 +51,7 @@ async fn refreshed_access_tokens_have_lifetimes_reduced_at_random_by_up_to_a_twe
 }
 
 #[tokio::test]
-async fn a_lost_refresh_response_is_repeated_months_later() {
+async fn a_refresh_whose_response_was_lost_can_be_repeated_months_later() {
     // S-39
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 365 * 86_400).await;
     let grant = app.sign_up("ada").await.grant().clone();

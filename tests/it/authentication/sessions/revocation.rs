@@ -14,7 +14,7 @@ async fn log_out(app: &TestApp, token: &str) {
 }
 
 #[tokio::test]
-async fn logging_out_revokes_only_that_session_and_is_idempotent() {
+async fn logging_out_revokes_only_the_session_of_its_refresh_token_and_is_idempotent() {
     // S-40, S-28
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

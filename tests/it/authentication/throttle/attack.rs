@@ -119,7 +119,7 @@ async fn an_attack_warning_is_in_the_language_of_the_account_and_not_of_the_atta
 }
 
 #[tokio::test]
-async fn warnings_are_sent_even_when_the_budget_of_emails_is_spent() {
+async fn attack_warnings_are_sent_even_when_the_budget_of_emails_is_spent() {
     // S-48
     let app = start().await;
     app.sign_up("ada").await;

@@ -122,7 +122,7 @@ async fn nothing_is_throttled_when_the_limits_are_turned_off() {
 }
 
 #[test]
-fn limits_can_be_turned_off_only_on_a_loopback_address() {
+fn the_limits_can_be_turned_off_only_if_the_server_listens_on_a_loopback_address() {
     let dir = tempfile::TempDir::new().unwrap();
     let refused = run(dir.path(), &["config", "--limits", "off", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.status.code(), Some(2));

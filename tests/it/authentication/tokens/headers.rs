@@ -141,7 +141,7 @@ async fn a_critical_header_extension_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_type_is_rejected() {
+async fn a_token_whose_typ_header_is_not_at_jwt_is_rejected() {
     // S-25
     let scene = Scene::new().await;
     for typ in

@@ -89,7 +89,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
     ])),
     (32, Proven(&["tests/it/authentication/clients.rs::every_token_of_a_deleted_account_is_invalid"])),
-    (33, Proven(&["tests/it/authentication/methods/tokens.rs::a_token_cannot_be_exchanged_for_another_token"])),
+    (33, Proven(&["tests/it/authentication/methods/tokens.rs::an_access_token_cannot_be_exchanged_for_another_token"])),
     (34, Proven(&["tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token"])),
     (35, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
@@ -105,7 +105,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (38, Proven(&[
         "tests/it/contract/authz.rs::the_test_table_lists_every_operation_once_with_its_required_credentials",
-        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
     ])),
     (39, Proven(&[
         "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
@@ -129,9 +129,9 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/contract/errors.rs::unknown_paths_and_malformed_ids_get_404",
     ])),
     // The features of the demos of Basic, Digest, OTP and JWT.
-    (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error"])),
+    (45, Proven(&["tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code"])),
     (46, Proven(&[
-        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
         "tests/it/authentication/methods/basic.rs::missing_or_invalid_credentials_get_a_bearer_and_a_basic_challenge",
     ])),
@@ -164,14 +164,14 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (55, Proven(&[
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_nonce_count",
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_with_a_wrong_value_is_refused",
-        "tests/it/authentication/personal_tokens/digest.rs::digest_is_neither_offered_nor_accepted_unless_enabled",
+        "tests/it/authentication/personal_tokens/digest.rs::digest_authentication_is_neither_offered_nor_accepted_unless_enabled",
     ])),
-    (56, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
+    (56, Proven(&["tests/it/authentication/login/mod.rs::a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),
     (59, Proven(&["tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled"])),
     (60, Proven(&[
-        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error",
+        "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
         "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
     ])),
     (61, Proven(&[
@@ -184,7 +184,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (63, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
-        "tests/it/authentication/methods/query.rs::a_query_token_expires",
+        "tests/it/authentication/methods/query.rs::an_expired_token_in_the_query_is_rejected",
     ])),
     (64, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
@@ -212,7 +212,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/signup.rs::the_minimum_password_length_is_configurable",
     ])),
     (72, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
-    (73, Proven(&["tests/it/authentication/login/mod.rs::login_accepts_both_identifiers_regardless_of_case_and_starts_a_session"])),
+    (73, Proven(&["tests/it/authentication/login/mod.rs::a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session"])),
     (74, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
     (75, Proven(&["tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response"])),
     (76, Proven(&["tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data"])),
@@ -220,7 +220,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (78, Proven(&["tests/it/documents/parity/secret.rs::the_secret_can_be_set_in_a_dot_env_file"])),
     (79, Proven(&["tests/it/documents/parity/secret.rs::an_environment_variable_can_set_the_path_of_the_secret"])),
     (80, Proven(&[
-        "src/secrets/mod.rs::a_short_secret_is_rejected",
+        "src/secrets/mod.rs::a_master_secret_that_is_too_short_is_rejected",
         "tests/it/operation/cli.rs::a_secret_that_is_too_short_prevents_the_start",
     ])),
     (81, Proven(&[
@@ -233,7 +233,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
     ])),
     (84, Proven(&[
-        "tests/it/authentication/verify.rs::the_authentication_scheme_is_case_insensitive",
+        "tests/it/authentication/verify.rs::the_name_of_the_authentication_scheme_is_case_insensitive",
         "tests/it/authentication/tokens/presented.rs::a_credential_of_another_authentication_scheme_is_treated_as_missing",
     ])),
     (85, Proven(&[

@@ -49,7 +49,7 @@ async fn the_token_of_an_ended_session_stays_refused_after_a_restart_under_a_wro
 }
 
 #[tokio::test]
-async fn revocations_outlive_their_tokens_by_the_longest_lifetime_of_a_token() {
+async fn a_revocation_is_kept_for_the_longest_token_lifetime_after_its_tokens_have_expired() {
     //
     let app = TestApp::start().await;
     let phone = app.sign_up("ada").await;
@@ -102,7 +102,7 @@ async fn a_clock_that_is_a_year_ahead_for_75_seconds_causes_no_loss_of_data() {
 }
 
 #[tokio::test]
-async fn a_logout_under_a_wrong_clock_is_effective_after_the_clock_is_right() {
+async fn a_logout_under_a_wrong_clock_stays_effective_after_the_clock_is_corrected() {
     // A-4, S-40, S-106
     let app = TestApp::start().await;
     let (ada, phone) = (app.sign_up("ada").await, app.log_in("ada").await);
@@ -134,7 +134,7 @@ async fn the_jobs_resume_after_an_hour_without_clock_jumps() {
 }
 
 #[tokio::test]
-async fn a_replica_whose_clock_differs_from_the_databases_deletes_nothing() {
+async fn a_replica_whose_clock_differs_from_the_clock_of_the_database_deletes_nothing() {
     // A-4, F-3, S-106
     let app = TestApp::start().await;
     log_out(&app, app.sign_up("ada").await.grant()).await;

@@ -54,7 +54,7 @@ fn shift(grant: &Value) -> TimeDelta {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_year_ahead_for_a_minute_revives_no_token_and_deletes_no_data() {
+async fn a_clock_a_year_ahead_for_a_minute_makes_no_revoked_token_valid_and_deletes_no_data() {
     // A-4, F-3, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -82,7 +82,7 @@ async fn a_clock_that_is_a_year_ahead_for_a_minute_revives_no_token_and_deletes_
 }
 
 #[tokio::test]
-async fn a_restart_under_a_clock_that_is_a_year_ahead_revives_no_token_and_deletes_no_data() {
+async fn a_restart_under_a_clock_a_year_ahead_makes_no_revoked_token_valid_and_deletes_no_data() {
     // A-4, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();

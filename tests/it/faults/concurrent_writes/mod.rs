@@ -118,7 +118,7 @@ async fn all_of_one_hundred_concurrent_writes_are_counted_on_two_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_first_changes_on_two_replicas_are_both_counted() {
+async fn concurrent_first_changes_of_a_user_on_two_replicas_are_all_counted() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let database = connect(&app).await;

@@ -55,7 +55,7 @@ async fn matches_are_found_among_similar_trips(is_long: fn(usize) -> bool) {
 }
 
 #[tokio::test]
-async fn trips_that_were_written_before_the_index_are_found() {
+async fn a_search_finds_trips_that_were_written_before_the_search_index_existed() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

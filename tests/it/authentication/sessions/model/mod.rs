@@ -322,7 +322,7 @@ impl History<'_> {
 }
 
 #[test]
-fn an_honest_client_stays_logged_in_and_a_thief_is_locked_out_in_any_history() {
+fn in_any_sequence_of_events_an_honest_client_stays_logged_in_and_a_thief_is_locked_out() {
     // S-37, S-39, S-40, S-42
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let servers = RefCell::new(runtime.block_on(Servers::start()));

@@ -169,8 +169,7 @@ impl Db {
         }
     }
 
-    /// Runs a function in one transaction. Commits the transaction if `work` returns `Ok`, and rolls it back
-    /// otherwise.
+    /// Runs `work` in one transaction, which is committed on `Ok` and rolled back on `Err`.
     ///
     /// # Errors
     ///
@@ -186,8 +185,7 @@ impl Db {
         self.write_within(DATABASE_TIMEOUT, input, work).await
     }
 
-    /// Like [`Db::write`], but the caller waits for up to `limit`. This is for work that changes very many
-    /// rows.
+    /// Like [`Db::write`], but waits for up to `limit`. This is for work that changes very many rows.
     ///
     /// # Errors
     ///

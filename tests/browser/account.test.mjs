@@ -43,7 +43,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("the box shows why signing up or logging in failed", async () => {
+  test("the sign-up and login form shows why an attempt failed", async () => {
     // N-11
     const ada = await openProfile();
     const { page } = ada;
@@ -72,7 +72,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("operations come first, and the prose and the schemas are folded", async () => {
+  test("the operations are at the top, and the introduction and the schemas are collapsed", async () => {
     // N-11
     for (const [options, limit] of [[{}, 500], [PHONE, 900]]) {
       const ada = await openProfile(options);
@@ -91,7 +91,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     }
   });
 
-  test("the content is centered, as on the other pages", async () => {
+  test("the content of the page is centered, as on the other pages", async () => {
     // N-25
     const ada = await openProfile({ viewport: { width: 1600, height: 900 } });
     for (const [path, selector] of [["/docs", "#account"], ["/docs", ".opblock"], ["/problems", "main"]]) {
@@ -105,7 +105,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("the filter keeps the operations that contain every word, and the links open groups", async () => {
+  test("the filter shows only operations that contain every entered word, and the group links show a group", async () => {
     // N-11
     const ada = await openProfile();
     const { page } = ada;
@@ -178,7 +178,7 @@ describe("the authorization window", { concurrency: 2 }, () => {
     });
   }
 
-  test("Basic is offered only where the server accepts it", async () => {
+  test("the authorization window offers Basic authentication only for operations that accept it", async () => {
     // N-10
     await api("/auth/signup", { body: { username: "basic-user", password: PASSWORD } });
     const ada = await openProfile();
@@ -199,7 +199,7 @@ describe("the authorization window", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("Basic works for every operation if the server accepts it everywhere", async () => {
+  test("Basic authentication works for every operation if the server accepts it everywhere", async () => {
     // N-10
     const server = process.env.SERVER_WITH_BASIC;
     const ada = await openProfile({ allowed: server });

@@ -63,8 +63,8 @@ async function resetLink(email) {
 
 const message = (page) => page.locator("#message");
 
-describe("the links in mails", { concurrency: 2 }, () => {
-  test("a reset asks for a password, shows why it is not accepted, and works once", async () => {
+describe("the pages of mailed links", { concurrency: 2 }, () => {
+  test("the reset page asks for a password, shows why a password is rejected, and works once", async () => {
     const { email } = await signUp("reset");
     const url = await resetLink(email);
     const ada = await openProfile();
@@ -94,7 +94,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("a confirmation requires the password of the account or a new password", async () => {
+  test("the confirmation page requires the password of the account or a new password", async () => {
     for (const [name, choice, password] of [["confirm", null, PASSWORD], ["reclaim", "With a new password", NEW_PASSWORD]]) {
       const { email, grant } = await signUp(name);
       const ada = await openProfile();
@@ -118,7 +118,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     }
   });
 
-  test("a button undoes the change of an address", async () => {
+  test("a button on the page of an undo link undoes the change of the email address", async () => {
     const { email, grant } = await signUp("undo");
     const changed = "undo@new.example.org";
     assert.equal((await api("/me/email", { token: grant.access_token, body: { email: changed } })).status, 202);
@@ -133,7 +133,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("a button ends the session of a new device", async () => {
+  test("a button on the page of a device report ends only the session of the new device", async () => {
     const { email, grant } = await signUp("device");
     const login = await api("/auth/login", { body: { identifier: email, password: PASSWORD, device_name: "Tablet" } });
     const tablet = await login.json();
@@ -152,7 +152,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("a browser that opens a link 20 times and runs its scripts does not use it up", async () => {
+  test("opening a reset link 20 times in a browser that runs scripts does not use up the link", async () => {
     const { email } = await signUp("scanner");
     const url = await resetLink(email);
     const ada = await openProfile();
@@ -170,7 +170,7 @@ describe("the links in mails", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("the page reports a link without a token and a server that is unavailable", async () => {
+  test("the page of an undo link reports a missing token and an unavailable server", async () => {
     const ada = await openProfile();
     await ada.page.goto(`${SERVER}/account/undo`);
     assert.match(await message(ada.page).innerText(), /not complete/);

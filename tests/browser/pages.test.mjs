@@ -164,7 +164,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("a session ended elsewhere is removed, but not while the server is unavailable", async () => {
+  test("the page removes a session that was ended elsewhere, but not while the server is unavailable", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "ended");
@@ -181,7 +181,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("logging out does not wait for a refresh, and a refresh does not undo it", async () => {
+  test("logging out does not wait for a refresh, and a refresh does not undo the logout", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "leaving");
@@ -203,7 +203,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("the refresh token is sent only to refresh and logout", async () => {
+  test("the refresh token is sent only to the operations refresh_session and log_out", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "secretive");
@@ -275,7 +275,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("a link with a fragment opens its operation, and opening one sets the fragment", async () => {
+  test("a fragment in the URL opens its operation, and opening an operation sets the fragment", async () => {
     const ada = await openProfile();
     await visit(ada.page, "/docs#/Trips/create_trip");
     await ada.page.locator("#operations-Trips-create_trip.is-open").waitFor();
@@ -284,7 +284,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("URLs in the query string are ignored", async () => {
+  test("Swagger UI ignores URLs in the query string of the page", async () => {
     const ada = await openProfile();
     const queries = ["url=", "configUrl=", "urls.primaryName=x&url="].map((name) => `${name}${OTHER_ORIGIN}/openapi.json`);
     for (const query of queries) {

@@ -140,7 +140,7 @@ describe("passkeys", () => {
     await ada.close();
   });
 
-  test("the documentation says why a passkey cannot be used at an address", async () => {
+  test("the documentation says that passkeys cannot be used at the address of the page", async () => {
     const ada = await openWithAuthenticator();
     // The passkeys of this server belong to its IP address.
     await visitDocs(ada.page, OTHER);
@@ -149,7 +149,7 @@ describe("passkeys", () => {
     await ada.close();
   });
 
-  test("the documentation offers no passkey where the browser has none", async () => {
+  test("the documentation offers no passkey login if the browser does not support passkeys", async () => {
     const ada = await openProfile();
     await visitDocs(ada.page, process.env.SERVER);
     assert.equal(await ada.page.locator("#passkey-log-in").isVisible(), false);

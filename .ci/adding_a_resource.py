@@ -3,10 +3,14 @@
 
     .ci/adding_a_resource.py
 
-A comment before each code block of that section names its file. `<!-- file: PATH -->` precedes a new file,
-`<!-- edit: PATH -->` a diff: lines with `@@` separate its hunks, and the unchanged and removed lines of a
-hunk must occur exactly once in PATH, as consecutive lines. The text before the comment must begin with the
-same path, because readers see only that. CHECKS lists what runs for each command at the end of the section.
+An HTML comment before each code block of that section names the file of the block:
+
+- After `<!-- file: PATH -->`, the block is the content of a new file.
+- After `<!-- edit: PATH -->`, the block is a diff. Lines with `@@` separate its hunks, and the unchanged and
+  removed lines of a hunk must occur exactly once in PATH, as consecutive lines.
+
+A paragraph before the HTML comment must begin with the same path, because the rendered document does not show
+HTML comments. CHECKS lists what runs for each command at the end of the section.
 
 The copy is a temporary folder with all files that git does not ignore.
 """
@@ -26,8 +30,8 @@ MARKER = re.compile(r"<!-- (file|edit): (\S+) -->\n\Z")
 CLIPPY = "cargo clippy --workspace --all-targets --locked -- -D warnings"
 TESTS = "places authz architecture contract::examples contract::lengths contract::openapi"
 
-# The commands at the end of the section, and what this script runs for each. The code must be formatted
-# already, and the tests are those that a new operation must pass.
+# The commands at the end of the section, and what this script runs for each. `--check` fails if the code in
+# the document is not formatted. The tests are those that a new operation must pass.
 CHECKS = {
     "cargo fmt --all": ["cargo fmt --all --check"],
     "cargo run -- openapi --write": ["cargo run --quiet --locked -- openapi --write", CLIPPY],
@@ -40,7 +44,7 @@ class WalkthroughError(Exception):
 
 
 def apply_hunk(lines, hunk):
-    """Replaces the context of a hunk in the lines of a file."""
+    """Applies one hunk of a diff to the lines of a file."""
     old = [line[1:] for line in hunk if not line.startswith("+")]
     new = [line[1:] for line in hunk if not line.startswith("-")]
     places = [start for start in range(len(lines)) if lines[start : start + len(old)] == old]
@@ -65,7 +69,7 @@ def apply_block(kind, file, content):
 
 
 def apply_section(text, tree):
-    """Applies every code block of the document to a tree, and returns their number."""
+    """Applies every code block of the section to a tree, and returns the number of blocks."""
     count, previous_end = 0, 0
     for block in BLOCK.finditer(text):
         language, content = block.groups()
@@ -107,9 +111,10 @@ def share_dependencies(tree):
     """Returns the environment for cargo in the copy.
 
     The copy uses the build directory of the real tree, which contains the compiled dependencies. Cargo names
-    compiled files by package and profile, not by the folder of the workspace: with the same profile the copy
-    would replace the compiled packages of the real tree. Therefore the profile of these packages differs, in
-    an option that has its default value. The programs are linked into the copy.
+    compiled files by package and profile, not by the folder of the workspace: with the same profile, the copy
+    would replace the compiled packages of the real tree. Therefore this function sets an option in the
+    profile of each package of the copy. The value is the default, so only the names of the compiled files
+    differ. The linked programs are stored in the copy.
     """
     manifests = [tree / "Cargo.toml", *tree.glob("*/Cargo.toml"), *tree.glob("*/*/Cargo.toml")]
     with (tree / ".cargo" / "config.toml").open("a") as config:
@@ -117,7 +122,7 @@ def share_dependencies(tree):
             if package := re.search(r'^\[package\]\nname = "([^"]+)"', manifest.read_text(), re.MULTILINE):
                 config.write(f"\n[profile.dev.package.{package[1]}]\ncodegen-units = 16\n")
     target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-    # The tests of the copy must not count as tests of the real API.
+    # What the tests of the copy observe must not be recorded as observed in the real API.
     environment = {name: value for name, value in os.environ.items() if name != "TRIPGATE_TEST_SEEN"}
     return environment | {"CARGO_BUILD_BUILD_DIR": str(target), "CARGO_TARGET_DIR": str(tree / "target")}
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Proves that `cargo deny` with deny.toml rejects a banned crate: checks a crate that depends on `ring` in the version of
-# Cargo.lock. Cargo.lock lists `ring` although no build contains it, so its absence there can't be checked.
+# Checks that `cargo deny` with deny.toml rejects a banned crate: a temporary crate depends on `ring`, in the
+# version that Cargo.lock lists. Cargo.lock lists `ring` although no build of Tripgate contains it, so a
+# search for `ring` in Cargo.lock would prove nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
 binary=${1:-${CARGO_TARGET_DIR:-target}/debug/tripgate}
-# Allow a clone that another user owns.
+# Without `safe.directory`, git refuses a clone that another user owns.
 git() { command git -c safe.directory="$PWD" "$@"; }
 if ! git rev-parse --verify --quiet HEAD >/dev/null 2>&1; then
     echo "skipped: not a git clone"

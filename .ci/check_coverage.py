@@ -3,15 +3,16 @@
 
     .ci/check_coverage.py LOG [DOCUMENT]          (default: openapi/openapi.json)
 
-LOG is the file that the tests on all databases wrote, named by TRIPGATE_TEST_SEEN. The exit status is 1 if
-no test observed some operation, status, response header, parameter, schema, schema field or enum value.
+LOG is the file that TRIPGATE_TEST_SEEN names: the tests on all databases write to it what they observe. The
+exit status is 1 if an operation, status, response header, parameter, schema, schema field or enum value of
+the document is not in LOG.
 """
 
 import json
 import pathlib
 import sys
 
-# Statuses that no test can provoke from outside, with the reason.
+# Statuses that the tests need not observe, with the reason.
 EXEMPT = {
     "500": "an internal error: a request that causes one is a bug to fix",
     "507": "a full disk, which the operations on trips are tested with; all writes share the code",

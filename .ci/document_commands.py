@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-"""Runs the commands of the documents, and compares their output with the output that the documents show:
+"""Runs the commands in the documents, and compares their output with the output that the documents show:
 
     .ci/document_commands.py [BINARY]          (default: target/debug/tripgate)
 
 Every shell block of every document must be run. There are these kinds:
 
-- A block that ends with `cargo run` starts a server. This script starts its servers with the block in the README.
-  A block with TRIPGATE_DATABASE_URL runs on a database of `.ci/with_database.sh`, after the SQL block before it.
+- A block that ends with `cargo run` starts a server. This script starts its servers with such a block of the
+  README. A block with TRIPGATE_DATABASE_URL runs on a database of `.ci/with_database.sh`, after the SQL block
+  that precedes it.
 - `<!-- ci:STEP -->` precedes a block that a step of `.ci/run` reads from the document and runs.
 - `<!-- not run: REASON -->` precedes a block that can't run here.
-- All other blocks run in the order of READING, with one shell and one new server for each group of documents.
+- All other blocks run in the order of RUN_GROUPS, with one shell and one new server for each group of
+  documents.
 
 The block after a shell block shows its output; see `output_pattern` for what may differ. A problem (RFC 9457)
 that the document does not show is a failure. Requires curl, sqlite3, psql and mariadb.
 
-Two lists are compared without running them: the `tripgate` commands in the text must have a valid form,
-and the commands in CONTRIBUTING.md's table of checks must be those of `.ci/run`.
+Other commands are checked without running them: the `tripgate` commands in the text must have a valid form,
+and `.ci/run` must contain the commands in CONTRIBUTING.md's table of checks.
 """
 
 import os
@@ -35,9 +37,9 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-# The documents are read in these groups.
-READING = [["README.md"], ["docs/app-developers.md", "docs/services.md", "docs/operations.md"]]
-# The commands of this document test the sources: they run in the project, without a server.
+# The documents of a group share one shell and one server. The groups run in this order.
+RUN_GROUPS = [["README.md"], ["docs/app-developers.md", "docs/services.md", "docs/operations.md"]]
+# The commands in this document test the sources, so they run in the project, without a server.
 FOR_CONTRIBUTORS = "CONTRIBUTING.md"
 SHELLS = ("sh", "bash", "shell", "console")
 
@@ -51,7 +53,7 @@ PROBLEM = '"type":"/problems/'
 
 
 class DocumentError(Exception):
-    """A command that failed, or a document that differs from what happened."""
+    """A command failed, or its output differs from the document."""
 
 
 @dataclass
@@ -151,7 +153,8 @@ def clean_environment():
 
 
 def run_in_shell(blocks, folder, environment, replace):
-    """Runs blocks in one shell in this folder, and yields each with its output. `replace` adapts the text."""
+    """Runs blocks in one shell in this folder, and yields each block with its output. `replace` returns the
+    text that is run in place of the text of a block."""
     with tempfile.TemporaryDirectory(prefix="tripgate-documents.") as name:
         results = [Path(name) / str(index) for index in range(len(blocks))]
         script = "".join(
@@ -177,9 +180,9 @@ def run_in_shell(blocks, folder, environment, replace):
 def output_pattern(shown):
     """Returns a pattern for the output that a document shows.
 
-    `…`, with the letters, digits, dots and hyphens before it, replaces any text. A value of VARYING may be any
-    text of the same form. Line breaks don't count, because curl prints none after a response, and a document
-    breaks long lines before a space.
+    In a document, `…` matches any text, together with the letters, digits, dots and hyphens directly before
+    it. A value that matches a pattern in VARYING may be any text that matches this pattern. Line breaks are
+    ignored, because curl prints none after a response, and because documents break long lines before a space.
     """
     shown = re.sub(r"\n ?", "", shown)
     pattern, end = "", 0
@@ -214,7 +217,7 @@ def run_group(documents, start_command, binary):
 
 
 def run_tests():
-    """Runs the test commands for contributors with fewer cases. A filter must select a test."""
+    """Runs the test commands for contributors, with fewer cases. Each command must run at least one test."""
     blocks = [block for block in shell_blocks(FOR_CONTRIBUTORS) if not block.marker]
 
     def replace(text):
@@ -229,7 +232,8 @@ def run_tests():
 def run_with_database():
     """Runs the SQL and the start command for the database server that TRIPGATE_TEST_DATABASE_URL names.
 
-    That server has another port, and already has a user named `tripgate`.
+    The port and the name `tripgate` are replaced: that server has another port, and already has a user of
+    this name.
     """
     url = urlsplit(os.environ["TRIPGATE_TEST_DATABASE_URL"])
     blocks = read_blocks("docs/operations.md")
@@ -253,10 +257,10 @@ def run_with_database():
 
 
 def check_markers(documents):
-    """Checks that each shell block of the documents is run, here or by a step."""
+    """Checks that each shell block of the documents is run, by this script or by a step of `.ci/run`."""
     scripts = [ROOT / ".ci" / "run", ROOT / ".ci" / "adding_a_resource.py", *ROOT.glob("tests/*/*.py")]
     scripts = "\n".join(script.read_text() for script in scripts)
-    read_here = {document for group in READING for document in group} | {FOR_CONTRIBUTORS}
+    read_here = {document for group in RUN_GROUPS for document in group} | {FOR_CONTRIBUTORS}
     first = {}
     for block in [block for document in documents for block in shell_blocks(document)]:
         if block.marker.startswith("not run: "):
@@ -266,14 +270,16 @@ def check_markers(documents):
             raise DocumentError(f"{block}: no script reads the block with the marker {block.marker}")
         if not block.marker and block.document not in read_here:
             raise DocumentError(f"{block}: this block is neither run nor marked with a reason")
-        # Blocks of the same step, or that start a server on the same database, are run once.
+        # Blocks with the same marker must be equal, because only one of them is run. The same applies to
+        # blocks that start a server on the same database.
         kind = block.marker or (block.starts_server and f"cargo run {block.database}")
         if kind and first.setdefault(kind, block).text != block.text:
             raise DocumentError(f"{block}: differs from {first[kind]}, but only one of them is run")
 
 
 def check_command_forms(documents, binary):
-    """Checks the `tripgate` commands in the text of the documents: `--help` fails after an unknown word."""
+    """Checks that the `tripgate` commands in the text of the documents exist: `--help` fails after an unknown
+    word."""
     commands = set()
     for document in documents:
         commands |= set(re.findall(r"`(tripgate(?: [^`]+)?)`", (ROOT / document).read_text()))
@@ -288,7 +294,7 @@ def check_command_forms(documents, binary):
 
 def check_table_of_checks():
     """Compares the table in CONTRIBUTING.md with `.ci/run`: the words of the first command of each row must
-    occur in this order in one line. Words in capitals are placeholders."""
+    occur in the same order in one line of `.ci/run`. Words in capitals are placeholders."""
     text = (ROOT / FOR_CONTRIBUTORS).read_text()
     table = text.split("| check | command |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
     steps = (ROOT / ".ci" / "run").read_text()
@@ -310,7 +316,7 @@ def main(arguments):
     check_markers(documents)
     print(f"    {check_table_of_checks()} checks in the table of {FOR_CONTRIBUTORS} are those of .ci/run")
     start_command = next(block.text for block in shell_blocks("README.md") if block.starts_server)
-    for group in READING:
+    for group in RUN_GROUPS:
         print(f"    {', '.join(group)}: {run_group(group, start_command, binary)} blocks passed", flush=True)
     print(f"    {check_command_forms(documents, binary)} commands in the text have a valid form", flush=True)
     for kind in ("postgres", "mariadb"):

@@ -4,14 +4,16 @@
 #     .ci/with_database.sh postgres -- cargo test --test it
 #     .ci/with_database.sh mariadb  -- cargo test --test it
 #
-# The server listens on a free loopback port with a random password and stores its data in a temporary
-# folder, which is removed when the command ends: in TMPDIR, or in memory if there is space.
-# TRIPGATE_TEST_DATABASE_URL names the server and a maintenance database; its user may create and drop
-# databases. TRIPGATE_TEST_DATABASE_IS_TEMPORARY allows the tests to leave databases on the server. The
-# exit status is the command's. Durability is off for speed.
+# The server listens on a free loopback port with a random password and stores its data in a temporary folder,
+# which is removed when the command ends. The folder is in TMPDIR if that variable is set, otherwise in memory
+# if there is space, otherwise in /tmp. TRIPGATE_TEST_DATABASE_URL names the server and a maintenance
+# database; the user in this URL is allowed to create and drop databases. TRIPGATE_TEST_DATABASE_IS_TEMPORARY
+# allows the tests to leave databases on the server. The exit status is that of the command. Durability is off
+# for speed.
 set -euo pipefail
 
-# Prefers the newest release; Debian does not put the PostgreSQL server programs in PATH.
+# Prints the path of a program, in the newest installed release. Debian does not put the server programs of
+# PostgreSQL in PATH.
 find_program() {
     local name=$1
     {
@@ -49,7 +51,8 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Neither server runs as root. `setpriv` executes the program, so the process id is the server's.
+# Runs a program as an unprivileged user, because neither database server runs as root. `exec` keeps the
+# process id, so the caller knows the process id of the server.
 unprivileged() {
     if [ "$(id -u)" -eq 0 ]; then
         exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"
@@ -64,7 +67,7 @@ start_postgres() {
     bin=$(dirname "$initdb")
     (umask 077 && printf '%s\n' "$password" >"$folder/password")
     give_folder_to_server
-    # With `scram-sha-256`, each connection takes a client that was compiled without optimization 20 ms.
+    # With `scram-sha-256`, a client that was compiled without optimization needs 20 ms for each connection.
     (unprivileged "$bin/initdb" --pgdata="$folder/data" --username=tripgate --pwfile="$folder/password" \
         --auth=password --encoding=UTF8 --locale=C.UTF-8 --no-sync) >"$folder/log" 2>&1
     (unprivileged "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" \
@@ -102,7 +105,7 @@ SQL
 }
 
 mariadb_answers() {
-    # The log reports readiness after the init file has created the user.
+    # MariaDB writes this line after the init file has created the user.
     grep -q 'ready for connections' "$folder/log"
 }
 

@@ -65,7 +65,8 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# Neither server runs as root. `setpriv` executes the program, so the process id is the server's.
+# Runs a program as an unprivileged user, because MariaDB does not run as root. `exec` keeps the process id,
+# so the caller knows the process id of the server.
 unprivileged() {
     if [ "$(id -u)" -eq 0 ]; then
         exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"
@@ -75,7 +76,8 @@ unprivileged() {
 }
 
 mkdir "$folder/0"
-# All nodes begin with a copy of the same state, so a node that joins needs no data, only the position of the group.
+# All nodes begin with a copy of the same state. A node that joins therefore needs no data, but only the
+# position of the group in the sequence of transactions.
 mkdir "$folder/bin"
 cat >"$folder/bin/wsrep_sst_position" <<'SCRIPT'
 #!/usr/bin/env bash

@@ -1,4 +1,5 @@
-"""Measures the account: refused logins, requests that send mail, the outbox, personal tokens and the second factor."""
+"""Measures operations on accounts: refused logins, requests that send mail, the outbox, personal tokens,
+passkeys and the second factor."""
 
 import base64
 import hashlib
@@ -34,7 +35,8 @@ def call(port, method, path, token, body=None, expected=200):
 
 
 def refused_logins(bench, load):
-    """Measures attempts against a throttled account at some 5,000/s, and another user's reads meanwhile."""
+    """Measures about 5,000 login attempts per second against a throttled account, and the reads of another
+    user at the same time."""
     with bench.server(bench.directory / "throttle", limits="on", bcrypt_cost=4) as server:
         sign_up(server.port, username="victim")
         reader = bench.directory / "tokens-reader"
@@ -60,7 +62,8 @@ def refused_logins(bench, load):
 
 
 def mailed_requests(bench):
-    """Compares the times of password resets for known and for unknown addresses, in random order."""
+    """Compares the times of requests for a password reset for known and for unknown addresses, in random
+    order."""
     with bench.server(bench.directory / "mailed", bcrypt_cost=4) as server:
         for number in range(PAIRS):
             sign_up(server.port, email=f"known{number}@example.org")
@@ -148,7 +151,7 @@ def passkey_logins(bench):
 
 
 def second_factor(bench):
-    """Measures what a second factor adds to a login."""
+    """Measures the time that a second factor adds to a login."""
     with bench.server(bench.directory / "factor", bcrypt_cost=4) as server:
         token = sign_up(server.port, username="ada")
         enrolment = call(server.port, "POST", "/api/v1/me/totp", token)

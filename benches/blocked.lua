@@ -1,5 +1,5 @@
 -- A wrk script of benches/run: attempts to log in with a wrong password. Arguments: IDENTIFIER PAUSE. Each connection waits
--- PAUSE milliseconds before a request. The result counts the responses that are not 429 as failed.
+-- PAUSE milliseconds before each request. A response with a status other than 429 counts as failed.
 
 local print_result = require("result")
 local attempt, other = nil, 0

@@ -3,8 +3,9 @@
 
     .ci/with_database.sh postgres -- benches/copy_database.py BINARY [USERS]
 
-Each user has 20 trips, and every other user's trips have stops. Prints a JSON line for each copy: a first one, one
-without changes, and the one back. Drops the database that it creates on the server.
+Each user has 20 trips, and every other user's trips have stops. Prints a JSON line for each of three copies:
+the first copy, a second copy without changes in between, and the copy back to SQLite. Drops the database that
+it creates on the server.
 """
 
 import json
@@ -33,7 +34,7 @@ def on_server(url, sql):
 
 
 def copy(binary, data, source, target):
-    """Copies and returns the report."""
+    """Copies the database `source` to `target`, and returns the report."""
     command = [binary, "copy", "--json", "--data-dir", data, "--database-url", source, "--to", target]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 

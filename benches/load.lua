@@ -1,7 +1,7 @@
 -- The wrk script of benches/run: sends requests of one kind, each with the next token of a list.
 -- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and used in turn. TOKENS is a file
 -- with one token per line, followed by a tab and an entity tag for a conditional request. Each connection
--- waits PAUSE milliseconds before a request.
+-- waits PAUSE milliseconds before each request.
 
 local print_result = require("result")
 local requests, at = {}, 0
@@ -10,7 +10,7 @@ function init(args)
   local method, paths, tokens = args[1], args[2], args[3]
   local pause = tonumber(args[4])
   if pause > 0 then
-    -- Without a pause, this function is not defined, because wrk then sets a timer for every request.
+    -- Define this function only for a pause: if it is defined, wrk sets a timer for every request.
     delay = function() return pause end
   end
   local body, headers = nil, {}

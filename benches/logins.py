@@ -49,7 +49,8 @@ class Logins:
 
 
 def burst(port, clients=200, wait_secs=5):
-    """Sends many logins at once and measures how soon the excess gets 503 and how long the others wait."""
+    """Sends many logins at once. Measures how soon the rejected logins get 503 and how long the other logins
+    wait."""
     ready, left = selectors.DefaultSelector(), clients
     for _ in range(clients):
         connection = socket.create_connection(("127.0.0.1", port))

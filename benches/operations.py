@@ -1,4 +1,4 @@
-"""Measures what operation costs: a backup of a large database during writes, and metrics that are scraped."""
+"""Measures the cost of a backup of a large database during writes, and the cost of scraped metrics."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Trips with long notes, and the searches that are most expensive for them."""
+"""Trips with long notes, and the most expensive searches of these trips."""
 
 import json
 import random
@@ -15,12 +15,13 @@ NOTES = 10_000
 BATCH = 350
 # The pieces of this text occur in many trips, but the whole text occurs in none.
 HARDEST = "a" * 199 + "b"
-# Some 4,000 words, as many as in ordinary prose.
+# The syllables of the words in the notes.
 SYLLABLES = "ba be bi bo bu da de di do fa fe fi ga go ka ke ki ko la le li lo lu ma me mi mo na ne ni".split()
 
 
 def words():
-    """Returns a generator of random words, of which a few are frequent."""
+    """Returns a generator of random words. As in prose, there are about 4,000 different words, and a few are
+    frequent."""
     chance = random.Random(7)
     vocabulary = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(4_000)]
     weights = [1 / (rank + 1) for rank in range(len(vocabulary))]

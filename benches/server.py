@@ -15,7 +15,7 @@ def free_port():
 
 
 def full_exchange(port, method, path, body=None, headers=None):
-    """Sends one request on a new connection; returns status, headers and content of the response."""
+    """Sends one request on a new connection; returns the status, the headers and the body of the response."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request(method, path, body, close=True, headers=headers))
         response = b""
@@ -28,7 +28,7 @@ def full_exchange(port, method, path, body=None, headers=None):
 
 
 def exchange(port, method, path, body=None, headers=None):
-    """Sends one request on a new connection; returns status and content of the response."""
+    """Sends one request on a new connection; returns the status and the body of the response."""
     status, _, content = full_exchange(port, method, path, body, headers)
     return status, content
 

@@ -24,7 +24,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If the response is not successful, or is not JSON of a stated length.
+    /// If the response is not successful, has no `Content-Length`, or is not JSON.
     pub(crate) async fn post(
         &mut self,
         path: &str,
@@ -68,12 +68,13 @@ fn complete_body(response: &[u8]) -> Result<Option<&[u8]>, Error> {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If the value has no text there.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Error> {
     value.pointer(pointer).and_then(Value::as_str).ok_or_else(|| format!("no {pointer}").into())
 }
 
-/// Returns a line of JSON: the rate per second and the p99 latency of requests that took this long.
+/// Returns a line of JSON: the requests per second and their p99 latency. `took` has the duration of each
+/// request.
 pub(crate) fn summary(mut took: Vec<Duration>, seconds: u64) -> String {
     took.sort_unstable();
     let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Baselines for the benchmarks, each as fast as its library alone.
+//! Baselines and clients for the benchmarks. A baseline is as fast as the library that it uses.
 //!
 //! `yardstick hello PORT`: a hello-world route on Tripgate's own accept loop. `yardstick
 //! hello-on-poem PORT`: the same on poem's server. `yardstick bcrypt COST THREADS SECONDS`: a loop

@@ -1,5 +1,5 @@
-//! Devices that log in with a passkey (ES256) repeatedly, each on its own connection. A login consists of two requests: one
-//! for the challenge, and one with the signature.
+//! Devices that log in with a passkey (ES256) repeatedly, each on its own connection. A login consists of two
+//! requests: the first gets the challenge, and the second sends the signature.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ struct Device {
     rp_id: String,
 }
 
-/// Registers a passkey for each access token in `file`, and logs in with all of them. Returns a line of JSON: logins per
-/// second and their p99 latency.
+/// Registers a passkey for each access token in `file`, and logs in with all passkeys. Returns a line of JSON:
+/// logins per second and their p99 latency.
 ///
 /// # Errors
 ///
@@ -129,7 +129,7 @@ impl Device {
         data.to_string().into_bytes()
     }
 
-    /// Returns authenticator data with the counter 0, as synced passkeys have it.
+    /// Returns authenticator data with the counter 0, like that of synced passkeys.
     fn authenticator_data(&self, flags: u8) -> Vec<u8> {
         [digest(&SHA256, self.rp_id.as_bytes()).as_ref(), &[flags], &[0; 4]].concat()
     }

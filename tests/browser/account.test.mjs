@@ -65,7 +65,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await enter(page, "taken-name", PASSWORD, "Log in");
     await page.waitForFunction(() => /can't be reached/.test(document.getElementById("account-message").innerText));
     await page.unroute("**/auth/login");
-    // Signing in by an operation removes the message too.
+    // A login by the operation `log_in` also removes the message.
     await call(page, "log_in", { body: { identifier: "taken-name", password: PASSWORD } });
     await page.locator("#session").waitFor();
     assert.equal(await message.isVisible(), false);
@@ -163,7 +163,7 @@ describe("the authorization window", { concurrency: 2 }, () => {
       assert.ok(scrolled[1] > 0, "the window is smaller than its content");
       const focused = () => page.evaluate(() => document.activeElement.id);
       assert.equal(await focused(), "auth-bearer-value");
-      // The tab key stays in the window.
+      // The Tab key moves the focus only within the window.
       for (let presses = 0; presses < 12; presses += 1) {
         await page.keyboard.press("Tab");
         assert.ok(await page.evaluate(() => document.querySelector("[role=dialog]").contains(document.activeElement)));

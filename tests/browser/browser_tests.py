@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Tests the documentation pages in a real browser against a running server:
+"""Tests the HTML pages of a running server in a real browser:
 
     tests/browser/browser_tests.py BINARY NODE_MODULES [TEST-NAME-PATTERN]
 
-NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. The lifetime of access tokens is
-the server's minimum, so that one expires during the tests. A second server accepts Basic credentials on every
-operation. A third server is at localhost, because browsers have no passkeys for IP addresses. The screenshots
-are stored in a temporary folder, which is not removed: `swagger-ui.png` is the source of
-`docs/images/swagger-ui.png`.
+NODE_MODULES contains playwright-core; the browser is Debian's `chromium`. Access tokens have the shortest
+lifetime that the server allows, so that a token expires during the tests. A second server accepts Basic
+credentials on every operation. The public URL of a third server contains `localhost`, because browsers
+support no passkeys for IP addresses. The screenshots are stored in a temporary folder, which is not removed:
+`swagger-ui.png` is the source of `docs/images/swagger-ui.png`.
 """
 
 import os

@@ -1,6 +1,6 @@
 // Computes the contrast of every visible text on a page (WCAG 2.2, 1.4.3).
 
-// Runs in the page. Returns the texts with too little contrast, each with its ratio and element.
+// Runs in the page. Returns the texts with too little contrast, each with its contrast ratio and its element.
 function lowContrast() {
   const NORMAL = 4.5;
   const LARGE = 3;

@@ -98,7 +98,7 @@ describe("the documentation", { concurrency: 3 }, () => {
       const pages = [ada.page, await ada.context.newPage(), await ada.context.newPage()];
       await Promise.all(pages.map((page) => visit(page)));
       await signUp(pages[0], `tabs-${locks}`);
-      // Delays each refresh, so that all tabs need one while the first is in progress.
+      // Delays each refresh, so that the other tabs need a new token while the first refresh is in progress.
       let inProgress = 0;
       let maxInProgress = 0;
       await ada.context.route("**/auth/refresh", async (route) => {
@@ -291,7 +291,8 @@ describe("the documentation", { concurrency: 3 }, () => {
       await visit(ada.page, `/docs?${query}&persistAuthorization=true&validatorUrl=${OTHER_ORIGIN}`);
       assert.equal(await ada.page.locator("#operations-Trips-list_trips").count(), 1);
     }
-    // `close` checks that every request went to this server.
+    // Each visit has loaded the document of this server. `close` checks that no request went to another
+    // server.
     assert.ok(ada.requests.filter((request) => request.url() === `${SERVER}/openapi.json`).length === 3);
     await ada.close();
   });

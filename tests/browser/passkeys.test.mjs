@@ -1,4 +1,5 @@
-// Tests passkeys with the virtual authenticator of Chromium, on a server at localhost: browsers accept no IP address.
+// Tests passkeys with the virtual authenticator of Chromium, on a server at localhost: browsers support no
+// passkeys for IP addresses.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { PASSWORD, api, close, open, openProfile } from "./swagger.mjs";
@@ -39,13 +40,13 @@ async function openWithAuthenticator() {
   return { ...profile, verifyUser };
 }
 
-// Creates a passkey on the page; returns its JSON.
+// Creates a passkey on the page, and returns the `RegistrationResponseJSON`.
 const create = (page, options) => page.evaluate(async (json) => {
   const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(json);
   return (await navigator.credentials.create({ publicKey })).toJSON();
 }, options);
 
-// Uses a passkey on the page; returns its JSON.
+// Signs a challenge with a passkey on the page, and returns the `AuthenticationResponseJSON`.
 const get = (page, options) => page.evaluate(async (json) => {
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(json);
   return (await navigator.credentials.get({ publicKey })).toJSON();
@@ -142,7 +143,7 @@ describe("passkeys", () => {
 
   test("the documentation says that passkeys cannot be used at the address of the page", async () => {
     const ada = await openWithAuthenticator();
-    // The passkeys of this server belong to its IP address.
+    // The public URL of this server contains an IP address, but the page is opened at `localhost`.
     await visitDocs(ada.page, OTHER);
     await ada.page.locator("#passkey-log-in").click();
     await ada.page.getByText("Passkeys of this server cannot be used at this address").waitFor();

@@ -1,4 +1,5 @@
-// Operates Swagger UI like a user, and records violations of what must never happen.
+// Operates Swagger UI as a user does, and records events that must never occur, such as requests to other
+// hosts.
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
@@ -27,7 +28,8 @@ export async function screenshot(page, name, options = {}) {
   }
 }
 
-// Opens a separate browser profile; `violations` collects what must never happen. Requests go to the allowed servers only.
+// Opens a separate browser profile. `violations` collects events that must never occur, such as a request to
+// a server that is not in `allowed`.
 export async function openProfile({ allowed = SERVER, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   // Leaves time for a slow machine: the tests of two files run at once.
@@ -47,7 +49,7 @@ export async function openProfile({ allowed = SERVER, ...options } = {}) {
   context.on("console", (message) => {
     if (message.type() !== "error") return;
     errors.push(message.text());
-    // The browser reports each error response itself; the tests check those separately.
+    // The browser logs each error response. Tests that expect error responses check them.
     if (!message.text().startsWith("Failed to load resource:")) violations.push(message.text());
   });
   context.on("weberror", (error) => violations.push(error.error().message));

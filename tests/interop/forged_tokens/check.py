@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Sends forged, malformed and confused tokens to running servers, which must reject every one:
+"""Sends forged and malformed tokens, and other kinds of tokens, to running servers, which must reject all of
+them:
 
     tests/interop/forged_tokens/check.py BINARY NODE_MODULES
 
@@ -175,7 +176,7 @@ class Battery:
             for piece in {run, *re.split(r"[./=+]", run)}:
                 if len(piece) >= 16 and piece in forged:
                     yield f"the log contains {piece[:60]!r} of a token"
-        # A run may contain more than a token, so search for the signatures separately.
+        # A run of characters may contain more than a token, so search for the signatures separately.
         ends = {token.rsplit(".", 1)[-1] for tokens in self.forged.values() for _, token in tokens}
         yield from (
             f"the log contains the signature {end[:40]!r}"
@@ -205,7 +206,7 @@ def find_defect(token, status, headers, body):
     problem = json.loads(body)
     if set(problem) != FIELDS or problem["code"] != "invalid_token" or problem["status"] != 401:
         return f"problem {problem}"
-    # Short tokens may occur in any text.
+    # The text of a short token may occur in the response by chance.
     if len(token) >= 16 and token in body.decode():
         return "the token is echoed"
     return None

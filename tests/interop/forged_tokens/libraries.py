@@ -1,7 +1,7 @@
 """Forges tokens with Python libraries. Each library signs and serializes with its own code, without its checks.
 
-If a library refuses to create a token (a PEM as a secret, an unknown name), the function below its check
-is called; if there is none, the token is skipped.
+If a check of a library refuses a token (for example a PEM as a secret, or an unknown name), this module calls
+the function behind the check directly. If the library has no such function, the token is skipped.
 """
 
 import functools

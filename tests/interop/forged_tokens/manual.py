@@ -116,7 +116,8 @@ def swapped(*tokens):
         for b in range(3):
             for c in range(3):
                 token = ".".join((parts[a][0], parts[b][1], parts[c][2]))
-                # Two tokens of the same key have the same header.
+                # Tokens that are signed with the same key have the same header, so some combinations are
+                # valid.
                 if token not in tokens:
                     yield f"parts of {a} {b} {c}", token
     for token in parts:

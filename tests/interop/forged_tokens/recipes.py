@@ -205,7 +205,8 @@ class Recipes:
         self.keys |= {f"public {name}": form for name, form in self.public.items()}
 
     def job(self, what, head=None, claims=None, alg=None, key=OWN, payload=None):
-        """Returns a job for a valid token with these changes. `alg` signs; the header may name another."""
+        """Returns a job for a valid token with these changes. The token is signed with `alg`; `head` may name
+        another algorithm."""
         header, all_claims = copy.deepcopy(self.header), copy.deepcopy(self.claims) | {"jti": fresh_jti()}
         header |= {"alg": alg or self.alg} | (head or {})
         all_claims |= claims or {}

@@ -25,8 +25,8 @@ async function attempt(what, make) {
   }
 }
 
-// jose rejects a `crit` name that this option does not contain; the proxy contains every name. jose signs
-// only with the algorithm in the header, so jobs with another algorithm are skipped.
+// This option lists the names that jose accepts in the header field `crit`; the proxy contains every name.
+// jose signs only with the algorithm that the header names, so jobs with another algorithm are skipped.
 const crit = new Proxy({}, { has: () => true, get: () => false, getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: true }) })
 for (const { what, header, payload, alg, key: name } of jobs) {
   if (header.alg !== alg) continue

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Sends mails to aiosmtpd, a mail server of another project: `check.py BINARY`.
 
-The server requires STARTTLS and a login. It accepts a mail, refuses a recipient, and then stops.
+The mail server requires STARTTLS and a login. It accepts two mails, refuses a recipient and a password, and
+then stops.
 """
 
 import json

@@ -24,7 +24,7 @@ sys.path.insert(0, str(root / "tests" / "support"))
 from certificates import certificate  # noqa: E402
 from test_server import PASSWORD, TestServer  # noqa: E402
 
-# The clients' address, which differs from that of the proxy.
+# The address of the client, which differs from the address of the proxy.
 CLIENT = "127.0.0.2"
 
 
@@ -84,12 +84,12 @@ def haproxy_v2(folder, port, upstream):
     return haproxy(folder, port, upstream, by_proxy_protocol=True)
 
 
-# The settings of the server that one of the proxies needs.
+# The additional settings of the server behind a proxy.
 SETTINGS = {"haproxy_v2": {"proxy_protocol": "on"}}
 
 
 class Client:
-    """curl, from an address of its own."""
+    """Sends requests with curl, from the address CLIENT."""
 
     def __init__(self, url, cert):
         self.url, self.cert, self.token = url, cert, None
@@ -143,7 +143,7 @@ def check_api(client):
 
 
 def check_limits(client):
-    """Sends bodies of the maximum size and beyond it: the server decides, not the proxy."""
+    """Sends bodies below and above the maximum size: the server must reject the latter, not the proxy."""
     operations = [{"op_id": uuid7(), "op": "create", "id": uuid7(), "trip": {"title": "Lisbon", "notes": "n" * 7800}}
                   for _ in range(500)]
     body = json.dumps({"operations": operations}).encode()
@@ -159,8 +159,8 @@ def check_limits(client):
 def refuse(client, body):
     """Sends a body that is too large. Returns the status and the content.
 
-    The server responds before it has read the body. A proxy that is still sending then may end the stream instead of
-    forwarding the response, so the request is repeated.
+    The server responds before it has read the body. A proxy that is still sending the body may then end the
+    stream instead of forwarding the response, so the request is repeated.
     """
     for attempts in range(5, 0, -1):
         try:
@@ -174,7 +174,8 @@ def refuse(client, body):
 
 
 def check_address(client, server):
-    """Sends forged forwarding headers. The server must log the address of the connection to the proxy."""
+    """Sends forged forwarding headers. The server must log the address from which the client connected to the
+    proxy."""
     claims = ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.8"]
     status, _, fields, _ = client.call("GET", "/api/v1/me", headers=claims)
     assert status == 200, status

@@ -3,9 +3,9 @@
 
     tests/interop/verifiers/check.py BINARY EXAMPLE NODE_MODULES
 
-EXAMPLE is the built example `verifier`. One server runs for each algorithm that has public keys. Each
-example gets valid tokens, signed by an old key and by the key that replaced it, and tokens with one
-defect each. Most of those are signed by the server's own key, so only the defect can cause the rejection.
+EXAMPLE is the built example `verifier`. One server runs for each algorithm that has public keys. Each example
+gets valid tokens, signed with an old key and with the key that replaced it, and tokens with one defect each.
+Most of the defective tokens are signed with the server's own key, so only the defect can cause the rejection.
 """
 
 import shutil
@@ -124,7 +124,7 @@ def check_all(server, services):
 
 
 def token_of_next_key(server, old):
-    """Logs in until the token is signed by a new key; the server detects the rotation within a second."""
+    """Logs in until the token is signed with a new key; the server detects the rotation within a second."""
     kid = jwt.get_unverified_header(old["access_token"])["kid"]
     for _ in range(50):
         login = {"identifier": "ada", "password": PASSWORD}

@@ -99,7 +99,7 @@ def generate(tools, folder):
 
 
 class Rust:
-    """Builds the Rust client in the background, because it takes longest."""
+    """Builds the Rust client in the background, because this build takes the longest time."""
 
     def __init__(self, sdk, binary):
         # A fixed folder outside the tree, so that builds are incremental across runs.

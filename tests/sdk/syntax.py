@@ -11,8 +11,8 @@ import tree_sitter_kotlin
 import tree_sitter_swift
 from tree_sitter import Language, Parser
 
-# The files that depend on the document. The others are the same for every document, and in Swift and Dart
-# they use syntax that the grammars do not support yet.
+# The files that depend on the document. All other files are the same for every document, and in Swift and
+# Dart they use syntax that the grammars do not support yet.
 FILES = {
     "Kotlin": (tree_sitter_kotlin, "kotlin/src/main", "*/client/[am]*/*.kt"),
     "Swift": (tree_sitter_swift, "swift/Sources", "*/[AM]*s/*.swift"),

@@ -1,7 +1,7 @@
 """Runs a server for a test, on a free loopback port and with its data in a temporary folder.
 
-It also returns the server's private signing key, read from the database and decrypted with the master
-secret. Tests need it to sign tokens that have a single defect.
+`TestServer.signing_key` reads the server's private signing key from the database and decrypts it with the
+master secret. Tests need this key to sign tokens that have a single defect.
 """
 
 import json
@@ -52,7 +52,7 @@ class TestServer:
                 [self.binary, "serve"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
         for _ in range(300):
-            # The command knows whether the server needs a header of the PROXY protocol.
+            # `tripgate health` sends a header of the PROXY protocol if the settings require one.
             health = subprocess.run([self.binary, "health", "--ready"], cwd=self.folder, env=self.environment,
                                     capture_output=True, check=False)
             if health.returncode == 0:

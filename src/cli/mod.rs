@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn long_help_lists_every_setting_under_the_settings_heading() {
+    fn the_long_help_text_lists_every_setting_under_the_heading_settings() {
         let help = command().render_long_help().to_string();
         assert!(help.contains("\nSettings:\n"), "{help}");
         for (_, flag) in settings::flags() {

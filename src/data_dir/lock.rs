@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_has_only_one_holder_and_the_error_for_others_names_its_process() {
+    fn a_lock_can_be_held_only_once_and_the_error_names_the_process_that_holds_it() {
         // N-24
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("tripgate.db");

@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_on_a_broken_connection_is_retried_once() {
+    async fn a_read_on_a_broken_database_connection_is_retried_once() {
         // S-67
         let db = server(pool_of_one().await);
         let runs = Arc::new(AtomicU32::new(0));

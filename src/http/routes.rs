@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn the_route_of_every_operation_is_its_path_in_the_document() {
+    fn the_route_of_every_operation_is_its_path_in_the_openapi_document() {
         for path in PATHS.values() {
             assert_eq!(PathTable::get().route(path), Some(path.as_str()));
         }

@@ -290,7 +290,7 @@ async fn assert_revocation_is_never_late(network: Network) -> Option<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disconnected_replica_accepts_no_token_that_was_revoked_a_second_ago() {
+async fn a_replica_without_the_database_accepts_no_token_that_was_revoked_a_second_ago() {
     // F-2, S-41, S-67, S-107
     for network in [Network::Cut, Network::Stalled] {
         let accepted = Box::pin(assert_revocation_is_never_late(network)).await;

@@ -126,7 +126,7 @@ async fn the_number_of_mails_a_day_is_limited_and_some_are_reserved_for_password
 }
 
 #[tokio::test]
-async fn the_limits_on_mails_can_be_turned_off() {
+async fn the_limits_on_the_number_of_mails_can_be_turned_off() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     for _ in 0..12 {
         assert_eq!(queue(&app, mail("ada@example.org", MailKind::LoginCode)).await, Queued::Accepted);

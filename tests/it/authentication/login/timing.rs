@@ -87,7 +87,7 @@ async fn response_times_do_not_reveal_whether_a_user_exists() {
 }
 
 #[tokio::test]
-async fn known_and_unknown_users_take_equal_time_after_the_hash_cost_is_lowered() {
+async fn logins_of_known_and_unknown_users_take_equal_time_after_the_hash_cost_is_lowered() {
     // S-10
     let old = TestApp::with(|settings| (settings.bcrypt_cost, settings.limits) = (8, false)).await;
     old.sign_up("ada").await;

@@ -80,7 +80,7 @@ async fn a_repeated_refresh_extends_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn use_of_an_access_token_confirms_its_refresh_token() {
+async fn a_refresh_token_is_valid_for_30_seconds_after_the_next_access_token_was_used() {
     // S-37
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();

@@ -72,7 +72,7 @@ async fn every_token_has_a_unique_jti() {
 }
 
 #[tokio::test]
-async fn a_token_is_valid_until_30_seconds_after_its_expiry() {
+async fn an_access_token_is_valid_until_30_seconds_after_its_expiry() {
     // S-24
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -86,7 +86,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (30, Proven(&["tests/it/authentication/methods/basic.rs::an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_password"])),
     (31, Proven(&[
         "tests/it/authentication/tokens/algorithms.rs::changing_any_character_of_a_token_invalidates_it",
-        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry",
     ])),
     (32, Proven(&["tests/it/authentication/clients.rs::every_token_of_a_deleted_account_is_invalid"])),
     (33, Proven(&["tests/it/authentication/methods/tokens.rs::an_access_token_cannot_be_exchanged_for_another_token"])),
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_its_amr_is_pwd",
     ])),
     (37, Proven(&[
-        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry",
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_expires_and_can_be_requested_again_with_the_password",
     ])),
     (38, Proven(&[
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (41, Proven(&["tests/it/recovery/confirm.rs::the_sign_up_link_confirms_the_address_only_with_the_access_token_or_the_password"])),
     (42, Proven(&[
-        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry",
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
     ])),
     (43, Proven(&[
@@ -168,7 +168,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (56, Proven(&["tests/it/authentication/login/mod.rs::a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
-    (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry"])),
+    (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry"])),
     (59, Proven(&["tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled"])),
     (60, Proven(&[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
@@ -230,7 +230,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (82, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
     (83, Proven(&[
         "tests/it/documents/parity/trips.rs::trips_require_authentication",
-        "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_until_30_seconds_after_its_expiry",
+        "tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry",
     ])),
     (84, Proven(&[
         "tests/it/authentication/verify.rs::the_name_of_the_authentication_scheme_is_case_insensitive",

@@ -58,7 +58,7 @@ async fn no_table_contains_any_data_of_a_deleted_user() {
     assert!(mails.iter().all(|mail| mail.to.as_deref() != Some(NEW_EMAIL)), "{mails:?}");
     client.get(ME).await.expect(401).problem("invalid_token");
     brian.get(ME).await.expect(200);
-    // The background jobs do not write any data of the user again.
+    // The background jobs write no data of the deleted user.
     for _ in 0..2 {
         app.clock.advance(TimeDelta::days(8));
         housekeeping::sweep(app.services().clone()).await;

@@ -149,7 +149,7 @@ async fn events_older_than_90_days_are_deleted() {
     assert!(rows::events(&app).await.is_empty());
 }
 
-/// Begins a flow for the address, and returns its id with the code from the mail.
+/// Begins a flow for the address, and returns the id of the flow with the code from the mail.
 async fn begin(app: &TestApp, client: &Client, path: &str, email: &str) -> Value {
     let flow = client.post(path).json(&json!({ "email": email })).await.expect(202).json()["flow_id"].clone();
     json!({ "flow_id": flow, "code": app.mail_to(email).await.code() })

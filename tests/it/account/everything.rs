@@ -10,7 +10,7 @@ use crate::harness::passkeys::{begin_registration, register};
 use crate::harness::totp::{Enrolled, enrol, mfa_token};
 use crate::harness::{Client, PASSWORD, TestApp};
 
-/// A word that occurs in every text of the user.
+/// A word that occurs in every text that the user enters.
 pub(super) const CANARY: &str = "canary";
 pub(super) const EMAIL: &str = "Canary+Owner@example.org";
 pub(super) const NEW_EMAIL: &str = "canary+moved@example.org";
@@ -53,7 +53,7 @@ async fn log_in(app: &TestApp) -> Client {
 async fn use_mails(app: &TestApp, client: &Client) {
     let confirm = "/api/v1/auth/email/confirm";
     let flow = &client.grant()["flow_id"];
-    // The newest mail has no code: it reports a new device.
+    // Skip the newest mail, which reports a new device and has no code.
     let mails = app.mails().await;
     let confirmation = mails.iter().find(|mail| mail.to() == EMAIL && mail.code.is_some()).unwrap();
     let code = json!({ "flow_id": flow, "code": confirmation.code() });
@@ -122,7 +122,7 @@ async fn start_login(app: &TestApp) {
     call.json(&body).await.expect(401).problem("mfa_required");
 }
 
-/// Writes the data that the server has collected in memory to the database.
+/// Writes data to the database that the server collects in memory.
 pub(super) async fn flush(app: &TestApp) {
     let services = app.services();
     services.events.flush().await.unwrap();

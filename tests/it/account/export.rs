@@ -24,8 +24,9 @@ fn has(export: &Value, name: &str, field: &str) -> bool {
     list(export, name).iter().any(|record| record.get(field).is_some())
 }
 
-/// The tables with rows of users, and the field of the export that contains them. Those without a field contain only
-/// numbers that are computed from other rows, or random values that are valid for 5 minutes.
+/// The tables with rows of users, and the field of the export that contains the rows. The two tables without
+/// a field contain only numbers that are computed from other rows, and random values that are valid for 5
+/// minutes.
 const FIELDS: [(&str, Option<&str>); 17] = [
     ("flows", Some("flows")),
     ("idempotency_keys", Some("idempotency_keys")),
@@ -199,7 +200,7 @@ async fn a_long_export_contains_each_trip_once_even_if_other_trips_change_during
     let ids = |export: &Value| -> Vec<Value> {
         list(export, "trips").iter().map(|trip| trip["id"].clone()).collect()
     };
-    // The first, the last and every hundredth trip are deleted while the export runs.
+    // The first trip and every hundredth trip after it are deleted while the export runs.
     let doomed: Vec<Value> = ids(&before).into_iter().step_by(100).collect();
     let delete = async |id: &Value| ada.delete(&format!("/api/v1/trips/{}", id.as_str().unwrap())).await;
     let (during, deleted): (Value, Vec<Reply>) =

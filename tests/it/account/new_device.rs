@@ -12,7 +12,7 @@ const ADA: &str = "ada@example.org";
 const SUBJECT: &str = "New login to your account";
 const TABLET: (&str, &str) = ("Tablet", "Trips/1.4 (iPad; iOS 19.1)");
 
-/// Returns a login on a device.
+/// Returns the request of a login on a device.
 fn login(app: &TestApp, (name, user_agent): (&str, &str), more: &Value) -> Call {
     let mut body = json!({ "identifier": "ada", "password": PASSWORD, "device_name": name });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -90,7 +90,8 @@ async fn every_way_to_log_in_reports_a_new_device() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         app.anonymous().post("/api/v1/auth/login/code/confirm").json(&body).await
     };
-    // The first confirmation of the address removes everything that the sign-up has set, including its device.
+    // The first confirmation of the address removes everything that the sign-up has set, including the known
+    // device.
     let grant = mailed(json!({})).await.expect(200).json();
     assert_eq!(reports(&app).await.len(), 1);
     let ada = ada.with_grant(&grant);
@@ -181,13 +182,13 @@ async fn the_link_in_a_device_report_works_after_a_password_change_and_expires_a
     app.sign_up("ada").await;
     let (tablet, laptop) = (log_in(&app, TABLET).await, log_in(&app, ("Laptop", "x")).await);
     let found = reports(&app).await;
-    // A thief has logged in, and changes the password.
+    // The tablet belongs to a thief, who changes the password.
     app.clock.advance(TimeDelta::seconds(1));
     let change = json!({ "new_password": "a louder harbour at dawn" });
     tablet.post("/api/v1/me/password").json(&change).await.expect(204);
     end(&app, &found[0]).await.expect(204);
     assert!(!tablet.is_alive().await);
-    // The session has ended already.
+    // The change of the password has already ended this session. Its link still succeeds.
     assert!(!laptop.is_alive().await);
     end(&app, &found[1]).await.expect(204);
     let change = json!({ "identifier": "ada", "password": "a louder harbour at dawn" });

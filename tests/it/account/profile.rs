@@ -12,7 +12,7 @@ async fn change(client: &Client, patch: &Value) -> Reply {
     client.patch(ME).json(patch).await
 }
 
-/// Returns the account without its usage, which only this operation returns.
+/// Returns the account without the field `usage`, which only `GET /me` returns.
 async fn me(client: &Client) -> Value {
     let mut account = client.get(ME).await.expect(200).json();
     assert!(account.as_object_mut().unwrap().remove("usage").is_some(), "{account}");
@@ -23,7 +23,7 @@ async fn me(client: &Client) -> Value {
 async fn assert_rejected(client: &Client, patch: &Value, pointer: &str, code: &str) {
     let before = me(client).await;
     let reply = change(client, patch).await.expect(422).problem("invalid");
-    // A value that is too short may also have an invalid format.
+    // A value that is too short can also have an invalid format, so there may be two errors.
     let errors = reply.field_errors();
     assert!(errors.contains(&(pointer.to_owned(), code.to_owned())), "{patch}: {errors:?}");
     assert!(errors.iter().all(|(other, _)| other == pointer), "{patch}: {errors:?}");
@@ -86,7 +86,8 @@ async fn after_a_username_change_only_the_new_username_logs_in() {
         let grant = log_in(&app, identifier).await.expect(200).json();
         assert_eq!(grant["user"]["id"], ada.id());
     }
-    // Tokens contain the id, so issued tokens stay valid; the old username is free again.
+    // Tokens contain the user id, not the username, so issued tokens stay valid. The old username is free
+    // again.
     assert_eq!(me(&ada).await["username"], "countess");
     sign_up_with(&app, "ada", PASSWORD).await;
     assert_ne!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
@@ -100,7 +101,7 @@ async fn a_taken_username_is_rejected() {
     change(&brian, &patch).await.expect(409).problem("identifier_taken");
     assert_eq!(me(&brian).await, brian.grant()["user"], "the rejected patch was partly applied");
     assert_eq!(log_in(&app, "ada").await.expect(200).json()["user"]["id"], ada.id());
-    // The user's current username is not a conflict.
+    // A change to the current username of the same user is no conflict.
     change(&ada, &json!({ "username": "ada" })).await.expect(200);
 }
 

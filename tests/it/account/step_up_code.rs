@@ -13,7 +13,7 @@ async fn start() -> TestApp {
     TestApp::with(|settings| settings.limits = false).await
 }
 
-/// Requests a code, and returns it with its flow.
+/// Requests a code, and returns the code from the mail with the id of its flow.
 async fn mailed(app: &TestApp, client: &Client) -> Value {
     let sent = client.post(CODE).await.expect(202);
     assert_eq!(sent.header("cache-control"), "no-store");
@@ -24,7 +24,7 @@ fn prove(client: &Client, proof: &Value) -> Call {
     client.post(REAUTHENTICATE).json(proof)
 }
 
-/// Returns the same flow with a wrong code.
+/// Returns the id of the same flow with a wrong code.
 fn wrong(proof: &Value) -> Value {
     let code: u32 = proof["code"].as_str().unwrap().parse().unwrap();
     json!({ "flow_id": proof["flow_id"], "code": format!("{:08}", (code + 1) % 100_000_000) })
@@ -74,7 +74,7 @@ async fn trying_a_mailed_code_in_another_session_fails_and_uses_none_of_its_five
         }
     }
     prove(&ada, &proof).await.expect(200);
-    // A token without a session can request a code too. The code is valid only for tokens without a session.
+    // A token without a session can request a code too. This code is valid only for tokens without a session.
     let proof = mailed(&app, &script).await;
     refused(&ada, &proof).await;
     prove(&script, &proof).await.expect(200);

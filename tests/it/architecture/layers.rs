@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::source::{Source, paths};
 
-/// The parts of the library from the bottom to the top. A part may import from lower layers only, and from
-/// its own layer what [`SAME_LAYER`] lists.
+/// The layers of the library from the bottom to the top, and their parts. A part may import from lower
+/// layers, and from its own layer only what [`SAME_LAYER`] lists.
 pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (0, &["listener"]),
     (
@@ -53,7 +53,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
         ],
     ),
     (4, &["web"]),
-    // Layer 5 is the `api` of each domain module.
+    // Layer 5 contains the `api` of each domain module.
     (5, &[]),
     (6, &["app"]),
     (7, &["http", "housekeeping", "admin"]),
@@ -61,10 +61,11 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (9, &["cli", "main", "lib"]),
 ];
 
-/// The imports that are allowed inside of a layer. Two `api` modules may share wire types.
+/// The imports that are allowed inside of a layer: a part, and the parts that it may import. Besides these,
+/// two `api` modules may share wire types.
 pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
     ("data_dir", &["db"]),
-    // The bounds of the settings come from this module.
+    // `passwords` defines the bounds of some settings.
     ("config", &["passwords"]),
     ("mail", &["leases"]),
     ("flows", &["mail"]),
@@ -112,7 +113,7 @@ pub(super) fn module_path(file: &str) -> Vec<String> {
 /// Returns every path inside of the library that the code names, as absolute module paths.
 pub(super) fn imports(source: &Source) -> BTreeSet<Vec<String>> {
     let own = module_path(&source.path);
-    // Unit tests at the end of a file name the file itself as `super`.
+    // Ignore the unit tests at the end of a file, because their `super` is the file itself.
     let code = source.code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut found = BTreeSet::new();
     for root in ["crate", "super", "self"] {
@@ -135,7 +136,8 @@ pub(super) fn imports(source: &Source) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Returns the part that a module path belongs to. The `api` of a domain module is a part of its own.
+/// Returns the part that a module path belongs to, and whether it is the `api` of a domain module, which is a
+/// separate part.
 fn part(path: &[String]) -> Option<(&str, bool)> {
     let first = path.first()?;
     let is_domain = LAYERS.iter().any(|(layer, parts)| *layer == 3 && parts.contains(&first.as_str()));
@@ -149,7 +151,7 @@ fn layer((name, is_api): (&str, bool)) -> Option<u8> {
     LAYERS.iter().find(|(_, parts)| parts.contains(&name)).map(|(layer, _)| *layer)
 }
 
-/// Returns every import of a file that the layer table does not allow.
+/// Returns the imports in `source` that the layer table does not allow.
 pub(super) fn upward_imports(source: &Source) -> Vec<String> {
     let own = module_path(&source.path);
     let Some((name, is_api)) = part(&own) else { return Vec::new() };
@@ -163,7 +165,7 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
             continue;
         }
         let Some(to) = layer(target) else {
-            // The import is a macro or a type at the root of the crate.
+            // The path is a macro or a type at the root of the crate.
             continue;
         };
         let same_layer = SAME_LAYER.iter().any(|(part, known)| *part == name && known.contains(&target.0));
@@ -178,12 +180,12 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
     broken
 }
 
-/// The imports between the parts of a module, or between the modules: each part with the parts that it imports and
-/// the importing file.
+/// The imports between the children of a folder: each child, the children that it imports, and for each of
+/// those the importing file.
 type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Returns the imports between siblings, for every folder. The siblings are the direct children of a folder;
-/// at the top, `trips` and `trips::api` are two of them.
+/// Returns the imports between siblings, for every folder. The siblings are the direct children of a folder.
+/// In the top folder, `trips` and `trips::api` are separate siblings.
 pub(super) fn sibling_imports(all: &[Source]) -> BTreeMap<String, Graph> {
     let modules: BTreeSet<Vec<String>> = all.iter().map(|source| module_path(&source.path)).collect();
     let exists = |path: &[String]| modules.iter().any(|module| module.starts_with(path));

@@ -17,7 +17,8 @@ use source::{Source, queries, sources, words};
 /// The maximum number of lines in a file.
 const LINES_MAX: usize = 400;
 
-/// Returns the part of the library that a file belongs to, and the role of the file: `api.rs`, `store.rs` or another.
+/// Returns the part of the library that a file belongs to, and its role: `api.rs`, `store.rs`, or the name of
+/// the file.
 fn place(path: &str) -> (&str, &str) {
     let inside = path.strip_prefix("src/").unwrap();
     let (part, file) = inside.split_once('/').unwrap_or((inside, ""));
@@ -35,7 +36,7 @@ fn none(broken: &[String]) {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// External libraries, and a function that returns whether a part and a file of it may use them.
+/// External libraries, and a function that returns whether a file of a part may use them.
 type Home = (&'static [&'static str], fn(&str, &str) -> bool);
 const HOMES: [Home; 6] = [
     (&["poem", "poem_openapi"], |part, file| ["http", "listener", "web"].contains(&part) || file == "api.rs"),
@@ -92,9 +93,9 @@ fn the_store_with_the_queries_of_a_module_is_private() {
 fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
     // S-53
     let mut broken = Vec::new();
-    // An account has no other owner. Keys, clients, invites, leases, mails, operators and throttle buckets belong to
-    // the server, and an epoch belongs to the database. The id or the subject of a flow proves that the
-    // caller may use it.
+    // The queries of these modules take no owner. An account is its own owner. Keys, clients, invites,
+    // leases, mails, operators and throttle buckets belong to the server, and an epoch belongs to the
+    // database. Queries for flows take the id or the subject of the flow, which the caller must know or own.
     let without_owner = [
         "accounts",
         "clients",
@@ -119,8 +120,9 @@ fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
             // These queries concern the rows of all owners: they delete expired rows, encrypt secrets again, read the
             // relying party, which is the same for all passkeys, and check that a credential id is new.
             let sweeps = ["sweep", "next_page", "any_rp_id", "is_registered"].contains(&name.as_str());
-            // A verified token names its session or trip, which has one owner. A listing has one owner. A query for
-            // several owners returns the rows of each owner separately.
+            // These parameters restrict a query to its owner. A verified token names a session or a trip,
+            // which has one owner. A listing has one owner. A query for several owners returns the rows of
+            // each owner separately.
             let bound = [
                 "owner: Uuid",
                 "owners: &[Uuid]",
@@ -205,7 +207,7 @@ fn entities_import_nothing_from_the_server_and_migrations_do_not_use_entities() 
     }
 }
 
-/// Functions that only one module each may call.
+/// Functions, each of which only one module may call.
 const BANNED: [&str; 8] = [
     "chrono::Utc::now",
     "std::env::var",

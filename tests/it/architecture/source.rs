@@ -11,7 +11,7 @@ pub(super) struct Source {
     pub(super) code: String,
 }
 
-/// Returns all Rust files in a folder of the workspace.
+/// Returns all Rust files below a folder of the workspace.
 pub(super) fn sources(under: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn code_of(text: &str) -> String {
         } else if first == '"' {
             quoted(rest, '"').unwrap_or(rest.len())
         } else if first == '\'' {
-            // A quotation mark without a closing one nearby begins a lifetime.
+            // A quotation mark that does not enclose one character or an escape begins a lifetime.
             let escaped = rest.starts_with("'\\");
             let end = quoted(rest, '\'').filter(|_| escaped || rest.chars().nth(2) == Some('\''));
             end.unwrap_or(0)
@@ -113,7 +113,7 @@ fn expand<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a st
     if let Some(mut group) = code.strip_prefix('{') {
         loop {
             group = expand(group, base, found);
-            // Before the next separator, only ` as name` can follow.
+            // Only ` as name` can precede the next separator.
             let Some(mark) = group.find([',', '}']) else { return "" };
             let last = group[mark..].starts_with('}');
             group = &group[mark + 1..];
@@ -125,7 +125,7 @@ fn expand<'a>(code: &'a str, base: &str, found: &mut BTreeSet<String>) -> &'a st
     let end = code.find(|c: char| !(c.is_alphanumeric() || c == '_'));
     let (name, rest) = code.split_at(end.unwrap_or(code.len()));
     let path = match (base, name) {
-        // The group has a trailing comma.
+        // The name is empty after a trailing comma of the group.
         (_, "") if !rest.starts_with('*') => return rest,
         (base, "") => base.to_owned(),
         ("", name) => name.to_owned(),

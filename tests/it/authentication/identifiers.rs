@@ -124,7 +124,7 @@ async fn a_username_keeps_its_case_and_is_compared_ignoring_case() {
     let brian = app.sign_up("brian").await;
     let patch = json!({ "username": "gRACE12" });
     brian.patch("/api/v1/me").json(&patch).await.expect(409).problem("identifier_taken");
-    // The owner may change the case.
+    // The owner can change the case.
     let grace = app.anonymous().with_grant(&log_in(&app, "grace12").await.json());
     assert_eq!(grace.patch("/api/v1/me").json(&patch).await.expect(200).json()["username"], "gRACE12");
 }

@@ -98,7 +98,7 @@ async fn an_expired_and_a_removed_invite_code_are_refused() {
     let id = app.services().invites.list().await.unwrap()[1].id;
     app.services().invites.remove(id).await.unwrap();
     sign_up(&client, "clara", &removed).await.expect(403).problem("invite_required");
-    // An expired invite is listed for a while.
+    // An expired invite is listed for 30 days.
     app.services().invites.sweep().await.unwrap();
     assert_eq!(app.services().invites.list().await.unwrap().len(), 1);
     app.clock.advance(TimeDelta::days(31));

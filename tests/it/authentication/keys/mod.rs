@@ -31,7 +31,7 @@ async fn signing_with(alg: SigningAlg) -> TestApp {
     TestApp::with(|settings| settings.signing_alg = alg).await
 }
 
-/// Starts another server with the same data and changed settings. Its clock is its own.
+/// Starts another server with the same data, changed settings and a separate clock.
 async fn start_with_same_data(
     app: &TestApp,
     change: impl FnOnce(&mut tripgate::config::Settings),
@@ -67,7 +67,7 @@ fn client_on(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }
 
-/// Waits for the maximum time in which a replica notices a change.
+/// Waits for the maximum time until every replica notices a change.
 async fn wait_for_propagation() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

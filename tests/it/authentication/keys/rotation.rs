@@ -234,10 +234,10 @@ async fn with_a_wrong_master_secret_no_key_is_rotated_or_created() {
     assert!(matches!(keys.rotate().await, Err(TokensError::NoSigningKey)));
     assert!(matches!(keys.reencrypt().await, Err(TokensError::NoSigningKey)));
     assert!(matches!(keys.revoke(&kid(&ada)).await, Err(TokensError::NoSigningKey)));
-    // The misconfigured server has its own clock.
+    // The misconfigured server has a separate clock.
     misconfigured.clock.advance(TimeDelta::days(31));
     rotate_keys(misconfigured.services().clone()).await;
-    // A change of the algorithm is a rotation too.
+    // At its start, this server tries to rotate because the algorithm has changed.
     let other = start_with_same_data(&app, |settings| {
         settings.secret = Some(Secret::new(wrong));
         settings.signing_alg = SigningAlg::EdDsa;
@@ -254,7 +254,7 @@ async fn with_a_wrong_master_secret_no_key_is_rotated_or_created() {
     }
     app.anonymous().get("/health/ready").await.expect(200);
     client_on(&other, &ada).get("/api/v1/me").await.expect(200);
-    // The failed attempts hold no lease that would block the server with the correct secret.
+    // The failed rotations hold no lease that would block the server with the correct secret.
     app.clock.advance(TimeDelta::days(31));
     rotate_keys(app.services().clone()).await;
     assert_eq!(count_keys(&app).await, [1, 1, 1]);

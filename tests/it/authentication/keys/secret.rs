@@ -108,7 +108,7 @@ async fn replicas_accept_a_prepared_secret_before_it_is_used() {
         stdout(&run_command(&app, &["secret", "prepare"]).await).contains("already; nothing was changed")
     );
     assert_eq!(lines(&app), prepared);
-    // A replica with both secrets, which is not restarted again.
+    // This replica starts with both secrets and is not restarted later.
     let slow = app.replica().await;
     let output = run_command(&app, &["secret", "rotate"]).await;
     assert!(output.status.success(), "{output:?}");

@@ -1,4 +1,4 @@
-//! Tokens with an unknown key id: they cause only few database queries.
+//! Tokens with an unknown key id cause only a few database queries.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Login: it does not reveal which accounts exist, it adapts hashes to the settings, and it validates its
-//! input.
+//! Login: it does not reveal which accounts exist, it adapts password hashes to the configured cost, and it
+//! validates its input.
 
 mod timing;
 
@@ -47,7 +47,7 @@ fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     (reply.status, headers, body)
 }
 
-/// Starts another server with the same data and another cost.
+/// Starts another server with the same data and another bcrypt cost.
 async fn at_cost(app: &TestApp, cost: u32) -> TestApp {
     let settings = app.settings().clone();
     TestApp::with(|s| {
@@ -162,7 +162,8 @@ async fn after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_passw
     assert_eq!(rows::password_hash(&new, "ada").await, after, "an unnecessary rehash");
     verify(&new, "brian", PASSWORD).await.expect(200);
     assert!(rows::password_hash(&new, "brian").await.starts_with("$2b$06$"));
-    // Expensive hashes are replaced at login too, so that dummy hashes can become cheaper.
+    // A hash above the configured cost is replaced at login too. The dummy hash for unknown users has the
+    // cost of the most expensive hash, so it becomes cheaper when all expensive hashes are replaced.
     old.log_in("ada").await;
     assert!(rows::password_hash(&old, "ada").await.starts_with("$2b$04$"));
     assert!(rows::password_hash(&old, "brian").await.starts_with("$2b$06$"));

@@ -1,4 +1,5 @@
-//! Authentication methods besides login: sessionless tokens, Basic on every operation, query tokens.
+//! Authentication methods besides login: sessionless tokens, Basic credentials on every operation, and tokens
+//! in the query.
 
 mod basic;
 mod query;
@@ -13,7 +14,7 @@ use crate::harness::{Client, Reply, TestApp};
 const BEARER: &str = r#"Bearer realm="tripgate""#;
 const BASIC: &str = r#"Basic realm="tripgate", charset="UTF-8""#;
 
-/// Returns all challenges of a response. Each has its own header field.
+/// Returns all challenges of a response. Each challenge has its own header field.
 fn challenges(reply: &Reply) -> Vec<&str> {
     reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect()
 }

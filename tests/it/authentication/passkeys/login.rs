@@ -40,7 +40,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
         assert!(sessions["items"].as_array().unwrap().iter().any(|one| one["device_name"] == "Phone"));
         let used = list(&ada).await[0].clone();
         assert!(used["last_used_at"].as_str() > used["created_at"].as_str(), "{used}");
-        // The authentication is recent.
+        // A login with a passkey counts as a recent authentication.
         client.post("/api/v1/me/passkeys/options").await.expect(200);
     }
     assert!(rows::events(&app).await.contains(&"login_succeeded".to_owned()));
@@ -270,7 +270,7 @@ async fn a_passkey_login_to_a_disabled_account_uses_up_the_challenge() {
     log_in(&app, &body).await.expect(401).problem("invalid_credentials");
     set_disabled(&app, user, false).await;
     is_rejected(log_in(&app, &body).await);
-    // The counter of the attempt is recorded.
+    // The refused attempt has recorded its counter, so the same counter is refused now.
     device.sign_count = 1;
     is_rejected(log_in(&app, &device.log_in(&app.anonymous()).await).await);
     log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200);

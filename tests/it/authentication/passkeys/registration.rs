@@ -79,7 +79,7 @@ async fn passkeys_of_all_algorithms_are_registered_listed_renamed_and_removed() 
     ada.delete(&path).await.expect(404).problem("not_found");
     rename(&ada, id, "Gone").await.expect(404).problem("not_found");
     assert_eq!(list(&ada).await.len(), 2);
-    // A passkey alone requires no second factor.
+    // A passkey without an authenticator app does not enable the second factor.
     assert_eq!(ada.get("/api/v1/me").await.expect(200).json()["mfa_enabled"], false);
     let kinds = rows::events(&app).await;
     let count = |kind: &str| kinds.iter().filter(|found| *found == kind).count();

@@ -62,7 +62,7 @@ async fn a_passkey_alone_logs_in_to_an_account_with_a_second_factor() {
     let (_, mut device) = sign_up(&app, "ada").await;
     let grant = log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200).json();
     let client = app.anonymous().with_grant(&grant);
-    // The session can be refreshed, as after a login with a second factor.
+    // The session can be refreshed, like a session after a login with a second factor.
     let refresh = json!({ "refresh_token": client.grant()["refresh_token"] });
     app.anonymous().post("/api/v1/auth/refresh").json(&refresh).await.expect(200);
 }

@@ -131,7 +131,8 @@ async fn an_expired_nonce_and_a_nonce_of_another_server_get_stale_true() {
     assert!(challenge(&stale).contains("stale=true"));
     fields.nonce = nonce(&stale);
     send(&app, &fields).await.expect(200);
-    // A wrong response is not stale: the client must not repeat it.
+    // A response with a wrong password gets no `stale=true`, because the client must not repeat it with a new
+    // nonce.
     let wrong = Fields { password: "x".to_owned(), nonce: "x".to_owned(), ..fields };
     assert!(!challenge(&send(&app, &wrong).await.expect(401)).contains("stale"));
 }

@@ -56,7 +56,7 @@ async fn a_login_that_overlaps_an_enrolment_requires_the_second_factor() {
         let (reply, confirmed) = overlapping(login, confirm).await;
         confirmed.expect(200);
         if reply.status == 200 {
-            // The login was faster. The enrolment revokes its token.
+            // The login completed before the enrolment, which revoked the token of the login.
             let token = reply.json()["access_token"].as_str().unwrap().to_owned();
             app.anonymous().with_token(&token).get("/api/v1/me").await.expect(401);
         } else {
@@ -77,7 +77,8 @@ async fn a_login_with_the_old_password_cannot_be_completed_after_a_password_chan
     };
     let body = json!({ "new_password": "a louder harbour at dawn" });
     let change = async { ada.client.post("/api/v1/me/password").json(&body).await };
-    // The login completes after the change, because it began to compare the old password a little later.
+    // The login completes after the change of the password, because the server began to compare the old
+    // password later.
     let (changed, reply) = overlapping(change, login).await;
     changed.expect(204);
     let reply = reply.json();

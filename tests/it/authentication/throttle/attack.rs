@@ -10,7 +10,7 @@ const ADA: &str = "ada@example.org";
 const SUBJECT: &str = "Many failed logins to your account";
 const HOME: &str = "203.0.113.1";
 
-/// Fails to log in 100 times, on each server in turn.
+/// Sends 100 logins with a wrong password, to each server in turn.
 async fn attack(apps: &[&TestApp], name: &str, network: &str) {
     for address in 0..10 {
         fail(apps[address % apps.len()], &format!("{network}.{address}"), name, 10).await;
@@ -54,7 +54,7 @@ async fn an_attack_from_many_addresses_on_three_servers_is_reported_once() {
     let events = ada.get("/api/v1/me/events?limit=100").await.expect(200).json()["items"].clone();
     let event = events.as_array().unwrap().iter().find(|event| event["type"] == "attack_detected").unwrap();
     assert_eq!(event["ip"], "198.51.100.9");
-    // The attack continues, also with the email address instead of the username.
+    // The attack continues, with the username and then with the email address.
     app.clock.advance(TimeDelta::seconds(30));
     fail(&two, "192.0.2.1", "ada", 1).await;
     attack(&[&two, &three], ADA, "192.0.2").await;

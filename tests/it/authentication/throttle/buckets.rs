@@ -1,4 +1,4 @@
-//! What is counted: accounts, addresses and networks, on all replicas.
+//! The failures that the throttle counts: by account, by IP address and by network, on all replicas.
 
 use std::collections::BTreeMap;
 

@@ -16,7 +16,8 @@ use crate::harness::{Client, PASSWORD, TestApp, rounds};
 
 const ADDRESSES: usize = 200;
 const ATTACKERS: usize = 16;
-/// After this number of attempts, the clock advances, so that the passwords of further attempts are compared.
+/// After this number of attempts, the clock advances and ends the delays, so that passwords are compared
+/// again.
 const PHASE: usize = 500;
 
 /// Sends wrong passwords to all servers in turn. Returns how often each status was received.

@@ -53,7 +53,7 @@ impl Server {
         let of_login =
             statements.filter(|line| line.contains("throttle_buckets") && !line.contains(" LIMIT "));
         let mut verbs: Vec<_> = of_login.map(verb).collect();
-        // The order of the buckets depends on the secret of the server.
+        // Sort the statements, because the order of the buckets depends on the secret of the server.
         verbs.sort();
         verbs
     }
@@ -72,7 +72,8 @@ async fn a_login_without_recent_failures_reads_the_throttle_buckets_once_and_wri
     for _ in 0..2 {
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);
     }
-    // A failure is counted by account and address, by address and by account. The next success resets the first one.
+    // A failure is counted three times: by account and address, by address, and by account. The next success
+    // resets the first counter.
     assert_eq!(server.log_in(WRONG, 401).await, ["INSERT", "INSERT", "INSERT", "SELECT", "UPDATE"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["DELETE", "SELECT", "SELECT"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT", "SELECT"]);

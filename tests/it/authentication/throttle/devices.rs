@@ -8,7 +8,7 @@ use crate::harness::{Call, PASSWORD, TestApp};
 
 const HOME: &str = "203.0.113.1";
 
-/// Returns a login by a device with a token.
+/// Returns the request of a login with a device token.
 fn device_login(app: &TestApp, name: &str, password: &str, token: &Value) -> Call {
     let body = json!({ "identifier": name, "password": password, "device_token": token });
     app.anonymous().post("/api/v1/auth/login").header("x-forwarded-for", HOME).json(&body)

@@ -1,6 +1,7 @@
 //! The throttle: failed attempts are slowed down, and the owner of an account is never locked out.
 //!
-//! The test is a trusted proxy, so each request names the address of its client.
+//! The server trusts the tests as a proxy, so each request states the address of its client in
+//! `X-Forwarded-For`.
 
 mod attack;
 mod buckets;
@@ -20,13 +21,13 @@ async fn start() -> TestApp {
     TestApp::with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await
 }
 
-/// Returns a login from an address.
+/// Returns the request of a login from an IP address.
 fn login(app: &TestApp, address: &str, name: &str, password: &str) -> Call {
     let body = json!({ "identifier": name, "password": password });
     app.anonymous().post("/api/v1/auth/login").header("x-forwarded-for", address).json(&body)
 }
 
-/// Fails to log in `count` times, and expects that the password of each attempt is compared.
+/// Sends `count` logins with a wrong password, and asserts that each of the passwords is compared.
 async fn fail(app: &TestApp, address: &str, name: &str, count: usize) {
     for attempt in 0..count {
         let reply = login(app, address, name, WRONG).await;
@@ -44,7 +45,7 @@ fn refused(reply: Reply) -> i64 {
     secs
 }
 
-/// Logs in with the right password and expects success.
+/// Logs in with the correct password and asserts success.
 async fn succeed(app: &TestApp, address: &str, name: &str) {
     login(app, address, name, PASSWORD).await.expect(200);
 }

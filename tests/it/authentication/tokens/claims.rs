@@ -157,7 +157,8 @@ async fn the_remaining_claims_are_required_and_their_types_are_checked() {
     // S-25
     let scene = Scene::new().await;
     for name in ["client_id", "scope", "auth_time", "amr"] {
-        // An empty `amr` names no authentication method, which is harmless. The server never issues one.
+        // An empty `amr` is accepted. It names no authentication method, which is harmless, and the server
+        // never issues such a token.
         let values = invalid_values().into_iter().filter(|value| name != "amr" || *value != json!([]));
         scene.assert_claims_rejected(name, values).await;
     }

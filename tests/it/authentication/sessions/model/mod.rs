@@ -31,24 +31,24 @@ const PAST_GRACE_SECS: i64 = 31;
 /// The tokens that an actor holds.
 #[derive(Clone, Debug)]
 struct HeldTokens {
-    /// The number of the refresh token.
-    number: usize,
+    /// The index of the refresh token in [`Session::tokens`].
+    token_index: usize,
     grant: Value,
     /// The time at which the access token is rejected, including the clock tolerance.
     expires_at: i64,
 }
 
 impl HeldTokens {
-    fn new(number: usize, grant: Value, now: i64) -> Self {
+    fn new(token_index: usize, grant: Value, now: i64) -> Self {
         let expires_at = now + grant["expires_in"].as_i64().unwrap() + 30;
-        Self { number, grant, expires_at }
+        Self { token_index, grant, expires_at }
     }
 }
 
 #[derive(Debug)]
 struct Session {
     rules: Rules,
-    /// All refresh tokens of the session, by number.
+    /// All refresh tokens of the session, in the order in which they were first issued.
     tokens: Vec<String>,
     client: HeldTokens,
     thief: Option<HeldTokens>,
@@ -75,9 +75,9 @@ impl Session {
         if is_thief { self.thief.as_ref() } else { Some(&self.client) }
     }
 
-    /// Records an issued token and asserts that each number has one token.
-    fn record(&mut self, number: usize, token: &str) {
-        if let Some(known) = self.tokens.get(number) {
+    /// Records an issued token. Asserts that no other token was issued with this index.
+    fn record(&mut self, token_index: usize, token: &str) {
+        if let Some(known) = self.tokens.get(token_index) {
             assert_eq!(known, token, "one token has two successors");
         } else {
             assert!(
@@ -180,7 +180,7 @@ impl History<'_> {
     async fn refresh(&mut self, actor: Actor, replicas: &[usize], is_lost: bool) {
         let session = &self.sessions[actor.session];
         let Some(held) = session.held(actor.is_thief) else { return };
-        let presented = held.number;
+        let presented = held.token_index;
         let grant = self.present(actor.session, presented, replicas).await;
         let (servers, session) = (&self.servers, &mut self.sessions[actor.session]);
         let now = servers.now;
@@ -205,7 +205,7 @@ impl History<'_> {
         let mut grants = Vec::new();
         let mut is_rejected = false;
         for (reply, replica) in replies.into_iter().zip(replicas) {
-            // All requests are concurrent, so the state before them applies to each.
+            // All requests are concurrent, so the state before the requests applies to each of them.
             let verdict = session.rules.verdict(presented, *replica, now);
             if reply.status == 401 {
                 assert!(!matches!(verdict, Verdict::Accept(_)), "expected {verdict:?}, got a rejection");
@@ -244,7 +244,7 @@ impl History<'_> {
         assert!(at.services().tokens.poll().await);
         assert_eq!(has_access(at, &held.grant).await, is_valid);
         if is_valid {
-            self.sessions[actor.session].rules.record_use(held.number, replica);
+            self.sessions[actor.session].rules.record_use(held.token_index, replica);
         }
     }
 
@@ -259,7 +259,7 @@ impl History<'_> {
         let now = self.servers.now;
         let session = &mut self.sessions[actor.session];
         let Some(held) = session.held(actor.is_thief) else { return };
-        let body = json!({ "refresh_token": session.tokens[held.number] });
+        let body = json!({ "refresh_token": session.tokens[held.token_index] });
         let call = self.servers.at(replica).anonymous().post("/api/v1/auth/logout");
         call.json(&body).await.expect(204);
         session.rules.revoke(now);
@@ -277,7 +277,7 @@ impl History<'_> {
             return;
         }
         let now = self.servers.now;
-        self.sessions[actor.session].rules.record_use(held.number, replica);
+        self.sessions[actor.session].rules.record_use(held.token_index, replica);
         for (number, session) in self.sessions.iter_mut().enumerate() {
             if number != actor.session && OWNERS[number] == OWNERS[actor.session] {
                 session.rules.revoke(now);
@@ -307,7 +307,8 @@ impl History<'_> {
             );
             // The steps below use an old token, as a thief does.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
-            // The newest token may be accepted; the one before it is rejected, and then all are.
+            // The newest token may be accepted. The token before it is rejected, and after that every token
+            // is.
             for presented in [newest, newest.saturating_sub(1), newest] {
                 self.present(number, presented, &[1]).await;
             }
@@ -327,7 +328,7 @@ fn in_any_sequence_of_events_an_honest_client_stays_logged_in_and_a_thief_is_loc
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let servers = RefCell::new(runtime.block_on(Servers::start()));
     let config = Config::default();
-    // Each case is a whole history. PROPTEST_CASES sets their number.
+    // PROPTEST_CASES sets the number of cases. Run a tenth of them, because each case is a whole history.
     let config =
         Config { cases: config.cases / 10, failure_persistence: None, max_shrink_iters: 500, ..config };
     let result = TestRunner::new(config).run(&vec(step(), 1..50), |steps| {

@@ -1,7 +1,7 @@
 //! The refresh rules of the API contract for one session.
 //!
-//! Refresh tokens are numbered from 0 in the order in which they were first issued. This module does
-//! not depend on the token format or on the server's storage.
+//! The index of a refresh token counts from 0, in the order in which the tokens were first issued. This
+//! module does not depend on the token format or on the server's storage.
 
 /// The idle timeout of a session, in seconds.
 pub(super) const IDLE_SECS: i64 = 60 * 86_400;
@@ -13,25 +13,26 @@ const GRACE_SECS: i64 = 30;
 /// The expected response to a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// A grant with the refresh token of this number.
+    /// A grant with the refresh token of this index.
     Accept(usize),
     /// A rejection; the session is revoked afterwards.
     Reject,
-    /// A grant or a rejection: another replica has seen a use of the new token, but may not have recorded it yet.
+    /// A grant with this refresh token, or a rejection: another replica has seen a use of the new access
+    /// token, but may not have recorded this use yet.
     Either(usize),
 }
 
 /// The state of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    /// The number of the newest token.
+    /// The index of the newest refresh token.
     pub(super) newest: usize,
     /// Whether the session was revoked before its expiry.
     pub(super) is_revoked: bool,
     expires_at: i64,
     idle_until: i64,
     rotated_at: i64,
-    /// The number of the newest refresh token whose access token was used.
+    /// The index of the newest refresh token whose access token was used.
     confirmed: usize,
     /// For each replica, whether it received a use of that access token itself.
     seen_by: Vec<bool>,
@@ -57,7 +58,7 @@ impl Rules {
         !self.is_revoked && now < self.idle_until
     }
 
-    /// Returns the expected response to the token with this number.
+    /// Returns the expected response to the refresh token with the index `presented`.
     pub(super) fn verdict(&self, presented: usize, replica: usize, now: i64) -> Verdict {
         let successor = presented + 1;
         if !self.is_active(now) || successor < self.newest {
@@ -74,10 +75,10 @@ impl Rules {
         }
     }
 
-    /// Records that a refresh token was exchanged for the next one.
-    pub(super) fn record_grant(&mut self, number: usize, now: i64) {
-        if number > self.newest {
-            self.newest = number;
+    /// Records that a refresh token was exchanged for the refresh token with this index.
+    pub(super) fn record_grant(&mut self, index: usize, now: i64) {
+        if index > self.newest {
+            self.newest = index;
             self.rotated_at = now;
         }
         self.idle_until = self.expires_at.min(now + IDLE_SECS);
@@ -88,14 +89,14 @@ impl Rules {
         self.is_revoked |= self.is_active(now);
     }
 
-    /// Records use of the access token that was issued with this refresh token.
-    pub(super) fn record_use(&mut self, number: usize, replica: usize) {
-        if number > self.confirmed {
-            self.confirmed = number;
+    /// Records a use of the access token that was issued with the refresh token of this index.
+    pub(super) fn record_use(&mut self, index: usize, replica: usize) {
+        if index > self.confirmed {
+            self.confirmed = index;
             self.seen_by.fill(false);
             self.is_recorded = false;
         }
-        self.seen_by[replica] |= number == self.confirmed;
+        self.seen_by[replica] |= index == self.confirmed;
     }
 
     /// Records that the replica flushed its token usage.

@@ -15,19 +15,19 @@ pub(super) struct Actor {
 /// One step of a history.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Sends its refresh token to these replicas concurrently. Keeps its old tokens if the responses are
-    /// lost.
+    /// The actor sends its refresh token to these replicas concurrently. If the responses are lost, it keeps
+    /// its old tokens.
     Refresh {
         actor: Actor,
         replicas: Vec<usize>,
         is_lost: bool,
     },
-    /// Uses its access token.
+    /// The actor uses its access token.
     Use {
         actor: Actor,
         replica: usize,
     },
-    /// The usual behavior of a client: refreshes and uses the new access token.
+    /// The client refreshes the session and uses the new access token, as clients usually do.
     RefreshAndUse {
         session: usize,
         replica: usize,
@@ -48,7 +48,7 @@ pub(super) enum Step {
     Restart {
         replica: usize,
     },
-    /// The replica flushes its token usage, as it also does periodically.
+    /// The replica writes its token usage to the database, as it does periodically.
     Flush {
         replica: usize,
     },

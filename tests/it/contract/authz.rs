@@ -93,7 +93,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("change_password", Method::POST, "/api/v1/me/password", Some(r#"{"current_password":"a quiet harbour at dusk","new_password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("list_events", Method::GET, "/api/v1/me/events", None, Scope("account")),
     ("export_me", Method::GET, "/api/v1/me/export", None, Scope("account")),
-    // Last in its group: the call deletes the account.
+    // This row follows all other rows of the account, because the call deletes the account.
     ("delete_me", Method::DELETE, "/api/v1/me", Some(r#"{"password":"a quiet harbour at dusk"}"#), Scope("account")),
     ("introspect_token", Method::POST, "/api/v1/auth/introspect", Some("token=x"), Service),
     ("revoke_token", Method::POST, "/api/v1/auth/revoke", Some("token=x"), Service),
@@ -103,7 +103,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("get_readiness", Method::GET, "/health/ready", None, Nothing),
 ];
 
-/// The operations whose body contains a code or token from a mail. The tests of recovery send valid ones.
+/// The operations whose body contains a code or token from a mail. The tests of recovery send valid codes and
+/// tokens.
 const WITH_MAILED_PROOF: [&str; 5] =
     ["log_in_by_code", "confirm_email", "undo_email_change", "reset_password", "end_reported_session"];
 

@@ -131,7 +131,8 @@ async fn a_malformed_or_oversized_request_head_gets_a_problem_document() {
 
 #[tokio::test]
 async fn oversized_headers_of_an_http_2_request_get_a_problem_document() {
-    // The headers fit into one frame of HTTP/2, and exceed the limit because each field counts 32 bytes more.
+    // The encoded headers fit into one frame of HTTP/2. They exceed the limit, which counts 32
+    // additional bytes for each field (RFC 9113 §6.5.2).
     let app = TestApp::start().await;
     let address = app.address();
     for (size, code) in [(15_000, None), (16_300, Some("headers_too_large"))] {

@@ -240,7 +240,7 @@ async fn a_body_above_the_size_limit_is_rejected_whether_or_not_it_has_a_content
          Authorization: Bearer {}\r\n",
         ada.token()
     );
-    // The request is rejected before any byte of the body arrives.
+    // The declared length is enough to reject the request: no byte of the body is sent.
     let declared = app.raw(format!("{head}Content-Length: {}\r\n\r\n", BODY_MAX + 1)).await;
     assert_eq!(declared.statuses(), [413]);
     assert!(declared.text().contains(r#""code":"content_too_large""#));

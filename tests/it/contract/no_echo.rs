@@ -75,12 +75,13 @@ async fn no_error_echoes_a_path_a_query_or_a_header() {
         }
         for Operation { method, path, .. } in operations(SOME_ID) {
             let call = |query: &str| client.call(method.clone(), &format!("{path}{query}"));
-            // The name of an unknown parameter is in the pointer, so it contains no canary.
+            // The names contain no canary, because the pointer of an error contains the name of an unknown
+            // parameter.
             for query in ["?limit=X", "?cursor=X", "?token=X", "?x=X", "?limit=1&limit=X"] {
                 errors += u32::from(check_no_echo(&call(&query.replace('X', WORD)).await));
             }
             for name in HEADERS {
-                // White space and non-ASCII bytes, because a valid request id may be echoed.
+                // The values contain a space or a non-ASCII byte, because a valid request id is echoed.
                 for value in [format!("{WORD} \u{e9}"), format!("Bearer {WORD} x"), format!("Basic {WORD} x")]
                 {
                     errors += u32::from(check_no_echo(&call("").header(name, value).await));
@@ -122,7 +123,7 @@ async fn no_error_echoes_a_request_body() {
         ];
         let mut bodies: Vec<String> = values.iter().map(Value::to_string).collect();
         let known = schema["properties"].as_object().unwrap();
-        // The pointer of an error names an unknown field, so the name contains no canary.
+        // The names contain no canary, because the pointer of an error contains the name of an unknown field.
         for name in known.keys().map(String::as_str).chain(["x"]) {
             for value in &values {
                 bodies.push(json!({ name: value }).to_string());

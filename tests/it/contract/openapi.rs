@@ -171,7 +171,7 @@ fn the_document_and_every_tag_have_an_introduction() {
         let text = after.split("\n## ").next().unwrap();
         assert!(text.split_whitespace().count() >= 30, "{section} is too short");
     }
-    // Every operation that it mentions exists.
+    // Every operation that the introduction mentions exists.
     for mention in description.split('`').skip(1).step_by(2).filter(|text| text.contains(" /api/")) {
         let (method, path) = mention.split_once(' ').unwrap();
         let known = operations().any(|(template, name, _)| template == path && name == method.to_lowercase());
@@ -285,7 +285,7 @@ fn request_schemas_forbid_unknown_fields_and_response_schemas_allow_them() {
 /// The paths of operations that accept a form.
 const FORMS: [&str; 2] = ["/api/v1/auth/introspect", "/api/v1/auth/revoke"];
 
-/// The path of the operation that returns pages to browsers, and their media type.
+/// The path of the operation that returns HTML pages to browsers.
 const SHARED: &str = "/api/v1/shared/{token}";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -300,7 +300,8 @@ fn bodies_and_problems_are_documented_with_their_media_types() {
         if let Some(body) = operation.get("requestBody") {
             let expected = if FORMS.contains(&path) { FORM } else { "application/json" };
             assert_eq!(types(body), [expected], "{name}");
-            // After a recent authentication, no password is needed. A login with only a passkey needs no body either.
+            // `delete_me` needs no password after a recent authentication. A login with only a passkey needs
+            // no body either.
             let is_optional =
                 operation["operationId"] == "delete_me" || operation["operationId"] == "begin_passkey_login";
             assert_eq!(body["required"], !is_optional, "{name}");
@@ -344,7 +345,8 @@ fn every_response_description_has_several_words() {
     }
 }
 
-/// Returns what deprecated operations lack: a last day, and the headers that state both dates.
+/// Returns what deprecated operations lack: `x-sunset` with the last day, and the headers `Deprecation` and
+/// `Sunset`.
 fn deprecation_errors(document: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {

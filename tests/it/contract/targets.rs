@@ -81,14 +81,14 @@ fn server_time(client: &Client) -> DateTime<Utc> {
     client.grant()["server_time"].as_str().unwrap().parse().unwrap()
 }
 
-/// Starts a login of another user, and returns its token and a code that completes it.
+/// Starts a login of another user. Returns the `mfa_token` of the login and a code that completes the login.
 async fn waiting_login(owner: &Client) -> String {
     let name = format!("u{}", Uuid::now_v7().simple().to_string().split_at(12).1);
     let body = json!({ "username": name, "password": PASSWORD });
     let grant = owner.post("/api/v1/auth/signup").json(&body).await.expect(201).json();
     let client = owner.with_grant(&grant);
     let enrolled = enrol(&client, server_time(&client)).await;
-    // The code of this step is used up; the next one is valid already.
+    // The code of the current time step is used up. The code of the next step is already valid.
     let next = server_time(&client) + TimeDelta::seconds(30);
     format!("{} {}", mfa_token(&client, &name).await, enrolled.authenticator.code_at(next))
 }

@@ -29,11 +29,11 @@ enum By {
 }
 use By::{Anonymous, Basic, Grace, Service, Writer};
 
-/// The state before the request, which is also created from examples.
+/// The state before the request. The tests create this state from examples of other operations.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
-    /// The server requires that an address is confirmed first.
+    /// No account, on a server with the sign-up mode `confirm_first`.
     ConfirmFirst,
     Account,
     /// The account, and a personal access token.
@@ -42,13 +42,13 @@ enum Before {
     Trip,
     /// Two trips.
     Trips,
-    /// A cursor of the change feed, and after it a new trip and a deleted trip.
+    /// A cursor of the change feed, and later a new trip and a deleted trip.
     Deleted,
     /// A trip with a share link.
     Shared,
     /// The account, and a passkey.
     Passkey,
-    /// The account, with an authenticator app that is not confirmed.
+    /// The account, with an unconfirmed authenticator app.
     Enrolling,
     /// The account, with an authenticator app.
     Enrolled,
@@ -68,8 +68,8 @@ enum Extra {
     Access(&'static str),
     /// Replaces the value at this pointer into the request with the refresh token.
     Refresh(&'static str),
-    /// Replaces the value at this pointer into the request with a code of the authenticator app, and `mfa_token` with
-    /// that of a login.
+    /// Replaces the value at this pointer into the request with a code of the authenticator app, and the
+    /// `mfa_token` with the `mfa_token` of a login.
     Code(&'static str),
     /// Replaces the challenge and the credential by those of a login with the passkey.
     Passkey,
@@ -77,7 +77,7 @@ enum Extra {
     NewPasskey,
     /// Replaces the flow and its code by those of the sign-up.
     SignUpCode,
-    /// Replaces the flow and its code by those that this operation mails.
+    /// Replaces the flow and its code by those of a flow that a request to this path begins.
     MailedCode(&'static str),
     /// Replaces the token by that of the mail that reports a change of address.
     UndoToken,

@@ -54,7 +54,7 @@ async fn a_compressed_list_has_an_etag_that_the_client_can_send_in_if_none_match
     let tag = small.header("etag");
     assert!(tag.starts_with("W/\""), "{tag}");
     list().header("if-none-match", tag).await.expect(304);
-    // The tag of a single trip stays strong, so that it works in If-Match.
+    // The entity tag of a single trip stays strong, so that clients can send it in `If-Match`.
     let id = page["items"][0]["id"].as_str().unwrap();
     let trip = ada.get(&format!("/api/v1/trips/{id}")).header("accept-encoding", "gzip").await.expect(200);
     assert!(trip.header("etag").starts_with('"') && !trip.headers.contains_key("content-encoding"));

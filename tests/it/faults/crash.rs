@@ -51,7 +51,7 @@ async fn list_all(server: &Process, token: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_when_the_server_is_killed() {
     // S-70
-    // `app` provides the database and the secret; its own server stays idle.
+    // `app` provides the database and the secret. The server of `app` gets no requests.
     let app = TestApp::start().await;
     let dir = tempfile::TempDir::new().unwrap();
     // A fixed issuer keeps tokens valid after a restart on another port.
@@ -93,7 +93,7 @@ async fn acknowledged_writes_survive_when_the_server_is_killed() {
     }
 }
 
-/// A client that refreshes in a loop and stores the tokens that it received last.
+/// A client that refreshes its session in a loop and stores the tokens that it received last.
 #[derive(Debug)]
 struct Phone {
     refresh_token: String,
@@ -111,9 +111,10 @@ impl Phone {
         Self { refresh_token, access_token, refreshed: 0, lost: 0 }
     }
 
-    /// Refreshes until the server is dead. It loses two of three responses: it doesn't wait for one, and
-    /// discards another after receiving it. While an earlier request is in flight, it may repeat the token,
-    /// but never sends a newer one: if the old token arrived last, the server would treat it as stolen.
+    /// Refreshes until the server is dead. Of three responses, the phone loses two: it does not wait for the
+    /// end of one, and discards another after receiving it. While an earlier request is in flight, the phone
+    /// repeats the same token and never sends a newer token: if the old token arrived last, the server would
+    /// treat it as stolen.
     async fn refresh_until_killed(mut self, server: &Process) -> Self {
         let mut in_flight = Vec::new();
         loop {
@@ -172,7 +173,8 @@ async fn neither_a_killed_server_nor_a_lost_response_logs_a_client_out() {
         sleep(Duration::from_millis(500 + 170 * round as u64)).await;
         running.kill();
         phones = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-        // Excludes the effect of the grace period, in which the previous token is accepted anyway.
+        // Move the last refresh into the past: in the grace period, the server would accept the previous
+        // token anyway.
         rows::age_rotations(&app).await;
         server = serve();
     }

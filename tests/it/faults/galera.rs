@@ -15,7 +15,7 @@ use crate::harness::process::Process;
 use crate::harness::{PASSWORD, PUBLIC_URL, rounds};
 
 const TRIPS: &str = "/api/v1/trips";
-/// How often the servers start at once on an empty database.
+/// The number of rounds in which the servers start at once on an empty database.
 const STARTS: usize = 5;
 
 /// The nodes of the cluster, and the ids of their processes.
@@ -85,8 +85,9 @@ async fn send(call: RequestBuilder) -> (StatusCode, String, Value) {
     (status, etag.unwrap_or_default(), response.json().await.unwrap_or_default())
 }
 
-/// Replaces one version on three nodes concurrently. Asserts that at most one replacement succeeds, and that no other
-/// write is lost.
+/// In each round, replaces one version of a trip on three nodes concurrently. Asserts that at most one
+/// replacement succeeds and that no successful replacement is lost. Returns the number of successful
+/// replacements.
 async fn assert_no_lost_update(servers: &[Process], token: &str) -> usize {
     let body = json!({ "title": "first" });
     let create = servers[0].call(Method::POST, TRIPS).bearer_auth(token).json(&body);
@@ -116,7 +117,8 @@ async fn assert_no_lost_update(servers: &[Process], token: &str) -> usize {
     replaced
 }
 
-/// Asserts that a node that has lost the others returns 503 and never 500. Returns the number of those responses.
+/// Kills two nodes. Asserts that the third node returns 503 for the requests that it can't process, and never
+/// 500. Returns the number of responses with 503.
 async fn assert_unavailable_without_quorum(cluster: &Cluster, server: &Process, token: &str) -> u32 {
     for pid in &cluster.pids[1..] {
         kill_process(*pid, Signal::KILL).unwrap();

@@ -75,7 +75,7 @@ async fn carry(
 ) {
     sever.mark_unchanged();
     tokio::select! {
-        // Ends when a peer closes or the test is over.
+        // `pass` ends when a peer closes the connection or the test is over.
         _ = pass(client, target, network) => {}
         _ = sever.changed() => {}
     }
@@ -156,7 +156,8 @@ async fn assert_unavailable(app: &TestApp, ada: &Client) {
         anonymous.get("/health/ready").await.expect(503).problem("database_unavailable");
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         anonymous.get("/health/live").await.expect(200);
-        // Another replica may have revoked the token a second ago.
+        // A second without the database is enough to reject tokens, because another replica may have revoked
+        // them.
         app.clock.advance(TimeDelta::seconds(1));
         ada.get("/api/v1/auth/session").await.expect(503).problem("database_unavailable");
     }
@@ -242,8 +243,9 @@ async fn a_frozen_database_delays_no_response_by_more_than_six_seconds() {
     }
 }
 
-/// Asserts that a replica without database access accepts no token that was revoked more than a second ago, and
-/// no token at all after that second, until it has access again. Returns for how long it accepted the token.
+/// Asserts that a replica without database access accepts no token that was revoked more than a second ago.
+/// Until it has access again, it accepts no token at all after that second. Returns how long the replica
+/// accepted the revoked token.
 async fn assert_revocation_is_never_late(network: Network) -> Option<Duration> {
     let app = TestApp::start_now().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -348,7 +350,7 @@ async fn a_transaction_that_is_idle_for_ten_seconds_is_never_committed() {
             late.boxed()
         })
         .await;
-    // The COMMIT finds the connection closed.
+    // The database has closed the connection before the COMMIT.
     assert!(matches!(written, Err(StoreError::OutcomeUnknown(_))), "{written:?}");
     assert_eq!(ada.get("/api/v1/me").await.expect(200).json()["display_name"], json!(null));
 }

@@ -1,4 +1,4 @@
-//! Restoring a backup: clients that have seen changes which the database lost must notice this.
+//! Restoring a backup: clients that have seen changes which the restore lost must notice the loss.
 
 use std::fs;
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ async fn a_device_with_a_trip_version_that_a_restore_lost_overwrites_no_later_ch
     let list_tag = phone.get(TRIPS).await.expect(200).header("etag").to_owned();
     let app = restore(app, &backup).await;
     let (phone, laptop) = (moved(&app, &ada), moved(&app, &ada));
-    // The list changes once between backup and restore, and once after the restore.
+    // The list of trips changed once between the backup and the restore, and changes once after the restore.
     let kept = rename(&laptop, &trip, "from the laptop").await;
     let read = phone.get(&path(&trip)).header("if-none-match", &tag).await.expect(200);
     assert_eq!(read.json()["title"], "from the laptop");
@@ -395,6 +395,6 @@ async fn an_epoch_can_be_renewed_while_the_server_runs() {
     }
     server.terminate();
     assert_eq!(server.wait_for_exit().0, Some(0));
-    // The data directory belongs to the database.
+    // The data directory still belongs to the database, so a server starts.
     drop(Process::serve(dir.path(), &[]));
 }

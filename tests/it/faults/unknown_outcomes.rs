@@ -21,9 +21,9 @@ const DOOMED: &str = "doomed-commit";
 /// What happens to the COMMIT of the trip with the title [`DOOMED`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum CommitFault {
-    /// The connection breaks before the database gets it.
+    /// The connection breaks before the database receives the COMMIT.
     NotSent,
-    /// The connection breaks after the database has executed it.
+    /// The connection breaks after the database has executed the COMMIT.
     ResultLost,
 }
 
@@ -31,8 +31,8 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Forwards one connection. Breaks it at the COMMIT of the trip, unless another connection was broken before
-/// (`is_done`).
+/// Forwards one connection. Breaks the connection at the COMMIT of the trip, unless another connection was
+/// broken before (`is_done`).
 async fn carry(
     client: TcpStream,
     target: SocketAddr,
@@ -136,12 +136,13 @@ async fn a_commit_that_the_disk_refuses_has_an_unknown_outcome_and_a_retry_creat
     let server = Process::serve(dir.path(), &["--public-url", "https://tripgate.test"]);
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
     let trip = json!({ "id": "01a20107-5b48-703c-96db-79a70f5cb3f1", "title": "Lisbon", "notes": "n".repeat(9_000) });
-    // SQLite writes to the log when it commits.
+    // A limit at the current size of the write-ahead log makes the next COMMIT fail, because it writes to
+    // this log.
     let log = dir.path().join("data/tripgate.db-wal").metadata().unwrap().len();
     server.limit_files(Some(log));
     let (status, problem) = create(&server, &token, &trip).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("outcome_unknown")));
-    // The writer can't connect again, so this request changes nothing.
+    // The writer can't open the database again, so this request changes nothing.
     let (status, problem) = create(&server, &token, &trip).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("database_unavailable")));
     server.limit_files(None);

@@ -1,4 +1,4 @@
-//! Jumps of the fixed clock.
+//! Jumps of the clock that the tests control.
 
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;

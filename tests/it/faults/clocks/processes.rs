@@ -13,7 +13,7 @@ use crate::harness::process::Process;
 use crate::harness::{PASSWORD, TestApp, rows};
 
 const YEAR: TimeDelta = TimeDelta::days(365);
-/// Longer than the interval of the jobs.
+/// A duration that is longer than the interval of the jobs.
 const JOBS: Duration = Duration::from_secs(65);
 
 async fn log_in(server: &Process) -> Value {

@@ -32,13 +32,13 @@ impl ShiftedClock {
         clock
     }
 
-    /// Shifts the clock of all servers, also of those that run.
+    /// Shifts the clock of all servers of this shim, including running servers.
     pub(super) fn set(&self, shift: TimeDelta) {
-        // Rewritten in place, because the servers have mapped the file.
+        // Rewrite the file in place, because running servers have mapped it into memory.
         fs::write(self.file(), shift.num_milliseconds().to_ne_bytes()).unwrap();
     }
 
-    /// Starts a server with a database and its master secret.
+    /// Starts a server with the shifted clock, and with the database and the master secret of these settings.
     pub(super) fn serve(&self, settings: &Settings) -> Process {
         let mut command = command(self.dir.path(), &[]);
         command

@@ -60,7 +60,7 @@ fn acknowledged(replies: &[Reply], status: u16) -> Vec<(String, i64)> {
     replies.iter().map(of).collect()
 }
 
-/// Sends 50 creates and 50 changes of one trip concurrently, spread over these clients.
+/// Creates 50 trips and changes one existing trip 50 times, all concurrently, spread over these clients.
 async fn test_concurrent_writes(app: &TestApp, clients: &[Client]) {
     let trip = create_trip(&clients[0], "Lisbon").await;
     let of = |number: usize| &clients[number % clients.len()];

@@ -122,7 +122,8 @@ async fn only_the_functions_whose_deferred_writes_fail_are_rolled_back() {
                 let id = Uuid::from_u128(*number + 1);
                 let find = async || users::Entity::find_by_id(id).one(tx).await.map_err(StoreError::from);
                 if number % 9 == 6 {
-                    // This query first sends the deferred writes. Their failures do not affect it.
+                    // This query first sends the deferred writes. The failures of these writes do not affect
+                    // the query.
                     assert_eq!(find().await?, None);
                 }
                 let mut changes = vec![users::Entity::insert(user(*number + 1)).build(backend)];

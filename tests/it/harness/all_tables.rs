@@ -40,7 +40,7 @@ pub(crate) async fn cells(app: &TestApp) -> Vec<Cell> {
             (DbBackend::Postgres, _) => {
                 format!("encode(convert_to({quote}{column}{quote}::text, 'UTF8'), 'hex')")
             }
-            // A number has to be a text first: MySQL writes its value in hexadecimal digits.
+            // Convert numbers to text first, because in MySQL, HEX of a number returns the number in base 16.
             (_, "bigint" | "int" | "tinyint" | "date" | "timestamp" | "datetime") => {
                 format!("HEX(CAST({quote}{column}{quote} AS CHAR))")
             }

@@ -63,7 +63,7 @@ impl Client {
         serde_json::from_slice(&payload).unwrap()
     }
 
-    /// Returns whether the server accepts the token.
+    /// Returns whether the server accepts the access token.
     pub(crate) async fn is_alive(&self) -> bool {
         self.get("/api/v1/auth/session").await.status == 200
     }
@@ -156,7 +156,7 @@ impl Call {
         self
     }
 
-    /// Adds a header. Two headers with the same name are both sent.
+    /// Adds a header. If a header with the same name exists, the request contains both headers.
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name: HeaderName = name.parse().unwrap();
         let value = HeaderValue::from_bytes(value.as_ref()).unwrap();

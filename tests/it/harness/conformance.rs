@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::coverage::{self, SentRequest};
 use super::reply::Reply;
 
-/// Headers of HTTP itself or for browsers, which operations do not document.
+/// Headers that operations do not document, because they belong to HTTP itself or are meant for browsers.
 const UNDOCUMENTED: [&str; 7] = [
     "connection",
     "content-length",
@@ -31,7 +31,7 @@ pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// Returns the path template, the lowercase method and the description of every operation.
+/// Returns the path template, the lowercase method and the Operation Object (OpenAPI) of every operation.
 pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
     let paths = document()["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, item)| {
@@ -50,7 +50,7 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
-/// Checks a response against the document and records what it exercised.
+/// Checks a response against the document, and records the parts of the document that occurred.
 pub(super) fn check_exchange(method: &Method, sent: &SentRequest<'_>, reply: &Reply) -> Result<(), String> {
     check(method, sent.path, reply)?;
     if let Some((_, operation)) = find(method, without_query(sent.path)) {
@@ -101,7 +101,7 @@ fn find(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
         .map(|(_, _, operation)| (operation["operationId"].as_str().unwrap_or_default(), operation))
 }
 
-/// Checks a response from outside the documented operations: it must be a 404 or 405 problem.
+/// Checks the response to a request that matches no documented operation: it must be a 404 or 405 problem.
 fn check_unknown(reply: &Reply) -> Result<(), String> {
     if !matches!(reply.status, 404 | 405) {
         return Err(format!("the status is {}", reply.status));
@@ -211,7 +211,7 @@ fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
         .with_format("date", |text: &str| text.parse::<chrono::NaiveDate>().is_ok())
         .with_format("date-time-local", |text: &str| text.parse::<chrono::NaiveDateTime>().is_ok())
         .with_format("uuid", |text: &str| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok());
-    // Formats of numbers, and a hint for editors.
+    // Formats without a check: those of numbers, and `password`, which is only a hint for forms.
     for format in ["int32", "int64", "float", "double", "password"] {
         options = options.with_format(format, |_: &str| true);
     }
@@ -241,7 +241,7 @@ fn allow_null(object: &mut Map<String, Value>) {
     if object.remove("nullable") != Some(Value::Bool(true)) {
         return;
     }
-    // A reference that may be null.
+    // A nullable `allOf` is a reference that may be null.
     if let Some(parts) = object.remove("allOf") {
         object.insert("anyOf".to_owned(), json!([{ "allOf": parts }, { "type": "null" }]));
     }

@@ -41,7 +41,7 @@ pub(super) fn record(operation: &'static Value, sent: &SentRequest<'_>, reply: &
     let id = operation["operationId"].as_str().unwrap_or_default();
     let mut found = vec![format!("status {id} {}", reply.status)];
     let response = &operation["responses"][reply.status.to_string()];
-    // A shared response documents headers that not every operation sends.
+    // A shared response may document a header that this operation does not send.
     for (name, _) in response["headers"].as_object().into_iter().flatten() {
         if reply.headers.contains_key(name) {
             found.push(format!("header {id} {} {name}", reply.status));

@@ -29,8 +29,9 @@ impl Database {
         Self::create_with("").await
     }
 
-    /// Creates a database for a server. On a temporary PostgreSQL server it is a copy of a migrated database,
-    /// which takes less time than the migrations. The migrations write nothing that identifies a database.
+    /// Creates a database for a server. On a temporary PostgreSQL server, it copies a migrated database,
+    /// which takes less time than the migrations. Copies are valid, because the migrations write nothing that
+    /// identifies a database.
     pub(super) async fn create_for_server() -> Option<Self> {
         // Static values are not dropped, so the template remains on the server.
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
@@ -58,7 +59,7 @@ impl Database {
         Some(database)
     }
 
-    /// Returns the URL for the server under test.
+    /// Returns the database URL for the server under test.
     pub(crate) fn url(&self) -> String {
         let mut url = self.server.clone();
         url.set_path(&self.name);

@@ -12,7 +12,7 @@ use super::{PUBLIC_URL, TestApp};
 /// How long to wait for the delivery of the queued mails.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A mail as its recipient gets it.
+/// A mail as the recipient receives it.
 #[derive(Debug, Clone)]
 pub(crate) struct ReceivedMail {
     /// The names and decoded values of the header fields, in order.

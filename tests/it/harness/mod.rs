@@ -41,11 +41,11 @@ use server_threads::ServerThreads;
 
 /// The password of every account that the harness creates.
 pub(crate) const PASSWORD: &str = "a quiet harbour at dusk";
-/// The public URL, and so the token issuer, of all replicas.
+/// The public URL of all replicas, which is also the issuer of their tokens.
 pub(crate) const PUBLIC_URL: &str = "https://tripgate.test";
 /// The time at the start of every test.
 const START: &str = "2026-03-02T08:30:00.000Z";
-/// An upper bound for one exchange.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The state that replicas share. The last replica deletes it.
@@ -203,7 +203,7 @@ impl TestApp {
         self.log_in_with(&json!({ "identifier": name, "password": PASSWORD, "scope": scope })).await
     }
 
-    /// Returns whether this password logs in, without a second factor.
+    /// Returns whether a login with this password and without a second factor succeeds.
     pub(crate) async fn can_log_in(&self, identifier: &str, password: &str) -> bool {
         let body = json!({ "identifier": identifier, "password": password });
         self.anonymous().post("/api/v1/auth/login").json(&body).await.status == 200

@@ -169,7 +169,7 @@ impl Device {
         self.credential(&response)
     }
 
-    /// Returns the challenge id and the response to fresh options.
+    /// Requests options, and returns the challenge id with the signed response.
     pub(crate) async fn respond(&mut self, client: &Client, path: &str, body: &Value) -> Value {
         let begun = client.post(path).json(body).await.expect(200).json();
         json!({ "challenge_id": begun["challenge_id"], "credential": self.sign(&begun["options"]) })
@@ -181,7 +181,7 @@ impl Device {
     }
 }
 
-/// Returns the options of a registration: the challenge id and what the device gets.
+/// Begins a registration. Returns the challenge id and the options for the device.
 pub(crate) async fn begin_registration(client: &Client) -> (Value, Value) {
     let begun = client.post("/api/v1/me/passkeys/options").await.expect(200).json();
     (begun["challenge_id"].clone(), begun["options"].clone())

@@ -81,7 +81,7 @@ pub(crate) struct Process {
     child: Child,
     /// The address on which it listens.
     pub(crate) address: SocketAddr,
-    /// The standard output at readiness.
+    /// The standard output until the server was ready.
     pub(crate) banner: String,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -96,14 +96,14 @@ impl Process {
         Self::start(command)
     }
 
-    /// Starts a server with a database and its master secret.
+    /// Starts a server with the database and the master secret of these settings.
     pub(crate) fn serve_over(dir: &Path, settings: &Settings, args: &[&str]) -> Self {
         let secret_file = settings.secret_file.to_str().unwrap();
         let common = ["--database-url", settings.database_url.expose(), "--secret-file", secret_file];
         Self::serve(dir, &[&common, args].concat())
     }
 
-    /// Waits until the server reports its address.
+    /// Starts a server with this command, and waits until the server reports its address.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -124,7 +124,7 @@ impl Process {
                 panic!("the server did not start: {banner}{}", log.lock().unwrap());
             }
         }
-        // Later output must not block the server.
+        // Read the rest of the output, because a full pipe would block the server.
         thread::spawn(move || stdout.read_to_string(&mut String::new()));
         let address = address_in(&log);
         let http = reqwest::Client::builder().no_proxy().timeout(EXIT_TIMEOUT).build().unwrap();

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::reply::Reply;
 
-/// Silence of this length ends a response.
+/// If no data arrives for this time, the response is regarded as complete.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// The bytes that arrived before the server closed the connection or stopped sending.

@@ -46,7 +46,7 @@ pub(crate) async fn flows(app: &TestApp) -> Vec<flows::Model> {
     rows
 }
 
-/// Returns the number of wrong codes of each account or address that has any.
+/// Returns the number of wrong codes of each account or address with at least one wrong code.
 pub(crate) async fn flow_failures(app: &TestApp) -> Vec<i64> {
     let connection = open(app).await;
     let rows = flow_failures::Entity::find().all(&connection).await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn active_key(app: &TestApp) -> signing_keys::Model {
     key
 }
 
-/// Deletes the standby key, which databases of an older version lack.
+/// Deletes the standby key, as if an older version, which had no standby keys, had created the database.
 pub(crate) async fn remove_standby(app: &TestApp) {
     let connection = open(app).await;
     let is_standby = signing_keys::Column::Status.eq("standby");
@@ -123,7 +123,7 @@ pub(crate) async fn personal_tokens(app: &TestApp) -> Vec<personal_tokens::Model
     rows
 }
 
-/// Returns the number of used nonces.
+/// Returns the number of used Digest nonces.
 pub(crate) async fn digest_nonces(app: &TestApp) -> u64 {
     let connection = open(app).await;
     let count = digest_nonces::Entity::find().count(&connection).await.unwrap();
@@ -271,7 +271,7 @@ pub(crate) async fn passkey_challenges(app: &TestApp) -> u64 {
     count
 }
 
-/// Undoes the end of all sessions, as if they had been started a moment later.
+/// Makes all ended sessions active again, as if they had started after the operation that ended them.
 pub(crate) async fn revive_sessions(app: &TestApp) {
     let connection = open(app).await;
     let expires_at = Expr::col(sessions::Column::ExpiresAt);
@@ -290,7 +290,7 @@ pub(crate) async fn expire_leases(app: &TestApp) {
     connection.close().await.unwrap();
 }
 
-/// Returns the number of rows that the throttle has.
+/// Returns the number of rows of the throttle.
 pub(crate) async fn throttle_buckets(app: &TestApp) -> u64 {
     let connection = open(app).await;
     let count = throttle_buckets::Entity::find().count(&connection).await.unwrap();

@@ -45,7 +45,7 @@ impl Deref for ServerThreads {
 
 impl Drop for ServerThreads {
     fn drop(&mut self) {
-        // Waiting for a runtime inside a future panics.
+        // Do not wait for the runtime: inside a future, this panics.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -1,4 +1,4 @@
-//! An authenticator app: computes codes with another implementation than the server.
+//! An authenticator app, which computes codes with a different implementation than the server.
 
 use aws_lc_rs::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key, sign};
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use super::{Client, PASSWORD, TestApp};
 pub(crate) struct Authenticator(Vec<u8>);
 
 impl Authenticator {
-    /// Adds the secret of an enrolment, in Base32.
+    /// Returns an app with the secret of an enrolment, which is in Base32.
     pub(crate) fn new(enrolment: &Value) -> Self {
         let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
         for character in enrolment["secret"].as_str().unwrap().bytes() {
@@ -31,7 +31,7 @@ impl Authenticator {
         &self.0
     }
 
-    /// Returns the code that the app shows at this time (RFC 6238).
+    /// Returns the code that the app shows at `time` (RFC 6238).
     pub(crate) fn code_at(&self, time: DateTime<Utc>) -> String {
         let step = (time.timestamp() / 30).to_be_bytes();
         let tag = sign(&Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0), &step);
@@ -51,8 +51,8 @@ pub(crate) struct Enrolled {
     pub(crate) recovery_codes: Vec<String>,
 }
 
-/// Begins and confirms the enrolment of an authenticator app for the client, which has authenticated recently. The
-/// time is that of the server.
+/// Begins and confirms the enrolment of an authenticator app for the client, which has authenticated
+/// recently. `time` is the time of the server.
 pub(crate) async fn enrol(client: &Client, time: DateTime<Utc>) -> Enrolled {
     let enrolment = client.post("/api/v1/me/totp").await.expect(200).json();
     let authenticator = Authenticator::new(&enrolment);

@@ -15,7 +15,7 @@ use crate::harness::{PASSWORD, ReceivedMail, TestApp, rows};
 /// How long to wait for an email.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Starts the binary, which sends its emails to this server.
+/// Starts the binary, which sends its emails to this mail server.
 fn serve(app: &TestApp, dir: &Path, mails: &MailServer) -> Process {
     let url = format!("smtp+plain://localhost:{}", mails.address.port());
     let args = ["--smtp-url", &url, "--public-url", "https://tripgate.test"];
@@ -48,13 +48,13 @@ async fn post(server: &Process, path: &str, body: &serde_json::Value, status: u1
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_loses_no_email_and_sends_none_with_another_message_id() {
-    // S-86
-    // `app` provides the database and the secret. Its clock is behind, so it sends none of these emails.
+    // S-86 `app` provides the database and the secret. The clock of `app` is behind, so `app` sends none of
+    // these emails.
     let app = TestApp::start().await;
     let mails = MailServer::start(Encryption::None, &[]).await;
     let dir = tempfile::TempDir::new().unwrap();
 
-    // Kill the server after the mail server has accepted the email, and before its response.
+    // Kill the server after the mail server has accepted the email, and before the mail server responds.
     mails.behave(Behaviour::SilentAfterMessage);
     let server = serve(&app, dir.path(), &mails);
     let account = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD });
@@ -68,8 +68,8 @@ async fn a_killed_process_loses_no_email_and_sends_none_with_another_message_id(
     let confirmation = ["Confirm your email address"; 2].map(str::to_owned).to_vec();
     assert_eq!(accepted(&mails).into_values().collect::<Vec<_>>(), std::slice::from_ref(&confirmation));
 
-    // Kill the server between the commit of each cause and the delivery. Wait until the delivery before is
-    // recorded, because a server that is killed earlier rightly repeats it.
+    // Kill the server between the commit of each cause and the delivery. First wait until the previous
+    // delivery is recorded: if the server were killed earlier, it would correctly repeat this delivery.
     let begin = Instant::now();
     while !app.services().mail.list().await.unwrap().is_empty() {
         assert!(begin.elapsed() < TIMEOUT, "the delivery was not recorded");

@@ -1,4 +1,4 @@
-//! The outbox and its budgets, delivered into files.
+//! The outbox and its budgets. The mails are delivered into files.
 
 use std::time::{Duration, Instant};
 

@@ -30,7 +30,8 @@ pub(super) enum Behaviour {
     CloseAfterMessage,
     /// Closes every connection after one mail, with 421.
     OneMail,
-    /// Sends an injected reply directly after the reply to STARTTLS, before the TLS handshake.
+    /// Sends another reply directly after the reply to STARTTLS, as an attacker would inject it before the
+    /// TLS handshake.
     InjectBeforeTls,
 }
 
@@ -154,7 +155,7 @@ async fn serve(
     }
 }
 
-/// Speaks SMTP. Returns the stream if the client asked for TLS.
+/// Runs an SMTP session. Returns the stream if the client requested TLS.
 async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     greets: bool,
@@ -230,7 +231,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Reads the credential of AUTH PLAIN or AUTH LOGIN; the parts are separated by NUL.
+/// Reads the credential of AUTH PLAIN or AUTH LOGIN. Returns its parts, separated by NUL.
 async fn credential<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufReader<S>,
     command: &str,
@@ -249,7 +250,7 @@ async fn credential<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(parts.join("\0"))
 }
 
-/// Reads a message up to the line with a period. Returns `None` if the client closes the connection.
+/// Reads a message up to the line with a single period. Returns `None` if the client closes the connection.
 async fn message<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufReader<S>,
 ) -> std::io::Result<Option<String>> {

@@ -13,7 +13,8 @@ use super::{mail, queue, queue_each};
 use crate::harness::process::{Process, run, stderr, stdout};
 use crate::harness::{ReceivedMail, TestApp};
 
-/// Settings for a mail server.
+/// Returns a function that changes the settings, so that the server under test sends mails to this mail
+/// server.
 fn with_server(server: &MailServer, security: SmtpSecurity) -> impl FnOnce(&mut Settings) {
     let (port, certificate) = (server.address.port(), server.certificate.clone());
     move |settings| {
@@ -151,7 +152,7 @@ async fn a_mail_to_a_refused_recipient_fails_at_once_and_does_not_delay_other_ma
     server.behave(Behaviour::RefuseRecipients);
     let app = plain(&server).await;
     queue(&app, mail("ada@example.org", MailKind::LoginCode)).await;
-    // The server does not offer SMTPUTF8.
+    // The mail server does not offer SMTPUTF8, which the second address requires.
     queue(&app, mail("ädä@example.org", MailKind::LoginCode)).await;
     let mails = waiting(&app).await;
     assert!(mails.iter().all(|mail| mail.failed_at.is_some() && mail.attempts == 1), "{mails:?}");
@@ -248,7 +249,7 @@ async fn a_killed_server_loses_no_mail() {
     let mails = (0..5).map(|n| mail(&format!("user{n}@example.org"), MailKind::LoginCode)).collect();
     queue_each(&app, mails).await.unwrap();
     let replica = app.replica().await;
-    // The drop acts like a kill: nothing is written and no lease is released.
+    // Dropping the app acts like a kill: the server writes nothing and releases no lease.
     drop(app);
     server.behave(Behaviour::Normal);
     replica.clock.advance(TimeDelta::minutes(2));
@@ -256,7 +257,7 @@ async fn a_killed_server_loses_no_mail() {
     assert_eq!(server.accepted().len(), 5);
 }
 
-/// Returns the arguments for a mail server.
+/// Returns the command-line arguments for this mail server.
 fn arguments(dir: &Path, server: &MailServer) -> Vec<String> {
     fs::write(dir.join("ca.pem"), &server.certificate).unwrap();
     let url = format!("smtp://ada:s3cret@localhost:{}", server.address.port());

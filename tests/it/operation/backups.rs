@@ -13,7 +13,7 @@ use tripgate::config::Settings;
 use crate::harness::TestApp;
 use crate::harness::process::{Process, run, stderr, stdout};
 
-/// Runs `tripgate backup` for these settings.
+/// Runs `tripgate backup` with these settings.
 fn backup(settings: &Settings, args: &[&str]) -> Output {
     let (data, secret) = (settings.data_dir.to_str().unwrap(), settings.secret_file.to_str().unwrap());
     let database = settings.database_url.expose();
@@ -43,7 +43,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// Checks that a command refused with this reason and left no file behind.
+/// Asserts that a command fails with this reason and changes no file.
 fn assert_refused(settings: &Settings, args: &[&str], reason: &str) {
     let before = files(&settings.data_dir);
     let output = backup(settings, args);
@@ -217,7 +217,7 @@ fn a_backup_is_made_before_a_migration() {
     assert_eq!(fs::read_dir(&backups).unwrap().count(), 1);
 }
 
-/// The bytes with which a frame of zstd begins.
+/// The bytes at the start of data that zstd has compressed.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 fn contains(whole: &[u8], part: &[u8]) -> bool {
@@ -250,7 +250,7 @@ async fn an_encrypted_backup_can_be_restored_only_with_its_secret() {
                 &["restore", &path, "--yes"],
                 "restore the secret file of that time first",
             );
-            // The secret of the backup is now a former one.
+            // A former secret still decrypts the backups that it encrypted.
             let secret = fs::read_to_string(&settings.secret_file).unwrap();
             let rotated = format!("another secret of more than 32 characters\nold {}", secret.trim());
             fs::write(&file, rotated).unwrap();

@@ -17,7 +17,7 @@ type Row = (&'static str, &'static str, &'static str, i64);
 const ROWS: [Row; 8] = [
     ("younger", "ada@example.org", "ada@example.org", 20),
     ("older", "\"ada\"@example.org", "\"ada\"@example.org", 10),
-    // The key of the ligature is the new key of the quoted address.
+    // The previous key of the account `ligature` equals the new key of the account `quoted`.
     ("ligature", "ﬁona@example.org", "fiona@example.org", 10),
     ("quoted", "\"fiona\"@example.org", "\"fiona\"@example.org", 20),
     ("domain", "b@MÜNCHEN.de", "b@münchen.de", 10),
@@ -59,7 +59,7 @@ async fn forget_step(connection: &DatabaseConnection) {
     connection.execute_unprepared(&sql).await.unwrap();
 }
 
-/// Runs the pending step, and returns the log.
+/// Runs the pending migration step, and returns the log.
 fn migrate(app: &TestApp) -> String {
     let directory = TempDir::new().unwrap();
     let url = app.settings().database_url.expose();
@@ -101,7 +101,8 @@ async fn existing_addresses_are_migrated_and_the_oldest_account_keeps_a_shared_a
         assert_eq!(log_in(&app, address).await.expect(200).json()["user"]["username"], owner, "{address}");
     }
     for (number, (name, address, ..)) in ROWS.into_iter().enumerate() {
-        // An account that lost its address still shows it, keeps its sessions, and can log in by username.
+        // An account that can no longer log in by its address still shows the address, keeps its sessions,
+        // and can log in by username.
         let me = clients[number].get("/api/v1/me").await.expect(200).json();
         assert_eq!(me["email"], address);
         assert_eq!(log_in(&app, name).await.expect(200).json()["user"]["id"], clients[number].id());

@@ -1,5 +1,5 @@
-//! The address of the client behind a proxy, by forwarding headers and by the PROXY protocol, and the
-//! warnings about proxies that the settings do not match.
+//! The address of the client behind a proxy, from forwarding headers and from the PROXY protocol, and the
+//! warnings if the settings do not match the proxy.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -100,7 +100,7 @@ async fn the_log_contains_the_address_that_a_proxy_sends_by_the_proxy_protocol()
     let server = Process::serve(dir.path(), &["--proxy-protocol", "on", "--trusted-proxies", proxies]);
     let forged = "X-Forwarded-For: 203.0.113.7\r\n";
     assert!(fail_to_log_in_as_proxy(&server, [192, 0, 2, 7], forged).starts_with("HTTP/1.1 401"));
-    // A proxy in front of the proxy.
+    // The PROXY header contains the address of another trusted proxy, so the forwarding header is used.
     let forwarded = "X-Forwarded-For: 203.0.113.9\r\n";
     assert!(fail_to_log_in_as_proxy(&server, [198, 51, 100, 1], forwarded).starts_with("HTTP/1.1 401"));
     let login = server.call(Method::POST, "/api/v1/auth/login").send().await;

@@ -21,7 +21,7 @@ fn copy(settings: &Settings, target: &str, args: &[&str]) -> Output {
     run(&settings.data_dir, &[&common[..], &["--to", target], args].concat())
 }
 
-/// Copies and returns the report.
+/// Copies the database, and returns the report.
 fn copied(settings: &Settings, target: &str) -> Value {
     let output = copy(settings, target, &["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -89,7 +89,7 @@ async fn tokens_cursors_and_etags_stay_valid_when_the_server_moves_to_a_copy() {
     let cursor = ada.get("/api/v1/sync").await.expect(200).json()["next_cursor"].clone();
     let dir = TempDir::new().unwrap();
     let server = Database::create().await;
-    // If the tests run on a database server: copy to SQLite, and then to another database of the server.
+    // If the tests run on a database server, copy to SQLite, and then to another database on the server.
     let back = server.as_ref().map_or_else(|| sqlite(dir.path(), "second.db"), Database::url);
     let mut app = app;
     for target in [sqlite(dir.path(), "first.db"), back] {
@@ -192,7 +192,7 @@ async fn a_second_copy_contains_the_changes_since_the_first() {
     let server = Database::create().await;
     let target = server.as_ref().map_or_else(|| sqlite(dir.path(), "copy.db"), Database::url);
     let file = app.settings().database_url.expose().strip_prefix("sqlite://").map(Path::new);
-    // The server in the test process does not take the lock that shows that a server runs, so take it here.
+    // Take the lock that shows that a server runs, because the server in the test process does not take it.
     let lock = file.map(|file| ServerLock::acquire(file).unwrap());
     assert_eq!(copied(app.settings(), &target)["servers_running"], true);
     drop(lock);
@@ -241,7 +241,7 @@ async fn a_copy_target_with_other_data_is_refused_and_not_changed() {
     let app = app.restart_after(|_| {}).await;
     let itself = app.settings().database_url.expose().to_owned();
     assert_refused(app.settings(), &itself, "is the configured database itself");
-    // Stop its server first: open connections would be another reason for the refusal.
+    // Stop the server of the target first: open connections would be another reason for the refusal.
     let other = other
         .restart_after(|_| assert_refused(app.settings(), &url, "has data of another installation"))
         .await;

@@ -59,7 +59,7 @@ fn the_health_command_works_where_the_server_requires_a_proxy_header_from_this_m
     assert_eq!(health(dir.path(), other.address, &elsewhere).0, Some(0));
 }
 
-/// Returns the findings of `tripgate doctor` as (check, status), and the exit status.
+/// Runs `tripgate doctor`. Returns the exit status, the findings as (check, status), and the output.
 fn doctor(dir: &Path, args: &[&str]) -> (Option<i32>, Vec<(String, String)>, String) {
     let output = run(dir, &[&["doctor", "--json"], args].concat());
     let text = stdout(&output);

@@ -52,7 +52,7 @@ async fn a_server_does_not_start_if_its_former_database_is_missing_or_empty() {
     assert!(!database.exists(), "a refused start must not create a database");
     fs::write(&database, "").unwrap();
     assert!(refused(dir.path()).contains("missing or empty"));
-    // Without the record, the secret shows that there was a database.
+    // If `database.json` is missing too, `data/secret` still shows that there was a database.
     fs::remove_file(dir.path().join("data/database.json")).unwrap();
     assert!(refused(dir.path()).contains("data/secret is from an earlier start"));
     let add = run(dir.path(), &["clients", "add", "gate", "--create"]);
@@ -110,7 +110,7 @@ fn the_command_clients_add_does_not_create_a_database() {
     assert!(!dir.path().join("data").exists());
     let add = run(dir.path(), &["clients", "add", "gate", "--create"]);
     assert_eq!(add.status.code(), Some(0), "{}", stderr(&add));
-    // The first start of the server uses this database.
+    // The first start of the server uses the database that the command created.
     drop(Process::serve(dir.path(), &[]));
 }
 
@@ -153,7 +153,7 @@ async fn writes_are_refused_while_the_database_file_is_gone() {
     assert_eq!(get(&server, "/health/ready", token).await, 503);
     assert_eq!(get(&server, "/health/live", token).await, 200);
     assert!(!data.exists(), "the server must not create another database");
-    // Another file in its place is not the database either.
+    // A copy in place of the database file is not accepted either.
     fs::create_dir(&data).unwrap();
     fs::copy(aside.join("tripgate.db"), data.join("tripgate.db")).unwrap();
     assert_eq!(create(&server, token).await, 503);

@@ -193,7 +193,7 @@ async fn scrapers_that_do_not_read_and_many_scrapers_do_not_disturb_the_api() {
     let mut deaf = Vec::new();
     for _ in 0..60 {
         let mut stream = TcpStream::connect(server.metrics).unwrap();
-        // A connection that was closed to make room refuses the bytes.
+        // Writing fails if the server has closed the connection to make room for a newer one.
         drop(stream.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20).as_bytes()));
         deaf.push(stream);
     }

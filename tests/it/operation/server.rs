@@ -24,7 +24,7 @@ use crate::harness::process::Process;
 use crate::harness::{PASSWORD, TestApp};
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-/// The deadline for slow connections.
+/// The time after which the server closes slow connections.
 const SLOW_DEADLINE: Duration = Duration::from_secs(10);
 
 async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
@@ -291,7 +291,7 @@ async fn aborted_requests_do_not_affect_later_requests() {
         });
         join_all(aborted).await;
     }
-    // More requests than database connections: every connection must still be usable.
+    // Send more requests than there are database connections, because every connection must still be usable.
     let calls = (0..60).map(async |number| {
         let created = ada.post("/api/v1/trips").json(&json!({ "title": format!("after {number}") })).await;
         let id = created.expect(201).json()["id"].as_str().unwrap().to_owned();

@@ -11,7 +11,7 @@ use tripgate::config::Settings;
 use crate::harness::process::Process;
 use crate::harness::{PUBLIC_URL, TestApp};
 
-/// Starts three servers at the same time. Returns each, or why it did not start.
+/// Starts three servers at the same time. Returns each server, or the reason why it did not start.
 fn start_three(
     start: impl Fn(&Path) -> Process + Send + Clone + 'static,
     dirs: [&TempDir; 3],
@@ -45,7 +45,8 @@ async fn only_one_of_three_servers_that_start_on_one_sqlite_file_at_once_runs() 
     }
 }
 
-/// Starts three servers on an empty database of a database server.
+/// Starts three servers at the same time on the database of these settings, which is empty and on a database
+/// server.
 fn start_on(settings: &Settings) -> Vec<Process> {
     let settings = settings.clone();
     let dirs = [(); 3].map(|()| TempDir::new().unwrap());

@@ -44,7 +44,7 @@ fn a_connection_waits_while_a_server_with_an_inherited_socket_restarts() {
     assert_eq!(request(address).unwrap(), "HTTP/1.1 200 OK");
     server.terminate();
     assert_eq!(server.wait_for_exit().0, Some(0));
-    // No server runs now.
+    // No server runs now, so the request waits in the listening socket.
     let waiting = thread::spawn(move || request(address).unwrap());
     let server = activate(dir.path(), &listener);
     assert_eq!(waiting.join().unwrap(), "HTTP/1.1 200 OK");

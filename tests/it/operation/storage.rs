@@ -160,7 +160,7 @@ async fn ten_replicas_starting_on_an_empty_database_share_one_signing_key() {
     let opens = replicas.iter().map(|db| {
         let (db, clock, barrier) = (db.clone(), app.clock.clone(), Arc::clone(&barrier));
         tokio::spawn(async move {
-            // Every replica must find that no key exists.
+            // Wait until all replicas are connected, so that every replica finds that no key exists.
             db.ping().await.unwrap();
             barrier.wait().await;
             let secret = MasterSecret::parse(&"secret".repeat(6), "here").unwrap();

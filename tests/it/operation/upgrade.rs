@@ -60,7 +60,7 @@ fn an_upgrade_rehearsal_runs_the_pending_migration_steps_only_on_a_copy() {
 async fn a_migration_step_that_fails_in_a_rehearsal_is_reported_and_changes_nothing() {
     // S-110
     let dir = TempDir::new().unwrap();
-    // The step 15 and all later ones are pending.
+    // Step 15 and all later steps are pending.
     let count = migrate(dir.path(), &["up"]).lines().count() - 14;
     let before = migrate(dir.path(), &["down", "--steps", &count.to_string()]);
     let file = dir.path().join("data/tripgate.db");

@@ -11,7 +11,7 @@ use crate::harness::TestApp;
 
 const NEW: &str = "ada@new.example.org";
 
-/// Returns the token of the link that undoes the last change, from the mail to the old address.
+/// Returns the token of the undo link in the newest mail to the old address.
 async fn undo_token(app: &TestApp, old: &str) -> String {
     let mail = app.mail_to(old).await;
     assert!(mail.link.as_deref().is_some_and(|link| link.starts_with("/account/undo#")), "{}", mail.text);
@@ -60,7 +60,8 @@ async fn undoing_a_change_of_address_restores_the_address_and_ends_the_thiefs_se
     let mail = mailed(&app, &thief, CHANGE, NEW).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
     let token = undo_token(&app, ADA).await;
-    // The thief goes on: another change, a reset by the new mailbox, and a pending change.
+    // The thief continues: changes the address again, resets the password by the new mailbox, and begins a
+    // third change.
     let third = "ada@third.example.org";
     let mail = mailed(&app, &thief, CHANGE, third).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
@@ -77,7 +78,7 @@ async fn undoing_a_change_of_address_restores_the_address_and_ends_the_thiefs_se
     post(&app, super::LOGIN_BY_CODE, code.with_code(json!({}))).await.expect(422).problem("invalid_code");
     post(&app, UNDO, json!({ "token": later })).await.expect(422).problem("invalid_code");
     post(&app, UNDO, json!({ "token": token })).await.expect(422).problem("invalid_code");
-    // The owner has the mailbox again, and chooses a new password.
+    // The account has the address of its owner again, so the owner can choose a new password.
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     post(&app, RESET, mail.with_token(json!({ "new_password": "the owner's harbour" }))).await.expect(204);
     assert!(super::is_verified(&app, ADA, "the owner's harbour").await);
@@ -132,7 +133,7 @@ async fn a_change_to_a_taken_address_gets_the_usual_response_and_its_owner_gets_
     assert!(mail.code.is_none() && mail.subject().contains("already have an account"), "{}", mail.text);
     let body = json!({ "flow_id": flow, "code": "12345678" });
     post(&app, CONFIRM, body).await.expect(422).problem("invalid_code");
-    // The address is taken between the request and the confirmation.
+    // Another user signs up with the address between the request and the confirmation.
     let mail = mailed(&app, &ada, CHANGE, "carol@example.org").await;
     app.sign_up("carol").await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(422).problem("invalid_code");

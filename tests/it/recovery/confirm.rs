@@ -80,7 +80,7 @@ async fn a_confirmation_code_that_was_requested_without_a_token_also_requires_th
         let guess = json!({ "flow_id": foreign.flow, "code": wrong(&foreign.code) });
         assert_eq!(post(&app, CONFIRM, guess).await.json()["errors"], missing.json()["errors"]);
     }
-    // The mail goes to the stored address.
+    // The server sends the mail to the stored spelling of the address.
     begin(&ada, RESEND, "ADA@Example.org").await;
     assert_eq!(app.mails().await.last().unwrap().to(), ADA);
     let own = mailed(&app, &ada, RESEND, ADA).await;
@@ -116,7 +116,8 @@ async fn every_unusable_confirmation_code_gets_the_same_response() {
     let mut replies = Vec::new();
     for body in [
         json!({ "flow_id": of_ada.flow, "code": wrong(&of_ada.code) }),
-        // The code of another user, of another purpose and of an unknown flow, and malformed codes.
+        // The code of another user, a code for another purpose, a code with an unknown flow, and malformed
+        // codes.
         json!({ "flow_id": of_bob.flow, "code": of_ada.code }),
         json!({ "flow_id": reset.flow, "code": reset.code }),
         json!({ "flow_id": "01890a5d-ac96-774b-bcce-b302099a8057", "code": of_ada.code }),
@@ -176,7 +177,7 @@ async fn requesting_a_confirmation_email_with_an_invalid_access_token_gets_401()
     app.anonymous().post(RESEND).bearer("x").json(&body).await.expect(401).problem("invalid_token");
     app.clock.advance(TimeDelta::hours(1));
     ada.post(RESEND).json(&body).await.expect(401).problem("invalid_token");
-    // A token without the scope `account` proves nothing about the account, and is no error.
+    // A token without the scope `account` causes no error, but the code then requires the password.
     let reader = app.log_in_for("ada", "trips:read").await;
     let mail = mailed(&app, &reader, RESEND, ADA).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(422).problem("invalid");

@@ -1,4 +1,5 @@
-//! The language of emails: that of the account, or, if it has none, that of the request that begins the flow.
+//! The language of emails: the language of the account, or, if the account has none, the language of the
+//! request.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

@@ -21,7 +21,7 @@ async fn five_wrong_codes_invalidate_the_code_and_the_link_of_an_email() {
         post(&app, RESET, body).await.expect(422).problem("invalid_code");
     }
     assert!(!app.can_log_in(ADA, NEW_PASSWORD).await);
-    // The right code at the fifth try is accepted.
+    // The correct code is accepted at the fifth try.
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     for _ in 0..4 {
         let body = json!({ "flow_id": mail.flow, "code": wrong(&mail.code), "new_password": NEW_PASSWORD });

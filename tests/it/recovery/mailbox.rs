@@ -10,7 +10,7 @@ use super::{
 };
 use crate::harness::{Client, TestApp};
 
-/// A stranger signs up with Ada's address.
+/// Signs up a stranger with Ada's address.
 async fn stranger(app: &TestApp) -> Client {
     let stranger = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::seconds(1));
@@ -83,7 +83,7 @@ async fn a_stranger_gets_no_access_to_an_account_that_the_owner_of_the_address_c
     let app = super::start().await;
     let ada = app.sign_up("ada").await;
     let own = of_signup(&app, &ada).await;
-    // The stranger asks for every kind of mail, and knows each flow, but no code.
+    // The stranger requests every kind of mail, and knows the id of each flow, but no code.
     for (request, confirm, more) in [
         (RESEND, CONFIRM, json!({ "new_password": NEW_PASSWORD })),
         (FORGOT, RESET, json!({ "new_password": NEW_PASSWORD })),
@@ -94,7 +94,7 @@ async fn a_stranger_gets_no_access_to_an_account_that_the_owner_of_the_address_c
         post(&app, confirm, guess).await.expect(422).problem("invalid_code");
     }
     assert!(ada.is_alive().await && app.can_log_in(ADA, OLD_PASSWORD).await);
-    // The owner still confirms, with a new code.
+    // The owner can still confirm the address with a new code.
     let own = mailed(&app, &ada, RESEND, ADA).await;
     post(&app, CONFIRM, own.with_code(json!({}))).await.expect(204);
     assert!(ada.is_alive().await && app.can_log_in(ADA, OLD_PASSWORD).await);

@@ -34,7 +34,7 @@ async fn start() -> TestApp {
     TestApp::with(|settings| settings.limits = false).await
 }
 
-/// A begun flow and what its mail contains.
+/// The id of a flow, and the code and the token in its mail.
 struct Mailed {
     flow: String,
     code: String,
@@ -76,7 +76,7 @@ async fn mailed(app: &TestApp, client: &Client, path: &str, email: &str) -> Mail
     }
 }
 
-/// Returns the confirmation that the sign-up of this client has sent.
+/// Returns the flow that the sign-up of this client began, with the code and the token from the mail.
 async fn of_signup(app: &TestApp, client: &Client) -> Mailed {
     let flow = client.grant()["flow_id"].as_str().unwrap().to_owned();
     let mail = app.mail_to(client.grant()["user"]["email"].as_str().unwrap()).await;

@@ -30,7 +30,7 @@ async fn a_reset_sets_the_password_confirms_the_address_and_ends_all_sessions_on
     assert!(!app.can_log_in(ADA, OLD_PASSWORD).await);
     assert!(super::is_verified(&app, ADA, NEW_PASSWORD).await);
     app.log_in_with_password("ada", NEW_PASSWORD).await;
-    // The report goes to the owner.
+    // The owner gets a mail that reports the change.
     assert_eq!(app.mails().await.last().unwrap().subject(), "Your password was changed");
 }
 

@@ -1,4 +1,4 @@
-//! Sign-up with a confirmation first, and accounts that must be confirmed.
+//! The sign-up mode `confirm_first`, and the setting that requires confirmed accounts.
 
 use serde_json::{Value, json};
 use tripgate::config::Signup;
@@ -17,7 +17,7 @@ async fn confirm_first() -> TestApp {
     .await
 }
 
-/// Signs up and returns the flow.
+/// Signs up, and returns the id of the flow that confirms the address.
 async fn pending(app: &TestApp, body: Value) -> String {
     let reply = post(app, SIGNUP, body).await.expect(202);
     assert_eq!(reply.header("cache-control"), "no-store");
@@ -90,7 +90,7 @@ async fn with_confirm_first_a_taken_username_is_not_assigned() {
 async fn with_confirm_first_a_mailed_code_sets_only_the_password_of_its_own_sign_up() {
     // S-80, S-81
     let app = confirm_first().await;
-    // A stranger signs up with Ada's address, then Ada does.
+    // A stranger signs up with Ada's address, and then Ada signs up with it.
     let stranger = pending_mail(&app, "the stranger's harbour").await;
     let ada = pending_mail(&app, OLD_PASSWORD).await;
     assert_eq!(rows::users(&app).await.len(), 1);
@@ -106,7 +106,8 @@ async fn with_confirm_first_the_link_does_not_set_the_password_of_a_strangers_la
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;
     let stranger = pending_mail(&app, "the stranger's harbour").await;
-    // The stranger knows the flow, Ada the mail. She opens the link and enters her own password.
+    // The stranger knows the id of the flow, and Ada has the mail. Ada opens the link and enters her own
+    // password.
     post(&app, CONFIRM, stranger.with_token(json!({}))).await.expect(422).problem("invalid");
     post(&app, CONFIRM, stranger.with_token(json!({ "password": OLD_PASSWORD }))).await.expect(204);
     assert!(app.can_log_in(ADA, OLD_PASSWORD).await);

@@ -19,8 +19,9 @@ fn request(client: &Client, path: &str, email: &str, address: &str) -> Call {
     client.post(path).json(&json!({ "email": email })).header("x-forwarded-for", address)
 }
 
-/// Sends requests from an address until one more is refused. They are sent in groups, because they all wait for one row
-/// of the throttle, and a busy database server would not finish 99 of them before the lock timeout.
+/// Sends 99 requests from an IP address, so that one more is accepted and the next is refused. The requests
+/// are sent in groups, because all of them wait for one row of the throttle: a busy database server would not
+/// finish 99 concurrent requests before the lock timeout.
 async fn spend(app: &TestApp, address: &str) {
     let client = app.anonymous();
     for group in (0..99).collect::<Vec<_>>().chunks(9) {

@@ -91,7 +91,7 @@ async fn one_batched_request_has_the_same_results_as_many_single_requests() {
         assert_eq!(summarize(&ada_feed), summarize(&bea_feed));
         let anonymous = app.anonymous();
         assert_eq!(state(&ada, &anonymous, &ada_links).await, state(&bea, &anonymous, &bea_links).await);
-        // The change counter counts each operation.
+        // The change counters, with which the entity tags begin, are equal: each operation is counted.
         let etag =
             |client: Client| async move { client.get(TRIPS).await.expect(200).header("etag").to_owned() };
         let count = |etag: String| etag.trim_start_matches('"').split('-').next().unwrap().to_owned();

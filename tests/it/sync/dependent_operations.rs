@@ -22,7 +22,8 @@ async fn get_trip(client: &Client, id: &str) -> Value {
 async fn operations_that_depend_on_a_failed_operation_are_not_applied() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
-    // Each operation changes version 1, while another device has already created version 2.
+    // The first operation builds on version 1, and the later ones build on its result. However, another device
+    // has already created version 2.
     let late = json!({ "title": "late" });
     for (case, first, expected) in [
         ("stale", json!({ "notes": "first" }), "conflict"),
@@ -66,7 +67,7 @@ async fn an_operation_can_build_on_an_earlier_one_even_if_one_between_them_fails
     ]);
     let expected = ["applied", "applied", "conflict", "applied", "rejected", "applied"];
     assert_eq!(statuses(&send(&ada, &operations).await), expected);
-    // When resent, applied operations are duplicates, and the others fail as before.
+    // When the operations are sent again, the applied ones are duplicates, and the others fail as before.
     let resent = ["duplicate", "duplicate", "conflict", "duplicate", "rejected", "duplicate"];
     assert_eq!(statuses(&send(&ada, &operations).await), resent);
     assert_eq!(get_trip(&ada, &id).await["title"], "four");

@@ -182,7 +182,7 @@ async fn a_feed_cursor_is_valid_for_180_days_and_only_for_its_user() {
     app.clock.advance(TimeDelta::days(2));
     housekeeping::sweep_sync(app.services().clone()).await;
     assert_eq!(rows::tombstones(&app).await, 0);
-    // The cursor is newer than the counter of a restored backup.
+    // The cursor is newer than the change counter, as after a restored backup.
     rows::set_counter(&app, 1).await;
     let ada = app.log_in("ada").await;
     ada.get(&format!("{SYNC}?cursor={fresh}")).await.expect(410).problem("resync_required");

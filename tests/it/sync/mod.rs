@@ -157,7 +157,7 @@ async fn an_operation_that_is_repeated_within_seven_days_is_applied_only_once() 
     let mut twice = twice.as_array().unwrap().clone();
     twice.push(twice[0].clone());
     assert_eq!(statuses(&send(&ada, &json!(twice)).await), ["applied", "duplicate", "duplicate"]);
-    // The same id with other content is rejected. Another user may use the same id.
+    // The same `op_id` with other content is rejected. Another user may use the same `op_id`.
     let other = json!([{ "op_id": op_id, "op": "create", "id": new_id(), "trip": { "title": "one" } }]);
     let reused = send(&ada, &other).await;
     assert_eq!(reused[0]["problem"]["code"], "idempotency_key_reused");

@@ -1,8 +1,9 @@
 //! Two devices of one user that go offline, edit, lose requests and responses, and resend.
 //!
-//! The test records which edit created which version of which trip. Each version has one author, so no device
-//! overwrites a version that it has not seen. No version is missing, and the last version is the one on the
-//! server. Both devices end with the server's state, and every operation is applied or reported as a conflict.
+//! The test records which edit created each version of each trip. It asserts that each version was created by
+//! one edit, so no device overwrites a version that it has not seen. No version is missing, and the last
+//! version is the version on the server. Both devices end with the server's state, and every operation is
+//! applied or reported as a conflict.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -151,8 +152,8 @@ impl Device {
         }
     }
 
-    /// Discards the queued operations on a trip after a conflict: their base version may be another
-    /// device's edit.
+    /// Discards the queued operations on a trip after a conflict, because the version on which they build may
+    /// be an edit of another device.
     fn discard_dependents(&mut self, id: &str) {
         let (others, discarded): (Vec<_>, Vec<_>) =
             self.queue.drain(..).partition(|(operation, _)| operation["id"] != *id);

@@ -155,7 +155,7 @@ async fn get_me_returns_the_stored_trips_and_bytes_and_their_quotas() {
     assert_eq!(usage(&ada).await, expected(0, 0));
     let body = json!({ "title": "Zürich", "notes": "a\nb" });
     let trip = ada.post(TRIPS).json(&body).await.expect(201).json();
-    // The list of stops is `[]`.
+    // The empty list of stops is stored as `[]`, which has 2 bytes.
     assert_eq!(usage(&ada).await, expected(1, 7 + 3 + 2));
     let trip = format!("{TRIPS}/{}", trip["id"].as_str().unwrap());
     ada.patch(&trip).json(&json!({ "notes": null, "time_zone": "Europe/Zurich" })).await.expect(200);

@@ -1,4 +1,5 @@
-//! Responses to tokens that can write trips but not read them, and patches that change nothing.
+//! Responses to requests with a token that can write trips but not read them, and patches that change
+//! nothing.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{TRIPS, create_trip, path};
 use crate::harness::{Client, Reply, TestApp};
 
-/// What browsers send.
+/// The header `Accept` as browsers send it.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -115,7 +115,7 @@ async fn only_a_client_that_prefers_html_gets_the_shared_page() {
     }
     let refused = call().header("accept", "image/png").await.expect(406).problem("not_acceptable");
     assert!(refused.json()["detail"].as_str().unwrap().contains("application/json or text/html"));
-    // Everything else under the API is JSON only.
+    // All other operations return only JSON.
     ada.get(TRIPS).header("accept", "text/html").await.expect(406).problem("not_acceptable");
     let trips = ada.get(TRIPS).header("accept", BROWSER).await.expect(200);
     assert_eq!(trips.header("content-type"), "application/json");
@@ -141,7 +141,8 @@ async fn html_in_the_fields_of_a_trip_is_escaped_on_the_shared_page() {
         !text.contains("<img src=x") && !text.contains("</title></h1>") && !text.contains("\"'>"),
         "{text}"
     );
-    // The title, its preview and heading, the destination with its preview, the notes, and the stop.
+    // The title occurs 3 times (title, preview and heading), the destination twice (text and preview), the
+    // notes once, and the name and the notes of the stop once each.
     assert_eq!(text.matches("&#60;script&#62;alert(1)&#60;/script&#62;").count(), 8, "{text}");
 }
 

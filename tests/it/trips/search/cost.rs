@@ -41,7 +41,7 @@ async fn attack(app: &TestApp, attacker: &Client, other: &Client, q: &str) {
         finished
     };
     let others = async {
-        // The searches have started.
+        // Wait until the searches have started.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let polled = Instant::now();
         assert!(app.services().tokens.poll().await);
@@ -63,7 +63,8 @@ async fn fifty_searches_of_a_user_do_not_delay_other_users() {
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
     create_trip(&ada, &json!({ "title": "Lisbon" })).await;
-    // The second half contains every piece of the search text, so each text is compared, at the highest cost.
+    // The notes in the second half of the trips contain every piece of the search text. Each of these notes
+    // must therefore be compared with the search text, at the highest cost.
     let notes =
         |number: usize| if number < 350 { "a".repeat(10_000) } else { ("a".repeat(198) + "b ").repeat(50) };
     let trips: Vec<Value> = (0..700).map(|number| json!({ "title": "x", "notes": notes(number) })).collect();

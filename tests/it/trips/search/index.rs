@@ -87,7 +87,7 @@ async fn a_search_finds_trips_that_were_written_before_the_search_index_existed(
 
 #[tokio::test]
 async fn a_trip_whose_search_signature_has_the_default_value_is_found() {
-    // Another program may write a row with the defaults of the columns.
+    // A row that another program writes can have the default 0xff in the columns of the signature.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let created = create_trip(&ada, &json!({ "title": "Lisbon" })).await;

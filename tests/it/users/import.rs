@@ -29,7 +29,8 @@ async fn imported(app: &TestApp, name: &str, content: impl AsRef<[u8]>) -> (u64,
     (report["imported"].as_u64().unwrap(), report["existing"].as_u64().unwrap())
 }
 
-/// Imports a file that must be refused, and returns the faults as `line: column message`.
+/// Imports a file that must be refused, and returns the faults as `line: column message`. `column` is the
+/// name of a column, and is missing if the fault concerns the whole line.
 fn faults(app: &TestApp, name: &str, content: impl AsRef<[u8]>) -> Vec<String> {
     let output = import(app, name, content, &[]);
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
@@ -135,7 +136,7 @@ async fn each_invalid_account_in_an_import_is_reported_by_line_and_nothing_is_im
         &invalid[1],
         "18: is longer than 65536 bytes",
         "19: display_name must have 1 to 100 characters in one line",
-        // A quoted field has two lines, so the numbers of the lines are higher by one from here on.
+        // A quoted field above contains a line break, so the line numbers are higher by one from here on.
         "22: has a quote that is never closed",
         "21: username belongs to another account",
     ];

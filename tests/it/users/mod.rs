@@ -28,7 +28,7 @@ fn run_with_input(app: &TestApp, args: &[&str], input: &[u8]) -> Output {
         .env("TRIPGATE_BCRYPT_COST", "4");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A command that reads nothing closes the pipe.
+    // Writing fails if the command reads no input and has closed the pipe.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }

@@ -16,7 +16,8 @@ use crate::harness::{PASSWORD, TestApp};
 
 const ME: &str = "/api/v1/me";
 
-/// Returns the values that contain the id of the user in any form, or a text of the user.
+/// Returns the values in the database that contain the id of the user in any form, or a text that the user
+/// entered.
 async fn traces(app: &TestApp, user: Uuid) -> Vec<Cell> {
     let needles = [
         user.as_bytes().to_vec(),

@@ -19,7 +19,7 @@ async fn me(client: &Client) -> Value {
     account
 }
 
-/// Asserts that the change is rejected with this error and changes nothing.
+/// Asserts that the change is rejected with this error and that the account stays the same.
 async fn assert_rejected(client: &Client, patch: &Value, pointer: &str, code: &str) {
     let before = me(client).await;
     let reply = change(client, patch).await.expect(422).problem("invalid");

@@ -82,7 +82,7 @@ async fn reauthentication_returns_a_token_of_the_same_session_with_a_new_authent
     assert_eq!(list["items"].as_array().unwrap().len(), sessions["items"].as_array().unwrap().len());
     let refreshed = refresh(&app, &ada).await;
     assert_eq!(refreshed.claims()["auth_time"], recent.claims()["auth_time"], "a refresh must keep the time");
-    // Logging out ends the new token too.
+    // A logout makes the new token invalid too.
     let body = json!({ "refresh_token": refreshed.grant()["refresh_token"] });
     app.anonymous().post("/api/v1/auth/logout").json(&body).await.expect(204);
     recent.get("/api/v1/me").await.expect(401).problem("invalid_token");

@@ -1,4 +1,4 @@
-//! The layer table, and the imports between files: no import points upwards, and none closes a circle.
+//! The layer table, and the imports between files: no import points upwards, and imports form no circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -234,7 +234,7 @@ fn test_modules(all: &[Source]) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Returns the circles of a graph, each as the path that closes it.
+/// Returns the circles of a graph, each as the path from a node back to the same node.
 pub(super) fn circles(folder: &str, graph: &Graph) -> Vec<String> {
     fn visit<'a>(graph: &'a Graph, at: &'a str, path: &mut Vec<&'a str>, found: &mut BTreeSet<Vec<&'a str>>) {
         if let Some(start) = path.iter().position(|node| *node == at) {
@@ -261,7 +261,7 @@ pub(super) fn circles(folder: &str, graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-/// Returns whether a folder of `src/` has queries of its own.
+/// Returns whether a folder of `src/` contains database queries.
 pub(super) fn has_store(part: &str) -> bool {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part);
     folder.join("store.rs").exists() || folder.join("store").exists()

@@ -229,7 +229,7 @@ async fn requests_without_valid_client_credentials_are_rejected_and_change_nothi
     // Credentials in the form are ignored: RFC 6749 §2.3.1 makes their support optional.
     let form = [("token", ada.token()), ("client_id", &gate.id), ("client_secret", &gate.secret)];
     app.anonymous().post(REVOKE).form(&form).await.expect(401).problem("invalid_client");
-    // Authentication comes before the checks of the media type and the form.
+    // The server authenticates the client before it checks the media type and the form.
     app.anonymous().post(INTROSPECT).body("x").await.expect(401).problem("invalid_client");
     ada.get("/api/v1/me").await.expect(200);
 }
@@ -245,7 +245,7 @@ async fn form_bodies_are_parsed_as_rfc_6749_requires() {
         async { call.await }
     };
     let form = "application/x-www-form-urlencoded";
-    // RFC 6749 §3.2: unknown parameters are ignored; a parameter without a value counts as omitted.
+    // RFC 6749 §3.2: unknown parameters are ignored; a parameter without a value is treated as omitted.
     for body in
         [format!("token={token}&x=1"), format!("token={}&token_type_hint=", token.replace('.', "%2E"))]
     {

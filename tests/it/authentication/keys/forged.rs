@@ -255,7 +255,8 @@ async fn the_hs256_key_is_never_published_or_stored_in_plain_text() {
         assert!(key.public_key.is_empty());
         assert_eq!(key.sealed_private_key.len(), 12 + 32 + 16);
     }
-    // Without the secret, no token can be verified: 503, because a 401 would log clients out.
+    // Without the correct secret, a server can't verify any token. It returns 503, because a 401 would make
+    // clients log out.
     let misconfigured = super::start_with_same_data(&app, |settings| {
         settings.secret =
             Some(tripgate::config::Secret::new("another secret, set by mistake, of many bytes"));

@@ -62,7 +62,7 @@ async fn rotating_the_master_secret_logs_no_user_out() {
     wait_for_propagation().await;
     ada.get("/api/v1/me").await.expect(200);
     app.log_in("ada").await.get("/api/v1/me").await.expect(200);
-    // After a restart, everything issued before is still valid.
+    // After a restart, all tokens and cursors that were issued before are still valid.
     let app = app.restart().await;
     client_on(&app, &ada).get("/api/v1/me").await.expect(200);
     client_on(&app, &ada).get(&next).await.expect(200);
@@ -87,7 +87,7 @@ async fn a_crash_between_writing_the_secret_file_and_the_keys_loses_no_key() {
     client_on(&app, &ada).get("/api/v1/me").await.expect(200);
     app.log_in("ada").await.get("/api/v1/me").await.expect(200);
     key_rotation(&app).rotate().await.unwrap();
-    // The next run completes the interrupted one and creates no new secret.
+    // The next run of the command completes the interrupted rotation and creates no new secret.
     let output = run_command(&app, &["secret", "rotate"]).await;
     assert!(stdout(&output).starts_with("2 keys were still encrypted under an old secret"), "{output:?}");
     assert_eq!((lines(&app), count_current(&app).await), (interrupted, 3));

@@ -319,7 +319,7 @@ async fn logins_are_rejected_at_once_when_the_hash_queue_is_full() {
     let median = times[times.len() / 2];
     assert!(median < Duration::from_millis(1500), "rejected only after {median:?}");
     assert_eq!(rows::sessions(&app).await.len(), 1);
-    // The queue drains completely.
+    // After the load, the queue becomes empty, and logins succeed again.
     app.log_in("ada").await;
     for _ in 0..40 {
         if try_password(&busy, "ada", PASSWORD).await.status == 200 {

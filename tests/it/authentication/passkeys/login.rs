@@ -40,7 +40,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
         assert!(sessions["items"].as_array().unwrap().iter().any(|one| one["device_name"] == "Phone"));
         let used = list(&ada).await[0].clone();
         assert!(used["last_used_at"].as_str() > used["created_at"].as_str(), "{used}");
-        // A login with a passkey counts as a recent authentication.
+        // A login with a passkey is a recent authentication.
         client.post("/api/v1/me/passkeys/options").await.expect(200);
     }
     assert!(rows::events(&app).await.contains(&"login_succeeded".to_owned()));
@@ -97,7 +97,7 @@ async fn a_wrong_passkey_response_uses_up_the_challenge_and_starts_no_session() 
         let reply = log_in(&app, &body).await;
         assert_eq!(reply.status, 401, "violation {number} left its challenge valid");
     }
-    // The credential id of another user, with the user handle of each of the two users.
+    // Send the credential id of another user, with the user handle of each of the two users.
     for handle in [device.user_handle.clone(), foreign.user_handle.clone()] {
         let mut stolen = register(&ada).await;
         stolen.credential_id.clone_from(&foreign.credential_id);
@@ -303,7 +303,8 @@ async fn requests_for_passkey_options_without_a_known_user_are_limited_by_ip_add
     app.clock.advance(TimeDelta::seconds(1));
     options("2001:db8::1").await.expect(200);
     options("2001:db8::1").await.expect(429).problem("too_many_attempts");
-    // The challenges of a known user are limited in number, and need no other limit.
+    // Requests with an `mfa_token` have no limit by IP address, because the number of challenges of a user is
+    // limited.
     let wrong = json!({ "mfa_token": "unknown" });
     options("2001:db8::1").json(&wrong).await.expect(401).problem("invalid_credentials");
 }

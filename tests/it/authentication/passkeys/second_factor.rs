@@ -87,7 +87,7 @@ async fn the_second_step_of_a_login_accepts_only_a_passkey_of_its_user_for_its_o
         let reply = complete(&anonymous, &token, passkey).await;
         reply.expect(401).problem("invalid_credentials");
     }
-    // The fifth attempt is the last.
+    // The fifth attempt is the last attempt that the server accepts.
     let passkey = respond(&mut device, &anonymous, &token).await;
     complete(&anonymous, &token, &passkey).await.expect(200);
     complete(&anonymous, &other, &for_other).await.expect(200);

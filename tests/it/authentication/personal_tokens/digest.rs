@@ -169,7 +169,7 @@ async fn a_digest_response_with_a_wrong_value_is_refused() {
         let reply = app.anonymous().get(TRIPS).header("authorization", malformed).await;
         reply.expect(401).problem("invalid_credentials");
     }
-    // None of the wrong responses has used up the correct one.
+    // The wrong responses have not used up the nonce count of the correct response.
     send(&app, &fields).await.expect(200);
 }
 

@@ -10,7 +10,7 @@ const ADA: &str = "ada@example.org";
 const SUBJECT: &str = "Many failed logins to your account";
 const HOME: &str = "203.0.113.1";
 
-/// Sends 100 logins with a wrong password, to each server in turn.
+/// Sends 100 logins with a wrong password: 10 from each of 10 addresses, to the servers in turn.
 async fn attack(apps: &[&TestApp], name: &str, network: &str) {
     for address in 0..10 {
         fail(apps[address % apps.len()], &format!("{network}.{address}"), name, 10).await;

@@ -1,4 +1,4 @@
-//! The token format: three parts in canonical base64url, two of them unambiguous JSON.
+//! The token format: three parts in canonical base64url. The header and the payload must be unambiguous JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};

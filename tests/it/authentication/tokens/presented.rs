@@ -59,7 +59,7 @@ async fn two_credentials_in_one_request_are_rejected() {
         let reply = call.await.expect(400).problem("conflicting_credentials");
         assert_eq!(reply.header("www-authenticate"), "");
     }
-    // Two credentials in one header count as one invalid credential.
+    // Two credentials in one header are treated as one invalid credential.
     let joined = format!("{}, {}", bearer(&ada), bearer(&ada));
     let call = app.anonymous().get("/api/v1/me").header("authorization", joined);
     call.await.expect(401).problem("invalid_token");
@@ -78,7 +78,8 @@ async fn a_token_in_the_query_or_a_cookie_or_the_body_is_ignored() {
         let reply = app.anonymous().get(&path).await.expect(401).problem("unauthenticated");
         assert_eq!(reply.header("www-authenticate"), CHALLENGE);
         assert!(!reply.text().contains(ada.token()));
-        // If the request has a valid header, the parameter `token` is ignored. Any other parameter is unknown (N-20).
+        // If the request has a valid header, the parameter `token` is ignored. The other parameters are
+        // unknown, so they are rejected (N-20).
         let status = if name == "token" { 200 } else { 422 };
         ada.get(&format!("/api/v1/me?{name}=bad")).await.expect(status);
     }

@@ -34,9 +34,9 @@ pub(super) struct Rules {
     rotated_at: i64,
     /// The index of the newest refresh token whose access token was used.
     confirmed: usize,
-    /// For each replica, whether it received a use of that access token itself.
+    /// For each replica, whether it received a request with that access token.
     seen_by: Vec<bool>,
-    /// Whether the use is recorded for all replicas.
+    /// Whether a use of that access token is recorded in the database, for all replicas.
     is_recorded: bool,
 }
 

@@ -1,6 +1,7 @@
 //! Authorization: one row for each operation with its requirements, and tests of every rejected call.
 //!
-//! An operation without a row fails, so a new operation can't be added without an authorization test.
+//! A test fails for an operation without a row, so a new operation can't be added without an authorization
+//! test.
 
 use std::collections::BTreeSet;
 
@@ -230,7 +231,7 @@ async fn a_request_without_a_token_gets_a_challenge_without_an_error_code() {
         let missing = call(&app.anonymous(), row, &id).await;
         let missing = missing.expect(401).problem("unauthenticated");
         assert_eq!(missing.header("www-authenticate"), CHALLENGE, "{}", row.0);
-        // Neither a password nor a token in the query counts as an access token.
+        // Neither a password nor a token in the query is accepted as an access token.
         let password = call(&app.anonymous(), row, &id).basic("ada", PASSWORD).await;
         let password = password.expect(401).problem("unauthenticated");
         assert_eq!(password.header("www-authenticate"), CHALLENGE, "{}", row.0);

@@ -43,7 +43,7 @@ async fn an_unknown_field_is_rejected_with_the_known_fields() {
         tried += 1;
     }
     assert!(tried > 10, "{tried}");
-    // The same applies to nested objects.
+    // An unknown field of a nested object also gets an error with the allowed fields.
     let stop = json!({ "name": "Belém", "latitude": 1, "longitude": 2, "elephant": 1 });
     let reply = ada.post("/api/v1/trips").json(&json!({ "title": "x", "stops": [stop] })).await;
     let detail = detail(reply, "/stops/0/elephant");
@@ -110,7 +110,7 @@ async fn a_malformed_or_oversized_request_head_gets_a_problem_document() {
         (&too_large, 431, "headers_too_large"),
         (&long_path, 431, "headers_too_large"),
     ] {
-        // The response to an earlier request on the same connection also arrives.
+        // If the connection has an earlier request, the response to that request also arrives.
         let first = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
         for (request, before) in [(request.to_owned(), 0), (format!("{first}{request}"), 1)] {
             let reply = app.raw(&request).await;

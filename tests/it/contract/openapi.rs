@@ -1,4 +1,4 @@
-//! The OpenAPI document: it equals the committed one, and is suitable for generators and readers.
+//! The OpenAPI document: it equals the committed document, and is suitable for generators and readers.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -148,7 +148,7 @@ fn every_description_is_detailed_and_mentions_the_operations_own_statuses() {
                 "304" | "404" | "409" | "410" | "412" | "428" => true,
                 _ => false,
             };
-            // The parameter `If-None-Match` describes 304.
+            // The status 304 is mentioned in the description of the parameter `If-None-Match`.
             let mentions = |text: &str| text.contains(status.as_str());
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let by_parameter = parameters.into_iter().any(|it| mentions(it["description"].as_str().unwrap()));
@@ -196,7 +196,7 @@ fn every_parameter_schema_and_field_is_described() {
         let text = |value: &Value| value["description"].as_str().is_some_and(|text| !text.trim().is_empty());
         assert!(text(schema), "{name} is not described");
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
-            // The target of a reference has the description.
+            // If the field is a reference, the target of the reference has the description.
             let is_reference = property["$ref"].is_string() || property["allOf"].is_array();
             assert!(text(property) || is_reference, "{name}.{field} is not described");
         }
@@ -260,7 +260,7 @@ fn every_reference_in_the_document_resolves_and_has_no_sibling_fields() {
 
 #[test]
 fn request_schemas_forbid_unknown_fields_and_response_schemas_allow_them() {
-    // A form is open too: unknown parameters are ignored (RFC 6749 §3.2).
+    // The schema of a form is open too: unknown parameters are ignored (RFC 6749 §3.2).
     let (requests, forms, responses) =
         (request_schemas("application/json"), request_schemas(FORM), response_schemas());
     let mut violations = Vec::new();

@@ -1,4 +1,5 @@
-//! The documentation pages of problems: each code has one, and its example equals the real response.
+//! The documentation pages of problems: each code has one page, and the example on the page equals the real
+//! response.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Statuses that many operations share: each operation returns every such status that the OpenAPI document lists for it.
+//! Statuses that many operations share: each operation returns each of these statuses that the OpenAPI
+//! document lists for the operation.
 //!
 //! The statuses of a single operation are tested with its feature.
 
@@ -51,7 +52,7 @@ async fn request_without_body(app: &TestApp, row: &Row, ada: &Client, id: &str) 
     request_with_query(app, row, ada, id, "").await
 }
 
-/// Creates the same request with a query, which begins with `?`.
+/// Creates the request of [`request_without_body`] with a query, which begins with `?`.
 async fn request_with_query(app: &TestApp, row: &Row, ada: &Client, id: &str, query: &str) -> Call {
     let path = row.2.replace("{id}", id).replace("{stop_id}", id).replace("{token}", id);
     let call = app.anonymous().call(row.1.clone(), &format!("{path}{query}"));
@@ -106,7 +107,8 @@ async fn an_unacceptable_accept_header_gets_406_with_the_available_types() {
     }
 }
 
-/// Returns the path and head of a valid request for the row. Its `Content-Length` is `length`.
+/// Returns the path and the head of a valid request for the row. The `Content-Length` of the request is
+/// `length`.
 async fn head(app: &TestApp, row: &Row, ada: &Client, length: usize) -> (String, String) {
     let (id, _) = create_target(ada, row.2).await;
     let path = row.2.replace("{id}", &id).replace("{stop_id}", &id);
@@ -211,11 +213,12 @@ async fn an_unknown_query_parameter_without_a_credential_gets_401() {
     }
 }
 
-/// Asserts that every operation with a documented 503 returns it while the database is unavailable. Used by
-/// `outage`, which can stop its database.
+/// Asserts that every operation with a documented 503 returns this status while the database is unavailable.
+/// The test that calls this function is in `outage`, where a test can interrupt the connections to the
+/// database.
 pub(crate) async fn assert_database_unavailable(app: &TestApp, ada: &Client, ids: &[String]) {
     for (row, id) in with_status(503).zip(ids) {
-        // A token is verified without the database, a password is not.
+        // Send a password to `get_session`, because the server verifies a token without the database.
         let reply = if row.0 == "get_session" {
             app.anonymous().call(row.1.clone(), row.2).basic("ada", PASSWORD).await
         } else {

@@ -1,7 +1,8 @@
 //! The examples of the OpenAPI document: each example request is sent and must succeed, and each example
 //! response must have the form of the real one.
 //!
-//! An operation without a row fails, so a new operation can't be added without a test of its examples.
+//! A test fails for an operation without a row, so a new operation can't be added without a test of its
+//! examples.
 
 mod scene;
 
@@ -71,17 +72,17 @@ enum Extra {
     /// Replaces the value at this pointer into the request with a code of the authenticator app, and the
     /// `mfa_token` with the `mfa_token` of a login.
     Code(&'static str),
-    /// Replaces the challenge and the credential by those of a login with the passkey.
+    /// Replaces the challenge and the credential by those for a login with the passkey.
     Passkey,
-    /// Replaces the challenge and the credential by those of a new passkey.
+    /// Replaces the challenge and the credential by those for a new passkey.
     NewPasskey,
     /// Replaces the flow and its code by those of the sign-up.
     SignUpCode,
     /// Replaces the flow and its code by those of a flow that a request to this path begins.
     MailedCode(&'static str),
-    /// Replaces the token by that of the mail that reports a change of address.
+    /// Replaces the token by the token in the mail that reports a change of address.
     UndoToken,
-    /// Replaces the token by that of the mail that reports a new device.
+    /// Replaces the token by the token in the mail that reports a new device.
     DeviceToken,
 }
 

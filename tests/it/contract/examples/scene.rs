@@ -18,7 +18,7 @@ pub(super) struct Scene {
     app: TestApp,
     grace: Client,
     trip: String,
-    /// The token of the share link, or the cursor from before the trips.
+    /// The token of the share link, or the cursor of the change feed from before the trips were created.
     token: String,
     authenticator: Option<Authenticator>,
 }

@@ -1,4 +1,4 @@
-//! Responses are compressed for clients that accept it, unless they contain credentials.
+//! Responses are compressed for clients that accept compression, unless the response contains credentials.
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! The features that concern the secret: it is stored outside the code, at a configurable place.
+//! The features that concern the master secret: it is not stored in the code, and the operator configures
+//! where it is.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

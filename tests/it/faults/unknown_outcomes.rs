@@ -114,7 +114,7 @@ async fn a_lost_commit_has_an_unknown_outcome_and_a_retry_with_a_key_creates_one
         assert_eq!(titles(&ada).await.len(), usize::from(is_committed), "{fault:?}");
         let mut again = post().await;
         while again.status == 409 {
-            // The key is released in the background.
+            // The server releases the idempotency key in the background.
             sleep(Duration::from_millis(50)).await;
             again = post().await;
         }

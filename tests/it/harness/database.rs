@@ -11,9 +11,10 @@ use tokio::sync::OnceCell;
 use tripgate::db::migrate_up;
 use url::Url;
 
-/// The URL of a maintenance database whose user may create databases.
+/// The variable with the URL of a maintenance database. The user in the URL is allowed to create databases.
 const SERVER: &str = "TRIPGATE_TEST_DATABASE_URL";
-/// Set if the server exists only for the tests, so that they may leave databases on it.
+/// The variable that is set if the database server exists only for the tests, so that they may leave
+/// databases on it.
 const IS_TEMPORARY: &str = "TRIPGATE_TEST_DATABASE_IS_TEMPORARY";
 
 /// A database that exists as long as this value.

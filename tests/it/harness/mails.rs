@@ -1,4 +1,4 @@
-//! The mails that a server without a mail server writes to its outbox directory, parsed.
+//! Parses the mails that a server writes to its outbox directory if no mail server is configured.
 
 use std::fs;
 use std::path::Path;

@@ -52,7 +52,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 struct Environment {
     settings: Settings,
-    // The drop order matters: the directory may contain the database.
+    // The database must be dropped before the directory, which may contain it.
     _database: Option<Database>,
     _dir: TempDir,
 }

@@ -1,4 +1,5 @@
-//! A device with a passkey: signs as an authenticator does (Web Authentication §6), with keys of all three algorithms.
+//! A device with a passkey. It signs as an authenticator does (Web Authentication §6), with a key of one of
+//! three algorithms.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;

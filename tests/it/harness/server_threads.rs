@@ -1,7 +1,8 @@
 //! Runs a server on its own threads, as in production.
 //!
-//! A test that blocks its thread, for example to drop its database, would otherwise block the server in the
-//! middle of a transaction or of a database handshake, and then wait for it: a deadlock.
+//! On the thread of the test, the server would stop whenever the test blocks this thread, for example to drop
+//! its database. If the server stopped in the middle of a transaction or of a database handshake, the test
+//! would wait for the server forever.
 
 use std::ops::Deref;
 

@@ -22,7 +22,7 @@ fn mail(to: &str, kind: MailKind) -> NewMail {
     NewMail { to: to.to_owned(), user: None, kind, languages: Languages::default(), values }
 }
 
-/// Queues a mail in a transaction of its own.
+/// Queues a mail in a separate transaction.
 async fn queue(app: &TestApp, mail: NewMail) -> Queued {
     queue_each(app, vec![mail]).await.unwrap()[0]
 }

@@ -158,7 +158,7 @@ async fn no_value_of_a_mail_adds_a_header_or_a_paragraph() {
 #[tokio::test]
 async fn the_mails_of_a_deleted_account_are_not_sent() {
     let app = TestApp::start().await;
-    // Mails that cannot be delivered remain in the queue, including that of the sign-up.
+    // Mails that cannot be delivered remain in the queue, including the mail of the sign-up.
     std::fs::write(app.settings().data_dir.join("outbox"), "not a directory").unwrap();
     let ada = app.sign_up("ada").await;
     let user = ada.get("/api/v1/me").await.expect(200).json()["id"].as_str().unwrap().parse().unwrap();

@@ -155,7 +155,7 @@ async fn serve(
     }
 }
 
-/// Runs an SMTP session. Returns the stream if the client requested TLS.
+/// Reads and answers SMTP commands. Returns the stream if the client requested TLS.
 async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     greets: bool,

@@ -1,4 +1,5 @@
-//! The certificate of the server is replaced while it runs, and signals do not end it.
+//! SIGHUP replaces the certificate of a running server. SIGHUP and SIGUSR1 do not end a server, and a second
+//! SIGTERM ends it at once.
 
 use std::fs;
 use std::net::TcpStream;

@@ -61,7 +61,7 @@ async fn the_first_start_creates_its_files_and_prints_their_location() {
     let grant = server.sign_up("ada").await;
     server.terminate();
     assert_eq!(server.wait_for_exit().0, Some(0));
-    // A second start reuses the files, so the token of the first remains valid.
+    // A second start uses the same files, so the token from the first start remains valid.
     let again = Process::serve(dir.path(), &["--public-url", &format!("http://{address}"), "--docs", "off"]);
     assert!(!again.banner.contains("Docs"));
     assert_eq!(fs::read_to_string(data.join("secret")).unwrap(), secret);
@@ -290,7 +290,7 @@ fn unknown_commands_and_flags_are_rejected() {
     assert!(is_empty(dir.path()));
 }
 
-/// Sends secrets to the server in every way and returns all of them.
+/// Sends secrets to the server in every part of requests, and returns the secrets.
 async fn send_secrets(server: &Process) -> Vec<String> {
     let post = |path: &str, body: &Value| server.call(Method::POST, path).json(body).send();
     let grant: Value = server.sign_up("ada").await;

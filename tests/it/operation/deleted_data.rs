@@ -23,7 +23,7 @@ async fn the_data_of_a_deleted_account_is_not_readable_in_the_sqlite_file() {
     });
     let grant = app.anonymous().post("/api/v1/auth/signup").json(&body).await.expect(201).json();
     let ada = app.anonymous().with_grant(&grant);
-    // Long notes fill pages of their own, which become free as a whole.
+    // Long notes fill whole database pages, which become free when the trip is deleted.
     let trip = json!({ "title": CANARY, "destination": CANARY, "notes": format!("{CANARY} ").repeat(900) });
     for _ in 0..20 {
         ada.post("/api/v1/trips").json(&trip).await.expect(201);
@@ -34,7 +34,7 @@ async fn the_data_of_a_deleted_account_is_not_readable_in_the_sqlite_file() {
     assert!(occurs_in(&fs::read(&path).unwrap()), "the data is not in the file");
     let ada = app.anonymous().with_grant(&grant);
     ada.delete("/api/v1/me").json(&json!({ "password": PASSWORD })).await.expect(204);
-    // The stop writes the WAL back to the file.
+    // When the server stops, SQLite writes the content of the write-ahead log to the database file.
     let app = app.restart().await;
     assert!(!occurs_in(&fs::read(&path).unwrap()), "deleted data is readable");
     app.anonymous().with_grant(eve.grant()).get("/api/v1/trips").await.expect(200);

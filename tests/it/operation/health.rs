@@ -1,4 +1,4 @@
-//! `tripgate health`, `tripgate doctor`, and what makes a server not ready.
+//! `tripgate health`, `tripgate doctor`, and the conditions under which a server is not ready.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -181,7 +181,8 @@ async fn database_constraints_reject_invalid_trip_rows() {
     trip_counters::Entity::insert(counter.clone()).exec_without_returning(database).await.unwrap();
     rejects!(database, trip_counters, Unique, counter.clone());
     rejects!(database, trip_counters, ForeignKey, counter, owner_id: Uuid::from_u128(7));
-    // Another owner's trip may have the same id: an id reveals nothing about other owners.
+    // Trips of two owners can have the same id. If the database rejected the id, this would reveal another
+    // owner's trip.
     let valid = trips::ActiveModel {
         title: Set("🦀".repeat(TITLE_MAX)),
         notes: Set(Some("🦀".repeat(NOTES_MAX))),

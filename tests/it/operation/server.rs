@@ -242,7 +242,7 @@ async fn a_server_with_a_certificate_serves_https() {
         response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with(r#"{"status":"ok"}"#),
         "{response}"
     );
-    // Plain HTTP on the HTTPS port is not served.
+    // A request in plain HTTP to the HTTPS port gets no response.
     assert!(app.raw(LIVE).await.statuses().is_empty());
 }
 
@@ -307,7 +307,7 @@ async fn aborted_requests_do_not_affect_later_requests() {
 async fn a_graceful_stop_completes_requests_in_flight_despite_half_open_connections() {
     // S-73
     let dir = TempDir::new().unwrap();
-    // At this cost the sign-up is still being hashed when the signal arrives.
+    // At this cost, the server is still hashing the password of the sign-up when the signal arrives.
     let server = Process::serve(dir.path(), &["--bcrypt-cost", "13"]);
     let mut half_open = Vec::new();
     for start in ["", "GET /hea", "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"]

@@ -1,4 +1,4 @@
-//! A listening socket that the process inherits, as from `packaging/tripgate.socket`.
+//! A listening socket that the server inherits, as systemd passes it with `packaging/tripgate.socket`.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -234,7 +234,7 @@ async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only(
     assert!(matches!(written, Err(StoreError::Unavailable(_) | StoreError::Other(_))), "{written:?}");
 }
 
-/// Returns the statements that read trips, as the store builds them.
+/// Returns statements that read trips, like those that the store builds.
 fn trip_queries(backend: DbBackend, owner: Uuid) -> Vec<Statement> {
     let page = trips::Entity::find()
         .filter(trips::Column::OwnerId.eq(owner))

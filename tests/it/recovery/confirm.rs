@@ -71,7 +71,7 @@ async fn a_confirmation_code_that_was_requested_without_a_token_also_requires_th
     let ada = app.sign_up("ada").await;
     let first = of_signup(&app, &ada).await;
     let foreign = mailed(&app, &app.anonymous(), RESEND, ADA).await;
-    // The new mail replaces the earlier one.
+    // The code in the new mail replaces the code in the earlier mail.
     post(&app, CONFIRM, first.with_code(json!({}))).await.expect(422).problem("invalid_code");
     let missing = post(&app, CONFIRM, foreign.with_code(json!({}))).await.expect(422).problem("invalid");
     assert_eq!(missing.json()["errors"][0]["pointer"], "/password");

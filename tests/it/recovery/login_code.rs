@@ -11,7 +11,7 @@ async fn a_login_code_works_once_and_only_for_its_own_flow() {
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
     let mail = mailed(&app, &app.anonymous(), LOGIN_CODE, ADA).await;
-    // The mail has no link, and another flow does not accept the code.
+    // The mail contains no link, and another flow does not accept the code.
     assert_eq!(mail.token, "");
     let other = begin(&app.anonymous(), LOGIN_CODE, "bob@example.org").await;
     post(&app, LOGIN_BY_CODE, json!({ "flow_id": other, "code": mail.code }))

@@ -22,7 +22,8 @@ fn area(one: &[Duration], other: &[Duration]) -> f64 {
     longer / (count(one) * count(other))
 }
 
-/// Returns the times of the responses for an address with and without an account, taken alternately.
+/// Returns the response times for an address with an account and for an address without one, measured
+/// alternately.
 async fn measure(client: &Client) -> (Vec<Duration>, Vec<Duration>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for round in 0..rounds(40) {
@@ -45,7 +46,8 @@ async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
     let app = super::start().await;
     app.sign_up("ada").await;
     let mut differences = Vec::new();
-    // Other load on the machine can distort a measurement. A difference in the work shows in every measurement.
+    // Other load on the machine can distort a measurement. If the server did different work, every
+    // measurement would show a difference.
     for _ in 0..3 {
         let (mut known, mut unknown) = measure(&app.anonymous()).await;
         let area = area(&known, &unknown);

@@ -8,7 +8,7 @@ use super::{TRIPS, feed, new_id, send, summarize};
 use crate::harness::{Client, TestApp, rounds};
 
 const TRIPS_EACH: usize = 3;
-/// More operations than one transaction applies.
+/// The number of operations, which is more than the server applies in one transaction.
 const STEPS: usize = 80;
 
 /// Generates operations that each build on the result of the previous ones. They change new trips, and the

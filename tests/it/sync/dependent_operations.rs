@@ -1,4 +1,4 @@
-//! Operations that depend on earlier ones, and results that exceed one response.
+//! Operations that depend on earlier operations, and results that are too large for one response.
 
 use serde_json::{Value, json};
 

@@ -57,7 +57,7 @@ struct Device {
     queue: Vec<(Value, Intent)>,
     /// The outcome of each sent operation.
     outcomes: BTreeMap<String, &'static str>,
-    /// The versions on which applied operations were based.
+    /// The versions on which the applied operations were based, with the titles that were visible.
     seen: Vec<SeenTitle>,
 }
 

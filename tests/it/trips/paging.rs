@@ -117,7 +117,7 @@ impl SplitMix64 {
     }
 }
 
-/// Returns a trip with another creation time, as a replica with another clock creates it.
+/// Returns a trip with this creation time, which a replica with a different clock could create.
 fn aged(owner: Uuid, id: Uuid, created_at: i64) -> trips::ActiveModel {
     trips::ActiveModel {
         owner_id: Set(owner),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::harness::TestApp;
 
-/// Inserts 300 trips for each of 60 other users, which a bad plan would scan.
+/// Inserts 300 trips for each of 60 other users. A query plan without the index would read these trips.
 async fn fill(database: &DatabaseConnection) {
     let (numbers, id, analyze) = match database.get_database_backend() {
         DbBackend::Sqlite => (
@@ -91,7 +91,7 @@ async fn no_query_plan_reads_rows_of_other_owners() {
                 }
                 DbBackend::Postgres => {
                     assert!(!plan.contains("Seq Scan database trips"), "{query:?}\n{plan}");
-                    // The condition of a scan follows it, before the next node.
+                    // In a plan, the condition of a scan follows the scan and precedes the next node.
                     let mut scans = 0;
                     for node in plan.split("->").filter(|node| {
                         node.contains("Index") && node.contains("Scan") && !node.contains("trip_counters")

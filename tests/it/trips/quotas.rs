@@ -1,4 +1,4 @@
-//! What one user can store: the number of trips, and the size of their texts.
+//! The quotas of a user: the number of trips, the size of their texts, and other stored rows.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;

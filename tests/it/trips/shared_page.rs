@@ -82,7 +82,7 @@ async fn a_browser_gets_an_html_page_for_a_share_link() {
     for secret in [ada.id(), "ada", created["id"].as_str().unwrap()] {
         assert!(!text.contains(secret), "{secret}");
     }
-    // The page is as long as the HEAD response states, and the next change is visible at once.
+    // The response to HEAD states the length of the page, and the next change of the trip is visible at once.
     let head = app.anonymous().head(&shared).header("accept", BROWSER).await.expect(200);
     assert_eq!(head.header("content-length"), page.body.len().to_string());
     ada.patch(&path(&created)).json(&json!({ "title": "Porto first" })).await.expect(200);

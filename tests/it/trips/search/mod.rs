@@ -1,4 +1,4 @@
-//! Searching trips: the matches, the index that finds them, and what a search costs other users.
+//! Searching trips: the matches, the index that finds them, and the effect of a search on other users.
 
 mod cost;
 mod index;

@@ -86,7 +86,7 @@ async fn every_command_that_changes_the_database_is_recorded() {
     run(&["keys", "rotate"]);
     let keys = run(&["keys", "list"]);
     let kid = |status: &str| {
-        // The keys that the first start creates have the same time, so their order is not defined.
+        // The keys that the first start creates have the same creation time, so their order is not defined.
         let mut rows = keys.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         rows.find(|row| row[2] == status).unwrap()[0].to_owned()
     };

@@ -33,8 +33,8 @@ fn run_with_input(app: &TestApp, args: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Runs a `users` command, which must succeed, and makes the server apply the changes at once, as its regular poll
-/// would.
+/// Runs a `users` command, which must succeed. Then makes the server read the changes, which it would
+/// otherwise read at its next regular poll.
 async fn users(app: &TestApp, args: &[&str]) -> String {
     let output = run_with_input(app, &[&["users"], args].concat(), b"");
     assert!(output.status.success(), "{args:?}: {}", stderr(&output));
@@ -55,7 +55,8 @@ fn refused(app: &TestApp, args: &[&str]) -> String {
     stderr(&output)
 }
 
-/// Advances the server's clock to that of the commands, and polls the database.
+/// Advances the server's clock to the system time, which the commands use, and makes the server read changes
+/// from the database.
 async fn settle(app: &TestApp) {
     app.clock.advance(Clock::system().now() - app.clock.now());
     assert!(app.services().tokens.poll().await);

@@ -1,4 +1,5 @@
-//! Disabling and enabling, confirming, ending sessions, removing second factors, and deleting.
+//! `tripgate users`: disables, enables, confirms and deletes accounts, ends sessions and removes second
+//! factors.
 
 use std::time::{Duration, Instant};
 

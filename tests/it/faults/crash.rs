@@ -111,8 +111,8 @@ impl Phone {
         Self { refresh_token, access_token, refreshed: 0, lost: 0 }
     }
 
-    /// Refreshes until the server is dead. Of three responses, the phone loses two: it does not wait for the
-    /// end of one, and discards another after receiving it. While an earlier request is in flight, the phone
+    /// Refreshes until the server is dead. Of every three responses, the phone loses two: it stops
+    /// waiting for one, and discards another after receiving it. While an earlier request is in flight, the phone
     /// repeats the same token and never sends a newer token: if the old token arrived last, the server would
     /// treat it as stolen.
     async fn refresh_until_killed(mut self, server: &Process) -> Self {

@@ -43,7 +43,7 @@ enum Before {
     Trip,
     /// Two trips.
     Trips,
-    /// A cursor of the change feed, and later a new trip and a deleted trip.
+    /// A cursor of the change feed. After the cursor, a trip is created, and another is created and deleted.
     Deleted,
     /// A trip with a share link.
     Shared,
@@ -65,12 +65,12 @@ enum Extra {
     None,
     Query(&'static str),
     Header(&'static str, &'static str),
-    /// Replaces the value at this pointer into the request with the access token.
+    /// Replaces the value at this JSON pointer in the request by the access token.
     Access(&'static str),
-    /// Replaces the value at this pointer into the request with the refresh token.
+    /// Replaces the value at this JSON pointer in the request by the refresh token.
     Refresh(&'static str),
-    /// Replaces the value at this pointer into the request with a code of the authenticator app, and the
-    /// `mfa_token` with the `mfa_token` of a login.
+    /// Replaces the value at this JSON pointer in the request by a code of the authenticator app, and the
+    /// `mfa_token` by the `mfa_token` of a login.
     Code(&'static str),
     /// Replaces the challenge and the credential by those for a login with the passkey.
     Passkey,

@@ -189,6 +189,8 @@ mod tests {
             // An unpaired backtick would leave a code element open.
             for text in guide.causes.iter().chain(&guide.advice).chain(&[code.explanation()]) {
                 assert_eq!(text.matches('`').count() % 2, 0, "{text}");
+                // The parser ignores further lines of an item.
+                assert!(text.ends_with(['.', ':']), "{text}");
             }
         }
         let mut chapters: Vec<&str> =

@@ -63,9 +63,8 @@ where
                 return Err(StoreError::unavailable().into());
             }
             let committed = tx.commit().await;
-            if committed.is_err() {
-                // If the error is retryable, the transaction was not committed, and the caller can abandon
-                // the write again.
+            if committed.as_ref().is_err_and(|failed| failed.error.is_retryable()) {
+                // The transaction was not committed, so the caller can abandon the write again.
                 gate.reset();
             }
             committed.map_err(|failed| failed.error)?;

@@ -1,20 +1,13 @@
 // Tests the box at the top of /docs, the layout of the page, the filter and the "Authorize" window.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import {
-  PASSWORD, SERVER, api, call, close, allStored, open, openProfile, signedIn, storedSession, visit,
+  PASSWORD, SERVER, api, call, close, allStored, enter, openProfile, signedIn, storedSession, visit,
 } from "./swagger.mjs";
 
-before(open);
 after(close);
 
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
-
-async function enter(page, identifier, password, button) {
-  await page.locator("#identifier").fill(identifier);
-  await page.locator("#password").fill(password);
-  await page.getByRole("button", { name: button, exact: true }).click();
-}
 
 describe("the documentation", { concurrency: 2 }, () => {
   test("a user signs up, logs out and logs in at the top of the page", async () => {

@@ -1,11 +1,11 @@
 // Tests the look of every page at three widths, light and dark: nothing is wider than the window, and every text has
 // enough contrast. The screenshots are for a person to look at.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { contrast } from "./contrast.mjs";
 import {
-  PASSWORD, SERVER, api, call, close, open, openProfile, overflow, screenshot, share, signUp, visit,
+  PASSWORD, SERVER, api, call, close, openProfile, overflow, screenshot, share, signUp, visit,
 } from "./swagger.mjs";
 
 const phone = { isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
@@ -28,7 +28,6 @@ const TRIP = {
   ],
 };
 
-before(open);
 after(close);
 
 // N-25

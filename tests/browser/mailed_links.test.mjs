@@ -1,10 +1,10 @@
 // Tests the pages that the links in mails open. The mails are files in the server's data directory.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { contrast } from "./contrast.mjs";
-import { PASSWORD, SERVER, api, close, open, openProfile, overflow, screenshot } from "./swagger.mjs";
+import { PASSWORD, SERVER, api, close, openProfile, overflow, screenshot } from "./swagger.mjs";
 
 const OUTBOX = `${process.env.DATA_DIR}/outbox`;
 const NEW_PASSWORD = "a louder harbour at dawn";
@@ -16,7 +16,6 @@ const WINDOWS = {
   zoomed: { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 },
 };
 
-before(open);
 after(close);
 
 // Returns the text of a mail: the first part, decoded.

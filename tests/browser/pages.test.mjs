@@ -1,13 +1,12 @@
 // Tests the use of /docs by a new user, and the handling of the session.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
-  PASSWORD, SERVER, allStored, alterSession, api, call, close, open, openProfile, screenshot, signUp, signedIn,
+  PASSWORD, SERVER, allStored, alterSession, api, call, close, openProfile, screenshot, signUp, signedIn,
   storedSession, visit,
 } from "./swagger.mjs";
 
-before(open);
 after(close);
 
 const OTHER_ORIGIN = "https://elsewhere.example";

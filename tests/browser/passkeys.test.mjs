@@ -1,14 +1,13 @@
 // Tests passkeys with the virtual authenticator of Chromium, on a server at localhost: browsers support no
 // passkeys for IP addresses.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { PASSWORD, api, close, open, openProfile } from "./swagger.mjs";
+import { after, describe, test } from "node:test";
+import { PASSWORD, api, close, openProfile } from "./swagger.mjs";
 
 const SERVER = process.env.SERVER_WITH_PASSKEYS;
 // Another server on the same host, with other origins.
 const OTHER = process.env.SERVER_WITH_BASIC.replace("127.0.0.1", "localhost");
 
-before(open);
 after(close);
 
 async function post(path, body, token) {

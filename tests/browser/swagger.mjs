@@ -10,12 +10,14 @@ export const PASSWORD = "a red kite over Lisbon";
 
 let browser;
 
-export async function open() {
+// Starts the browser once. A test file without a selected test starts none, so its process ends.
+function launch() {
   // Root can't use the browser's sandbox. The browser loads pages from this server only.
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  browser ??= chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  return browser;
 }
 
-export const close = () => browser.close();
+export const close = async () => (await browser)?.close();
 
 // Saves a screenshot of `page`. On a loaded machine Chromium may fail to deliver one; a later attempt succeeds.
 export async function screenshot(page, name, options = {}) {
@@ -31,7 +33,7 @@ export async function screenshot(page, name, options = {}) {
 // Opens a separate browser profile. `violations` collects events that must never occur, such as a request to
 // a server that is not in `allowed`.
 export async function openProfile({ allowed = SERVER, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const context = await (await launch()).newContext({ viewport: { width: 1280, height: 900 }, ...options });
   // Leaves time for a slow machine: the tests of two files run at once.
   context.setDefaultTimeout(60_000);
   const violations = [];
@@ -71,6 +73,13 @@ export async function openProfile({ allowed = SERVER, ...options } = {}) {
 export async function visit(page, path = "/docs") {
   await page.goto(SERVER + path);
   await page.locator(".opblock").first().waitFor();
+}
+
+// Fills in the box at the top of /docs and presses one of its buttons.
+export async function enter(page, identifier, password, button) {
+  await page.locator("#identifier").fill(identifier);
+  await page.locator("#password").fill(password);
+  await page.getByRole("button", { name: button, exact: true }).click();
 }
 
 // Runs an operation; returns the status and the text that the page shows.

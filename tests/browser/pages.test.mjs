@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { mail } from "./mails.mjs";
 import {
   PASSWORD, SERVER, allStored, alterSession, api, call, close, openProfile, screenshot, signUp, signedIn,
   storedSession, visit,
@@ -61,7 +62,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("the operations log_in and refresh_session log the user in on the page", async () => {
+  test("the operations that return tokens log the user in on the page", async () => {
     const ada = await openProfile();
     const account = await api("/auth/signup", { body: { username: "returner", password: PASSWORD } });
     const grant = await account.json();
@@ -72,6 +73,40 @@ describe("the documentation", { concurrency: 3 }, () => {
     await call(ada.page, "log_in", { body: { identifier: "returner", password: PASSWORD } });
     assert.notEqual((await storedSession(ada.page)).refresh_token, refreshed.refresh_token);
     assert.equal((await call(ada.page, "get_me")).status, 200);
+
+    const email = "returner@example.org";
+    await api("/auth/signup", { body: { email, password: PASSWORD } });
+    const { flow_id } = await (await api("/auth/login/code", { body: { email } })).json();
+    const [, code] = await mail(email, /where you asked for it:\s+(\d{8})/);
+    assert.equal((await call(ada.page, "log_in_by_code", { body: { flow_id, code } })).status, 200);
+    await ada.page.getByText(`Signed in as ${email}`).waitFor();
+    await ada.close();
+  });
+
+  test("the page uses the token of a user who authenticates again, and shows a new name", async () => {
+    const ada = await openProfile();
+    await visit(ada.page);
+    await signUp(ada.page, "careful");
+    const former = await storedSession(ada.page);
+    assert.equal((await call(ada.page, "reauthenticate_me", { body: { password: PASSWORD } })).status, 200);
+    const renewed = await storedSession(ada.page);
+    assert.notEqual(renewed.access_token, former.access_token);
+    assert.equal(renewed.refresh_token, former.refresh_token);
+    assert.equal((await call(ada.page, "update_me", { body: { username: "renamed" } })).status, 200);
+    assert.equal(await ada.page.locator("#who").innerText(), "renamed");
+    assert.equal(ada.refreshes().length, 0);
+    await ada.close();
+  });
+
+  test("the page is signed out after its user has deleted the account", async () => {
+    const ada = await openProfile();
+    await visit(ada.page);
+    await signUp(ada.page, "deleted");
+    assert.equal((await call(ada.page, "delete_me", { body: { password: "not the password" } })).status, 422);
+    assert.equal(await signedIn(ada.page), true);
+    assert.equal((await call(ada.page, "delete_me", { body: { password: PASSWORD } })).status, 204);
+    assert.equal(await signedIn(ada.page), false);
+    assert.equal(await allStored(ada.page), '[{},{},""]');
     await ada.close();
   });
 

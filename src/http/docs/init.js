@@ -6,7 +6,7 @@
 
 (() => {
   const SCHEME = "bearerAuth";
-  const RETURNS_GRANT = /\/auth\/(signup|login|refresh)$/;
+  const RETURNS_GRANT = /\/auth\/(signup|login|login\/mfa|login\/code\/confirm|passkeys\/login|refresh)$/;
   const IS_LOGOUT = /\/auth\/logout$/;
   let authorized = null; // The access token that Swagger UI sends.
 
@@ -39,13 +39,25 @@
   }
 
   // If the token is rejected before it expires, repeats the request once with a new token of the same session.
-  const fetchWithRetry = (sessionId) => async (url, request) => {
+  async function fetchWithRetry(sessionId, url, request) {
     const response = await fetch(url, request);
     const isRejected = response.status === 401 && /invalid_token/.test(response.headers.get("WWW-Authenticate"));
     const rejected = request.headers.Authorization.replace("Bearer ", "");
     const token = isRejected && (await session.token(rejected));
     if (!token || token === rejected || session.id() !== sessionId) return response;
     return fetch(url, { ...request, headers: { ...request.headers, Authorization: `Bearer ${token}` } });
+  }
+
+  // Updates the session of the page after its user has authenticated again, has another name, or has deleted the account.
+  const fetchForSession = (sessionId) => async (url, request) => {
+    const response = await fetchWithRetry(sessionId, url, request);
+    if (!response.ok) return response;
+    const operation = `${request.method} ${pathOf({ url })}`;
+    if (/^DELETE .*\/me$/.test(operation)) await session.forget(sessionId);
+    const update = [[/^POST .*\/me\/reauthenticate$/, session.renew], [/^(GET|PATCH) .*\/me$/, session.rename]]
+      .find(([pattern]) => pattern.test(operation))?.[1];
+    if (update && response.status === 200) await update(sessionId, await response.clone().json());
+    return response;
   };
 
   async function fetchLogout(url, request) {
@@ -93,7 +105,7 @@
         if (token && session.id() !== sessionId) throw new Error("Another user has signed in.");
         if (token) {
           request.headers.Authorization = `Bearer ${token}`;
-          request.userFetch = fetchWithRetry(sessionId);
+          request.userFetch = fetchForSession(sessionId);
         }
       }
       return request;

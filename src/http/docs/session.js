@@ -67,17 +67,26 @@ const session = (() => {
     });
   }
 
+  const nameOf = ({ username, email, id } = {}) => username || email || id;
+
+  const accessOf = ({ access_token, expires_in }) =>
+    ({ access_token, stale_at: Date.now() + expires_in * 1000 - REFRESH_EARLY_MS });
+
   function fromGrant(grant) {
-    const { username, email, id } = grant.user || {};
     return {
+      ...accessOf(grant),
       session_id: grant.session_id,
-      access_token: grant.access_token,
       refresh_token: grant.refresh_token,
-      stale_at: Date.now() + grant.expires_in * 1000 - REFRESH_EARLY_MS,
       expires_at: Date.now() + grant.refresh_expires_in * 1000,
-      name: username || email || id,
+      name: nameOf(grant.user),
     };
   }
+
+  // Replaces fields of the stored session, unless another one is stored by now.
+  const update = (sessionId, fields) => exclusively(() => {
+    const current = load();
+    if (current?.session_id === sessionId) store({ ...current, ...fields });
+  });
 
   // Refreshes the tokens. If the response is lost, repeats the request with the same token: the server returns the
   // same successor. A session that was logged out or replaced in the meantime is not restored.
@@ -138,6 +147,19 @@ const session = (() => {
     ended: (body) => exclusively(() => {
       const current = load();
       if (current && String(body).includes(JSON.stringify(current.refresh_token))) store(null);
+    }),
+
+    // Stores the new access token of a user who has authenticated again.
+    renew: (sessionId, grant) => update(sessionId, accessOf(grant)),
+
+    // Stores the name of the user, which may have changed.
+    rename: async (sessionId, user) => {
+      if (load()?.name !== nameOf(user)) await update(sessionId, { name: nameOf(user) });
+    },
+
+    // Deletes the tokens of a session that has ended on the server.
+    forget: (sessionId) => exclusively(() => {
+      if (load()?.session_id === sessionId) store(null);
     }),
 
     start() {

@@ -72,6 +72,9 @@ async function submit(event) {
   history.replaceState(null, "", location.pathname);
   if (password) password.value = "";
   form.hidden = true;
+  // The title asks the user to act, so the result replaces it.
+  byId("title").hidden = true;
+  document.title = `${byId("done-title").textContent} · Tripgate`;
   byId("done").hidden = false;
   byId("done").focus();
 }

@@ -60,7 +60,7 @@ const CONFIRM: Texts = Texts {
 
 const RESET: Texts = Texts {
     title: "Choose a new password",
-    lead: "All devices are logged out. Then log in with the new password.",
+    lead: "Setting the password logs out all devices. Log in with the new password afterwards.",
     operation: "api/v1/auth/password/reset",
     has_password: true,
     has_choice: false,

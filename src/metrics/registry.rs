@@ -166,7 +166,7 @@ impl Metrics {
             revocation_age: b.seconds("tripgate_revocation_age_seconds",
                 "Time since the revocations were read from the database."),
             signing_key_age: b.seconds("tripgate_signing_key_age_seconds",
-                "Time since the key that signs access tokens was created."),
+                "Time since the key that signs access tokens became active."),
             ready: b.gauges("tripgate_ready",
                 "1 if the readiness check passes, otherwise 0, by check.", "check",
                 &ReadinessCheck::ALL.map(ReadinessCheck::name)),

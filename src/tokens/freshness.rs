@@ -101,7 +101,9 @@ impl Freshness {
                 tracing::info!("the revocations can be read again; requests with a token no longer get 503");
             } else {
                 tracing::warn!(
-                    "failed to read the revocations; requests with a token get 503 until a read succeeds"
+                    "failed to read the revocations within {} s: the database is unavailable or too slow; \
+                     requests with a token get 503 until a read succeeds",
+                    POLL_TIMEOUT.as_secs()
                 );
             }
         }

@@ -274,12 +274,14 @@ impl Tokens {
     pub async fn poll(&self) -> bool {
         let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
         let read = async {
-            if epoch.poll(db).await? {
+            // Read concurrently, because a poll must be fast even if each statement takes long.
+            let (is_new_epoch, (), ()) = tokio::try_join!(epoch.poll(db), revocations.poll(db), keys.poll())?;
+            if is_new_epoch {
                 tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
                 revocations.restart_polls();
+                revocations.poll(db).await?;
             }
-            revocations.poll(db).await?;
-            keys.poll().await
+            Ok::<(), StoreError>(())
         };
         freshness.refresh(read).await
     }

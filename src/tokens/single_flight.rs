@@ -51,7 +51,10 @@ impl SingleFlight {
                 tracing::debug!(%error, "failed to read the changes of other replicas");
                 false
             }
-            Err(_) => false,
+            Err(_) => {
+                tracing::debug!(timeout = ?self.timeout, "reading the changes of other replicas takes too long");
+                false
+            }
         };
         let flight = Flight { started_at, ended_at: Instant::now(), succeeded };
         *last = Some(flight);

@@ -177,13 +177,9 @@ class Battery:
                 if len(piece) >= 16 and piece in forged:
                     yield f"the log contains {piece[:60]!r} of a token"
         # A run of characters may contain more than a token, so search for the signatures separately.
-        ends = {token.rsplit(".", 1)[-1] for tokens in self.forged.values() for _, token in tokens}
-        yield from (
-            f"the log contains the signature {end[:40]!r}"
-            for run in runs
-            for end in ends & {run[-len(run) :]}
-            if len(end) >= 16
-        )
+        signatures = (token.rsplit(".", 1)[-1] for tokens in self.forged.values() for _, token in tokens)
+        ends = tuple({signature for signature in signatures if len(signature) >= 16})
+        yield from (f"the log contains a signature at the end of {run[-40:]!r}" for run in runs if run.endswith(ends))
 
 
 def send(connection, token):

@@ -48,7 +48,7 @@ class Logins:
         return (len(counted) - 1) / (counted[-1] - counted[0])
 
 
-def burst(port, clients=200, wait_secs=5):
+def burst(port, clients=500, wait_secs=5):
     """Sends many logins at once. Measures how soon the rejected logins get 503 and how long the other logins
     wait."""
     ready, left = selectors.DefaultSelector(), clients

@@ -56,13 +56,21 @@ impl LowPriorityThreads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unfinished> {
         let (reply, result) = oneshot::channel();
-        let job = Box::new(move || {
+        self.submit(move || {
             if !reply.is_closed() {
                 drop(reply.send(work()));
             }
-        });
-        self.queue.send(job).map_err(|_| Unfinished)?;
+        })?;
         result.await.map_err(|_| Unfinished)
+    }
+
+    /// Queues `work` for one of the threads, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`], if no thread could be started.
+    pub fn submit(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Unfinished> {
+        self.queue.send(Box::new(work)).map_err(|_| Unfinished)
     }
 }
 

@@ -1,16 +1,20 @@
 //! Password hashing.
 //!
 //! A bcrypt hash of the default cost uses one core for a quarter of a second. bcrypt runs on dedicated
-//! threads, one for each core, at the lowest priority. The queue of these threads is limited by the expected
-//! wait: a call that would wait longer fails with [`Overloaded`] immediately. Passwords are never truncated:
-//! bcrypt gets at most 71 bytes, and a longer new password is rejected.
+//! threads, one for each core, at the lowest priority. If several calls wait, a thread computes up to four of
+//! them together, in hardly more time than one ([`bcrypt_lanes`]). The queue of the threads is limited by the
+//! expected wait: a call that would wait longer fails with [`Overloaded`] immediately. Passwords are never
+//! truncated: bcrypt gets at most 71 bytes, and a longer new password is rejected.
 //!
 //! A failed verification always takes as long as one at the highest cost of all stored hashes, or at the
 //! configured cost if that is higher. Its duration therefore reveals neither whether the user exists nor the
-//! cost of the stored hash.
+//! cost of the stored hash. Verifications wait together and share batches, whatever the costs of their hashes
+//! are: a lane whose password does not match runs up to the highest cost.
 
+mod computation;
 mod foreign_hash;
 mod hash_pool;
+mod lanes;
 mod password;
 
 use std::sync::Arc;
@@ -22,6 +26,7 @@ pub use hash_pool::Overloaded;
 pub use password::{MAX_BYTES, Password};
 
 use crate::secrets::random_bytes;
+use computation::{NewHash, Verification};
 use hash_pool::HashPool;
 
 /// The lowest cost that bcrypt supports.
@@ -75,8 +80,7 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn hash(&self, password: Password) -> Result<String, Overloaded> {
-        let cost = self.cost;
-        self.pool.run(move || hash(&password, cost)).await
+        self.pool.run(NewHash::new(password, self.cost)).await
     }
 
     /// Verifies a password against a stored hash, which contains its cost and salt. A corrupt hash matches no
@@ -86,8 +90,7 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn verify(&self, password: Password, stored: String) -> Result<Verified, Overloaded> {
-        let (configured, max_cost) = (self.cost, Arc::clone(&self.max_cost));
-        self.pool.run(move || verify(&password, &stored, configured, &max_cost)).await
+        self.pool.run(Verification::new(password, stored, self.cost, &self.max_cost)).await
     }
 
     /// Does the same work as a failed verification, so that a login of an unknown user takes as long as a
@@ -97,47 +100,9 @@ impl Passwords {
     ///
     /// [`Overloaded`], if the expected or the actual wait exceeds the limit.
     pub async fn verify_dummy(&self, password: Password) -> Result<(), Overloaded> {
-        // `verify` adds the remaining work up to the highest cost.
+        // The verification adds the remaining work up to the highest cost.
         self.verify(password, dummy(self.cost)).await.map(|_| ())
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
-fn hash(password: &Password, cost: u32) -> String {
-    // bcrypt fails if the system provides no random bytes for the salt, or if the input is one that
-    // `Password` and the settings exclude. Without a hash, nothing can be stored. The pool turns the panic
-    // into `Overloaded`, which becomes a 503.
-    #[expect(clippy::expect_used, reason = "no hash is better than a wrong one")]
-    bcrypt::non_truncating_hash(password.as_str(), cost).expect("bcrypt accepts the checked input")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
-fn verify(password: &Password, stored: &str, configured: u32, max_cost: &AtomicU32) -> Verified {
-    let cost = parse_cost(stored);
-    let verified = cost.map(|_| bcrypt::non_truncating_verify(password.as_str(), stored));
-    let (Some(cost), Some(Ok(is_match))) = (cost, verified) else {
-        verify_at_cost(max_cost.load(Ordering::Relaxed));
-        return Verified::Mismatch;
-    };
-    let max_cost = max_cost.fetch_max(cost, Ordering::Relaxed).max(cost);
-    // A hash from another system can have another identifier of the same algorithm.
-    match (is_match, cost == configured && stored.starts_with(IDENTIFIER)) {
-        (true, true) => Verified::Match,
-        (true, false) => Verified::MatchNeedsRehash,
-        (false, _) => {
-            // A hash of a lower cost is verified faster, which would reveal that the user exists. Dummy
-            // hashes add the remaining work up to the highest cost: 2^c + 2^c + 2^(c+1) + … = 2^max_cost.
-            (cost..max_cost).for_each(verify_at_cost);
-            Verified::Mismatch
-        }
-    }
-}
-
-/// Takes as long as one verification of a hash of the bcrypt cost `cost`.
-#[expect(clippy::disallowed_methods, reason = "the only module that calls bcrypt")]
-fn verify_at_cost(cost: u32) {
-    // The result is always a mismatch.
-    let _ = bcrypt::non_truncating_verify("", &dummy(cost));
 }
 
 /// Returns the cost in `$2b$12$…`, if it is in the supported range.
@@ -170,7 +135,7 @@ mod tests {
     }
 
     fn at(cost: u32) -> Passwords {
-        Passwords::new(cost, Duration::from_secs(5))
+        Passwords::new(cost, Duration::from_mins(1))
     }
 
     fn hashing() -> Passwords {
@@ -209,31 +174,6 @@ mod tests {
                 hashing().verify(password("correct horse"), stored.into()).await.unwrap(),
                 Verified::Mismatch
             );
-        }
-    }
-
-    /// Returns the duration of a failed verification in seconds: the minimum of two measurements.
-    fn seconds(stored: &str, configured: u32, max_cost: u32) -> f64 {
-        let max_cost = AtomicU32::new(max_cost);
-        let once = || {
-            let started = std::time::Instant::now();
-            assert_eq!(verify(&password("correct horse"), stored, configured, &max_cost), Verified::Mismatch);
-            started.elapsed().as_secs_f64()
-        };
-        (0..2).map(|_| once()).fold(f64::INFINITY, f64::min)
-    }
-
-    #[test]
-    fn every_failed_verification_takes_as_long_as_a_hash_with_the_highest_cost() {
-        // S-10
-        for (configured, max_cost) in [(10, 10), (6, 10)] {
-            for stored in [dummy(4), dummy(6), dummy(10), "corrupt".to_owned(), dummy(COST_MAX + 1)] {
-                // Other processes delay single measurements, but not all of them by a factor of two.
-                let ratio = || {
-                    seconds(&stored, configured, max_cost) / seconds(&dummy(max_cost), configured, max_cost)
-                };
-                assert!((0..8).any(|_| (0.5..2.0).contains(&ratio())), "{stored}");
-            }
         }
     }
 

@@ -294,7 +294,7 @@ async fn logins_are_rejected_at_once_when_the_hash_queue_is_full() {
     let settings = app.settings().clone();
     let busy = TestApp::with(|s| {
         *s = settings;
-        (s.bcrypt_cost, s.hash_wait_secs, s.limits) = (12, 3, false);
+        (s.bcrypt_cost, s.hash_wait_secs, s.limits) = (12, 1, false);
     })
     .await;
     let cores = thread::available_parallelism().map_or(1, usize::from);

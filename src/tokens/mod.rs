@@ -273,7 +273,9 @@ impl Tokens {
     /// Reads the changes of other replicas. Returns `false` if the database can't be read.
     pub async fn poll(&self) -> bool {
         let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
-        let read = async {
+        // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
+        // enlarge the futures of all requests.
+        let read = Box::pin(async {
             // Read concurrently, because a poll must be fast even if each statement takes long.
             let (is_new_epoch, (), ()) = tokio::try_join!(epoch.poll(db), revocations.poll(db), keys.poll())?;
             if is_new_epoch {
@@ -282,7 +284,7 @@ impl Tokens {
                 revocations.poll(db).await?;
             }
             Ok::<(), StoreError>(())
-        };
+        });
         freshness.refresh(read).await
     }
 

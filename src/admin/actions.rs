@@ -23,8 +23,8 @@ pub async fn list_actions(settings: &Settings, limit: u64) -> Result<Vec<Action>
     Ok(found?)
 }
 
-/// Records a command that has succeeded, or a command that only reads. If this fails, logs the failure; the
-/// command still succeeds.
+/// Records a command of the operator, in a transaction of its own. If the record can't be written, logs a warning;
+/// the command itself does not fail.
 pub(super) async fn record(db: &Db, action: Action) {
     let written: Result<(), StoreError> =
         db.write(action.clone(), |tx, action| operators::record(tx, action).boxed()).await;

@@ -37,7 +37,7 @@ pub enum StartError {
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),
     /// The signing keys can't be read.
-    #[error("failed to read the signing keys: {0}")]
+    #[error("failed to read the signing keys")]
     Tokens(#[from] TokensError),
     /// A query on the database failed.
     #[error("failed to read or write the database")]

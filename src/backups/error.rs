@@ -60,8 +60,8 @@ pub enum BackupError {
     },
     /// The backup was made under another master secret.
     #[error(
-        "{path} was made under another master secret, which encrypts the signing keys in it: restore the secret \
-         file of that time first"
+        "{path} was made under another master secret, which encrypts the signing keys in the backup: first restore \
+         the secret file under which the backup was made"
     )]
     ForeignSecret {
         /// The path of the file.

@@ -169,9 +169,9 @@ impl ClientsApi {
     /// Introspect a token
     ///
     /// Returns whether a token is valid, and its metadata (RFC 7662). This operation is for services that do
-    /// not verify tokens themselves. A service that must reject revoked tokens immediately calls this for
-    /// each request; other services can verify access tokens with the public keys instead. Introspecting a
-    /// refresh token does not count as its use.
+    /// not verify tokens themselves. To reject a token as soon as it is revoked, a service must call this
+    /// operation for each request. Other services can verify access tokens with the public keys instead.
+    /// Introspecting a refresh token does not count as its use.
     ///
     /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, which does
     /// not contain the reason.

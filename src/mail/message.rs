@@ -85,9 +85,9 @@ impl Sender {
 /// Why a message can't be built. Such a mail can never be sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MessageError {
-    #[error("the recipient {0}")]
+    #[error("the address of the recipient is invalid")]
     Recipient(#[from] AddressError),
-    #[error("failed to encode the message: {0}")]
+    #[error("failed to encode the message")]
     Encoding(#[from] lettre::error::Error),
 }
 

@@ -236,7 +236,7 @@ mod tests {
             ("test.EN.txt", "Subject: x", "test.EN.txt is not a template"),
             ("test.txt", "Hello", "the first line of test.txt"),
             ("test.txt", "Subject: x\n\n{{ code", "test.txt is not valid"),
-            ("test.html", "<p>", "test.html needs test.txt"),
+            ("test.html", "<p>", "test.html requires the file test.txt"),
         ] {
             let error = load(&[(file, text)]).unwrap_err();
             assert!(error.contains(message), "{error}");

@@ -1,11 +1,11 @@
 //! The test mail of `tripgate mail test`, which is sent at once and not queued.
 
-use super::message::MessageError;
 use super::smtp::SendError;
 use super::smtp_stream::Dialogue;
 use super::transport::Session;
 use super::{Languages, MailKind, MailOptions, MailSetupError, Values};
 use crate::clock::Clock;
+use crate::error_chain::error_chain;
 
 /// What happened to a test mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub async fn send_test(
     let mut session = Session::new(&transport, dialogue.clone());
     let sent = match message {
         Ok(outgoing) => session.send(id, outgoing).await.map_err(|error: SendError| error.to_string()),
-        Err(error) => Err::<_, String>(MessageError::to_string(&error)),
+        Err(error) => Err(error_chain(&error)),
     };
     session.close().await;
     let (file, error) = match sent {

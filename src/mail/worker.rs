@@ -71,7 +71,7 @@ impl From<SendError> for Failure {
 
 impl From<MessageError> for Failure {
     fn from(error: MessageError) -> Self {
-        Self::Permanent(error.to_string())
+        Self::Permanent(error_chain(&error))
     }
 }
 

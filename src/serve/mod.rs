@@ -33,7 +33,7 @@ pub enum ServeError {
     #[error(transparent)]
     Listener(#[from] ServerError),
     /// A system call failed.
-    #[error("failed to run the server: {0}")]
+    #[error("failed to run the server")]
     Io(#[from] io::Error),
 }
 

@@ -80,7 +80,7 @@ pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
 }
 
-/// Returns the bucket that limits the requests for emails from an address.
+/// Returns the bucket that limits how many emails the clients at an IP address can request.
 pub fn of_mail(address: IpAddr) -> Bucket {
     let counted = counted(address);
     Bucket::new(MAIL, counted.as_bytes()).at(&counted)

@@ -276,7 +276,7 @@ impl Tokens {
         // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
         // enlarge the futures of all requests.
         let read = Box::pin(async {
-            // Read concurrently, because a poll must be fast even if each statement takes long.
+            // Concurrent, so that a poll takes as long as the slowest of the three reads, not as their sum.
             let (is_new_epoch, (), ()) = tokio::try_join!(epoch.poll(db), revocations.poll(db), keys.poll())?;
             if is_new_epoch {
                 tracing::warn!("a new feed epoch has begun, for example because a backup was restored");

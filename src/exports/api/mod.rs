@@ -135,8 +135,9 @@ impl ExportsApi {
     ///
     /// Returns one JSON document with the data that the server stores about the user: the account, sessions,
     /// personal access tokens, security events, trips and more. Secrets are left out: passwords, the text of
-    /// tokens, and codes. A user can save the document before deleting the account. Without the scope
-    /// `trips:read`, `trips`, `deleted_trips`, `shares`, `idempotency_keys` and `sync_operations` are absent.
+    /// tokens, and codes. A user can save the document before deleting the account. The
+    /// fields `trips`, `deleted_trips`, `shares`, `idempotency_keys` and `sync_operations` are absent if the
+    /// token does not have the scope `trips:read`.
     ///
     /// The response has no `Content-Length`, because the server reads the data while the client receives it. If the
     /// connection closes before the end of the document, the export is incomplete: repeat the request. A change

@@ -200,8 +200,8 @@ impl PasskeysApi {
 
     /// List the passkeys
     ///
-    /// Returns the passkeys of the user, the newest first, to show where the user can log in without a password. Use
-    /// the `id` of a passkey to rename or remove it.
+    /// Returns the user's passkeys, newest first, for example for a settings page. Use the `id` of a passkey to
+    /// rename or remove it.
     #[oai(path = "/passkeys", method = "get", operation_id = "list_passkeys")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<PasskeyList>, ProblemResponse> {
         let passkeys = self.passkeys.list(caller.user()).await?;

@@ -164,7 +164,7 @@ async fn a_sync_cursor_from_before_a_restore_is_refused_permanently() {
 }
 
 #[tokio::test]
-async fn a_trip_that_takes_the_id_of_a_trip_that_a_restore_lost_has_another_version() {
+async fn a_trip_created_again_after_a_restore_lost_it_does_not_reuse_its_old_version() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;

@@ -182,7 +182,7 @@ async fn the_owner_of_the_new_address_cannot_take_over_a_confirmed_account() {
 }
 
 #[tokio::test]
-async fn an_address_that_was_never_confirmed_is_free_after_a_change() {
+async fn changing_an_unconfirmed_address_releases_it_for_another_sign_up() {
     // S-81
     let app = super::start().await;
     let stranger = app.sign_up("ada").await;

@@ -101,7 +101,7 @@ async fn with_confirm_first_a_mailed_code_sets_only_the_password_of_its_own_sign
 }
 
 #[tokio::test]
-async fn with_confirm_first_the_link_does_not_set_the_password_of_a_strangers_later_sign_up() {
+async fn with_confirm_first_the_link_requires_a_password_and_ignores_the_one_from_a_strangers_sign_up() {
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;

@@ -121,7 +121,7 @@ async fn replicas_accept_a_prepared_secret_before_it_is_used() {
     let page = ada.get("/api/v1/trips?limit=1").await.expect(200).json();
     let next = format!("/api/v1/trips?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
     client_on(&slow, &ada).get(&next).await.expect(200);
-    // A key encrypted under the new secret signs on the slow replica too.
+    // The replica that was not restarted can also decrypt a key that is encrypted under the new secret.
     key_rotation(&app).rotate().await.unwrap();
     key_rotation(&app).rotate().await.unwrap();
     wait_for_propagation().await;

@@ -379,7 +379,7 @@ mod tests {
         }
         readers.close().await;
         // The query takes longer than this timeout. The task ends shortly after the query.
-        let rows = tokio::time::timeout(Duration::from_millis(250), slow).await;
+        let rows = timeout(Duration::from_millis(250), slow).await;
         assert_eq!(rows.expect("the pool closed before the query ended").unwrap().unwrap(), 1);
         let rejected = readers.query_all(sql("SELECT 1")).await;
         assert!(matches!(rejected, Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))));

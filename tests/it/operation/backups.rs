@@ -248,7 +248,7 @@ async fn an_encrypted_backup_can_be_restored_only_with_its_secret() {
             assert_refused(
                 &other,
                 &["restore", &path, "--yes"],
-                "restore the secret file of that time first",
+                "first restore the secret file under which the backup was made",
             );
             // A former secret still decrypts the backups that it encrypted.
             let secret = fs::read_to_string(&settings.secret_file).unwrap();

@@ -19,7 +19,8 @@
 //! | 2 | [`db`], [`passwords`], [`config`], [`data_dir`] | transactions, password hashing, settings, the data directory |
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
-//! | 1 | [`mod@error_chain`], [`metrics`] | error chains in logs, the metrics of the process |
+//! | 1 | [`mod@error_chain`], [`repeated_warnings`] | error chains in logs, the limit of repeated warnings |
+//! | 1 | [`metrics`] | the metrics of the process |
 //! | 1 | [`thread_priority`] | the priority of threads |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
@@ -68,6 +69,7 @@ pub mod passwords;
 pub mod personal_tokens;
 pub mod plain_text;
 pub mod recovery;
+pub mod repeated_warnings;
 pub mod second_factors;
 pub mod secrets;
 pub mod serve;

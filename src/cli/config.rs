@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CliError, logging};
+use super::{CliError, log_escape};
 use crate::config::Loaded;
 
 pub(super) fn run(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CliError> {
@@ -14,9 +14,9 @@ fn print(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     let rows = loaded.origins.iter().map(|origin| {
         let value = match origin.value.as_str() {
             "" => "-".to_owned(),
-            value => logging::escaped(value),
+            value => log_escape::escaped(value),
         };
-        (origin.name, value, logging::escaped(&origin.from))
+        (origin.name, value, log_escape::escaped(&origin.from))
     });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let longest = |width: fn(&(&str, String, String)) -> usize| rows.iter().map(width).max();

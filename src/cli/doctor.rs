@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 
 use super::run_command::block_on;
-use super::{CliError, logging};
+use super::{CliError, log_escape};
 use crate::admin::{self, Finding, FindingStatus};
 use crate::config::Settings;
 
@@ -37,7 +37,7 @@ fn print(findings: &[Finding], as_json: bool, out: &mut dyn Write) -> std::io::R
         writeln!(out, "{}", json!(objects))?;
     } else {
         for Finding { check, status, detail } in findings {
-            writeln!(out, "{:8} {check:9} {}", status.name(), logging::escaped(detail))?;
+            writeln!(out, "{:8} {check:9} {}", status.name(), log_escape::escaped(detail))?;
         }
     }
     out.flush()

@@ -1,5 +1,6 @@
-//! The log: lines on standard error, as text or as JSON, written by a separate thread. Both formats
-//! escape control characters, so data from a client can't forge a line or control a terminal.
+//! The log: lines on standard error, as text or as JSON (`log_json.rs`), written by a separate thread. Both
+//! formats escape control characters, so data from a client can't forge a line or control a terminal. Both
+//! limit repeated warnings.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -14,6 +15,9 @@ use tracing_subscriber::fmt::format::{Format, FormatFields, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, Subscriber as Log};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::log_escape::Escaped;
+use super::log_json::{JsonEvents, JsonFields};
+use super::log_limit::WarningLimit;
 use super::log_writer::{self, FlushGuard};
 use super::timestamp;
 use crate::config::{LogFormat, Settings};
@@ -51,43 +55,23 @@ where
                 .with_writer(move || writer.clone())
                 .finish(),
         ),
-        LogFormat::Json => {
-            Box::new(log.json().flatten_event(true).with_writer(move || Ascii(writer.clone())).finish())
-        }
+        LogFormat::Json => Box::new(
+            log.with_ansi(false)
+                .fmt_fields(JsonFields)
+                .event_format(JsonEvents::default())
+                .with_writer(move || writer.clone())
+                .finish(),
+        ),
     })
-}
-
-/// Escapes every character that could end the line or control a terminal.
-struct Escaped<W>(W);
-
-impl<W: fmt::Write> fmt::Write for Escaped<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.chars().any(is_unsafe) {
-            return self.0.write_str(text);
-        }
-        text.chars().try_for_each(|c| {
-            if is_unsafe(c) { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
-        })
-    }
-}
-
-/// Returns whether `c` is a control character, a line separator or a mark that changes text direction.
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Returns the text with unsafe characters escaped, for one line of output.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = Escaped(String::new());
-    // Writing to a String can't fail.
-    let _ = out.write_str(text);
-    out.0
 }
 
 /// Formats events in the same way as [`Full`]. A faster path formats events outside of spans and without
 /// colors. Nearly all events are of this kind.
 #[derive(Default)]
-struct PlainEvents(Format<Full>);
+struct PlainEvents {
+    full: Format<Full>,
+    limit: WarningLimit,
+}
 
 impl<S, N> FormatEvent<S, N> for PlainEvents
 where
@@ -100,10 +84,12 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if writer.has_ansi_escapes() || context.event_scope().is_some() {
-            return self.0.format_event(context, writer, event);
-        }
         let meta = event.metadata();
+        let Some(left_out) = self.limit.admit(meta) else { return Ok(()) };
+        if writer.has_ansi_escapes() || context.event_scope().is_some() {
+            self.full.format_event(context, writer.by_ref(), event)?;
+            return if left_out > 0 { writeln!(writer, "left_out={left_out}") } else { Ok(()) };
+        }
         timestamp::write_now(&mut writer)?;
         writer.write_str(match *meta.level() {
             Level::TRACE => " TRACE ",
@@ -115,6 +101,9 @@ where
         writer.write_str(meta.target())?;
         writer.write_str(": ")?;
         context.format_fields(writer.by_ref(), event)?;
+        if left_out > 0 {
+            write!(writer, " left_out={left_out}")?;
+        }
         writer.write_char('\n')
     }
 }
@@ -193,36 +182,14 @@ impl Visit for Line<'_> {
     }
 }
 
-/// Escapes characters that JSON allows unescaped but a terminal may interpret: DEL, C1 controls and
-/// direction marks. In JSON they occur only inside strings.
-struct Ascii<W>(W);
-
-impl<W: io::Write> io::Write for Ascii<W> {
-    /// Expects a complete line in each call.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        let mut line = String::with_capacity(text.len());
-        for c in text.chars() {
-            if c != '\n' && is_unsafe(c) {
-                let _ = write!(line, "\\u{:04x}", u32::from(c));
-            } else {
-                line.push(c);
-            }
-        }
-        self.0.write_all(line.as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::cli::log_escape::is_unsafe;
 
     #[derive(Clone, Default)]
     struct MemoryLog(Arc<Mutex<Vec<u8>>>);
@@ -278,9 +245,58 @@ mod tests {
     #[test]
     fn a_json_log_line_contains_the_exact_value_of_a_field() {
         let text = log_output(LogFormat::Json, false, || tracing::info!(display = %MALICIOUS, "hello"));
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line.get("display").unwrap(), MALICIOUS);
-        assert_eq!(line.get("message").unwrap(), "hello");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line.pointer("/attributes/display").unwrap(), MALICIOUS);
+        assert_eq!(line.get("body").unwrap(), "hello");
+    }
+
+    #[test]
+    fn a_json_line_has_the_names_of_opentelemetry() {
+        let text = log_output(LogFormat::Json, false, || {
+            tracing::info!(target: "tripgate::access", client_address = %"::1", status = 200_u16, path = "/a", n = -1);
+            tracing::warn!(target: "tripgate::audit", event = "logged_in", user = %7, yes = true);
+            let span = tracing::info_span!("call", status = tracing::field::Empty, agent = MALICIOUS);
+            span.record("status", 3);
+            span.in_scope(|| tracing::error!(code = "x", causes = "y", half = 0.5, trace_id = "a", "failed"));
+            tracing::trace!("nothing");
+        });
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let resource = json!({ "service.name": "tripgate", "service.version": env!("CARGO_PKG_VERSION") });
+        for line in &lines {
+            assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+            assert_eq!(line["resource"], resource);
+        }
+        let severities: Vec<_> = lines
+            .iter()
+            .map(|line| (line["severity_text"].clone(), line["severity_number"].clone()))
+            .collect();
+        assert_eq!(json!(severities), json!([["INFO", 9], ["WARN", 13], ["ERROR", 17], ["TRACE", 1]]));
+        let attributes: Vec<_> = lines.iter().map(|line| line["attributes"].clone()).collect();
+        let access =
+            json!({ "client.address": "::1", "http.response.status_code": 200, "url.path": "/a", "n": -1 });
+        let span = json!([{ "name": "call", "agent": MALICIOUS, "http.response.status_code": 3 }]);
+        let failure = json!({ "error.type": "x", "exception.message": "y", "half": 0.5, "spans": span });
+        assert_eq!(attributes, [access, json!({ "user.id": "7", "yes": true }), failure, json!({})]);
+        assert_eq!(lines[0]["scope"], json!({ "name": "tripgate::access" }));
+        assert_eq!((&lines[1]["event_name"], &lines[1]["body"]), (&json!("logged_in"), &Value::Null));
+        assert_eq!((&lines[2]["body"], &lines[2]["trace_id"]), (&json!("failed"), &json!("a")));
+    }
+
+    #[test]
+    fn a_repeated_warning_is_left_out_and_errors_are_not() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = log_output(format, false, || {
+                for number in 0..30 {
+                    tracing::warn!(number, "repeated");
+                    tracing::error!(number, "failed");
+                    tracing::warn!(number, left_out = 0, "counts itself");
+                }
+                tracing::warn!("another one");
+            });
+            let count = |words: &str| text.lines().filter(|line| line.contains(words)).count();
+            assert_eq!([count("repeated"), count("failed"), count("counts itself")], [20, 30, 30], "{text}");
+            assert_eq!(count("another one"), 1);
+        }
     }
 
     #[test]

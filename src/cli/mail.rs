@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::output::{instant, json_flag, object};
 use super::run_command::{block_on, run_command};
-use super::{CliError, logging, required};
+use super::{CliError, log_escape, logging, required};
 use crate::admin;
 use crate::config::Settings;
 use crate::mail::{QueuedMail, TestReport};
@@ -44,7 +44,7 @@ fn test(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
     let report = block_on(admin::test_mail(settings, required(args, "address")))??;
     let lines = if args.get_flag("json") { vec![report_json(&report)] } else { report_lines(&report) };
-    let written = lines.iter().try_for_each(|line| writeln!(out, "{}", logging::escaped(line)));
+    let written = lines.iter().try_for_each(|line| writeln!(out, "{}", log_escape::escaped(line)));
     written.and_then(|()| out.flush()).map_err(|error| CliError::output(&error))?;
     report.error.map_or(Ok(()), |error| Err(CliError::Failed(format!("the mail was not sent: {error}"))))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use super::{CliError, logging};
+use super::{CliError, log_escape, logging};
 use crate::config::Settings;
 
 /// How long to wait for blocking tasks after the command has finished.
@@ -20,7 +20,7 @@ pub(super) fn run_command(
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
     block_on(command)??
         .iter()
-        .try_for_each(|line| writeln!(out, "{}", logging::escaped(line)))
+        .try_for_each(|line| writeln!(out, "{}", log_escape::escaped(line)))
         .and_then(|()| out.flush())
         .map_err(|error| CliError::output(&error))
 }

@@ -1,5 +1,7 @@
 //! The metrics on their own listener, in the text format of Prometheus.
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
@@ -52,11 +54,11 @@ fn text(status: StatusCode, body: String) -> Response {
 }
 
 /// Returns the response to a request that the listener for metrics rejects.
-pub fn metrics_bad_request(detail: &'static str) -> Response {
+pub fn metrics_bad_request(_: IpAddr, detail: &'static str) -> Response {
     text(StatusCode::BAD_REQUEST, format!("{detail}\n"))
 }
 
 /// Returns the response of the listener for metrics while too many connections are open.
-pub fn metrics_overloaded() -> Response {
+pub fn metrics_overloaded(_: IpAddr) -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.\n".to_owned())
 }

@@ -27,10 +27,10 @@ use super::compression::{Accepted, compress};
 use super::path_table::PathTable;
 use super::proxy_warnings::ProxyWarnings;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
-use super::repeated_warnings::RepeatedWarnings;
 use crate::audit::{self, RequestInfo};
 use crate::clock::Clock;
 use crate::metrics::ActiveRequest;
+use crate::repeated_warnings::RepeatedWarnings;
 use crate::web::accept::{self, Representation};
 use crate::web::body_budget::BodyBudget;
 use crate::web::caller::Authentication;
@@ -42,9 +42,9 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, from_poem};
 use crate::web::{API, SHARED_LINKS};
 
 /// The header with the id of a request, which the client or the server assigns.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The id of a request if the generated id is not a valid header value, which can't happen.
-const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+pub(super) const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// The response headers that a page of another origin may read.
@@ -71,7 +71,7 @@ pub(super) struct Middleware<O, P> {
     pub(super) proxy_warnings: ProxyWarnings,
     /// The duration above which a request is logged as slow.
     pub(super) slow_request: Duration,
-    pub(super) repeated_warnings: RepeatedWarnings,
+    pub(super) repeated_warnings: RepeatedWarnings<&'static str>,
 }
 
 /// The parts of a request that are needed for its response.
@@ -230,7 +230,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
             status: response.status().as_u16(),
             took: context.started.elapsed(),
         };
-        finished.record(self.slow_request);
+        finished.record(self.slow_request, &self.repeated_warnings);
     }
 
     /// Returns the client's id if it is safe to log and send back, or a new id.
@@ -350,17 +350,6 @@ fn to_problem(error: poem::Error, context: &RequestContext) -> Problem {
         return Problem::invalid(vec![FieldError::new(pointer, "invalid", detail)]);
     }
     from_poem(error)
-}
-
-/// Renders a problem with the common headers, for a request that never reached the middleware.
-pub(super) fn refuse(problem: &Problem) -> Response {
-    let id = Clock::system().new_id().to_string();
-    let mut response = problem.render(&id);
-    tracing::info!(target: "tripgate::access", request_id = id, status = response.status().as_u16());
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, HeaderValue::try_from(id).unwrap_or(UNKNOWN));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 /// Removes the body of a response to HEAD, and keeps its length (RFC 9110 §9.3.2).

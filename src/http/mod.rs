@@ -15,7 +15,7 @@ mod operations;
 mod path_table;
 mod proxy_warnings;
 mod query;
-mod repeated_warnings;
+mod refused;
 mod routes;
 
 use std::sync::Arc;
@@ -23,14 +23,13 @@ use std::sync::Arc;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Response};
 
 use crate::app::App;
+use crate::repeated_warnings::RepeatedWarnings;
 use crate::web::caller::Authentication;
 use crate::web::client_address::TrustedProxies;
-use crate::web::problem::{Problem, ProblemCode};
 
 use account_pages::AppAssociations;
-use repeated_warnings::RepeatedWarnings;
-
 pub use metrics_page::{metrics_bad_request, metrics_overloaded, metrics_router};
+pub use refused::{bad_request, head_too_large, overloaded};
 
 /// Returns every route with the middleware around it.
 pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
@@ -58,23 +57,4 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         slow_request: app.slow_request,
         repeated_warnings: RepeatedWarnings::default(),
     }
-}
-
-/// Returns the response to a request that the listener rejects before it reaches the middleware.
-pub fn bad_request(detail: &'static str) -> Response {
-    middleware::refuse(&Problem::new(ProblemCode::BadRequest, detail))
-}
-
-/// Returns the response to a request whose head is too large.
-pub fn head_too_large() -> Response {
-    middleware::refuse(&Problem::new(
-        ProblemCode::HeadersTooLarge,
-        "The headers of the request are too large.",
-    ))
-}
-
-/// Returns the response to a request that arrives while the maximum number of connections is open.
-pub fn overloaded() -> Response {
-    let detail = "The server has too many connections at the moment. Please try again.";
-    middleware::refuse(&Problem::new(ProblemCode::Overloaded, detail).retry_after(1))
 }

@@ -122,7 +122,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
     let activity = Arc::new(Activity::default());
     let io = MonitoredStream::new(tcp, Arc::clone(&activity));
     let Some(acceptor) = &shared.tls else {
-        let stream = Stream::plain(io, Arc::clone(&activity), shared.server);
+        let stream = Stream::plain(io, Arc::clone(&activity), shared.server, peer.ip());
         return serve_http(stream, Scheme::HTTP, peer, &place, &shared, activity, stopping).await;
     };
     let handshake = timeout(shared.server.limits.handshake, acceptor.accept(io));
@@ -133,7 +133,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
             return debug!(%peer, "closed a connection during the TLS handshake to make room");
         }
         shaken = handshake => match shaken {
-            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity), shared.server),
+            Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity), shared.server, peer.ip()),
             Ok(Err(error)) => return debug!(%peer, %error, "the TLS handshake failed"),
             Err(_) => return debug!(%peer, "the TLS handshake took too long"),
         },
@@ -215,7 +215,7 @@ async fn serve_http<E: Endpoint + 'static>(
         async move {
             let response = if is_refused {
                 (shared.server.observe)(ConnectionEvent::Refused);
-                close_connection((shared.server.overloaded)())
+                close_connection((shared.server.overloaded)(peer.ip()))
             } else {
                 respond(&shared, request, scheme, peer).await
             };
@@ -273,10 +273,10 @@ async fn respond<E: Endpoint>(
     peer: SocketAddr,
 ) -> Response {
     if request.version() >= Version::HTTP_2 && header_list_size(&request) > MAX_H2_HEADER_BYTES {
-        return (shared.server.head_too_large)();
+        return (shared.server.head_too_large)(peer.ip());
     }
     if let Err(detail) = check_host(&request).and_then(|()| check_transfer_coding(&request)) {
-        let response = (shared.server.bad_request)(detail);
+        let response = (shared.server.bad_request)(peer.ip(), detail);
         return if request.version() < Version::HTTP_2 { close_connection(response) } else { response };
     }
     let remote = RemoteAddr(peer.into());

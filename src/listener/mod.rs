@@ -26,7 +26,7 @@ mod tls;
 mod unread_body;
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -229,12 +229,13 @@ pub enum ConnectionEvent {
 pub struct Server {
     /// The limits of connections.
     pub limits: Limits,
-    /// Builds the 400 response, with the given detail, for a request that never reaches the endpoint.
-    pub bad_request: fn(&'static str) -> Response,
-    /// Builds the 431 response to a request whose head is too large.
-    pub head_too_large: fn() -> Response,
-    /// Builds the 503 response to a request on a connection above [`Limits::max_connections`].
-    pub overloaded: fn() -> Response,
+    /// Builds the 400 response, with the given detail, for a request of this peer that never reaches the
+    /// endpoint.
+    pub bad_request: fn(IpAddr, &'static str) -> Response,
+    /// Builds the 431 response to a request of this peer whose head is too large.
+    pub head_too_large: fn(IpAddr) -> Response,
+    /// Builds the 503 response to a request of this peer on a connection above [`Limits::max_connections`].
+    pub overloaded: fn(IpAddr) -> Response,
     /// Receives what happens to connections, for metrics.
     pub observe: fn(ConnectionEvent),
     /// Returns whether requests to this path are also served on connections above

@@ -6,6 +6,7 @@
 //! of a connection. It has a fixed form with fewer headers than a response of the server.
 
 use std::io;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -50,11 +51,11 @@ impl Rejected {
     }
 
     /// Returns the bytes of the server's response.
-    pub(super) fn render(self, server: &Server) -> Vec<u8> {
+    pub(super) fn render(self, server: &Server, peer: IpAddr) -> Vec<u8> {
         let response = if self.is_too_large {
-            (server.head_too_large)()
+            (server.head_too_large)(peer)
         } else {
-            (server.bad_request)("The request line or a header of the request is malformed.")
+            (server.bad_request)(peer, "The request line or a header of the request is malformed.")
         };
         serialize(response)
     }

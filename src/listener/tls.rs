@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -142,6 +143,7 @@ pub(super) struct Stream {
     /// The part of the preface that has not arrived yet; empty when the version is known.
     preface: &'static [u8],
     server: Server,
+    peer: IpAddr,
     /// The rest of the response to a request whose head is not valid, which replaces hyper's response.
     rejection: VecDeque<u8>,
 }
@@ -153,16 +155,21 @@ enum Io {
 }
 
 impl Stream {
-    pub(super) fn plain(io: MonitoredStream, activity: Arc<Activity>, server: Server) -> Self {
-        Self::new(Io::Plain(io), activity, server)
+    pub(super) fn plain(io: MonitoredStream, activity: Arc<Activity>, server: Server, peer: IpAddr) -> Self {
+        Self::new(Io::Plain(io), activity, server, peer)
     }
 
-    pub(super) fn tls(io: TlsStream<MonitoredStream>, activity: Arc<Activity>, server: Server) -> Self {
-        Self::new(Io::Tls(Box::new(io)), activity, server)
+    pub(super) fn tls(
+        io: TlsStream<MonitoredStream>,
+        activity: Arc<Activity>,
+        server: Server,
+        peer: IpAddr,
+    ) -> Self {
+        Self::new(Io::Tls(Box::new(io)), activity, server, peer)
     }
 
-    fn new(io: Io, activity: Arc<Activity>, server: Server) -> Self {
-        Self { io, activity, preface: PREFACE, server, rejection: VecDeque::new() }
+    fn new(io: Io, activity: Arc<Activity>, server: Server, peer: IpAddr) -> Self {
+        Self { io, activity, preface: PREFACE, server, peer, rejection: VecDeque::new() }
     }
 
     /// Sends the rest of the response to an invalid head.
@@ -221,7 +228,7 @@ impl AsyncWrite for Stream {
             && let Some(rejected) = Rejected::find(buf)
         {
             if rejected.start == 0 {
-                self.rejection = rejected.render(&self.server).into();
+                self.rejection = rejected.render(&self.server, self.peer).into();
                 // The flush that follows sends the response.
                 return Poll::Ready(Ok(buf.len()));
             }

@@ -76,9 +76,9 @@ async fn start_tls(limits: Limits, tls: Option<Arc<ServerConfig>>) -> Running {
 pub(super) fn server(limits: Limits) -> Server {
     Server {
         limits,
-        bad_request: |detail| detail.with_status(StatusCode::BAD_REQUEST).into_response(),
-        head_too_large: || StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
-        overloaded: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        bad_request: |_, detail| detail.with_status(StatusCode::BAD_REQUEST).into_response(),
+        head_too_large: |_| StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+        overloaded: |_| StatusCode::SERVICE_UNAVAILABLE.into_response(),
         observe: |_| {},
         is_reserved: |path| path == "/health",
     }

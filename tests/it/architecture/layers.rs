@@ -20,6 +20,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "calendar_date",
             "metrics",
             "plain_text",
+            "repeated_warnings",
             "thread_priority",
         ],
     ),

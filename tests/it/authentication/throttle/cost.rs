@@ -62,7 +62,7 @@ impl Server {
 /// Returns the first word of the statement in a line of the log.
 fn verb(line: &str) -> String {
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    let sql = line["sql"].as_str().or(line["fields"]["sql"].as_str()).unwrap();
+    let sql = line["attributes"]["db.query.text"].as_str().unwrap();
     sql.split(' ').next().unwrap().to_owned()
 }
 

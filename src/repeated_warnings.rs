@@ -5,6 +5,7 @@
 //! the number of warnings that were left out.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ const PER_PERIOD: u64 = 20;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counts warnings by their kind, which comes from a fixed set.
-#[derive(Debug, Default)]
-pub(super) struct RepeatedWarnings(Mutex<HashMap<&'static str, Period>>);
+#[derive(Debug)]
+pub struct RepeatedWarnings<K>(Mutex<HashMap<K, Period>>);
 
 #[derive(Debug)]
 struct Period {
@@ -22,10 +23,16 @@ struct Period {
     count: u64,
 }
 
-impl RepeatedWarnings {
+impl<K> Default for RepeatedWarnings<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> RepeatedWarnings<K> {
     /// Returns `None` if the warning is left out. Otherwise returns the number of warnings that were left out
     /// before this warning.
-    pub(super) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
+    pub fn admit(&self, kind: K, now: Instant) -> Option<u64> {
         let mut periods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let period = periods.entry(kind).or_insert(Period { began: now, count: 0 });
         if now.duration_since(period.began) >= PERIOD {

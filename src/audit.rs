@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 
@@ -21,13 +22,25 @@ pub struct RequestInfo {
     pub id: Arc<str>,
     /// The address of the client.
     pub address: IpAddr,
+    /// The ids of the request's span, if traces are on.
+    pub span: Option<SpanContext>,
     caller: OnceLock<(Uuid, Option<Uuid>)>,
 }
 
 impl RequestInfo {
     /// Creates the information of a request whose caller is not known yet.
-    pub fn new(id: &str, address: IpAddr) -> Arc<Self> {
-        Arc::new(Self { id: Arc::from(id), address, caller: OnceLock::new() })
+    pub fn new(id: &str, address: IpAddr, span: Option<SpanContext>) -> Arc<Self> {
+        Arc::new(Self { id: Arc::from(id), address, span, caller: OnceLock::new() })
+    }
+
+    /// Returns the id of the request's trace, if traces are on.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.span.as_ref().map(SpanContext::trace_id)
+    }
+
+    /// Returns the id of the request's span, if traces are on.
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.span.as_ref().map(SpanContext::span_id)
     }
 
     /// Returns the authenticated user.
@@ -149,10 +162,16 @@ pub fn request_id() -> Arc<str> {
     REQUEST.try_with(|info| Arc::clone(&info.id)).unwrap_or_default()
 }
 
-/// Returns the address of the client of the current request; `None` outside a request, and in the closures that
-/// run in a transaction.
+/// Returns the address of the client of the current request; `None` outside a request, and in the closures
+/// that run in a transaction.
 pub fn client_address() -> Option<IpAddr> {
     REQUEST.try_with(|info| info.address).ok()
+}
+
+/// Returns the ids of the current request's span; `None` outside a request, in the closures that run in a
+/// transaction, and if traces are off.
+pub fn span_context() -> Option<SpanContext> {
+    REQUEST.try_with(|info| info.span.clone()).ok().flatten()
 }
 
 /// Writes a failed login to the audit log. If the name belongs to no account, the line contains a keyed hash

@@ -20,7 +20,7 @@
 //! | 1 | [`clock`], [`secrets`], [`audit`] | time and ids, the master secret, the audit log |
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
 //! | 1 | [`mod@error_chain`], [`repeated_warnings`] | error chains in logs, the limit of repeated warnings |
-//! | 1 | [`metrics`] | the metrics of the process |
+//! | 1 | [`metrics`], [`traces`] | the metrics and the traces of the process |
 //! | 1 | [`thread_priority`] | the priority of threads |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
@@ -81,5 +81,6 @@ pub mod thread_priority;
 pub mod throttle;
 pub mod tokens;
 pub mod totp;
+pub mod traces;
 pub mod trips;
 pub mod web;

@@ -18,6 +18,7 @@ pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use passkeys::PasskeySettings;
 pub use quotas::Quotas;
 use settings::SETTINGS;
 use sources::{RawSettings, RawValue, Sources};
+pub use tls::TlsFiles;
 
 /// The id of the global argument that selects the settings file.
 pub const FILE_ARG: &str = "config";
@@ -73,15 +75,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-/// The files for HTTPS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
 }
 
 /// The accepted credentials in addition to `Authorization: Bearer`.
@@ -152,6 +145,8 @@ pub struct Settings {
     pub ignored_variables: Vec<String>,
     /// Address and port of the metrics, if enabled.
     pub metrics_listen: Option<SocketAddr>,
+    /// The URL of the collector of traces, without a trailing slash, if enabled.
+    pub otlp_endpoint: Option<String>,
     /// HTTPS, if configured.
     pub tls: Option<TlsFiles>,
     /// A valid filter of log lines.
@@ -293,8 +288,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         .optional("database_url", parse::database_url)
         .unwrap_or_else(|| Secret::new(parse::sqlite_url(&data_dir)));
     let secret_file = r.optional("secret_file", parse::path).unwrap_or_else(|| data_dir.join("secret"));
-    let cert = r.optional("tls_cert", parse::readable_file);
-    let key = r.optional("tls_key", parse::readable_file);
+    let tls = TlsFiles::read(&mut r);
     let fallback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let settings = Settings {
         listen: r.required("listen", fallback, parse::address),
@@ -325,7 +319,8 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         android_apps: r.optional("android_apps", apps::android_apps).unwrap_or_default(),
         passkeys: PasskeySettings::read(&mut r),
         metrics_listen: r.optional("metrics_listen", parse::address),
-        tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+        otlp_endpoint: r.optional("otlp_endpoint", parse::base_url),
+        tls,
         log: r.required("log", String::new(), parse::filter),
         log_format: r.required("log_format", LogFormat::Text, parse::log_format),
         slow_request: r.required("slow_request_ms", Duration::MAX, parse::millis),

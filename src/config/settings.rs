@@ -251,6 +251,8 @@ pub static SETTINGS: &[Setting] = &[
         "Web pages and Android apps that may use passkeys"),
     setting("metrics_listen", "", ValueKind::Address,
         "Address and port of /metrics, in the text format of Prometheus; unset disables it"),
+    setting("otlp_endpoint", "", ValueKind::BaseUrl,
+        "URL of a collector that receives traces (OTLP over HTTP), as in http://127.0.0.1:4318; unset disables them"),
     setting("tls_cert", "", ValueKind::File,
         "Certificate chain (PEM); with tls_key, the server uses HTTPS"),
     setting("tls_key", "", ValueKind::File,

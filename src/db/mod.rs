@@ -31,6 +31,7 @@ mod open;
 mod read_pool;
 mod read_snapshot;
 mod rehearsal;
+mod server_time;
 mod snapshot;
 mod sqlite_files;
 mod sqlite_writer;
@@ -50,8 +51,8 @@ use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::task::JoinError;
 
-use crate::clock::from_millis;
 use crate::metrics::{self, PoolUsage};
+use crate::traces::ActiveSpan;
 
 pub use connection_options::log_statements_slower_than;
 pub use copy::{
@@ -76,6 +77,7 @@ pub use tx::Tx;
 
 use lanes::{Lane, Lanes};
 use read_pool::ReadPool;
+use server_time::server_time;
 use transaction::{in_transaction, retry_delay};
 use write_gate::WriteGate;
 
@@ -145,6 +147,7 @@ impl Db {
         E: HasStoreError,
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
+        let _span = ActiveSpan::begin("database read");
         match &self.backend {
             // The caller can drop this future at any time: the connection's thread finishes the query.
             Backend::Sqlite { readers, .. } => {
@@ -198,6 +201,7 @@ impl Db {
         F: for<'a> Fn(&'a Tx, &'a I) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
     {
         let limit = deadline::remaining(limit);
+        let mut span = ActiveSpan::begin("database write");
         let started = Instant::now();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
@@ -211,6 +215,11 @@ impl Db {
             }
         };
         metrics::wrote(started.elapsed(), result.is_ok());
+        if let Some(span) = &mut span
+            && result.as_ref().err().and_then(HasStoreError::store).is_some()
+        {
+            span.fail();
+        }
         if result.is_ok() {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -307,18 +316,6 @@ impl Db {
             }
         }
     }
-}
-
-async fn server_time(tx: &Tx) -> Result<DateTime<Utc>, StoreError> {
-    let backend = tx.get_database_backend();
-    // Neither query depends on the time zone of the session.
-    let sql = match backend {
-        DbBackend::MySql => "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
-        _ => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-    };
-    let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
-    let row = row.ok_or_else(|| StoreError::internal("the database returned no time"))?;
-    Ok(from_millis(row.try_get_by_index(0)?))
 }
 
 /// Runs the future in a separate task, which continues if the caller is dropped. A cancelled `BEGIN` would

@@ -44,6 +44,8 @@ impl FinishedRequest<'_> {
             operation,
             user = info.user().map(display),
             session = info.session().map(display),
+            trace_id = info.trace_id().map(display),
+            span_id = info.span_id().map(display),
         );
         if took > slow
             && let Some(left_out) = repeated.admit(SLOW, Instant::now())
@@ -51,6 +53,16 @@ impl FinishedRequest<'_> {
             let left_out = (left_out > 0).then_some(left_out);
             tracing::warn!(request_id = &*info.id, method, route, latency_us, left_out, "slow request");
         }
+    }
+
+    /// Returns the route, if the path has one.
+    pub(super) fn route(&self) -> Option<&'static str> {
+        Some(route(self.operation, self.path)).filter(|route| *route != UNMATCHED)
+    }
+
+    /// Returns the path without tokens.
+    pub(super) fn redacted_path(&self) -> Cow<'_, str> {
+        redact_path(self.path)
     }
 }
 
@@ -93,7 +105,7 @@ mod tests {
         let writer = output.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let finished = FinishedRequest {
-            info: &RequestInfo::new("1", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            info: &RequestInfo::new("1", IpAddr::V4(Ipv4Addr::LOCALHOST), None),
             method: "GET",
             path: "/docs",
             operation: None,

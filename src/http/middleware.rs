@@ -27,6 +27,7 @@ use super::compression::{Accepted, compress};
 use super::path_table::PathTable;
 use super::proxy_warnings::ProxyWarnings;
 use super::query::{has_duplicate_parameter, is_not_utf_8, unknown_parameters};
+use super::request_span::RequestSpan;
 use crate::audit::{self, RequestInfo};
 use crate::clock::Clock;
 use crate::metrics::ActiveRequest;
@@ -48,9 +49,9 @@ pub(super) const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// The maximum length of a request id that a client assigns, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 /// The response headers that a page of another origin may read.
-const EXPOSED: &str = "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
+const EXPOSED: &str = "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Traceresponse, WWW-Authenticate, X-Request-Id";
 /// The request headers that a page of another origin may send.
-const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
+const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Traceparent, Tracestate, X-Request-Id";
 
 /// The path prefixes of the documented operations.
 const OPERATIONS: [&str; 3] = ["/api/", "/health/", "/.well-known/"];
@@ -68,6 +69,7 @@ pub(super) struct Middleware<O, P> {
     /// Whether the documentation is served, so that pages can link to it.
     pub(super) docs: bool,
     pub(super) proxies: TrustedProxies,
+    pub(super) public_url: String,
     pub(super) proxy_warnings: ProxyWarnings,
     /// The duration above which a request is logged as slow.
     pub(super) slow_request: Duration,
@@ -84,6 +86,7 @@ struct RequestContext {
     representation: Representation,
     encodings: Accepted,
     started: Instant,
+    span: Option<Box<RequestSpan>>,
     _active: ActiveRequest,
 }
 
@@ -110,9 +113,12 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
         self.proxy_warnings.observe(&request, identified);
         request.set_data(identified.client);
         let id = self.request_id(request.headers());
-        let context = RequestContext {
-            info: RequestInfo::new(id.to_str().unwrap_or_default(), identified.client.0),
+        let span = RequestSpan::begin(&request);
+        let span_context = span.as_ref().map(|span| span.context().clone());
+        let mut context = RequestContext {
+            info: RequestInfo::new(id.to_str().unwrap_or_default(), identified.client.0, span_context),
             id,
+            span,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             origin: self.allowed_origin(request.headers()),
@@ -132,7 +138,7 @@ impl<O: Endpoint, P: Endpoint> Endpoint for Middleware<O, P> {
             let operation = operation(&result);
             let mut response =
                 result.unwrap_or_else(|error| self.render(to_problem(error, &context), &context));
-            self.finish(&mut response, &context, operation);
+            self.finish(&mut response, &mut context, operation);
             Ok(response)
         })
     }
@@ -199,7 +205,8 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
     }
 
     /// Adds the common headers and writes the access log line.
-    fn finish(&self, response: &mut Response, context: &RequestContext, operation: Option<&'static str>) {
+    fn finish(&self, response: &mut Response, context: &mut RequestContext, operation: Option<&'static str>) {
+        let span = context.span.take();
         if matches!(context.method, Method::GET | Method::HEAD) {
             compress(response, context.encodings, &context.path);
         }
@@ -222,6 +229,9 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
                 headers.insert(header::VARY, vary);
             }
         }
+        if let Some(span) = &span {
+            span.mark(headers);
+        }
         let finished = FinishedRequest {
             info: &context.info,
             method: context.method.as_str(),
@@ -231,6 +241,9 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
             took: context.started.elapsed(),
         };
         finished.record(self.slow_request, &self.repeated_warnings);
+        if let Some(span) = span {
+            span.end(&finished, &self.public_url);
+        }
     }
 
     /// Returns the client's id if it is safe to log and send back, or a new id.

@@ -16,6 +16,7 @@ mod path_table;
 mod proxy_warnings;
 mod query;
 mod refused;
+mod request_span;
 mod routes;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub fn router(app: &App) -> impl Endpoint<Output = Response> + 'static + use<> {
         cors_origins: app.cors_origins.clone(),
         docs: app.docs,
         proxies: TrustedProxies::new(app.trusted_proxies.clone()),
+        public_url: app.tokens.issuer().to_owned(),
         proxy_warnings: proxy_warnings::ProxyWarnings::new(app.clock.clone(), app.tokens.issuer()),
         slow_request: app.slow_request,
         repeated_warnings: RepeatedWarnings::default(),

@@ -27,7 +27,7 @@ thread_local! {
 
 /// Records a finished request. `route` is a template such as `/api/v1/trips/{id}`, or [`UNMATCHED`].
 pub fn request(method: &str, route: &'static str, status: u16, took: Duration) {
-    let number = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
+    let number = number(method);
     let key = (route.as_ptr().addr(), route.len(), number, status);
     HISTOGRAMS.with_borrow_mut(|known| {
         let histogram = known.entry(key).or_insert_with(|| {
@@ -36,6 +36,15 @@ pub fn request(method: &str, route: &'static str, status: u16, took: Duration) {
         });
         histogram.observe(took.as_secs_f64());
     });
+}
+
+/// Returns the method, or `_OTHER` if it is not one of the usual methods.
+pub fn known_method(method: &str) -> &'static str {
+    METHODS.get(number(method)).copied().unwrap_or_default()
+}
+
+fn number(method: &str) -> usize {
+    METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1)
 }
 
 /// A request in progress, counted until this value is dropped.

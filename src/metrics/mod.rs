@@ -13,7 +13,7 @@ mod registry;
 use std::time::Duration;
 
 pub use auth::{AuthOutcome, auth_attempt, auth_attempted};
-pub use http::{ActiveRequest, UNMATCHED, request};
+pub use http::{ActiveRequest, UNMATCHED, known_method, request};
 pub use labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, TokenRejection};
 use registry::METRICS;
 

@@ -19,8 +19,9 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::listener::{self, Certificate, ConnectionEvent, Limits, ProxyProtocol, Server, ServerError};
 use crate::secrets::mask_url;
+use crate::traces::StartTracesError;
 use crate::web::API;
-use crate::{housekeeping, http, metrics};
+use crate::{housekeeping, http, metrics, traces};
 use signals::Signals;
 
 /// The reason why a server can't start or run. The text of each case is one line.
@@ -32,6 +33,9 @@ pub enum ServeError {
     /// The address or the certificate can't be used.
     #[error(transparent)]
     Listener(#[from] ServerError),
+    /// The traces can't start.
+    #[error(transparent)]
+    Traces(#[from] StartTracesError),
     /// A system call failed.
     #[error("failed to run the server")]
     Io(#[from] io::Error),
@@ -198,6 +202,9 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     for line in &settings.ignored_variables {
         tracing::warn!("{line}");
     }
+    if let Some(endpoint) = &settings.otlp_endpoint {
+        traces::start(endpoint)?;
+    }
     let mode = StartMode { creation, exclusive: true };
     let running = start_with(&settings, Clock::system(), mode, listener::inherited()?).await?;
     // Ignore the error, because the server also runs if its standard output is closed.
@@ -216,7 +223,10 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     tracing::info!("stopping");
     notify(&NotifyState::Stopping);
     tokio::select! {
-        stopped = running.stop() => Ok(stopped?),
+        stopped = running.stop() => {
+            traces::finish().await;
+            Ok(stopped?)
+        }
         () = signals.stop.next() => {
             tracing::warn!("received a second signal to stop: not waiting for the requests in progress");
             Ok(())

@@ -20,6 +20,7 @@ use super::computation::Computation;
 use super::lanes::{self, BATCH_MAX, Job};
 use crate::metrics;
 use crate::thread_priority::LowPriorityThreads;
+use crate::traces::ActiveSpan;
 
 /// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
 const INITIAL_ROUND_NANOS: u64 = 65_000;
@@ -73,6 +74,7 @@ impl HashPool {
     pub(super) async fn run<C: Computation>(&self, computation: C) -> Result<C::Output, Overloaded> {
         let (reply, result) = oneshot::channel();
         self.load.admit(Request::new(computation, reply))?;
+        let _span = ActiveSpan::begin("password hash");
         // Each job has a call of `run_batch`. If the job shares the batch of another, a call finds the queue
         // empty.
         let load = Arc::clone(&self.load);

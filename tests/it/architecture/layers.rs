@@ -22,6 +22,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "plain_text",
             "repeated_warnings",
             "thread_priority",
+            "traces",
         ],
     ),
     (2, &["db", "passwords", "config", "data_dir"]),
@@ -64,7 +65,9 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 
 /// The imports that are allowed inside of a layer: a part, and the parts that it may import. Besides these,
 /// two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 16] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 17] = [
+    // A span belongs to the current request.
+    ("traces", &["audit", "error_chain"]),
     ("data_dir", &["db"]),
     // `passwords` defines the bounds of some settings.
     ("config", &["passwords"]),

@@ -19,4 +19,5 @@ mod server;
 mod simultaneous_starts;
 mod socket_activation;
 mod storage;
+mod traces;
 mod upgrade;

@@ -1,4 +1,4 @@
-//! Lists and resets the accounts and addresses that the throttle slows down.
+//! Lists the accounts, addresses and devices that the throttle slows down, and resets their counters.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

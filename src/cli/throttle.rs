@@ -1,5 +1,5 @@
-//! `tripgate throttle`: lists and resets the accounts and addresses that are slowed down after failed
-//! attempts.
+//! `tripgate throttle`: lists the accounts, addresses and devices that the throttle slows down, and resets their
+//! counters.
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -34,7 +34,8 @@ impl Progress {
         }
     }
 
-    /// Records the floor of a trip that an operation has just created above the floor.
+    /// Records `floor` for the trip if an operation has just created the trip with the first version above
+    /// `floor`. Otherwise, does nothing.
     pub(super) fn record_floor(&mut self, trip: Option<&Trip>, floor: i64) {
         if let Some(trip) = trip
             && floor > 0

@@ -220,7 +220,7 @@ impl Example for RegistrationOptions {
     }
 }
 
-/// Returns the JSON of a credential for the examples. `response` is its field of the same name.
+/// Returns the JSON of an example credential whose field `response` has the given value.
 fn example_credential(response: &Value) -> JsonObject {
     object(json!({
         "id": encoded(EXAMPLE_CREDENTIAL),

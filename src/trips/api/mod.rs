@@ -181,7 +181,8 @@ impl TripsApi {
     /// With an `Idempotency-Key`, an app can repeat the request if the response was lost: the trip is created
     /// once, and for 7 days every repetition gets the same response, even after a crash of the server, and
     /// even if the trip has been changed or deleted since. A request that is rejected (4xx, 5xx) changes
-    /// nothing, except perhaps with 503 `outcome_unknown`. Its key can be used again.
+    /// nothing and does not use up its key. The exception is 503 `outcome_unknown`: the trip may have been
+    /// created. Repeat the same request with the same key.
     ///
     /// - 409 `already_exists`: the user has a trip with this `id` already. If you
     ///   repeated the request because its response was lost, the first request succeeded.

@@ -104,7 +104,7 @@ pub enum BackupError {
         expected: &'static str,
     },
     /// A program that makes or restores dumps is not installed.
-    #[error("{program} is not installed: install {package}, or back the database up with its own tools")]
+    #[error("{program} is not installed: install the package {package}")]
     NoTool {
         /// The program.
         program: &'static str,

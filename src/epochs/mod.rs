@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::db::{Db, StoreError, Tx};
 use crate::secrets::random_bytes;
 
-/// The maximum duration of a renewal, which changes every trip.
+/// The maximum duration of a renewal. A renewal updates every trip, so it can take long.
 const RENEWAL_TIMEOUT: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// The identity and the age of a database.

@@ -96,7 +96,7 @@ impl StopsApi {
         /// `ETag` of the version of the trip that the app has. The response is 412 if the trip has changed since.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-        /// Key of the new stop, the same in every attempt, as when creating a trip.
+        /// Key of the new stop, the same in every attempt, for example a random UUID.
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<NewStop>,

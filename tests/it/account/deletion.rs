@@ -117,7 +117,7 @@ async fn tokens_of_a_deleted_user_are_refused_on_another_server_and_after_a_rest
 }
 
 #[tokio::test]
-async fn the_audit_log_keeps_one_line_about_a_deletion_without_personal_data() {
+async fn a_deletion_leaves_one_audit_log_line_without_personal_data() {
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
     let grant = server.sign_up(USERNAME).await;

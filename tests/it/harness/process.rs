@@ -240,7 +240,7 @@ fn hpack(text: &str) -> Vec<u8> {
 }
 
 /// Requests `/health/live` over HTTP/2 with this query and `Authorization` header, and returns the bytes of the
-/// response, which ends with a JSON object. The HTTP/2 library logs more than any other dependency.
+/// response, which ends with a JSON object.
 pub(crate) fn over_h2(address: SocketAddr, query: &str, credential: &str) -> Vec<u8> {
     // GET and http; path and authority as literals; the last field is `authorization`.
     let path = hpack(&format!("/health/live?{query}"));

@@ -147,7 +147,7 @@ async fn sync_operations_over_the_trip_quota_are_rejected_one_by_one() {
 }
 
 #[tokio::test]
-async fn get_me_returns_the_stored_trips_and_bytes_and_their_quotas() {
+async fn get_me_returns_the_number_of_stored_trips_and_bytes_and_the_quotas() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -10,7 +10,8 @@ use super::signers::{Signer, part, read, tag};
 use super::{ALGORITHMS, signing_with};
 use crate::harness::{Client, TestApp};
 
-/// The order of the Ed25519 group. A verifier without a range check accepts S + L instead of S.
+/// The order of the Ed25519 group. A signature consists of R and S, 32 bytes each. A verifier that does not check
+/// S < L (RFC 8032, section 5.1.7) also accepts a signature with S + L.
 const L: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,

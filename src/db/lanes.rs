@@ -45,8 +45,7 @@ impl Lane {
     pub(super) fn server_connections(self) -> u32 {
         match self {
             Self::Requests => 16,
-            Self::Searches => 4,
-            Self::Background => 2,
+            Self::Searches | Self::Background => 4,
         }
     }
 

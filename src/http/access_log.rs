@@ -66,15 +66,20 @@ impl FinishedRequest<'_> {
     }
 }
 
-/// Returns the path without segments that are longer than an id, because such segments can be tokens.
+/// Returns the path without segments that are longer than an id, because such segments can be tokens, and without
+/// the segments of a path that is longer than that of any operation.
 fn redact_path(path: &str) -> Cow<'_, str> {
     const MAX_SEGMENT: usize = 40;
-    if path.split('/').all(|segment| segment.len() <= MAX_SEGMENT) {
+    const MAX_SEGMENTS: usize = 12;
+    let is_short = |number: usize, segment: &str| number < MAX_SEGMENTS && segment.len() <= MAX_SEGMENT;
+    let mut segments = path.split('/').enumerate();
+    if segments.all(|(number, segment)| is_short(number, segment)) {
         return Cow::Borrowed(path);
     }
-    let redact =
-        |segment: &str| if segment.len() <= MAX_SEGMENT { segment.to_owned() } else { "[long]".to_owned() };
-    Cow::Owned(path.split('/').map(redact).collect::<Vec<_>>().join("/"))
+    let redacted = path.split('/').enumerate().take(MAX_SEGMENTS + 1);
+    let redacted =
+        redacted.map(|(number, segment)| if is_short(number, segment) { segment } else { "[long]" });
+    Cow::Owned(redacted.collect::<Vec<_>>().join("/"))
 }
 
 #[cfg(test)]
@@ -128,5 +133,7 @@ mod tests {
             "/api/v1/trips/01a20107-0000-7000-8000-000000000000"
         );
         assert_eq!(redact_path(&format!("/api/v1/{}", "x".repeat(41))), "/api/v1/[long]");
+        assert_eq!(redact_path(&"/x".repeat(11)), "/x".repeat(11));
+        assert_eq!(redact_path(&"/x".repeat(9_000)), format!("{}/[long]", "/x".repeat(11)));
     }
 }

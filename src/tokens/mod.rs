@@ -276,13 +276,14 @@ impl Tokens {
         // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
         // enlarge the futures of all requests.
         let read = Box::pin(async {
-            // Concurrent, so that a poll takes as long as the slowest of the three reads, not as their sum.
-            let (is_new_epoch, (), ()) = tokio::try_join!(epoch.poll(db), revocations.poll(db), keys.poll())?;
-            if is_new_epoch {
+            // Concurrent, because each read needs several round trips to a database server.
+            let (read, (), ()) = tokio::try_join!(epoch.read(db), revocations.poll(db), keys.poll())?;
+            if epoch.is_new(read) {
                 tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
                 revocations.restart_polls();
                 revocations.poll(db).await?;
             }
+            epoch.enter(read);
             Ok::<(), StoreError>(())
         });
         freshness.refresh(read).await

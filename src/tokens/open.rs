@@ -54,7 +54,7 @@ impl Tokens {
         let polled_at = clock.monotonic();
         revocations.poll(db).await?;
         let epoch = Epoch::new();
-        epoch.poll(db).await?;
+        epoch.enter(epoch.read(db).await?);
         Ok(Self {
             inner: Arc::new(Inner {
                 db: db.clone(),

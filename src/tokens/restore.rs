@@ -29,18 +29,29 @@ impl Epoch {
         Self { id: AtomicI64::new(0), check_before: AtomicI64::new(i64::MIN) }
     }
 
-    /// Reads the epoch. Returns true if the epoch has changed since the previous poll.
-    pub(super) async fn poll(&self, db: &Db) -> Result<bool, StoreError> {
+    /// Reads the epoch of the database, and returns its id. [`Epoch::enter`] completes the poll.
+    pub(super) async fn read(&self, db: &Db) -> Result<i64, StoreError> {
         let Some((id, began_at)) = db.read((), |tx, ()| store::epoch(tx).boxed()).await? else {
-            return Ok(false);
+            return Ok(self.id());
         };
         if began_at > 0 {
             // Add the maximum difference between the clocks of replicas. Some tokens that were minted after
             // the restore are then checked too. These tokens pass the check.
             self.check_before.store(began_at + SKEW.num_milliseconds(), Ordering::Release);
         }
-        let before = self.id.swap(id, Ordering::AcqRel);
-        Ok(before != 0 && before != id)
+        Ok(id)
+    }
+
+    /// Returns true if the epoch has changed, and a poll must read all revocations again.
+    pub(super) fn is_new(&self, id: i64) -> bool {
+        let current = self.id();
+        current != 0 && current != id
+    }
+
+    /// Stores the epoch. Call this function only after all revocations were read again: until then, each poll
+    /// must find that the epoch is new, also if an earlier poll has failed or was cancelled.
+    pub(super) fn enter(&self, id: i64) {
+        self.id.store(id, Ordering::Release);
     }
 
     /// Returns the id of the epoch.
@@ -95,5 +106,22 @@ impl Tokens {
         let revocation = Revocation { subject: token.id, minted_before: None, until: token.expires_at };
         self.apply(&revocation);
         Err(TokenError::Revoked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_new_until_it_is_entered() {
+        // S-41, S-107
+        let epoch = Epoch::new();
+        assert!(!epoch.is_new(1), "the first epoch of the process");
+        epoch.enter(1);
+        assert!(!epoch.is_new(1));
+        assert!(epoch.is_new(2) && epoch.is_new(2), "a poll that fails must not hide the new epoch");
+        epoch.enter(2);
+        assert!(!epoch.is_new(2));
     }
 }

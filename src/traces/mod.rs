@@ -95,7 +95,7 @@ fn resource() -> Resource {
     }
 }
 
-/// Sends the last spans. Waits for at most [`FLUSH_TIMEOUT`].
+/// Sends the last spans. Waits for at most a second.
 pub async fn finish() {
     let Some(traces) = TRACES.get() else { return };
     let flushed = tokio::task::spawn_blocking(|| traces.provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;

@@ -33,12 +33,24 @@ async fn create_many(client: &Client, trips: &[Value]) -> Vec<String> {
     ids
 }
 
+/// Requests a page. On a busy machine a search can take too long, so a client repeats it.
+async fn searched(client: &Client, page: &str) -> Value {
+    for _ in 0..9 {
+        let reply = client.get(page).await;
+        if reply.status != 503 {
+            return reply.expect(200).json();
+        }
+        reply.problem("search_timeout");
+    }
+    client.get(page).await.expect(200).json()
+}
+
 /// Returns the ids of the trips on all pages, in order.
 async fn found(client: &Client, q: &str, sort: &str, limit: usize) -> Vec<String> {
     let list = format!("{TRIPS}?q={}&sort={sort}&limit={limit}", encoded(q));
     let (mut ids, mut at) = (Vec::new(), list.clone());
     loop {
-        let page = client.get(&at).await.expect(200).json();
+        let page = searched(client, &at).await;
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= limit);
         ids.extend(items.iter().map(super::id));

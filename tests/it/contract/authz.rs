@@ -1,7 +1,6 @@
 //! Authorization: one row for each operation with its requirements, and tests of every rejected call.
 //!
-//! A test fails for an operation without a row, so a new operation can't be added without an authorization
-//! test.
+//! A test fails for an operation without a row, so each new operation needs an authorization test.
 
 use std::collections::BTreeSet;
 
@@ -104,8 +103,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("get_readiness", Method::GET, "/health/ready", None, Nothing),
 ];
 
-/// The operations whose body contains a code or token from a mail. The tests of recovery send valid codes and
-/// tokens.
+/// The operations whose body contains a code or token from a mail. The tests of recovery send valid ones.
 const WITH_MAILED_PROOF: [&str; 5] =
     ["log_in_by_code", "confirm_email", "undo_email_change", "reset_password", "end_reported_session"];
 

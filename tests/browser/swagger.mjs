@@ -13,7 +13,7 @@ let browser;
 // Starts the browser once. A test file without a selected test starts none, so its process ends.
 function launch() {
   // Root can't use the browser's sandbox. The browser loads pages from this server only.
-  browser ??= chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  browser ??= chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
   return browser;
 }
 

@@ -1,5 +1,5 @@
-"""Measures operations on accounts: refused logins, requests that send mail, the outbox, personal tokens,
-passkeys and the second factor."""
+"""Measures operations on accounts: refused logins, requests that send mail, the outbox, the import of users,
+personal tokens, passkeys and the second factor."""
 
 import base64
 import hashlib
@@ -9,6 +9,7 @@ import random
 import socketserver
 import statistics
 import struct
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,9 @@ from server import exchange
 
 PASSWORD = "violet kettle over the harbour"
 PREFIX = "/api/v1/auth"
-PAIRS, MAILS = 500, 300
+PAIRS, MAILS, IMPORTED = 500, 300, 10_000
+# A bcrypt hash of cost 10. An import does not compute hashes.
+HASH = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
 
 def sign_up(port, **body):
@@ -118,6 +121,18 @@ def outbox(bench):
     rate = MAILS / (Smtp.mails[-1] - began)
     row("mails sent to a local mail server", f"{rate:,.0f}/s", "at least 50/s", rate >= 50)
     note(f"{MAILS} mails over {len(Smtp.connections)} connections.")
+
+
+def import_users(bench):
+    """Measures the import of users from another system, beside a running server."""
+    data, file = bench.directory / "imported", bench.directory / "users.csv"
+    users = (f"user{number}@example.org,user{number},{HASH}" for number in range(IMPORTED))
+    file.write_text("\n".join(["email,username,password_hash", *users, ""]), encoding="ascii")
+    with bench.server(data):
+        began = time.perf_counter()
+        subprocess.run([bench.tripgate, "users", "import", file, "--data-dir", data], check=True, capture_output=True)
+        took = time.perf_counter() - began
+    row(f"`tripgate users import` of {IMPORTED:,} users", f"{took:.1f} s", "under 10 s", took < 10)
 
 
 def personal_tokens(bench, load):

@@ -2,15 +2,11 @@
 //! request.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::routes::route;
 use crate::audit::RequestInfo;
 use crate::metrics::{self, UNMATCHED};
-use crate::repeated_warnings::RepeatedWarnings;
-
-/// The kind of the warnings about slow requests.
-const SLOW: &str = "slow_request";
 
 /// A request whose response is complete.
 #[derive(Debug)]
@@ -27,7 +23,7 @@ pub(super) struct FinishedRequest<'a> {
 
 impl FinishedRequest<'_> {
     /// Writes the log line of the request, and updates the metrics.
-    pub(super) fn record(&self, slow: Duration, repeated: &RepeatedWarnings<&'static str>) {
+    pub(super) fn record(&self, slow: Duration) {
         let Self { info, method, operation, status, took, .. } = *self;
         let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let route = route(operation, self.path);
@@ -47,11 +43,8 @@ impl FinishedRequest<'_> {
             trace_id = info.trace_id().map(display),
             span_id = info.span_id().map(display),
         );
-        if took > slow
-            && let Some(left_out) = repeated.admit(SLOW, Instant::now())
-        {
-            let left_out = (left_out > 0).then_some(left_out);
-            tracing::warn!(request_id = &*info.id, method, route, latency_us, left_out, "slow request");
+        if took > slow {
+            tracing::warn!(request_id = &*info.id, method, route, latency_us, "slow request");
         }
     }
 
@@ -84,46 +77,7 @@ fn redact_path(path: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct MemoryLog(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for MemoryLog {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn slow_requests_have_a_limited_number_of_warnings() {
-        let (output, repeated) = (MemoryLog::default(), RepeatedWarnings::default());
-        let writer = output.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let finished = FinishedRequest {
-            info: &RequestInfo::new("1", IpAddr::V4(Ipv4Addr::LOCALHOST), None),
-            method: "GET",
-            path: "/docs",
-            operation: None,
-            status: 200,
-            took: Duration::from_millis(1001),
-        };
-        tracing::subscriber::with_default(log, || {
-            (0..25).for_each(|_| finished.record(Duration::from_secs(1), &repeated));
-        });
-        let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
-        let count = |words: &str| text.lines().filter(|line| line.contains(words)).count();
-        assert_eq!((count("slow request"), count("tripgate::access:")), (20, 25), "{text}");
-    }
 
     #[test]
     fn a_token_in_the_path_is_not_logged() {

@@ -240,7 +240,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
             status: response.status().as_u16(),
             took: context.started.elapsed(),
         };
-        finished.record(self.slow_request, &self.repeated_warnings);
+        finished.record(self.slow_request);
         if let Some(span) = span {
             span.end(&finished, &self.public_url);
         }

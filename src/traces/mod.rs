@@ -31,7 +31,7 @@ pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::SpanContext;
 pub use traceparent::{format_traceparent, parse_traceparent};
 
-/// How long a batch may take, including retries.
+/// The maximum time for an attempt to send a batch. After this time, the exporter begins no further attempt.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long [`finish`] waits for the last batch. The shutdown of a server must stay below ten seconds.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub enum StartTracesError {
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
     /// A variable of the environment, such as `OTEL_EXPORTER_OTLP_COMPRESSION`, is not valid.
-    #[error("cannot start the traces")]
+    #[error("failed to start the traces")]
     Exporter(#[from] ExporterBuildError),
 }
 

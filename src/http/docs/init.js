@@ -48,7 +48,8 @@
     return fetch(url, { ...request, headers: { ...request.headers, Authorization: `Bearer ${token}` } });
   }
 
-  // Updates the session of the page after its user has authenticated again, has another name, or has deleted the account.
+  // Updates the session of the page after its user has authenticated again, has been renamed, or has deleted the
+  // account.
   const fetchForSession = (sessionId) => async (url, request) => {
     const response = await fetchWithRetry(sessionId, url, request);
     if (!response.ok) return response;

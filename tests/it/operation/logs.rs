@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,6 +126,25 @@ async fn a_json_line_names_the_user_the_session_and_the_event_as_opentelemetry_d
     assert_eq!(signed_up["attributes"]["client.address"], "127.0.0.1");
     let refused = find("tripgate::access", "http.response.status_code", json!(400));
     assert_eq!(refused["attributes"]["client.address"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn each_slow_request_has_a_warning_up_to_twenty_in_ten_seconds() {
+    let dir = TempDir::new().unwrap();
+    let server = Process::serve(dir.path(), &["--slow-request-ms", "1", "--bcrypt-cost", "8"]);
+    server.sign_up("ada").await;
+    let began = Instant::now();
+    let calls = (0..25).map(|_| {
+        let verify = server.call(Method::GET, "/api/v1/auth/verify").basic_auth("ada", Some(PASSWORD));
+        async { assert_eq!(verify.send().await.unwrap().status(), 200) }
+    });
+    join_all(calls).await;
+    let is_one_period = began.elapsed() < Duration::from_secs(9);
+    server.terminate();
+    let (_, log) = server.wait_for_exit();
+    let slow = log.lines().filter(|line| line.contains("WARN") && line.contains("slow request")).count();
+    // The sign-up is a slow request too. On a very slow machine, the requests take more than one period.
+    assert!(slow == 20 || (!is_one_period && slow > 20), "{slow}: {log}");
 }
 
 #[tokio::test]

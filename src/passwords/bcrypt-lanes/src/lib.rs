@@ -89,7 +89,9 @@ impl Lanes {
                 at += 1;
             } else {
                 self.in_use -= 1;
-                self.all.swap(at, self.in_use);
+                if let Some([removed, .., last]) = self.all.get_mut(at..=self.in_use) {
+                    removed.swap_with(last);
+                }
             }
         }
     }
@@ -124,6 +126,15 @@ impl Lane {
         fill(&mut self.password, input.password.iter().copied().chain([0]).take(KEY_BYTES));
         fill(&mut self.salt, input.salt.into_iter());
         expand::<1, true>(array::from_mut(self), Key::Password);
+    }
+
+    /// Exchanges the contents of two lanes word by word. Exchanging the lanes as a whole would copy one of them to
+    /// the stack, where its state would remain.
+    fn swap_with(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.number, &mut other.number);
+        self.state.swap_with_slice(&mut other.state);
+        self.password.swap_with_slice(&mut other.password);
+        self.salt.swap_with_slice(&mut other.salt);
     }
 
     /// Returns the digest of the rounds that the lane has had. bcrypt hashes in text form contain its first

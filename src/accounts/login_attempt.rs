@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use super::credentials::active;
 use super::store::Credentials;
@@ -17,6 +18,7 @@ use crate::events::EventKind;
 use crate::metrics::{self, AuthMethod};
 use crate::passwords::{Password, Verified};
 use crate::throttle::{Attempt, Bucket, CredentialTag, DeviceTokens, limits};
+use crate::uniform_time::next_tick_since;
 
 /// An identifier and a password, as a client sent them.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,7 @@ impl Accounts {
         let password = Password::parse(login.password).ok_or(AccountsError::InvalidCredentials)?;
         let identifier =
             Identifier::from_entered(login.identifier).ok_or(AccountsError::InvalidCredentials)?;
+        let started = Instant::now();
         let buckets = self.buckets(login, &identifier).await?;
         let attempt = self.throttle.begin(buckets).await?;
         let found = self.find_credentials(&identifier).await?;
@@ -80,6 +83,7 @@ impl Accounts {
                 let name_hash = self.throttle.account_hash(identifier.canonical());
                 audit::record_failed_login(owner.as_ref().map(|user| user.id), name_hash);
                 self.count_failure(attempt, owner.as_ref()).await?;
+                next_tick_since(started).await;
                 Err(AccountsError::InvalidCredentials)
             }
             Err(error) => Err(error),

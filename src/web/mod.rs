@@ -31,7 +31,6 @@ pub mod problem;
 pub mod problem_code;
 pub mod query;
 mod throttled;
-pub mod uniform_time;
 mod validate;
 
 use poem_openapi::Tags;

@@ -10,6 +10,7 @@ use super::{Recovery, RecoveryError, Requester};
 use crate::accounts::api::password_error;
 use crate::clock::Clock;
 use crate::flows::Proof;
+use crate::uniform_time::at_next_tick;
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{AccountScope, Caller, invalid_code};
@@ -18,7 +19,6 @@ use crate::web::json::Json;
 use crate::web::languages::languages;
 use crate::web::optional_caller::OptionalCaller;
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
-use crate::web::uniform_time::at_next_tick;
 
 use bodies::{AddressRequest, ConfirmEmail, FlowStarted, ResetPassword, UndoEmailChange};
 

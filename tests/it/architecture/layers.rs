@@ -23,6 +23,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "repeated_warnings",
             "thread_priority",
             "traces",
+            "uniform_time",
         ],
     ),
     (2, &["db", "passwords", "config", "data_dir"]),
@@ -65,7 +66,8 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 
 /// The imports that are allowed inside of a layer: a part, and the parts that it may import. Besides these,
 /// two `api` modules may share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 17] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 18] = [
+    ("uniform_time", &["secrets"]),
     // A span belongs to the current request.
     ("traces", &["audit", "error_chain"]),
     ("data_dir", &["db"]),

@@ -21,7 +21,7 @@ pub enum RehearseUpgradeError {
     #[error("the database {0} is not empty: a rehearsal needs an empty database")]
     NotEmpty(String),
     /// The database can't be copied to a file.
-    #[error("failed to copy the database to {path}: {source}")]
+    #[error("failed to copy the database to {path}")]
     Snapshot {
         /// The path of the copy.
         path: String,

@@ -14,7 +14,7 @@ use crate::tokens::TokensError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory can't be created or written to.
-    #[error("failed to create or write to the data directory {path}: {source}")]
+    #[error("failed to create or write to the data directory {path}")]
     DataDir {
         /// The directory.
         path: String,
@@ -28,8 +28,8 @@ pub enum StartError {
     #[error(transparent)]
     Database(#[from] OpenError),
     /// The clock of the database or the time of the last work can't be read.
-    #[error("failed to read the time from the database: {0}")]
-    Clock(StoreError),
+    #[error("failed to read the time from the database")]
+    Clock(#[source] StoreError),
     /// The mails can't be sent with these settings.
     #[error(transparent)]
     Mail(#[from] MailSetupError),
@@ -46,10 +46,7 @@ pub enum StartError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The backup before a migration failed.
-    #[error(
-        "failed to make a backup before the migration: {0}; set backup_before_migration to off to migrate \
-         without a backup"
-    )]
+    #[error("failed to make a backup before the migration (backup_before_migration=off turns it off)")]
     Backup(#[source] BackupError),
     /// Another server uses the SQLite database.
     #[error(transparent)]

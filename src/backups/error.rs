@@ -9,7 +9,7 @@ use crate::db::{OpenError, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file can't be read or written.
-    #[error("failed to {action} {path}: {source}")]
+    #[error("failed to {action} {path}")]
     Io {
         /// `read` or `write`.
         action: &'static str,

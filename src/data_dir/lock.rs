@@ -33,7 +33,7 @@ pub enum LockError {
         pid: String,
     },
     /// The lock file can't be created or locked.
-    #[error("failed to lock {path}: {source}")]
+    #[error("failed to lock {path}")]
     File {
         /// The path of the lock file.
         path: String,

@@ -43,7 +43,7 @@ pub struct KnownDatabase {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file can't be read or written.
-    #[error("failed to {action} {path}: {source}")]
+    #[error("failed to {action} {path}")]
     File {
         /// The path of the file.
         path: String,
@@ -53,9 +53,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The content is not valid.
-    #[error(
-        "failed to read {path}: the file is damaged ({source}): run `tripgate epoch renew` to write it again"
-    )]
+    #[error("failed to read {path}: run `tripgate epoch renew` to write the damaged file again")]
     Damaged {
         /// The path of the file.
         path: String,

@@ -45,7 +45,7 @@ pub enum OpenError {
         path: String,
     },
     /// The database can't be reached or opened.
-    #[error("failed to open the database {url}: {source}")]
+    #[error("failed to open the database {url}")]
     Unreachable {
         /// The URL without its password.
         url: String,
@@ -62,7 +62,7 @@ pub enum OpenError {
         step: String,
     },
     /// A migration step failed.
-    #[error("failed to migrate the schema of the database: {source}")]
+    #[error("failed to migrate the schema of the database")]
     Migration {
         /// The cause.
         source: DbErr,

@@ -63,7 +63,7 @@ pub(super) enum HeaderError {
     TooLong(usize),
     #[error("the header of the PROXY protocol did not arrive in time")]
     TooSlow,
-    #[error("failed to read the header: {0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

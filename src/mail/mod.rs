@@ -183,7 +183,7 @@ pub struct QueuedMail {
 #[derive(Debug, thiserror::Error)]
 pub enum MailSetupError {
     /// The sender is not valid.
-    #[error("mail_from: {0}")]
+    #[error("mail_from")]
     Sender(#[from] message::AddressError),
     /// The certificates for the mail server can't be used.
     #[error(transparent)]

@@ -19,7 +19,7 @@ use crate::error_chain::error_chain;
 #[derive(Debug, thiserror::Error)]
 pub enum TemplatesError {
     /// The directory or a file can't be read.
-    #[error("templates: failed to read {path}: {source}")]
+    #[error("templates: failed to read {path}")]
     Read {
         /// The path.
         path: String,

@@ -37,7 +37,7 @@ pub const MIN_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file can't be read, created, written or locked.
-    #[error("failed to {action} the secret file {path}: {source}")]
+    #[error("failed to {action} the secret file {path}")]
     File {
         /// The path of the file.
         path: String,

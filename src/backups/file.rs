@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
+use crate::db::PacedFile;
 use crate::secrets::{DecryptingReader, EncryptingWriter};
 
 const FORMAT: &str = "tripgate backup 1";
@@ -114,7 +115,7 @@ pub(super) fn write(
 
 fn write_to(path: &Path, header: &Header, key: Option<&Key>, content: &mut dyn Read) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let mut out = Hashed::new(BufWriter::new(file));
+    let mut out = Hashed::new(BufWriter::new(PacedFile::new(file)));
     writeln!(out, "{}", if key.is_some() { ENCRYPTED_FORMAT } else { FORMAT })?;
     serde_json::to_writer(&mut out, header)?;
     writeln!(out)?;

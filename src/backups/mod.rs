@@ -24,6 +24,7 @@ use tokio::task::spawn_blocking;
 use crate::clock::Clock;
 use crate::db::{self, MigrationState, StoreError, TemporaryFile};
 use crate::secrets::{MasterSecret, Purpose, random_bytes};
+use crate::thread_priority::LowPriorityThreads;
 
 pub use error::BackupError;
 pub use file::{Encryption, Header};
@@ -74,6 +75,14 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, BackupError> {
     let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(StoreError::internal(&error.to_string()).into()))
+}
+
+/// Runs long blocking work on a thread with a low priority, so that requests to a server are not delayed.
+async fn slowly<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    let done = LowPriorityThreads::start("backup", 1).run(work).await;
     done.unwrap_or_else(|error| Err(StoreError::internal(&error.to_string()).into()))
 }
 
@@ -132,7 +141,7 @@ impl Backups {
         header.tables = contents.tables;
         let key = self.key(path, header)?;
         let (header, to) = (header.clone(), path.to_owned());
-        blocking(move || {
+        slowly(move || {
             let read = File::open(copy.path());
             let mut content = read.map_err(|source| BackupError::io("read", copy.path(), source))?;
             file::write(&to, &header, key.as_ref(), &mut content)
@@ -147,7 +156,7 @@ impl Backups {
         let key = self.key(path, header)?;
         let (header, to) = (header.clone(), path.to_owned());
         let Some(tools) = Tools::new(&self.url) else { return Err(StoreError::internal("not a URL").into()) };
-        blocking(move || {
+        slowly(move || {
             // Write the dump under another name first, so that an incomplete dump never looks like a backup.
             let dump = TemporaryFile::new(to.with_extension("dump"));
             let mut out = create_file(dump.path())?;

@@ -28,6 +28,7 @@ mod lanes;
 mod loader;
 mod migration_lock;
 mod open;
+mod pace;
 mod read_pool;
 mod read_snapshot;
 mod rehearsal;
@@ -70,6 +71,7 @@ pub use open::{
     MigrationState, MigrationStep, OpenError, has_step, is_empty, migrate_down, migrate_up, migration_status,
     open, open_existing, require_directory, sqlite_file,
 };
+pub use pace::PacedFile;
 pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};
 pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
 pub use sqlite_files::{TemporaryFile, remove_sqlite_files, with_suffix};

@@ -1,14 +1,21 @@
 //! Copies a SQLite database while other processes use it, and inspects a copy.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::sqlx::{self, Connection as _};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use super::connection_options::sqlite_options;
 use super::integrity::find_fault;
 use super::lanes::Lane;
+use super::pace::Pace;
 use super::{OpenError, StoreError};
+use crate::thread_priority;
+
+/// The number of instructions of SQLite's virtual machine between two checks of the progress of a copy.
+const CHECK_EVERY: i32 = 1000;
 
 /// What a copy contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +39,53 @@ pub fn file_url(path: &Path) -> String {
 ///
 /// [`StoreError`].
 pub async fn snapshot(url: &str, to: &Path) -> Result<(), StoreError> {
-    let connection = Database::connect(sqlite_options(url, Some(Lane::default()))).await?;
-    let target = to.to_string_lossy().into_owned();
-    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [target.into()]);
-    let copied = connection.execute_raw(statement).await;
-    connection.close().await?;
-    copied?;
-    Ok(())
+    let pool = Database::connect(sqlite_options(url, Some(Lane::default()))).await?;
+    let copied = async {
+        let mut connection = pool.get_sqlite_connection_pool().acquire().await?.detach();
+        let mut progress = Progress::new(to);
+        // SQLite calls the handler on the connection's thread.
+        let proceed = move || {
+            progress.pause();
+            true
+        };
+        connection.lock_handle().await?.set_progress_handler(CHECK_EVERY, proceed);
+        let target = to.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await?;
+        connection.close().await
+    }
+    .await;
+    pool.close().await?;
+    copied.map_err(|error| StoreError::from(DbErr::Exec(RuntimeErr::SqlxError(error.into()))))
+}
+
+/// The progress of a copy.
+struct Progress {
+    target: PathBuf,
+    file: Option<File>,
+    bytes: u64,
+    pace: Pace,
+}
+
+impl Progress {
+    fn new(target: &Path) -> Self {
+        Self { target: target.to_owned(), file: None, bytes: 0, pace: Pace::default() }
+    }
+
+    /// Pauses the copy if enough was written since the last pause.
+    fn pause(&mut self) {
+        if self.file.is_none() {
+            thread_priority::lower();
+            self.file = File::open(&self.target).ok();
+        }
+        if let Some(file) = &self.file
+            && let Ok(metadata) = file.metadata()
+        {
+            let written = metadata.len().saturating_sub(self.bytes);
+            self.bytes = metadata.len();
+            // SQLite reports an error of the disk itself.
+            drop(self.pace.wrote(written, file));
+        }
+    }
 }
 
 /// Inspects a SQLite file that no other process uses.

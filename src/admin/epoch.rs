@@ -9,8 +9,8 @@ use crate::db;
 use crate::epochs::{Epochs, Renewal, Renewed};
 use crate::operators::Action;
 
-/// Begins a new feed epoch, even while servers run. Records in the data directory that the directory belongs
-/// to this database.
+/// Begins a new feed epoch (see [`crate::epochs`]), even while servers run. If there is a data directory, also
+/// updates its file `database.json`, which names the database that the directory belongs to.
 ///
 /// # Errors
 ///

@@ -68,7 +68,8 @@ impl Write for LogWriter {
             buffer.dropped_lines += 1;
             return Ok(line.len());
         }
-        // The writer thread sleeps only while the buffer is empty.
+        // Wake the writer thread only for the first line of a batch: only while the buffer is empty does the
+        // thread wait without a timeout.
         if buffer.bytes.is_empty() {
             self.0.changed.notify_one();
         }

@@ -33,14 +33,14 @@ pub(super) struct Sources<'a> {
     pub(super) file: Option<PathBuf>,
     /// Environment variables.
     pub(super) env: Vec<(OsString, OsString)>,
-    /// Values of flags, by setting name.
+    /// Values of flags, keyed by the name of the setting.
     pub(super) flags: Vec<(&'static str, String)>,
 }
 
 /// The merged texts of all sources.
 #[derive(Default)]
 pub(super) struct RawSettings {
-    /// The values by setting name.
+    /// The values, keyed by the name of the setting.
     pub(super) values: BTreeMap<&'static str, RawValue>,
     /// One line for each problem.
     pub(super) problems: Vec<String>,

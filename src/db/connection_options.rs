@@ -167,7 +167,7 @@ async fn prepare_session(connection: &mut sqlx::MySqlConnection) -> Result<(), s
     // acknowledged. Servers without Galera don't have this variable.
     for optional in [idle_timeout.as_str(), "SET SESSION wsrep_sync_wait = 1"] {
         match sqlx::query(AssertSqlSafe(optional)).execute(&mut *connection).await {
-            // The server does not have the variable.
+            // Ignore a database error: the server does not have the variable.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(error),
         }

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_reads_every_kind_of_record_once_and_continues_after_a_full_page() {
+    fn an_export_reads_all_pages_of_each_kind_of_record_before_the_next_kind() {
         let mut position = Some(Position::start(true));
         let mut visited = Vec::new();
         while let Some(at) = position {

@@ -9,7 +9,8 @@ use crate::mail::{Languages, MailKind, NewMail, Queued, Values};
 pub enum Delivery {
     /// The mail with the code and the link of the flow.
     Code {
-        /// The recipient: the stored address of the account, or the new address of a change.
+        /// The recipient: the stored address of the account, the new address if the flow changes the address,
+        /// or the former address if the flow undoes a change.
         to: String,
         /// The languages of the recipient.
         languages: Languages,
@@ -18,7 +19,7 @@ pub enum Delivery {
     },
     /// Another mail, which does not contain the code of the flow.
     Instead(NewMail),
-    /// No mail, because no account has the address.
+    /// No mail: for example, no account has the address, or an operator delivers the link.
     Nothing,
 }
 

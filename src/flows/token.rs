@@ -30,7 +30,7 @@ pub(super) fn encode(mac: &MacKey, purpose: Purpose, flow: Uuid) -> String {
     mac.sign(link_context(purpose).as_bytes(), flow.as_bytes())
 }
 
-/// Returns the flow of a token for this purpose; `None` for any other text.
+/// Returns the id of the flow if `text` is a valid token for `purpose`.
 pub(super) fn decode(mac: &MacKey, purpose: Purpose, text: &str) -> Option<Uuid> {
     Uuid::from_slice(&mac.open_signed(link_context(purpose).as_bytes(), text)?).ok()
 }

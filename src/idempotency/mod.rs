@@ -179,7 +179,8 @@ impl<T> ResultRecorder<T> {
 /// The times of a request.
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// The time of the claim, which other replicas compare with their time.
+    /// The time of this request on the clock that all replicas share. It is stored with the claim, and
+    /// compared with the stored time of an earlier claim.
     shared: DateTime<Utc>,
     /// The time that decides whether a key has expired.
     trusted: DateTime<Utc>,

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_metrics_can_be_rendered_and_have_their_series_from_the_start() {
+    fn every_series_with_fixed_labels_is_rendered_before_its_first_event() {
         // S-97
         let text = render();
         for line in [

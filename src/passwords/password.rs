@@ -21,7 +21,7 @@ impl fmt::Debug for Password {
 impl Password {
     /// Parses a password entered at login. Returns `None` if the text can't be an accepted password.
     pub fn parse(text: &str) -> Option<Self> {
-        // Normalization shortens a text to no less than a third of its length, so a longer text can't fit.
+        // NFC never shortens a text to less than a quarter of its bytes, so the result would be too long.
         if text.len() > 4 * MAX_BYTES {
             return None;
         }

@@ -13,7 +13,7 @@ use crate::flows::{Flow, Proof, Purpose};
 use crate::mail::Languages;
 use crate::tokens::Revocation;
 
-/// The purposes that a confirmation accepts.
+/// The purposes of the flows that a confirmation accepts.
 const PURPOSES: &[Purpose] = &[Purpose::ConfirmAddress, Purpose::ChangeAddress];
 
 /// What a confirmation contains besides the code or token.

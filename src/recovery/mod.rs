@@ -49,7 +49,7 @@ pub enum RecoveryError {
     /// The new password is not accepted.
     #[error("the new password is not accepted")]
     Policy(#[source] PolicyViolation),
-    /// There were too many requests for emails from the IP address of the client.
+    /// The IP address of the client has requested too many emails.
     #[error("too many requests")]
     Throttled(#[from] Blocked),
     /// An error of the `accounts` module.

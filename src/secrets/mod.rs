@@ -47,7 +47,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file is a directory, a device, a pipe or a socket.
-    #[error("the secret file {path} is not a regular file; set secret_file to the path of a file")]
+    #[error("the secret file {path} is not a regular file; set secret_file to the path of a regular file")]
     NotAFile {
         /// The path of the file.
         path: String,

@@ -40,7 +40,8 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; the caller must not reveal whether the password or code was correct.
+    /// [`StoreError`]: the failure was not counted. The response must not reveal that the password or code was
+    /// wrong.
     pub async fn failed(self) -> Result<(), StoreError> {
         let Some(failure) = self.failure() else { return Ok(()) };
         let input = (self.throttle.clone(), failure);

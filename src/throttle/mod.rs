@@ -274,12 +274,13 @@ impl Throttle {
         }
     }
 
-    /// Counts a failed attempt in the transaction of the caller. Returns true if the account with this name
-    /// is under attack and its owner must be alerted now, which happens at most once a day.
+    /// Counts a failed attempt in the transaction of the caller. Returns true if the account that the attempt
+    /// named is under attack and its owner must be alerted now. Returns true at most once a day for each name.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; the caller must not reveal whether the password or code was correct.
+    /// [`StoreError`]: the failure was not counted. The response must not reveal that the password or code was
+    /// wrong.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, StoreError> {
         store::count_failure(tx, &failure.places, failure.at).await
     }

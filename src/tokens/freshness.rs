@@ -73,8 +73,8 @@ impl Freshness {
         self.is_reported.load(Ordering::Relaxed)
     }
 
-    /// Polls, or waits for a poll that another call starts after this call. Returns `false` if the poll
-    /// failed.
+    /// Polls the keys and the revocations. If another call starts a poll after this call has begun, waits for
+    /// that poll instead. Returns `false` if the poll failed.
     pub(super) async fn refresh<E: std::error::Error>(
         &self,
         poll: impl Future<Output = Result<(), E>>,

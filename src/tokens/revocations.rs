@@ -98,7 +98,7 @@ pub(super) struct Revocations {
 struct PollPosition {
     /// All rows up to this number were read, and no further row with a number up to this one can appear.
     settled: i64,
-    /// The highest numbers of the last polls, with the times of the polls.
+    /// The highest row numbers that the last polls read, with the start times of the polls.
     recent: VecDeque<(Instant, i64)>,
     polls: u32,
 }
@@ -114,7 +114,8 @@ impl PollPosition {
         self.settled.max(highest - i64::from(PAGE))
     }
 
-    /// Records the highest number of a poll that started at `now`.
+    /// Records the highest row number that a poll has read, and when the poll started. The row numbers of
+    /// polls that started more than [`OVERLAP`] earlier become settled.
     fn record(&mut self, now: Instant, highest: i64) {
         while let Some((_, number)) =
             self.recent.pop_front_if(|(at, _)| now.saturating_duration_since(*at) > OVERLAP)

@@ -29,8 +29,8 @@ impl SingleFlight {
         Self { timeout, last: Mutex::const_new(None) }
     }
 
-    /// Runs `query`, or returns the result of a query that another call started after this call. Waits until
-    /// `min_interval` has passed since the start of the last query.
+    /// Runs `query`. If another call starts a query after this call has begun, returns the result of that
+    /// query instead. Waits until `min_interval` has passed since the start of the last query.
     pub(super) async fn run<E: std::error::Error>(
         &self,
         min_interval: Duration,

@@ -72,7 +72,9 @@ pub enum ManageUsersError {
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     /// The text names an unknown scope.
-    #[error("{0:?} is not a scope: use account, trips:read and trips:write, separated by spaces")]
+    #[error(
+        "{0:?} is not a list of scopes: use one or more of account, trips:read and trips:write, with spaces between"
+    )]
     InvalidScope(String),
     /// The token can't be signed.
     #[error(transparent)]

@@ -235,7 +235,8 @@ impl<'d> Comparison<'d> {
         }
     }
 
-    /// Compares `nullable`. A value in a request can become nullable. A value in a response must not.
+    /// Compares `nullable`. A nullable value in a request must stay nullable; a value in a response must not
+    /// become nullable.
     fn nullable(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
         let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         if flag(narrow, "nullable") && !flag(wide, "nullable") {

@@ -98,7 +98,7 @@ impl Head {
 /// An authenticator app in an export.
 #[derive(Debug, Object, Serialize)]
 struct ExportedTotp {
-    /// Time when the enrolment of the app was confirmed. Absent if it is not confirmed yet.
+    /// Time when the enrolment of the app was confirmed. Absent if the enrolment is not confirmed yet.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     confirmed_at: Option<DateTime<Utc>>,
     /// Time when the unconfirmed enrolment expires.

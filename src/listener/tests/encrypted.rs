@@ -8,8 +8,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 use super::*;
 
-/// Returns a directory with a certificate for `localhost`, the server's configuration from it, and a
-/// client that trusts it.
+/// Creates a certificate for `localhost`. Returns the directory that contains the certificate, a server
+/// configuration that uses the certificate, and a client that trusts the certificate.
 pub(super) fn certificate(alpn: &[u8]) -> (tempfile::TempDir, Arc<ServerConfig>, TlsConnector) {
     let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = tempfile::tempdir().unwrap();

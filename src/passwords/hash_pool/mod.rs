@@ -51,7 +51,7 @@ struct Load {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Box<dyn QueuedJob>>,
-    /// Number of batches that threads run.
+    /// Number of batches that threads are running now.
     running: usize,
 }
 

@@ -155,10 +155,9 @@ impl RecoveryApi {
     /// response and its duration are always the same: they do not show whether an account has this address,
     /// whether the address is confirmed already, or whether the limit of emails to this address is reached.
     /// If the user is logged in, send the access token: the code then confirms the address without the
-    /// password. The new code replaces all earlier codes.
+    /// password. The code and the link replace those of earlier confirmation emails.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
-    ///   seconds.
+    /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(
         path = "/auth/email/resend",
         method = "post",
@@ -197,12 +196,11 @@ impl RecoveryApi {
 
     /// Request a password reset
     ///
-    /// Sends an email with a code and a link with which the user chooses a new password. The response and its
-    /// duration are the same whether or not an account has this address. The new code replaces all earlier
-    /// codes.
+    /// Sends an email with a code and a link. With either of them, the user can choose a new password. The
+    /// response and its duration are the same whether or not an account has this address. The code and the
+    /// link replace those of earlier emails that reset the password.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
-    ///   seconds.
+    /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(
         path = "/auth/password/forgot",
         method = "post",
@@ -255,10 +253,9 @@ impl RecoveryApi {
     ///
     /// Sends an email with a code. With the code, the user logs in without a password, on the device that
     /// requested it. The response and its duration are the same whether or not an account has this address.
-    /// The new code replaces all earlier codes.
+    /// The code replaces all earlier login codes.
     ///
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
-    ///   seconds.
+    /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(
         path = "/auth/login/code",
         method = "post",
@@ -278,13 +275,12 @@ impl RecoveryApi {
     ///
     /// Sends the logged-in user an email with a code to authenticate again. Send the code, with the `flow_id`
     /// of the response, to `POST /api/v1/me/reauthenticate`. The code works once, and only in the session
-    /// that requested it. It expires after 15 minutes or 5 wrong tries. A new code replaces all earlier
-    /// codes. The response is the same if no email is sent because the limit of emails to this mailbox is
-    /// reached.
+    /// that requested it. It expires after 15 minutes or 5 wrong tries, or when another code is requested. If
+    /// the limit of emails to this mailbox is reached, no email is sent, and the response is the same.
     ///
-    /// - 422 `invalid` with the error `required` for `/email`: the account has no email address. Ask for the password.
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
-    ///   seconds.
+    /// - 422 `invalid`, with an error for `/email`: the account has no email address. Ask the user for the password
+    ///   instead.
+    /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(
         path = "/me/reauthenticate/code",
         method = "post",
@@ -311,8 +307,7 @@ impl RecoveryApi {
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with
     ///   `POST /api/v1/me/reauthenticate`. Then repeat the request.
-    /// - 429 `too_many_attempts`: there were too many requests for emails from this IP address. Wait for `Retry-After`
-    ///   seconds.
+    /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(path = "/me/email", method = "post", operation_id = "change_email", tag = "Tag::Account")]
     async fn change_email(
         &self,

@@ -234,14 +234,15 @@ impl SessionsApi {
     /// email with a code and a link, each of which confirms the address. To confirm with the code, call
     /// `POST /api/v1/auth/email/confirm` with the code and the `flow_id` of this response.
     ///
-    /// If the server requires a confirmed address, `email` is required. A successful response is then always
-    /// 202 with a `flow_id` and without tokens. The response is the same if the address already belongs to an
-    /// account. Confirm the address, then log in.
+    /// If the server requires a confirmed address, `email` is required, and signing up creates no session: a
+    /// successful response is always 202 with a `flow_id` and without tokens, even if the address already
+    /// belongs to an account. Confirm the address, then log in.
     ///
     /// - 403 `signup_closed`: the server does not accept new accounts.
     /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
     ///   expired. Ask the user for an invitation code.
-    /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in instead.
+    /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in,
+    ///   or enter another one. Not returned if the server requires a confirmed address.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
     /// - 429 `too_many_attempts`: from this IP address, there were too many sign-ups with a taken email
     ///   address, a taken username or a wrong invitation code. Wait for `Retry-After` seconds.

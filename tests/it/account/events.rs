@@ -27,7 +27,7 @@ async fn fail_to_log_in(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn the_user_sees_logins_failed_logins_and_new_devices_with_ip_address_and_device() {
+async fn the_events_list_logins_failed_logins_and_new_devices_with_ip_address_and_device_name() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let brian = app.sign_up("brian").await;

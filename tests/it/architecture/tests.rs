@@ -18,7 +18,7 @@ fn comments_and_string_literals_are_ignored() {
 }
 
 #[test]
-fn a_library_outside_of_its_own_module_is_reported() {
+fn a_use_of_an_external_library_outside_its_allowed_modules_is_reported() {
     for (path, code) in [
         ("src/trips/mod.rs", "use poem::Request;"),
         ("src/trips/mod.rs", "fn f() { ::entity::trips::find() }"),

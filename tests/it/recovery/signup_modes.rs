@@ -33,7 +33,7 @@ async fn pending_mail(app: &TestApp, password: &str) -> Mailed {
 }
 
 #[tokio::test]
-async fn with_confirm_first_no_token_is_issued_before_the_address_is_confirmed() {
+async fn the_sign_up_mode_confirm_first_issues_no_token_before_the_address_is_confirmed() {
     let app = confirm_first().await;
     let mail = pending_mail(&app, OLD_PASSWORD).await;
     let login = json!({ "identifier": ADA, "password": OLD_PASSWORD });
@@ -58,7 +58,7 @@ async fn the_sign_up_mode_confirm_first_requires_an_address() {
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_taken_address_gets_the_usual_response_and_its_owner_gets_a_mail() {
+async fn the_sign_up_mode_confirm_first_gives_a_taken_address_the_usual_response_and_mails_its_owner() {
     // S-11
     let app = confirm_first().await;
     let mail = pending_mail(&app, OLD_PASSWORD).await;
@@ -73,7 +73,7 @@ async fn with_confirm_first_a_taken_address_gets_the_usual_response_and_its_owne
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_taken_username_is_not_assigned() {
+async fn the_sign_up_mode_confirm_first_does_not_assign_a_taken_username() {
     // S-11
     let app = confirm_first().await;
     let body = |email: &str| json!({ "email": email, "username": "lovelace", "password": OLD_PASSWORD });
@@ -87,7 +87,7 @@ async fn with_confirm_first_a_taken_username_is_not_assigned() {
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_mailed_code_sets_only_the_password_of_its_own_sign_up() {
+async fn the_code_from_the_mail_of_a_sign_up_sets_only_the_password_of_that_sign_up() {
     // S-80, S-81
     let app = confirm_first().await;
     // A stranger signs up with Ada's address, and then Ada signs up with it.
@@ -101,7 +101,7 @@ async fn with_confirm_first_a_mailed_code_sets_only_the_password_of_its_own_sign
 }
 
 #[tokio::test]
-async fn with_confirm_first_the_link_requires_a_password_and_ignores_the_one_from_a_strangers_sign_up() {
+async fn the_link_from_the_mail_of_a_sign_up_requires_a_password_and_ignores_that_of_a_strangers_sign_up() {
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;

@@ -234,7 +234,7 @@ async fn when_a_mailbox_owner_reclaims_an_account_the_passkeys_of_the_stranger_a
 }
 
 #[tokio::test]
-async fn with_confirm_first_a_passkey_login_requires_a_confirmed_address() {
+async fn a_passkey_login_requires_a_confirmed_address_if_sign_ups_are_confirmed_first() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;

@@ -105,7 +105,7 @@ async fn a_restart_under_a_clock_a_year_ahead_makes_no_revoked_token_valid_and_d
 }
 
 #[tokio::test]
-async fn an_idempotent_request_can_be_repeated_after_a_server_with_a_fast_clock_was_killed() {
+async fn a_request_with_an_idempotency_key_can_be_repeated_after_a_server_whose_clock_is_ahead_was_killed() {
     // F-7, S-61
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -90,16 +91,37 @@ class TestServer:
             text=True,
         ).stdout
 
-    def call(self, path, body=None, token=None):
-        """Sends a request and returns the JSON response."""
+    def send(self, path, body=None, token=None):
+        """Sends a request and returns the status and the JSON response. POST if there is a body, else GET."""
         request = urllib.request.Request(f"{self.issuer}{path}")
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def call(self, path, body=None, token=None):
+        """Sends a request and returns the JSON response. Fails if the response is an error."""
+        status, response = self.send(path, body, token)
+        if status >= 400:
+            raise SystemExit(f"{path} returned {status}: {response}")
+        return response
+
+    def refused(self, path, body=None, token=None, *, status, code=None, error=None, case=""):
+        """Sends a request and returns the problem. Fails unless the response has this status, this code and
+        this error of a field. `case` is the name of the request in the message."""
+        found, problem = self.send(path, body, token)
+        codes = [field["code"] for field in problem.get("errors", [])]
+        if found != status or code not in (None, problem.get("code")) or error not in (None, *codes):
+            case = f" ({case})" if case else ""
+            raise SystemExit(f"{path}{case} returned {found} instead of {status} {code or error}: {problem}")
+        return problem
 
     def sign_up(self, name):
         return self.call("/api/v1/auth/signup", {"username": name, "password": PASSWORD})

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Tests second factors, passkeys and HTTP Digest with implementations of other projects:
+
+    tests/interop/authenticators/check.py BINARY NODE_MODULES
+
+pyotp and otplib compute the codes of an authenticator app, and ZXing reads the QR code. nid-webauthn-emulator
+and a security key built from fido2 create and use passkeys, and fido2 verifies the same responses as the
+server. curl, requests and httpx use HTTP Digest.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+here = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(here.parents[1] / "support"), str(here)]
+
+import apps  # noqa: E402
+import digest  # noqa: E402
+import passkeys  # noqa: E402
+from test_server import TestServer  # noqa: E402
+
+
+def main(binary, modules):
+    settings = {
+        "digest": "on",
+        "passkey_rp_id": passkeys.RP_ID,
+        "passkey_origins": passkeys.ORIGIN,
+        "public_url": passkeys.ORIGIN,
+    }
+    with tempfile.TemporaryDirectory(prefix="tripgate-authenticators.") as folder:
+        # An ES module finds its libraries only in a `node_modules` beside it.
+        for file in here.glob("*.mjs"):
+            shutil.copy(file, folder)
+        (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
+        for part in (apps, passkeys, digest):
+            with TestServer(binary, "ES256", **settings) as server:
+                part.check(server, folder)
+
+
+main(*sys.argv[1:])

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::{App, compare_clocks};
 use crate::error_chain::error_chain;
+use crate::replicas::HEARTBEAT_EVERY;
 use crate::{metrics, operators};
 
 /// How often to poll for the changes of other replicas.
@@ -51,6 +52,7 @@ pub async fn run(app: App) {
         every(FLUSH_USAGE_EVERY, &app, flush_token_usage),
         every(FLUSH_EVENTS_EVERY, &app, flush_events),
         every(MARK_EVERY, &app, mark),
+        every(HEARTBEAT_EVERY, &app, beat),
         every(SWEEP_EVERY, &app, sweep),
         every(SWEEP_EVERY, &app, rotate_keys),
         every(SWEEP_EVERY, &app, sweep_sync),
@@ -64,7 +66,8 @@ pub async fn run(app: App) {
     );
 }
 
-/// Stores pending token usage and events when the server stops. Records that the server stopped gracefully.
+/// Stores pending token usage and events when the server stops. Records that the server stopped gracefully, and
+/// deletes its row among the servers.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
     flush_events(app.clone()).await;
@@ -73,6 +76,9 @@ pub async fn finish(app: &App) {
             causes = error_chain(&error),
             "failed to record the graceful stop in the data directory"
         );
+    }
+    if let Err(error) = app.replicas.leave().await {
+        tracing::debug!(causes = error_chain(&error), "failed to delete the row of this server");
     }
 }
 
@@ -111,6 +117,13 @@ async fn mark(app: App) {
     }
 }
 
+/// Renews the row of this server, and compares this server with the others on the database.
+pub async fn beat(app: App) {
+    if let Err(error) = app.replicas.beat().await {
+        tracing::debug!(causes = error_chain(&error), "failed to compare this server with the others");
+    }
+}
+
 async fn load_max_hash_cost(app: App) {
     if let Err(error) = app.accounts.load_max_hash_cost().await {
         tracing::warn!(causes = error_chain(&error), "failed to load the cost of the stored password hashes");
@@ -133,8 +146,8 @@ async fn flush_events(app: App) {
 }
 
 /// Deletes expired sessions, revocations, codes, invites, passkey challenges, throttle buckets and personal
-/// access tokens, and old events, mails and records of administrative commands, if the clock is steady and
-/// this replica holds the lease.
+/// access tokens, old events, mails and records of administrative commands, and the rows of servers that no
+/// longer run, if the clock is steady and this replica holds the lease.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -169,6 +182,9 @@ pub async fn sweep(app: App) {
     }
     if let Err(error) = app.personal_tokens.sweep().await {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired personal access tokens");
+    }
+    if let Err(error) = app.replicas.sweep().await {
+        tracing::warn!(causes = error_chain(&error), "failed to delete the rows of stopped servers");
     }
     if let Err(error) = operators::sweep(&app.db, app.clock.now()).await {
         tracing::warn!(

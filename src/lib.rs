@@ -32,8 +32,8 @@
 //!
 //! The domain modules are [`accounts`], [`backups`], [`clients`], [`epochs`], [`events`], [`exports`],
 //! [`flows`], [`idempotency`], [`invites`], [`leases`], [`mail`], [`operators`], [`passkeys`],
-//! [`personal_tokens`], [`recovery`], [`second_factors`], [`sessions`], [`shares`], [`sync`], [`throttle`],
-//! [`tokens`], [`totp`] and [`trips`].
+//! [`personal_tokens`], [`recovery`], [`replicas`], [`second_factors`], [`sessions`], [`shares`], [`sync`],
+//! [`throttle`], [`tokens`], [`totp`] and [`trips`].
 //!
 //! Within a layer, a module imports only what `SAME_LAYER` in `tests/it/architecture/layers.rs` lists. The
 //! `api` of a module can use the wire types of another module: `shares` and `sync` return trips.
@@ -70,6 +70,7 @@ pub mod personal_tokens;
 pub mod plain_text;
 pub mod recovery;
 pub mod repeated_warnings;
+pub mod replicas;
 pub mod second_factors;
 pub mod secrets;
 pub mod serve;

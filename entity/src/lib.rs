@@ -21,6 +21,7 @@ pub mod passkeys;
 pub mod pending_logins;
 pub mod personal_tokens;
 pub mod recovery_codes;
+pub mod replicas;
 pub mod revocations;
 pub mod security_events;
 pub mod sessions;

@@ -26,6 +26,7 @@ mod m20261129_000018_invites;
 mod m20261129_000019_flow_sessions;
 mod m20261129_000020_passkeys;
 mod m20261130_000021_search_of_short_texts;
+mod m20261130_000022_replicas;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000019_flow_sessions::Migration),
             Box::new(m20261129_000020_passkeys::Migration),
             Box::new(m20261130_000021_search_of_short_texts::Migration),
+            Box::new(m20261130_000022_replicas::Migration),
         ]
     }
 }

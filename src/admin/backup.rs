@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::data_dir::{DatabaseRecord, LockError, ServerLock};
 use crate::db::{self, TemporaryFile, remove_sqlite_files, with_suffix};
 use crate::epochs::{Epochs, Renewal, Renewed};
+use crate::replicas;
 
 /// Why a command on backups fails.
 #[derive(Debug, thiserror::Error)]
@@ -172,12 +173,14 @@ async fn restore_dump(
 }
 
 /// Begins a new epoch in the database at `url`, and raises the generation of this database above the
-/// generation in the record of the data directory.
+/// generation in the record of the data directory. Deletes the rows of the servers that ran at the time of the
+/// backup.
 async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
     let db = db::open(url).await?;
     let epochs = Epochs::new(db.clone(), Clock::system());
     let renewed = async {
+        replicas::clear(&db).await?;
         let state = epochs.open().await?;
         let known = known.filter(|known| known.database == state.database);
         let above_generation = known.map_or(0, |known| known.generation);

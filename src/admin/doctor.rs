@@ -1,4 +1,5 @@
-//! Examines what a server needs: database, secret, clock, mail, proxy and file modes. Changes nothing.
+//! Examines what a server needs: database, secret, clock, other servers, mail, proxy and file modes. Changes
+//! nothing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::data_dir::DatabaseRecord;
 use crate::db::{self, Db, Integrity, MigrationState, OpenError};
 use crate::error_chain::error_chain;
 use crate::leases::Leases;
+use crate::replicas::{self, Replica, ReplicaMismatch};
 use crate::secrets::{MasterSecret, SecretError, mask_url};
 use crate::tokens;
 
@@ -81,6 +83,8 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![check_settings(settings), database];
     findings.push(check_secret(&secret, db.as_ref(), &clock).await);
     findings.push(check_clock(db.as_ref(), &clock).await);
+    let secret = secret.ok().flatten();
+    findings.extend(check_replicas(settings, secret.as_ref(), db.as_ref(), &clock).await);
     findings.push(check_mail(settings).await);
     findings.push(check_proxy(settings));
     findings.push(check_files(settings));
@@ -228,6 +232,45 @@ async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
         Ok(_) => ok(CHECK, "the clock agrees with the database"),
         Err(error) => failed(CHECK, error_chain(&error)),
     }
+}
+
+/// Lists the servers on the database, and compares each with a server that has these settings. Returns nothing
+/// for SQLite, because only one server uses a SQLite file.
+async fn check_replicas(
+    settings: &Settings,
+    secret: Option<&MasterSecret>,
+    db: Option<&Db>,
+    clock: &Clock,
+) -> Vec<Finding> {
+    const CHECK: &str = "replicas";
+    let Some(db) = db else { return Vec::new() };
+    // With port 0 and without a public URL, each server has another public URL.
+    let is_fixed = settings.public_url.is_some() || settings.listen.port() != 0;
+    let public_url = is_fixed.then(|| settings.public_url(settings.listen));
+    let examined = match replicas::examine(db, clock, secret, public_url).await {
+        Ok(Some(examined)) => examined,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![failed(CHECK, error_chain(&error))],
+    };
+    let servers: Vec<String> = examined.servers.iter().map(|server| describe(server, clock)).collect();
+    let list = if servers.is_empty() { "no server runs".to_owned() } else { servers.join("; ") };
+    let mismatches = examined.mismatches.into_iter().map(|mismatch| match mismatch.kind {
+        ReplicaMismatch::Version | ReplicaMismatch::Clock => warning(CHECK, mismatch.detail),
+        _ => failed(CHECK, mismatch.detail),
+    });
+    std::iter::once(ok(CHECK, list)).chain(mismatches).collect()
+}
+
+fn describe(server: &Replica, clock: &Clock) -> String {
+    let age = clock.shared_now() - server.seen_at;
+    format!(
+        "{}, version {}, started {}, seen {} s ago, clock {:+.3} s",
+        server.name(),
+        server.version,
+        server.started_at.format("%Y-%m-%dT%H:%M:%SZ"),
+        age.num_seconds().max(0),
+        server.clock_offset.as_seconds_f64(),
+    )
 }
 
 /// Checks that the mail server accepts connections. `tripgate mail test` also checks encryption and credentials.

@@ -38,8 +38,8 @@ pub enum Creation {
 pub struct StartMode {
     /// What the start may create.
     pub creation: Creation,
-    /// Whether to refuse a SQLite database that another server uses. Tests start several servers on one
-    /// database.
+    /// Whether to refuse a SQLite database that another server uses, and a database that a server with another
+    /// master secret uses. Tests start such servers.
     pub exclusive: bool,
 }
 

@@ -34,6 +34,7 @@ use crate::passkeys::{Passkeys, RelyingParty};
 use crate::passwords::Passwords;
 use crate::personal_tokens::PersonalTokens;
 use crate::recovery::Recovery;
+use crate::replicas::Replicas;
 use crate::second_factors::SecondFactors;
 use crate::secrets::{MasterSecret, SecretError};
 use crate::sessions::{Lifetimes, Sessions, SignupMode};
@@ -111,6 +112,8 @@ pub struct Services {
     pub identity: Identity,
     /// The leases for work that only one replica does at a time.
     pub leases: Leases,
+    /// The servers on the database.
+    pub replicas: Replicas,
     /// Whether everything except `/auth` and `/me` requires a confirmed email address.
     pub require_confirmed: bool,
     /// Whether the document and Swagger UI are served.
@@ -158,6 +161,7 @@ pub async fn build(
     let background = db.background();
     let leases = Leases::new(background.clone(), clock.clone());
     check_clock(&db, &clock, &leases).await.map_err(StartError::Clock)?;
+    let replicas = Replicas::new(&db, clock.clone(), &secret, public_url.clone());
     let passwords = Passwords::new(settings.bcrypt_cost, Duration::from_secs(settings.hash_wait_secs.into()));
     let (ttl_secs, alg) = (settings.access_ttl_secs, signing_alg(settings));
     let audience = settings.audience.clone();
@@ -246,6 +250,7 @@ pub async fn build(
         backup_settings: settings.backups.clone(),
         auth_methods: settings.auth_methods,
         leases,
+        replicas,
         require_confirmed: settings.require_confirmed,
         docs: settings.docs,
         trusted_proxies: settings.trusted_proxies.clone(),

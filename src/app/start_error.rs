@@ -7,6 +7,7 @@ use crate::data_dir::{LockError, RecordError};
 use crate::db::{OpenError, StoreError};
 use crate::mail::MailSetupError;
 use crate::passkeys::PasskeysError;
+use crate::replicas::JoinError;
 use crate::secrets::SecretError;
 use crate::tokens::TokensError;
 
@@ -51,6 +52,9 @@ pub enum StartError {
     /// Another server uses the SQLite database.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The server does not fit the other servers on the database.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The SQLite database is damaged.
     #[error("the database {database} is damaged ({fault}): restore a backup")]
     DatabaseDamaged {

@@ -12,7 +12,7 @@ use crate::config::Settings;
 
 pub(super) fn command() -> Command {
     Command::new("doctor")
-        .about("Check settings, database, secret, clock, mail, proxy and file modes; changes nothing")
+        .about("Check settings, database, secret, clock, other servers, mail, proxy and file modes; changes nothing")
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print a JSON array"))
 }
 

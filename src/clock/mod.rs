@@ -124,6 +124,13 @@ impl Clock {
         from_millis(self.watch().shared(self.source.reading()))
     }
 
+    /// Returns the difference between the system clock and the [shared time](Self::shared_now). The result is
+    /// positive if the system clock is ahead.
+    pub fn offset(&self) -> TimeDelta {
+        let now = self.source.reading();
+        TimeDelta::milliseconds(now.system.saturating_sub(self.watch().shared(now)))
+    }
+
     /// Returns the time that decides whether stored data has expired. After a jump of the system clock, this
     /// time continues as if the clock had not jumped, until the clock is [steady](Self::is_steady) again.
     pub fn trusted_now(&self) -> DateTime<Utc> {

@@ -37,6 +37,7 @@ mod snapshot;
 mod sqlite_files;
 mod sqlite_writer;
 mod statement_batch;
+mod steps;
 mod transaction;
 mod tx;
 mod vacuum;
@@ -46,8 +47,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::task::JoinError;
@@ -68,18 +67,18 @@ pub use index_hint::{with_index, with_indexes};
 pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{
-    MigrationState, MigrationStep, OpenError, has_step, is_empty, migrate_down, migrate_up, migration_status,
-    open, open_existing, require_directory, sqlite_file,
+    MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
+    open_existing, require_directory, sqlite_file,
 };
 pub use pace::PacedFile;
 pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};
 pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
 pub use sqlite_files::{TemporaryFile, remove_sqlite_files, with_suffix};
+pub use steps::{has_step, newest_step};
 pub use tx::Tx;
 
 use lanes::{Lane, Lanes};
 use read_pool::ReadPool;
-use server_time::server_time;
 use transaction::{in_transaction, retry_delay};
 use write_gate::WriteGate;
 
@@ -134,6 +133,13 @@ impl Db {
     #[must_use]
     pub fn background(&self) -> Self {
         Self { lane: Lane::Background, ..self.clone() }
+    }
+
+    /// Returns a handle to the same database whose writes do not count in [`Db::writes`] of this handle. This is
+    /// for rows that are not part of the data.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
+        Self { writes: Arc::default(), ..self.clone() }
     }
 
     /// Runs a function that only reads, without a transaction. Each statement sees what was committed before
@@ -274,19 +280,6 @@ impl Db {
         Ok(())
     }
 
-    /// Returns the time of the database server's clock, or `None` for SQLite, which uses the clock of this
-    /// machine.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite { .. } => Ok(None),
-            Backend::Server { .. } => self.read((), |tx, ()| server_time(tx).boxed()).await.map(Some),
-        }
-    }
-
     /// Returns the usage of each pool of connections.
     pub fn pools(&self) -> [PoolUsage; 3] {
         match &self.backend {
@@ -343,6 +336,7 @@ fn task_failed(error: &JoinError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use sea_orm::sqlx::Error as DriverError;
     use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, TransactionTrait};
     use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use migration::{Migrator, MigratorTrait, SchemaManager};
+use migration::SchemaManager;
 use sea_orm::sqlx::Connection;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, sqlx,
@@ -23,6 +23,7 @@ use super::migration_lock::run_locked;
 use super::read_pool::ReadPool;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::Writer;
+use super::steps::step_names;
 use super::{Backend, Db, StoreError};
 use crate::secrets::mask_url;
 
@@ -252,15 +253,6 @@ fn steps_with_state(applied: &[String]) -> Vec<MigrationStep> {
         MigrationStep { name, state }
     };
     step_names().into_iter().map(step).collect()
-}
-
-fn step_names() -> Vec<String> {
-    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
-}
-
-/// Returns whether this version of Tripgate contains the migration step.
-pub fn has_step(name: &str) -> bool {
-    step_names().iter().any(|known| known == name)
 }
 
 /// Returns the applied steps. An empty database has no steps, and no table that lists them.

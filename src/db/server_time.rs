@@ -1,13 +1,29 @@
 //! The clock of the database server.
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{StoreError, Tx};
+use super::{Backend, Db, StoreError, Tx};
 use crate::clock::from_millis;
 
+impl Db {
+    /// Returns the time of the database server's clock, or `None` for SQLite, which uses the clock of this
+    /// machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite { .. } => Ok(None),
+            Backend::Server { .. } => self.read((), |tx, ()| server_time(tx).boxed()).await.map(Some),
+        }
+    }
+}
+
 /// Returns the time of the database server's clock.
-pub(super) async fn server_time(tx: &Tx) -> Result<DateTime<Utc>, StoreError> {
+async fn server_time(tx: &Tx) -> Result<DateTime<Utc>, StoreError> {
     let backend = tx.get_database_backend();
     // Neither query depends on the time zone of the session.
     let sql = match backend {

@@ -8,8 +8,10 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
+use crate::app::Services;
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::replicas::Replicas;
 use crate::tokens::{Tokens, TokensError};
 use crate::web::Tag;
 use crate::web::json::Json;
@@ -38,13 +40,20 @@ pub(super) struct HealthApi {
     db: Db,
     tokens: Tokens,
     clock: Clock,
+    replicas: Replicas,
     stopping: Arc<AtomicBool>,
 }
 
 impl HealthApi {
     /// Creates the operations.
-    pub(super) fn new(db: &Db, tokens: &Tokens, clock: &Clock, stopping: &Arc<AtomicBool>) -> Self {
-        Self { db: db.clone(), tokens: tokens.clone(), clock: clock.clone(), stopping: Arc::clone(stopping) }
+    pub(super) fn new(services: &Services) -> Self {
+        Self {
+            db: services.db.clone(),
+            tokens: services.tokens.clone(),
+            clock: services.clock.clone(),
+            replicas: services.replicas.clone(),
+            stopping: Arc::clone(&services.stopping),
+        }
     }
 }
 
@@ -67,8 +76,9 @@ impl HealthApi {
     ///
     /// Otherwise the response is 503: `database_unavailable` while the database is unreachable,
     /// `no_signing_key` while the server can't issue tokens because its master secret is wrong, `wrong_clock`
-    /// while the clocks of the server and of the database differ by more than a minute, and `shutting_down`
-    /// from the beginning of the shutdown.
+    /// while the clocks of the server and of the database differ by more than a minute, `wrong_public_url` while
+    /// another server on the database has another public URL and started earlier, `newer_schema` after a newer
+    /// version has migrated the database, and `shutting_down` from the beginning of the shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
         if self.stopping.load(Ordering::Relaxed) {
@@ -82,12 +92,15 @@ impl HealthApi {
         if !self.tokens.can_mint() {
             return Err(TokensError::NoSigningKey.into());
         }
-        if !self.clock.agrees_with_database() {
-            let wrong = Problem::new(
-                ProblemCode::WrongClock,
-                "The server is not available at the moment. Please try again later.",
-            );
-            return Err(wrong.with_header(header::RETRY_AFTER, "60").into());
+        for (code, applies) in [
+            (ProblemCode::WrongClock, !self.clock.agrees_with_database()),
+            (ProblemCode::WrongPublicUrl, self.replicas.has_other_public_url()),
+            (ProblemCode::NewerSchema, self.replicas.has_newer_schema()),
+        ] {
+            if applies {
+                let detail = "The server is not available at the moment. Please try again later.";
+                return Err(Problem::new(code, detail).with_header(header::RETRY_AFTER, "60").into());
+            }
         }
         Ok(ok())
     }

@@ -8,7 +8,7 @@ use poem::{Endpoint, Request, Response};
 use tokio::sync::Mutex;
 
 use crate::app::App;
-use crate::metrics::{self, Snapshot};
+use crate::metrics::{self, ReadinessCheck, Snapshot};
 
 const PATH: &str = "/metrics";
 /// A scrape holds this lock, so that concurrent scrapes occupy at most one thread of the runtime.
@@ -43,9 +43,13 @@ fn snapshot(app: &App) -> Snapshot {
     Snapshot {
         revocation_age_secs: app.tokens.poll_age().as_secs_f64(),
         signing_key_age_secs: app.tokens.signing_key_age().map(TimeDelta::as_seconds_f64),
-        has_database: !app.tokens.is_cut_off(),
-        has_signing_key: app.tokens.can_mint(),
-        has_right_clock: app.clock.agrees_with_database(),
+        ready: [
+            (ReadinessCheck::Database, !app.tokens.is_cut_off()),
+            (ReadinessCheck::SigningKey, app.tokens.can_mint()),
+            (ReadinessCheck::Clock, app.clock.agrees_with_database()),
+            (ReadinessCheck::PublicUrl, !app.replicas.has_other_public_url()),
+            (ReadinessCheck::Schema, !app.replicas.has_newer_schema()),
+        ],
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn api(services: &Services) -> OpenApiService<impl OpenApi + use<>, (
         SyncApi::new(sync, trips),
         ClientsApi::new(introspector),
         DiscoveryApi::new(tokens),
-        HealthApi::new(&services.db, tokens, &services.clock, &services.stopping),
+        HealthApi::new(services),
     );
     describe((logins, of_users, others))
 }

@@ -38,6 +38,25 @@ pub enum ReadinessCheck {
     SigningKey,
     /// The clock agrees with the database's clock.
     Clock,
+    /// No earlier server on the database has another public URL.
+    PublicUrl,
+    /// The schema of the database is not newer than this version supports.
+    Schema,
+}
+
+/// A difference between this server and another server on the same database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReplicaMismatch {
+    /// The other server has another master secret.
+    Secret,
+    /// The other server has another public URL.
+    PublicUrl,
+    /// The other server knows another schema.
+    Schema,
+    /// The other server has another version.
+    Version,
+    /// The clocks of the servers differ.
+    Clock,
 }
 
 /// How a client authenticates.
@@ -119,13 +138,31 @@ impl AuthResult {
 
 impl ReadinessCheck {
     /// Every check.
-    pub(super) const ALL: [Self; 3] = [Self::Database, Self::SigningKey, Self::Clock];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Database, Self::SigningKey, Self::Clock, Self::PublicUrl, Self::Schema];
 
     /// Returns the name in the metric and in the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Database => "database",
             Self::SigningKey => "signing_key",
+            Self::Clock => "clock",
+            Self::PublicUrl => "public_url",
+            Self::Schema => "schema",
+        }
+    }
+}
+
+impl ReplicaMismatch {
+    /// Every kind of difference.
+    pub const ALL: [Self; 5] = [Self::Secret, Self::PublicUrl, Self::Schema, Self::Version, Self::Clock];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::PublicUrl => "public_url",
+            Self::Schema => "schema",
+            Self::Version => "version",
             Self::Clock => "clock",
         }
     }

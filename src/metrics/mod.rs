@@ -14,25 +14,21 @@ use std::time::Duration;
 
 pub use auth::{AuthOutcome, auth_attempt, auth_attempted};
 pub use http::{ActiveRequest, UNMATCHED, known_method, request};
-pub use labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, TokenRejection};
+pub use labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection};
 use registry::METRICS;
 
 /// The media type of [`render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The values that are read when the metrics are rendered.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Snapshot {
     /// The time since the last successful poll of the revocations, in seconds.
     pub revocation_age_secs: f64,
     /// The age of the signing key, in seconds, if there is one.
     pub signing_key_age_secs: Option<f64>,
-    /// Whether the database responds.
-    pub has_database: bool,
-    /// Whether tokens can be signed.
-    pub has_signing_key: bool,
-    /// Whether the clock agrees with the database's clock.
-    pub has_right_clock: bool,
+    /// Every readiness check, and whether it passes.
+    pub ready: [(ReadinessCheck, bool); ReadinessCheck::ALL.len()],
 }
 
 /// The use of one pool of database connections.
@@ -55,11 +51,7 @@ pub fn render() -> String {
 pub fn set_snapshot(snapshot: &Snapshot) {
     METRICS.revocation_age.set(snapshot.revocation_age_secs);
     METRICS.signing_key_age.set(snapshot.signing_key_age_secs.unwrap_or(f64::NAN));
-    for (check, passes) in [
-        (ReadinessCheck::Database, snapshot.has_database),
-        (ReadinessCheck::SigningKey, snapshot.has_signing_key),
-        (ReadinessCheck::Clock, snapshot.has_right_clock),
-    ] {
+    for (check, passes) in snapshot.ready {
         METRICS.ready.with_label_values(&[check.name()]).set(i64::from(passes));
     }
 }
@@ -70,6 +62,11 @@ pub fn set_pools(pools: &[PoolUsage]) {
         METRICS.pool_used.with_label_values(&[pool]).set(i64::from(*used));
         METRICS.pool_max.with_label_values(&[pool]).set(i64::from(*max));
     }
+}
+
+/// Sets whether another server on the same database differs from this server.
+pub fn set_replica_mismatch(kind: ReplicaMismatch, is_found: bool) {
+    METRICS.replica_mismatch.with_label_values(&[kind.name()]).set(i64::from(is_found));
 }
 
 /// Records that a connection was opened.

@@ -10,7 +10,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, TokenRejection};
+use super::labels::{
+    AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection,
+};
 
 /// The upper bounds of the histogram buckets for the durations of requests, in seconds.
 const REQUEST_SECONDS: [f64; 13] =
@@ -49,6 +51,7 @@ pub(super) struct Metrics {
     pub(super) revocation_age: Gauge,
     pub(super) signing_key_age: Gauge,
     pub(super) ready: IntGaugeVec,
+    pub(super) replica_mismatch: IntGaugeVec,
     pub(super) sync_operations: IntCounterVec,
     pub(super) outbox: IntGaugeVec,
     pub(super) outbox_age: Gauge,
@@ -170,6 +173,9 @@ impl Metrics {
             ready: b.gauges("tripgate_ready",
                 "1 if the readiness check passes, otherwise 0, by check.", "check",
                 &ReadinessCheck::ALL.map(ReadinessCheck::name)),
+            replica_mismatch: b.gauges("tripgate_replica_mismatch",
+                "1 if another server on the database differs, otherwise 0, by kind of difference.", "kind",
+                &ReplicaMismatch::ALL.map(ReplicaMismatch::name)),
             sync_operations: b.counters("tripgate_sync_operations_total",
                 "Operations of offline apps, by status.", "status", &["applied", "duplicate", "conflict", "rejected"]),
             outbox: b.gauges("tripgate_outbox_mails", "Mails in the outbox, by state.", "state", &["waiting", "failed"]),

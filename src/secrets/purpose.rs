@@ -25,7 +25,7 @@ pub enum Purpose {
     DigestNonces,
     /// Encrypting the secrets of authenticator apps at rest.
     TotpSecrets,
-    /// Identifying the master secret in backups.
+    /// Identifying the master secret in backups and in the rows of servers.
     Fingerprint,
     /// Encrypting backups.
     Backups,

@@ -98,6 +98,10 @@ async fn start_with(
     };
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     let app = build(settings, clock, settings.public_url(address), mode).await?;
+    if let Err(error) = app.replicas.join(address, mode.exclusive).await {
+        app.db.close().await;
+        return Err(StartError::from(error).into());
+    }
     let (stop, stopped) = oneshot::channel();
     let limits = Limits {
         max_connections: settings.max_connections,

@@ -95,6 +95,10 @@ pub enum ProblemCode {
     NoSigningKey,
     /// The clocks of the server and of the database differ.
     WrongClock,
+    /// Another server on the database has another public URL.
+    WrongPublicUrl,
+    /// The schema of the database is newer than this version supports.
+    NewerSchema,
 }
 
 /// The name, status, title, client action and explanation of a code.
@@ -102,7 +106,7 @@ type Facts = (&'static str, u16, &'static str, &'static str, &'static str);
 
 impl ProblemCode {
     /// All codes.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::ConflictingCredentials,
@@ -149,6 +153,8 @@ impl ProblemCode {
         Self::ShuttingDown,
         Self::NoSigningKey,
         Self::WrongClock,
+        Self::WrongPublicUrl,
+        Self::NewerSchema,
     ];
 
     #[rustfmt::skip]
@@ -247,6 +253,10 @@ impl ProblemCode {
                 "The server cannot issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
             Self::WrongClock => ("wrong_clock", 503, "Wrong clock", "retry",
                 "The clocks of this server and of its database differ. A load balancer uses another server until they agree."),
+            Self::WrongPublicUrl => ("wrong_public_url", 503, "Wrong public URL", "retry",
+                "Another server on the same database has another public URL, so it would refuse the tokens of this server. A load balancer uses the other server."),
+            Self::NewerSchema => ("newer_schema", 503, "Newer schema", "retry",
+                "A newer version has changed the schema of the database since this server started. A load balancer uses a server of that version."),
         }
     }
 

@@ -8,8 +8,10 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use super::CopyError;
 use super::values::Kind;
 
-/// The tables that are not copied: the applied migrations, the lock of migrations, and the mark of a copy.
-pub(super) const OWN_TABLES: [&str; 3] = ["seaql_migrations", "tripgate_bootstrap", "tripgate_copy"];
+/// The tables that are not copied: the applied migrations, the lock of migrations, the mark of a copy, and the
+/// running servers.
+pub(super) const OWN_TABLES: [&str; 4] =
+    ["seaql_migrations", "tripgate_bootstrap", "tripgate_copy", "replicas"];
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,6 +45,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
             "passkeys",
             "personal_tokens",
             "recovery",
+            "replicas",
             "second_factors",
             "sessions",
             "shares",

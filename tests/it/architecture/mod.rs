@@ -94,8 +94,9 @@ fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
     // S-53
     let mut broken = Vec::new();
     // The queries of these modules take no owner. An account is its own owner. Keys, clients, invites,
-    // leases, mails, operators and throttle buckets belong to the server, and an epoch belongs to the
-    // database. Queries for flows take the id or the subject of the flow, which the caller must know or own.
+    // leases, mails, operators, replicas and throttle buckets belong to the server, and an epoch belongs to
+    // the database. Queries for flows take the id or the subject of the flow, which the caller must know or
+    // own.
     let without_owner = [
         "accounts",
         "clients",
@@ -105,6 +106,7 @@ fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
         "leases",
         "mail",
         "operators",
+        "replicas",
         "throttle",
         "tokens",
     ];

@@ -36,6 +36,8 @@ const HARD_TO_PRODUCE: &[ProblemCode] = &[
     ProblemCode::ShuttingDown,
     ProblemCode::NoSigningKey,
     ProblemCode::WrongClock,
+    ProblemCode::WrongPublicUrl,
+    ProblemCode::NewerSchema,
 ];
 
 /// The example response of a page.

@@ -135,6 +135,13 @@ impl TestApp {
         self.running.stop().await;
     }
 
+    /// Stops the server gracefully. The database and the files exist as long as the result.
+    pub(crate) async fn stop_and_keep_database(self) -> impl Send + use<> {
+        let environment = Arc::clone(&self.environment);
+        self.stop().await;
+        environment
+    }
+
     /// Stops the server and starts it again with the same database, at another address.
     pub(crate) async fn restart(self) -> Self {
         self.restart_after(|_| {}).await

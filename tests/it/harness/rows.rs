@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use entity::{
     clients, digest_nonces, flow_failures, flows, idempotency_keys, leases, passkey_challenges,
-    pending_logins, personal_tokens, recovery_codes, revocations, security_events, sessions, signing_keys,
-    throttle_buckets, totp_secrets, trip_counters, trip_tombstones, trips, users,
+    pending_logins, personal_tokens, recovery_codes, replicas, revocations, security_events, sessions,
+    signing_keys, throttle_buckets, totp_secrets, trip_counters, trip_tombstones, trips, users,
 };
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, Database, DatabaseConnection, EntityTrait, ExprTrait, PaginatorTrait,
-    QueryFilter,
+    ActiveValue::Set, ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
+    EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
 };
 use tripgate::clock::from_millis;
 
@@ -287,6 +287,49 @@ pub(crate) async fn expire_leases(app: &TestApp) {
     let connection = open(app).await;
     let change = leases::Entity::update_many().col_expr(leases::Column::Until, Expr::value(0_i64));
     change.exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Returns the rows of the servers on the database.
+pub(crate) async fn replicas(app: &TestApp) -> Vec<replicas::Model> {
+    let connection = open(app).await;
+    let rows = replicas::Entity::find().all(&connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// Deletes the rows of all servers.
+pub(crate) async fn delete_replicas(app: &TestApp) {
+    let connection = open(app).await;
+    replicas::Entity::delete_many().exec(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Writes the row of a server that does not run. The row is valid for almost a minute.
+pub(crate) async fn add_replica(app: &TestApp, version: &str, clock_offset: i64) {
+    let connection = open(app).await;
+    let now = tripgate::clock::Clock::system().now().timestamp_millis();
+    let row = replicas::ActiveModel {
+        id: Set(app.clock.new_id()),
+        version: Set(version.to_owned()),
+        host: Set("a-machine".to_owned()),
+        address: Set("192.0.2.1:8080".to_owned()),
+        secret_fingerprint: Set("unknown".to_owned()),
+        public_url: Set(super::PUBLIC_URL.to_owned()),
+        schema_step: Set("m20261122_000001_foundation".to_owned()),
+        clock_offset: Set(clock_offset),
+        started_at: Set(now),
+        seen_at: Set(now + 28_000),
+    };
+    replicas::Entity::insert(row).exec_without_returning(&connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Records a migration step as applied.
+pub(crate) async fn add_migration(app: &TestApp, name: &str) {
+    let connection = open(app).await;
+    let insert = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{name}', 0)");
+    connection.execute_unprepared(&insert).await.unwrap();
     connection.close().await.unwrap();
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tripgate::config::Settings;
 
-use crate::harness::TestApp;
 use crate::harness::process::{Process, run, stderr, stdout};
+use crate::harness::{TestApp, rows};
 
 /// Runs `tripgate backup` with these settings.
 fn backup(settings: &Settings, args: &[&str]) -> Output {
@@ -63,6 +63,8 @@ async fn a_backup_of_a_running_server_can_be_restored_and_the_restore_begins_a_n
     let trip = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201).json();
     let trip = format!("/api/v1/trips/{}", trip["id"].as_str().unwrap());
     let cursor = ada.get("/api/v1/sync").await.expect(200).json()["next_cursor"].clone();
+    // A server that has stopped by the time of the restore.
+    rows::add_replica(&app, "1.0.0", 0).await;
     let path = create(app.settings());
     let verified = json_of(&backup(app.settings(), &["verify", path.to_str().unwrap(), "--json"]));
     assert_eq!(verified["sound"], true);
@@ -80,6 +82,8 @@ async fn a_backup_of_a_running_server_can_be_restored_and_the_restore_begins_a_n
             assert_eq!(restored["trips"], 1);
         })
         .await;
+    let servers = rows::replicas(&app).await;
+    assert!(servers.iter().all(|row| row.address == app.address().to_string()), "{servers:?}");
     let ada = app.anonymous().with_grant(ada.grant());
     assert_eq!(ada.get(&trip).await.expect(200).json()["title"], "Lisbon");
     let stale = ada.get(&format!("/api/v1/sync?cursor={}", cursor.as_str().unwrap())).await;

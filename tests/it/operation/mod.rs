@@ -13,6 +13,7 @@ mod lost_files;
 mod metrics;
 mod mistakes;
 mod packaging;
+mod replicas;
 pub(crate) mod schema;
 mod secret_file;
 mod server;

@@ -136,6 +136,23 @@ async fn a_request_with_an_idempotency_key_can_be_repeated_after_a_server_whose_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_on_one_database_whose_clocks_differ_by_more_than_2_seconds_log_a_warning() {
+    let app = TestApp::start_now().await;
+    // A SQLite file has only one server.
+    if app.settings().database_url.expose().starts_with("sqlite:") {
+        return;
+    }
+    let (right, fast) = (ShiftedClock::new(), ShiftedClock::new());
+    fast.set(TimeDelta::seconds(20));
+    let first = right.serve(app.settings());
+    let log = fast.serve(app.settings()).log();
+    let warning = log.lines().find(|line| line.contains("the servers on this database differ")).unwrap();
+    let found = warning.split_once(&format!("({}) differs by -", first.address)).unwrap().1;
+    let seconds: f64 = found.split(' ').next().unwrap().parse().unwrap();
+    assert!((18.0..22.0).contains(&seconds), "{warning}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_paused_accepts_no_token_that_was_revoked_during_the_pause() {
     // F-8, S-107
     let app = TestApp::start_now().await;

@@ -1,0 +1,25 @@
+//! The servers that run on the database.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `replicas`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "replicas")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub version: String,
+    pub host: String,
+    pub address: String,
+    pub secret_fingerprint: String,
+    pub public_url: String,
+    /// The newest step of the schema that the version of the server knows.
+    pub schema_step: String,
+    /// The system clock minus the database's clock, in milliseconds.
+    pub clock_offset: i64,
+    pub started_at: i64,
+    pub seen_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

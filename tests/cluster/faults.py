@@ -3,9 +3,11 @@
 import threading
 import time
 
-from processes import say
+from network import DIRECTIONS
+from processes import resume, say
 
-PAUSE_NODE_SECS, CUT_SECS = 20, 15
+# PostgreSQL's lease lasts 20 seconds: the longer pause always ends after a failover.
+PAUSE_NODE_SECS, CUT_SECS, FULL_DISK_SECS = (20, 35), 15, 12
 RECOVERY_SECS = 150
 POLL_SECS = 0.05
 
@@ -13,10 +15,13 @@ POLL_SECS = 0.05
 class Faults:
     """Chooses faults, causes them one after another, and waits until the cluster is whole again."""
 
-    def __init__(self, engine, replicas, journal, chosen):
-        self.engine, self.replicas, self.journal, self.random = engine, replicas, journal, chosen
+    def __init__(self, engine, replicas, load, journal, network, chosen):
+        self.engine, self.replicas, self.load, self.journal = engine, replicas, load, journal
+        self.network, self.random, self.queue = network, chosen, []
         self.kinds = [self.kill_replica, self.rolling_restart, self.kill_node, self.pause_node]
-        self.queue = []
+        self.kinds += [getattr(self, name) for name in engine.more_faults()]
+        if network.is_available:
+            self.kinds.append(self.cut_network)
 
     def next(self):
         """Returns a fault. All kinds occur once, in random order, before one occurs again."""
@@ -83,22 +88,102 @@ class Faults:
         """Kills a node of the database, of PostgreSQL the primary, with SIGKILL. It rejoins later."""
         node = self.choose_node()
         record["target"] = self.engine.nodes[node].name
-        with Promotion(self.engine, node, self.journal, record):
+        with Promotion(self.engine, node, self.journal, record) as promotion:
             self.engine.kill_node(node)
             record["since"] = self.journal.now()
-            self.wait_for_writes(record)
+            # On a cluster with a primary, all replicas must be able to write before the node is back.
+            if promotion.is_watching:
+                self.wait_for_writes(record)
         time.sleep(self.random.uniform(1, 8))
         self.engine.restart_node(node)
 
     def pause_node(self, record):
-        """Stops a node for 20 seconds with SIGSTOP. Its connections stay open and nothing comes back."""
-        node = self.choose_node()
-        record["target"], record["since"] = self.engine.nodes[node].name, self.journal.now()
+        """Stops a node with SIGSTOP. Its connections stay open and nothing comes back."""
+        node, seconds = self.choose_node(), self.random.choice(PAUSE_NODE_SECS)
+        record["target"], record["since"] = f"{self.engine.nodes[node].name} for {seconds} s", self.journal.now()
         with Promotion(self.engine, node, self.journal, record):
             stopped = self.engine.pause_node(node)
-            time.sleep(PAUSE_NODE_SECS)
-            self.engine.resume_node(node, stopped)
+            time.sleep(seconds)
+            resume(stopped)
             self.wait_for_writes(record)
+
+    def kill_standby(self, record):
+        """Kills the standby. Writes wait until the primary does not wait for it any more."""
+        node = 1 - self.choose_node()
+        record["target"] = self.engine.nodes[node].name
+        self.engine.kill_node(node)
+        record["since"] = self.journal.now()
+        self.wait_for_writes(record)
+        time.sleep(self.random.uniform(1, 8))
+        self.engine.restart_node(node)
+
+    def pause_standby(self, record):
+        """Stops the standby with SIGSTOP. Every COMMIT waits for it, so outcomes become unknown."""
+        node = 1 - self.choose_node()
+        record["target"], record["since"] = f"{self.engine.nodes[node].name}, 10 s", self.journal.now()
+        stopped = self.engine.pause_node(node)
+        time.sleep(10)
+        resume(stopped)
+
+    def kill_waiting_primary(self, record):
+        """Kills the primary while every COMMIT waits for the standby, which then takes over without those writes."""
+        primary = self.choose_node()
+        standby = 1 - primary
+        record["target"] = self.engine.nodes[primary].name
+        stopped = self.engine.pause_node(standby)
+        with Promotion(self.engine, primary, self.journal, record):
+            time.sleep(self.random.uniform(2, 8))
+            self.engine.kill_node(primary)
+            record["since"] = self.journal.now()
+            resume(stopped)
+            self.wait_for_writes(record)
+        self.engine.restart_node(primary)
+
+    def lose_data(self, record):
+        """Kills a node and deletes its data. It rejoins with a copy of the data of another node (SST)."""
+        node = self.choose_node()
+        record["target"] = self.engine.nodes[node].name
+        self.engine.kill_node(node)
+        record["since"] = self.journal.now()
+        self.engine.remove_data(node)
+        time.sleep(self.random.uniform(1, 8))
+        self.engine.restart_node(node)
+
+    def lose_quorum(self, record):
+        """Kills all nodes but one at the same time. The last one refuses all statements until the others rejoin."""
+        nodes = self.random.sample(range(len(self.engine.nodes)), len(self.engine.nodes) - 1)
+        record["target"] = " and ".join(self.engine.nodes[node].name for node in nodes)
+        record["since"] = self.journal.now()
+        for node in nodes:
+            self.engine.kill_node(node)
+        time.sleep(self.random.uniform(8, 12))
+        for node in nodes:
+            self.engine.restart_node(node)
+
+    def fill_disk(self, record):
+        """Fills the disk of the primary, and makes it need space for its WAL, so that it crashes."""
+        node = self.choose_node()
+        record["target"], record["since"] = self.engine.nodes[node].name, self.journal.now()
+        self.load.allow_full_disk()
+        with Promotion(self.engine, node, self.journal, record):
+            self.engine.fill_disk(node)
+            time.sleep(FULL_DISK_SECS / 2)
+            self.engine.use_disk()
+            record["since"] = self.journal.now()
+            time.sleep(FULL_DISK_SECS / 2)
+            self.engine.nodes[node].disk.free()
+            self.wait_for_writes(record)
+
+    def cut_network(self, record):
+        """Drops the packets between one replica and the database for 15 seconds."""
+        replica, direction = self.random.randrange(len(self.engine.links)), self.random.choice(list(DIRECTIONS))
+        record["target"] = f"replica {replica}, {direction}"
+        self.network.cut(self.engine.links[replica], direction)
+        try:
+            time.sleep(CUT_SECS)
+        finally:
+            self.network.heal()
+        record["since"] = self.journal.now()
 
     def choose_node(self):
         primary = self.engine.primary()
@@ -118,6 +203,7 @@ class Promotion:
     def __enter__(self):
         if self.is_watching:
             self.thread.start()
+        return self
 
     def __exit__(self, *_):
         self.is_stopping.set()
@@ -131,16 +217,28 @@ class Promotion:
                 return
 
 
+def first_after_promotion(record):
+    """Returns the time from the moment the new primary accepts writes to the first write, or None."""
+    first = first_write(record)
+    if "promoted" not in record or first is None:
+        return None
+    return max(0, record["since"] + first - record["promoted"])
+
+
+def first_write(record):
+    return min((time for time in record["writes"].values() if time is not None), default=None)
+
+
 def describe(record):
     """Returns one line about a fault: its target, and the times until writes succeeded."""
     def seconds(value):
         return "never" if value is None else f"{value:.1f} s"
-    times = [time for time in record["writes"].values() if time is not None]
-    first = min(times, default=None)
-    last = None if len(times) < len(record["writes"]) else max(times)
-    text = (f"{record['fault']} ({record['target']}) at {record['at']:.0f} s: first write after {seconds(first)}, "
-            f"on every replica after {seconds(last)}, longest time without a write {seconds(record['gap'])}")
-    if "promoted" in record and first is not None:
+    times = list(record["writes"].values())
+    last = None if None in times else max(times)
+    text = (f"{record['fault']} ({record['target']}) at {record['at']:.0f} s: first write after "
+            f"{seconds(first_write(record))}, on every replica after {seconds(last)}, longest time without a write "
+            f"{seconds(record['gap'])}")
+    if (later := first_after_promotion(record)) is not None:
         promoted = record["promoted"] - record["since"]
-        text += f"; new primary after {seconds(promoted)}, first write {seconds(max(0, first - promoted))} later"
+        text += f"; new primary after {seconds(promoted)}, first write {seconds(later)} later"
     return f"{text}; whole again after {seconds(record['whole'])}"

@@ -9,8 +9,8 @@ from client import NOT_DONE, UNKNOWN, Client, version_7
 from sessions import Account, EndedSessions
 from users import SharedState, User
 
-USERS, PAIRS = 5, 2
-PAUSE_SECS = 0.35
+USERS, PAIRS = 8, 3
+PAUSE_SECS = 0.25
 PROBE_PAUSE_SECS, PROBE_TIMEOUT_SECS = 0.15, 2
 
 
@@ -28,7 +28,8 @@ class Probe:
 
     def run(self, is_stopping):
         while not is_stopping.wait(PROBE_PAUSE_SECS):
-            self.session = self.session or self.account.begin_session()
+            if self.session is None or self.session.is_ended:
+                self.session = self.account.begin_session()
             token = self.session and self.session.token()
             if not token:
                 continue

@@ -13,30 +13,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from processes import (Process, StartError, find_program, give, is_running, kill, pause, resume, run, unprivileged,
+from disks import Disk
+from documents import read_block, replace
+from processes import (Process, StartError, find_program, give, is_running, kill, pause, run, unprivileged,
                        wait_for)
 
 PASSWORD = "only-for-this-test"
-# How long the lease of the primary lasts, and how often it is renewed, in seconds.
-TTL, LOOP_WAIT, RETRY_TIMEOUT = 20, 5, 5
-HAPROXY = """
-global
-    maxconn 2000
-
-defaults
-    mode tcp
-    timeout connect 2s
-    timeout client 1h
-    timeout server 1h
-    timeout check 2s
-
-listen primary
-{binds}
-    option httpchk OPTIONS /primary
-    http-check expect status 200
-    default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}
-"""
+# The WAL must fit on the small disk of a node.
+WAL_PARAMETERS = {"max_wal_size": "192MB", "min_wal_size": "80MB", "wal_keep_size": "64MB"}
 
 
 class Node:
@@ -46,46 +30,31 @@ class Node:
         self.name, self.folder = f"node{number}", folder
         self.port, self.rest_port = ports.take(), ports.take()
         self.data = folder / self.name / "data"
-        give_folder(folder / self.name)
+        self.disk = Disk(folder / self.name)
+        give_folder(self.disk.path)
         self.config = folder / f"{self.name}.yml"
-        # JSON is a subset of YAML.
-        self.config.write_text(json.dumps(self.settings(etcd_port), indent=1))
+        self.config.write_text(self.settings(number, etcd_port))
         give(self.config)
         self.config.chmod(0o600)
         self.patroni = None
 
-    def settings(self, etcd_port):
-        bin_folder = str(Path(find_program("initdb", "postgresql")).parent)
-        access = ["local all all scram-sha-256", "host all all 127.0.0.1/32 scram-sha-256",
-                  "host replication replicator 127.0.0.1/32 scram-sha-256"]
-        return {
-            "scope": "tripgate",
-            "name": self.name,
-            "restapi": {"listen": f"127.0.0.1:{self.rest_port}", "connect_address": f"127.0.0.1:{self.rest_port}"},
-            "etcd3": {"host": f"127.0.0.1:{etcd_port}"},
-            "bootstrap": {
-                "dcs": {
-                    "ttl": TTL, "loop_wait": LOOP_WAIT, "retry_timeout": RETRY_TIMEOUT,
-                    "synchronous_mode": True,
-                    # After a crash of the primary, fail over instead of waiting for its restart.
-                    "primary_start_timeout": 0,
-                    "postgresql": {"use_pg_rewind": True, "parameters": {"max_connections": 150}},
-                },
-                "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
-            },
-            "postgresql": {
-                "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}",
-                "data_dir": str(self.data), "bin_dir": bin_folder,
-                "pgpass": str(self.data.parent / "pgpass"),
-                "authentication": {
-                    "superuser": {"username": "postgres", "password": PASSWORD},
-                    "replication": {"username": "replicator", "password": PASSWORD},
-                    "rewind": {"username": "rewinder", "password": PASSWORD},
-                },
-                "parameters": {"unix_socket_directories": str(self.data.parent)},
-                "pg_hba": access,
-            },
-        }
+    def settings(self, number, etcd_port):
+        """Returns the document's file for Patroni, with the addresses and folders of this node."""
+        own, bin_folder = self.disk.path, Path(find_program("initdb", "postgresql")).parent
+        wal = "".join(f"\n        {name}: {value}" for name, value in WAL_PARAMETERS.items())
+        return replace(read_block("yaml", "scope: tripgate"), {
+            "name: node1": f"name: node{number}",
+            "10.0.0.11:8008": f"127.0.0.1:{self.rest_port}",
+            "10.0.0.11:5432": f"127.0.0.1:{self.port}",
+            "10.0.0.10:2379": f"127.0.0.1:{etcd_port}",
+            "10.0.0.0/24": "127.0.0.1/32",
+            "change-me": PASSWORD,
+            "/var/lib/postgresql/15/tripgate": self.data,
+            "/usr/lib/postgresql/15/bin": bin_folder,
+            "max_connections: 150": f"max_connections: 150{wal}",
+            "  authentication:": f"  pgpass: {own}/pgpass\n"
+                                 f"  parameters:\n    unix_socket_directories: {own}\n  authentication:",
+        })
 
     def start(self):
         command = unprivileged([find_program("patroni", "patroni"), str(self.config)])
@@ -127,7 +96,6 @@ class Node:
 
 
 def give_folder(path):
-    path.mkdir()
     give(path)
     path.chmod(0o700)
 
@@ -170,19 +138,22 @@ class PostgresCluster:
     def start_etcd(self):
         data, client = self.folder / "etcd", f"http://127.0.0.1:{self.etcd_port}"
         peer = f"http://127.0.0.1:{self.peer_port}"
+        data.mkdir()
         give_folder(data)
         self.etcd = Process("etcd", unprivileged([
             find_program("etcd", "etcd-server"), "--data-dir", str(data), "--name", "etcd1",
             "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
             "--initial-advertise-peer-urls", peer, "--initial-cluster", f"etcd1={peer}", "--log-level", "warn",
+            "--enable-v2",
         ]), self.folder)
 
     def start_haproxy(self):
-        binds = "\n".join(f"    bind 127.0.0.1:{port}" for port in self.links)
-        servers = "\n".join(f"    server {node.name} 127.0.0.1:{node.port} check port {node.rest_port}"
-                            for node in self.nodes)
-        config = self.folder / "haproxy.cfg"
-        config.write_text(HAPROXY.format(binds=binds, servers=servers))
+        nodes, config = self.nodes, self.folder / "haproxy.cfg"
+        config.write_text(replace(read_block("cfg", "global"), {
+            "bind 127.0.0.1:5000": "\n    ".join(f"bind 127.0.0.1:{port}" for port in self.links),
+            "10.0.0.11:5432 check port 8008": f"127.0.0.1:{nodes[0].port} check port {nodes[0].rest_port}",
+            "10.0.0.12:5432 check port 8008": f"127.0.0.1:{nodes[1].port} check port {nodes[1].rest_port}",
+        }))
         command = unprivileged([find_program("haproxy", "haproxy"), "-db", "-f", str(config)])
         self.haproxy = Process("haproxy", command, self.folder)
 
@@ -203,23 +174,34 @@ class PostgresCluster:
     def kill_node(self, number):
         kill(self.nodes[number].roots())
 
+    def more_faults(self):
+        """Returns the names of the faults that only this engine has."""
+        can_fill = all(node.disk.is_mounted for node in self.nodes)
+        return ["kill_standby", "pause_standby", "kill_waiting_primary"] + ["fill_disk"] * can_fill
+
     def pause_node(self, number):
         return pause(self.nodes[number].roots())
-
-    def resume_node(self, _number, pids):
-        resume(pids)
 
     def restart_node(self, number):
         """Starts a killed node. Patroni rewinds it if the other node is the primary now."""
         self.nodes[number].start()
 
-    def affected_replicas(self, _number):
-        """Returns the replicas that depend on this node: all of them, if it is the primary."""
-        return list(range(len(self.links)))
+    def fill_disk(self, number):
+        self.nodes[number].disk.fill()
+
+    def use_disk(self):
+        """Writes and switches the WAL, so that the server needs new files for it."""
+        message = "SELECT pg_logical_emit_message(false, 'test', repeat('x', 100000)); SELECT pg_switch_wal()"
+        for _ in range(12):
+            try:
+                self.run_sql(message)
+            except StartError:
+                return
 
     def stop(self):
         for node in self.nodes:
             kill(node.roots())
+            node.disk.remove()
         for process in (self.haproxy, self.etcd):
             if process:
                 process.kill()

@@ -6,8 +6,9 @@
 
 `postgres`: Patroni, etcd, HAProxy and two PostgreSQL servers with synchronous replication, and three replicas. On
 Debian it needs postgresql, patroni, etcd-server and haproxy. `galera`: three MariaDB servers with a replica each;
-mariadb-server-core, mariadb-client-core and galera-4. The seed chooses the faults and the requests; the timing of
-the machine differs from run to run.
+mariadb-server, mariadb-backup and galera-4. The configuration files are those of docs/operations.md. The seed chooses
+the faults and the requests; the timing of the machine differs from run to run. As root, and with iptables, there are
+two more faults: a cut of the network between a replica and the database, and a full disk.
 
 The promises that are checked:
 
@@ -28,6 +29,7 @@ import argparse
 import random
 import resource
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -36,8 +38,10 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from faults import Faults
+from galera import GaleraCluster
 from journal import Journal
 from load import Load
+from network import Network
 from postgres import PostgresCluster
 from processes import Ports, StartError, new_folder, say
 from replicas import Replicas
@@ -46,7 +50,7 @@ from summary import print_summary
 REPLICAS = 3
 # After the last fault, writes with an unknown outcome get the time to end: a statement waits up to 10 seconds.
 SETTLE_SECS = 12
-ENGINES = {"postgres": PostgresCluster}
+ENGINES = {"postgres": PostgresCluster, "galera": GaleraCluster}
 
 
 def arguments():
@@ -74,6 +78,9 @@ def test(options, folder, seed):
     chosen, ports, journal = random.Random(seed), Ports(), Journal()
     engine = ENGINES[options.engine](folder, ports, REPLICAS)
     replicas = Replicas(str(Path(options.binary).resolve()), ports, engine, folder, REPLICAS, journal)
+    network = Network()
+    if not network.is_available:
+        say("without cuts of the network, which need root and iptables")
     try:
         say(f"starting the cluster, seed {seed}")
         engine.start()
@@ -83,20 +90,24 @@ def test(options, folder, seed):
         used = resource.getrusage(resource.RUSAGE_SELF)
         load.start()
         say("the load runs")
-        cause_faults(Faults(engine, replicas, journal, chosen), options.minutes * 60, chosen)
+        cause_faults(Faults(engine, replicas, load, journal, network, chosen), options.minutes * 60, chosen)
         load.stop()
+        journal.seconds = journal.now()
         now = resource.getrusage(resource.RUSAGE_SELF)
-        journal.cpu = (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / journal.now()
+        journal.cpu = (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / journal.seconds
         time.sleep(SETTLE_SECS)
         say("checking the state at the end")
         load.verify()
     finally:
+        network.heal()
         replicas.stop()
         engine.stop()
     return journal
 
 
 def main():
+    # SIGTERM ends the run as SIGINT does: the processes of the cluster are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = arguments()
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     folder = new_folder()

@@ -14,6 +14,9 @@ PASSWORD = "a red kite over Lisbon"
 # An access token is good for 300 seconds.
 REFRESH_AFTER_SECS, EXPIRES_AFTER_SECS = 120, 280
 ENDED_AFTER_SECS = 1.0
+# A request whose response the client did not read may still run on a replica. If it came after two more refreshes,
+# its token would be an old one, and the server would end the session. So the next refresh waits until it has ended.
+REQUEST_SECS = 12
 
 
 class Account:
@@ -76,11 +79,17 @@ class Session:
         self.account, self.client, self.journal = account, account.client, account.journal
         self.id = grant["session_id"]
         self.successors = {}
+        self.is_ended, self.next_refresh, self.is_uncertain = False, 0, False
         self.take(grant)
 
     def take(self, grant):
         self.access, self.refresh_token = grant["access_token"], grant["refresh_token"]
         self.taken = time.monotonic()
+        if self.is_uncertain:
+            self.next_refresh, self.is_uncertain = self.taken + REQUEST_SECS, False
+
+    def may_refresh(self):
+        return time.monotonic() >= self.next_refresh
 
     def token(self):
         """Returns an access token that is good, or None if the refresh does not succeed now."""
@@ -95,6 +104,8 @@ class Session:
         reply = self.client.call("refresh", "POST", "/auth/refresh", {"refresh_token": token}, replica=replica)
         self.journal.expect("a client that repeats a refresh stays logged in", reply.outcome != REFUSED,
                             lambda: f"session {self.id}: {reply}")
+        self.is_ended = self.is_ended or reply.status == 401
+        self.is_uncertain = self.is_uncertain or reply.outcome == UNKNOWN
         if not reply.is_done:
             return None
         known = self.successors.setdefault(token, set())
@@ -109,7 +120,7 @@ class Session:
 
     def refresh_with_lost_reply(self):
         """Drops the response, and repeats the same refresh token until it works or the attempts end."""
-        token = self.refresh_token
+        token, self.is_uncertain = self.refresh_token, True
         for _ in range(self.client.random.randint(1, 3)):
             self.client.send_and_drop("refresh", "POST", "/auth/refresh", {"refresh_token": token})
         if grant := self.exchange(token):

@@ -54,7 +54,7 @@ class User:
         functions, weights = zip(*self.operations)
         while not is_stopping.wait(self.random.uniform(0.5, 1.5) * pause_secs):
             device = self.random.randrange(2)
-            if self.sessions[device] is None:
+            if self.sessions[device] is None or self.sessions[device].is_ended:
                 self.sessions[device] = self.account.begin_session()
                 continue
             if token := self.sessions[device].token():
@@ -239,6 +239,8 @@ class User:
 
     def refresh(self, device, _token):
         session = self.sessions[device]
+        if not session.may_refresh():
+            return
         self.random.choice([session.refresh, session.refresh_with_lost_reply, session.refresh_with_lost_reply,
                             session.refresh_twice_at_once])()
 

@@ -1,0 +1,38 @@
+"""Cuts network connections of the loopback interface with iptables, if this process may do that."""
+
+import os
+import shutil
+import subprocess
+
+DIRECTIONS = {
+    "both directions": ("--dport", "--sport"),
+    "requests lost": ("--dport",),
+    "replies lost": ("--sport",),
+}
+
+
+class Network:
+    """Rules that drop the packets to or from a port. `heal` removes them."""
+
+    def __init__(self):
+        self.iptables = shutil.which("iptables", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        self.rules = []
+        self.is_available = bool(self.iptables) and os.geteuid() == 0 and self.change("-L")
+
+    def change(self, action, *rule):
+        command = [self.iptables, "-w", "5", action, "OUTPUT", *rule]
+        return subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode == 0
+
+    def drop(self, *match):
+        rule = ("-o", "lo", "-p", "tcp", *match, "-j", "DROP")
+        if self.change("-A", *rule):
+            self.rules.append(rule)
+
+    def cut(self, port, direction):
+        """Drops the packets between a port and its clients, in one of `DIRECTIONS`."""
+        for side in DIRECTIONS[direction]:
+            self.drop(side, str(port))
+
+    def heal(self):
+        while self.rules:
+            self.change("-D", *self.rules.pop())

@@ -119,7 +119,14 @@ class Session:
             self.take(grant)
 
     def refresh_with_lost_reply(self):
-        """Drops the response, and repeats the same refresh token until it works or the attempts end."""
+        """Drops the response, and repeats the same refresh token.
+
+        Not if an earlier refresh of this token has an unknown outcome: the grace period of 30 seconds may have begun
+        with it, so a dropped request that runs late, after the use of the successor, would end the session.
+        """
+        if self.is_uncertain:
+            self.refresh()
+            return
         token, self.is_uncertain = self.refresh_token, True
         for _ in range(self.client.random.randint(1, 3)):
             self.client.send_and_drop("refresh", "POST", "/auth/refresh", {"refresh_token": token})

@@ -10,6 +10,9 @@
 # database; the user in this URL is allowed to create and drop databases. TRIPGATE_TEST_DATABASE_IS_TEMPORARY
 # allows the tests to leave databases on the server. The exit status is that of the command. Durability is off
 # for speed.
+#
+# POSTGRES_BIN names the folder of PostgreSQL's server programs, to test another release than the newest one
+# that is installed.
 set -euo pipefail
 
 # Prints the path of a program, in the newest installed release. Debian does not put the server programs of
@@ -63,8 +66,16 @@ unprivileged() {
 
 start_postgres() {
     local initdb
-    initdb=$(need_program initdb postgresql)
-    bin=$(dirname "$initdb")
+    if [ -n "${POSTGRES_BIN:-}" ]; then
+        bin=$POSTGRES_BIN
+        if [ ! -x "$bin/initdb" ]; then
+            echo "with_database: POSTGRES_BIN: $bin contains no program initdb" >&2
+            exit 69
+        fi
+    else
+        initdb=$(need_program initdb postgresql)
+        bin=$(dirname "$initdb")
+    fi
     (umask 077 && printf '%s\n' "$password" >"$folder/password")
     give_folder_to_server
     # With `scram-sha-256`, a client that was compiled without optimization needs 20 ms for each connection.

@@ -36,6 +36,8 @@ class Faults:
         self.journal.faults.append(record)
         fault(record)
         record["writes"] = self.wait_for_writes(record)
+        self.journal.expect("every replica writes again after a fault", None not in record["writes"].values(),
+                            lambda: f"after {record}")
         record["gap"] = self.journal.longest_gap(record["at"], self.journal.now())
         is_whole = self.wait_until(self.is_whole, RECOVERY_SECS)
         record["whole"] = self.journal.now() - record["at"] if is_whole else None

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from client import NOT_DONE, UNKNOWN, Client, version_7
 from sessions import Account, EndedSessions
+from trips import FeedModel
 from users import SharedState, User
 
 USERS, PAIRS = 8, 3
@@ -98,6 +99,8 @@ class Load:
         self.is_stopping.set()
         for thread in self.threads:
             thread.join(60)
+            if thread.is_alive():
+                self.journal.violation(f"the client {thread.name} did not end within 60 s")
         self.ended.stop()
 
     # --- after the last fault
@@ -131,7 +134,7 @@ class Load:
             self.verify_trip(user, trip, session.access)
         for device in range(len(user.feeds)):
             user.pull(device, session.access)
-        user.feeds[0].__init__(self.journal)
+        user.feeds[0] = FeedModel(self.journal)
         user.pull(0, session.access)
         for account in user.accounts:
             self.retry(account.log_in)

@@ -30,6 +30,8 @@ class Node:
         self.name, self.folder = f"node{number}", folder
         self.port, self.rest_port = ports.take(), ports.take()
         self.data = folder / self.name / "data"
+        # Look for the program first, so that its absence leaves no mounted disk.
+        self.initdb = find_program("initdb", "postgresql")
         self.disk = Disk(folder / self.name)
         give_folder(self.disk.path)
         self.config = folder / f"{self.name}.yml"
@@ -40,7 +42,7 @@ class Node:
 
     def settings(self, number, etcd_port):
         """Returns the document's file for Patroni, with the addresses and folders of this node."""
-        own, bin_folder = self.disk.path, Path(find_program("initdb", "postgresql")).parent
+        own, bin_folder = self.disk.path, Path(self.initdb).parent
         wal = "".join(f"\n        {name}: {value}" for name, value in WAL_PARAMETERS.items())
         return replace(read_block("yaml", "scope: tripgate"), {
             "name: node1": f"name: node{number}",

@@ -97,7 +97,7 @@ class Replicas:
         if replica.process.pid in replica.ended_by_harness:
             if status not in (0, -9):
                 self.journal.violation(f"replica {replica.number} exited with status {status} after SIGTERM")
-        elif status == 2:
+        elif status == 2 and "the database" in replica.process.log_end():
             self.journal.count("start of a replica", "failed: no database")
         else:
             self.journal.violation(f"replica {replica.number} ended with status {status}")

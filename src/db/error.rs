@@ -150,7 +150,12 @@ impl From<DbErr> for StoreError {
             | sqlx::Error::WorkerCrashed => |source| Self::Unavailable(Some(source)),
             _ => Self::Other,
         };
-        classify(Arc::new(error))
+        let is_opening = matches!(error, DbErr::Conn(_));
+        match classify(Arc::new(error)) {
+            // The server has refused a new connection, for example because its disk is full.
+            Self::Other(source) if is_opening => Self::Unavailable(Some(source)),
+            classified => classified,
+        }
     }
 }
 
@@ -277,6 +282,13 @@ mod tests {
             assert!(matches!(error, StoreError::Unavailable(_)), "{number} {message}: {error:?}");
             assert!(matches!(error.of_commit(), StoreError::OutcomeUnknown(_)), "{number} {message}");
         }
+    }
+
+    #[test]
+    fn a_database_that_refuses_a_connection_is_unavailable() {
+        let refused = || RuntimeErr::SqlxError(sqlx::Error::Configuration("refused".into()).into());
+        assert!(matches!(StoreError::from(DbErr::Conn(refused())), StoreError::Unavailable(_)));
+        assert!(matches!(StoreError::from(DbErr::Exec(refused())), StoreError::Other(_)));
     }
 
     #[test]

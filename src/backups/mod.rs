@@ -22,7 +22,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
-use crate::db::{self, MigrationState, StoreError, TemporaryFile};
+use crate::db::{self, MigrationState, PacedFile, StoreError, TemporaryFile};
 use crate::secrets::{MasterSecret, Purpose, random_bytes};
 use crate::thread_priority::LowPriorityThreads;
 
@@ -67,6 +67,16 @@ fn kind(url: &str) -> &'static str {
         Some("sqlite") => "sqlite",
         Some("mysql") => "mysql",
         _ => "postgres",
+    }
+}
+
+/// The directory of the backups, locked.
+struct LockedDir(File);
+
+impl Drop for LockedDir {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process has a copy of the open file until it runs its program.
+        drop(self.0.unlock());
     }
 }
 
@@ -123,11 +133,11 @@ impl Backups {
 
     /// Locks the directory, so that a backup does not remove the unfinished files of another backup. The
     /// operating system releases the lock when the process ends, also after a crash.
-    fn lock(&self) -> Result<File, BackupError> {
+    fn lock(&self) -> Result<LockedDir, BackupError> {
         let failed = |source| BackupError::io("lock", &self.dir, source);
         let dir = File::open(&self.dir).map_err(failed)?;
         match dir.try_lock() {
-            Ok(()) => Ok(dir),
+            Ok(()) => Ok(LockedDir(dir)),
             Err(TryLockError::WouldBlock) => Err(BackupError::Busy { dir: self.dir.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -144,6 +154,9 @@ impl Backups {
         slowly(move || {
             let read = File::open(copy.path());
             let mut content = read.map_err(|source| BackupError::io("read", copy.path(), source))?;
+            // The open file remains readable. Remove its name, so that no unencrypted file remains if the
+            // process ends during the compression.
+            drop(copy);
             file::write(&to, &header, key.as_ref(), &mut content)
         })
         .await
@@ -159,13 +172,14 @@ impl Backups {
         slowly(move || {
             // Write the dump under another name first, so that an incomplete dump never looks like a backup.
             let dump = TemporaryFile::new(to.with_extension("dump"));
-            let mut out = create_file(dump.path())?;
+            let mut out = PacedFile::new(create_file(dump.path())?);
             let copy = |from: &mut dyn io::Read| {
                 io::copy(from, &mut out).map_err(|source| BackupError::io("write", dump.path(), source))
             };
             tools.dump().write(copy)?;
             let read = File::open(dump.path());
             let mut content = read.map_err(|source| BackupError::io("read", dump.path(), source))?;
+            drop(dump);
             file::write(&to, &header, key.as_ref(), &mut content)
         })
         .await

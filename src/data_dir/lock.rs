@@ -18,7 +18,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// A held lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct ServerLock {
-    _file: File,
+    file: File,
 }
 
 /// Why the lock can't be acquired.
@@ -73,7 +73,14 @@ impl ServerLock {
         if let Err(error) = written {
             tracing::debug!(%error, "failed to write the process id to the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for ServerLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process has a copy of the open file until it runs its program.
+        drop(self.file.unlock());
     }
 }
 

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The number of bytes after which a file is synced. A sync of a larger piece would delay the commits of
 /// concurrent transactions noticeably.
 const PIECE_BYTES: u64 = 4 << 20;
+/// The maximum duration of a pause.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pace of the writing of one file.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Counts bytes that were written to `file`. After each piece, waits until the piece is on the disk, and
-    /// then pauses for as long as the piece took.
+    /// then pauses for as long as the piece took, up to [`MAX_PAUSE`].
     ///
     /// # Errors
     ///
@@ -34,7 +36,8 @@ impl Pace {
         if self.unsynced >= PIECE_BYTES {
             self.unsynced = 0;
             file.sync_data()?;
-            thread::sleep(self.resumed.elapsed());
+            // If the process was suspended meanwhile, the piece seems to have taken longer.
+            thread::sleep(self.resumed.elapsed().min(MAX_PAUSE));
             self.resumed = Instant::now();
         }
         Ok(())
@@ -79,7 +82,6 @@ impl Write for PacedFile {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
 
     use super::*;
 

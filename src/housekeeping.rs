@@ -120,7 +120,7 @@ async fn mark(app: App) {
 /// Renews the row of this server, and compares this server with the others on the database.
 pub async fn beat(app: App) {
     if let Err(error) = app.replicas.beat().await {
-        tracing::debug!(causes = error_chain(&error), "failed to compare this server with the others");
+        tracing::warn!(causes = error_chain(&error), "failed to compare this server with the others");
     }
 }
 

@@ -4,8 +4,8 @@
 //! [`HEARTBEAT_EVERY`], and deletes the row when it stops gracefully. At each heartbeat, the server compares
 //! itself with the servers whose row is not older than [`LIVE`]. It reports differences in the log and in the
 //! metrics. Two differences make a server not ready: another server with another public URL started earlier,
-//! or the schema of the database is newer than this version supports. A server does not start beside a server
-//! with another master secret.
+//! or the schema of the database is newer than this version supports. A server that can't decrypt the signing
+//! key does not start beside a server with another master secret.
 //!
 //! Invariants: a row contains a fingerprint of the master secret and never the secret. All times in the rows
 //! are from the database's clock. A SQLite file has only one server, so nothing is written on SQLite. The rows
@@ -24,7 +24,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, StoreError, has_step, newest_step};
+use crate::db::{Db, StoreError, Tx, has_step, newest_step};
 use crate::metrics;
 use crate::secrets::MasterSecret;
 
@@ -82,12 +82,23 @@ impl Replica {
     fn started_before(&self, other: &Self) -> bool {
         (self.started_at, self.id) < (other.started_at, other.id)
     }
+
+    /// Returns whether the public URL is the default, which contains the address of the listener.
+    fn has_default_url(&self) -> bool {
+        ["http", "https"].iter().any(|scheme| self.public_url == format!("{scheme}://{}", self.address))
+    }
+
+    /// Returns whether the servers behind one load balancer would refuse the tokens of each other. Servers with
+    /// the default URL are used one by one, for example for a trial.
+    fn has_conflicting_url(&self, other: &Self) -> bool {
+        self.public_url != other.public_url && !(self.has_default_url() && other.has_default_url())
+    }
 }
 
 /// Why a server can't join the servers of its database.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// A server with another master secret runs.
+    /// This server can't decrypt the signing key, and a server with another master secret runs.
     #[error(
         "the server {0} uses this database with another master secret: give both the same secret. If that server was \
          killed, start again after {secs} seconds", secs = LIVE.num_seconds()
@@ -135,33 +146,33 @@ impl Replicas {
         Self { db, clock, secrets, public_url, state: Arc::default() }
     }
 
-    /// Writes the row of this server, and compares this server with the others. `is_strict` refuses to join
-    /// servers with another master secret.
+    /// Writes the row of this server, and compares this server with the others. If `has_wrong_secret` is true,
+    /// refuses to join servers with another master secret.
     ///
     /// # Errors
     ///
     /// [`JoinError`].
-    pub async fn join(&self, address: SocketAddr, is_strict: bool) -> Result<(), JoinError> {
-        let mut own = own(&self.clock, &self.secrets, self.public_url.clone());
+    pub async fn join(&self, address: SocketAddr, has_wrong_secret: bool) -> Result<(), JoinError> {
+        let mut own = this_server(&self.clock, &self.secrets, self.public_url.clone());
         own.address = address.to_string();
         if !measure(&self.db, &self.clock, &mut own).await? {
             return Ok(());
         }
         own.started_at = own.seen_at;
+        // The server with the wrong secret yields, even if it starts first: the others can start beside it.
+        if has_wrong_secret {
+            let others = self.others(&own).await?;
+            if let Some(other) = others.iter().find(|other| !self.secrets.contains(&other.secret)) {
+                return Err(JoinError::OtherSecret(other.name()));
+            }
+        }
         match self.db.write(own.clone(), |tx, own| store::insert(tx, own).boxed()).await {
             // On a full disk, the row can't be stored, but the server still serves reads.
             Ok(()) | Err(StoreError::StorageFull(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let others = self.others(&own).await?;
-        // Of two servers that start at the same time, at least the later one finds the row of the other.
-        let has_other_secret = |other: &&Replica| !self.secrets.contains(&other.secret);
-        let earlier = others.iter().filter(|other| other.started_before(&own)).find(has_other_secret);
-        if let Some(other) = earlier.filter(|_| is_strict) {
-            self.db.write(own.id, |tx, id| store::delete(tx, *id).boxed()).await?;
-            return Err(JoinError::OtherSecret(other.name()));
-        }
-        self.observe(own, &others).await?;
+        self.compare_with(own, &others).await?;
         Ok(())
     }
 
@@ -173,13 +184,11 @@ impl Replicas {
     pub async fn beat(&self) -> Result<(), StoreError> {
         let Some(mut own) = self.state().own.clone() else { return Ok(()) };
         measure(&self.db, &self.clock, &mut own).await?;
-        let is_renewed = self.db.write(own.clone(), |tx, own| store::renew(tx, own).boxed()).await?;
-        if !is_renewed {
-            // Another server has deleted the row, because this process was stopped for minutes.
-            self.db.write(own.clone(), |tx, own| store::insert(tx, own).boxed()).await?;
-        }
+        // On a full disk, the row can't be renewed, but the other rows can be read.
+        let renewed = self.db.write(own.clone(), |tx, own| renew(tx, own).boxed()).await;
         let others = self.others(&own).await?;
-        self.observe(own, &others).await
+        self.compare_with(own, &others).await?;
+        renewed
     }
 
     /// Deletes the row of this server.
@@ -222,7 +231,7 @@ impl Replicas {
     }
 
     /// Compares this server with the others, and records the result.
-    async fn observe(&self, own: Replica, others: &[Replica]) -> Result<(), StoreError> {
+    async fn compare_with(&self, own: Replica, others: &[Replica]) -> Result<(), StoreError> {
         let newest = self.db.newest_applied_step().await?;
         let mismatches: Vec<Mismatch> =
             others.iter().flat_map(|other| compare(&own, &self.secrets, other)).collect();
@@ -230,7 +239,7 @@ impl Replicas {
             metrics::set_replica_mismatch(kind, mismatches.iter().any(|mismatch| mismatch.kind == kind));
         }
         let has_other_public_url =
-            others.iter().any(|other| other.public_url != own.public_url && other.started_before(&own));
+            others.iter().any(|other| own.has_conflicting_url(other) && other.started_before(&own));
         let mut state = self.state();
         state.has_other_public_url = has_other_public_url;
         state.has_newer_schema = newest.is_some_and(|step| !has_step(&step));
@@ -245,7 +254,7 @@ impl Replicas {
 }
 
 /// Describes a server of this version on this machine. The address and the times are not set.
-fn own(clock: &Clock, secrets: &[String], public_url: String) -> Replica {
+fn this_server(clock: &Clock, secrets: &[String], public_url: String) -> Replica {
     Replica {
         id: clock.new_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -273,6 +282,12 @@ async fn measure(db: &Db, clock: &Clock, own: &mut Replica) -> Result<bool, Stor
     Ok(time.is_some())
 }
 
+/// Renews the row of a server. Inserts it again if another server has deleted it, because this process was
+/// suspended for minutes.
+async fn renew(tx: &Tx, own: &Replica) -> Result<(), StoreError> {
+    if store::renew(tx, own).await? { Ok(()) } else { store::insert(tx, own).await }
+}
+
 /// Returns the servers that run, the oldest first.
 async fn live(db: &Db, now: DateTime<Utc>) -> Result<Vec<Replica>, StoreError> {
     let mut servers = db.read((), |tx, ()| store::list(tx).boxed()).await?;
@@ -294,7 +309,7 @@ pub async fn examine(
     public_url: Option<String>,
 ) -> Result<Option<Examined>, StoreError> {
     let secrets = secret.map(MasterSecret::fingerprints).unwrap_or_default();
-    let mut own = own(clock, &secrets, public_url.clone().unwrap_or_default());
+    let mut own = this_server(clock, &secrets, public_url.clone().unwrap_or_default());
     if !measure(db, clock, &mut own).await? {
         return Ok(None);
     }

@@ -98,7 +98,8 @@ async fn start_with(
     };
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     let app = build(settings, clock, settings.public_url(address), mode).await?;
-    if let Err(error) = app.replicas.join(address, mode.exclusive).await {
+    let has_wrong_secret = mode.exclusive && !app.tokens.can_mint();
+    if let Err(error) = app.replicas.join(address, has_wrong_secret).await {
         app.db.close().await;
         return Err(StartError::from(error).into());
     }
@@ -162,7 +163,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
         drop(metrics.await);
     }
     background.abort();
-    // Wait until unfinished work, such as a backup, has removed its files.
+    // Wait until unfinished work has removed its files.
     drop(background.await);
     housekeeping::finish(&app).await;
     app.db.close().await;

@@ -77,6 +77,17 @@ async fn the_server_that_starts_later_with_another_public_url_is_not_ready() {
 }
 
 #[tokio::test]
+async fn servers_with_default_public_urls_are_ready_although_the_urls_differ() {
+    let app = TestApp::with(|settings| settings.public_url = None).await;
+    app.clock.advance(TimeDelta::seconds(1));
+    let other = app.replica().await;
+    housekeeping::beat(app.services().clone()).await;
+    for server in [&app, &other] {
+        assert_eq!(code(server).await, "ready");
+    }
+}
+
+#[tokio::test]
 async fn a_killed_server_counts_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
     let app = TestApp::start().await;
     if is_on_sqlite(&app) {
@@ -162,7 +173,7 @@ async fn with_unused_database(test: impl FnOnce(&Settings) + Send + 'static) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_does_not_start_beside_a_server_with_another_secret() {
+async fn a_server_with_the_wrong_secret_does_not_start_beside_the_others_and_does_not_stop_them() {
     // S-111
     with_unused_database(|settings| {
         let dirs = [(); 2].map(|()| TempDir::new().unwrap());
@@ -183,6 +194,9 @@ async fn a_server_does_not_start_beside_a_server_with_another_secret() {
         let second = Settings { secret_file: secret, ..settings.clone() };
         let started = serve(dirs[1].path(), &second, &[]);
         assert!(started.log().contains("failed to decrypt the signing key"), "{}", started.log());
+        // The server with the wrong secret was first, but the server with the right secret starts.
+        let right = serve(dirs[0].path(), settings, &[]);
+        assert!(right.log().contains("has another master secret"), "{}", right.log());
     })
     .await;
 }

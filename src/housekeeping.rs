@@ -78,7 +78,10 @@ pub async fn finish(app: &App) {
         );
     }
     if let Err(error) = app.replicas.leave().await {
-        tracing::debug!(causes = error_chain(&error), "failed to delete the row of this server");
+        tracing::debug!(
+            causes = error_chain(&error),
+            "failed to delete the row of this server in the table replicas"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Writes the differences between servers to the log: once for each change, and at most once a minute.
+//! Writes the differences between servers to the log if they are not those that were logged last, at most once
+//! a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use uuid::Uuid;
 use super::Mismatch;
 use crate::metrics::ReplicaMismatch;
 
-/// The minimum interval between two lines. A change within the interval is logged after it.
+/// The minimum interval between two lines. If the differences change within the interval, the differences at its
+/// end are logged.
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// What was logged last.
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_logged_once_for_each_change_and_at_most_once_a_minute() {
+    fn differences_are_logged_if_they_have_changed_and_at_most_once_a_minute() {
         let mut report = Report::default();
         let clock = |detail| mismatch(ReplicaMismatch::Clock, detail);
         let version = mismatch(ReplicaMismatch::Version, "");

@@ -194,7 +194,8 @@ impl TotpApi {
 
     /// Confirm an authenticator app
     ///
-    /// Activates the authenticator app: from now on, logging in requires one of its codes or a recovery code.
+    /// Activates the authenticator app: from now on, a login with the password or with a code from an email also
+    /// requires a code of the app, a recovery code or a passkey. A login with a passkey alone still works.
     /// Ends all sessions of the user except the session of this request. Returns ten recovery codes: let the
     /// user store them in a safe place, but not only on the phone, which may be lost.
     ///

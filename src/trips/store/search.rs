@@ -138,9 +138,9 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         query = query.filter(contains(backend, signature, probe));
     }
     if backend == DbBackend::Sqlite {
-        // Each index contains only the trips with long or with short texts. The lengths are literals, because
-        // SQLite uses a partial index only if the statement contains the condition of the index. A few trips
-        // are in both indexes.
+        // The first index contains only the trips with long texts, and `trips_short_texts` only those with
+        // short texts; a few trips are in both. The conditions compare the lengths of signatures. The maximum
+        // is a literal, because SQLite uses a partial index only if the statement contains its condition.
         let length = |of: Column, signature: trips::Column, comparison| {
             let max = of.short_text_max();
             Expr::cust_with_expr(format!("length(?) {comparison} {max}"), signature.into_expr())

@@ -10,8 +10,8 @@ const OPEN: usize = 64;
 /// The depth below which a schema is not followed, because it may be recursive.
 const MAX_DEPTH: u32 = 8;
 
-/// Returns the maximum number of values in a body of this schema: twice the number that a valid body can have, so
-/// that a body that is somewhat too large gets an error that names the field.
+/// Returns the maximum number of values in a body of this schema: [`BASE`] plus twice the number that a valid body
+/// is assumed to have. A body that is somewhat too large therefore gets an error that names the field.
 pub(in crate::web) fn max_values(registry: &Registry, schema: &MetaSchemaRef) -> usize {
     BASE + 2 * needed(registry, schema, MAX_DEPTH)
 }

@@ -170,7 +170,7 @@ async fn paging_during_inserts_and_deletes_neither_skips_nor_repeats_a_trip() {
         trips::Entity::insert(aged(owner, new, created_at)).exec_without_returning(&database).await.unwrap();
         times.insert(new.to_string(), created_at);
         present.push(new.to_string());
-        // Deletes the trip that the cursor names, and another one.
+        // Delete the trip that the cursor names and a random trip, but no trip that the test expects to find.
         let last = seen.last().unwrap().clone();
         for victim in [last, random.choose(&present).to_owned()] {
             if present.contains(&victim) && !steady.contains(&victim) {

@@ -9,7 +9,7 @@ use crate::harness::totp::mfa_token;
 use crate::harness::{PASSWORD, TestApp, email, rows};
 
 #[tokio::test]
-async fn a_login_with_a_second_factor_needs_the_password_and_a_code() {
+async fn a_password_login_with_a_second_factor_succeeds_only_after_a_code() {
     // S-89
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

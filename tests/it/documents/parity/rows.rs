@@ -149,7 +149,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/users/add.rs::an_operator_creates_accounts_even_when_sign_up_is_closed",
     ])),
     (51, Proven(&[
-        "tests/it/authentication/second_factor/login.rs::a_login_with_a_second_factor_needs_the_password_and_a_code",
+        "tests/it/authentication/second_factor/login.rs::a_password_login_with_a_second_factor_succeeds_only_after_a_code",
         "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_logs_in_once_without_the_app",
     ])),
     (52, Proven(&[

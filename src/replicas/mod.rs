@@ -201,7 +201,7 @@ impl Replicas {
         self.db.write(own.id, |tx, id| store::delete(tx, *id).boxed()).await
     }
 
-    /// Deletes the rows of servers that have not been seen for [`KEEP`].
+    /// Deletes the rows of servers that have not been seen for 5 minutes.
     ///
     /// # Errors
     ///

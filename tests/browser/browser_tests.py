@@ -21,6 +21,7 @@ here = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(here.parent / "support"))
 
+from es_modules import copy_modules  # noqa: E402
 from test_server import TestServer  # noqa: E402
 
 ACCESS_TTL_SECS = 60
@@ -36,10 +37,7 @@ def main(binary, modules, pattern="."):
         TestServer(binary, "ES256", basic_on_api="true") as with_basic,
         passkeys,
     ):
-        # An ES module finds its libraries only in a `node_modules` beside it.
-        for file in here.glob("*.mjs"):
-            shutil.copy(file, folder)
-        (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
+        copy_modules(here, folder, modules)
         environment = {
             "SERVER": server.issuer,
             "SERVER_WITH_BASIC": with_basic.issuer,

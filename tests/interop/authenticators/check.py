@@ -8,7 +8,6 @@ and a security key built from fido2 create and use passkeys, and fido2 verifies 
 server. curl, requests and httpx use HTTP Digest.
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +19,7 @@ sys.path[:0] = [str(here.parents[1] / "support"), str(here)]
 import apps  # noqa: E402
 import digest  # noqa: E402
 import passkeys  # noqa: E402
+from es_modules import copy_modules  # noqa: E402
 from test_server import TestServer  # noqa: E402
 
 
@@ -31,10 +31,7 @@ def main(binary, modules):
         "public_url": passkeys.ORIGIN,
     }
     with tempfile.TemporaryDirectory(prefix="tripgate-authenticators.") as folder:
-        # An ES module finds its libraries only in a `node_modules` beside it.
-        for file in here.glob("*.mjs"):
-            shutil.copy(file, folder)
-        (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
+        copy_modules(here, folder, modules)
         for part in (apps, passkeys, digest):
             with TestServer(binary, "ES256", **settings) as server:
                 part.check(server, folder)

@@ -13,7 +13,6 @@ import collections
 import http.client
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ sys.path[:0] = [str(here.parents[1] / "support"), str(here)]
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 
 import manual  # noqa: E402
+from es_modules import copy_modules  # noqa: E402
 from libraries import LIBRARIES, pem_of  # noqa: E402
 from keys import b64, public_jwk  # noqa: E402
 from recipes import Recipes  # noqa: E402
@@ -211,9 +211,7 @@ def find_defect(token, status, headers, body):
 def main(binary, modules):
     defects = []
     with tempfile.TemporaryDirectory(prefix="tripgate-forge.") as folder:
-        # An ES module finds its libraries only in a `node_modules` beside it.
-        shutil.copy(here / "with_jose.mjs", folder)
-        (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
+        copy_modules(here, folder, modules)
         for alg in ("ES256", "EdDSA", "RS256", "HS256"):
             start = time.monotonic()
             with TestServer(binary, alg, "trace") as server:

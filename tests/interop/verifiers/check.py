@@ -8,7 +8,6 @@ gets valid tokens, signed with an old key and with the key that replaced it, and
 Most of the defective tokens are signed with the server's own key, so only the defect can cause the rejection.
 """
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import jwt  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: E402
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 
+from es_modules import copy_modules  # noqa: E402
 from test_server import PASSWORD, TestServer  # noqa: E402
 
 AUDIENCE = "tripgate"
@@ -79,10 +79,7 @@ def new_key(alg):
 def main(binary, example, modules):
     failures = 0
     with tempfile.TemporaryDirectory(prefix="tripgate-verifiers.") as folder:
-        # An ES module finds its libraries only in a `node_modules` beside it.
-        for file in here.glob("*.mjs"):
-            shutil.copy(file, folder)
-        (Path(folder) / "node_modules").symlink_to(Path(modules).resolve())
+        copy_modules(here, folder, modules)
         services = {
             "node, jose": ["node", f"{folder}/main.mjs"],
             "python, PyJWT": [sys.executable, here / "main.py", "with_pyjwt"],

@@ -22,6 +22,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
+use crate::data_dir::LockedFile;
 use crate::db::{self, MigrationState, PacedFile, StoreError, TemporaryFile};
 use crate::secrets::{MasterSecret, Purpose, random_bytes};
 use crate::thread_priority::LowPriorityThreads;
@@ -70,22 +71,11 @@ fn kind(url: &str) -> &'static str {
     }
 }
 
-/// The directory of the backups, locked.
-struct LockedDir(File);
-
-impl Drop for LockedDir {
-    fn drop(&mut self) {
-        // Closing the file is not enough: a child process has a copy of the open file until it runs its program.
-        drop(self.0.unlock());
-    }
-}
-
 /// Runs blocking work on a thread where it blocks no async task.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, BackupError> {
-    let done = spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(StoreError::internal(&error.to_string()).into()))
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(unfinished(&error)))
 }
 
 /// Runs long blocking work on a thread with a low priority, so that requests to a server are not delayed.
@@ -93,7 +83,11 @@ async fn slowly<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, BackupError> {
     let done = LowPriorityThreads::start("backup", 1).run(work).await;
-    done.unwrap_or_else(|error| Err(StoreError::internal(&error.to_string()).into()))
+    done.unwrap_or_else(|error| Err(unfinished(&error)))
+}
+
+fn unfinished(error: &dyn std::error::Error) -> BackupError {
+    StoreError::internal(&error.to_string()).into()
 }
 
 impl Backups {
@@ -133,11 +127,11 @@ impl Backups {
 
     /// Locks the directory, so that a backup does not remove the unfinished files of another backup. The
     /// operating system releases the lock when the process ends, also after a crash.
-    fn lock(&self) -> Result<LockedDir, BackupError> {
+    fn lock(&self) -> Result<LockedFile, BackupError> {
         let failed = |source| BackupError::io("lock", &self.dir, source);
         let dir = File::open(&self.dir).map_err(failed)?;
         match dir.try_lock() {
-            Ok(()) => Ok(LockedDir(dir)),
+            Ok(()) => Ok(LockedFile(dir)),
             Err(TryLockError::WouldBlock) => Err(BackupError::Busy { dir: self.dir.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }

@@ -18,7 +18,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// A held lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct ServerLock {
-    file: File,
+    _file: LockedFile,
 }
 
 /// Why the lock can't be acquired.
@@ -73,14 +73,18 @@ impl ServerLock {
         if let Err(error) = written {
             tracing::debug!(%error, "failed to write the process id to the lock file");
         }
-        Ok(Self { file })
+        Ok(Self { _file: LockedFile(file) })
     }
 }
 
-impl Drop for ServerLock {
+/// A locked file or directory. Dropping this value releases the lock.
+#[derive(Debug)]
+pub struct LockedFile(pub File);
+
+impl Drop for LockedFile {
     fn drop(&mut self) {
         // Closing the file is not enough: a child process has a copy of the open file until it runs its program.
-        drop(self.file.unlock());
+        drop(self.0.unlock());
     }
 }
 
@@ -113,5 +117,16 @@ mod tests {
         drop(held);
         ServerLock::acquire(&database).unwrap();
         assert!(!database.exists());
+    }
+
+    #[test]
+    fn a_released_lock_is_free_although_a_child_process_has_a_copy_of_the_file() {
+        let file = tempfile::tempfile().unwrap();
+        file.try_lock().unwrap();
+        let copy = file.try_clone().unwrap();
+        drop(LockedFile(file));
+        // The copy belongs to the same open file, as the copy of a child process does.
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
+        File::open(path).unwrap().try_lock().unwrap();
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::db::is_storage_full;
 
-pub use lock::{LockError, ServerLock};
+pub use lock::{LockError, LockedFile, ServerLock};
 
 const FILE: &str = "database.json";
 /// The length to which the file is padded, in bytes. The file fits into one disk sector, and disks write a

@@ -4,7 +4,8 @@
 //! one tick. A request for an email takes less than one tick, whether or not the account exists. A failed login
 //! takes longer because of bcrypt, but its duration depends on the account by less than 0.1 ms: decoding the row
 //! of an account takes longer than finding none. The random delay hides the small differences that remain, for
-//! example because a processor core that was busy until recently wakes up faster from the delay.
+//! example because a processor core that was busy until recently wakes up faster from the delay. An average over
+//! many thousand responses would still show a difference; the throttle limits the number of responses.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The servers that run on the database.
+//! The servers that use this database, one row each.
 
 use sea_orm::entity::prelude::*;
 

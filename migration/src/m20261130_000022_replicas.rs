@@ -1,4 +1,4 @@
-//! Adds the servers that run on the database.
+//! Adds the servers that use the database.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

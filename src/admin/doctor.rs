@@ -234,7 +234,7 @@ async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
     }
 }
 
-/// Lists the servers on the database, and compares each with a server that has these settings. Returns nothing
+/// Lists the servers that use the database, and compares each with a server that has these settings. Returns nothing
 /// for SQLite, because only one server uses a SQLite file.
 async fn check_replicas(
     settings: &Settings,

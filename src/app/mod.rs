@@ -112,7 +112,7 @@ pub struct Services {
     pub identity: Identity,
     /// The leases for work that only one replica does at a time.
     pub leases: Leases,
-    /// The servers on the database.
+    /// The servers that use the database.
     pub replicas: Replicas,
     /// Whether everything except `/auth` and `/me` requires a confirmed email address.
     pub require_confirmed: bool,

@@ -52,8 +52,8 @@ impl Sessions {
         Ok(grant)
     }
 
-    /// Finishes a committed login: rejects the tokens of the sessions that the login has ended, on this
-    /// replica at once, and writes the login and these sessions to the audit log.
+    /// Finishes a committed login. `ended` are the revocations of other sessions that the login ended: this
+    /// replica rejects their tokens at once. Writes the login and the ended sessions to the audit log.
     pub(super) fn record_login(&self, grant: &Grant, ended: &[Revocation]) {
         self.apply_ended(grant.user.id, ended);
         audit::record(Event::LoggedIn, Some(grant.user.id), Some(grant.session));

@@ -16,9 +16,9 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
 pub use super::credentials::{
-    BasicCredentials, basic_without_second_factor, insufficient_scope, invalid_basic_credentials,
-    invalid_client, invalid_code, invalid_credentials, invalid_refresh_token, invalid_second_factor,
-    mfa_required, session_revoked, unconfirmed_account, user_deleted,
+    BasicCredentials, insufficient_scope, invalid_basic_credentials, invalid_client, invalid_code,
+    invalid_credentials, invalid_refresh_token, invalid_second_factor, mfa_required,
+    second_factor_required_for_basic, session_revoked, unconfirmed_account, user_deleted,
 };
 use super::credentials::{Challenges, Presented, extract, login_required, step_up_required};
 use super::digest;

@@ -47,7 +47,7 @@ pub struct Identified {
 }
 
 impl TrustedProxies {
-    /// Creates the list of the networks of proxies.
+    /// Creates the set of trusted proxies, which contains every address in `networks`.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }

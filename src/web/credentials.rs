@@ -212,8 +212,9 @@ pub fn invalid_basic_credentials() -> Problem {
     challenge_basic(wrong_credentials())
 }
 
-/// Returns the problem for correct HTTP Basic credentials of an account with a second factor.
-pub fn basic_without_second_factor() -> Problem {
+/// Returns the problem for HTTP Basic credentials that are correct but not sufficient: the account requires a
+/// second factor, which Basic can't send.
+pub fn second_factor_required_for_basic() -> Problem {
     challenge_basic(Problem::new(
         ProblemCode::MfaRequired,
         "This account has two-step verification. Log in in the app, or use a personal access token.",

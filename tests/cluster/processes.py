@@ -1,6 +1,6 @@
 """Starts, stops and signals the processes of a cluster.
 
-Database servers refuse to run as root, so as root they run as the user `nobody`. Each process has its own
+Database servers refuse to run as root. If the test runs as root, it starts them as the user `nobody`. Each process has its own
 log file and its own process group. A node is a tree of processes; `kill` and `pause` act on the whole tree
 as the loss or the freeze of a machine would.
 """

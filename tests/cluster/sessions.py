@@ -11,7 +11,7 @@ import time
 from client import NOT_DONE, REFUSED, UNKNOWN
 
 PASSWORD = "a red kite over Lisbon"
-# An access token is good for 300 seconds.
+# An access token is valid for 300 seconds.
 REFRESH_AFTER_SECS, EXPIRES_AFTER_SECS = 120, 280
 ENDED_AFTER_SECS = 1.0
 # A request whose response the client did not read may still run on a replica. If it came after two more refreshes,

@@ -213,7 +213,7 @@ impl From<AccountsError> for Problem {
                 Self::new(ProblemCode::IdentifierTaken, "This email address or username is already in use.")
             }
             AccountsError::InvalidCredentials => caller::invalid_credentials(),
-            AccountsError::SecondFactorRequired => caller::basic_without_second_factor(),
+            AccountsError::SecondFactorRequired => caller::second_factor_required_for_basic(),
             AccountsError::WrongPassword => {
                 let detail = "Password is wrong. Please enter it again.";
                 Self::invalid(vec![FieldError::new("/password", "wrong_password", detail)])
@@ -265,7 +265,7 @@ impl AccountsApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same in both cases. Let the user enter the identifier and the password again.
-    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Use
+    /// - 401 `mfa_required`: the password is correct, but the account requires a second factor. Use
     ///   `POST /api/v1/auth/login` instead.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 403 `unconfirmed_account`: the password is correct, but this server requires that the email address

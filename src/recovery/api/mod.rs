@@ -154,8 +154,8 @@ impl RecoveryApi {
     /// Sends an email with a new code and a new link, each of which confirms the address of an account. The
     /// response and its duration are always the same: they do not show whether an account has this address,
     /// whether the address is confirmed already, or whether the limit of emails to this address is reached.
-    /// If the user is logged in, send the access token: the code then confirms the address without the
-    /// password. The code and the link replace those of earlier confirmation emails.
+    /// If the user is logged in, send the access token with this request. Otherwise,
+    /// `POST /api/v1/auth/email/confirm` requires a password with the code. The code and the link replace those of earlier confirmation emails.
     ///
     /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(

@@ -59,7 +59,8 @@ struct LogIn {
     #[oai(nullable, validator(min_length = 1, max_length = 100))]
     device_name: Option<Line>,
     /// The `device_token` of the last `TokenGrant` of this user on this device. With this token, failed
-    /// logins on other devices do not slow this login down. A token that is not valid has no effect.
+    /// logins on other devices do not cause a 429 response to this login. A token that is not valid has no
+    /// effect.
     #[oai(nullable)]
     device_token: Option<String>,
     /// Scopes of the access token, separated by spaces: one or more of `account`, `trips:read` and
@@ -90,7 +91,7 @@ struct TokenGrant {
     #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
     /// Proves that the user has logged in on this device before. Store it, also after a logout, and send it
-    /// with the next login: attacks from other devices then do not slow the login down. It does not replace
+    /// with the next login: attacks from other devices then do not block the login. It does not replace
     /// the password. It is valid for a year, or until the password changes if that is earlier.
     device_token: String,
     /// Id of the flow that confirms the email address. Present if the sign-up has sent a confirmation email:
@@ -269,7 +270,7 @@ impl SessionsApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong; the response is the
     ///   same in both cases. Let the user enter the identifier and the password again.
-    /// - 401 `mfa_required`: the password is correct, and the account has a second factor. Ask the user for
+    /// - 401 `mfa_required`: the password is correct, and the account requires a second factor. Ask the user for
     ///   one of the second factors in `methods`, and send it with `mfa_token` to
     ///   `POST /api/v1/auth/login/mfa` within 5 minutes.
     /// - 429 `too_many_attempts`: there were too many failed logins for this identifier or from this IP

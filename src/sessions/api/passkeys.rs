@@ -120,8 +120,8 @@ impl PasskeyLoginApi {
     /// With the `mfa_token` of a login, the passkey is the second factor of this login. Send the response of
     /// the device to `POST /api/v1/auth/login/mfa`.
     ///
-    /// - 401 `invalid_credentials`: the login that returned `mfa_token` is complete or has expired. Start again with
-    ///   the password.
+    /// - 401 `invalid_credentials`: the login that returned `mfa_token` is complete or has expired. Start the
+    ///   login again with the password or a code from an email.
     /// - 404 `not_found`: the user has no passkey. Use another of the `methods` that the login returned.
     /// - 429 `too_many_attempts`: there were too many requests without `mfa_token` from this IP address. Wait for
     ///   `Retry-After` seconds.

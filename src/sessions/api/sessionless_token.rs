@@ -87,7 +87,7 @@ impl TokenApi {
     ///
     /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
     ///   accepted in place of the user name or the password.
-    /// - 401 `mfa_required`: the password is correct, but the account has a second factor. Use
+    /// - 401 `mfa_required`: the password is correct, but the account requires a second factor. Use
     ///   `POST /api/v1/auth/login` instead.
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`
     ///   header.

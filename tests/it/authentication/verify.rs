@@ -14,7 +14,7 @@ async fn verify(app: &TestApp, identifier: &str, password: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn verifying_basic_credentials_stores_nothing() {
+async fn verifying_basic_credentials_creates_no_session() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for identifier in ["ada", "ada@example.org", "ADA@example.org"] {

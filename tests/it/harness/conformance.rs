@@ -50,7 +50,8 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
-/// Checks a response against the document, and records the parts of the document that occurred.
+/// Checks a response against the document. If it conforms, records the parts of the document that the request and
+/// the response used.
 pub(super) fn check_exchange(method: &Method, sent: &SentRequest<'_>, reply: &Reply) -> Result<(), String> {
     check(method, sent.path, reply)?;
     if let Some((_, operation)) = find(method, without_query(sent.path)) {

@@ -290,7 +290,7 @@ pub(crate) async fn expire_leases(app: &TestApp) {
     connection.close().await.unwrap();
 }
 
-/// Returns the rows of the servers on the database.
+/// Returns the rows of the servers that use the database.
 pub(crate) async fn replicas(app: &TestApp) -> Vec<replicas::Model> {
     let connection = open(app).await;
     let rows = replicas::Entity::find().all(&connection).await.unwrap();

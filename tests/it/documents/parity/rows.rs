@@ -14,7 +14,7 @@ use Row::{Later, Proven};
 pub(super) const ROWS: &[(u16, Row)] = &[
     // The features of "Trip Planner".
     (1, Proven(&["tests/it/authentication/signup.rs::an_email_address_or_a_username_is_sufficient_to_sign_up"])),
-    (2, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
+    (2, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_creates_no_session"])),
     (3, Proven(&[
         "tests/it/authentication/login/mod.rs::a_wrong_password_and_an_unknown_user_get_the_same_response",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
@@ -24,7 +24,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (6, Proven(&["tests/it/documents/parity/trips.rs::trips_require_authentication"])),
     (7, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
     (8, Proven(&[
-        "tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing",
+        "tests/it/authentication/verify.rs::verifying_basic_credentials_creates_no_session",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",
     ])),
     (9, Proven(&[
@@ -156,7 +156,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/second_factor/login.rs::an_authenticator_code_works_once_within_one_time_step_and_not_again_after_a_clock_jump",
         "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_takes_effect_only_after_its_confirmation",
     ])),
-    (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_stores_nothing"])),
+    (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_creates_no_session"])),
     (54, Proven(&[
         "tests/it/contract/authz.rs::operations_with_basic_authentication_accept_only_a_password",
         "tests/it/authentication/verify.rs::malformed_basic_credentials_get_401_with_a_basic_challenge",

@@ -9,7 +9,7 @@ use crate::backups::{Backup, BackupError, Backups, Header};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::data_dir::{DatabaseRecord, LockError, ServerLock};
-use crate::db::{self, TemporaryFile, remove_sqlite_files, with_suffix};
+use crate::db::{self, Db, TemporaryFile, remove_sqlite_files, with_suffix};
 use crate::epochs::{Epochs, Renewal, Renewed};
 use crate::replicas;
 
@@ -124,7 +124,8 @@ async fn restore_sqlite(
     backups.require_same_kind(path, &header)?;
     // Apply the steps of the schema that the backup does not have, and begin the new epoch, before the copy
     // replaces the database.
-    let renewed = renew_epoch(settings, &db::file_url(copy.path())).await?;
+    let db = db::open_unjournaled(copy.path()).await.map_err(StartError::from)?;
+    let renewed = renew_epoch(settings, db).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {
         let path = file.display().to_string();
@@ -167,17 +168,17 @@ async fn restore_dump(
         return Err(ManageBackupsError::Exists(crate::secrets::mask_url(url)));
     }
     backups.load_dump(path).await?;
-    let renewed = renew_epoch(settings, url).await?;
+    let db = db::open(url).await.map_err(StartError::from)?;
+    let renewed = renew_epoch(settings, db).await?;
     remember(settings, &renewed)?;
     Ok(Restored { header, renewed, replaced: None })
 }
 
-/// Begins a new epoch in the database at `url`, and raises the generation of this database above the
-/// generation in the record of the data directory. Deletes the rows of the servers that ran at the time of the
-/// backup.
-async fn renew_epoch(settings: &Settings, url: &str) -> Result<Renewed, StartError> {
+/// Begins a new epoch in the database, and raises the generation of this database above the generation in the
+/// record of the data directory. Deletes the rows of the servers that ran at the time of the backup. Closes the
+/// database.
+async fn renew_epoch(settings: &Settings, db: Db) -> Result<Renewed, StartError> {
     let known = DatabaseRecord::in_dir(&settings.data_dir).read().ok().flatten();
-    let db = db::open(url).await?;
     let epochs = Epochs::new(db.clone(), Clock::system());
     let renewed = async {
         replicas::clear(&db).await?;

@@ -68,7 +68,7 @@ pub use integrity::Integrity;
 pub use loader::BatchLoader;
 pub use open::{
     MigrationState, MigrationStep, OpenError, is_empty, migrate_down, migrate_up, migration_status, open,
-    open_existing, require_directory, sqlite_file,
+    open_existing, open_unjournaled, require_directory, sqlite_file,
 };
 pub use pace::PacedFile;
 pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};

@@ -21,6 +21,7 @@ use super::full_disk::{ImmutableReaders, connect_immutable, is_disk_full};
 use super::lanes::{Lane, Lanes};
 use super::migration_lock::run_locked;
 use super::read_pool::ReadPool;
+use super::snapshot::file_url;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::Writer;
 use super::steps::step_names;
@@ -140,6 +141,24 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         Backend::Server { pools: pools.await.map_err(unreachable(url))? }
     };
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
+}
+
+/// Opens the SQLite file `path` and migrates its schema, without a journal and without syncs. No other process
+/// uses the file. After an error or a crash the file is damaged, and the caller must delete it. Before the
+/// caller uses the file as a database, it must sync it.
+///
+/// A change of most rows takes half as long as in WAL mode, which writes each page twice.
+///
+/// # Errors
+///
+/// [`OpenError`]. Each message is one line.
+pub async fn open_unjournaled(path: &Path) -> Result<Db, OpenError> {
+    let url = file_url(path);
+    let writer = connect(sqlite_options(&url, None)).await.map_err(unreachable(&url))?;
+    for pragma in ["PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"] {
+        writer.execute_unprepared(pragma).await.map_err(unreachable(&url))?;
+    }
+    Ok(Db { backend: open_sqlite(&url, writer).await?, lane: Lane::default(), writes: Arc::default() })
 }
 
 /// Migrates the schema on the writer's connection, and opens the read-only connections.

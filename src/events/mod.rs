@@ -1,13 +1,15 @@
 //! The security events of an account: what happened, when, from which address and on which device. With this
 //! list, the user can notice a login by another person.
 //!
-//! [`record`] runs in the transaction that causes the event. Failed logins are different: an attacker can
-//! cause very many, so they must neither cost one transaction each nor fill the table. Failed logins are
-//! therefore collected in memory, and [`Events::flush`] writes them together. For each account and IP
-//! address, it writes at most one failed login per minute. For each account, it writes at most
-//! [`FAILURES_PER_HOUR`] failed logins per hour and [`FAILURES_PER_DAY`] per day.
+//! [`record`] runs in the transaction that causes the event. Some events are different, because a client can
+//! cause very many of them: failed logins, logins without a session, and exports. These events must not cost
+//! one transaction each, so they are collected in memory, and [`Events::flush`] writes them together. Failed
+//! logins must not fill the table either. For each account and IP address, `flush` writes at most one failed
+//! login per minute. For each account, it writes at most [`FAILURES_PER_HOUR`] failed logins per hour and
+//! [`FAILURES_PER_DAY`] per day.
 //!
-//! Events are deleted after [`RETENTION`], or when the account has more than [`EVENTS_MAX`].
+//! Events are deleted after [`RETENTION`]. If an account has more than [`EVENTS_MAX`] events, its oldest events
+//! are deleted.
 
 pub mod api;
 mod kinds;

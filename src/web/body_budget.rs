@@ -130,7 +130,7 @@ mod tests {
         }
         let rejected = budget.admit(4 * MIB, user(9)).await.unwrap_err();
         assert_eq!(rejected.code(), ProblemCode::Overloaded);
-        // Other bodies have their own budget.
+        // Bodies that are not batches have a separate budget.
         budget.admit(256 * 1024, None).await.unwrap();
         let (waiting, ()) = tokio::join!(budget.admit(4 * MIB, user(9)), async { drop(admitted.pop()) });
         waiting.unwrap();

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_label_of_a_field_is_the_last_segment_of_its_pointer_in_words() {
+    fn every_json_pointer_has_a_label_in_words() {
         for (pointer, label) in [
             ("/start_date", "Start date"),
             ("/trip/title", "Title"),

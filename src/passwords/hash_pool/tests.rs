@@ -150,7 +150,7 @@ async fn a_panic_in_a_lane_fails_only_its_own_job() {
 }
 
 #[test]
-fn a_batch_has_the_first_jobs_of_one_cost() {
+fn a_batch_takes_the_oldest_waiting_jobs_of_the_same_cost() {
     let load = load(Duration::from_mins(1));
     let mut results: Vec<_> = [5, 6, 5, 5, 6, 5, 5, 5].map(|cost| admit(&load, cost).unwrap()).into();
     // The third caller stops waiting.

@@ -27,7 +27,7 @@ struct Reauthenticate {
     /// Code of the authenticator app: 6 digits. Spaces are ignored.
     #[oai(nullable)]
     totp_code: Option<PasswordText>,
-    /// Response of a passkey to the options of `POST /api/v1/me/reauthenticate/options`.
+    /// Response of a passkey to the challenge from `POST /api/v1/me/reauthenticate/options`.
     #[oai(nullable)]
     passkey: Option<PasskeyProof>,
     /// `flow_id` of `POST /api/v1/me/reauthenticate/code`, requested in this session.

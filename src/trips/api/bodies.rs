@@ -315,8 +315,8 @@ impl ReplaceTrip {
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of a trip: an absent field is unchanged, `null` clears it. `title` and
-/// `status` can't be cleared.
+/// A JSON Merge Patch (RFC 7396) of a trip: an absent field is unchanged, and `null` clears a field. `title`
+/// and `status` can't be cleared.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct UpdateTrip {

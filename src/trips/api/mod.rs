@@ -279,10 +279,10 @@ impl TripsApi {
 
     /// Change a trip
     ///
-    /// Changes some fields of a trip by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
-    /// clears it. Returns the whole trip with its new version. Without `If-Match`, the change is made to the
-    /// current version, and overwrites earlier changes of the same fields. A patch without fields changes
-    /// nothing, not even the version.
+    /// Changes some fields of a trip by a JSON Merge Patch (RFC 7396): an absent field is unchanged, and
+    /// `null` clears a field. Returns the whole trip with its new version. Without `If-Match`, the change is
+    /// made to the current version, and overwrites earlier changes of the same fields. A patch without fields
+    /// changes nothing, not even the version.
     ///
     /// - 404 `not_found`: there is no such trip, or it belongs to another user. Reload the list of trips.
     /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the

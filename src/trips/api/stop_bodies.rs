@@ -192,8 +192,8 @@ pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripVio
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of a stop: an absent field is unchanged, `null` clears it. `name` can't
-/// be cleared.
+/// A JSON Merge Patch (RFC 7396) of a stop: an absent field is unchanged, and `null` clears a field. `name`
+/// can't be cleared.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct UpdateStop {

@@ -116,8 +116,8 @@ impl StopsApi {
 
     /// Change a stop
     ///
-    /// Changes some fields of a stop by a JSON Merge Patch (RFC 7396): an absent field is unchanged, `null`
-    /// clears it. The trip gets a new version, unless the patch has no fields.
+    /// Changes some fields of a stop by a JSON Merge Patch (RFC 7396): an absent field is unchanged, and
+    /// `null` clears a field. The trip gets a new version, unless the patch has no fields.
     ///
     /// - 404 `not_found`: there is no such trip, or it has no such stop. Reload the trip.
     /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the

@@ -58,8 +58,8 @@ pub(in crate::trips) struct Limits {
 }
 
 impl Limits {
-    /// Returns the quotas that a transaction with this difference must observe: only the quotas whose usage
-    /// the transaction increases.
+    /// Returns the quotas that a transaction must observe if it changes the owner's usage by `change`: only the
+    /// quotas whose usage increases.
     pub(in crate::trips) fn new(quotas: Quotas, change: Usage) -> Self {
         Self {
             trips: (change.trips > 0).then_some(quotas.trips),

@@ -146,7 +146,8 @@ async fn the_documentation_can_be_disabled() {
     for path in ["/", "/docs", "/docs/init.js", "/docs/swagger-ui.js", "/openapi.json", "/openapi.yaml"] {
         anonymous.get(path).undocumented().await.expect(404).problem("not_found");
     }
-    // The server still returns the problem pages, with their style sheet.
+    // The server still returns the problem pages and their style sheet.
+    anonymous.get("/problems/page.css").undocumented().await.expect(200);
     let page = anonymous.get("/problems/not-found").undocumented().await.expect(200);
     assert!(page.text().contains("not_found"));
     let list = anonymous.get("/problems").undocumented().await.expect(200);

@@ -45,7 +45,14 @@ async fn an_invalid_sync_request_is_rejected_as_a_whole() {
         .body("{\"operations\":[],\"operations\":[]}");
     text.await.expect(400).problem("invalid_json");
     assert_eq!(rows::trips(&app).await, 0);
-    // Ids must be lower case, and all errors of an operation are reported.
+}
+
+#[tokio::test]
+async fn an_invalid_operation_is_rejected_with_all_its_errors() {
+    // S-55, S-58
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    // Ids must be lower case.
     let upper_case = json!([{ "op_id": new_id().to_uppercase(), "op": "create", "id": new_id().to_uppercase(), "trip": { "title": "t" } }]);
     // N-21
     let v4_and_empty = json!([{ "op_id": new_id(), "op": "create", "id": "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", "trip": {} }]);
@@ -72,7 +79,12 @@ async fn an_invalid_sync_request_is_rejected_as_a_whole() {
             "{result}"
         );
     }
-    // A request of about 1 MB is accepted.
+}
+
+#[tokio::test]
+async fn a_sync_request_of_one_megabyte_is_accepted() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
     let notes: Vec<Value> = (0..120)
         .map(|_| json!({ "op_id": new_id(), "op": "create", "id": new_id(), "trip": { "title": "t", "notes": "n".repeat(9_000) } }))
         .collect();

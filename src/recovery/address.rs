@@ -89,7 +89,8 @@ impl Recovery {
         }
     }
 
-    /// Returns a mail to the current address of a user about another address.
+    /// Returns a mail to the current address of a user about the address `other`. Returns `None` if the user
+    /// has no address.
     fn report(&self, user: &User, kind: MailKind, other: String, languages: Languages) -> Option<NewMail> {
         let values = Values { address: Some(other), at: Some(self.clock.now()), ..Values::default() };
         let to = user.email.clone()?;
@@ -142,7 +143,7 @@ impl Recovery {
     ///
     /// [`RecoveryError::InvalidCode`].
     pub async fn undo_change(&self, token: String) -> Result<(), RecoveryError> {
-        // The nil id is a placeholder, because only the transaction finds the user, by the token.
+        // The nil id is a placeholder, because only the transaction finds the user of the token.
         let event = NewEvent::new(&self.clock, Uuid::nil(), EventKind::EmailChangeUndone);
         let input = (self.clone(), Proof::Token(token), event);
         let undone = self

@@ -28,7 +28,7 @@ pub enum PasswordProof {
     New(String),
 }
 
-/// What the transaction of a confirmation changes.
+/// The input of the transaction that confirms an address.
 #[derive(Clone)]
 struct Confirmation {
     recovery: Recovery,
@@ -68,8 +68,8 @@ impl Recovery {
         if !is_trusted && matches!(password, PasswordProof::None) {
             return Err(RecoveryError::PasswordRequired);
         }
-        // A request with the current password costs a try even if the code is correct, because it may guess
-        // the password.
+        // A request with the current password costs a try even if the code is correct, because the password
+        // may be a guess.
         let forgets_try = !matches!(password, PasswordProof::Current(_));
         let flow = self.check(&proof, PURPOSES, forgets_try).await?;
         let user = flow.user.ok_or(RecoveryError::InvalidCode)?;

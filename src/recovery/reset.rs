@@ -16,7 +16,7 @@ use crate::tokens::Revocation;
 
 const PURPOSES: &[Purpose] = &[Purpose::ResetPassword, Purpose::SecureAccount];
 
-/// What the transaction of a reset changes.
+/// The input of the transaction that resets a password.
 #[derive(Clone)]
 struct Reset {
     recovery: Recovery,

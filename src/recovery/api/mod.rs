@@ -155,7 +155,8 @@ impl RecoveryApi {
     /// response and its duration are always the same: they do not show whether an account has this address,
     /// whether the address is confirmed already, or whether the limit of emails to this address is reached.
     /// If the user is logged in, send the access token with this request. Otherwise,
-    /// `POST /api/v1/auth/email/confirm` requires a password with the code. The code and the link replace those of earlier confirmation emails.
+    /// `POST /api/v1/auth/email/confirm` requires a password with the code. The code and the link replace
+    /// those of earlier confirmation emails.
     ///
     /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(
@@ -221,9 +222,9 @@ impl RecoveryApi {
     /// Sets a new password with the code from an email, or with the token from its link, and confirms the
     /// address. All sessions of the account end: this server rejects their access tokens immediately, and all
     /// other replicas of the server reject them within a second. Log the user in with the new password. If the
-    /// account has a second factor, logging in still requires it. If the address was never confirmed before,
-    /// another person may have set up the account: its second factors, passkeys and personal tokens are
-    /// removed.
+    /// account requires a second factor, this login requires it too. If the address was never confirmed
+    /// before, another person may have set up the account: its second factors, passkeys and personal tokens
+    /// are removed.
     ///
     /// - 422 `invalid_code`: the code or token is wrong, was used or replaced, or has expired. After 5 wrong
     ///   codes, no code is accepted for this `flow_id`. Offer to send a new email.

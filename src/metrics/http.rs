@@ -11,7 +11,7 @@ use super::registry::METRICS;
 /// The value of the route label for requests to unknown paths.
 pub const UNMATCHED: &str = "unmatched";
 
-/// The values of the method label. Every other method is recorded as `_OTHER`, as in OpenTelemetry's
+/// The values of the method label. All other methods are recorded as `_OTHER`, as in OpenTelemetry's
 /// conventions.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"];
 

@@ -20,8 +20,9 @@ pub enum RefreshOutcome {
     Rotated,
     /// An old refresh token was used again, so the session was ended.
     Reused,
-    /// The session was ended for one of two reasons. Its row has a lower generation than the token, because
-    /// the database was restored from a backup. Or the session has not proven the second factor of the user.
+    /// The session was ended for one of two reasons. The row of the session has a lower generation than the
+    /// token, because the database was restored from a backup. Or the session was started without the second
+    /// factor that the account requires.
     Lost,
     /// The session had been ended before.
     Revoked,
@@ -38,7 +39,7 @@ pub enum ReadinessCheck {
     SigningKey,
     /// The clock agrees with the database's clock.
     Clock,
-    /// No earlier server on the database has another public URL.
+    /// No server that started earlier on the same database has another public URL.
     PublicUrl,
     /// The schema of the database is not newer than this version supports.
     Schema,
@@ -51,7 +52,7 @@ pub enum ReplicaMismatch {
     Secret,
     /// The other server has another public URL.
     PublicUrl,
-    /// The other server knows another schema.
+    /// The version of the other server has another schema of the database.
     Schema,
     /// The other server has another version.
     Version,

@@ -1,5 +1,6 @@
-//! The table of all metrics. Every series with a fixed set of labels exists from the start with the value 0, so
-//! that rates and alerts include the first event.
+//! The table of all metrics. A series whose label values this module knows exists from the start with the
+//! value 0, so that rates and alerts include the first event. The series of
+//! `http_server_request_duration_seconds` and `tripgate_throttled_total` begin with their first event.
 
 use std::sync::LazyLock;
 
@@ -124,7 +125,7 @@ impl Metrics {
             }
         }
         let writes = b.histograms("tripgate_database_write_duration_seconds",
-            "Duration of transactions, with the wait for the writer, by result.", &DATABASE_SECONDS, &["result"]);
+            "Duration of transactions, including the wait for the writer, by result.", &DATABASE_SECONDS, &["result"]);
         for result in ["committed", "failed"] {
             drop(writes.with_label_values(&[result]));
         }
@@ -150,7 +151,7 @@ impl Metrics {
                 "Refresh tokens that were presented, by outcome.", "outcome", &RefreshOutcome::ALL.map(RefreshOutcome::name)),
             throttled: b.counters("tripgate_throttled_total",
                 "Attempts that were refused because too many had failed, by the kind of the counter.", "scope", &[]),
-            hash_queue: b.gauge("tripgate_password_hash_queue", "Passwords that wait for a hash or are hashed."),
+            hash_queue: b.gauge("tripgate_password_hash_queue", "Passwords that wait for a hashing thread or are being hashed."),
             hash_wait: b.histogram("tripgate_password_hash_wait_seconds",
                 "Time that a password waits for a hashing thread.", &HASH_SECONDS),
             hash_duration: b.histogram("tripgate_password_hash_duration_seconds",
@@ -161,7 +162,7 @@ impl Metrics {
             batch_size: b.histogram("tripgate_database_commit_functions",
                 "Functions that share a transaction of SQLite's writer.", &BATCH_SIZES),
             batch_duration: b.histogram("tripgate_database_commit_duration_seconds",
-                "Duration of a transaction of SQLite's writer, with its COMMIT.", &DATABASE_SECONDS),
+                "Duration of a transaction of SQLite's writer, including the COMMIT.", &DATABASE_SECONDS),
             pool_used: b.gauges("tripgate_database_connections_used",
                 "Database connections in use, by pool.", "pool", &["requests", "searches", "background"]),
             pool_max: b.gauges("tripgate_database_connections_max",
@@ -174,7 +175,7 @@ impl Metrics {
                 "1 if the readiness check passes, otherwise 0, by check.", "check",
                 &ReadinessCheck::ALL.map(ReadinessCheck::name)),
             replica_mismatch: b.gauges("tripgate_replica_mismatch",
-                "1 if another server on the database differs, otherwise 0, by kind of difference.", "kind",
+                "1 if another server on the same database differs from this server, otherwise 0, by kind of difference.", "kind",
                 &ReplicaMismatch::ALL.map(ReplicaMismatch::name)),
             sync_operations: b.counters("tripgate_sync_operations_total",
                 "Operations of offline apps, by status.", "status", &["applied", "duplicate", "conflict", "rejected"]),
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_with_fixed_labels_is_rendered_before_its_first_event() {
+    fn series_with_known_label_values_are_rendered_before_their_first_event() {
         // S-97
         let text = render();
         for line in [

@@ -1,5 +1,5 @@
-//! The types of challenges. A ceremony, in the terms of Web Authentication, is one registration of a passkey
-//! or one authentication by a passkey.
+//! The data types of challenges and ceremonies. A ceremony, in the terms of Web Authentication, is one
+//! registration of a passkey or one authentication by a passkey.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;

@@ -34,7 +34,8 @@ pub struct PasskeyOptions {
     challenge_id: Uuid,
     /// `PublicKeyCredentialCreationOptionsJSON` or `PublicKeyCredentialRequestOptionsJSON` of Web Authentication
     /// Level 3. Pass it unchanged to `PublicKeyCredential.parseCreationOptionsFromJSON` or
-    /// `parseRequestOptionsFromJSON` in a browser, or to the Credential Manager of Android; on iOS, use its fields.
+    /// `parseRequestOptionsFromJSON` in a browser, or to the Credential Manager of Android. On iOS, use the
+    /// fields of this object.
     options: JsonObject,
     /// Time when the challenge expires.
     #[serde(serialize_with = "serialize_instant")]

@@ -231,8 +231,8 @@ impl PasskeysApi {
 
     /// Remove a passkey
     ///
-    /// Removes a passkey, for example the passkey on a lost phone: it can no longer be used. Sessions that
-    /// were started with it continue; end them with `DELETE /api/v1/me/sessions`.
+    /// Removes a passkey, for example the passkey on a lost phone. The passkey can no longer be used.
+    /// Sessions that were started with the passkey continue; end them with `DELETE /api/v1/me/sessions`.
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with
     ///   `POST /api/v1/me/reauthenticate`.

@@ -118,7 +118,7 @@ pub(super) async fn find_credential(
 }
 
 /// Records a use. Returns `false` if the signature counter has not grown since the last use. Synced passkeys
-/// have no counter: they always send 0, which is accepted.
+/// have no counter and always send 0: the counter 0 is accepted if the stored counter is 0 too.
 pub(super) async fn record_use(
     tx: &Tx,
     owner: Uuid,

@@ -71,7 +71,7 @@ fn without_user_verification<T>(
 }
 
 #[test]
-fn the_example_registrations_of_the_specification_are_accepted() {
+fn example_registrations_are_accepted_unless_they_are_cross_origin_or_contain_certificates() {
     let verified: Vec<(String, Result<(), Rejection>)> = Vector::all()
         .iter()
         .map(|vector| {
@@ -95,7 +95,7 @@ fn the_example_registrations_of_the_specification_are_accepted() {
 }
 
 #[test]
-fn the_example_authentications_of_the_specification_are_accepted_with_all_algorithms() {
+fn example_authentications_are_accepted_with_all_algorithms_unless_they_are_cross_origin() {
     let mut algorithms = Vec::new();
     for vector in Vector::all() {
         let (_, _, data) = vector.registration();
@@ -272,7 +272,7 @@ fn a_response_that_fails_a_single_registration_step_is_rejected() {
             |it| (it.flags, it.after) = (it.flags | ED, [&it.after[..], &[0x80]].concat()),
             Rejection::AuthenticatorData,
         ),
-        // A key with the algorithm ES384 (-35), and a point that is not on the curve.
+        // The next two changes: a key with the algorithm ES384 (-35), and a point that is not on the curve.
         (|it| it.after = credential(ID, &[&[0xa1, 3, 0x38, 34][..]].concat()), Rejection::Algorithm),
         (|it| *it.after.last_mut().unwrap() ^= 1, Rejection::Algorithm),
         (|it| it.head = head("tpm", &[0xa0]), Rejection::AttestationFormat),

@@ -1,6 +1,7 @@
 //! The two computations of this module: the hash of a new password, and the verification of a password.
 //!
-//! Each can run alone, with the bcrypt crate, or in a lane beside others ([`bcrypt_lanes`]).
+//! Each computation can run alone, in the bcrypt crate, or in a lane beside other computations
+//! ([`bcrypt_lanes`]).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,7 +25,7 @@ pub(super) trait Computation: Send + 'static {
     /// The result.
     type Output: Send + 'static;
 
-    /// Returns the cost whose `2^cost` rounds the computation needs at most.
+    /// Returns the maximum cost: the computation needs at most `2^cost` rounds.
     fn cost(&self) -> u32;
 
     /// Runs the computation.
@@ -33,8 +34,8 @@ pub(super) trait Computation: Send + 'static {
     /// Returns the input of the computation's lane.
     fn input(&self) -> Input<'_>;
 
-    /// Returns the result if `lane`, which has had `2^cost` rounds, determines it. Is called at each cost, up
-    /// to the cost of the computation, until it returns a result.
+    /// Returns the result if `lane`, which has had `2^cost` rounds, determines the result. The caller calls
+    /// this function at each cost, up to the cost of the computation, until it returns a result.
     fn check(&self, cost: u32, lane: &Lane) -> Option<Self::Output>;
 }
 
@@ -62,7 +63,7 @@ impl Computation for NewHash {
     fn run_alone(&self) -> String {
         // bcrypt fails only for input that `Password` and the settings exclude. Without a hash, nothing can
         // be stored. The pool turns the panic into `Overloaded`, which becomes a 503.
-        #[expect(clippy::expect_used, reason = "no hash is better than a wrong one")]
+        #[expect(clippy::expect_used, reason = "a panic is better than a wrong hash")]
         let hash = bcrypt::non_truncating_hash_with_salt(self.password.as_str(), self.cost, self.salt)
             .expect("bcrypt accepts the checked input");
         hash.to_string()
@@ -102,7 +103,7 @@ struct Parts {
 }
 
 impl Verification {
-    /// Raises `max_cost` to the cost of the stored hash.
+    /// Creates a verification. Raises `max_cost` to the cost of the stored hash, if that cost is higher.
     pub(super) fn new(password: Password, stored: String, configured: u32, max_cost: &AtomicU32) -> Self {
         let parts = Parts::parse(&stored);
         let max_cost = match &parts {
@@ -170,7 +171,7 @@ impl Parts {
     }
 }
 
-/// Returns the part of a digest that bcrypt hashes contain.
+/// Returns the digest of a lane without its last byte, as bcrypt hashes contain it.
 fn stored_digest(lane: &Lane) -> [u8; DIGEST_BYTES] {
     let [digest @ .., _] = lane.digest();
     digest

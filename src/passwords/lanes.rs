@@ -1,8 +1,8 @@
 //! Runs a batch of jobs on one thread: a single job alone, several in lanes.
 //!
-//! One bcrypt hash waits for its loads most of the time, so several in one loop take hardly longer than one
-//! ([`bcrypt_lanes`] has the measurements). A job leaves the batch as soon as it is done. The others
-//! continue.
+//! One bcrypt hash waits for loads from memory most of the time, so several hashes in one loop take hardly
+//! longer than one hash ([`bcrypt_lanes`] has the measurements). A job leaves the batch as soon as it is
+//! done. The other jobs continue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,8 +15,8 @@ pub(super) const BATCH_MAX: usize = Lanes::PER_LOOP;
 
 /// A job that can run alone or in a lane, and sends its result to its caller.
 pub(super) trait Job: Send {
-    /// Returns the cost whose `2^cost` rounds the job needs at most. Only jobs of the same cost share a
-    /// batch.
+    /// Returns the maximum cost: the job needs at most `2^cost` rounds. Only jobs with the same maximum cost
+    /// share a batch.
     fn cost(&self) -> u32;
 
     /// Runs the job.

@@ -6,10 +6,10 @@
 //! expected wait: a call that would wait longer fails with [`Overloaded`] immediately. Passwords are never
 //! truncated: bcrypt gets at most 71 bytes, and a longer new password is rejected.
 //!
-//! A failed verification always takes as long as one at the highest cost of all stored hashes, or at the
-//! configured cost if that is higher. Its duration therefore reveals neither whether the user exists nor the
-//! cost of the stored hash. Verifications wait together and share batches, whatever the costs of their hashes
-//! are: a lane whose password does not match runs up to the highest cost.
+//! A failed verification always takes as long as a verification at the highest cost of all stored hashes, or
+//! at the configured cost if that is higher. Its duration therefore reveals neither whether the user exists
+//! nor the cost of the stored hash. Verifications wait together and share batches, whatever the costs of
+//! their hashes are: a lane whose password does not match runs up to the highest cost.
 
 mod computation;
 mod foreign_hash;

@@ -19,7 +19,8 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// Parses a password entered at login. Returns `None` if the text can't be an accepted password.
+    /// Parses a new password, or a password entered at login. Returns `None` if the password is longer than
+    /// [`MAX_BYTES`] or contains NUL.
     pub fn parse(text: &str) -> Option<Self> {
         // NFC never shortens a text to less than a quarter of its bytes, so the result would be too long.
         if text.len() > 4 * MAX_BYTES {

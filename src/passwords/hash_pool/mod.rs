@@ -1,8 +1,9 @@
 //! The threads that hash passwords, and the limit of their queue.
 //!
 //! A thread that becomes idle takes the first job of the queue, and with it further jobs of the same cost, up
-//! to a full batch. The expected wait of a job is the number of rounds until its batch ends; in a round, each
-//! thread runs one batch.
+//! to a full batch. The expected wait of a job is the duration of a batch, multiplied by the number of rounds
+//! until the batch of the job ends. In such a round, which is not a round of bcrypt, each thread runs one
+//! batch.
 
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ impl HashPool {
         let (reply, result) = oneshot::channel();
         self.load.admit(Request::new(computation, reply))?;
         let _span = ActiveSpan::begin("password hash");
-        // Each job has a call of `run_batch`. If the job shares the batch of another, a call finds the queue
+        // Each job submits one call of `run_batch`. If jobs share a batch, a later call can find the queue
         // empty.
         let load = Arc::clone(&self.load);
         if self.threads.submit(move || run_batch(&load)).is_err() {
@@ -150,15 +151,15 @@ impl Load {
 }
 
 /// Returns how long a full batch takes, if a batch of `jobs` jobs takes `nanos`. Smaller batches take about
-/// as long as one hash, a full one an eighth longer. See [`bcrypt_lanes::Lanes::PER_LOOP`] for the
+/// as long as one hash; a full batch takes an eighth longer. See [`bcrypt_lanes::Lanes::PER_LOOP`] for the
 /// measurement.
 fn full_batch_nanos(jobs: usize, nanos: u64) -> u64 {
     if jobs < BATCH_MAX { nanos.saturating_add(nanos / 8) } else { nanos }
 }
 
 /// Returns the number of rounds until the queue is empty, if `running` threads run batches and jobs of the
-/// given costs wait. Jobs share batches with jobs of the same cost. A thread that is idle can begin with the
-/// first job before the next ones arrive, so the first jobs are counted alone.
+/// given costs wait. Jobs share batches with jobs of the same cost. An idle thread can begin with a single
+/// job before the next jobs arrive, so one job for each idle thread is counted as a batch of its own.
 fn rounds(running: usize, costs: impl Iterator<Item = u32>, threads: usize) -> u32 {
     let mut waiting = BTreeMap::<u32, usize>::new();
     costs.skip(threads.saturating_sub(running)).for_each(|cost| *waiting.entry(cost).or_default() += 1);
@@ -204,8 +205,8 @@ impl Drop for Slot {
 
 /// A computation for a caller that waits for the result.
 ///
-/// The batch and the slot are released before the caller has a result or an error, so that a next job of the
-/// caller is not rejected because of this one. Fields are dropped in their order.
+/// The batch and the slot are released before the caller has a result or an error, so that the caller's next
+/// job is not rejected because of this job. Rust drops the fields in the order of their declaration.
 struct Request<C: Computation> {
     /// `None` while the job waits.
     batch: Option<Arc<Batch>>,

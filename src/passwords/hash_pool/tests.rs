@@ -16,9 +16,9 @@ enum Ran {
 enum Action {
     Nothing,
     Panic,
-    /// Takes 200 ms alone, and as long for a full batch.
+    /// Takes 200 ms alone, and 50 ms in a lane. A full batch of four lanes therefore takes 200 ms too.
     Sleep,
-    /// Sends a message at its start, and waits for one.
+    /// Sends a message when the job starts, and then waits for a message.
     Block(mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
@@ -62,7 +62,7 @@ impl Computation for Probe {
     }
 }
 
-/// Starts a pool of one thread, which runs a job until the sender sends a message.
+/// Starts a pool of one thread. The thread runs a job until the returned sender sends a message.
 async fn blocked() -> (HashPool, mpsc::Sender<()>, JoinHandle<Result<Ran, Overloaded>>) {
     let pool = HashPool::with_threads(1, 4, Duration::from_mins(1));
     let (started, has_started) = mpsc::channel();
@@ -86,7 +86,7 @@ fn assert_idle(pool: &HashPool) {
 #[tokio::test]
 async fn jobs_beyond_the_wait_limit_are_rejected_immediately() {
     // S-74
-    // A batch is estimated at 1.2 seconds and takes a fifth of that.
+    // The pool estimates 1.2 seconds for a batch. A batch takes 0.2 seconds.
     let pool = HashPool::with_threads(2, 14, Duration::from_secs(3));
     let waiting: Vec<_> = (0..40)
         .map(|_| {
@@ -164,7 +164,7 @@ fn a_batch_takes_the_oldest_waiting_jobs_of_the_same_cost() {
 }
 
 #[test]
-fn the_promised_wait_is_the_number_of_rounds_of_full_batches() {
+fn the_number_of_rounds_counts_full_batches_and_single_jobs_of_idle_threads() {
     let of_one_cost = |count| std::iter::repeat_n(12, count);
     // Two threads: a round has 8 jobs, or one job for each thread that is idle.
     for (running, waiting, expected) in [
@@ -194,7 +194,7 @@ fn the_promised_wait_is_the_number_of_rounds_of_full_batches() {
 #[test]
 fn as_many_jobs_are_admitted_as_the_wait_limit_allows() {
     // S-74
-    // The first estimate of a batch is 266 ms and an eighth. Three rounds fit into a second.
+    // The first estimate of a batch is 266 ms plus one eighth: 300 ms. Three rounds fit into a second.
     let load = load(Duration::from_secs(1));
     let admit_many = || (0..500).map(|_| admit(&load, 12)).collect::<Vec<_>>();
     let results = admit_many();

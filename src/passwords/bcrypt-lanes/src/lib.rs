@@ -1,15 +1,15 @@
 //! Several independent bcrypt hashes in one loop on one core.
 //!
-//! Each step of bcrypt loads four words from tables, at addresses that the step before has computed. One hash
-//! therefore waits for its loads most of the time. [`Lanes`] interleaves up to [`Lanes::PER_LOOP`] hashes, so
-//! that the loads of one overlap with those of the others.
+//! Each step of bcrypt loads four words from tables, at addresses that the previous step has computed. One
+//! hash therefore waits for its loads most of the time. [`Lanes`] interleaves up to [`Lanes::PER_LOOP`]
+//! hashes, so that the loads of one overlap with those of the others.
 //!
 //! A lane counts its rounds: after `2^cost` rounds, [`Lane::digest`] returns the hash of that cost, and the
 //! lane can continue to a higher cost. The lanes of a [`Lanes`] have had the same number of rounds.
 //!
-//! The results equal those of the `bcrypt` crate, which the tests compare with. The states are overwritten
-//! when they are dropped. As with every implementation of bcrypt, the addresses of loads depend on the
-//! password.
+//! The results equal those of the `bcrypt` crate, with which the tests compare them. The states are
+//! overwritten when they are dropped. As with every implementation of bcrypt, the addresses of loads depend
+//! on the password.
 
 mod pi;
 #[cfg(test)]
@@ -51,9 +51,9 @@ impl Lanes {
     ///
     /// Measured on two cores of an AMD EPYC (48 KiB of L1 data cache each), both busy, at cost 12, in hashes
     /// per second relative to the `bcrypt` crate: 2.0 with two lanes, 3.0 with three, 3.6 with four, 3.8 with
-    /// five. A loop of four takes 1.1 times as long as one hash of the crate, a loop of five 1.3 times: more
-    /// lanes delay each of their users, and gain little. Four states have 17 KiB, which fits into the L1 data
-    /// cache of most processors.
+    /// five. A loop of four takes 1.1 times as long as one hash of the crate, a loop of five 1.3 times: with
+    /// more lanes, each caller waits longer, and the gain is small. Four states have 17 KiB, which fits into
+    /// the L1 data cache of most processors.
     pub const PER_LOOP: usize = 4;
 
     /// Starts a lane for each input. The lanes are numbered in this order, from 0.
@@ -71,7 +71,8 @@ impl Lanes {
         self.in_use == 0
     }
 
-    /// Continues all lanes until they have had `2^cost` rounds. Does nothing if they have had as many.
+    /// Continues all lanes until they have had `2^cost` rounds. Does nothing if they have had at least as
+    /// many.
     pub fn advance_to(&mut self, cost: u32) {
         let rounds = 1_u64.checked_shl(cost).unwrap_or(u64::MAX);
         let more = rounds.saturating_sub(self.rounds);
@@ -137,8 +138,8 @@ impl Lane {
         self.salt.swap_with_slice(&mut other.salt);
     }
 
-    /// Returns the digest of the rounds that the lane has had. bcrypt hashes in text form contain its first
-    /// 23 bytes.
+    /// Returns the digest after the rounds that the lane has had. bcrypt hashes in text form contain the
+    /// first 23 bytes of the digest.
     pub fn digest(&self) -> [u8; 24] {
         let mut words = TEXT;
         for [left, right] in &mut words {
@@ -165,7 +166,7 @@ impl Lane {
     }
 }
 
-/// Fills `words` with the bytes, from the first one again after the last.
+/// Fills `words` with the bytes. After the last byte, continues with the first byte again.
 fn fill(words: &mut [u32; ROUND_KEYS], bytes: impl Iterator<Item = u8> + Clone) {
     let mut bytes = bytes.cycle();
     for word in words {

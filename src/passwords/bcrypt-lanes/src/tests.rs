@@ -18,7 +18,7 @@ fn digests(cost: u32, inputs: &[Input<'_>]) -> Vec<[u8; 24]> {
     digests
 }
 
-/// Returns the digest of the crate.
+/// Returns the digest that the `bcrypt` crate computes.
 fn reference(cost: u32, input: &Input<'_>) -> [u8; 24] {
     let key: Vec<u8> = input.password.iter().copied().chain([0]).take(KEY_BYTES).collect();
     bcrypt::bcrypt(cost, input.salt, &key)
@@ -33,7 +33,7 @@ fn assert_equal(cost: u32, passwords: &[Vec<u8>], salts: &[[u8; 16]]) {
     }
 }
 
-/// A xorshift generator: the failures of a test can be repeated.
+/// A xorshift generator. Its numbers depend only on the seed, so that a failed test can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -96,7 +96,7 @@ fn random_hashes_equal_those_of_the_crate() {
 }
 
 #[test]
-fn passwords_of_every_length_hash_as_with_the_crate() {
+fn passwords_of_every_length_have_the_same_hash_as_with_the_crate() {
     let mut random = Random(1);
     let lengths: Vec<usize> = (0..=72).chain([73, 100]).collect();
     for lengths in lengths.chunks(4) {
@@ -107,7 +107,7 @@ fn passwords_of_every_length_hash_as_with_the_crate() {
 }
 
 #[test]
-fn passwords_with_every_byte_hash_as_with_the_crate() {
+fn passwords_with_every_byte_have_the_same_hash_as_with_the_crate() {
     let bytes: Vec<u8> = (0..=255).collect();
     for bytes in bytes.chunks(4) {
         let passwords: Vec<_> = bytes.iter().map(|byte| vec![b'a', *byte, 0x80]).collect();
@@ -117,7 +117,7 @@ fn passwords_with_every_byte_hash_as_with_the_crate() {
 }
 
 #[test]
-fn lanes_continue_to_higher_costs_beside_fewer_others() {
+fn lanes_continue_to_higher_costs_after_other_lanes_are_removed() {
     let mut random = Random(7);
     let passwords: Vec<_> = (0..5).map(|_| random.password()).collect();
     let inputs: Vec<_> = passwords.iter().map(|password| Input { password, salt: random.salt() }).collect();
@@ -173,7 +173,7 @@ fn published_hashes_are_reproduced() {
     ];
     for (password, hash) in vectors {
         let parts: bcrypt::HashParts = hash.parse().unwrap();
-        // Beside another hash of the same cost.
+        // Compute the hash beside another hash of the same cost.
         let input = Input { password, salt: parts.get_salt_raw() };
         let other = Input { password: b"other", salt: [9; 16] };
         let digest = digests(parts.get_cost(), &[other, input])[1];

@@ -58,8 +58,8 @@ pub enum DigestError {
     /// The response is wrong, or the token is unknown, has expired, or was not created for Digest.
     #[error("the digest response is not valid")]
     Invalid,
-    /// The response is correct, but the nonce has expired, was issued by another server, or was used with the
-    /// same or a higher count.
+    /// The response is correct, but the nonce has expired, was not issued by a replica of this server, or was
+    /// used with the same or a higher count.
     #[error("the nonce has expired or was used")]
     Stale,
     /// The database is unavailable.

@@ -294,8 +294,8 @@ impl PersonalTokens {
     /// Reads a token from the database and compares its hash.
     async fn read(&self, parsed: &TokenText) -> Result<Cached, TokenError> {
         let Inner { clock, tokens, mac, .. } = &*self.inner;
-        // Take the mark before the query. If the token is revoked after the mark and the query misses this,
-        // the mark shows that the row is out of date.
+        // Take the mark before the query. If the token is revoked after the mark and the query does not see
+        // the revocation, the mark shows that the row is out of date.
         let (mark, read_at) = (tokens.mark(), clock.monotonic());
         let message = parsed.message();
         let stored =

@@ -1,7 +1,7 @@
 //! Queries on the table of personal access tokens.
 //!
 //! A query by the id in a token needs no owner, because the token's secret is compared afterwards. All other
-//! queries take the owner.
+//! queries take the owner, except the sweep of expired tokens.
 
 pub(super) mod nonces;
 

@@ -1,4 +1,4 @@
-//! The differences between two servers of one database.
+//! The differences between two servers that use the same database.
 
 use chrono::TimeDelta;
 use uuid::Uuid;

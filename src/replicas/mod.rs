@@ -58,7 +58,7 @@ pub struct Replica {
     pub secret: String,
     /// The public URL, which is the issuer of tokens.
     pub public_url: String,
-    /// The newest step of the schema that the version knows.
+    /// The newest step of the schema that the version of the server knows.
     pub schema: String,
     /// The system clock minus the database's clock.
     pub clock_offset: TimeDelta,
@@ -88,8 +88,8 @@ impl Replica {
         ["http", "https"].iter().any(|scheme| self.public_url == format!("{scheme}://{}", self.address))
     }
 
-    /// Returns whether the servers behind one load balancer would refuse the tokens of each other. Servers with
-    /// the default URL are used one by one, for example for a trial.
+    /// Returns whether the two servers would reject each other's tokens behind one load balancer. Returns
+    /// false for two servers with default URLs: clients use each of them directly, for example in a trial.
     fn has_conflicting_url(&self, other: &Self) -> bool {
         self.public_url != other.public_url && !(self.has_default_url() && other.has_default_url())
     }
@@ -100,8 +100,8 @@ impl Replica {
 pub enum JoinError {
     /// This server can't decrypt the signing key, and a server with another master secret runs.
     #[error(
-        "the server {0} uses this database with another master secret: give both the same secret. If that server was \
-         killed, start again after {secs} seconds", secs = LIVE.num_seconds()
+        "the server {0} uses this database with another master secret: give both servers the same secret. If \
+         that server was killed, start again after {secs} seconds", secs = LIVE.num_seconds()
     )]
     OtherSecret(String),
     /// The database failed.
@@ -109,7 +109,7 @@ pub enum JoinError {
     Store(#[from] StoreError),
 }
 
-/// The servers of the database, as a command sees them.
+/// The result of [`examine`].
 #[derive(Debug)]
 pub struct Examined {
     /// The servers that run.
@@ -159,7 +159,8 @@ impl Replicas {
             return Ok(());
         }
         own.started_at = own.seen_at;
-        // The server with the wrong secret yields, even if it starts first: the others can start beside it.
+        // Only a server with the wrong secret refuses to start. A server with the right secret starts even if
+        // a server with the wrong secret runs already.
         if has_wrong_secret {
             let others = self.others(&own).await?;
             if let Some(other) = others.iter().find(|other| !self.secrets.contains(&other.secret)) {
@@ -201,7 +202,8 @@ impl Replicas {
         self.db.write(own.id, |tx, id| store::delete(tx, *id).boxed()).await
     }
 
-    /// Deletes the rows of servers that have not been seen for 5 minutes.
+    /// Deletes the rows of servers that have not been seen for 5 minutes. Also deletes rows whose time is
+    /// more than 5 minutes in the future: they were written before the database's clock was set back.
     ///
     /// # Errors
     ///
@@ -214,7 +216,7 @@ impl Replicas {
         self.db.write((now - KEEP, now + KEEP), |tx, times| store::sweep(tx, *times).boxed()).await
     }
 
-    /// Returns whether a server with another public URL started before this server, and runs.
+    /// Returns whether a server with another public URL runs that started before this server.
     pub fn has_other_public_url(&self) -> bool {
         self.state().has_other_public_url
     }

@@ -75,7 +75,7 @@ pub enum Checked {
     Wrong,
     /// The response of the passkey is not valid. Its challenge is used up.
     Rejected(Rejection),
-    /// There were too many wrong proofs. Nothing was compared.
+    /// There were too many wrong codes. Nothing was compared.
     Blocked {
         /// When the next attempt is possible, in seconds from now.
         retry_after_secs: u64,

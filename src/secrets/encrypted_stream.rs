@@ -46,7 +46,7 @@ impl Pieces {
     fn seal(&mut self, piece: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let nonce = self.next_nonce(is_last);
         let sealed = self.key.seal_in_place_append_tag(nonce, Aad::from(&self.name), piece);
-        sealed.map_err(|_| io::Error::other("failed to encrypt a block"))
+        sealed.map_err(|_| io::Error::other("failed to encrypt a piece of the stream"))
     }
 
     fn open(&mut self, piece: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
@@ -66,7 +66,8 @@ pub struct EncryptingWriter<W> {
 }
 
 impl<W: Write> EncryptingWriter<W> {
-    /// Creates a writer for a stream with this key, which is bound to `name`: decryption requires the same name.
+    /// Creates a writer for a stream with this key. The stream is bound to `name`: decryption requires the
+    /// same name.
     pub fn new(inner: W, key: &[u8; 32], name: &[u8]) -> Self {
         Self { inner, pieces: Pieces::new(key, name), pending: Vec::with_capacity(PIECE_BYTES + TAG_BYTES) }
     }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_streams_of_every_length_can_be_decrypted() {
+    fn empty_short_and_long_encrypted_streams_can_be_decrypted() {
         for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let plain: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
             let sealed = encrypt(&plain);

@@ -75,7 +75,7 @@ pub enum SecretError {
     /// marked as the next secret.
     #[error(
         "line {line} of the secret {from} is invalid: the first line must be the current secret, \
-         every other line must begin with `old ` or `next `, and only one with `next `"
+         all other lines must begin with `old ` or `next `, and only one with `next `"
     )]
     Line {
         /// The source of the secret.

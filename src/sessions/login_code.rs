@@ -86,7 +86,7 @@ impl Sessions {
 }
 
 impl Sessions {
-    /// Closes the flow, so that its code can't be used again, and requires the second factor of the user.
+    /// Closes the flow, so that its code can't be used again, and asks for a second factor.
     async fn continue_code_login(
         &self,
         flow: Flow,

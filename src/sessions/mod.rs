@@ -87,13 +87,13 @@ impl From<&Device> for DeviceInfo {
 }
 
 impl Device {
-    /// Creates a device without a token, with the user agent cut to [`USER_AGENT_MAX`] characters.
+    /// Creates a device without a device token. Cuts the user agent to [`USER_AGENT_MAX`] characters.
     pub fn new(name: Option<String>, user_agent: Option<&str>, languages: Languages) -> Self {
         let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect());
         Self { name, user_agent, known_as: None, languages }
     }
 
-    /// Creates a device from the stored columns, without a token and without languages.
+    /// Creates a device from the stored columns, without a device token and without languages.
     fn stored(name: Option<String>, user_agent: Option<String>) -> Self {
         Self { name, user_agent, ..Self::default() }
     }

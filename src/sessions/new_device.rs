@@ -2,8 +2,8 @@
 //! a mail with a link that ends the session.
 //!
 //! The server recognizes a known device by its device token, or by its name and `User-Agent`. A sign-up is
-//! not reported, and later logins on its device are not reported either. The link is valid for 7 days and
-//! works once. The link also makes the device unknown again: the next login with the device token of the
+//! not reported, and later logins on the same device are not reported either. The link is valid for 7 days
+//! and works once. The link also makes the device unknown again: the next login with the device token of the
 //! ended session is reported.
 
 use futures_util::FutureExt;

@@ -36,10 +36,9 @@ struct PasskeyLogin {
 
 impl Sessions {
     /// Returns the options for a login by a passkey. With the token of a waiting login, the passkey is the
-    /// second factor of that login. Without a token, the passkey is the only
-    /// factor. Requests without a token are limited for each IP address, because each of them stores a
-    /// challenge. Requests with a token need no such limit, because a known user has a limited number of
-    /// challenges.
+    /// second factor of that login. Without a token, the passkey is the only factor. Requests without a token
+    /// are limited for each IP address, because each of them stores a challenge. Requests with a token need
+    /// no such limit, because a known user has a limited number of challenges.
     ///
     /// # Errors
     ///
@@ -81,8 +80,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::InvalidPasskey`], or a wrapped [`AccountsError::Unconfirmed`] or
-    /// [`AccountsError::InvalidCredentials`] if the account is disabled.
+    /// [`SessionsError::InvalidPasskey`]; a wrapped [`AccountsError::Unconfirmed`] if the address must be
+    /// confirmed first; a wrapped [`AccountsError::InvalidCredentials`] if the account is disabled.
     pub async fn log_in_by_passkey(
         &self,
         proof: Proof,

@@ -29,8 +29,8 @@ struct PasswordChange {
 
 impl Sessions {
     /// Changes the password. Ends all sessions of the user except the caller's, revokes all access tokens
-    /// without a session, and ends all unfinished flows. Verifies the password `current` first. Pass `None`
-    /// only if the user has authenticated recently.
+    /// without a session, and ends all unfinished flows. If there is a `current` password, verifies it first.
+    /// Pass `None` only if the user has authenticated recently.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! Ends everything that gives access to an account: after a reset of the password, after an undone change of
-//! address, and when the owner of a mailbox takes over an account that was never confirmed.
+//! Ends all sessions and access tokens of an account: after a reset of the password, after an undone change
+//! of address, and by some commands of an operator. Also removes all credentials of an account that was never
+//! confirmed, when the owner of the mailbox takes the account over.
 //!
 //! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that one
 //! person has done both, all credentials that were set before are removed: a stranger may have signed up with

@@ -62,7 +62,7 @@ enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
     /// The session was ended without a reuse: the row of the restored database has a lower generation than
-    /// the token, or the session lacks the second factor of the user.
+    /// the token, or the session was started without the second factor that the account requires.
     Lost(Revocation),
     Revoked,
     Unknown,
@@ -179,7 +179,8 @@ impl Sessions {
 
 async fn rotate(tx: &Tx, presented: &RefreshToken, rotation: &Rotation) -> Result<Outcome, SessionsError> {
     let rotated = store::rotate(tx, presented, rotation).await?
-        // The successor is unused or in its grace period, so its response may have been lost: return it again.
+        // The successor is unused, or the rotation was less than 30 seconds ago. The response with the
+        // successor may have been lost: return it again.
         || store::reissue(tx, presented, rotation).await?;
     let Some(found) = store::find_by_token(tx, presented).await? else {
         return Ok(Outcome::Unknown);

@@ -55,8 +55,8 @@ enum Outcome {
 }
 
 impl Sessions {
-    /// Continues a login whose first factor is correct: starts a session, or asks for the second factor if
-    /// the account has one. `methods` are the methods that proved the first factor (RFC 8176).
+    /// Continues a login whose first factor is correct: starts a session, or asks for a second factor if the
+    /// account requires one. `methods` are the methods that proved the first factor (RFC 8176).
     ///
     /// # Errors
     ///
@@ -251,7 +251,8 @@ impl Sessions {
     }
 }
 
-/// Stores a waiting login, unless the credentials of the account have changed since its first factor was checked.
+/// Stores a waiting login, unless the credentials of the account have changed since the first factor was
+/// checked.
 async fn insert_pending(
     tx: &Tx,
     token: &LoginToken,
@@ -279,7 +280,7 @@ async fn add_methods(tx: &Tx, owner: Uuid, id: Uuid, methods: &[&str]) -> Result
     store::set_methods(tx, owner, id, &amr).await
 }
 
-/// Returns true if the user has a second factor now, and the session was started without a second factor.
+/// Returns true if the account requires a second factor now, and the session was started without one.
 pub(super) fn lacks_second_factor(user: &User, amr: &[String]) -> bool {
     user.mfa_enabled && !amr.iter().any(|method| method == MULTI_FACTOR)
 }

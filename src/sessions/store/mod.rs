@@ -1,7 +1,7 @@
 //! Queries on the table of sessions.
 //!
 //! Queries by refresh token need no owner, because the MAC of the token was verified before. All other
-//! queries take the owner.
+//! queries take the owner, except the sweep of ended and expired sessions.
 
 pub(super) mod pending_logins;
 
@@ -214,8 +214,9 @@ pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, Store
     Ok(ids.all(tx).await?)
 }
 
-/// Returns up to `limit` ids of the unended sessions that exceed the maximum of the user: neither `new` nor
-/// one of the `keep` other sessions that were seen most recently.
+/// Returns up to `limit` ids of the sessions that exceed the maximum of the user. The user keeps the session
+/// `new`, and the `keep` other sessions that were seen most recently. All further sessions that have not
+/// ended exceed the maximum.
 pub(super) async fn idle_longest(
     tx: &Tx,
     owner: Uuid,

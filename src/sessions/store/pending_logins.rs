@@ -1,6 +1,6 @@
 //! Queries on the logins that wait for a second factor.
 //!
-//! Queries by token need no owner, because the token is secret.
+//! Queries by token need no owner, because the token is secret. The sweep takes no owner either.
 
 use ::entity::pending_logins;
 use chrono::{DateTime, Utc};

@@ -2,7 +2,7 @@
 //!
 //! A cursor is opaque, authenticated, and bound to its owner. Modified cursors, cursors of other users and
 //! cursors of lists are rejected as invalid. A cursor also contains the feed epoch of the database, because
-//! after a restore from a backup its change number can refer to another change.
+//! the change number in the cursor can refer to another change after a restore from a backup.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -89,7 +89,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_of_an_earlier_server_version_is_accepted_and_has_no_epoch(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64) {
+        fn a_cursor_of_the_oldest_version_is_accepted_and_has_no_epoch(seq in 0..i64::MAX, millis in 0..4_000_000_000_000_i64) {
             let owner = Uuid::from_u128(7);
             let payload = [seq, millis].map(i64::to_be_bytes).concat();
             let text = mac().sign(&context(OLD_CONTEXT_PREFIX, owner), &payload);

@@ -28,7 +28,8 @@ use crate::web::{SHARED_LINKS, Tag};
 /// A share link to a trip.
 #[derive(Debug, Object, Serialize)]
 struct Share {
-    /// URL to give to others, who need no account. It opens as a page in a browser; an app gets the trip as JSON.
+    /// URL to give to other people, who need no account. A browser shows the trip as a page; an app gets the
+    /// trip as JSON.
     url: String,
     /// Last part of `url`, for an app that shows the trip on its own page.
     token: String,
@@ -108,7 +109,7 @@ enum SharedLink {
 
 #[derive(ApiResponse)]
 enum RevokedLink {
-    /// The trip has no share link.
+    /// The share link was revoked, or the trip had none.
     #[oai(status = 204)]
     NoContent,
 }
@@ -138,8 +139,8 @@ enum OpenedLink {
         /// `Accept`: the response depends on this request header.
         #[oai(header = "Vary")]
         String,
-        /// Present only if the response is a page. It lets the page run no scripts and load nothing from
-        /// other hosts.
+        /// Present only if the response is a page. With this policy, the page can run no scripts and load
+        /// nothing from other hosts.
         #[oai(header = "Content-Security-Policy")]
         Option<String>,
     ),
@@ -240,7 +241,7 @@ impl SharesApi {
     }
 }
 
-/// Returns the problem of a link that can't be opened, for the person who opened it.
+/// Returns the problem of a link that can't be opened, for the person who tries to open it.
 fn invalid_link(error: SharesError) -> Problem {
     match error {
         SharesError::NotFound => Problem::new(

@@ -57,7 +57,7 @@ impl Attempt {
     /// [`Throttle::count_failure`], and drop the attempt after that.
     pub fn failure(&self) -> Option<Failure> {
         let mut places = self.places.clone();
-        // Sort the rows, so that concurrent transactions cannot deadlock.
+        // Sort the places by id: concurrent transactions lock the rows in the same order and cannot deadlock.
         places.sort_by_key(|place| place.id);
         self.throttle.is_on.then(|| Failure { places, at: self.throttle.clock.shared_now() })
     }

@@ -2,8 +2,8 @@
 //!
 //! A token is computed from the user, the session and the stored password hash. Tokens are not stored. A
 //! token is valid for a year, or until the stored hash changes if that is earlier. A token does not replace
-//! the password. If a login has a valid token, the throttle counts its failure only for the device of the
-//! token.
+//! the password. If a login has a valid token, the throttle counts a failure of this login only for the
+//! device of the token.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -88,7 +88,7 @@ impl DeviceTokens {
     }
 }
 
-/// Returns the part of the tag that a token contains.
+/// Returns the 8 bytes, derived from the tag, that a token contains.
 fn shortened(CredentialTag(tag): CredentialTag) -> [u8; 8] {
     // Hash the tag again, so that the token contains no part of the digest of the stored hash.
     let hashed = sha256(&[b"device token\0", &tag[..]].concat());

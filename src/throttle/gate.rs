@@ -2,11 +2,11 @@
 //! sequential attempts.
 //!
 //! An attempt is counted only after it has failed, so that a successful attempt needs no write to the
-//! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. A place
-//! in the gate is the permission for one attempt in progress. A bucket has as many places as it has free
-//! failures. An attempt that reads a count of `n` failures waits for `n + 1` free places and occupies them
-//! until its result is stored. The sum of counted failures and attempts in progress therefore never exceeds
-//! the free failures.
+//! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. In the
+//! gate, a bucket has as many places as it has free failures. An attempt that reads a count of `n` failures
+//! waits for `n + 1` free places: one for each counted failure, and one for the attempt itself. It occupies
+//! them until its result is stored. The sum of counted failures and attempts in progress therefore never
+//! exceeds the free failures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

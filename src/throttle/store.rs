@@ -205,7 +205,8 @@ pub(super) async fn sweep(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<u64
     Ok(Entity::delete_many().filter(Column::Id.is_in(ids)).filter(expired).exec(tx).await?.rows_affected)
 }
 
-/// Returns at most `limit` rows that have not expired, in descending order of their expiry.
+/// Returns at most `limit` rows with counted failures, in descending order of the time at which the last
+/// counted failure expires.
 pub(super) async fn list(tx: &Tx, now: DateTime<Utc>, limit: u64) -> Result<Vec<Row>, StoreError> {
     let query = Entity::find()
         .filter(Column::ForgottenAt.gt(now.timestamp_millis()))

@@ -1,4 +1,5 @@
-//! Queries on the tables of authenticator apps and recovery codes. Every query takes the owner.
+//! Queries on the tables of authenticator apps and recovery codes. Every query takes the owner, except
+//! [`next_page`], which reads the rows of all users to encrypt them again.
 
 use ::entity::{recovery_codes, totp_secrets};
 use chrono::{DateTime, Utc};
@@ -66,7 +67,7 @@ pub(super) async fn put_pending(
     Ok(())
 }
 
-/// Activates the pending secret. Returns `false` if the stored secret is no longer `pending`.
+/// Activates the pending secret. Returns `false` if `pending` is no longer the stored pending secret.
 pub(super) async fn confirm(
     tx: &Tx,
     owner: Uuid,
@@ -132,8 +133,8 @@ pub(super) async fn count_attempt(tx: &Tx, owner: Uuid, now: DateTime<Utc>) -> R
         .add(totp_secrets::Column::BlockedUntil.lte(now_millis))
         .add(totp_secrets::Column::BlockedUntil.gt(now_millis + DELAY_MAX_MILLIS));
     let done = totp_secrets::Entity::update_many()
-        // Assign `BlockedUntil` before `Failures`, because it depends on the old value, and MySQL evaluates
-        // the assignments in order.
+        // Assign `BlockedUntil` before `Failures`: `BlockedUntil` depends on the old value of `Failures`, and
+        // MySQL evaluates the assignments in order.
         .col_expr(totp_secrets::Column::BlockedUntil, next_attempt(now))
         .col_expr(totp_secrets::Column::Failures, Expr::col(totp_secrets::Column::Failures).add(1))
         .filter(totp_secrets::Column::UserId.eq(owner))

@@ -89,7 +89,7 @@ impl CollectorClient {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(invalid("it has no host".to_owned()));
         };
-        // Without the brackets of an IPv6 address.
+        // The connection and TLS need an IPv6 address without brackets.
         let host = match host {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_accept_header_is_parsed_as_in_rfc_9110() {
+    fn json_is_accepted_if_a_media_range_contains_it_with_a_weight_above_0() {
         assert!(accepts_json(&HeaderMap::new()));
         for value in [
             "*/*",

@@ -1,10 +1,10 @@
 //! Limits the large request bodies that are processed at the same time, so that they exhaust neither the
 //! memory nor the processors.
 //!
-//! A body of at most 64 KiB is always admitted and parsed at once. A larger body needs a share of the budget
-//! before it is read, and is parsed by one of a few threads of low priority. If no share becomes free in
-//! `MAX_WAIT`, the request gets 503. Batches have a separate budget. One user gets only a part of the budget
-//! for batches, so that a client that sends slowly can't take the budget of all users.
+//! A body of at most 64 KiB is always admitted and parsed immediately. A larger body needs a share of the
+//! budget before it is read, and is parsed by one of a few threads of low priority. If no share becomes free
+//! within `MAX_WAIT`, the request gets 503. Batches have a separate budget. One user gets only a part of the
+//! budget for batches, so that a client that sends slowly can't take the budget of all users.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

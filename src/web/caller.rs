@@ -182,7 +182,7 @@ impl<R> Caller<R> {
         if is_recent { Ok(()) } else { Err(step_up_required(STEP_UP_MAX_AGE)) }
     }
 
-    /// Rejects a personal access token, which cannot create another token.
+    /// Rejects a personal access token: only a logged-in user can authenticate again.
     ///
     /// # Errors
     ///

@@ -93,13 +93,14 @@ fn read(request: &Request, name: &HeaderName) -> Result<Option<EntityTags>, Prob
     })
 }
 
-/// `If-Match`: the resource must be in one of these states. If `EXCLUSIVE`, the operation rejects a request
-/// that has `If-None-Match` too.
+/// `If-Match`: the resource must be in one of these states. If `EXCLUSIVE` is true, the operation rejects
+/// every request that has `If-None-Match`, with or without `If-Match`.
 #[derive(Debug)]
 pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 
 /// `If-None-Match`: the states that the client has already, or `*` if the resource must not exist. If
-/// `EXCLUSIVE`, the operation rejects a request that has `If-Match` too.
+/// `EXCLUSIVE` is true, the operation rejects every request that has `If-Match`, with or without
+/// `If-None-Match`.
 #[derive(Debug)]
 pub struct IfNoneMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 

@@ -150,8 +150,8 @@ pub struct IdempotentResponse {
     pub replayed: bool,
 }
 
-/// Executes `act`. If the request has a key, executes it at most once. `act` gets the [`ResultRecorder`] that
-/// saves the result in its transaction.
+/// Executes `act`. If the request has a key, executes `act` at most once. `act` gets the [`ResultRecorder`]
+/// that saves the result in the transaction of `act`.
 ///
 /// # Errors
 ///

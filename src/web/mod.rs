@@ -51,7 +51,7 @@ pub enum Tag {
     /// Sign up, log in, refresh tokens and log out.
     ///
     /// Signing up and logging in return two tokens. The access token is valid for some minutes; send it with
-    /// every other call. The refresh token is exchanged for the next pair of tokens. `x-required-scopes`
+    /// all other calls. The refresh token is exchanged for the next pair of tokens. `x-required-scopes`
     /// lists the scopes that an operation requires; a token has all scopes unless fewer were requested.
     Authentication,
     /// The account of the user, and the devices on which the user is logged in.

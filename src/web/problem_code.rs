@@ -21,7 +21,7 @@ pub enum ProblemCode {
     InvalidCredentials,
     /// The user has not authenticated recently enough.
     StepUpRequired,
-    /// The password is correct, and the account requires a second factor.
+    /// The first factor is correct, and the account requires a second factor.
     MfaRequired,
     /// The refresh token is not valid.
     InvalidRefreshToken,
@@ -87,7 +87,8 @@ pub enum ProblemCode {
     StorageFull,
     /// The user has reached a quota.
     QuotaExceeded,
-    /// The queue of password checks or the budget for large bodies is full.
+    /// The queue of password checks, the budget for large bodies or the number of connections is at its
+    /// limit.
     Overloaded,
     /// The server is shutting down.
     ShuttingDown,
@@ -180,7 +181,7 @@ impl ProblemCode {
             Self::StepUpRequired => ("step_up_required", 401, "Recent authentication required", "step_up",
                 "This operation requires that the user has authenticated within the last 5 minutes. The access token is valid for other operations."),
             Self::MfaRequired => ("mfa_required", 401, "Second factor required", "reauthenticate",
-                "The password is correct, and the account has a second factor. Continue the login with `mfa_token` and one of `methods`."),
+                "The password, or the code from the email, is correct, and the account requires a second factor. Continue the login with `mfa_token` and one of `methods`."),
             Self::InvalidRefreshToken => ("invalid_refresh_token", 401, "Invalid or expired refresh token", "reauthenticate",
                 "The refresh token was not issued by this server, or its session has expired."),
             Self::SessionRevoked => ("session_revoked", 401, "Session ended", "reauthenticate",
@@ -240,7 +241,7 @@ impl ProblemCode {
             Self::DatabaseUnavailable => ("database_unavailable", 503, "Database unavailable", "retry",
                 "The server has no connection to its database. Nothing was changed."),
             Self::OutcomeUnknown => ("outcome_unknown", 503, "Outcome unknown", "retry",
-                "The connection to the database broke while it saved the change, so the server does not know whether the change was made. It is safe to repeat the request with the same `Idempotency-Key` or id."),
+                "The connection to the database broke while the database saved the change, so the server does not know whether the change was made. It is safe to repeat the request with the same `Idempotency-Key` or id."),
             Self::StorageFull => ("storage_full", 507, "Storage full", "retry",
                 "The server can read data but not write it at the moment. Nothing was changed."),
             Self::QuotaExceeded => ("quota_exceeded", 507, "Quota exceeded", "fix_input",
@@ -252,7 +253,7 @@ impl ProblemCode {
             Self::NoSigningKey => ("no_signing_key", 503, "No signing key", "retry",
                 "The server cannot issue tokens until its operator corrects the master secret. Issued tokens remain valid."),
             Self::WrongClock => ("wrong_clock", 503, "Wrong clock", "retry",
-                "The clocks of this server and of its database differ. A load balancer uses another server until they agree."),
+                "The clocks of this server and of its database differ. A load balancer uses another server until the clocks agree."),
             Self::WrongPublicUrl => ("wrong_public_url", 503, "Wrong public URL", "retry",
                 "Another server on the same database has another public URL, so it would refuse the tokens of this server. A load balancer uses the other server."),
             Self::NewerSchema => ("newer_schema", 503, "Newer schema", "retry",

@@ -1,5 +1,5 @@
-//! The sentences about invalid values. Each function returns the rest of a sentence that begins with the name
-//! of the field.
+//! The sentences about invalid values. The functions return the rest of a sentence that begins with the name
+//! of the field, or a part of this rest.
 
 use serde_json::Value;
 

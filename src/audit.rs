@@ -1,7 +1,8 @@
-//! The audit log: logins, failed logins, and revoked sessions and tokens. Each event is one log line with
-//! time and request id.
+//! The audit log: authentications, changes of credentials and accounts, revoked sessions and tokens, and
+//! administrative commands. Each event is one log line with its time and, within a request, the request id.
 //!
-//! The lines contain only identifiers of rows and the address of the client, never other input from a client.
+//! The lines contain ids of rows, the address of the client and, for a failed login, a keyed hash of the
+//! name, but never other input from a client.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -57,13 +58,13 @@ impl RequestInfo {
 /// An event of the audit log. Each log line contains the name of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// An account and its first session were created.
+    /// An account was created, with a first session unless the address must be confirmed before.
     SignedUp,
     /// A session was started.
     LoggedIn,
     /// The first factor of a login was correct, and the account requires a second factor.
     SecondFactorRequired,
-    /// The second factor of a login was wrong.
+    /// The second factor of a login or of a new authentication was wrong.
     SecondFactorFailed,
     /// An authenticator app was enrolled.
     TotpEnabled,
@@ -87,7 +88,7 @@ pub enum Event {
     PasswordChanged,
     /// The holder of a session's refresh token revoked the session.
     LoggedOut,
-    /// The owner of a session revoked the session.
+    /// A session was ended for another reason, for example by its owner or by a change of the password.
     SessionEnded,
     /// A service revoked an access token that it had received.
     TokenRevoked,

@@ -67,7 +67,7 @@ pub async fn run(app: App) {
 }
 
 /// Stores pending token usage and events when the server stops. Records that the server stopped gracefully, and
-/// deletes its row among the servers.
+/// deletes its row from the table of servers.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
     flush_events(app.clone()).await;
@@ -120,7 +120,7 @@ async fn mark(app: App) {
     }
 }
 
-/// Renews the row of this server, and compares this server with the others on the database.
+/// Renews the row of this server, and compares this server with the others that use the database.
 pub async fn beat(app: App) {
     if let Err(error) = app.replicas.beat().await {
         tracing::warn!(causes = error_chain(&error), "failed to compare this server with the others");

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_of_a_list_has_its_own_limit_on_the_number_of_values() {
+    fn a_list_is_parsed_item_by_item_with_a_limit_for_each_item_and_the_same_strictness() {
         // A-5
         let (items, rest) = list(r#" {"a":[1,2],"list":[[1,2,3],{},[4]],"b":true}"#);
         assert_eq!(items, [serde_json::json!([1, 2, 3]), serde_json::json!({}), serde_json::json!([4])]);

@@ -17,7 +17,7 @@ use crate::secrets::random_bytes;
 /// The time between two ticks. A request for an email takes about 1 ms on SQLite and 4 ms on a database server.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Awaits `work`, and returns its result at a random time within the tick after it.
+/// Awaits `work`, and returns its result at a random time within the tick after the next multiple of `TICK`.
 pub fn at_next_tick<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     // Boxed, because the future contains several transactions and is large.
     let work = Box::pin(work);
@@ -42,7 +42,7 @@ mod tests {
     use tokio::time::sleep;
 
     #[tokio::test]
-    async fn a_response_is_returned_at_the_next_tick() {
+    async fn a_response_is_not_returned_before_the_next_tick() {
         // S-11
         for (work, expected) in [(0, 1), (3, 1), (7, 2)] {
             let started = Instant::now();

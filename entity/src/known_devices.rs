@@ -9,7 +9,8 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// SHA-256 of the name of the device and its `User-Agent` without digits and dots.
+    /// SHA-256 of the name of the device and of its `User-Agent`. Digits and dots are removed from the
+    /// `User-Agent` first.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: Vec<u8>,
     pub last_seen_at: i64,

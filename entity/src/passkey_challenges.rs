@@ -1,5 +1,5 @@
-//! Challenges of Web Authentication ceremonies (registrations and logins with a passkey) that are in
-//! progress.
+//! Challenges of Web Authentication ceremonies (registrations of passkeys and authentications by passkeys)
+//! that are in progress.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Tokens that are revoked before they expire.
+//! Revocations of tokens before their expiry.
 
 use sea_orm::entity::prelude::*;
 

@@ -25,11 +25,12 @@ pub struct Model {
     pub expires_at: i64,
     /// When the latest generation was issued.
     pub rotated_at: i64,
-    /// The latest generation whose refresh token was used; 0 if none was used.
+    /// The latest generation whose access token was used; 0 if none was used.
     pub used_generation: i64,
     /// When the last access token of the session expires.
     pub access_expires_at: i64,
-    /// When the user last authenticated again in this session; 0 if the user has not done this.
+    /// When the user last authenticated in this session. 0 in a row that an earlier version of the server
+    /// inserted, until the user authenticates again.
     pub authenticated_at: i64,
     /// When the session was revoked.
     pub ended_at: Option<i64>,

@@ -1,4 +1,4 @@
-//! Authenticator apps, one row for each user who has begun to enroll an app.
+//! Authenticator apps, one row for each user who has begun to enrol an app.
 
 use sea_orm::entity::prelude::*;
 

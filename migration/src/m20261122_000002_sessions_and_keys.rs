@@ -7,8 +7,9 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// Revokes the tokens of `subject` (a session, a token or a user) that were issued before `minted_before`. At
-// the time `until`, all of these tokens have expired. Other replicas find new rows by `seq`.
+// A row revokes the tokens of `subject` (a session, a token or a user) that were issued before
+// `minted_before`. At the time `until`, all of these tokens have expired. Other replicas find new rows by
+// `seq`.
 const REVOCATIONS: &str = "
 CREATE TABLE IF NOT EXISTS revocations (
     seq {serial},

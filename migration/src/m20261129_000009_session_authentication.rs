@@ -8,7 +8,7 @@ use crate::dialect;
 pub(crate) struct Migration;
 
 const TABLE: &str = "sessions";
-/// 0 means that the user has not authenticated again since the session was created.
+/// 0 in the rows that were inserted before this step, until the user authenticates again.
 const COLUMN: &str = "authenticated_at";
 
 #[async_trait::async_trait]

@@ -1,5 +1,5 @@
-//! Adds passkeys, and the challenges of Web Authentication ceremonies (registrations and logins with a
-//! passkey) that are in progress.
+//! Adds passkeys, and the challenges of Web Authentication ceremonies (registrations of passkeys and
+//! authentications by passkeys) that are in progress.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

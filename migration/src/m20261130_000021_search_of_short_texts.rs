@@ -1,6 +1,7 @@
 //! Adds the index by which a search on SQLite finds the trips with short texts.
 //!
-//! Without the index, a search reads all rows of a user, also the large rows of the trips with long texts.
+//! Without the index, a search reads all rows of a user, including the large rows of the trips with long
+//! texts.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};

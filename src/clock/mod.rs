@@ -138,8 +138,8 @@ impl Clock {
     }
 
     /// Returns whether jobs can rely on the current time to delete expired data and to rotate keys. Returns
-    /// false for an hour after a jump of the system clock, and while the database's clock differs from the
-    /// system clock.
+    /// false after a jump of the system clock, after a difference between the system clock and the database's
+    /// clock, and after a long time without a running server, until the clocks have agreed for an hour.
     pub fn is_steady(&self) -> bool {
         self.watch().is_steady(self.source.reading())
     }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_clock_moves_only_when_advanced() {
+    fn a_fixed_clock_moves_only_by_advance_and_jump() {
         let clock = Clock::fixed(from_millis(5));
         let twin = clock.clone();
         assert_eq!(clock.now(), from_millis(5));

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn verification_for_an_unknown_user_takes_as_long_as_the_highest_observed_cost() {
+    async fn verification_for_an_unknown_user_computes_a_hash_of_the_highest_observed_cost() {
         // S-10
         let passwords = at(4);
         let max_cost = || passwords.max_cost.load(Ordering::Relaxed);

@@ -333,7 +333,7 @@ fn an_android_app_is_accepted_as_an_origin_only_if_it_is_listed() {
 }
 
 #[test]
-fn unknown_fields_and_extensions_of_a_passkey_response_are_ignored() {
+fn unknown_fields_and_extensions_of_a_registration_are_ignored() {
     let mut response = Response::registration();
     response.client_data["other_keys_can_be_added_here"] =
         json!("do not compare clientDataJSON against a template");

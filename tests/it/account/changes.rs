@@ -1,4 +1,4 @@
-//! The events of changes that a user makes to the account.
+//! The security events that record the changes that a user makes to the account.
 
 use serde_json::{Value, json};
 

@@ -66,7 +66,7 @@ async fn a_device_is_new_only_once_and_an_update_of_the_app_does_not_make_it_new
 }
 
 #[tokio::test]
-async fn ended_sessions_and_reused_refresh_tokens_are_recorded() {
+async fn ending_a_session_and_logging_out_are_recorded_as_events() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let tablet = log_in_on(&app, "Tablet", "Trips/1.4").await;
@@ -76,6 +76,7 @@ async fn ended_sessions_and_reused_refresh_tokens_are_recorded() {
     assert_eq!(newest["device_name"], "Tablet");
     // Ending the session a second time records no event.
     ada.delete(&format!("/api/v1/me/sessions/{}", tablet["session_id"].as_str().unwrap())).await.expect(204);
+    assert_eq!(types(&ada).await[..2], ["session_ended", "new_device"]);
     let laptop = log_in_on(&app, "Laptop", "Trips/1.4").await;
     let logout = json!({ "refresh_token": laptop["refresh_token"] });
     app.anonymous().post("/api/v1/auth/logout").json(&logout).await.expect(204);

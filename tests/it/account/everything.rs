@@ -80,7 +80,7 @@ pub(super) async fn forgot(app: &TestApp) {
     app.anonymous().post("/api/v1/auth/password/forgot").json(&body).await.expect(202);
 }
 
-/// Creates, shares and deletes trips, online and offline.
+/// Creates, shares and deletes trips, by single requests and by sync.
 async fn use_trips(app: &TestApp, client: &Client) {
     let stop = json!({ "name": "Canary wharf", "latitude": 51.5, "longitude": 0, "notes": "canary" });
     let trip = json!({
@@ -122,7 +122,7 @@ async fn start_login(app: &TestApp) {
     call.json(&body).await.expect(401).problem("mfa_required");
 }
 
-/// Writes data to the database that the server collects in memory.
+/// Writes the data that the server collects in memory to the database.
 pub(super) async fn flush(app: &TestApp) {
     let services = app.services();
     services.events.flush().await.unwrap();

@@ -24,9 +24,9 @@ fn has(export: &Value, name: &str, field: &str) -> bool {
     list(export, name).iter().any(|record| record.get(field).is_some())
 }
 
-/// The tables with rows of users, and the field of the export that contains the rows. The two tables without
-/// a field contain only numbers that are computed from other rows, and random values that are valid for 5
-/// minutes.
+/// The tables with rows of users, each with the field of the export that contains its rows. `trip_counters`
+/// has no field, because its numbers are computed from other rows. `passkey_challenges` has none, because its
+/// random values are valid for only 5 minutes.
 const FIELDS: [(&str, Option<&str>); 17] = [
     ("flows", Some("flows")),
     ("idempotency_keys", Some("idempotency_keys")),
@@ -136,7 +136,7 @@ async fn mails_that_failed_and_an_unconfirmed_authenticator_app_are_exported() {
 }
 
 #[tokio::test]
-async fn the_export_is_sent_as_an_attachment_that_must_not_be_cached() {
+async fn the_export_is_an_uncompressed_attachment_that_must_not_be_cached() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let reply = ada.get(EXPORT).header("accept-encoding", "gzip").await.expect(200);
@@ -163,7 +163,7 @@ async fn an_export_contains_only_the_data_of_the_caller() {
 }
 
 #[tokio::test]
-async fn without_the_scope_trips_read_the_export_contains_only_data_of_the_account() {
+async fn the_export_requires_the_scope_account_and_contains_trips_only_with_trips_read() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -191,7 +191,7 @@ async fn create_trips(app: &TestApp, client: &Client, count: usize) {
 }
 
 #[tokio::test]
-async fn a_long_export_contains_each_trip_once_even_if_other_trips_change_during_it() {
+async fn a_long_export_contains_each_trip_once_even_if_other_trips_are_deleted_during_it() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     create_trips(&app, &ada, 1_100).await;

@@ -80,7 +80,7 @@ async fn a_device_with_a_device_token_is_known_even_under_another_name() {
 }
 
 #[tokio::test]
-async fn every_way_to_log_in_reports_a_new_device() {
+async fn logins_by_mailed_code_and_with_a_second_factor_report_a_new_device() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     let ada = app.sign_up("ada").await;
     let mailed = async |more: Value| {
@@ -111,7 +111,7 @@ async fn every_way_to_log_in_reports_a_new_device() {
 }
 
 #[tokio::test]
-async fn a_device_token_is_also_accepted_in_a_login_with_a_second_factor() {
+async fn a_device_token_also_marks_the_device_as_known_in_a_login_with_a_second_factor() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let codes = enrol(&ada, app.clock.now()).await.recovery_codes;
@@ -228,7 +228,7 @@ async fn turning_off_device_reports_stops_the_emails_but_not_the_events() {
 }
 
 #[tokio::test]
-async fn when_the_mail_budget_is_spent_logins_succeed_and_only_the_first_new_device_is_reported() {
+async fn when_the_mail_budget_is_spent_new_devices_are_recorded_as_events_but_not_mailed() {
     // S-48
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -243,7 +243,7 @@ async fn when_the_mail_budget_is_spent_logins_succeed_and_only_the_first_new_dev
 }
 
 #[tokio::test]
-async fn a_login_succeeds_while_the_mail_server_is_unavailable() {
+async fn a_login_succeeds_while_mail_cannot_be_delivered_and_its_device_report_stays_queued() {
     // S-49
     let app = TestApp::start().await;
     std::fs::write(app.settings().data_dir.join("outbox"), "not a directory").unwrap();

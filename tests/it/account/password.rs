@@ -34,7 +34,7 @@ async fn token_of(app: &TestApp, password: &str) -> Value {
 }
 
 #[tokio::test]
-async fn changing_the_password_ends_all_sessions_except_the_current_one() {
+async fn changing_the_password_ends_all_other_sessions_and_revokes_sessionless_tokens() {
     // S-8, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;

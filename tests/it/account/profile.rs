@@ -76,7 +76,7 @@ async fn a_display_name_has_1_to_100_characters() {
 }
 
 #[tokio::test]
-async fn after_a_username_change_only_the_new_username_logs_in() {
+async fn after_a_username_change_the_new_username_logs_in_and_the_old_one_is_free_again() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let changed = change(&ada, &json!({ "username": "countess" })).await.expect(200).json();

@@ -119,7 +119,7 @@ async fn a_revoked_access_token_is_rejected_on_every_replica() {
     let start = Instant::now();
     here.get("/api/v1/me").await.expect(401).problem("invalid_token");
     while there.get("/api/v1/me").await.status != 401 {
-        assert!(start.elapsed() < Duration::from_secs(2), "the other replica still accepts it");
+        assert!(start.elapsed() < Duration::from_secs(2), "the other replica still accepts the token");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Another session of the same user remains valid.

@@ -85,7 +85,7 @@ async fn parallel_sign_ups_never_exceed_the_uses_of_an_invite_code() {
 }
 
 #[tokio::test]
-async fn an_expired_and_a_removed_invite_code_are_refused() {
+async fn an_expired_or_removed_invite_code_is_refused_and_an_expired_invite_is_deleted_later() {
     let app = start().await;
     let client = app.anonymous();
     let code = json!(invite(&app, 9, Some(TimeDelta::hours(1))).await.to_string());

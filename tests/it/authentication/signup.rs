@@ -150,7 +150,7 @@ async fn values_of_another_type_are_rejected_and_not_coerced() {
 }
 
 #[tokio::test]
-async fn duplicate_fields_and_lone_surrogates_are_invalid_json() {
+async fn a_body_with_duplicate_fields_lone_surrogates_or_malformed_json_is_rejected() {
     // S-58
     let app = TestApp::start().await;
     let bodies: [&[u8]; 6] = [
@@ -274,7 +274,7 @@ async fn a_body_of_one_megabyte_is_rejected_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn common_passwords_are_rejected_with_the_reason() {
+async fn common_passwords_and_passwords_equal_to_an_identifier_are_rejected_with_the_reason() {
     // S-5
     let app = TestApp::start().await;
     for common in ["password123", "PassWord123", "iloveyou1", "Tripgate", "TRIPGATE"] {
@@ -322,7 +322,7 @@ async fn concurrent_identical_sign_ups_create_one_account() {
 }
 
 #[tokio::test]
-async fn when_sign_up_is_disabled_existing_users_can_still_log_in() {
+async fn when_sign_up_is_disabled_sign_ups_get_403_and_existing_users_can_still_log_in() {
     let open = TestApp::start().await;
     open.sign_up("ada").await;
     let settings = open.settings().clone();

@@ -66,7 +66,7 @@ async fn keys_revoke_takes_effect_within_a_second() {
 }
 
 #[tokio::test]
-async fn with_a_wrong_master_secret_the_key_commands_fail_and_create_no_key() {
+async fn without_the_correct_master_secret_no_command_rotates_or_revokes_a_key_or_creates_a_secret() {
     // S-36
     let app = TestApp::start().await;
     let before = rows::signing_keys(&app).await;

@@ -1,4 +1,4 @@
-//! What other services fetch: the public keys and the server metadata.
+//! Discovery: the public keys and the server metadata, which other services fetch.
 
 use std::collections::HashSet;
 

@@ -62,12 +62,12 @@ pub(crate) async fn run_command(app: &TestApp, args: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || finish(&mut command)).await.unwrap()
 }
 
-/// Returns a client of another server with the same tokens.
+/// Returns a client of the server `app` with the tokens of `client`.
 fn client_on(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }
 
-/// Waits for the maximum time until every replica notices a change.
+/// Waits for the longest time that a replica can take to notice a change.
 async fn wait_for_propagation() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -21,7 +21,7 @@ fn lines(app: &TestApp) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Returns whether the current secret verifies the MAC of the refresh token.
+/// Returns whether a secret in the secret file verifies the MAC of the client's refresh token.
 fn verifies(app: &TestApp, client: &Client) -> bool {
     let mac_key = MacKey::from_secret(&secret(app), Purpose::RefreshTokens);
     RefreshToken::decode(client.grant()["refresh_token"].as_str().unwrap(), &mac_key).is_some()

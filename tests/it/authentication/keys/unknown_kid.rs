@@ -40,7 +40,7 @@ fn random_kid() -> String {
 }
 
 #[tokio::test]
-async fn tokens_with_random_key_ids_share_database_queries() {
+async fn tokens_with_random_key_ids_share_rate_limited_database_queries() {
     // S-22, S-35
     let scene = Scene::start().await;
     let start = Instant::now();

@@ -152,7 +152,7 @@ async fn unknown(app: &TestApp) -> Duration {
 }
 
 #[tokio::test]
-async fn a_higher_bcrypt_cost_makes_a_verification_take_longer() {
+async fn a_higher_bcrypt_cost_makes_a_login_of_an_unknown_user_take_longer() {
     let app = TestApp::with(|settings| settings.limits = false).await;
     app.sign_up("ada").await;
     let (cheap, expensive) = (unknown(&app).await, unknown(&at_cost(&app, 10).await).await);

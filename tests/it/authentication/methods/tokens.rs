@@ -62,7 +62,7 @@ async fn a_sessionless_token_expires_and_can_be_requested_again_with_the_passwor
 }
 
 #[tokio::test]
-async fn an_access_token_cannot_be_exchanged_for_another_token() {
+async fn no_access_or_refresh_token_can_be_exchanged_for_a_sessionless_token() {
     // S-26
     for basic in [false, true] {
         let app = TestApp::with(|settings| settings.auth_methods.basic = basic).await;

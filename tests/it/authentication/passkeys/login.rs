@@ -258,7 +258,7 @@ async fn set_disabled(app: &TestApp, user: Uuid, is_disabled: bool) {
 }
 
 #[tokio::test]
-async fn a_passkey_login_to_a_disabled_account_uses_up_the_challenge() {
+async fn a_passkey_login_to_a_disabled_account_uses_up_the_challenge_and_the_counter_value() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

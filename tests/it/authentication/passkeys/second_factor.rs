@@ -98,7 +98,7 @@ async fn the_second_step_of_a_login_accepts_only_a_passkey_of_its_user_for_its_o
 }
 
 #[tokio::test]
-async fn a_passkey_is_accepted_as_the_second_factor_while_wrong_codes_are_blocked() {
+async fn a_passkey_is_accepted_as_the_second_factor_while_codes_are_blocked() {
     let app = TestApp::start().await;
     let (_, mut device) = sign_up(&app, "ada").await;
     let anonymous = app.anonymous();
@@ -125,7 +125,7 @@ async fn an_account_without_a_passkey_gets_no_passkey_options() {
 }
 
 #[tokio::test]
-async fn a_login_request_with_two_second_factors_is_rejected() {
+async fn a_login_with_two_second_factors_or_a_malformed_passkey_is_rejected_and_can_be_corrected() {
     let app = TestApp::start().await;
     let (_, mut device) = sign_up(&app, "ada").await;
     let token = mfa_token(&app.anonymous(), "ada").await;

@@ -174,7 +174,7 @@ async fn a_digest_response_with_a_wrong_value_is_refused() {
 }
 
 #[tokio::test]
-async fn digest_works_for_head_and_for_bodies_and_within_the_scopes_of_the_token() {
+async fn digest_works_for_head_and_post_requests_within_the_scopes_of_the_token() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -187,7 +187,7 @@ async fn digest_works_for_head_and_for_bodies_and_within_the_scopes_of_the_token
 }
 
 #[tokio::test]
-async fn digest_authentication_is_neither_offered_nor_accepted_unless_enabled() {
+async fn digest_is_offered_and_accepted_only_if_enabled_and_never_in_place_of_a_password() {
     // S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;
@@ -204,7 +204,7 @@ async fn digest_authentication_is_neither_offered_nor_accepted_unless_enabled() 
 }
 
 #[tokio::test]
-async fn a_removed_or_expired_personal_token_is_refused_in_digest_authentication() {
+async fn a_removed_personal_token_is_refused_in_digest_authentication() {
     // S-93, S-94
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

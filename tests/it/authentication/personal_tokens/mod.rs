@@ -20,7 +20,7 @@ async fn create(owner: &Client, body: Value) -> Value {
     reply.json()
 }
 
-/// Returns a client with a new token of the owner.
+/// Creates a token. Returns the id of the token and a client that uses the token.
 async fn with_token(owner: &Client, scope: &str) -> (String, Client) {
     let created = create(owner, json!({ "name": "script", "scope": scope })).await;
     (created["id"].as_str().unwrap().to_owned(), owner.with_token(created["token"].as_str().unwrap()))

@@ -1,4 +1,4 @@
-//! Changes of credentials while a login is in progress.
+//! Changes of credentials while a login is in progress, and the personal tokens that an enrolment removes.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn enrolment_code(app: &TestApp, client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn a_login_that_overlaps_an_enrolment_requires_the_second_factor() {
+async fn a_login_that_overlaps_an_enrolment_gives_no_access_without_the_second_factor() {
     // S-89
     for path in [LOGIN, "/api/v1/auth/tokens"] {
         let app = slow_app().await;

@@ -80,7 +80,7 @@ async fn a_repeated_refresh_extends_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_valid_for_30_seconds_after_the_next_access_token_was_used() {
+async fn a_refresh_token_whose_successor_was_used_is_valid_for_30_seconds_and_then_ends_its_session() {
     // S-37
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();

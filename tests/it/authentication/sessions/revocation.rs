@@ -134,7 +134,7 @@ async fn session_revocations_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_requires_the_password_and_deletes_all_its_data() {
+async fn deleting_an_account_with_the_password_deletes_all_its_data_and_ends_its_sessions_on_replicas() {
     // S-28, S-41
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -174,7 +174,7 @@ async fn deleting_an_account_requires_the_password_and_deletes_all_its_data() {
 }
 
 #[tokio::test]
-async fn expired_sessions_are_deleted_and_active_sessions_are_not() {
+async fn a_revoked_session_is_deleted_after_a_week_and_an_active_session_is_not() {
     let app = TestApp::with(|settings| settings.refresh_idle_secs = 20 * 86_400).await;
     let ada = app.sign_up("ada").await;
     let revoked = app.log_in("ada").await;

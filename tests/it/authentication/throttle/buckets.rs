@@ -162,7 +162,7 @@ async fn parallel_wrong_passwords_have_the_same_limit_as_sequential_ones() {
 }
 
 #[tokio::test]
-async fn a_successful_login_writes_no_throttle_bucket_and_those_of_unknown_names_expire() {
+async fn a_successful_login_writes_no_throttle_bucket_and_the_buckets_of_unknown_names_expire() {
     // S-83
     let app = start().await;
     app.sign_up("ada").await;

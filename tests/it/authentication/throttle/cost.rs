@@ -1,4 +1,4 @@
-//! The statements that the throttle executes.
+//! The SQL statements that the throttle executes.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::WRONG;
 use crate::harness::PASSWORD;
 use crate::harness::process::Process;
 
-/// A server that logs its statements.
+/// A server that logs its SQL statements.
 struct Server {
     process: Process,
     _dir: TempDir,
@@ -67,7 +67,7 @@ fn verb(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_login_without_recent_failures_reads_the_throttle_buckets_once_and_writes_none() {
+async fn a_login_writes_throttle_buckets_only_if_a_login_failed_and_reads_none_without_limits() {
     let server = Server::start(&[]).await;
     for _ in 0..2 {
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);

@@ -1,4 +1,5 @@
-//! The throttle: failed attempts are slowed down, and the owner of an account is never locked out.
+//! The throttle: after too many failures, further attempts get 429 for some time. The owner of an account is
+//! never locked out.
 //!
 //! The server trusts the tests as a proxy, so each request states the address of its client in
 //! `X-Forwarded-For`.

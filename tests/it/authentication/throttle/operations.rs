@@ -15,7 +15,7 @@ fn from_home(call: Call) -> Call {
 }
 
 #[tokio::test]
-async fn all_operations_that_check_a_password_share_one_throttle() {
+async fn logins_and_basic_credentials_share_one_throttle() {
     // S-17
     let app = TestApp::with(|settings| {
         settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];

@@ -22,7 +22,7 @@ async fn a_valid_token_that_the_test_signs_with_the_servers_key_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_token_without_an_algorithm_is_rejected() {
+async fn a_token_with_a_missing_or_wrong_algorithm_is_rejected() {
     // S-19
     let scene = Scene::new().await;
     let signature = scene.ada.token().rsplit('.').next().unwrap().to_owned();
@@ -97,7 +97,7 @@ async fn the_public_key_is_not_accepted_as_an_hmac_key() {
 }
 
 #[tokio::test]
-async fn a_signature_in_another_encoding_is_rejected() {
+async fn a_malformed_modified_or_re_encoded_signature_is_rejected() {
     // S-23
     let scene = Scene::new().await;
     let forge = &scene.forge;

@@ -26,7 +26,7 @@ fn invalid_values() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn exp_must_be_a_representable_number_of_seconds() {
+async fn exp_must_be_a_representable_number_that_is_not_in_the_past() {
     // S-24, S-25
     let scene = Scene::new().await;
     let exp = scene.forge.claims()["exp"].as_i64().unwrap();
@@ -81,7 +81,7 @@ async fn nbf_must_be_a_number_that_is_not_in_the_future() {
 }
 
 #[tokio::test]
-async fn a_token_issued_in_the_future_is_rejected() {
+async fn iat_must_be_a_number_that_is_not_in_the_future() {
     // S-24
     let scene = Scene::new().await;
     let now = scene.now();

@@ -105,12 +105,12 @@ impl Forge {
         self.with_header(&self.header())
     }
 
-    /// Returns the valid claims with another header, signed.
+    /// Returns a token with the valid claims and another header, signed.
     pub(super) fn with_header(&self, header: &Value) -> String {
         self.sign(header.to_string(), self.claims.to_string())
     }
 
-    /// Returns the valid header with other claims, signed.
+    /// Returns a token with the valid header and other claims, signed.
     pub(super) fn with_claims(&self, claims: &Value) -> String {
         self.sign(self.header.to_string(), claims.to_string())
     }

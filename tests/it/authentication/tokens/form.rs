@@ -186,7 +186,7 @@ async fn header_and_payload_must_be_objects_in_strict_json() {
 }
 
 #[tokio::test]
-async fn an_oversized_token_is_rejected_before_parsing() {
+async fn an_oversized_token_with_a_valid_signature_is_rejected() {
     // S-22
     let scene = Scene::new().await;
     let token = scene.forge.with_claim("note", Some(json!("x".repeat(20_000))));
@@ -195,7 +195,7 @@ async fn an_oversized_token_is_rejected_before_parsing() {
 }
 
 #[tokio::test]
-async fn other_kinds_of_tokens_are_rejected_as_access_tokens() {
+async fn other_values_are_rejected_as_access_tokens_and_tokens_are_rejected_as_passwords() {
     // S-26
     let scene = Scene::new().await;
     let grant = scene.ada.grant();

@@ -71,7 +71,7 @@ async fn a_kid_of_100_kilobytes_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_key_embedded_in_the_token_is_never_used() {
+async fn a_key_or_key_url_in_the_token_header_is_never_used() {
     // S-21
     let scene = Scene::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

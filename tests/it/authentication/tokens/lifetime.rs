@@ -25,7 +25,7 @@ async fn assert_expired(client: &Client) {
     call.await.expect(401).problem("invalid_token");
 }
 
-/// Returns a client of another server with the same token.
+/// Returns a client of the server `app` with the tokens of `client`.
 fn client_on(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }

@@ -43,8 +43,8 @@ impl Scene {
         assert!(token.len() < 8 || !reply.text().contains(token), "{case}: the token is echoed");
     }
 
-    /// Asserts that the token is accepted. A variant of this token can then be rejected only for its
-    /// difference.
+    /// Asserts that the token is accepted. If a modified copy of the token is then rejected, the modification
+    /// is the cause.
     async fn assert_accepted(&self, case: &str, token: &str) {
         let reply = self.app.anonymous().with_token(token).get("/api/v1/me").await;
         assert_eq!(reply.status, 200, "{case}: {}", reply.text());

@@ -9,7 +9,7 @@ use crate::harness::{Client, PASSWORD, TestApp};
 const CHALLENGE: &str = r#"Bearer realm="tripgate""#;
 
 #[tokio::test]
-async fn a_credential_of_another_authentication_scheme_is_treated_as_missing() {
+async fn another_scheme_is_treated_as_a_missing_credential_and_a_malformed_bearer_token_as_invalid() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -35,7 +35,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
     (12, Proven(&["src/config/tests.rs::flags_override_the_environment_dot_env_the_configuration_file_and_defaults"])),
     (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
-    (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_bcrypt_cost_makes_a_verification_take_longer"])),
+    (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_bcrypt_cost_makes_a_login_of_an_unknown_user_take_longer"])),
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_password"])),
     (16, Proven(&["tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it"])),
     (17, Later("the Swift client is generated and its syntax is checked, but it is not compiled and run")),
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (26, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/basic.rs::basic_authentication_with_a_token_has_the_session_and_expiry_of_the_token",
+        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_with_a_token_has_its_session_and_expiry",
     ])),
     (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
@@ -89,14 +89,14 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry",
     ])),
     (32, Proven(&["tests/it/authentication/clients.rs::every_token_of_a_deleted_account_is_invalid"])),
-    (33, Proven(&["tests/it/authentication/methods/tokens.rs::an_access_token_cannot_be_exchanged_for_another_token"])),
+    (33, Proven(&["tests/it/authentication/methods/tokens.rs::no_access_or_refresh_token_can_be_exchanged_for_a_sessionless_token"])),
     (34, Proven(&["tests/it/authentication/methods/tokens.rs::missing_or_wrong_credentials_get_no_token"])),
     (35, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
         "tests/it/authentication/tokens/lifetime.rs::a_server_with_another_secret_accepts_existing_tokens_and_issues_none",
     ])),
     (36, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_authentication_with_a_token_has_the_session_and_expiry_of_the_token",
+        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_with_a_token_has_its_session_and_expiry",
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_its_amr_is_pwd",
     ])),
     (37, Proven(&[
@@ -164,7 +164,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (55, Proven(&[
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_is_accepted_once_for_each_nonce_count",
         "tests/it/authentication/personal_tokens/digest.rs::a_digest_response_with_a_wrong_value_is_refused",
-        "tests/it/authentication/personal_tokens/digest.rs::digest_authentication_is_neither_offered_nor_accepted_unless_enabled",
+        "tests/it/authentication/personal_tokens/digest.rs::digest_is_offered_and_accepted_only_if_enabled_and_never_in_place_of_a_password",
     ])),
     (56, Proven(&["tests/it/authentication/login/mod.rs::a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
@@ -234,7 +234,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (84, Proven(&[
         "tests/it/authentication/verify.rs::the_name_of_the_authentication_scheme_is_case_insensitive",
-        "tests/it/authentication/tokens/presented.rs::a_credential_of_another_authentication_scheme_is_treated_as_missing",
+        "tests/it/authentication/tokens/presented.rs::another_scheme_is_treated_as_a_missing_credential_and_a_malformed_bearer_token_as_invalid",
     ])),
     (85, Proven(&[
         "tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips",
@@ -249,7 +249,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (92, Proven(&["tests/it/documents/parity/trips.rs::another_user_can_neither_edit_nor_delete_a_trip"])),
     (93, Proven(&["tests/it/documents/parity/trips.rs::a_trip_belongs_to_its_creator_and_lists_contain_only_own_trips"])),
     (94, Proven(&["tests/it/documents/parity/trips.rs::edits_and_deletions_by_the_owner_appear_in_the_list_of_trips"])),
-    (95, Proven(&["tests/it/authentication/sessions/revocation.rs::deleting_an_account_requires_the_password_and_deletes_all_its_data"])),
+    (95, Proven(&["tests/it/authentication/sessions/revocation.rs::deleting_an_account_with_the_password_deletes_all_its_data_and_ends_its_sessions_on_replicas"])),
     (96, Proven(&[
         "tests/it/authentication/signup.rs::all_errors_of_a_sign_up_are_reported_together_without_echoing_input",
         "tests/it/contract/problems.rs::every_problem_code_has_exactly_one_page",

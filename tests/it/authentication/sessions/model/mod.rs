@@ -137,7 +137,7 @@ impl Servers {
 struct History<'a> {
     servers: &'a mut Servers,
     sessions: Vec<Session>,
-    /// The number of security events before this history.
+    /// The number of reported thefts before this history.
     events: usize,
 }
 
@@ -307,8 +307,8 @@ impl History<'_> {
             );
             // The steps below use an old token, as a thief does.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
-            // The newest token may be accepted. The token before it is rejected, and after that every token
-            // is.
+            // The newest token may be accepted. The token before it is rejected. After that, every token is
+            // rejected.
             for presented in [newest, newest.saturating_sub(1), newest] {
                 self.present(number, presented, &[1]).await;
             }

@@ -1,8 +1,10 @@
-//! The integration tests: one binary, all through HTTP. The folders `authentication`, `account`,
-//! `trips` and `sync` mirror the API; the others contain the tests of one kind.
+//! The integration tests, in one binary. Most tests send HTTP requests to a server; the others run commands
+//! or read the source code. The folders `authentication`, `account`, `trips` and `sync` mirror the API.
+//! `harness` contains what the tests share, and each of the other folders contains the tests of one kind.
 //!
-//! Each test has its own server, database and clock. Every response is compared with the `OpenAPI`
-//! document, so a test fails on any difference, whatever its subject.
+//! Each test that needs a server has its own server, database and clock. Every response is compared with the
+//! `OpenAPI` document, except where a test calls `undocumented`. A test therefore fails on any difference,
+//! even if it tests something else.
 //!
 //! A comment such as `// S-53` cites a requirement of `docs/security.md`. The other ids mark tests of defects
 //! that were found and corrected: `// A-…` in attacks on the server, `// F-…` by injecting faults, and `//

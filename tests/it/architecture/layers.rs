@@ -143,8 +143,8 @@ pub(super) fn imports(source: &Source) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Returns the part that a module path belongs to, and whether it is the `api` of a domain module, which is a
-/// separate part.
+/// Returns the part that a module path belongs to, and whether the path is inside the `api` of a domain
+/// module, which counts as a separate part.
 fn part(path: &[String]) -> Option<(&str, bool)> {
     let first = path.first()?;
     let is_domain = LAYERS.iter().any(|(layer, parts)| *layer == 3 && parts.contains(&first.as_str()));
@@ -187,8 +187,8 @@ pub(super) fn upward_imports(source: &Source) -> Vec<String> {
     broken
 }
 
-/// The imports between the children of a folder: each child, the children that it imports, and for each of
-/// those the importing file.
+/// Maps each child of a folder to the children that it imports, and each imported child to a file with the
+/// import.
 type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Returns the imports between siblings, for every folder. The siblings are the direct children of a folder.

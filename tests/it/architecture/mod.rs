@@ -1,7 +1,8 @@
 //! The rules of the architecture, checked on the sources: the layers, no circular imports, and the parts of the
 //! library that may use each external library.
 //!
-//! Comments and string literals are ignored.
+//! Comments and string literals are ignored, except in the checks of the length and of the module
+//! documentation of a file.
 
 mod layers;
 mod source;
@@ -59,7 +60,7 @@ fn libraries_away_from_home(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn each_library_is_used_only_in_its_own_module() {
+fn external_libraries_are_used_only_in_their_allowed_modules() {
     let broken: Vec<String> = sources("src").iter().flat_map(libraries_away_from_home).collect();
     none(&broken);
 }
@@ -185,7 +186,7 @@ fn every_file_has_module_documentation() {
 }
 
 #[test]
-fn entities_import_nothing_from_the_server_and_migrations_do_not_use_entities() {
+fn entities_and_migrations_depend_neither_on_each_other_nor_on_the_server_nor_on_serde() {
     let names = |source: &Source, names: &[&str]| {
         let named = words(&source.code).find(|word| names.contains(word));
         named.map(|name| format!("{} names {name}", source.path))

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A file of the workspace: its path from the root with `/`, its text, and its text without comments.
+/// A file of the workspace: its path from the root with `/`, its text, and its text without comments, string
+/// literals and character literals.
 pub(super) struct Source {
     pub(super) path: String,
     pub(super) text: String,

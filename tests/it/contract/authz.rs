@@ -323,7 +323,7 @@ async fn operations_with_basic_authentication_accept_only_a_password() {
 }
 
 #[tokio::test]
-async fn operations_for_registered_clients_accept_only_client_credentials() {
+async fn operations_for_registered_clients_accept_only_client_credentials_and_others_reject_them() {
     // S-43
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -1,5 +1,6 @@
-//! Errors about unknown fields and invalid values state what is allowed, so a client can correct itself.
-//! (`statuses` tests unsupported media types and `Accept`.)
+//! Errors about unknown fields and invalid values state what is allowed, so a client can correct its request.
+//! A malformed or oversized request head gets a problem document. (`statuses` tests unsupported media types
+//! and `Accept`.)
 
 use serde_json::{Value, json};
 

@@ -256,7 +256,7 @@ async fn a_body_above_the_size_limit_is_rejected_whether_or_not_it_has_a_content
 }
 
 #[tokio::test]
-async fn the_error_for_an_invalid_query_parameter_names_the_parameter() {
+async fn an_invalid_limit_is_named_in_the_error_and_an_invalid_cursor_gets_400() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for query in

@@ -1,5 +1,5 @@
 //! Length limits: the constants of the modules, the document, the server and the database must agree. The
-//! attributes of poem-openapi accept only literals, so this test compares them with the constants.
+//! attributes of poem-openapi accept only literals, so these tests compare them with the constants.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ const ROWS: [(&str, &str, usize, usize); 33] = [
 ];
 
 #[test]
-fn the_maximum_lengths_in_the_openapi_document_equal_the_constants_in_the_code() {
+fn the_length_limits_in_the_openapi_document_equal_the_constants_in_the_code() {
     let mut limited = BTreeSet::new();
     for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -139,7 +139,7 @@ async fn send(client: &Client, trip: &str, passkey: &str, schema: &str, field: &
 }
 
 #[tokio::test]
-async fn a_text_of_the_maximum_length_is_accepted_and_one_more_character_is_rejected() {
+async fn a_text_of_the_maximum_length_is_accepted_and_longer_or_too_short_texts_are_rejected() {
     for (schema, field, min, max) in ROWS {
         let app = TestApp::start().await;
         let ada = app.sign_up("ada").await;
@@ -181,7 +181,8 @@ async fn a_text_of_the_maximum_length_is_accepted_and_one_more_character_is_reje
         let longest = text(field, max);
         let reply = send(&ada, trip, &passkey, schema, field, &longest).await;
         assert!((200..300).contains(&reply.status), "{schema}.{field}: {}", reply.text());
-        // These responses do not contain the value. Their success shows that the database accepted it.
+        // The responses for a device name and for an address request do not contain the value. Their success
+        // shows that the database accepted the value.
         if field != "device_name" && schema != "AddressRequest" {
             let stored = reply.json();
             assert_eq!(stored.get("user").unwrap_or(&stored)[field], longest, "{schema}");

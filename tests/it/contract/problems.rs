@@ -16,8 +16,8 @@ const TRIPS: &str = "/api/v1/trips";
 const LOGIN: &str = "/api/v1/auth/login";
 const REFRESH: &str = "/api/v1/auth/refresh";
 
-/// Codes that only a failing, overloaded or stopping server returns. Unit tests of the pages produce most of
-/// them.
+/// Codes that the tests below do not produce. Most of them come only from a failing, overloaded or stopping
+/// server. Unit tests of the pages produce most of them.
 const HARD_TO_PRODUCE: &[ProblemCode] = &[
     // The listener sends this response, not the middleware.
     ProblemCode::HeadersTooLarge,
@@ -125,7 +125,7 @@ async fn every_example_on_a_problem_page_equals_the_real_response() {
 }
 
 #[tokio::test]
-async fn examples_of_problems_that_no_test_reproduces_use_error_texts_from_the_source() {
+async fn examples_of_problems_that_are_hard_to_produce_use_error_texts_from_the_source() {
     let app = TestApp::start().await;
     let mut source = String::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -210,7 +210,8 @@ async fn throttled(app: &TestApp) -> Reply {
     login().await
 }
 
-/// Sends requests that conflict with the state of the server; the last ones contain expired tokens.
+/// Sends requests that conflict with the state of the server. The last two contain an expired access token
+/// and an expired cursor.
 async fn conflicts(app: &TestApp) -> Vec<Reply> {
     let ada = app.log_in("ada").await;
     let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });

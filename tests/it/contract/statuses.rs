@@ -168,7 +168,7 @@ async fn an_unsupported_media_type_gets_415_with_the_supported_types() {
 }
 
 #[tokio::test]
-async fn a_response_with_status_422_lists_every_violated_rule() {
+async fn every_operation_with_input_rejects_invalid_input_with_422() {
     let replies = call_each(422, async |app, row, call| match media_type(row) {
         "" => {
             let ada = app.log_in("ada").await;

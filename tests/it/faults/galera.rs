@@ -149,7 +149,7 @@ async fn assert_unavailable_without_quorum(cluster: &Cluster, server: &Process, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_on_a_galera_cluster_start_at_once_and_lose_no_write() {
+async fn three_servers_on_a_galera_cluster_start_at_once_lose_no_write_and_return_503_without_a_quorum() {
     // F-4, F-5, F-14
     let Some(cluster) = Cluster::from_environment() else { return };
     let mut last = None;
@@ -165,5 +165,7 @@ async fn three_servers_on_a_galera_cluster_start_at_once_and_lose_no_write() {
     let replaced = assert_no_lost_update(&servers, &token).await;
     println!("{replaced} replacements, none lost");
     let unavailable = assert_unavailable_without_quorum(&cluster, &servers[0], &token).await;
-    println!("without a quorum: {unavailable} responses were 503, none another error");
+    println!(
+        "without a quorum: {unavailable} responses had the status 503, and none had another error status"
+    );
 }

@@ -46,7 +46,7 @@ async fn restore(app: TestApp, backup: &Backup) -> TestApp {
     app.restart_after(copy).await
 }
 
-/// Starts a server on SQLite; `None` if the tests run on a database server, which is backed up by its own tools.
+/// Starts a server on SQLite. Returns `None` on a database server, which is backed up by its own tools.
 async fn start() -> Option<TestApp> {
     let app = TestApp::start().await;
     app.settings().database_url.expose().starts_with("sqlite:").then_some(app)
@@ -78,7 +78,7 @@ fn update(trip: &Value, base: i64) -> Value {
     json!({ "op_id": op, "op": "update", "id": trip["id"], "base_version": base, "trip": patch })
 }
 
-/// Returns a client of another server with the same tokens.
+/// Returns a client of the server `app` with the tokens of `client`.
 fn moved(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }

@@ -175,7 +175,7 @@ impl Call {
         self.set(AUTHORIZATION, &format!("Basic {encoded}"))
     }
 
-    /// Skips the check against the document, for paths that it omits on purpose, such as `/docs`.
+    /// Skips the check against the document, for paths that the document omits on purpose, such as `/docs`.
     pub(crate) fn undocumented(mut self) -> Self {
         self.documented = false;
         self

@@ -130,7 +130,7 @@ impl TestApp {
         Self { clock, running, environment, http }
     }
 
-    /// Stops the server gracefully. The database remains for its replicas.
+    /// Stops the server gracefully. The database remains for the replicas of the server.
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
@@ -155,7 +155,7 @@ impl TestApp {
         Self::start_in(environment, clock).await
     }
 
-    /// Stops the server, changes its settings, and starts it again. It must have no replicas.
+    /// Stops the server, changes its settings, and starts it again. The server must have no replicas.
     pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let (mut environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;

@@ -54,7 +54,7 @@ pub(crate) async fn flow_failures(app: &TestApp) -> Vec<i64> {
     rows.into_iter().map(|row| row.failures).collect()
 }
 
-/// Returns the registered clients of the introspection endpoint.
+/// Returns all registered clients.
 pub(crate) async fn clients(app: &TestApp) -> Vec<clients::Model> {
     let connection = open(app).await;
     let rows = clients::Entity::find().all(&connection).await.unwrap();

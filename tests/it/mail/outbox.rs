@@ -134,7 +134,7 @@ async fn the_limits_on_the_number_of_mails_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn no_value_of_a_mail_adds_a_header_or_a_paragraph() {
+async fn no_value_of_a_mail_adds_a_header_or_a_line() {
     // S-48
     let app = TestApp::start().await;
     let evil = "x\r\nBcc: eve@evil.example\r\n\r\n[link] evil\r\n.\r\nMAIL FROM:<eve@evil.example>";

@@ -70,7 +70,7 @@ async fn mails_are_sent_over_tls_with_authentication_on_one_connection() {
 }
 
 #[tokio::test]
-async fn no_mail_is_sent_without_a_valid_certificate_or_without_starttls() {
+async fn no_mail_is_sent_without_a_valid_certificate_without_starttls_or_after_an_injected_reply() {
     let tls = MailServer::start(Encryption::Tls, &[]).await;
     let change = with_server(&tls, SmtpSecurity::Tls);
     let app = TestApp::with(|settings| {

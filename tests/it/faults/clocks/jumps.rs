@@ -208,7 +208,10 @@ async fn a_lease_taken_under_a_fast_clock_is_free_after_the_clock_is_corrected()
     let right = leases();
     assert!(right.acquire("job", minutes(3)).await.unwrap());
     app.clock.jump(-minutes(1));
-    assert!(!leases().acquire("job", minutes(3)).await.unwrap(), "replicas may differ a little");
+    assert!(
+        !leases().acquire("job", minutes(3)).await.unwrap(),
+        "the clocks of replicas may differ a little"
+    );
     app.clock.jump(minutes(4) + TimeDelta::milliseconds(1));
     assert!(leases().acquire("job", minutes(3)).await.unwrap());
 }

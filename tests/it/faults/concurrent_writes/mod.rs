@@ -133,7 +133,7 @@ async fn concurrent_first_changes_of_a_user_on_two_replicas_are_all_counted() {
 }
 
 #[tokio::test]
-async fn exactly_one_of_many_concurrent_deletes_succeeds_and_is_counted() {
+async fn exactly_one_of_many_concurrent_deletes_is_counted_and_rejected_writes_are_not() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let ada = app.sign_up("ada").await;

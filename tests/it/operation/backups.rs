@@ -277,7 +277,7 @@ async fn an_unencrypted_backup_is_refused_when_backup_encryption_is_on() {
 }
 
 #[tokio::test]
-async fn the_next_backup_removes_the_unfinished_files_of_a_killed_backup() {
+async fn the_next_backup_removes_unfinished_files_and_is_refused_while_another_backup_runs() {
     // S-98
     let app = TestApp::start_now().await;
     let dir = app.settings().data_dir.join("backups");

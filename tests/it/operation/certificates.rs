@@ -44,7 +44,7 @@ async fn presents(server: &Process, certificate: &CertificateDer<'static>) -> bo
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let begin = Instant::now();
     while !holds().await {
-        assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "did not happen within 10 s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

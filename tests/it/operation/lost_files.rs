@@ -138,7 +138,7 @@ async fn get(server: &Process, path: &str, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn writes_are_refused_while_the_database_file_is_gone() {
+async fn writes_are_refused_while_the_database_file_is_gone_or_replaced() {
     // N-23, F-6, S-100
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -198,7 +198,8 @@ async fn a_server_does_not_start_on_a_damaged_database_file() {
     let record = dir.path().join("data/database.json");
     let crashed = fs::read_to_string(&record).unwrap().replace("\"clean\":true", "\"clean\":false");
     fs::write(&record, crashed).unwrap();
-    // Overwrite eight pages, as if the copy had them from a later state of the database.
+    // Overwrite eight pages. This simulates a torn copy, in which some pages are from a later state of the
+    // database.
     let mut torn = whole.clone();
     let (from, to) = (torn.len() / 2, torn.len() / 2 + 8 * 4096);
     torn[from..to].fill(0xa5);

@@ -27,7 +27,7 @@ fn a_start_warns_about_variables_that_look_like_settings() {
     assert!(log.contains(line), "{log}");
     assert!(
         !log.contains("PORT ") && !log.contains("hunter2"),
-        "listen is set, and no value is shown: {log}"
+        "PORT must be ignored because listen is set, and no value may be shown: {log}"
     );
     assert!(server.banner.contains("  Database  sqlite://data/tripgate.db"), "{}", server.banner);
 }
@@ -101,7 +101,7 @@ fn git_ignores_database_files_and_the_backups_of_the_documented_commands() {
     let recipes = fs::read_to_string(root.join("docs/operations.md")).unwrap();
     let copies = recipes.lines().filter(|line| line.contains("sqlite3") && line.contains(".backup"));
     for line in copies {
-        assert!(line.contains(".backup $HOME/"), "the copy is outside of the working directory: {line}");
+        assert!(line.contains(".backup $HOME/"), "the copy must be outside of the working directory: {line}");
     }
     let ignored = fs::read_to_string(root.join(".gitignore")).unwrap();
     for pattern in ["/data", "*.db", "*.backup"] {

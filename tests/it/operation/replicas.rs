@@ -1,6 +1,6 @@
 //! Several servers on one database with settings that differ.
 //!
-//! A SQLite file has only one server, so the tests check there that no server writes a row.
+//! A SQLite file has only one server. On SQLite, the tests check that no server writes a row, or do nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -128,7 +128,7 @@ async fn a_server_whose_row_was_deleted_writes_it_again() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_does_not_make_the_database_newer() {
+async fn a_heartbeat_is_not_counted_as_a_write_of_the_database() {
     let app = TestApp::start().await;
     let writes = app.services().db.writes();
     housekeeping::beat(app.services().clone()).await;
@@ -148,7 +148,7 @@ async fn a_server_is_not_ready_after_a_newer_version_has_migrated_the_database()
     app.anonymous().get("/health/live").await.expect(200);
 }
 
-/// Runs a command with the database of these settings and a secret file of its own.
+/// Runs a command with the database of these settings and with this secret file.
 fn run(dir: &Path, settings: &Settings, secret: &Path, args: &[&str]) -> (Option<i32>, String) {
     let url = settings.database_url.expose();
     let common = ["--database-url", url, "--secret-file", secret.to_str().unwrap()];
@@ -160,7 +160,8 @@ fn serve(dir: &Path, settings: &Settings, args: &[&str]) -> Process {
     Process::serve_over(dir, settings, &[&["--public-url", PUBLIC_URL], args].concat())
 }
 
-/// Runs a test with the settings of a database on a server that no server uses. Does nothing on SQLite.
+/// Runs a test with the settings of a PostgreSQL, MySQL or MariaDB database that no Tripgate server uses.
+/// Does nothing on SQLite.
 async fn with_unused_database(test: impl FnOnce(&Settings) + Send + 'static) {
     let app = TestApp::start_now().await;
     if is_on_sqlite(&app) {
@@ -173,7 +174,7 @@ async fn with_unused_database(test: impl FnOnce(&Settings) + Send + 'static) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_with_the_wrong_secret_does_not_start_beside_the_others_and_does_not_stop_them() {
+async fn a_server_with_the_wrong_secret_does_not_start_beside_others_and_does_not_prevent_their_start() {
     // S-111
     with_unused_database(|settings| {
         let dirs = [(); 2].map(|()| TempDir::new().unwrap());
@@ -254,7 +255,7 @@ async fn differences_between_servers_are_in_the_log_in_the_metrics_and_in_doctor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_lists_a_server_with_another_version_schema_and_clock() {
+async fn doctor_reports_a_server_with_another_secret_schema_version_and_clock() {
     let app = TestApp::start_now().await;
     if is_on_sqlite(&app) {
         return;

@@ -1,4 +1,4 @@
-//! Changes of address, and undoing them.
+//! Changes of the email address, and how a change is undone.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -114,7 +114,7 @@ async fn an_undo_link_expires_after_7_days_and_until_then_the_old_address_is_res
     post(&app, "/api/v1/auth/signup", signup.clone()).await.expect(409).problem("identifier_taken");
     let before = app.mails().await.len();
     begin(&bob, CHANGE, ADA).await;
-    // The mail to Bob contains no code.
+    // Only Bob gets a mail, at his current address. The reserved address gets no code.
     let mails = app.mails().await;
     assert_eq!((mails.len(), mails.last().unwrap().to()), (before + 1, "bob@example.org"));
     app.clock.advance(TimeDelta::days(7));

@@ -1,4 +1,4 @@
-//! The number of tries of a code.
+//! The number of tries of a code, and how codes are stored and deleted.
 
 use chrono::TimeDelta;
 use serde_json::json;

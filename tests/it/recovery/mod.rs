@@ -58,7 +58,7 @@ fn merged(mut one: Value, other: Value) -> Value {
     one
 }
 
-/// Sends an address to an operation that mails a code, and returns the flow.
+/// Sends an address to an operation that mails a code, and returns the id of the flow.
 async fn begin(client: &Client, path: &str, email: &str) -> String {
     let started = client.post(path).json(&json!({ "email": email })).await.expect(202);
     assert_eq!(started.header("cache-control"), "no-store");

@@ -101,7 +101,7 @@ async fn the_code_from_the_mail_of_a_sign_up_sets_only_the_password_of_that_sign
 }
 
 #[tokio::test]
-async fn the_link_from_the_mail_of_a_sign_up_requires_a_password_and_ignores_that_of_a_strangers_sign_up() {
+async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_a_strangers_password() {
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;
@@ -138,7 +138,7 @@ async fn an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_
 }
 
 #[tokio::test]
-async fn an_unconfirmed_account_can_do_everything_by_default() {
+async fn by_default_an_unconfirmed_account_can_use_trips() {
     let app = super::start().await;
     app.sign_up("ada").await.get(TRIPS).await.expect(200);
     confirmed(&app, "bob").await.get(TRIPS).await.expect(200);

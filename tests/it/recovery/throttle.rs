@@ -43,7 +43,7 @@ fn refused(reply: Reply) -> (Value, [String; 3]) {
 }
 
 #[tokio::test]
-async fn requests_for_emails_are_limited_by_client_and_not_by_account() {
+async fn requests_for_emails_are_limited_by_ip_address_and_not_by_account() {
     // S-11, S-12
     let app = start().await;
     let ada = app.sign_up("ada").await;

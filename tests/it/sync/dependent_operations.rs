@@ -91,7 +91,7 @@ fn large(title: &str) -> Value {
 }
 
 #[tokio::test]
-async fn large_feed_pages_end_early_and_paging_returns_every_trip() {
+async fn large_pages_of_the_list_and_the_feed_end_early_and_paging_returns_every_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut ids = Vec::new();

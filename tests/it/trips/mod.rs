@@ -1,4 +1,4 @@
-//! Trips: validation, stops, listing, and conditional requests.
+//! Trips: fields and stops, lists, searches, share links, quotas, and conditional and repeated requests.
 
 mod conditions;
 mod create;

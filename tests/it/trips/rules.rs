@@ -120,7 +120,7 @@ async fn each_field_of_a_patch_is_validated_by_the_same_rule_as_in_a_new_trip() 
 }
 
 #[tokio::test]
-async fn server_managed_fields_are_rejected() {
+async fn server_managed_and_unknown_fields_are_rejected() {
     // S-55
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

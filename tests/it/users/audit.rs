@@ -79,7 +79,7 @@ async fn every_command_on_users_is_recorded_with_the_user_of_the_operating_syste
 }
 
 #[tokio::test]
-async fn every_command_that_changes_the_database_is_recorded() {
+async fn commands_on_keys_clients_invites_the_throttle_the_secret_and_the_epoch_are_recorded() {
     // S-95
     let app = TestApp::start_now().await;
     let run = |args: &[&str]| success(&app, args, b"");

@@ -69,7 +69,8 @@ fn body((title, destination, notes, stops): &(String, Option<String>, Option<Str
     body
 }
 
-/// Returns a part of a text of the trips, or another text. `start` and `length` select the part.
+/// Returns a part of a text of a trip, or `a` if no trip has a text. `which` selects the text; `start` and
+/// `length` select the part.
 fn query(model: &BTreeMap<String, Value>, which: usize, start: usize, length: usize) -> String {
     let texts: Vec<String> = model.values().flat_map(texts).filter(|text| !text.is_empty()).collect();
     let Some(text) = texts.get(which % texts.len().max(1)) else { return "a".to_owned() };

@@ -1,5 +1,5 @@
-// Tests the life of an account with what a person has: the page /docs, the mailbox, and the pages that the links in
-// mails open. The expected texts are on the screen. The screenshots are for a person to look at.
+// Tests the life of an account with only what a person can use: the page /docs, the mailbox, and the pages that the
+// links in mails open. The expected texts are on the screen. The screenshots are for a person to look at.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

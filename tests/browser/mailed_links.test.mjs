@@ -6,8 +6,8 @@ import { link } from "./mails.mjs";
 import { PASSWORD, SERVER, api, close, openProfile, overflow, screenshot } from "./swagger.mjs";
 
 const NEW_PASSWORD = "a louder harbour at dawn";
-// A viewport is in CSS pixels: `phone` has the layout of a window of 1280 pixels at 400 % zoom, and `zoomed` that of one
-// at 200 %.
+// A viewport is in CSS pixels: `phone` has the layout of a window of 1280 pixels at 400 % zoom, and `zoomed` has
+// the layout of such a window at 200 %.
 const WINDOWS = {
   desktop: { viewport: { width: 1280, height: 900 } },
   phone: { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },

@@ -92,7 +92,7 @@ class TestServer:
         ).stdout
 
     def send(self, path, body=None, token=None):
-        """Sends a request and returns the status and the JSON response. POST if there is a body, else GET."""
+        """Sends a POST request if there is a body, else a GET request. Returns the status and the JSON response."""
         request = urllib.request.Request(f"{self.issuer}{path}")
         if body is not None:
             request.data = json.dumps(body).encode()

@@ -28,7 +28,7 @@ class Defect:
     response: Callable
     # The text for the user in the response of the server.
     detail: str = INVALID
-    # Whether fido2 rejects the response too. It leaves some checks to the application.
+    # Whether fido2 rejects the response too. fido2 leaves some checks to the application.
     fido2_refuses: bool = True
 
 

@@ -71,7 +71,7 @@ def with_curl(server, good, wrong):
 
 
 def count(request):
-    """Returns the count of a nonce in a request."""
+    """Returns the nonce count (`nc`) of a request."""
     return int(re.search(r"\bnc=([0-9a-f]{8})", request.headers["Authorization"])[1], 16)
 
 
@@ -100,7 +100,7 @@ def with_requests(server, good, wrong):
 
 
 def challenge_after(server, path, authorization):
-    """Sends a request that was sent before, and returns the kind of the challenge in the response."""
+    """Sends an `Authorization` header that was sent before, and returns the kind of the challenge in the response."""
     request = urllib.request.Request(server.issuer + path, headers={"Authorization": authorization})
     try:
         with urllib.request.urlopen(request, timeout=30) as response:

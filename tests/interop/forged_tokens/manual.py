@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from keys import b64, unb64
 from recipes import ALG_NAMES, ALGORITHMS, MISSING
 
-# The orders of P-256 and of Ed25519, the latter least significant byte first.
+# The orders of P-256 and of Ed25519. Ed25519 encodes numbers with the least significant byte first (RFC 8032).
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 L = 2**252 + 27742317777372353535851937790883648493
 STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -102,7 +102,7 @@ def main(binary):
         server.close()
         status, report = send("ada@example.org")
         assert (status, report["sent"]) == (1, False), report
-    print("4 mails to aiosmtpd and one without a server: as expected")
+    print("4 attempts to send a mail to aiosmtpd, and one without a mail server: as expected")
 
 
 if __name__ == "__main__":

@@ -284,7 +284,7 @@ def check_command_forms(documents, binary):
     for document in documents:
         commands |= set(re.findall(r"`(tripgate(?: [^`]+)?)`", (ROOT / document).read_text()))
     for command in sorted(commands):
-        # `migrate down [--steps N]`, and `openapi [json\|yaml]` in a table
+        # Remove the notation of `migrate down [--steps N]` and, in a table, of `openapi [json\|yaml]`.
         words = re.sub(r"[\[\]]|\\\|\w+", "", command).replace(" N", " 1").split()
         result = subprocess.run([binary, *words[1:], "--help"], capture_output=True, text=True, check=False)
         if result.returncode:

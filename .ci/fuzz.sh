@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Tests every operation of a running server against its OpenAPI document with schemathesis:
 #
-#     .ci/fuzz.sh [BINARY [ARGUMENT ...]]          (default: target/debug/tripgate; `st`, which gets the
-#                                               arguments, must be in PATH)
+#     .ci/fuzz.sh [BINARY [ARGUMENT ...]]
+#
+# BINARY is target/debug/tripgate by default. The arguments are passed to `st`, the program of schemathesis,
+# which must be in PATH.
 #
 # FUZZ_EXAMPLES=1000 sets the number of requests for each operation; schemathesis.toml has the default.
 #

@@ -4,9 +4,9 @@
 #     .ci/with_galera.sh -- cargo test --test it -- galera
 #
 # On Debian it needs mariadb-server-core, mariadb-client-core, galera-4 and python3. TRIPGATE_TEST_GALERA has the URL of
-# each node and the ids of their processes, separated by spaces: three URLs, three ids. The user may create databases.
-# The nodes store their data in a temporary folder, which is removed when the command ends. The exit status is the
-# command's. Durability is off for speed.
+# each node and the ids of their processes, separated by spaces: three URLs, three ids. The user in the URLs may create
+# databases. The nodes store their data in a temporary folder, which is removed when the command ends. The exit status
+# is the command's. Durability is off for speed.
 set -euo pipefail
 
 if [ "${1:-}" != -- ] || [ $# -lt 2 ]; then

@@ -10,8 +10,8 @@ use crate::tokens::{self, Revocation};
 /// Which accounts a list contains.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
-    /// A part of the email address, the username or the display name. ASCII letters match in upper and lower
-    /// case.
+    /// A part of the email address, the username or the display name. The comparison ignores the case of
+    /// ASCII letters.
     pub text: Option<String>,
     /// Only disabled accounts.
     pub only_disabled: bool,
@@ -47,9 +47,9 @@ pub async fn set_disabled(
 /// The identifiers of an account, in canonical form.
 #[derive(Debug, Clone)]
 pub struct KnownKeys {
-    /// The key of the email address.
+    /// The canonical form of the email address.
     pub email: Option<String>,
-    /// The key of the username.
+    /// The canonical form of the username.
     pub username: Option<String>,
 }
 

@@ -72,7 +72,7 @@ impl FailedLogin {
         Ok(true)
     }
 
-    /// Mails a link with which the owner can choose another password.
+    /// Mails a link with which the owner can choose a new password.
     async fn mail(&self, tx: &Tx, user: User) -> Result<(), StoreError> {
         let Some(to) = user.email else { return Ok(()) };
         let mut new = NewFlow::new(Purpose::SecureAccount, Some(user.id), "");

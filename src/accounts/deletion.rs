@@ -10,7 +10,7 @@ use crate::audit;
 use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
-/// The maximum duration of a deletion, which deletes all data of a user.
+/// The maximum duration of the transaction that deletes an account and all data of its user.
 pub const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Accounts {

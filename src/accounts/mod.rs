@@ -1,8 +1,8 @@
 //! Accounts: users, their identifiers and their passwords.
 //!
-//! An account has a password, and an email address, a username or both. The canonical form of each identifier
-//! is unique. An unknown user and a wrong password give the same error after the same work. This module does
-//! not depend on sessions.
+//! An account has an email address, a username or both. The canonical form of each identifier is unique. An
+//! account can have a password; without a password, its hash is [`NO_PASSWORD`]. An unknown user and a wrong
+//! password give the same error after the same work. This module does not depend on sessions.
 
 mod address;
 mod administration;
@@ -289,7 +289,7 @@ impl Accounts {
         }
     }
 
-    /// Returns whether this is the email address or the username of the user.
+    /// Returns whether `identifier` is the email address or the username of the user.
     ///
     /// # Errors
     ///

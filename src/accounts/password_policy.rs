@@ -1,6 +1,7 @@
 //! The password policy.
 //!
-//! The policy checks the length and a list of common passwords, and does not require certain kinds of
+//! The policy checks the length of a password. It rejects common passwords, the name of the service, the
+//! identifiers of the user, and passwords with a NUL character. It does not require certain kinds of
 //! characters (NIST SP 800-63B-4 §3.1.1.2).
 
 use identifiers::canonical;
@@ -113,6 +114,10 @@ mod tests {
         assert_eq!(violation("ada@EXAMPLE.org"), Some(PolicyViolation::Identifier));
         assert_eq!(
             PasswordPolicy { min_chars: 8 }.check("ada.lovelace", &["ada.lovelace@example.org"]),
+            Err(PolicyViolation::Identifier)
+        );
+        assert_eq!(
+            PasswordPolicy { min_chars: 5 }.check("Ada.L", &["ada.l"]),
             Err(PolicyViolation::Identifier)
         );
     }

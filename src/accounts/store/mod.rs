@@ -102,7 +102,7 @@ pub(super) async fn find_by_identifier(
     Ok(row.map(Credentials::from))
 }
 
-/// Returns the highest cost of all stored hashes: the two digits in `$2b$12$…`.
+/// Returns the highest cost of all stored hashes. In `$2b$12$…`, the cost is 12.
 pub(super) async fn highest_cost(tx: &Tx) -> Result<Option<u32>, StoreError> {
     // Ignore corrupt values, because they can sort above the valid values.
     let pattern = format!("$2_$__${}", "_".repeat(53));

@@ -23,8 +23,8 @@ pub async fn list_actions(settings: &Settings, limit: u64) -> Result<Vec<Action>
     Ok(found?)
 }
 
-/// Records a command of the operator, in a transaction of its own. If the record can't be written, logs a warning;
-/// the command itself does not fail.
+/// Records a command of the operator in the database, in a transaction of its own, and writes it to the audit
+/// log. If the record can't be stored in the database, logs a warning; the command itself does not fail.
 pub(super) async fn record(db: &Db, action: Action) {
     let written: Result<(), StoreError> =
         db.write(action.clone(), |tx, action| operators::record(tx, action).boxed()).await;

@@ -16,7 +16,7 @@ use crate::replicas;
 /// Why a command on backups fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageBackupsError {
-    /// The backup can't be made or used. Nothing was changed.
+    /// The backup can't be made, read or restored. A failed check changes nothing.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// A server uses the database.

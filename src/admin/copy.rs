@@ -28,7 +28,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Why a database can't be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyDatabaseError {
-    /// The target is the database itself.
+    /// The target is the source database itself.
     #[error("the target {0} is the configured database itself")]
     Same(String),
     /// The schema of the source is not up to date.
@@ -217,8 +217,8 @@ async fn require_own_target(source: &str, target: &str, origin: &str) -> Result<
     }
     let Some(generation) = mark.generation else { return Ok(()) };
     let state = state_of(target).await?;
-    // A server raises the generation when it starts, so another generation means that a server has used the
-    // target.
+    // A server raises the generation when it starts, so a different generation means that a server has used
+    // the target.
     if state.generation != generation || state.database.to_string() != origin {
         return Err(CopyDatabaseError::Used(url()));
     }

@@ -128,7 +128,7 @@ async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
         Ok(Integrity::Sound) => ok(CHECK, format!("{shown} is reachable, and its schema is current")),
         Ok(Integrity::Unfinished) => ok(
             CHECK,
-            format!("{shown} is reachable, and its schema is current; it is too large to be checked whole"),
+            format!("{shown} is reachable, and its schema is current; it is too large for a complete check"),
         ),
         Err(error) => failed(CHECK, error_chain(&error)),
     };
@@ -210,13 +210,17 @@ async fn check_clock(db: Option<&Db>, clock: &Clock) -> Finding {
     if difference.abs() > CLOCK_FAILURE {
         return failed(
             CHECK,
-            format!("this clock and the database's differ by {seconds:.1} s: run NTP on both"),
+            format!(
+                "the clocks of this machine and of the database differ by {seconds:.1} s: run NTP on both"
+            ),
         );
     }
     if difference.abs() > CLOCK_WARNING {
         return warning(
             CHECK,
-            format!("this clock and the database's differ by {seconds:.1} s: run NTP on both"),
+            format!(
+                "the clocks of this machine and of the database differ by {seconds:.1} s: run NTP on both"
+            ),
         );
     }
     check_last_work(db, clock).await
@@ -244,7 +248,7 @@ async fn check_replicas(
 ) -> Vec<Finding> {
     const CHECK: &str = "replicas";
     let Some(db) = db else { return Vec::new() };
-    // With port 0 and without a public URL, each server has another public URL.
+    // With port 0 and without a public URL, each server has a different public URL.
     let is_fixed = settings.public_url.is_some() || settings.listen.port() != 0;
     let public_url = is_fixed.then(|| settings.public_url(settings.listen));
     let examined = match replicas::examine(db, clock, secret, public_url).await {

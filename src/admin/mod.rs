@@ -1,4 +1,5 @@
-//! The administrative commands, which change the database and the master secret while servers run.
+//! The administrative commands, which read or change the database, its backups and the master secret. Most of
+//! them can run while servers run.
 //!
 //! The functions return data; the command line formats it. Running servers poll the database for the changes
 //! several times a second.

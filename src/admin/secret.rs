@@ -44,7 +44,7 @@ pub enum SecretRotation {
         /// How long sessions can depend on the previous secret after every server has restarted, in seconds.
         previous_needed_secs: u32,
     },
-    /// The secret comes from the settings. Its keys were re-encrypted, and the secret was not changed.
+    /// The secret comes from the settings and was not changed. The signing keys were re-encrypted under it.
     ReencryptedConfigured {
         /// The number of keys that were re-encrypted.
         keys: usize,

@@ -98,8 +98,8 @@ async fn insert(
         Err(StoreError::UniqueViolation(_)) => return Err(ManageUsersError::IdentifierTaken),
         other => other?,
     }
-    // Check this after the insert, because the insert waits until a concurrent change of address is
-    // committed.
+    // Check the reserved addresses after the insert, because the insert waits until a concurrent change of
+    // address is committed.
     if let Some(key) = hashed.email_key()
         && flows.is_reserved(tx, key, None).await?
     {

@@ -22,7 +22,7 @@ pub enum Change {
     Enable,
     /// Confirms the email address.
     Confirm,
-    /// Ends all sessions and access tokens.
+    /// Ends all sessions, and revokes all access tokens.
     EndSessions,
     /// Removes every second factor, and ends all sessions.
     ResetMfa,
@@ -61,7 +61,7 @@ impl Change {
 pub struct Changed {
     /// The account after the change. For a deletion, the account before it.
     pub user: User,
-    /// Whether the account was in another state before. Always true for ending the sessions and for a
+    /// Whether the state of the account was different before. Always true for ending the sessions and for a
     /// deletion.
     pub is_changed: bool,
     /// The number of sessions that were ended.
@@ -129,8 +129,8 @@ impl Request {
         Ok((Changed { user: after.unwrap_or(user), is_changed, sessions_ended }, action))
     }
 
-    /// Makes the change. Returns whether the account was in another state before, and the revocations of the
-    /// sessions that were ended.
+    /// Makes the change. Returns whether the state of the account was different before, and the revocations
+    /// of the sessions that were ended.
     async fn change(&self, tx: &Tx, user: &User) -> Result<(bool, Vec<Revocation>), ManageUsersError> {
         let (id, now) = (user.id, self.now);
         Ok(match self.change {

@@ -21,7 +21,7 @@ pub struct UserPage {
     pub has_more: bool,
 }
 
-/// An account, and what belongs to it.
+/// An account, with the number of its sessions and of its personal access tokens.
 #[derive(Debug, Clone)]
 pub struct UserDetails {
     /// The account.

@@ -1,7 +1,8 @@
 //! The commands that manage the account of a user, even while servers run.
 //!
-//! A change is one transaction: the change itself, the revocation of sessions and tokens, the event that the user sees,
-//! and the record of the operator. Servers poll the revocations, so a change is effective everywhere within a second.
+//! A change is one transaction: the change itself, the revocation of sessions and tokens, the event that the
+//! user sees, and the record of the operator's command. Servers poll the revocations, so a change is
+//! effective everywhere within a second.
 
 mod add;
 mod change;
@@ -73,7 +74,7 @@ pub enum ManageUsersError {
     Overloaded(#[from] Overloaded),
     /// The text names an unknown scope.
     #[error(
-        "{0:?} is not a list of scopes: use one or more of account, trips:read and trips:write, with spaces between"
+        "{0:?} is not a list of scopes: use one or more of account, trips:read and trips:write, separated by spaces"
     )]
     InvalidScope(String),
     /// The token can't be signed.

@@ -13,7 +13,8 @@ use crate::flows::Flows;
 
 /// The number of users in a batch. Other writes wait while a batch is inserted.
 pub(super) const BATCH: usize = 512;
-/// How often a batch is repeated because a concurrent sign-up has taken an identifier.
+/// The maximum number of attempts to insert a batch. An attempt fails if a concurrent sign-up takes an
+/// identifier.
 const ATTEMPTS: u32 = 5;
 
 /// What happened to a batch.
@@ -21,7 +22,7 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct Outcome {
     /// The number of users that are new.
     pub(super) imported: u64,
-    /// The number of users that have an account.
+    /// The number of users that have an account already.
     pub(super) existing: u64,
     /// The users whose username or address belongs to another account.
     pub(super) faults: Vec<Fault>,
@@ -66,7 +67,7 @@ pub(super) async fn run(
     }
 }
 
-/// Returns the outcome of writing a batch, and the new users of the batch. Writes nothing.
+/// Returns the outcome that inserting the batch would have, and the new users of the batch. Writes nothing.
 async fn compare<'a>(
     tx: &Tx,
     flows: &Flows,
@@ -90,7 +91,7 @@ async fn compare<'a>(
         match email(imported) {
             Some(email) if known_emails.contains(email) => outcome.existing += 1,
             Some(email) if reserved.contains(email) => {
-                fault("email", "is the former address of an account, which can still restore it");
+                fault("email", "is the former address of an account, and the account can still restore it");
             }
             Some(_) if is_name_known => fault("username", "belongs to another account"),
             None if is_name_known => outcome.existing += 1,

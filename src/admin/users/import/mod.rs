@@ -66,7 +66,8 @@ pub struct ImportReport {
     pub imported: u64,
     /// The number of users that exist already.
     pub existing: u64,
-    /// The first faults. If there is a fault, nothing was imported.
+    /// The first faults. If the check finds a fault, nothing is imported. If a fault appears after the check,
+    /// the import ends, and the users that were inserted before stay.
     pub faults: Vec<Fault>,
     /// The number of further faults.
     pub more_faults: u64,
@@ -170,8 +171,8 @@ impl Source {
         Ok(Self { records, reader, seen: HashMap::new(), total, is_done: false })
     }
 
-    /// Returns the next correct records, at most one batch, and reports the faults of other records. Returns
-    /// `None` at the end of the file.
+    /// Returns the next correct records, at most one batch. Adds the faults of incorrect records to `report`.
+    /// Returns `None` at the end of the file.
     fn next_batch(
         &mut self,
         context: &Context,

@@ -21,13 +21,13 @@ use crate::error_chain::error_chain;
 use crate::secrets::{MasterSecret, mask_url};
 use crate::tokens;
 
-/// How long a start waits for the check of the database, which then continues in the background.
+/// How long a start waits for the check of the database. A longer check continues in the background.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whether a start may create a database beside an existing secret, or a secret beside an existing database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// Creates a database and a secret only if neither of them exists.
+    /// Creates a missing database or secret only if there is no sign of an earlier start.
     First,
     /// Always creates what is missing, because the operator has allowed it.
     Allowed,
@@ -38,8 +38,8 @@ pub enum Creation {
 pub struct StartMode {
     /// What the start may create.
     pub creation: Creation,
-    /// Whether to refuse a SQLite database that another server uses, and a database that a server with another
-    /// master secret uses. Tests start such servers.
+    /// Whether to refuse a SQLite database that another server uses, and a database that a server with a
+    /// different master secret uses. Tests use `false`, because they start such servers.
     pub exclusive: bool,
 }
 

@@ -52,7 +52,7 @@ pub enum StartError {
     /// Another server uses the SQLite database.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The server does not fit the other servers that use the database.
+    /// The server can't join the other servers that use the database.
     #[error(transparent)]
     Join(#[from] JoinError),
     /// The SQLite database is damaged.

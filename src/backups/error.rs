@@ -11,7 +11,7 @@ pub enum BackupError {
     /// A file can't be read or written.
     #[error("failed to {action} {path}")]
     Io {
-        /// `read` or `write`.
+        /// `read`, `write`, `lock`, `remove` or `replace`.
         action: &'static str,
         /// The path of the file.
         path: String,

@@ -255,7 +255,8 @@ impl Backups {
         .await?;
         let contents = db::inspect(copy).await?;
         let fault = contents.fault.or_else(|| {
-            (contents.tables != header.tables).then(|| "its tables have other numbers of rows".to_owned())
+            (contents.tables != header.tables)
+                .then(|| "the numbers of rows differ from its header".to_owned())
         });
         match fault {
             Some(fault) => Err(BackupError::Content { path: shown(), fault }),

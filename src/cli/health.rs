@@ -107,7 +107,8 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
 }
 
 /// Accepts every certificate. This is safe, because the server is on this machine and nothing secret is sent.
-/// It is necessary, because the certificate of the server is for another name.
+/// This is necessary, because the certificate is usually for a host name, and this command connects to an IP
+/// address.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,5 @@
-//! `tripgate invites`: adds, lists and removes the codes that signing up requires with `TRIPGATE_SIGNUP=invite`.
+//! `tripgate invites`: adds, lists and removes the codes that new users need to sign up if
+//! `TRIPGATE_SIGNUP=invite` is set.
 
 use std::io::Write;
 
@@ -43,7 +44,7 @@ pub(super) fn command() -> Command {
         .help("For how many seconds the code is valid; without it, the code does not expire");
     let id = Arg::new("id").value_name("ID").required(true).help("The id of the invite, from `invites list`");
     Command::new("invites")
-        .about("Manage the codes that signing up requires with TRIPGATE_SIGNUP=invite")
+        .about("Manage the codes that new users need to sign up if TRIPGATE_SIGNUP=invite is set")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(

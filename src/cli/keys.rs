@@ -19,7 +19,7 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("list").about("List all keys, without their private parts"))
         .subcommand(
             Command::new("rotate").about(
-                "Sign with the next key immediately; issued tokens stay valid (automatic every 30 days)",
+                "Sign with the next key now, before the automatic rotation every 30 days; issued tokens stay valid",
             ),
         )
         .subcommand(

@@ -17,8 +17,8 @@ impl<W: fmt::Write> fmt::Write for Escaped<W> {
     }
 }
 
-/// Escapes the same characters for the inside of a JSON string, and the characters that JSON requires to be
-/// escaped.
+/// Escapes the characters that [`Escaped`] escapes, and those that JSON requires to be escaped, for the
+/// inside of a JSON string.
 pub(super) struct JsonEscaped<W>(pub(super) W);
 
 impl<W: fmt::Write> fmt::Write for JsonEscaped<W> {

@@ -152,7 +152,8 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        // The driver adds line breaks around a statement. Without a statement, the summary is complete.
+        // The driver adds line breaks around a statement. If `db.statement` is empty, `summary` contains the
+        // whole statement.
         let is_statement = field.name() == "db.statement";
         let value = if is_statement { value.trim() } else { value };
         if !(is_statement && value.is_empty()) {

@@ -1,4 +1,5 @@
-//! Limits repeated warnings in the log: a fault that every request meets would write the same line each time.
+//! Limits repeated warnings in the log. Without this limit, a fault that affects every request would write
+//! the same line each time.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use tracing::{Level, Metadata};
 
 use crate::repeated_warnings::RepeatedWarnings;
 
-/// The field of warnings whose repetitions are counted where the warning is written.
+/// The field of a warning whose own code counts its repetitions. This limit never leaves out such a warning.
 const LEFT_OUT: &str = "left_out";
 
 /// Counts warnings by the place in the code that writes the warning. Lines of other levels are always

@@ -40,7 +40,7 @@ impl Shared {
 #[derive(Clone)]
 pub(super) struct LogWriter(Arc<Shared>);
 
-/// Flushes the buffer when it is dropped.
+/// Dropping this guard flushes the buffer.
 pub(super) struct FlushGuard {
     shared: Arc<Shared>,
     done: mpsc::Receiver<()>,
@@ -68,8 +68,8 @@ impl Write for LogWriter {
             buffer.dropped_lines += 1;
             return Ok(line.len());
         }
-        // Wake the writer thread only for the first line of a batch: only while the buffer is empty does the
-        // thread wait without a timeout.
+        // Wake the writer thread only for the first line of a batch: the thread waits without a timeout only
+        // while the buffer is empty.
         if buffer.bytes.is_empty() {
             self.0.changed.notify_one();
         }

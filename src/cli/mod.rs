@@ -1,5 +1,5 @@
 //! The command line. A command's output goes to standard output; the log and errors go to standard
-//! error. Exit codes: 0 success, 1 a check failed, 2 invalid settings or a failure to start.
+//! error. Exit codes: 0 success, 1 the command or a check failed, 2 invalid settings or a failure to start.
 
 mod audit;
 mod backup;
@@ -45,7 +45,7 @@ use crate::error_chain::error_chain;
 /// Why a command failed. Its message is printed on standard error.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
-    /// A check failed, or the output could not be written.
+    /// The command or a check failed, or the output could not be written.
     #[error("{0}")]
     Failed(String),
     /// The settings are invalid, or a requirement for starting is missing.
@@ -155,7 +155,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
-            "Without a command, tripgate serves. `tripgate --help` lists the settings. Each can \
+            "Without a command, tripgate runs `serve`. `tripgate --help` lists the settings. Each can \
              also be set in\nthe environment or in .env (--bcrypt-cost is TRIPGATE_BCRYPT_COST) \
              and in tripgate.toml (bcrypt_cost).",
         )

@@ -49,7 +49,7 @@ pub(super) fn command() -> Command {
                 .num_args(1..=2)
                 .value_parser(clap::value_parser!(PathBuf))
                 .conflicts_with_all(["form", "check", "write"])
-                .help("List changes from OLD to NEW (default: this program's document) that break clients; exit with 1 if any"),
+                .help("List the changes from OLD to NEW that break clients; exit with 1 if there are any [default of NEW: this program's document]"),
         )
 }
 

@@ -9,9 +9,10 @@ use crate::config::Settings;
 use crate::error_chain::error_chain;
 
 pub(super) fn command() -> Command {
-    let create = Arg::new("create").long("create").action(ArgAction::SetTrue).help(
-        "Allow a new database beside the secret of an earlier start, or a new secret beside a database",
-    );
+    let create = Arg::new("create")
+        .long("create")
+        .action(ArgAction::SetTrue)
+        .help("Create a missing database or secret even if other files show that there was an earlier start");
     Command::new("serve").aliases(["start", "run"]).about("Serve the API (the default)").arg(create)
 }
 

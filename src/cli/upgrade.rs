@@ -27,13 +27,9 @@ impl From<RehearseUpgradeError> for CliError {
 pub(super) fn command() -> Command {
     Command::new("upgrade")
         .about("Rehearse the pending migrations on a copy of the database")
-        .arg(
-            Arg::new("rehearse")
-                .long("rehearse")
-                .action(ArgAction::SetTrue)
-                .required(true)
-                .help("Run them on a copy and report durations and disk space; changes nothing else"),
-        )
+        .arg(Arg::new("rehearse").long("rehearse").action(ArgAction::SetTrue).required(true).help(
+            "Run the pending migrations on a copy, and report durations and disk space; changes nothing else",
+        ))
         .arg(
             Arg::new("to").long("to").value_name("URL").help(
                 "Copy to this empty database; without it, a SQLite database is copied to a file beside it",

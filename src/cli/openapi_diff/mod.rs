@@ -144,7 +144,7 @@ impl<'d> Comparison<'d> {
         // A client can handle an unknown error status by its class, but not an unknown success status.
         for status in is.keys().filter(|status| status.starts_with(['2', '3']) && !was.contains_key(*status))
         {
-            self.report(format!("{status} is a new kind of success"));
+            self.report(format!("{status} is a new status below 400"));
         }
     }
 

@@ -249,7 +249,7 @@ fn changed_responses_are_breaking_changes() {
         |new| {
             set(new, &format!("{TRIPS}/post/responses"), "200", json!({ "description": "Another success" }));
         },
-        "200 is a new kind of success",
+        "200 is a new status below 400",
     );
     let deleted = "/paths/~1api~1v1~1trips~1{id}/delete/responses/204";
     assert_breaking(

@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
         .long("format")
         .value_name("FORMAT")
         .value_parser(["csv", "jsonl"])
-        .help("The format [default: by the extension, csv or jsonl]");
+        .help("The format [default: the extension of FILE]");
     let dry_run = Arg::new("dry-run")
         .long("dry-run")
         .action(ArgAction::SetTrue)

@@ -75,7 +75,10 @@ pub(super) fn command() -> Command {
 fn list_command() -> Command {
     Command::new("list")
         .about("List accounts in the order of their ids")
-        .arg(value("filter", "TEXT").help("Only names and addresses that contain this text"))
+        .arg(
+            value("filter", "TEXT")
+                .help("Only accounts whose email address, username or display name contains this text"),
+        )
         .arg(flag("disabled").help("Only disabled accounts"))
         .arg(flag("unconfirmed").help("Only accounts whose email address is not confirmed"))
         .arg(
@@ -118,7 +121,7 @@ fn mint_command() -> Command {
         .arg(
             value("ttl-secs", "N")
                 .value_parser(value_parser!(u32).range(1..=604_800))
-                .help("The lifetime of the token, in seconds [default: that of all access tokens]"),
+                .help("The lifetime of the token, in seconds [default: the setting access_ttl_secs]"),
         )
 }
 

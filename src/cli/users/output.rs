@@ -104,7 +104,7 @@ pub(super) fn changed_line(change: Change, changed: &Changed) -> String {
         (Change::Enable, false) => format!("{id} was not disabled"),
         (Change::Confirm, true) => format!("the email address of {id} is confirmed"),
         (Change::Confirm, false) => format!("the email address of {id} was confirmed already"),
-        (Change::EndSessions, _) => format!("{ended} of {id}"),
+        (Change::EndSessions, _) => format!("{id}: {ended}"),
         (Change::ResetMfa, true) => format!("{id} has no second factor any more; {ended}"),
         (Change::ResetMfa, false) => format!("{id} had no second factor"),
         (Change::Delete, _) => format!("{id} and all data of the user were deleted"),

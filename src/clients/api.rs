@@ -34,7 +34,8 @@ impl Example for ShownToken {
     }
 }
 
-/// The metadata of a token (RFC 7662 §2.2). If the token is not valid, it consists of `active` only.
+/// The metadata of a token (RFC 7662 §2.2). If the token is not valid, the metadata consists of `active`
+/// only.
 #[derive(Debug, Default, Object, Serialize)]
 struct Introspection {
     /// Whether the token is valid now.
@@ -45,7 +46,7 @@ struct Introspection {
     /// Id of the app that the token was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
-    /// `Bearer` for an access token. Absent for a refresh token.
+    /// `Bearer` for an access token or a personal access token. Absent for a refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
     /// Time when the token expires, in seconds since 1970. Absent if a personal access token does not expire.

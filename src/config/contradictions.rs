@@ -66,7 +66,7 @@ impl Reader {
         let pages = self.written("passkey_origins").or(self.written("public_url")).unwrap_or("public_url");
         (!passkeys.is_usable(&public_url)).then(|| {
             format!(
-                "{}: {} is neither the host of a page in {pages} nor a parent domain of it; browsers require that",
+                "{}: {} is neither the host of a page in {pages} nor a parent domain of it; browsers accept no other domain",
                 self.written("passkey_rp_id").unwrap_or("passkey_rp_id"),
                 passkeys.rp_id(&public_url),
             )

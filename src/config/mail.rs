@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_server_without_encryption_must_be_on_this_machine() {
+    fn a_mail_server_without_encryption_must_be_local_and_a_malformed_url_is_rejected() {
         for url in ["smtp+plain://m.example", "smtp+plain://10.0.0.1", "smtp+plain://localhost.example"] {
             assert!(server(url, &ANY).unwrap_err().contains("loopback"), "{url}");
         }

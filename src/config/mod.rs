@@ -193,7 +193,7 @@ pub struct Origin {
     pub from: String,
 }
 
-/// Parses the URL of a database that is not in the settings.
+/// Parses a database URL that does not come from the settings.
 ///
 /// # Errors
 ///

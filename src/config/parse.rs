@@ -55,7 +55,7 @@ pub(super) fn database_url(text: &str, _: &ValueKind) -> Parsed<Secret> {
 }
 
 /// Checks that no character of the user or the password ends the authority of the URL. Such a URL would name
-/// another host.
+/// a different host.
 fn check_password_encoding(rest: &str) -> Parsed<()> {
     let rest = rest.trim_start_matches('/');
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -2,8 +2,8 @@
 //! restored database.
 //!
 //! `database.json` is in the same directory as the master secret. It contains the id of the database, the
-//! feed epoch and the highest known generation (see `epochs`). A database with another id does not belong to
-//! this directory. A database with a lower generation was restored from a backup. A power failure can lose
+//! feed epoch and the highest known generation (see `epochs`). A database with a different id does not belong
+//! to this directory. A database with a lower generation was restored from a backup. A power failure can lose
 //! the last updates of the file. This does no harm: the file then contains a lower generation than the
 //! database.
 

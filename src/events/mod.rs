@@ -71,15 +71,15 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// Creates an event that happens now. Call it in the task of the request, because it reads the client's
-    /// address from the current request.
+    /// Creates an event that happens now. Call this function in the task of the request, because it reads the
+    /// client's address from the current request.
     pub fn new(clock: &Clock, user: Uuid, kind: EventKind) -> Self {
         let (id, at) = (clock.new_id(), clock.now());
         Self { id, user, kind, session: None, address: audit::client_address(), device: None, at }
     }
 
     /// Sets the session that the event belongs to. The event then has the device of the session, unless
-    /// [`NewEvent::on`] sets another device.
+    /// [`NewEvent::on`] sets a device.
     #[must_use]
     pub fn in_session(self, session: Option<Uuid>) -> Self {
         Self { session, ..self }
@@ -97,7 +97,7 @@ impl NewEvent {
         Self { address, ..self }
     }
 
-    /// Returns the same event with another id and kind.
+    /// Returns the same event with a new id and with this kind.
     #[must_use]
     pub fn followed_by(self, clock: &Clock, kind: EventKind) -> Self {
         Self { id: clock.new_id(), kind, ..self }

@@ -187,7 +187,7 @@ pub(super) struct ExportedFlow {
     /// Time when the code or link was used.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     used_at: Option<DateTime<Utc>>,
-    /// Time when a later code or link replaced it.
+    /// Time when a later code or link replaced this one.
     #[serde(serialize_with = "serialize_optional_instant", skip_serializing_if = "Option::is_none")]
     superseded_at: Option<DateTime<Utc>>,
 }
@@ -197,7 +197,7 @@ pub(super) struct ExportedFlow {
 pub(super) struct ExportedMail {
     /// Kind of the mail, such as `confirm_address` or `new_device`. The list may grow.
     kind: String,
-    /// Email address to which the mail is sent. Absent if it was encrypted with another master secret.
+    /// Email address of the recipient. Absent if the address was encrypted under another master secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     /// Time when the mail was queued.

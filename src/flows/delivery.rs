@@ -14,7 +14,7 @@ pub enum Delivery {
         to: String,
         /// The languages of the recipient.
         languages: Languages,
-        /// The other values of the mail.
+        /// The values of the mail that do not come from the flow.
         values: Values,
     },
     /// Another mail, which does not contain the code of the flow.

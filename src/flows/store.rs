@@ -1,6 +1,6 @@
 //! Queries on the tables of flows and failures. A query that does not take the owner takes the id of a flow,
 //! or the keyed hash of the flow's subject. The id comes from a verified token, or from the client that began
-//! the flow.
+//! the flow. Only [`reserved_subjects`] and the sweeps read the flows of all users.
 
 use ::entity::flow_failures;
 use ::entity::flows::{ActiveModel, Column, Entity, Model};
@@ -245,7 +245,7 @@ fn reserves_address(now: DateTime<Utc>) -> Condition {
         .add(Column::ExpiresAt.gt(now.timestamp_millis()))
 }
 
-/// Returns true if an undo of another user than `except` can restore the address with this hash.
+/// Returns true if an undo of a user other than `except` can restore the address with this hash.
 pub(super) async fn is_reserved(
     tx: &Tx,
     subject: &[u8],

@@ -59,8 +59,9 @@ impl FinishedRequest<'_> {
     }
 }
 
-/// Returns the path without segments that are longer than an id, because such segments can be tokens, and without
-/// the segments of a path that is longer than that of any operation.
+/// Returns the path with `[long]` in place of each segment that is longer than an id, because such a segment
+/// can be a token. If the path has more segments than the path of any operation, one `[long]` replaces all
+/// segments after the first `MAX_SEGMENTS`.
 fn redact_path(path: &str) -> Cow<'_, str> {
     const MAX_SEGMENT: usize = 40;
     const MAX_SEGMENTS: usize = 12;

@@ -1,5 +1,5 @@
-//! Compresses responses to GET: static files from copies that the build has compressed, and JSON, YAML and pages
-//! with gzip.
+//! Compresses responses to GET. For static files, sends copies that the build has compressed. Compresses
+//! JSON, YAML and pages with gzip.
 //!
 //! Some responses are never compressed:
 //!

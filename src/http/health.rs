@@ -77,8 +77,9 @@ impl HealthApi {
     /// Otherwise the response is 503: `database_unavailable` while the database is unreachable,
     /// `no_signing_key` while the server can't issue tokens because its master secret is wrong, `wrong_clock`
     /// while the clocks of the server and of the database differ by more than a minute, `wrong_public_url` while
-    /// another server on the database has another public URL and started earlier, `newer_schema` after a newer
-    /// version has migrated the database, and `shutting_down` from the beginning of the shutdown.
+    /// a server that uses the same database and started earlier has a different public URL, `newer_schema`
+    /// after a newer version has migrated the database, and `shutting_down` from the beginning of the
+    /// shutdown.
     #[oai(path = "/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Health>, ProblemResponse<503>> {
         if self.stopping.load(Ordering::Relaxed) {

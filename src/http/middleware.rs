@@ -246,7 +246,7 @@ impl<O: Endpoint, P: Endpoint> Middleware<O, P> {
         }
     }
 
-    /// Returns the client's id if it is safe to log and send back, or a new id.
+    /// Returns the request id from the client if it is safe to log and send back, or a new request id.
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
         let is_safe = |value: &&HeaderValue| {
             let bytes = value.as_bytes();

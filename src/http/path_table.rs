@@ -42,8 +42,7 @@ struct Parameter {
 }
 
 impl PathTable {
-    /// Returns the table of this server. The table is built when the first preflight or invalid request
-    /// arrives.
+    /// Returns the table of this server. The table is built when a request needs it for the first time.
     pub(super) fn get() -> &'static Self {
         static TABLE: LazyLock<PathTable> =
             LazyLock::new(|| PathTable::from_document(&super::openapi::document()));

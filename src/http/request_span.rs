@@ -1,6 +1,6 @@
 //! The span of a request, with the attributes of OpenTelemetry's semantic conventions for HTTP servers.
 //!
-//! The address of the client, the query, the headers and the body are no attributes. The path is redacted as
+//! The address of the client, the query, the headers and the body are not attributes. The path is redacted as
 //! in the access log, so the span contains no token.
 
 use poem::Request;
@@ -51,7 +51,7 @@ impl RequestSpan {
         }
         let method = known_method(finished.method);
         let route = finished.route();
-        // A client chooses the text of an unknown method, so the text is no part of the name.
+        // A client chooses the text of an unknown method, so the text is not part of the name.
         let verb = if method == "_OTHER" { "HTTP" } else { method };
         let name = route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));
         self.span.rename(name);
@@ -83,7 +83,7 @@ impl RequestSpan {
     }
 }
 
-/// Returns the span of the client, if there is exactly one valid header.
+/// Returns the span of the client, if the request has exactly one `traceparent` header with a valid value.
 fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut values = headers.get_all(TRACE_PARENT).iter();
     let value = values.next().filter(|_| values.next().is_none())?;

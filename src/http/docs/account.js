@@ -1,5 +1,5 @@
-// The box at the top of the page: it signs up, logs in, shows who is signed in, and logs out. Where the browser has
-// passkeys for this host, it logs in with one, and adds one to the account.
+// The box at the top of the page: it signs up, logs in, shows who is signed in, and logs out. If the browser
+// supports passkeys for this host, the box also logs in with a passkey, and adds a passkey to the account.
 "use strict";
 
 (() => {
@@ -36,7 +36,7 @@
     return { [identifier.includes("@") ? "email" : "username"]: identifier, password };
   }
 
-  // Returns the sentences of a problem, or of a response that is none.
+  // Returns the sentences of a problem. Returns a general sentence for a response that is not a problem.
   function explain(problem) {
     const errors = (problem?.errors ?? []).map((error) => error.detail);
     return errors.join(" ") || problem?.detail || "The server did not respond as expected. Please try again.";
@@ -72,14 +72,15 @@
   const hasPasskeys = () => isSecureContext && Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON) &&
     !/^[\d.]+$|:/.test(location.hostname);
 
-  // Runs both requests of a passkey, and the device in between. Returns the last response, or null if the device
-  // returns none, and shows the reason then.
+  // Sends the two requests of a passkey operation, and asks the device between them. Returns the last
+  // response. If the device returns no credential, returns null, and shows the reason unless the user has
+  // cancelled.
   async function withPasskey(optionsPath, path, ask, token, more = {}) {
     const begun = await post(optionsPath, {}, token);
     if (!begun.ok) return begun;
     const { challenge_id, options } = begun.body;
     const credential = await ask(options).catch((error) => {
-      // The user has cancelled if it is a NotAllowedError.
+      // A NotAllowedError means that the user has cancelled.
       if (error.name !== "NotAllowedError") showMessage(REASONS[error.name] ?? "The passkey cannot be used.");
       return null;
     });

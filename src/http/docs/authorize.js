@@ -33,7 +33,7 @@ const authorize = (basicOnApi) => (system) => {
       this.opener?.focus({ preventScroll: true });
     }
 
-    // Escape closes the window; the tab key stays inside of it.
+    // Escape closes the window. Tab moves the focus only within the window.
     onKeyDown(event) {
       if (event.key === "Escape") this.close();
       if (event.key !== "Tab") return;
@@ -63,7 +63,7 @@ const authorize = (basicOnApi) => (system) => {
     }
   }
 
-  // Without the setting, Basic works only for the operations that require it, which have their own lock.
+  // Without the setting, Basic works only for the operations that require it. Each of them has a lock button.
   function AuthorizeButton({ authActions, authSelectors, getComponent }) {
     const all = authSelectors.definitionsToAuthorize();
     const offered = basicOnApi ? all : all.filterNot((definition) => definition.has(BASIC));
@@ -75,8 +75,8 @@ const authorize = (basicOnApi) => (system) => {
     });
   }
 
-  // Adds Basic to every operation that accepts an access token. The document does not contain it, because it is a
-  // setting of the server.
+  // Adds Basic to every operation that accepts an access token. The document does not contain Basic for these
+  // operations, because a setting of the server enables it.
   function withBasic(document) {
     for (const operation of Object.values(document.paths ?? {}).flatMap(Object.values)) {
       if (operation.security?.some((scheme) => BEARER in scheme)) operation.security.push({ [BASIC]: [] });

@@ -30,8 +30,8 @@ const hints = (system) => {
         requirements(props.operationProps.get("path"), props.operationProps.get("method")).map((text) =>
           make("span", { className: "scope", key: text, title: "Required authentication" }, text))),
 
-      // All errors have the same schema and headers, which would make an operation several pages long. The link leads
-      // to examples.
+      // All errors have the same schema and headers. Repeating them would make an operation several pages
+      // long. The link leads to examples.
       response: (Original) => (props) => {
         if (!/^[45]\d\d$/.test(props.code)) return make(Original, props);
         const description = `${props.response.get("description")} ([problems](problems#${props.code}))`;

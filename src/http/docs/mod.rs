@@ -1,7 +1,7 @@
 //! The pages around the API: Swagger UI, the OpenAPI document and the problem pages.
 //!
-//! All files are embedded in the binary. No page loads anything from another host, which the content security
-//! policy enforces. Scripts and styles are separate files, so that the policy allows nothing inline.
+//! All files are embedded in the binary. The content security policy prevents the pages from loading anything
+//! from another host. Scripts and styles are separate files, so that the policy allows nothing inline.
 
 mod assets;
 mod layout;

@@ -189,7 +189,7 @@ mod tests {
             // An unpaired backtick would leave a code element open.
             for text in guide.causes.iter().chain(&guide.advice).chain(&[code.explanation()]) {
                 assert_eq!(text.matches('`').count() % 2, 0, "{text}");
-                // The parser ignores further lines of an item.
+                // The parser ignores further lines of an item, so a text with such lines ends too early.
                 assert!(text.ends_with(['.', ':']), "{text}");
             }
         }

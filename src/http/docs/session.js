@@ -82,7 +82,7 @@ const session = (() => {
     };
   }
 
-  // Replaces fields of the stored session, unless another one is stored by now.
+  // Replaces fields of the stored session, unless another session is stored by now.
   const update = (sessionId, fields) => exclusively(() => {
     const current = load();
     if (current?.session_id === sessionId) store({ ...current, ...fields });
@@ -127,8 +127,8 @@ const session = (() => {
       const token = () => load()?.access_token ?? null;
       if (isFresh(load())) return Promise.resolve(token());
       return exclusively(async () => {
-        // What another tab has stored becomes visible shortly after it releases the lock. If it becomes visible
-        // even later, the server returns the same successor to this tab.
+        // A session that another tab has stored becomes visible shortly after that tab releases the lock. If
+        // the session becomes visible even later, the server returns the same successor to this tab.
         if (!isFresh(load())) await pause(STORAGE_DELAY_MS);
         const current = load();
         if (!isFresh(current)) await refresh(current.refresh_token);

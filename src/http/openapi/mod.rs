@@ -169,8 +169,8 @@ fn schema_types(document: &Value) -> HashMap<String, Value> {
     types.map(|(name, ty)| (format!("#/components/schemas/{name}"), ty.clone())).collect()
 }
 
-/// Corrects formats, header names and bounds, and removes the fields beside a `$ref`, which OpenAPI 3.0
-/// ignores. `types` has the type of each shared schema, by its reference.
+/// Corrects formats, header names and bounds, and removes the fields beside a `$ref`, because OpenAPI 3.0
+/// ignores them. `types` has the type of each shared schema, by its reference.
 fn fix_schema(value: &mut Value, types: &HashMap<String, Value>) {
     match value {
         Value::Object(fields) => {
@@ -239,7 +239,7 @@ fn canonical_header(name: &str) -> String {
 fn headers() -> Value {
     json!({
         "X-Request-Id": {
-            "description": "The id of this request, which the server's log contains too. It is the client's own id if it sent a valid one.",
+            "description": "The id of this request, which the server's log contains too. If the request has a valid `X-Request-Id`, the response repeats it.",
             "required": true,
             "schema": { "type": "string" }
         },

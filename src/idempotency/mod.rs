@@ -9,8 +9,8 @@
 //! longer save a result under that claim.
 //!
 //! The server builds the response from the repeated request and the saved [`Reference`]. The reference has at
-//! most 512 bytes, regardless of the size of the response. The response to a repeated request is therefore
-//! the same as the first response, even if the created resource was changed or deleted.
+//! most 512 characters, regardless of the size of the response. The response to a repeated request is
+//! therefore the same as the first response, even if the created resource was changed or deleted.
 //!
 //! Keys are separate for each owner: two users may use the same key for different requests. Reuse of a key
 //! for a different request by the same user is rejected. Only successful results are saved. A rejected

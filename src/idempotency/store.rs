@@ -70,8 +70,8 @@ pub(super) async fn count_key(tx: &Tx, owner: Uuid, day: i64) -> Result<i64, Sto
     let is_same_day = Expr::col((Entity, Column::KeysDay)).eq(day);
     let incremented = Expr::col((Entity, Column::KeysClaimed)).add(1_i64);
     let keys: SimpleExpr = Expr::case(is_same_day, incremented).finally(1_i64).into();
-    // MySQL assigns the columns in this order. `keys` must come first, because it reads the old value of
-    // `keys_day`.
+    // MySQL assigns the columns in this order. `keys_claimed` must come first, because it reads the old value
+    // of `keys_day`.
     let conflict = OnConflict::column(Column::OwnerId)
         .value(Column::KeysClaimed, keys)
         .value(Column::KeysDay, day)

@@ -127,7 +127,7 @@ impl Acceptor {
 
     /// Pauses after an accept error. If file descriptors run out, immediate retries would be a busy loop.
     async fn pause(&mut self, error: &io::Error) {
-        // The client closed the connection while it was queued, which is no reason to pause.
+        // The client closed the connection while the connection was queued. This is no reason to pause.
         if error.kind() == ErrorKind::ConnectionAborted {
             return;
         }

@@ -3,12 +3,13 @@
 //! Invariant: everything slow, including the header of the PROXY protocol and the TLS handshake, runs in the
 //! connection's own task and under a deadline.
 //!
-//! Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112 §3.2), a
-//! request with a transfer coding other than `chunked`, a request whose `Host` differs from
-//! `:authority` (RFC 9113 §8.3.1), and a request whose authority contains userinfo (RFC 9110 §4.2.4). If a
-//! request has both `Content-Length` and `Transfer-Encoding`, hyper uses `Transfer-Encoding`, removes
-//! `Content-Length`, and closes the connection after the response (RFC 9112 §6.1). If hyper can't parse a
-//! head, the client gets the response of `rejected_head.rs`.
+//! Rejects before the endpoint runs: an HTTP/1.1 request without exactly one valid `Host` (RFC 9112 §3.2), an
+//! HTTP/2 request with neither `Host` nor `:authority`, a request with a transfer coding other than
+//! `chunked`, an HTTP/2 request whose `Host` differs from `:authority` (RFC 9113 §8.3.1), and a request whose
+//! authority contains userinfo (RFC 9110 §4.2.4). If a request has both `Content-Length` and
+//! `Transfer-Encoding`, hyper uses `Transfer-Encoding`, removes `Content-Length`, and closes the connection
+//! after the response (RFC 9112 §6.1). If hyper can't parse a head, the client gets the response of
+//! `rejected_head.rs`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -64,10 +64,10 @@ const MAX_STALL_FACTOR: u32 = 3;
 ///
 /// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes extend
 /// the deadline only very little. The deadline is ahead of now by at most [`Limits::write_stall`] plus the
-/// time since the output became pending. This bound grows because progress becomes visible only in steps (a
-/// socket frees tens of KiB at a time; an h2 client reports half a window, commonly 32 KiB), which at 2 KiB/s
-/// are far apart. The bound is small at first because a kernel that fills its buffers in an instant does not
-/// prove that the client reads.
+/// time since the output became pending. This bound grows because progress becomes visible only in steps: a
+/// socket frees tens of KiB at a time, and an h2 client reports half a window, commonly 32 KiB. At 2 KiB/s,
+/// these steps are far apart. The bound is small at first because a kernel that fills its buffers in an
+/// instant does not prove that the client reads.
 #[derive(Clone, Copy, Debug)]
 struct MinimumRate {
     pending_since: Instant,
@@ -75,7 +75,7 @@ struct MinimumRate {
 }
 
 impl MinimumRate {
-    /// Updates `current` after `sent` more bytes were sent; `None` unless output is pending.
+    /// Returns the rate after `sent` more bytes were sent, or `None` if no output is pending.
     fn next(
         current: Option<Self>,
         is_pending: bool,

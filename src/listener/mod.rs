@@ -1,7 +1,8 @@
 //! The accept loop: serves a poem endpoint on hyper-util's connections.
 //!
 //! poem's own server has no deadline for a slow header, has no limit on connections, and retries in a busy
-//! loop when file descriptors run out. Rejects requests without exactly one `Host`. Invariants:
+//! loop when file descriptors run out. `connection.rs` lists the requests that this server rejects.
+//! Invariants:
 //!
 //! - At most [`Limits::max_connections`] connections are open, besides a few that may call only
 //!   [`Server::is_reserved`] paths. A new connection replaces the connection that has waited longest for its

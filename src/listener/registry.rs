@@ -44,7 +44,7 @@ impl Presence {
         }
     }
 
-    /// Stores the waker of the connection's task, which does not change.
+    /// Stores the waker of the connection's task. The waker of a connection never changes.
     pub(super) fn register(&self, cx: &Context<'_>) {
         if self.waker.get().is_none() {
             // A second call has no effect, because the first one stored the same waker.

@@ -27,7 +27,7 @@ use super::monitored_stream::MonitoredStream;
 use super::rejected_head::Rejected;
 use super::{Server, ServerError};
 
-/// The certificate of the server with its key, which can be replaced while the server runs.
+/// The certificate of the server and its key. Both can be replaced while the server runs.
 #[derive(Debug)]
 pub struct Certificate {
     cert: PathBuf,
@@ -144,7 +144,8 @@ pub(super) struct Stream {
     preface: &'static [u8],
     server: Server,
     peer: IpAddr,
-    /// The rest of the response to a request whose head is not valid, which replaces hyper's response.
+    /// The unsent rest of the response to a request whose head is not valid. This response replaces hyper's
+    /// response.
     rejection: VecDeque<u8>,
 }
 

@@ -23,8 +23,9 @@ const BIG: usize = 32 << 20;
 const PAGE: usize = 256 << 10;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const TWO_REQUESTS_IN_ONE: &[u8] = b"0\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Preface, empty SETTINGS, and HEADERS of stream 1: GET / from host `a` (RFC 7541, static table).
+/// The preface and an empty SETTINGS frame.
 const H2_OPEN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// HEADERS of stream 1: GET / from host `a` (RFC 7541, static table).
 const H2_GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -284,7 +285,7 @@ async fn a_stopping_server_aborts_requests_that_do_not_end() {
 }
 
 #[tokio::test]
-async fn a_request_needs_exactly_one_valid_host() {
+async fn an_http_1_1_request_needs_exactly_one_valid_host() {
     for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n", "Host: a b\r\n"] {
         // The pipelined second request must not get a response.
         let request = format!("GET / HTTP/1.1\r\n{hosts}\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -62,8 +62,8 @@ pub(super) async fn spend(
     Ok(true)
 }
 
-/// Counts a mail for the day, unless the day's budget is spent. Another tenth of the budget is reserved for
-/// the kinds that protect accounts.
+/// Counts a mail for the day, unless the day's budget is spent. An additional tenth of the budget is reserved
+/// for the kinds that protect accounts.
 async fn fits_day(tx: &Tx, kind: MailKind, now_millis: i64, max: u64) -> Result<bool, StoreError> {
     let reserve = if kind.reserved_letter().is_some() { max.div_ceil(10) } else { 0 };
     let max = i64::try_from(max.saturating_add(reserve)).unwrap_or(i64::MAX);

@@ -33,7 +33,7 @@ use crate::error_chain::error_chain;
 
 /// The maximum length of a reply before TLS, in bytes.
 const REPLY_MAX: usize = 16 * 1024;
-/// The server gets this many times the timeout for a command to accept a whole message.
+/// The time in which the server must accept a whole message, as a multiple of the timeout for a command.
 const MESSAGE_FACTOR: u32 = 4;
 
 /// The certificates for the mail server can't be used.

@@ -40,7 +40,7 @@ impl Dialogue {
         Self(Some(Arc::default()))
     }
 
-    /// Returns the lines: `C: ` precedes those of the client, `S: ` those of the server.
+    /// Returns the lines: `C: ` precedes a line of the client, `S: ` a line of the server, `-- ` a remark.
     pub(super) fn lines(&self) -> Vec<String> {
         self.with(|recorded| {
             recorded.end_message();

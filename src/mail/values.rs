@@ -19,7 +19,7 @@ pub struct Values {
     /// How long the code or link is valid, in minutes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub valid_minutes: Option<u32>,
-    /// Another email address, such as the new address of a change.
+    /// An email address that the text of the mail contains, such as the new address of the account.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub address: Option<String>,
     /// When the reported event happened.

@@ -108,8 +108,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Delivers the mails that are due, if this replica holds the lease. Returns whether it has delivered a
-    /// mail.
+    /// Delivers the mails that are due, if this replica can acquire the lease. Returns true if this replica
+    /// held the lease until no mail was due.
     async fn deliver_due(&mut self) -> Result<bool, StoreError> {
         let mut is_holder = false;
         loop {

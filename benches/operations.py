@@ -1,4 +1,4 @@
-"""Measures the cost of a backup of a large database during writes, and the cost of scraped metrics."""
+"""Measures the cost of a backup of a large database during writes, a restore, and the cost of scraped metrics."""
 
 import os
 import shutil
@@ -39,6 +39,31 @@ def backups(bench):
     row(f"`POST {TRIPS}` from 64 clients during a backup of {size:,.0f} MB",
         f"{rates[1]:,.0f}/s, {rates[1] / rates[0]:.2f} of the rate without", "at least 0.85", rates[1] >= 0.85 * rates[0])
     row("the same, p99 latency", f"{p99s[1]:.0f} ms ({p99s[0]:.0f} ms without)", "at most 60 ms", p99s[1] <= 60)
+
+
+def restore(bench):
+    """Restores a backup of the large database, and compares the duration with a copy of the same size to the disk."""
+    data, target = bench.directory / "restored", bench.directory / "backups-to-restore"
+    database = bench.large / "tripgate.db"
+    shutil.copytree(bench.large, data)
+    admin = [bench.tripgate, "backup", "--data-dir", data, "--backup-dir", target]
+
+    def timed(command):
+        os.sync()
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+    subprocess.run([*admin[:2], "create", *admin[2:]], check=True, stdout=subprocess.DEVNULL)
+    backup, = target.glob("*.backup")
+    restored, copied = [], []
+    for _ in range(bench.options.rounds):
+        restored.append(timed([*admin[:2], "restore", backup, "--yes", *admin[2:]]))
+        copied.append(timed(["dd", f"if={database}", f"of={data / 'copy'}", "bs=1M", "conv=fsync"]))
+    restored, copied = statistics.median(restored), statistics.median(copied)
+    note(f"A copy of {database.stat().st_size / 1e6:,.0f} MB by dd with fsync took {copied:.1f} s, and a restore {restored:.1f} s.")
+    row(f"`tripgate backup restore` of {database.stat().st_size / 1e6:,.0f} MB, relative to a copy by dd with fsync",
+        f"{restored / copied:.1f} times", "at most 3 times", restored <= 3 * copied)
 
 
 def metrics(bench):

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_local_time_is_accepted_with_and_without_seconds() {
+    fn a_local_time_is_accepted_with_or_without_seconds_and_other_text_is_rejected() {
         for text in ["2027-04-02T09:30", "2027-04-02T09:30:59", "2028-02-29T00:00", "0000-01-01T23:59:59"] {
             let parsed = local_time(text).unwrap();
             assert!(serde_json::to_string(&LocalTime(parsed)).unwrap()[1..].starts_with(text), "{text}");

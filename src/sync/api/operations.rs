@@ -242,7 +242,8 @@ impl Example for SyncOperations {
 
 /// The result of parsing an operation, which the response needs in addition to the outcome.
 pub(super) enum Parsed {
-    /// The operation is valid. Contains the JSON pointer for an error about the order of the two dates.
+    /// The operation is valid by itself. Contains the JSON pointer that is reported if `end_date` is before
+    /// `start_date` after the operation is applied to the stored trip.
     Valid(&'static str),
     /// The operation is invalid. Contains the problem.
     Invalid(Problem),

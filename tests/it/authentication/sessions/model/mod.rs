@@ -305,7 +305,8 @@ impl History<'_> {
                 is_active,
                 "the newest token must be accepted exactly while the session is active"
             );
-            // The steps below use an old token, as a thief does.
+            // Mark the tokens as stolen: the steps below send an old refresh token, so the session need not stay
+            // active.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
             // The newest token may be accepted. The token before it is rejected. After that, every token is
             // rejected.

@@ -42,28 +42,31 @@ def backups(bench):
 
 
 def restore(bench):
-    """Restores a backup of the large database, and compares the duration with a copy of the same size to the disk."""
+    """Restores a backup of the large database, and copies the database with a sync to the disk, for comparison."""
     data, target = bench.directory / "restored", bench.directory / "backups-to-restore"
     database = bench.large / "tripgate.db"
     shutil.copytree(bench.large, data)
-    admin = [bench.tripgate, "backup", "--data-dir", data, "--backup-dir", target]
+    size = database.stat().st_size / 1e6
+    backup = [bench.tripgate, "backup"]
+    directories = ["--data-dir", data, "--backup-dir", target]
 
-    def timed(command):
+    def timed(*command):
         os.sync()
         began = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return time.perf_counter() - began
 
-    subprocess.run([*admin[:2], "create", *admin[2:]], check=True, stdout=subprocess.DEVNULL)
-    backup, = target.glob("*.backup")
+    timed(*backup, "create", *directories)
+    file, = target.glob("*.backup")
     restored, copied = [], []
     for _ in range(bench.options.rounds):
-        restored.append(timed([*admin[:2], "restore", backup, "--yes", *admin[2:]]))
-        copied.append(timed(["dd", f"if={database}", f"of={data / 'copy'}", "bs=1M", "conv=fsync"]))
+        restored.append(timed(*backup, "restore", file, "--yes", *directories))
+        copied.append(timed("dd", f"if={database}", f"of={data / 'copy'}", "bs=1M", "conv=fsync"))
     restored, copied = statistics.median(restored), statistics.median(copied)
-    note(f"A copy of {database.stat().st_size / 1e6:,.0f} MB by dd with fsync took {copied:.1f} s, and a restore {restored:.1f} s.")
-    row(f"`tripgate backup restore` of {database.stat().st_size / 1e6:,.0f} MB, relative to a copy by dd with fsync",
-        f"{restored / copied:.1f} times", "at most 3 times", restored <= 3 * copied)
+    note(f"A restore of {size:,.0f} MB took {restored:.1f} s, and a copy with a sync to the disk {copied:.1f} s.")
+    # Common disks of cloud providers write 125 MB/s.
+    row(f"`tripgate backup restore` of {size:,.0f} MB", f"{size / restored:,.0f} MB/s", "at least 125 MB/s",
+        size / restored >= 125)
 
 
 def metrics(bench):

@@ -15,9 +15,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
-    Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Statement, TryGetError,
-    TryGetable,
+    ActiveModelTrait, ActiveValue::NotSet, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend,
+    DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
+    Statement, TryGetError, TryGetable,
 };
 use uuid::Uuid;
 
@@ -247,7 +247,7 @@ impl Write<'_> {
                 .filter(trip_tombstones::Column::Version.eq(version))
                 .build(backend),
             Self::Update { trip, version, seq_offset, limits } => trips::Entity::update_many()
-                .set(columns(owner, trip))
+                .set(changeable_columns(owner, trip))
                 .col_expr(trips::Column::ChangeSeq, change_seq(owner, seq_offset))
                 .filter(trips::Column::OwnerId.eq(owner))
                 .filter(trips::Column::Id.eq(trip.id))
@@ -335,6 +335,13 @@ fn insert_tombstone(
         .take()
 }
 
+/// Returns the columns that an update can change. A distributed database can reject a statement that assigns
+/// the owner, even if the value stays the same.
+fn changeable_columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
+    let row = columns(owner, trip);
+    trips::ActiveModel { owner_id: NotSet, created_at: NotSet, id: NotSet, ..row }
+}
+
 /// Returns all columns except `change_seq`, which each statement computes from the counter.
 fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
     let SortKeys { start, title: title_key, search, signatures } = SortKeys::new(&trip.fields);
@@ -352,7 +359,7 @@ fn columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
         notes: Set(fields.notes),
         status: Set(fields.status.name().to_owned()),
         version: Set(version),
-        change_seq: sea_orm::ActiveValue::NotSet,
+        change_seq: NotSet,
         updated_at: Set(updated_at.timestamp_millis()),
         stops: Set(fields.stops.as_json().to_owned()),
         start_key: Set(start),

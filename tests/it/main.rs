@@ -27,6 +27,7 @@ mod harness;
 mod mail;
 mod operation;
 mod recovery;
+mod sharding;
 mod sync;
 mod trips;
 mod users;

@@ -19,7 +19,7 @@ const AGENT: &str = "CanaryTrips/1.4";
 const TRIPS: &str = "/api/v1/trips";
 
 /// The columns that contain the id of a user.
-pub(super) const OWNERS: [&str; 2] = ["user_id", "owner_id"];
+pub(crate) const OWNERS: [&str; 2] = ["user_id", "owner_id"];
 
 /// Returns the tables whose rows belong to a user, from the catalog of the database.
 pub(super) async fn owned_tables(app: &TestApp) -> BTreeSet<String> {
@@ -29,8 +29,8 @@ pub(super) async fn owned_tables(app: &TestApp) -> BTreeSet<String> {
 }
 
 /// The user, and what the tests need to log in again.
-pub(super) struct Everything {
-    pub(super) client: Client,
+pub(crate) struct Everything {
+    pub(crate) client: Client,
     pub(super) enrolled: Enrolled,
 }
 
@@ -123,7 +123,7 @@ async fn start_login(app: &TestApp) {
 }
 
 /// Writes the data that the server collects in memory to the database.
-pub(super) async fn flush(app: &TestApp) {
+pub(crate) async fn flush(app: &TestApp) {
     let services = app.services();
     services.events.flush().await.unwrap();
     services.sessions.flush_token_usage().await.unwrap();
@@ -131,7 +131,7 @@ pub(super) async fn flush(app: &TestApp) {
 }
 
 impl Everything {
-    pub(super) async fn new(app: &TestApp) -> Self {
+    pub(crate) async fn new(app: &TestApp) -> Self {
         let client = sign_up(app).await;
         for _ in 0..2 {
             let other = log_in(app).await;

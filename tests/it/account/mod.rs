@@ -3,7 +3,7 @@
 mod changes;
 mod deletion;
 mod events;
-mod everything;
+pub(crate) mod everything;
 mod export;
 mod new_device;
 mod password;

@@ -16,7 +16,7 @@ use tripgate::clock::from_millis;
 use super::TestApp;
 
 /// Connects to the database of the server.
-pub(super) async fn open(app: &TestApp) -> DatabaseConnection {
+pub(crate) async fn open(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     options.max_connections(1).sqlx_logging(false);
     Database::connect(options).await.unwrap()

@@ -4,12 +4,19 @@
 //! its database. If the server stopped in the middle of a transaction or of a database handshake, the test
 //! would wait for the server forever.
 
+use std::cell::Cell;
 use std::ops::Deref;
 
 use tokio::runtime::{Builder, Runtime};
+use tracing::dispatcher::{self, DefaultGuard};
 use tripgate::clock::Clock;
 use tripgate::config::Settings;
 use tripgate::serve::{self, Running};
+
+thread_local! {
+    /// Keeps the subscriber of a thread of the server.
+    static SUBSCRIBER: Cell<Option<DefaultGuard>> = const { Cell::new(None) };
+}
 
 /// A running server. Dropping it stops the server at once, like a kill.
 #[derive(Debug)]
@@ -20,8 +27,16 @@ pub(super) struct ServerThreads {
 }
 
 impl ServerThreads {
+    /// Starts a server. Its threads log to the subscriber of the calling thread, if there is one.
     pub(super) async fn start(settings: &Settings, clock: Clock) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let subscriber = dispatcher::get_default(Clone::clone);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .on_thread_start(move || SUBSCRIBER.set(Some(dispatcher::set_default(&subscriber))))
+            .on_thread_stop(|| drop(SUBSCRIBER.take()))
+            .build()
+            .unwrap();
         let settings = settings.clone();
         let running = runtime.spawn(async move { serve::start(&settings, clock).await });
         let running = Some(Box::new(running.await.unwrap().unwrap()));

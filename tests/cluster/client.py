@@ -31,6 +31,8 @@ class Reply:
     etag: str = ""
     replica: int = -1
     detail: str = ""
+    # The start and the end of the request, in seconds of the journal.
+    times: tuple = (0, 0)
 
     @property
     def is_done(self):
@@ -39,6 +41,17 @@ class Reply:
     def __str__(self):
         shown = json.dumps(self.body)[:300] if self.status >= 400 else ""
         return f"{self.outcome} {self.status} {self.detail}{shown} from replica {self.replica}"
+
+
+class AccessToken(str):
+    """An access token, and by how much the clock of the replica that issued it was wrong."""
+
+    def __new__(cls, text, shifts):
+        token = super().__new__(cls, text)
+        token.shifts = shifts
+        # Whether a replica has refused the token, and whether its session was ended.
+        token.is_refused, token.is_ended = False, False
+        return token
 
 
 def version_7():
@@ -52,7 +65,7 @@ class Client:
     """Sends the requests of one user from one loopback address; each goes to a random replica."""
 
     def __init__(self, replicas, journal, address, seed, timeout=RESPONSE_SECS):
-        self.ports = [replica.port for replica in replicas]
+        self.replicas = replicas
         self.journal, self.address, self.timeout = journal, address, timeout
         self.random = random.Random(seed)
         self.allows_full_disk = False
@@ -65,17 +78,23 @@ class Client:
 
     def call(self, operation, method, path, body=None, token=None, headers=None, replica=None):
         """Sends a request, to another replica if one refuses the connection. Counts the outcome."""
-        order = [replica] if replica is not None else self.random.sample(range(len(self.ports)), len(self.ports))
+        count = len(self.replicas)
+        order = [replica] if replica is not None else self.random.sample(range(count), count)
         reply = Reply(NOT_DONE, detail="connection refused")
         for number in order:
+            if self.replicas[number].is_out:
+                continue
             started = self.journal.now()
             connection = self.connect(number)
             if connection is None:
                 continue
             reply = self.exchange(connection, number, method, path, body, token, headers)
+            reply.times = started, self.journal.now()
             self.check(operation, method, reply, self.journal.now() - started)
+            if reply.status == 401 and token:
+                self.check_refusal(operation, reply, token)
             if reply.is_done and method in ("POST", "PUT", "PATCH", "DELETE"):
-                self.journal.wrote(number, started, self.journal.now())
+                self.journal.wrote(self.replicas[number].number, *reply.times)
             break
         label = reply.outcome
         if reply.status >= 400:
@@ -85,9 +104,14 @@ class Client:
         self.journal.count(operation, label)
         return reply
 
+    def with_access_token(self, reply):
+        """Returns the token grant of a response. Its access token knows the clock of the replica."""
+        shifts = self.replicas[reply.replica].clock.shifts(*reply.times)
+        return reply.body | {"access_token": AccessToken(reply.body["access_token"], shifts)}
+
     def connect(self, number):
         """Returns a new connection, or None if the replica refuses it. Then nothing was sent."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[number], timeout=self.timeout,
+        connection = http.client.HTTPConnection("127.0.0.1", self.replicas[number].port, timeout=self.timeout,
                                                 source_address=(self.address, 0))
         try:
             connection.connect()
@@ -116,14 +140,16 @@ class Client:
             return Reply(UNKNOWN, detail="connection broken", replica=number)
         finally:
             connection.close()
-        parsed = json.loads(content) if content else {}
+        # HAProxy's own responses are HTML.
+        is_json = "json" in response.headers.get("Content-Type", "")
+        parsed = json.loads(content) if content and is_json else {}
         return Reply(classify(response.status, parsed), response.status, parsed,
                      response.headers.get("ETag", ""), number)
 
     def send_and_drop(self, operation, method, path, body):
         """Sends a request and closes the connection without reading the response."""
-        number = self.random.randrange(len(self.ports))
-        connection = self.connect(number)
+        number = self.random.randrange(len(self.replicas))
+        connection = None if self.replicas[number].is_out else self.connect(number)
         if connection is None:
             return
         try:
@@ -136,12 +162,23 @@ class Client:
             connection.close()
         self.journal.count(operation, "response dropped")
 
+    def check_refusal(self, operation, reply, token):
+        """Checks that a refused access token is of an ended session, or of a replica with another clock.
+
+        The difference of an hour is longer than the lifetime of the token. The client has to refresh.
+        """
+        token.is_refused, reply.outcome = True, NOT_DONE
+        differs = len(token.shifts | self.replicas[reply.replica].clock.shifts(*reply.times)) > 1
+        self.journal.expect("an access token is refused only by a replica with another clock",
+                            token.is_ended or differs, lambda: f"{operation}: {reply}")
+
     def check(self, operation, method, reply, seconds):
         """Checks what holds for every response."""
         code = reply.body.get("code") if isinstance(reply.body, dict) else None
         is_documented = (
             reply.status < 500
             or reply.status == 503 and code in CODES_OF_503 | {"outcome_unknown"}
+            or reply.status in (502, 503, 504) and self.replicas[reply.replica].is_proxy and not reply.body
             or reply.status == 507 and code == "storage_full" and self.allows_full_disk
         )
         self.journal.expect("no 5xx but 503 with a documented code", is_documented,

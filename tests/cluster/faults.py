@@ -4,37 +4,51 @@ import threading
 import time
 
 from network import DIRECTIONS
-from processes import resume, say
+from processes import StartError, resume, say
+from upgrades import NOTICE_SECS, Upgrades
 
 # PostgreSQL's lease lasts 20 seconds: the longer pause always ends after a failover.
 PAUSE_NODE_SECS, CUT_SECS, FULL_DISK_SECS = (20, 35), 15, 12
+WRONG_CLOCK_SECS, WRONG_CLOCK_PAUSE_SECS = 3600, 8
 RECOVERY_SECS = 150
+# The faults of both engines.
+COMMON = ["kill_replica", "rolling_restart", "rolling_upgrade", "wrong_clock", "cut_network", "kill_node", "pause_node"]
 POLL_SECS = 0.05
 
 
 class Faults:
     """Chooses faults, causes them one after another, and waits until the cluster is whole again."""
 
-    def __init__(self, engine, replicas, load, journal, network, chosen):
+    def __init__(self, engine, replicas, load, journal, network, chosen, binaries, front):
         self.engine, self.replicas, self.load, self.journal = engine, replicas, load, journal
         self.network, self.random, self.queue = network, chosen, []
-        self.kinds = [self.kill_replica, self.rolling_restart, self.kill_node, self.pause_node]
-        self.kinds += [getattr(self, name) for name in engine.more_faults()]
-        if network.is_available:
-            self.kinds.append(self.cut_network)
+        self.upgrades = Upgrades(replicas.all, journal, binaries, front, self.wait_until, chosen)
+        # The faults that are not possible here, and the reason.
+        self.missing = engine.missing_faults() | network.missing_faults() | replicas.missing_faults()
+        if len(binaries) < 2:
+            self.missing["rolling_upgrade"] = "needs --upgrade-to"
+        names = [*COMMON, *engine.more_faults()]
+        self.kinds = {name: getattr(self, name) for name in names if name not in self.missing}
+
+    def named(self, names):
+        """Returns the faults with these names, without those that are not possible here."""
+        known = [*self.kinds, *self.missing]
+        if unknown := [name for name in names if name not in known]:
+            raise StartError(f"no faults: {', '.join(unknown)}; the faults are {', '.join(known)}")
+        return [self.kinds[name] for name in names if name in self.kinds]
 
     def next(self):
         """Returns a fault. All kinds occur once, in random order, before one occurs again."""
         if not self.queue:
-            self.queue = self.random.sample(self.kinds, len(self.kinds))
+            self.queue = self.random.sample(list(self.kinds.values()), len(self.kinds))
         return self.queue.pop()
 
-    def run_one(self):
+    def run_one(self, fault=None, *arguments):
         """Causes one fault, measures, and waits for the recovery. Returns whether the cluster recovered."""
-        fault = self.next()
+        fault = fault or self.next()
         record = {"fault": fault.__name__.replace("_", " "), "at": self.journal.now()}
         self.journal.faults.append(record)
-        fault(record)
+        fault(record, *arguments)
         record["writes"] = self.wait_for_writes(record)
         self.journal.expect("every replica writes again after a fault", None not in record["writes"].values(),
                             lambda: f"after {record}")
@@ -79,11 +93,41 @@ class Faults:
         """Restarts the replicas one after another with SIGTERM; the next one when the last is ready."""
         record["target"] = "all replicas"
         for replica in self.replicas.all:
-            starts = replica.starts
-            is_clean = replica.restart()
-            self.journal.expect("a replica stops at SIGTERM", is_clean, f"replica {replica.number}")
-            is_ready = self.wait_until(lambda: replica.starts > starts and replica.is_ready(), 60)
-            self.journal.expect("a replica starts again", is_ready, f"replica {replica.number}")
+            self.upgrades.restart(replica)
+        record["since"] = self.journal.now()
+
+    def rolling_upgrade(self, record):
+        """Replaces the replicas one after another by another version with the same schema."""
+        self.upgrades.roll(record)
+        record["since"] = self.journal.now()
+
+    def migrating_upgrade(self, record, binary, stops_first):
+        """Replaces the replicas by a version with a newer schema."""
+        self.upgrades.migrate(record, binary, stops_first)
+        record["since"] = self.journal.now()
+
+    def wrong_clock(self, record):
+        """Sets the clock of one replica an hour forward or back, in half of the cases with a restart.
+
+        Clients continue to use the replica: a load balancer needs seconds to take it out.
+        """
+        replica, shift = self.random.choice(self.replicas.all), self.random.choice([-1, 1]) * WRONG_CLOCK_SECS
+        restarts = self.random.random() < 0.5
+        record["target"] = f"replica {replica.number}, {shift:+} s" + ", with a restart" * restarts
+        starts = replica.starts
+        replica.clock.set(shift)
+        try:
+            if restarts:
+                self.journal.expect("a replica stops at SIGTERM", replica.restart(), record["target"])
+                self.wait_until(lambda: replica.starts > starts and replica.readiness(), 60)
+            is_known = self.wait_until(lambda: replica.readiness() == "wrong_clock", NOTICE_SECS)
+            self.journal.expect("a replica with a wrong clock is not ready", is_known, lambda: replica.readiness())
+            self.upgrades.expect_report(self.replicas.all, "clock")
+            others = [other.readiness() for other in self.replicas.all if other is not replica]
+            self.journal.expect("the other replicas stay ready", set(others) == {"ready"}, f"{others}")
+            time.sleep(WRONG_CLOCK_PAUSE_SECS)
+        finally:
+            replica.clock.set(0)
         record["since"] = self.journal.now()
 
     def kill_node(self, record):

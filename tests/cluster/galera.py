@@ -147,6 +147,10 @@ class GaleraCluster:
         """Returns the names of the faults that only this engine has."""
         return ["lose_data", "lose_quorum"]
 
+    def missing_faults(self):
+        """Returns the faults of this engine that are not possible here, and the reason."""
+        return {}
+
     def kill_node(self, number):
         kill(self.nodes[number].roots())
 

@@ -21,11 +21,13 @@ class Probe:
     Only one thread writes to the trip of the probe, so the versions of its acknowledged writes must rise.
     """
 
-    def __init__(self, replicas, number, journal, seed):
-        self.number, self.journal = number, journal
+    def __init__(self, replicas, target, number, journal, seed):
+        """Writes to `replicas[target]`; `number` is that of the probe."""
+        self.target, self.number, self.journal = target, number, journal
         self.client = Client(replicas, journal, f"127.0.3.{number + 1}", seed, PROBE_TIMEOUT_SECS)
         self.account = Account(f"probe{number}-{seed}", self.client, journal)
         self.session, self.trip, self.version, self.written = None, None, 0, 0
+        self.operation = "probe through HAProxy" if replicas[target].is_proxy else "probe"
 
     def run(self, is_stopping):
         while not is_stopping.wait(PROBE_PAUSE_SECS):
@@ -36,12 +38,12 @@ class Probe:
                 continue
             if self.trip is None:
                 trip = version_7()
-                reply = self.client.call("probe", "POST", "/trips", {"id": trip, "title": "0"}, token)
+                reply = self.client.call(self.operation, "POST", "/trips", {"id": trip, "title": "0"}, token)
                 self.trip = trip if reply.is_done else None
                 continue
             self.written += 1
-            reply = self.client.call("probe", "PATCH", f"/trips/{self.trip}", {"title": str(self.written)}, token,
-                                     replica=self.number)
+            reply = self.client.call(self.operation, "PATCH", f"/trips/{self.trip}", {"title": str(self.written)},
+                                     token, replica=self.target)
             if reply.is_done:
                 version = reply.body["version"]
                 self.journal.expect("versions do not go backwards", version > self.version,
@@ -52,7 +54,7 @@ class Probe:
 class Load:
     """All threads of clients."""
 
-    def __init__(self, replicas, journal, seed):
+    def __init__(self, replicas, journal, seed, front=None):
         chosen = random.Random(seed)
         self.journal, self.replicas = journal, replicas
         self.ended = EndedSessions(replicas, journal)
@@ -68,7 +70,9 @@ class Load:
             for _ in range(2 if is_pair else 1):
                 own = Client(replicas, journal, address, chosen.random())
                 self.users.append(User(state, own, journal, self.ended))
-        self.probes = [Probe(replicas, number, journal, seed) for number in range(len(replicas))]
+        self.probes = [Probe(replicas, number, number, journal, seed) for number in range(len(replicas))]
+        if front:
+            self.probes.append(Probe([front], 0, len(replicas), journal, seed))
         self.is_stopping, self.threads = threading.Event(), []
 
     def allow_full_disk(self):

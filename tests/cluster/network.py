@@ -17,7 +17,17 @@ class Network:
     def __init__(self):
         self.iptables = shutil.which("iptables", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         self.rules = []
-        self.is_available = bool(self.iptables) and os.geteuid() == 0 and self.change("-L")
+        self.is_available = bool(self.iptables) and os.geteuid() == 0 and self.can_drop()
+
+    def can_drop(self):
+        """Returns whether a rule can be added: in a container, iptables may lack the permission or a module."""
+        self.drop("--dport", "1")
+        can_drop = bool(self.rules)
+        self.heal()
+        return can_drop
+
+    def missing_faults(self):
+        return {} if self.is_available else {"cut_network": "needs root, iptables, and the permission to use it"}
 
     def change(self, action, *rule):
         command = [self.iptables, "-w", "5", action, "OUTPUT", *rule]

@@ -178,8 +178,12 @@ class PostgresCluster:
 
     def more_faults(self):
         """Returns the names of the faults that only this engine has."""
+        return ["kill_standby", "pause_standby", "kill_waiting_primary", "fill_disk"]
+
+    def missing_faults(self):
+        """Returns the faults of this engine that are not possible here, and the reason."""
         can_fill = all(node.disk.is_mounted for node in self.nodes)
-        return ["kill_standby", "pause_standby", "kill_waiting_primary"] + ["fill_disk"] * can_fill
+        return {} if can_fill else {"fill_disk": "needs root, and the permission to mount a file system"}
 
     def pause_node(self, number):
         return pause(self.nodes[number].roots())

@@ -1,33 +1,41 @@
 """The replicas of Tripgate. A supervisor restarts each one that ends, as systemd does."""
 
 import http.client
+import json
 import threading
 
-from processes import Process, wait_for
+from clocks import Clock, compile_shim
+from processes import Process, run, wait_for
 
 PAUSE_BEFORE_RESTART_SECS = 1
 SETTINGS = {
     "TRIPGATE_BCRYPT_COST": "4",
     "TRIPGATE_ACCESS_TTL_SECS": "300",
     "TRIPGATE_LOG": "info,tripgate::access=warn",
+    # The address of the load balancer.
+    "TRIPGATE_TRUSTED_PROXIES": "127.0.0.1",
 }
 
 
 class Replica:
-    """One server process, its port, and what has happened to it."""
+    """One server process, its ports, its clock, and what has happened to it."""
 
-    def __init__(self, number, binary, port, public_url, database_url, folder):
-        self.number, self.binary, self.port, self.folder = number, binary, port, folder
+    is_proxy = False
+
+    def __init__(self, number, binary, ports, settings, clock, folder):
+        self.number, self.binary, self.folder, self.clock = number, binary, folder, clock
+        self.port, self.metrics_port = ports
         own = folder / f"replica{number}"
         own.mkdir()
-        self.environment = SETTINGS | {
-            "TRIPGATE_LISTEN": f"127.0.0.1:{port}",
-            "TRIPGATE_PUBLIC_URL": public_url,
-            "TRIPGATE_DATABASE_URL": database_url,
+        self.environment = SETTINGS | clock.environment() | settings | {
+            "TRIPGATE_LISTEN": f"127.0.0.1:{self.port}",
+            "TRIPGATE_METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}",
             "TRIPGATE_DATA_DIR": str(own),
             "TRIPGATE_SECRET_FILE": str(folder / "secret"),
         }
-        self.process, self.wanted, self.starts = None, False, 0
+        self.process, self.starts = None, 0
+        # Whether the supervisor leaves the process stopped, and whether clients send no requests to this replica.
+        self.is_held, self.is_out = False, False
         # The processes that the harness has ended itself. Another process that ends has crashed.
         self.ended_by_harness = set()
 
@@ -44,35 +52,53 @@ class Replica:
         self.ended_by_harness.add(self.process.pid)
         return self.process.terminate()
 
-    def readiness(self):
-        """Returns the status of `/health/ready`, or 0 if there is no response."""
+    def version(self):
+        return run([self.binary, "--version"]).split()[-1]
+
+    def get(self, port, path):
+        """Returns the status and the body of a response, or 0 and an empty text if there is none."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
-            connection.request("GET", "/health/ready")
+            connection.request("GET", path)
             response = connection.getresponse()
-            response.read()
-            connection.close()
-            return response.status
+            return response.status, response.read().decode()
         except (OSError, http.client.HTTPException):
-            return 0
+            return 0, ""
+        finally:
+            connection.close()
+
+    def readiness(self):
+        """Returns `ready`, the code of the problem that `/health/ready` returns, or an empty text."""
+        status, body = self.get(self.port, "/health/ready")
+        return "ready" if status == 200 else json.loads(body)["code"] if status else ""
 
     def is_ready(self):
-        return self.readiness() == 200
+        return self.readiness() == "ready"
+
+    def reports(self, kind):
+        """Returns whether the metrics say that another server on the database differs in this way."""
+        return f'tripgate_replica_mismatch{{kind="{kind}"}} 1\n' in self.get(self.metrics_port, "/metrics")[1]
 
 
 class Replicas:
     """All replicas, with one secret and one public URL."""
 
     def __init__(self, binary, ports, engine, folder, count, journal):
-        taken = [ports.take() for _ in range(count)]
-        url = f"http://127.0.0.1:{taken[0]}"
+        taken = [(ports.take(), ports.take()) for _ in range(count)]
+        url = f"http://127.0.0.1:{taken[0][0]}"
         (folder / "secret").write_text("0123456789abcdef" * 4 + "\n")
         (folder / "secret").chmod(0o600)
-        self.journal = journal
-        self.all = [Replica(number, binary, port, url, engine.url(number), folder)
-                    for number, port in enumerate(taken)]
+        self.journal, self.shim = journal, compile_shim(folder)
+        self.all = []
+        for number, pair in enumerate(taken):
+            settings = {"TRIPGATE_PUBLIC_URL": url, "TRIPGATE_DATABASE_URL": engine.url(number)}
+            clock = Clock(self.shim, folder / f"clock{number}", journal)
+            self.all.append(Replica(number, binary, pair, settings, clock, folder))
         self.is_stopping = threading.Event()
         self.supervisor = threading.Thread(target=self.supervise, daemon=True)
+
+    def missing_faults(self):
+        return {} if self.shim else {"wrong_clock": "needs a C compiler"}
 
     def start(self):
         """Starts all replicas at the same time on the empty database."""
@@ -85,7 +111,7 @@ class Replicas:
     def supervise(self):
         while not self.is_stopping.wait(0.1):
             for replica in self.all:
-                if replica.process.has_ended():
+                if replica.process.has_ended() and not replica.is_held:
                     self.note_end(replica)
                     if self.is_stopping.wait(PAUSE_BEFORE_RESTART_SECS):
                         return

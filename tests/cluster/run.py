@@ -8,7 +8,14 @@
 Debian it needs postgresql, patroni, etcd-server and haproxy. `galera`: three MariaDB servers with a replica each;
 mariadb-server, mariadb-backup and galera-4. The configuration files are those of docs/operations.md. The seed chooses
 the faults and the requests; the timing of the machine differs from run to run. As root, and with iptables, there are
-two more faults: a cut of the network between a replica and the database, and a full disk.
+two more faults: a cut of the network between a replica and the database, and a full disk. With a C compiler, the clock
+of a replica is wrong by an hour.
+
+`--upgrade-to OTHER` names another version with the same schema: the replicas are replaced one after another. At the
+end, `--migrate-to NEWER` replaces them by a version with a newer schema; with `--stop-first`, all replicas stop before.
+
+    tests/cluster/run.py BINARY --engine postgres --upgrade-to OTHER --migrate-to NEWER
+    tests/cluster/run.py BINARY --engine galera --faults kill_replica,cut_network --seed 7
 
 The promises that are checked:
 
@@ -19,6 +26,8 @@ The promises that are checked:
 - A refresh token has at most one successor, and a client that repeats a refresh stays logged in.
 - A session that was ended is refused on every replica from one second after the response.
 - Failed logins are counted on all replicas together.
+- A replica whose clock is wrong, or whose version is older than the schema, is not ready, and the others report it. An
+  access token is refused only if the clocks of the replicas that issued and read it differ.
 - No status of 500 or more, other than 503 with a documented code; every response comes in time.
 
 Everything listens on free ports of 127.0.0.1. The data is in a temporary folder that is removed at the end; `--logs`
@@ -46,62 +55,88 @@ from postgres import PostgresCluster
 from processes import Ports, StartError, new_folder, say
 from replicas import Replicas
 from summary import print_summary
+from upgrades import Front
 
 REPLICAS = 3
 # After the last fault, writes with an unknown outcome get the time to end: a statement waits up to 10 seconds.
 SETTLE_SECS = 12
+PAUSE_SECS, SHORT_PAUSE_SECS = (4, 8), (2, 3)
 ENGINES = {"postgres": PostgresCluster, "galera": GaleraCluster}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary", help="the server, for example target/release/tripgate")
+    parser.add_argument("binary", type=Path, help="the server, for example target/release/tripgate")
     parser.add_argument("--engine", choices=ENGINES, required=True)
     parser.add_argument("--minutes", type=float, default=10, help="the duration of the load")
     parser.add_argument("--seed", type=int, help="chooses the faults; by default a random number")
+    parser.add_argument("--faults", type=lambda text: text.split(","), metavar="NAME,NAME",
+                        help="causes these faults once, in this order, instead of --minutes")
+    parser.add_argument("--upgrade-to", type=Path, metavar="BINARY", action="append", default=[],
+                        help="another version with the same schema")
+    parser.add_argument("--migrate-to", type=Path, metavar="BINARY", help="a version with a newer schema")
+    parser.add_argument("--stop-first", action="store_true", help="stops all replicas before the migration")
     parser.add_argument("--logs", type=Path, help="a folder for the logs of all processes")
     return parser.parse_args()
 
 
-def cause_faults(faults, seconds, chosen):
-    """Causes faults, with pauses, until the time is over or the cluster does not recover."""
-    deadline = time.monotonic() + seconds
-    time.sleep(chosen.uniform(4, 8))
-    while time.monotonic() < deadline:
-        if not faults.run_one():
-            break
-        time.sleep(chosen.uniform(4, 8))
+def cause_faults(faults, queue, options, chosen):
+    """Causes faults, with pauses, until the time is over or the queue is empty, or the cluster does not recover."""
+    deadline = time.monotonic() + options.minutes * 60
+    pause = PAUSE_SECS if options.faults is None else SHORT_PAUSE_SECS
+    time.sleep(chosen.uniform(*pause))
+    while time.monotonic() < deadline if options.faults is None else queue:
+        if not faults.run_one(queue.pop(0) if queue else None):
+            return
+        time.sleep(chosen.uniform(*pause))
+    if options.migrate_to:
+        faults.run_one(faults.migrating_upgrade, str(options.migrate_to.resolve()), options.stop_first)
+        time.sleep(chosen.uniform(*PAUSE_SECS))
+
+
+def run_load(cluster, replicas, network, front, options, journal, seed):
+    """Runs the load with faults, and checks the state at the end."""
+    chosen = random.Random(seed)
+    load = Load(replicas.all, journal, seed, front)
+    binaries = [str(path.resolve()) for path in [options.binary, *options.upgrade_to]]
+    faults = Faults(cluster, replicas, load, journal, network, chosen, binaries, front)
+    for name, reason in faults.missing.items():
+        say(f"without {name}: {reason}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    queue = faults.named(options.faults or [])
+    load.start()
+    say("the load runs")
+    cause_faults(faults, queue, options, chosen)
+    load.stop()
+    journal.seconds = journal.now()
+    now = resource.getrusage(resource.RUSAGE_SELF)
+    journal.cpu = (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / journal.seconds
+    time.sleep(SETTLE_SECS)
+    say("checking the state at the end")
+    load.verify()
 
 
 def test(options, folder, seed):
-    """Starts the cluster, runs the load with faults, and checks the state at the end. Returns the journal."""
-    chosen, ports, journal = random.Random(seed), Ports(), Journal()
-    engine = ENGINES[options.engine](folder, ports, REPLICAS)
-    replicas = Replicas(str(Path(options.binary).resolve()), ports, engine, folder, REPLICAS, journal)
+    """Starts the cluster, and runs the load with faults. Returns the journal."""
+    ports, journal = Ports(), Journal()
+    cluster = ENGINES[options.engine](folder, ports, REPLICAS)
+    replicas = Replicas(str(options.binary.resolve()), ports, cluster, folder, REPLICAS, journal)
+    front = Front(folder, ports, replicas.all) if options.migrate_to else None
     network = Network()
-    if not network.is_available:
-        say("without cuts of the network, which need root and iptables")
     try:
         say(f"starting the cluster, seed {seed}")
-        engine.start()
+        cluster.start()
         replicas.start()
+        if front:
+            front.start()
         journal.begin = time.monotonic()
-        load = Load(replicas.all, journal, seed)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        load.start()
-        say("the load runs")
-        cause_faults(Faults(engine, replicas, load, journal, network, chosen), options.minutes * 60, chosen)
-        load.stop()
-        journal.seconds = journal.now()
-        now = resource.getrusage(resource.RUSAGE_SELF)
-        journal.cpu = (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / journal.seconds
-        time.sleep(SETTLE_SECS)
-        say("checking the state at the end")
-        load.verify()
+        run_load(cluster, replicas, network, front, options, journal, seed)
     finally:
         network.heal()
+        if front:
+            front.stop()
         replicas.stop()
-        engine.stop()
+        cluster.stop()
     return journal
 
 

@@ -8,7 +8,7 @@ replica from one second after the response, and for ever.
 import threading
 import time
 
-from client import NOT_DONE, REFUSED, UNKNOWN
+from client import NOT_DONE, REFUSED, UNKNOWN, AccessToken
 
 PASSWORD = "a red kite over Lisbon"
 # An access token is valid for 300 seconds.
@@ -35,7 +35,7 @@ class Account:
         reply = self.client.call("sign up", "POST", "/auth/signup", {"username": self.name, "password": PASSWORD})
         if reply.is_done:
             self.learn(reply.body)
-            return reply.body
+            return self.client.with_access_token(reply)
         if reply.outcome == UNKNOWN:
             self.may_exist = True
         elif reply.outcome == REFUSED:
@@ -59,7 +59,7 @@ class Account:
                             lambda: f"{self.name}: {reply}")
         if reply.is_done:
             self.learn(reply.body)
-            return reply.body
+            return self.client.with_access_token(reply)
         return None
 
     def begin_session(self):
@@ -94,10 +94,10 @@ class Session:
     def token(self):
         """Returns an access token that is good, or None if the refresh does not succeed now."""
         age = time.monotonic() - self.taken
-        if age > REFRESH_AFTER_SECS:
+        if (age > REFRESH_AFTER_SECS or self.access.is_refused) and self.may_refresh():
             self.refresh()
             age = time.monotonic() - self.taken
-        return self.access if age < EXPIRES_AFTER_SECS else None
+        return self.access if age < EXPIRES_AFTER_SECS and not self.access.is_refused else None
 
     def exchange(self, token, replica=None):
         """Sends the refresh token once. Returns the grant, or None; records the successor."""
@@ -111,7 +111,7 @@ class Session:
         known = self.successors.setdefault(token, set())
         known.add(reply.body["refresh_token"])
         self.journal.expect("a refresh token has at most one successor", len(known) == 1, f"session {self.id}")
-        return reply.body
+        return self.client.with_access_token(reply)
 
     def refresh(self):
         grant = self.exchange(self.refresh_token)
@@ -139,7 +139,7 @@ class Session:
     def refresh_twice_at_once(self):
         """Sends one refresh token to two replicas at the same time, as two processes of an app may do."""
         token, grants = self.refresh_token, []
-        pair = self.client.random.sample(range(len(self.client.ports)), 2)
+        pair = self.client.random.sample(range(len(self.client.replicas)), 2)
         threads = [threading.Thread(target=lambda replica=replica: grants.append(self.exchange(token, replica)))
                    for replica in pair]
         for thread in threads:
@@ -160,6 +160,7 @@ class EndedSessions:
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def add(self, session):
+        session.access.is_ended = True
         with self.lock:
             self.waiting.append((time.monotonic() + ENDED_AFTER_SECS, session))
 

@@ -231,7 +231,7 @@ class User:
             self.journal.expect("a shared trip is found", is_expected, lambda: f"trip {trip.id}: {shared}")
         ended = self.client.call("end share", "DELETE", f"/trips/{trip.id}/share", token=token)
         if ended.is_done and not self.state.is_contended:
-            for replica in range(len(self.client.ports)):
+            for replica in range(len(self.client.replicas)):
                 again = self.client.call("read share", "GET", link, replica=replica)
                 self.journal.expect("an ended share is refused", not again.is_done, lambda: f"trip {trip.id}: {again}")
 

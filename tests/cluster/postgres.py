@@ -19,8 +19,9 @@ from processes import (Process, StartError, find_program, give, is_running, kill
                        wait_for)
 
 PASSWORD = "only-for-this-test"
-# The WAL must fit on the small disk of a node.
-WAL_PARAMETERS = {"max_wal_size": "192MB", "min_wal_size": "80MB", "wal_keep_size": "64MB"}
+# The WAL must fit on the small disk of a node. A server that is killed must leave no files in /dev/shm.
+OWN_PARAMETERS = {"max_wal_size": "192MB", "min_wal_size": "80MB", "wal_keep_size": "64MB",
+                  "dynamic_shared_memory_type": "mmap"}
 
 
 class Node:
@@ -43,7 +44,7 @@ class Node:
     def settings(self, number, etcd_port):
         """Returns the document's file for Patroni, with the addresses and folders of this node."""
         own, bin_folder = self.disk.path, Path(self.initdb).parent
-        wal = "".join(f"\n        {name}: {value}" for name, value in WAL_PARAMETERS.items())
+        parameters = "".join(f"\n        {name}: {value}" for name, value in OWN_PARAMETERS.items())
         return replace(read_block("yaml", "scope: tripgate"), {
             "name: node1": f"name: node{number}",
             "10.0.0.11:8008": f"127.0.0.1:{self.rest_port}",
@@ -53,7 +54,7 @@ class Node:
             "change-me": PASSWORD,
             "/var/lib/postgresql/15/tripgate": self.data,
             "/usr/lib/postgresql/15/bin": bin_folder,
-            "max_connections: 150": f"max_connections: 150{wal}",
+            "max_connections: 150": f"max_connections: 150{parameters}",
             "  authentication:": f"  pgpass: {own}/pgpass\n"
                                  f"  parameters:\n    unix_socket_directories: {own}\n  authentication:",
         })

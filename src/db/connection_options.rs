@@ -22,7 +22,7 @@ const CHECKPOINT_PAGES: &str = "4000";
 const STATEMENT_CACHE: usize = 256;
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
 /// that is stopped in the middle of a transaction must not commit the transaction much later, because other
-/// replicas poll for new rows and would miss these rows.
+/// replicas poll for new rows and would miss the rows of this transaction.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns whether a URL names a SQLite database.
@@ -57,7 +57,8 @@ fn log_slow_statements(options: &mut ConnectOptions) {
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, limit);
 }
 
-/// Returns the options of the read-only connections of a lane, or of the connection for writes.
+/// Returns the options of the read-only connections of the lane `readers`. If `readers` is `None`, returns
+/// the options of the connection for writes.
 pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     let (read_only, size) = (readers.is_some(), readers.map_or(1, Lane::sqlite_readers));
@@ -74,7 +75,6 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
             if read_only {
                 return sqlite.read_only(true);
             }
-            // FULL syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
             sqlite
                 .create_if_missing(true)
                 // Applies only to a new file; `Db::release_space` returns the free pages to the file system.
@@ -85,6 +85,7 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
                 .pragma("secure_delete", "ON")
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .journal_mode(SqliteJournalMode::Wal)
+                // Syncs the WAL at every COMMIT, so that acknowledged writes survive a power failure.
                 .synchronous(SqliteSynchronous::Full)
         });
     log_slow_statements(&mut options);

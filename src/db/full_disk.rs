@@ -51,7 +51,7 @@ fn immutable_options(url: &str, lane: Lane) -> ConnectOptions {
     options
 }
 
-/// The read-only connections to an immutable file, which must be replaced before the first commit.
+/// The read-only connections to an immutable file. They must be replaced before the first commit.
 #[derive(Debug)]
 pub(super) struct ImmutableReaders {
     url: String,

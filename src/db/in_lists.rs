@@ -3,7 +3,7 @@
 //! The cache of prepared statements is keyed by SQL text, and the text depends on the length of its lists.
 //! Lists are therefore padded or split to powers of two, so that there are few different texts.
 
-/// Pads a list with its last item, for statements in which an item can occur twice.
+/// Pads a list with its last item, for statements in which an item can occur several times.
 pub fn pad_to_power_of_two<T: Clone>(list: &[T]) -> Vec<T> {
     let len = list.len().next_power_of_two();
     list.iter().chain(std::iter::repeat_n(list.last(), len).flatten()).take(len).cloned().collect()
@@ -25,7 +25,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_length_of_an_in_list_is_rounded_up_to_a_power_of_two(list in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn lists_in_statements_are_padded_or_split_to_powers_of_two(list in prop::collection::vec(any::<u8>(), 0..200)) {
             let padded = pad_to_power_of_two(&list);
             let is_padded = padded.len() == list.len().next_power_of_two();
             prop_assert!(is_padded || list.is_empty() && padded.is_empty());

@@ -12,7 +12,8 @@ pub fn with_index(statement: Statement, table: &str, index: &str) -> Statement {
     with_indexes(statement, table, &[index])
 }
 
-/// Adds a hint like [`with_index`] to each of the first parts of a union, in order.
+/// Adds hints like that of [`with_index`] to the first parts of a union: the first index to the first part,
+/// the second index to the second part, and so on.
 #[must_use]
 pub fn with_indexes(mut statement: Statement, table: &str, indexes: &[&str]) -> Statement {
     let (quote, hint) = match statement.db_backend {

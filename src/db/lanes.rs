@@ -32,7 +32,8 @@ impl Lane {
             // SQLite serves most reads from memory, so more connections than cores would only use more memory
             // for their caches.
             Self::Requests => 4,
-            // A search keeps a core busy, so half of the cores remain for requests.
+            // A search keeps a core busy. At least half of the cores remain for requests, if there are two or
+            // more.
             Self::Searches => {
                 let cores = available_parallelism().map_or(1, usize::from);
                 u32::try_from(cores / 2).unwrap_or(2).clamp(1, 2)
@@ -49,7 +50,7 @@ impl Lane {
         }
     }
 
-    /// Returns the maximum duration of a read on SQLite.
+    /// Returns the maximum duration of a statement on a read-only connection to SQLite.
     pub(super) fn statement_timeout(self) -> Duration {
         if self == Self::Searches { SEARCH_STATEMENT_TIMEOUT } else { DATABASE_TIMEOUT }
     }

@@ -19,7 +19,7 @@ use crate::secrets::random_bytes;
 
 /// How long a process waits while another process migrates.
 const MAX_WAIT: Duration = Duration::from_mins(2);
-/// The delay before the next attempt to take the lock.
+/// The delay before the next attempt to take the lock or to run the migration.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the lock of a killed process blocks other processes on MySQL, in seconds.
 const LEASE_SECS: u64 = 60;

@@ -1,9 +1,9 @@
 //! Database access through [`Db::read`] and [`Db::write`].
 //!
-//! A use case passes its input and a function that takes a [`Tx`]. On SQLite, one writer runs all waiting
-//! functions in a shared transaction (`sqlite_writer.rs`) and batches their deferred changes
+//! A use case passes its input and a function that takes a [`Tx`]. On SQLite, one writer runs the functions
+//! of all waiting writes in a shared transaction (`sqlite_writer.rs`) and batches their deferred changes
 //! ([`Tx::execute_each`]). Reads on SQLite use a pool of read-only connections. On PostgreSQL, MySQL and
-//! MariaDB, each function runs in a separate transaction. [`BatchLoader`] reads single rows for concurrent
+//! MariaDB, each write runs in a separate transaction. [`BatchLoader`] reads single rows for concurrent
 //! requests in one query. Searches and background jobs have separate connections (`lanes.rs`).
 //!
 //! Invariants:
@@ -135,8 +135,8 @@ impl Db {
         Self { lane: Lane::Background, ..self.clone() }
     }
 
-    /// Returns a handle to the same database whose writes do not count in [`Db::writes`] of this handle. This is
-    /// for rows that are not part of the data.
+    /// Returns another handle to the same database. The writes of the new handle do not count in
+    /// [`Db::writes`] of this handle. The new handle is for rows that are not part of the users' data.
     #[must_use]
     pub fn uncounted(&self) -> Self {
         Self { writes: Arc::default(), ..self.clone() }
@@ -166,7 +166,7 @@ impl Db {
                 let read = detached(async move {
                     let tx = Tx::pooled(pool);
                     let first = work(&tx, &input).await;
-                    // A restart of the server breaks pooled connections. Retry on a new connection.
+                    // A restart of the database server breaks pooled connections. Retry on a new connection.
                     match first.as_ref().err().and_then(HasStoreError::store) {
                         Some(error) if error.is_lost_connection() => work(&tx, &input).await,
                         _ => first,

@@ -113,7 +113,7 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
         if is_sqlite(url) { sqlite_options(url, Some(Lane::default())) } else { server_options(url, 1) };
     let unreachable = |error: DbErr| OpenError::Unreachable { url: mask_url(url), source: error.into() };
     let connection = match Database::connect(options).await {
-        // The disk is full, but the file is not empty. `open` decides whether it can be used.
+        // The disk is full, but the file is not empty. `open` decides whether the database can be used.
         Err(_) if sqlite_file(url)?.is_some_and(|path| is_disk_full(&path)) => return Ok(false),
         connected => connected.map_err(unreachable)?,
     };
@@ -144,10 +144,10 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 }
 
 /// Opens the SQLite file `path` and migrates its schema, without a journal and without syncs. No other process
-/// uses the file. After an error or a crash the file is damaged, and the caller must delete it. Before the
-/// caller uses the file as a database, it must sync it.
+/// may use the file. After an error or a crash the file is damaged, and the caller must delete it. The caller
+/// must sync the file before using it as a database.
 ///
-/// A change of most rows takes half as long as in WAL mode, which writes each page twice.
+/// A statement that changes most rows takes half as long as in WAL mode, which writes each page twice.
 ///
 /// # Errors
 ///
@@ -181,8 +181,8 @@ async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, O
     Ok(Backend::Sqlite { writer, readers: readers.await?, files })
 }
 
-/// Opens a SQLite database for reads, if the disk is full and the schema is up to date. Its writer connects when
-/// there is space.
+/// Opens a SQLite database for reads, if the disk is full and the schema is up to date. The writer connects
+/// when there is space.
 async fn open_on_full_disk(url: &str) -> Option<Backend> {
     let connection = connect_immutable(url).await?;
     let applied = applied(&connection).await;
@@ -317,7 +317,8 @@ pub(super) fn unreachable(url: &str) -> impl Fn(DbErr) -> OpenError {
     move |error| OpenError::Unreachable { url: url.clone(), source: error.into() }
 }
 
-/// Connects once without a pool. A pool retries until its timeout and then reports only the timeout.
+/// Connects to a server once, without a pool. A pool retries until its timeout and then reports only the
+/// timeout. Does nothing for SQLite.
 pub(super) async fn check_connection(url: &str) -> Result<(), OpenError> {
     let attempt = async {
         if url.starts_with("mysql:") {
@@ -348,7 +349,8 @@ pub fn sqlite_file(url: &str) -> Result<Option<PathBuf>, OpenError> {
     file_of(url).map_err(|error| OpenError::Unreachable { url: url.to_owned(), source: error.into() })
 }
 
-/// Returns the number of connections of a pool that are in use, and their maximum number.
+/// Returns the number of connections of a server's pool that are in use, and the maximum number of
+/// connections.
 pub(super) fn pool_usage(pool: &DatabaseConnection) -> (u32, u32) {
     let usage = |size: u32, idle: usize, max| (size.saturating_sub(u32::try_from(idle).unwrap_or(size)), max);
     match pool.get_database_backend() {

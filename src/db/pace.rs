@@ -36,7 +36,7 @@ impl Pace {
         if self.unsynced >= PIECE_BYTES {
             self.unsynced = 0;
             file.sync_data()?;
-            // If the process was suspended meanwhile, the piece seems to have taken longer.
+            // Limit the pause: if the process was suspended meanwhile, the piece seems to have taken longer.
             thread::sleep(self.resumed.elapsed().min(MAX_PAUSE));
             self.resumed = Instant::now();
         }
@@ -44,7 +44,7 @@ impl Pace {
     }
 }
 
-/// A file that is written at a pace.
+/// A file that is written at a limited pace.
 #[derive(Debug)]
 pub struct PacedFile {
     file: File,
@@ -52,7 +52,7 @@ pub struct PacedFile {
 }
 
 impl PacedFile {
-    /// Writes `file` at a pace.
+    /// Creates a writer that writes `file` at a limited pace.
     pub fn new(file: File) -> Self {
         Self { file, pace: Pace::default() }
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_written_at_a_pace_has_the_whole_content() {
+    fn a_file_that_is_written_at_a_limited_pace_has_the_whole_content() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let mut paced = PacedFile::new(File::create(&path).unwrap());

@@ -82,7 +82,7 @@ impl Progress {
         {
             let written = metadata.len().saturating_sub(self.bytes);
             self.bytes = metadata.len();
-            // SQLite reports an error of the disk itself.
+            // Ignore an error of the sync, because SQLite reports errors of the disk.
             drop(self.pace.wrote(written, file));
         }
     }

@@ -117,15 +117,15 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes a SQLite database with its files, if it exists.
+/// Removes the files of a SQLite database, if they exist.
 pub fn remove_sqlite_files(path: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         drop(fs::remove_file(with_suffix(path, suffix)));
     }
 }
 
-/// A temporary SQLite database, or another temporary file. Dropping the value removes its files, also if the work is
-/// aborted.
+/// A temporary SQLite database, or another temporary file. Dropping the value removes its files, also if the
+/// work is aborted.
 #[derive(Debug)]
 pub struct TemporaryFile(PathBuf);
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deletion_replacement_and_return_of_a_database_file_are_detected() {
+    fn writes_are_refused_while_a_database_file_is_deleted_or_replaced_and_after_damage() {
         // N-23
         let dir = tempfile::tempdir().unwrap();
         let (path, aside) = (dir.path().join("x.db"), dir.path().join("aside"));

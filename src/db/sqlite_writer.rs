@@ -2,11 +2,13 @@
 //!
 //! The writer runs all waiting functions in one `BEGIN IMMEDIATE` and returns their results after the shared
 //! COMMIT (group commit), so that one sync to disk serves many functions. Changes without a result are
-//! deferred and sent in batches. There are no savepoints, because they halve the throughput. If a function
-//! fails after it has changed something, a deferred change fails, or the database reports that the COMMIT
-//! failed, the writer rolls back and runs each function again in a separate transaction. If the result of the
-//! COMMIT does not arrive, no function runs again. Functions have no effects except through their [`Tx`], so
-//! a second run is not observable.
+//! deferred and sent in batches. There are no savepoints, because they halve the throughput.
+//!
+//! The writer rolls back, and runs each function again in a separate transaction, in these cases: a function
+//! fails after it has changed something, a function fails with a database error that is not a constraint
+//! violation, a deferred change fails, the caller of a function that has run abandons it, or the database
+//! reports that the COMMIT failed. If the result of the COMMIT does not arrive, no function runs again.
+//! Functions have no effects except through their [`Tx`], so a second run is not observable.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use super::write_gate::WriteGate;
 use super::{ATTEMPTS, HasStoreError, LOCK_TIMEOUT, StoreError, Tx};
 
-/// Runs `work` in a transaction. After a conflict, runs `work` again, unless the next run could last longer
-/// than `limit`.
+/// Runs `work` in a transaction. After a retryable error, runs `work` again, at most [`ATTEMPTS`] times in
+/// total. `limit` is the time for all runs: `work` does not run again if its next run could exceed this time.
 pub(super) async fn in_transaction<I, T, E, F>(
     pool: &DatabaseConnection,
     input: &I,

@@ -107,7 +107,8 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if a statement changes no row, and the errors of any statement.
+    /// [`StoreError::Conflict`] if a statement changes no row, and the errors of any statement. If a
+    /// statement that is executed later fails, all functions of the transaction run again.
     pub async fn execute_each(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
         // Set the flag even if a statement fails, because earlier statements have possibly changed something.
         self.changed.store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Returns the space of deleted rows to the file system. SQLite only: a server does this by itself.
+//! Returns the space of deleted rows to the file system. SQLite only: a database server reuses the space by
+//! itself.
 
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};

@@ -49,7 +49,8 @@ impl WriteGate {
         self.change(Self::WAITING, Self::ABANDONED) || self.change(Self::RUNNING, Self::ABANDONED)
     }
 
-    /// Returns the error of a write whose result does not arrive.
+    /// Abandons a write whose result does not arrive, unless its COMMIT has begun. Returns the error of the
+    /// write.
     pub(super) fn give_up(&self) -> StoreError {
         // Try twice: `reset` can run between the two steps of the first `abandon`, which then fails although
         // the write is waiting.

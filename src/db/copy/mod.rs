@@ -83,7 +83,8 @@ pub struct CopyProgress<'a> {
     pub total: u64,
 }
 
-/// Connects with `size` connections to a server, or with one read-only or writing connection to a SQLite file.
+/// Connects to a server with up to `size` connections, or to a SQLite file with the read-only connections of
+/// a lane or the connection for writes.
 async fn connect(url: &str, size: u32, read_only: bool) -> Result<DatabaseConnection, CopyError> {
     let options = if is_sqlite(url) {
         sqlite_options(url, read_only.then(Lane::default))
@@ -93,7 +94,8 @@ async fn connect(url: &str, size: u32, read_only: bool) -> Result<DatabaseConnec
     Ok(Database::connect(options).await.map_err(unreachable(url))?)
 }
 
-/// Runs a function that only reads, on a new connection. A SQLite file that does not exist has no tables.
+/// Runs a function that only reads, on a new connection. If the SQLite file does not exist, returns the
+/// default value, because there are no tables.
 async fn read<T: Default>(
     url: &str,
     work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, CopyError>,
@@ -144,14 +146,15 @@ pub async fn has_no_tables(url: &str) -> Result<bool, CopyError> {
     Ok(table_names(url).await?.is_empty())
 }
 
-/// Returns whether a table of the database has a row.
+/// Returns whether a table that a copy contains has a row.
 ///
 /// # Errors
 ///
 /// [`CopyError`].
 pub async fn has_rows(url: &str) -> Result<bool, CopyError> {
     read(url, async |connection| {
-        // List the tables before opening the reader, because the reader takes the only connection.
+        // List the tables before opening the reader, because the reader takes the only connection to a
+        // server.
         let names = catalog::names(connection).await?;
         let mut reader = Reader::open(connection).await?;
         for name in names {

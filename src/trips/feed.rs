@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Change, PAGE_BYTES, Trip, Trips, store};
 use crate::db::{StoreError, Tx};
 
-/// The number of tombstones that one transaction deletes.
+/// The maximum number of tombstones that one transaction deletes.
 const SWEEP_BATCH: u64 = 200;
 
 /// The number of trips that one query reads. It is limited, because a trip can be large.
@@ -98,8 +98,9 @@ async fn feed(tx: &Tx, owner: Uuid, query: FeedQuery) -> Result<Option<Feed>, St
     Ok(Some(Feed { changes, counter, trimmed_until, epoch, has_more }))
 }
 
-/// Returns the trips that were created or changed after the change number `after`, and the change number up
-/// to which the list is complete. This number is less than `counter` if the trips exceed [`PAGE_BYTES`].
+/// Returns up to `limit` trips that were created or changed after the change number `after`, and a change
+/// number. If there are fewer than `limit` trips, the list is complete up to this number. The number is
+/// that of the last trip if the trips exceed [`PAGE_BYTES`], and `counter` otherwise.
 async fn changed(
     tx: &Tx,
     owner: Uuid,

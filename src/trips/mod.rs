@@ -72,8 +72,9 @@ pub struct Trip {
     pub id: Uuid,
     /// The fields that the owner sets.
     pub fields: TripFields,
-    /// Starts at 1; each change adds 1. After the database was restored from a backup, a new feed epoch
-    /// raises the version further, so that it differs from all versions that clients know (see `epochs`).
+    /// Starts at 1, or above the versions of a deleted trip with the same id; each change adds 1. After the
+    /// database was restored from a backup, a new feed epoch raises the version further, so that it differs
+    /// from all versions that clients know (see `epochs`).
     pub version: i64,
     /// The time of creation.
     pub created_at: DateTime<Utc>,

@@ -3,7 +3,7 @@
 //! The row of the owner's change counter also contains the current usage: the number of trips and the size of
 //! their texts. The transaction that changes trips also updates the usage. Each statement that increases the
 //! usage requires that the result is within the quotas. A change that decreases the usage is always possible.
-//! Too many tombstones reject no change: the oldest tombstones are deleted.
+//! No change is rejected because of the number of tombstones. Instead, the oldest tombstones are deleted.
 
 use super::{Trip, TripsError};
 

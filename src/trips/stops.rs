@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_generates_the_same_stop_ids() {
+    fn reseeding_replaces_only_generated_stop_ids_with_those_of_the_new_seed() {
         //
         let [one, other] = [1_700_000_000_000, 1_800_000_000_000]
             .map(|millis| Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid());

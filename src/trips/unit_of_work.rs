@@ -92,7 +92,7 @@ impl UnitOfWork {
     }
 
     /// Reads and locks the owner's trips with these ids. `created` contains the ids with which the caller
-    /// intends to create trips. Also reads the tombstones of these ids.
+    /// intends to create trips. Also reads the tombstones of the ids in `created`.
     ///
     /// On a database with row locks, no other transaction can change the trips before this transaction ends.
     /// This call must be the first in its transaction. All writers lock the trips first, in the order of

@@ -132,7 +132,8 @@ impl TripsApi {
         cursor: Query<Option<String>>,
         /// Sort order: `-created_at` (default): newest first; `start_date`: earliest start first;
         /// `-start_date`: latest start first; `-updated_at`: last changed first; `title`: alphabetical,
-        /// ignoring case and accents. If the list is sorted by `start_date`, trips without one come last.
+        /// ignoring case and accents. With `start_date` and `-start_date`, trips without a first day come
+        /// last.
         sort: Query<Option<TripSort>>,
         /// Returns only trips with this status. May be repeated: `status=planned&status=active` returns trips
         /// with any of these statuses.

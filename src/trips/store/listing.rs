@@ -1,4 +1,5 @@
-//! The queries of the list: one statement per chunk of a page, for every filter and sort order.
+//! The queries of the list: one statement per chunk of a page, for every filter and sort order. A chunk in
+//! descending order of the first day can need a second statement. An empty chunk is read twice.
 //!
 //! Each query filters by the owner first and therefore reads no rows of other owners. A query continues from
 //! a position in an index (keyset pagination), so every page of a list costs the same.

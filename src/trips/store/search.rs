@@ -3,9 +3,9 @@
 //! The first statement tests the signatures of the owner's trips (see `search_index`), which are stored
 //! together in an index, and returns candidates. On SQLite, the index contains only the signatures of long
 //! texts. There, the same statement compares the short texts themselves, which it finds by another index. The
-//! second statement compares the texts
-//! of the candidates. The third statement reads the page of the trips that match. A statement that can read
-//! many rows is limited by the statement timeout of the connections for searches.
+//! second statement compares the texts of the candidates. The third statement reads the page of the trips
+//! that match. A statement that can read many rows is limited by the statement timeout of the connections for
+//! searches.
 
 use std::iter;
 use std::time::Instant;
